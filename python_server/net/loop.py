@@ -1,0 +1,293 @@
+"""The selector loop: descriptors, timers, posted calls and the end of a turn, in one fair order.
+
+Must not know: what the bytes mean, or that there are workers; a posted call is just a call.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import select
+import selectors
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from python_server.net.threads import Mailbox
+
+# Event bits, with epoll's values: anything but "writable" is news for the reader (data, end, error).
+READABLE: Final = 1
+WRITABLE: Final = 4
+
+
+class Flushable(Protocol):
+    """What asks to be called once at the end of a turn."""
+
+    def flush(self) -> None: ...
+
+
+class Poller(Protocol):
+    """Which descriptors are ready; `selectors` or epoll behind the same four words."""
+
+    def register(self, descriptor: int, events: int) -> None: ...
+    def modify(self, descriptor: int, events: int) -> None: ...
+    def unregister(self, descriptor: int) -> None: ...
+    def poll(self, timeout_seconds: float | None) -> list[tuple[int, int]]: ...
+    def close(self) -> None: ...
+
+
+class SelectorPoller:
+    """Any system: the standard `selectors` module."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def register(self, descriptor: int, events: int) -> None:
+        self._selector.register(descriptor, self._mask(events))
+
+    def modify(self, descriptor: int, events: int) -> None:
+        self._selector.modify(descriptor, self._mask(events))
+
+    def unregister(self, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+
+    def poll(self, timeout_seconds: float | None) -> list[tuple[int, int]]:
+        return [
+            (key.fd, (READABLE if mask & selectors.EVENT_READ else 0) | (WRITABLE if mask & selectors.EVENT_WRITE else 0))
+            for key, mask in self._selector.select(timeout_seconds)
+        ]
+
+    @staticmethod
+    def _mask(events: int) -> int:
+        return (selectors.EVENT_READ if events & READABLE else 0) | (
+            selectors.EVENT_WRITE if events & WRITABLE else 0
+        )
+
+    def close(self) -> None:
+        self._selector.close()
+
+
+class EpollPoller:
+    """Linux: epoll itself, without the key object that `selectors` makes for every event."""
+
+    def __init__(self) -> None:
+        epoll = select.epoll()
+        self.register = epoll.register
+        self.modify = epoll.modify
+        self.unregister = epoll.unregister
+        self.poll = epoll.poll
+        self.close = epoll.close
+
+
+class Timer:
+    """A call that will be made once; `cancel` is free and may come at any time."""
+
+    __slots__ = ("function", "when")
+
+    def __init__(self, when: float, function: Callable[[], Any]) -> None:
+        self.when = when
+        self.function: Callable[[], Any] | None = function
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.when < other.when
+
+    def cancel(self) -> None:
+        self.function = None
+
+
+class Loop:
+    """One thread's event loop. All methods belong to that thread; others use `mailbox.post`.
+
+    A turn: ready descriptors, posted calls, due timers, late callbacks (newly accepted connections
+    come after the data of existing ones), then one flush of every transport that was written to.
+
+    Args:
+        report: called with (what, exception) for a callback that raised; the loop goes on.
+        receive_buffer_bytes: size of the shared receive buffer.
+        mailbox_max_bytes: bytes that workers may have posted before they wait.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[str, BaseException], None],
+        *,
+        receive_buffer_bytes: int = 262_144,
+        mailbox_max_bytes: int = 67_108_864,
+        poller: Poller | None = None,
+    ) -> None:
+        self.now: float = time.monotonic()
+        self.receive_buffer = bytearray(receive_buffer_bytes)
+        self._report = report
+        if poller is None:
+            poller = EpollPoller() if hasattr(select, "epoll") else SelectorPoller()
+        self._poller = poller
+        self._readers: dict[int, Callable[[], None]] = {}
+        self._writers: dict[int, Callable[[], None]] = {}
+        self._late: set[int] = set()
+        self._timers: list[Timer] = []
+        self._soon: list[Callable[[], None]] = []
+        self._dirty: list[Flushable] = []
+        self._stopping = False
+        self._wake_receive, self._wake_send = os.pipe()
+        os.set_blocking(self._wake_receive, False)
+        os.set_blocking(self._wake_send, False)
+        self.mailbox = Mailbox(self._wake, mailbox_max_bytes)
+        self._poller.register(self._wake_receive, READABLE)
+        self._readers[self._wake_receive] = self._empty_pipe
+        self._mail_left = False
+
+    # Descriptors
+
+    def add_reader(self, descriptor: int, function: Callable[[], None], *, late: bool = False) -> None:
+        """Call `function` while the descriptor is readable; `late` ones after all others of the turn."""
+        events = READABLE | (WRITABLE if descriptor in self._writers else 0)
+        self._change(descriptor, events)
+        self._readers[descriptor] = function
+        if late:
+            self._late.add(descriptor)
+
+    def remove_reader(self, descriptor: int) -> None:
+        if self._readers.pop(descriptor, None) is not None:
+            self._late.discard(descriptor)
+            if descriptor in self._writers:
+                self._poller.modify(descriptor, WRITABLE)
+            else:
+                self._poller.unregister(descriptor)
+
+    def add_writer(self, descriptor: int, function: Callable[[], None]) -> None:
+        events = WRITABLE | (READABLE if descriptor in self._readers else 0)
+        self._change(descriptor, events)
+        self._writers[descriptor] = function
+
+    def remove_writer(self, descriptor: int) -> None:
+        if self._writers.pop(descriptor, None) is not None:
+            if descriptor in self._readers:
+                self._poller.modify(descriptor, READABLE)
+            else:
+                self._poller.unregister(descriptor)
+
+    def _change(self, descriptor: int, events: int) -> None:
+        if descriptor in self._readers or descriptor in self._writers:
+            self._poller.modify(descriptor, events)
+        else:
+            self._poller.register(descriptor, events)
+
+    # Time
+
+    def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
+        """Call `function` once, `seconds` after the start of this turn."""
+        timer = Timer(self.now + seconds, function)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Call `function` at the start of the next turn."""
+        self._soon.append(function)
+
+    def flush_at_turn_end(self, item: Flushable) -> None:
+        self._dirty.append(item)
+
+    # Running
+
+    def run(self) -> None:
+        """Turn until `stop` is called."""
+        self.mailbox.adopt()
+        self._stopping = False
+        while not self._stopping:
+            self.run_once()
+
+    def stop(self) -> None:
+        """End `run` after this turn."""
+        self._stopping = True
+
+    def run_once(self, max_wait_seconds: float | None = None) -> None:
+        """One turn; waits at most `max_wait_seconds` for something to do."""
+        events = self._poller.poll(self._patience(max_wait_seconds))
+        self.now = time.monotonic()
+        late: list[Callable[[], None]] = []
+        readers = self._readers
+        for descriptor, mask in events:
+            try:
+                if mask != WRITABLE:
+                    function = readers.get(descriptor)
+                    if function is not None:
+                        if descriptor in self._late:
+                            late.append(function)
+                        else:
+                            function()
+                if mask & WRITABLE:
+                    function = self._writers.get(descriptor)
+                    if function is not None:
+                        function()
+            except Exception as error:
+                self._report("descriptor callback", error)
+        self._mail_left = self.mailbox.drain(self._report)
+        self._run_due()
+        for function in late:
+            self._call(function)
+        self._flush_dirty()
+
+    def close(self) -> None:
+        """Free the loop's own descriptors. Everything registered must have been closed before."""
+        self.mailbox.close()
+        self._readers.clear()
+        self._writers.clear()
+        self._poller.close()
+        os.close(self._wake_receive)
+        os.close(self._wake_send)
+
+    def _patience(self, max_wait_seconds: float | None) -> float | None:
+        if self._soon or self._mail_left or self._dirty or self._stopping:
+            return 0
+        while self._timers and self._timers[0].function is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return max_wait_seconds
+        wait = max(0.0, self._timers[0].when - time.monotonic())
+        return wait if max_wait_seconds is None else min(wait, max_wait_seconds)
+
+    def _call(self, function: Callable[[], Any]) -> None:
+        try:
+            function()
+        except Exception as error:
+            self._report("callback", error)
+
+    def _run_due(self) -> None:
+        if self._soon:
+            soon, self._soon = self._soon, []
+            for function in soon:
+                self._call(function)
+        timers = self._timers
+        while timers and (timers[0].when <= self.now or timers[0].function is None):
+            timer = heapq.heappop(timers)
+            if timer.function is not None:
+                function = timer.function
+                timer.function = None
+                self._call(function)
+
+    def _flush_dirty(self) -> None:
+        while self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for item in dirty:
+                try:
+                    item.flush()
+                except Exception as error:
+                    self._report("flush", error)
+
+    # The door's bell
+
+    def _wake(self) -> None:
+        """Any thread: make `poll` return."""
+        try:
+            os.write(self._wake_send, b"\0")
+        except BlockingIOError:
+            pass  # a full pipe wakes as well
+        except OSError:
+            pass  # the loop has gone; the mailbox tells posters so
+
+    def _empty_pipe(self) -> None:
+        """First of the three steps of a wake-up: empty the pipe, lower the flag, drain (`Mailbox.drain`)."""
+        try:
+            os.read(self._wake_receive, 4096)
+        except BlockingIOError:
+            pass

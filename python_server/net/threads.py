@@ -1,0 +1,499 @@
+"""The door between the loop's thread and the workers: the only file that imports `threading`.
+
+Must not know: what a job does; every public method says which thread may call it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+# How long a job may wait before a second thread is woken. Under one interpreter lock a pool of pure
+# Python handlers is fastest on one thread; only handlers that block gain from more.
+GROW_AFTER_SECONDS: Final = 0.001
+# Above this share of one core the process computes rather than waits: more threads would only fight.
+BUSY_SHARE: Final = 0.75
+# Even a busy pool grows when its oldest job has waited this long.
+STARVING_SECONDS: Final = 0.05
+# A wait for a thread worth a line in the log.
+SATURATED_SECONDS: Final = 1.0
+IDLE_THREAD_SECONDS: Final = 60.0
+MAILBOX_BATCH_COUNT: Final = 4096
+
+Job = Callable[[], None]
+Report = Callable[[str, BaseException], None]
+
+
+class ServerStopped(RuntimeError):
+    """Something was asked of a server whose loop has ended."""
+
+
+class Executor(Protocol):
+    """Port: runs jobs, in a pool of threads or inline."""
+
+    def submit(self, job: Job) -> None:
+        """Loop's thread: run `job`."""
+
+    def resubmit(self, job: Job) -> None:
+        """A worker, from within a job: run `job` after those that wait already."""
+
+
+class InlineExecutor:
+    """Runs each job at once in the caller's thread: a whole server without threads, for tests."""
+
+    def submit(self, job: Job) -> None:
+        job()
+
+    resubmit = submit
+
+
+class Mailbox:
+    """Calls posted by any thread, made by the loop's thread in the order of posting.
+
+    The wake-up order is exact. Poster: append; read the flag; only if it is down, raise it and ring.
+    Loop: empty the pipe; lower the flag; drain. Every near variant loses wake-ups.
+
+    Args:
+        ring: wakes the loop (writes one byte to its pipe).
+        max_bytes: bytes posted and not yet drained above which workers wait; the loop's thread never does.
+    """
+
+    def __init__(self, ring: Callable[[], None], max_bytes: int) -> None:
+        self._ring = ring
+        self._max_bytes = max_bytes
+        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
+        self._pending_bytes = 0
+        self._space = threading.Condition(threading.Lock())
+        self._owner = threading.get_ident()
+        self._closed = False
+        self.raised = False
+
+    def adopt(self) -> None:
+        """The calling thread becomes the loop's thread."""
+        self._owner = threading.get_ident()
+
+    def on_loop(self) -> bool:
+        """Any thread: is the caller the loop's thread?"""
+        return threading.get_ident() == self._owner
+
+    def post(self, function: Callable[..., Any], *args: Any, nbytes: int = 0) -> None:
+        """Any thread: have `function(*args)` called by the loop, after everything posted before.
+
+        Raises:
+            ServerStopped: the loop has ended.
+        """
+        if self._closed:
+            raise ServerStopped("the server has stopped: nothing can be sent through it any more")
+        if nbytes:
+            with self._space:
+                if not self.on_loop():
+                    while self._pending_bytes > self._max_bytes and not self._closed:
+                        self._space.wait()
+                self._pending_bytes += nbytes
+        self._calls.append((function, args, nbytes))
+        if not self.raised:
+            self.raised = True
+            self._ring()
+
+    def drain(self, report: Report) -> bool:
+        """Loop's thread: make the posted calls, at most one batch; returns whether some are left."""
+        self.raised = False
+        calls = self._calls
+        if not calls:
+            return False
+        freed_bytes = 0
+        for _ in range(min(len(calls), MAILBOX_BATCH_COUNT)):
+            function, args, nbytes = calls.popleft()
+            freed_bytes += nbytes
+            try:
+                function(*args)
+            except Exception as error:
+                report("posted call", error)
+        if freed_bytes:
+            with self._space:
+                self._pending_bytes -= freed_bytes
+                self._space.notify_all()
+        return bool(calls)
+
+    def close(self) -> None:
+        """Loop's thread: refuse further posts and free the workers that wait for space."""
+        self._closed = True
+        with self._space:
+            self._space.notify_all()
+
+
+class Pool:
+    """Threads that run jobs: none at first, woken and added only while jobs wait, up to a cap.
+
+    Args:
+        name: of the pool, and of the option that sets its cap; used for thread names and the log.
+        max_threads: the cap.
+        call_later: the loop's timer, which lets the pool look at jobs that wait.
+        report: for a job that raised (jobs are expected to catch their own faults).
+        on_saturated: called with (name, waited_seconds) when a job waits long and the cap is reached.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        max_threads: int,
+        call_later: Callable[[float, Callable[[], None]], Any],
+        report: Report,
+        on_saturated: Callable[[str, float], None],
+    ) -> None:
+        self.name = name
+        self._max_threads = max_threads
+        self._call_later = call_later
+        self._report = report
+        self._on_saturated = on_saturated
+        self._lock = threading.Lock()
+        self._jobs: deque[tuple[float, Job]] = deque()
+        self._idle: list[threading.Lock] = []  # each sleeping thread's bell; the last to sleep wakes first
+        self._threads_count = 0
+        self._lent_count = 0
+        self._watching = False
+        self._watched_at = 0.0
+        self._watched_cpu = 0.0
+        self._next_complaint = 0.0
+        self._closed = False
+        # One lock for all strands of the pool: held for a few instructions, and a strand stays small.
+        self.strand_lock = threading.Lock()
+
+    def submit(self, job: Job) -> None:
+        """Loop's thread: run `job` on a thread of the pool."""
+        with self._lock:
+            self._jobs.append((time.monotonic(), job))
+            if self._threads_count - len(self._idle) - self._lent_count <= 0:
+                self._add_worker()
+            elif not self._watching:
+                self._watch()
+
+    def resubmit(self, job: Job) -> None:
+        """A worker, from within a job: queue `job`; the caller itself comes back for it."""
+        self._jobs.append((time.monotonic(), job))
+
+    @property
+    def waiting_count(self) -> int:
+        """Any thread: jobs that no thread has taken yet."""
+        return len(self._jobs)
+
+    def lend(self) -> None:
+        """A worker about to wait: its slot may be used by another thread until `reclaim`."""
+        with self._lock:
+            self._lent_count += 1
+            if self._jobs:
+                self._add_worker()
+
+    def reclaim(self) -> None:
+        """The same worker, after its wait."""
+        with self._lock:
+            self._lent_count -= 1
+
+    def close(self, timeout_seconds: float) -> int:
+        """Loop's thread: end idle threads, let running jobs finish; returns how many are still running."""
+        deadline = time.monotonic() + timeout_seconds
+        with self._lock:
+            self._closed = True
+            self._jobs.clear()
+            for bell in self._idle:
+                bell.release()
+            self._idle.clear()
+        while self._threads_count and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self._threads_count
+
+    def _add_worker(self) -> bool:
+        """Under the lock: wake a sleeping thread, or start one if the cap allows."""
+        if self._idle:
+            self._idle.pop().release()
+            return True
+        if self._threads_count - self._lent_count >= self._max_threads:
+            return False
+        self._threads_count += 1
+        # Daemon: a handler that never returns must not keep a stopped process alive.
+        threading.Thread(
+            target=self._work, name=f"{self.name}-{self._threads_count}", daemon=True
+        ).start()
+        return True
+
+    def _work(self) -> None:
+        bell = threading.Lock()
+        bell.acquire()
+        jobs = self._jobs
+        while True:
+            try:
+                _, job = jobs.popleft()
+            except IndexError:
+                with self._lock:
+                    if not jobs:
+                        if self._closed:
+                            self._threads_count -= 1
+                            return
+                        self._idle.append(bell)
+                    else:
+                        continue
+                if not bell.acquire(timeout=IDLE_THREAD_SECONDS):
+                    with self._lock:
+                        if bell in self._idle:  # nobody rang while the wait ran out
+                            self._idle.remove(bell)
+                            self._threads_count -= 1
+                            return
+                    bell.acquire()
+                continue
+            try:
+                job()
+            except BaseException as error:  # SystemExit in a handler must not end a pool thread silently
+                self._report(f"job of pool {self.name}", error)
+            job = None  # type: ignore[assignment]  # what the job holds must not outlive it in a sleeping thread
+
+    # Growth, looked at by the loop while jobs wait
+
+    def _watch(self) -> None:
+        self._watching = True
+        self._watched_at = time.monotonic()
+        self._watched_cpu = time.process_time()
+        self._call_later(GROW_AFTER_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Loop's thread: add threads while jobs wait and the process is not busy computing."""
+        with self._lock:
+            self._watching = False
+            if not self._jobs or self._closed:
+                return
+            now = time.monotonic()
+            waited = now - self._jobs[0][0]
+            elapsed = max(now - self._watched_at, 1e-6)
+            busy = (time.process_time() - self._watched_cpu) / elapsed > BUSY_SHARE
+            grown = True
+            if waited >= GROW_AFTER_SECONDS and (not busy or waited >= STARVING_SECONDS):
+                running_count = max(1, self._threads_count - len(self._idle))
+                for _ in range(min(len(self._jobs), running_count)):
+                    grown = self._add_worker()
+                    if not grown:
+                        break
+            self._watch()
+        if not grown and waited >= SATURATED_SECONDS and now >= self._next_complaint:
+            self._next_complaint = now + 10.0
+            self._on_saturated(self.name, waited)
+
+
+class Strand:
+    """One client's jobs: run one at a time, in order, by whatever thread of the pool comes.
+
+    `submit`, `idle` and `waiting_count` belong to the loop's thread.
+    """
+
+    __slots__ = ("_drained", "_executor", "_jobs", "_lock", "_low_count", "_running")
+
+    # Jobs a thread runs for one client before others get their turn.
+    BATCH_COUNT: Final = 16
+
+    def __init__(self, executor: Executor, lock: threading.Lock) -> None:
+        self._executor = executor
+        self._lock = lock
+        self._jobs: deque[Job] = deque()
+        self._running = False
+        self._drained: Callable[[], None] | None = None
+        self._low_count = 0
+
+    @property
+    def idle(self) -> bool:
+        return not self._running
+
+    @property
+    def waiting_count(self) -> int:
+        return len(self._jobs)
+
+    def submit(self, job: Job) -> None:
+        """Loop's thread: run `job` after all jobs submitted before it."""
+        with self._lock:
+            self._jobs.append(job)
+            if self._running:
+                return
+            self._running = True
+        self._executor.submit(self._run)
+
+    def when_below(self, low_count: int, drained: Callable[[], None]) -> None:
+        """Loop's thread: have `drained` called, by a worker, once fewer than `low_count` jobs wait."""
+        with self._lock:
+            self._low_count = low_count
+            self._drained = drained
+
+    def _run(self) -> None:
+        for _ in range(self.BATCH_COUNT):
+            with self._lock:
+                if not self._jobs:
+                    self._running = False
+                    return
+                job = self._jobs.popleft()
+                drained = None
+                if self._drained is not None and len(self._jobs) < self._low_count:
+                    drained, self._drained = self._drained, None
+            if drained is not None:
+                drained()
+            job()
+        self._executor.resubmit(self._run)
+
+
+class Waiter:
+    """One answer that a worker waits for and any thread may bring."""
+
+    __slots__ = ("_event", "_value")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._value: Any = None
+
+    def set(self, value: Any) -> None:
+        """Any thread: bring the answer; the first one counts."""
+        if not self._event.is_set():
+            self._value = value
+            self._event.set()
+
+    def wait(self, timeout_seconds: float | None) -> Any:
+        """A worker: the answer.
+
+        Raises:
+            TimeoutError: none came in time.
+        """
+        if not self._event.wait(timeout_seconds):
+            raise TimeoutError(f"no answer within {timeout_seconds} s")
+        return self._value
+
+
+class StreamBroken(ConnectionError):
+    """The other end of a `ByteQueue` has gone."""
+
+
+class ByteQueue:
+    """Bytes between the loop and one worker, bounded: the worker waits, the loop never.
+
+    Args:
+        window_bytes: above it `offer` tells the loop to pause, and `put` makes the worker wait.
+    """
+
+    def __init__(self, window_bytes: int) -> None:
+        self._window_bytes = window_bytes
+        self._chunks: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._ended = False
+        self._broken: str | None = None
+        self._changed = threading.Condition(threading.Lock())
+
+    @property
+    def held_bytes(self) -> int:
+        return self._held_bytes
+
+    def offer(self, chunk: bytes) -> bool:
+        """Loop's thread: append; True when the window is full and the producer should pause."""
+        with self._changed:
+            self._chunks.append(chunk)
+            self._held_bytes += len(chunk)
+            self._changed.notify()
+            return self._held_bytes > self._window_bytes
+
+    def put(self, chunk: bytes) -> bool:
+        """Worker: append, after waiting for room; True when the queue was empty before.
+
+        Raises:
+            StreamBroken: the reader has gone.
+        """
+        with self._changed:
+            while self._held_bytes > self._window_bytes and self._broken is None:
+                self._changed.wait()
+            if self._broken is not None:
+                raise StreamBroken(self._broken)
+            self._chunks.append(chunk)
+            self._held_bytes += len(chunk)
+            return len(self._chunks) == 1
+
+    def end(self) -> None:
+        """Producer: nothing follows."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def break_off(self, reason: str) -> None:
+        """Either side: the stream ended early; whoever waits gets `StreamBroken`."""
+        with self._changed:
+            if self._broken is None:
+                self._broken = reason
+            self._chunks.clear()
+            self._held_bytes = 0
+            self._changed.notify_all()
+
+    def get(self, timeout_seconds: float | None = None) -> bytes:
+        """Worker: the next chunk, b"" at the end.
+
+        Raises:
+            StreamBroken: the producer has gone before the end.
+            TimeoutError: nothing came in time.
+        """
+        with self._changed:
+            while not self._chunks:
+                if self._broken is not None:
+                    raise StreamBroken(self._broken)
+                if self._ended:
+                    return b""
+                if not self._changed.wait(timeout_seconds):
+                    raise TimeoutError(f"nothing arrived within {timeout_seconds} s")
+            return self._pop()
+
+    def take(self) -> bytes | None:
+        """Loop's thread: the next chunk, b"" at the end, None when there is none yet."""
+        with self._changed:
+            if self._chunks:
+                chunk = self._pop()
+                self._changed.notify()
+                return chunk
+            return b"" if self._ended else None
+
+    def _pop(self) -> bytes:
+        chunk = self._chunks.popleft()
+        self._held_bytes -= len(chunk)
+        return chunk
+
+
+class Door:
+    """What a room above may do across the border of threads: post, ask, and open a strand.
+
+    Args:
+        mailbox: the loop's.
+        events: executor of event handlers.
+    """
+
+    def __init__(self, mailbox: Mailbox, events: Executor) -> None:
+        self._events = events
+        self._strand_lock = events.strand_lock if isinstance(events, Pool) else threading.Lock()
+        self.post = mailbox.post
+        self.on_loop = mailbox.on_loop
+
+    def strand(self) -> Strand:
+        """Loop's thread: a new client's strand."""
+        return Strand(self._events, self._strand_lock)
+
+    def ask(self, question: Callable[[], Any], timeout_seconds: float = 30.0) -> Any:
+        """Any thread: the value of `question()`, computed by the loop (at once when already on it).
+
+        Raises:
+            TimeoutError: the loop did not answer in time.
+            Exception: whatever `question` raised.
+        """
+        if self.on_loop():
+            return question()
+        waiter = Waiter()
+
+        def answer() -> None:
+            try:
+                waiter.set((question(), None))
+            except Exception as error:
+                waiter.set((None, error))
+
+        self.post(answer)
+        value, error = waiter.wait(timeout_seconds)
+        if error is not None:
+            raise error
+        return value

@@ -1,0 +1,296 @@
+"""One TCP connection's bytes: receive once, send once per turn, bounded queues, one way out.
+
+Must not know: any protocol. What arrives goes to the handler it was given; what ends is told once.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from python_server.net.loop import Loop, Timer
+
+# POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
+IOV_MAX_COUNT: Final = 1024
+# Small pieces are joined: copying 64 KiB costs less than a vector of many entries.
+JOIN_MAX_BYTES: Final = 65_536
+
+
+class TransportState(Enum):
+    """The life of a connection's descriptor."""
+
+    OPEN = auto()
+    DRAINING = auto()  # close asked for; queued bytes still leave
+    LINGERING = auto()  # our side is shut; unread input is taken and dropped, so that no reset eats the answer
+    CLOSED = auto()
+
+
+MOVES: Final = {
+    TransportState.OPEN: {TransportState.DRAINING, TransportState.CLOSED},
+    TransportState.DRAINING: {TransportState.LINGERING, TransportState.CLOSED},
+    TransportState.LINGERING: {TransportState.CLOSED},
+    TransportState.CLOSED: set(),
+}
+
+
+class ByteHandler(Protocol):
+    """Port: what a transport tells the protocol that reads it."""
+
+    def receive_buffer(self) -> memoryview | None:
+        """Where to receive next; None for the loop's shared buffer."""
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        """`nbytes` were put at the start of `buffer`; 0 means the peer has ended its side."""
+
+    def write_blocked(self, blocked: bool) -> None:
+        """The queue passed the high watermark, or fell below the low one."""
+
+    def connection_lost(self, reason: str) -> None:
+        """The connection is gone; called once, last."""
+
+
+class Transport:
+    """A plain TCP (or UNIX) stream on the loop. Every method belongs to the loop's thread.
+
+    Args:
+        loop: the loop.
+        sock: a connected, non-blocking socket, owned from here on.
+        report: for an exception of the handler; the connection ends, the loop lives.
+        limits: `high_watermark_bytes`, `low_watermark_bytes`, `hard_limit_bytes`, `linger_timeout_seconds`.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_data_received",
+        "_descriptor",
+        "_dirty",
+        "_handler",
+        "_limits",
+        "_linger_timer",
+        "_loop",
+        "_queue",
+        "_queued_bytes",
+        "_reading",
+        "_receive_buffer",
+        "_report",
+        "_socket",
+        "_waiting",
+        "peer",
+        "state",
+    )
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        report: Callable[[str, BaseException], None],
+        limits: Any,
+        peer: Any = None,
+    ) -> None:
+        self._loop = loop
+        self._socket = sock
+        self._descriptor = sock.fileno()
+        self._report = report
+        self._limits = limits
+        self._queue: list[Any] = []
+        self._queued_bytes = 0
+        self._dirty = False
+        self._waiting = False  # the kernel's buffer is full; the writer callback is armed
+        self._blocked = False
+        self._reading = False
+        self._linger_timer: Timer | None = None
+        self.peer = peer
+        self.state = TransportState.OPEN
+
+    def set_handler(self, handler: ByteHandler) -> None:
+        """Give what arrives from now on to `handler`; starts reading at the first call."""
+        first = not hasattr(self, "_handler")
+        self._handler = handler
+        self._receive_buffer = handler.receive_buffer
+        self._data_received = handler.data_received
+        if first:
+            self.pause_reading(False)
+
+    # In
+
+    def pause_reading(self, paused: bool) -> None:
+        """Stop or restart reading; the kernel then slows the peer down."""
+        if self.state is not TransportState.OPEN or self._reading is not paused:
+            return
+        self._reading = not paused
+        if paused:
+            self._loop.remove_reader(self._descriptor)
+        else:
+            self._loop.add_reader(self._descriptor, self._on_readable)
+
+    def _on_readable(self) -> None:
+        buffer = self._receive_buffer()
+        if buffer is None:
+            buffer = self._loop.receive_buffer
+        try:
+            nbytes = self._socket.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end(error.strerror or str(error))
+            return
+        try:
+            self._data_received(buffer, nbytes)
+        except Exception as error:
+            self._report("connection", error)
+            self._end("internal error")
+
+    def _on_linger_readable(self) -> None:
+        try:
+            if self._socket.recv_into(self._loop.receive_buffer):
+                return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            pass
+        self._end("closed")
+
+    # Out
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queued_bytes
+
+    @property
+    def blocked(self) -> bool:
+        """Is the queue above the high watermark?"""
+        return self._blocked
+
+    def write(self, data: Any) -> None:
+        """Queue bytes; they leave in one gathered send at the end of the turn."""
+        if self.state is not TransportState.OPEN:
+            return
+        self._queue.append(data)
+        queued_bytes = self._queued_bytes = self._queued_bytes + len(data)
+        if not self._dirty:
+            self._dirty = True
+            self._loop.flush_at_turn_end(self)
+        if queued_bytes > self._limits.high_watermark_bytes:
+            self._write_pressed()
+
+    def _write_pressed(self) -> None:
+        """Above the high watermark: try the kernel now, then press back, then cut."""
+        if not self._waiting:
+            self._send_queued()
+        if self.state is not TransportState.OPEN:
+            return
+        if self._queued_bytes > self._limits.hard_limit_bytes:
+            self._end("slow client")
+        elif self._queued_bytes > self._limits.high_watermark_bytes and not self._blocked:
+            self._blocked = True
+            self._handler.write_blocked(True)
+
+    def flush(self) -> None:
+        """Called by the loop at the end of a turn in which something was written."""
+        self._dirty = False
+        if not self._waiting and self.state is not TransportState.CLOSED:
+            self._send_queued()
+
+    def _send_queued(self) -> None:
+        while self._queue:
+            queue = self._queue
+            try:
+                if len(queue) == 1:
+                    sent = self._socket.send(queue[0])
+                elif self._queued_bytes <= JOIN_MAX_BYTES:
+                    sent = self._socket.send(b"".join(queue))
+                else:
+                    sent = self._socket.sendmsg(queue[:IOV_MAX_COUNT])
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._end(error.strerror or str(error))
+                return
+            self._queued_bytes -= sent
+            if not self._queued_bytes:
+                queue.clear()
+                break
+            if not self._drop_sent(sent):
+                if not self._waiting:
+                    self._waiting = True
+                    self._loop.add_writer(self._descriptor, self._on_writable)
+                return
+        if self._waiting:
+            self._waiting = False
+            self._loop.remove_writer(self._descriptor)
+        if self.state is TransportState.DRAINING:
+            self._linger()
+
+    def _drop_sent(self, sent: int) -> bool:
+        """Remove what left; False when the kernel took only a part of what was offered."""
+        queue = self._queue
+        offered_count = min(len(queue), IOV_MAX_COUNT)
+        index = 0
+        while index < offered_count and sent >= len(queue[index]):
+            sent -= len(queue[index])
+            index += 1
+        whole = index == offered_count
+        del queue[:index]
+        if sent:
+            queue[0] = memoryview(queue[0])[sent:]
+        return whole
+
+    def _on_writable(self) -> None:
+        self._waiting = False
+        self._loop.remove_writer(self._descriptor)
+        self._send_queued()
+        if self._blocked and self._queued_bytes <= self._limits.low_watermark_bytes:
+            self._blocked = False
+            if self.state is TransportState.OPEN:
+                self._handler.write_blocked(False)
+
+    # The way out
+
+    def close(self) -> None:
+        """Send what is queued, then end the connection in an orderly way."""
+        if self.state is not TransportState.OPEN:
+            return
+        if self._reading:
+            self.pause_reading(True)
+        self._move(TransportState.DRAINING)
+        if self._queue:
+            if not self._dirty and not self._waiting:
+                self._send_queued()
+        else:
+            self._linger()
+
+    def abort(self, reason: str) -> None:
+        """End the connection at once; queued bytes are dropped."""
+        self._end(reason)
+
+    def _linger(self) -> None:
+        self._move(TransportState.LINGERING)
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._end("closed")
+            return
+        self._loop.add_reader(self._descriptor, self._on_linger_readable)
+        self._linger_timer = self._loop.call_later(
+            self._limits.linger_timeout_seconds, lambda: self._end("closed")
+        )
+
+    def _move(self, state: TransportState) -> None:
+        assert state in MOVES[self.state], (self.state, state)
+        self.state = state
+
+    def _end(self, reason: str) -> None:
+        """The one way out of every connection."""
+        if self.state is TransportState.CLOSED:
+            return
+        self._move(TransportState.CLOSED)
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        self._loop.remove_reader(self._descriptor)
+        self._loop.remove_writer(self._descriptor)
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._socket.close()
+        self._handler.connection_lost(reason)

@@ -1,0 +1,102 @@
+"""Every tunable of the server in one frozen table: unit in the name, reason and precedent beside it.
+
+Must not know: where a value came from (command line, environment, file) or who reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPSettings:
+    """Limits and timeouts of HTTP/1.1 (RFC 9112)."""
+
+    # The size at which gunicorn, eventlet and pywsgi answer 414 (4,094 - 8,192).
+    request_line_max_bytes: int = 8190
+    # One field line; gunicorn's 8,190, Apache's LimitRequestFieldSize.
+    header_line_max_bytes: int = 8190
+    # All field lines together; eventlet's and Node's bound is 64 KiB and 16 KiB.
+    header_total_max_bytes: int = 64 * KIB
+    # gunicorn, the standard library and Apache stop at 100.
+    header_max_count: int = 100
+    # A whole request body; waitress stands at 1 GiB. 413 above it.
+    body_max_bytes: int = 1024 * MIB
+    # A chunk-size line with its extensions: llhttp would take a megabyte.
+    chunk_line_max_bytes: int = 4 * KIB
+    # Trailer section after the last chunk: parsed, bounded, ignored.
+    trailer_max_bytes: int = 8 * KIB
+    # From the first byte of a head to its end: ends a client that dribbles.
+    header_timeout_seconds: float = 10.0
+    # Between two pieces of a request body.
+    body_timeout_seconds: float = 30.0
+    # An idle connection between two requests; nginx closes at 75 s.
+    keep_alive_timeout_seconds: float = 75.0
+    # Request bytes held for an application that does not read them yet; then reading pauses.
+    body_window_bytes: int = 256 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketSettings:
+    """Limits of RFC 6455 connections."""
+
+    # One whole message; the `websockets` package also stands at 1 MiB. Close code 1009 above it.
+    max_message_bytes: int = MIB
+    # Fragments per message, empty ones counted: each costs an object before the byte limit fires.
+    max_fragments_count: int = 16_384
+    # A frame or a message that began must end within this.
+    unfinished_frame_timeout_seconds: float = 30.0
+    # How long we wait for the peer's close frame after sending ours (RFC 6455 7.1.1); websockets: 10 s.
+    close_timeout_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """Buffers and bounds of one TCP connection."""
+
+    # The loop's one receive buffer: what Linux hands over at once on loopback is at most 2-4 times this.
+    receive_buffer_bytes: int = 256 * KIB
+    # Above it reading from that client stops; asyncio's default is 64 KiB, ours holds one large message.
+    high_watermark_bytes: int = 1 * MIB
+    # Below it reading goes on.
+    low_watermark_bytes: int = 256 * KIB
+    # Above it the client is cut off as too slow.
+    hard_limit_bytes: int = 16 * MIB
+    # After our last byte: how long unread input is still taken, so that a reset does not eat the answer.
+    linger_timeout_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One server: where it listens, how many threads it may use, and the limits of each protocol."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    # gunicorn's and uvicorn's 2,048: a burst of reconnecting clients fits.
+    backlog_count: int = 2048
+    # Connections taken per turn of the loop; gevent takes 100.
+    accept_batch_count: int = 100
+    # Threads for WSGI requests; starlette's and AnyIO's pool is 40.
+    wsgi_threads_count: int = 40
+    # Threads for event handlers.
+    event_threads_count: int = 256
+    # WSGI requests that may wait for a thread; 503 above it.
+    wsgi_queue_count: int = 10_000
+    # Bytes posted by workers and not yet taken by the loop; workers wait above it, the loop never.
+    mailbox_max_bytes: int = 64 * MIB
+    # Shorter than CPython's 5 ms: a thread that computes gives the loop its turn back sooner.
+    switch_interval_seconds: float = 0.0005
+    # How long a stop waits for running requests before it cuts them; gunicorn's is 30 s.
+    graceful_timeout_seconds: float = 30.0
+    server_name: str | None = None
+    access_log: bool = True
+    log_level: str = "info"
+    # Tracebacks to the client and the most talkative log; never on a public address.
+    debug: bool = False
+    http: HTTPSettings = field(default_factory=HTTPSettings)
+    websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
+    transport: TransportSettings = field(default_factory=TransportSettings)
