@@ -18,6 +18,7 @@ from python_server.net.threads import Mailbox
 # Event bits, with epoll's values: anything but "writable" is news for the reader (data, end, error).
 READABLE: Final = 1
 WRITABLE: Final = 4
+NEVER: Final = float("inf")
 
 
 class Flushable(Protocol):
@@ -93,6 +94,52 @@ class Timer:
 
     def cancel(self) -> None:
         self.function = None
+
+
+class Deadline:
+    """A moment that moves often and is seldom reached: at most one timer waits for it.
+
+    Args:
+        loop: the loop. function: called when the moment is reached.
+    """
+
+    __slots__ = ("_function", "_loop", "_timer", "_when")
+
+    def __init__(self, loop: Loop, function: Callable[[], Any]) -> None:
+        self._loop = loop
+        self._function = function
+        self._when = NEVER
+        self._timer: Timer | None = None
+
+    def set(self, seconds: float) -> None:
+        """Move it to `seconds` from the start of this turn."""
+        when = self._when = self._loop.now + seconds
+        if self._timer is None or self._timer.when > when:
+            self._arm(seconds)
+
+    def clear(self) -> None:
+        """There is none for now."""
+        self._when = NEVER
+
+    def cancel(self) -> None:
+        """There will be none any more."""
+        self._when = NEVER
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._when <= self._loop.now:
+            self._when = NEVER
+            self._function()
+        elif self._when < NEVER:
+            self._arm(self._when - self._loop.now)
 
 
 class Loop:

@@ -59,6 +59,7 @@ class Transport:
         sock: a connected, non-blocking socket, owned from here on.
         report: for an exception of the handler; the connection ends, the loop lives.
         limits: `high_watermark_bytes`, `low_watermark_bytes`, `hard_limit_bytes`, `linger_timeout_seconds`.
+        peer, local: the two addresses, as the socket module gives them.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Transport:
         "_report",
         "_socket",
         "_waiting",
+        "local",
         "peer",
         "state",
     )
@@ -88,6 +90,7 @@ class Transport:
         report: Callable[[str, BaseException], None],
         limits: Any,
         peer: Any = None,
+        local: Any = None,
     ) -> None:
         self._loop = loop
         self._socket = sock
@@ -102,6 +105,7 @@ class Transport:
         self._reading = False
         self._linger_timer: Timer | None = None
         self.peer = peer
+        self.local = local
         self.state = TransportState.OPEN
 
     def set_handler(self, handler: ByteHandler) -> None:
@@ -248,8 +252,11 @@ class Transport:
 
     # The way out
 
-    def close(self) -> None:
-        """Send what is queued, then end the connection in an orderly way."""
+    def close(self, abort: str | None = None) -> None:
+        """Send what is queued, then end in an orderly way; with a reason to `abort`, at once."""
+        if abort is not None:
+            self._end(abort)
+            return
         if self.state is not TransportState.OPEN:
             return
         if self._reading:
@@ -260,10 +267,6 @@ class Transport:
                 self._send_queued()
         else:
             self._linger()
-
-    def abort(self, reason: str) -> None:
-        """End the connection at once; queued bytes are dropped."""
-        self._end(reason)
 
     def _linger(self) -> None:
         self._move(TransportState.LINGERING)
@@ -293,4 +296,5 @@ class Transport:
         self._queue.clear()
         self._queued_bytes = 0
         self._socket.close()
-        self._handler.connection_lost(reason)
+        # Told at the next turn: a write must never re-enter the room that wrote.
+        self._loop.call_soon(lambda: self._handler.connection_lost(reason))

@@ -1,0 +1,457 @@
+"""One TCP connection's life: HTTPChannel runs its requests, WebSocketChannel takes its place at the 101.
+
+Must not know: sockets and selectors, what a path means, sessions, applications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from python_server.exchange import Exchange, ExchangeServices, RequestHandler, TransportLike
+from python_server.http1 import END, BadRequest, Limits, ParserState, Request, RequestParser
+from python_server.http1_response import status_text
+from wsframe import CloseCode, Connection, ConnectionClosed, Role, State, handshake
+
+# Bytes of further requests that may wait behind a running one; then reading pauses.
+PIPELINE_MAX_BYTES: Final = 65_536
+
+
+class Timeouts(Protocol):
+    """The times this room asks for, in seconds."""
+
+    @property
+    def header_timeout_seconds(self) -> float: ...
+    @property
+    def body_timeout_seconds(self) -> float: ...
+    @property
+    def keep_alive_timeout_seconds(self) -> float: ...
+
+
+class DeadlineLike(Protocol):
+    """A moment that can be moved, put off for ever, and dropped."""
+
+    def set(self, seconds: float) -> None: ...
+    def clear(self) -> None: ...
+    def cancel(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPServices:
+    """What all HTTP channels of a worker share.
+
+    Attributes:
+        route: the handler of a request. limits, timeouts: see settings. deadline: makes one.
+        exchange: what exchanges need. lost: called once with the channel when its connection is gone.
+    """
+
+    route: Callable[[Request], RequestHandler]
+    limits: Limits
+    timeouts: Timeouts
+    deadline: Callable[[Callable[[], Any]], DeadlineLike]
+    exchange: ExchangeServices
+    lost: Callable[[object], None]
+
+
+class HTTPState(Enum):
+    """Where an HTTP connection stands."""
+
+    IDLE = auto()  # between requests
+    HEAD = auto()  # a part of a head has come
+    BUSY = auto()  # an exchange runs, or its unread body is being dropped
+    CLOSING = auto()
+    UPGRADED = auto()
+    LOST = auto()
+
+
+OPEN_STATES: Final = {HTTPState.IDLE, HTTPState.HEAD, HTTPState.BUSY}
+MOVES: Final = {
+    HTTPState.IDLE: {HTTPState.HEAD, HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
+    HTTPState.HEAD: {HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
+    HTTPState.BUSY: {HTTPState.IDLE, HTTPState.HEAD, HTTPState.CLOSING, HTTPState.UPGRADED, HTTPState.LOST},
+    HTTPState.CLOSING: {HTTPState.LOST},
+    HTTPState.UPGRADED: set(),
+    HTTPState.LOST: set(),
+}
+
+
+class HTTPChannel:
+    """The requests of one connection, in order. Every method belongs to the loop's thread."""
+
+    __slots__ = ("_advancing", "_deadline", "_exchange", "_parser", "_services", "_state", "_transport")
+
+    def __init__(self, transport: TransportLike, services: HTTPServices) -> None:
+        self._transport = transport
+        self._services = services
+        self._parser = RequestParser(services.limits)
+        self._exchange: Exchange | None = None
+        self._state = HTTPState.IDLE
+        self._advancing = False
+        self._deadline = services.deadline(self._on_deadline)
+        self._deadline.set(services.timeouts.header_timeout_seconds)
+
+    # What the transport tells
+
+    def receive_buffer(self) -> memoryview | None:
+        return None
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        if self._state not in OPEN_STATES:
+            return
+        if nbytes == 0:
+            self._on_end_of_stream()
+            return
+        self._advancing = True
+        self._handle(self._parser.receive(memoryview(buffer)[:nbytes]))
+        self._advancing = False
+        self._advance()
+        if self._exchange is not None and self._parser.held_bytes > PIPELINE_MAX_BYTES:
+            self._transport.pause_reading(True)
+
+    def write_blocked(self, blocked: bool) -> None:
+        if self._exchange is not None:
+            self._exchange.write_blocked(blocked)
+
+    def connection_lost(self, reason: str) -> None:
+        self._end_exchange(reason)
+        self._deadline.cancel()
+        if self._state is not HTTPState.LOST:
+            self._move(HTTPState.LOST)
+        self._services.lost(self)
+
+    # What the worker of this channel may ask
+
+    def close_when_idle(self) -> None:
+        """Graceful stop: end now if nothing runs, else after the running exchange."""
+        if self._state in (HTTPState.IDLE, HTTPState.HEAD):
+            self._close()
+        elif self._exchange is not None:
+            self._exchange.refuse_keep_alive()
+
+    def abort(self, reason: str) -> None:
+        """End at once."""
+        self._transport.close(reason)
+
+    # Requests
+
+    def _handle(self, events: list[Any]) -> None:
+        for event in events:
+            exchange = self._exchange
+            if type(event) is bytes:
+                if exchange is not None:
+                    exchange.handler.body_received(exchange, event)
+            elif event is END:
+                if exchange is not None:
+                    exchange.body_complete = True
+                    exchange.handler.body_ended(exchange)
+            elif type(event) is BadRequest:
+                self._refuse(event)
+                return
+            else:
+                self._begin(event)
+
+    def _begin(self, request: Request) -> None:
+        self._move(HTTPState.BUSY)
+        exchange = self._exchange = Exchange(
+            request,
+            self._services.route(request),
+            self._services.exchange,
+            self._transport,
+            self._on_exchange_done,
+            self._upgrade,
+        )
+        exchange.body_complete = not request.has_body
+        exchange.handler.request_received(exchange)
+
+    def _on_exchange_done(self, keep_alive: bool) -> None:
+        """The running exchange has written its last byte."""
+        self._exchange = None
+        if self._state is not HTTPState.BUSY:
+            return
+        if not keep_alive:
+            self._close()
+            return
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on to what is next: a pipelined request, or waiting for one.
+
+        Never within the handling of events: what is left of them belongs to the request before.
+        """
+        if self._advancing:
+            return
+        self._advancing = True
+        parser = self._parser
+        while self._exchange is None and self._state is HTTPState.BUSY and parser.state is ParserState.COMPLETE:
+            self._move(HTTPState.IDLE)
+            self._handle(parser.next_request())
+            self._transport.pause_reading(False)
+        self._advancing = False
+        self._watch()
+
+    def _watch(self) -> None:
+        """Set the deadline that fits where we stand."""
+        timeouts = self._services.timeouts
+        if self._state is HTTPState.IDLE:
+            if self._parser.head_begun:
+                self._move(HTTPState.HEAD)
+                self._deadline.set(timeouts.header_timeout_seconds)
+            elif self._parser.served_count:
+                self._deadline.set(timeouts.keep_alive_timeout_seconds)
+        elif self._state is HTTPState.BUSY:
+            if self._parser.state is ParserState.COMPLETE:
+                self._deadline.clear()
+            else:
+                self._deadline.set(timeouts.body_timeout_seconds)
+
+    def _on_deadline(self) -> None:
+        if self._state is HTTPState.IDLE:
+            self._close()
+        elif self._state is HTTPState.HEAD:
+            self._refuse(BadRequest(408, "the request head did not arrive in time"))
+        elif self._state is HTTPState.BUSY:
+            exchange = self._exchange
+            if exchange is not None and exchange.body_paused:
+                self._deadline.set(self._services.timeouts.body_timeout_seconds)
+                return
+            self._refuse(BadRequest(408, "the request body did not arrive in time"))
+
+    def _refuse(self, error: BadRequest) -> None:
+        """Answer the peer's fault and close; nothing after it is looked at (reliability: smuggling)."""
+        exchange = self._exchange
+        if exchange is None:
+            exchange = Exchange(
+                Request("", "", "", "", (1, 1), []),
+                None,
+                self._services.exchange,
+                self._transport,
+                lambda keep_alive: None,
+                self._upgrade,
+            )
+        else:
+            exchange.handler.exchange_lost(exchange, error.message)
+            self._exchange = None
+        if exchange.started:
+            self._move(HTTPState.CLOSING)
+            self._transport.close(error.message)
+            return
+        exchange.refuse_keep_alive()
+        if exchange.open:
+            exchange.respond(
+                status_text(error.status),
+                [("Content-Type", "text/plain; charset=utf-8")],
+                f"{error.message}\n".encode(),
+            )
+        self._close()
+
+    def _on_end_of_stream(self) -> None:
+        """The peer has ended its side: an unfinished message will never end; a running answer may still leave."""
+        exchange = self._exchange
+        if exchange is None or not exchange.body_complete:
+            self._end_exchange("the client left")
+            self._close()
+            return
+        self._transport.pause_reading(True)
+        exchange.refuse_keep_alive()
+        exchange.handler.exchange_lost(exchange, "end of stream")
+
+    def _end_exchange(self, reason: str) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.drop()
+            exchange.handler.exchange_lost(exchange, reason)
+
+    def _close(self) -> None:
+        self._deadline.cancel()
+        if self._state in OPEN_STATES:
+            self._move(HTTPState.CLOSING)
+            self._transport.close()
+
+    def _upgrade(self, make: Callable[[TransportLike], Any]) -> None:
+        """Give the connection to another protocol, with the bytes that came behind the head."""
+        self._exchange = None
+        self._deadline.cancel()
+        self._move(HTTPState.UPGRADED)
+        leftover = self._parser.take_leftover()
+        handler = make(self._transport)
+        self._transport.set_handler(handler)
+        self._services.lost(self)
+        if leftover:
+            handler.data_received(bytearray(leftover), len(leftover))
+
+    def _move(self, state: HTTPState) -> None:
+        assert state in MOVES[self._state], (self._state, state)
+        self._state = state
+
+
+def ignore_message(message: str | bytes) -> None:
+    """Where messages go before somebody listens."""
+
+
+def ignore_close(code: int, reason: str) -> None:
+    """Where the end goes before somebody listens."""
+
+
+class WebSocketChannel:
+    """One open WebSocket on its connection. Every method belongs to the loop's thread.
+
+    Attributes:
+        on_message: called with each whole message. on_close: called once with (close code, reason).
+    """
+
+    __slots__ = ("_connection", "_deadline", "_ended", "_transport", "on_close", "on_message", "receive_buffer", "subprotocol")
+
+    def __init__(
+        self,
+        transport: TransportLike,
+        connection: Connection,
+        deadline: Callable[[Callable[[], Any]], DeadlineLike],
+        ended: Callable[[WebSocketChannel], None],
+        subprotocol: str | None = None,
+    ) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._deadline = deadline
+        self._ended = ended
+        self.receive_buffer = connection.receive_buffer
+        self.subprotocol = subprotocol
+        self.on_message: Callable[[str | bytes], None] = ignore_message
+        self.on_close: Callable[[int, str], None] = ignore_close
+
+    # What the transport tells
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        connection = self._connection
+        if nbytes == 0:
+            events = connection.receive_eof()
+        elif isinstance(buffer, memoryview):  # it is the storage of a large message under way
+            events = connection.buffer_received(nbytes)
+        else:
+            events = connection.receive_data(buffer, nbytes)
+        on_message = self.on_message
+        if connection.attention:
+            for event in events:
+                if type(event) is str or type(event) is bytes:
+                    on_message(event)
+            owed = connection.data_to_send()
+            if owed:
+                self._transport.write(owed)
+        else:
+            for event in events:
+                on_message(event)
+        if nbytes == 0 or connection.state is State.CLOSED:
+            self._transport.close()
+
+    def write_blocked(self, blocked: bool) -> None:
+        """A client that does not read is not read from (its pongs would queue as well)."""
+        self._transport.pause_reading(blocked)
+
+    def connection_lost(self, reason: str) -> None:
+        connection = self._connection
+        if connection.state is not State.CLOSED:
+            connection.receive_eof()
+        self._ended(self)
+        on_close, self.on_close, self.on_message = self.on_close, ignore_close, ignore_message
+        code = connection.close_code
+        on_close(CloseCode.ABNORMAL_CLOSURE if code is None else code, connection.close_reason or reason)
+
+    # What the owner of the WebSocket may ask
+
+    @property
+    def open(self) -> bool:
+        return self._connection.state is State.OPEN
+
+    def send(self, message: str | bytes) -> None:
+        """Queue one message; nothing happens once the WebSocket is closing."""
+        try:
+            self._transport.write(self._connection.encode(message))
+        except ConnectionClosed:
+            pass
+
+    def send_frames(self, frames: bytes) -> None:
+        """Queue frames that were encoded before, to be shared by many recipients."""
+        if self._connection.state is State.OPEN:
+            self._transport.write(frames)
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "", timeout_seconds: float = 10.0) -> None:
+        """Begin the closing handshake (RFC 6455 7.1.2); cut after `timeout_seconds` without an answer."""
+        connection = self._connection
+        if connection.state is not State.OPEN:
+            return
+        connection.close(code, reason)
+        self._transport.write(connection.data_to_send())
+        self._deadline(lambda: self._transport.close("no close frame came back")).set(timeout_seconds)
+
+    def pause_reading(self, paused: bool) -> None:
+        self._transport.pause_reading(paused)
+
+    def close_when_idle(self) -> None:
+        """Graceful stop."""
+        self.close(CloseCode.GOING_AWAY, "server shutting down")
+
+    def abort(self, reason: str) -> None:
+        """End the TCP connection at once."""
+        self._transport.close(reason)
+
+
+def accept_websocket(
+    exchange: Exchange,
+    services: WebSocketServices,
+    opened: Callable[[WebSocketChannel], None],
+    *,
+    subprotocols: tuple[str, ...] = (),
+    max_message_bytes: int | None = None,
+) -> bool:
+    """Answer an opening handshake (RFC 6455 4.2): 101 and a channel, or the refusal.
+
+    Args:
+        opened: sets the channel's callbacks; called before the first message.
+
+    Returns:
+        whether the WebSocket is open.
+    """
+    request = exchange.request
+    try:
+        if request.has_body:
+            raise handshake.HandshakeError(400, "an opening handshake has no body (RFC 6455 4.1)")
+        accepted = handshake.accept(request.method, request.version, request.headers, subprotocols=subprotocols)
+    except handshake.HandshakeError as error:
+        exchange.refuse_keep_alive()
+        exchange.respond(
+            status_text(error.status),
+            [("Content-Type", "text/plain; charset=utf-8"), *error.headers],
+            f"{error}\n".encode(),
+        )
+        return False
+
+    def make(transport: TransportLike) -> WebSocketChannel:
+        connection = Connection(
+            Role.SERVER,
+            max_message_bytes=max_message_bytes or services.max_message_bytes,
+            max_fragments=services.max_fragments_count,
+        )
+        channel = WebSocketChannel(transport, connection, services.deadline, services.ended, accepted.subprotocol)
+        services.began(channel)
+        opened(channel)
+        return channel
+
+    exchange.upgrade(accepted.headers, make)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketServices:
+    """What all WebSocket channels of a worker share.
+
+    Attributes:
+        began, ended: called with each channel, once each, for the worker's list of connections.
+    """
+
+    max_message_bytes: int
+    max_fragments_count: int
+    deadline: Callable[[Callable[[], Any]], DeadlineLike]
+    began: Callable[[WebSocketChannel], None]
+    ended: Callable[[WebSocketChannel], None]
+

@@ -1,0 +1,279 @@
+"""One request and its response on an HTTP connection: head, framing and end of the answer, whoever gives it.
+
+Must not know: what comes before or after it on the connection, applications, sessions, threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from python_server.http1 import Request
+from python_server.http1_response import CONTINUE, LAST_CHUNK, Framing, Headers, chunk, response_head, status_text
+
+# A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
+DROPPED_BODY_MAX_BYTES: Final = 65_536
+
+
+class TransportLike(Protocol):
+    """Port: what a channel asks of a connection's transport; the real one, or a fake in tests."""
+
+    peer: Any
+    local: Any
+
+    @property
+    def blocked(self) -> bool: ...
+    def write(self, data: Any) -> None: ...
+    def pause_reading(self, paused: bool) -> None: ...
+    def set_handler(self, handler: Any) -> None: ...
+    def close(self, abort: str | None = None) -> None: ...
+
+
+class RequestHandler(Protocol):
+    """Port: who answers requests (the Engine.IO engine, raw WebSockets, the WSGI application)."""
+
+    def request_received(self, exchange: Exchange) -> None:
+        """A head has come; the answer may be given now or later."""
+
+    def body_received(self, exchange: Exchange, piece: bytes) -> None:
+        """A piece of the body."""
+
+    def body_ended(self, exchange: Exchange) -> None:
+        """The body is complete (also called, at once, for a request without one)."""
+
+    def exchange_lost(self, exchange: Exchange, reason: str) -> None:
+        """Nobody waits for the answer any more ("end of stream": perhaps still, half-closed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeServices:
+    """What all exchanges of a worker share: clock, Date text, Server text, and who counts them."""
+
+    now: Callable[[], float]
+    date: Callable[[], str]
+    server: str
+    done: Callable[[Exchange, float], None]
+
+
+class ExchangeState(Enum):
+    """The life of an answer."""
+
+    WAITING = auto()  # nothing has been written
+    STREAMING = auto()  # the head has left, the body follows
+    DONE = auto()
+
+
+class Exchange:
+    """A request with the means to answer it. Every method belongs to the loop's thread.
+
+    Attributes:
+        request: the head. context: the handler's own, for this request.
+        on_writable: called when a blocked transport takes bytes again.
+        status, sent_bytes: of the answer, for the access log.
+    """
+
+    __slots__ = (
+        "_done",
+        "_framing",
+        "_keep_alive",
+        "_remaining",
+        "_services",
+        "_state",
+        "_transport",
+        "_upgrade",
+        "body_complete",
+        "body_paused",
+        "context",
+        "handler",
+        "on_writable",
+        "request",
+        "sent_bytes",
+        "started_at",
+        "status",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        handler: Any,
+        services: ExchangeServices,
+        transport: TransportLike,
+        done: Callable[[bool], None],
+        upgrade: Callable[[Callable[[TransportLike], Any]], None],
+    ) -> None:
+        self.request = request
+        self.handler = handler
+        self.context: Any = None
+        self.on_writable: Callable[[], None] | None = None
+        self.body_complete = True
+        self.body_paused = False
+        self.status = 0
+        self.sent_bytes = 0
+        self.started_at = services.now()
+        self._services = services
+        self._transport = transport
+        self._done = done
+        self._upgrade = upgrade
+        self._state = ExchangeState.WAITING
+        self._framing = Framing.NONE
+        self._keep_alive = request.keep_alive
+        self._remaining = 0
+
+    @property
+    def open(self) -> bool:
+        """May something still be written?"""
+        return self._state is not ExchangeState.DONE
+
+    @property
+    def started(self) -> bool:
+        """Has the head of the answer left?"""
+        return self._state is ExchangeState.STREAMING
+
+    @property
+    def blocked(self) -> bool:
+        """Is the connection's queue above its high watermark?"""
+        return self._transport.blocked
+
+    @property
+    def peer(self) -> Any:
+        return self._transport.peer
+
+    @property
+    def local(self) -> Any:
+        return self._transport.local
+
+    def refuse_keep_alive(self) -> None:
+        """The connection ends after this answer."""
+        self._keep_alive = False
+
+    # The request's body
+
+    def pause_body(self, paused: bool) -> None:
+        """Let the client wait with the rest of its body, or go on."""
+        self.body_paused = paused
+        self._transport.pause_reading(paused)
+
+    def send_continue(self) -> None:
+        """100 Continue, once, if the client asked for it (RFC 9110 10.1.1)."""
+        if self.request.expect_continue and self._state is ExchangeState.WAITING:
+            self.request.expect_continue = False
+            self._transport.write(CONTINUE)
+
+    # The answer
+
+    def respond(self, status: str | int, headers: Headers, body: bytes = b"") -> None:
+        """The whole answer in one write."""
+        if self._state is not ExchangeState.WAITING:
+            return
+        head = self._head(status, headers, len(body))
+        if self._framing is Framing.NONE or not body:
+            self._transport.write(head)
+        else:
+            self.sent_bytes = len(body)
+            self._transport.write(head + body if len(body) <= 16_384 else head)
+            if len(body) > 16_384:
+                self._transport.write(body)
+        self._finish()
+
+    def start(self, status: str | int, headers: Headers, first: bytes = b"") -> None:
+        """The head of an answer whose body follows, with its first piece in the same write."""
+        if self._state is not ExchangeState.WAITING:
+            return
+        head = self._head(status, headers, None)
+        self._state = ExchangeState.STREAMING
+        piece = self._frame(first)
+        self._transport.write(head + piece if piece else head)
+
+    def write(self, data: bytes) -> None:
+        """A piece of the body; empty pieces are dropped, bytes beyond Content-Length too."""
+        if self._state is ExchangeState.STREAMING:
+            piece = self._frame(data)
+            if piece:
+                self._transport.write(piece)
+
+    def finish(self) -> None:
+        """The body is complete."""
+        if self._state is not ExchangeState.STREAMING:
+            return
+        if self._framing is Framing.CHUNKED:
+            self._transport.write(LAST_CHUNK)
+        elif self._framing is Framing.LENGTH and self._remaining:
+            self.abort("the answer ended before its Content-Length")
+            return
+        self._finish()
+
+    def abort(self, reason: str) -> None:
+        """Cut the answer short so that the client can see it: no last chunk, no clean end."""
+        if self._state is not ExchangeState.DONE:
+            self._state = ExchangeState.DONE
+            self._services.done(self, self._services.now() - self.started_at)
+            self._transport.close(reason)
+
+    def drop(self) -> None:
+        """The connection has gone: whatever is still written goes nowhere."""
+        if self._state is not ExchangeState.DONE:
+            self._state = ExchangeState.DONE
+            self._services.done(self, self._services.now() - self.started_at)
+
+    def upgrade(self, headers: Headers, make: Callable[[TransportLike], Any]) -> None:
+        """Answer 101 and hand the connection to the protocol that `make` returns."""
+        if self._state is not ExchangeState.WAITING:
+            return
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1"))
+        self.status = 101
+        self._state = ExchangeState.DONE
+        self._services.done(self, self._services.now() - self.started_at)
+        self._upgrade(make)
+
+    def write_blocked(self, blocked: bool) -> None:
+        if not blocked and self.on_writable is not None:
+            self.on_writable()
+
+    def _head(self, status: str | int, headers: Headers, body_length: int | None) -> bytes:
+        request, services = self.request, self._services
+        if isinstance(status, int):
+            status = status_text(status)
+        if not self.body_complete and (
+            request.expect_continue or request.body_length is None or request.body_length > DROPPED_BODY_MAX_BYTES
+        ):
+            self._keep_alive = False
+        head, self._framing, self._keep_alive = response_head(
+            request.method,
+            request.version,
+            self._keep_alive,
+            status,
+            headers,
+            body_length,
+            services.date(),
+            services.server,
+        )
+        self.status = int(status[:3])
+        if self._framing is Framing.LENGTH:
+            self._remaining = _declared_length(headers, body_length)
+        return head
+
+    def _frame(self, data: bytes) -> bytes:
+        framing = self._framing
+        if framing is Framing.NONE:
+            return b""
+        if framing is Framing.LENGTH:
+            data = data[: self._remaining]
+            self._remaining -= len(data)
+        self.sent_bytes += len(data)
+        return chunk(data) if framing is Framing.CHUNKED else data
+
+    def _finish(self) -> None:
+        self._state = ExchangeState.DONE
+        self.on_writable = None
+        self._services.done(self, self._services.now() - self.started_at)
+        self._done(self._keep_alive)
+
+
+def _declared_length(headers: Headers, body_length: int | None) -> int:
+    for name, value in headers:
+        if name.lower() == "content-length":
+            return int(value)
+    return body_length or 0
