@@ -104,9 +104,11 @@ export function drawPlayers(lobby, you) {
     row.dataset.you = String(player.id === you);
     const who = element("span", "who");
     who.append(element("span", "name", player.name));
-    if (player.id === you) who.append(" ", element("span", "tag", "you"));
     const state = stateOf(player, lobby.phase);
-    if (state) who.append(" ", element("span", state.startsWith("+") ? "tag plus" : "tag", state));
+    const points = state.startsWith("+");
+    const words = [player.id === you ? "you" : "", points ? "" : state].filter(Boolean).join(", ");
+    if (words) who.append(" ", element("span", "tag", words));
+    if (points) who.append(" ", element("span", "tag plus", state));
     row.append(who, element("span", "score", String(player.score)));
     if (lobby.round > 0) row.append(marksOf(player, lobby.rounds));
     return row;
