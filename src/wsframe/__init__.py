@@ -1,0 +1,55 @@
+"""A WebSocket codec (RFC 6455 and RFC 7692), sans-I/O, for both roles.
+
+It must not import anything outside the standard library, nor open a socket, start a thread or read a clock.
+"""
+
+from . import deflate, handshake
+from ._core import (
+    IMPLEMENTATION,
+    MASK_IMPLEMENTATION,
+    Decoder,
+    apply_mask,
+    apply_mask_inplace,
+    decode_header,
+    encode_frame,
+    encode_header,
+)
+from .connection import Connection
+from .types import (
+    Close,
+    CloseCode,
+    ConnectionClosed,
+    Header,
+    MessageTooBig,
+    Opcode,
+    Ping,
+    Pong,
+    ProtocolError,
+    Role,
+    State,
+)
+
+__all__ = [
+    "IMPLEMENTATION",
+    "MASK_IMPLEMENTATION",
+    "Close",
+    "CloseCode",
+    "Connection",
+    "ConnectionClosed",
+    "Decoder",
+    "Header",
+    "MessageTooBig",
+    "Opcode",
+    "Ping",
+    "Pong",
+    "ProtocolError",
+    "Role",
+    "State",
+    "apply_mask",
+    "apply_mask_inplace",
+    "decode_header",
+    "deflate",
+    "encode_frame",
+    "encode_header",
+    "handshake",
+]

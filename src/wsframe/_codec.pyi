@@ -1,0 +1,85 @@
+"""The compiled core's interface; a test holds it against the build with stubtest.
+
+It must not promise what `_pure.py` does not: both cores have these names.
+"""
+
+from collections.abc import Callable
+from typing import Final, final
+
+from typing_extensions import Buffer
+
+from .types import Event, Header
+
+IMPLEMENTATION: Final[str]
+MASK_IMPLEMENTATION: Final[str]
+
+def apply_mask(data: Buffer, mask: bytes) -> bytes:
+    """Return data XOR mask (RFC 6455 section 5.3). `mask` is four bytes."""
+
+def apply_mask_inplace(buffer: Buffer, mask: bytes, offset: int = 0) -> None:
+    """XOR a writable buffer with mask; `offset` is the place of its first byte in the payload."""
+
+def decode_header(data: Buffer, offset: int = 0) -> Header | None:
+    """Read one frame's header at `offset`; None when bytes are missing, ProtocolError when its form is
+    refused.
+
+    Role, negotiated extensions and the order of frames are the Decoder's to judge, so `rsv` and `mask` are
+    only told.
+    """
+
+def encode_header(
+    opcode: int, length: int, mask: bytes | None = None, fin: bool = True, rsv1: bool = False
+) -> bytes:
+    """Return the header of a frame whose payload of `length` bytes the caller sends (and masks) apart."""
+
+def encode_frame(
+    opcode: int, payload: str | Buffer, mask: bytes | None = None, fin: bool = True, rsv1: bool = False
+) -> bytes:
+    """Return one whole frame; a str payload is sent as UTF-8. A client gives four fresh random bytes as
+    `mask`.
+    """
+
+@final
+class Decoder:
+    """Bytes received in, messages out (RFC 6455 section 5). One owner, no lock.
+
+    `role` is the role we play: a SERVER demands masked frames, a CLIENT refuses them (section 5.1).
+    `inflate` is given when permessage-deflate was negotiated: `inflate(chunk, last, max_bytes)` returns at
+    most `max_bytes` of output, or None when the data is corrupt; after exactly `max_bytes` it is asked for
+    more with None for the chunk.
+    """
+
+    def __init__(
+        self,
+        role: int,
+        *,
+        max_message_bytes: int = 1_048_576,
+        max_fragments: int = 16_384,
+        inflate: Callable[[bytes | None, bool, int], bytes | None] | None = None,
+    ) -> None: ...
+    @property
+    def attention(self) -> bool:
+        """Whether the last list holds anything but str and bytes."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame or a message is under way."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a fault was found; nothing is parsed after it."""
+
+    def receive(self, data: Buffer, length: int = -1) -> list[Event]:
+        """Take the first `length` bytes of data (all when negative); return what they completed, in order.
+
+        `data` is not kept. A ProtocolError is the list's last element, and a Close frame's follower is not
+        parsed.
+        """
+
+    def receive_buffer(self) -> memoryview | None:
+        """Where to receive the rest of a large payload, or None: use a buffer of your own and `receive`."""
+
+    def buffer_received(self, nbytes: int) -> list[Event]:
+        """Tell that `nbytes` were put into the last `receive_buffer`, which is not valid any more. As
+        `receive`.
+        """

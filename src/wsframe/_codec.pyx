@@ -1,0 +1,852 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: auto_pickle=False, autotestdict=False
+"""The compiled core: frames to messages, messages to frames (RFC 6455 section 5), one crossing per received
+chunk.
+
+It must not know a socket, a clock, a log, or what a message means. `_pure.py` is the same in plain Python.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release
+from cpython.buffer cimport PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_CheckExact, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_Append
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_DecodeUTF8
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from .types import (
+    DEFAULT_MAX_FRAGMENTS as _DEFAULT_MAX_FRAGMENTS,
+    DEFAULT_MAX_MESSAGE_BYTES as _DEFAULT_MAX_MESSAGE_BYTES,
+    Close,
+    CloseCode,
+    Fault,
+    Header,
+    Opcode,
+    Ping,
+    Pong,
+    Role,
+    may_be_on_the_wire,
+)
+
+cdef extern from "Python.h":
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
+    void *PyUnicode_DATA(object)
+    bint PyUnicode_IS_COMPACT_ASCII(object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+    # The raw forms: a bytes object under construction has one owner and is not shown to Python code.
+    PyObject *raw_bytes_new "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
+    char *raw_bytes_data "PyBytes_AS_STRING"(PyObject *)
+    int raw_bytes_resize "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
+    void Py_XDECREF(PyObject *)
+    void Py_INCREF(PyObject *)
+
+cdef extern from "_mask.h":
+    const char *WSF_MASK_BASE
+    uint32_t wsf_mask_at(const uint8_t *mask, uint64_t offset) nogil
+    int wsf_xor(uint8_t *dst, const uint8_t *src, size_t n, uint32_t mask) nogil
+
+cdef enum:
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+    MAX_HEADER = 14
+    MAX_CONTROL_PAYLOAD = 125
+    # From this many missing bytes on a payload is received in place: below it one copy costs less than a
+    # view.
+    LARGE_PAYLOAD = 16384
+    # Output taken from the inflater at a time, so that its own buffers stay small beside the message.
+    INFLATE_PIECE = 262144
+    # The least storage a partial message takes; above it never more than twice what came.
+    SMALLEST_STORAGE = 64
+
+cdef enum Phase:
+    IN_HEADER
+    IN_PAYLOAD
+    AFTER_CLOSE
+    AFTER_FAULT
+
+MASK_IMPLEMENTATION = WSF_MASK_BASE.decode()
+IMPLEMENTATION = "cython"
+
+
+# --- masking (section 5.3) ------------------------------------------------------------------------
+
+cdef inline uint32_t _mask_word(mask, uint64_t offset) except? 0:
+    if not PyBytes_CheckExact(mask):
+        raise TypeError(f"mask must be bytes, not {type(mask).__name__}")
+    if PyBytes_GET_SIZE(mask) != 4:
+        raise ValueError(f"mask must be 4 bytes, not {PyBytes_GET_SIZE(mask)}")
+    return wsf_mask_at(<const uint8_t *>PyBytes_AS_STRING(mask), offset)
+
+
+def apply_mask(data, mask):
+    """Return data XOR mask (section 5.3)."""
+    cdef uint32_t word = _mask_word(mask, 0)
+    cdef Py_buffer view
+    cdef bytes out
+    if PyBytes_CheckExact(data):
+        out = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(data))
+        wsf_xor(<uint8_t *>PyBytes_AS_STRING(out), <const uint8_t *>PyBytes_AS_STRING(data),
+                PyBytes_GET_SIZE(data), word)
+        return out
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        out = PyBytes_FromStringAndSize(NULL, view.len)
+        wsf_xor(<uint8_t *>PyBytes_AS_STRING(out), <const uint8_t *>view.buf, view.len, word)
+    finally:
+        PyBuffer_Release(&view)
+    return out
+
+
+def apply_mask_inplace(buffer, mask, Py_ssize_t offset=0):
+    """XOR a writable buffer with mask; `offset` is the place of its first byte in the payload."""
+    if offset < 0:
+        raise ValueError("offset must not be negative")
+    cdef uint32_t word = _mask_word(mask, offset)
+    cdef Py_buffer view
+    if PyByteArray_CheckExact(buffer):
+        wsf_xor(<uint8_t *>PyByteArray_AS_STRING(buffer), <const uint8_t *>PyByteArray_AS_STRING(buffer),
+                PyByteArray_GET_SIZE(buffer), word)
+        return
+    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+    wsf_xor(<uint8_t *>view.buf, <const uint8_t *>view.buf, view.len, word)
+    PyBuffer_Release(&view)
+
+
+# --- encoding (section 5.2) -----------------------------------------------------------------------
+
+cdef inline Py_ssize_t _put_header(uint8_t *out, int opcode, uint64_t length, bint fin, bint rsv1,
+                                   bint masked) noexcept:
+    """Write the first two bytes and the extended length; the mask is the caller's. Returns the bytes
+    written.
+    """
+    cdef int i
+    out[0] = (0x80 if fin else 0) | (0x40 if rsv1 else 0) | opcode
+    if length < 126:
+        out[1] = (0x80 if masked else 0) | <uint8_t>length
+        return 2
+    if length < 65536:
+        out[1] = (0x80 if masked else 0) | 126
+        out[2] = <uint8_t>(length >> 8)
+        out[3] = <uint8_t>length
+        return 4
+    out[1] = (0x80 if masked else 0) | 127
+    for i in range(8):
+        out[2 + i] = <uint8_t>(length >> (56 - 8 * i))
+    return 10
+
+
+cdef int _check_sendable(int opcode, uint64_t length, bint fin, bint rsv1) except -1:
+    if opcode < 0 or opcode > PONG or (BINARY < opcode < CLOSE):
+        raise ValueError(f"opcode {opcode} is not defined by RFC 6455 section 5.2")
+    if opcode >= CLOSE:
+        if length > MAX_CONTROL_PAYLOAD:
+            raise ValueError("payload of a control frame must be 125 bytes or less (RFC 6455 section 5.5)")
+        if not fin:
+            raise ValueError("fin must be set on a control frame (RFC 6455 section 5.5)")
+        if rsv1:
+            raise ValueError("rsv1 must not be set on a control frame (RFC 7692 section 6.1)")
+    return 0
+
+
+cdef bytes _frame(int opcode, const uint8_t *payload, Py_ssize_t length, mask, bint fin, bint rsv1):
+    cdef uint8_t header[MAX_HEADER]
+    cdef uint32_t word = 0
+    if opcode != TEXT and opcode != BINARY:
+        _check_sendable(opcode, length, fin, rsv1)
+    cdef Py_ssize_t size = _put_header(header, opcode, length, fin, rsv1, mask is not None)
+    if mask is not None:
+        word = _mask_word(mask, 0)
+        memcpy(header + size, &word, 4)
+        size += 4
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, size + length)
+    cdef uint8_t *place = <uint8_t *>PyBytes_AS_STRING(out)
+    memcpy(place, header, size)
+    if mask is None:
+        memcpy(place + size, payload, length)
+    else:
+        wsf_xor(place + size, payload, length, word)
+    return out
+
+
+def encode_frame(int opcode, payload, mask=None, bint fin=True, bint rsv1=False):
+    """Return one whole frame; a str payload is sent as UTF-8."""
+    cdef Py_buffer view
+    if PyBytes_CheckExact(payload):
+        return _frame(opcode, <const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload),
+                      mask, fin, rsv1)
+    if PyUnicode_Check(payload):
+        if PyUnicode_IS_COMPACT_ASCII(payload):
+            return _frame(opcode, <const uint8_t *>PyUnicode_DATA(payload), PyUnicode_GET_LENGTH(payload),
+                          mask, fin, rsv1)
+        encoded = PyUnicode_AsUTF8String(payload)
+        return _frame(opcode, <const uint8_t *>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded),
+                      mask, fin, rsv1)
+    PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
+    try:
+        return _frame(opcode, <const uint8_t *>view.buf, view.len, mask, fin, rsv1)
+    finally:
+        PyBuffer_Release(&view)
+
+
+def encode_header(int opcode, Py_ssize_t length, mask=None, bint fin=True, bint rsv1=False):
+    """Return the header of a frame whose payload of `length` bytes the caller sends (and masks) apart."""
+    cdef uint8_t header[MAX_HEADER]
+    cdef uint32_t word
+    if length < 0:
+        raise ValueError("length must not be negative")
+    _check_sendable(opcode, length, fin, rsv1)
+    cdef Py_ssize_t size = _put_header(header, opcode, length, fin, rsv1, mask is not None)
+    if mask is not None:
+        word = _mask_word(mask, 0)
+        memcpy(header + size, &word, 4)
+        size += 4
+    return PyBytes_FromStringAndSize(<char *>header, size)
+
+
+# --- headers received (section 5.2) ---------------------------------------------------------------
+
+cdef inline Py_ssize_t _header_bytes(uint8_t second) noexcept:
+    cdef Py_ssize_t size = 2 + (4 if second & 0x80 else 0)
+    cdef int short_length = second & 0x7F
+    if short_length == 126:
+        size += 2
+    elif short_length == 127:
+        size += 8
+    return size
+
+
+cdef inline uint64_t _payload_bytes(const uint8_t *header) noexcept:
+    cdef int short_length = header[1] & 0x7F
+    cdef uint64_t length = 0
+    cdef int i
+    if short_length < 126:
+        return short_length
+    if short_length == 126:
+        return (<uint64_t>header[2] << 8) | header[3]
+    for i in range(8):
+        length = (length << 8) | header[2 + i]
+    return length
+
+
+cdef object _check_form(uint8_t first, uint8_t second):
+    """The refusals of the first two bytes that need neither role nor state. None when there is none."""
+    cdef int opcode = first & 0x0F
+    if opcode > PONG or (BINARY < opcode < CLOSE):
+        return Fault.RESERVED_OPCODE
+    if opcode >= CLOSE:
+        if not first & 0x80:
+            return Fault.CONTROL_FRAGMENTED
+        if second & 0x7F > MAX_CONTROL_PAYLOAD:
+            return Fault.CONTROL_TOO_LONG
+    return None
+
+
+cdef object _check_length(const uint8_t *header, uint64_t length):
+    cdef int short_length = header[1] & 0x7F
+    if length >> 63:
+        return Fault.LENGTH_TOP_BIT
+    if (short_length == 126 and length < 126) or (short_length == 127 and length < 65536):
+        return Fault.LENGTH_NOT_MINIMAL
+    return None
+
+
+def decode_header(data, Py_ssize_t offset=0):
+    """Read one frame's header at `offset`; None when bytes are missing, ProtocolError when its form is
+    refused.
+    """
+    cdef Py_buffer view
+    cdef const uint8_t *header
+    cdef Py_ssize_t size
+    cdef uint64_t length
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        if offset < 0 or offset > view.len:
+            raise ValueError(f"offset {offset} is outside the data of {view.len} bytes")
+        header = <const uint8_t *>view.buf + offset
+        if view.len - offset < 2:
+            return None
+        fault = _check_form(header[0], header[1])
+        if fault is not None:
+            raise fault.error()
+        size = _header_bytes(header[1])
+        if view.len - offset < size:
+            return None
+        length = _payload_bytes(header)
+        fault = _check_length(header, length)
+        if fault is not None:
+            raise fault.error()
+        mask = PyBytes_FromStringAndSize(<const char *>header + size - 4, 4) if header[1] & 0x80 else None
+        opcode = Opcode(header[0] & 0x0F)
+        return Header(bool(header[0] & 0x80), (header[0] >> 4) & 7, opcode, mask, length, size)
+    finally:
+        PyBuffer_Release(&view)
+
+
+# --- UTF-8 as it arrives (section 8.1) ------------------------------------------------------------
+
+cdef struct Utf8:
+    uint8_t missing   # continuation bytes still to come
+    uint8_t lowest    # bounds of the next one
+    uint8_t highest
+
+
+cdef bint _utf8_ok(Utf8 *state, const uint8_t *p, Py_ssize_t n) noexcept nogil:
+    """Validate the next n bytes by RFC 3629's table; False at the first byte that no valid text can hold
+    here.
+    """
+    cdef Py_ssize_t i = 0
+    cdef uint64_t word
+    cdef uint8_t byte, missing = state.missing, lowest = state.lowest, highest = state.highest
+    while i < n:
+        if not missing:
+            while i + 8 <= n:
+                memcpy(&word, p + i, 8)
+                if word & <uint64_t>0x8080808080808080:
+                    break
+                i += 8
+            if i == n:
+                break
+        byte = p[i]
+        i += 1
+        if missing:
+            if byte < lowest or byte > highest:
+                return False
+            missing -= 1
+            lowest = 0x80
+            highest = 0xBF
+        elif byte < 0x80:
+            continue
+        elif byte < 0xC2 or byte > 0xF4:
+            return False
+        else:
+            lowest = 0x80
+            highest = 0xBF
+            if byte < 0xE0:
+                missing = 1
+            elif byte < 0xF0:
+                missing = 2
+                if byte == 0xE0:
+                    lowest = 0xA0
+                elif byte == 0xED:
+                    highest = 0x9F
+            else:
+                missing = 3
+                if byte == 0xF0:
+                    lowest = 0x90
+                elif byte == 0xF4:
+                    highest = 0x8F
+    state.missing = missing
+    state.lowest = lowest
+    state.highest = highest
+    return True
+
+
+# --- storage of a message under way ---------------------------------------------------------------
+
+@cython.final
+cdef class _Storage:
+    """The bytes object a partial message grows in. Its writable tail can be lent as a buffer.
+
+    While a lent view lives the bytes neither move nor leave: they are copied instead.
+    """
+
+    cdef PyObject *data
+    cdef Py_ssize_t capacity
+    cdef Py_ssize_t filled
+    cdef Py_ssize_t lent_bytes
+    cdef Py_ssize_t exports
+    cdef object view
+
+    def __dealloc__(self):
+        Py_XDECREF(self.data)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        if self.data == NULL:
+            raise BufferError("this storage was handed out")
+        PyBuffer_FillInfo(buffer, self, raw_bytes_data(self.data) + self.filled, self.lent_bytes, 0, flags)
+        self.exports += 1
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        self.exports -= 1
+
+    cdef int take_back(self) except -1:
+        view = self.view
+        if view is not None:
+            self.view = None
+            self.lent_bytes = 0
+            try:
+                view.release()
+            except BufferError:
+                pass  # a buffer of the view is still in use: `exports` says so
+        return 0
+
+    cdef _Storage with_capacity(self, Py_ssize_t capacity):
+        """This storage, or a copy when a lent view still points into it, with room for `capacity` bytes."""
+        cdef _Storage other
+        if self.exports:
+            other = _Storage.__new__(_Storage)
+            other.with_capacity(capacity)
+            memcpy(raw_bytes_data(other.data), raw_bytes_data(self.data), self.filled)
+            other.filled = self.filled
+            return other
+        if self.data == NULL:
+            self.data = raw_bytes_new(NULL, capacity)
+            if self.data == NULL:
+                raise MemoryError
+        else:
+            self.capacity = 0
+            raw_bytes_resize(&self.data, capacity)
+        self.capacity = capacity
+        return self
+
+    cdef bytes give(self):
+        """The filled bytes, handed out for good."""
+        if self.data == NULL:
+            return b""
+        if self.exports:
+            return PyBytes_FromStringAndSize(raw_bytes_data(self.data), self.filled)
+        if self.filled != self.capacity:
+            self.capacity = 0
+            raw_bytes_resize(&self.data, self.filled)
+        out = <bytes>self.data
+        Py_XDECREF(self.data)
+        self.data = NULL
+        return out
+
+
+# --- decoding -------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Decoder:
+    """Bytes received in, messages out. One owner, no lock; see `_codec.pyi` for the words of its interface.
+    """
+
+    cdef readonly bint attention
+    cdef bint busy
+    cdef bint expects_mask
+    cdef bint fin                   # of the frame under way
+    cdef bint message_compressed
+    cdef uint8_t opcode             # of the frame under way
+    cdef uint8_t message_opcode     # of the message under way; 0 when there is none
+    cdef uint8_t header_bytes       # of `header` that came
+    cdef uint8_t header[MAX_HEADER]
+    cdef uint8_t mask[4]
+    cdef bint masked
+    cdef Phase phase
+    cdef Utf8 utf8
+    cdef uint32_t fragments
+    cdef uint32_t max_fragments
+    cdef uint64_t payload_bytes     # of the frame under way
+    cdef uint64_t payload_came      # bytes of it that came
+    cdef uint64_t message_came      # payload bytes announced for the message under way, as on the wire
+    cdef uint64_t max_message_bytes
+    cdef object inflate
+    cdef bytes control              # payload of a partial control frame
+    cdef _Storage storage           # payload of a partial message
+
+    def __init__(self, role, *, max_message_bytes=_DEFAULT_MAX_MESSAGE_BYTES,
+                 max_fragments=_DEFAULT_MAX_FRAGMENTS, inflate=None):
+        if not 0 < max_message_bytes < 1 << 62:
+            raise ValueError("max_message_bytes must be at least 1 and below 2**62")
+        if not 0 < max_fragments < 1 << 31:
+            raise ValueError("max_fragments must be at least 1 and below 2**31")
+        if inflate is not None and not callable(inflate):
+            raise TypeError("inflate must be None or a callable")
+        self.expects_mask = Role(role) is Role.SERVER
+        self.max_message_bytes = max_message_bytes
+        self.max_fragments = max_fragments
+        self.inflate = inflate
+
+    @property
+    def unfinished(self):
+        return self.phase == IN_PAYLOAD or (
+            self.phase == IN_HEADER and (self.header_bytes > 0 or self.message_opcode != 0))
+
+    @property
+    def failed(self):
+        return self.phase == AFTER_FAULT
+
+    def receive(self, data, Py_ssize_t length=-1):
+        cdef Py_buffer view
+        cdef list events = []
+        self.enter()
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        if length < 0:
+            length = view.len
+        elif length > view.len:
+            PyBuffer_Release(&view)
+            raise ValueError(f"length {length} is more than the bytes of data")
+        self.attention = False
+        self.busy = True
+        try:
+            self.feed(<const uint8_t *>view.buf, length, events)
+        except BaseException:
+            self.phase = AFTER_FAULT
+            raise
+        finally:
+            self.busy = False
+            PyBuffer_Release(&view)
+        return events
+
+    def receive_buffer(self):
+        cdef uint64_t missing = self.payload_bytes - self.payload_came
+        cdef Py_ssize_t room
+        self.enter()
+        if (self.phase != IN_PAYLOAD or missing < LARGE_PAYLOAD or self.opcode >= CLOSE
+                or self.storage is None or self.storage.filled < LARGE_PAYLOAD or self.message_compressed):
+            return None
+        self.storage.take_back()
+        self.reserve(1, self.storage.filled)
+        room = self.storage.capacity - self.storage.filled
+        self.storage.lent_bytes = room if <uint64_t>room < missing else <Py_ssize_t>missing
+        self.storage.view = memoryview(self.storage)
+        return self.storage.view
+
+    def buffer_received(self, Py_ssize_t nbytes):
+        cdef list events = []
+        cdef uint8_t *place
+        self.enter()
+        if self.storage is None or self.storage.view is None:
+            raise ValueError("buffer_received without a buffer lent by receive_buffer")
+        if nbytes < 0 or nbytes > self.storage.lent_bytes:
+            raise ValueError(f"nbytes {nbytes} is outside the lent buffer of {self.storage.lent_bytes} bytes")
+        self.storage.take_back()
+        self.attention = False
+        self.busy = True
+        try:
+            place = <uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled
+            if self.masked:
+                wsf_xor(place, place, nbytes, wsf_mask_at(self.mask, self.payload_came))
+            self.stored(nbytes, events)
+        except BaseException:
+            self.phase = AFTER_FAULT
+            raise
+        finally:
+            self.busy = False
+        return events
+
+    # What follows is the machine: feed -> (take_header | take_payload) -> the end of a frame.
+
+    cdef int enter(self) except -1:
+        if self.busy:
+            raise RuntimeError("a Decoder has one owner: it was called while a call was under way")
+        return 0
+
+    cdef int feed(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
+        cdef Py_ssize_t i = 0
+        cdef Py_ssize_t length
+        if self.storage is not None:
+            self.storage.take_back()
+        while i < n:
+            if self.phase == IN_HEADER:
+                # The common frame: whole, final, masked as it must be, below 126 bytes, no message under way.
+                if n - i >= 6 and self.expects_mask and not self.header_bytes and not self.message_opcode:
+                    length = <Py_ssize_t>p[i + 1] - 0x80
+                    if (0 <= length < 126 and n - i - 6 >= length
+                            and <uint64_t>length <= self.max_message_bytes):
+                        if p[i] == 0x81:
+                            self.text_whole(p + i + 6, length, p + i + 2, events)
+                            i += 6 + length
+                            continue
+                        if p[i] == 0x82:
+                            self.binary_whole(p + i + 6, length, p + i + 2, events)
+                            i += 6 + length
+                            continue
+                i += self.take_header(p + i, n - i, events)
+                # A frame without payload ends with its header, which may be the last byte here.
+                if self.phase == IN_PAYLOAD and self.payload_bytes == 0:
+                    self.take_payload(p + i, 0, events)
+            elif self.phase == IN_PAYLOAD:
+                i += self.take_payload(p + i, n - i, events)
+            else:
+                return 0
+        return 0
+
+    cdef int fail(self, fault, list events) except -1:
+        events.append(fault.error())
+        self.attention = True
+        self.end(AFTER_FAULT)
+        return 0
+
+    cdef void end(self, Phase phase) noexcept:
+        self.phase = phase
+        self.header_bytes = 0
+        self.message_opcode = 0
+        self.storage = None
+        self.control = None
+        self.inflate = None
+
+    cdef Py_ssize_t take_header(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
+        """Read a header, or keep what there is of it. Returns the bytes used."""
+        cdef Py_ssize_t used = 0, size
+        cdef const uint8_t *header = p
+        if self.header_bytes or n < MAX_HEADER:
+            header = self.header
+            if self.header_bytes < 2:
+                used = min(2 - self.header_bytes, n)
+                memcpy(self.header + self.header_bytes, p, used)
+                self.header_bytes += used
+        if header == p or self.header_bytes >= 2:
+            fault = self.check_first_bytes(header[0], header[1])
+            if fault is not None:
+                self.fail(fault, events)
+                return n
+            size = _header_bytes(header[1])
+            if header == p:
+                self.begin_frame(header, size, events)
+                return size
+            if self.header_bytes < size:
+                n = min(size - self.header_bytes, n - used)
+                memcpy(self.header + self.header_bytes, p + used, n)
+                self.header_bytes += n
+                used += n
+            if self.header_bytes == size:
+                self.begin_frame(header, size, events)
+        return used
+
+    cdef object check_first_bytes(self, uint8_t first, uint8_t second):
+        cdef int opcode = first & 0x0F
+        if first & 0x30 or (first & 0x40 and self.inflate is None):
+            return Fault.RESERVED_BITS
+        fault = _check_form(first, second)
+        if fault is not None:
+            return fault
+        if (second >> 7) != self.expects_mask:
+            return Fault.MASK_MISSING if self.expects_mask else Fault.MASK_FORBIDDEN
+        if opcode >= CLOSE:
+            return Fault.COMPRESSED_CONTROL if first & 0x40 else None
+        if opcode == CONTINUATION:
+            if not self.message_opcode:
+                return Fault.NOTHING_TO_CONTINUE
+            return Fault.COMPRESSED_CONTINUATION if first & 0x40 else None
+        return Fault.MESSAGE_INTERLEAVED if self.message_opcode else None
+
+    cdef int begin_frame(self, const uint8_t *header, Py_ssize_t size, list events) except -1:
+        cdef uint64_t length = _payload_bytes(header), limit
+        cdef uint8_t first = header[0]
+        fault = _check_length(header, length)
+        if fault is not None:
+            return self.fail(fault, events)
+        self.masked = header[1] >> 7
+        if self.masked:
+            memcpy(self.mask, header + size - 4, 4)
+        self.opcode = first & 0x0F
+        self.fin = first >> 7
+        self.header_bytes = 0
+        self.payload_bytes = length
+        self.payload_came = 0
+        self.phase = IN_PAYLOAD
+        if self.opcode >= CLOSE:
+            return 0
+        if self.opcode != CONTINUATION:
+            self.message_opcode = self.opcode
+            self.message_compressed = (first >> 6) & 1
+            self.fragments = 0
+            self.message_came = 0
+            self.utf8.missing = 0
+        self.fragments += 1
+        if self.fragments > self.max_fragments:
+            return self.fail(Fault.TOO_MANY_FRAGMENTS, events)
+        self.message_came += length
+        limit = self.max_message_bytes
+        if self.message_compressed:
+            # The true limit is held while inflating; this one bounds the work on blocks that inflate to
+            # nothing.
+            limit += (limit >> 6) + 1024
+        if self.message_came > limit:
+            return self.fail(Fault.MESSAGE_TOO_BIG, events)
+        return 0
+
+    cdef Py_ssize_t take_payload(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
+        """Use at most n bytes of the frame under way. Returns the bytes used."""
+        cdef const uint8_t *mask = self.mask if self.masked else NULL
+        cdef uint64_t missing = self.payload_bytes - self.payload_came
+        cdef uint8_t *place
+        if <uint64_t>n > missing:
+            n = <Py_ssize_t>missing
+        if self.opcode >= CLOSE:
+            self.take_control(p, n, events)
+        elif self.message_compressed:
+            self.take_compressed(p, n, events)
+        elif self.fin and self.storage is None and <uint64_t>n == self.payload_bytes:
+            self.phase = IN_HEADER
+            if self.message_opcode == BINARY:
+                self.binary_whole(p, n, mask, events)
+            else:
+                self.text_whole(p, n, mask, events)
+            self.message_opcode = 0
+        else:
+            if n:
+                self.reserve(n, n + (0 if self.storage is None else self.storage.filled))
+                place = <uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled
+                if self.masked:
+                    wsf_xor(place, p, n, wsf_mask_at(self.mask, self.payload_came))
+                else:
+                    memcpy(place, p, n)
+            self.stored(n, events)
+        return n
+
+    cdef int binary_whole(self, const uint8_t *p, Py_ssize_t n, const uint8_t *mask, list events) except -1:
+        message = PyBytes_FromStringAndSize(NULL, n)
+        if mask != NULL:
+            wsf_xor(<uint8_t *>PyBytes_AS_STRING(message), p, n, wsf_mask_at(mask, 0))
+        else:
+            memcpy(PyBytes_AS_STRING(message), p, n)
+        return PyList_Append(events, message)
+
+    cdef int text_whole(self, const uint8_t *p, Py_ssize_t n, const uint8_t *mask, list events) except -1:
+        """A whole text message out of one frame."""
+        cdef uint8_t *place
+        if mask == NULL:
+            return self.text_decoded(p, n, events)
+        if n == 0:
+            return PyList_Append(events, "")
+        # Unmasked straight into an ASCII string; a byte with its top bit set sends it through the decoder.
+        message = PyUnicode_New(n, 127)
+        place = <uint8_t *>PyUnicode_DATA(message)
+        if wsf_xor(place, p, n, wsf_mask_at(mask, 0)):
+            return self.text_decoded(place, n, events)
+        return PyList_Append(events, message)
+
+    cdef int text_decoded(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
+        try:
+            message = PyUnicode_DecodeUTF8(<const char *>p, n, NULL)
+        except UnicodeDecodeError:
+            return self.fail(Fault.TEXT_NOT_UTF8, events)
+        return PyList_Append(events, message)
+
+    cdef int take_control(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
+        cdef uint8_t *place
+        if self.control is None:
+            self.control = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>self.payload_bytes)
+        place = <uint8_t *>PyBytes_AS_STRING(self.control) + self.payload_came
+        if self.masked:
+            wsf_xor(place, p, n, wsf_mask_at(self.mask, self.payload_came))
+        else:
+            memcpy(place, p, n)
+        self.payload_came += n
+        if self.payload_came < self.payload_bytes:
+            return 0
+        payload = self.control
+        self.control = None
+        self.phase = IN_HEADER
+        self.attention = True
+        if self.opcode == CLOSE:
+            return self.take_close(payload, events)
+        events.append(Ping(payload) if self.opcode == PING else Pong(payload))
+        return 0
+
+    cdef int take_close(self, bytes payload, list events) except -1:
+        cdef int code
+        if len(payload) == 0:
+            events.append(Close(int(CloseCode.NO_STATUS_RCVD), ""))
+        elif len(payload) == 1:
+            return self.fail(Fault.CLOSE_ONE_BYTE, events)
+        else:
+            code = int.from_bytes(payload[:2], "big")
+            if not may_be_on_the_wire(code):
+                return self.fail(Fault.CLOSE_CODE, events)
+            try:
+                reason = payload[2:].decode()
+            except UnicodeDecodeError:
+                return self.fail(Fault.CLOSE_REASON_NOT_UTF8, events)
+            events.append(Close(code, reason))
+        self.end(AFTER_CLOSE)
+        return 0
+
+    cdef int take_compressed(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
+        cdef bytes chunk = PyBytes_FromStringAndSize(NULL, n)
+        cdef bytes out
+        cdef Py_ssize_t filled, room, wanted, came
+        cdef uint8_t *place = <uint8_t *>PyBytes_AS_STRING(chunk)
+        cdef bint last, more = True
+        if self.masked:
+            wsf_xor(place, p, n, wsf_mask_at(self.mask, self.payload_came))
+        else:
+            memcpy(place, p, n)
+        self.payload_came += n
+        last = self.fin and self.payload_came == self.payload_bytes
+        while more:
+            filled = 0 if self.storage is None else self.storage.filled
+            room = <Py_ssize_t>self.max_message_bytes - filled
+            # One byte over the limit is asked for, and tells a message that fits from one that does not.
+            wanted = min(room + 1, INFLATE_PIECE)
+            out = self.inflate(chunk, last, wanted)
+            if out is None:
+                return self.fail(Fault.COMPRESSED_DATA, events)
+            came = PyBytes_GET_SIZE(out)
+            more = came == wanted
+            if self.message_opcode == TEXT and not _utf8_ok(
+                    &self.utf8, <const uint8_t *>PyBytes_AS_STRING(out), min(came, room)):
+                return self.fail(Fault.TEXT_NOT_UTF8, events)
+            if came > room:
+                return self.fail(Fault.MESSAGE_TOO_BIG, events)
+            if last and not more and filled == 0:
+                return self.finish(out, events)
+            if came:
+                self.reserve(came, filled + came)
+                memcpy(raw_bytes_data(self.storage.data) + filled, PyBytes_AS_STRING(out), came)
+                self.storage.filled += came
+            chunk = None
+        if last:
+            return self.finish(self.storage.give(), events)
+        if self.payload_came == self.payload_bytes:
+            self.phase = IN_HEADER
+        return 0
+
+    cdef int reserve(self, Py_ssize_t n, Py_ssize_t came) except -1:
+        """Room for n more bytes: at most twice the bytes that came, and no more than the message can need."""
+        cdef Py_ssize_t filled, wanted
+        cdef uint64_t most
+        if self.storage is None:
+            self.storage = _Storage.__new__(_Storage)
+        filled = self.storage.filled
+        if filled + n <= self.storage.capacity and not self.storage.exports:
+            return 0
+        wanted = max(2 * came, SMALLEST_STORAGE)
+        if self.message_compressed or not self.fin:
+            most = self.max_message_bytes
+        else:
+            most = <uint64_t>filled + self.payload_bytes - self.payload_came
+        if <uint64_t>wanted > most:
+            wanted = <Py_ssize_t>most
+        self.storage = self.storage.with_capacity(max(wanted, filled + n))
+        return 0
+
+    cdef int stored(self, Py_ssize_t n, list events) except -1:
+        """n plain bytes of the frame under way were put at the end of the storage."""
+        cdef bytes whole = b""
+        if n:
+            if self.message_opcode == TEXT and not _utf8_ok(
+                    &self.utf8, <const uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled, n):
+                return self.fail(Fault.TEXT_NOT_UTF8, events)
+            self.storage.filled += n
+            self.payload_came += n
+        if self.payload_came < self.payload_bytes:
+            return 0
+        self.phase = IN_HEADER
+        if self.fin:
+            if self.storage is not None:
+                whole = self.storage.give()
+            return self.finish(whole, events)
+        return 0
+
+    cdef int finish(self, bytes whole, list events) except -1:
+        """The last byte of a message that came in pieces."""
+        self.phase = IN_HEADER
+        self.storage = None
+        if self.message_opcode == BINARY:
+            events.append(whole)
+        elif self.utf8.missing:
+            return self.fail(Fault.TEXT_NOT_UTF8, events)
+        else:
+            events.append(PyUnicode_DecodeUTF8(PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole), NULL))
+        self.message_opcode = 0
+        return 0

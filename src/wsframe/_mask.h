@@ -1,0 +1,123 @@
+/* The XOR loops of RFC 6455 section 5.3, for any alignment, in place or from one buffer into another.
+ * They must not know what a frame is: bytes, a length and four mask bytes come in, nothing is allocated. */
+#ifndef WSFRAME_MASK_H
+#define WSFRAME_MASK_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Sixteen bytes at a time, with what every processor of the architecture has. */
+#if defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+typedef __m128i wsf_vec;
+#define WSF_MASK_BASE "sse2"
+static inline wsf_vec wsf_load(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+static inline void wsf_store(uint8_t *p, wsf_vec v) { _mm_storeu_si128((__m128i *)(void *)p, v); }
+static inline wsf_vec wsf_xor2(wsf_vec a, wsf_vec b) { return _mm_xor_si128(a, b); }
+static inline wsf_vec wsf_or2(wsf_vec a, wsf_vec b) { return _mm_or_si128(a, b); }
+static inline wsf_vec wsf_fill(uint32_t m) { return _mm_set1_epi32((int)m); }
+static inline int wsf_top_bits(wsf_vec v) { return _mm_movemask_epi8(v); }
+#elif defined(__ARM_NEON) || defined(_M_ARM64)
+#include <arm_neon.h>
+typedef uint8x16_t wsf_vec;
+#define WSF_MASK_BASE "neon"
+static inline wsf_vec wsf_load(const uint8_t *p) { return vld1q_u8(p); }
+static inline void wsf_store(uint8_t *p, wsf_vec v) { vst1q_u8(p, v); }
+static inline wsf_vec wsf_xor2(wsf_vec a, wsf_vec b) { return veorq_u8(a, b); }
+static inline wsf_vec wsf_or2(wsf_vec a, wsf_vec b) { return vorrq_u8(a, b); }
+static inline wsf_vec wsf_fill(uint32_t m) { return vreinterpretq_u8_u32(vdupq_n_u32(m)); }
+static inline int wsf_top_bits(wsf_vec v) {
+    uint64x2_t w = vreinterpretq_u64_u8(v);
+    return ((vgetq_lane_u64(w, 0) | vgetq_lane_u64(w, 1)) & UINT64_C(0x8080808080808080)) != 0;
+}
+#else
+typedef struct { uint64_t a, b; } wsf_vec;
+#define WSF_MASK_BASE "words"
+static inline wsf_vec wsf_load(const uint8_t *p) { wsf_vec v; memcpy(&v, p, 16); return v; }
+static inline void wsf_store(uint8_t *p, wsf_vec v) { memcpy(p, &v, 16); }
+static inline wsf_vec wsf_xor2(wsf_vec x, wsf_vec y) { wsf_vec v = {x.a ^ y.a, x.b ^ y.b}; return v; }
+static inline wsf_vec wsf_or2(wsf_vec x, wsf_vec y) { wsf_vec v = {x.a | y.a, x.b | y.b}; return v; }
+static inline wsf_vec wsf_fill(uint32_t m) {
+    uint64_t w = ((uint64_t)m << 32) | m;
+    wsf_vec v = {w, w};
+    return v;
+}
+static inline int wsf_top_bits(wsf_vec v) { return ((v.a | v.b) & UINT64_C(0x8080808080808080)) != 0; }
+#endif
+
+/* The mask as a word in memory order, beginning at payload byte `offset` (section 5.3: j = i MOD 4). */
+static inline uint32_t wsf_mask_at(const uint8_t *mask, uint64_t offset) {
+    uint8_t turned[4];
+    uint32_t word;
+    for (unsigned i = 0; i < 4; i++) turned[i] = mask[(offset + i) & 3];
+    memcpy(&word, turned, 4);
+    return word;
+}
+
+static inline uint32_t wsf_turn(uint32_t word, uint64_t offset) {
+    uint8_t mask[4];
+    memcpy(mask, &word, 4);
+    return (offset & 3) ? wsf_mask_at(mask, offset) : word;
+}
+
+/* Fewer than sixteen bytes. Both loads come before both stores, so that the halves may overlap in place.
+ * Returns a word whose 0x80 bits say whether any byte written has its top bit set. */
+static inline uint64_t wsf_xor_short(uint8_t *dst, const uint8_t *src, size_t n, uint32_t m) {
+    if (n >= 8) {
+        uint64_t a, b, m2 = ((uint64_t)m << 32) | m, t = wsf_turn(m, n);
+        t = (t << 32) | t; /* n - 8 and n leave the same remainder by 4 */
+        memcpy(&a, src, 8);
+        memcpy(&b, src + n - 8, 8);
+        a ^= m2;
+        b ^= t;
+        memcpy(dst, &a, 8);
+        memcpy(dst + n - 8, &b, 8);
+        return a | b;
+    }
+    if (n >= 4) {
+        uint32_t a, b, t = wsf_turn(m, n);
+        memcpy(&a, src, 4);
+        memcpy(&b, src + n - 4, 4);
+        a ^= m;
+        b ^= t;
+        memcpy(dst, &a, 4);
+        memcpy(dst + n - 4, &b, 4);
+        return a | b;
+    }
+    uint8_t mask[4], seen = 0;
+    memcpy(mask, &m, 4);
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = src[i] ^ mask[i];
+        seen |= dst[i];
+    }
+    return seen;
+}
+
+/* dst = src ^ mask; dst == src, or the two do not overlap. Returns 0 when every byte written is ASCII. */
+static inline int wsf_xor(uint8_t *dst, const uint8_t *src, size_t n, uint32_t m) {
+    if (n < 16) return (wsf_xor_short(dst, src, n, m) & UINT64_C(0x8080808080808080)) != 0;
+    const wsf_vec w = wsf_fill(m);
+    /* The last sixteen bytes may overlap the loop's: loaded before it, stored after it. */
+    const wsf_vec last = wsf_xor2(wsf_load(src + n - 16), wsf_fill(wsf_turn(m, n)));
+    wsf_vec seen = last;
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        wsf_vec a = wsf_xor2(wsf_load(src + i), w), b = wsf_xor2(wsf_load(src + i + 16), w);
+        wsf_vec c = wsf_xor2(wsf_load(src + i + 32), w), d = wsf_xor2(wsf_load(src + i + 48), w);
+        wsf_store(dst + i, a);
+        wsf_store(dst + i + 16, b);
+        wsf_store(dst + i + 32, c);
+        wsf_store(dst + i + 48, d);
+        seen = wsf_or2(seen, wsf_or2(wsf_or2(a, b), wsf_or2(c, d)));
+    }
+    for (; i + 16 < n; i += 16) {
+        wsf_vec a = wsf_xor2(wsf_load(src + i), w);
+        wsf_store(dst + i, a);
+        seen = wsf_or2(seen, a);
+    }
+    wsf_store(dst + n - 16, last);
+    return wsf_top_bits(seen) != 0;
+}
+
+#endif

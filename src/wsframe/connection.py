@@ -1,0 +1,269 @@
+"""The life of one WebSocket after its opening handshake: pings answered, the close handshake, faults.
+
+It must not know where bytes come from or go to, what a message means, or what time it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import ClassVar
+
+from ._core import Decoder, encode_frame
+from .deflate import Agreement, MessageDeflate
+from .types import (
+    DEFAULT_MAX_FRAGMENTS,
+    DEFAULT_MAX_MESSAGE_BYTES,
+    MAX_CLOSE_REASON_BYTES,
+    MAX_CONTROL_PAYLOAD_BYTES,
+    Close,
+    CloseCode,
+    ConnectionClosed,
+    Event,
+    Opcode,
+    Ping,
+    ProtocolError,
+    Role,
+    State,
+    may_be_on_the_wire,
+)
+
+Buffer = bytes | bytearray | memoryview
+
+# Section 7: what may happen to a connection, and what it is then. "fail" is _Fail the WebSocket Connection_
+# (7.1.7); "end" is the TCP connection's end, which answers nothing.
+MOVES: dict[tuple[State, str], State] = {
+    (State.OPEN, "send close"): State.CLOSING,
+    (State.OPEN, "receive close"): State.CLOSED,
+    (State.OPEN, "fail"): State.CLOSED,
+    (State.OPEN, "end"): State.CLOSED,
+    (State.CLOSING, "receive close"): State.CLOSED,
+    (State.CLOSING, "fail"): State.CLOSED,
+    (State.CLOSING, "end"): State.CLOSED,
+    (State.CLOSED, "end"): State.CLOSED,
+}
+
+# Section 5.5.3 lets the latest ping alone be answered. Up to this many answers wait in the queue (the `ws`
+# package ends the connection above 60); above it the newest takes the place of the one before.
+MAX_WAITING_PONGS = 64
+
+
+class Connection:
+    """One WebSocket, sans-I/O. One owner, no lock.
+
+    What it owes the peer waits in `data_to_send()`; ask after every call that receives, sends, pings or
+    closes.
+    """
+
+    # The tests put the plain core here, to run both in one process.
+    decoder_type: ClassVar[type[Decoder]] = Decoder
+    encode_frame = staticmethod(encode_frame)
+
+    __slots__ = (
+        "_decoder", "_deflate", "_mask_needed", "_pongs", "_queue", "_receive", "attention", "close_code",
+        "close_reason", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        max_fragments: int = DEFAULT_MAX_FRAGMENTS,
+        deflate: Agreement | None = None,
+    ) -> None:
+        self._deflate = None if deflate is None else MessageDeflate(deflate, role)
+        self._decoder = self.decoder_type(
+            role,
+            max_message_bytes=max_message_bytes,
+            max_fragments=max_fragments,
+            inflate=None if self._deflate is None else self._deflate.inflate,
+        )
+        self._receive: Callable[[Buffer, int], list[Event]] = self._decoder.receive
+        self._mask_needed = role == Role.CLIENT
+        self._queue: list[bytes] = []
+        self._pongs = 0  # at the end of the queue, counted since data_to_send
+        self.state = State.OPEN
+        self.attention = False
+        self.close_code: int | None = None
+        self.close_reason = ""
+
+    # --- receiving ---
+
+    def receive_data(self, data: Buffer, length: int = -1) -> list[Event]:
+        """Take received bytes (the first `length` of them when it is not negative); return what they
+        completed.
+
+        Messages are str and bytes; Ping (already answered), Pong, Close and ProtocolError stand between
+        them in the order of arrival. `attention` tells that the list holds any of those.
+        """
+        events = self._receive(data, length)
+        self.attention = attention = self._decoder.attention
+        if attention:
+            self._obey(events)
+        return events
+
+    def receive_buffer(self) -> memoryview | None:
+        """Where to receive the rest of a large payload, or None: use a buffer of your own and
+        `receive_data`.
+        """
+        return self._decoder.receive_buffer() if self.state is not State.CLOSED else None
+
+    def buffer_received(self, nbytes: int) -> list[Event]:
+        """Tell that `nbytes` were put into the last `receive_buffer`, which is not valid any more."""
+        if self.state is State.CLOSED:
+            return []
+        events = self._decoder.buffer_received(nbytes)
+        self.attention = attention = self._decoder.attention
+        if attention:
+            self._obey(events)
+        return events
+
+    def receive_eof(self) -> list[Event]:
+        """The TCP connection ended, or is ended now. Without a close frame the code is 1006 (section
+        7.1.5).
+        """
+        if self.close_code is None:
+            self.close_code = CloseCode.ABNORMAL_CLOSURE
+        self._move("end")
+        return []
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame or a message is under way."""
+        return self._decoder.unfinished
+
+    def _obey(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Ping):
+                self._answer_ping(event.payload)
+            elif isinstance(event, Close):
+                self._answer_close(event)
+            elif isinstance(event, ProtocolError):
+                self._fail(event)
+
+    def _answer_ping(self, payload: bytes) -> None:
+        """Section 5.5.2: a pong for each ping, unless a close frame was sent."""
+        if self.state is not State.OPEN:
+            return
+        if self._pongs == MAX_WAITING_PONGS:
+            self._queue.pop()
+            self._pongs -= 1
+        self._put(Opcode.PONG, payload)
+        self._pongs += 1
+
+    def _answer_close(self, close: Close) -> None:
+        """Section 5.5.1: the status code is echoed, once."""
+        if self.state is State.OPEN:
+            self._put(Opcode.CLOSE, _close_payload(close.code, ""))
+        self.close_code = close.code
+        self.close_reason = close.reason
+        self._move("receive close")
+
+    def _fail(self, error: ProtocolError) -> None:
+        """Section 7.1.7: say why, and hear no more."""
+        if self.state is State.OPEN:
+            self._put(Opcode.CLOSE, _close_payload(error.code, error.message))
+        self.close_code = error.code
+        self.close_reason = error.message
+        self._move("fail")
+
+    def _move(self, happening: str) -> None:
+        self.state = MOVES[self.state, happening]
+        if self.state is State.CLOSED:
+            self._receive = self._discard
+
+    def _discard(self, data: Buffer, length: int = -1) -> list[Event]:
+        """Section 1.4 and 7.1.7: nothing after the close is looked at."""
+        self.attention = False
+        return []
+
+    # --- sending ---
+
+    def encode(self, message: str | Buffer, compress: bool | None = None) -> bytes:
+        """The wire bytes of one message, not queued: the caller sends them, in the order of encoding.
+
+        `compress` chooses for this message, None leaves it to the threshold; without permessage-deflate it
+        is ignored.
+        """
+        if self.state is not State.OPEN:
+            raise ConnectionClosed(f"the WebSocket is {self.state.value}: nothing can be sent")
+        opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
+        mask = os.urandom(4) if self._mask_needed else None
+        if self._deflate is not None and compress is not False and self._deflate.possible:
+            data = message.encode() if isinstance(message, str) else bytes(message)
+            if compress or self._deflate.wanted(len(data)):
+                return self.encode_frame(opcode, self._deflate.deflate(data), mask, True, True)
+            return self.encode_frame(opcode, data, mask)
+        return self.encode_frame(opcode, message, mask)
+
+    def send_text(self, message: str, compress: bool | None = None) -> None:
+        """Queue a text message."""
+        if not isinstance(message, str):
+            raise TypeError(f"message must be str, not {type(message).__name__}")
+        self._queue_message(self.encode(message, compress))
+
+    def send_binary(self, message: Buffer, compress: bool | None = None) -> None:
+        """Queue a binary message."""
+        if isinstance(message, str):
+            raise TypeError("message must be bytes-like, not str")
+        self._queue_message(self.encode(message, compress))
+
+    def ping(self, payload: Buffer = b"") -> None:
+        """Queue a ping of at most 125 bytes (section 5.5.2)."""
+        self._queue_control(Opcode.PING, payload)
+
+    def pong(self, payload: Buffer = b"") -> None:
+        """Queue an unsolicited pong of at most 125 bytes (section 5.5.3)."""
+        self._queue_control(Opcode.PONG, payload)
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Queue a close frame (section 7.1.2); on a connection that is closing or closed nothing happens.
+
+        With code 1005 the frame carries no code. The reason is at most 123 bytes of UTF-8.
+        """
+        if code != CloseCode.NO_STATUS_RCVD and not may_be_on_the_wire(code):
+            raise ValueError(f"code {code} may not be sent in a close frame (RFC 6455 section 7.4)")
+        if code == CloseCode.NO_STATUS_RCVD and reason:
+            raise ValueError("reason needs a code (RFC 6455 section 5.5.1)")
+        if len(reason.encode()) > MAX_CLOSE_REASON_BYTES:
+            raise ValueError("reason must be 123 bytes or less in UTF-8 (RFC 6455 section 5.5.1)")
+        if self.state is State.OPEN:
+            self._put(Opcode.CLOSE, _close_payload(code, reason))
+            self._move("send close")
+
+    def data_to_send(self) -> bytes:
+        """The queued wire bytes, which leave the queue; b"" when there are none."""
+        queue = self._queue
+        if not queue:
+            return b""
+        out = queue[0] if len(queue) == 1 else b"".join(queue)
+        queue.clear()
+        self._pongs = 0
+        return out
+
+    def _queue_message(self, frame: bytes) -> None:
+        self._queue.append(frame)
+        self._pongs = 0
+
+    def _queue_control(self, opcode: Opcode, payload: Buffer) -> None:
+        if self.state is not State.OPEN:
+            raise ConnectionClosed(f"the WebSocket is {self.state.value}: nothing can be sent")
+        if isinstance(payload, str):
+            raise TypeError("payload must be bytes-like, not str")
+        if len(payload) > MAX_CONTROL_PAYLOAD_BYTES:
+            raise ValueError("payload must be 125 bytes or less (RFC 6455 section 5.5)")
+        self._put(opcode, payload)
+        self._pongs = 0
+
+    def _put(self, opcode: Opcode, payload: Buffer) -> None:
+        mask = os.urandom(4) if self._mask_needed else None
+        self._queue.append(self.encode_frame(opcode, payload, mask))
+
+
+def _close_payload(code: int, reason: str) -> bytes:
+    """Section 5.5.1. A reason of ours that is too long is cut on a character's border."""
+    if code == CloseCode.NO_STATUS_RCVD:
+        return b""
+    words = reason.encode()[:MAX_CLOSE_REASON_BYTES].decode(errors="ignore").encode()
+    return code.to_bytes(2, "big") + words

@@ -1,0 +1,270 @@
+"""permessage-deflate (RFC 7692): its parameters in offers and answers, one connection's compression.
+
+It must not know frames or header fields: parameters come in as pairs, payloads as bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from .types import Role
+
+if TYPE_CHECKING:
+    import zlib
+else:
+    try:
+        from zlib_ng import zlib_ng as zlib
+    except ModuleNotFoundError:
+        import zlib
+
+# Which zlib compresses: "zlib" of the standard library, or "zlib_ng" where that package is installed.
+ZLIB_IMPLEMENTATION: Final = "zlib_ng" if zlib.__name__.startswith("zlib_ng") else "zlib"
+NAME: Final = "permessage-deflate"
+# Section 7.2.1: the end of an empty stored block, left out on the wire.
+TAIL: Final = b"\x00\x00\xff\xff"
+# zlib compresses raw streams with windows of 2**9 bytes and more only.
+SMALLEST_OWN_WINDOW_BITS: Final = 9
+# Blocks with BFINAL set in one message. A sender has one per flush; each costs a new zlib stream, so a
+# flood is refused.
+MAX_FINAL_BLOCKS: Final = 64
+
+Params = Sequence[tuple[str, str | None]]
+_WINDOW_BITS = re.compile(r"[89]|1[0-5]", re.ASCII)
+
+
+class ParameterError(ValueError):
+    """Parameters that section 7.1 forbids; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What we ask for and how we compress.
+
+    The server forgets its window after each message by default, so that a message for many is compressed
+    once.
+    """
+
+    server_no_context_takeover: bool = True
+    client_no_context_takeover: bool = False
+    server_max_window_bits: int = 15
+    client_max_window_bits: int = 15
+    level: int = 6  # zlib's own default
+    memory_level: int = 8  # zlib's own default
+    threshold_bytes: int = 1024  # the `ws` package's: a smaller message gains less than its compression costs
+
+    def __post_init__(self) -> None:
+        for name in ("server_max_window_bits", "client_max_window_bits"):
+            if not SMALLEST_OWN_WINDOW_BITS <= getattr(self, name) <= 15:
+                raise ValueError(f"{name} must be 9 to 15")
+        if not -1 <= self.level <= 9:
+            raise ValueError("level must be -1 to 9")
+        if not 1 <= self.memory_level <= 9:
+            raise ValueError("memory_level must be 1 to 9")
+        if self.threshold_bytes < 0:
+            raise ValueError("threshold_bytes must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What both ends hold to after the opening handshake (section 7.1)."""
+
+    server_no_context_takeover: bool = False
+    client_no_context_takeover: bool = False
+    server_max_window_bits: int = 15
+    client_max_window_bits: int = 15
+    options: Options = Options()
+
+
+def _parsed(params: Params) -> dict[str, int | None]:
+    """Names and window bits, or ParameterError. client_max_window_bits without a value is None (section
+    7.1.2.2).
+    """
+    found: dict[str, int | None] = {}
+    for name, value in params:
+        if name in found:
+            raise ParameterError(f"{name} is repeated (RFC 7692 section 7.1)")
+        if name in ("server_no_context_takeover", "client_no_context_takeover"):
+            if value is not None:
+                raise ParameterError(f"{name} takes no value (RFC 7692 section 7.1.1)")
+            found[name] = None
+        elif name in ("server_max_window_bits", "client_max_window_bits"):
+            if value is None and name == "client_max_window_bits":
+                found[name] = None
+            elif value is None or not _WINDOW_BITS.fullmatch(value):
+                raise ParameterError(f"{name} must be 8 to 15 (RFC 7692 section 7.1.2)")
+            else:
+                found[name] = int(value)
+        else:
+            raise ParameterError(f"{name} is not a parameter of {NAME} (RFC 7692 section 7)")
+    return found
+
+
+def answer(offers: Iterable[Params], options: Options) -> tuple[str, Agreement] | None:
+    """The server's answer to the first offer it can meet, or None: the connection then goes uncompressed."""
+    for params in offers:
+        try:
+            offer = _parsed(params)
+        except ParameterError:
+            continue  # section 7.1: the server declines such an offer
+        server_bits = min(offer.get("server_max_window_bits") or 15, options.server_max_window_bits)
+        if server_bits < SMALLEST_OWN_WINDOW_BITS:
+            continue
+        client_bits = 15
+        if "client_max_window_bits" in offer:
+            client_bits = min(offer["client_max_window_bits"] or 15, options.client_max_window_bits)
+        agreed = Agreement(
+            options.server_no_context_takeover or "server_no_context_takeover" in offer,
+            options.client_no_context_takeover or "client_no_context_takeover" in offer,
+            server_bits,
+            client_bits,
+            options,
+        )
+        words = [NAME]
+        if agreed.server_no_context_takeover:
+            words.append("server_no_context_takeover")
+        if agreed.client_no_context_takeover:
+            words.append("client_no_context_takeover")
+        if server_bits < 15 or "server_max_window_bits" in offer:
+            words.append(f"server_max_window_bits={server_bits}")
+        if client_bits < 15:
+            words.append(f"client_max_window_bits={client_bits}")
+        return "; ".join(words), agreed
+    return None
+
+
+def offer(options: Options) -> str:
+    """The client's offer, as an element of Sec-WebSocket-Extensions."""
+    words = [NAME]
+    if options.server_no_context_takeover:
+        words.append("server_no_context_takeover")
+    if options.client_no_context_takeover:
+        words.append("client_no_context_takeover")
+    if options.server_max_window_bits < 15:
+        words.append(f"server_max_window_bits={options.server_max_window_bits}")
+    bits = options.client_max_window_bits
+    words.append("client_max_window_bits" if bits == 15 else f"client_max_window_bits={bits}")
+    return "; ".join(words)
+
+
+def agree(params: Params, options: Options) -> Agreement:
+    """The client's reading of the answer to `offer(options)`; ParameterError fails the connection."""
+    response = _parsed(params)
+    if options.server_no_context_takeover and "server_no_context_takeover" not in response:
+        raise ParameterError("server_no_context_takeover was not granted (RFC 7692 section 7.1.1.1)")
+    server_bits = response.get("server_max_window_bits") or 15
+    if server_bits > options.server_max_window_bits:
+        raise ParameterError("server_max_window_bits is larger than was asked for (RFC 7692 section 7.1.2.1)")
+    client_bits = 15
+    if "client_max_window_bits" in response:
+        granted = response["client_max_window_bits"]
+        if granted is None:
+            raise ParameterError("client_max_window_bits lacks its value (RFC 7692 section 7.1.2.2)")
+        client_bits = granted
+    return Agreement(
+        "server_no_context_takeover" in response,
+        options.client_no_context_takeover or "client_no_context_takeover" in response,
+        server_bits,
+        min(client_bits, options.client_max_window_bits),
+        options,
+    )
+
+
+def compress(data: bytes, window_bits: int = 15, level: int = 6, memory_level: int = 8) -> bytes:
+    """One message without context (section 7.2.1): the same bytes for every peer with this window."""
+    return _flushed(zlib.compressobj(level, zlib.DEFLATED, -window_bits, memory_level), data)
+
+
+def _flushed(compressor: Any, data: bytes) -> bytes:
+    out: bytes = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    # zlib adds nothing when it has just flushed; section 7.2.3.6 gives the empty message's form.
+    return out[:-4] if out.endswith(TAIL) else b"\x00"
+
+
+class MessageDeflate:
+    """The two directions of one connection: `deflate` for whole messages sent, `inflate` for the Decoder."""
+
+    __slots__ = (
+        "_compressor", "_final_blocks", "_inflater", "_keep_own", "_keep_peer",
+        "_options", "_own_bits", "_peer_bits", "_rest",
+    )  # fmt: skip
+
+    def __init__(self, agreement: Agreement, role: Role) -> None:
+        self._options = agreement.options
+        server = (agreement.server_no_context_takeover, agreement.server_max_window_bits)
+        client = (agreement.client_no_context_takeover, agreement.client_max_window_bits)
+        (forget_own, self._own_bits), (forget_peer, bits) = (
+            (server, client) if role is Role.SERVER else (client, server)
+        )
+        self._keep_own = not forget_own
+        self._keep_peer = not forget_peer
+        # A larger window than the peer's reads the same stream; zlib variants differ over raw windows of
+        # 2**8.
+        self._peer_bits = max(bits, SMALLEST_OWN_WINDOW_BITS)
+        self._compressor: Any = None
+        self._inflater: Any = None
+        self._rest = b""  # input that waits for the caller to make room
+        self._final_blocks = 0  # of the message under way
+
+    def wanted(self, payload_bytes: int) -> bool:
+        """Whether a message of this size is worth compressing; never when the window agreed on is below
+        zlib's.
+        """
+        return payload_bytes >= self._options.threshold_bytes and self.possible
+
+    @property
+    def possible(self) -> bool:
+        return self._own_bits >= SMALLEST_OWN_WINDOW_BITS
+
+    def deflate(self, data: bytes) -> bytes:
+        """The compressed payload of one whole message (section 7.2.1)."""
+        options = self._options
+        if not self._keep_own:
+            return compress(data, self._own_bits, options.level, options.memory_level)
+        if self._compressor is None:
+            self._compressor = zlib.compressobj(
+                options.level, zlib.DEFLATED, -self._own_bits, options.memory_level
+            )
+        return _flushed(self._compressor, data)
+
+    def inflate(self, chunk: bytes | None, last: bool, max_bytes: int) -> bytes | None:
+        """At most max_bytes more of the message under way; None when its data is corrupt (section 7.2.2).
+
+        While the caller gets exactly max_bytes it asks again, with None for the chunk; `last` says that the
+        message's last chunk was given.
+        """
+        data = self._rest if chunk is None else chunk + TAIL if last else chunk
+        out: bytes = b""
+        try:
+            while True:
+                if self._inflater is None:
+                    self._inflater = zlib.decompressobj(-self._peer_bits)
+                out += self._inflater.decompress(data, max_bytes - len(out))
+                if not self._inflater.eof:
+                    data = self._inflater.unconsumed_tail
+                elif self._final_blocks == MAX_FINAL_BLOCKS:
+                    return None
+                else:
+                    data = self._begin_again(out)
+                if not data or len(out) == max_bytes:
+                    break
+        except zlib.error:
+            return None
+        self._rest = data
+        if last and len(out) < max_bytes:
+            self._final_blocks = 0
+            if not self._keep_peer:
+                self._inflater = None
+        return out
+
+    def _begin_again(self, out: bytes) -> bytes:
+        """Section 7.2.3.4: a block with BFINAL set ends zlib's stream, not the message. Returns what
+        follows it.
+        """
+        rest: bytes = self._inflater.unused_data
+        # zlib does not tell its window, so the next block can refer back to this piece of output only.
+        self._inflater = zlib.decompressobj(-self._peer_bits, zdict=out[-(1 << self._peer_bits) :])
+        self._final_blocks += 1
+        return rest

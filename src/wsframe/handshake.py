@@ -1,0 +1,297 @@
+"""The opening handshake (RFC 6455 section 4) over header lists, for both roles: checks, choices, headers.
+
+It must not know how HTTP heads are read or written, nor what the resource means.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from . import deflate as permessage
+from .deflate import Agreement, Options, Params
+
+Headers = list[tuple[str, str]]
+
+# Section 1.3.
+GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# Section 4.1: the only version there is.
+VERSION: Final = "13"
+
+# RFC 9110 section 5.6.2 (token) and 5.6.4 (quoted-string), as section 9.1 uses them. Each alternative of
+# each pattern begins with another character, so that matching takes linear time.
+_TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TOKEN_ONLY: Final = re.compile(_TOKEN)
+_PIECE: Final = re.compile(
+    rf'[ \t]*(?:({_TOKEN})|"((?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t -~])*)"|([,;=]))[ \t]*'
+)
+_FIELD_VALUE: Final = re.compile(r"[^\r\n\0]*")
+
+
+class HandshakeError(Exception):
+    """The peer's opening handshake is refused. A server answers with `status` and `headers`; a client gives
+    up.
+    """
+
+    def __init__(self, status: int, message: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(status, message, tuple(headers))
+        self.status = status
+        self.message = message
+        self.headers: Headers = list(headers)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Accepted(NamedTuple):
+    """What was agreed. `headers` are those of the 101 response; `deflate` goes to
+    `Connection(deflate=...)`.
+    """
+
+    headers: Headers
+    subprotocol: str | None
+    deflate: Agreement | None
+
+
+class Request(NamedTuple):
+    """A client's opening handshake: send GET `resource` with `headers`, then `check` the answer."""
+
+    resource: str
+    headers: Headers
+    key: str
+    subprotocols: tuple[str, ...]
+    deflate: Options | None
+
+
+def accept_key(key: str) -> str:
+    """The Sec-WebSocket-Accept for a Sec-WebSocket-Key (section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(f"{key}{GUID}".encode(), usedforsecurity=False).digest()).decode()
+
+
+def is_upgrade(headers: Iterable[tuple[str, str]]) -> bool:
+    """Whether a request asks for a WebSocket: its Upgrade and Connection fields have the tokens of section
+    4.2.1.
+    """
+    pairs = list(headers)
+    return _has_token(pairs, "upgrade", "websocket") and _has_token(pairs, "connection", "upgrade")
+
+
+# --- the server's side (section 4.2) --------------------------------------------------------------
+
+
+def accept(
+    method: str,
+    http_version: tuple[int, int],
+    headers: Iterable[tuple[str, str]],
+    *,
+    subprotocols: Sequence[str] = (),
+    deflate: Options | None = None,
+) -> Accepted:
+    """Check a client's request and choose the answer, or raise HandshakeError with the status to refuse it
+    with.
+
+    The subprotocol is the first of the client's that stands in `subprotocols`; without a common one there
+    is none.
+    """
+    pairs = list(headers)
+    if method != "GET":
+        raise HandshakeError(405, "the method is not GET (RFC 6455 section 4.2.1)", [("Allow", "GET")])
+    if tuple(http_version) < (1, 1):
+        raise HandshakeError(400, "the HTTP version is below 1.1 (RFC 6455 section 4.2.1)")
+    if len(_values(pairs, "host")) != 1:
+        raise HandshakeError(400, "there is not one Host field (RFC 6455 section 4.2.1)")
+    if not _has_token(pairs, "upgrade", "websocket"):
+        raise HandshakeError(400, "the Upgrade field lacks websocket (RFC 6455 section 4.2.1)")
+    if not _has_token(pairs, "connection", "upgrade"):
+        raise HandshakeError(400, "the Connection field lacks Upgrade (RFC 6455 section 4.2.1)")
+    versions = _values(pairs, "sec-websocket-version")
+    if versions != [VERSION]:
+        raise HandshakeError(
+            426,
+            "the Sec-WebSocket-Version is not 13 (RFC 6455 section 4.2.2)",
+            [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)],
+        )
+    keys = _values(pairs, "sec-websocket-key")
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise HandshakeError(
+            400, "the Sec-WebSocket-Key is not one of 16 bytes in base64 (RFC 6455 section 4.2.1)"
+        )
+    subprotocol = next((name for name in _offered_subprotocols(pairs) if name in subprotocols), None)
+    answer: Headers = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", accept_key(keys[0])),
+    ]
+    if subprotocol is not None:
+        answer.append(("Sec-WebSocket-Protocol", subprotocol))
+    agreed = None
+    offers = [params for name, params in _extensions(pairs) if name.lower() == permessage.NAME]
+    if deflate is not None and offers:
+        chosen = permessage.answer(offers, deflate)
+        if chosen is not None:
+            value, agreed = chosen
+            answer.append(("Sec-WebSocket-Extensions", value))
+    return Accepted(answer, subprotocol, agreed)
+
+
+def _is_key(value: str) -> bool:
+    try:
+        return len(value) == 24 and len(base64.b64decode(value, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _offered_subprotocols(pairs: Headers) -> list[str]:
+    values = _values(pairs, "sec-websocket-protocol")
+    names = [name.strip(" \t") for value in values for name in value.split(",")]
+    if len(set(names)) != len(names) or not all(map(_TOKEN_ONLY.fullmatch, names)):
+        raise HandshakeError(
+            400, "the Sec-WebSocket-Protocol field is not a list of different tokens (RFC 6455 section 4.1)"
+        )
+    return names
+
+
+# --- the client's side (section 4.1) --------------------------------------------------------------
+
+
+def request(
+    resource: str,
+    host: str,
+    *,
+    origin: str | None = None,
+    subprotocols: Sequence[str] = (),
+    deflate: Options | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+) -> Request:
+    """A request with a fresh random key. `host` carries the port when it is not the scheme's own."""
+    if not resource.startswith("/") or any(not "!" <= char <= "~" for char in resource):
+        raise ValueError("resource must begin with / and be of printable ASCII (RFC 6455 section 4.1)")
+    if not host or any(not "!" <= char <= "~" for char in host):
+        raise ValueError("host must be of printable ASCII without spaces")
+    if len(set(subprotocols)) != len(subprotocols) or not all(map(_TOKEN_ONLY.fullmatch, subprotocols)):
+        raise ValueError("subprotocols must be different tokens (RFC 6455 section 4.1)")
+    key = base64.b64encode(os.urandom(16)).decode()
+    fields: Headers = [
+        ("Host", host),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", key),
+        ("Sec-WebSocket-Version", VERSION),
+    ]
+    if origin is not None:
+        fields.append(("Origin", origin))
+    if subprotocols:
+        fields.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+    if deflate is not None:
+        fields.append(("Sec-WebSocket-Extensions", permessage.offer(deflate)))
+    fields.extend(headers)
+    for name, value in fields:
+        if not _TOKEN_ONLY.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+            raise ValueError(f"headers must have a token for a name and one line for a value: {name!r}")
+    return Request(resource, fields, key, tuple(subprotocols), deflate)
+
+
+def check(sent: Request, status: int, headers: Iterable[tuple[str, str]]) -> Accepted:
+    """Check the server's answer to `sent`, or raise HandshakeError: the connection must then be given up."""
+    pairs = list(headers)
+    if status != 101:
+        raise HandshakeError(status, f"the server answered {status}, not 101 (RFC 6455 section 4.1)")
+    if [value.lower() for value in _values(pairs, "upgrade")] != ["websocket"]:
+        raise HandshakeError(status, "the Upgrade field is not websocket (RFC 6455 section 4.1)")
+    if not _has_token(pairs, "connection", "upgrade"):
+        raise HandshakeError(status, "the Connection field lacks Upgrade (RFC 6455 section 4.1)")
+    if _values(pairs, "sec-websocket-accept") != [accept_key(sent.key)]:
+        raise HandshakeError(status, "the Sec-WebSocket-Accept does not fit the key (RFC 6455 section 4.1)")
+    chosen = _values(pairs, "sec-websocket-protocol")
+    if len(chosen) > 1 or not set(chosen) <= set(sent.subprotocols):
+        raise HandshakeError(status, "the subprotocol was not offered (RFC 6455 section 4.1)")
+    agreed = None
+    for name, params in _extensions(pairs):
+        if name.lower() != permessage.NAME or sent.deflate is None or agreed is not None:
+            raise HandshakeError(status, f"the extension {name} was not offered (RFC 6455 section 4.1)")
+        try:
+            agreed = permessage.agree(params, sent.deflate)
+        except permessage.ParameterError as error:
+            raise HandshakeError(status, str(error)) from error
+    return Accepted(pairs, chosen[0] if chosen else None, agreed)
+
+
+# --- header fields --------------------------------------------------------------------------------
+
+
+def _values(pairs: Headers, name: str) -> list[str]:
+    return [value.strip(" \t") for field, value in pairs if field.lower() == name]
+
+
+def _has_token(pairs: Headers, name: str, token: str) -> bool:
+    parts = (part for value in _values(pairs, name) for part in value.split(","))
+    return any(part.strip(" \t").lower() == token for part in parts)
+
+
+def _extensions(pairs: Headers) -> list[tuple[str, Params]]:
+    """Section 9.1: extension-list, with empty elements allowed as RFC 9110 section 5.6.1.2 asks of a
+    recipient.
+    """
+    found: list[tuple[str, Params]] = []
+    for value in _values(pairs, "sec-websocket-extensions"):
+        pieces = _pieces(value)
+        end = False
+        while not end:
+            kind, word = next(pieces)
+            if kind == "token":
+                params, end = _params(pieces)
+                found.append((word, params))
+            elif word != ",":
+                if kind != "end":
+                    raise _bad_extensions()
+                end = True
+    return found
+
+
+def _params(pieces: Iterator[tuple[str, str]]) -> tuple[Params, bool]:
+    """*( ";" token [ "=" ( token | quoted-string ) ] ), and whether the field ended after them."""
+    params: list[tuple[str, str | None]] = []
+    kind, word = next(pieces)
+    while word == ";" and kind == "mark":
+        kind, name = next(pieces)
+        if kind != "token":
+            raise _bad_extensions()
+        value = None
+        kind, word = next(pieces)
+        if (kind, word) == ("mark", "="):
+            kind, value = next(pieces)
+            # Section 9.1: what a quoted string holds must be a token too.
+            if kind not in ("token", "quoted") or not _TOKEN_ONLY.fullmatch(value):
+                raise _bad_extensions()
+            kind, word = next(pieces)
+        params.append((name.lower(), value))
+    if (kind, word) != ("mark", ",") and kind != "end":
+        raise _bad_extensions()
+    return params, kind == "end"
+
+
+def _pieces(value: str) -> Iterator[tuple[str, str]]:
+    """Tokens, quoted strings and marks, then ("end", "")."""
+    at = 0
+    while at < len(value):
+        match = _PIECE.match(value, at)
+        if match is None:
+            raise _bad_extensions()
+        at = match.end()
+        token, quoted, mark = match.groups()
+        if token is not None:
+            yield "token", token
+        elif mark is not None:
+            yield "mark", mark
+        else:
+            yield "quoted", re.sub(r"\\(.)", r"\1", quoted)
+    yield "end", ""
+
+
+def _bad_extensions() -> HandshakeError:
+    return HandshakeError(400, "the Sec-WebSocket-Extensions field is malformed (RFC 6455 section 9.1)")

@@ -1,0 +1,159 @@
+"""The words of RFC 6455 that both cores share: opcodes, close codes, roles, events and refusals.
+
+It must not know how a frame is parsed, nor who sends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+# Section 5.5: all control frames have a payload of 125 bytes or less.
+MAX_CONTROL_PAYLOAD_BYTES = 125
+# Section 5.5.1: the first two bytes of that payload are the close code.
+MAX_CLOSE_REASON_BYTES = MAX_CONTROL_PAYLOAD_BYTES - 2
+# The `websockets` package's default, the smallest of the well-known servers that still carries common use.
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_576
+# The bound that `ws` arrived at after two advisories on floods of tiny fragments; empty ones count.
+DEFAULT_MAX_FRAGMENTS = 16_384
+
+
+class Opcode(IntEnum):
+    """Section 5.2 and 11.8. The remaining values of four bits are reserved and refused."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class CloseCode(IntEnum):
+    """Section 7.4.1 and the IANA registry of WebSocket close codes."""
+
+    NORMAL_CLOSURE = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS_RCVD = 1005
+    ABNORMAL_CLOSURE = 1006
+    INVALID_DATA = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    BAD_GATEWAY = 1014
+    TLS_HANDSHAKE = 1015
+
+
+def may_be_on_the_wire(code: int) -> bool:
+    """Section 7.4: whether a close frame may carry this code (1005, 1006 and 1015 are for local use only)."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+class Role(IntEnum):
+    """The role that we play. Section 5.1: a client masks every frame, a server masks none."""
+
+    CLIENT = 1
+    SERVER = 2
+
+
+class State(Enum):
+    """The life of one WebSocket after its opening handshake. The legal moves stand in `connection.MOVES`."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Section 5.5.2."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Section 5.5.3."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Section 5.5.1. `code` is 1005 when the frame carried none (section 7.1.5)."""
+
+    code: int
+    reason: str
+
+
+class Header(NamedTuple):
+    """Section 5.2: one frame's header as `decode_header` reads it. `rsv` holds RSV1-3 as a number of three
+    bits.
+    """
+
+    fin: bool
+    rsv: int
+    opcode: Opcode
+    mask: bytes | None
+    payload_bytes: int
+    header_bytes: int
+
+
+class ProtocolError(Exception):
+    """The peer broke a rule. `code` is the close code to answer with (section 7.1.7)."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(code, message)
+        self.code = int(code)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class MessageTooBig(ProtocolError):
+    """A frame or message passed a bound of ours (section 10.4); its close code is 1009."""
+
+
+# What a list of received things holds: messages (str, bytes), control frames, and at its end perhaps a fault.
+Event = str | bytes | Ping | Pong | Close | ProtocolError
+
+
+class ConnectionClosed(Exception):
+    """The caller asked a connection that is not open to send."""
+
+
+class Fault(Enum):
+    """Every refusal of received bytes: close code, section, words. The only map from rule to answer."""
+
+    RESERVED_BITS = (1002, "RFC 6455 section 5.2", "a reserved bit is set and has no agreed meaning")
+    RESERVED_OPCODE = (1002, "RFC 6455 section 5.2", "the opcode is reserved")
+    LENGTH_NOT_MINIMAL = (1002, "RFC 6455 section 5.2", "the payload length is not in its shortest form")
+    LENGTH_TOP_BIT = (1002, "RFC 6455 section 5.2", "the top bit of the 64-bit payload length is set")
+    MASK_MISSING = (1002, "RFC 6455 section 5.1", "a frame from a client is not masked")
+    MASK_FORBIDDEN = (1002, "RFC 6455 section 5.1", "a frame from a server is masked")
+    CONTROL_FRAGMENTED = (1002, "RFC 6455 section 5.5", "a control frame is fragmented")
+    CONTROL_TOO_LONG = (1002, "RFC 6455 section 5.5", "a control frame has more than 125 bytes of payload")
+    NOTHING_TO_CONTINUE = (1002, "RFC 6455 section 5.4", "a continuation frame without a message to continue")
+    MESSAGE_INTERLEAVED = (1002, "RFC 6455 section 5.4", "a new message begins before the last one ended")
+    COMPRESSED_CONTROL = (1002, "RFC 7692 section 6.1", "RSV1 is set on a control frame")
+    COMPRESSED_CONTINUATION = (1002, "RFC 7692 section 6.1", "RSV1 is set on a continuation frame")
+    CLOSE_ONE_BYTE = (1002, "RFC 6455 section 5.5.1", "a close frame has a payload of one byte")
+    CLOSE_CODE = (1002, "RFC 6455 section 7.4", "a close frame carries a code that may not be sent")
+    CLOSE_REASON_NOT_UTF8 = (1007, "RFC 6455 section 5.5.1", "the reason of a close frame is not UTF-8")
+    TEXT_NOT_UTF8 = (1007, "RFC 6455 section 8.1", "a text message is not UTF-8")
+    COMPRESSED_DATA = (1007, "RFC 7692 section 7.2.2", "a compressed message cannot be inflated")
+    MESSAGE_TOO_BIG = (1009, "RFC 6455 section 10.4", "the message is larger than the limit")
+    TOO_MANY_FRAGMENTS = (1009, "RFC 6455 section 10.4", "the message has more fragments than the limit")
+
+    def error(self) -> ProtocolError:
+        """A fresh exception for this refusal."""
+        code, section, words = self.value
+        kind = MessageTooBig if code == CloseCode.MESSAGE_TOO_BIG else ProtocolError
+        return kind(code, f"{words} ({section})")
