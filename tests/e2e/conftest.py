@@ -1,0 +1,187 @@
+"""Fixtures of the end-to-end tests: the real server process, node, a headless Chromium.
+
+It must not know any application or any client: the tests name them.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+ARTIFACTS = REPOSITORY / "artifacts"
+APPS = HERE / "apps"
+DUELS = REPOSITORY / "examples" / "math_duels"
+
+START_SECONDS = 20.0
+STOP_SECONDS = 15.0
+DRIVER_SECONDS = 150.0
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def missing_tool(reason: str) -> None:
+    """Skip on a person's machine, fail in CI: there every tool is installed first."""
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class ServerProcess:
+    """One server started from the command line; its output is kept for the day a test fails."""
+
+    ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
+
+    def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+        command = [sys.executable, "-m", "python_server", *arguments, "--host", "127.0.0.1", "--port", "0"]
+        self.url = ""
+        self._lines: list[str] = []
+        self._started = threading.Event()
+        # The application's own folder is the working directory: `python -m` then finds it by its module name,
+        # and finds the installed python_server, not the source folder.
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def log(self) -> str:
+        return "".join(self._lines)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.append(line)
+            address = self.ADDRESS.search(line)
+            if address and not self.url:
+                self.url = address.group(0)
+                self._started.set()
+        self._started.set()  # the output ended: either it runs already, or it never will
+
+    def wait_started(self) -> None:
+        in_time = self._started.wait(START_SECONDS)
+        if not self.url:
+            self.kill()
+            why = "ended" if in_time else f"said nothing for {START_SECONDS:g} s"
+            pytest.fail(f"the server {why} before it printed its address:\n{self.log}")
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, timeout_seconds: float = STOP_SECONDS) -> int:
+        status = self._process.wait(timeout_seconds)
+        self._close()
+        return status
+
+    def stop(self) -> int | None:
+        """SIGTERM; the exit status, or None when the process had to be killed."""
+        if self._process.poll() is None:
+            self.signal(signal.SIGTERM)
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        self._reader.join(STOP_SECONDS)
+        if self._process.stdout is not None and not self._reader.is_alive():
+            self._process.stdout.close()
+
+
+Serve = Callable[..., ServerProcess]
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Serve]:
+    """serve(folder, "module:app", ..., env={...}) starts a server; at the end each must stop cleanly on SIGTERM."""
+    running: list[ServerProcess] = []
+
+    def start(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> ServerProcess:
+        server = ServerProcess(folder, arguments, env or {})
+        running.append(server)
+        server.wait_started()
+        return server
+
+    yield start
+    statuses = [server.stop() for server in running]
+    for server in running:  # shown by pytest only when something failed
+        print(f"---- log of {server.url or 'a server that did not start'}\n{server.log}")
+    assert all(status == 0 for status in statuses), f"exit statuses after SIGTERM (None: killed): {statuses}"
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The path of node, with the npm packages of this folder in place."""
+    program = shutil.which("node")
+    if program is None:
+        missing_tool("node is not installed, so the official JavaScript clients cannot run")
+    elif not (HERE / "node_modules" / "socket.io-client").is_dir():
+        missing_tool("the npm packages are missing; run: npm ci --prefix tests/e2e")
+    return str(program)
+
+
+@pytest.fixture
+def drive(node: str) -> Callable[..., None]:
+    """drive("client4.mjs", ...) runs a driver script to its end; it must exit with 0."""
+
+    def run(script: str, *arguments: str) -> None:
+        command = [node, str(HERE / "drivers" / script), *arguments]
+        try:
+            done = subprocess.run(
+                command, cwd=HERE, capture_output=True, text=True, encoding="utf-8", timeout=DRIVER_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired as expired:
+            pytest.fail(f"{script} did not end within {DRIVER_SECONDS:g} s:\n{expired.stdout}\n{expired.stderr}")
+        print(done.stdout)
+        assert done.returncode == 0, f"{script} {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; playwright only drives it and downloads none."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        program = shutil.which(name)
+        if program is not None:
+            return program
+    missing_tool("no chromium is installed, so no browser can play")
+    raise AssertionError("missing_tool always ends the test")
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Where screenshots are kept; git ignores it."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    return ARTIFACTS
