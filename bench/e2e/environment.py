@@ -1,0 +1,125 @@
+"""What a run needs: the peers' virtual environment, the Node packages, the generator; and the machine.
+It must not know scenarios; whatever cannot be installed is returned by name, never silently dropped."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BUILD = ROOT / "build" / "bench"
+VENV = ROOT / "build" / "bench-venv"
+SERVERS_FOLDER = HERE / "servers"
+GENERATOR = BUILD / "generator"
+FLOOR = BUILD / "floor_epoll"
+PYTHON = VENV / "bin" / "python"
+
+
+def _run(command: Sequence[str | Path], **options: object) -> str | None:
+    """None when it went well, else the last line of what it said."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    if done.returncode == 0:
+        return None
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"exit code {done.returncode}"
+
+
+def compile_c() -> list[str]:
+    """The generator must build; the floor may fail and is then named."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    compiler = os.environ.get("CC", "cc")
+    if shutil.which(compiler) is None:
+        raise SystemExit(f"the load generator needs a C compiler; {compiler} is not there")
+    sources = sorted((HERE / "generator").glob("*.c"))
+    if trouble := _run([compiler, "-O2", "-Wall", "-Wextra", "-o", GENERATOR, *sources]):
+        raise SystemExit(f"the load generator does not compile: {trouble}")
+    trouble = _run([compiler, "-O2", "-Wall", "-Wextra", "-o", FLOOR, SERVERS_FOLDER / "floor_epoll.c"])
+    return [f"floor-c: {trouble}"] if trouble else []
+
+
+def install_ours() -> list[str]:
+    trouble = _run([PYTHON, "-m", "pip", "install", "-q", "--force-reinstall", "--no-deps", ROOT])
+    trouble = trouble or _run([PYTHON, "-m", "pip", "install", "-q", ROOT])
+    return [f"ours: {trouble}"] if trouble else []
+
+
+def install_peers() -> list[str]:
+    """All at once; where that fails, one by one, so that a single bad package costs only itself."""
+    if not PYTHON.exists():
+        print("creating the environment of the peers ...", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
+    wanted = HERE / "requirements.txt"
+    stamp = VENV / "requirements.installed"
+    if stamp.exists() and stamp.read_text() == wanted.read_text():
+        return _install_node()
+    print("installing the peers ...", flush=True)
+    pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "-q"]
+    missing: list[str] = []
+    if _run([*pip, "-r", wanted]):
+        for line in wanted.read_text().splitlines():
+            if line and not line.startswith("#") and (trouble := _run([*pip, line])):
+                missing.append(f"{line}: {trouble}")
+    if not missing:
+        stamp.write_text(wanted.read_text())
+    return missing + _install_node()
+
+
+def _install_node() -> list[str]:
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        return ["node-ws, node-socketio: Node.js is not installed"]
+    if (HERE / "node_modules" / "socket.io").exists():
+        return []
+    trouble = _run(["npm", "ci", "--no-fund", "--no-audit"], cwd=HERE)
+    return [f"node-ws, node-socketio: {trouble}"] if trouble else []
+
+
+def versions() -> dict[str, str]:
+    """Every package of the environment, and Node's."""
+    found: dict[str, str] = {}
+    for folder in (VENV / "lib").glob("python*/site-packages"):
+        for package in metadata.distributions(path=[str(folder)]):
+            found[package.metadata["Name"]] = package.version
+    for name in ("ws", "socket.io"):
+        text = HERE / "node_modules" / name / "package.json"
+        if text.exists():
+            found[f"node {name}"] = json.loads(text.read_text())["version"]
+    if shutil.which("node"):
+        found["node"] = subprocess.run(
+            ["node", "--version"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    found["python"] = subprocess.run(
+        [str(PYTHON), "-c", "import platform; print(platform.python_version())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def machine() -> dict[str, object]:
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    congestion = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "congestion_control": congestion.read_text().strip() if congestion.exists() else "unknown",
+    }
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"

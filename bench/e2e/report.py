@@ -1,0 +1,189 @@
+"""From runs to words: medians, ratios to the fastest peer of the same round, marks for noise, tables.
+It must not start anything; it reads the list of runs that run.py keeps as JSON."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from peers import SERVERS, Kind
+from scenarios import SCENARIOS, Scenario
+
+GENERATOR_LIMIT = 0.90  # above it the generator, not the server, may set the figure
+SERVER_LIMIT = 0.97  # a server at this load set the figure itself, however busy the generator was
+OTHERS_LIMIT = 0.05  # share of one core that anybody else may have used
+
+
+@dataclass(slots=True)
+class Row:
+    server: str
+    rounds: dict[int, dict[str, Any]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def values(self, key: str) -> list[float]:
+        return [float(result[key]) for result in self.rounds.values() if key in result]
+
+    def middle(self, key: str) -> float:
+        return median(self.values(key))
+
+    def latency_us(self, name: str) -> float | None:
+        found = [result["latency_us"][name] for result in self.rounds.values() if "latency_us" in result]
+        return median(found) if found else None
+
+
+def generator_bound(result: dict[str, Any]) -> bool:
+    """The generator was near a whole core while the server had time left: the figure is a lower bound."""
+    server_load = result["server_cpu_seconds"] / result["seconds"]
+    return bool(result["generator_load"] > GENERATOR_LIMIT and server_load < SERVER_LIMIT)
+
+
+def machine_busy(result: dict[str, Any]) -> bool:
+    others = result["other_cpu_seconds"] + result.get("steal_seconds", 0.0)
+    return bool(others / result["seconds"] > OTHERS_LIMIT)
+
+
+def rows_of(runs: Iterable[dict[str, Any]], scenario: Scenario) -> list[Row]:
+    rows: dict[str, Row] = {}
+    for run in runs:
+        if run["scenario"] != scenario.id:
+            continue
+        row = rows.setdefault(run["server"], Row(run["server"]))
+        if "error" in run:
+            row.failures.append(run["error"])
+        else:
+            row.rounds[run["round"]] = run["result"]
+    return sorted(
+        rows.values(), key=lambda row: row.middle(scenario.rank_by) if row.rounds else -1.0, reverse=True
+    )
+
+
+def fastest_peer(rows: Iterable[Row]) -> Row | None:
+    return next((row for row in rows if row.rounds and SERVERS[row.server].kind is Kind.PEER), None)
+
+
+def ratio(row: Row, peer: Row | None, key: str) -> float | None:
+    """Median over the rounds both ran of ours by theirs; the rounds are interleaved, so drift cancels."""
+    if peer is None:
+        return None
+    shared = row.rounds.keys() & peer.rounds.keys()
+    return median(row.rounds[n][key] / peer.rounds[n][key] for n in shared) if shared else None
+
+
+def _marks(row: Row) -> str:
+    results = row.rounds.values()
+    bound = sum(generator_bound(result) for result in results)
+    busy = sum(machine_busy(result) for result in results)
+    disorder = sum(result.get("out_of_order", 0) for result in results)
+    words = []
+    if bound:
+        words.append(f"lower bound ({bound}/{len(results)})")
+    if busy:
+        words.append(f"noisy ({busy}/{len(results)})")
+    if disorder:
+        words.append(f"{disorder} out of order")
+    if row.failures:
+        words.append(f"failed {len(row.failures)}x: {row.failures[0]}")
+    return ", ".join(words).replace("|", "/")
+
+
+def _count(value: float) -> str:
+    return f"{value:,.1f}" if value < 1_000 else f"{value:,.0f}"
+
+
+def _milliseconds(value_us: float | None) -> str:
+    return "" if value_us is None else f"{value_us / 1000:.2f}"
+
+
+def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
+    rows = rows_of(runs, scenario)
+    peer = fastest_peer(rows)
+    unit = next((r["unit"] for row in rows for r in row.rounds.values() if "unit" in r), "handshakes")
+    figure = f"{unit}/s" if scenario.rank_by == "per_second" else f"{unit} per server-CPU-second"
+    idle = scenario.holds_idle
+    columns = ["server", figure, "min - max", "x fastest peer", "server load", "generator load"]
+    columns += ["KiB per connection"] if idle else ["p50 ms", "p99 ms"]
+    lines = [
+        f"### {scenario.id}: {scenario.title}",
+        "",
+        f"| {' | '.join([*columns, 'marks'])} |",
+        "|---|" + "---:|" * (len(columns) - 1) + "---|",
+    ]
+    for row in rows:
+        name = f"**{row.server}**" if SERVERS[row.server].kind is Kind.OURS else row.server
+        if not row.rounds:
+            lines.append(f"| {name} |" + " |" * (len(columns) - 1) + f" {_marks(row)} |")
+            continue
+        values = row.values(scenario.rank_by)
+        against = ratio(row, peer, scenario.rank_by)
+        load = median(r["server_cpu_seconds"] / r["seconds"] for r in row.rounds.values())
+        cells = [
+            name,
+            _count(median(values)),
+            f"{_count(min(values))} - {_count(max(values))}",
+            "" if against is None else f"{against:.2f}",
+            f"{load:.2f}",
+            f"{row.middle('generator_load'):.2f}",
+        ]
+        if idle:
+            cells.append(f"{row.middle('kib_per_connection'):.2f}")
+        else:
+            cells += [_milliseconds(row.latency_us("p50")), _milliseconds(row.latency_us("p99"))]
+        lines.append(f"| {' | '.join([*cells, _marks(row)])} |")
+    return "\n".join(lines)
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Per scenario and server the median, and the ratio to the fastest peer: what other documents quote."""
+    result: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for scenario in SCENARIOS.values():
+        rows = rows_of(runs, scenario)
+        peer = fastest_peer(rows)
+        for row in rows:
+            if not row.rounds:
+                continue
+            against = ratio(row, peer, scenario.rank_by)
+            result[scenario.id][row.server] = {
+                "median": round(row.middle(scenario.rank_by), 1),
+                "ratio_to_fastest_peer": None if against is None else round(against, 3),
+                "noisy_rounds": sum(machine_busy(each) for each in row.rounds.values()),
+                "lower_bound_rounds": sum(generator_bound(each) for each in row.rounds.values()),
+                "rounds": len(row.rounds),
+            }
+        if peer:
+            result[scenario.id][peer.server]["fastest_peer"] = True
+    return dict(result)
+
+
+def document(record: dict[str, Any]) -> str:
+    """The whole record as markdown."""
+    machine, settings, runs = record["machine"], record["settings"], record["runs"]
+    noisy = sum(machine_busy(run["result"]) for run in runs if "result" in run)
+    lines = [
+        f"# End-to-end figures, {record['label']}",
+        "",
+        f"`{record['command']}`, commit {record['commit']}, {record['started']} to {record['ended']} UTC.",
+        "",
+        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, TCP congestion "
+        f"control {machine['congestion_control']}, Python {record['versions']['python']}. Server on core 0, "
+        f"generator on core 1, loopback, no TLS, no compression. {settings['rounds']} interleaved rounds of "
+        f"{settings['seconds']} s after {settings['warmup_seconds']} s of warm-up; medians; ratios are "
+        "medians of the ratios within a round.",
+        "",
+        f"Load average {record['load_average_before'][0]:.2f} before, "
+        f"{record['load_average_after'][0]:.2f} after. {noisy} of {len(runs)} runs are noisy: others used "
+        f"more than {OTHERS_LIMIT:.0%} of a core beside them. A lower bound: the generator used over "
+        f"{GENERATOR_LIMIT:.0%} of its core while the server had time left.",
+        "",
+    ]
+    if record["not_installed"]:
+        lines += ["Not installed: " + "; ".join(record["not_installed"]) + ".", ""]
+    for scenario in SCENARIOS.values():
+        if any(run["scenario"] == scenario.id for run in runs):
+            lines += [table(runs, scenario), ""]
+    names = {package for run in runs for package in SERVERS[run["server"]].packages}
+    known = {name.lower(): f"{name} {version}" for name, version in record["versions"].items()}
+    used = sorted(known[name.lower()] for name in names if name.lower() in known)
+    if any(run["server"].startswith("node-") for run in runs):
+        used += [text for name, text in known.items() if name.startswith("node")]
+    return "\n".join([*lines, f"Versions: {', '.join(used)}.", ""])

@@ -1,0 +1,155 @@
+"""The end-to-end benchmark: `python3 bench/e2e/run.py [--quick] [--scenarios S2,S3,E] [--servers ours,...]`.
+It wires installation, processes and report together; no figure is computed here."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import environment
+import peers
+import report
+import scenarios
+from processes import RunFailed, free_port, generate, hold_idle, raise_descriptor_limit, running_server
+
+RESULTS = environment.HERE / "results"
+LOG = environment.BUILD / "server.log"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="S2, S3, E; the nearest peers; 2 short rounds")
+    parser.add_argument("--scenarios", help=f"of {', '.join(scenarios.SCENARIOS)}; S, B, R, G, GB, all")
+    parser.add_argument("--servers", help=f"of {', '.join(peers.SERVERS)}; all")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds (3)")
+    parser.add_argument("--seconds", type=float, help="measured per run (3)")
+    parser.add_argument("--warmup-seconds", type=float, help="not measured, per run (1)")
+    parser.add_argument("--label", help="name of the files in results/ (the date)")
+    parser.add_argument("--no-install", action="store_true", help="take the environment as it is")
+    parser.add_argument("--ours-only-install", action="store_true", help="reinstall ours, leave the peers")
+    arguments = parser.parse_args()
+    quick = arguments.quick
+    arguments.scenarios = arguments.scenarios or ",".join(scenarios.QUICK)
+    arguments.servers = arguments.servers or (",".join(peers.QUICK) if quick else "all")
+    arguments.rounds = arguments.rounds or (2 if quick else 3)
+    arguments.seconds = arguments.seconds or (2.0 if quick else 3.0)
+    if arguments.warmup_seconds is None:
+        arguments.warmup_seconds = 0.5 if quick else 1.0
+    arguments.label = arguments.label or datetime.now(UTC).strftime("%Y-%m-%dT%H%M")
+    return arguments
+
+
+def _fill(word: str, port: int) -> str:
+    return word.format(
+        port=port, python=environment.PYTHON, bin=environment.VENV / "bin", build=environment.BUILD
+    )
+
+
+def _one_run(
+    server: peers.Server, launch: peers.Launch, scenario: scenarios.Scenario, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    port = free_port()
+    command = [_fill(word, port) for word in launch.command]
+    generator = [str(environment.GENERATOR), *scenario.generator_arguments(), "--port", str(port)]
+    if "{port}" in "".join(launch.command) and scenario.job in server.jobs:
+        generator += ["--path", launch.path]
+    else:
+        generator[generator.index("--mode") + 1] = "bytes-echo"
+    seconds = ["--seconds", str(arguments.seconds), "--warmup", str(arguments.warmup_seconds)]
+    environ = {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    with running_server(command, port, environment.SERVERS_FOLDER, environ, LOG) as pids:
+        generator += [word for pid in pids for word in ("--pid", str(pid))]
+        if scenario.holds_idle:
+            return hold_idle(generator, pids, 1.0, LOG)
+        return generate([*generator, *seconds], arguments.seconds + arguments.warmup_seconds + 60, LOG)
+
+
+def _measure(
+    server: peers.Server, scenario: scenarios.Scenario, number: int, arguments: argparse.Namespace
+) -> dict[str, Any] | None:
+    """One entry of the record; None where the server has no such job."""
+    launch = peers.launch_for(server, scenario.job)
+    if launch is None or (scenario.job not in server.jobs and scenario.holds_idle):
+        return None
+    if scenario.connections > server.most_connections.get(scenario.job, scenario.connections):
+        return None
+    run: dict[str, Any] = {"round": number, "scenario": scenario.id, "server": server.name}
+    run["load_average"] = round(os.getloadavg()[0], 2)
+    try:
+        result = run["result"] = _one_run(server, launch, scenario, arguments)
+    except RunFailed as failure:
+        run["error"] = str(failure).replace(str(environment.ROOT), ".")
+        print(f"  {scenario.id:6} {server.name:26} failed: {run['error']}", flush=True)
+        return run
+    marks = " noisy" if report.machine_busy(result) else ""
+    marks += " lower-bound" if report.generator_bound(result) else ""
+    print(
+        f"  {scenario.id:6} {server.name:26} {result[scenario.rank_by]:>12,.1f}  "
+        f"generator {result['generator_load']:.2f}{marks}",
+        flush=True,
+    )
+    return run
+
+
+def _utc() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _write(record: dict[str, Any]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    record["summary"] = report.summary(record["runs"])
+    path = RESULTS / f"{record['label']}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    path.with_suffix(".md").write_text(report.document(record))
+    return path
+
+
+def main() -> int:
+    arguments = _arguments()
+    chosen = scenarios.resolve(arguments.scenarios.split(","))
+    servers = peers.resolve(arguments.servers.split(","))
+    if (os.cpu_count() or 1) < 2:
+        raise SystemExit("the server and the generator need a core each; this machine has one")
+    raise_descriptor_limit()
+    missing = environment.compile_c()
+    if not arguments.no_install:
+        missing += [] if arguments.ours_only_install else environment.install_peers()
+        missing += environment.install_ours() if any(s.kind is peers.Kind.OURS for s in servers) else []
+    for line in missing:
+        print(f"not installed: {line}", flush=True)
+    record: dict[str, Any] = {
+        "label": arguments.label,
+        "command": " ".join(["python3", "bench/e2e/run.py", *sys.argv[1:]]),
+        "commit": environment.commit(),
+        "started": _utc(),
+        "machine": environment.machine(),
+        "versions": environment.versions(),
+        "not_installed": missing,
+        "load_average_before": os.getloadavg(),
+        "settings": {
+            "rounds": arguments.rounds,
+            "seconds": arguments.seconds,
+            "warmup_seconds": arguments.warmup_seconds,
+        },
+        "runs": [],
+    }
+    began = time.monotonic()
+    for number in range(1, arguments.rounds + 1):
+        for scenario in chosen:
+            print(f"round {number} of {arguments.rounds}, {scenario.id}: {scenario.title}", flush=True)
+            for server in servers:
+                if run := _measure(server, scenario, number, arguments):
+                    record["runs"].append(run)
+    record["ended"], record["load_average_after"] = _utc(), os.getloadavg()
+    path = _write(record)
+    print(f"\n{path.with_suffix('.md').read_text()}")
+    print(f"kept as {path.relative_to(environment.ROOT)} after {time.monotonic() - began:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""aiohttp on uvloop: `aiohttp_server.py PORT echo|broadcast`.
+A broadcast is encoded once per member, as its API has it; it must not know the load."""
+
+import asyncio
+import sys
+
+import uvloop
+from aiohttp import WSMsgType, web
+
+members: set[web.WebSocketResponse] = set()
+
+
+async def echo(request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(max_msg_size=16 << 20, compress=False)
+    await socket.prepare(request)
+    async for message in socket:
+        if message.type is WSMsgType.BINARY:
+            await socket.send_bytes(message.data)
+        elif message.type is WSMsgType.TEXT:
+            await socket.send_str(message.data)
+    return socket
+
+
+async def fan_out(request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(max_msg_size=16 << 20, compress=False)
+    await socket.prepare(request)
+    members.add(socket)
+    try:
+        async for message in socket:
+            for member in members:
+                await member.send_bytes(message.data)
+    finally:
+        members.discard(socket)
+    return socket
+
+
+async def main(port: int, job: str) -> None:
+    application = web.Application()
+    application.router.add_get("/", fan_out if job == "broadcast" else echo)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+    await asyncio.Future()
+
+
+uvloop.run(main(int(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,37 @@
+"""socketify (uWebSockets in C++): `socketify_server.py PORT echo|broadcast`.
+A broadcast uses its topics; it must not know the load."""
+
+import sys
+
+from socketify import App
+
+job = sys.argv[2]
+
+
+def echo(socket, message, opcode):  # type: ignore[no-untyped-def]
+    socket.send(message, opcode)
+
+
+def joined(socket):  # type: ignore[no-untyped-def]
+    if job == "broadcast":
+        socket.subscribe("all")
+
+
+def fan_out(socket, message, opcode):  # type: ignore[no-untyped-def]
+    application.publish("all", message, opcode)
+
+
+application = App()
+application.ws(
+    "/*",
+    {
+        "compression": 0,
+        "max_payload_length": 16 << 20,
+        "max_backpressure": 64 << 20,
+        "idle_timeout": 0,
+        "open": joined,
+        "message": fan_out if job == "broadcast" else echo,
+    },
+)
+application.listen({"port": int(sys.argv[1]), "host": "127.0.0.1"}, lambda config: None)
+application.run()

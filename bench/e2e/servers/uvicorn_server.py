@@ -1,0 +1,28 @@
+"""uvicorn on uvloop with its websockets implementation: `uvicorn_server.py PORT echo`.
+A bare ASGI application; it must not know the load."""
+
+import sys
+from typing import Any
+
+import uvicorn
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "bytes": event.get("bytes"), "text": event.get("text")})
+
+
+uvicorn.run(
+    application,
+    host="127.0.0.1",
+    port=int(sys.argv[1]),
+    loop="uvloop",
+    ws="websockets",
+    ws_per_message_deflate=False,
+    lifespan="off",
+    log_level="warning",
+)

@@ -1,0 +1,33 @@
+"""websockets on uvloop: `websockets_server.py PORT echo|broadcast`.
+Compression is off (the generator offers none); it must not know the load."""
+
+import asyncio
+import sys
+
+import uvloop
+from websockets.asyncio.server import ServerConnection, broadcast, serve
+
+members: set[ServerConnection] = set()
+
+
+async def echo(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+async def fan_out(connection: ServerConnection) -> None:
+    members.add(connection)
+    try:
+        async for message in connection:
+            broadcast(members, message)
+    finally:
+        members.discard(connection)
+
+
+async def main(port: int, job: str) -> None:
+    handler = fan_out if job == "broadcast" else echo
+    async with serve(handler, "127.0.0.1", port, compression=None, max_size=16 << 20, backlog=4096):
+        await asyncio.Future()
+
+
+uvloop.run(main(int(sys.argv[1]), sys.argv[2]))
