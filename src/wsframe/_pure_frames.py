@@ -154,7 +154,7 @@ def decode_header(data: Buffer, offset: int = 0) -> Header | None:
 
 # --- UTF-8 as it arrives (section 8.1) --------------------------------------------------------------
 
-# RFC 3629 section 4: first byte -> (continuation bytes that follow, lowest and highest value of the next one).
+# RFC 3629 section 4: first byte -> (continuation bytes to follow, lowest and highest value of the next).
 _FIRST_BYTES = {
     **dict.fromkeys(range(0xC2, 0xE0), (1, 0x80, 0xBF)),
     **dict.fromkeys(range(0xE0, 0xF0), (2, 0x80, 0xBF)),

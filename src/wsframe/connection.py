@@ -60,7 +60,7 @@ class Connection:
     encode_frame = staticmethod(encode_frame)
 
     __slots__ = (
-        "_decoder", "_deflate", "_mask_needed", "_pongs", "_queue", "_receive", "attention", "close_code",
+        "_decoder", "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue", "_receive", "attention", "close_code",
         "close_reason", "state",
     )  # fmt: skip
 
@@ -83,6 +83,7 @@ class Connection:
         self._mask_needed = role == Role.CLIENT
         self._queue: list[bytes] = []
         self._pongs = 0  # at the end of the queue, counted since data_to_send
+        self._last_frame = b""  # a close frame of ours that answers the peer: nothing may follow it
         self.state = State.OPEN
         self.attention = False
         self.close_code: int | None = None
@@ -155,7 +156,7 @@ class Connection:
     def _answer_close(self, close: Close) -> None:
         """Section 5.5.1: the status code is echoed, once."""
         if self.state is State.OPEN:
-            self._put(Opcode.CLOSE, _close_payload(close.code, ""))
+            self._last_frame = self._control_frame(Opcode.CLOSE, _close_payload(close.code, ""))
         self.close_code = close.code
         self.close_reason = close.reason
         self._move("receive close")
@@ -163,7 +164,7 @@ class Connection:
     def _fail(self, error: ProtocolError) -> None:
         """Section 7.1.7: say why, and hear no more."""
         if self.state is State.OPEN:
-            self._put(Opcode.CLOSE, _close_payload(error.code, error.message))
+            self._last_frame = self._control_frame(Opcode.CLOSE, _close_payload(error.code, error.message))
         self.close_code = error.code
         self.close_reason = error.message
         self._move("fail")
@@ -186,7 +187,7 @@ class Connection:
         `compress` chooses for this message, None leaves it to the threshold; without permessage-deflate it
         is ignored.
         """
-        if self.state is not State.OPEN:
+        if self.state is not State.OPEN and not self._last_frame:
             raise ConnectionClosed(f"the WebSocket is {self.state.value}: nothing can be sent")
         opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
         mask = os.urandom(4) if self._mask_needed else None
@@ -235,6 +236,9 @@ class Connection:
     def data_to_send(self) -> bytes:
         """The queued wire bytes, which leave the queue; b"" when there are none."""
         queue = self._queue
+        if self._last_frame:
+            queue.append(self._last_frame)
+            self._last_frame = b""
         if not queue:
             return b""
         out = queue[0] if len(queue) == 1 else b"".join(queue)
@@ -257,8 +261,10 @@ class Connection:
         self._pongs = 0
 
     def _put(self, opcode: Opcode, payload: Buffer) -> None:
-        mask = os.urandom(4) if self._mask_needed else None
-        self._queue.append(self.encode_frame(opcode, payload, mask))
+        self._queue.append(self._control_frame(opcode, payload))
+
+    def _control_frame(self, opcode: Opcode, payload: Buffer) -> bytes:
+        return self.encode_frame(opcode, payload, os.urandom(4) if self._mask_needed else None)
 
 
 def _close_payload(code: int, reason: str) -> bytes:
