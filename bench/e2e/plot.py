@@ -1,0 +1,145 @@
+"""Plots of a kept record: `build/bench-venv/bin/python bench/e2e/plot.py bench/e2e/results/LABEL.json`.
+It must not measure anything; it needs matplotlib, which the benchmark's own environment has."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+import report
+from peers import SERVERS, Kind
+from scenarios import SCENARIOS, Scenario
+
+COLOURS = {Kind.OURS: "#c2410c", Kind.PEER: "#64748b", Kind.FLOOR: "#cbd5e1"}
+LINES = ("-", "--", "-.", ":")
+PERCENTILES = ("p50", "p90", "p99", "p999")
+
+Runs = list[dict[str, Any]]
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+    print(path)
+
+
+def _measured(runs: Runs, scenario: Scenario) -> list[report.Row]:
+    return [row for row in report.rows_of(runs, scenario) if row.rounds]
+
+
+def _grid(count: int, height: float) -> tuple[Any, list[Any]]:
+    columns = min(2, count)
+    rows = (count + columns - 1) // columns
+    figure, axes = plt.subplots(rows, columns, figsize=(6.4 * columns, height * rows), squeeze=False)
+    flat = list(axes.flat)
+    for unused in flat[count:]:
+        unused.set_visible(False)
+    return figure, flat[:count]
+
+
+def plot_throughput(runs: Runs, chosen: list[Scenario], path: Path) -> None:
+    """One bar per server, the median; the line spans the rounds."""
+    figure, axes = _grid(len(chosen), 3.4)
+    for axis, scenario in zip(axes, chosen, strict=True):
+        rows = _measured(runs, scenario)[::-1]
+        middles = [row.middle(scenario.rank_by) for row in rows]
+        spread = [
+            [middle - min(row.values(scenario.rank_by)) for row, middle in zip(rows, middles, strict=True)],
+            [max(row.values(scenario.rank_by)) - middle for row, middle in zip(rows, middles, strict=True)],
+        ]
+        colours = [COLOURS[SERVERS[row.server].kind] for row in rows]
+        axis.barh([row.server for row in rows], middles, xerr=spread, color=colours, ecolor="#1e293b")
+        axis.set_title(f"{scenario.id}: {scenario.title}", fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.ticklabel_format(axis="x", style="plain")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axis.xaxis.set_major_locator(plt.MaxNLocator(5))
+        if middles and max(middles) > 20 * min(middles):
+            axis.set_xscale("log")
+    _save(figure, path)
+
+
+def plot_latency(runs: Runs, chosen: list[Scenario], path: Path) -> None:
+    """Percentiles of the time from sending to the checked answer."""
+    figure, axes = _grid(len(chosen), 3.4)
+    for axis, scenario in zip(axes, chosen, strict=True):
+        for number, row in enumerate(_measured(runs, scenario)):
+            values = [row.latency_us(name) for name in PERCENTILES]
+            ours = SERVERS[row.server].kind is Kind.OURS
+            axis.plot(
+                PERCENTILES,
+                [value / 1000 if value else None for value in values],
+                label=row.server,
+                linestyle=LINES[number // 10 % len(LINES)],
+                color=COLOURS[Kind.OURS] if ours else None,
+                linewidth=2.4 if ours else 1.0,
+                marker=".",
+            )
+        axis.set_yscale("log")
+        axis.set_ylabel("ms", fontsize=8)
+        axis.set_title(f"{scenario.id}: {scenario.title}", fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.legend(fontsize=6, ncols=2)
+    _save(figure, path)
+
+
+def plot_growth(runs: Runs, groups: dict[str, list[Scenario]], path: Path) -> None:
+    """Server-CPU microseconds per message against the number of connections: flat is good."""
+    figure, axes = _grid(len(groups), 3.8)
+    for axis, (title, members) in zip(axes, groups.items(), strict=True):
+        costs: dict[str, list[tuple[int, float]]] = {}
+        for scenario in members:
+            for row in _measured(runs, scenario):
+                cost = 1e6 / row.middle("per_server_cpu_second")
+                costs.setdefault(row.server, []).append((scenario.connections, cost))
+        for server, points in costs.items():
+            ours = SERVERS[server].kind is Kind.OURS
+            axis.plot(
+                *zip(*points, strict=True),
+                label=server,
+                marker=".",
+                color=COLOURS[Kind.OURS] if ours else None,
+                linewidth=2.4 if ours else 1.0,
+            )
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlabel("connections", fontsize=8)
+        axis.set_ylabel("server CPU microseconds per message", fontsize=8)
+        axis.set_title(title, fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.legend(fontsize=6)
+    _save(figure, path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("record", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
+    arguments = parser.parse_args()
+    plt.rcParams["svg.hashsalt"] = "e2e"  # the same record gives the same file
+    runs: Runs = json.loads(arguments.record.read_text())["runs"]
+    present = {run["scenario"] for run in runs if "result" in run}
+    measured = [scenario for scenario in SCENARIOS.values() if scenario.id in present]
+    bars = [scenario for scenario in measured if not scenario.group]
+    growth: dict[str, list[Scenario]] = {}
+    for scenario in measured:
+        if scenario.group:
+            growth.setdefault(scenario.group, []).append(scenario)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if bars:
+        plot_throughput(runs, bars, arguments.out / "e2e-throughput.svg")
+    if timed := [scenario for scenario in bars if not scenario.holds_idle]:
+        plot_latency(runs, timed, arguments.out / "e2e-latency.svg")
+    if growth:
+        plot_growth(runs, growth, arguments.out / "e2e-growth.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
