@@ -154,6 +154,7 @@ class HTTPChannel:
 
     def _begin(self, request: Request) -> None:
         self._move(HTTPState.BUSY)
+        request.peer, request.local = self._transport.peer, self._transport.local
         exchange = self._exchange = Exchange(
             request,
             self._services.route(request),
@@ -301,20 +302,18 @@ class WebSocketChannel:
         on_message: called with each whole message. on_close: called once with (close code, reason).
     """
 
-    __slots__ = ("_connection", "_deadline", "_ended", "_transport", "on_close", "on_message", "receive_buffer", "subprotocol")
+    __slots__ = ("_connection", "_services", "_transport", "on_close", "on_message", "receive_buffer", "subprotocol")
 
     def __init__(
         self,
         transport: TransportLike,
         connection: Connection,
-        deadline: Callable[[Callable[[], Any]], DeadlineLike],
-        ended: Callable[[WebSocketChannel], None],
+        services: WebSocketServices,
         subprotocol: str | None = None,
     ) -> None:
         self._transport = transport
         self._connection = connection
-        self._deadline = deadline
-        self._ended = ended
+        self._services = services
         self.receive_buffer = connection.receive_buffer
         self.subprotocol = subprotocol
         self.on_message: Callable[[str | bytes], None] = ignore_message
@@ -352,7 +351,7 @@ class WebSocketChannel:
         connection = self._connection
         if connection.state is not State.CLOSED:
             connection.receive_eof()
-        self._ended(self)
+        self._services.ended(self)
         on_close, self.on_close, self.on_message = self.on_close, ignore_close, ignore_message
         code = connection.close_code
         on_close(CloseCode.ABNORMAL_CLOSURE if code is None else code, connection.close_reason or reason)
@@ -375,14 +374,17 @@ class WebSocketChannel:
         if self._connection.state is State.OPEN:
             self._transport.write(frames)
 
-    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "", timeout_seconds: float = 10.0) -> None:
-        """Begin the closing handshake (RFC 6455 7.1.2); cut after `timeout_seconds` without an answer."""
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Begin the closing handshake (RFC 6455 7.1.2); cut if no answer comes in time."""
         connection = self._connection
         if connection.state is not State.OPEN:
             return
         connection.close(code, reason)
         self._transport.write(connection.data_to_send())
-        self._deadline(lambda: self._transport.close("no close frame came back")).set(timeout_seconds)
+        services = self._services
+        services.deadline(lambda: self._transport.close("no close frame came back")).set(
+            services.close_timeout_seconds
+        )
 
     def pause_reading(self, paused: bool) -> None:
         self._transport.pause_reading(paused)
@@ -432,7 +434,7 @@ def accept_websocket(
             max_message_bytes=max_message_bytes or services.max_message_bytes,
             max_fragments=services.max_fragments_count,
         )
-        channel = WebSocketChannel(transport, connection, services.deadline, services.ended, accepted.subprotocol)
+        channel = WebSocketChannel(transport, connection, services, accepted.subprotocol)
         services.began(channel)
         opened(channel)
         return channel
@@ -451,6 +453,7 @@ class WebSocketServices:
 
     max_message_bytes: int
     max_fragments_count: int
+    close_timeout_seconds: float
     deadline: Callable[[Callable[[], Any]], DeadlineLike]
     began: Callable[[WebSocketChannel], None]
     ended: Callable[[WebSocketChannel], None]

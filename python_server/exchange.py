@@ -136,14 +136,6 @@ class Exchange:
         """Is the connection's queue above its high watermark?"""
         return self._transport.blocked
 
-    @property
-    def peer(self) -> Any:
-        return self._transport.peer
-
-    @property
-    def local(self) -> Any:
-        return self._transport.local
-
     def refuse_keep_alive(self) -> None:
         """The connection ends after this answer."""
         self._keep_alive = False

@@ -80,6 +80,7 @@ class Request:
         keep_alive: whether the client lets the connection go on (RFC 9112 9.3).
         body_length: declared bytes, None when chunked.
         upgrade: the Upgrade field when Connection names it, lower case, else "".
+        authority: host and port asked for. peer, local: the connection's addresses, filled in by its owner.
     """
 
     method: str
@@ -93,6 +94,8 @@ class Request:
     expect_continue: bool = False
     upgrade: str = ""
     authority: str = ""
+    peer: Any = None
+    local: Any = None
     fields: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final
 
 from python_server.exchange import Exchange
 from python_server.http1 import Request
@@ -25,12 +26,13 @@ NAMES_MAX_COUNT: Final = 1024
 _NAMES: dict[str, str] = {}
 
 
-class ServerFacts(Protocol):
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
     """What an environ says of the server."""
 
-    server_name: str | None
-    software: str
-    multiprocess: bool
+    server_name: str | None = None
+    software: str = "python_server"
+    multiprocess: bool = False
 
 
 def environ_key(name: str) -> str:
@@ -45,13 +47,9 @@ def environ_key(name: str) -> str:
     return key
 
 
-def build_environ(request: Request, peer: Any, local: Any, facts: ServerFacts, body: Any) -> Environ:
-    """The environ of PEP 3333 for one request.
-
-    Args:
-        peer, local: socket addresses; (host, port, ...) for TCP, a str for a UNIX socket.
-        body: file-like `wsgi.input`.
-    """
+def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
+    """The environ of PEP 3333 for one request; `body` is the file-like `wsgi.input`."""
+    peer, local = request.peer, request.local
     host, port = (str(local[0]), str(local[1])) if isinstance(local, tuple) else ("localhost", "80")
     environ: Environ = {
         "REQUEST_METHOD": request.method,
@@ -196,7 +194,7 @@ class _Run:
 
     def __call__(self) -> None:
         exchange = self._exchange
-        environ = build_environ(exchange.request, exchange.peer, exchange.local, self._facts, self._input())
+        environ = build_environ(exchange.request, self._facts, self._input())
         result: Iterable[bytes] = ()
         try:
             try:

@@ -1,0 +1,68 @@
+"""Heartbeats of all sessions in two first-in-first-out queues: one interval, one timer, no object per tick.
+
+Must not know: transports, clocks (time is an argument), what a ping looks like.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from python_server.engineio.session import DisconnectReason, Session
+
+# [moment in seconds, session]; the session is taken out when something newer is due for it.
+Entry = list  # type: ignore[type-arg]
+
+
+class Heartbeats:
+    """Who is to be pinged, and who owes a pong.
+
+    All sessions share the interval and the timeout, so both queues are in order of time by themselves.
+
+    Args:
+        interval_seconds: from the opening, or from a pong, to the next ping.
+        timeout_seconds: from a ping to the end of the session that did not answer.
+    """
+
+    def __init__(self, interval_seconds: float, timeout_seconds: float) -> None:
+        self._interval_seconds = interval_seconds
+        self._timeout_seconds = timeout_seconds
+        self._pings: deque[Entry] = deque()
+        self._timeouts: deque[Entry] = deque()
+
+    def start(self, session: Session, now: float) -> None:
+        """The session has just opened, or has just answered: the next ping is one interval away."""
+        self._enter(self._pings, session, now + self._interval_seconds)
+
+    def stop(self, session: Session) -> None:
+        """The session is over."""
+        if session.heartbeat is not None:
+            session.heartbeat[1] = None
+            session.heartbeat = None
+
+    def run(self, now: float) -> None:
+        """Ping who is due; end who did not answer."""
+        while self._pings and self._pings[0][0] <= now:
+            session = self._pings.popleft()[1]
+            if session is not None:
+                self._enter(self._timeouts, session, now + self._timeout_seconds)
+                session.ping()
+        while self._timeouts and self._timeouts[0][0] <= now:
+            session = self._timeouts.popleft()[1]
+            if session is not None:
+                session.end(DisconnectReason.PING_TIMEOUT)
+
+    def next_due(self) -> float | None:
+        """The moment `run` has something to do; None when there is no session."""
+        moments = []
+        for queue in (self._pings, self._timeouts):
+            while queue and queue[0][1] is None:
+                queue.popleft()
+            if queue:
+                moments.append(queue[0][0])
+        return min(moments, default=None)
+
+    def _enter(self, queue: deque[Entry], session: Session, moment: float) -> None:
+        self.stop(session)
+        entry = [moment, session]
+        session.heartbeat = entry
+        queue.append(entry)

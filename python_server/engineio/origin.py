@@ -1,0 +1,65 @@
+"""Which web pages may open sessions: the Origin field against the server's own origin and an allow-list (CORS).
+
+Must not know: sessions, transports; what a refusal looks like on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from python_server.http1 import Request
+from python_server.http1_response import Headers
+
+AllowedOrigins = str | Iterable[str] | Callable[[str], bool] | None
+
+
+class OriginRules:
+    """Decides per request (Fetch standard, CORS protocol; RFC 6455 10.2 for WebSockets).
+
+    Args:
+        allowed: None: the server's own origin only. "*" or ["*"]: any. A string, a list of strings, or a
+            function of the origin. []: the check is off.
+        credentials: whether other allowed origins may send cookies.
+    """
+
+    def __init__(self, allowed: AllowedOrigins = None, credentials: bool = True) -> None:
+        self._rule: Callable[[str], bool] | None = allowed if callable(allowed) else None
+        self._credentials = credentials
+        self._own_only = allowed is None
+        listed = [allowed] if isinstance(allowed, str) else [] if allowed is None or callable(allowed) else list(allowed)
+        self._any = "*" in listed
+        self._off = not callable(allowed) and allowed is not None and not listed
+        self._listed = frozenset(listed)
+
+    def refusal(self, request: Request) -> str | None:
+        """Why the request's origin is refused, with the option that would allow it; None when it is welcome."""
+        origin = request.get("origin")
+        if not origin or self._off or self._any or self._allows(origin, request):
+            return None
+        return (
+            f"origin {origin} is not allowed; to allow it set cors_allowed_origins=[{origin!r}] "
+            f"(the request came for host {request.authority or '?'})"
+        )
+
+    def headers(self, request: Request) -> Headers:
+        """The CORS fields of a response to an allowed request."""
+        origin = request.get("origin")
+        if not origin or self._off:
+            return []
+        headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+        if self._credentials:
+            headers.append(("Access-Control-Allow-Credentials", "true"))
+        if request.method == "OPTIONS":
+            headers.append(("Access-Control-Allow-Methods", "OPTIONS, GET, POST"))
+            asked = request.get("access-control-request-headers")
+            if asked:
+                headers.append(("Access-Control-Allow-Headers", asked))
+        return headers
+
+    def _allows(self, origin: str, request: Request) -> bool:
+        if self._rule is not None:
+            return bool(self._rule(origin))
+        if self._own_only:
+            host = request.authority
+            return bool(host) and origin in (f"http://{host}", f"https://{host}")
+        return origin in self._listed

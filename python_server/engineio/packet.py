@@ -1,0 +1,149 @@
+"""Engine.IO 4 packets: type digit and text, or binary; payloads of long polling; frames of a WebSocket.
+
+Must not know: sessions, clocks, what a message means.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Final
+
+from wsframe import Opcode, encode_frame
+
+# Packets of one polling payload are joined by U+001E (Engine.IO protocol, "HTTP long-polling").
+SEPARATOR: Final = "\x1e"
+BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
+
+
+class PacketType(StrEnum):
+    """The first character of a text packet."""
+
+    OPEN = "0"
+    CLOSE = "1"
+    PING = "2"
+    PONG = "3"
+    MESSAGE = "4"
+    UPGRADE = "5"
+    NOOP = "6"
+
+
+PROBE_PING: Final = "2probe"
+PROBE_PONG: Final = "3probe"
+
+
+class PacketError(ValueError):
+    """A packet that the protocol does not know; the session ends."""
+
+
+Packet = tuple[PacketType, str | bytes]
+
+
+class Prepared:
+    """Packets encoded once, frozen, to be sent to any number of sessions; they stay together.
+
+    Args:
+        packets: encoded text packets (type digit included) and, as bytes, binary messages.
+    """
+
+    __slots__ = ("_frames", "_payload", "packets")
+
+    def __init__(self, packets: Sequence[str | bytes]) -> None:
+        self.packets = packets
+        self._frames: bytes | None = None
+        self._payload: str | None = None
+
+    @property
+    def frames(self) -> bytes:
+        """Unmasked WebSocket frames, one per packet. Any thread: computing it twice gives the same."""
+        frames = self._frames
+        if frames is None:
+            packets = self.packets
+            if len(packets) == 1 and type(packets[0]) is str:
+                frames = encode_frame(Opcode.TEXT, packets[0])
+            else:
+                frames = b"".join(
+                    encode_frame(Opcode.TEXT if type(packet) is str else Opcode.BINARY, packet)
+                    for packet in packets
+                )
+            self._frames = frames
+        return frames
+
+    @property
+    def payload(self) -> str:
+        """A piece of a polling payload. Any thread."""
+        payload = self._payload
+        if payload is None:
+            payload = self._payload = SEPARATOR.join(
+                packet if isinstance(packet, str) else "b" + b64encode(packet).decode("ascii")
+                for packet in self.packets
+            )
+        return payload
+
+
+PING: Final = Prepared([PacketType.PING.value])
+CLOSE: Final = Prepared([PacketType.CLOSE.value])
+NOOP: Final = Prepared([PacketType.NOOP.value])
+
+
+def message(data: str | bytes) -> str | bytes:
+    """The packet that carries `data`."""
+    return "4" + data if isinstance(data, str) else data
+
+
+def open_packet(
+    sid: str, upgrades: Iterable[str], ping_interval_seconds: float, ping_timeout_seconds: float, max_payload_bytes: int
+) -> str:
+    """The handshake packet: exactly these five keys, times in whole milliseconds."""
+    handshake = {
+        "sid": sid,
+        "upgrades": list(upgrades),
+        "pingInterval": round(ping_interval_seconds * 1000),
+        "pingTimeout": round(ping_timeout_seconds * 1000),
+        "maxPayload": max_payload_bytes,
+    }
+    return PacketType.OPEN + json.dumps(handshake, separators=(",", ":"))
+
+
+def join_payload(prepared: Iterable[Prepared]) -> str:
+    """One polling response body."""
+    return SEPARATOR.join(item.payload for item in prepared)
+
+
+def decode_packet(packet: str | bytes) -> Packet:
+    """A WebSocket message as a packet.
+
+    Raises:
+        PacketError: empty, or an unknown type.
+    """
+    if not isinstance(packet, str):
+        return PacketType.MESSAGE, packet
+    try:
+        return PacketType(packet[:1]), packet[1:]
+    except ValueError:
+        raise PacketError(f"unknown packet type {packet[:1]!r}") from None
+
+
+def decode_payload(body: bytes) -> list[Packet]:
+    """The packets of a polling request body.
+
+    Raises:
+        PacketError: not UTF-8, an empty or unknown packet, or bad base64.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PacketError("the payload is not UTF-8") from None
+    packets: list[Packet] = []
+    for part in text.split(SEPARATOR):
+        if part[:1] == "b":
+            if not BASE64.match(part, 1):
+                raise PacketError("malformed base64 in a binary packet")
+            packets.append((PacketType.MESSAGE, binascii.a2b_base64(part[1:])))
+        else:
+            packets.append(decode_packet(part))
+    return packets

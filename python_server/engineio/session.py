@@ -1,0 +1,317 @@
+"""One Engine.IO session: its life, its transports, its queue. Sans-I/O; time is an argument.
+
+Must not know: HTTP, sockets, event names; it calls the functions it was handed, and its handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, StrEnum, auto
+from typing import Any, Final, Protocol
+
+from python_server.engineio.packet import (
+    CLOSE,
+    NOOP,
+    PING,
+    PROBE_PING,
+    Packet,
+    PacketError,
+    PacketType,
+    Prepared,
+    decode_packet,
+    join_payload,
+)
+
+
+class DisconnectReason(StrEnum):
+    """Why a session ended, in the words of the official server; those it lacks are ours."""
+
+    TRANSPORT_CLOSE = "transport close"
+    TRANSPORT_ERROR = "transport error"
+    FORCED_CLOSE = "forced close"
+    PING_TIMEOUT = "ping timeout"
+    PARSE_ERROR = "parse error"
+    SERVER_SHUTTING_DOWN = "server shutting down"
+    SLOW_CLIENT = "slow client"
+
+
+class SessionState(Enum):
+    """Which transport carries the session."""
+
+    POLLING = auto()
+    UPGRADING = auto()  # a WebSocket has been probed; the queue waits for the client's "5"
+    WEBSOCKET = auto()
+    CLOSING = auto()  # ended by us while no poll was open: the close packet waits for the next one
+    CLOSED = auto()
+
+
+MOVES: Final = {
+    SessionState.POLLING: {SessionState.UPGRADING, SessionState.CLOSING, SessionState.CLOSED},
+    SessionState.UPGRADING: {
+        SessionState.POLLING,
+        SessionState.WEBSOCKET,
+        SessionState.CLOSING,
+        SessionState.CLOSED,
+    },
+    SessionState.WEBSOCKET: {SessionState.CLOSED},
+    SessionState.CLOSING: {SessionState.CLOSED},
+    SessionState.CLOSED: set(),
+}
+
+
+class SessionHandler(Protocol):
+    """Port: who hears what a session says (the Socket.IO hub)."""
+
+    def session_opened(self, session: Session) -> None:
+        """The handshake is done."""
+
+    def on_message(self, session: Session, data: str | bytes) -> None:
+        """A message has come."""
+
+    def session_closed(self, session: Session, reason: DisconnectReason) -> None:
+        """The session is over; called once, last."""
+
+
+class OverlapError(Exception):
+    """Two polls at once: the session is over (Engine.IO protocol: one open GET per session)."""
+
+
+class Session:
+    """A client's session. Every method belongs to the loop's thread.
+
+    Args:
+        sid: unguessable; a secret between this client and the server.
+        handler: the port above.
+        request: the handshake request, for whoever wants its fields.
+        beat: called with (session, running): True when its next ping is one interval away (a pong came,
+            reading went on), False when its heartbeat rests.
+        forget: called once, with the session, when it is over.
+        max_queued_bytes: packets waiting for a poll; above it the client is too slow.
+
+    Attributes:
+        context: the handler's own. heartbeat: its entry in the engine's queues.
+        posting: is the body of a POST under way?
+    """
+
+    __slots__ = (
+        "_answer",
+        "_beat",
+        "_forget",
+        "_handler",
+        "_hang_up",
+        "_max_queued_bytes",
+        "_pause",
+        "_queue",
+        "_queued_bytes",
+        "_write",
+        "awaiting_pong",
+        "context",
+        "heartbeat",
+        "posting",
+        "request",
+        "sid",
+        "state",
+    )
+
+    def __init__(
+        self,
+        sid: str,
+        handler: SessionHandler,
+        request: Any,
+        beat: Callable[[Session, bool], None],
+        forget: Callable[[Session], None],
+        max_queued_bytes: int,
+    ) -> None:
+        self.sid = sid
+        self.request = request
+        self.context: Any = None
+        self.state = SessionState.POLLING
+        self.heartbeat: Any = None
+        self.awaiting_pong = False
+        self.posting = False
+        self._handler = handler
+        self._beat = beat
+        self._forget = forget
+        self._max_queued_bytes = max_queued_bytes
+        self._queue: list[Prepared] = []
+        self._queued_bytes = 0
+        self._answer: Callable[[str], None] | None = None
+        self._write: Callable[[bytes], None] | None = None
+        self._hang_up: Callable[[], None] | None = None
+        self._pause: Callable[[bool], None] | None = None
+
+    @property
+    def transport(self) -> str:
+        """ "polling" or "websocket"."""
+        return "websocket" if self._write is not None and self.state is SessionState.WEBSOCKET else "polling"
+
+    @property
+    def alive(self) -> bool:
+        return self.state not in (SessionState.CLOSING, SessionState.CLOSED)
+
+    # Out
+
+    def send(self, prepared: Prepared) -> None:
+        """Send packets, in order with all others; nothing after the session's end."""
+        if self.state is SessionState.WEBSOCKET:
+            self._write(prepared.frames)  # type: ignore[misc]
+        elif self.alive:
+            self._queue.append(prepared)
+            self._queued_bytes += len(prepared.payload)
+            if self._answer is not None:
+                self._answer_poll()
+            elif self._queued_bytes > self._max_queued_bytes:
+                self.end(DisconnectReason.SLOW_CLIENT)
+
+    def ping(self) -> None:
+        """The heartbeat is due."""
+        self.awaiting_pong = True
+        self.send(PING)
+
+    # Long polling
+
+    def poll(self, answer: Callable[[str], None]) -> None:
+        """A GET: answer with what is queued, now or when there is something.
+
+        Raises:
+            OverlapError: another GET was open; it was answered with a close packet.
+        """
+        if self._answer is not None:
+            first, self._answer = self._answer, None
+            first(CLOSE.payload)
+            self.end(DisconnectReason.TRANSPORT_ERROR)
+            raise OverlapError
+        if self.state is SessionState.UPGRADING:
+            answer(NOOP.payload)
+            return
+        self._answer = answer
+        if self._queue:
+            self._answer_poll()
+
+    def poll_lost(self) -> None:
+        """The open GET's connection has gone."""
+        if self._answer is not None:
+            self._answer = None
+            self.end(DisconnectReason.TRANSPORT_CLOSE)
+
+    def receive_packets(self, packets: list[Packet]) -> None:
+        """The packets of a POST."""
+        for packet in packets:
+            if not self.alive:
+                return
+            self._receive(*packet)
+
+    def _answer_poll(self) -> None:
+        answer, self._answer = self._answer, None
+        queue, self._queue = self._queue, []
+        self._queued_bytes = 0
+        if answer is not None:
+            answer(join_payload(queue))
+        if self.state is SessionState.CLOSING:
+            self._move(SessionState.CLOSED)
+
+    # WebSocket
+
+    def open_websocket(self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]) -> None:
+        """The session began on a WebSocket."""
+        self._move(SessionState.UPGRADING)
+        self._switch(write, hang_up, pause)
+
+    def probe(self, hang_up: Callable[[], None]) -> bool:
+        """A WebSocket said `2probe`: release the poll; False when the session cannot be upgraded."""
+        if self.state is not SessionState.POLLING:
+            return False
+        self._move(SessionState.UPGRADING)
+        self._hang_up = hang_up
+        if self._answer is not None:
+            answer, self._answer = self._answer, None
+            answer(NOOP.payload)
+        return True
+
+    def upgrade(self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]) -> bool:
+        """The probed WebSocket said `5`: it carries the session from here on."""
+        if self.state is not SessionState.UPGRADING:
+            return False
+        self._switch(write, hang_up, pause)
+        return True
+
+    def upgrade_failed(self) -> None:
+        """The probed WebSocket went away or took too long: polling goes on."""
+        if self.state is SessionState.UPGRADING:
+            self._move(SessionState.POLLING)
+            self._hang_up = None
+            if self._queue and self._answer is not None:
+                self._answer_poll()
+
+    def receive(self, data: str | bytes) -> None:
+        """A message of the WebSocket that carries the session."""
+        if self.state is not SessionState.WEBSOCKET:
+            return
+        if type(data) is str and data[:1] == "4":  # nearly every packet
+            self._handler.on_message(self, data[1:])
+            return
+        try:
+            self._receive(*decode_packet(data))
+        except PacketError:
+            self.end(DisconnectReason.PARSE_ERROR)
+
+    def pause_reading(self, paused: bool) -> None:
+        """Let the client wait, without counting its silence against it.
+
+        Only a WebSocket can be paused: what a polling client posts has been read already.
+        """
+        if self._pause is not None and self.state is SessionState.WEBSOCKET:
+            self._pause(paused)
+            self.awaiting_pong = False
+            self._beat(self, not paused)
+
+    def _switch(self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]) -> None:
+        self._move(SessionState.WEBSOCKET)
+        self._write, self._hang_up, self._pause = write, hang_up, pause
+        queue, self._queue = self._queue, []
+        self._queued_bytes = 0
+        for prepared in queue:
+            write(prepared.frames)
+
+    # In
+
+    def _receive(self, kind: PacketType, data: str | bytes) -> None:
+        if kind is PacketType.MESSAGE:
+            self._handler.on_message(self, data)
+        elif kind is PacketType.PONG:
+            if self.awaiting_pong:
+                self.awaiting_pong = False
+                self._beat(self, True)
+        elif kind is PacketType.CLOSE:
+            self.end(DisconnectReason.TRANSPORT_CLOSE)
+        elif kind is PacketType.PING:
+            # Only the server pings in version 4; `2probe` belongs to a WebSocket that is not ours yet.
+            self.end(DisconnectReason.TRANSPORT_ERROR if data != PROBE_PING else DisconnectReason.PARSE_ERROR)
+
+    # The way out
+
+    def end(self, reason: DisconnectReason) -> None:
+        """The one way out of every session."""
+        if not self.alive:
+            return
+        if self._answer is not None:
+            answer, self._answer = self._answer, None
+            # A client that closed by itself gets a noop for its open poll, one that we close a close packet.
+            answer((NOOP if reason is DisconnectReason.TRANSPORT_CLOSE else CLOSE).payload)
+            self._move(SessionState.CLOSED)
+        elif self.state is not SessionState.WEBSOCKET and reason is DisconnectReason.FORCED_CLOSE:
+            self._queue.append(CLOSE)
+            self._move(SessionState.CLOSING)
+        else:
+            self._move(SessionState.CLOSED)
+        if self.state is SessionState.CLOSED:
+            self._queue.clear()
+        hang_up, self._hang_up, self._write, self._pause = self._hang_up, None, None, None
+        if hang_up is not None:
+            hang_up()
+        self._forget(self)
+        self._handler.session_closed(self, reason)
+
+    def _move(self, state: SessionState) -> None:
+        assert state in MOVES[self.state], (self.state, state)
+        self.state = state

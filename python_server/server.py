@@ -1,0 +1,229 @@
+"""The wiring of one worker: the only file that names every part.
+
+Must not know: any rule of any protocol; it constructs, connects, starts and stops.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from typing import Any
+
+from python_server import observe
+from python_server.channel import HTTPChannel, HTTPServices, WebSocketServices
+from python_server.engineio.engine import Engine, EngineOptions
+from python_server.exchange import Exchange, ExchangeServices, RequestHandler
+from python_server.http1 import Request
+from python_server.http1_response import http_date
+from python_server.net.listener import Listener
+from python_server.net.loop import Deadline, Loop
+from python_server.net.threads import Door, Pool
+from python_server.net.transport import Transport
+from python_server.settings import Settings
+from python_server.socketio.hub import Hub, HubServices
+from python_server.websocket_api import WebSocketApplication, WebSocketRoutes
+from python_server.wsgi import Application, ServerFacts, WSGIHandler
+
+SOFTWARE = f"python_server/{metadata.version('wsframe')}"
+
+
+@dataclass(slots=True)
+class Mount:
+    """A Socket.IO server under a path of an application.
+
+    Attributes:
+        path: with both slashes, "/socket.io/".
+        serving: called with the server's facts once a worker serves.
+    """
+
+    path: str
+    hub: Hub
+    options: EngineOptions
+    serving: Callable[[ServerFacts], None]
+
+
+@dataclass(slots=True)
+class Site:
+    """What one server serves: an application, its Socket.IO mounts, its raw WebSockets by path."""
+
+    application: Application
+    mounts: list[Mount] = field(default_factory=list)
+    websockets: dict[str, WebSocketApplication] = field(default_factory=dict)
+
+
+def find_mounts(application: Any) -> list[Mount]:
+    """The mounts an application carries in `wsframe_mounts`, looked for through the wrappers around it.
+
+    Middleware keeps what it wraps in `app` or `wsgi_app`, as Flask, Werkzeug and most others do.
+    """
+    seen: set[int] = set()
+    while application is not None and id(application) not in seen:
+        seen.add(id(application))
+        mounts = getattr(application, "wsframe_mounts", None)
+        if mounts:
+            return list(mounts)
+        application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
+    return []
+
+
+class Worker:
+    """One loop with its pools, channels, engines and hubs.
+
+    Args:
+        site: what to serve. settings: see there. listening: bound sockets, owned from here on.
+    """
+
+    def __init__(self, site: Site, settings: Settings, listening: list[socket.socket]) -> None:
+        self._site = site
+        self._settings = settings
+        self._observer = observe.Observer()
+        self.loop = Loop(
+            observe.report,
+            receive_buffer_bytes=settings.transport.receive_buffer_bytes,
+            mailbox_max_bytes=settings.mailbox_max_bytes,
+        )
+        self._channels: set[Any] = set()
+        self._date = ("", 0)
+        self._requests_pool = self._pool("threads", settings.wsgi_threads_count)
+        self._events_pool = self._pool("event-threads", settings.event_threads_count)
+        self._door = Door(self.loop.mailbox, self._events_pool)
+        facts = ServerFacts(settings.server_name, SOFTWARE)
+        self._http = HTTPServices(
+            route=self._route,
+            limits=settings.http,
+            timeouts=settings.http,
+            deadline=partial(Deadline, self.loop),
+            exchange=ExchangeServices(self._now, self._http_date, SOFTWARE, self._count_exchange),
+            lost=self._channels.discard,
+        )
+        websockets = self._websocket_services()
+        self._wsgi = WSGIHandler(
+            site.application,
+            self._requests_pool,
+            self.loop.mailbox.post,
+            facts,
+            observe.report,
+            settings.http.body_window_bytes,
+            lambda: self._requests_pool.waiting_count,
+            settings.wsgi_queue_count,
+        )
+        self._routes = WebSocketRoutes(site.websockets, self._door, websockets, observe.report)
+        self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
+        self._listeners = [
+            Listener(self.loop, sock, self._accepted, self._exhausted, settings.accept_batch_count)
+            for sock in listening
+        ]
+
+    def _pool(self, option: str, max_threads: int) -> Pool:
+        return Pool(option, max_threads, self.loop.call_later, observe.report, self._saturated)
+
+    def _websocket_services(self) -> WebSocketServices:
+        limits = self._settings.websocket
+        return WebSocketServices(
+            limits.max_message_bytes,
+            limits.max_fragments_count,
+            limits.close_timeout_seconds,
+            partial(Deadline, self.loop),
+            self._channels.add,
+            self._channels.discard,
+        )
+
+    def _mount(self, mount: Mount, websockets: WebSocketServices, facts: ServerFacts) -> Engine:
+        mount.hub.attach(HubServices(self._door, self.loop.call_later, observe.report, self._observer.complain))
+        mount.serving(facts)
+        return Engine(
+            mount.hub, mount.options, self.loop.call_later, self._now, websockets, self._observer.complain
+        )
+
+    # Serving
+
+    def run(self) -> None:
+        """Serve until `stop`; then everything is closed."""
+        sys.setswitchinterval(self._settings.switch_interval_seconds)
+        self.loop.mailbox.adopt()
+        for listener in self._listeners:
+            listener.start()
+        try:
+            self.loop.run()
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Any thread: stop accepting, let running requests end, close WebSockets with 1001, then end."""
+        self.loop.mailbox.post(self._begin_stop)
+
+    def force(self) -> None:
+        """Any thread: end now."""
+        self.loop.mailbox.post(self.loop.stop)
+
+    def _begin_stop(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        for _, engine in self._engines:
+            engine.close()
+        for channel in list(self._channels):
+            channel.close_when_idle()
+        deadline = self.loop.now + self._settings.graceful_timeout_seconds
+        self._await_end(deadline)
+
+    def _await_end(self, deadline: float) -> None:
+        if not self._channels or self.loop.now >= deadline:
+            self.loop.call_soon(self.loop.stop)
+        else:
+            self.loop.call_later(0.02, partial(self._await_end, deadline))
+
+    def _close(self) -> None:
+        for channel in list(self._channels):
+            channel.abort("server stopped")
+        self.loop.run_once(0)
+        for pool in (self._requests_pool, self._events_pool):
+            pool.close(timeout_seconds=1.0)
+        self.loop.close()
+
+    # Connections and requests
+
+    def _accepted(self, sock: socket.socket, peer: Any) -> None:
+        transport = Transport(self.loop, sock, observe.report, self._settings.transport, peer, sock.getsockname())
+        channel = HTTPChannel(transport, self._http)
+        self._channels.add(channel)
+        transport.set_handler(channel)
+
+    def _exhausted(self, error: OSError) -> None:
+        self._observer.complain("accept", f"no new connections for a moment: {error.strerror}")
+
+    def _route(self, request: Request) -> RequestHandler:
+        path = request.path
+        for prefix, engine in self._engines:
+            if path.startswith(prefix) or path == prefix[:-1]:
+                return engine
+        if path in self._site.websockets and request.upgrade:
+            return self._routes
+        return self._wsgi
+
+    def _count_exchange(self, exchange: Exchange, seconds: float) -> None:
+        self._observer.count("requests")
+        if self._settings.access_log:
+            request = exchange.request
+            observe.access(
+                request.peer, request.method, request.target, request.version, exchange.status, exchange.sent_bytes, seconds
+            )
+
+    def _saturated(self, option: str, waited_seconds: float) -> None:
+        self._observer.complain(
+            f"saturated {option}",
+            f"work has waited {waited_seconds:.1f} s for a thread: all are busy; raise --{option} or block less",
+        )
+
+    def _now(self) -> float:
+        return self.loop.now
+
+    def _http_date(self) -> str:
+        now = int(time.time())
+        if self._date[1] != now:
+            self._date = (http_date(now), now)
+        return self._date[0]

@@ -1,0 +1,127 @@
+"""Who is in which room of one namespace, and who receives a broadcast. Sans-I/O.
+
+Must not know: packets' text, sessions, clocks; a member is something with `send`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Member(Protocol):
+    """A client in the namespace."""
+
+    sid: str
+
+    def send(self, prepared: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message and whom it is for: what is delivered here, and what travels to other processes.
+
+    Attributes:
+        rooms: a client in any of them receives it once; None is the whole namespace.
+        excepted: rooms, or sids, whose members do not receive it.
+        prepared: encoded once. arguments: [event, *values] as the application gave them.
+    """
+
+    namespace: str
+    rooms: tuple[Any, ...] | None
+    excepted: tuple[Any, ...]
+    prepared: Any
+    arguments: tuple[Any, ...] = ()
+
+
+class Backplane(Protocol):
+    """Port: how to reach the members of other processes."""
+
+    def publish(self, envelope: Envelope) -> None:
+        """Deliver `envelope` to the same namespace everywhere else."""
+
+
+class Adapter:
+    """The rooms of one namespace. Every method belongs to the loop's thread."""
+
+    def __init__(self, backplane: Backplane) -> None:
+        self._backplane = backplane
+        self._members: dict[str, Member] = {}
+        self._rooms: dict[Any, dict[str, Member]] = {}
+        self._rooms_of: dict[str, set[Any]] = {}
+
+    def add(self, member: Member) -> None:
+        """A client has come; it is alone in a room of its own name."""
+        self._members[member.sid] = member
+        self._rooms_of[member.sid] = set()
+        self.join(member.sid, member.sid)
+
+    def remove(self, sid: str) -> None:
+        """A client has gone, and with it its places in all rooms."""
+        for room in self._rooms_of.pop(sid, ()):
+            self._leave(sid, room)
+        self._members.pop(sid, None)
+
+    def get(self, sid: str) -> Member | None:
+        return self._members.get(sid)
+
+    def join(self, sid: str, room: Any) -> None:
+        """Nothing happens for a client that has gone."""
+        rooms = self._rooms_of.get(sid)
+        if rooms is not None:
+            rooms.add(room)
+            self._rooms.setdefault(room, {})[sid] = self._members[sid]
+
+    def leave(self, sid: str, room: Any) -> None:
+        rooms = self._rooms_of.get(sid)
+        if rooms is not None and room in rooms:
+            rooms.discard(room)
+            self._leave(sid, room)
+
+    def close_room(self, room: Any) -> None:
+        """Everyone leaves the room."""
+        for sid in self._rooms.pop(room, ()):
+            self._rooms_of[sid].discard(room)
+
+    def rooms_of(self, sid: str) -> list[Any]:
+        return list(self._rooms_of.get(sid, ()))
+
+    def members_of(self, room: Any) -> list[str]:
+        """The sids in a room; of everybody for None."""
+        return list(self._members if room is None else self._rooms.get(room, ()))
+
+    def broadcast(self, envelope: Envelope) -> None:
+        """Deliver here, and hand the same envelope on."""
+        self.deliver(envelope)
+        self._backplane.publish(envelope)
+
+    def deliver(self, envelope: Envelope) -> None:
+        """Deliver to the members of this process only."""
+        prepared = envelope.prepared
+        for member in self._recipients(envelope):
+            member.send(prepared)
+
+    def _recipients(self, envelope: Envelope) -> Iterable[Member]:
+        rooms = envelope.rooms
+        if rooms is None:
+            chosen: dict[str, Member] = self._members
+        elif len(rooms) == 1:
+            chosen = self._rooms.get(rooms[0], {})
+        else:
+            chosen = {}
+            for room in rooms:
+                chosen.update(self._rooms.get(room, {}))
+        if envelope.excepted and chosen:
+            left_out: set[str] = set()
+            for room in envelope.excepted:
+                left_out.update(self._rooms.get(room, ()))
+            return [member for sid, member in chosen.items() if sid not in left_out]
+        return list(chosen.values())
+
+    def _leave(self, sid: str, room: Any) -> None:
+        members = self._rooms.get(room)
+        if members is not None:
+            members.pop(sid, None)
+            if not members:
+                del self._rooms[room]

@@ -1,0 +1,111 @@
+"""JSON text in and out: msgspec as the fast path, the standard library where msgspec refuses or would be silent.
+
+Must not know: packets, placeholders, events.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final
+
+import msgspec
+
+# msgspec and the standard library both stop near the interpreter's recursion limit (about 1,000); a handler
+# that sends back what it got needs room to walk it again. Node has no bound and dies of 20,000 levels.
+DEPTH_MAX_COUNT: Final = 200
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+_ATOMS: Final = frozenset({str, int, bool, type(None)})
+
+
+class JSONError(ValueError):
+    """Text that is not JSON, or goes beyond the bounds on depth and digits."""
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON text, all of it valid UTF-8 and valid for JavaScript.
+
+    Raises:
+        TypeError: a value JSON has no word for. ValueError: NaN, Infinity, or a circle.
+    """
+    if _is_plain(value, DEPTH_MAX_COUNT):
+        try:
+            return _encode(value).decode()
+        except UnicodeEncodeError:
+            pass  # a lone surrogate: written as an escape below
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def loads(text: str) -> Any:
+    """The value of JSON text.
+
+    Integers are bounded by both readers at about 4,300 digits, before a conversion in quadratic time.
+
+    Raises:
+        JSONError: malformed, NaN or Infinity, too many digits, or deeper than 200 levels.
+    """
+    try:
+        value = _decode(text)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        value = _loads_slowly(text)
+    if text.count("[") + text.count("{") > DEPTH_MAX_COUNT and _is_deeper(value, DEPTH_MAX_COUNT):
+        raise JSONError(f"nested deeper than {DEPTH_MAX_COUNT} levels")
+    return value
+
+
+def _loads_slowly(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=_parse_float, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise JSONError("nested too deeply") from None
+    except ValueError as error:
+        raise JSONError(str(error)) from None
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise JSONError("a number beyond the range of a double")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise JSONError(f"{name} is not JSON")
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    kind = type(value)
+    if kind is dict:
+        value = value.values()
+    elif kind is not list:
+        return False
+    if depth == 0:
+        return True
+    for item in value:
+        if type(item) not in _ATOMS and _is_deeper(item, depth - 1):
+            return True
+    return False
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Only what msgspec writes exactly as the standard library would."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return True
+    if kind is float:
+        return math.isfinite(value)
+    if depth == 0:
+        return False
+    if kind is list or kind is tuple:
+        for item in value:
+            if type(item) not in _ATOMS and not _is_plain(item, depth - 1):
+                return False
+        return True
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or (type(item) not in _ATOMS and not _is_plain(item, depth - 1)):
+                return False
+        return True
+    return False

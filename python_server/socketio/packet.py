@@ -1,0 +1,233 @@
+"""Socket.IO 5 packets: `<type>[<n>-][<namespace>,][<id>][<json>]` and n binary attachments.
+
+Must not know: sessions, sockets, handlers, clocks.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from python_server.socketio.jsoncodec import JSONError, dumps, loads
+
+# Event names that belong to the library: a client that could send them would run connect handlers.
+RESERVED: Final = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+# The official parser's default.
+ATTACHMENTS_MAX_COUNT: Final = 10
+# An ack id is the peer's choice; python-socketio stops at 100 digits.
+ID: Final = re.compile(r"[0-9]{1,100}")
+ATTACHMENTS: Final = re.compile(r"([0-9]{1,4})-")
+BINARY_TYPES: Final = (bytes, bytearray, memoryview)
+
+
+class PacketType(IntEnum):
+    """The first digit of a packet."""
+
+    CONNECT = 0
+    DISCONNECT = 1
+    EVENT = 2
+    ACK = 3
+    CONNECT_ERROR = 4
+    BINARY_EVENT = 5
+    BINARY_ACK = 6
+
+
+class PacketError(ValueError):
+    """A packet that the protocol refuses; the session ends."""
+
+
+@dataclass(slots=True)
+class Packet:
+    """One decoded packet; a binary one is whole once its attachments are in place.
+
+    Attributes:
+        kind: BINARY_EVENT and BINARY_ACK become EVENT and ACK.
+        data: connect: dict or None; event: [name, *arguments]; ack: list of arguments.
+        attachments_count: binary messages that follow.
+    """
+
+    kind: PacketType
+    namespace: str = "/"
+    data: Any = None
+    id: int | None = None
+    attachments_count: int = 0
+
+
+# Encoding
+
+
+def encode(
+    kind: PacketType, namespace: str = "/", data: Any = None, id: int | None = None
+) -> list[str | bytes]:
+    """The text of a packet, followed by its attachments.
+
+    Args:
+        kind: EVENT and ACK become their binary forms when `data` holds bytes.
+        data: JSON values and, for events and acks, bytes, bytearray or memoryview anywhere within.
+
+    Raises:
+        TypeError, ValueError: `data` cannot be written as JSON.
+    """
+    attachments: list[bytes] = []
+    if data is not None and kind in (PacketType.EVENT, PacketType.ACK) and _has_binary(data):
+        data = _extract(data, attachments)
+        kind = PacketType.BINARY_EVENT if kind is PacketType.EVENT else PacketType.BINARY_ACK
+    text = "%d" % kind
+    if attachments:
+        text += f"{len(attachments)}-"
+    if namespace != "/":
+        text += namespace + ","
+    if id is not None:
+        text += str(id)
+    if data is not None:
+        text += dumps(data)
+    return [text, *attachments]
+
+
+def _has_binary(value: Any) -> bool:
+    kind = type(value)
+    if kind is str or kind is int:
+        return False
+    if kind is dict:
+        return any(_has_binary(item) for item in value.values())
+    if kind is list or kind is tuple:
+        return any(_has_binary(item) for item in value)
+    return isinstance(value, BINARY_TYPES)
+
+
+def _extract(value: Any, attachments: list[bytes]) -> Any:
+    """A copy of `value` with placeholders where bytes were."""
+    if isinstance(value, BINARY_TYPES):
+        attachments.append(bytes(value))
+        return {"_placeholder": True, "num": len(attachments) - 1}
+    if isinstance(value, dict):
+        return {key: _extract(item, attachments) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_extract(item, attachments) for item in value]
+    return value
+
+
+# Decoding
+
+
+def decode(text: str, attachments_max_count: int = ATTACHMENTS_MAX_COUNT) -> Packet:
+    """The packet of a text message.
+
+    Raises:
+        PacketError: malformed, a reserved event name, or more attachments than allowed.
+    """
+    if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
+        return Packet(PacketType.EVENT, "/", _check_event(_json(text[1:])))
+    if not text or text[0] not in "0123456":
+        raise PacketError(f"unknown packet type {text[:1]!r}")
+    packet = Packet(PacketType(int(text[0])))
+    position = 1
+    if packet.kind in (PacketType.BINARY_EVENT, PacketType.BINARY_ACK):
+        match = ATTACHMENTS.match(text, 1)
+        if match is None:
+            raise PacketError("a binary packet without its attachment count")
+        packet.attachments_count = int(match[1])
+        if not 1 <= packet.attachments_count <= attachments_max_count:
+            raise PacketError(f"{packet.attachments_count} attachments, allowed are 1 to {attachments_max_count}")
+        packet.kind = PacketType.EVENT if packet.kind is PacketType.BINARY_EVENT else PacketType.ACK
+        position = match.end()
+    if text[position : position + 1] == "/":
+        end = text.find(",", position)
+        end = len(text) if end < 0 else end
+        packet.namespace = text[position:end]
+        position = end + 1
+    match = ID.match(text, position)
+    if match is not None:
+        packet.id = int(match[0])
+        position = match.end()
+    if position < len(text):
+        packet.data = _json(text[position:])
+    _check(packet)
+    return packet
+
+
+def _json(text: str) -> Any:
+    try:
+        return loads(text)
+    except JSONError as error:
+        raise PacketError(f"malformed JSON: {error}") from None
+
+
+def _check(packet: Packet) -> None:
+    kind, data = packet.kind, packet.data
+    if kind is PacketType.EVENT:
+        _check_event(data)
+    elif kind is PacketType.ACK:
+        if packet.id is None or type(data) is not list:
+            raise PacketError("an ack needs an id and an array")
+    elif kind is PacketType.CONNECT:
+        if data is not None and type(data) is not dict:
+            raise PacketError("the data of a connect packet must be an object")
+    elif kind is PacketType.DISCONNECT:
+        if data is not None:
+            raise PacketError("a disconnect packet has no data")
+    else:
+        raise PacketError("only the server sends connect errors")
+
+
+def _check_event(data: Any) -> Any:
+    if type(data) is not list or not data:
+        raise PacketError("an event must be a non-empty array")
+    name = data[0]
+    if type(name) is not str and type(name) is not int:
+        raise PacketError("an event's name must be a string")
+    if name in RESERVED:
+        raise PacketError(f"the event name {name!r} is reserved")
+    return data
+
+
+class Assembler:
+    """A binary packet whose attachments are arriving.
+
+    Args:
+        packet: with `attachments_count` > 0.
+        max_bytes: of all attachments together.
+    """
+
+    __slots__ = ("_attachments", "_max_bytes", "_packet", "_size_bytes")
+
+    def __init__(self, packet: Packet, max_bytes: int) -> None:
+        self._packet = packet
+        self._attachments: list[bytes] = []
+        self._size_bytes = 0
+        self._max_bytes = max_bytes
+
+    def add(self, attachment: bytes) -> Packet | None:
+        """Take the next binary message; the packet when it is whole.
+
+        Raises:
+            PacketError: too many bytes, or placeholders that do not fit the attachments.
+        """
+        self._size_bytes += len(attachment)
+        if self._size_bytes > self._max_bytes:
+            raise PacketError(f"attachments of more than {self._max_bytes} bytes together")
+        self._attachments.append(attachment)
+        if len(self._attachments) < self._packet.attachments_count:
+            return None
+        used: set[int] = set()
+        self._packet.data = self._fill(self._packet.data, used)
+        if len(used) != len(self._attachments):
+            raise PacketError("fewer placeholders than attachments")
+        return self._packet
+
+    def _fill(self, value: Any, used: set[int]) -> Any:
+        if type(value) is dict:
+            if value.get("_placeholder") is True:
+                number = value.get("num")
+                if type(number) is not int or not 0 <= number < len(self._attachments) or number in used:
+                    raise PacketError("a placeholder that names no attachment")
+                used.add(number)
+                return self._attachments[number]
+            return {key: self._fill(item, used) for key, item in value.items()}
+        if type(value) is list:
+            return [self._fill(item, used) for item in value]
+        return value
