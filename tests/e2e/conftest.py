@@ -18,22 +18,10 @@ import pytest
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 ARTIFACTS = REPOSITORY / "artifacts"
-APPS = HERE / "apps"
-DUELS = REPOSITORY / "examples" / "math_duels"
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
 DRIVER_SECONDS = 150.0
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def missing_tool(reason: str) -> None:

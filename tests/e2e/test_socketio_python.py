@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import engineio
 import pytest
 import socketio
 
@@ -15,11 +16,26 @@ APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 10.0
 
 
+class OrderedEngine(engineio.Client):
+    """The library starts a thread for each message, so its own handlers may run out of order and even take the
+    attachments of a binary event for each other's. Handling messages on the reading thread keeps the wire's order."""
+
+    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if target == self.handlers.get("message"):
+            return target(*args, **kwargs)
+        return super().start_background_task(target, *args, **kwargs)
+
+
+class OrderedClient(socketio.Client):
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return OrderedEngine
+
+
 class Player:
     """One client, with what it received in a queue for each event."""
 
     def __init__(self, url: str, transports: list[str], auth: Any = None, namespaces: tuple[str, ...] = ("/",)) -> None:
-        self.client = socketio.Client(reconnection=False)
+        self.client = OrderedClient(reconnection=False)
         self._inbox: dict[tuple[str, str], queue.Queue[tuple[Any, ...]]] = {}
         for namespace in namespaces:
             for event in ("welcome", "echoed", "said", "shouted", "reversed", "counted", "you_said", "gone", "sold"):

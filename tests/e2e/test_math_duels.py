@@ -1,0 +1,306 @@
+"""Headless Chromium pages playing Math Duels against the real server process, with screenshots.
+
+It must not know the rules' code: it reads the sums off the page and does them itself.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+
+pytestmark = pytest.mark.needs_browser
+
+DUELS = Path(__file__).resolve().parents[2] / "examples" / "math_duels"
+PATIENCE_MS = 15_000
+DESK: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+ROUNDS = 3
+QUICK = {"DUEL_ROUNDS": str(ROUNDS), "DUEL_ROUND_SECONDS": "30", "DUEL_REVEAL_SECONDS": "1"}
+HURRIED = {"DUEL_ROUNDS": "1", "DUEL_ROUND_SECONDS": "1", "DUEL_REVEAL_SECONDS": "1"}
+
+# Nothing but the pages under test: no sandbox in containers, no traffic of the browser's own.
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+OPERATORS: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "−": operator.sub,
+    "×": operator.mul,
+    "÷": operator.floordiv,
+}
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def work_out(sum_text: str) -> int:
+    """The value of a sum as the page shows it, such as "(4 + 5) × 3" or "7 × 8 − 13"."""
+    inner = re.fullmatch(r"\((.+)\)(.+)", sum_text)
+    words = [str(work_out(inner[1])), *inner[2].split()] if inner else sum_text.split()
+    value = int(words[0])
+    for sign, number in zip(words[1::2], words[2::2], strict=True):
+        value = OPERATORS[sign](value, int(number))
+    return value
+
+
+class Tab:
+    """One page, and what a player does and sees on it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.faults: list[str] = []
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+
+    def enter(self, name: str) -> None:
+        self.page.locator("#name").fill(name)
+        self.page.keyboard.press("Enter")
+
+    def ready(self) -> None:
+        expect(self.page.locator("#wire")).to_have_text("Connected")
+        expect(self.page.locator("#leave")).to_be_visible()
+
+    def row(self, name: str) -> Any:
+        return self.page.locator("#players li", has=self.page.locator(".name", has_text=re.compile(f"^{name}$")))
+
+    def expect_score(self, name: str, score: int | re.Pattern[str]) -> None:
+        wanted = score if isinstance(score, re.Pattern) else str(score)
+        expect(self.row(name).locator(".score")).to_have_text(wanted)
+
+    def score(self, name: str) -> int:
+        return int(self.row(name).locator(".score").inner_text())
+
+    def await_round(self, number: int, rounds: int = ROUNDS) -> str:
+        expect(self.page.locator("#heading")).to_have_text(f"Round {number} of {rounds}")
+        expect(self.page.locator("#answer")).to_be_focused()
+        return self.page.locator("#problem").inner_text()
+
+    def answer(self, number: int) -> None:
+        """With the keyboard alone: the answer field has the focus at a new problem, Enter submits."""
+        self.page.keyboard.type(str(number))
+        self.page.keyboard.press("Enter")
+
+
+Open = Callable[..., Tab]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[Open]:
+    """open_tab(url, viewport, scheme): a tab of a browser that has never been here, with its own cookies."""
+    tabs: list[Tab] = []
+
+    def one(url: str, viewport: ViewportSize = DESK, scheme: Any = "light", **options: Any) -> Tab:
+        context = browser.new_context(viewport=viewport, color_scheme=scheme, **options)
+        context.set_default_timeout(PATIENCE_MS)
+        tab = Tab(context.new_page())
+        tabs.append(tab)
+        tab.page.goto(url)
+        return tab
+
+    yield one
+    for tab in tabs:
+        tab.page.context.close()
+    assert [fault for tab in tabs for fault in tab.faults] == []
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[..., Any]) -> str:
+    return str(serve(DUELS, "app:app", env=QUICK).url)
+
+
+@pytest.fixture(scope="module")
+def hurried_url(serve: Callable[..., Any]) -> str:
+    return str(serve(DUELS, "app:app", env=HURRIED).url)
+
+
+def seat_two(open_tab: Open, url: str, **second: Any) -> tuple[Tab, Tab]:
+    """Ada opens a lobby, Grace follows the shared link."""
+    ada = open_tab(url)
+    ada.enter("Ada")
+    ada.ready()
+    grace = open_tab(ada.page.locator("#link").input_value(), **second)
+    grace.enter("Grace")
+    grace.ready()
+    expect(ada.row("Grace")).to_be_visible()
+    return ada, grace
+
+
+def test_two_players_play_one_duel(open_tab: Open, url: str, artifacts: Path) -> None:
+    ada, grace = seat_two(open_tab, url, viewport=PHONE, scheme="dark")
+    for tab, where in ((ada, "desk-light"), (grace, "phone-dark")):
+        tab.page.screenshot(path=artifacts / f"duel-lobby-{where}.png")
+    ada.page.locator("#start").click()
+    for number in range(1, ROUNDS + 1):
+        problem = ada.await_round(number)
+        assert grace.await_round(number) == problem
+        right = work_out(problem)
+        before = (ada.score("Ada"), ada.score("Grace"))
+        wrong_round = number == 2
+        ada.answer(right + 1 if wrong_round else right)
+        expect(ada.page.locator("#verdict")).to_have_text(re.compile("^Not quite" if wrong_round else "^Right"))
+        expect(grace.page.locator("#log")).to_contain_text("Ada: wrong." if wrong_round else "Ada: right")
+        assert grace.page.locator("#game").get_attribute("data-phase") == "problem"
+        for tab, where in ((ada, "desk-light"), (grace, "phone-dark")):
+            tab.page.screenshot(path=artifacts / f"duel-round-{number}-{where}.png")
+        grace.answer(right)
+        expect(grace.page.locator("#verdict")).to_have_text(re.compile("^Right"))
+        if wrong_round:
+            expect(ada.page.locator("#correction")).to_have_text(str(right))
+            ada.page.screenshot(path=artifacts / "duel-wrong-desk-light.png")
+        gained = (ada.score("Ada") - before[0], ada.score("Grace") - before[1])
+        assert gained[0] == 0 if wrong_round else 10 < gained[0] <= 15
+        assert 10 < gained[1] <= 15
+    expect(grace.page.locator("#winner")).to_have_text("You win")
+    expect(ada.page.locator("#winner")).to_have_text("Grace wins")
+    expect(ada.page.locator("#again")).to_be_focused()
+    assert (ada.score("Ada"), ada.score("Grace")) == (grace.score("Ada"), grace.score("Grace"))
+    for tab, where in ((ada, "desk-light"), (grace, "phone-dark")):
+        tab.page.screenshot(path=artifacts / f"duel-over-{where}.png")
+    ada.page.keyboard.press("Enter")
+    for tab in (ada, grace):
+        tab.await_round(1)
+        tab.expect_score("Grace", 0)
+
+
+@pytest.mark.parametrize("transports", ["polling", "websocket"])
+def test_the_page_plays_on_one_transport_alone(open_tab: Open, url: str, transports: str) -> None:
+    tab = open_tab(url)
+    tab.page.locator("#name").fill("Ada")
+    tab.page.locator("button[value=practice]").click()
+    tab.ready()
+    tab.page.goto(f"{tab.page.url}?transports={transports}")
+    tab.ready()
+    tab.page.locator("#start").click()
+    tab.answer(work_out(tab.await_round(1)))
+    expect(tab.page.locator("#verdict")).to_have_text(re.compile("^Right"))
+
+
+def test_one_tab_practises_alone(open_tab: Open, url: str, artifacts: Path) -> None:
+    tab = open_tab(url, DESK, "dark")
+    tab.page.screenshot(path=artifacts / "home-desk-dark.png")
+    tab.page.locator("#name").fill("Solo")
+    tab.page.locator("button[value=practice]").click()
+    tab.ready()
+    expect(tab.page.locator("#start")).to_be_focused()
+    tab.page.screenshot(path=artifacts / "practice-desk-dark.png")
+    tab.page.keyboard.press("Enter")
+    for number in range(1, ROUNDS + 1):
+        tab.answer(work_out(tab.await_round(number)))
+        expect(tab.page.locator("#mine")).to_have_attribute("data-mark", "right")
+        tab.page.screenshot(path=artifacts / f"practice-round-{number}-desk-dark.png")
+    expect(tab.page.locator("#winner")).to_have_text(f"{ROUNDS} of {ROUNDS} right")
+    tab.page.screenshot(path=artifacts / "practice-over-desk-dark.png")
+
+
+def test_something_that_is_no_number_may_be_corrected(open_tab: Open, url: str) -> None:
+    tab = open_tab(url)
+    tab.page.locator("#name").fill("Solo")
+    tab.page.locator("button[value=practice]").click()
+    tab.ready()
+    tab.page.locator("#start").click()
+    right = work_out(tab.await_round(1))
+    tab.page.keyboard.type("twelve")
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#verdict")).to_have_text("Please type a whole number.")
+    tab.answer(right)  # the refused text is selected, so typing replaces it
+    expect(tab.page.locator("#verdict")).to_have_text(re.compile("^Right"))
+
+
+def test_a_round_ends_at_its_time_limit(open_tab: Open, hurried_url: str) -> None:
+    tab = open_tab(hurried_url)
+    tab.page.locator("#name").fill("Slow")
+    tab.page.locator("button[value=practice]").click()
+    tab.ready()
+    tab.page.locator("#start").click()
+    problem = tab.await_round(1, rounds=1)
+    expect(tab.page.locator("#verdict")).to_have_text(f"Time is up. It is {work_out(problem)}.")
+    expect(tab.page.locator("#winner")).to_have_text("0 of 1 right")
+
+
+def test_leaving_and_rejoining_keeps_the_score(open_tab: Open, url: str) -> None:
+    ada, grace = seat_two(open_tab, url)
+    ada.page.locator("#start").click()
+    problem = grace.await_round(1)
+    ada.await_round(1)
+    grace.answer(work_out(problem))
+    ada.expect_score("Grace", re.compile("^1[1-5]$"))
+    score = ada.score("Grace")
+    grace.page.locator("#leave").click()
+    expect(ada.row("Grace")).to_have_attribute("data-presence", "left")
+    expect(grace.page.locator("#rejoin")).to_be_focused()
+    grace.page.keyboard.press("Enter")
+    grace.ready()
+    expect(ada.row("Grace")).to_have_attribute("data-presence", "here")
+    grace.expect_score("Grace", score)
+    # A closed tab is shown as gone; the same name in a new browser gets the seat and the score back.
+    link = grace.page.url
+    grace.page.close()
+    expect(ada.row("Grace")).to_have_attribute("data-presence", "dropped")
+    again = open_tab(link)
+    again.enter("grace")
+    again.ready()
+    expect(ada.row("Grace")).to_have_attribute("data-presence", "here")
+    again.expect_score("Grace", score)
+    assert ada.page.locator("#players li").count() == 2
+
+
+def test_a_reload_keeps_the_seat(open_tab: Open, url: str) -> None:
+    ada, grace = seat_two(open_tab, url)
+    ada.page.locator("#start").click()
+    problem = ada.await_round(1)
+    ada.answer(work_out(problem))
+    grace.expect_score("Ada", re.compile("^1[1-5]$"))
+    ada.page.reload()
+    ada.ready()
+    expect(ada.page.locator("#problem")).to_have_text(problem)
+    expect(ada.page.locator("#answer-form")).to_be_hidden()
+    assert ada.page.locator("#players li").count() == 2
+    ada.expect_score("Ada", grace.score("Ada"))
+
+
+def test_a_lost_connection_is_shown_and_comes_back(open_tab: Open, url: str) -> None:
+    ada, grace = seat_two(open_tab, f"{url}/")
+    grace.page.goto(f"{grace.page.url}?transports=polling")  # Chromium's offline switch leaves open WebSockets alone
+    grace.ready()
+    grace.page.context.set_offline(True)
+    expect(grace.page.locator("#wire")).to_have_attribute("data-state", "off")
+    grace.page.context.set_offline(False)
+    grace.ready()
+    expect(ada.row("Grace")).to_have_attribute("data-presence", "here")
+    assert ada.page.locator("#players li").count() == 2
+
+
+def test_a_page_without_the_client_script_says_so(open_tab: Open, url: str) -> None:
+    tab = open_tab(url)
+    tab.page.context.route("**/socket.io.min.js", lambda route: route.abort())
+    tab.enter("Ada")
+    expect(tab.page.locator("#fault")).to_contain_text("client could not be loaded")
+    expect(tab.page.locator("#wire")).to_have_text("Not connected")
+
+
+def test_the_name_form_works_without_javascript(open_tab: Open, url: str, artifacts: Path) -> None:
+    tab = open_tab(url, PHONE, "light", java_script_enabled=False)
+    tab.page.screenshot(path=artifacts / "home-phone-light.png")
+    tab.page.locator("#name").fill("Ada")
+    tab.page.locator("button[value=new]").click()
+    expect(tab.page.locator("noscript .fault")).to_contain_text("needs it")
+    tab.page.goto(url)
+    expect(tab.page.locator("#name")).to_have_value("Ada")
