@@ -51,18 +51,26 @@ def _wsgi(*command: str) -> dict[Job, Launch]:
     }
 
 
-_OURS = ("{python}", "-m", "python_server", "--host", "127.0.0.1", "--port", "{port}")
+_OURS = ("{python}", "-m", "python_server", "--port", "{port}", "--no-access-log")
+
+
+def _ours_websocket(handlers: str) -> dict[Job, Launch]:
+    jobs = (Job.ECHO, Job.BROADCAST)
+    return {job: Launch(("{python}", "ours_websocket.py", "{port}", job.value, handlers)) for job in jobs}
+
 
 _ALL = [
     Server(
         "ours",
         Kind.OURS,
         {
-            Job.ECHO: Launch(_OURS, "/echo"),
-            Job.SOCKETIO: Launch((*_OURS, "ours_socketio:app"), SOCKETIO_PATH),
+            **_ours_websocket("inline"),
+            **_socketio(*_OURS, "ours_socketio:app"),
             **_wsgi(*_OURS, "hello_wsgi:{application}"),
         },
     ),
+    Server("ours-threads", Kind.OURS, _ours_websocket("threads")),
+    Server("ours-inline", Kind.OURS, _socketio(*_OURS, "ours_socketio:inline_app")),
     Server("picows", Kind.PEER, _script("picows_server.py", Job.ECHO, Job.BROADCAST), ("picows", "uvloop")),
     Server(
         "websockets",
@@ -156,6 +164,7 @@ SERVERS: dict[str, Server] = {server.name: server for server in _ALL}
 
 QUICK = (
     "ours",
+    "ours-inline",
     "picows",
     "websockets",
     "flask-socketio-threading",

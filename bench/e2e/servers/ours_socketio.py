@@ -1,4 +1,4 @@
-"""Our server under Flask: `python -m python_server servers/ours_socketio:app`.
+"""Our server under Flask: `python -m python_server ours_socketio:app`, or `ours_socketio:inline_app`.
 The same application as flask_socketio_server.py; it must not know the load."""
 
 from typing import Any
@@ -7,26 +7,31 @@ from flask import Flask
 
 from python_server import SocketIO, emit, join_room
 
-app = Flask(__name__)
-socketio = SocketIO(app)
+
+def make(inline: bool) -> Flask:
+    """With handlers in worker threads, or on the server's own thread."""
+    app = Flask(__name__)
+    socketio = SocketIO(app)
+
+    @socketio.on("echo", inline=inline)
+    def echo(message: Any) -> None:
+        emit("echo", message)
+
+    @socketio.on("echo_ack", inline=inline)
+    def echo_ack(message: Any) -> Any:
+        return message
+
+    @socketio.on("join", inline=inline)
+    def join() -> str:
+        join_room("players")
+        return "joined"
+
+    @socketio.on("say", inline=inline)
+    def say(message: Any) -> None:
+        emit("news", message, to="players")
+
+    return app
 
 
-@socketio.on("echo")
-def echo(message: Any) -> None:
-    emit("echo", message)
-
-
-@socketio.on("echo_ack")
-def echo_ack(message: Any) -> Any:
-    return message
-
-
-@socketio.on("join")
-def join() -> str:
-    join_room("players")
-    return "joined"
-
-
-@socketio.on("say")
-def say(message: Any) -> None:
-    emit("news", message, to="players")
+app = make(inline=False)
+inline_app = make(inline=True)
