@@ -1,4 +1,4 @@
-"""One TCP connection's life: HTTPChannel runs its requests, WebSocketChannel takes its place at the 101.
+"""One TCP connection's requests, in order; at a 101 a WebSocketChannel takes this channel's place.
 
 Must not know: sockets and selectors, what a path means, sessions, applications.
 """
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
-from python_server.exchange import Exchange, ExchangeServices, RequestHandler, TransportLike
+from python_server.exchange import DeadlineLike, Exchange, ExchangeServices, RequestHandler, TransportLike
 from python_server.http1 import END, BadRequest, Limits, ParserState, Request, RequestParser
 from python_server.http1_response import status_text
-from wsframe import CloseCode, Connection, ConnectionClosed, Role, State, handshake
 
 # Bytes of further requests that may wait behind a running one; then reading pauses.
 PIPELINE_MAX_BYTES: Final = 65_536
@@ -28,14 +27,6 @@ class Timeouts(Protocol):
     def body_timeout_seconds(self) -> float: ...
     @property
     def keep_alive_timeout_seconds(self) -> float: ...
-
-
-class DeadlineLike(Protocol):
-    """A moment that can be moved, put off for ever, and dropped."""
-
-    def set(self, seconds: float) -> None: ...
-    def clear(self) -> None: ...
-    def cancel(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +176,9 @@ class HTTPChannel:
             return
         self._advancing = True
         parser = self._parser
-        while self._exchange is None and self._state is HTTPState.BUSY and parser.state is ParserState.COMPLETE:
+        while (
+            self._exchange is None and self._state is HTTPState.BUSY and parser.state is ParserState.COMPLETE
+        ):
             self._move(HTTPState.IDLE)
             self._handle(parser.next_request())
             self._transport.pause_reading(False)
@@ -248,7 +241,7 @@ class HTTPChannel:
         self._close()
 
     def _on_end_of_stream(self) -> None:
-        """The peer has ended its side: an unfinished message will never end; a running answer may still leave."""
+        """The peer has ended its side: its message never ends, an answer may still leave."""
         exchange = self._exchange
         if exchange is None or not exchange.body_complete:
             self._end_exchange("the client left")
@@ -285,176 +278,3 @@ class HTTPChannel:
     def _move(self, state: HTTPState) -> None:
         assert state in MOVES[self._state], (self._state, state)
         self._state = state
-
-
-def ignore_message(message: str | bytes) -> None:
-    """Where messages go before somebody listens."""
-
-
-def ignore_close(code: int, reason: str) -> None:
-    """Where the end goes before somebody listens."""
-
-
-class WebSocketChannel:
-    """One open WebSocket on its connection. Every method belongs to the loop's thread.
-
-    Attributes:
-        on_message: called with each whole message. on_close: called once with (close code, reason).
-    """
-
-    __slots__ = ("_connection", "_services", "_transport", "on_close", "on_message", "receive_buffer", "subprotocol")
-
-    def __init__(
-        self,
-        transport: TransportLike,
-        connection: Connection,
-        services: WebSocketServices,
-        subprotocol: str | None = None,
-    ) -> None:
-        self._transport = transport
-        self._connection = connection
-        self._services = services
-        self.receive_buffer = connection.receive_buffer
-        self.subprotocol = subprotocol
-        self.on_message: Callable[[str | bytes], None] = ignore_message
-        self.on_close: Callable[[int, str], None] = ignore_close
-
-    # What the transport tells
-
-    def data_received(self, buffer: Any, nbytes: int) -> None:
-        connection = self._connection
-        if nbytes == 0:
-            events = connection.receive_eof()
-        elif isinstance(buffer, memoryview):  # it is the storage of a large message under way
-            events = connection.buffer_received(nbytes)
-        else:
-            events = connection.receive_data(buffer, nbytes)
-        on_message = self.on_message
-        if connection.attention:
-            for event in events:
-                if type(event) is str or type(event) is bytes:
-                    on_message(event)
-            owed = connection.data_to_send()
-            if owed:
-                self._transport.write(owed)
-        else:
-            for event in events:
-                on_message(event)
-        if nbytes == 0 or connection.state is State.CLOSED:
-            self._transport.close()
-
-    def write_blocked(self, blocked: bool) -> None:
-        """A client that does not read is not read from (its pongs would queue as well)."""
-        self._transport.pause_reading(blocked)
-
-    def connection_lost(self, reason: str) -> None:
-        connection = self._connection
-        if connection.state is not State.CLOSED:
-            connection.receive_eof()
-        self._services.ended(self)
-        on_close, self.on_close, self.on_message = self.on_close, ignore_close, ignore_message
-        code = connection.close_code
-        on_close(CloseCode.ABNORMAL_CLOSURE if code is None else code, connection.close_reason or reason)
-
-    # What the owner of the WebSocket may ask
-
-    @property
-    def open(self) -> bool:
-        return self._connection.state is State.OPEN
-
-    def send(self, message: str | bytes) -> None:
-        """Queue one message; nothing happens once the WebSocket is closing."""
-        try:
-            self._transport.write(self._connection.encode(message))
-        except ConnectionClosed:
-            pass
-
-    def send_frames(self, frames: bytes) -> None:
-        """Queue frames that were encoded before, to be shared by many recipients."""
-        if self._connection.state is State.OPEN:
-            self._transport.write(frames)
-
-    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Begin the closing handshake (RFC 6455 7.1.2); cut if no answer comes in time."""
-        connection = self._connection
-        if connection.state is not State.OPEN:
-            return
-        connection.close(code, reason)
-        self._transport.write(connection.data_to_send())
-        services = self._services
-        services.deadline(lambda: self._transport.close("no close frame came back")).set(
-            services.close_timeout_seconds
-        )
-
-    def pause_reading(self, paused: bool) -> None:
-        self._transport.pause_reading(paused)
-
-    def close_when_idle(self) -> None:
-        """Graceful stop."""
-        self.close(CloseCode.GOING_AWAY, "server shutting down")
-
-    def abort(self, reason: str) -> None:
-        """End the TCP connection at once."""
-        self._transport.close(reason)
-
-
-def accept_websocket(
-    exchange: Exchange,
-    services: WebSocketServices,
-    opened: Callable[[WebSocketChannel], None],
-    *,
-    subprotocols: tuple[str, ...] = (),
-    max_message_bytes: int | None = None,
-) -> bool:
-    """Answer an opening handshake (RFC 6455 4.2): 101 and a channel, or the refusal.
-
-    Args:
-        opened: sets the channel's callbacks; called before the first message.
-
-    Returns:
-        whether the WebSocket is open.
-    """
-    request = exchange.request
-    try:
-        if request.has_body:
-            raise handshake.HandshakeError(400, "an opening handshake has no body (RFC 6455 4.1)")
-        accepted = handshake.accept(request.method, request.version, request.headers, subprotocols=subprotocols)
-    except handshake.HandshakeError as error:
-        exchange.refuse_keep_alive()
-        exchange.respond(
-            status_text(error.status),
-            [("Content-Type", "text/plain; charset=utf-8"), *error.headers],
-            f"{error}\n".encode(),
-        )
-        return False
-
-    def make(transport: TransportLike) -> WebSocketChannel:
-        connection = Connection(
-            Role.SERVER,
-            max_message_bytes=max_message_bytes or services.max_message_bytes,
-            max_fragments=services.max_fragments_count,
-        )
-        channel = WebSocketChannel(transport, connection, services, accepted.subprotocol)
-        services.began(channel)
-        opened(channel)
-        return channel
-
-    exchange.upgrade(accepted.headers, make)
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class WebSocketServices:
-    """What all WebSocket channels of a worker share.
-
-    Attributes:
-        began, ended: called with each channel, once each, for the worker's list of connections.
-    """
-
-    max_message_bytes: int
-    max_fragments_count: int
-    close_timeout_seconds: float
-    deadline: Callable[[Callable[[], Any]], DeadlineLike]
-    began: Callable[[WebSocketChannel], None]
-    ended: Callable[[WebSocketChannel], None]
-

@@ -22,6 +22,7 @@ from python_server.settings import Settings
 from python_server.supervisor import serve
 from python_server.welcome import site as welcome_site
 
+DEFAULTS = Settings()
 DEFAULT_NAMES = ("app", "application")
 
 
@@ -52,7 +53,7 @@ def load_application(target: str, app_dir: str) -> Any:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
             raise  # the module is there; something it imports is not
         raise ImportStringError(
-            f"no module named {error.name!r} (looked for {target!r} in {app_dir}); write it as module:attribute"
+            f"no module named {error.name!r} (looked for {target!r} in {app_dir}); write module:attribute"
         ) from None
     names = (attribute,) if attribute else DEFAULT_NAMES
     for name in names:
@@ -63,7 +64,9 @@ def load_application(target: str, app_dir: str) -> Any:
         except AttributeError:
             continue
         if not callable(application):
-            raise ImportStringError(f"{module_name}:{name} is {type(application).__name__}, which is not callable")
+            raise ImportStringError(
+                f"{module_name}:{name} is {type(application).__name__}, which is not callable"
+            )
         return application
     wanted = " or ".join(repr(name) for name in names)
     raise ImportStringError(f"module {module_name!r} has no attribute {wanted} (looked for {target!r})")
@@ -93,16 +96,56 @@ def _is_ours(candidate: Path) -> bool:
     return 'DISTRIBUTION: Final = "wsframe"' in candidate.read_text("utf-8", "replace")
 
 
-@click.command("serve", context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "WSFRAME"})
+@click.command(
+    "serve", context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "WSFRAME"}
+)
 @click.argument("target", metavar="[MODULE:APP]", required=False)
-@click.option("--host", default=Settings.host, show_default=True, help="Address to listen on.")
-@click.option("--port", "-p", default=Settings.port, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 lets the system choose.")
-@click.option("--threads", default=40, show_default=True, type=click.IntRange(1), help="Threads for WSGI requests.")
-@click.option("--event-threads", default=256, show_default=True, type=click.IntRange(1), help="Threads for event handlers.")
-@click.option("--backlog", default=2048, show_default=True, type=click.IntRange(1), help="Connections the system may hold before they are accepted.")
-@click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS), help="What is logged to standard error.")
-@click.option("--access-log/--no-access-log", default=True, show_default=True, help="One line per request on standard output.")
-@click.option("--timeout-graceful", default=30.0, show_default=True, type=click.FloatRange(0), help="Seconds a stop waits for running requests.")
+@click.option("--host", default=DEFAULTS.host, show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    "-p",
+    default=DEFAULTS.port,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port; 0 lets the system choose.",
+)
+@click.option(
+    "--threads", default=40, show_default=True, type=click.IntRange(1), help="Threads for WSGI requests."
+)
+@click.option(
+    "--event-threads",
+    default=256,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Threads for event handlers.",
+)
+@click.option(
+    "--backlog",
+    default=2048,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Connections the system may hold before they are accepted.",
+)
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(LEVELS),
+    help="What is logged to standard error.",
+)
+@click.option(
+    "--access-log/--no-access-log",
+    default=True,
+    show_default=True,
+    help="One line per request on standard output.",
+)
+@click.option(
+    "--timeout-graceful",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds a stop waits for running requests.",
+)
 @click.option("--app-dir", default=".", show_default=True, help="Folder that MODULE is looked for in.")
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")
 def serve_command(
@@ -124,7 +167,7 @@ def serve_command(
     """
     check_clash()
     settings = replace(
-        Settings(),
+        DEFAULTS,
         host=host,
         port=port,
         wsgi_threads_count=threads,

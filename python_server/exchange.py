@@ -11,7 +11,15 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 from python_server.http1 import Request
-from python_server.http1_response import CONTINUE, LAST_CHUNK, Framing, Headers, chunk, response_head, status_text
+from python_server.http1_response import (
+    CONTINUE,
+    LAST_CHUNK,
+    Framing,
+    Headers,
+    chunk,
+    response_head,
+    status_text,
+)
 
 # A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
 DROPPED_BODY_MAX_BYTES: Final = 65_536
@@ -29,6 +37,14 @@ class TransportLike(Protocol):
     def pause_reading(self, paused: bool) -> None: ...
     def set_handler(self, handler: Any) -> None: ...
     def close(self, abort: str | None = None) -> None: ...
+
+
+class DeadlineLike(Protocol):
+    """A moment that can be moved, put off for ever, and dropped."""
+
+    def set(self, seconds: float) -> None: ...
+    def clear(self) -> None: ...
+    def cancel(self) -> None: ...
 
 
 class RequestHandler(Protocol):
@@ -229,7 +245,9 @@ class Exchange:
         if isinstance(status, int):
             status = status_text(status)
         if not self.body_complete and (
-            request.expect_continue or request.body_length is None or request.body_length > DROPPED_BODY_MAX_BYTES
+            request.expect_continue
+            or request.body_length is None
+            or request.body_length > DROPPED_BODY_MAX_BYTES
         ):
             self._keep_alive = False
         head, self._framing, self._keep_alive = response_head(

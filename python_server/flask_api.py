@@ -19,7 +19,8 @@ from werkzeug.debug import DebuggedApplication
 from python_server.engineio.engine import EngineOptions
 from python_server.server import Mount, Site
 from python_server.settings import Settings
-from python_server.socketio.hub import ConnectionRefused, Handler, Hub, NamespaceReason, Socket
+from python_server.socketio.client import ConnectionRefused, Handler, NamespaceReason, Socket
+from python_server.socketio.hub import Hub
 from python_server.supervisor import serve
 from python_server.wsgi import Environ, ServerFacts, build_environ
 
@@ -55,8 +56,8 @@ class SocketIO:
     Args:
         app: the application; or call `init_app` later.
         options: path (default "socket.io"), ping_interval, ping_timeout (seconds), max_http_buffer_size
-            (bytes), allow_upgrades, transports, cors_allowed_origins, cors_credentials; async_mode is accepted and
-            has no effect: handlers always run in ordinary threads.
+            (bytes), allow_upgrades, transports, cors_allowed_origins, cors_credentials; async_mode is accepted
+            and has no effect: handlers always run in ordinary threads.
 
     Raises:
         TypeError: an option this version does not have.
@@ -81,7 +82,9 @@ class SocketIO:
         engine_options: dict[str, Any] = {}
         for name, value in options.items():
             if name not in ENGINE_OPTIONS:
-                raise TypeError(f"SocketIO has no option {name!r} (it has {', '.join(sorted(ENGINE_OPTIONS))}, path)")
+                raise TypeError(
+                    f"SocketIO has no option {name!r} (it has {', '.join(sorted(ENGINE_OPTIONS))}, path)"
+                )
             engine_options[ENGINE_OPTIONS[name]] = tuple(value) if name == "transports" else value
         mount = Mount(path, self._hub, EngineOptions(**engine_options), self._serving)
         app.extensions["socketio"] = self
@@ -92,7 +95,9 @@ class SocketIO:
 
     # Registration
 
-    def on(self, message: str, namespace: str | None = None, *, inline: bool = False) -> Callable[[Function], Function]:
+    def on(
+        self, message: str, namespace: str | None = None, *, inline: bool = False
+    ) -> Callable[[Function], Function]:
         """Decorator: the function handles the event `message`; `connect`, `disconnect` and `*` included.
 
         Args:
@@ -111,7 +116,9 @@ class SocketIO:
             return self.on(args[0].__name__)(args[0])
         return lambda function: self.on(function.__name__, *args, **kwargs)(function)
 
-    def on_event(self, message: str, handler: Callable[..., Any], namespace: str | None = None, *, inline: bool = False) -> None:
+    def on_event(
+        self, message: str, handler: Callable[..., Any], namespace: str | None = None, *, inline: bool = False
+    ) -> None:
         """Register `handler` for the event `message`."""
         call = handler
         if message in ("connect", "disconnect") and not _takes_argument(handler):
@@ -134,7 +141,14 @@ class SocketIO:
 
     # Events
 
-    def _handle(self, function: Callable[..., Any], catch_all: bool, socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+    def _handle(
+        self,
+        function: Callable[..., Any],
+        catch_all: bool,
+        socket: Socket,
+        name: str,
+        arguments: tuple[Any, ...],
+    ) -> Any:
         """A worker: run the user's function in a request context of the client."""
         assert self._app is not None
         with self._app.request_context(self._environ(socket)):
@@ -217,14 +231,16 @@ class SocketIO:
 
         Args:
             host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
-            debug: Werkzeug's debugger in the browser and the debug log. log_output: the access log; default `debug`.
+            debug: Werkzeug's debugger, and the debug log. log_output: the access log, default `debug`.
 
         Raises:
             BindError: the address cannot be listened on.
         """
         app = app or self._app
         if app is None:
-            raise RuntimeError("SocketIO has no application: pass one to SocketIO(app), init_app(app) or run(app)")
+            raise RuntimeError(
+                "SocketIO has no application: pass one to SocketIO(app), init_app(app) or run(app)"
+            )
         if debug is not None:
             app.debug = debug
         mounted: Any = app.wsgi_app
@@ -243,7 +259,7 @@ class SocketIO:
 
 
 class _Mounted:
-    """`app.wsgi_app` with Socket.IO on it: our server takes the path before WSGI is asked, others get a 501."""
+    """`app.wsgi_app` with Socket.IO on it: our server takes its path before WSGI is asked."""
 
     def __init__(self, wsgi_app: Any, path: str, mounts: list[Mount]) -> None:
         self.wsgi_app = wsgi_app
@@ -252,7 +268,7 @@ class _Mounted:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "").startswith(self._path):
-            body = b"Socket.IO needs its own server: run `python -m python_server module:app` instead of this one.\n"
+            body = b"Socket.IO needs its own server: run `python -m python_server module:app`.\n"
             start_response(
                 "501 Not Implemented",
                 [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))],
@@ -266,7 +282,7 @@ class _Mounted:
 
 
 def emit(event: str, *args: Any, **kwargs: Any) -> None:
-    """Send an event to the client of the current event; to rooms with `to`, to everybody with `broadcast=True`."""
+    """Send an event to the current client; to rooms with `to`, to everybody with `broadcast=True`."""
     request = _current()
     kwargs.setdefault("namespace", request.namespace)
     if kwargs.get("to", kwargs.get("room")) is None and not kwargs.get("broadcast"):
@@ -306,7 +322,9 @@ def disconnect(sid: str | None = None, namespace: str | None = None) -> None:
 def _current() -> Any:
     request: Any = flask.request
     if not request or not hasattr(request, "sid"):
-        raise RuntimeError("there is no current client here: this works inside a handler of a Socket.IO event")
+        raise RuntimeError(
+            "there is no current client here: this works inside a handler of a Socket.IO event"
+        )
     return request
 
 

@@ -25,7 +25,9 @@ BAD_FIELD_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Z]+ [\x21-\x7e]+ HTTP/([0-9])\.([0-9])\Z")
 AUTHORITY: Final = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*\Z")
 # Fields whose repetition changes the meaning of the message (RFC 9110 5.3, RFC 9112 6.3).
-SINGLE_FIELDS: Final = frozenset({"host", "content-length", "transfer-encoding", "sec-websocket-key", "sec-websocket-version"})
+SINGLE_FIELDS: Final = frozenset(
+    {"host", "content-length", "transfer-encoding", "sec-websocket-key", "sec-websocket-version"}
+)
 LEADING_CRLF_MAX_COUNT: Final = 2
 
 
@@ -406,7 +408,10 @@ def _llhttp(head: bytes, version: tuple[int, int]) -> tuple[str, str, Headers]:
         pass
     except httptools.HttpParserError as error:
         raise BadRequest(400, f"malformed request head: {error}") from None
-    headers = [(name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")) for name, value in collector.fields]
+    headers = [
+        (name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t"))
+        for name, value in collector.fields
+    ]
     return parser.get_method().decode("ascii"), collector.target.decode("latin-1"), headers
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 responses (RFC 9110, RFC 9112), sans-I/O: status and fields in, the head's bytes and the framing out.
+"""HTTP/1.1 responses (RFC 9110, RFC 9112), sans-I/O: status and fields in, a head and a framing out.
 
 Must not know: sockets, clocks, threads, applications; the date is an argument.
 """
@@ -52,7 +52,9 @@ def check_status(status: str) -> None:
     if type(status) is not str:
         raise TypeError(f"status must be str, not {type(status).__name__}")
     if not STATUS_LINE.match(status) or BAD_VALUE.search(status):
-        raise ValueError(f"status must be three digits, a space and a reason without control characters: {status!r}")
+        raise ValueError(
+            f"status must be three digits, a space and a reason without control characters: {status!r}"
+        )
 
 
 def check_headers(headers: Iterable[tuple[str, str]]) -> None:
@@ -147,5 +149,5 @@ def response_head(
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk of a chunked body (RFC 9112 7.1); empty data gives nothing, since a zero chunk ends the body."""
+    """One chunk of a chunked body (RFC 9112 7.1); nothing for empty data: a zero chunk ends the body."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

@@ -25,7 +25,9 @@ def configure_logging(level: str, access_log: bool) -> None:
     LOGGER.setLevel(level.upper())
     if not LOGGER.handlers and not logging.getLogger().handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        handler.setFormatter(
+            logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+        )
         LOGGER.addHandler(handler)
         LOGGER.propagate = False
     ACCESS.setLevel(logging.INFO if access_log else logging.CRITICAL)
@@ -65,7 +67,15 @@ class Observer:
             LOGGER.warning("%s", message)
 
 
-def access(peer: Any, method: str, target: str, version: tuple[int, int], status: int, sent_bytes: int, seconds: float) -> None:
+def access(
+    peer: Any,
+    method: str,
+    target: str,
+    version: tuple[int, int],
+    status: int,
+    sent_bytes: int,
+    seconds: float,
+) -> None:
     """One line per answered request, in the common log format with the elapsed seconds behind it."""
     if not ACCESS.isEnabledFor(logging.INFO):
         return

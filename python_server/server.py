@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import Any
 
 from python_server import observe
-from python_server.channel import HTTPChannel, HTTPServices, WebSocketServices
+from python_server.channel import HTTPChannel, HTTPServices
 from python_server.engineio.engine import Engine, EngineOptions
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.http1 import Request
@@ -27,6 +27,7 @@ from python_server.net.transport import Transport
 from python_server.settings import Settings
 from python_server.socketio.hub import Hub, HubServices
 from python_server.websocket_api import WebSocketApplication, WebSocketRoutes
+from python_server.websocket_channel import WebSocketServices
 from python_server.wsgi import Application, ServerFacts, WSGIHandler
 
 SOFTWARE = f"python_server/{metadata.version('wsframe')}"
@@ -98,7 +99,7 @@ class Worker:
             limits=settings.http,
             timeouts=settings.http,
             deadline=partial(Deadline, self.loop),
-            exchange=ExchangeServices(self._now, self._http_date, SOFTWARE, self._count_exchange),
+            exchange=ExchangeServices(time.monotonic, self._http_date, SOFTWARE, self._count_exchange),
             lost=self._channels.discard,
         )
         websockets = self._websocket_services()
@@ -134,7 +135,9 @@ class Worker:
         )
 
     def _mount(self, mount: Mount, websockets: WebSocketServices, facts: ServerFacts) -> Engine:
-        mount.hub.attach(HubServices(self._door, self.loop.call_later, observe.report, self._observer.complain))
+        mount.hub.attach(
+            HubServices(self._door, self.loop.call_later, observe.report, self._observer.complain)
+        )
         mount.serving(facts)
         return Engine(
             mount.hub, mount.options, self.loop.call_later, self._now, websockets, self._observer.complain
@@ -188,7 +191,9 @@ class Worker:
     # Connections and requests
 
     def _accepted(self, sock: socket.socket, peer: Any) -> None:
-        transport = Transport(self.loop, sock, observe.report, self._settings.transport, peer, sock.getsockname())
+        transport = Transport(
+            self.loop, sock, observe.report, self._settings.transport, peer, sock.getsockname()
+        )
         channel = HTTPChannel(transport, self._http)
         self._channels.add(channel)
         transport.set_handler(channel)
@@ -210,13 +215,19 @@ class Worker:
         if self._settings.access_log:
             request = exchange.request
             observe.access(
-                request.peer, request.method, request.target, request.version, exchange.status, exchange.sent_bytes, seconds
+                request.peer,
+                request.method,
+                request.target,
+                request.version,
+                exchange.status,
+                exchange.sent_bytes,
+                seconds,
             )
 
     def _saturated(self, option: str, waited_seconds: float) -> None:
         self._observer.complain(
             f"saturated {option}",
-            f"work has waited {waited_seconds:.1f} s for a thread: all are busy; raise --{option} or block less",
+            f"work waited {waited_seconds:.1f} s for a thread, all are busy: raise --{option} or block less",
         )
 
     def _now(self) -> float:

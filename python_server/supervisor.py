@@ -32,7 +32,11 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     worker = Worker(site, settings, [listening])
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     restore = _install_signals(worker)
-    print(f"python_server: listening on {url} (process {os.getpid()}; stop with Ctrl+C)", file=sys.stderr, flush=True)
+    print(
+        f"python_server: listening on {url} (process {os.getpid()}; stop with Ctrl+C)",
+        file=sys.stderr,
+        flush=True,
+    )
     if started is not None:
         started(url)
     try:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from python_server.channel import WebSocketChannel, WebSocketServices, accept_websocket
 from python_server.exchange import Exchange
 from python_server.http1 import Request
 from python_server.net.threads import Door, Strand
+from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
 from wsframe import CloseCode
 
 
@@ -140,11 +140,15 @@ class WebSocketRoutes:
             run(application.on_open, ws)
         else:
             strand = self._door.strand()
-            channel.on_message = lambda message: strand.submit(partial(run, application.on_message, ws, message))
+            channel.on_message = lambda message: strand.submit(
+                partial(run, application.on_message, ws, message)
+            )
             channel.on_close = lambda code, reason: self._closed(application, ws, code, reason, strand)
             strand.submit(partial(run, application.on_open, ws))
 
-    def _closed(self, application: WebSocketApplication, ws: WebSocket, code: int, reason: str, strand: Strand | None) -> None:
+    def _closed(
+        self, application: WebSocketApplication, ws: WebSocket, code: int, reason: str, strand: Strand | None
+    ) -> None:
         application.connections.discard(ws)
         job = partial(self._guard, application.on_close, ws, code, reason)
         if strand is None:

@@ -52,12 +52,20 @@ class Connections(WebSocketApplication):
 def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """The WSGI application behind the page."""
     if environ["PATH_INFO"] == "/echo":
-        status, kind, body = "426 Upgrade Required", "text/plain; charset=utf-8", b"This path speaks WebSocket only.\n"
+        status, kind, body = (
+            "426 Upgrade Required",
+            "text/plain; charset=utf-8",
+            b"This path speaks WebSocket only.\n",
+        )
     elif environ["PATH_INFO"] != "/":
         status, kind, body = "404 Not Found", "text/plain; charset=utf-8", b"There is nothing here.\n"
     else:
         html = files("python_server").joinpath("welcome.html").read_text("utf-8")
-        status, kind, body = "200 OK", "text/html; charset=utf-8", html.replace("{{codec}}", IMPLEMENTATION).encode()
+        status, kind, body = (
+            "200 OK",
+            "text/html; charset=utf-8",
+            html.replace("{{codec}}", IMPLEMENTATION).encode(),
+        )
     start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
     return [body]
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 from python_server.exchange import Exchange
 from python_server.http1 import Request
 from python_server.http1_response import Headers, check_headers, check_status
-from python_server.net.threads import ByteQueue, Executor, StreamBroken
+from python_server.net.byte_queue import ByteQueue, StreamBroken
+from python_server.net.threads import Executor
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -36,7 +37,7 @@ class ServerFacts:
 
 
 def environ_key(name: str) -> str:
-    """"HTTP_X_A" for "x-a"; "" for a name with an underscore, which would collide with it."""
+    """ "HTTP_X_A" for "x-a"; "" for a name with an underscore, which would collide with it."""
     key = _NAMES.get(name)
     if key is None:
         key = "" if "_" in name else "HTTP_" + name.upper().replace("-", "_")
@@ -60,7 +61,7 @@ def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
         "RAW_URI": request.target,
         "SERVER_NAME": facts.server_name or host,
         "SERVER_PORT": port,
-        "SERVER_PROTOCOL": "HTTP/%d.%d" % request.version,
+        "SERVER_PROTOCOL": f"HTTP/{request.version[0]}.{request.version[1]}",
         "SERVER_SOFTWARE": facts.software,
         "REMOTE_ADDR": str(peer[0]) if isinstance(peer, tuple) else "",
         "REMOTE_PORT": str(peer[1]) if isinstance(peer, tuple) else "",
@@ -87,7 +88,9 @@ def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
 class BodyReader(io.RawIOBase):
     """A worker's end of a request body; `io.BufferedReader` around it is `wsgi.input`."""
 
-    def __init__(self, queue: ByteQueue, before_read: Callable[[], None], after_read: Callable[[], None]) -> None:
+    def __init__(
+        self, queue: ByteQueue, before_read: Callable[[], None], after_read: Callable[[], None]
+    ) -> None:
         self._queue = queue
         self._before_read: Callable[[], None] | None = before_read
         self._after_read = after_read
@@ -146,7 +149,9 @@ class WSGIHandler:
     def request_received(self, exchange: Exchange) -> None:
         if self._waiting_count() >= self._queue_count:
             exchange.refuse_keep_alive()
-            exchange.respond(503, [("Content-Type", "text/plain"), ("Retry-After", "1")], b"The server is busy.\n")
+            exchange.respond(
+                503, [("Content-Type", "text/plain"), ("Retry-After", "1")], b"The server is busy.\n"
+            )
             return
         run = _Run(self._application, exchange, self._post, self._facts, self._report, self._window_bytes)
         exchange.context = run

@@ -13,7 +13,6 @@ from enum import Enum, auto
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from python_server.channel import WebSocketChannel, WebSocketServices, accept_websocket
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.origin import AllowedOrigins, OriginRules
 from python_server.engineio.packet import (
@@ -25,9 +24,16 @@ from python_server.engineio.packet import (
     decode_payload,
     open_packet,
 )
-from python_server.engineio.session import DisconnectReason, OverlapError, Session, SessionHandler, SessionState
+from python_server.engineio.session import (
+    DisconnectReason,
+    OverlapError,
+    Session,
+    SessionHandler,
+    SessionState,
+)
 from python_server.exchange import Exchange
 from python_server.http1 import Request
+from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
 from wsframe import CloseCode
 
 PROTOCOL: Final = "4"
@@ -192,7 +198,11 @@ class Engine:
             self._refuse(exchange, EngineError.BAD_HANDSHAKE_METHOD)
         elif transport == "polling":
             session = self._open(request)
-            upgrades = ["websocket"] if self._options.allow_upgrades and "websocket" in self._options.transports else []
+            upgrades = (
+                ["websocket"]
+                if self._options.allow_upgrades and "websocket" in self._options.transports
+                else []
+            )
             self._answer(exchange, self._open_packet(session, upgrades))
             self._handler.session_opened(session)
         elif not self._wants_websocket(request):
@@ -212,7 +222,11 @@ class Engine:
     def _open_packet(self, session: Session, upgrades: list[str]) -> str:
         options = self._options
         return open_packet(
-            session.sid, upgrades, options.ping_interval_seconds, options.ping_timeout_seconds, options.max_payload_bytes
+            session.sid,
+            upgrades,
+            options.ping_interval_seconds,
+            options.ping_timeout_seconds,
+            options.max_payload_bytes,
         )
 
     def _open_on_websocket(self, request: Request, channel: WebSocketChannel) -> None:
@@ -226,7 +240,7 @@ class Engine:
         def closed(code: int, reason: str) -> None:
             if reason == DisconnectReason.SLOW_CLIENT:
                 session.end(DisconnectReason.SLOW_CLIENT)
-            elif code in (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_FRAME_PAYLOAD_DATA, CloseCode.MESSAGE_TOO_BIG):
+            elif code in (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA, CloseCode.MESSAGE_TOO_BIG):
                 session.end(DisconnectReason.TRANSPORT_ERROR)
             else:
                 session.end(DisconnectReason.TRANSPORT_CLOSE)
@@ -279,7 +293,7 @@ class Engine:
         exchange.refuse_keep_alive()
         self._complain(
             "payload too large",
-            f"a polling request is larger than max_http_buffer_size ({self._options.max_payload_bytes} bytes)",
+            f"a polling request exceeds max_http_buffer_size ({self._options.max_payload_bytes} bytes)",
         )
         exchange.respond(413, self._origins.headers(exchange.request))
 
@@ -302,13 +316,14 @@ class Engine:
         if not self._wants_websocket(exchange.request):
             self._refuse(exchange, EngineError.BAD_REQUEST)
         elif session.state is SessionState.POLLING and self._options.allow_upgrades:
-            self._accept(exchange, lambda request, channel: _Probe(session, channel, self._attach, self._deadline()))
+            self._accept(exchange, lambda request, channel: self._probe(session, channel))
         else:
             # As the official server: the handshake succeeds, then the WebSocket is closed.
             self._accept(exchange, lambda request, channel: channel.close())
 
-    def _deadline(self) -> Callable[[Callable[[], Any]], Any]:
-        return lambda function: self._call_later(self._options.upgrade_timeout_seconds, function)
+    def _probe(self, session: Session, channel: WebSocketChannel) -> None:
+        probe = _Probe(session, channel, self._attach)
+        probe.timer = self._call_later(self._options.upgrade_timeout_seconds, probe.fail)
 
     # Heartbeats and the end
 
@@ -337,7 +352,9 @@ class Engine:
     def _forget(self, session: Session) -> None:
         self._heartbeats.stop(session)
         if session.state is SessionState.CLOSING:
-            self._call_later(self._options.closing_timeout_seconds, lambda: self.sessions.pop(session.sid, None))
+            self._call_later(
+                self._options.closing_timeout_seconds, lambda: self.sessions.pop(session.sid, None)
+            )
         else:
             self.sessions.pop(session.sid, None)
 
@@ -385,38 +402,41 @@ class _Probe:
         session: Session,
         channel: WebSocketChannel,
         attach: Callable[[Session, WebSocketChannel], None],
-        deadline: Callable[[Callable[[], Any]], Any],
     ) -> None:
         self._session = session
         self._channel = channel
         self._attach = attach
         self._state = _ProbeState.WAITING
-        self._timer = deadline(self._fail)
+        self.timer: Any = None  # ends the attempt
         channel.on_message = self._receive
         channel.on_close = self._closed
 
     def _receive(self, data: str | bytes) -> None:
         if self._state is _ProbeState.UPGRADED:  # came in the same piece as the "5"
             self._session.receive(data)
-        elif self._state is _ProbeState.WAITING and data == PROBE_PING and self._session.probe(self._channel.close):
+        elif (
+            self._state is _ProbeState.WAITING
+            and data == PROBE_PING
+            and self._session.probe(self._channel.close)
+        ):
             self._state = _ProbeState.PROBED
             self._channel.send(PROBE_PONG)
         elif self._state is _ProbeState.PROBED and data == PacketType.UPGRADE:
-            self._timer.cancel()
+            self.timer.cancel()
             self._state = _ProbeState.UPGRADED
             channel = self._channel
             self._attach(self._session, channel)
             self._session.upgrade(channel.send_frames, channel.close, channel.pause_reading)
         else:
-            self._fail()
+            self.fail()
 
-    def _fail(self) -> None:
+    def fail(self) -> None:
         self._channel.close()
         self._closed(CloseCode.NORMAL_CLOSURE, "upgrade failed")
 
     def _closed(self, code: int, reason: str) -> None:
         if self._state in (_ProbeState.WAITING, _ProbeState.PROBED):
-            self._timer.cancel()
+            self.timer.cancel()
             probed = self._state is _ProbeState.PROBED
             self._state = _ProbeState.FAILED
             if probed:

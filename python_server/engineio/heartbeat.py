@@ -6,11 +6,12 @@ Must not know: transports, clocks (time is an argument), what a ping looks like.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from python_server.engineio.session import DisconnectReason, Session
 
 # [moment in seconds, session]; the session is taken out when something newer is due for it.
-Entry = list  # type: ignore[type-arg]
+Entry = list[Any]
 
 
 class Heartbeats:

@@ -1,4 +1,4 @@
-"""Which web pages may open sessions: the Origin field against the server's own origin and an allow-list (CORS).
+"""Which web pages may open sessions: the Origin field against our own origin and an allow-list (CORS).
 
 Must not know: sessions, transports; what a refusal looks like on the wire.
 """
@@ -26,13 +26,19 @@ class OriginRules:
         self._rule: Callable[[str], bool] | None = allowed if callable(allowed) else None
         self._credentials = credentials
         self._own_only = allowed is None
-        listed = [allowed] if isinstance(allowed, str) else [] if allowed is None or callable(allowed) else list(allowed)
+        listed = (
+            [allowed]
+            if isinstance(allowed, str)
+            else []
+            if allowed is None or callable(allowed)
+            else list(allowed)
+        )
         self._any = "*" in listed
         self._off = not callable(allowed) and allowed is not None and not listed
         self._listed = frozenset(listed)
 
     def refusal(self, request: Request) -> str | None:
-        """Why the request's origin is refused, with the option that would allow it; None when it is welcome."""
+        """Why the request's origin is refused, with the option that would allow it; None if it is not."""
         origin = request.get("origin")
         if not origin or self._off or self._any or self._allows(origin, request):
             return None

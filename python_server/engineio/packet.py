@@ -96,7 +96,11 @@ def message(data: str | bytes) -> str | bytes:
 
 
 def open_packet(
-    sid: str, upgrades: Iterable[str], ping_interval_seconds: float, ping_timeout_seconds: float, max_payload_bytes: int
+    sid: str,
+    upgrades: Iterable[str],
+    ping_interval_seconds: float,
+    ping_timeout_seconds: float,
+    max_payload_bytes: int,
 ) -> str:
     """The handshake packet: exactly these five keys, times in whole milliseconds."""
     handshake = {

@@ -212,7 +212,9 @@ class Session:
 
     # WebSocket
 
-    def open_websocket(self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]) -> None:
+    def open_websocket(
+        self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]
+    ) -> None:
         """The session began on a WebSocket."""
         self._move(SessionState.UPGRADING)
         self._switch(write, hang_up, pause)
@@ -228,7 +230,9 @@ class Session:
             answer(NOOP.payload)
         return True
 
-    def upgrade(self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]) -> bool:
+    def upgrade(
+        self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]
+    ) -> bool:
         """The probed WebSocket said `5`: it carries the session from here on."""
         if self.state is not SessionState.UPGRADING:
             return False
@@ -265,7 +269,9 @@ class Session:
             self.awaiting_pong = False
             self._beat(self, not paused)
 
-    def _switch(self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]) -> None:
+    def _switch(
+        self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]
+    ) -> None:
         self._move(SessionState.WEBSOCKET)
         self._write, self._hang_up, self._pause = write, hang_up, pause
         queue, self._queue = self._queue, []

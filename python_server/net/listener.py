@@ -40,7 +40,9 @@ def bind_tcp(host: str, port: int, backlog_count: int) -> socket.socket:
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, family=_family(host)
         )
     except socket.gaierror as error:
-        raise BindError(f"cannot listen on {shown}: the host name does not resolve ({error.strerror})") from None
+        raise BindError(
+            f"cannot listen on {shown}: the host name does not resolve ({error.strerror})"
+        ) from None
     family, kind, protocol, _, address = infos[0]
     sock = socket.socket(family, kind, protocol)
     try:
@@ -60,7 +62,10 @@ def _family(host: str) -> int:
 
 def _advice(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"the port is in use; stop the program that has it (ss -ltnp 'sport = :{port}') or choose another with --port"
+        return (
+            f"the port is in use; stop the program that has it (ss -ltnp 'sport = :{port}') "
+            "or choose another with --port"
+        )
     if error.errno == errno.EACCES:
         return "permission denied; ports below 1024 need privileges, choose a higher one with --port"
     if error.errno == errno.EADDRNOTAVAIL:

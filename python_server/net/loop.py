@@ -54,7 +54,11 @@ class SelectorPoller:
 
     def poll(self, timeout_seconds: float | None) -> list[tuple[int, int]]:
         return [
-            (key.fd, (READABLE if mask & selectors.EVENT_READ else 0) | (WRITABLE if mask & selectors.EVENT_WRITE else 0))
+            (
+                key.fd,
+                (READABLE if mask & selectors.EVENT_READ else 0)
+                | (WRITABLE if mask & selectors.EVENT_WRITE else 0),
+            )
             for key, mask in self._selector.select(timeout_seconds)
         ]
 

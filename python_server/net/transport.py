@@ -23,7 +23,9 @@ class TransportState(Enum):
 
     OPEN = auto()
     DRAINING = auto()  # close asked for; queued bytes still leave
-    LINGERING = auto()  # our side is shut; unread input is taken and dropped, so that no reset eats the answer
+    LINGERING = (
+        auto()
+    )  # our side is shut; unread input is taken and dropped, so that no reset eats the answer
     CLOSED = auto()
 
 
@@ -130,7 +132,7 @@ class Transport:
             self._loop.add_reader(self._descriptor, self._on_readable)
 
     def _on_readable(self) -> None:
-        buffer = self._receive_buffer()
+        buffer: Any = self._receive_buffer()
         if buffer is None:
             buffer = self._loop.receive_buffer
         try:

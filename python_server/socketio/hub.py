@@ -6,21 +6,25 @@ Must not know: frames, HTTP, Flask; handlers are functions it was given, run thr
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
 from functools import partial
 from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.net.threads import Door, Strand
+from python_server.net.threads import Door
 from python_server.socketio.adapter import Adapter, Backplane, Envelope
 from python_server.socketio.backplane import NoBackplane
+from python_server.socketio.client import (
+    Client,
+    ConnectionRefused,
+    Handler,
+    NamespaceReason,
+    Socket,
+    SocketState,
+)
 from python_server.socketio.packet import Assembler, Packet, PacketError, PacketType, decode, encode
-
-SID_BYTES: Final = 15
 
 # Events of one client that wait for a thread: above the first bound its reading pauses, above the second
 # (a polling client cannot be paused) its session ends.
@@ -31,95 +35,6 @@ STRAND_HARD_COUNT: Final = 10_000
 ATTACHMENTS_MAX_BYTES: Final = 16 * 1024 * 1024
 # The official server's connectTimeout: a client that joins no namespace is sent away.
 CONNECT_TIMEOUT_SECONDS: Final = 45.0
-
-
-class NamespaceReason(StrEnum):
-    """Why a client left a namespace while its session went on."""
-
-    CLIENT = "client namespace disconnect"
-    SERVER = "server namespace disconnect"
-
-
-class ConnectionRefused(Exception):
-    """A connect handler's refusal; `data` goes to the client beside the message."""
-
-    def __init__(self, message: str, data: Any = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.data = data
-
-
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """A function for an event.
-
-    Attributes:
-        function: called with (socket, event name, arguments); its result is the ack.
-        inline: it never blocks: run it on the loop's thread when its client has nothing else waiting.
-    """
-
-    function: Callable[[Socket, str, tuple[Any, ...]], Any]
-    inline: bool = False
-
-
-class SocketState(Enum):
-    """A client's life in one namespace."""
-
-    PENDING = auto()  # the connect handler runs; what is sent is held back behind the CONNECT reply
-    CONNECTED = auto()
-    CLOSED = auto()
-
-
-MOVES: Final = {
-    SocketState.PENDING: {SocketState.CONNECTED, SocketState.CLOSED},
-    SocketState.CONNECTED: {SocketState.CLOSED},
-    SocketState.CLOSED: set(),
-}
-
-
-class Client:
-    """What the hub keeps for one session."""
-
-    __slots__ = ("assembler", "connect_timer", "context", "paused", "session", "sockets", "strand")
-
-    def __init__(self, session: Session, strand: Strand) -> None:
-        self.session = session
-        self.strand = strand
-        self.sockets: dict[str, Socket] = {}
-        self.assembler: Assembler | None = None
-        self.connect_timer: Any = None
-        self.paused = False
-        self.context: Any = None  # the application face's own, shared by the client's namespaces
-
-
-class Socket:
-    """A client in one namespace.
-
-    Attributes:
-        sid: public name of the client in the namespace. client: the session it belongs to.
-    """
-
-    __slots__ = ("acks", "auth", "client", "held", "namespace", "sid", "state")
-
-    def __init__(self, namespace: str, client: Client, auth: Any) -> None:
-        self.sid = secrets.token_urlsafe(SID_BYTES)
-        self.namespace = namespace
-        self.client = client
-        self.auth = auth
-        self.state = SocketState.PENDING
-        self.held: list[Prepared] = []
-        self.acks: dict[int, Callable[[list[Any]], None]] = {}
-
-    def send(self, prepared: Prepared) -> None:
-        """Loop's thread: send, or hold back until the CONNECT reply has left."""
-        if self.state is SocketState.CONNECTED:
-            self.client.session.send(prepared)
-        elif self.state is SocketState.PENDING:
-            self.held.append(prepared)
-
-    def move(self, state: SocketState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +127,13 @@ class Hub:
 
     def rooms_of(self, namespace: str, sid: str) -> list[Any]:
         """The rooms a client is in, its own included."""
-        return self._ask(lambda: self._adapters[namespace].rooms_of(sid) if namespace in self._adapters else [])
+        found: list[Any] = self._ask(lambda: self._adapter(namespace).rooms_of(sid))
+        return found
 
     def members_of(self, namespace: str, room: Any) -> list[str]:
         """The sids in a room."""
-        return self._ask(lambda: self._adapters[namespace].members_of(room) if namespace in self._adapters else [])
+        found: list[str] = self._ask(lambda: self._adapter(namespace).members_of(room))
+        return found
 
     def disconnect(self, namespace: str, sid: str) -> None:
         """Send a client out of a namespace."""
@@ -234,6 +151,10 @@ class Hub:
                 break
         services.door.post(function, *args, nbytes=nbytes)
 
+    def _adapter(self, namespace: str) -> Adapter:
+        """An unknown namespace has nobody in it."""
+        return self._adapters.get(namespace) or Adapter(self._backplane)
+
     def _ask(self, question: Callable[[], Any]) -> Any:
         if self._services is None:
             return question()
@@ -244,7 +165,9 @@ class Hub:
     def session_opened(self, session: Session) -> None:
         services = self._running()
         client = session.context = Client(session, services.door.strand())
-        client.connect_timer = services.call_later(CONNECT_TIMEOUT_SECONDS, partial(self._connect_late, client))
+        client.connect_timer = services.call_later(
+            CONNECT_TIMEOUT_SECONDS, partial(self._connect_late, client)
+        )
 
     def on_message(self, session: Session, data: str | bytes) -> None:
         client: Client = session.context
@@ -253,7 +176,9 @@ class Hub:
             if packet is not None:
                 self._receive(client, packet)
         except PacketError as error:
-            self._running().complain("bad packet", f"a session was closed for a bad Socket.IO packet: {error}")
+            self._running().complain(
+                "bad packet", f"a session was closed for a bad Socket.IO packet: {error}"
+            )
             session.end(DisconnectReason.PARSE_ERROR)
 
     def session_closed(self, session: Session, reason: DisconnectReason) -> None:
@@ -317,7 +242,9 @@ class Hub:
         if strand.waiting_count >= STRAND_SOFT_COUNT:
             self._press(client)
 
-    def _run_event(self, socket: Socket, handler: Handler, name: str, arguments: tuple[Any, ...], ack_id: int | None) -> None:
+    def _run_event(
+        self, socket: Socket, handler: Handler, name: str, arguments: tuple[Any, ...], ack_id: int | None
+    ) -> None:
         """Worker (or loop, for an inline handler): one event, one fault logged once, one ack."""
         try:
             result = handler.function(socket, name, arguments)
@@ -331,7 +258,9 @@ class Hub:
     def _press(self, client: Client) -> None:
         """Its events come faster than they are handled: stop reading, then give up."""
         if client.strand.waiting_count >= STRAND_HARD_COUNT:
-            self._running().complain("too many events", "a session was closed: its events came faster than they were handled")
+            self._running().complain(
+                "too many events", "a session was closed: its events came faster than they were handled"
+            )
             client.session.end(DisconnectReason.FORCED_CLOSE)
         elif not client.paused and not any(socket.acks for socket in client.sockets.values()):
             client.paused = True
@@ -348,7 +277,9 @@ class Hub:
         namespace = packet.namespace
         handlers = self._handlers.get(namespace)
         if handlers is None:
-            client.session.send(prepare(PacketType.CONNECT_ERROR, namespace, {"message": "Invalid namespace"}))
+            client.session.send(
+                prepare(PacketType.CONNECT_ERROR, namespace, {"message": "Invalid namespace"})
+            )
             return
         client.connect_timer.cancel()
         socket = client.sockets[namespace] = Socket(namespace, client, packet.data)
@@ -366,7 +297,11 @@ class Hub:
             if handler.function(socket, "connect", (socket.auth,)) is False:
                 refusal = {"message": "Connection rejected by server"}
         except ConnectionRefused as error:
-            refusal = {"message": error.message} if error.data is None else {"message": error.message, "data": error.data}
+            refusal = (
+                {"message": error.message}
+                if error.data is None
+                else {"message": error.message, "data": error.data}
+            )
         except Exception as error:
             self._running().report("handler of event 'connect'", error)
             refusal = {"message": "Connection rejected by server"}
@@ -394,8 +329,7 @@ class Hub:
         client.session.end(DisconnectReason.FORCED_CLOSE)
 
     def _disconnect(self, namespace: str, sid: str) -> None:
-        adapter = self._adapters.get(namespace)
-        socket = adapter.get(sid) if adapter is not None else None
+        socket = self._adapter(namespace).get(sid)
         if isinstance(socket, Socket):
             socket.client.session.send(prepare(PacketType.DISCONNECT, namespace))
             self._close_socket(socket, NamespaceReason.SERVER)
@@ -424,15 +358,12 @@ class Hub:
     # Posted calls
 
     def _broadcast(self, envelope: Envelope, prepared: Prepared) -> None:
-        adapter = self._adapters.get(envelope.namespace)
-        if adapter is not None:
-            adapter.broadcast(envelope)
+        self._adapter(envelope.namespace).broadcast(envelope)
 
     def _ask_client(
         self, namespace: str, sid: str, prepared: Prepared, ack_id: int, callback: Callable[[list[Any]], None]
     ) -> None:
-        adapter = self._adapters.get(namespace)
-        socket = adapter.get(sid) if adapter is not None else None
+        socket = self._adapter(namespace).get(sid)
         if isinstance(socket, Socket):
             strand = socket.client.strand
             socket.acks[ack_id] = lambda values: strand.submit(partial(self._run_callback, callback, values))
@@ -445,9 +376,7 @@ class Hub:
             self._running().report("acknowledgement callback", error)
 
     def _change_rooms(self, change: Callable[..., None], namespace: str, *args: Any) -> None:
-        adapter = self._adapters.get(namespace)
-        if adapter is not None:
-            change(adapter, *args)
+        change(self._adapter(namespace), *args)
 
     def _running(self) -> HubServices:
         assert self._services is not None

@@ -76,7 +76,7 @@ def encode(
     if data is not None and kind in (PacketType.EVENT, PacketType.ACK) and _has_binary(data):
         data = _extract(data, attachments)
         kind = PacketType.BINARY_EVENT if kind is PacketType.EVENT else PacketType.BINARY_ACK
-    text = "%d" % kind
+    text = str(int(kind))
     if attachments:
         text += f"{len(attachments)}-"
     if namespace != "/":
@@ -132,7 +132,9 @@ def decode(text: str, attachments_max_count: int = ATTACHMENTS_MAX_COUNT) -> Pac
             raise PacketError("a binary packet without its attachment count")
         packet.attachments_count = int(match[1])
         if not 1 <= packet.attachments_count <= attachments_max_count:
-            raise PacketError(f"{packet.attachments_count} attachments, allowed are 1 to {attachments_max_count}")
+            raise PacketError(
+                f"{packet.attachments_count} attachments, allowed are 1 to {attachments_max_count}"
+            )
         packet.kind = PacketType.EVENT if packet.kind is PacketType.BINARY_EVENT else PacketType.ACK
         position = match.end()
     if text[position : position + 1] == "/":
