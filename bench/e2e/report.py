@@ -102,7 +102,7 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
     figure = f"{unit}/s" if scenario.rank_by == "per_second" else f"{unit} per server-CPU-second"
     idle = scenario.holds_idle
     columns = ["server", figure, "min - max", "x fastest peer", "server load", "generator load"]
-    columns += ["KiB per connection"] if idle else ["p50 ms", "p99 ms"]
+    columns += ["KiB per connection"] if idle else ["x per CPU-s", "p50 ms", "p99 ms"]
     lines = [
         f"### {scenario.id}: {scenario.title}",
         "",
@@ -128,6 +128,8 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
         if idle:
             cells.append(f"{row.middle('kib_per_connection'):.2f}")
         else:
+            by_cpu = ratio(row, peer, "per_server_cpu_second")
+            cells.append("" if by_cpu is None else f"{by_cpu:.2f}")
             cells += [_milliseconds(row.latency_us("p50")), _milliseconds(row.latency_us("p99"))]
         lines.append(f"| {' | '.join([*cells, _marks(row)])} |")
     return "\n".join(lines)
@@ -143,9 +145,11 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
             if not row.rounds:
                 continue
             against = ratio(row, peer, scenario.rank_by)
+            by_cpu = None if scenario.holds_idle else ratio(row, peer, "per_server_cpu_second")
             result[scenario.id][row.server] = {
                 "median": round(row.middle(scenario.rank_by), 1),
                 "ratio_to_fastest_peer": None if against is None else round(against, 3),
+                "ratio_per_cpu_second": None if by_cpu is None else round(by_cpu, 3),
                 "noisy_rounds": sum(machine_busy(each) for each in row.rounds.values()),
                 "lower_bound_rounds": sum(generator_bound(each) for each in row.rounds.values()),
                 "rounds": len(row.rounds),
@@ -173,7 +177,8 @@ def document(record: dict[str, Any]) -> str:
         f"Load average {record['load_average_before'][0]:.2f} before, "
         f"{record['load_average_after'][0]:.2f} after. {noisy} of {len(runs)} runs are noisy: others used "
         f"more than {OTHERS_LIMIT:.0%} of a core beside them. A lower bound: the generator used over "
-        f"{GENERATOR_LIMIT:.0%} of its core while the server had time left.",
+        f"{GENERATOR_LIMIT:.0%} of its core while the server had time left. `x per CPU-s` compares messages per "
+        "server-CPU-second with those of the same fastest peer: it holds when the machine was busy.",
         "",
     ]
     if record["not_installed"]:
