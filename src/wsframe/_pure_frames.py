@@ -5,6 +5,8 @@ It must not know a role, a message, or anything that lasts longer than one call,
 
 from __future__ import annotations
 
+from operator import index
+
 from .types import MAX_CONTROL_PAYLOAD_BYTES, Fault, Header, Opcode
 
 Buffer = bytes | bytearray | memoryview
@@ -63,7 +65,7 @@ def encode_header(
     """Return the header of a frame whose payload of `length` bytes the caller sends (and masks) apart."""
     if length < 0:
         raise ValueError("length must not be negative")
-    if opcode not in OPCODES:
+    if index(opcode) not in OPCODES:
         raise ValueError(f"opcode {opcode} is not defined by RFC 6455 section 5.2")
     if opcode >= Opcode.CLOSE:
         if length > MAX_CONTROL_PAYLOAD_BYTES:

@@ -60,8 +60,8 @@ class Connection:
     encode_frame = staticmethod(encode_frame)
 
     __slots__ = (
-        "_decoder", "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue", "_receive", "attention", "close_code",
-        "close_reason", "state",
+        "_decoder", "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue", "_receive",
+        "attention", "close_code", "close_reason", "state",
     )  # fmt: skip
 
     def __init__(
@@ -176,16 +176,16 @@ class Connection:
 
     def _discard(self, data: Buffer, length: int = -1) -> list[Event]:
         """Section 1.4 and 7.1.7: nothing after the close is looked at."""
-        self.attention = False
-        return []
+        return self._decoder.receive(b"")  # no bytes: only its attention falls
 
     # --- sending ---
 
     def encode(self, message: str | Buffer, compress: bool | None = None) -> bytes:
-        """The wire bytes of one message, not queued: the caller sends them, in the order of encoding.
+        """The wire bytes of one message, not queued: the caller sends them in the order of encoding.
 
-        `compress` chooses for this message, None leaves it to the threshold; without permessage-deflate it
-        is ignored.
+        What came before a close frame or a fault in the same bytes can still be answered (section 5.5.1):
+        until `data_to_send` has given out our own close frame. `compress` chooses for this message, None
+        leaves it to the threshold; without permessage-deflate it is ignored.
         """
         if self.state is not State.OPEN and not self._last_frame:
             raise ConnectionClosed(f"the WebSocket is {self.state.value}: nothing can be sent")

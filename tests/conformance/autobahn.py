@@ -87,7 +87,11 @@ def wstest(python27: str, mode: str, spec: Path, log: Path, env: dict[str, str])
     run = "import sys; sys.argv[0] = 'wstest'; from autobahntestsuite.wstest import run; run()"
     with log.open("wb") as out:
         return subprocess.Popen(
-            [python27, "-u", "-c", run, "-m", mode, "-s", str(spec)], env=env, stdout=out, stderr=out, cwd=ARTIFACTS
+            [python27, "-u", "-c", run, "-m", mode, "-s", str(spec)],
+            env=env,
+            stdout=out,
+            stderr=out,
+            cwd=ARTIFACTS,
         )
 
 
@@ -117,7 +121,9 @@ def run_role(role: str, python27: str, env: dict[str, str], cases: list[str], ex
     else:
         suite = wstest(python27, mode, spec_file, log, env)
         wait_for(port, suite)
-        code = subprocess.run([*echo, "client", "--port", str(port), "--agent", AGENT], check=False).returncode
+        code = subprocess.run(
+            [*echo, "client", "--port", str(port), "--agent", AGENT], check=False
+        ).returncode
         suite.kill()
         suite.wait()
     if code:
@@ -132,7 +138,9 @@ def judge(role: str, reports: Path) -> bool:
     bad = {name: case for name, case in cases.items() if {case["behavior"], case["behaviorClose"]} - GOOD}
     print(f"{role}: {len(cases)} cases; behaviour {dict(behaviour)}; closing {dict(closing)}")
     for name, case in sorted(bad.items()):
-        print(f"  {name}: {case['behavior']}, closing {case['behaviorClose']}; {reports / str(case['reportfile'])}")
+        print(
+            f"  {name}: {case['behavior']}, closing {case['behaviorClose']}; {reports / str(case['reportfile'])}"
+        )
     return bool(cases) and not bad
 
 

@@ -40,7 +40,9 @@ def connection_type(request: pytest.FixtureRequest) -> type[wsframe.Connection]:
 
 
 def plain(events: Iterable[Any]) -> list[list[Any]]:
-    """Events as the vectors write them: kind first. A fault is its code and section, so its words may change."""
+    """Events as the vectors write them: kind first. A fault is its code and section, so its words may
+    change.
+    """
     out: list[list[Any]] = []
     for event in events:
         if isinstance(event, str):
@@ -79,7 +81,9 @@ def expected(vector: dict[str, Any]) -> list[list[Any]]:
 
 
 def frame_bytes(first: int, payload: bytes, mask: bytes | None) -> bytes:
-    """A frame with any first byte, written down here apart from both cores; the length in its shortest form."""
+    """A frame with any first byte, written down here apart from both cores; the length in its shortest
+    form.
+    """
     top = 0 if mask is None else 0x80
     if len(payload) < 126:
         header = bytes((first, top | len(payload)))

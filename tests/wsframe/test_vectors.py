@@ -68,7 +68,9 @@ def test_from_a_reused_buffer(
         piece = stream[at : at + len(target)]
         target[: len(piece)] = piece
         at += len(piece)
-        events += decoder.receive(buffer, len(piece)) if place is None else decoder.buffer_received(len(piece))
+        events += (
+            decoder.receive(buffer, len(piece)) if place is None else decoder.buffer_received(len(piece))
+        )
         buffer[:] = b"\xff" * len(buffer)
     assert as_plain(events) == vector_expectation
 
