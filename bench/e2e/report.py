@@ -177,8 +177,8 @@ def document(record: dict[str, Any]) -> str:
         f"Load average {record['load_average_before'][0]:.2f} before, "
         f"{record['load_average_after'][0]:.2f} after. {noisy} of {len(runs)} runs are noisy: others used "
         f"more than {OTHERS_LIMIT:.0%} of a core beside them. A lower bound: the generator used over "
-        f"{GENERATOR_LIMIT:.0%} of its core while the server had time left. `x per CPU-s` compares messages per "
-        "server-CPU-second with those of the same fastest peer: it holds when the machine was busy.",
+        f"{GENERATOR_LIMIT:.0%} of its core while the server had time left. `x per CPU-s` compares "
+        "messages per server-CPU-second with the same peer's: it holds when the machine was busy.",
         "",
     ]
     if record["not_installed"]:
