@@ -13,6 +13,7 @@ from arena import Arena, Outcome, kind_of
 from duel import MAX_NAME_CHARS, Kind, Pace, Refused, clean_name
 from flask import Flask, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+
 from python_server import SocketIO, emit, join_room, leave_room
 
 NAME_COOKIE = "duel_name"
@@ -180,7 +181,9 @@ def lobby_page(code: str, kind: Kind) -> ResponseReturnValue:
     if Path(app.static_folder or "", LOCAL_CLIENT).is_file():
         sources.insert(0, {"url": url_for("static", filename=LOCAL_CLIENT)})
     lobby = arena.view(code, time.monotonic())
-    return render_template("lobby.html", code=code, kind=kind.value, name=name, lobby=lobby, sources=sources, pace=PACE)
+    return render_template(
+        "lobby.html", code=code, kind=kind.value, name=name, lobby=lobby, sources=sources, pace=PACE
+    )
 
 
 @app.errorhandler(404)

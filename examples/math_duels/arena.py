@@ -116,7 +116,9 @@ class Arena:
             except Refused as error:
                 return refusal(error)
             reply = {"ok": True, "right": verdict.right, "points": verdict.points, "score": verdict.score}
-            return Outcome(reply, [Notice(lobby.code, "verdict", verdict.as_dict()), _lobby_notice(lobby, now)])
+            return Outcome(
+                reply, [Notice(lobby.code, "verdict", verdict.as_dict()), _lobby_notice(lobby, now)]
+            )
 
     def leave(self, sid: str, now: float) -> Outcome:
         with self._lock:
@@ -174,7 +176,13 @@ class Arena:
             outcome.exits.append((code, previous_sid))
             outcome.notices.append(Notice(previous_sid, "replaced", {"code": code}))
         snapshot = lobby.snapshot(now)
-        outcome.reply = {"ok": True, "token": seat.token, "you": seat.number, "name": seat.name, "lobby": snapshot}
+        outcome.reply = {
+            "ok": True,
+            "token": seat.token,
+            "you": seat.number,
+            "name": seat.name,
+            "lobby": snapshot,
+        }
         outcome.notices.append(Notice(code, "lobby", snapshot))
         return outcome
 

@@ -112,7 +112,9 @@ def clean_name(raw: object) -> str:
     """A printable name of 1 to 20 characters, or Refused."""
     if not isinstance(raw, str):
         raise Refused("name", "A name is a piece of text.")
-    visible = "".join(c if unicodedata.category(c)[0] not in "CZ" else " " for c in unicodedata.normalize("NFC", raw))
+    visible = "".join(
+        c if unicodedata.category(c)[0] not in "CZ" else " " for c in unicodedata.normalize("NFC", raw)
+    )
     name = " ".join(visible.split())
     if not name:
         raise Refused("name", "Please type a name.")
@@ -139,7 +141,9 @@ class Duel:
 
     # ---- seats
 
-    def sit(self, sid: str, name: str, token: str | None, new_token: str, now: float) -> tuple[Seat, str | None]:
+    def sit(
+        self, sid: str, name: str, token: str | None, new_token: str, now: float
+    ) -> tuple[Seat, str | None]:
         """Take or retake a seat. The second value is the connection that sat there until now, if any."""
         seat = self._seat_to_resume(name, token)
         previous_sid: str | None = None
@@ -247,7 +251,9 @@ class Duel:
             "seconds_left": max(0.0, round(self.deadline - now, 3)) if self.deadline is not None else None,
             "problem": shown.text if shown else None,
             "answer": shown.answer if shown and self.phase is Phase.REVEAL else None,
-            "winners": [s.number for s in seats if s.score == best and best] if self.phase is Phase.OVER else [],
+            "winners": [s.number for s in seats if s.score == best and best]
+            if self.phase is Phase.OVER
+            else [],
             "players": [
                 {
                     "id": seat.number,

@@ -7,6 +7,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+DIVIDED_BY = "\N{DIVISION SIGN}"
 MAX_ANSWER_CHARS = 12  # the largest answer below has three digits; the rest is room for spaces and a sign
 
 
@@ -25,38 +28,38 @@ def _sum(rng: random.Random) -> Problem:
 
 def _difference(rng: random.Random) -> Problem:
     b, rest = rng.randint(11, 48), rng.randint(5, 49)
-    return Problem(f"{b + rest} − {b}", rest)
+    return Problem(f"{b + rest} {MINUS} {b}", rest)
 
 
 def _product(rng: random.Random) -> Problem:
     a, b = rng.randint(3, 9), rng.randint(4, 9)
-    return Problem(f"{a} × {b}", a * b)
+    return Problem(f"{a} {TIMES} {b}", a * b)
 
 
 def _quotient(rng: random.Random) -> Problem:
     divisor, answer = rng.randint(3, 9), rng.randint(4, 12)
-    return Problem(f"{divisor * answer} ÷ {divisor}", answer)
+    return Problem(f"{divisor * answer} {DIVIDED_BY} {divisor}", answer)
 
 
 def _product_and_sum(rng: random.Random) -> Problem:
     a, b, c = rng.randint(3, 9), rng.randint(4, 9), rng.randint(6, 29)
-    return Problem(f"{a} × {b} + {c}", a * b + c)
+    return Problem(f"{a} {TIMES} {b} + {c}", a * b + c)
 
 
 def _product_and_difference(rng: random.Random) -> Problem:
     a, b = rng.randint(4, 9), rng.randint(5, 9)
     c = rng.randint(4, a * b - 3)
-    return Problem(f"{a} × {b} − {c}", a * b - c)
+    return Problem(f"{a} {TIMES} {b} {MINUS} {c}", a * b - c)
 
 
 def _large_product(rng: random.Random) -> Problem:
     a, b = rng.randint(12, 19), rng.randint(3, 8)
-    return Problem(f"{a} × {b}", a * b)
+    return Problem(f"{a} {TIMES} {b}", a * b)
 
 
 def _bracket(rng: random.Random) -> Problem:
     a, b, c = rng.randint(4, 12), rng.randint(3, 9), rng.randint(3, 7)
-    return Problem(f"({a} + {b}) × {c}", (a + b) * c)
+    return Problem(f"({a} + {b}) {TIMES} {c}", (a + b) * c)
 
 
 LADDER: tuple[Callable[[random.Random], Problem], ...] = (
@@ -87,7 +90,7 @@ def read_answer(typed: object) -> int | None:
         return typed if abs(typed) < 10**MAX_ANSWER_CHARS else None
     if not isinstance(typed, str):
         return None
-    text = typed.strip().replace("−", "-")
+    text = typed.strip().replace(MINUS, "-")
     digits = text.removeprefix("-")
     if not (0 < len(text) <= MAX_ANSWER_CHARS and digits.isascii() and digits.isdigit()):
         return None

@@ -22,6 +22,8 @@ ARTIFACTS = REPOSITORY / "artifacts"
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
 DRIVER_SECONDS = 150.0
+TRACEBACK = "Traceback (most recent call last)"
+INTENDED_EXCEPTION = "RuntimeError: raised on purpose"
 
 
 def missing_tool(reason: str) -> None:
@@ -112,7 +114,10 @@ Serve = Callable[..., ServerProcess]
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
-    """serve(folder, "module:app", ..., env={...}) starts a server; at the end each must stop cleanly on SIGTERM."""
+    """serve(folder, "module:app", ..., env={...}) starts a server.
+
+    At the end each must stop cleanly on SIGTERM, and must have logged no exception but the intended ones.
+    """
     running: list[ServerProcess] = []
 
     def start(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> ServerProcess:
@@ -126,6 +131,11 @@ def serve() -> Iterator[Serve]:
     for server in running:  # shown by pytest only when something failed
         print(f"---- log of {server.url or 'a server that did not start'}\n{server.log}")
     assert all(status == 0 for status in statuses), f"exit statuses after SIGTERM (None: killed): {statuses}"
+    for server in running:
+        tracebacks, intended = (server.log.count(text) for text in (TRACEBACK, INTENDED_EXCEPTION))
+        assert tracebacks == intended, (
+            f"{tracebacks} exceptions in the log of {server.url}, {intended} intended"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -147,10 +157,18 @@ def drive(node: str) -> Callable[..., None]:
         command = [node, str(HERE / "drivers" / script), *arguments]
         try:
             done = subprocess.run(
-                command, cwd=HERE, capture_output=True, text=True, encoding="utf-8", timeout=DRIVER_SECONDS, check=False
+                command,
+                cwd=HERE,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                timeout=DRIVER_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired as expired:
-            pytest.fail(f"{script} did not end within {DRIVER_SECONDS:g} s:\n{expired.stdout}\n{expired.stderr}")
+            pytest.fail(
+                f"{script} did not end within {DRIVER_SECONDS:g} s:\n{expired.stdout}\n{expired.stderr}"
+            )
         print(done.stdout)
         assert done.returncode == 0, f"{script} {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
 

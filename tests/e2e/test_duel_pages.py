@@ -1,4 +1,4 @@
-"""The plain HTTP side of Math Duels on the real server process: templates, static files, cookies, a POST form.
+"""The plain HTTP side of Math Duels on the real server: templates, static files, cookies, a POST form.
 
 It must not know Socket.IO.
 """
@@ -37,7 +37,12 @@ def test_the_first_page(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content_type"),
-    [("style.css", "text/css"), ("game.js", "text/javascript"), ("view.js", "text/javascript"), ("icon.svg", "image/svg+xml")],
+    [
+        ("style.css", "text/css"),
+        ("game.js", "text/javascript"),
+        ("view.js", "text/javascript"),
+        ("icon.svg", "image/svg+xml"),
+    ],
 )
 def test_static_files_come_whole(url: str, name: str, content_type: str) -> None:
     response = get(f"{url}/static/{name}")

@@ -51,7 +51,9 @@ def test_same_opcode_same_payload(socket: ClientConnection, message: str | bytes
     assert socket.recv(timeout=PATIENCE_SECONDS) == message
 
 
-@pytest.mark.parametrize("message", ["é" * (LARGE_CHARS // 2), bytes(range(256)) * (LARGE_CHARS // 256)], ids=["text", "binary"])
+@pytest.mark.parametrize(
+    "message", ["é" * (LARGE_CHARS // 2), bytes(range(256)) * (LARGE_CHARS // 256)], ids=["text", "binary"]
+)
 def test_a_large_message(socket: ClientConnection, message: str | bytes) -> None:
     socket.send(message)
     assert socket.recv(timeout=PATIENCE_SECONDS) == message
@@ -116,17 +118,37 @@ def refused_with(socket: ClientConnection, wire: bytes) -> int | None:
     ("wire", "code"),
     [
         (frame(Opcode.CONT, b"nothing to continue"), CloseCode.PROTOCOL_ERROR),  # RFC 6455 section 5.4
-        (frame(Opcode.TEXT, b"rsv1", reserved=0x40), CloseCode.PROTOCOL_ERROR),  # section 5.2, no extension agreed
+        (
+            frame(Opcode.TEXT, b"rsv1", reserved=0x40),
+            CloseCode.PROTOCOL_ERROR,
+        ),  # section 5.2, no extension agreed
         (frame(Opcode.TEXT, b"rsv3", reserved=0x10), CloseCode.PROTOCOL_ERROR),
         (frame(0x3, b"reserved"), CloseCode.PROTOCOL_ERROR),
         (frame(Opcode.PING, b"long" * 40), CloseCode.PROTOCOL_ERROR),  # section 5.5
         (frame(Opcode.CLOSE, b"\x03"), CloseCode.PROTOCOL_ERROR),  # section 5.5.1
-        (frame(Opcode.CLOSE, b"\x03\xed"), CloseCode.PROTOCOL_ERROR),  # section 7.4.1, 1005 is not for the wire
+        (
+            frame(Opcode.CLOSE, b"\x03\xed"),
+            CloseCode.PROTOCOL_ERROR,
+        ),  # section 7.4.1, 1005 is not for the wire
         (frame(Opcode.TEXT, b"\xc3\x28"), CloseCode.INVALID_DATA),  # section 8.1
-        (b"\x82\xff" + (1_200_000).to_bytes(8) + b"mask", CloseCode.MESSAGE_TOO_BIG),  # section 7.4.1, header only
+        (
+            b"\x82\xff" + (1_200_000).to_bytes(8) + b"mask",
+            CloseCode.MESSAGE_TOO_BIG,
+        ),  # section 7.4.1, header only
         (b"\x81\x02hi", CloseCode.PROTOCOL_ERROR),  # section 5.1, not masked
     ],
-    ids=["lone-continuation", "rsv1", "rsv3", "opcode-3", "long-ping", "close-1-byte", "close-1005", "utf8", "too-big", "unmasked"],
+    ids=[
+        "lone-continuation",
+        "rsv1",
+        "rsv3",
+        "opcode-3",
+        "long-ping",
+        "close-1-byte",
+        "close-1005",
+        "utf8",
+        "too-big",
+        "unmasked",
+    ],
 )
 def test_a_bad_frame_gets_its_close_code(socket: ClientConnection, wire: bytes, code: int) -> None:
     assert refused_with(socket, wire) == code

@@ -36,16 +36,16 @@ CHROMIUM_ARGUMENTS = [
 
 OPERATORS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add,
-    "−": operator.sub,
-    "×": operator.mul,
-    "÷": operator.floordiv,
+    "\N{MINUS SIGN}": operator.sub,
+    "\N{MULTIPLICATION SIGN}": operator.mul,
+    "\N{DIVISION SIGN}": operator.floordiv,
 }
 
 expect.set_options(timeout=PATIENCE_MS)
 
 
 def work_out(sum_text: str) -> int:
-    """The value of a sum as the page shows it, such as "(4 + 5) × 3" or "7 × 8 − 13"."""
+    """The value of a sum as the page shows it: operators of equal rank, or a bracket in front."""
     inner = re.fullmatch(r"\((.+)\)(.+)", sum_text)
     words = [str(work_out(inner[1])), *inner[2].split()] if inner else sum_text.split()
     value = int(words[0])
@@ -71,7 +71,9 @@ class Tab:
         expect(self.page.locator("#leave")).to_be_visible()
 
     def row(self, name: str) -> Any:
-        return self.page.locator("#players li", has=self.page.locator(".name", has_text=re.compile(f"^{name}$")))
+        return self.page.locator(
+            "#players li", has=self.page.locator(".name", has_text=re.compile(f"^{name}$"))
+        )
 
     def expect_score(self, name: str, score: int | re.Pattern[str]) -> None:
         wanted = score if isinstance(score, re.Pattern) else str(score)
@@ -155,7 +157,9 @@ def test_two_players_play_one_duel(open_tab: Open, url: str, artifacts: Path) ->
         before = (ada.score("Ada"), ada.score("Grace"))
         wrong_round = number == 2
         ada.answer(right + 1 if wrong_round else right)
-        expect(ada.page.locator("#verdict")).to_have_text(re.compile("^Not quite" if wrong_round else "^Right"))
+        expect(ada.page.locator("#verdict")).to_have_text(
+            re.compile("^Not quite" if wrong_round else "^Right")
+        )
         expect(grace.page.locator("#log")).to_contain_text("Ada: wrong." if wrong_round else "Ada: right")
         assert grace.page.locator("#game").get_attribute("data-phase") == "problem"
         for tab, where in ((ada, "desk-light"), (grace, "phone-dark")):
@@ -278,7 +282,9 @@ def test_a_reload_keeps_the_seat(open_tab: Open, url: str) -> None:
 
 def test_a_lost_connection_is_shown_and_comes_back(open_tab: Open, url: str) -> None:
     ada, grace = seat_two(open_tab, f"{url}/")
-    grace.page.goto(f"{grace.page.url}?transports=polling")  # Chromium's offline switch leaves open WebSockets alone
+    grace.page.goto(
+        f"{grace.page.url}?transports=polling"
+    )  # Chromium's offline switch leaves open WebSockets alone
     grace.ready()
     grace.page.context.set_offline(True)
     expect(grace.page.locator("#wire")).to_have_attribute("data-state", "off")

@@ -6,6 +6,7 @@ It must not know which client, transport or test is calling.
 from typing import Any
 
 from flask import Flask, jsonify, make_response, request
+
 from python_server import SocketIO, emit, join_room, leave_room
 
 app = Flask(__name__)
