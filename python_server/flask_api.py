@@ -56,7 +56,7 @@ class SocketIO:
     Args:
         app: the application; or call `init_app` later.
         options: path (default "socket.io"), ping_interval, ping_timeout (seconds), max_http_buffer_size
-            (bytes), allow_upgrades, transports, cors_allowed_origins, cors_credentials; async_mode is accepted
+            (bytes), allow_upgrades, transports, cors_allowed_origins, cors_credentials; async_mode is taken
             and has no effect: handlers always run in ordinary threads.
 
     Raises:

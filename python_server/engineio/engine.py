@@ -181,6 +181,7 @@ class Engine:
         elif type(context) is Session:
             context.poll_lost()
             self._release(context)
+        exchange.abort(reason)  # a half-closed connection that nothing will be sent to any more
 
     # Handshake
 
