@@ -61,7 +61,7 @@ cdef enum:
     # view.
     LARGE_PAYLOAD = 16384
     # Output taken from the inflater at a time, so that its own buffers stay small beside the message.
-    INFLATE_PIECE = 262144
+    INFLATE_PIECE = 65536
     # The least storage a partial message takes; above it never more than twice what came.
     SMALLEST_STORAGE = 64
 

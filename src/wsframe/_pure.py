@@ -60,7 +60,7 @@ MASK_IMPLEMENTATION = "int"
 # A payload is received in place when this much of it came and at least as much is missing.
 LARGE_PAYLOAD_BYTES = 16_384
 # Output taken from the inflater at a time, so that its own buffers stay small beside the message.
-INFLATE_PIECE_BYTES = 262_144
+INFLATE_PIECE_BYTES = 65_536
 
 
 class _Phase(Enum):

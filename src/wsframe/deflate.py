@@ -30,6 +30,8 @@ SMALLEST_OWN_WINDOW_BITS: Final = 9
 # Blocks with BFINAL set in one message. A sender has one per flush; each costs a new zlib stream, so a
 # flood is refused.
 MAX_FINAL_BLOCKS: Final = 64
+# zlib copies what it did not use of its input each time its output is full: so it gets little at a time.
+FEED_BYTES: Final = 16_384
 
 Params = Sequence[tuple[str, str | None]]
 _WINDOW_BITS = re.compile(r"[89]|1[0-5]", re.ASCII)
@@ -183,12 +185,20 @@ def _flushed(compressor: Any, data: bytes) -> bytes:
     return out[:-4] if out.endswith(TAIL) else b"\x00"
 
 
+def _pieces(chunk: bytes, last: bool) -> list[bytes | memoryview]:
+    """A chunk as inflate takes it; the tail that the wire left out (section 7.2.2) follows the last one."""
+    if len(chunk) <= FEED_BYTES:
+        whole = chunk + TAIL if last else chunk
+        return [whole] if whole else []
+    return [memoryview(chunk), TAIL] if last else [memoryview(chunk)]
+
+
 class MessageDeflate:
     """The two directions of one connection: `deflate` for whole messages sent, `inflate` for the Decoder."""
 
     __slots__ = (
-        "_compressor", "_final_blocks", "_inflater", "_keep_own", "_keep_peer",
-        "_options", "_own_bits", "_peer_bits", "_rest",
+        "_compressor", "_feed", "_final_blocks", "_inflater", "_keep_own", "_keep_peer",
+        "_options", "_own_bits", "_peer_bits",
     )  # fmt: skip
 
     def __init__(self, agreement: Agreement, role: Role) -> None:
@@ -205,7 +215,7 @@ class MessageDeflate:
         self._peer_bits = max(bits, SMALLEST_OWN_WINDOW_BITS)
         self._compressor: Any = None
         self._inflater: Any = None
-        self._rest = b""  # input that waits for the caller to make room
+        self._feed: list[bytes | memoryview] = []  # input that waits for the caller to make room
         self._final_blocks = 0  # of the message under way
 
     def wanted(self, payload_bytes: int) -> bool:
@@ -235,36 +245,42 @@ class MessageDeflate:
         While the caller gets exactly max_bytes it asks again, with None for the chunk; `last` says that the
         message's last chunk was given.
         """
-        data = self._rest if chunk is None else chunk + TAIL if last else chunk
+        if chunk is not None:
+            self._feed = _pieces(chunk, last)
         out: bytes = b""
         try:
             while True:
                 if self._inflater is None:
                     self._inflater = zlib.decompressobj(-self._peer_bits)
-                out += self._inflater.decompress(data, max_bytes - len(out))
+                piece = self._feed[0][:FEED_BYTES] if self._feed else b""
+                out += self._inflater.decompress(piece, max_bytes - len(out))
                 if not self._inflater.eof:
-                    data = self._inflater.unconsumed_tail
+                    rest_bytes = len(self._inflater.unconsumed_tail)
                 elif self._final_blocks == MAX_FINAL_BLOCKS:
                     return None
                 else:
-                    data = self._begin_again(out)
-                if not data or len(out) == max_bytes:
+                    rest_bytes = self._begin_again(out)
+                self._used(len(piece) - rest_bytes)
+                if not self._feed or len(out) == max_bytes:
                     break
         except zlib.error:
             return None
-        self._rest = data
         if last and len(out) < max_bytes:
             self._final_blocks = 0
             if not self._keep_peer:
                 self._inflater = None
         return out
 
-    def _begin_again(self, out: bytes) -> bytes:
-        """Section 7.2.3.4: a block with BFINAL set ends zlib's stream, not the message. Returns what
-        follows it.
-        """
-        rest: bytes = self._inflater.unused_data
+    def _used(self, nbytes: int) -> None:
+        if self._feed:
+            self._feed[0] = self._feed[0][nbytes:]
+            if not self._feed[0]:
+                del self._feed[0]
+
+    def _begin_again(self, out: bytes) -> int:
+        """Section 7.2.3.4: BFINAL ends zlib's stream, not the message. Returns the bytes that follow."""
+        rest_bytes = len(self._inflater.unused_data)
         # zlib does not tell its window, so the next block can refer back to this piece of output only.
         self._inflater = zlib.decompressobj(-self._peer_bits, zdict=out[-(1 << self._peer_bits) :])
         self._final_blocks += 1
-        return rest
+        return rest_bytes

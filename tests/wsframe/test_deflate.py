@@ -1,0 +1,282 @@
+"""permessage-deflate: each parameter in offers and answers, and inflation under its bound, with both cores.
+
+It must not test field syntax: that is test_handshake.py's.
+"""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from wsframe import MessageTooBig, ProtocolError, Role, deflate
+from wsframe.deflate import Agreement, MessageDeflate, Options, ParameterError
+
+MakeFrame = Callable[[int, bytes, bytes | None], bytes]
+MASK = b"\x01\x02\x03\x04"
+PLAIN = Options(server_no_context_takeover=False)
+MIB = 1 << 20
+
+
+def params(text: str) -> list[tuple[str, str | None]]:
+    pairs = []
+    for part in filter(None, text.split(";")):
+        name, equals, value = part.strip().partition("=")
+        pairs.append((name, value if equals else None))
+    return pairs
+
+
+def raw(data: bytes, bits: int = 15, end: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -bits)
+    return compressor.compress(data) + compressor.flush(end)
+
+
+@pytest.mark.parametrize(
+    ("offer", "options", "answer"),
+    [
+        ("", PLAIN, ""),
+        ("", Options(), "server_no_context_takeover"),
+        ("server_no_context_takeover", PLAIN, "server_no_context_takeover"),
+        ("client_no_context_takeover", PLAIN, "client_no_context_takeover"),
+        ("", Options(False, True), "client_no_context_takeover"),
+        ("server_max_window_bits=9", PLAIN, "server_max_window_bits=9"),
+        ("server_max_window_bits=12", PLAIN, "server_max_window_bits=12"),
+        ("server_max_window_bits=15", PLAIN, "server_max_window_bits=15"),
+        ("server_max_window_bits=12", Options(False, False, 10), "server_max_window_bits=10"),
+        ("server_max_window_bits=10", Options(False, False, 12), "server_max_window_bits=10"),
+        ("", Options(False, False, 12), "server_max_window_bits=12"),
+        ("client_max_window_bits", PLAIN, ""),
+        ("client_max_window_bits", Options(False, False, 15, 11), "client_max_window_bits=11"),
+        ("client_max_window_bits=15", Options(False, False, 15, 11), "client_max_window_bits=11"),
+        ("client_max_window_bits=10", Options(False, False, 15, 11), "client_max_window_bits=10"),
+        ("client_max_window_bits=8", PLAIN, "client_max_window_bits=8"),
+        ("", Options(False, False, 15, 11), ""),  # the client cannot be told
+        (
+            "client_max_window_bits=9; server_max_window_bits=9; server_no_context_takeover; "
+            "client_no_context_takeover",
+            PLAIN,
+            "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9; "
+            "client_max_window_bits=9",
+        ),
+    ],
+)
+def test_answers(offer: str, options: Options, answer: str) -> None:
+    chosen = deflate.answer([params(offer)], options)
+    assert chosen is not None
+    words, agreed = chosen
+    assert words == "; ".join(filter(None, ["permessage-deflate", answer]))
+    told = dict(params(answer))
+    assert agreed.server_no_context_takeover is ("server_no_context_takeover" in told)
+    assert agreed.client_no_context_takeover is ("client_no_context_takeover" in told)
+    assert agreed.server_max_window_bits == int(told.get("server_max_window_bits") or 15)
+    assert agreed.client_max_window_bits == int(told.get("client_max_window_bits") or 15)
+
+
+REFUSED = [
+    "unknown",
+    "server_no_context_takeover=1",
+    "client_no_context_takeover=true",
+    "server_no_context_takeover; server_no_context_takeover",
+    "client_max_window_bits; client_max_window_bits=10",
+    "server_max_window_bits",
+    "server_max_window_bits=",
+    "server_max_window_bits=7",
+    "server_max_window_bits=16",
+    "server_max_window_bits=010",
+    "server_max_window_bits=+9",
+    "client_max_window_bits=7",
+    "client_max_window_bits=1_0",
+    "client_max_window_bits=٩",
+]
+
+
+@pytest.mark.parametrize("offer", [*REFUSED, "server_max_window_bits=8"])
+def test_offers_declined_fall_back(offer: str) -> None:
+    assert deflate.answer([params(offer)], PLAIN) is None
+    chosen = deflate.answer([params(offer), params("client_no_context_takeover")], PLAIN)
+    assert chosen is not None
+    assert chosen[0] == "permessage-deflate; client_no_context_takeover"
+
+
+@pytest.mark.parametrize(
+    ("options", "offer"),
+    [
+        (PLAIN, "client_max_window_bits"),
+        (Options(), "server_no_context_takeover; client_max_window_bits"),
+        (
+            Options(True, True, 10, 11),
+            "server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10; "
+            "client_max_window_bits=11",
+        ),
+    ],
+)
+def test_offers(options: Options, offer: str) -> None:
+    assert deflate.offer(options) == f"permessage-deflate; {offer}"
+
+
+@pytest.mark.parametrize("answer", [*REFUSED, "client_max_window_bits"])
+def test_answers_that_fail_the_connection(answer: str) -> None:
+    with pytest.raises(ParameterError, match="RFC 7692"):
+        deflate.agree(params(answer), PLAIN)
+
+
+def test_what_was_asked_for_must_be_granted() -> None:
+    asked = Options(True, False, 10, 12)
+    with pytest.raises(ParameterError, match="server_no_context_takeover"):
+        deflate.agree(params("server_max_window_bits=10"), asked)
+    for answer in ("server_no_context_takeover", "server_no_context_takeover; server_max_window_bits=11"):
+        with pytest.raises(ParameterError, match="server_max_window_bits"):
+            deflate.agree(params(answer), asked)
+    granted = "server_no_context_takeover; server_max_window_bits=9; client_max_window_bits=13"
+    assert deflate.agree(params(granted), asked) == Agreement(True, False, 9, 12, asked)
+
+
+def test_a_window_of_8_bits_is_never_compressed_for() -> None:
+    """zlib refuses it, and RFC 7692 lets an endpoint send any message uncompressed."""
+    agreed = deflate.agree(params("client_max_window_bits=8"), PLAIN)
+    assert agreed.client_max_window_bits == 8
+    assert not MessageDeflate(agreed, Role.CLIENT).possible
+    assert not MessageDeflate(agreed, Role.CLIENT).wanted(1 << 20)
+    assert MessageDeflate(agreed, Role.SERVER).possible
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("server_max_window_bits", 8),
+        ("client_max_window_bits", 16),
+        ("level", 10),
+        ("memory_level", 0),
+        ("threshold_bytes", -1),
+    ],
+)
+def test_options_out_of_range(name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=name):
+        Options(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bits", range(9, 16))
+@pytest.mark.parametrize("forget", [True, False])
+@pytest.mark.parametrize(("role", "other"), [(Role.SERVER, Role.CLIENT), (Role.CLIENT, Role.SERVER)])
+def test_there_and_back(bits: int, forget: bool, role: Role, other: Role) -> None:
+    agreed = Agreement(forget, forget, bits, bits)
+    ours, theirs = MessageDeflate(agreed, role), MessageDeflate(agreed, other)
+    source = random.Random(bits)
+    words = [source.randbytes(300) for _ in range(20)]
+    for _ in range(10):
+        message = b"".join(source.choices(words, k=source.randrange(60)))
+        wire = ours.deflate(message)
+        assert theirs.inflate(wire, True, len(message) + 1) == message
+        reference = zlib.decompressobj(-bits)  # a peer that holds no more than the window agreed on
+        if forget:
+            assert reference.decompress(wire + deflate.TAIL) == message
+
+
+def test_no_takeover_gives_the_same_bytes_for_all() -> None:
+    agreed = Agreement(server_no_context_takeover=True, server_max_window_bits=12)
+    ours = MessageDeflate(agreed, Role.SERVER)
+    assert ours.deflate(b"broadcast" * 50) == ours.deflate(b"broadcast" * 50)
+    assert ours.deflate(b"broadcast" * 50) == deflate.compress(b"broadcast" * 50, 12)
+
+
+def test_empty_messages_in_a_row() -> None:
+    ours, theirs = MessageDeflate(Agreement(), Role.SERVER), MessageDeflate(Agreement(), Role.CLIENT)
+    for _ in range(3):
+        assert theirs.inflate(ours.deflate(b""), True, 10) == b""
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 7, 100])
+def test_inflation_in_pieces(cut: int) -> None:
+    message = b"some text " * 1000
+    wire = raw(message)[:-4]
+    theirs = MessageDeflate(Agreement(), Role.SERVER)
+    for _ in range(2):
+        out = b""
+        for at in range(0, len(wire), cut):
+            chunk: bytes | None = wire[at : at + cut]
+            last = at + cut >= len(wire)
+            while True:
+                piece = theirs.inflate(chunk, last, 333)
+                assert piece is not None
+                assert len(piece) <= 333
+                out += piece
+                chunk = None
+                if len(piece) < 333:
+                    break
+        assert out == message
+        theirs = MessageDeflate(Agreement(), Role.SERVER)
+
+
+def test_blocks_with_bfinal(core: ModuleType, make_frame: MakeFrame) -> None:
+    """Section 7.2.3.4: they end zlib's stream, not the message and not the connection."""
+    message = b"one block, " * 20
+    wire = raw(message, end=zlib.Z_FINISH) + b"\x00"
+    inflate = MessageDeflate(Agreement(), Role.SERVER).inflate
+    decoder = core.Decoder(Role.SERVER, inflate=inflate)
+    stream = make_frame(0xC2, wire, MASK) * 3 + make_frame(0xC2, raw(message)[:-4], MASK)
+    assert decoder.receive(stream) == [message] * 4
+    two = raw(message, end=zlib.Z_FINISH) + raw(message, end=zlib.Z_FINISH) + b"\x00"
+    assert decoder.receive(make_frame(0xC2, two, MASK)) == [message * 2]
+
+
+def test_a_flood_of_final_blocks_is_refused(core: ModuleType, make_frame: MakeFrame) -> None:
+    """Each would cost a fresh zlib stream: 500,000 of them fit into a message of 1 MiB."""
+    inflate = MessageDeflate(Agreement(), Role.SERVER).inflate
+    decoder = core.Decoder(Role.SERVER, inflate=inflate)
+    (fault,) = decoder.receive(make_frame(0xC2, b"\x03\x00" * 10_000, MASK))
+    assert isinstance(fault, ProtocolError)
+    assert fault.code == 1007
+
+
+@pytest.mark.parametrize("limit", [MIB, 4 * MIB])
+def test_a_bomb_is_1009_within_the_limit(core: ModuleType, make_frame: MakeFrame, limit: int) -> None:
+    """Memory stays under limit + 1 MiB, whatever the message would inflate to."""
+    bomb = make_frame(0xC2, raw(bytes(200 * MIB))[:-4], MASK)
+    inflate = MessageDeflate(Agreement(), Role.SERVER).inflate
+    decoder = core.Decoder(Role.SERVER, inflate=inflate, max_message_bytes=limit)
+    tracemalloc.start()
+    try:
+        events = decoder.receive(bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [type(event) for event in events] == [MessageTooBig]
+    assert events[0].code == 1009
+    if core.IMPLEMENTATION == "cython":
+        assert peak < limit + MIB
+    else:  # the plain core also copies its input
+        assert peak < limit + MIB + len(bomb) * 6
+
+
+def test_a_bomb_in_many_fragments(core: ModuleType, make_frame: MakeFrame) -> None:
+    wire = raw(bytes(20 * MIB))[:-4]
+    inflate = MessageDeflate(Agreement(), Role.SERVER).inflate
+    decoder = core.Decoder(Role.SERVER, inflate=inflate)
+    events = decoder.receive(make_frame(0x42, wire[:10], MASK))
+    for at in range(10, len(wire), 100):
+        events += decoder.receive(make_frame(0x00, wire[at : at + 100], MASK))
+    assert [type(event) for event in events] == [MessageTooBig]
+
+
+def test_work_on_blocks_without_output_is_bounded(core: ModuleType, make_frame: MakeFrame) -> None:
+    """Empty stored blocks inflate to nothing, so the compressed size has a bound of its own."""
+    inflate = MessageDeflate(Agreement(), Role.SERVER).inflate
+    decoder = core.Decoder(Role.SERVER, inflate=inflate, max_message_bytes=1000)
+    (fault,) = decoder.receive(make_frame(0xC2, b"\x00\x00\x00\xff\xff" * 1000, MASK))
+    assert type(fault) is MessageTooBig
+
+
+def test_incompressible_messages_of_the_limit_pass(core: ModuleType, make_frame: MakeFrame) -> None:
+    message = random.Random(0).randbytes(MIB)
+    wire = raw(message)[:-4]
+    assert len(wire) > MIB
+    decoder = core.Decoder(Role.SERVER, inflate=MessageDeflate(Agreement(), Role.SERVER).inflate)
+    assert decoder.receive(make_frame(0xC2, wire, MASK)) == [message]
+
+
+def test_which_zlib_runs_can_be_asked() -> None:
+    assert deflate.ZLIB_IMPLEMENTATION in ("zlib", "zlib_ng")
