@@ -1,0 +1,25 @@
+#!/bin/sh
+# Builds wsframe with AddressSanitizer and UBSan in a folder of its own, and runs the codec's tests and mutated frames.
+# It must not touch the installed build. Whole run: sh tests/fuzz/sanitizers.sh 1000000 (frames; CI takes fewer).
+set -eu
+frames=${1:-1000000}
+python=${PYTHON:-python3}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+cd "$root"
+mkdir "$place/wsframe"
+cp src/wsframe/*.py src/wsframe/*.pyi src/wsframe/py.typed "$place/wsframe/"
+WSFRAME_SANITIZE=1 "$python" setup.py -q build_ext --force --build-lib "$place" --build-temp "$place/temp"
+# The interpreter itself is not instrumented: the runtime is loaded first, its own leaks are not ours to report, and
+# objects come from malloc, so that the sanitizer sees each one's bounds.
+runtime=$(${CC:-cc} -print-file-name=libasan.so)
+undefined=$(${CC:-cc} -print-file-name=libubsan.so)
+export LD_PRELOAD="$runtime $undefined"
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export PYTHONMALLOC=malloc PYTHONPATH="$place" WSFRAME_TEST_SANITIZED=1
+"$python" -c "import wsframe, sys; sys.exit(wsframe.IMPLEMENTATION != 'cython' or '$place' not in wsframe.__file__)"
+"$python" -m pytest -q -p no:cacheprovider tests/wsframe -k "not typing and not build and not docs"
+"$python" tests/fuzz/mutate.py --cores _codec --frames "$frames"
+echo "no report from AddressSanitizer or UBSan"

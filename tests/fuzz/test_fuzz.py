@@ -1,0 +1,51 @@
+"""The fuzzers' bounded runs, as the commands that a long run uses too.
+
+It must not need more than some seconds each: the long runs are for their commands.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wsframe
+
+HERE = Path(__file__).parent
+BOTH_CORES = wsframe.IMPLEMENTATION == "cython"
+
+
+def run(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_mutated_frames() -> None:
+    cores = ["_codec", "_pure"] if BOTH_CORES else ["_pure"]
+    assert "frames in" in run("mutate.py", "--frames", "60000", "--cores", *cores)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("websockets") is None, reason="websockets is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("wsproto") is None, reason="wsproto is not installed")
+def test_against_websockets_and_wsproto() -> None:
+    assert "3000 streams" in run("peers.py", "--streams", "3000")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/statm")
+def test_memory_comes_back() -> None:
+    assert "grown" in run("leaks.py", "--frames", "60000")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
+def test_coverage_guided() -> None:
+    run("atheris_decoder.py", "-runs=20000", "-max_len=400")
