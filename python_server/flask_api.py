@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 from builtins import ConnectionRefusedError as BuiltinConnectionRefusedError
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -150,12 +151,8 @@ class SocketIO:
         arguments: tuple[Any, ...],
     ) -> Any:
         """A worker: run the user's function in a request context of the client."""
-        assert self._app is not None
-        with self._app.request_context(self._environ(socket)):
-            request: Any = flask.request
-            request.sid = socket.sid
-            request.namespace = socket.namespace
-            request.event = {"message": "*" if catch_all else name, "args": arguments}
+        event = {"message": "*" if catch_all else name, "args": arguments}
+        with self._context(socket, event):
             if name == "disconnect":
                 arguments = tuple(REASONS.get(reason, reason) for reason in arguments)
             if catch_all:
@@ -171,6 +168,22 @@ class SocketIO:
                 if on_error is None:
                     raise
                 return on_error(error)
+
+    def _handle_ack(self, callback: Callable[..., Any], socket: Socket, values: list[Any]) -> None:
+        """A worker: the client has acknowledged; the callback runs in a context of that client."""
+        with self._context(socket, {"message": None, "args": tuple(values)}):
+            callback(*values)
+
+    @contextmanager
+    def _context(self, socket: Socket, event: dict[str, Any]) -> Iterator[None]:
+        """A request context of the handshake request, with Flask-SocketIO's additions to `request`."""
+        assert self._app is not None
+        with self._app.request_context(self._environ(socket)):
+            request: Any = flask.request
+            request.sid = socket.sid
+            request.namespace = socket.namespace
+            request.event = event
+            yield
 
     def _environ(self, socket: Socket) -> Environ:
         """The environ of the handshake request, built once per client, copied per event."""
@@ -205,7 +218,7 @@ class SocketIO:
             namespace=kwargs.get("namespace") or "/",
             rooms=rooms,
             excepted=skip,
-            callback=None if callback is None else lambda values: callback(*values),
+            callback=None if callback is None else partial(self._handle_ack, callback),
         )
 
     def send(self, data: Any, json: bool = False, **kwargs: Any) -> None:

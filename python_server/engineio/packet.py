@@ -74,6 +74,11 @@ class Prepared:
         return frames
 
     @property
+    def queued_bytes(self) -> int:
+        """What it weighs in a polling client's queue (characters and bytes, before base64)."""
+        return sum(map(len, self.packets))
+
+    @property
     def payload(self) -> str:
         """A piece of a polling payload. Any thread."""
         payload = self._payload

@@ -23,6 +23,11 @@ from python_server.engineio.packet import (
 )
 
 
+# python-engineio's client drops a whole polling payload of more packets than this; the JavaScript client has
+# no bound, and polls again at once.
+POLL_PACKETS_MAX_COUNT: Final = 16
+
+
 class DisconnectReason(StrEnum):
     """Why a session ended, in the words of the official server; those it lacks are ours."""
 
@@ -157,7 +162,7 @@ class Session:
             self._write(prepared.frames)  # type: ignore[misc]
         elif self.alive:
             self._queue.append(prepared)
-            self._queued_bytes += len(prepared.payload)
+            self._queued_bytes += prepared.queued_bytes
             if self._answer is not None:
                 self._answer_poll()
             elif self._queued_bytes > self._max_queued_bytes:
@@ -203,11 +208,17 @@ class Session:
 
     def _answer_poll(self) -> None:
         answer, self._answer = self._answer, None
-        queue, self._queue = self._queue, []
-        self._queued_bytes = 0
+        count = packets_count = 0
+        for prepared in self._queue:
+            packets_count += len(prepared.packets)
+            if count and packets_count > POLL_PACKETS_MAX_COUNT:
+                break
+            count += 1
+            self._queued_bytes -= prepared.queued_bytes
+        leaving, self._queue = self._queue[:count], self._queue[count:]
         if answer is not None:
-            answer(join_payload(queue))
-        if self.state is SessionState.CLOSING:
+            answer(join_payload(leaving))
+        if self.state is SessionState.CLOSING and not self._queue:
             self._move(SessionState.CLOSED)
 
     # WebSocket

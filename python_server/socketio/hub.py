@@ -36,6 +36,9 @@ ATTACHMENTS_MAX_BYTES: Final = 16 * 1024 * 1024
 # The official server's connectTimeout: a client that joins no namespace is sent away.
 CONNECT_TIMEOUT_SECONDS: Final = 45.0
 
+# Called on a client's strand with the client and the values of its ack.
+AckCallback = Callable[[Socket, list[Any]], None]
+
 
 @dataclass(frozen=True, slots=True)
 class HubServices:
@@ -93,12 +96,12 @@ class Hub:
         namespace: str = "/",
         rooms: tuple[Any, ...] | None = None,
         excepted: tuple[Any, ...] = (),
-        callback: Callable[[list[Any]], None] | None = None,
+        callback: AckCallback | None = None,
     ) -> None:
         """Send an event to rooms (None: everybody), encoded once, in the caller's thread.
 
         Args:
-            callback: called on the client's strand with the arguments of its ack; `rooms` is then one sid.
+            callback: called on the client's strand with it and the arguments of its ack; `rooms` is then one sid.
 
         Raises:
             TypeError, ValueError: the arguments cannot be written as JSON.
@@ -361,17 +364,19 @@ class Hub:
         self._adapter(envelope.namespace).broadcast(envelope)
 
     def _ask_client(
-        self, namespace: str, sid: str, prepared: Prepared, ack_id: int, callback: Callable[[list[Any]], None]
+        self, namespace: str, sid: str, prepared: Prepared, ack_id: int, callback: AckCallback
     ) -> None:
         socket = self._adapter(namespace).get(sid)
         if isinstance(socket, Socket):
-            strand = socket.client.strand
-            socket.acks[ack_id] = lambda values: strand.submit(partial(self._run_callback, callback, values))
+            socket.acks[ack_id] = partial(self._resolve, socket, callback)
             socket.send(prepared)
 
-    def _run_callback(self, callback: Callable[[list[Any]], None], values: list[Any]) -> None:
+    def _resolve(self, socket: Socket, callback: AckCallback, values: list[Any]) -> None:
+        socket.client.strand.submit(partial(self._run_callback, callback, socket, values))
+
+    def _run_callback(self, callback: AckCallback, socket: Socket, values: list[Any]) -> None:
         try:
-            callback(values)
+            callback(socket, values)
         except Exception as error:
             self._running().report("acknowledgement callback", error)
 
