@@ -167,7 +167,7 @@ def drive(node: str) -> Callable[..., None]:
             )
         except subprocess.TimeoutExpired as expired:
             pytest.fail(
-                f"{script} did not end within {DRIVER_SECONDS:g} s:\n{expired.stdout}\n{expired.stderr}"
+                f"{script} did not end within {DRIVER_SECONDS:g} s:\n{expired.stdout!r}\n{expired.stderr!r}"
             )
         print(done.stdout)
         assert done.returncode == 0, f"{script} {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import engineio
+import engineio  # type: ignore[import-untyped]
 import pytest
-import socketio
+import socketio  # type: ignore[import-untyped]
 
 APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 10.0
 
 
-class OrderedEngine(engineio.Client):
+class OrderedEngine(engineio.Client):  # type: ignore[misc]
     """Handles messages on the reading thread, in the wire's order.
 
     The library itself starts a thread for each message: its own handlers may then run out of order, and even
@@ -29,7 +29,7 @@ class OrderedEngine(engineio.Client):
         return super().start_background_task(target, *args, **kwargs)
 
 
-class OrderedClient(socketio.Client):
+class OrderedClient(socketio.Client):  # type: ignore[misc]
     def _engineio_client_class(self) -> type[engineio.Client]:
         return OrderedEngine
 

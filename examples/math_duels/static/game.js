@@ -19,7 +19,6 @@ let written = null; // what this tab answered in the shown round: {text, right}
 function seatedIs(value) {
   seated = value;
   view.show("leave", value);
-  view.show("rejoin", !value);
   for (const id of ["start", "again", "send", "answer"]) $(id).disabled = !value;
 }
 
@@ -115,11 +114,7 @@ async function leave() {
 
 function standUp(text) {
   seatedIs(false);
-  game.dataset.phase = "away";
-  for (const id of ["view-waiting", "view-problem", "view-over"]) view.show(id, false);
-  view.setClock(null);
-  $("heading").textContent = "Away";
-  view.setFault(text);
+  view.drawAway(text);
   $("rejoin").focus();
 }
 
@@ -179,7 +174,6 @@ function watchConnection() {
 
 async function main() {
   seatedIs(false);
-  view.show("rejoin", false);
   $("start").addEventListener("click", start);
   $("again").addEventListener("click", start);
   $("leave").addEventListener("click", leave);

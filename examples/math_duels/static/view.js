@@ -125,6 +125,7 @@ export function drawBoard(lobby, you) {
   show("view-waiting", lobby.phase === "waiting");
   show("view-problem", running);
   show("view-over", lobby.phase === "over");
+  show("view-away", false);
   const titles = {
     waiting: practice ? "Practice" : "Lobby",
     problem: `Round ${lobby.round} of ${lobby.rounds}`,
@@ -137,6 +138,18 @@ export function drawBoard(lobby, you) {
   if (lobby.phase === "waiting" && !practice) drawWaiting(lobby);
   if (lobby.phase === "over") drawOver(lobby, you, practice);
   setClock(lobby.seconds_left, lobby.phase === "reveal" ? lobby.seconds_left : lobby.round_seconds);
+}
+
+/** This tab has no seat: what it knows of the lobby grows old, so it is not shown. */
+export function drawAway(text) {
+  $("game").dataset.phase = "away";
+  for (const id of ["view-waiting", "view-problem", "view-over"]) show(id, false);
+  show("view-away", true);
+  $("heading").textContent = "Away";
+  $("away-text").textContent = text;
+  $("players").replaceChildren();
+  setFault("");
+  setClock(null);
 }
 
 function drawWaiting(lobby) {
