@@ -5,7 +5,6 @@ Must not know: any rule of any protocol; it constructs, connects, starts and sto
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from python_server.engineio.engine import Engine, EngineOptions
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.http1 import Request
 from python_server.http1_response import http_date
-from python_server.net.listener import Listener
+from python_server.net.listener import Listener, Socket
 from python_server.net.loop import Deadline, Loop
 from python_server.net.threads import Door, Pool
 from python_server.net.transport import Transport
@@ -79,7 +78,7 @@ class Worker:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
     """
 
-    def __init__(self, site: Site, settings: Settings, listening: list[socket.socket]) -> None:
+    def __init__(self, site: Site, settings: Settings, listening: list[Socket]) -> None:
         self._site = site
         self._settings = settings
         self._observer = observe.Observer()
@@ -190,7 +189,7 @@ class Worker:
 
     # Connections and requests
 
-    def _accepted(self, sock: socket.socket, peer: Any) -> None:
+    def _accepted(self, sock: Socket, peer: Any) -> None:
         transport = Transport(
             self.loop, sock, observe.report, self._settings.transport, peer, sock.getsockname()
         )

@@ -22,7 +22,6 @@ from python_server.engineio.packet import (
     join_payload,
 )
 
-
 # python-engineio's client drops a whole polling payload of more packets than this; the JavaScript client has
 # no bound, and polls again at once.
 POLL_PACKETS_MAX_COUNT: Final = 16

@@ -20,6 +20,9 @@ BACK_OFF_MAX_SECONDS: Final = 1.0
 TRANSIENT: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
 
 
+Socket = socket.socket
+
+
 class BindError(OSError):
     """An address cannot be listened on; the message names it and what to try."""
 

@@ -101,7 +101,7 @@ class Hub:
         """Send an event to rooms (None: everybody), encoded once, in the caller's thread.
 
         Args:
-            callback: called on the client's strand with it and the arguments of its ack; `rooms` is then one sid.
+            callback: called with the client and the values of its ack, on its strand; `rooms` is one sid.
 
         Raises:
             TypeError, ValueError: the arguments cannot be written as JSON.

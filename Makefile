@@ -1,0 +1,72 @@
+# The words a newcomer needs: `make serve` and `make test`; both set up what they need, in .venv.
+# It must not know how anything is built (pyproject.toml, setup.py) or tested (tests/).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+SOURCES := setup.py pyproject.toml $(shell find src python_server -name '*.py' -o -name '*.py[xi]' -o -name '*.h' -o -name '*.html')
+NPM_PACKAGES := tests/e2e/node_modules/.package-lock.json
+HOST ?= 127.0.0.1
+PORT ?= 8000
+TESTS ?=
+
+.PHONY: help serve test lint wheel client optional-tools clean
+
+help:
+	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
+	@echo "make test    set up and run the tests"
+	@echo "make lint    ruff and mypy"
+	@echo "make wheel   build the wheel into dist/"
+	@echo "make clean   remove what these commands made"
+
+serve: $(VENV)/installed client
+	@echo "Math Duels: http://$(HOST):$(PORT)"
+	@cd examples/math_duels && exec $(abspath $(BIN))/python -m python_server app:app --host $(HOST) --port $(PORT)
+
+test: $(VENV)/test-installed client optional-tools
+	$(BIN)/pytest -rs $(TESTS)
+
+lint: $(VENV)/test-installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+wheel: $(VENV)/created
+	rm -rf build/lib* build/bdist* dist
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist artifacts tests/e2e/node_modules examples/*/static/vendor
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %s; name another one: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade "pip>=25.1"
+	@touch $@
+
+# The built wheel is installed, never the source folder: what runs is what a user would get.
+$(VENV)/installed: $(VENV)/created $(SOURCES)
+	rm -rf build/lib* build/bdist* build/wheel
+	$(PIP) wheel --no-deps --wheel-dir build/wheel .
+	$(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	$(PIP) install "$$(ls build/wheel/*.whl)[flask]"
+	@touch $@
+
+$(VENV)/test-installed: $(VENV)/installed
+	$(PIP) install --group test
+	@touch $@
+
+# The browser client comes from npm where there is one; the page falls back on its public CDN.
+client: optional-npm
+	@sh examples/math_duels/fetch_client.sh || true
+
+.PHONY: optional-npm
+optional-npm:
+	@if command -v npm >/dev/null; then \
+		if [ ! -e $(NPM_PACKAGES) ] || [ tests/e2e/package-lock.json -nt $(NPM_PACKAGES) ]; then \
+			npm ci --prefix tests/e2e --no-audit --no-fund --loglevel=error && touch $(NPM_PACKAGES); fi; \
+	else echo "Left out: npm is not installed, so the page loads the Socket.IO client from its public CDN."; fi
+
+optional-tools:
+	@command -v node >/dev/null || echo "Left out: node is not installed, so the tests with the JavaScript clients are skipped."
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		echo "Left out: chromium is not installed, so the browser tests are skipped."

@@ -1,0 +1,212 @@
+"""The architecture, held by a test: who may import whom, and what stays in one room.
+
+It must not know what the code does: it reads imports, first lines and lengths.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SERVER = ROOT / "python_server"
+CODEC = ROOT / "src" / "wsframe"
+
+# Import only from a lower number. A folder is one floor; its inner order stands in INNER.
+FLOORS = {
+    "http1": 1,
+    "http1_head": 1,
+    "http1_response": 1,
+    "net": 1,
+    "settings": 1,
+    "observe": 1,
+    "exchange": 2,
+    "channel": 2,
+    "websocket_channel": 2,
+    "engineio": 3,
+    "wsgi": 3,
+    "websocket_api": 3,
+    "socketio": 4,
+    "server": 5,
+    "server_api": 6,
+    "supervisor": 6,
+    "flask_api": 7,
+    "welcome": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+# Rooms of the same floor that lean on each other: only the later ones import the earlier.
+INNER = {
+    "http1": ["http1_head", "http1"],
+    "channels": ["exchange", "channel", "websocket_channel"],
+    "net": ["threads", "byte_queue", "loop", "transport", "listener"],
+    "engineio": ["packet", "origin", "compression", "session", "heartbeat", "engine"],
+    "socketio": [
+        "jsoncodec",
+        "packet",
+        "msgpack_packet",
+        "adapter",
+        "recovery",
+        "client",
+        "backplane",
+        "hub",
+    ],
+}
+SANS_IO = [
+    "http1",
+    "http1_head",
+    "http1_response",
+    "engineio.packet",
+    "engineio.session",
+    "engineio.heartbeat",
+]
+SANS_IO += ["socketio.adapter", "socketio.recovery", "socketio.packet", "socketio.jsoncodec"]
+IO_MODULES = {"socket", "selectors", "select", "threading", "time", "logging", "asyncio", "queue"}
+# (module, the only rooms that may import it)
+CONFINED = {
+    "threading": {"net.threads"},
+    "_thread": {"net.threads"},
+    "concurrent": set(),
+    "queue": {"net.threads"},
+    "selectors": {"net.loop"},
+    "select": {"net.loop"},
+    "socket": {"net.transport", "net.listener"},
+    "redis": {"socketio.redis_backplane"},
+    "flask": {"flask_api", "test_client"},
+    "werkzeug": {"flask_api", "test_client"},
+    "httptools": {"http1", "http1_head"},
+    "logging": {"observe"},
+}
+LINES_MAX_COUNT = 450
+
+
+def server_modules() -> dict[str, Path]:
+    """Dotted name below python_server -> file; the package files themselves have no floor."""
+    return {
+        ".".join(path.relative_to(SERVER).with_suffix("").parts): path
+        for path in sorted(SERVER.rglob("*.py"))
+        if path.name != "__init__.py"
+    }
+
+
+MODULES = server_modules()
+SOURCES = [*sorted(SERVER.rglob("*.py")), *sorted(CODEC.glob("*.py"))]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file, except for type checkers alone."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                assert path.is_relative_to(CODEC), f"{path}: imports are absolute"
+                yield "wsframe"
+                continue
+            assert node.module
+            yield node.module
+            if node.module == "python_server":
+                yield from (f"python_server.{alias.name}" for alias in node.names)
+
+
+def inner_imports(name: str) -> list[str]:
+    return [
+        module.removeprefix("python_server.")
+        for module in imports(MODULES[name])
+        if module.startswith("python_server.") and module.removeprefix("python_server.") in MODULES
+    ]
+
+
+def floor(name: str) -> int:
+    return FLOORS[name.partition(".")[0]]
+
+
+def inner_order(name: str, other: str) -> tuple[int, int] | None:
+    """The places of two modules in the same inner order, or None."""
+    for folder, order in INNER.items():
+        short = [module.removeprefix(f"{folder}.") for module in (name, other)]
+        if short[0] in order and short[1] in order:
+            same_folder = name.startswith(f"{folder}.") == other.startswith(f"{folder}.")
+            if same_folder:
+                return order.index(short[0]), order.index(short[1])
+    return None
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_only_from_lower_floors(name: str) -> None:
+    for other in inner_imports(name):
+        places = inner_order(name, other)
+        if places is not None:
+            assert places[1] < places[0], f"{name} imports {other}, which stands above it"
+        else:
+            assert floor(other) < floor(name), (
+                f"{name} (floor {floor(name)}) imports {other} (floor {floor(other)})"
+            )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_confined_modules_stay_in_their_rooms(name: str) -> None:
+    for module in imports(MODULES[name]):
+        allowed = CONFINED.get(module.partition(".")[0])
+        assert allowed is None or name in allowed, f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("name", [name for name in SANS_IO if name in MODULES])
+def test_sans_io_rooms_import_no_io(name: str) -> None:
+    assert not IO_MODULES & {module.partition(".")[0] for module in imports(MODULES[name])}
+
+
+@pytest.mark.parametrize("path", sorted(CODEC.glob("*.py")), ids=lambda path: path.name)
+def test_the_codec_needs_the_standard_library_alone(path: Path) -> None:
+    optional = {"zlib_ng"}  # used instead of zlib when it is installed
+    for module in imports(path):
+        top = module.partition(".")[0]
+        assert top in sys.stdlib_module_names or top == "wsframe" or top in optional, f"{path.name}: {module}"
+        assert top not in IO_MODULES, f"{path.name}: {module}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_file_says_what_it_is_and_what_it_must_not_know(path: Path) -> None:
+    text = path.read_text("utf-8")
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    first, _, rest = docstring.partition("\n")
+    assert first, f"{path}: the first line says what the file is"
+    assert "ust not" in rest, f"{path}: the second says what it must not know"
+    assert text.count("\n") <= LINES_MAX_COUNT, f"{path}: {text.count(chr(10))} lines"
+
+
+# Ports: defined by the room that calls them, at most four methods.
+PORTS = {
+    "RequestHandler": "exchange",
+    "TransportLike": "exchange",
+    "ByteHandler": "net.transport",
+    "SessionHandler": "engineio.session",
+    "Executor": "net.threads",
+    "Backplane": "socketio.adapter",
+}
+
+
+@pytest.mark.parametrize(("port", "home"), PORTS.items())
+def test_ports_are_small_protocols(port: str, home: str) -> None:
+    tree = ast.parse(MODULES[home].read_text("utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == port]
+    assert classes, f"{home} defines {port}"
+    assert [ast.unparse(base) for base in classes[0].bases] == ["Protocol"]
+    functions = [node for node in classes[0].body if isinstance(node, ast.FunctionDef)]
+    methods = [node for node in functions if not node.decorator_list]
+    assert 1 <= len(methods) <= 4
+
+
+def test_no_name_of_the_standard_library_is_taken() -> None:
+    names = {part for name in MODULES for part in name.split(".")} - {"__main__"}
+    assert not names & sys.stdlib_module_names
+
+
+def test_importing_the_server_needs_neither_flask_nor_redis() -> None:
+    code = "import sys, python_server, wsframe; print(*{'flask', 'redis', 'click'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout.strip() == ""
