@@ -187,6 +187,15 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
+def page_client() -> Path:
+    """The Socket.IO client as the example's pages load it; the tests fetch nothing from the CDN."""
+    script = REPOSITORY / "examples" / "math_duels" / "static" / "vendor" / "socket.io.min.js"
+    if not script.is_file():
+        missing_tool("the browser client is missing; run: npm ci --prefix tests/e2e, then fetch_client.sh")
+    return script
+
+
+@pytest.fixture(scope="session")
 def artifacts() -> Path:
     """Where screenshots are kept; git ignores it."""
     ARTIFACTS.mkdir(exist_ok=True)
