@@ -12,8 +12,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -22,6 +26,17 @@ ARTIFACTS = REPOSITORY / "artifacts"
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
 DRIVER_SECONDS = 150.0
+# Nothing but the pages under test: no sandbox in containers, no traffic of the browser's own.
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 TRACEBACK = "Traceback (most recent call last)"
 INTENDED_EXCEPTION = "RuntimeError: raised on purpose"
 
@@ -184,6 +199,17 @@ def chromium() -> str:
             return program
     missing_tool("no chromium is installed, so no browser can play")
     raise AssertionError("missing_tool always ends the test")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator["Browser"]:
+    """A headless Chromium. For one module only: its event loop must not run on under other tests."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -68,36 +68,23 @@ def connect(url: str) -> Iterator[Connect]:
         client.close()
 
 
+PAYLOADS = {
+    "nothing": None,
+    "number": 0,
+    "text": "text",
+    "list": [1, 2],
+    "bool": True,
+    "empty": {},
+    "code": {"code": 1},
+    "round": {"round": "1", "answer": None},
+    "two-values": ("two", "values"),
+    "bytes": b"\x00",
+    "deep": DEEP,
+}
+
+
 @pytest.mark.parametrize("event", ["join", "answer"])
-@pytest.mark.parametrize(
-    "data",
-    [
-        None,
-        0,
-        "text",
-        [1, 2],
-        True,
-        {},
-        {"code": 1},
-        {"round": "1", "answer": None},
-        ("two", "values"),
-        b"\x00",
-        DEEP,
-    ],
-    ids=[
-        "nothing",
-        "number",
-        "text",
-        "list",
-        "bool",
-        "empty",
-        "code",
-        "round",
-        "two-values",
-        "bytes",
-        "deep",
-    ],
-)
+@pytest.mark.parametrize("data", PAYLOADS.values(), ids=PAYLOADS.keys())
 def test_any_payload_gets_an_answer(connect: Connect, event: str, data: Any) -> None:
     reply = connect().ask(event, data)
     assert reply["ok"] is False

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 pytestmark = pytest.mark.needs_browser
 
@@ -21,18 +21,6 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 ROUNDS = 3
 QUICK = {"DUEL_ROUNDS": str(ROUNDS), "DUEL_ROUND_SECONDS": "30", "DUEL_REVEAL_SECONDS": "1"}
 HURRIED = {"DUEL_ROUNDS": "1", "DUEL_ROUND_SECONDS": "1", "DUEL_REVEAL_SECONDS": "1"}
-
-# Nothing but the pages under test: no sandbox in containers, no traffic of the browser's own.
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 OPERATORS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add,
@@ -96,16 +84,8 @@ class Tab:
 Open = Callable[..., Tab]
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str, page_client: Path) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_tab(browser: Browser) -> Iterator[Open]:
+def open_tab(browser: Browser, page_client: Path) -> Iterator[Open]:
     """open_tab(url, viewport, scheme): a tab of a browser that has never been here, with its own cookies."""
     tabs: list[Tab] = []
 
