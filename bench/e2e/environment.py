@@ -118,8 +118,12 @@ def machine() -> dict[str, object]:
     }
 
 
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def commit() -> str:
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    """Of the measured source; `+changes` when it was not committed as it stood."""
+    name = _git("rev-parse", "--short", "HEAD") or "unknown"
+    return f"{name}+changes" if _git("status", "--porcelain", "python_server", "src", "setup.py") else name
