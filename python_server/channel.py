@@ -117,7 +117,7 @@ class HTTPChannel:
     def close_when_idle(self) -> None:
         """Graceful stop: end now if nothing runs, else after the running exchange."""
         if self._state in (HTTPState.IDLE, HTTPState.HEAD):
-            self._close()
+            self.abort("server stopped")  # nothing was asked, so nothing can be lost by not lingering
         elif self._exchange is not None:
             self._exchange.refuse_keep_alive()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -51,10 +52,12 @@ def load_application(target: str, app_dir: str) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise  # the module is there; something it imports is not
+            raise _import_failed(module_name, error) from None  # it is there; something it imports is not
         raise ImportStringError(
             f"no module named {error.name!r} (looked for {target!r} in {app_dir}); write module:attribute"
         ) from None
+    except Exception as error:
+        raise _import_failed(module_name, error) from None
     names = (attribute,) if attribute else DEFAULT_NAMES
     for name in names:
         try:
@@ -70,6 +73,12 @@ def load_application(target: str, app_dir: str) -> Any:
         return application
     wanted = " or ".join(repr(name) for name in names)
     raise ImportStringError(f"module {module_name!r} has no attribute {wanted} (looked for {target!r})")
+
+
+def _import_failed(module_name: str, error: Exception) -> ImportStringError:
+    """The application's own fault: its traceback, then one line."""
+    traceback.print_exception(error)
+    return ImportStringError(f"importing {module_name!r} raised {type(error).__name__}: {error}")
 
 
 def check_clash() -> None:

@@ -1,0 +1,20 @@
+"""The `wsframe` console script: makes sure that `python_server` is ours, then hands over to its command line.
+
+It must not know any command; it stands outside both packages because a clash of names hides one of them.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say in one line which other package stands in its place."""
+    import python_server
+
+    if getattr(python_server, "DISTRIBUTION", None) != "wsframe":
+        sys.exit(
+            f"Error: the package named python_server at {python_server.__file__} is not wsframe's; "
+            "uninstall it (pip uninstall python-server) or move it away, then reinstall wsframe"
+        )
+    from python_server.cli import main as command_line
+
+    command_line(prog_name="wsframe")
