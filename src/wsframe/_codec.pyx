@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-# cython: auto_pickle=False, autotestdict=False
+# cython: auto_pickle=False, autotestdict=False, binding=False, embedsignature=True, embedsignature.format=clinic
 """The compiled core: frames to messages, messages to frames (RFC 6455 section 5), one crossing per received
 chunk.
 
@@ -44,7 +44,7 @@ cdef extern from "Python.h":
     void Py_INCREF(PyObject *)
 
 cdef extern from "_mask.h":
-    const char *WSF_MASK_BASE
+    const char *wsf_mask_name() nogil
     uint32_t wsf_mask_at(const uint8_t *mask, uint64_t offset) nogil
     int wsf_xor(uint8_t *dst, const uint8_t *src, size_t n, uint32_t mask) nogil
 
@@ -71,7 +71,7 @@ cdef enum Phase:
     AFTER_CLOSE
     AFTER_FAULT
 
-MASK_IMPLEMENTATION = WSF_MASK_BASE.decode()
+MASK_IMPLEMENTATION = wsf_mask_name().decode()
 IMPLEMENTATION = "cython"
 
 

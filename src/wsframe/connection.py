@@ -57,7 +57,7 @@ class Connection:
 
     # The tests put the plain core here, to run both in one process.
     decoder_type: ClassVar[type[Decoder]] = Decoder
-    encode_frame = staticmethod(encode_frame)
+    frame_encoder: ClassVar[Callable[..., bytes]] = staticmethod(encode_frame)
 
     __slots__ = (
         "_decoder", "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue", "_receive",
@@ -194,9 +194,9 @@ class Connection:
         if self._deflate is not None and compress is not False and self._deflate.possible:
             data = message.encode() if isinstance(message, str) else bytes(message)
             if compress or self._deflate.wanted(len(data)):
-                return self.encode_frame(opcode, self._deflate.deflate(data), mask, True, True)
-            return self.encode_frame(opcode, data, mask)
-        return self.encode_frame(opcode, message, mask)
+                return self.frame_encoder(opcode, self._deflate.deflate(data), mask, True, True)
+            return self.frame_encoder(opcode, data, mask)
+        return self.frame_encoder(opcode, message, mask)
 
     def send_text(self, message: str, compress: bool | None = None) -> None:
         """Queue a text message."""
@@ -264,7 +264,7 @@ class Connection:
         self._queue.append(self._control_frame(opcode, payload))
 
     def _control_frame(self, opcode: Opcode, payload: Buffer) -> bytes:
-        return self.encode_frame(opcode, payload, os.urandom(4) if self._mask_needed else None)
+        return self.frame_encoder(opcode, payload, os.urandom(4) if self._mask_needed else None)
 
 
 def _close_payload(code: int, reason: str) -> bytes:

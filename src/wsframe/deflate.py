@@ -259,7 +259,7 @@ class MessageDeflate:
                 elif self._final_blocks == MAX_FINAL_BLOCKS:
                     return None
                 else:
-                    rest_bytes = self._begin_again(out)
+                    rest_bytes = self._begin_again()
                 self._used(len(piece) - rest_bytes)
                 if not self._feed or len(out) == max_bytes:
                     break
@@ -277,10 +277,12 @@ class MessageDeflate:
             if not self._feed[0]:
                 del self._feed[0]
 
-    def _begin_again(self, out: bytes) -> int:
-        """Section 7.2.3.4: BFINAL ends zlib's stream, not the message. Returns the bytes that follow."""
+    def _begin_again(self) -> int:
+        """Section 7.2.3.4: BFINAL ends zlib's stream, not the message. Returns the bytes that follow.
+
+        The next stream begins with an empty window, as its sender's does.
+        """
         rest_bytes = len(self._inflater.unused_data)
-        # zlib does not tell its window, so the next block can refer back to this piece of output only.
-        self._inflater = zlib.decompressobj(-self._peer_bits, zdict=out[-(1 << self._peer_bits) :])
+        self._inflater = zlib.decompressobj(-self._peer_bits)
         self._final_blocks += 1
         return rest_bytes

@@ -34,7 +34,7 @@ def connection_type(request: pytest.FixtureRequest) -> type[wsframe.Connection]:
 
     class OnCore(wsframe.Connection):
         decoder_type = core.Decoder
-        encode_frame = staticmethod(core.encode_frame)
+        frame_encoder = staticmethod(core.encode_frame)
 
     return OnCore
 
