@@ -263,15 +263,17 @@ class HTTPChannel:
             self._move(HTTPState.CLOSING)
             self._transport.close()
 
-    def _upgrade(self, make: Callable[[TransportLike], Any]) -> None:
+    def _upgrade(self, make: Callable[[TransportLike, bytes], Any]) -> None:
         """Give the connection to another protocol, with the bytes that came behind the head."""
         self._exchange = None
         self._deadline.cancel()
         self._move(HTTPState.UPGRADED)
         leftover = self._parser.take_leftover()
-        handler = make(self._transport)
-        self._transport.set_handler(handler)
+        handler = make(self._transport, leftover)
         self._services.lost(self)
+        if handler is None:
+            return
+        self._transport.set_handler(handler)
         if leftover:
             handler.data_received(bytearray(leftover), len(leftover))
 

@@ -18,7 +18,7 @@ import click
 
 from python_server.net.listener import BindError
 from python_server.observe import LEVELS
-from python_server.server import Site, find_mounts
+from python_server.server import find_site
 from python_server.settings import Settings
 from python_server.supervisor import serve
 from python_server.welcome import site as welcome_site
@@ -190,7 +190,7 @@ def serve_command(
         site = welcome_site()
     else:
         application = load_application(target, os.path.abspath(app_dir))
-        site = Site(application, find_mounts(application))
+        site = find_site(application)
     try:
         serve(site, settings)
     except BindError as error:

@@ -117,7 +117,7 @@ class Exchange:
         services: ExchangeServices,
         transport: TransportLike,
         done: Callable[[bool], None],
-        upgrade: Callable[[Callable[[TransportLike], Any]], None],
+        upgrade: Callable[[Callable[[TransportLike, bytes], Any]], None],
     ) -> None:
         self.request = request
         self.handler = handler
@@ -225,12 +225,20 @@ class Exchange:
             self._state = ExchangeState.DONE
             self._services.done(self, self._services.now() - self.started_at)
 
-    def upgrade(self, headers: Headers, make: Callable[[TransportLike], Any]) -> None:
+    def upgrade(self, headers: Headers, make: Callable[[TransportLike, bytes], Any]) -> None:
         """Answer 101 and hand the connection to the protocol that `make` returns."""
+        if self._state is ExchangeState.WAITING:
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+            self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1"))
+            self.hand_over(make)
+
+    def hand_over(self, make: Callable[[TransportLike, bytes], Any]) -> None:
+        """Hand the connection, unanswered, to what `make(transport, bytes behind the head)` returns.
+
+        None means that `make` has taken the connection off the loop.
+        """
         if self._state is not ExchangeState.WAITING:
             return
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
-        self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1"))
         self.status = 101
         self._state = ExchangeState.DONE
         self._services.done(self, self._services.now() - self.started_at)

@@ -5,9 +5,10 @@ Must not know: any rule of any protocol; it constructs, connects, starts and sto
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -16,18 +17,22 @@ from typing import Any
 from python_server import observe
 from python_server.channel import HTTPChannel, HTTPServices
 from python_server.engineio.engine import Engine, EngineOptions
+from python_server.engineio.origin import OriginRules
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.http1 import Request
 from python_server.http1_response import http_date
 from python_server.net.listener import Listener, Socket
 from python_server.net.loop import Deadline, Loop
+from python_server.net.relay import relay_to_socket
 from python_server.net.threads import Door, Pool
 from python_server.net.transport import Transport
 from python_server.settings import Settings
 from python_server.socketio.hub import Hub, HubServices
+from python_server.takeover import Takeover
 from python_server.websocket_api import WebSocketApplication, WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices
 from python_server.wsgi import Application, ServerFacts, WSGIHandler
+from wsframe.deflate import Options
 
 SOFTWARE = f"python_server/{metadata.version('wsframe')}"
 
@@ -53,22 +58,25 @@ class Site:
 
     application: Application
     mounts: list[Mount] = field(default_factory=list)
-    websockets: dict[str, WebSocketApplication] = field(default_factory=dict)
+    websockets: Mapping[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
 
 
-def find_mounts(application: Any) -> list[Mount]:
-    """The mounts an application carries in `wsframe_mounts`, looked for through the wrappers around it.
+def find_site(application: Any) -> Site:
+    """An application with the mounts and raw WebSockets that it, or what it wraps, carries.
 
-    Middleware keeps what it wraps in `app` or `wsgi_app`, as Flask, Werkzeug and most others do.
+    They stand in `wsframe_mounts` and `wsframe_websockets`; middleware keeps what it wraps in `wsgi_app`
+    or `app`, as Flask, Werkzeug and most others do.
     """
+    site = Site(application)
     seen: set[int] = set()
+    websockets: dict[Any, WebSocketApplication] = {}
     while application is not None and id(application) not in seen:
         seen.add(id(application))
-        mounts = getattr(application, "wsframe_mounts", None)
-        if mounts:
-            return list(mounts)
+        site.mounts += getattr(application, "wsframe_mounts", [])
+        websockets |= getattr(application, "wsframe_websockets", {})
         application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
-    return []
+    site.websockets = websockets
+    return site
 
 
 class Worker:
@@ -91,6 +99,7 @@ class Worker:
         self._date = ("", 0)
         self._requests_pool = self._pool("threads", settings.wsgi_threads_count)
         self._events_pool = self._pool("event-threads", settings.event_threads_count)
+        self._websockets_pool = self._pool("websocket-threads", settings.websocket_threads_count)
         self._door = Door(self.loop.mailbox, self._events_pool)
         facts = ServerFacts(settings.server_name, SOFTWARE)
         self._http = HTTPServices(
@@ -111,8 +120,19 @@ class Worker:
             settings.http.body_window_bytes,
             lambda: self._requests_pool.waiting_count,
             settings.wsgi_queue_count,
+            lambda exchange: Takeover(
+                exchange, self._door, websockets, self._relay, settings.websocket.max_queue_count
+            ),
+            self._websockets_pool,
         )
-        self._routes = WebSocketRoutes(site.websockets, self._door, websockets, observe.report)
+        self._routes = WebSocketRoutes(
+            site.websockets,
+            self._door,
+            websockets,
+            lambda allowed: OriginRules(allowed).refusal,
+            observe.report,
+            self._observer.complain,
+        )
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
         self._listeners = [
             Listener(self.loop, sock, self._accepted, self._exhausted, settings.accept_batch_count)
@@ -128,10 +148,17 @@ class Worker:
             limits.max_message_bytes,
             limits.max_fragments_count,
             limits.close_timeout_seconds,
+            limits.unfinished_frame_timeout_seconds,
+            limits.ping_interval_seconds,
+            limits.ping_timeout_seconds,
+            Options() if limits.per_message_deflate else None,
             partial(Deadline, self.loop),
             self._channels.add,
             self._channels.discard,
         )
+
+    def _relay(self, transport: Any, leftover: bytes) -> tuple[Any, Any]:
+        return relay_to_socket(self.loop, transport, leftover, observe.report, self._settings.transport)
 
     def _mount(self, mount: Mount, websockets: WebSocketServices, facts: ServerFacts) -> Engine:
         mount.hub.attach(
@@ -166,10 +193,10 @@ class Worker:
     def _begin_stop(self) -> None:
         for listener in self._listeners:
             listener.close()
-        for _, engine in self._engines:
-            engine.close()
         for channel in list(self._channels):
             channel.close_when_idle()
+        for _, engine in self._engines:
+            engine.close()
         deadline = self.loop.now + self._settings.graceful_timeout_seconds
         self._await_end(deadline)
 
@@ -183,7 +210,7 @@ class Worker:
         for channel in list(self._channels):
             channel.abort("server stopped")
         self.loop.run_once(0)
-        for pool in (self._requests_pool, self._events_pool):
+        for pool in (self._requests_pool, self._events_pool, self._websockets_pool):
             pool.close(timeout_seconds=1.0)
         self.loop.close()
 
@@ -205,7 +232,7 @@ class Worker:
         for prefix, engine in self._engines:
             if path.startswith(prefix) or path == prefix[:-1]:
                 return engine
-        if path in self._site.websockets and request.upgrade:
+        if request.upgrade == "websocket" and self._routes.serves(path):
             return self._routes
         return self._wsgi
 

@@ -50,6 +50,14 @@ class WebSocketSettings:
     max_fragments_count: int = 16_384
     # A frame or a message that began must end within this.
     unfinished_frame_timeout_seconds: float = 30.0
+    # A silent client is pinged after this, and ended after the timeout without a word; uvicorn and
+    # websockets take 20 s each. 0 switches it off.
+    ping_interval_seconds: float = 20.0
+    ping_timeout_seconds: float = 20.0
+    # permessage-deflate costs CPU and memory per connection: asked for, not assumed.
+    per_message_deflate: bool = False
+    # Messages a blocking WebSocket holds for an application that does not receive them; uvicorn's 32.
+    max_queue_count: int = 64
     # How long we wait for the peer's close frame after sending ours (RFC 6455 7.1.1); websockets: 10 s.
     close_timeout_seconds: float = 10.0
 
@@ -84,6 +92,8 @@ class Settings:
     wsgi_threads_count: int = 40
     # Threads for event handlers.
     event_threads_count: int = 256
+    # Threads for applications that hold a WebSocket each (blocking style).
+    websocket_threads_count: int = 1000
     # WSGI requests that may wait for a thread; 503 above it.
     wsgi_queue_count: int = 10_000
     # Bytes posted by workers and not yet taken by the loop; workers wait above it, the loop never.

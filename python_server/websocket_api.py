@@ -1,11 +1,13 @@
-"""What an application sees of a raw WebSocket: events, routes by path, and the list of live connections.
+"""What an application sees of raw WebSockets: an object to speak through, events and routes by path.
 
 Must not know: frames, sockets, sessions, WSGI.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,14 +15,17 @@ from python_server.exchange import Exchange
 from python_server.http1 import Request
 from python_server.net.threads import Door, Strand
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
-from wsframe import CloseCode
+from wsframe import CloseCode, Opcode, encode_frame
+
+Message = str | bytes
 
 
 class WebSocket:
-    """One open WebSocket. `send` and `close` may be called from any thread.
+    """One open WebSocket. `send`, `ping` and `close` may be called from any thread.
 
     Attributes:
         path: of the request. origin: its Origin field, or "". protocol: the subprotocol chosen, or None.
+        context: the application's own.
     """
 
     __slots__ = ("_channel", "_door", "_request", "context")
@@ -36,6 +41,10 @@ class WebSocket:
         return self._request.path
 
     @property
+    def query(self) -> str:
+        return self._request.query
+
+    @property
     def origin(self) -> str:
         return self._request.get("origin")
 
@@ -47,8 +56,15 @@ class WebSocket:
     def closed(self) -> bool:
         return not self._channel.open
 
-    def send(self, message: str | bytes) -> None:
-        """Send one message: text for `str`, binary for `bytes`.
+    def header(self, name: str) -> str:
+        """A field of the opening handshake's request, or ""."""
+        return self._request.get(name.lower())
+
+    def send(self, message: Message, compress: bool | None = None) -> None:
+        """Send one message: text for `str`, binary for `bytes`; nothing happens once it is closing.
+
+        Args:
+            compress: choose for this message where permessage-deflate was agreed; None: by its size.
 
         Raises:
             TypeError: neither str nor bytes. ServerStopped: the server has stopped.
@@ -56,9 +72,17 @@ class WebSocket:
         if not isinstance(message, (str, bytes)):
             raise TypeError(f"message must be str or bytes, not {type(message).__name__}")
         if self._door.on_loop():
-            self._channel.send(message)
+            self._channel.send(message, compress)
         else:
-            self._door.post(self._channel.send, message, nbytes=len(message))
+            self._door.post(self._channel.send, message, compress, nbytes=len(message))
+
+    def send_frames(self, frames: bytes) -> None:
+        """Loop's thread: send frames that were encoded for many recipients."""
+        self._channel.send_frames(frames)
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Send a ping (RFC 6455 5.5.2); the pong is not reported."""
+        self._door.post(self._channel.ping, payload)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 7.1.2)."""
@@ -73,51 +97,172 @@ class WebSocketApplication:
     Attributes:
         inline: the methods never block: run them on the loop's thread instead of a worker.
         subprotocols: what may be chosen, the most wanted first.
-        connections: the live WebSockets of this application.
+        allowed_origins: pages that may connect: None for our own origin only, "*", a list, or a function.
+        ping_interval_seconds, ping_timeout_seconds: keepalive; None takes the server's setting.
+        max_message_bytes: None takes the server's setting.
     """
 
     inline = False
     subprotocols: tuple[str, ...] = ()
-
-    def __init__(self) -> None:
-        self.connections: set[WebSocket] = set()
+    allowed_origins: Any = None
+    ping_interval_seconds: float | None = None
+    ping_timeout_seconds: float | None = None
+    max_message_bytes: int | None = None
 
     def on_open(self, ws: WebSocket) -> None:
         """A client has come."""
 
-    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+    def on_message(self, ws: WebSocket, message: Message) -> None:
         """A client has sent a message."""
 
     def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
         """A client has gone; called once, last."""
+
+    # The live connections. `_registry` is set by the server that serves this application.
+
+    _registry: Registry | None = None
+
+    @property
+    def connection_count(self) -> int:
+        """How many clients are connected. Any thread."""
+        return len(self._registry.members) if self._registry is not None else 0
+
+    def broadcast(self, message: Message, exclude: Iterable[WebSocket] = ()) -> None:
+        """Send one message to all connections, encoded once. Any thread."""
+        if self._registry is not None:
+            self._registry.broadcast(message, frozenset(exclude))
+
+    def close_all(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Close all connections. Any thread."""
+        if self._registry is not None:
+            self._registry.close_all(code, reason)
+
+
+class Registry:
+    """The live WebSockets of one application; its set belongs to the loop's thread."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self.members: set[WebSocket] = set()
+
+    def broadcast(self, message: Message, excluded: frozenset[WebSocket]) -> None:
+        frames = encode_frame(Opcode.TEXT if isinstance(message, str) else Opcode.BINARY, message)
+        if self._door.on_loop():
+            self._deliver(frames, excluded)
+        else:
+            self._door.post(self._deliver, frames, excluded, nbytes=len(frames))
+
+    def close_all(self, code: int, reason: str) -> None:
+        self._door.post(self._close_all, code, reason)
+
+    def _deliver(self, frames: bytes, excluded: frozenset[WebSocket]) -> None:
+        for ws in self.members:
+            if ws not in excluded:
+                ws.send_frames(frames)
+
+    def _close_all(self, code: int, reason: str) -> None:
+        for ws in list(self.members):
+            ws.close(code, reason)
+
+
+class Resource:
+    """Raw WebSockets by path beside a WSGI application; name it on the command line, `module:resource`.
+
+    Args:
+        routes: path, or compiled pattern that must match the whole path, to WebSocketApplication.
+        application: answers every other request; without it they get 404.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str | re.Pattern[str], WebSocketApplication],
+        application: Callable[..., Iterable[bytes]] | None = None,
+    ) -> None:
+        for path, target in routes.items():
+            if not isinstance(target, WebSocketApplication):
+                raise TypeError(
+                    f"the route {path!r} must be a WebSocketApplication, not {type(target).__name__}"
+                )
+        self.wsframe_websockets = dict(routes)
+        self.wsgi_app = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if self.wsgi_app is not None:
+            return self.wsgi_app(environ, start_response)
+        body = b"There is nothing here.\n"
+        start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+        return [body]
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """One application with what the server knows about it."""
+
+    application: WebSocketApplication
+    registry: Registry
+    refusal: Callable[[Request], str | None]
 
 
 class WebSocketRoutes:
     """Answers the opening handshakes of the paths it knows (the RequestHandler port).
 
     Args:
-        applications: path -> application.
+        routes: see `Resource`.
+        refusal: for an application's `allowed_origins`, a function that says why a request is refused.
+        complain: called with (kind, sentence) for what an operator should see.
     """
 
     def __init__(
         self,
-        applications: dict[str, WebSocketApplication],
+        routes: Mapping[str | re.Pattern[str], WebSocketApplication],
         door: Door,
         services: WebSocketServices,
+        refusal: Callable[[Any], Callable[[Request], str | None]],
         report: Callable[[str, BaseException], None],
+        complain: Callable[[str, str], None],
     ) -> None:
-        self._applications = applications
         self._door = door
         self._services = services
         self._report = report
+        self._complain = complain
+        self._exact: dict[str, _Route] = {}
+        self._patterns: list[tuple[re.Pattern[str], _Route]] = []
+        for path, application in routes.items():
+            registry = application._registry = Registry(door)
+            route = _Route(application, registry, refusal(application.allowed_origins))
+            if isinstance(path, str):
+                self._exact[path] = route
+            else:
+                self._patterns.append((path, route))
+
+    def serves(self, path: str) -> bool:
+        """Is there an application for WebSockets on this path?"""
+        return self._find(path) is not None
+
+    def _find(self, path: str) -> _Route | None:
+        route = self._exact.get(path)
+        if route is None:
+            route = next((route for pattern, route in self._patterns if pattern.fullmatch(path)), None)
+        return route
+
+    # The RequestHandler port
 
     def request_received(self, exchange: Exchange) -> None:
-        application = self._applications[exchange.request.path]
+        request = exchange.request
+        route = self._find(request.path)
+        assert route is not None, "asked only for paths it serves"
+        refusal = route.refusal(request)
+        if refusal is not None:
+            self._complain("origin refused", refusal)
+            exchange.refuse_keep_alive()
+            exchange.respond(403, [("Content-Type", "text/plain; charset=utf-8")], f"{refusal}\n".encode())
+            return
         accept_websocket(
             exchange,
             self._services,
-            partial(self._opened, application, exchange.request),
-            subprotocols=application.subprotocols,
+            partial(self._opened, route, request),
+            subprotocols=route.application.subprotocols,
+            max_message_bytes=route.application.max_message_bytes,
         )
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
@@ -129,28 +274,26 @@ class WebSocketRoutes:
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
         """The refusal may or may not have arrived."""
 
-    def _opened(self, application: WebSocketApplication, request: Request, channel: WebSocketChannel) -> None:
+    def _opened(self, route: _Route, request: Request, channel: WebSocketChannel) -> None:
+        application = route.application
         ws = WebSocket(channel, request, self._door)
-        run = self._guard
-        application.connections.add(ws)
+        route.registry.members.add(ws)
+        channel.keep_alive(application.ping_interval_seconds, application.ping_timeout_seconds)
+        on_message = application.on_message
         if application.inline:
-            on_message = application.on_message
-            channel.on_message = lambda message: run(on_message, ws, message)
-            channel.on_close = lambda code, reason: self._closed(application, ws, code, reason, None)
-            run(application.on_open, ws)
+            # Bound once per connection: what runs per message is one call and one guard.
+            channel.on_message = partial(self._guard, on_message, ws)
+            channel.on_close = partial(self._closed, route, ws, None)
+            self._guard(application.on_open, ws)
         else:
             strand = self._door.strand()
-            channel.on_message = lambda message: strand.submit(
-                partial(run, application.on_message, ws, message)
-            )
-            channel.on_close = lambda code, reason: self._closed(application, ws, code, reason, strand)
-            strand.submit(partial(run, application.on_open, ws))
+            channel.on_message = lambda message: strand.submit(partial(self._guard, on_message, ws, message))
+            channel.on_close = partial(self._closed, route, ws, strand)
+            strand.submit(partial(self._guard, application.on_open, ws))
 
-    def _closed(
-        self, application: WebSocketApplication, ws: WebSocket, code: int, reason: str, strand: Strand | None
-    ) -> None:
-        application.connections.discard(ws)
-        job = partial(self._guard, application.on_close, ws, code, reason)
+    def _closed(self, route: _Route, ws: WebSocket, strand: Strand | None, code: int, reason: str) -> None:
+        route.registry.members.discard(ws)
+        job = partial(self._guard, route.application.on_close, ws, code, reason)
         if strand is None:
             job()
         else:
@@ -163,9 +306,3 @@ class WebSocketRoutes:
         except Exception as error:
             self._report(f"WebSocket handler {function.__qualname__}", error)
             ws.close(CloseCode.INTERNAL_ERROR)
-
-
-def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
-    """Send one message to many connections."""
-    for ws in list(connections):
-        ws.send(message)

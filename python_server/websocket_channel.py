@@ -12,6 +12,7 @@ from typing import Any
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
 from python_server.http1_response import status_text
 from wsframe import CloseCode, Connection, ConnectionClosed, Role, State, handshake
+from wsframe.deflate import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,17 @@ class WebSocketServices:
     """What all WebSocket channels of a worker share.
 
     Attributes:
+        deflate: what permessage-deflate may be agreed on; None refuses every offer.
         began, ended: called with each channel, once each, for the worker's list of connections.
     """
 
     max_message_bytes: int
     max_fragments_count: int
     close_timeout_seconds: float
+    unfinished_timeout_seconds: float
+    ping_interval_seconds: float
+    ping_timeout_seconds: float
+    deflate: Options | None
     deadline: Callable[[Callable[[], Any]], DeadlineLike]
     began: Callable[[WebSocketChannel], None]
     ended: Callable[[WebSocketChannel], None]
@@ -47,8 +53,11 @@ class WebSocketChannel:
 
     __slots__ = (
         "_connection",
+        "_heard",
+        "_keep_alive",
         "_services",
         "_transport",
+        "_unfinished",
         "on_close",
         "on_message",
         "receive_buffer",
@@ -65,6 +74,9 @@ class WebSocketChannel:
         self._transport = transport
         self._connection = connection
         self._services = services
+        self._heard = True
+        self._keep_alive: DeadlineLike | None = None
+        self._unfinished: DeadlineLike | None = None
         self.receive_buffer = connection.receive_buffer
         self.subprotocol = subprotocol
         self.on_message: Callable[[str | bytes], None] = ignore_message
@@ -91,8 +103,24 @@ class WebSocketChannel:
         else:
             for event in events:
                 on_message(event)
+        self._heard = True
+        if connection.unfinished is not (self._unfinished is not None):
+            self._watch_unfinished()
         if nbytes == 0 or connection.state is State.CLOSED:
             self._transport.close()
+
+    def _watch_unfinished(self) -> None:
+        """A frame or message has begun: it must end in time (a client may dribble one for ever)."""
+        if self._unfinished is None:
+            services = self._services
+            self._unfinished = services.deadline(self._end_unfinished)
+            self._unfinished.set(services.unfinished_timeout_seconds)
+        else:
+            self._unfinished.cancel()
+            self._unfinished = None
+
+    def _end_unfinished(self) -> None:
+        self.close(CloseCode.POLICY_VIOLATION, "a message did not end in time")
 
     def write_blocked(self, blocked: bool) -> None:
         """A client that does not read is not read from (its pongs would queue as well)."""
@@ -102,6 +130,9 @@ class WebSocketChannel:
         connection = self._connection
         if connection.state is not State.CLOSED:
             connection.receive_eof()
+        for deadline in (self._keep_alive, self._unfinished):
+            if deadline is not None:
+                deadline.cancel()
         self._services.ended(self)
         on_close, self.on_close, self.on_message = self.on_close, ignore_close, ignore_message
         code = connection.close_code
@@ -113,10 +144,10 @@ class WebSocketChannel:
     def open(self) -> bool:
         return self._connection.state is State.OPEN
 
-    def send(self, message: str | bytes) -> None:
+    def send(self, message: str | bytes, compress: bool | None = None) -> None:
         """Queue one message; nothing happens once the WebSocket is closing."""
         try:
-            self._transport.write(self._connection.encode(message))
+            self._transport.write(self._connection.encode(message, compress))
         except ConnectionClosed:
             pass
 
@@ -124,6 +155,41 @@ class WebSocketChannel:
         """Queue frames that were encoded before, to be shared by many recipients."""
         if self._connection.state is State.OPEN:
             self._transport.write(frames)
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Queue a ping; nothing happens once the WebSocket is closing."""
+        connection = self._connection
+        if connection.state is State.OPEN:
+            connection.ping(payload)
+            self._transport.write(connection.data_to_send())
+
+    def keep_alive(self, interval_seconds: float | None, timeout_seconds: float | None) -> None:
+        """Ping after a silence of `interval_seconds`; end after another `timeout_seconds` of it.
+
+        None takes the server's setting, 0 switches it off.
+        """
+        services = self._services
+        interval = services.ping_interval_seconds if interval_seconds is None else interval_seconds
+        timeout = services.ping_timeout_seconds if timeout_seconds is None else timeout_seconds
+        if interval <= 0:
+            return
+        pinged = False
+
+        def look() -> None:
+            nonlocal pinged
+            if self._heard:
+                self._heard = pinged = False
+                deadline.set(interval)
+            elif not pinged:
+                pinged = True
+                self.ping()
+                deadline.set(timeout)
+            else:
+                self.close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+                self._transport.close("ping timeout")
+
+        deadline = self._keep_alive = services.deadline(look)
+        deadline.set(interval)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 7.1.2); cut if no answer comes in time."""
@@ -170,7 +236,11 @@ def accept_websocket(
         if request.has_body:
             raise handshake.HandshakeError(400, "an opening handshake has no body (RFC 6455 4.1)")
         accepted = handshake.accept(
-            request.method, request.version, request.headers, subprotocols=subprotocols
+            request.method,
+            request.version,
+            request.headers,
+            subprotocols=subprotocols,
+            deflate=services.deflate,
         )
     except handshake.HandshakeError as error:
         exchange.refuse_keep_alive()
@@ -181,11 +251,12 @@ def accept_websocket(
         )
         return False
 
-    def make(transport: TransportLike) -> WebSocketChannel:
+    def make(transport: TransportLike, leftover: bytes) -> WebSocketChannel:
         connection = Connection(
             Role.SERVER,
             max_message_bytes=max_message_bytes or services.max_message_bytes,
             max_fragments=services.max_fragments_count,
+            deflate=accepted.deflate,
         )
         channel = WebSocketChannel(transport, connection, services, accepted.subprotocol)
         services.began(channel)

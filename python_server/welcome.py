@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from python_server.server import Site
-from python_server.websocket_api import WebSocket, WebSocketApplication, broadcast
+from python_server.websocket_api import WebSocket, WebSocketApplication
 from wsframe import IMPLEMENTATION
 
 
@@ -18,9 +18,9 @@ class Echo(WebSocketApplication):
     """Every message back: same opcode, same payload."""
 
     inline = True
+    allowed_origins = "*"
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        super().__init__()
         self._changed = changed
 
     def on_open(self, ws: WebSocket) -> None:
@@ -39,14 +39,13 @@ class Connections(WebSocketApplication):
     inline = True
 
     def __init__(self) -> None:
-        super().__init__()
         self.echo = Echo(self.changed)
 
     def on_open(self, ws: WebSocket) -> None:
-        ws.send(str(len(self.echo.connections)))
+        ws.send(str(self.echo.connection_count))
 
     def changed(self) -> None:
-        broadcast(self.connections, str(len(self.echo.connections)))
+        self.broadcast(str(self.echo.connection_count))
 
 
 def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -9,7 +9,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from python_server.exchange import Exchange
 from python_server.http1 import Request
@@ -112,6 +112,16 @@ class BodyReader(io.RawIOBase):
         return size
 
 
+class Takeover(Protocol):
+    """What an upgrade request may become: the application may take its connection."""
+
+    @property
+    def taken(self) -> bool: ...
+    def entries(self, environ: Environ) -> Environ: ...
+    def forgives(self, error: BaseException) -> bool: ...
+    def finish(self) -> None: ...
+
+
 class WSGIHandler:
     """Answers requests through a WSGI application, one worker per running request.
 
@@ -122,6 +132,8 @@ class WSGIHandler:
         facts: see `ServerFacts`.
         report: called with (what, exception) for an application's unhandled exception.
         window_bytes: request body held for an application that does not read it yet.
+        takeover: for a request that asks for a WebSocket, what its application may turn it into;
+            such requests run on `takeover_executor`.
     """
 
     def __init__(
@@ -134,6 +146,8 @@ class WSGIHandler:
         window_bytes: int,
         waiting_count: Callable[[], int],
         queue_count: int,
+        takeover: Callable[[Exchange], Takeover],
+        takeover_executor: Executor,
     ) -> None:
         self._application = application
         self._executor = executor
@@ -143,6 +157,8 @@ class WSGIHandler:
         self._window_bytes = window_bytes
         self._waiting_count = waiting_count
         self._queue_count = queue_count
+        self._takeover = takeover
+        self._takeover_executor = takeover_executor
 
     # Loop's thread: the RequestHandler port
 
@@ -153,9 +169,13 @@ class WSGIHandler:
                 503, [("Content-Type", "text/plain"), ("Retry-After", "1")], b"The server is busy.\n"
             )
             return
-        run = _Run(self._application, exchange, self._post, self._facts, self._report, self._window_bytes)
+        upgrading = exchange.request.upgrade == "websocket"
+        takeover = self._takeover(exchange) if upgrading else None
+        run = _Run(
+            self._application, exchange, self._post, self._facts, self._report, self._window_bytes, takeover
+        )
         exchange.context = run
-        self._executor.submit(run)
+        (self._takeover_executor if upgrading else self._executor).submit(run)
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
         run: _Run | None = exchange.context
@@ -182,9 +202,11 @@ class _Run:
         facts: ServerFacts,
         report: Callable[[str, BaseException], None],
         window_bytes: int,
+        takeover: Takeover | None = None,
     ) -> None:
         self._application = application
         self._exchange = exchange
+        self._takeover = takeover
         self._post = post
         self._facts = facts
         self._report = report
@@ -200,19 +222,29 @@ class _Run:
     def __call__(self) -> None:
         exchange = self._exchange
         environ = build_environ(exchange.request, self._facts, self._input())
+        takeover = self._takeover
+        if takeover is not None:
+            environ.update(takeover.entries(environ))
         result: Iterable[bytes] = ()
         try:
             try:
                 result = self._application(environ, self._start_response)
-                self._send(result)
+                if takeover is None or not takeover.taken:
+                    self._send(result)
             finally:
+                if takeover is not None:
+                    takeover.finish()
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
         except StreamBroken:
             pass  # the client left; it will not hear that its answer failed
         except Exception as error:
+            if takeover is not None and takeover.forgives(error):
+                return
             self._report(f"{exchange.request.method} {exchange.request.target}", error)
+            if takeover is not None and takeover.taken:
+                return
             if self._streaming:
                 self._post(exchange.abort, "the application failed in the middle of its answer")
             else:

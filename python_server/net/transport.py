@@ -252,6 +252,14 @@ class Transport:
             if self.state is TransportState.OPEN:
                 self._handler.write_blocked(False)
 
+    def detach(self) -> socket.socket | None:
+        """Take the socket off the loop for good, for whoever asks for it; None if bytes are still queued."""
+        if self._queue or self.state is not TransportState.OPEN:
+            return None
+        self._move(TransportState.CLOSED)
+        self._loop.remove_reader(self._descriptor)
+        return self._socket
+
     # The way out
 
     def close(self, abort: str | None = None) -> None:

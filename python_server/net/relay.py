@@ -1,0 +1,55 @@
+"""Two connections joined end to end: what comes from one leaves by the other, with back-pressure both ways.
+
+Must not know: what the bytes are.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from python_server.net.loop import Loop
+from python_server.net.transport import Transport
+
+
+class RelayEnd:
+    """Hands what its own transport receives to the other one (the ByteHandler port)."""
+
+    def __init__(self, other: Any) -> None:
+        self._other = other
+
+    def receive_buffer(self) -> memoryview | None:
+        return None
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        if nbytes:
+            self._other.write(bytes(memoryview(buffer)[:nbytes]))
+        else:
+            self._other.close()
+
+    def write_blocked(self, blocked: bool) -> None:
+        self._other.pause_reading(blocked)
+
+    def connection_lost(self, reason: str) -> None:
+        self._other.close()
+
+
+def relay_to_socket(
+    loop: Loop, transport: Any, leftover: bytes, report: Callable[[str, BaseException], None], limits: Any
+) -> tuple[socket.socket, RelayEnd]:
+    """Give an application a socket of its own that stands for `transport`'s connection.
+
+    Args:
+        leftover: bytes of the connection that were read already; the application reads them first.
+
+    Returns:
+        (the application's socket, the handler that `transport` must be given).
+    """
+    application_end, loop_end = socket.socketpair()
+    loop_end.setblocking(False)
+    inner = Transport(loop, loop_end, report, limits)
+    inner.set_handler(RelayEnd(transport))
+    if leftover:
+        inner.write(leftover)
+    return application_end, RelayEnd(inner)
