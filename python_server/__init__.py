@@ -19,17 +19,20 @@ if TYPE_CHECKING:
         send,
     )
     from python_server.settings import Settings
-    from python_server.websocket_api import WebSocket, WebSocketApplication
+    from python_server.takeover import WebSocketError
+    from python_server.websocket_api import Resource, WebSocket, WebSocketApplication
 
 # Tells this package from another one of the same name on PyPI; the command line looks for it at start.
 DISTRIBUTION: Final = "wsframe"
 
 _HOMES: Final = {
     "ConnectionRefusedError": "flask_api",
+    "Resource": "websocket_api",
     "Settings": "settings",
     "SocketIO": "flask_api",
     "WebSocket": "websocket_api",
     "WebSocketApplication": "websocket_api",
+    "WebSocketError": "takeover",
     "emit": "flask_api",
     "join_room": "flask_api",
     "leave_room": "flask_api",
@@ -39,10 +42,12 @@ _HOMES: Final = {
 
 __all__ = [
     "ConnectionRefusedError",
+    "Resource",
     "Settings",
     "SocketIO",
     "WebSocket",
     "WebSocketApplication",
+    "WebSocketError",
     "emit",
     "join_room",
     "leave_room",

@@ -29,6 +29,7 @@ FLOORS = {
     "engineio": 3,
     "wsgi": 3,
     "websocket_api": 3,
+    "takeover": 3,
     "socketio": 4,
     "server": 5,
     "server_api": 6,
@@ -42,7 +43,7 @@ FLOORS = {
 INNER = {
     "http1": ["http1_head", "http1"],
     "channels": ["exchange", "channel", "websocket_channel"],
-    "net": ["threads", "byte_queue", "loop", "transport", "listener"],
+    "net": ["threads", "byte_queue", "message_queue", "loop", "transport", "listener", "relay"],
     "engineio": ["packet", "origin", "compression", "session", "heartbeat", "engine"],
     "socketio": [
         "jsoncodec",
@@ -73,7 +74,7 @@ CONFINED = {
     "queue": {"net.threads"},
     "selectors": {"net.loop"},
     "select": {"net.loop"},
-    "socket": {"net.transport", "net.listener"},
+    "socket": {"net.transport", "net.listener", "net.relay"},
     "redis": {"socketio.redis_backplane"},
     "flask": {"flask_api", "test_client"},
     "werkzeug": {"flask_api", "test_client"},
