@@ -186,7 +186,7 @@ class WebSocketChannel:
                 deadline.set(timeout)
             else:
                 self.close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
-                self._transport.close("ping timeout")
+                self._transport.close()
 
         deadline = self._keep_alive = services.deadline(look)
         deadline.set(interval)
