@@ -60,8 +60,6 @@ def plot_throughput(runs: Runs, chosen: list[Scenario], path: Path) -> None:
         axis.ticklabel_format(axis="x", style="plain")
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.xaxis.set_major_locator(plt.MaxNLocator(5))
-        if middles and max(middles) > 20 * min(middles):
-            axis.set_xscale("log")
     _save(figure, path)
 
 
