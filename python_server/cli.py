@@ -1,14 +1,12 @@
-"""The command line: arguments and environment become settings and a site; `wsframe serve`.
+"""The command line: arguments, environment and TOML become settings and a site; `wsframe serve`.
 
-Must not know: how anything is served.
+Must not know: how anything is served, or how an application is found.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
-import traceback
+import tomllib
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -16,185 +14,152 @@ from typing import Any
 
 import click
 
+from python_server.cli_options import (
+    DEFAULTS,
+    OPTIONS,
+    GroupedCommand,
+    GroupedOption,
+    add_options,
+    with_setting,
+)
+from python_server.loading import ApplicationError, load_application, other_python_server, with_debugger
 from python_server.net.listener import BindError
-from python_server.observe import LEVELS
-from python_server.server import find_site
+from python_server.observe import AccessLog
+from python_server.reloader import ReloadError, run_reloading
+from python_server.server import Site, find_site
 from python_server.settings import Settings
-from python_server.supervisor import serve
+from python_server.supervisor import INHERITED_VARIABLE, serve
 from python_server.welcome import site as welcome_site
 
-DEFAULTS = Settings()
-DEFAULT_NAMES = ("app", "application")
 
-
-class ImportStringError(click.ClickException):
-    """The application cannot be found; one line, exit code 1."""
-
-    exit_code = 1
-
-
-class ServeError(click.ClickException):
+class StartError(click.ClickException):
     """The server cannot start; one line, exit code 1."""
 
     exit_code = 1
 
 
-def load_application(target: str, app_dir: str) -> Any:
-    """The object that `module:attribute` names; the attribute defaults to `app`, then `application`.
+def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    """Callback of --config: its keys become defaults, below the environment and the command line.
 
     Raises:
-        ImportStringError: it cannot be found, or cannot be called.
+        click.BadParameter: the file cannot be read, is not TOML, or has a key that is no option.
     """
-    if app_dir not in sys.path:
-        sys.path.insert(0, app_dir)
-    module_name, _, attribute = target.partition(":")
+    if path is None:
+        return None
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise _import_failed(module_name, error) from None  # it is there; something it imports is not
-        raise ImportStringError(
-            f"no module named {error.name!r} (looked for {target!r} in {app_dir}); write module:attribute"
-        ) from None
-    except Exception as error:
-        raise _import_failed(module_name, error) from None
-    names = (attribute,) if attribute else DEFAULT_NAMES
-    for name in names:
-        try:
-            application: Any = module
-            for part in name.split("."):
-                application = getattr(application, part)
-        except AttributeError:
-            continue
-        if not callable(application):
-            raise ImportStringError(
-                f"{module_name}:{name} is {type(application).__name__}, which is not callable"
-            )
-        return application
-    wanted = " or ".join(repr(name) for name in names)
-    raise ImportStringError(f"module {module_name!r} has no attribute {wanted} (looked for {target!r})")
+        values = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is not TOML: {error}") from None
+    known = {option.name for option in OPTIONS} | {"target"}
+    defaults = {key.replace("-", "_"): value for key, value in values.items()}
+    for key in defaults:
+        if key not in known:
+            raise click.BadParameter(f"{path}: there is no option {key!r}")
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+    return path
 
 
-def _import_failed(module_name: str, error: Exception) -> ImportStringError:
-    """The application's own fault: its traceback, then one line."""
-    traceback.print_exception(error)
-    return ImportStringError(f"importing {module_name!r} raised {type(error).__name__}: {error}")
-
-
-def check_clash() -> None:
-    """Refuse to start beside another package of the same import name.
-
-    PyPI's `python-server` carries a top-level module `python_server`; with both on the path an import
-    may find either.
-
-    Raises:
-        ServeError: another one is installed or stands in the way.
-    """
-    ours = Path(__file__).resolve().parent
-    for entry in sys.path:
-        folder = Path(entry or os.curdir)
-        for candidate in (folder / "python_server.py", folder / "python_server" / "__init__.py"):
-            if candidate.is_file() and candidate.resolve().parent != ours and not _is_ours(candidate):
-                raise ServeError(
-                    f"another package named python_server is on the path: {candidate}; "
-                    "uninstall it (pip uninstall python-server) or move it away"
-                )
-
-
-def _is_ours(candidate: Path) -> bool:
-    return 'DISTRIBUTION: Final = "wsframe"' in candidate.read_text("utf-8", "replace")
-
-
-@click.command(
-    "serve", context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "WSFRAME"}
-)
+@click.command("serve", cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("target", metavar="[MODULE:APP]", required=False)
-@click.option("--host", default=DEFAULTS.host, show_default=True, help="Address to listen on.")
 @click.option(
-    "--port",
-    "-p",
-    default=DEFAULTS.port,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port; 0 lets the system choose.",
+    "--config",
+    help="TOML file; its keys are these options' names.",
+    metavar="FILE",
+    envvar="WSFRAME_CONFIG",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    cls=GroupedOption,
+    group="Application",
 )
-@click.option(
-    "--threads", default=40, show_default=True, type=click.IntRange(1), help="Threads for WSGI requests."
-)
-@click.option(
-    "--event-threads",
-    default=256,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Threads for event handlers.",
-)
-@click.option(
-    "--backlog",
-    default=2048,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Connections the system may hold before they are accepted.",
-)
-@click.option(
-    "--log-level",
-    default="info",
-    show_default=True,
-    type=click.Choice(LEVELS),
-    help="What is logged to standard error.",
-)
-@click.option(
-    "--access-log/--no-access-log",
-    default=True,
-    show_default=True,
-    help="One line per request on standard output.",
-)
-@click.option(
-    "--timeout-graceful",
-    default=30.0,
-    show_default=True,
-    type=click.FloatRange(0),
-    help="Seconds a stop waits for running requests.",
-)
-@click.option("--app-dir", default=".", show_default=True, help="Folder that MODULE is looked for in.")
+@add_options
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")
-def serve_command(
-    target: str | None,
-    host: str,
-    port: int,
-    threads: int,
-    event_threads: int,
-    backlog: int,
-    log_level: str,
-    access_log: bool,
-    timeout_graceful: float,
-    app_dir: str,
-) -> None:
-    """Serve a WSGI application with its Socket.IO events.
+def serve_command(target: str | None, **options: Any) -> None:
+    """Serve a WSGI application with its Socket.IO events and WebSockets.
 
     MODULE:APP names the application, for example `shop.web:app`. Without it a page with a live
-    WebSocket echo is served. Every option may also be given in the environment: WSFRAME_PORT=9000.
+    WebSocket echo is served. Every option may also be given in the environment (WSFRAME_PORT=9000) and
+    in a TOML file (port = 9000).
     """
-    check_clash()
-    settings = replace(
-        DEFAULTS,
-        host=host,
-        port=port,
-        wsgi_threads_count=threads,
-        event_threads_count=event_threads,
-        backlog_count=backlog,
-        log_level=log_level,
-        access_log=access_log,
-        graceful_timeout_seconds=timeout_graceful,
-    )
-    if target is None:
-        site = welcome_site()
-    else:
-        application = load_application(target, os.path.abspath(app_dir))
-        site = find_site(application)
+    other = other_python_server()
+    if other is not None:
+        raise StartError(
+            f"another package named python_server is on the path: {other}; "
+            "uninstall it (pip uninstall python-server) or move it away"
+        )
     try:
+        settings = make_settings(options)
+        if options["env_file"]:
+            load_environment(options["env_file"])
+        if options["reload"] and not options["check_config"] and INHERITED_VARIABLE not in os.environ:
+            folders = options["reload_dir"] or (options["app_dir"],)
+            run_reloading([os.path.abspath(folder) for folder in folders], settings)
+            return
+        site = make_site(target, options, settings)
+        if options["check_config"]:
+            click.echo("The configuration is good.")
+            return
         serve(site, settings)
-    except BindError as error:
-        raise ServeError(str(error)) from None
+    except (ApplicationError, BindError, ReloadError) as error:
+        raise StartError(str(error)) from None
+
+
+def make_settings(options: dict[str, Any]) -> Settings:
+    """The settings that the options ask for.
+
+    Raises:
+        click.UsageError: two options contradict each other, or a format is malformed.
+    """
+    settings = DEFAULTS
+    for option in OPTIONS:
+        if option.setting:
+            settings = with_setting(settings, option.setting, options[option.name])
+    if options["no_access_log"]:
+        settings = replace(settings, access_log=None)
+    if settings.debug and options["log_level"] == DEFAULTS.log_level:
+        settings = replace(settings, log_level="debug")
+    try:
+        AccessLog(settings.access_log_format)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return settings
+
+
+def make_site(target: str | None, options: dict[str, Any], settings: Settings) -> Site:
+    """What is to be served.
+
+    Raises:
+        ApplicationError: the application cannot be found or cannot run here.
+    """
+    if target is None:
+        return welcome_site()
+    application = load_application(target, os.path.abspath(options["app_dir"]), factory=options["factory"])
+    site = find_site(application)
+    if settings.debug:
+        site.application = with_debugger(application)
+    return site
+
+
+def load_environment(path: str) -> None:
+    """Put NAME=value lines into the environment; what is set already stays.
+
+    Raises:
+        ApplicationError: the file cannot be read, or a line is not NAME=value.
+    """
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except OSError as error:
+        raise ApplicationError(f"--env-file {path}: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        line = line.strip().removeprefix("export ")
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ApplicationError(f"--env-file {path}, line {number}: expected NAME=value")
+        os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -264,7 +264,7 @@ class SocketIO:
             Settings(),
             host=host or "127.0.0.1",
             port=_default_port(app) if port is None else port,
-            access_log=app.debug if log_output is None else log_output,
+            access_log="-" if (app.debug if log_output is None else log_output) else None,
             log_level="debug" if app.debug else "info",
             debug=app.debug,
         )

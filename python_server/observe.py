@@ -6,6 +6,8 @@ Must not know: who counts, or how a connection works.
 from __future__ import annotations
 
 import logging
+import logging.handlers
+import os
 import sys
 import time
 from collections import Counter
@@ -19,28 +21,63 @@ REPEAT_SECONDS: Final = 10.0
 
 LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 
+# Apache's two formats, the elapsed seconds behind the first as pywsgi has it; the atoms are gunicorn's.
+FORMATS: Final = {
+    "common": '%(h)s - - [%(t)s] "%(r)s" %(s)s %(b)s %(L)s',
+    "combined": '%(h)s - - [%(t)s] "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
+}
 
-def configure_logging(level: str, access_log: bool) -> None:
-    """Log to standard error, unless the application has set up these loggers itself."""
+
+def configure_logging(level: str, access_log: str | None, error_log: str | None = None) -> None:
+    """Set up the two loggers, unless the application has set them up itself.
+
+    Args:
+        level: of the error log. access_log: a file, "-" for standard output, None for none.
+        error_log: a file; None is standard error. Files that are moved away are opened anew.
+    """
     LOGGER.setLevel(level.upper())
-    if not LOGGER.handlers and not logging.getLogger().handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(
-            logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
-        )
-        LOGGER.addHandler(handler)
-        LOGGER.propagate = False
+    _handle(
+        LOGGER,
+        error_log,
+        sys.stderr,
+        logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"),
+    )
     ACCESS.setLevel(logging.INFO if access_log else logging.CRITICAL)
-    if access_log and not ACCESS.handlers and not logging.getLogger().handlers:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        ACCESS.addHandler(handler)
-        ACCESS.propagate = False
+    if access_log:
+        _handle(
+            ACCESS, None if access_log == "-" else access_log, sys.stdout, logging.Formatter("%(message)s")
+        )
+
+
+def _handle(logger: logging.Logger, path: str | None, stream: Any, formatter: logging.Formatter) -> None:
+    if path is None and (logger.handlers or logging.getLogger().handlers):
+        return
+    handler: logging.Handler = (
+        logging.StreamHandler(stream)
+        if path is None
+        else logging.handlers.WatchedFileHandler(path, encoding="utf-8")
+    )
+    handler.setFormatter(formatter)
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+def reopen_logs() -> None:
+    """Open log files anew, after something has moved them (SIGUSR1, SIGHUP)."""
+    for logger in (LOGGER, ACCESS):
+        for handler in logger.handlers:
+            if isinstance(handler, logging.handlers.WatchedFileHandler):
+                handler.reopenIfNeeded()
 
 
 def say(message: str) -> None:
     """A line about the server's own life (start, stop)."""
-    LOGGER.info(message)
+    LOGGER.info("%s", message)
+
+
+def warn(message: str) -> None:
+    """A line about something that will surprise somebody."""
+    LOGGER.warning("%s", message)
 
 
 def report(what: str, error: BaseException) -> None:
@@ -67,21 +104,86 @@ class Observer:
             LOGGER.warning("%s", message)
 
 
-def access(
-    peer: Any,
-    method: str,
-    target: str,
-    version: tuple[int, int],
-    status: int,
-    sent_bytes: int,
-    seconds: float,
-) -> None:
-    """One line per answered request, in the common log format with the elapsed seconds behind it."""
-    if not ACCESS.isEnabledFor(logging.INFO):
-        return
-    host = peer[0] if isinstance(peer, tuple) else "-"
-    stamp = time.strftime("%d/%b/%Y:%H:%M:%S %z")
-    line = f"{method} {target} HTTP/{version[0]}.{version[1]}" if method else "-"
-    # Control characters and quotes of a target never reach the log as they are.
-    line = line.encode("unicode_escape").decode("ascii").replace('"', "%22")
-    ACCESS.info('%s - - [%s] "%s" %d %d %.6f', host, stamp, line, status, sent_bytes, seconds)
+class _Atoms:
+    """The values a line may name, each made only when the format asks for it."""
+
+    __slots__ = ("request", "seconds", "sent_bytes", "status")
+
+    def __init__(self, request: Any, status: int, sent_bytes: int, seconds: float) -> None:
+        self.request = request
+        self.status = status
+        self.sent_bytes = sent_bytes
+        self.seconds = seconds
+
+    def __getitem__(self, atom: str) -> Any:
+        request = self.request
+        if atom == "h":
+            return request.peer[0] if isinstance(request.peer, tuple) else "-"
+        if atom == "r":
+            if not request.method:
+                return "-"
+            return _safe(f"{request.method} {request.target} HTTP/{request.version[0]}.{request.version[1]}")
+        if atom == "t":
+            return time.strftime("%d/%b/%Y:%H:%M:%S %z")
+        values = {
+            "s": self.status,
+            "b": self.sent_bytes,
+            "L": f"{self.seconds:.6f}",
+            "D": int(self.seconds * 1e6),
+            "m": request.method or "-",
+            "U": _safe(request.path) or "-",
+            "q": _safe(request.query),
+            "f": _safe(request.get("referer")) or "-",
+            "a": _safe(request.get("user-agent")) or "-",
+            "p": os.getpid(),
+            "l": "-",
+            "u": "-",
+        }
+        return values[atom]
+
+
+def _safe(text: str) -> str:
+    """Control characters and quotes that a client sent never reach the log as they are."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return text.encode("unicode_escape").decode("ascii").replace('"', "\\x22")
+
+
+class AccessLog:
+    """Writes one line per answered request.
+
+    Args:
+        line_format: a name of FORMATS, or a format with gunicorn's atoms: %(h)s client, %(r)s request line,
+            %(s)s status, %(b)s body bytes, %(L)s seconds, %(D)s microseconds, %(t)s time, %(m)s method,
+            %(U)s path, %(q)s query, %(f)s referrer, %(a)s user agent, %(p)s process.
+
+    Raises:
+        ValueError: the format names an atom there is not.
+    """
+
+    def __init__(self, line_format: str = "common") -> None:
+        self._format = FORMATS.get(line_format, line_format)
+        try:
+            self._format % _Atoms(_NOBODY, 200, 0, 0.0)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"access log format {line_format!r}: unknown atom or malformed ({error})"
+            ) from None
+
+    def write(self, request: Any, status: int, sent_bytes: int, seconds: float) -> None:
+        """Log one answer."""
+        if ACCESS.isEnabledFor(logging.INFO):
+            ACCESS.info("%s", self._format % _Atoms(request, status, sent_bytes, seconds))
+
+
+class _Nobody:
+    """A request for the test of a format."""
+
+    peer = method = target = path = query = ""
+    version = (1, 1)
+
+    def get(self, name: str) -> str:
+        return ""
+
+
+_NOBODY: Final = _Nobody()

@@ -90,6 +90,7 @@ class Worker:
         self._site = site
         self._settings = settings
         self._observer = observe.Observer()
+        self._access_log = observe.AccessLog(settings.access_log_format)
         self.loop = Loop(
             observe.report,
             receive_buffer_bytes=settings.transport.receive_buffer_bytes,
@@ -239,16 +240,7 @@ class Worker:
     def _count_exchange(self, exchange: Exchange, seconds: float) -> None:
         self._observer.count("requests")
         if self._settings.access_log:
-            request = exchange.request
-            observe.access(
-                request.peer,
-                request.method,
-                request.target,
-                request.version,
-                exchange.status,
-                exchange.sent_bytes,
-                seconds,
-            )
+            self._access_log.write(exchange.request, exchange.status, exchange.sent_bytes, seconds)
 
     def _saturated(self, option: str, waited_seconds: float) -> None:
         self._observer.complain(

@@ -103,8 +103,14 @@ class Settings:
     # How long a stop waits for running requests before it cuts them; gunicorn's is 30 s.
     graceful_timeout_seconds: float = 30.0
     server_name: str | None = None
-    access_log: bool = True
+    # A file, "-" for standard output, None for none.
+    access_log: str | None = "-"
+    access_log_format: str = "common"
+    # A file; None is standard error.
+    error_log: str | None = None
     log_level: str = "info"
+    # A file that holds the process id while the server runs.
+    pid_file: str | None = None
     # Tracebacks to the client and the most talkative log; never on a public address.
     debug: bool = False
     http: HTTPSettings = field(default_factory=HTTPSettings)

@@ -36,6 +36,9 @@ FLOORS = {
     "supervisor": 6,
     "flask_api": 7,
     "welcome": 7,
+    "loading": 7,
+    "reloader": 7,
+    "cli_options": 7,
     "cli": 8,
     "__main__": 9,
 }
@@ -77,7 +80,7 @@ CONFINED = {
     "socket": {"net.transport", "net.listener", "net.relay"},
     "redis": {"socketio.redis_backplane"},
     "flask": {"flask_api", "test_client"},
-    "werkzeug": {"flask_api", "test_client"},
+    "werkzeug": {"flask_api", "test_client", "loading"},
     "httptools": {"http1", "http1_head"},
     "logging": {"observe"},
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from python_server.cli import ImportStringError, load_application
+from python_server.loading import ApplicationError, load_application
 
 
 def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> tuple[int, str]:
@@ -74,7 +74,7 @@ def test_import_strings_that_resolve(app_dir: Path, target: str, monkeypatch: py
 
 def test_the_error_of_an_import_string_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    with pytest.raises(ImportStringError):
+    with pytest.raises(ApplicationError):
         load_application("nosuch:app", str(tmp_path))
 
 

@@ -1,0 +1,306 @@
+"""The command line's options as one table; click's options and the documentation are made from it.
+
+Must not know: what a setting does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Final
+
+import click
+
+from python_server.observe import LEVELS
+from python_server.settings import Settings
+
+DEFAULTS: Final = Settings()
+ENVIRONMENT_PREFIX: Final = "WSFRAME_"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    Attributes:
+        flags: "--port/-p" style names, the long one first; "--x/--no-x" pairs as click writes them.
+        group: heading in the help. help: one sentence.
+        setting: dotted path in Settings, or "" for what the command itself uses.
+        kind: a click type. multiple: may be repeated.
+    """
+
+    flags: tuple[str, ...]
+    group: str
+    help: str
+    setting: str = ""
+    kind: Any = str
+    default: Any = None
+    multiple: bool = False
+    metavar: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The parameter's name: "ws_max_size"."""
+        return self.flags[0].partition("/")[0].lstrip("-").replace("-", "_")
+
+    @property
+    def environment(self) -> str:
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+
+SECONDS: Final = click.FloatRange(0)
+COUNT: Final = click.IntRange(1)
+APPLICATION, LISTENING, THREADS, LIMITS, WEBSOCKETS, LOGS = (
+    "Application",
+    "Listening",
+    "Threads",
+    "HTTP limits and timeouts",
+    "WebSockets",
+    "Logs",
+)
+
+OPTIONS: Final[tuple[Option, ...]] = (
+    Option(("--app-dir",), APPLICATION, "Folder that MODULE is looked for in.", default=".", metavar="DIR"),
+    Option(
+        ("--factory",),
+        APPLICATION,
+        "APP is a function that returns the application.",
+        kind=bool,
+        default=False,
+    ),
+    Option(
+        ("--env-file",),
+        APPLICATION,
+        "File of NAME=value lines put into the environment first.",
+        metavar="FILE",
+    ),
+    Option(
+        ("--check-config",),
+        APPLICATION,
+        "Check every option and import the application, then exit.",
+        kind=bool,
+        default=False,
+    ),
+    Option(
+        ("--reload",),
+        APPLICATION,
+        "Start anew when a source file changes (needs watchfiles).",
+        kind=bool,
+        default=False,
+    ),
+    Option(
+        ("--reload-dir",), APPLICATION, "Folder to watch instead of --app-dir.", multiple=True, metavar="DIR"
+    ),
+    Option(
+        ("--debug",),
+        APPLICATION,
+        "Werkzeug's debugger in the browser, debug log; never on a public address.",
+        "debug",
+        bool,
+    ),
+    Option(
+        ("--pid",),
+        APPLICATION,
+        "File that gets the process id while the server runs.",
+        "pid_file",
+        metavar="FILE",
+    ),
+    Option(("--host",), LISTENING, "Address to listen on.", "host"),
+    Option(("--port", "-p"), LISTENING, "Port; 0 lets the system choose.", "port", click.IntRange(0, 65535)),
+    Option(
+        ("--backlog",),
+        LISTENING,
+        "Connections the system may hold before they are accepted.",
+        "backlog_count",
+        COUNT,
+    ),
+    Option(("--threads",), THREADS, "Threads for WSGI requests.", "wsgi_threads_count", COUNT),
+    Option(("--event-threads",), THREADS, "Threads for event handlers.", "event_threads_count", COUNT),
+    Option(
+        ("--websocket-threads",),
+        THREADS,
+        "Threads for applications that hold a WebSocket each.",
+        "websocket_threads_count",
+        COUNT,
+    ),
+    Option(
+        ("--limit-request-line",),
+        LIMITS,
+        "Bytes of a request line; 414 above.",
+        "http.request_line_max_bytes",
+        COUNT,
+    ),
+    Option(
+        ("--limit-request-fields",),
+        LIMITS,
+        "Header fields of a request; 431 above.",
+        "http.header_max_count",
+        COUNT,
+    ),
+    Option(
+        ("--limit-request-field-size",),
+        LIMITS,
+        "Bytes of one header line; 431 above.",
+        "http.header_line_max_bytes",
+        COUNT,
+    ),
+    Option(("--limit-body",), LIMITS, "Bytes of a request body; 413 above.", "http.body_max_bytes", COUNT),
+    Option(
+        ("--timeout-keep-alive",),
+        LIMITS,
+        "Seconds an idle connection is kept.",
+        "http.keep_alive_timeout_seconds",
+        SECONDS,
+    ),
+    Option(
+        ("--timeout-header",),
+        LIMITS,
+        "Seconds a request head may take.",
+        "http.header_timeout_seconds",
+        SECONDS,
+    ),
+    Option(
+        ("--timeout-body",),
+        LIMITS,
+        "Seconds between two pieces of a body.",
+        "http.body_timeout_seconds",
+        SECONDS,
+    ),
+    Option(
+        ("--timeout-graceful",),
+        LIMITS,
+        "Seconds a stop waits for what still runs.",
+        "graceful_timeout_seconds",
+        SECONDS,
+    ),
+    Option(
+        ("--ws-max-size",),
+        WEBSOCKETS,
+        "Bytes of one message; close code 1009 above.",
+        "websocket.max_message_bytes",
+        COUNT,
+    ),
+    Option(
+        ("--ws-max-fragments",),
+        WEBSOCKETS,
+        "Fragments of one message; 1009 above.",
+        "websocket.max_fragments_count",
+        COUNT,
+    ),
+    Option(
+        ("--ws-max-queue",),
+        WEBSOCKETS,
+        "Messages held for a blocking application.",
+        "websocket.max_queue_count",
+        COUNT,
+    ),
+    Option(
+        ("--ws-ping-interval",),
+        WEBSOCKETS,
+        "Seconds of silence before a ping; 0 for never.",
+        "websocket.ping_interval_seconds",
+        SECONDS,
+    ),
+    Option(
+        ("--ws-ping-timeout",),
+        WEBSOCKETS,
+        "Seconds after a ping before the end.",
+        "websocket.ping_timeout_seconds",
+        SECONDS,
+    ),
+    Option(
+        ("--ws-per-message-deflate/--no-ws-per-message-deflate",),
+        WEBSOCKETS,
+        "Compress messages (RFC 7692) for clients that offer it.",
+        "websocket.per_message_deflate",
+        bool,
+    ),
+    Option(("--log-level",), LOGS, "What the error log tells.", "log_level", click.Choice(LEVELS)),
+    Option(
+        ("--error-log",),
+        LOGS,
+        "File of the error log instead of standard error.",
+        "error_log",
+        metavar="FILE",
+    ),
+    Option(
+        ("--access-log",),
+        LOGS,
+        "File of the access log, - for standard output.",
+        "access_log",
+        metavar="FILE",
+    ),
+    Option(("--no-access-log",), LOGS, "No access log.", kind=bool, default=False),
+    Option(
+        ("--access-log-format",),
+        LOGS,
+        "common, combined, or a format with gunicorn's atoms.",
+        "access_log_format",
+        metavar="FORMAT",
+    ),
+)
+
+
+def read_setting(settings: Any, path: str) -> Any:
+    """The value at a dotted path."""
+    for part in path.split("."):
+        settings = next(getattr(settings, field.name) for field in fields(settings) if field.name == part)
+    return settings
+
+
+def with_setting(settings: Any, path: str, value: Any) -> Any:
+    """A copy of the settings with another value at a dotted path."""
+    first, _, rest = path.partition(".")
+    if rest:
+        inner = read_setting(settings, first)
+        assert is_dataclass(inner)
+        value = with_setting(inner, rest, value)
+    return replace(settings, **{first: value})
+
+
+def default_of(option: Option) -> Any:
+    """What holds when the option is not given."""
+    return read_setting(DEFAULTS, option.setting) if option.setting else option.default
+
+
+def add_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: give a click command all options of the table."""
+    for option in reversed(OPTIONS):
+        default = default_of(option)
+        command = click.option(
+            *option.flags,
+            option.name,
+            help=option.help,
+            type=None if option.kind is bool else option.kind,
+            is_flag=option.kind is bool,
+            default=default,
+            show_default=default not in (None, False, (), ""),
+            multiple=option.multiple,
+            metavar=option.metavar,
+            envvar=option.environment,
+            cls=GroupedOption,
+            group=option.group,
+        )(command)
+    return command
+
+
+class GroupedOption(click.Option):
+    """An option that knows its heading."""
+
+    def __init__(self, *args: Any, group: str = "Other", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
