@@ -1,4 +1,4 @@
-"""picows: its protocol object fed in memory, a listener that takes each payload as bytes, a transport that discards.
+"""picows: its protocol fed in memory, a listener that takes payloads as bytes, a transport that discards.
 
 It must not make a system call: the transport says that bytes are waiting, so that picows hands frames to it.
 """
@@ -72,11 +72,13 @@ def connected(buffer_bytes: int) -> tuple[Any, Listener]:
     # The loop must look as if it ran: the protocol asks for the running one when it is made.
     loop = asyncio.new_event_loop()
 
+    def upgraded(request: Any) -> WSUpgradeResponseWithListener:
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(), listener)
+
     async def make() -> Any:
         protocol = WSProtocol(
-            None, None, False,
-            lambda request: WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(), listener),
-            logging.getLogger("bench"), False, 5, False, 10, 10, WSAutoPingStrategy.PING_WHEN_IDLE, False, 1 << 26, None, buffer_bytes,
+            None, None, False, upgraded, logging.getLogger("bench"), False, 5, False, 10, 10,
+            WSAutoPingStrategy.PING_WHEN_IDLE, False, 1 << 26, None, buffer_bytes,
         )  # fmt: skip
         protocol.connection_made(FakeTransport())
         feed(protocol, REQUEST)

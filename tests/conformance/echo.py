@@ -1,4 +1,4 @@
-"""Two small socket drivers around wsframe.Connection for Autobahn|Testsuite: an echo server and an echo client.
+"""Two socket drivers around wsframe.Connection for Autobahn|Testsuite: an echo server, an echo client.
 
 They must not decide anything about frames: what Connection returns is echoed, what it owes is sent.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import socket
 import socketserver
+import sys
 from collections.abc import Iterator
 
 from wsframe import Connection, Role, State, deflate, handshake
@@ -98,7 +99,7 @@ class EchoHandler(socketserver.BaseRequestHandler):
             deflate=accepted.deflate,
         )
         echo(sock, connection, rest)
-        # RFC 6455 section 7.1.1: what the peer still sends is read, or the system would answer it with a reset.
+        # RFC 6455 section 7.1.1: what the peer still sends is read, or it would be answered with a reset.
         sock.shutdown(socket.SHUT_WR)
         sock.settimeout(DRAIN_SECONDS)
         while sock.recv(READ_BYTES):
@@ -113,9 +114,7 @@ class EchoServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A peer that resets or goes silent is the suite's business; anything else is printed by the base class."""
-        import sys
-
+        """A peer that resets or goes silent is the suite's business; anything else is printed."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 

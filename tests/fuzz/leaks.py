@@ -1,4 +1,4 @@
-"""Feeds mixed frames for a long time and fails when memory does not come back to where it was after the warm-up.
+"""Feeds mixed frames for long and fails when memory does not come back to where it was after the warm-up.
 
 It must not measure anything but the process's own resident size. Whole run: --frames 1000000
 """

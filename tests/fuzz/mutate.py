@@ -1,4 +1,4 @@
-"""Feeds mutated frames to both cores and fails where they differ, where a cut matters, or where anything else is raised.
+"""Feeds mutated frames to both cores; fails where they differ, where a cut matters, or where one raises.
 
 It must not know a rule of the protocol. Long run: python tests/fuzz/mutate.py --frames 1000000
 """
@@ -21,11 +21,14 @@ MAX_MESSAGE_BYTES = 100_000
 def plain(events: list[Any], with_deflate: bool) -> list[Any]:
     """Comparable: a fault is its code and words.
 
-    With compression its code alone: zlib keeps back what it has inflated before it meets corrupt data, so that of two
-    faults in one message either may be found first, by the size of the reads. Both are 1007.
+    With compression 1007 and 1009 are one: zlib keeps back what it inflated before it met corrupt data, so
+    of two faults in one message (corrupt, not UTF-8, too big) the size of the reads decides which comes first.
     """
+    either = (1007, 1009) if with_deflate else ()
     return [
-        (event.code, "" if with_deflate else str(event)) if isinstance(event, ProtocolError) else event
+        (("refused" if event.code in either else event.code), "" if with_deflate else str(event))
+        if isinstance(event, ProtocolError)
+        else event
         for event in events
     ]
 

@@ -1,4 +1,4 @@
-"""Feeds generated streams to wsframe, websockets and wsproto and fails where the messages or the verdicts differ.
+"""Feeds generated streams to wsframe, websockets and wsproto; fails where messages or verdicts differ.
 
 It must not excuse a difference that is not listed below with its reason. Long run: --streams 100000
 """

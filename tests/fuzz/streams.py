@@ -1,4 +1,4 @@
-"""Seeded streams of frames for the fuzzers: mostly legal ones, with rules broken and bytes mutated on purpose.
+"""Seeded streams of frames for the fuzzers: mostly legal, with rules broken and bytes mutated on purpose.
 
 It must not judge: what a stream should give is for the cores to agree on.
 """

@@ -1,4 +1,4 @@
-"""The build: what an install without a compiler says, what WSFRAME_PURE=1 gives, and that no fallback is silent.
+"""The build: what an install without a compiler says, what WSFRAME_PURE=1 gives; no fallback is silent.
 
 It must not touch the installed build: each test builds a copy of the sources in a folder of its own.
 """

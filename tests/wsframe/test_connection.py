@@ -332,6 +332,6 @@ def test_without_deflate_a_wish_to_compress_is_ignored(connection_type: Maker) -
 
 def test_the_table_of_moves_is_whole() -> None:
     """Every state is reached and left but CLOSED, and no move leads out of it."""
-    assert {after for after in MOVES.values()} == {State.CLOSING, State.CLOSED}
+    assert set(MOVES.values()) == {State.CLOSING, State.CLOSED}
     assert {after for (before, _), after in MOVES.items() if before is State.CLOSED} == {State.CLOSED}
     assert {before for before, _ in MOVES} == set(State)

@@ -245,7 +245,7 @@ def test_answers_refused(status: int, changes: dict[str, str | None]) -> None:
     options = deflate.Options(server_no_context_takeover=False)
     sent = client_request(subprotocols=["chat"], deflate=options)
     assert handshake.check(sent, 101, answer_to(sent)).subprotocol is None
-    with pytest.raises(HandshakeError, match="RFC (6455|7692) section") as refused:
+    with pytest.raises(HandshakeError, match=r"RFC (6455|7692) section") as refused:
         handshake.check(sent, status, answer_to(sent, **changes))
     assert refused.value.status == status
 

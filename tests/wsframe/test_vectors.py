@@ -1,4 +1,4 @@
-"""The table of frames (tests/vectors/frames.json) through both cores: whole, byte by byte, and cut at every place.
+"""The table of frames (tests/vectors/frames.json) through both cores: whole, bytewise, at every cut.
 
 It must not know why a row is right: the row names its section.
 """
