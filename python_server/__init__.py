@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from python_server.settings import Settings
     from python_server.takeover import WebSocketError
     from python_server.websocket_api import Resource, WebSocket, WebSocketApplication
+    from python_server.wsgi_server import WSGIServer
 
 # Tells this package from another one of the same name on PyPI; the command line looks for it at start.
 DISTRIBUTION: Final = "wsframe"
@@ -32,6 +33,7 @@ _HOMES: Final = {
     "SocketIO": "flask_api",
     "WebSocket": "websocket_api",
     "WebSocketApplication": "websocket_api",
+    "WSGIServer": "wsgi_server",
     "WebSocketError": "takeover",
     "emit": "flask_api",
     "join_room": "flask_api",
@@ -45,6 +47,7 @@ __all__ = [
     "Resource",
     "Settings",
     "SocketIO",
+    "WSGIServer",
     "WebSocket",
     "WebSocketApplication",
     "WebSocketError",

@@ -71,7 +71,16 @@ MOVES: Final = {
 class HTTPChannel:
     """The requests of one connection, in order. Every method belongs to the loop's thread."""
 
-    __slots__ = ("_advancing", "_deadline", "_exchange", "_parser", "_services", "_state", "_transport")
+    __slots__ = (
+        "_advancing",
+        "_deadline",
+        "_exchange",
+        "_last",
+        "_parser",
+        "_services",
+        "_state",
+        "_transport",
+    )
 
     def __init__(self, transport: TransportLike, services: HTTPServices) -> None:
         self._transport = transport
@@ -80,6 +89,7 @@ class HTTPChannel:
         self._exchange: Exchange | None = None
         self._state = HTTPState.IDLE
         self._advancing = False
+        self._last = False  # no request is to follow the running one: the server stops
         self._deadline = services.deadline(self._on_deadline)
         self._deadline.set(services.timeouts.header_timeout_seconds)
 
@@ -114,12 +124,16 @@ class HTTPChannel:
 
     # What the worker of this channel may ask
 
+    def refuse_keep_alive(self) -> None:
+        """Graceful stop: the running exchange, or the next one, is the last."""
+        self._last = True
+        if self._exchange is not None:
+            self._exchange.refuse_keep_alive()
+
     def close_when_idle(self) -> None:
-        """Graceful stop: end now if nothing runs, else after the running exchange."""
+        """Graceful stop: end now if nothing runs; a running exchange is the last one anyway."""
         if self._state in (HTTPState.IDLE, HTTPState.HEAD):
             self.abort("server stopped")  # nothing was asked, so nothing can be lost by not lingering
-        elif self._exchange is not None:
-            self._exchange.refuse_keep_alive()
 
     def abort(self, reason: str) -> None:
         """End at once."""
@@ -155,6 +169,8 @@ class HTTPChannel:
             self._upgrade,
         )
         exchange.body_complete = not request.has_body
+        if self._last:
+            exchange.refuse_keep_alive()
         exchange.handler.request_received(exchange)
 
     def _on_exchange_done(self, keep_alive: bool) -> None:

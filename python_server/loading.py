@@ -36,10 +36,11 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> Cal
     """
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
-    # Flask-SocketIO then takes its threading mode, whatever else is installed; a stray app.run() does nothing.
+    # Flask-SocketIO then takes its threading mode whatever else is installed; a stray app.run() does nothing.
     os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")
     module_name, _, attribute = target.partition(":")
     module = _import(module_name, target, app_dir)
+    application: Any
     application, name, is_factory = _find(module, module_name, attribute, target)
     if factory or is_factory:
         try:
@@ -50,7 +51,8 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> Cal
     if not callable(application):
         raise ApplicationError(f"{module_name}:{name} is {type(application).__name__}, which is not callable")
     refuse_foreign(application)
-    return application
+    loaded: Callable[..., Any] = application
+    return loaded
 
 
 def _import(module_name: str, target: str, app_dir: str) -> Any:

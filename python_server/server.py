@@ -98,6 +98,7 @@ class Worker:
         )
         self._channels: set[Any] = set()
         self._date = ("", 0)
+        self._stopping = False
         self._requests_pool = self._pool("threads", settings.wsgi_threads_count)
         self._events_pool = self._pool("event-threads", settings.event_threads_count)
         self._websockets_pool = self._pool("websocket-threads", settings.websocket_threads_count)
@@ -183,23 +184,34 @@ class Worker:
         finally:
             self._close()
 
-    def stop(self) -> None:
+    def stop(self, timeout_seconds: float | None = None) -> None:
         """Any thread: stop accepting, let running requests end, close WebSockets with 1001, then end."""
-        self.loop.mailbox.post(self._begin_stop)
+        if timeout_seconds is None:
+            timeout_seconds = self._settings.graceful_timeout_seconds
+        self.loop.mailbox.post(self._begin_stop, timeout_seconds)
 
     def force(self) -> None:
         """Any thread: end now."""
         self.loop.mailbox.post(self.loop.stop)
 
-    def _begin_stop(self) -> None:
+    def _begin_stop(self, timeout_seconds: float) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
         for listener in self._listeners:
-            listener.close()
+            listener.drain_and_close()
         for channel in list(self._channels):
-            channel.close_when_idle()
+            channel.refuse_keep_alive()
         for _, engine in self._engines:
             engine.close()
-        deadline = self.loop.now + self._settings.graceful_timeout_seconds
-        self._await_end(deadline)
+        # A request may be on its way on a kept connection: it is still answered, with Connection: close.
+        grace = min(timeout_seconds, self._settings.idle_grace_seconds)
+        self.loop.call_later(grace, self._close_idle)
+        self._await_end(self.loop.now + timeout_seconds)
+
+    def _close_idle(self) -> None:
+        for channel in list(self._channels):
+            channel.close_when_idle()
 
     def _await_end(self, deadline: float) -> None:
         if not self._channels or self.loop.now >= deadline:
@@ -223,6 +235,8 @@ class Worker:
         )
         channel = HTTPChannel(transport, self._http)
         self._channels.add(channel)
+        if self._stopping:  # it was in the system's queue when the stop began
+            channel.refuse_keep_alive()
         transport.set_handler(channel)
 
     def _exhausted(self, error: OSError) -> None:

@@ -102,6 +102,8 @@ class Settings:
     switch_interval_seconds: float = 0.0005
     # How long a stop waits for running requests before it cuts them; gunicorn's is 30 s.
     graceful_timeout_seconds: float = 30.0
+    # At a stop: how long an idle kept connection may still bring a request before it is closed.
+    idle_grace_seconds: float = 0.25
     server_name: str | None = None
     # A file, "-" for standard output, None for none.
     access_log: str | None = "-"

@@ -206,9 +206,11 @@ class WebSocketChannel:
     def pause_reading(self, paused: bool) -> None:
         self._transport.pause_reading(paused)
 
-    def close_when_idle(self) -> None:
+    def refuse_keep_alive(self) -> None:
         """Graceful stop."""
         self.close(CloseCode.GOING_AWAY, "server shutting down")
+
+    close_when_idle = refuse_keep_alive
 
     def abort(self, reason: str) -> None:
         """End the TCP connection at once."""

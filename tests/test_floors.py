@@ -34,6 +34,7 @@ FLOORS = {
     "server": 5,
     "server_api": 6,
     "supervisor": 6,
+    "wsgi_server": 6,
     "flask_api": 7,
     "welcome": 7,
     "loading": 7,

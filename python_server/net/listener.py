@@ -112,6 +112,12 @@ class Listener:
             self._listening = False
             self._loop.remove_reader(self._socket.fileno())
 
+    def drain_and_close(self) -> None:
+        """Take what the system has accepted for us already, then stop listening for good."""
+        if self._listening:
+            self._on_readable()
+        self.close()
+
     def close(self) -> None:
         """Stop listening for good."""
         self.pause()

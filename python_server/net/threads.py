@@ -340,6 +340,18 @@ class Strand:
         self._executor.resubmit(self._run)
 
 
+class BackgroundThread:
+    """A thread of its own for one function; it never keeps a process alive."""
+
+    def __init__(self, function: Callable[..., Any], name: str, *args: Any) -> None:
+        self._thread = threading.Thread(target=function, args=args, name=name, daemon=True)
+        self._thread.start()
+
+    def join(self, timeout_seconds: float | None = None) -> None:
+        """Any other thread: wait for its end."""
+        self._thread.join(timeout_seconds)
+
+
 class Waiter:
     """One answer that a worker waits for and any thread may bring."""
 
