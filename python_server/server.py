@@ -198,6 +198,7 @@ class Worker:
         if self._stopping:
             return
         self._stopping = True
+        observe.say("stopping: what runs may end; a second signal cuts it off")
         for listener in self._listeners:
             listener.drain_and_close()
         for channel in list(self._channels):

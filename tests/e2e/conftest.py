@@ -58,6 +58,8 @@ class ServerProcess:
         self.url = ""
         self._lines: list[str] = []
         self._started = threading.Event()
+        self._spoke = threading.Condition()
+        self.intended_exceptions_count = 0
         # The application's own folder is the working directory: `python -m` then finds it by its module name,
         # and finds the installed python_server, not the source folder.
         self._process = subprocess.Popen(
@@ -81,7 +83,9 @@ class ServerProcess:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._lines.append(line)
+            with self._spoke:
+                self._lines.append(line)
+                self._spoke.notify_all()
             address = self.ADDRESS.search(line)
             if address and not self.url:
                 self.url = address.group(0)
@@ -94,6 +98,12 @@ class ServerProcess:
             self.kill()
             why = "ended" if in_time else f"said nothing for {START_SECONDS:g} s"
             pytest.fail(f"the server {why} before it printed its address:\n{self.log}")
+
+    def wait_for(self, text: str, count: int = 1) -> None:
+        """Until `text` stands `count` times in the log."""
+        with self._spoke:
+            said = self._spoke.wait_for(lambda: self.log.count(text) >= count, START_SECONDS)
+        assert said, f"{text!r} was not said {count} times:\n{self.log}"
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -148,6 +158,7 @@ def serve() -> Iterator[Serve]:
     assert all(status == 0 for status in statuses), f"exit statuses after SIGTERM (None: killed): {statuses}"
     for server in running:
         tracebacks, intended = (server.log.count(text) for text in (TRACEBACK, INTENDED_EXCEPTION))
+        intended += server.intended_exceptions_count
         assert tracebacks == intended, (
             f"{tracebacks} exceptions in the log of {server.url}, {intended} intended"
         )
