@@ -18,6 +18,7 @@ import flask
 from werkzeug.debug import DebuggedApplication
 
 from python_server.engineio.engine import EngineOptions
+from python_server.observe import warn
 from python_server.server import Mount, Site
 from python_server.settings import Settings
 from python_server.socketio.client import ConnectionRefused, Handler, NamespaceReason, Socket
@@ -32,6 +33,9 @@ REASONS: Final = {
     NamespaceReason.CLIENT.value: "client disconnect",
     NamespaceReason.SERVER.value: "server disconnect",
 }
+NEEDS_OWN_SERVER: Final = (
+    "its Socket.IO events need the server they came with: run `python -m python_server module:app`"
+)
 ENGINE_OPTIONS: Final = {
     "ping_interval": "ping_interval_seconds",
     "ping_timeout": "ping_timeout_seconds",
@@ -272,16 +276,24 @@ class SocketIO:
 
 
 class _Mounted:
-    """`app.wsgi_app` with Socket.IO on it: our server takes its path before WSGI is asked."""
+    """`app.wsgi_app` with Socket.IO on it: our server takes its path before WSGI is asked.
+
+    Under another server our loop does not run: it gets the application's HTTP, a 501 for the path, and a warning.
+    """
 
     def __init__(self, wsgi_app: Any, path: str, mounts: list[Mount]) -> None:
         self.wsgi_app = wsgi_app
         self._path = path
+        self._warned = False
         self.wsframe_mounts = mounts
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        software = str(environ.get("SERVER_SOFTWARE", ""))  # a test client has none
+        if software and not self._warned and not software.startswith("python_server/"):
+            self._warned = True
+            warn(f"this application is served by {software}: {NEEDS_OWN_SERVER}")
         if environ.get("PATH_INFO", "").startswith(self._path):
-            body = b"Socket.IO needs its own server: run `python -m python_server module:app`.\n"
+            body = f"{NEEDS_OWN_SERVER}\n".encode()
             start_response(
                 "501 Not Implemented",
                 [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))],
