@@ -278,7 +278,7 @@ class SocketIO:
 class _Mounted:
     """`app.wsgi_app` with Socket.IO on it: our server takes its path before WSGI is asked.
 
-    Under another server our loop does not run: it gets the application's HTTP, a 501 for the path, and a warning.
+    Under another server our loop does not run: HTTP passes, the path gets a 501, and one warning is logged.
     """
 
     def __init__(self, wsgi_app: Any, path: str, mounts: list[Mount]) -> None:
