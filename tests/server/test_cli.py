@@ -124,3 +124,11 @@ def test_the_console_script_has_subcommands() -> None:
     script = Path(sys.executable).with_name("wsframe")
     done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=30, check=True)
     assert "serve" in done.stdout
+
+
+def test_the_page_of_options_is_made_from_the_code() -> None:
+    script = Path(__file__).parents[2] / "docs" / "make_options.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,52 @@
+"""Writes docs/options.md from the command line's own table; `--check` says whether it is up to date.
+
+It must not know any option.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from python_server.cli_options import OPTIONS, Option, default_of
+
+PAGE = Path(__file__).with_name("options.md")
+HEAD = """# Options of `wsframe serve`
+
+Made from the code by `python docs/make_options.py`. The same option may stand on the command line, in the
+environment, or in a TOML file (`--config FILE`, a key per option: `port = 9000`); the command line wins over
+the environment, and that over the file. `python -m python_server` is the same command.
+"""
+
+
+def row(option: Option) -> str:
+    default = default_of(option)
+    shown = {None: "", False: "off", True: "on", (): ""}.get(default, f"`{default}`") if default != "" else ""
+    if isinstance(default, (int, float)) and not isinstance(default, bool):
+        shown = f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    flags = ", ".join(f"`{flag}`" for flag in option.flags)
+    choices = f" One of: {', '.join(option.kind.choices)}." if isinstance(option.kind, click.Choice) else ""
+    return f"| {flags} | `{option.environment}` | {shown} | {option.help}{choices} |"
+
+
+def page() -> str:
+    lines = [HEAD]
+    for group in dict.fromkeys(option.group for option in OPTIONS):
+        lines += [
+            f"## {group}",
+            "",
+            "| option | environment | default | meaning |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [row(option) for option in OPTIONS if option.group == group]
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--check"]:
+        sys.exit(
+            PAGE.read_text("utf-8") != page()
+            and "docs/options.md is out of date: python docs/make_options.py"
+        )
+    PAGE.write_text(page(), "utf-8")

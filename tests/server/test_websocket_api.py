@@ -1,0 +1,262 @@
+"""What applications see of raw WebSockets, without a socket: routes, registry, threads, faults.
+
+It must not know frames beyond what `wsframe` decodes.
+"""
+
+import re
+from typing import Any
+
+import pytest
+
+from python_server.exchange import Exchange, ExchangeServices
+from python_server.http1 import Request
+from python_server.net.threads import Door, InlineExecutor, Mailbox
+from python_server.websocket_api import Resource, WebSocket, WebSocketApplication, WebSocketRoutes
+from python_server.websocket_channel import WebSocketServices
+from wsframe import Opcode, encode_frame
+
+MASK = b"\1\2\3\4"
+
+
+class Recorder(WebSocketApplication):
+    """Notes its events."""
+
+    inline = True
+    subprotocols = ("b", "a")
+    allowed_origins = ("http://friend",)
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+
+    def on_open(self, ws: WebSocket) -> None:
+        self.events.append(("open", ws.path, ws.origin, ws.protocol, ws.header("X-Word"), ws.query))
+
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        if message == "fail":
+            raise LookupError("on purpose")
+        self.events.append(("message", message))
+        ws.send(message)
+
+    def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+        self.events.append(("close", code, ws.closed))
+
+
+class FakeDeadline:
+    def set(self, seconds: float) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+    cancel = clear
+
+
+class FakeTransport:
+    """One connection: keeps what was written and the protocol that took it over."""
+
+    peer = local = None
+    blocked = False
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.handler: Any = None
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.sent += bytes(data)
+
+    def pause_reading(self, paused: bool) -> None:
+        pass
+
+    def set_handler(self, handler: Any) -> None:
+        self.handler = handler
+
+    def close(self, abort: str | None = None) -> None:
+        self.closed = True
+
+    def receive(self, opcode: int, payload: str | bytes) -> None:
+        data = bytearray(encode_frame(opcode, payload, MASK))
+        self.handler.data_received(data, len(data))
+
+    def frames(self) -> bytes:
+        sent, self.sent = self.sent, b""
+        return sent
+
+
+class Bench:
+    """Routes with a worker's surroundings faked; handlers run inline."""
+
+    def __init__(self, routes: dict[Any, WebSocketApplication]) -> None:
+        self.mailbox = Mailbox(lambda: None, 1 << 20)
+        self.reports: list[BaseException] = []
+        self.complaints: list[str] = []
+        services = WebSocketServices(
+            1000,
+            100,
+            10.0,
+            30.0,
+            0.0,
+            0.0,
+            None,
+            lambda function: FakeDeadline(),
+            lambda c: None,
+            lambda c: None,
+        )
+        self.routes = WebSocketRoutes(
+            routes,
+            Door(self.mailbox, InlineExecutor()),
+            services,
+            lambda allowed: lambda request: self._refusal(allowed, request),
+            lambda what, error: self.reports.append(error),
+            lambda kind, sentence: self.complaints.append(sentence),
+        )
+
+    @staticmethod
+    def _refusal(allowed: Any, request: Request) -> str | None:
+        origin = request.get("origin")
+        return None if not origin or allowed is None or origin in allowed else f"{origin} is a stranger"
+
+    def open(self, path: str, **fields: str) -> FakeTransport:
+        headers = {
+            "host": "here",
+            "upgrade": "websocket",
+            "connection": "Upgrade",
+            "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            "sec-websocket-version": "13",
+            **fields,
+        }
+        request = Request(
+            "GET", path, path.partition("?")[0], path.partition("?")[2], (1, 1), list(headers.items())
+        )
+        request.fields = headers
+        transport = FakeTransport()
+
+        def upgrade(make: Any) -> None:
+            transport.handler = make(transport, b"")
+
+        exchange = Exchange(
+            request,
+            self.routes,
+            ExchangeServices(lambda: 0.0, lambda: "today", "server", lambda exchange, seconds: None),
+            transport,
+            lambda keep_alive: None,
+            upgrade,
+        )
+        self.routes.request_received(exchange)
+        self.drain()
+        return transport
+
+    def drain(self) -> None:
+        self.mailbox.drain(lambda what, error: self.reports.append(error))
+
+
+@pytest.fixture(params=[True, False], ids=["inline", "worker"])
+def application(request: pytest.FixtureRequest) -> Recorder:
+    recorder = Recorder()
+    recorder.inline = request.param  # type: ignore[misc]
+    return recorder
+
+
+def test_the_life_of_a_connection(application: Recorder) -> None:
+    bench = Bench({"/a": application})
+    fields = {"origin": "http://friend", "sec-websocket-protocol": "a, b", "x-word": "hello"}
+    transport = bench.open("/a?q=1", **fields)
+    assert transport.frames().startswith(b"HTTP/1.1 101 ")
+    assert application.events[0][:3] == ("open", "/a", "http://friend")
+    assert application.events[0][3] in ("a", "b")
+    assert application.events[0][4:] == ("hello", "q=1")
+    transport.receive(Opcode.TEXT, "hi")
+    bench.drain()
+    assert transport.frames() == b"\x81\x02hi"
+    transport.receive(Opcode.CLOSE, b"\x03\xe8")
+    transport.handler.connection_lost("closed")
+    assert application.events[1:] == [("message", "hi"), ("close", 1000, True)]
+    assert application.connection_count == 0
+
+
+def test_a_failing_handler_is_reported_and_its_connection_closed(application: Recorder) -> None:
+    bench = Bench({"/a": application})
+    one, other = bench.open("/a"), bench.open("/a")
+    one.frames(), other.frames()
+    one.receive(Opcode.TEXT, "fail")
+    bench.drain()
+    assert [type(error) for error in bench.reports] == [LookupError]
+    assert one.frames()[:4] == b"\x88\x02\x03\xf3"  # 1011
+    other.receive(Opcode.TEXT, "ok")
+    bench.drain()
+    assert other.frames() == b"\x81\x02ok"
+
+
+def test_broadcast_and_close_all(application: Recorder) -> None:
+    bench = Bench({"/a": application})
+    transports = [bench.open("/a") for _ in range(3)]
+    for transport in transports:
+        transport.frames()
+    assert application.connection_count == 3
+    application.broadcast("hi")
+    application.broadcast(b"\0")
+    bench.drain()
+    assert {transport.frames() for transport in transports} == {b"\x81\x02hi\x82\x01\0"}
+    application.close_all(4000, "x")
+    bench.drain()  # asked of the registry,
+    bench.drain()  # asked of each connection
+    assert {transport.frames() for transport in transports} == {b"\x88\x03\x0f\xa0x"}
+
+
+def test_before_it_is_served_an_application_has_nobody() -> None:
+    application = Recorder()
+    application.broadcast("hi")
+    application.close_all()
+    assert application.connection_count == 0
+
+
+def test_a_strangers_origin_is_refused_in_words() -> None:
+    bench = Bench({"/a": Recorder()})
+    transport = bench.open("/a", origin="http://stranger")
+    assert transport.sent.startswith(b"HTTP/1.1 403 ")
+    assert transport.sent.endswith(b"http://stranger is a stranger\n")
+    assert bench.complaints == ["http://stranger is a stranger"]
+
+
+def test_paths_exact_before_patterns() -> None:
+    exact, pattern = Recorder(), Recorder()
+    bench = Bench({re.compile(r"/room/\w+"): pattern, "/room/one": exact})
+    assert bench.routes.serves("/room/one")
+    assert bench.routes.serves("/room/two")
+    assert not bench.routes.serves("/room/two/more")
+    bench.open("/room/one")
+    bench.open("/room/two")
+    assert (len(exact.events), len(pattern.events)) == (1, 1)
+
+
+def test_only_text_and_bytes_can_be_sent() -> None:
+    seen: list[WebSocket] = []
+
+    class Keeper(WebSocketApplication):
+        inline = True
+
+        def on_open(self, ws: WebSocket) -> None:
+            seen.append(ws)
+
+    transport = Bench({"/a": Keeper()}).open("/a")
+    transport.frames()
+    with pytest.raises(TypeError, match="must be str or bytes, not dict"):
+        seen[0].send({})  # type: ignore[arg-type]
+    seen[0].send("x")
+    assert transport.frames() == b"\x81\x01x"
+
+
+def test_a_resource_names_what_is_wrong_with_a_route() -> None:
+    with pytest.raises(TypeError, match="route '/a' must be a WebSocketApplication, not type"):
+        Resource({"/a": Recorder})  # type: ignore[dict-item]
+
+
+def test_a_resource_answers_other_requests_with_its_application_or_404() -> None:
+    answers: list[str] = []
+
+    def start_response(status: str, headers: Any) -> None:
+        answers.append(status)
+
+    assert list(Resource({})({}, start_response)) == [b"There is nothing here.\n"]
+    assert answers == ["404 Not Found"]
+    assert Resource({}, lambda environ, start_response: [b"mine"])({}, start_response) == [b"mine"]

@@ -1,0 +1,251 @@
+"""One WebSocket on a fake transport: messages, pings, faults, limits in time, the two ways to close.
+
+It must not know sockets; deadlines are moved by hand.
+"""
+
+import struct
+from typing import Any
+
+import pytest
+
+from python_server.websocket_channel import WebSocketChannel, WebSocketServices
+from wsframe import CloseCode, Connection, Opcode, Role, encode_frame
+
+MASK = b"\1\2\3\4"
+
+
+class FakeTransport:
+    """Remembers what a channel asks of it."""
+
+    peer = local = None
+    blocked = False
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.closed: str | None = None
+        self.paused = False
+
+    def write(self, data: Any) -> None:
+        self.sent += bytes(data)
+
+    def pause_reading(self, paused: bool) -> None:
+        self.paused = paused
+
+    def set_handler(self, handler: Any) -> None:
+        raise AssertionError("a WebSocket gives its connection to nobody")
+
+    def close(self, abort: str | None = None) -> None:
+        self.closed = abort or "orderly"
+
+
+class FakeDeadline:
+    """A moment that the test reaches by calling `function`."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.seconds: float | None = None
+
+    def set(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def clear(self) -> None:
+        self.seconds = None
+
+    cancel = clear
+
+
+class Bench:
+    """A channel with everything around it faked."""
+
+    def __init__(self, max_message_bytes: int = 1000) -> None:
+        self.deadlines: list[FakeDeadline] = []
+        self.ended: list[WebSocketChannel] = []
+        self.messages: list[str | bytes] = []
+        self.closes: list[tuple[int, str]] = []
+        self.transport = FakeTransport()
+        services = WebSocketServices(
+            max_message_bytes=max_message_bytes,
+            max_fragments_count=100,
+            close_timeout_seconds=10.0,
+            unfinished_timeout_seconds=30.0,
+            ping_interval_seconds=20.0,
+            ping_timeout_seconds=7.0,
+            deflate=None,
+            deadline=self._deadline,
+            began=lambda channel: None,
+            ended=self.ended.append,
+        )
+        connection = Connection(Role.SERVER, max_message_bytes=max_message_bytes, max_fragments=100)
+        self.channel = WebSocketChannel(self.transport, connection, services)
+        self.channel.on_message = self.messages.append
+        self.channel.on_close = lambda code, reason: self.closes.append((code, reason))
+
+    def _deadline(self, function: Any) -> FakeDeadline:
+        self.deadlines.append(FakeDeadline(function))
+        return self.deadlines[-1]
+
+    def armed(self) -> list[float]:
+        return [deadline.seconds for deadline in self.deadlines if deadline.seconds is not None]
+
+    def receive(self, data: bytes) -> None:
+        self.channel.data_received(bytearray(data), len(data))
+
+    def sent(self) -> bytes:
+        sent, self.transport.sent = self.transport.sent, b""
+        return sent
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def client(opcode: int, payload: str | bytes = b"", fin: bool = True) -> bytes:
+    return encode_frame(opcode, payload, MASK, fin)
+
+
+def close_code(frame: bytes) -> int:
+    assert frame[0] == 0x88
+    return int(struct.unpack_from(">H", frame, 2)[0])
+
+
+def test_messages_in_both_directions(bench: Bench) -> None:
+    bench.receive(client(Opcode.TEXT, "é") + client(Opcode.BINARY, b"\0") + client(Opcode.TEXT))
+    assert bench.messages == ["é", b"\0", ""]
+    bench.channel.send("hi")
+    bench.channel.send(b"\1")
+    assert bench.sent() == b"\x81\x02hi\x82\x01\x01"
+
+
+def test_a_ping_is_answered_between_messages(bench: Bench) -> None:
+    bench.receive(client(Opcode.TEXT, "a") + client(Opcode.PING, b"x") + client(Opcode.TEXT, "b"))
+    assert bench.messages == ["a", "b"]
+    assert bench.sent() == b"\x8a\x01x"
+
+
+def test_an_unsolicited_pong_changes_nothing(bench: Bench) -> None:
+    bench.receive(client(Opcode.PONG, b"x"))
+    assert (bench.messages, bench.sent(), bench.channel.open) == ([], b"", True)
+
+
+def test_the_peer_closes(bench: Bench) -> None:
+    bench.receive(client(Opcode.CLOSE, struct.pack(">H", 4000) + b"bye"))
+    assert close_code(bench.sent()) == 4000
+    assert bench.transport.closed == "orderly"
+    bench.channel.connection_lost("closed")
+    assert bench.closes == [(4000, "bye")]
+    assert bench.ended == [bench.channel]
+
+
+def test_we_close_and_wait_for_the_answer(bench: Bench) -> None:
+    bench.channel.close(4001, "done")
+    assert close_code(bench.sent()) == 4001
+    assert bench.transport.closed is None
+    assert bench.armed() == [10.0]
+    bench.channel.close(4002)  # once is enough
+    bench.channel.send("too late")
+    bench.channel.send_frames(b"too late")
+    assert bench.sent() == b""
+    bench.receive(client(Opcode.CLOSE, struct.pack(">H", 4001)))
+    assert bench.transport.closed == "orderly"
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(bench: Bench) -> None:
+    bench.channel.close()
+    bench.deadlines[0].function()
+    assert bench.transport.closed == "no close frame came back"
+    bench.channel.connection_lost("no close frame came back")
+    assert bench.closes[0][0] == CloseCode.ABNORMAL_CLOSURE
+
+
+@pytest.mark.parametrize(
+    ("code", "data"),
+    [
+        (1002, encode_frame(Opcode.TEXT, "unmasked")),
+        (1007, client(Opcode.TEXT, b"\xff")),
+        (1009, client(Opcode.BINARY, b"x" * 1001)),
+    ],
+)
+def test_a_fault_is_answered_after_what_came_before_it(bench: Bench, code: int, data: bytes) -> None:
+    bench.receive(client(Opcode.TEXT, "good") + data + client(Opcode.TEXT, "never seen"))
+    assert bench.messages == ["good"]
+    assert close_code(bench.sent()) == code
+    assert bench.transport.closed == "orderly"
+    bench.channel.connection_lost("closed")
+    assert bench.closes[0][0] == code
+
+
+def test_the_connection_just_ends(bench: Bench) -> None:
+    bench.channel.data_received(bytearray(), 0)
+    assert bench.transport.closed == "orderly"
+    bench.channel.connection_lost("closed")
+    bench.channel.connection_lost("closed")
+    assert bench.closes == [(1006, "closed")]
+
+
+def test_a_large_message_is_received_into_its_own_storage() -> None:
+    bench = Bench(max_message_bytes=1 << 20)
+    payload = bytes(range(256)) * 2048
+    data = client(Opcode.BINARY, payload)
+    at = direct_count = 0
+    while at < len(data):
+        buffer = bench.channel.receive_buffer()
+        size = min(len(buffer) if buffer is not None else 100_000, len(data) - at)
+        if buffer is None:
+            bench.receive(data[at : at + size])
+        else:
+            buffer[:size] = data[at : at + size]
+            bench.channel.data_received(buffer, size)
+            direct_count += 1
+        at += size
+    assert direct_count > 0
+    assert bench.messages == [payload]
+    assert bench.channel.receive_buffer() is None
+
+
+def test_an_unfinished_frame_has_its_time(bench: Bench) -> None:
+    data = client(Opcode.TEXT, "hello")
+    bench.receive(data[:4])
+    assert bench.armed() == [30.0]
+    bench.receive(data[4:])
+    assert bench.armed() == []
+    bench.receive(data[:4])
+    bench.deadlines[-1].function()
+    assert close_code(bench.sent()) == 1008
+
+
+def test_a_silent_client_is_pinged_and_then_ended(bench: Bench) -> None:
+    bench.channel.keep_alive(None, None)
+    (deadline,) = bench.deadlines
+    assert deadline.seconds == 20.0
+    deadline.function()  # it was heard at the handshake
+    assert (bench.sent(), deadline.seconds) == (b"", 20.0)
+    deadline.function()
+    assert (bench.sent(), deadline.seconds) == (b"\x89\x00", 7.0)
+    bench.receive(client(Opcode.PONG))
+    deadline.function()
+    assert (bench.sent(), deadline.seconds) == (b"", 20.0)
+    deadline.function()
+    assert bench.sent() == b"\x89\x00"
+    deadline.function()
+    assert close_code(bench.sent()) == 1011
+    assert bench.transport.closed == "orderly"
+
+
+def test_keepalive_can_be_switched_off(bench: Bench) -> None:
+    bench.channel.keep_alive(0, None)
+    assert bench.deadlines == []
+
+
+def test_a_client_that_does_not_read_is_not_read_from(bench: Bench) -> None:
+    bench.channel.write_blocked(True)
+    assert bench.transport.paused
+    bench.channel.write_blocked(False)
+    assert not bench.transport.paused
+
+
+def test_a_graceful_stop_says_1001(bench: Bench) -> None:
+    bench.channel.refuse_keep_alive()
+    assert close_code(bench.sent()) == 1001
+    bench.channel.close_when_idle()
+    assert bench.sent() == b""
