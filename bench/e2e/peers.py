@@ -55,8 +55,9 @@ _OURS = ("{python}", "-m", "python_server", "--port", "{port}", "--no-access-log
 
 
 def _ours_websocket(handlers: str) -> dict[Job, Launch]:
+    command = (*_OURS, "--ws-max-size", str(16 << 20))
     jobs = (Job.ECHO, Job.BROADCAST)
-    return {job: Launch(("{python}", "ours_websocket.py", "{port}", job.value, handlers)) for job in jobs}
+    return {job: Launch((*command, f"ours_websocket:{job.value}_{handlers}")) for job in jobs}
 
 
 _ALL = [
