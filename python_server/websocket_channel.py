@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
-from python_server.http1_response import status_text
+from python_server.http1_response import Headers, status_text
 from wsframe import CloseCode, Connection, ConnectionClosed, Role, State, handshake
 from wsframe.deflate import Options
 
@@ -52,6 +52,8 @@ class WebSocketChannel:
     """
 
     __slots__ = (
+        "__weakref__",
+        "_closing",
         "_connection",
         "_heard",
         "_keep_alive",
@@ -77,6 +79,7 @@ class WebSocketChannel:
         self._heard = True
         self._keep_alive: DeadlineLike | None = None
         self._unfinished: DeadlineLike | None = None
+        self._closing: DeadlineLike | None = None
         self.receive_buffer = connection.receive_buffer
         self.subprotocol = subprotocol
         self.on_message: Callable[[str | bytes], None] = ignore_message
@@ -94,6 +97,9 @@ class WebSocketChannel:
             events = connection.receive_data(buffer, nbytes)
         on_message: Callable[[Any], None] = self.on_message
         if connection.attention:
+            pongs = connection.data_to_send(closing=False)
+            if pongs:
+                self._transport.write(pongs)
             for event in events:
                 if type(event) is str or type(event) is bytes:
                     on_message(event)
@@ -130,7 +136,7 @@ class WebSocketChannel:
         connection = self._connection
         if connection.state is not State.CLOSED:
             connection.receive_eof()
-        for deadline in (self._keep_alive, self._unfinished):
+        for deadline in (self._keep_alive, self._unfinished, self._closing):
             if deadline is not None:
                 deadline.cancel()
         self._services.ended(self)
@@ -143,6 +149,11 @@ class WebSocketChannel:
     @property
     def open(self) -> bool:
         return self._connection.state is State.OPEN
+
+    @property
+    def blocked(self) -> bool:
+        """Does the transport hold back bytes that the client has not taken?"""
+        return self._transport.blocked
 
     def send(self, message: str | bytes, compress: bool | None = None) -> None:
         """Queue one message; nothing happens once the WebSocket is closing."""
@@ -199,9 +210,8 @@ class WebSocketChannel:
         connection.close(code, reason)
         self._transport.write(connection.data_to_send())
         services = self._services
-        services.deadline(lambda: self._transport.close("no close frame came back")).set(
-            services.close_timeout_seconds
-        )
+        self._closing = services.deadline(lambda: self._transport.close("no close frame came back"))
+        self._closing.set(services.close_timeout_seconds)
 
     def pause_reading(self, paused: bool) -> None:
         self._transport.pause_reading(paused)
@@ -224,11 +234,13 @@ def accept_websocket(
     *,
     subprotocols: tuple[str, ...] = (),
     max_message_bytes: int | None = None,
+    headers: Headers | None = None,
 ) -> bool:
     """Answer an opening handshake (RFC 6455 4.2): 101 and a channel, or the refusal.
 
     Args:
         opened: sets the channel's callbacks; called before the first message.
+        headers: further fields of the 101.
 
     Returns:
         whether the WebSocket is open.
@@ -265,5 +277,5 @@ def accept_websocket(
         opened(channel)
         return channel
 
-    exchange.upgrade(accepted.headers, make)
+    exchange.upgrade([*accepted.headers, *(headers or ())], make)
     return True

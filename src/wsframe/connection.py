@@ -233,10 +233,14 @@ class Connection:
             self._put(Opcode.CLOSE, _close_payload(code, reason))
             self._move("send close")
 
-    def data_to_send(self) -> bytes:
-        """The queued wire bytes, which leave the queue; b"" when there are none."""
+    def data_to_send(self, closing: bool = True) -> bytes:
+        """The queued wire bytes, which leave the queue; b"" when there are none.
+
+        `closing=False` keeps back the close frame that answers the peer: pongs may then leave before the answers
+        to messages that came with it.
+        """
         queue = self._queue
-        if self._last_frame:
+        if closing and self._last_frame:
             queue.append(self._last_frame)
             self._last_frame = b""
         if not queue:

@@ -123,6 +123,12 @@ def test_a_ping_is_answered_between_messages(bench: Bench) -> None:
     assert bench.sent() == b"\x8a\x01x"
 
 
+def test_a_pong_leaves_before_answers_and_these_before_the_close_frame(bench: Bench) -> None:
+    bench.channel.on_message = bench.channel.send
+    bench.receive(client(Opcode.TEXT, "a") + client(Opcode.PING, b"x") + client(Opcode.CLOSE, b"\x03\xe8"))
+    assert bench.sent() == b"\x8a\x01x\x81\x01a\x88\x02\x03\xe8"
+
+
 def test_an_unsolicited_pong_changes_nothing(bench: Bench) -> None:
     bench.receive(client(Opcode.PONG, b"x"))
     assert (bench.messages, bench.sent(), bench.channel.open) == ([], b"", True)
