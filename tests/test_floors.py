@@ -48,7 +48,7 @@ INNER = {
     "http1": ["http1_head", "http1"],
     "channels": ["exchange", "channel", "websocket_channel"],
     "net": ["threads", "byte_queue", "message_queue", "loop", "transport", "listener", "relay"],
-    "engineio": ["packet", "origin", "compression", "session", "heartbeat", "engine"],
+    "engineio": ["packet", "origin", "options", "replies", "session", "heartbeat", "probe", "engine"],
     "socketio": [
         "jsoncodec",
         "packet",

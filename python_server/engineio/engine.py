@@ -5,24 +5,24 @@ Must not know: event names, rooms, Flask, sockets; a connection is an exchange o
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from python_server.engineio.heartbeat import Heartbeats
-from python_server.engineio.origin import AllowedOrigins, OriginRules
-from python_server.engineio.packet import (
-    PROBE_PING,
-    PROBE_PONG,
-    PacketError,
-    PacketType,
-    Prepared,
-    decode_payload,
-    open_packet,
+from python_server.engineio.options import EngineError, EngineOptions
+from python_server.engineio.origin import OriginRules
+from python_server.engineio.packet import PacketError, Prepared, decode_payload, open_packet
+from python_server.engineio.probe import Probe
+from python_server.engineio.replies import (
+    accepted_encoding,
+    compress,
+    cookie_header,
+    error_body,
+    jsonp_unwrap,
+    jsonp_wrap,
 )
 from python_server.engineio.session import (
     DisconnectReason,
@@ -33,51 +33,24 @@ from python_server.engineio.session import (
 )
 from python_server.exchange import Exchange
 from python_server.http1 import Request
+from python_server.http1_response import Headers
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
 from wsframe import CloseCode
+
+__all__ = ["Engine", "EngineError", "EngineOptions"]
 
 PROTOCOL: Final = "4"
 SID_BYTES: Final = 15  # 20 characters of base64url, as both reference servers
 
 
-class EngineError(Enum):
-    """The protocol's refusals: (code, message, HTTP status), as the official server gives them."""
-
-    UNKNOWN_TRANSPORT = (0, "Transport unknown", 400)
-    UNKNOWN_SID = (1, "Session ID unknown", 400)
-    BAD_HANDSHAKE_METHOD = (2, "Bad handshake method", 400)
-    BAD_REQUEST = (3, "Bad request", 400)
-    FORBIDDEN = (4, "Forbidden", 403)
-    UNSUPPORTED_PROTOCOL_VERSION = (5, "Unsupported protocol version", 400)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """Options of an engine, with the official server's defaults."""
-
-    ping_interval_seconds: float = 25.0
-    ping_timeout_seconds: float = 20.0
-    # A polling body or a WebSocket message.
-    max_payload_bytes: int = 1_000_000
-    # A probed WebSocket must say "5" within this.
-    upgrade_timeout_seconds: float = 10.0
-    # How long a close packet waits for a poll to fetch it.
-    closing_timeout_seconds: float = 30.0
-    # Packets waiting for a polling client; a WebSocket's bound is the transport's hard limit.
-    max_queued_bytes: int = 16 * 1024 * 1024
-    transports: tuple[str, ...] = ("polling", "websocket")
-    allow_upgrades: bool = True
-    cors_allowed_origins: AllowedOrigins = None
-    cors_credentials: bool = True
-
-
 class _Post:
-    """The body of a POST under way."""
+    """The body of a POST under way; `jsonp` is its index when it is a form."""
 
-    __slots__ = ("pieces", "session", "size_bytes")
+    __slots__ = ("jsonp", "pieces", "session", "size_bytes")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, jsonp: str | None) -> None:
         self.session = session
+        self.jsonp = jsonp
         self.pieces: list[bytes] = []
         self.size_bytes = 0
 
@@ -126,23 +99,33 @@ class Engine:
         if refusal is not None:
             self._complain("origin refused", refusal)
             self._refuse(exchange, EngineError.FORBIDDEN, refusal)
-            return
-        if request.method == "OPTIONS":
+        elif request.method == "OPTIONS":
             exchange.respond(204, self._origins.headers(request))
-            return
-        transport, sid = query.get("transport"), query.get("sid")
-        if transport not in self._options.transports:
-            self._refuse(exchange, EngineError.UNKNOWN_TRANSPORT)
-        elif sid is None:
-            self._handshake(exchange, transport, query.get("EIO", ""))
         else:
-            session = self.sessions.get(sid)
-            if session is None:
-                self._refuse(exchange, EngineError.UNKNOWN_SID)
-            elif transport == "websocket":
-                self._upgrade(exchange, session)
-            else:
-                self._polling(exchange, session)
+            error = self._answer_request(exchange, query)
+            if error is not None:
+                self._refuse(exchange, error)
+
+    def _answer_request(self, exchange: Exchange, query: dict[str, str]) -> EngineError | None:
+        """The official server's checks, in its order."""
+        request = exchange.request
+        transport, sid, protocol = query.get("transport"), query.get("sid"), query.get("EIO", "")
+        if transport not in self._options.transports:
+            return EngineError.UNKNOWN_TRANSPORT
+        if not sid:
+            if request.method != "GET":
+                return EngineError.BAD_HANDSHAKE_METHOD
+            if transport == "websocket" and request.upgrade != "websocket":
+                return EngineError.BAD_REQUEST
+            return self._handshake(exchange, transport, protocol, query.get("j"))
+        session = self.sessions.get(sid)
+        if session is None:
+            return EngineError.UNKNOWN_SID
+        if protocol != PROTOCOL:
+            return EngineError.BAD_REQUEST
+        if transport == "websocket":
+            return self._upgrade(exchange, session)
+        return self._polling(exchange, session, query.get("j"))
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
         post: _Post | None = exchange.context
@@ -164,14 +147,19 @@ class Engine:
         if not session.alive:
             self._refuse(exchange, EngineError.UNKNOWN_SID)
             return
-        try:
-            packets = decode_payload(b"".join(post.pieces))
-        except PacketError:
+        body: bytes | None = b"".join(post.pieces)
+        if post.jsonp is not None and body is not None:
+            body = jsonp_unwrap(body)
+        if body is None:
             session.end(DisconnectReason.PARSE_ERROR)
             self._refuse(exchange, EngineError.BAD_REQUEST)
             return
-        session.receive_packets(packets)
-        self._answer(exchange, "ok")
+        try:
+            session.receive_packets(decode_payload(body))
+        except PacketError:
+            self._refuse(exchange, EngineError.BAD_REQUEST)
+            return
+        session.when_reading(partial(self._answer_post, exchange))
 
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
         context, exchange.context = exchange.context, None
@@ -185,8 +173,14 @@ class Engine:
 
     # Handshake
 
-    def _handshake(self, exchange: Exchange, transport: str, protocol: str) -> None:
-        request = exchange.request
+    def _handshake(
+        self, exchange: Exchange, transport: str, protocol: str, jsonp: str | None
+    ) -> EngineError | None:
+        request, options = exchange.request, self._options
+        allowed = options.allow_request(request) if options.allow_request is not None else None
+        if allowed is False or isinstance(allowed, str):
+            self._refuse(exchange, EngineError.FORBIDDEN, allowed or None)
+            return None
         if protocol != PROTOCOL:
             if protocol:
                 self._complain(
@@ -194,25 +188,20 @@ class Engine:
                     f"a client speaks Engine.IO protocol {protocol[:8]!r}, this server speaks 4: "
                     "socket.io-client 3 or 4 and python-socketio 5 fit",
                 )
-            self._refuse(exchange, EngineError.UNSUPPORTED_PROTOCOL_VERSION)
-        elif request.method != "GET":
-            self._refuse(exchange, EngineError.BAD_HANDSHAKE_METHOD)
-        elif transport == "polling":
-            session = self._open(request)
-            upgrades = (
-                ["websocket"]
-                if self._options.allow_upgrades and "websocket" in self._options.transports
-                else []
-            )
-            self._answer(exchange, self._open_packet(session, upgrades))
-            self._handler.session_opened(session)
-        elif not self._wants_websocket(request):
-            self._refuse(exchange, EngineError.BAD_REQUEST)
-        else:
-            self._accept(exchange, self._open_on_websocket)
-
-    def _open(self, request: Request) -> Session:
+            return EngineError.UNSUPPORTED_PROTOCOL_VERSION
         sid = secrets.token_urlsafe(SID_BYTES)
+        cookie = [] if options.cookie is None else cookie_header(options.cookie, sid)
+        if transport == "websocket":
+            opened = partial(self._open_on_websocket, sid, request)
+            self._accept(exchange, opened, cookie)
+            return None
+        session = self._open(sid, request)
+        upgrades = ["websocket"] if options.allow_upgrades and "websocket" in options.transports else []
+        self._answer(exchange, self._open_packet(session, upgrades), jsonp, cookie)
+        self._handler.session_opened(session)
+        return None
+
+    def _open(self, sid: str, request: Request) -> Session:
         session = Session(
             sid, self._handler, request, self._set_heartbeat, self._forget, self._options.max_queued_bytes
         )
@@ -230,9 +219,9 @@ class Engine:
             options.max_payload_bytes,
         )
 
-    def _open_on_websocket(self, request: Request, channel: WebSocketChannel) -> None:
-        session = self._open(request)
-        session.open_websocket(channel.send_frames, channel.close, channel.pause_reading)
+    def _open_on_websocket(self, sid: str, request: Request, channel: WebSocketChannel) -> None:
+        session = self._open(sid, request)
+        session.open_websocket(channel)
         self._attach(session, channel)
         session.send(Prepared([self._open_packet(session, [])]))
         self._handler.session_opened(session)
@@ -251,42 +240,43 @@ class Engine:
 
     # Polling
 
-    def _polling(self, exchange: Exchange, session: Session) -> None:
+    def _polling(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
         method = exchange.request.method
         if session.state is SessionState.WEBSOCKET:
-            self._refuse(exchange, EngineError.BAD_REQUEST)
-        elif method == "GET":
-            self._poll(exchange, session)
-        elif method == "POST" and session.alive:
-            self._post(exchange, session)
-        else:
-            self._refuse(exchange, EngineError.BAD_REQUEST)
+            return EngineError.BAD_REQUEST  # without disturbing the session
+        if method == "GET":
+            return self._poll(exchange, session, jsonp)
+        if method == "POST" and session.alive:
+            return self._post(exchange, session, jsonp)
+        return EngineError.BAD_REQUEST
 
-    def _poll(self, exchange: Exchange, session: Session) -> None:
+    def _poll(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
         def answer(payload: str) -> None:
             exchange.context = None
-            self._answer(exchange, payload)
+            self._answer(exchange, payload, jsonp)
 
         exchange.context = session
         try:
             session.poll(answer)
         except OverlapError:
             exchange.context = None
-            self._refuse(exchange, EngineError.BAD_REQUEST)
-        self._release(session)
+            return EngineError.BAD_REQUEST
+        finally:
+            self._release(session)
+        return None
 
-    def _post(self, exchange: Exchange, session: Session) -> None:
+    def _post(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
         length = exchange.request.body_length
         if session.posting:
             session.end(DisconnectReason.TRANSPORT_ERROR)
-            self._refuse(exchange, EngineError.BAD_REQUEST)
-            return
-        post = exchange.context = _Post(session)
+            return EngineError.BAD_REQUEST
+        post = exchange.context = _Post(session, jsonp)
         session.posting = True
         if length is not None and length > self._options.max_payload_bytes:
             self._too_large(exchange, post)
         else:
             exchange.send_continue()
+        return None
 
     def _too_large(self, exchange: Exchange, post: _Post) -> None:
         exchange.context = None
@@ -300,30 +290,29 @@ class Engine:
 
     # WebSocket and upgrade
 
-    @staticmethod
-    def _wants_websocket(request: Request) -> bool:
-        return request.upgrade == "websocket"
-
-    def _accept(self, exchange: Exchange, opened: Callable[[Request, WebSocketChannel], None]) -> None:
-        request = exchange.request
+    def _accept(
+        self, exchange: Exchange, opened: Callable[[WebSocketChannel], None], headers: Headers | None = None
+    ) -> None:
         accept_websocket(
             exchange,
             self._websockets,
-            lambda channel: opened(request, channel),
+            opened,
             max_message_bytes=self._options.max_payload_bytes,
+            headers=headers or [],
         )
 
-    def _upgrade(self, exchange: Exchange, session: Session) -> None:
-        if not self._wants_websocket(exchange.request):
-            self._refuse(exchange, EngineError.BAD_REQUEST)
-        elif session.state is SessionState.POLLING and self._options.allow_upgrades:
-            self._accept(exchange, lambda request, channel: self._probe(session, channel))
+    def _upgrade(self, exchange: Exchange, session: Session) -> EngineError | None:
+        if exchange.request.upgrade != "websocket":
+            return EngineError.BAD_REQUEST
+        if session.state is SessionState.POLLING and self._options.allow_upgrades:
+            self._accept(exchange, partial(self._probe, session))
         else:
             # As the official server: the handshake succeeds, then the WebSocket is closed.
-            self._accept(exchange, lambda request, channel: channel.close())
+            self._accept(exchange, lambda channel: channel.close())
+        return None
 
     def _probe(self, session: Session, channel: WebSocketChannel) -> None:
-        probe = _Probe(session, channel, self._attach)
+        probe = Probe(session, channel, self._attach)
         probe.timer = self._call_later(self._options.upgrade_timeout_seconds, probe.fail)
 
     # Heartbeats and the end
@@ -354,7 +343,7 @@ class Engine:
         self._heartbeats.stop(session)
         if session.state is SessionState.CLOSING:
             self._call_later(
-                self._options.closing_timeout_seconds, lambda: self.sessions.pop(session.sid, None)
+                self._options.closing_timeout_seconds, partial(self.sessions.pop, session.sid, None)
             )
         else:
             self.sessions.pop(session.sid, None)
@@ -366,79 +355,43 @@ class Engine:
 
     # Answers
 
-    def _answer(self, exchange: Exchange, payload: str) -> None:
-        exchange.respond(
-            200,
-            [
-                ("Content-Type", "text/plain; charset=UTF-8"),
-                ("Cache-Control", "no-store"),
-                *self._origins.headers(exchange.request),
-            ],
-            payload.encode("utf-8", "replace"),
-        )
+    def _answer(
+        self, exchange: Exchange, payload: str, jsonp: str | None, cookie: Headers | None = None
+    ) -> None:
+        """A poll's answer."""
+        request, options = exchange.request, self._options
+        content_type = "text/plain; charset=UTF-8"
+        if jsonp is not None:
+            payload = jsonp_wrap(jsonp, payload)
+            content_type = "text/javascript; charset=UTF-8"
+        body = payload.encode("utf-8", "replace")
+        headers = [
+            ("Content-Type", content_type),
+            ("Cache-Control", "no-store"),
+            *(cookie or ()),
+            *self._origins.headers(request),
+        ]
+        if options.http_compression and len(body) >= options.compression_threshold_bytes:
+            encoding = accepted_encoding(request.get("accept-encoding"))
+            if encoding is not None:
+                body = compress(body, encoding)
+                headers.append(("Content-Encoding", encoding))
+        exchange.respond(200, headers, body)
+
+    def _answer_post(self, exchange: Exchange) -> None:
+        headers = [
+            ("Content-Type", "text/html"),  # some browsers offer to save text/plain of a form's POST
+            ("Cache-Control", "no-store"),
+            *self._origins.headers(exchange.request),
+        ]
+        exchange.respond(200, headers, b"ok")
 
     def _refuse(self, exchange: Exchange, error: EngineError, message: str | None = None) -> None:
         code, text, status = error.value
-        exchange.respond(
-            status,
-            [("Content-Type", "application/json"), *self._origins.headers(exchange.request)],
-            json.dumps({"code": code, "message": message or text}, separators=(",", ":")).encode(),
-        )
-
-
-class _ProbeState(Enum):
-    """How far an upgrade has come."""
-
-    WAITING = auto()  # for `2probe`
-    PROBED = auto()  # for `5`
-    UPGRADED = auto()
-    FAILED = auto()
-
-
-class _Probe:
-    """A WebSocket that wants to take over a polling session (Engine.IO protocol, "Upgrade")."""
-
-    def __init__(
-        self,
-        session: Session,
-        channel: WebSocketChannel,
-        attach: Callable[[Session, WebSocketChannel], None],
-    ) -> None:
-        self._session = session
-        self._channel = channel
-        self._attach = attach
-        self._state = _ProbeState.WAITING
-        self.timer: Any = None  # ends the attempt
-        channel.on_message = self._receive
-        channel.on_close = self._closed
-
-    def _receive(self, data: str | bytes) -> None:
-        if self._state is _ProbeState.UPGRADED:  # came in the same piece as the "5"
-            self._session.receive(data)
-        elif (
-            self._state is _ProbeState.WAITING
-            and data == PROBE_PING
-            and self._session.probe(self._channel.close)
-        ):
-            self._state = _ProbeState.PROBED
-            self._channel.send(PROBE_PONG)
-        elif self._state is _ProbeState.PROBED and data == PacketType.UPGRADE:
-            self.timer.cancel()
-            self._state = _ProbeState.UPGRADED
-            channel = self._channel
-            self._attach(self._session, channel)
-            self._session.upgrade(channel.send_frames, channel.close, channel.pause_reading)
+        message = message or text
+        if exchange.request.upgrade == "websocket":  # a plain answer, and the end of the connection
+            exchange.refuse_keep_alive()
+            headers, body = [("Content-Type", "text/plain; charset=utf-8")], message.encode()
         else:
-            self.fail()
-
-    def fail(self) -> None:
-        self._channel.close()
-        self._closed(CloseCode.NORMAL_CLOSURE, "upgrade failed")
-
-    def _closed(self, code: int, reason: str) -> None:
-        if self._state in (_ProbeState.WAITING, _ProbeState.PROBED):
-            self.timer.cancel()
-            probed = self._state is _ProbeState.PROBED
-            self._state = _ProbeState.FAILED
-            if probed:
-                self._session.upgrade_failed()
+            headers, body = [("Content-Type", "application/json")], error_body(code, message)
+        exchange.respond(status, [*headers, *self._origins.headers(exchange.request)], body)

@@ -50,7 +50,7 @@ class OriginRules:
     def headers(self, request: Request) -> Headers:
         """The CORS fields of a response to an allowed request."""
         origin = request.get("origin")
-        if not origin or self._off:
+        if not origin or self._off or not (self._any or self._allows(origin, request)):
             return []
         headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
         if self._credentials:
@@ -66,6 +66,13 @@ class OriginRules:
         if self._rule is not None:
             return bool(self._rule(origin))
         if self._own_only:
-            host = request.authority
-            return bool(host) and origin in (f"http://{host}", f"https://{host}")
+            # A page of another origin cannot set X-Forwarded-Host: its browser asks us first (preflight).
+            forwarded = request.get("x-forwarded-host").partition(",")[0].strip()
+            own = {
+                f"{scheme}://{host}".lower()
+                for scheme in ("http", "https")
+                for host in (request.authority, forwarded)
+                if host
+            }
+            return origin.lower() in own
         return origin in self._listed

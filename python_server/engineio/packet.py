@@ -9,7 +9,7 @@ import binascii
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -137,8 +137,8 @@ def decode_packet(packet: str | bytes) -> Packet:
         raise PacketError(f"unknown packet type {packet[:1]!r}") from None
 
 
-def decode_payload(body: bytes) -> list[Packet]:
-    """The packets of a polling request body.
+def decode_payload(body: bytes) -> Iterator[Packet]:
+    """The packets of a polling request body, one by one.
 
     Raises:
         PacketError: not UTF-8, an empty or unknown packet, or bad base64.
@@ -147,12 +147,10 @@ def decode_payload(body: bytes) -> list[Packet]:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise PacketError("the payload is not UTF-8") from None
-    packets: list[Packet] = []
     for part in text.split(SEPARATOR):
         if part[:1] == "b":
             if not BASE64.match(part, 1):
                 raise PacketError("malformed base64 in a binary packet")
-            packets.append((PacketType.MESSAGE, binascii.a2b_base64(part[1:])))
+            yield PacketType.MESSAGE, binascii.a2b_base64(part[1:])
         else:
-            packets.append(decode_packet(part))
-    return packets
+            yield decode_packet(part)

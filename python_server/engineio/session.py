@@ -5,7 +5,7 @@ Must not know: HTTP, sockets, event names; it calls the functions it was handed,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, StrEnum, auto
 from typing import Any, Final, Protocol
 
@@ -76,6 +76,23 @@ class SessionHandler(Protocol):
         """The session is over; called once, last."""
 
 
+class Link(Protocol):
+    """Port: the WebSocket that carries a session, or asks to."""
+
+    @property
+    def blocked(self) -> bool:
+        """Does it hold bytes back that its client has not taken?"""
+
+    def send_frames(self, frames: bytes) -> None:
+        """Queue encoded frames."""
+
+    def close(self) -> None:
+        """Begin the closing handshake."""
+
+    def pause_reading(self, paused: bool) -> None:
+        """Let the client wait, or go on."""
+
+
 class OverlapError(Exception):
     """Two polls at once: the session is over (Engine.IO protocol: one open GET per session)."""
 
@@ -94,20 +111,22 @@ class Session:
 
     Attributes:
         context: the handler's own. heartbeat: its entry in the engine's queues.
+        awaiting_pong: has a ping been sent that is not answered yet?
         posting: is the body of a POST under way?
     """
 
     __slots__ = (
+        "__weakref__",
         "_answer",
         "_beat",
         "_forget",
         "_handler",
-        "_hang_up",
+        "_link",
         "_max_queued_bytes",
-        "_pause",
+        "_paused",
         "_queue",
         "_queued_bytes",
-        "_write",
+        "_when_reading",
         "awaiting_pong",
         "context",
         "heartbeat",
@@ -140,25 +159,32 @@ class Session:
         self._queue: list[Prepared] = []
         self._queued_bytes = 0
         self._answer: Callable[[str], None] | None = None
-        self._write: Callable[[bytes], None] | None = None
-        self._hang_up: Callable[[], None] | None = None
-        self._pause: Callable[[bool], None] | None = None
+        self._link: Link | None = None
+        self._paused = False
+        self._when_reading: Callable[[], None] | None = None
 
     @property
     def transport(self) -> str:
         """ "polling" or "websocket"."""
-        return "websocket" if self._write is not None and self.state is SessionState.WEBSOCKET else "polling"
+        return "websocket" if self.state is SessionState.WEBSOCKET else "polling"
 
     @property
     def alive(self) -> bool:
         return self.state not in (SessionState.CLOSING, SessionState.CLOSED)
+
+    @property
+    def writable(self) -> bool:
+        """Would something sent now leave at once? What is volatile is dropped if not."""
+        if self.state is SessionState.WEBSOCKET:
+            return self._link is not None and not self._link.blocked
+        return self._answer is not None
 
     # Out
 
     def send(self, prepared: Prepared) -> None:
         """Send packets, in order with all others; nothing after the session's end."""
         if self.state is SessionState.WEBSOCKET:
-            self._write(prepared.frames)  # type: ignore[misc]
+            self._link.send_frames(prepared.frames)  # type: ignore[union-attr]
         elif self.alive:
             self._queue.append(prepared)
             self._queued_bytes += prepared.queued_bytes
@@ -196,14 +222,29 @@ class Session:
         """The open GET's connection has gone."""
         if self._answer is not None:
             self._answer = None
-            self.end(DisconnectReason.TRANSPORT_CLOSE)
+            self.end(DisconnectReason.TRANSPORT_ERROR)
 
-    def receive_packets(self, packets: list[Packet]) -> None:
-        """The packets of a POST."""
-        for packet in packets:
-            if not self.alive:
-                return
-            self._receive(*packet)
+    def receive_packets(self, packets: Iterable[Packet]) -> None:
+        """The packets of a POST, taken one by one: those before a malformed one count.
+
+        Raises:
+            PacketError: a malformed one; the session is over.
+        """
+        try:
+            for packet in packets:
+                if not self.alive:
+                    return
+                self._receive(*packet)
+        except PacketError:
+            self.end(DisconnectReason.PARSE_ERROR)
+            raise
+
+    def when_reading(self, answer: Callable[[], None]) -> None:
+        """Call `answer` (to the POST whose packets have been taken) now, or when reading goes on."""
+        if self._paused and self.alive:
+            self._when_reading = answer
+        else:
+            answer()
 
     def _answer_poll(self) -> None:
         answer, self._answer = self._answer, None
@@ -222,40 +263,34 @@ class Session:
 
     # WebSocket
 
-    def open_websocket(
-        self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]
-    ) -> None:
+    def open_websocket(self, link: Link) -> None:
         """The session began on a WebSocket."""
         self._move(SessionState.UPGRADING)
-        self._switch(write, hang_up, pause)
+        self._switch(link)
 
-    def probe(self, hang_up: Callable[[], None]) -> bool:
+    def probe(self, link: Link) -> bool:
         """A WebSocket said `2probe`: release the poll; False when the session cannot be upgraded."""
         if self.state is not SessionState.POLLING:
             return False
         self._move(SessionState.UPGRADING)
-        self._hang_up = hang_up
+        self._link = link
         if self._answer is not None:
             answer, self._answer = self._answer, None
             answer(NOOP.payload)
         return True
 
-    def upgrade(
-        self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]
-    ) -> bool:
+    def upgrade(self, link: Link) -> bool:
         """The probed WebSocket said `5`: it carries the session from here on."""
         if self.state is not SessionState.UPGRADING:
             return False
-        self._switch(write, hang_up, pause)
+        self._switch(link)
         return True
 
     def upgrade_failed(self) -> None:
         """The probed WebSocket went away or took too long: polling goes on."""
         if self.state is SessionState.UPGRADING:
             self._move(SessionState.POLLING)
-            self._hang_up = None
-            if self._queue and self._answer is not None:
-                self._answer_poll()
+            self._link = None
 
     def receive(self, data: str | bytes) -> None:
         """A message of the WebSocket that carries the session."""
@@ -272,22 +307,32 @@ class Session:
     def pause_reading(self, paused: bool) -> None:
         """Let the client wait, without counting its silence against it.
 
-        Only a WebSocket can be paused: what a polling client posts has been read already.
+        A WebSocket is not read from; a polling client's POST is not answered, and it sends no second one.
         """
-        if self._pause is not None and self.state is SessionState.WEBSOCKET:
-            self._pause(paused)
-            self.awaiting_pong = False
-            self._beat(self, not paused)
+        if not self.alive or paused is self._paused:
+            return
+        self._paused = paused
+        if self.state is SessionState.WEBSOCKET and self._link is not None:
+            self._link.pause_reading(paused)
+        self.awaiting_pong = False
+        self._beat(self, not paused)
+        if not paused:
+            self._release_post()
 
-    def _switch(
-        self, write: Callable[[bytes], None], hang_up: Callable[[], None], pause: Callable[[bool], None]
-    ) -> None:
+    def _release_post(self) -> None:
+        answer, self._when_reading = self._when_reading, None
+        if answer is not None:
+            answer()
+
+    def _switch(self, link: Link) -> None:
         self._move(SessionState.WEBSOCKET)
-        self._write, self._hang_up, self._pause = write, hang_up, pause
+        self._link = link
+        if self._paused:
+            link.pause_reading(True)
         queue, self._queue = self._queue, []
         self._queued_bytes = 0
         for prepared in queue:
-            write(prepared.frames)
+            link.send_frames(prepared.frames)
 
     # In
 
@@ -322,9 +367,12 @@ class Session:
             self._move(SessionState.CLOSED)
         if self.state is SessionState.CLOSED:
             self._queue.clear()
-        hang_up, self._hang_up, self._write, self._pause = self._hang_up, None, None, None
-        if hang_up is not None:
-            hang_up()
+        link, self._link = self._link, None
+        if link is not None:
+            if self._paused:
+                link.pause_reading(False)  # else the client's close frame would never be seen
+            link.close()
+        self._release_post()
         self._forget(self)
         self._handler.session_closed(self, reason)
 

@@ -1,0 +1,51 @@
+"""What an engine can be told, and the protocol's refusals with their codes.
+
+Must not know: sessions, requests, who reads an option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from python_server.engineio.origin import AllowedOrigins
+
+
+class EngineError(Enum):
+    """The protocol's refusals: (code, message, HTTP status), as the official server gives them."""
+
+    UNKNOWN_TRANSPORT = (0, "Transport unknown", 400)
+    UNKNOWN_SID = (1, "Session ID unknown", 400)
+    BAD_HANDSHAKE_METHOD = (2, "Bad handshake method", 400)
+    BAD_REQUEST = (3, "Bad request", 400)
+    FORBIDDEN = (4, "Forbidden", 403)
+    UNSUPPORTED_PROTOCOL_VERSION = (5, "Unsupported protocol version", 400)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Options of an engine, with the official server's defaults."""
+
+    ping_interval_seconds: float = 25.0
+    ping_timeout_seconds: float = 20.0
+    # A polling body or a WebSocket message.
+    max_payload_bytes: int = 1_000_000
+    # A probed WebSocket must say "5" within this.
+    upgrade_timeout_seconds: float = 10.0
+    # How long a close packet waits for a poll to fetch it.
+    closing_timeout_seconds: float = 30.0
+    # Packets waiting for a polling client; a WebSocket's bound is the transport's hard limit.
+    max_queued_bytes: int = 16 * 1024 * 1024
+    transports: tuple[str, ...] = ("polling", "websocket")
+    allow_upgrades: bool = True
+    cors_allowed_origins: AllowedOrigins = None
+    cors_credentials: bool = True
+    # Polls whose body is at least this long are compressed for clients that accept it.
+    http_compression: bool = True
+    compression_threshold_bytes: int = 1024
+    # The session id as a cookie of the handshake: a name, or a name and attributes (functions are called).
+    cookie: str | Mapping[str, Any] | None = None
+    # Asked with the handshake request on the loop's thread; False or a sentence refuses it (403, code 4).
+    allow_request: Callable[[Any], bool | str | None] | None = None
