@@ -124,7 +124,7 @@ REFUSED = {
         head(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
         400,
     ),
-    "TE chunked, chunked": (head(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked, chunked"), 501),
+    "TE chunked, chunked": (head(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked, chunked"), 400),
     "TE with vertical tab": (head(b"POST / HTTP/1.1", b"Transfer-Encoding: \x0bchunked"), 400),
     "two different lengths": (head(b"POST / HTTP/1.1", b"Content-Length: 3", b"Content-Length: 4"), 400),
     "two equal lengths": (head(b"POST / HTTP/1.1", b"Content-Length: 3", b"Content-Length: 3"), 400),
