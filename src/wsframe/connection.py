@@ -236,8 +236,8 @@ class Connection:
     def data_to_send(self, closing: bool = True) -> bytes:
         """The queued wire bytes, which leave the queue; b"" when there are none.
 
-        `closing=False` keeps back the close frame that answers the peer: pongs may then leave before the answers
-        to messages that came with it.
+        `closing=False` keeps back the close frame that answers the peer: pongs may then leave before the
+        answers to messages that came with it.
         """
         queue = self._queue
         if closing and self._last_frame:
