@@ -95,7 +95,7 @@ class SocketIO:
         app.extensions["socketio"] = self
         app.wsgi_app = _Mounted(app.wsgi_app, path, [mount])  # type: ignore[method-assign]
 
-    def _serving(self, facts: ServerFacts) -> None:
+    def _serving(self, facts: ServerFacts, application: Any) -> None:
         self._facts = facts
 
     # Registration
@@ -128,7 +128,9 @@ class SocketIO:
         call = handler
         if message in ("connect", "disconnect") and not _takes_argument(handler):
             call = lambda *args: handler()  # noqa: E731
-        self._hub.on(namespace or "/", message, Handler(partial(self._handle, call, message == "*"), inline))
+        self._hub.handlers.on(
+            namespace or "/", message, Handler(partial(self._handle, call, message == "*"), inline)
+        )
 
     def on_error(self, namespace: str | None = None) -> Callable[[Function], Function]:
         """Decorator: the function gets the exceptions of the namespace's handlers; its result is the ack."""

@@ -27,7 +27,8 @@ from python_server.net.relay import relay_to_socket
 from python_server.net.threads import Door, Pool
 from python_server.net.transport import Transport
 from python_server.settings import Settings
-from python_server.socketio.hub import Hub, HubServices
+from python_server.socketio.hub import Hub
+from python_server.socketio.speaker import HubServices
 from python_server.takeover import Takeover
 from python_server.websocket_api import WebSocketApplication, WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices
@@ -43,13 +44,13 @@ class Mount:
 
     Attributes:
         path: with both slashes, "/socket.io/".
-        serving: called with the server's facts once a worker serves.
+        serving: called with the server's facts and the application served, once a worker serves.
     """
 
     path: str
     hub: Hub
     options: EngineOptions
-    serving: Callable[[ServerFacts], None]
+    serving: Callable[[ServerFacts, Application], None]
 
 
 @dataclass(slots=True)
@@ -164,9 +165,16 @@ class Worker:
 
     def _mount(self, mount: Mount, websockets: WebSocketServices, facts: ServerFacts) -> Engine:
         mount.hub.attach(
-            HubServices(self._door, self.loop.call_later, observe.report, self._observer.complain)
+            HubServices(
+                self._door,
+                self.loop.call_later,
+                observe.report,
+                self._observer.complain,
+                self._now,
+                self.stop,
+            )
         )
-        mount.serving(facts)
+        mount.serving(facts, self._site.application)
         return Engine(
             mount.hub, mount.options, self.loop.call_later, self._now, websockets, self._observer.complain
         )

@@ -21,6 +21,7 @@ FLOORS = {
     "http1_head": 1,
     "http1_response": 1,
     "net": 1,
+    "proxy": 1,
     "settings": 1,
     "observe": 1,
     "exchange": 2,
@@ -47,7 +48,19 @@ FLOORS = {
 INNER = {
     "http1": ["http1_head", "http1"],
     "channels": ["exchange", "channel", "websocket_channel"],
-    "net": ["threads", "byte_queue", "message_queue", "loop", "transport", "listener", "relay"],
+    "net": [
+        "threads",
+        "byte_queue",
+        "message_queue",
+        "tasks",
+        "loop",
+        "transport",
+        "tls",
+        "sockets",
+        "systemd",
+        "listener",
+        "relay",
+    ],
     "engineio": ["packet", "origin", "options", "replies", "session", "heartbeat", "probe", "engine"],
     "socketio": [
         "jsoncodec",
@@ -56,7 +69,9 @@ INNER = {
         "adapter",
         "recovery",
         "client",
+        "handlers",
         "backplane",
+        "speaker",
         "hub",
     ],
 }
@@ -64,11 +79,18 @@ SANS_IO = [
     "http1",
     "http1_head",
     "http1_response",
+    "proxy",
     "engineio.packet",
     "engineio.session",
     "engineio.heartbeat",
 ]
-SANS_IO += ["socketio.adapter", "socketio.recovery", "socketio.packet", "socketio.jsoncodec"]
+SANS_IO += [
+    "socketio.adapter",
+    "socketio.recovery",
+    "socketio.packet",
+    "socketio.jsoncodec",
+    "socketio.handlers",
+]
 IO_MODULES = {"socket", "selectors", "select", "threading", "time", "logging", "asyncio", "queue"}
 # (module, the only rooms that may import it)
 CONFINED = {
@@ -78,7 +100,8 @@ CONFINED = {
     "queue": {"net.threads"},
     "selectors": {"net.loop"},
     "select": {"net.loop"},
-    "socket": {"net.transport", "net.listener", "net.relay"},
+    "socket": {"net.transport", "net.listener", "net.sockets", "net.systemd", "net.relay"},
+    "ssl": {"net.tls"},
     "redis": {"socketio.redis_backplane"},
     "flask": {"flask_api", "test_client"},
     "werkzeug": {"flask_api", "test_client", "loading"},

@@ -25,7 +25,12 @@ MAILBOX_BATCH_COUNT: Final = 4096
 
 # For rooms of this folder that hand data between threads.
 Condition = threading.Condition
+Event = threading.Event
 Lock = threading.Lock
+Thread = threading.Thread
+current_thread_id = threading.get_ident
+# Its `pool` is the pool whose worker the current thread is.
+WORKER: Final = threading.local()
 
 Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
@@ -222,6 +227,7 @@ class Pool:
         return True
 
     def _work(self) -> None:
+        WORKER.pool = self
         bell = threading.Lock()
         bell.acquire()
         jobs = self._jobs
@@ -391,6 +397,8 @@ class Door:
         self._strand_lock = events.strand_lock if isinstance(events, Pool) else threading.Lock()
         self.post = mailbox.post
         self.on_loop = mailbox.on_loop
+        # Loop's thread: run a job on a worker, beside the strands and in no order.
+        self.submit = events.submit
 
     def strand(self) -> Strand:
         """Loop's thread: a new client's strand."""

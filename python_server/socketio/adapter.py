@@ -5,9 +5,12 @@ Must not know: packets' text, sessions, clocks; a member is something with `send
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+# Called with ("join" or "leave", sid, room) for every room but a client's own.
+Moved = Callable[[str, str, Any], None]
 
 
 class Member(Protocol):
@@ -43,10 +46,15 @@ class Backplane(Protocol):
 
 
 class Adapter:
-    """The rooms of one namespace. Every method belongs to the loop's thread."""
+    """The rooms of one namespace. Every method belongs to the loop's thread.
 
-    def __init__(self, backplane: Backplane) -> None:
+    Args:
+        moved: hears who enters and leaves which room.
+    """
+
+    def __init__(self, backplane: Backplane, moved: Moved | None = None) -> None:
         self._backplane = backplane
+        self._moved = moved
         self._members: dict[str, Member] = {}
         self._rooms: dict[Any, dict[str, Member]] = {}
         self._rooms_of: dict[str, set[Any]] = {}
@@ -63,6 +71,10 @@ class Adapter:
             self._leave(sid, room)
         self._members.pop(sid, None)
 
+    @property
+    def empty(self) -> bool:
+        return not self._members
+
     def get(self, sid: str) -> Member | None:
         return self._members.get(sid)
 
@@ -70,8 +82,11 @@ class Adapter:
         """Nothing happens for a client that has gone."""
         rooms = self._rooms_of.get(sid)
         if rooms is not None:
+            new = room not in rooms
             rooms.add(room)
             self._rooms.setdefault(room, {})[sid] = self._members[sid]
+            if new and self._moved is not None and room != sid:
+                self._moved("join", sid, room)
 
     def leave(self, sid: str, room: Any) -> None:
         rooms = self._rooms_of.get(sid)
@@ -83,6 +98,8 @@ class Adapter:
         """Everyone leaves the room."""
         for sid in self._rooms.pop(room, ()):
             self._rooms_of[sid].discard(room)
+            if self._moved is not None:
+                self._moved("leave", sid, room)
 
     def rooms_of(self, sid: str) -> list[Any]:
         return list(self._rooms_of.get(sid, ()))
@@ -99,10 +116,11 @@ class Adapter:
     def deliver(self, envelope: Envelope) -> None:
         """Deliver to the members of this process only."""
         prepared = envelope.prepared
-        for member in self._recipients(envelope):
+        for member in self.recipients(envelope):
             member.send(prepared)
 
-    def _recipients(self, envelope: Envelope) -> Iterable[Member]:
+    def recipients(self, envelope: Envelope) -> Iterable[Member]:
+        """The members of this process whom an envelope is for."""
         rooms = envelope.rooms
         if rooms is None:
             chosen: dict[str, Member] = self._members
@@ -125,3 +143,5 @@ class Adapter:
             members.pop(sid, None)
             if not members:
                 del self._rooms[room]
+            if self._moved is not None and room != sid:
+                self._moved("leave", sid, room)

@@ -24,6 +24,7 @@ class NamespaceReason(StrEnum):
 
     CLIENT = "client namespace disconnect"
     SERVER = "server namespace disconnect"
+    RATE_LIMITED = "rate limited"
 
 
 class ConnectionRefused(Exception):
@@ -42,10 +43,14 @@ class Handler:
     Attributes:
         function: called with (socket, event name, arguments); its result is the ack.
         inline: it never blocks: run it on the loop's thread when its client has nothing else waiting.
+        ordered: a client's next event waits for this one; without, it may overtake.
+        rate: at most that many events of one client in so many seconds; above it the client leaves.
     """
 
     function: Callable[[Socket, str, tuple[Any, ...]], Any]
     inline: bool = False
+    ordered: bool = True
+    rate: tuple[int, float] | None = None
 
 
 class SocketState(Enum):
@@ -66,7 +71,16 @@ MOVES: Final = {
 class Client:
     """What the hub keeps for one session."""
 
-    __slots__ = ("assembler", "connect_timer", "context", "paused", "session", "sockets", "strand")
+    __slots__ = (
+        "assembler",
+        "connect_timer",
+        "context",
+        "overtaking_count",
+        "paused",
+        "session",
+        "sockets",
+        "strand",
+    )
 
     def __init__(self, session: Session, strand: Strand) -> None:
         self.session = session
@@ -75,6 +89,7 @@ class Client:
         self.assembler: Assembler | None = None
         self.connect_timer: Any = None
         self.paused = False
+        self.overtaking_count = 0  # events under way or waiting beside the strand
         self.context: Any = None  # the application face's own, shared by the client's namespaces
 
 
@@ -85,7 +100,7 @@ class Socket:
         sid: public name of the client in the namespace. client: the session it belongs to.
     """
 
-    __slots__ = ("acks", "auth", "client", "held", "namespace", "sid", "state")
+    __slots__ = ("acks", "auth", "buckets", "client", "held", "namespace", "sid", "state")
 
     def __init__(self, namespace: str, client: Client, auth: Any) -> None:
         self.sid = secrets.token_urlsafe(SID_BYTES)
@@ -94,7 +109,9 @@ class Socket:
         self.auth = auth
         self.state = SocketState.PENDING
         self.held: list[Prepared] = []
-        self.acks: dict[int, Callable[[list[Any]], None]] = {}
+        # Called with the values, or with None when the client has left.
+        self.acks: dict[int, Callable[[list[Any] | None], None]] = {}
+        self.buckets: dict[str, Any] | None = None  # what is left of each rate-limited event
 
     def send(self, prepared: Prepared) -> None:
         """Loop's thread: send, or hold back until the CONNECT reply has left."""

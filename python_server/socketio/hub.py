@@ -5,17 +5,13 @@ Must not know: frames, HTTP, Flask; handlers are functions it was given, run thr
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.net.threads import Door
-from python_server.socketio.adapter import Adapter, Backplane, Envelope
-from python_server.socketio.backplane import NoBackplane
+from python_server.socketio.adapter import Adapter, Backplane
 from python_server.socketio.client import (
     Client,
     ConnectionRefused,
@@ -24,7 +20,9 @@ from python_server.socketio.client import (
     Socket,
     SocketState,
 )
-from python_server.socketio.packet import Assembler, Packet, PacketError, PacketType, decode, encode
+from python_server.socketio.handlers import Bucket, Handlers
+from python_server.socketio.packet import Assembler, Packet, PacketError, PacketType, decode
+from python_server.socketio.speaker import Speaker, prepare
 
 # Events of one client that wait for a thread: above the first bound its reading pauses, above the second
 # (a polling client cannot be paused) its session ends.
@@ -35,133 +33,22 @@ STRAND_HARD_COUNT: Final = 10_000
 ATTACHMENTS_MAX_BYTES: Final = 16 * 1024 * 1024
 # The official server's connectTimeout: a client that joins no namespace is sent away.
 CONNECT_TIMEOUT_SECONDS: Final = 45.0
-
-# Called on a client's strand with the client and the values of its ack.
-AckCallback = Callable[[Socket, list[Any]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class HubServices:
-    """What a hub needs of the worker that runs it."""
-
-    door: Door
-    call_later: Callable[[float, Callable[[], Any]], Any]
-    report: Callable[[str, BaseException], None]
-    complain: Callable[[str, str], None]
+# Rates counted apart per client and namespace.
+BUCKETS_MAX_COUNT: Final = 64
 
 
-def prepare(kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
-    """Any thread: a packet encoded for all its recipients.
-
-    Raises:
-        TypeError, ValueError: `data` cannot be written as JSON.
-    """
-    text, *attachments = encode(kind, namespace, data, id)
-    return Prepared(["4" + text, *attachments])  # type: ignore[operator]
-
-
-class Hub:
-    """The namespaces of one Socket.IO server. Answers sessions (the SessionHandler port).
-
-    Before `attach` what is sent is kept, and done once a worker serves.
-    """
+class Hub(Speaker):
+    """The namespaces of one Socket.IO server. Answers sessions (the SessionHandler port)."""
 
     def __init__(self, backplane: Backplane | None = None) -> None:
-        self._backplane = backplane or NoBackplane()
-        self._handlers: dict[str, dict[str, Handler]] = {"/": {}}
-        self._adapters: dict[str, Adapter] = {"/": Adapter(self._backplane)}
-        self._services: HubServices | None = None
-        self._early: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        self._ack_ids = itertools.count(1)
+        super().__init__(backplane)
+        self.handlers = Handlers()
+        # CONNECT is answered before the connect handler runs; its refusal is then a DISCONNECT.
+        self.always_connect = False
 
-    def attach(self, services: HubServices) -> None:
-        """Loop's thread: a worker serves from here on."""
-        self._services = services
-        early, self._early = self._early, []
-        for function, args in early:
-            services.door.post(function, *args)
-
-    # Any thread
-
-    def on(self, namespace: str, event: str, handler: Handler) -> None:
-        """Set the handler of an event; `connect` and `disconnect` are the namespace's own."""
-        self._handlers.setdefault(namespace, {})[event] = handler
-        self._adapters.setdefault(namespace, Adapter(self._backplane))
-
-    def emit(
-        self,
-        event: str,
-        args: Iterable[Any],
-        *,
-        namespace: str = "/",
-        rooms: tuple[Any, ...] | None = None,
-        excepted: tuple[Any, ...] = (),
-        callback: AckCallback | None = None,
-    ) -> None:
-        """Send an event to rooms (None: everybody), encoded once, in the caller's thread.
-
-        Args:
-            callback: called with the client and the values of its ack, on its strand; `rooms` is one sid.
-
-        Raises:
-            TypeError, ValueError: the arguments cannot be written as JSON.
-            ServerStopped: the server has stopped.
-        """
-        arguments = (event, *args)
-        if callback is None:
-            prepared = prepare(PacketType.EVENT, namespace, arguments)
-            self._post(self._broadcast, Envelope(namespace, rooms, excepted, prepared, arguments), prepared)
-        else:
-            if rooms is None or len(rooms) != 1:
-                raise ValueError("an event with a callback needs one addressee")
-            ack_id = next(self._ack_ids)
-            prepared = prepare(PacketType.EVENT, namespace, arguments, ack_id)
-            self._post(self._ask_client, namespace, rooms[0], prepared, ack_id, callback)
-
-    def join(self, namespace: str, sid: str, room: Any) -> None:
-        """Put a client into a room; takes effect before anything emitted after it."""
-        self._post(self._change_rooms, Adapter.join, namespace, sid, room)
-
-    def leave(self, namespace: str, sid: str, room: Any) -> None:
-        self._post(self._change_rooms, Adapter.leave, namespace, sid, room)
-
-    def close_room(self, namespace: str, room: Any) -> None:
-        self._post(self._change_rooms, Adapter.close_room, namespace, room)
-
-    def rooms_of(self, namespace: str, sid: str) -> list[Any]:
-        """The rooms a client is in, its own included."""
-        found: list[Any] = self._ask(lambda: self._adapter(namespace).rooms_of(sid))
-        return found
-
-    def members_of(self, namespace: str, room: Any) -> list[str]:
-        """The sids in a room."""
-        found: list[str] = self._ask(lambda: self._adapter(namespace).members_of(room))
-        return found
-
-    def disconnect(self, namespace: str, sid: str) -> None:
-        """Send a client out of a namespace."""
-        self._post(self._disconnect, namespace, sid)
-
-    def _post(self, function: Callable[..., None], *args: Any) -> None:
-        services = self._services
-        if services is None:
-            self._early.append((function, args))
-            return
-        nbytes = 0
-        for argument in args:
-            if type(argument) is Prepared:
-                nbytes = len(argument.frames)
-                break
-        services.door.post(function, *args, nbytes=nbytes)
-
-    def _adapter(self, namespace: str) -> Adapter:
-        """An unknown namespace has nobody in it."""
-        return self._adapters.get(namespace) or Adapter(self._backplane)
-
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        if self._services is None:
-            return question()
-        return self._services.door.ask(question)
+    def disconnect(self, namespace: str, sid: str, reason: str | None = None) -> None:
+        """Send a client out of a namespace; a reason reaches it as the event `closing` just before."""
+        self._post(self._disconnect, namespace, sid, reason)
 
     # Loop's thread: the SessionHandler port
 
@@ -231,9 +118,10 @@ class Hub:
 
     def _dispatch(self, socket: Socket, packet: Packet) -> None:
         name, *arguments = packet.data
-        handlers = self._handlers[socket.namespace]
-        handler = handlers.get(name) or handlers.get("*")
+        handler = self.handlers.find(socket.namespace, name)
         if handler is None:
+            return
+        if handler.rate is not None and not self._within_rate(socket, name, *handler.rate):
             return
         client = socket.client
         strand = client.strand
@@ -241,9 +129,43 @@ class Hub:
         if handler.inline and strand.idle:
             job()
             return
-        strand.submit(job)
-        if strand.waiting_count >= STRAND_SOFT_COUNT:
+        if handler.ordered:
+            strand.submit(job)
+        else:
+            client.overtaking_count += 1
+            self._running().door.submit(partial(self._run_overtaking, client, job))
+        if strand.waiting_count + client.overtaking_count >= STRAND_SOFT_COUNT:
             self._press(client)
+
+    def _run_overtaking(self, client: Client, job: Callable[[], None]) -> None:
+        """Worker: an event beside its client's strand."""
+        job()
+        self._post(self._overtaken, client)
+
+    def _overtaken(self, client: Client) -> None:
+        client.overtaking_count -= 1
+        if client.paused and client.overtaking_count + client.strand.waiting_count < STRAND_RESUME_COUNT:
+            self._resume(client)
+
+    def _within_rate(self, socket: Socket, name: str, count: int, seconds: float) -> bool:
+        """Count one event against its rate; beyond it the client leaves the namespace, and is told why."""
+        now = self._running().now()
+        if socket.buckets is None:
+            socket.buckets = {}
+        # Names under a catch-all are the client's to choose: they share one bucket once there are many.
+        name = name if name in socket.buckets or len(socket.buckets) < BUCKETS_MAX_COUNT else "*"
+        bucket = socket.buckets.setdefault(name, Bucket(count, now))
+        if bucket.take(count, seconds, now):
+            return True
+        self._running().complain(
+            "rate limited",
+            f"a client sent more than {count} events {name!r} in {seconds:g} s and was sent away: "
+            f"the rate_limit of that handler",
+        )
+        self._disconnect(
+            socket.namespace, socket.sid, f"more than {count} in {seconds:g} s", NamespaceReason.RATE_LIMITED
+        )
+        return False
 
     def _run_event(
         self, socket: Socket, handler: Handler, name: str, arguments: tuple[Any, ...], ack_id: int | None
@@ -260,7 +182,7 @@ class Hub:
 
     def _press(self, client: Client) -> None:
         """Its events come faster than they are handled: stop reading, then give up."""
-        if client.strand.waiting_count >= STRAND_HARD_COUNT:
+        if client.strand.waiting_count + client.overtaking_count >= STRAND_HARD_COUNT:
             self._running().complain(
                 "too many events", "a session was closed: its events came faster than they were handled"
             )
@@ -278,19 +200,20 @@ class Hub:
 
     def _connect(self, client: Client, packet: Packet) -> None:
         namespace = packet.namespace
-        handlers = self._handlers.get(namespace)
-        if handlers is None:
+        if not self.handlers.serves(namespace):
             client.session.send(
                 prepare(PacketType.CONNECT_ERROR, namespace, {"message": "Invalid namespace"})
             )
             return
         client.connect_timer.cancel()
         socket = client.sockets[namespace] = Socket(namespace, client, packet.data)
+        if namespace not in self._adapters:
+            self._adapters[namespace] = Adapter(self._backplane, partial(self._moved, namespace))
         self._adapters[namespace].add(socket)
-        handler = handlers.get("connect")
-        if handler is None:
+        handler = self.handlers.find(namespace, "connect")
+        if handler is None or self.always_connect:
             self._connected(socket)
-        else:
+        if handler is not None:
             client.strand.submit(partial(self._run_connect, socket, handler))
 
     def _run_connect(self, socket: Socket, handler: Handler) -> None:
@@ -314,6 +237,8 @@ class Hub:
             self._post(self._refused, socket, prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal))
 
     def _connected(self, socket: Socket) -> None:
+        if socket.state is SocketState.CONNECTED:
+            return
         if socket.state is SocketState.CLOSED:  # it left while its connect handler ran, which must be told
             self._run_disconnect(socket, DisconnectReason.TRANSPORT_CLOSE)
             return
@@ -324,18 +249,30 @@ class Hub:
             socket.send(prepared)
 
     def _refused(self, socket: Socket, prepared: Prepared) -> None:
-        if socket.state is not SocketState.CLOSED:
+        if socket.state is SocketState.CONNECTED:
+            self._disconnect(socket.namespace, socket.sid)
+        elif socket.state is SocketState.PENDING:
             self._forget_socket(socket)
             socket.client.session.send(prepared)
 
     def _connect_late(self, client: Client) -> None:
         client.session.end(DisconnectReason.FORCED_CLOSE)
 
-    def _disconnect(self, namespace: str, sid: str) -> None:
+    def _disconnect(
+        self,
+        namespace: str,
+        sid: str,
+        detail: str | None = None,
+        reason: NamespaceReason = NamespaceReason.SERVER,
+    ) -> None:
         socket = self._adapter(namespace).get(sid)
         if isinstance(socket, Socket):
-            socket.client.session.send(prepare(PacketType.DISCONNECT, namespace))
-            self._close_socket(socket, NamespaceReason.SERVER)
+            session = socket.client.session
+            if detail is not None:
+                said = {"reason": str(reason), "detail": detail}
+                session.send(prepare(PacketType.EVENT, namespace, ("closing", said)))
+            session.send(prepare(PacketType.DISCONNECT, namespace))
+            self._close_socket(socket, reason)
 
     def _close_socket(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         """The one way out of a namespace."""
@@ -347,42 +284,19 @@ class Hub:
     def _forget_socket(self, socket: Socket) -> None:
         socket.move(SocketState.CLOSED)
         socket.held.clear()
-        socket.acks.clear()
-        socket.client.sockets.pop(socket.namespace, None)
-        self._adapters[socket.namespace].remove(socket.sid)
+        acks, socket.acks = socket.acks, {}
+        for resolve in acks.values():
+            resolve(None)
+        namespace = socket.namespace
+        socket.client.sockets.pop(namespace, None)
+        adapter = self._adapters[namespace]
+        adapter.remove(socket.sid)
+        if adapter.empty and not self.handlers.permanent(namespace):
+            del self._adapters[namespace]  # names that clients choose must not add up
 
     def _run_disconnect(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
-        handler = self._handlers[socket.namespace].get("disconnect")
+        handler = self.handlers.find(socket.namespace, "disconnect")
         if handler is not None:
             socket.client.strand.submit(
                 partial(self._run_event, socket, handler, "disconnect", (str(reason),), None)
             )
-
-    # Posted calls
-
-    def _broadcast(self, envelope: Envelope, prepared: Prepared) -> None:
-        self._adapter(envelope.namespace).broadcast(envelope)
-
-    def _ask_client(
-        self, namespace: str, sid: str, prepared: Prepared, ack_id: int, callback: AckCallback
-    ) -> None:
-        socket = self._adapter(namespace).get(sid)
-        if isinstance(socket, Socket):
-            socket.acks[ack_id] = partial(self._resolve, socket, callback)
-            socket.send(prepared)
-
-    def _resolve(self, socket: Socket, callback: AckCallback, values: list[Any]) -> None:
-        socket.client.strand.submit(partial(self._run_callback, callback, socket, values))
-
-    def _run_callback(self, callback: AckCallback, socket: Socket, values: list[Any]) -> None:
-        try:
-            callback(socket, values)
-        except Exception as error:
-            self._running().report("acknowledgement callback", error)
-
-    def _change_rooms(self, change: Callable[..., None], namespace: str, *args: Any) -> None:
-        change(self._adapter(namespace), *args)
-
-    def _running(self) -> HubServices:
-        assert self._services is not None
-        return self._services

@@ -1,0 +1,201 @@
+"""Work beside the pools: slots lent while a worker waits, background threads, the one asyncio loop.
+
+Must not know: what a task does, or which protocol waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from python_server.net.threads import (
+    WORKER,
+    Event,
+    Job,
+    Lock,
+    Pool,
+    Report,
+    Thread,
+    Waiter,
+    current_thread_id,
+)
+
+# How long a stop waits for the asyncio loop to give up its tasks.
+ASYNC_STOP_SECONDS: Final = 1.0
+
+
+@contextmanager
+def lent_slot() -> Iterator[None]:
+    """A worker that waits inside gives its place in the pool to another; elsewhere nothing happens."""
+    pool: Pool | None = getattr(WORKER, "pool", None)
+    if pool is None:
+        yield
+        return
+    pool.lend()
+    try:
+        yield
+    finally:
+        pool.reclaim()
+
+
+def sleep(seconds: float = 0.0) -> None:
+    """Any thread but the loop's: wait; a pool's worker lends its slot."""
+    with lent_slot():
+        time.sleep(seconds)
+
+
+def wait(waiter: Waiter, timeout_seconds: float | None) -> Any:
+    """Any thread but the loop's: `waiter`'s answer; a pool's worker lends its slot.
+
+    Raises:
+        TimeoutError: none came in time.
+    """
+    with lent_slot():
+        return waiter.wait(timeout_seconds)
+
+
+class BackgroundTask:
+    """A function in a daemon thread of its own: what `start_background_task` returns.
+
+    Args:
+        report: for what the function raises.
+    """
+
+    def __init__(
+        self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], report: Report
+    ) -> None:
+        self._report = report
+        self._target = target
+        self._args = args
+        self._kwargs = kwargs
+        self._thread = Thread(target=self._run, name=f"background {name_of(target)}", daemon=True)
+
+    def start(self) -> None:
+        """Any thread, once."""
+        self._thread.start()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Any thread: wait for its end; a pool's worker lends its slot.
+
+        Raises:
+            RuntimeError: it has not been started: the server does not serve yet.
+        """
+        if self._thread.ident is None:
+            raise RuntimeError("the background task starts when the server does: it cannot be joined before")
+        with lent_slot():
+            self._thread.join(timeout)
+
+    def is_alive(self) -> bool:
+        """Any thread: does it run?"""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            if asyncio.iscoroutinefunction(self._target):
+                asyncio.run(self._target(*self._args, **self._kwargs))
+            else:
+                self._target(*self._args, **self._kwargs)
+        except Exception as error:
+            self._report(f"background task {name_of(self._target)}", error)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """How a log line calls a function."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+class AsyncRunner:
+    """The one thread that runs coroutines, started with the first of them."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """A worker: the coroutine's result; it sees the caller's context variables. Its slot is lent.
+
+        Raises:
+            RuntimeError: called on the asyncio thread itself, where it could only hang.
+            Exception: whatever the coroutine raised.
+        """
+        loop = self._started()
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            coroutine.close()
+            raise RuntimeError("the asyncio thread cannot wait for itself: await it instead")
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        with lent_slot():
+            return future.result()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                ready = Event()
+                Thread(target=self._serve, args=(self._loop, ready), name="asyncio", daemon=True).start()
+                ready.wait()
+            return self._loop
+
+    def close(self) -> None:
+        """Any thread but its own: cancel what runs, end the thread."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            ended = asyncio.run_coroutine_threadsafe(_cancel_all(), loop)
+            try:
+                ended.result(ASYNC_STOP_SECONDS)
+            except TimeoutError:
+                pass  # a task that swallows its cancellation; the thread is a daemon
+            loop.call_soon_threadsafe(loop.stop)
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop, ready: Any) -> None:
+        asyncio.set_event_loop(loop)
+        loop.call_soon(ready.set)
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+
+async def _cancel_all() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class InlineMailbox:
+    """A mailbox without a loop, for tests: its owner's calls are made at once, others' at a `drain`."""
+
+    def __init__(self) -> None:
+        self._owner = current_thread_id()
+        self._calls: deque[Job] = deque()
+
+    def adopt(self) -> None:
+        """The calling thread becomes the owner."""
+        self._owner = current_thread_id()
+
+    def on_loop(self) -> bool:
+        """Any thread: is the caller the owner?"""
+        return current_thread_id() == self._owner
+
+    def post(self, function: Callable[..., Any], *args: Any, nbytes: int = 0) -> None:
+        """Any thread: have `function(*args)` called by the owner."""
+        if self.on_loop():
+            self.drain()
+            function(*args)
+        else:
+            self._calls.append(lambda: function(*args))
+
+    def drain(self) -> None:
+        """The owner: make the calls that other threads posted."""
+        while self._calls:
+            self._calls.popleft()()

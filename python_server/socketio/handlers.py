@@ -1,0 +1,82 @@
+"""Which handler serves an event of a namespace, and how often a client may ask for it. Sans-I/O.
+
+Must not know: packets, threads, what a handler does; time is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from python_server.socketio.client import Handler
+
+ANY: Final = "*"
+# These two are the namespace's own; a catch-all event does not get them.
+RESERVED: Final = frozenset({"connect", "disconnect"})
+
+
+class Handlers:
+    """Handlers by namespace and event, with catch-alls in the order that python-socketio documents.
+
+    The exact event; the namespace's "*"; the event in namespace "*"; "*" in "*"; then the handler of the
+    whole namespace; then that of namespace "*". The last two take every event of theirs.
+    """
+
+    def __init__(self) -> None:
+        self._events: dict[str, dict[str, Handler]] = {}
+        self._whole: dict[str, Handler] = {}
+        # Namespaces a client may join besides those with a handler of their own; "*": all.
+        self.open: set[str] = {"/"}
+
+    def on(self, namespace: str, event: str, handler: Handler) -> None:
+        self._events.setdefault(namespace, {})[event] = handler
+
+    def on_namespace(self, namespace: str, handler: Handler) -> None:
+        """`handler` takes the namespace's events that have no handler of their own."""
+        self._whole[namespace] = handler
+
+    def serves(self, namespace: str) -> bool:
+        """May a client join it?"""
+        known = namespace in self._events or namespace in self._whole or namespace in self.open
+        return (known and namespace != ANY) or ANY in self.open
+
+    def permanent(self, namespace: str) -> bool:
+        """Does the application know it by name?"""
+        return namespace in self._events or namespace in self._whole or namespace in self.open
+
+    def find(self, namespace: str, event: str) -> Handler | None:
+        own = self._events.get(namespace)
+        if own is not None:
+            found = own.get(event)
+            if found is None and event not in RESERVED:
+                found = own.get(ANY)
+            if found is not None:
+                return found
+        return self._find_elsewhere(namespace, event)
+
+    def _find_elsewhere(self, namespace: str, event: str) -> Handler | None:
+        others = self._events.get(ANY)
+        if others is not None:
+            found = others.get(event)
+            if found is None and event not in RESERVED:
+                found = others.get(ANY)
+            if found is not None:
+                return found
+        return self._whole.get(namespace) or self._whole.get(ANY)
+
+
+@dataclass(slots=True)
+class Bucket:
+    """What one client has left of a rate: a token bucket."""
+
+    tokens: float
+    filled_at: float
+
+    def take(self, count: int, seconds: float, now: float) -> bool:
+        """Take one token; False when there is none."""
+        self.tokens = min(float(count), self.tokens + (now - self.filled_at) * count / seconds)
+        self.filled_at = now
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
