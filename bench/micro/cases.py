@@ -93,7 +93,7 @@ def peer_cases(peer: str, module: ModuleType) -> Iterator[Case]:
 
 
 def limit_cases() -> Iterator[Case]:
-    """What the machine allows: NumPy's XOR in place; bytes.decode after an XOR at that limit; a C loop's copy."""
+    """What the machine allows: NumPy's XOR in place; bytes.decode after an XOR at that limit."""
     try:
         import numpy as np
     except ModuleNotFoundError:

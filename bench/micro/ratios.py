@@ -1,6 +1,6 @@
 """Runs the codec's cases in interleaved rounds and keeps, as JSON, the ratios that the goals speak of.
 
-It must not quote one absolute figure against another run's: each ratio is the median of the rounds' own ratios.
+It must not hold one run's figure against another's: each ratio is the median of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def main() -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=1) + "\n")
     print(
-        f"decoder: {report['decoder_bytes']} bytes; load {report['load_before']:.1f} to {report['load_after']:.1f}"
+        f"decoder: {report['decoder_bytes']} bytes; "
+        f"load {report['load_before']:.1f} to {report['load_after']:.1f}"
     )
     return (
         0

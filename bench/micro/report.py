@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-
-mpl.use("svg")
-mpl.rcParams["svg.hashsalt"] = "wsframe"  # the same plot gives the same file
 import matplotlib.pyplot as plt
+
+plt.switch_backend("svg")
+mpl.rcParams["svg.hashsalt"] = "wsframe"  # the same plot gives the same file
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "benchmarks"
@@ -105,13 +105,14 @@ def main() -> None:
     lines = [
         "# The codec's figures",
         "",
-        f"Measured on {report['date']} with `{report['command']}`, written by `python bench/micro/report.py`.",
-        f"Python {report['python']}, {report['machine']}; wsframe runs its {report['implementation']} core with "
-        f"{report['mask_implementation']} masks. Versions: {versions}.{missing}",
+        f"Measured on {report['date']} with `{report['command']}`, "
+        "written by `python bench/micro/report.py`.",
+        f"Python {report['python']}, {report['machine']}; wsframe runs its {report['implementation']} core "
+        f"with {report['mask_implementation']} masks. Versions: {versions}.{missing}",
         f"Load of the machine before and after: {report['load_before']:.1f} and {report['load_after']:.1f}.",
         "",
-        f"All implementations take turns in {report['rounds']} rounds of one process; a ratio is the median of the "
-        "rounds' own ratios, with its quartiles. Absolute figures move from machine to machine.",
+        f"All implementations take turns in {report['rounds']} rounds of one process; a ratio is the median of "
+        "the rounds' own ratios, with its quartiles. Absolute figures move from machine to machine.",
         "",
         "## Against the goals",
         "",

@@ -22,7 +22,7 @@ def plain(events: list[Any], with_deflate: bool) -> list[Any]:
     """Comparable: a fault is its code and words.
 
     With compression 1007 and 1009 are one: zlib keeps back what it inflated before it met corrupt data, so
-    of two faults in one message (corrupt, not UTF-8, too big) the size of the reads decides which comes first.
+    of two faults in one message (corrupt, not UTF-8, too big) the size of the reads decides which is first.
     """
     either = (1007, 1009) if with_deflate else ()
     return [

@@ -1,4 +1,4 @@
-"""Builds the wheel and the sdist and tests both in clean environments under every CPython >= 3.11 that is found.
+"""Builds wheel and sdist, and tests both in clean environments under every CPython >= 3.11 that is found.
 
 It must not use the environment it runs in: each Python builds for itself, and tests what it has installed.
 """
