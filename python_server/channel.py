@@ -114,6 +114,8 @@ class HTTPChannel:
     def write_blocked(self, blocked: bool) -> None:
         if self._exchange is not None:
             self._exchange.write_blocked(blocked)
+        elif not blocked:
+            self._advance()
 
     def connection_lost(self, reason: str) -> None:
         self._end_exchange(reason)
@@ -193,7 +195,10 @@ class HTTPChannel:
         self._advancing = True
         parser = self._parser
         while (
-            self._exchange is None and self._state is HTTPState.BUSY and parser.state is ParserState.COMPLETE
+            self._exchange is None
+            and self._state is HTTPState.BUSY
+            and parser.state is ParserState.COMPLETE
+            and not self._transport.blocked  # a client that only asks and never reads
         ):
             self._move(HTTPState.IDLE)
             self._handle(parser.next_request())
@@ -223,7 +228,10 @@ class HTTPChannel:
             self._refuse(BadRequest(408, "the request head did not arrive in time"))
         elif self._state is HTTPState.BUSY:
             exchange = self._exchange
-            if exchange is not None and exchange.body_paused:
+            if exchange is None:  # the answer has left; only its unread body was still awaited
+                self._close()
+                return
+            if exchange.body_paused:
                 self._deadline.set(self._services.timeouts.body_timeout_seconds)
                 return
             self._refuse(BadRequest(408, "the request body did not arrive in time"))
@@ -264,7 +272,8 @@ class HTTPChannel:
             self._close()
             return
         self._transport.pause_reading(True)
-        exchange.refuse_keep_alive()
+        if not self._parser.held_bytes:  # what was pipelined is still answered; the end is then met again
+            exchange.refuse_keep_alive()
         exchange.handler.exchange_lost(exchange, "end of stream")
 
     def _end_exchange(self, reason: str) -> None:

@@ -20,6 +20,7 @@ from python_server.http1_response import (
     response_head,
     status_text,
 )
+from python_server.net.transport import FileSlice
 
 # A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
 DROPPED_BODY_MAX_BYTES: Final = 65_536
@@ -194,7 +195,14 @@ class Exchange:
         piece = self._frame(first)
         self._transport.write(head + piece if piece else head)
 
-    def write(self, data: bytes) -> None:
+    def write_file(self, piece: FileSlice) -> None:
+        """A piece of the body that stands in a file; its bytes are within the Content-Length."""
+        if self._state is ExchangeState.STREAMING and self._framing is Framing.LENGTH:
+            self._remaining -= len(piece)
+            self.sent_bytes += len(piece)
+            self._transport.write(piece)
+
+    def write(self, data: Any) -> None:
         """A piece of the body; empty pieces are dropped, bytes beyond Content-Length too."""
         if self._state is ExchangeState.STREAMING:
             piece = self._frame(data)
@@ -273,12 +281,13 @@ class Exchange:
             self._remaining = _declared_length(headers, body_length)
         return head
 
-    def _frame(self, data: bytes) -> bytes:
+    def _frame(self, data: Any) -> Any:
         framing = self._framing
         if framing is Framing.NONE:
             return b""
         if framing is Framing.LENGTH:
-            data = data[: self._remaining]
+            if len(data) > self._remaining:
+                data = data[: self._remaining]
             self._remaining -= len(data)
         self.sent_bytes += len(data)
         return chunk(data) if framing is Framing.CHUNKED else data

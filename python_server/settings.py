@@ -74,8 +74,28 @@ class TransportSettings:
     low_watermark_bytes: int = 256 * KIB
     # Above it the client is cut off as too slow.
     hard_limit_bytes: int = 16 * MIB
+    # A client that takes not one byte of what waits for it is given up; nginx's send_timeout is 60 s too.
+    stall_timeout_seconds: float = 60.0
     # After our last byte: how long unread input is still taken, so that a reset does not eat the answer.
     linger_timeout_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class TLSSettings:
+    """Certificate and rules of TLS; without a certificate the server speaks plain TCP."""
+
+    certfile: str | None = None
+    # None: the key stands in `certfile`.
+    keyfile: str | None = None
+    keyfile_password: str | None = None
+    # Who may sign the clients' certificates.
+    ca_certs: str | None = None
+    # "none", "optional" or "required": whether clients show a certificate.
+    cert_reqs: str = "none"
+    # OpenSSL's cipher list for TLS 1.2; the suites of TLS 1.3 are all good.
+    ciphers: str | None = None
+    # From the connection to the end of the handshake; reference value of the other phases' timeouts.
+    handshake_timeout_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +104,22 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    # Addresses as -b takes them: host:port, [v6]:port, unix:/path, fd://3. With any, host and port are unused.
+    binds: tuple[str, ...] = ()
+    # A UNIX socket's path; its permissions: waitress's 600 lets nobody else's proxy in.
+    uds: str | None = None
+    uds_permissions: int = 0o600
+    # A descriptor that a process manager has bound.
+    fd: int | None = None
+    # SO_REUSEPORT: several processes bind the same port and the kernel divides the connections.
+    reuse_port: bool = False
+    # Open connections of one worker; at it accepting pauses (gevent's pool does so). None: no limit.
+    connections_max_count: int | None = None
+    # Are Forwarded and X-Forwarded-* of these peers (addresses, networks, "*") to be believed?
+    proxy_headers: bool = False
+    forwarded_allow_ips: str = "127.0.0.1,::1"
+    # Where a proxy has mounted the application: SCRIPT_NAME.
+    root_path: str = ""
     # gunicorn's and uvicorn's 2,048: a burst of reconnecting clients fits.
     backlog_count: int = 2048
     # Connections taken per turn of the loop; gevent takes 100.
@@ -118,3 +154,4 @@ class Settings:
     http: HTTPSettings = field(default_factory=HTTPSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
+    tls: TLSSettings = field(default_factory=TLSSettings)

@@ -5,12 +5,13 @@ Must not know: any protocol. What arrives goes to the handler it was given; what
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
-from python_server.net.loop import Loop, Timer
+from python_server.net.loop import Deadline, Loop, Timer
 
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
 IOV_MAX_COUNT: Final = 1024
@@ -37,6 +38,46 @@ MOVES: Final = {
 }
 
 
+class FileSource:
+    """A regular file's descriptor of our own, closed with the last `FileSlice` that names it.
+
+    Made by any thread; `descriptor` is duplicated, so the caller may close its file at once.
+    """
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = os.dup(descriptor)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+class FileSlice:
+    """Bytes that go from a file to the socket without passing through this process (sendfile)."""
+
+    __slots__ = ("_count", "_offset", "_source")
+
+    def __init__(self, source: FileSource, offset: int, count: int) -> None:
+        self._source = source
+        self._offset = offset
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def send(self, descriptor: int) -> int:
+        """What the kernel took; 0 when the file ends before the slice does."""
+        return os.sendfile(descriptor, self._source.descriptor, self._offset, self._count)
+
+    def rest(self, sent: int) -> FileSlice:
+        return FileSlice(self._source, self._offset + sent, self._count - sent)
+
+    def read(self) -> bytes:
+        """The bytes themselves, for a connection whose bytes must be encrypted here."""
+        return os.pread(self._source.descriptor, self._count, self._offset)
+
+
 class ByteHandler(Protocol):
     """Port: what a transport tells the protocol that reads it."""
 
@@ -60,7 +101,8 @@ class Transport:
         loop: the loop.
         sock: a connected, non-blocking socket, owned from here on.
         report: for an exception of the handler; the connection ends, the loop lives.
-        limits: `high_watermark_bytes`, `low_watermark_bytes`, `hard_limit_bytes`, `linger_timeout_seconds`.
+        limits: `high_watermark_bytes`, `low_watermark_bytes`, `hard_limit_bytes`, `linger_timeout_seconds`,
+            `stall_timeout_seconds`.
         peer, local: the two addresses, as the socket module gives them.
     """
 
@@ -69,6 +111,7 @@ class Transport:
         "_data_received",
         "_descriptor",
         "_dirty",
+        "_files_count",
         "_handler",
         "_limits",
         "_linger_timer",
@@ -79,6 +122,7 @@ class Transport:
         "_receive_buffer",
         "_report",
         "_socket",
+        "_stalled",
         "_waiting",
         "local",
         "peer",
@@ -101,6 +145,8 @@ class Transport:
         self._limits = limits
         self._queue: list[Any] = []
         self._queued_bytes = 0
+        self._files_count = 0  # slices of files in the queue
+        self._stalled: Deadline | None = None  # the moment a client that takes nothing is given up
         self._dirty = False
         self._waiting = False  # the kernel's buffer is full; the writer callback is armed
         self._blocked = False
@@ -175,6 +221,8 @@ class Transport:
             return
         self._queue.append(data)
         queued_bytes = self._queued_bytes = self._queued_bytes + len(data)
+        if type(data) is FileSlice:
+            self._files_count += 1
         if not self._dirty:
             self._dirty = True
             self._loop.flush_at_turn_end(self)
@@ -202,8 +250,11 @@ class Transport:
     def _send_queued(self) -> None:
         while self._queue:
             queue = self._queue
+            offered_count = min(len(queue), IOV_MAX_COUNT)
             try:
-                if len(queue) == 1:
+                if self._files_count:
+                    offered_count, sent = self._send_with_files()
+                elif len(queue) == 1:
                     sent = self._socket.send(queue[0])
                 elif self._queued_bytes <= JOIN_MAX_BYTES:
                     sent = self._socket.send(b"".join(queue))
@@ -217,30 +268,52 @@ class Transport:
             self._queued_bytes -= sent
             if not self._queued_bytes:
                 queue.clear()
+                self._files_count = 0
                 break
-            if not self._drop_sent(sent):
+            if not self._drop_sent(sent, offered_count):
                 if not self._waiting:
                     self._waiting = True
                     self._loop.add_writer(self._descriptor, self._on_writable)
+                    if self._stalled is None:
+                        self._stalled = Deadline(self._loop, lambda: self._end("client stopped reading"))
+                    self._stalled.set(self._limits.stall_timeout_seconds)
                 return
         if self._waiting:
             self._waiting = False
             self._loop.remove_writer(self._descriptor)
+        if self._stalled is not None:
+            self._stalled.clear()
         if self.state is TransportState.DRAINING:
             self._linger()
 
-    def _drop_sent(self, sent: int) -> bool:
+    def _send_with_files(self) -> tuple[int, int]:
+        """(pieces offered, bytes taken) of a queue that holds a slice of a file somewhere."""
+        queue = self._queue
+        first = queue[0]
+        if type(first) is FileSlice:
+            sent = first.send(self._descriptor)
+            if not sent:
+                raise OSError("the file became shorter than announced")
+            return 1, sent
+        count = 1
+        while count < min(len(queue), IOV_MAX_COUNT) and type(queue[count]) is not FileSlice:
+            count += 1
+        return count, self._socket.sendmsg(queue[:count])
+
+    def _drop_sent(self, sent: int, offered_count: int) -> bool:
         """Remove what left; False when the kernel took only a part of what was offered."""
         queue = self._queue
-        offered_count = min(len(queue), IOV_MAX_COUNT)
         index = 0
         while index < offered_count and sent >= len(queue[index]):
             sent -= len(queue[index])
             index += 1
         whole = index == offered_count
+        if self._files_count:
+            self._files_count -= sum(type(piece) is FileSlice for piece in queue[:index])
         del queue[:index]
         if sent:
-            queue[0] = memoryview(queue[0])[sent:]
+            first = queue[0]
+            queue[0] = first.rest(sent) if type(first) is FileSlice else memoryview(first)[sent:]
         return whole
 
     def _on_writable(self) -> None:
@@ -301,6 +374,8 @@ class Transport:
         self._move(TransportState.CLOSED)
         if self._linger_timer is not None:
             self._linger_timer.cancel()
+        if self._stalled is not None:
+            self._stalled.cancel()
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._queue.clear()
