@@ -1,0 +1,287 @@
+"""An engine on a clock of its own, with exchanges and transports that keep what is written to them.
+
+It must not know sockets, threads or the time of day.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from python_server.engineio.engine import Engine, EngineOptions
+from python_server.http1 import Request
+from python_server.websocket_channel import WebSocketChannel, WebSocketServices
+from wsframe import Close, Decoder, Opcode, Role, encode_frame
+
+VECTORS = Path(__file__).parents[2] / "vectors"
+
+
+class Timer:
+    def __init__(self, when: float, function: Callable[[], Any]) -> None:
+        self.when = when
+        self.function: Callable[[], Any] | None = function
+
+    def cancel(self) -> None:
+        self.function = None
+
+
+class Clock:
+    """Moves only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[Timer] = []
+
+    def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
+        self.timers.append(Timer(self.now + seconds, function))
+        return self.timers[-1]
+
+    def advance(self, seconds: float) -> None:
+        end = self.now + seconds
+        while True:
+            due = sorted((t for t in self.timers if t.function and t.when <= end), key=lambda t: t.when)
+            if not due:
+                break
+            self.now = max(self.now, due[0].when)
+            function, due[0].function = due[0].function, None
+            assert function is not None
+            function()
+        self.now = end
+        self.timers = [timer for timer in self.timers if timer.function]
+
+
+class Deadline:
+    """The loop's, on our clock."""
+
+    def __init__(self, clock: Clock, function: Callable[[], Any]) -> None:
+        self.clock, self.function = clock, function
+        self.timer: Timer | None = None
+
+    def set(self, seconds: float) -> None:
+        self.clear()
+        self.timer = self.clock.call_later(seconds, self.function)
+
+    def clear(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+    cancel = clear
+
+
+class Transport:
+    peer = local = ("127.0.0.1", 1)
+    blocked = False
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.closed: str | None = None
+        self.reading = True
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def pause_reading(self, paused: bool) -> None:
+        self.reading = not paused
+
+    def set_handler(self, handler: Any) -> None:
+        self.handler = handler
+
+    def close(self, abort: str | None = None) -> None:
+        if self.closed is None:
+            self.closed = abort or "closed"
+
+
+class ClientSocket:
+    """The client's end of one accepted WebSocket."""
+
+    def __init__(self, channel: WebSocketChannel, transport: Transport) -> None:
+        self.channel, self.transport = channel, transport
+        self.decoder = Decoder(Role.CLIENT)
+
+    def send(self, *messages: str | bytes) -> None:
+        """All messages in one piece."""
+        data = b"".join(
+            encode_frame(Opcode.TEXT if isinstance(item, str) else Opcode.BINARY, item, mask=b"mask")
+            for item in messages
+        )
+        self.channel.data_received(bytearray(data), len(data))
+
+    def received(self) -> list[Any]:
+        """Messages since the last call; "closed" for a close frame."""
+        data = bytes(self.transport.written)
+        self.transport.written.clear()
+        return ["closed" if isinstance(event, Close) else event for event in self.decoder.receive(data)]
+
+    def lose(self) -> None:
+        self.channel.connection_lost("reset")
+
+
+class Exchange:
+    """A request whose answer is kept."""
+
+    def __init__(self, request: Request, services: WebSocketServices) -> None:
+        self.request = request
+        self.context: Any = None
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.keep_alive = True
+        self.aborted = ""
+        self.websocket: ClientSocket | None = None
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def code(self) -> int:
+        return int(json.loads(self.body)["code"])
+
+    def respond(self, status: int | str, headers: list[tuple[str, str]], body: bytes = b"") -> None:
+        assert not self.status, "answered twice"
+        self.status = int(str(status)[:3])
+        self.headers = {name.lower(): value for name, value in headers}
+        self.body = body
+
+    def refuse_keep_alive(self) -> None:
+        self.keep_alive = False
+
+    def send_continue(self) -> None:
+        pass
+
+    def abort(self, reason: str) -> None:
+        self.aborted = reason
+
+    def upgrade(self, headers: list[tuple[str, str]], make: Callable[[Any, bytes], Any]) -> None:
+        assert not self.status
+        self.status = 101
+        self.headers = {name.lower(): value for name, value in headers}
+        transport = Transport()
+        self.websocket = ClientSocket(make(transport, b""), transport)
+
+
+class Listener:
+    """A session handler that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.opened: list[Any] = []
+        self.messages: list[str | bytes] = []
+        self.closed: list[str] = []
+        self.on_message_do: Callable[[Any, Any], None] = lambda session, data: None
+
+    def session_opened(self, session: Any) -> None:
+        self.opened.append(session)
+
+    def on_message(self, session: Any, data: str | bytes) -> None:
+        self.messages.append(data)
+        self.on_message_do(session, data)
+
+    def session_closed(self, session: Any, reason: str) -> None:
+        self.closed.append(str(reason))
+
+
+class World:
+    """An engine and its clients."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock = Clock()
+        self.heard = Listener()
+        self.complaints: list[str] = []
+        self.services = WebSocketServices(
+            max_message_bytes=1_000_000,
+            max_fragments_count=100,
+            close_timeout_seconds=10.0,
+            unfinished_timeout_seconds=30.0,
+            ping_interval_seconds=20.0,
+            ping_timeout_seconds=20.0,
+            deflate=None,
+            deadline=lambda function: Deadline(self.clock, function),
+            began=lambda channel: None,
+            ended=lambda channel: None,
+        )
+        self.engine = Engine(
+            self.heard,
+            EngineOptions(**options),
+            self.clock.call_later,
+            lambda: self.clock.now,
+            self.services,
+            lambda kind, sentence: self.complaints.append(sentence),
+        )
+
+    def request(
+        self,
+        method: str = "GET",
+        query: str = "EIO=4&transport=polling",
+        body: bytes | None = None,
+        **fields: str,
+    ) -> Exchange:
+        """A request; its body, if any, at once."""
+        fields = {name.replace("_", "-"): value for name, value in fields.items()}
+        upgrade = "websocket" if "sec-websocket-key" in fields else ""
+        request = Request(
+            method,
+            "/engine.io/?" + query,
+            "/engine.io/",
+            query,
+            (1, 1),
+            list(fields.items()),
+            body_length=0 if body is None else len(body),
+            upgrade=upgrade,
+            authority="example.org",
+            fields=fields,
+        )
+        exchange = Exchange(request, self.services)
+        self.engine.request_received(exchange)  # type: ignore[arg-type]
+        if body is not None:
+            self.engine.body_received(exchange, body)  # type: ignore[arg-type]
+            self.engine.body_ended(exchange)  # type: ignore[arg-type]
+        return exchange
+
+    def open(self) -> str:
+        """A polling session's sid."""
+        exchange = self.request()
+        assert exchange.status == 200
+        return str(json.loads(exchange.text[1:])["sid"])
+
+    def get(self, sid: str, **fields: str) -> Exchange:
+        return self.request("GET", f"EIO=4&transport=polling&sid={sid}", **fields)
+
+    def post(self, sid: str, body: str | bytes, **fields: str) -> Exchange:
+        body = body.encode() if isinstance(body, str) else body
+        return self.request("POST", f"EIO=4&transport=polling&sid={sid}", body, **fields)
+
+    def websocket(self, sid: str = "") -> ClientSocket:
+        exchange = self.request(
+            query="EIO=4&transport=websocket" + (f"&sid={sid}" if sid else ""),
+            host="example.org",
+            connection="Upgrade",
+            upgrade="websocket",
+            sec_websocket_version="13",
+            sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==",
+        )
+        assert exchange.websocket is not None, exchange.body
+        return exchange.websocket
+
+    def upgraded(self) -> tuple[str, ClientSocket]:
+        sid = self.open()
+        websocket = self.websocket(sid)
+        websocket.send("2probe", "5")
+        assert websocket.received() == ["3probe"]
+        return sid, websocket
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture(scope="session")
+def make_world() -> type[World]:
+    return World
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Any:
+    return json.loads((VECTORS / "engineio.json").read_text("utf-8"))
