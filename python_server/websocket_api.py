@@ -69,8 +69,9 @@ class WebSocket:
         Raises:
             TypeError: neither str nor bytes. ServerStopped: the server has stopped.
         """
-        if not isinstance(message, (str, bytes)):
-            raise TypeError(f"message must be str or bytes, not {type(message).__name__}")
+        kind = type(message)
+        if kind is not str and kind is not bytes:
+            raise TypeError(f"message must be str or bytes, not {kind.__name__}")
         if self._door.on_loop():
             self._channel.send(message, compress)
         else:
@@ -281,8 +282,9 @@ class WebSocketRoutes:
         channel.keep_alive(application.ping_interval_seconds, application.ping_timeout_seconds)
         on_message = application.on_message
         if application.inline:
-            # Bound once per connection: what runs per message is one call and one guard.
-            channel.on_message = partial(self._guard, on_message, ws)
+            # Bound once per connection: what runs per message is the method itself.
+            channel.on_message = partial(on_message, ws)
+            channel.on_fault = partial(self._fault, on_message, ws)
             channel.on_close = partial(self._closed, route, ws, None)
             self._guard(application.on_open, ws)
         else:
@@ -304,5 +306,8 @@ class WebSocketRoutes:
         try:
             function(ws, *args)
         except Exception as error:
-            self._report(f"WebSocket handler {function.__qualname__}", error)
-            ws.close(CloseCode.INTERNAL_ERROR)
+            self._fault(function, ws, error)
+
+    def _fault(self, function: Callable[..., None], ws: WebSocket, error: Exception) -> None:
+        self._report(f"WebSocket handler {function.__qualname__}", error)
+        ws.close(CloseCode.INTERNAL_ERROR)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
 from python_server.http1_response import Headers, status_text
@@ -36,6 +36,13 @@ class WebSocketServices:
     ended: Callable[[WebSocketChannel], None]
 
 
+# From here on a payload is gathered behind its header instead of being copied into a frame: the copy of a
+# 4 MiB message took a third of the time of its echo.
+GATHERED_MIN_BYTES: Final = 16_384
+
+_CLOSED: Final = State.CLOSED
+
+
 def ignore_message(message: str | bytes) -> None:
     """Where messages go before somebody listens."""
 
@@ -44,11 +51,17 @@ def ignore_close(code: int, reason: str) -> None:
     """Where the end goes before somebody listens."""
 
 
+def raise_fault(error: Exception) -> None:
+    """Whoever takes messages without expecting to fail lets the connection end with the fault."""
+    raise error
+
+
 class WebSocketChannel:
     """One open WebSocket on its connection. Every method belongs to the loop's thread.
 
     Attributes:
         on_message: called with each whole message. on_close: called once with (close code, reason).
+        on_fault: called with what `on_message` raised; the rest of that piece of the stream is dropped.
     """
 
     __slots__ = (
@@ -60,7 +73,9 @@ class WebSocketChannel:
         "_services",
         "_transport",
         "_unfinished",
+        "_write",
         "on_close",
+        "on_fault",
         "on_message",
         "receive_buffer",
         "subprotocol",
@@ -74,6 +89,7 @@ class WebSocketChannel:
         subprotocol: str | None = None,
     ) -> None:
         self._transport = transport
+        self._write = transport.write
         self._connection = connection
         self._services = services
         self._heard = True
@@ -84,6 +100,7 @@ class WebSocketChannel:
         self.subprotocol = subprotocol
         self.on_message: Callable[[str | bytes], None] = ignore_message
         self.on_close: Callable[[int, str], None] = ignore_close
+        self.on_fault: Callable[[Exception], None] = raise_fault
 
     # What the transport tells
 
@@ -95,6 +112,23 @@ class WebSocketChannel:
             events = connection.buffer_received(nbytes)
         else:
             events = connection.receive_data(buffer, nbytes)
+        try:
+            self._give(events)
+        except Exception as error:
+            self.on_fault(error)
+        if connection.attention:
+            owed = connection.data_to_send()
+            if owed:
+                self._transport.write(owed)
+        self._heard = True
+        if connection.unfinished is not (self._unfinished is not None):
+            self._watch_unfinished()
+        if nbytes == 0 or connection.state is _CLOSED:
+            self._transport.close()
+
+    def _give(self, events: list[Any]) -> None:
+        """Hand messages up; pongs leave before what answers them, our close frame after it."""
+        connection = self._connection
         on_message: Callable[[Any], None] = self.on_message
         if connection.attention:
             pongs = connection.data_to_send(closing=False)
@@ -103,17 +137,9 @@ class WebSocketChannel:
             for event in events:
                 if type(event) is str or type(event) is bytes:
                     on_message(event)
-            owed = connection.data_to_send()
-            if owed:
-                self._transport.write(owed)
         else:
             for event in events:
                 on_message(event)
-        self._heard = True
-        if connection.unfinished is not (self._unfinished is not None):
-            self._watch_unfinished()
-        if nbytes == 0 or connection.state is State.CLOSED:
-            self._transport.close()
 
     def _watch_unfinished(self) -> None:
         """A frame or message has begun: it must end in time (a client may dribble one for ever)."""
@@ -158,7 +184,11 @@ class WebSocketChannel:
     def send(self, message: str | bytes, compress: bool | None = None) -> None:
         """Queue one message; nothing happens once the WebSocket is closing."""
         try:
-            self._transport.write(self._connection.encode(message, compress))
+            if len(message) < GATHERED_MIN_BYTES:
+                self._write(self._connection.encode(message, compress))
+            else:
+                for piece in self._connection.encode_pieces(message, compress):
+                    self._write(piece)
         except ConnectionClosed:
             pass
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import ClassVar
 
-from ._core import Decoder, encode_frame
+from ._core import Decoder, encode_frame, encode_header
 from .deflate import Agreement, MessageDeflate
 from .types import (
     DEFAULT_MAX_FRAGMENTS,
@@ -46,6 +46,9 @@ MOVES: dict[tuple[State, str], State] = {
 # Section 5.5.3 lets the latest ping alone be answered. Up to this many answers wait in the queue (the `ws`
 # package ends the connection above 60); above it the newest takes the place of the one before.
 MAX_WAITING_PONGS = 64
+# An enum's member costs ten times a global in CPython 3.11, and these are asked for with every message.
+_OPEN = State.OPEN
+_TEXT, _BINARY = int(Opcode.TEXT), int(Opcode.BINARY)
 
 
 class Connection:
@@ -60,7 +63,7 @@ class Connection:
     frame_encoder: ClassVar[Callable[..., bytes]] = staticmethod(encode_frame)
 
     __slots__ = (
-        "_decoder", "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue", "_receive",
+        "_decoder", "_deflate", "_last_frame", "_mask_needed", "_plain", "_pongs", "_queue", "_receive",
         "attention", "close_code", "close_reason", "state",
     )  # fmt: skip
 
@@ -83,6 +86,7 @@ class Connection:
         self._mask_needed = role == Role.CLIENT
         self._queue: list[bytes] = []
         self._pongs = 0  # at the end of the queue, counted since data_to_send
+        self._plain = role is Role.SERVER and deflate is None
         self._last_frame = b""  # a close frame of ours that answers the peer: nothing may follow it
         self.state = State.OPEN
         self.attention = False
@@ -187,9 +191,11 @@ class Connection:
         until `data_to_send` has given out our own close frame. `compress` chooses for this message, None
         leaves it to the threshold; without permessage-deflate it is ignored.
         """
-        if self.state is not State.OPEN and not self._last_frame:
+        if self.state is not _OPEN and not self._last_frame:
             raise ConnectionClosed(f"the WebSocket is {self.state.value}: nothing can be sent")
-        opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
+        opcode = _TEXT if isinstance(message, str) else _BINARY
+        if self._plain:
+            return self.frame_encoder(opcode, message)
         mask = os.urandom(4) if self._mask_needed else None
         if self._deflate is not None and compress is not False and self._deflate.possible:
             data = message.encode() if isinstance(message, str) else bytes(message)
@@ -197,6 +203,17 @@ class Connection:
                 return self.frame_encoder(opcode, self._deflate.deflate(data), mask, True, True)
             return self.frame_encoder(opcode, data, mask)
         return self.frame_encoder(opcode, message, mask)
+
+    def encode_pieces(self, message: str | Buffer, compress: bool | None = None) -> tuple[Buffer, ...]:
+        """As `encode`, for a large message: where its payload goes out as it is, it is not copied.
+
+        Returns: the header and the payload, or the one frame that was made of them.
+        """
+        if not self._plain or (self.state is not _OPEN and not self._last_frame):
+            return (self.encode(message, compress),)
+        opcode = _TEXT if isinstance(message, str) else _BINARY
+        payload = message.encode() if isinstance(message, str) else message
+        return encode_header(opcode, len(memoryview(payload).cast("B"))), payload
 
     def send_text(self, message: str, compress: bool | None = None) -> None:
         """Queue a text message."""
