@@ -223,15 +223,13 @@ class Exchange:
     def abort(self, reason: str) -> None:
         """Cut the answer short so that the client can see it: no last chunk, no clean end."""
         if self._state is not ExchangeState.DONE:
-            self._state = ExchangeState.DONE
-            self._services.done(self, self._services.now() - self.started_at)
+            self._end()
             self._transport.close(reason)
 
     def drop(self) -> None:
         """The connection has gone: whatever is still written goes nowhere."""
         if self._state is not ExchangeState.DONE:
-            self._state = ExchangeState.DONE
-            self._services.done(self, self._services.now() - self.started_at)
+            self._end()
 
     def upgrade(self, headers: Headers, make: Callable[[TransportLike, bytes], Any]) -> None:
         """Answer 101 and hand the connection to the protocol that `make` returns."""
@@ -248,8 +246,7 @@ class Exchange:
         if self._state is not ExchangeState.WAITING:
             return
         self.status = 101
-        self._state = ExchangeState.DONE
-        self._services.done(self, self._services.now() - self.started_at)
+        self._end()
         self._upgrade(make)
 
     def write_blocked(self, blocked: bool) -> None:
@@ -293,10 +290,14 @@ class Exchange:
         return chunk(data) if framing is Framing.CHUNKED else data
 
     def _finish(self) -> None:
+        self._end()
+        self.context = None  # it may hold this exchange in turn: a ring that would wait for the collector
+        self._done(self._keep_alive)
+
+    def _end(self) -> None:
         self._state = ExchangeState.DONE
         self.on_writable = None
         self._services.done(self, self._services.now() - self.started_at)
-        self._done(self._keep_alive)
 
 
 def _declared_length(headers: Headers, body_length: int | None) -> int:

@@ -29,6 +29,7 @@ HOP_BY_HOP: Final = frozenset(
 )
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 BAD_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+LENGTH: Final = re.compile(r"[0-9]{1,19}\Z")
 STATUS_LINE: Final = re.compile(r"[1-5][0-9][0-9]( |\Z)")
 LAST_CHUNK: Final = b"0\r\n\r\n"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -62,8 +63,10 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> None:
 
     Raises:
         TypeError: a name or value is not str. ValueError: CR, LF or another control character,
-        a name that is no token, a value outside latin-1, or a hop-by-hop field.
+        a name that is no token, a value outside latin-1, a hop-by-hop field, or a Content-Length that is
+        no number or stands there twice.
     """
+    lengths_count = 0
     for name, value in headers:
         if type(name) is not str or type(value) is not str:
             raise TypeError(f"header names and values must be str: ({name!r}, {value!r})")
@@ -73,8 +76,15 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> None:
             raise ValueError(f"control character in the value of header {name}: {value!r}")
         if not value.isascii():
             value.encode("latin-1")
-        if name.lower() in HOP_BY_HOP:
+        lowered = name.lower()
+        if lowered in HOP_BY_HOP:
             raise ValueError(f"{name} is a hop-by-hop header, which only the server may send (PEP 3333)")
+        if lowered == "content-length":
+            if not LENGTH.match(value):
+                raise ValueError(f"Content-Length is not a number (RFC 9110 8.6): {value!r}")
+            lengths_count += 1
+    if lengths_count > 1:
+        raise ValueError("Content-Length is given more than once (RFC 9110 8.6)")
 
 
 def status_text(code: int) -> str:

@@ -6,110 +6,33 @@ Must not know: selectors, frames, sessions; workers run applications here and ne
 from __future__ import annotations
 
 import io
-import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
+from python_server.environ import (
+    PIECE_BYTES,
+    BodyReader,
+    Environ,
+    FileWrapper,
+    ServerFacts,
+    body_pieces,
+    build_environ,
+    file_pieces,
+)
 from python_server.exchange import Exchange
-from python_server.http1 import Request
 from python_server.http1_response import Headers, check_headers, check_status
 from python_server.net.byte_queue import ByteQueue, StreamBroken
 from python_server.net.threads import Executor
+from python_server.net.transport import FileSlice, FileSource
 
-Environ = dict[str, Any]
+__all__ = ["Application", "Environ", "ServerFacts", "Takeover", "WSGIHandler", "build_environ"]
+
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 # An answer that a worker produces faster than the client takes it waits in this window.
 RESPONSE_WINDOW_BYTES: Final = 262_144
-# Distinct header names kept as environ keys; an endless variety of names must not grow the table.
-NAMES_MAX_COUNT: Final = 1024
-_NAMES: dict[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
-    """What an environ says of the server."""
-
-    server_name: str | None = None
-    software: str = "python_server"
-    multiprocess: bool = False
-
-
-def environ_key(name: str) -> str:
-    """ "HTTP_X_A" for "x-a"; "" for a name with an underscore, which would collide with it."""
-    key = _NAMES.get(name)
-    if key is None:
-        key = "" if "_" in name else "HTTP_" + name.upper().replace("-", "_")
-        if key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
-            key = key[5:]
-        if len(_NAMES) < NAMES_MAX_COUNT:
-            _NAMES[name] = key
-    return key
-
-
-def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
-    """The environ of PEP 3333 for one request; `body` is the file-like `wsgi.input`."""
-    peer, local = request.peer, request.local
-    host, port = (str(local[0]), str(local[1])) if isinstance(local, tuple) else ("localhost", "80")
-    environ: Environ = {
-        "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": request.path,
-        "QUERY_STRING": request.query,
-        "REQUEST_URI": request.target,
-        "RAW_URI": request.target,
-        "SERVER_NAME": facts.server_name or host,
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": f"HTTP/{request.version[0]}.{request.version[1]}",
-        "SERVER_SOFTWARE": facts.software,
-        "REMOTE_ADDR": str(peer[0]) if isinstance(peer, tuple) else "",
-        "REMOTE_PORT": str(peer[1]) if isinstance(peer, tuple) else "",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": body,
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": facts.multiprocess,
-        "wsgi.run_once": False,
-        "wsgi.input_terminated": True,
-    }
-    for name, value in request.fields.items():
-        key = environ_key(name)
-        if key:
-            environ[key] = value
-    if request.authority:
-        environ["HTTP_HOST"] = request.authority
-    if request.body_length is None:  # already unchunked: the length is not known, the end is
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
-    return environ
-
-
-class BodyReader(io.RawIOBase):
-    """A worker's end of a request body; `io.BufferedReader` around it is `wsgi.input`."""
-
-    def __init__(
-        self, queue: ByteQueue, before_read: Callable[[], None], after_read: Callable[[], None]
-    ) -> None:
-        self._queue = queue
-        self._before_read: Callable[[], None] | None = before_read
-        self._after_read = after_read
-        self._chunk = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._chunk:
-            if self._before_read is not None:
-                before_read, self._before_read = self._before_read, None
-                before_read()
-            self._chunk = memoryview(self._queue.get())
-            self._after_read()
-        size = min(len(buffer), len(self._chunk))
-        buffer[:size] = self._chunk[:size]
-        self._chunk = self._chunk[size:]
-        return size
+# A whole body above it goes out in pieces: it must not fill the connection's queue to its hard limit.
+LARGE_BODY_BYTES: Final = 1_048_576
 
 
 class Takeover(Protocol):
@@ -179,16 +102,21 @@ class WSGIHandler:
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
         run: _Run | None = exchange.context
-        if run is not None and run.body.offer(piece):
+        if run is not None and run.body is not None and run.body.offer(piece):
             exchange.pause_body(True)
+            if run.body.held_bytes < self._window_bytes // 2:  # read empty before it could see the pause
+                exchange.pause_body(False)
 
     def body_ended(self, exchange: Exchange) -> None:
-        if exchange.context is not None:
-            exchange.context.body.end()
+        run: _Run | None = exchange.context
+        if run is not None and run.body is not None:
+            run.body.end()
 
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
-        if exchange.context is not None and reason != "end of stream":
-            exchange.context.break_off(reason)
+        run: _Run | None = exchange.context
+        if run is not None and reason != "end of stream":
+            exchange.context = None
+            run.break_off(reason)
 
 
 class _Run:
@@ -214,8 +142,10 @@ class _Run:
         self._status: str | None = None
         self._headers: Headers = []
         self._streaming = False
-        self.body = ByteQueue(window_bytes)
-        self._response = ByteQueue(RESPONSE_WINDOW_BYTES)
+        self._broken: str | None = None
+        self._response: ByteQueue | None = None  # made by the worker for an answer in pieces
+        self._pieces: Iterator[FileSlice | memoryview] = iter(())  # what the loop sends by itself
+        self.body = ByteQueue(window_bytes) if exchange.request.has_body else None
 
     # Worker
 
@@ -257,16 +187,17 @@ class _Run:
                 )
 
     def _input(self) -> Any:
-        if not self._exchange.request.has_body:
+        if self.body is None:
             return io.BytesIO()
-        return io.BufferedReader(BodyReader(self.body, self._before_read, self._after_read))
+        return io.BufferedReader(BodyReader(self.body, self._before_read, self._after_read), 65_536)
 
     def _before_read(self) -> None:
         if self._exchange.request.expect_continue:
             self._post(self._exchange.send_continue)
 
     def _after_read(self) -> None:
-        if self._exchange.body_paused and self.body.held_bytes < self._window_bytes // 2:
+        body = self.body
+        if self._exchange.body_paused and body is not None and body.held_bytes < self._window_bytes // 2:
             self._post(self._resume_body)
 
     def _start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
@@ -279,8 +210,12 @@ class _Run:
         elif self._status is not None:
             raise RuntimeError("start_response was called twice without exc_info (PEP 3333)")
         check_status(status)
+        if status[0] == "1" and self._takeover is None:
+            raise ValueError(f"an interim status cannot be the answer (RFC 9110 15.2): {status!r}")
         headers = list(headers)
         check_headers(headers)
+        if status[:3] == "204" and self._length_in(headers):
+            raise ValueError("204 goes without a body (RFC 9110 15.3.5), yet Content-Length names one")
         self._status, self._headers = status, headers
         return self._write
 
@@ -292,20 +227,31 @@ class _Run:
             if self._status is None:
                 raise RuntimeError("the application gave data before it called start_response")
             self._streaming = True
-            self._post(self._begin_stream, self._status, self._headers, data, nbytes=len(data))
-        elif data and self._response.put(data):
-            self._post(self._pump)
+            self._response = ByteQueue(RESPONSE_WINDOW_BYTES)
+            if self._broken is not None:  # looked at after the queue is there: `break_off` looks in turn
+                self._response.break_off(self._broken)
+            first, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
+            self._post(self._begin_stream, self._status, self._headers, first, nbytes=len(first))
+        if data and self._response is not None:
+            for start in range(0, len(data), PIECE_BYTES):
+                if self._response.put(data[start : start + PIECE_BYTES]):
+                    self._post(self._pump)
 
     def _send(self, result: Iterable[bytes]) -> None:
         if type(result) in (list, tuple) and not self._streaming:
             self._send_whole(b"".join(result))
             return
+        if type(result) is FileWrapper and not self._streaming and self._status is not None:
+            extent = result.extent()
+            if extent is not None:
+                self._send_file(*extent)
+                return
         first: bytes | None = None
         for piece in result:
             if first is None and not self._streaming:
                 if not piece:
                     continue
-                if self._declared_length() == len(piece):
+                if self._length_in(self._headers) == len(piece):
                     first = piece  # the usual answer of a framework: all of it in the first piece
                     continue
             elif first is not None:
@@ -313,27 +259,45 @@ class _Run:
                 first = None
             self._write(piece)
         if self._streaming:
-            self._response.end()
-            self._post(self._pump)
+            self._end_stream()
         else:
             self._send_whole(first or b"")
+
+    def _end_stream(self) -> None:
+        if self._response is not None:
+            self._response.end()
+            self._post(self._pump)
+
+    def _send_file(self, source: FileSource, offset: int, count: int) -> None:
+        declared = self._length_in(self._headers)
+        if declared is None:
+            self._headers.append(("Content-Length", str(count)))
+        else:
+            count = min(count, declared)
+        self._streaming = True
+        self._post(self._begin_pieces, self._status, self._headers, file_pieces(source, offset, count))
 
     def _send_whole(self, body: bytes) -> None:
         if self._status is None:
             raise RuntimeError("the application returned without calling start_response")
         if not isinstance(body, bytes):
             raise TypeError(f"the application gave {type(body).__name__} where bytes are due")
-        declared = self._declared_length()
+        declared = self._length_in(self._headers)
         if declared is not None and declared != len(body) and self._exchange.request.method != "HEAD":
             self._write(body)
-            self._response.end()
-            self._post(self._pump)
+            self._end_stream()
             return
         self._streaming = True
+        if len(body) > LARGE_BODY_BYTES:
+            if declared is None:
+                self._headers.append(("Content-Length", str(len(body))))
+            self._post(self._begin_pieces, self._status, self._headers, body_pieces(body))
+            return
         self._post(self._exchange.respond, self._status, self._headers, body, nbytes=len(body))
 
-    def _declared_length(self) -> int | None:
-        for name, value in self._headers:
+    @staticmethod
+    def _length_in(headers: Headers) -> int | None:
+        for name, value in headers:
             if name.lower() == "content-length":
                 return int(value)
         return None
@@ -341,8 +305,12 @@ class _Run:
     # Loop's thread
 
     def break_off(self, reason: str) -> None:
-        self.body.break_off(reason)
-        self._response.break_off(reason)
+        self._broken = reason
+        self._pieces = iter(())
+        if self.body is not None:
+            self.body.break_off(reason)
+        if self._response is not None:
+            self._response.break_off(reason)
 
     def _resume_body(self) -> None:
         if self._exchange.body_paused and self._exchange.open:
@@ -352,9 +320,26 @@ class _Run:
         self._exchange.on_writable = self._pump
         self._exchange.start(status, headers, first)
 
-    def _pump(self) -> None:
+    def _begin_pieces(self, status: str, headers: Headers, pieces: Iterator[FileSlice | memoryview]) -> None:
+        self._pieces = pieces
+        self._exchange.on_writable = self._pump_pieces
+        self._exchange.start(status, headers)
+        self._pump_pieces()
+
+    def _pump_pieces(self) -> None:
         exchange = self._exchange
         while exchange.open and not exchange.blocked:
+            piece = next(self._pieces, None)
+            if piece is None:
+                exchange.finish()
+            elif type(piece) is FileSlice:
+                exchange.write_file(piece)
+            else:
+                exchange.write(piece)
+
+    def _pump(self) -> None:
+        exchange = self._exchange
+        while exchange.open and not exchange.blocked and self._response is not None:
             piece = self._response.take()
             if piece is None:
                 return
