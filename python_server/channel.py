@@ -299,6 +299,7 @@ class HTTPChannel:
         if handler is None:
             return
         self._transport.set_handler(handler)
+        self._transport.pause_reading(False)  # an end of the stream that came already is told again
         if leftover:
             handler.data_received(bytearray(leftover), len(leftover))
 

@@ -24,6 +24,10 @@ class WebSocketError(ConnectionError):
     """The WebSocket cannot be used: the handshake was refused, or it is closed."""
 
 
+class ClientLeft(ConnectionAbortedError):
+    """There is no connection to take any more."""
+
+
 class BlockingWebSocket:
     """`environ['wsgi.websocket']`: gevent-websocket's words, for one worker.
 
@@ -243,7 +247,9 @@ class Takeover:
         return self._socket.taken or (self._websocket is not None and self._websocket.accepted)
 
     def forgives(self, error: BaseException) -> bool:
-        """Is `error` how such programs end (a closed WebSocket, a socket they took)?"""
+        """Is `error` how such programs end (a client that left, a closed WebSocket, a socket they took)?"""
+        if isinstance(error, (WebSocketError, ClientLeft)):
+            return True
         return self.taken and isinstance(error, (ConnectionError, ConnectionClosed, StopIteration))
 
     def finish(self) -> None:
@@ -256,7 +262,7 @@ class Takeover:
 
     def _take(self) -> Any:
         if not self._exchange.open:
-            raise ConnectionAbortedError("the client has left, or was answered already")
+            raise ClientLeft("the client has left, or was answered already")
         taken: list[Any] = []
 
         def make(transport: Any, leftover: bytes) -> Any:

@@ -194,6 +194,8 @@ class Transport:
         except OSError as error:
             self._end(error.strerror or str(error))
             return
+        if nbytes == 0:
+            self.pause_reading(True)  # the end stays readable for ever
         try:
             self._data_received(buffer, nbytes)
         except Exception as error:

@@ -77,6 +77,10 @@ class ServerProcess:
         self._reader.start()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return "".join(self._lines)
 

@@ -1,0 +1,77 @@
+"""Connections cut at every byte of a valid upgrade and of its frames: nothing of them stays in the process.
+
+It must not know the server's code: descriptors and threads are read from /proc.
+"""
+
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+APPS = Path(__file__).parent / "apps"
+PATIENCE_SECONDS = 15.0
+RESET = struct.pack("ii", 1, 0)
+FRAMES = (
+    b"\x81\x82\0\0\0\0hi"
+    + b"\x02\x81\0\0\0\0a"
+    + b"\x89\x80\0\0\0\0"
+    + b"\x80\xfe\x00\x80\0\0\0\0"
+    + b"b" * 128
+)
+
+
+def handshake(path: str) -> bytes:
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def settle(count: Callable[[], int], wanted: int) -> int:
+    """The count once it is down to `wanted`, or after patience has run out."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while count() > wanted and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return count()
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["fin", "reset"])
+@pytest.mark.parametrize("path", ["/inline", "/chat", "/blocking", "/simple"])
+def test_every_cut_leaves_nothing_behind(serve: Callable[..., Any], path: str, reset: bool) -> None:
+    server = serve(APPS, "raw_app:app", "--no-access-log")
+    host, port = server.url.removeprefix("http://").split(":")
+    idle = descriptors(server.pid)
+    with connect(server.url.replace("http", "ws") + "/inline") as ws:
+        ws.recv(timeout=PATIENCE_SECONDS)
+    before = settle(lambda: descriptors(server.pid), idle)
+    data = handshake(path) + FRAMES
+    # Every byte of the frames; of the head every fourth, and its last ones.
+    head_bytes = len(data) - len(FRAMES)
+    cuts = [*range(0, head_bytes - 4, 4), *range(head_bytes - 4, len(data) + 1)]
+    for cut in cuts:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection:
+            connection.sendall(data[:cut])
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    assert settle(lambda: descriptors(server.pid), before) <= before
+    with connect(server.url.replace("http", "ws") + "/inline") as ws:
+        assert ws.recv(timeout=PATIENCE_SECONDS) == '{"hello": 1, "protocol": null, "path": "/inline"}'
+    # What threads there are belong to the pools; they wait for work, none is stuck with a lost client.
+    assert threads(server.pid) < len(cuts)
