@@ -250,6 +250,8 @@ class Takeover:
         """Is `error` how such programs end (a client that left, a closed WebSocket, a socket they took)?"""
         if isinstance(error, (WebSocketError, ClientLeft)):
             return True
+        if self._socket.taken and isinstance(error, OSError):
+            return True  # simple-websocket's reader may close the socket under its writer
         return self.taken and isinstance(error, (ConnectionError, ConnectionClosed, StopIteration))
 
     def finish(self) -> None:
