@@ -9,17 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from python_server.flask_api import (
-        ConnectionRefusedError,
-        SocketIO,
+    from python_server.flask_api import ConnectionRefusedError, Namespace, SocketIO
+    from python_server.flask_functions import (
+        call,
+        close_room,
+        disconnect,
         emit,
         join_room,
         leave_room,
+        room_members,
         rooms,
         send,
     )
     from python_server.settings import Settings
     from python_server.takeover import WebSocketError
+    from python_server.test_client import SocketIOTestClient
     from python_server.websocket_api import Resource, WebSocket, WebSocketApplication
     from python_server.wsgi_server import WSGIServer
 
@@ -28,32 +32,44 @@ DISTRIBUTION: Final = "wsframe"
 
 _HOMES: Final = {
     "ConnectionRefusedError": "flask_api",
+    "Namespace": "flask_api",
     "Resource": "websocket_api",
     "Settings": "settings",
     "SocketIO": "flask_api",
+    "SocketIOTestClient": "test_client",
     "WebSocket": "websocket_api",
     "WebSocketApplication": "websocket_api",
     "WSGIServer": "wsgi_server",
     "WebSocketError": "takeover",
-    "emit": "flask_api",
-    "join_room": "flask_api",
-    "leave_room": "flask_api",
-    "rooms": "flask_api",
-    "send": "flask_api",
+    "call": "flask_functions",
+    "close_room": "flask_functions",
+    "disconnect": "flask_functions",
+    "emit": "flask_functions",
+    "join_room": "flask_functions",
+    "leave_room": "flask_functions",
+    "room_members": "flask_functions",
+    "rooms": "flask_functions",
+    "send": "flask_functions",
 }
 
 __all__ = [
     "ConnectionRefusedError",
+    "Namespace",
     "Resource",
     "Settings",
     "SocketIO",
+    "SocketIOTestClient",
     "WSGIServer",
     "WebSocket",
     "WebSocketApplication",
     "WebSocketError",
+    "call",
+    "close_room",
+    "disconnect",
     "emit",
     "join_room",
     "leave_room",
+    "room_members",
     "rooms",
     "send",
 ]

@@ -1,58 +1,43 @@
-"""Flask-SocketIO's words on our own hub: SocketIO, emit, send, join_room, leave_room, rooms.
+"""SocketIO: Flask-SocketIO's class on our own hub.
 
-Must not know: selectors, frames, transports; it enters Flask's context and calls the user's functions.
+Must not know: selectors, frames, transports; how an event's context is made.
 """
 
 from __future__ import annotations
 
-import inspect
-from builtins import ConnectionRefusedError as BuiltinConnectionRefusedError
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar, overload
 
 import flask
-from werkzeug.debug import DebuggedApplication
 
-from python_server.engineio.engine import EngineOptions
-from python_server.observe import warn
-from python_server.server import Mount, Site
-from python_server.settings import Settings
-from python_server.socketio.client import ConnectionRefused, Handler, NamespaceReason, Socket
+from python_server import observe
+from python_server.environ import ServerFacts, build_environ
+from python_server.flask_context import ClientState, EventContexts
+from python_server.flask_handlers import (
+    DEFAULT_NAMESPACE,
+    SOCKET_KEY,
+    ConnectionRefusedError,
+    EventRunner,
+)
+from python_server.flask_namespace import Namespace
+from python_server.flask_options import FaceOptions, read_options
+from python_server.flask_run import Mounted, run_application, through_middleware
+from python_server.flask_server import Reason, Server, as_arguments, as_rooms
+from python_server.net import tasks
+from python_server.net.threads import Lock
+from python_server.server import Mount
+from python_server.socketio.client import ConnectionRefused, Handler, Socket
 from python_server.socketio.hub import Hub
-from python_server.supervisor import serve
-from python_server.wsgi import Environ, ServerFacts, build_environ
+
+__all__ = ["ConnectionRefusedError", "Namespace", "SocketIO"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-# The hub speaks the official server's words, Flask-SocketIO's programs expect python-socketio's.
-REASONS: Final = {
-    NamespaceReason.CLIENT.value: "client disconnect",
-    NamespaceReason.SERVER.value: "server disconnect",
-}
-NEEDS_OWN_SERVER: Final = (
-    "its Socket.IO events need the server they came with: run `python -m python_server module:app`"
+# What `emit` takes besides its event and data.
+EMIT_OPTIONS = frozenset(
+    {"broadcast", "callback", "ignore_queue", "include_self", "namespace", "room", "skip_sid", "to"}
 )
-ENGINE_OPTIONS: Final = {
-    "ping_interval": "ping_interval_seconds",
-    "ping_timeout": "ping_timeout_seconds",
-    "max_http_buffer_size": "max_payload_bytes",
-    "allow_upgrades": "allow_upgrades",
-    "transports": "transports",
-    "cors_allowed_origins": "cors_allowed_origins",
-    "cors_credentials": "cors_credentials",
-}
-
-
-class ConnectionRefusedError(ConnectionRefused):
-    """Raise it in a connect handler: the first argument is the message, the others go along as data."""
-
-    def __init__(self, *args: Any) -> None:
-        message, data = (str(args[0]), args[1:]) if args else ("Connection rejected by server", ())
-        super().__init__(message, (data[0] if len(data) == 1 else list(data)) if data else None)
 
 
 class SocketIO:
@@ -60,60 +45,158 @@ class SocketIO:
 
     Args:
         app: the application; or call `init_app` later.
-        options: path (default "socket.io"), ping_interval, ping_timeout (seconds), max_http_buffer_size
-            (bytes), allow_upgrades, transports, cors_allowed_origins, cors_credentials; async_mode is taken
-            and has no effect: handlers always run in ordinary threads.
+        options: Flask-SocketIO's, python-socketio's and python-engineio's; see docs/migration.md.
 
     Raises:
-        TypeError: an option this version does not have.
+        TypeError, ValueError: an option, or a value of it, that does not exist or is not served here.
     """
 
+    reason = Reason
+
     def __init__(self, app: flask.Flask | None = None, **options: Any) -> None:
-        self._options = options
+        self.server_options: dict[str, Any] = {}
+        self.async_mode = "threading"
+        self.manage_session = True
+        self.wsgi_server: Any = None
+        self.handlers: list[tuple[str, Callable[..., Any], str]] = []
+        self.namespace_handlers: list[Namespace] = []
         self._hub = Hub()
+        self._runner = EventRunner(self._state_of)
+        self._state_lock = Lock()
+        self._contexts: EventContexts | None = None
         self._facts = ServerFacts()
-        self._app: flask.Flask | None = None
-        self._error_handlers: dict[str, Callable[[BaseException], Any]] = {}
-        self._default_error_handler: Callable[[BaseException], Any] | None = None
+        self._application: Any = None
+        self._serving = False
+        self._testing = False
+        self._early_tasks: list[tasks.BackgroundTask] = []
+        self._presence: dict[tuple[str, str], list[Callable[[str, Any], Any]]] = {}
+        self.server = self._new_server()
+        self.server_options.update(options)
+        self._hub.codec = read_options(self.server_options).codec
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: flask.Flask, **options: Any) -> None:
-        """Mount on `app`; options given here replace those of the constructor."""
-        options = {**self._options, **options}
-        self._app = app
-        path = "/" + str(options.pop("path", options.pop("resource", "socket.io"))).strip("/") + "/"
-        options.pop("async_mode", None)
-        engine_options: dict[str, Any] = {}
-        for name, value in options.items():
-            if name not in ENGINE_OPTIONS:
-                raise TypeError(
-                    f"SocketIO has no option {name!r} (it has {', '.join(sorted(ENGINE_OPTIONS))}, path)"
-                )
-            engine_options[ENGINE_OPTIONS[name]] = tuple(value) if name == "transports" else value
-        mount = Mount(path, self._hub, EngineOptions(**engine_options), self._serving)
-        app.extensions["socketio"] = self
-        app.wsgi_app = _Mounted(app.wsgi_app, path, [mount])  # type: ignore[method-assign]
+    @property
+    def exception_handlers(self) -> dict[str, Callable[[Any], Any]]:
+        """Error handlers by namespace."""
+        return self._runner.error_handlers
 
-    def _serving(self, facts: ServerFacts, application: Any) -> None:
-        self._facts = facts
+    @property
+    def default_exception_handler(self) -> Callable[[Any], Any] | None:
+        return self._runner.default_error_handler
+
+    def init_app(self, app: flask.Flask, **options: Any) -> None:
+        """Mount on `app`; options given here are added to those of the constructor.
+
+        A second application begins anew: handlers are kept, clients are not shared.
+        """
+        self.server_options.update(options)
+        chosen = read_options(self.server_options)
+        if self._contexts is not None:
+            handlers, presence = self._hub.handlers, self._hub.presence
+            self._hub = Hub()
+            self._hub.handlers, self._hub.presence = handlers, presence
+            self.server = self._new_server()
+            for instance in self.namespace_handlers:
+                instance._set_socketio(self)
+        self._mount(app, chosen)
+
+    def _mount(self, app: flask.Flask, chosen: FaceOptions) -> None:
+        self.manage_session = chosen.manage_session
+        self._contexts = EventContexts(app, chosen.manage_session)
+        self._hub.codec = chosen.codec
+        self._hub.always_connect = chosen.always_connect
+        self._hub.handlers.open |= chosen.namespaces
+        mount = Mount(chosen.path, self._hub, chosen.engine, self._begin)
+        self.sockio_mw = Mounted(app, chosen.path, [mount])
+        app.extensions["socketio"] = self
+        app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
+
+    def _new_server(self) -> Server:
+        return Server(self._hub, self._state_of, self.start_background_task, self.sleep, lambda: self.stop())
+
+    def _begin(self, facts: ServerFacts, application: Any) -> None:
+        """Loop's thread: a worker serves `application` from here on."""
+        self._facts, self._application = facts, application
+        assert self._contexts is not None
+        app = self._contexts.app
+        if not self._testing and (application is not app or app.wsgi_app is not self.sockio_mw):
+            self._check_connects()
+        with self._state_lock:
+            self._serving = True
+            early, self._early_tasks = self._early_tasks, []
+        for task in early:
+            task.start()
+
+    def _begin_test(self) -> None:
+        """The test client serves the hub."""
+        self._testing = True
+        self._begin(self._facts, self._contexts.app if self._contexts else None)
+
+    def _check_connects(self) -> None:
+        """Middleware stands around the application: every client passes it when it joins a namespace."""
+        for namespace in self._hub.handlers.open | {DEFAULT_NAMESPACE}:
+            if self._hub.handlers.find(namespace, "connect") is None:
+                self._hub.handlers.on(namespace, "connect", Handler(self._check_connect))
+
+    def _check_connect(self, socket: Socket, name: str, arguments: tuple[Any, ...]) -> None:
+        self._state_of(socket)
+
+    def _state_of(self, socket: Socket) -> ClientState:
+        """A worker: what the face keeps for the client, made at its first event.
+
+        Raises:
+            ConnectionRefused: the middleware around the application refused the handshake request.
+        """
+        state: ClientState | None = socket.client.context
+        if state is not None:
+            return state
+        with self._state_lock:
+            if socket.client.context is None:
+                assert self._contexts is not None
+                environ = build_environ(socket.client.session.request, self._facts, BytesIO())
+                app = self._contexts.app
+                if self._application is not None and (
+                    self._application is not app or app.wsgi_app is not self.sockio_mw
+                ):
+                    environ, status = through_middleware(self._application, environ)
+                    if status is not None:
+                        raise ConnectionRefused(f"Refused by the application's middleware: {status}")
+                socket.client.context = ClientState(self._contexts, environ)
+            made: ClientState = socket.client.context
+            return made
 
     # Registration
 
     def on(
-        self, message: str, namespace: str | None = None, *, inline: bool = False
+        self,
+        message: str,
+        namespace: str | None = None,
+        *,
+        inline: bool = False,
+        ordered: bool = True,
+        rate_limit: str | tuple[int, float] | None = None,
     ) -> Callable[[Function], Function]:
         """Decorator: the function handles the event `message`; `connect`, `disconnect` and `*` included.
 
         Args:
+            namespace: default "/"; "*" takes the event in every namespace.
             inline: the function never blocks: run it on the server's own thread.
+            ordered: a client's next event waits for this one; with False it may overtake.
+            rate_limit: "20/s", "5/10s" or (count, seconds) per client; who exceeds it is sent away.
         """
 
         def register(function: Function) -> Function:
-            self.on_event(message, function, namespace, inline=inline)
+            self.on_event(message, function, namespace, inline=inline, ordered=ordered, rate_limit=rate_limit)
             return function
 
         return register
+
+    @overload
+    def event(self, function: Function, /) -> Function: ...
+
+    @overload
+    def event(self, *args: str | None, **options: Any) -> Callable[[Function], Function]: ...
 
     def event(self, *args: Any, **kwargs: Any) -> Any:
         """Decorator: the event is named as the function is."""
@@ -122,259 +205,228 @@ class SocketIO:
         return lambda function: self.on(function.__name__, *args, **kwargs)(function)
 
     def on_event(
-        self, message: str, handler: Callable[..., Any], namespace: str | None = None, *, inline: bool = False
+        self,
+        message: str,
+        handler: Callable[..., Any],
+        namespace: str | None = None,
+        *,
+        inline: bool = False,
+        ordered: bool = True,
+        rate_limit: str | tuple[int, float] | None = None,
     ) -> None:
-        """Register `handler` for the event `message`."""
-        call = handler
-        if message in ("connect", "disconnect") and not _takes_argument(handler):
-            call = lambda *args: handler()  # noqa: E731
-        self._hub.handlers.on(
-            namespace or "/", message, Handler(partial(self._handle, call, message == "*"), inline)
+        """Register `handler` for the event `message`; see `on`."""
+        wrapped = self._runner.handler(
+            message, handler, inline=inline, ordered=ordered, rate_limit=rate_limit
         )
+        self.handlers.append((message, handler, namespace or DEFAULT_NAMESPACE))
+        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, message, wrapped)
 
     def on_error(self, namespace: str | None = None) -> Callable[[Function], Function]:
         """Decorator: the function gets the exceptions of the namespace's handlers; its result is the ack."""
 
         def register(function: Function) -> Function:
-            self._error_handlers[namespace or "/"] = function
+            if not callable(function):
+                raise ValueError("exception_handler must be callable")
+            self._runner.error_handlers[namespace or DEFAULT_NAMESPACE] = function
             return function
 
         return register
 
-    def on_error_default(self, function: Function) -> Function:
+    def on_error_default(self, exception_handler: Function) -> Function:
         """Decorator: the function gets the exceptions that no `on_error` took."""
-        self._default_error_handler = function
+        if not callable(exception_handler):
+            raise ValueError("exception_handler must be callable")
+        self._runner.default_error_handler = exception_handler
+        return exception_handler
+
+    def on_namespace(self, namespace_handler: Namespace) -> None:
+        """Register a class namespace."""
+        if not isinstance(namespace_handler, Namespace):
+            raise ValueError("Not a namespace instance.")
+        namespace_handler._set_socketio(self)
+        self.namespace_handlers.append(namespace_handler)
+        self._hub.handlers.on_namespace(namespace_handler.namespace, self._runner.whole(namespace_handler))
+
+    def before_event(self, function: Function) -> Function:
+        """Decorator: the function is called with (event, arguments) before each handler, in its context.
+
+        When it returns False the event is dropped, its ack is empty; what it raises goes to `on_error`.
+        """
+        self._runner.before_event = function
         return function
 
-    # Events
+    def on_room_join(self, namespace: str | None = None) -> Callable[[Function], Function]:
+        """Decorator: the function is told (sid, room) of every client that comes into a room."""
+        return partial(self._on_presence, "join", namespace or DEFAULT_NAMESPACE)
 
-    def _handle(
-        self,
-        function: Callable[..., Any],
-        catch_all: bool,
-        socket: Socket,
-        name: str,
-        arguments: tuple[Any, ...],
-    ) -> Any:
-        """A worker: run the user's function in a request context of the client."""
-        event = {"message": "*" if catch_all else name, "args": arguments}
-        with self._context(socket, event):
-            if name == "disconnect":
-                arguments = tuple(REASONS.get(reason, reason) for reason in arguments)
-            if catch_all:
-                arguments = (name, *arguments)
-            try:
-                return function(*arguments)
-            except ConnectionRefused:
-                raise
-            except BuiltinConnectionRefusedError as error:
-                raise ConnectionRefusedError(*error.args) from None
-            except Exception as error:
-                on_error = self._error_handlers.get(socket.namespace, self._default_error_handler)
-                if on_error is None:
-                    raise
-                return on_error(error)
+    def on_room_leave(self, namespace: str | None = None) -> Callable[[Function], Function]:
+        """Decorator: the function is told (sid, room) of every client that leaves a room, or the server."""
+        return partial(self._on_presence, "leave", namespace or DEFAULT_NAMESPACE)
 
-    def _handle_ack(self, callback: Callable[..., Any], socket: Socket, values: list[Any]) -> None:
-        """A worker: the client has acknowledged; the callback runs in a context of that client."""
-        with self._context(socket, {"message": None, "args": tuple(values)}):
-            callback(*values)
+    def _on_presence(self, kind: str, namespace: str, function: Any) -> Any:
+        self._presence.setdefault((kind, namespace), []).append(function)
+        self._hub.presence = self._tell_presence
+        return function
 
-    @contextmanager
-    def _context(self, socket: Socket, event: dict[str, Any]) -> Iterator[None]:
-        """A request context of the handshake request, with Flask-SocketIO's additions to `request`."""
-        assert self._app is not None
-        with self._app.request_context(self._environ(socket)):
-            request: Any = flask.request
-            request.sid = socket.sid
-            request.namespace = socket.namespace
-            request.event = event
-            yield
-
-    def _environ(self, socket: Socket) -> Environ:
-        """The environ of the handshake request, built once per client, copied per event."""
-        client = socket.client
-        environ = client.context
-        if environ is None:
-            environ = client.context = build_environ(client.session.request, self._facts, None)
-        return {**environ, "wsgi.input": BytesIO()}
+    def _tell_presence(self, kind: str, namespace: str, sid: str, room: Any) -> None:
+        """A worker: in an application context, in the order in which it happened."""
+        for function in self._presence.get((kind, namespace), []):
+            assert self._contexts is not None
+            with self._contexts.app.app_context():
+                function(sid, room)
 
     # Sending, from any thread
 
     def emit(self, event: str, *args: Any, **kwargs: Any) -> None:
-        """Send an event to everybody, or to a room.
+        """Send an event to everybody, or to rooms.
 
         Args:
-            args: the event's data; a tuple as the only one is several arguments.
+            args: the event's data; a tuple as the only one is several arguments, None is none.
             namespace: default "/". to, room: a room, a sid, or a list of them. include_self: with False the
                 sender of the current event is left out. skip_sid: a sid, or a list, to leave out.
-            callback: called with the arguments of the ack; `to` is then one sid.
+            callback: called with the arguments of each ack, in a context of the client whose event emits.
 
         Raises:
-            TypeError, ValueError: the data cannot be written as JSON. ServerStopped: the server has stopped.
+            TypeError, ValueError: an unknown option; the data cannot be written as JSON.
+            ServerStopped: the server has stopped.
         """
-        rooms = _as_rooms(kwargs.get("to", kwargs.get("room")))
-        skip = _as_rooms(kwargs.get("skip_sid")) or ()
+        unknown = kwargs.keys() - EMIT_OPTIONS
+        if unknown:
+            raise TypeError(f"emit has no option {min(unknown)!r}: it has {', '.join(sorted(EMIT_OPTIONS))}")
+        to = kwargs.get("to")
+        skip = as_rooms(kwargs.get("skip_sid")) or ()
         if not kwargs.get("include_self", True):
-            skip = (*skip, _current().sid)
+            skip = (*skip, current_request("include_self=False").sid)
         callback = kwargs.get("callback")
         self._hub.emit(
             event,
-            args[0] if len(args) == 1 and isinstance(args[0], tuple) else args,
-            namespace=kwargs.get("namespace") or "/",
-            rooms=rooms,
+            as_arguments(args[0]) if len(args) == 1 else args,
+            namespace=kwargs.get("namespace") or DEFAULT_NAMESPACE,
+            rooms=as_rooms(kwargs.get("room") if to is None else to),
             excepted=skip,
-            callback=None if callback is None else partial(self._handle_ack, callback),
+            callback=None if callback is None else self._callback(callback),
         )
+
+    def _callback(self, callback: Callable[..., Any]) -> Callable[[Socket, list[Any]], None]:
+        emitter = flask.request.__dict__.get(SOCKET_KEY) if flask.has_request_context() else None
+
+        def acknowledged(socket: Socket, values: list[Any]) -> None:
+            self._runner.run(callback, emitter or socket, None, tuple(values), None)
+
+        return acknowledged
 
     def send(self, data: Any, json: bool = False, **kwargs: Any) -> None:
         """Send the event `message`, or `json`."""
         self.emit("json" if json else "message", data, **kwargs)
 
+    def call(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = None,
+        to: str | None = None,
+        room: str | None = None,
+        timeout: float | None = 60,
+        ignore_queue: bool = False,
+    ) -> Any:
+        """Send an event to one client and return the values of its ack: None, one, or a tuple.
+
+        Raises:
+            ValueError: no addressee. RuntimeError: it could only hang.
+            TimeoutError: no ack within `timeout` seconds, or the client has left.
+        """
+        data = args[0] if len(args) == 1 else tuple(args)
+        return self.server.call(event, data, to if to is not None else room, None, namespace, timeout)
+
     def close_room(self, room: Any, namespace: str | None = None) -> None:
         """Everyone leaves the room."""
-        self._hub.close_room(namespace or "/", room)
+        self.server.close_room(room, namespace)
+
+    def room_members(self, room: Any = None, namespace: str | None = None) -> list[str]:
+        """The sids in a room; without one, of everybody in the namespace."""
+        return self._hub.members_of(namespace or DEFAULT_NAMESPACE, room)
+
+    def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
+        """Send a client out of the namespace; a reason reaches it as the event `closing` just before."""
+        self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid, reason)
+
+    # Threads
+
+    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run `target` in a thread of its own; before the server serves it is kept and started then.
+
+        Returns:
+            An object with `join()`.
+        """
+        task = tasks.BackgroundTask(target, args, kwargs, observe.report)
+        with self._state_lock:
+            now = self._serving or self._contexts is None
+            if not now:
+                self._early_tasks.append(task)
+        if now:
+            task.start()
+        return task
+
+    def sleep(self, seconds: float = 0) -> None:
+        """Wait without keeping a thread of the pool from others."""
+        services = self._hub.services
+        if services is not None and services.door.on_loop() and not self._testing:
+            raise RuntimeError(
+                "sleep() would stop the server itself: register the handler without inline=True"
+            )
+        tasks.sleep(seconds)
 
     # Serving
 
-    def run(
-        self,
-        app: flask.Flask | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        *,
-        debug: bool | None = None,
-        log_output: bool | None = None,
-    ) -> None:
-        """Serve the application until SIGINT or SIGTERM.
+    def run(self, app: flask.Flask, host: str | None = None, port: int | None = None, **options: Any) -> None:
+        """Serve the application until SIGINT, SIGTERM or `stop`.
 
         Args:
             host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
-            debug: Werkzeug's debugger, and the debug log. log_output: the access log, default `debug`.
+            options: debug, log_output (the access log, default `debug`), use_reloader, reloader_options,
+                extra_files, certfile, keyfile; allow_unsafe_werkzeug is taken and not needed.
 
         Raises:
-            BindError: the address cannot be listened on.
+            TypeError: an unknown option. BindError: the address cannot be listened on.
         """
-        app = app or self._app
-        if app is None:
-            raise RuntimeError(
-                "SocketIO has no application: pass one to SocketIO(app), init_app(app) or run(app)"
-            )
-        if debug is not None:
-            app.debug = debug
-        mounted: Any = app.wsgi_app
-        application: Any = app
-        if app.debug:
-            application = DebuggedApplication(app, evalex=True)
-        settings = replace(
-            Settings(),
-            host=host or "127.0.0.1",
-            port=_default_port(app) if port is None else port,
-            access_log="-" if (app.debug if log_output is None else log_output) else None,
-            log_level="debug" if app.debug else "info",
-            debug=app.debug,
-        )
-        serve(Site(application, list(getattr(mounted, "wsframe_mounts", []))), settings)
+        run_application(app, host, port, options)
+
+    def stop(self) -> None:
+        """Any thread: stop the server that serves this application, as SIGTERM would.
+
+        Raises:
+            RuntimeError: none does.
+        """
+        services = self._hub.services
+        if services is None:
+            raise RuntimeError("Cannot stop: no server runs")
+        services.stop()
+
+    def test_client(
+        self,
+        app: flask.Flask,
+        namespace: str | None = None,
+        query_string: str | None = None,
+        headers: Any = None,
+        auth: Any = None,
+        flask_test_client: Any = None,
+    ) -> Any:
+        """A client for tests, on the real hub without a network: see SocketIOTestClient."""
+        from python_server.test_client import SocketIOTestClient
+
+        return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
 
 
-class _Mounted:
-    """`app.wsgi_app` with Socket.IO on it: our server takes its path before WSGI is asked.
+def current_request(what: str) -> Any:
+    """The request of the current event.
 
-    Under another server our loop does not run: HTTP passes, the path gets a 501, and one warning is logged.
+    Raises:
+        RuntimeError: there is none.
     """
-
-    def __init__(self, wsgi_app: Any, path: str, mounts: list[Mount]) -> None:
-        self.wsgi_app = wsgi_app
-        self._path = path
-        self._warned = False
-        self.wsframe_mounts = mounts
-
-    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        software = str(environ.get("SERVER_SOFTWARE", ""))  # a test client has none
-        if software and not self._warned and not software.startswith("python_server/"):
-            self._warned = True
-            warn(f"this application is served by {software}: {NEEDS_OWN_SERVER}")
-        if environ.get("PATH_INFO", "").startswith(self._path):
-            body = f"{NEEDS_OWN_SERVER}\n".encode()
-            start_response(
-                "501 Not Implemented",
-                [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))],
-            )
-            return [body]
-        answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
-        return answer
-
-
-# Functions for handlers: the current client, namespace and application come from the request context
-
-
-def emit(event: str, *args: Any, **kwargs: Any) -> None:
-    """Send an event to the current client; to rooms with `to`, to everybody with `broadcast=True`."""
-    request = _current()
-    kwargs.setdefault("namespace", request.namespace)
-    if kwargs.get("to", kwargs.get("room")) is None and not kwargs.get("broadcast"):
-        kwargs["to"] = request.sid
-    _socketio().emit(event, *args, **kwargs)
-
-
-def send(message: Any, **kwargs: Any) -> None:
-    """`emit` of the event `message`, or `json` with json=True."""
-    emit("json" if kwargs.pop("json", False) else "message", message, **kwargs)
-
-
-def join_room(room: Any, sid: str | None = None, namespace: str | None = None) -> None:
-    """Put the current client, or `sid`, into a room; takes effect before anything emitted after it."""
-    request = _current()
-    _socketio()._hub.join(namespace or request.namespace, sid or request.sid, room)
-
-
-def leave_room(room: Any, sid: str | None = None, namespace: str | None = None) -> None:
-    """Take the current client, or `sid`, out of a room."""
-    request = _current()
-    _socketio()._hub.leave(namespace or request.namespace, sid or request.sid, room)
-
-
-def rooms(sid: str | None = None, namespace: str | None = None) -> list[Any]:
-    """The rooms of the current client, or of `sid`; its own is among them."""
-    request = _current()
-    return _socketio()._hub.rooms_of(namespace or request.namespace, sid or request.sid)
-
-
-def disconnect(sid: str | None = None, namespace: str | None = None) -> None:
-    """Send the current client, or `sid`, out of the namespace."""
-    request = _current()
-    _socketio()._hub.disconnect(namespace or request.namespace, sid or request.sid)
-
-
-def _current() -> Any:
     request: Any = flask.request
-    if not request or not hasattr(request, "sid"):
+    if not flask.has_request_context() or not hasattr(request, "sid"):
         raise RuntimeError(
-            "there is no current client here: this works inside a handler of a Socket.IO event"
+            f"{what} needs a current client: call it inside a handler of a Socket.IO event, or say "
+            "whom it is for on the SocketIO object, e.g. socketio.emit(..., to=sid)"
         )
     return request
-
-
-def _socketio() -> SocketIO:
-    return flask.current_app.extensions["socketio"]  # type: ignore[no-any-return]
-
-
-def _as_rooms(value: Any) -> tuple[Any, ...] | None:
-    if value is None:
-        return None
-    return tuple(value) if isinstance(value, (list, tuple, set)) else (value,)
-
-
-def _takes_argument(handler: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(handler).bind(None)
-    except TypeError:
-        return False
-    return True
-
-
-def _default_port(app: flask.Flask) -> int:
-    server_name = app.config.get("SERVER_NAME")
-    if server_name and ":" in server_name:
-        return int(server_name.rsplit(":", 1)[1])
-    return 5000

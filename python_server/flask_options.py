@@ -1,0 +1,122 @@
+"""The options of SocketIO: Flask-SocketIO's, python-socketio's and python-engineio's names, checked.
+
+Must not know: Flask, hubs; it turns keywords into values and refuses what it does not know.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from python_server.engineio.options import EngineOptions
+from python_server.socketio.msgpack_packet import MsgpackCodec
+from python_server.socketio.packet import Codec, TextCodec
+
+ENGINE_OPTIONS: Final = {
+    "ping_interval": "ping_interval_seconds",
+    "ping_timeout": "ping_timeout_seconds",
+    "max_http_buffer_size": "max_payload_bytes",
+    "allow_upgrades": "allow_upgrades",
+    "transports": "transports",
+    "cors_allowed_origins": "cors_allowed_origins",
+    "cors_credentials": "cors_credentials",
+    "http_compression": "http_compression",
+    "compression_threshold": "compression_threshold_bytes",
+    "cookie": "cookie",
+}
+# What they choose there is not a choice here; docs/migration.md has a line for each.
+TAKEN_WITHOUT_EFFECT: Final = ("async_handlers", "engineio_logger", "logger", "monitor_clients", "channel")
+ASYNC_MODES: Final = (None, "threading", "eventlet", "gevent", "gevent_uwsgi")
+OWN: Final = ("always_connect", "async_mode", "client_manager", "json", "manage_session", "message_queue")
+OWN_PLACES: Final = ("namespaces", "path", "resource", "serializer")
+NAMES: Final = frozenset({*ENGINE_OPTIONS, *TAKEN_WITHOUT_EFFECT, *OWN, *OWN_PLACES})
+
+
+@dataclass(frozen=True, slots=True)
+class FaceOptions:
+    """What the keywords come to."""
+
+    path: str = "/socket.io/"
+    manage_session: bool = True
+    always_connect: bool = False
+    codec: Codec = field(default_factory=TextCodec)
+    # Namespaces that may be joined without a handler of their own; "*" among them: any.
+    namespaces: frozenset[str] = frozenset({"/"})
+    engine: EngineOptions = field(default_factory=EngineOptions)
+
+
+def read_options(given: Mapping[str, Any]) -> FaceOptions:
+    """Check the keywords of SocketIO and init_app.
+
+    Raises:
+        TypeError: a name that does not exist. ValueError: a value that cannot be, or is not served here.
+    """
+    for name in given:
+        if name not in NAMES:
+            near = difflib.get_close_matches(name, NAMES, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(NAMES))}"
+            raise TypeError(f"SocketIO has no option {name!r}: {hint}")
+    if given.get("async_mode") not in ASYNC_MODES:
+        raise ValueError("Invalid async_mode specified: leave it out, handlers always run in threads")
+    if given.get("message_queue") is not None or given.get("client_manager") is not None:
+        raise ValueError(
+            "message_queue and client_manager are not served by this version: run one process, "
+            "and leave the option out"
+        )
+    if given.get("serializer", "default") not in ("default", "msgpack"):
+        raise ValueError("serializer is 'default' or 'msgpack'")
+    if given.get("json") is not None and not _is_plain_json(given["json"]):
+        raise ValueError(
+            "json: a JSON module of your own is not served; leave the option out and give emit() plain data"
+        )
+    return FaceOptions(
+        path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
+        manage_session=bool(given.get("manage_session", True)),
+        always_connect=bool(given.get("always_connect", False)),
+        codec=MsgpackCodec() if given.get("serializer") == "msgpack" else TextCodec(),
+        namespaces=_namespaces(given.get("namespaces")),
+        engine=_engine_options(given),
+    )
+
+
+def _namespaces(value: Any) -> frozenset[str]:
+    if value is None:
+        return frozenset({"/"})
+    return frozenset({value} if isinstance(value, str) else value)
+
+
+def _engine_options(given: Mapping[str, Any]) -> EngineOptions:
+    chosen: dict[str, Any] = {}
+    for name, ours in ENGINE_OPTIONS.items():
+        if name not in given:
+            continue
+        value = given[name]
+        if name == "ping_interval" and isinstance(value, (tuple, list)):
+            # python-engineio's pair is (interval, grace): the grace is time on top of ping_timeout.
+            value, grace_seconds = value
+            chosen["ping_timeout_seconds"] = float(given.get("ping_timeout", 20)) + float(grace_seconds)
+        if name in ("ping_interval", "ping_timeout"):
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+                raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
+            chosen.setdefault(ours, value)
+        elif name == "transports":
+            chosen[ours] = _transports(value)
+        else:
+            chosen[ours] = value
+    return EngineOptions(**chosen)
+
+
+def _transports(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ("polling", "websocket")
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if not names or not set(names) <= {"polling", "websocket"}:
+        raise ValueError("No valid transports provided: 'polling', 'websocket' or both")
+    return names
+
+
+def _is_plain_json(module: Any) -> bool:
+    """The standard library's, and Flask's face of it: what they write for plain data is what we write."""
+    return getattr(module, "__name__", "") in ("json", "flask.json")

@@ -1,0 +1,157 @@
+"""`run()`, the mounted application, and the way of a handshake request through middleware.
+
+Must not know: events, handlers, rooms.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+import flask
+
+from python_server import observe
+from python_server.environ import Environ
+from python_server.loading import with_debugger
+from python_server.server import Mount, find_site
+from python_server.settings import Settings, TLSSettings
+from python_server.supervisor import serve
+
+# Under this key of an environ the mounted application puts what has come through to it.
+ARRIVED_KEY: Final = "python_server.arrived"
+RUN_OPTIONS: Final = frozenset(
+    {
+        "allow_unsafe_werkzeug",
+        "ca_certs",
+        "certfile",
+        "cert_reqs",
+        "ciphers",
+        "debug",
+        "extra_files",
+        "keyfile",
+        "log_output",
+        "reloader_options",
+        "ssl_context",
+        "use_reloader",
+    }
+)
+
+
+class Mounted:
+    """`app.wsgi_app` with Socket.IO on it: our server takes its path before WSGI is asked.
+
+    Attributes:
+        wsframe_mounts: what the server looks for.
+    """
+
+    def __init__(self, app: flask.Flask, path: str, mounts: list[Mount]) -> None:
+        self.flask_app = app
+        self.wsgi_app: Any
+        self.path: str
+        inner: Any = app.wsgi_app
+        if isinstance(inner, Mounted) and inner.path == path:
+            inner = inner.wsgi_app  # a second SocketIO on the same path takes its place
+        self.wsgi_app = inner
+        self.path = path
+        self.wsframe_mounts = mounts
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        arrived = environ.get(ARRIVED_KEY)
+        if arrived is not None:
+            arrived.append(environ)
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+        if environ.get("PATH_INFO", "").startswith(self.path):
+            body = b"Socket.IO needs its own server: run `python -m python_server module:app`.\n"
+            start_response(
+                "501 Not Implemented",
+                [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))],
+            )
+            return [body]
+        environ["flask.app"] = self.flask_app
+        answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
+        return answer
+
+
+def through_middleware(application: Any, environ: Environ) -> tuple[Environ, str | None]:
+    """Hand a handshake's environ to everything around the mounted application.
+
+    Returns:
+        The environ as it arrived, and None; or the old one, and the status with which it was refused.
+    """
+    arrived: list[Environ] = []
+    statuses: list[str] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], Any]:
+        statuses.append(status)
+        return lambda data: None
+
+    result = application({**environ, ARRIVED_KEY: arrived}, start_response)
+    try:
+        for _ in result:
+            pass
+    finally:
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+    if not arrived:
+        return environ, statuses[-1] if statuses else "no answer"
+    arrived[0].pop(ARRIVED_KEY, None)
+    return arrived[0], None
+
+
+def run_application(app: flask.Flask, host: str | None, port: int | None, options: dict[str, Any]) -> None:
+    """Serve `app` in this process; see SocketIO.run."""
+    unknown = options.keys() - RUN_OPTIONS
+    if unknown:
+        raise TypeError(
+            f"run() has no option {min(unknown)!r}: it has {', '.join(sorted(RUN_OPTIONS))}; "
+            "`python -m python_server --help` shows what else the server can be told"
+        )
+    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+        observe.say("socketio.run() does nothing here: a command line serves this application already")
+        return
+    debug = bool(options.get("debug", app.debug))
+    if options.get("use_reloader"):
+        raise RuntimeError(
+            "run() does not watch files: start with `python -m python_server --reload module:app`, "
+            "or leave use_reloader out"
+        )
+    app.debug = debug
+    settings = replace(
+        Settings(),
+        host=host or "127.0.0.1",
+        port=default_port(app) if port is None else port,
+        access_log="-" if options.get("log_output", debug) else None,
+        log_level="debug" if debug else "info",
+        debug=debug,
+        tls=_tls(options),
+    )
+    site = find_site(app)
+    if debug:
+        site.application = with_debugger(app)
+    serve(site, settings)
+
+
+def _tls(options: dict[str, Any]) -> TLSSettings:
+    certfile, keyfile = options.get("certfile"), options.get("keyfile")
+    context = options.get("ssl_context")
+    if context is not None:
+        if not isinstance(context, tuple) or len(context) != 2:
+            raise ValueError("ssl_context is a pair (certificate file, key file) here")
+        certfile, keyfile = context
+    given = {name: options[name] for name in ("ca_certs", "ciphers") if options.get(name) is not None}
+    required = options.get("cert_reqs")
+    if required is not None:
+        given["cert_reqs"] = ("none", "optional", "required")[int(required)]  # the constants of module ssl
+    return TLSSettings(certfile=certfile, keyfile=keyfile, **given)
+
+
+def default_port(app: flask.Flask) -> int:
+    """From SERVER_NAME, else 5000."""
+    server_name = app.config.get("SERVER_NAME")
+    if server_name and ":" in server_name:
+        return int(server_name.rsplit(":", 1)[1])
+    return 5000
