@@ -17,8 +17,10 @@ class Member(Protocol):
     """A client in the namespace."""
 
     sid: str
+    last_offset: str | None
 
     def send(self, prepared: Any) -> None: ...
+    def send_volatile(self, prepared: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Envelope:
         rooms: a client in any of them receives it once; None is the whole namespace.
         excepted: rooms, or sids, whose members do not receive it.
         prepared: encoded once. arguments: [event, *values] as the application gave them.
+        offset: the event's name in the recovery log, which is its last argument on the wire.
+        volatile: dropped for a client that could not take it at once.
     """
 
     namespace: str
@@ -36,6 +40,8 @@ class Envelope:
     excepted: tuple[Any, ...]
     prepared: Any
     arguments: tuple[Any, ...] = ()
+    offset: str | None = None
+    volatile: bool = False
 
 
 class Backplane(Protocol):
@@ -50,19 +56,23 @@ class Adapter:
 
     Args:
         moved: hears who enters and leaves which room.
+        position: of the recovery log, noted for every room a client enters.
     """
 
-    def __init__(self, backplane: Backplane, moved: Moved | None = None) -> None:
+    def __init__(
+        self, backplane: Backplane, moved: Moved | None = None, position: Callable[[], int] = int
+    ) -> None:
         self._backplane = backplane
+        self._position = position
         self._moved = moved
         self._members: dict[str, Member] = {}
         self._rooms: dict[Any, dict[str, Member]] = {}
-        self._rooms_of: dict[str, set[Any]] = {}
+        self._rooms_of: dict[str, dict[Any, int]] = {}
 
     def add(self, member: Member) -> None:
         """A client has come; it is alone in a room of its own name."""
         self._members[member.sid] = member
-        self._rooms_of[member.sid] = set()
+        self._rooms_of[member.sid] = {}
         self.join(member.sid, member.sid)
 
     def remove(self, sid: str) -> None:
@@ -83,7 +93,7 @@ class Adapter:
         rooms = self._rooms_of.get(sid)
         if rooms is not None:
             new = room not in rooms
-            rooms.add(room)
+            rooms.setdefault(room, self._position())
             self._rooms.setdefault(room, {})[sid] = self._members[sid]
             if new and self._moved is not None and room != sid:
                 self._moved("join", sid, room)
@@ -91,15 +101,25 @@ class Adapter:
     def leave(self, sid: str, room: Any) -> None:
         rooms = self._rooms_of.get(sid)
         if rooms is not None and room in rooms:
-            rooms.discard(room)
+            del rooms[room]
             self._leave(sid, room)
 
     def close_room(self, room: Any) -> None:
         """Everyone leaves the room."""
         for sid in self._rooms.pop(room, ()):
-            self._rooms_of[sid].discard(room)
+            self._rooms_of[sid].pop(room, None)
             if self._moved is not None:
                 self._moved("leave", sid, room)
+
+    def positions_of(self, sid: str) -> dict[Any, int]:
+        """A client's rooms, each with the position of the recovery log when it entered."""
+        return dict(self._rooms_of.get(sid, {}))
+
+    def restore(self, sid: str, rooms: dict[Any, int]) -> None:
+        """The rooms of a client that has come back, as they were."""
+        for room, position in rooms.items():
+            self.join(sid, room)
+            self._rooms_of[sid][room] = position
 
     def rooms_of(self, sid: str) -> list[Any]:
         return list(self._rooms_of.get(sid, ()))
@@ -115,9 +135,17 @@ class Adapter:
 
     def deliver(self, envelope: Envelope) -> None:
         """Deliver to the members of this process only."""
-        prepared = envelope.prepared
-        for member in self.recipients(envelope):
-            member.send(prepared)
+        prepared, offset = envelope.prepared, envelope.offset
+        if envelope.volatile:
+            for member in self.recipients(envelope):
+                member.send_volatile(prepared)
+        elif offset is not None:
+            for member in self.recipients(envelope):
+                member.last_offset = offset
+                member.send(prepared)
+        else:
+            for member in self.recipients(envelope):
+                member.send(prepared)
 
     def recipients(self, envelope: Envelope) -> Iterable[Member]:
         """The members of this process whom an envelope is for."""

@@ -12,11 +12,14 @@ from enum import Enum, StrEnum, auto
 from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
-from python_server.engineio.session import Session
+from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.threads import Strand
-from python_server.socketio.packet import Assembler
+from python_server.socketio.packet import Decoder
+from python_server.socketio.recovery import Saved
 
 SID_BYTES: Final = 15
+# What may wait behind the CONNECT reply of one client while its connect handler runs.
+HELD_MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 class NamespaceReason(StrEnum):
@@ -72,23 +75,29 @@ class Client:
     """What the hub keeps for one session."""
 
     __slots__ = (
-        "assembler",
+        "__weakref__",
         "connect_timer",
         "context",
+        "decoder",
+        "finished_bytes",
         "overtaking_count",
         "paused",
         "session",
         "sockets",
         "strand",
+        "submitted_bytes",
     )
 
-    def __init__(self, session: Session, strand: Strand) -> None:
+    def __init__(self, session: Session, strand: Strand, decoder: Decoder) -> None:
         self.session = session
         self.strand = strand
         self.sockets: dict[str, Socket] = {}
-        self.assembler: Assembler | None = None
+        self.decoder = decoder
         self.connect_timer: Any = None
         self.paused = False
+        # Of large events: the first counted by the loop, the second by the one worker that runs the strand.
+        self.submitted_bytes = 0
+        self.finished_bytes = 0
         self.overtaking_count = 0  # events under way or waiting beside the strand
         self.context: Any = None  # the application face's own, shared by the client's namespaces
 
@@ -98,9 +107,29 @@ class Socket:
 
     Attributes:
         sid: public name of the client in the namespace. client: the session it belongs to.
+        pid: its secret for a recovery, "" when there is none. recovered: has it come back?
+        last_offset, joined_at: see recovery.Saved. data: the application's own, which survives a recovery.
+        reason: why it left while its connect handler ran.
     """
 
-    __slots__ = ("acks", "auth", "buckets", "client", "held", "namespace", "sid", "state")
+    __slots__ = (
+        "__weakref__",
+        "acks",
+        "auth",
+        "buckets",
+        "client",
+        "data",
+        "held",
+        "held_bytes",
+        "joined_at",
+        "last_offset",
+        "namespace",
+        "pid",
+        "reason",
+        "recovered",
+        "sid",
+        "state",
+    )
 
     def __init__(self, namespace: str, client: Client, auth: Any) -> None:
         self.sid = secrets.token_urlsafe(SID_BYTES)
@@ -109,9 +138,27 @@ class Socket:
         self.auth = auth
         self.state = SocketState.PENDING
         self.held: list[Prepared] = []
+        self.held_bytes = 0
+        self.pid = ""
+        self.recovered = False
+        self.last_offset: str | None = None
+        self.joined_at = 0
+        self.data: Any = None
+        self.reason: DisconnectReason | NamespaceReason = DisconnectReason.TRANSPORT_CLOSE
         # Called with the values, or with None when the client has left.
         self.acks: dict[int, Callable[[list[Any] | None], None]] = {}
         self.buckets: dict[str, Any] | None = None  # what is left of each rate-limited event
+
+    def come_back(self, sid: str, pid: str, joined_at: int, last_offset: str | None, data: Any) -> None:
+        """It is a client that was lost."""
+        self.sid, self.pid, self.joined_at = sid, pid, joined_at
+        self.last_offset, self.data, self.recovered = last_offset, data, True
+
+    def saved(self, rooms: dict[Any, int], position: int) -> Saved:
+        """What a recovery needs of it."""
+        return Saved(
+            self.namespace, self.sid, self.pid, rooms, self.last_offset, self.joined_at, position, self.data
+        )
 
     def send(self, prepared: Prepared) -> None:
         """Loop's thread: send, or hold back until the CONNECT reply has left."""
@@ -119,6 +166,14 @@ class Socket:
             self.client.session.send(prepared)
         elif self.state is SocketState.PENDING:
             self.held.append(prepared)
+            self.held_bytes += prepared.queued_bytes
+            if self.held_bytes > HELD_MAX_BYTES:
+                self.client.session.end(DisconnectReason.SLOW_CLIENT)
+
+    def send_volatile(self, prepared: Prepared) -> None:
+        """Loop's thread: send if it leaves at once, else drop it."""
+        if self.state is SocketState.CONNECTED and self.client.session.writable:
+            self.client.session.send(prepared)
 
     def move(self, state: SocketState) -> None:
         assert state in MOVES[self.state], (self.state, state)

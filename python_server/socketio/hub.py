@@ -5,12 +5,14 @@ Must not know: frames, HTTP, Flask; handlers are functions it was given, run thr
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
+from python_server.net.threads import ServerStopped
 from python_server.socketio.adapter import Adapter, Backplane
 from python_server.socketio.client import (
     Client,
@@ -21,18 +23,27 @@ from python_server.socketio.client import (
     SocketState,
 )
 from python_server.socketio.handlers import Bucket, Handlers
-from python_server.socketio.packet import Assembler, Packet, PacketError, PacketType, decode
-from python_server.socketio.speaker import Speaker, prepare
+from python_server.socketio.packet import Codec, Packet, PacketError, PacketType
+from python_server.socketio.recovery import RecoveryLog
+from python_server.socketio.speaker import Speaker
 
 # Events of one client that wait for a thread: above the first bound its reading pauses, above the second
 # (a polling client cannot be paused) its session ends.
 STRAND_SOFT_COUNT: Final = 256
 STRAND_RESUME_COUNT: Final = 64
 STRAND_HARD_COUNT: Final = 10_000
-# Attachments of one binary packet together.
-ATTACHMENTS_MAX_BYTES: Final = 16 * 1024 * 1024
+# The same bounds in characters, for events of at least HEAVY_EVENT_BYTES; lighter ones are bound by number.
+HEAVY_EVENT_BYTES: Final = 4096
+STRAND_SOFT_BYTES: Final = 4 * 1024 * 1024
+STRAND_HARD_BYTES: Final = 64 * 1024 * 1024
+# From a binary packet's text to its last attachment.
+ATTACHMENTS_TIMEOUT_SECONDS: Final = 30.0
+# Namespaces one client may join; it matters where "*" lets it choose their names.
+NAMESPACES_MAX_COUNT: Final = 256
 # The official server's connectTimeout: a client that joins no namespace is sent away.
 CONNECT_TIMEOUT_SECONDS: Final = 45.0
+# The secret with which a lost client comes back.
+PID_BYTES: Final = 15
 # Rates counted apart per client and namespace.
 BUCKETS_MAX_COUNT: Final = 64
 
@@ -40,8 +51,17 @@ BUCKETS_MAX_COUNT: Final = 64
 class Hub(Speaker):
     """The namespaces of one Socket.IO server. Answers sessions (the SessionHandler port)."""
 
-    def __init__(self, backplane: Backplane | None = None) -> None:
-        super().__init__(backplane)
+    def __init__(
+        self,
+        backplane: Backplane | None = None,
+        codec: Codec | None = None,
+        recovery: RecoveryLog | None = None,
+    ) -> None:
+        super().__init__(backplane, codec, recovery)
+        # Clients whose attachments are due, with the moment their packet began.
+        self._unfinished: dict[Client, float] = {}
+        self._unfinished_timer: Any = None
+        self._pids: dict[str, Socket] = {}
         self.handlers = Handlers()
         # CONNECT is answered before the connect handler runs; its refusal is then a DISCONNECT.
         self.always_connect = False
@@ -54,7 +74,7 @@ class Hub(Speaker):
 
     def session_opened(self, session: Session) -> None:
         services = self._running()
-        client = session.context = Client(session, services.door.strand())
+        client = session.context = Client(session, services.door.strand(), self.codec.decoder())
         client.connect_timer = services.call_later(
             CONNECT_TIMEOUT_SECONDS, partial(self._connect_late, client)
         )
@@ -62,9 +82,13 @@ class Hub(Speaker):
     def on_message(self, session: Session, data: str | bytes) -> None:
         client: Client = session.context
         try:
-            packet = self._decode(client, data)
-            if packet is not None:
-                self._receive(client, packet)
+            packet = client.decoder.receive(data)
+            if packet is None:
+                self._await_attachments(client)
+                return
+            if self._unfinished:
+                self._unfinished.pop(client, None)
+            self._receive(client, packet)
         except PacketError as error:
             self._running().complain(
                 "bad packet", f"a session was closed for a bad Socket.IO packet: {error}"
@@ -77,25 +101,30 @@ class Hub(Speaker):
             return
         session.context = None
         client.connect_timer.cancel()
-        client.assembler = None
+        self._unfinished.pop(client, None)
         for socket in list(client.sockets.values()):
             self._close_socket(socket, reason)
 
-    def _decode(self, client: Client, data: str | bytes) -> Packet | None:
-        if client.assembler is not None:
-            if not isinstance(data, bytes):
-                raise PacketError("text where an attachment is due")
-            packet = client.assembler.add(data)
-            if packet is not None:
-                client.assembler = None
-            return packet
-        if not isinstance(data, str):
-            raise PacketError("an attachment without its packet")
-        packet = decode(data)
-        if packet.attachments_count:
-            client.assembler = Assembler(packet, ATTACHMENTS_MAX_BYTES)
-            return None
-        return packet
+    def _await_attachments(self, client: Client) -> None:
+        """A binary packet has begun: what is missing of it must come in time."""
+        if client not in self._unfinished:
+            services = self._running()
+            self._unfinished[client] = services.now()
+            if self._unfinished_timer is None:
+                self._unfinished_timer = services.call_later(
+                    ATTACHMENTS_TIMEOUT_SECONDS, self._end_unfinished
+                )
+
+    def _end_unfinished(self) -> None:
+        services = self._running()
+        self._unfinished_timer = None
+        for client, began in list(self._unfinished.items()):
+            left_seconds = began + ATTACHMENTS_TIMEOUT_SECONDS - services.now()
+            if left_seconds > 0:
+                self._unfinished_timer = services.call_later(left_seconds, self._end_unfinished)
+                return
+            services.complain("bad packet", "a session was closed: attachments of a packet did not come")
+            client.session.end(DisconnectReason.PARSE_ERROR)
 
     def _receive(self, client: Client, packet: Packet) -> None:
         socket = client.sockets.get(packet.namespace)
@@ -125,27 +154,46 @@ class Hub(Speaker):
             return
         client = socket.client
         strand = client.strand
-        job = partial(self._run_event, socket, handler, name, tuple(arguments), packet.id)
+        job: Callable[[], None] = partial(self._run_event, socket, handler, name, tuple(arguments), packet.id)
         if handler.inline and strand.idle:
             job()
             return
         if handler.ordered:
+            if packet.size_bytes >= HEAVY_EVENT_BYTES:
+                client.submitted_bytes += packet.size_bytes
+                job = partial(self._run_heavy, client, packet.size_bytes, job)
             strand.submit(job)
         else:
             client.overtaking_count += 1
             self._running().door.submit(partial(self._run_overtaking, client, job))
-        if strand.waiting_count + client.overtaking_count >= STRAND_SOFT_COUNT:
+        if (
+            strand.waiting_count + client.overtaking_count >= STRAND_SOFT_COUNT
+            or client.submitted_bytes - client.finished_bytes >= STRAND_SOFT_BYTES
+        ):
             self._press(client)
+
+    def _run_heavy(self, client: Client, size_bytes: int, job: Callable[[], None]) -> None:
+        """Worker: an event that counts by its size."""
+        job()
+        client.finished_bytes += size_bytes
+        if client.paused:
+            self._post_quietly(self._relieve, client)
 
     def _run_overtaking(self, client: Client, job: Callable[[], None]) -> None:
         """Worker: an event beside its client's strand."""
         job()
-        self._post(self._overtaken, client)
+        self._post_quietly(self._overtaken, client)
 
     def _overtaken(self, client: Client) -> None:
         client.overtaking_count -= 1
-        if client.paused and client.overtaking_count + client.strand.waiting_count < STRAND_RESUME_COUNT:
-            self._resume(client)
+        self._relieve(client)
+
+    def _post_quietly(self, function: Callable[..., None], *args: Any) -> None:
+        """Worker: `_post` of what nobody waits for once the server has stopped."""
+        try:
+            self._post(function, *args)
+        except ServerStopped:
+            pass
 
     def _within_rate(self, socket: Socket, name: str, count: int, seconds: float) -> bool:
         """Count one event against its rate; beyond it the client leaves the namespace, and is told why."""
@@ -175,46 +223,98 @@ class Hub(Speaker):
             result = handler.function(socket, name, arguments)
             if ack_id is not None:
                 values = [] if result is None else list(result) if isinstance(result, tuple) else [result]
-                prepared = prepare(PacketType.ACK, socket.namespace, values, ack_id)
+                prepared = self.codec.prepare(PacketType.ACK, socket.namespace, values, ack_id)
                 self._post(socket.send, prepared)
+        except ServerStopped:
+            pass
         except Exception as error:
             self._running().report(f"handler of event {name!r}", error)
 
     def _press(self, client: Client) -> None:
         """Its events come faster than they are handled: stop reading, then give up."""
-        if client.strand.waiting_count + client.overtaking_count >= STRAND_HARD_COUNT:
+        if (
+            client.strand.waiting_count + client.overtaking_count >= STRAND_HARD_COUNT
+            or client.submitted_bytes - client.finished_bytes >= STRAND_HARD_BYTES
+        ):
             self._running().complain(
                 "too many events", "a session was closed: its events came faster than they were handled"
             )
-            client.session.end(DisconnectReason.FORCED_CLOSE)
+            client.session.end(DisconnectReason.SLOW_CLIENT)
         elif not client.paused and not any(socket.acks for socket in client.sockets.values()):
             client.paused = True
             client.session.pause_reading(True)
-            client.strand.when_below(STRAND_RESUME_COUNT, partial(self._post, self._resume, client))
+            client.strand.when_below(STRAND_RESUME_COUNT, partial(self._post_quietly, self._relieve, client))
+            self._relieve(client)  # the worker may have been faster than these lines
 
-    def _resume(self, client: Client) -> None:
-        client.paused = False
-        client.session.pause_reading(False)
+    def _relieve(self, client: Client) -> None:
+        """Read again from a client whose events have been handled."""
+        if (
+            client.paused
+            and client.strand.waiting_count + client.overtaking_count < STRAND_RESUME_COUNT
+            and client.submitted_bytes - client.finished_bytes < STRAND_SOFT_BYTES // 2
+        ):
+            self._resume(client)
 
     # Connect and disconnect
 
     def _connect(self, client: Client, packet: Packet) -> None:
         namespace = packet.namespace
         if not self.handlers.serves(namespace):
-            client.session.send(
-                prepare(PacketType.CONNECT_ERROR, namespace, {"message": "Invalid namespace"})
-            )
+            error = {"message": "Invalid namespace"}
+            client.session.send(self.codec.prepare(PacketType.CONNECT_ERROR, namespace, error))
             return
-        client.connect_timer.cancel()
-        socket = client.sockets[namespace] = Socket(namespace, client, packet.data)
-        if namespace not in self._adapters:
-            self._adapters[namespace] = Adapter(self._backplane, partial(self._moved, namespace))
-        self._adapters[namespace].add(socket)
+        if len(client.sockets) >= NAMESPACES_MAX_COUNT:
+            raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
+        socket = Socket(namespace, client, packet.data)
+        former, rooms = (None, {}) if self.recovery is None else self._recover(socket, self.recovery)
+        client.sockets[namespace] = socket
+        adapter = self._adapters.get(namespace)
+        if adapter is None:
+            adapter = self._adapters[namespace] = Adapter(
+                self._backplane, partial(self._moved, namespace), self._log_position
+            )
+        adapter.add(socket)
+        adapter.restore(socket.sid, rooms)
         handler = self.handlers.find(namespace, "connect")
         if handler is None or self.always_connect:
             self._connected(socket)
-        if handler is not None:
-            client.strand.submit(partial(self._run_connect, socket, handler))
+        if handler is None:
+            return
+        job = partial(self._run_connect, socket, handler)
+        if former is None:
+            client.strand.submit(job)
+        else:  # behind the disconnect handler of what it was before
+            former.strand.submit(partial(self._post_quietly, client.strand.submit, job))
+
+    def _log_position(self) -> int:
+        return 0 if self.recovery is None else self.recovery.position
+
+    def _recover(self, socket: Socket, log: RecoveryLog) -> tuple[Client | None, dict[Any, int]]:
+        """Make a client what it was, or new; returns its former self if it still lived, and its rooms."""
+        auth = socket.auth or {}
+        pid, offset = auth.get("pid"), auth.get("offset")
+        socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
+        former: Client | None = None
+        rooms: dict[Any, int] = {}
+        if type(pid) is str:
+            living = self._pids.get(pid)
+            if living is not None and living.namespace == socket.namespace:
+                former = living.client  # we had not noticed that its connection is dead
+                former.session.end(DisconnectReason.TRANSPORT_ERROR)
+            seen = offset if type(offset) is str else None
+            found = log.restore(pid, socket.namespace, seen, self._running().now())
+            if found is not None:
+                saved, missed = found
+                rooms = saved.rooms
+                socket.come_back(saved.sid, saved.pid, saved.joined_at, saved.last_offset, saved.data)
+                for envelope in missed:
+                    socket.last_offset = envelope.offset
+                    socket.send(envelope.prepared)
+        if not socket.recovered:
+            socket.pid = secrets.token_urlsafe(PID_BYTES)
+            socket.joined_at = log.position
+        self._pids[socket.pid] = socket
+        return former, rooms
 
     def _run_connect(self, socket: Socket, handler: Handler) -> None:
         """Worker: the connect handler; what it emits waits behind the reply."""
@@ -232,19 +332,25 @@ class Hub(Speaker):
             self._running().report("handler of event 'connect'", error)
             refusal = {"message": "Connection rejected by server"}
         if refusal is None:
-            self._post(self._connected, socket)
+            self._post_quietly(self._connected, socket)
         else:
-            self._post(self._refused, socket, prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal))
+            self._post_quietly(
+                self._refused,
+                socket,
+                self.codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal),
+            )
 
     def _connected(self, socket: Socket) -> None:
         if socket.state is SocketState.CONNECTED:
             return
         if socket.state is SocketState.CLOSED:  # it left while its connect handler ran, which must be told
-            self._run_disconnect(socket, DisconnectReason.TRANSPORT_CLOSE)
+            self._run_disconnect(socket, socket.reason)
             return
+        socket.client.connect_timer.cancel()
         socket.move(SocketState.CONNECTED)
         held, socket.held = socket.held, []
-        socket.send(prepare(PacketType.CONNECT, socket.namespace, {"sid": socket.sid}))
+        names = {"sid": socket.sid, "pid": socket.pid} if socket.pid else {"sid": socket.sid}
+        socket.send(self.codec.prepare(PacketType.CONNECT, socket.namespace, names))
         for prepared in held:
             socket.send(prepared)
 
@@ -256,7 +362,13 @@ class Hub(Speaker):
             socket.client.session.send(prepared)
 
     def _connect_late(self, client: Client) -> None:
-        client.session.end(DisconnectReason.FORCED_CLOSE)
+        """It has joined nothing yet; a connect handler that takes its time is not its fault."""
+        if client.sockets:
+            client.connect_timer = self._running().call_later(
+                CONNECT_TIMEOUT_SECONDS, partial(self._connect_late, client)
+            )
+        else:
+            client.session.end(DisconnectReason.FORCED_CLOSE)
 
     def _disconnect(
         self,
@@ -270,13 +382,17 @@ class Hub(Speaker):
             session = socket.client.session
             if detail is not None:
                 said = {"reason": str(reason), "detail": detail}
-                session.send(prepare(PacketType.EVENT, namespace, ("closing", said)))
-            session.send(prepare(PacketType.DISCONNECT, namespace))
+                session.send(self.codec.prepare(PacketType.EVENT, namespace, ("closing", said)))
+            session.send(self.codec.prepare(PacketType.DISCONNECT, namespace))
             self._close_socket(socket, reason)
 
     def _close_socket(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         """The one way out of a namespace."""
         connected = socket.state is SocketState.CONNECTED
+        socket.reason = reason
+        if connected and self.recovery is not None and isinstance(reason, DisconnectReason):
+            rooms = self._adapters[socket.namespace].positions_of(socket.sid)
+            self.recovery.save(socket.saved(rooms, self.recovery.position), self._running().now())
         self._forget_socket(socket)
         if connected:
             self._run_disconnect(socket, reason)
@@ -284,6 +400,8 @@ class Hub(Speaker):
     def _forget_socket(self, socket: Socket) -> None:
         socket.move(SocketState.CLOSED)
         socket.held.clear()
+        if self._pids.get(socket.pid) is socket:
+            del self._pids[socket.pid]
         acks, socket.acks = socket.acks, {}
         for resolve in acks.values():
             resolve(None)

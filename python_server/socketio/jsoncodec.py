@@ -50,7 +50,7 @@ def loads(text: str) -> Any:
         value = _decode(text)
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
         value = _loads_slowly(text)
-    if text.count("[") + text.count("{") > DEPTH_MAX_COUNT and _is_deeper(value, DEPTH_MAX_COUNT):
+    if text.count("[") + text.count("{") > DEPTH_MAX_COUNT and is_deeper(value, DEPTH_MAX_COUNT):
         raise JSONError(f"nested deeper than {DEPTH_MAX_COUNT} levels")
     return value
 
@@ -75,7 +75,8 @@ def _refuse_constant(name: str) -> Any:
     raise JSONError(f"{name} is not JSON")
 
 
-def _is_deeper(value: Any, depth: int) -> bool:
+def is_deeper(value: Any, depth: int) -> bool:
+    """Is a value of lists and dicts nested more than `depth` times?"""
     kind = type(value)
     if kind is dict:
         value = value.values()
@@ -83,7 +84,7 @@ def _is_deeper(value: Any, depth: int) -> bool:
         return False
     if depth == 0:
         return True
-    return any(type(item) not in _ATOMS and _is_deeper(item, depth - 1) for item in value)
+    return any(type(item) not in _ATOMS and is_deeper(item, depth - 1) for item in value)
 
 
 def _is_plain(value: Any, depth: int) -> bool:

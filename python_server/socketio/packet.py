@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from python_server.engineio.packet import Prepared
 from python_server.socketio.jsoncodec import JSONError, dumps, loads
 
 # Event names that belong to the library: a client that could send them would run connect handlers.
@@ -18,6 +19,8 @@ RESERVED: Final = frozenset(
 )
 # The official parser's default.
 ATTACHMENTS_MAX_COUNT: Final = 10
+# Of one binary packet together.
+ATTACHMENTS_MAX_BYTES: Final = 16 * 1024 * 1024
 # An ack id is the peer's choice; python-socketio stops at 100 digits.
 ID: Final = re.compile(r"[0-9]{1,100}")
 ATTACHMENTS: Final = re.compile(r"([0-9]{1,4})-")
@@ -47,7 +50,7 @@ class Packet:
     Attributes:
         kind: BINARY_EVENT and BINARY_ACK become EVENT and ACK.
         data: connect: dict or None; event: [name, *arguments]; ack: list of arguments.
-        attachments_count: binary messages that follow.
+        attachments_count: binary messages that follow. size_bytes: of all its messages, in characters.
     """
 
     kind: PacketType
@@ -55,6 +58,24 @@ class Packet:
     data: Any = None
     id: int | None = None
     attachments_count: int = 0
+    size_bytes: int = 0
+
+
+class Decoder(Protocol):
+    """Port: one client's messages become packets."""
+
+    def receive(self, data: str | bytes) -> Packet | None:
+        """The packet a message completes; None while attachments are due. Raises PacketError."""
+
+
+class Codec(Protocol):
+    """Port: how packets are written: as text with attachments, or as MessagePack."""
+
+    def prepare(self, kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
+        """Any thread: a packet encoded for all its recipients. Raises TypeError or ValueError."""
+
+    def decoder(self) -> Decoder:
+        """For one client."""
 
 
 # Encoding
@@ -148,7 +169,9 @@ def decode(text: str, attachments_max_count: int = ATTACHMENTS_MAX_COUNT) -> Pac
         position = match.end()
     if position < len(text):
         packet.data = _json(text[position:])
-    _check(packet)
+        if packet.data is None and packet.kind is PacketType.CONNECT:
+            raise PacketError("the data of a connect packet must be an object")
+    check(packet)
     return packet
 
 
@@ -159,7 +182,12 @@ def _json(text: str) -> Any:
         raise PacketError(f"malformed JSON: {error}") from None
 
 
-def _check(packet: Packet) -> None:
+def check(packet: Packet) -> None:
+    """Refuse a packet whose data does not fit its kind.
+
+    Raises:
+        PacketError: it does not, or the event name is reserved.
+    """
     kind, data = packet.kind, packet.data
     if kind is PacketType.EVENT:
         _check_event(data)
@@ -219,6 +247,7 @@ class Assembler:
         self._packet.data = self._fill(self._packet.data, used)
         if len(used) != len(self._attachments):
             raise PacketError("fewer placeholders than attachments")
+        self._packet.size_bytes += self._size_bytes
         return self._packet
 
     def _fill(self, value: Any, used: set[int]) -> Any:
@@ -233,3 +262,46 @@ class Assembler:
         if type(value) is list:
             return [self._fill(item, used) for item in value]
         return value
+
+
+class TextDecoder:
+    """One client's packets: text, each with the attachments that follow it.
+
+    Args:
+        max_bytes: of one packet's attachments together.
+    """
+
+    __slots__ = ("_assembler", "_max_bytes")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._assembler: Assembler | None = None
+
+    def receive(self, data: str | bytes) -> Packet | None:
+        assembler = self._assembler
+        if assembler is not None:
+            if not isinstance(data, bytes):
+                raise PacketError("text where an attachment is due")
+            packet = assembler.add(data)
+            if packet is not None:
+                self._assembler = None
+            return packet
+        if not isinstance(data, str):
+            raise PacketError("an attachment without its packet")
+        packet = decode(data)
+        packet.size_bytes = len(data)
+        if packet.attachments_count:
+            self._assembler = Assembler(packet, self._max_bytes)
+            return None
+        return packet
+
+
+class TextCodec:
+    """The protocol's own way: JSON text and binary attachments."""
+
+    def prepare(self, kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
+        text, *attachments = encode(kind, namespace, data, id)
+        return Prepared(["4" + text, *attachments])  # type: ignore[operator]
+
+    def decoder(self) -> Decoder:
+        return TextDecoder(ATTACHMENTS_MAX_BYTES)

@@ -9,15 +9,19 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.net.tasks import wait
 from python_server.net.threads import Door, Strand, Waiter
 from python_server.socketio.adapter import Adapter, Backplane, Envelope
 from python_server.socketio.backplane import NoBackplane
-from python_server.socketio.client import Socket, SocketState
-from python_server.socketio.packet import PacketType, encode
+from python_server.socketio.client import Client, Socket, SocketState
+from python_server.socketio.packet import Codec, PacketType, TextCodec
+from python_server.socketio.recovery import RecoveryLog
+
+# Unanswered questions to one client in one namespace.
+ACKS_MAX_COUNT: Final = 10_000
 
 # Called on a client's strand with the client and the values of its ack.
 AckCallback = Callable[[Socket, list[Any]], None]
@@ -35,23 +39,68 @@ class HubServices:
     stop: Callable[[], None]
 
 
-def prepare(kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
-    """Any thread: a packet encoded for all its recipients.
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a whole room answered: the values of each ack that came, and how many did not."""
 
-    Raises:
-        TypeError, ValueError: `data` cannot be written as JSON.
+    values: list[list[Any]]
+    missing_count: int
+
+
+class AckGroup:
+    """The acks of one event sent to many clients. Every method belongs to the loop's thread.
+
+    Args:
+        done: called once with the answers, when all have come or the time is over.
     """
-    text, *attachments = encode(kind, namespace, data, id)
-    return Prepared(["4" + text, *attachments])  # type: ignore[operator]
+
+    __slots__ = ("_done", "_missing_count", "_values", "_waiting_count")
+
+    def __init__(self, asked_count: int, done: Callable[[Answers], None]) -> None:
+        self._done: Callable[[Answers], None] | None = done
+        self._waiting_count = asked_count
+        self._missing_count = 0
+        self._values: list[list[Any]] = []
+        if not asked_count:
+            self.expire()
+
+    def answer_of(self, socket: Socket | None, values: list[Any] | None) -> None:
+        """One client has acknowledged, or has left or is late (None); no socket: nobody was asked."""
+        if socket is None:
+            return
+        self._waiting_count -= 1
+        if values is None:
+            self._missing_count += 1
+        else:
+            self._values.append(values)
+        if not self._waiting_count:
+            self.expire()
+
+    def expire(self) -> None:
+        """Nobody is waited for any more."""
+        done, self._done = self._done, None
+        if done is not None:
+            done(Answers(self._values, self._missing_count + self._waiting_count))
 
 
 class Speaker:
     """The rooms of one Socket.IO server, and what is said to them.
 
     Before `attach` what is sent is kept, and done once a worker serves.
+
+    Args:
+        codec: how packets are written; both sides must use the same.
+        recovery: with it, clients that were lost come back to their rooms and miss nothing.
     """
 
-    def __init__(self, backplane: Backplane | None = None) -> None:
+    def __init__(
+        self,
+        backplane: Backplane | None = None,
+        codec: Codec | None = None,
+        recovery: RecoveryLog | None = None,
+    ) -> None:
+        self.codec: Codec = codec or TextCodec()
+        self.recovery = recovery
         self._backplane = backplane or NoBackplane()
         # Hears on one strand of its own ("join" or "leave", namespace, sid, room).
         self.presence: Callable[[str, str, str, Any], None] | None = None
@@ -68,6 +117,11 @@ class Speaker:
         for function, args in early:
             services.door.post(function, *args)
 
+    @property
+    def services(self) -> HubServices | None:
+        """Any thread: what the worker that serves has given; None before."""
+        return self._services
+
     # Any thread
 
     def emit(
@@ -79,11 +133,18 @@ class Speaker:
         rooms: tuple[Any, ...] | None = None,
         excepted: tuple[Any, ...] = (),
         callback: AckCallback | None = None,
+        timeout_seconds: float | None = None,
+        expired: Callable[[Socket], None] | None = None,
+        volatile: bool = False,
+        local: bool = False,
     ) -> None:
         """Send an event to rooms (None: everybody), encoded once, in the caller's thread.
 
         Args:
             callback: called with each client and the values of its ack, on that client's strand.
+            timeout_seconds: after it an ack comes too late. expired: called on the strand of each client
+                whose ack did not come in time, or that left.
+            volatile: dropped for clients that could not take it at once. local: to this process only.
 
         Raises:
             TypeError, ValueError: the arguments cannot be written as JSON.
@@ -91,13 +152,50 @@ class Speaker:
         """
         arguments = (event, *args)
         if callback is None:
-            prepared = prepare(PacketType.EVENT, namespace, arguments)
-            self._post(self._broadcast, Envelope(namespace, rooms, excepted, prepared, arguments), prepared)
+            offset = None if self.recovery is None or volatile else self.recovery.next_offset()
+            said = arguments if offset is None else (*arguments, offset)
+            prepared = self.codec.prepare(PacketType.EVENT, namespace, said)
+            envelope = Envelope(namespace, rooms, excepted, prepared, arguments, offset, volatile)
+            self._post(self._deliver if local else self._broadcast, envelope, prepared)
         else:
             ack_id = next(self._ack_ids)
-            prepared = prepare(PacketType.EVENT, namespace, arguments, ack_id)
+            prepared = self.codec.prepare(PacketType.EVENT, namespace, arguments, ack_id)
             envelope = Envelope(namespace, rooms, excepted, prepared, arguments)
-            self._post(self._ask_clients, envelope, prepared, ack_id, partial(self._call_back, callback))
+            answer = partial(self._call_back, callback, expired)
+            self._post(self._ask_clients, envelope, prepared, ack_id, answer, timeout_seconds)
+
+    def call_room(
+        self,
+        event: str,
+        args: Iterable[Any],
+        *,
+        namespace: str = "/",
+        rooms: tuple[Any, ...] | None = None,
+        excepted: tuple[Any, ...] = (),
+        timeout_seconds: float,
+    ) -> Answers:
+        """Send an event to rooms and wait for every ack, as long as the time allows.
+
+        Raises:
+            RuntimeError: no server runs, or this is the loop's thread.
+        """
+        self._check_waiting()
+        waiter = Waiter()
+        ack_id = next(self._ack_ids)
+        prepared = self.codec.prepare(PacketType.EVENT, namespace, (event, *args), ack_id)
+        envelope = Envelope(namespace, rooms, excepted, prepared)
+        self._post(self._ask_room, envelope, prepared, ack_id, waiter.set, timeout_seconds)
+        answers: Answers = wait(waiter, None)
+        return answers
+
+    def _check_waiting(self) -> None:
+        """A wait that could only hang is refused at once."""
+        if self._services is None:
+            raise RuntimeError("call() waits for a client's answer, and no server runs yet: use emit()")
+        if self._services.door.on_loop():
+            raise RuntimeError(
+                "call() would wait on the server's own thread: register the handler without inline=True"
+            )
 
     def call(
         self,
@@ -114,16 +212,10 @@ class Speaker:
             RuntimeError: it could only hang: no server runs, on the loop's thread, in the client's own
                 connect handler. TimeoutError: no ack came in time, or the client left.
         """
-        services = self._services
-        if services is None:
-            raise RuntimeError("call() waits for a client's answer, and no server runs yet: use emit()")
-        if services.door.on_loop():
-            raise RuntimeError(
-                "call() would wait on the server's own thread: register the handler without inline=True"
-            )
+        self._check_waiting()
         waiter = Waiter()
         ack_id = next(self._ack_ids)
-        prepared = prepare(PacketType.EVENT, namespace, (event, *args), ack_id)
+        prepared = self.codec.prepare(PacketType.EVENT, namespace, (event, *args), ack_id)
         envelope = Envelope(namespace, (sid,), (), prepared)
         self._post(self._call_client, envelope, prepared, ack_id, waiter)
         values = wait(waiter, timeout_seconds)
@@ -169,6 +261,20 @@ class Speaker:
         found: Socket | None = self._ask(lambda: self._adapter(namespace).get(sid))
         return found
 
+    def sockets(self) -> list[Socket]:
+        """Every client in every namespace."""
+
+        def gather() -> list[Any]:
+            return [
+                socket
+                for adapter in self._adapters.values()
+                for sid in adapter.members_of(None)
+                if (socket := adapter.get(sid)) is not None
+            ]
+
+        found: list[Socket] = self._ask(gather)
+        return found
+
     def _post(self, function: Callable[..., None], *args: Any) -> None:
         services = self._services
         if services is None:
@@ -193,18 +299,62 @@ class Speaker:
     # Posted calls
 
     def _broadcast(self, envelope: Envelope, prepared: Prepared) -> None:
+        self._remember(envelope)
         self._adapter(envelope.namespace).broadcast(envelope)
 
+    def _deliver(self, envelope: Envelope, prepared: Prepared) -> None:
+        self._remember(envelope)
+        self._adapter(envelope.namespace).deliver(envelope)
+
+    def _remember(self, envelope: Envelope) -> None:
+        if self.recovery is not None and envelope.offset is not None:
+            self.recovery.append(envelope, self._running().now())
+
     def _ask_clients(
-        self, envelope: Envelope, prepared: Prepared, ack_id: int, answer: Callable[..., None]
+        self,
+        envelope: Envelope,
+        prepared: Prepared,
+        ack_id: int,
+        answer: Callable[..., None],
+        timeout_seconds: float | None = None,
     ) -> None:
         """Send, and remember who is to be called with (socket, values), values None when it has left."""
         asked = self._addressees(envelope)
         if not asked:
             answer(None, None)
         for socket in asked:
+            if len(socket.acks) >= ACKS_MAX_COUNT:  # it answers nothing: the oldest question is given up
+                socket.acks.pop(next(iter(socket.acks)))(None)
             socket.acks[ack_id] = partial(answer, socket)
             socket.send(prepared)
+            if socket.client.paused:  # else the answer would never be read
+                self._resume(socket.client)
+        if timeout_seconds is not None and asked:
+            self._running().call_later(timeout_seconds, partial(self._give_up, asked, ack_id))
+
+    def _ask_room(
+        self,
+        envelope: Envelope,
+        prepared: Prepared,
+        ack_id: int,
+        done: Callable[[Answers], None],
+        timeout_seconds: float,
+    ) -> None:
+        group = AckGroup(len(self._addressees(envelope)), done)
+        self._ask_clients(envelope, prepared, ack_id, group.answer_of, timeout_seconds)
+
+    def _give_up(self, asked: list[Socket], ack_id: int) -> None:
+        """Loop's thread: the time is over for those who have not answered."""
+        for socket in asked:
+            resolve = socket.acks.pop(ack_id, None)
+            if resolve is not None:
+                resolve(None)
+
+    def _resume(self, client: Client) -> None:
+        """Loop's thread: read from the client again."""
+        if client.paused:
+            client.paused = False
+            client.session.pause_reading(False)
 
     def _call_client(self, envelope: Envelope, prepared: Prepared, ack_id: int, waiter: Waiter) -> None:
         """One client is asked; the worker that waits hears its answer, or why there will be none."""
@@ -215,7 +365,7 @@ class Speaker:
         if any(socket.state is SocketState.PENDING for socket in self._addressees(envelope)):
             waiter.set(
                 RuntimeError(
-                    "the client's connect handler has not returned, so it cannot answer: call() it from a later event"
+                    "its connect handler has not returned, so it cannot answer: call() it from a later event"
                 )
             )
         else:
@@ -224,9 +374,21 @@ class Speaker:
     def _addressees(self, envelope: Envelope) -> list[Any]:
         return list(self._adapter(envelope.namespace).recipients(envelope))
 
-    def _call_back(self, callback: AckCallback, socket: Socket | None, values: list[Any] | None) -> None:
-        if socket is not None and values is not None:
+    def _call_back(
+        self,
+        callback: AckCallback,
+        expired: Callable[[Socket], None] | None,
+        socket: Socket | None,
+        values: list[Any] | None,
+    ) -> None:
+        if socket is None:
+            return
+        if values is not None:
             socket.client.strand.submit(partial(self._run_callback, callback, socket, values))
+        elif expired is not None:
+            socket.client.strand.submit(
+                partial(self._run_callback, lambda left, _: expired(left), socket, [])
+            )
 
     def _run_callback(self, callback: AckCallback, socket: Socket, values: list[Any]) -> None:
         try:
