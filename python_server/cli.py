@@ -23,7 +23,7 @@ from python_server.cli_options import (
     with_setting,
 )
 from python_server.loading import ApplicationError, load_application, other_python_server, with_debugger
-from python_server.net.listener import BindError
+from python_server.net.sockets import BindError
 from python_server.observe import AccessLog
 from python_server.reloader import ReloadError, run_reloading
 from python_server.server import Site, find_site

@@ -48,11 +48,21 @@ class Option:
         return ENVIRONMENT_PREFIX + self.name.upper()
 
 
+def octal(value: Any) -> int:
+    """File permissions as chmod writes them: 660, in a TOML file a number or a text."""
+    permissions = int(str(value), 8)
+    if not 0 <= permissions <= 0o777:
+        raise ValueError
+    return permissions
+
+
 SECONDS: Final = click.FloatRange(0)
 COUNT: Final = click.IntRange(1)
-APPLICATION, LISTENING, THREADS, LIMITS, WEBSOCKETS, LOGS = (
+APPLICATION, LISTENING, TLS, PROXIES, THREADS, LIMITS, WEBSOCKETS, LOGS = (
     "Application",
     "Listening",
+    "TLS",
+    "Proxies",
     "Threads",
     "HTTP limits and timeouts",
     "WebSockets",
@@ -113,6 +123,79 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Connections the system may hold before they are accepted.",
         "backlog_count",
         COUNT,
+    ),
+    Option(
+        ("--bind", "-b"),
+        LISTENING,
+        "host:port, [v6]:port, unix:/path or fd://N instead of --host and --port; may be repeated.",
+        "binds",
+        multiple=True,
+        metavar="ADDRESS",
+    ),
+    Option(("--uds",), LISTENING, "Path of a UNIX socket to listen on.", "uds", metavar="PATH"),
+    Option(
+        ("--uds-permissions",),
+        LISTENING,
+        "Permissions of UNIX sockets, octal.",
+        "uds_permissions",
+        octal,
+    ),
+    Option(("--fd",), LISTENING, "Inherited descriptor to listen on.", "fd", click.IntRange(0)),
+    Option(("--reuse-port",), LISTENING, "Let other processes bind the same port.", "reuse_port", bool),
+    Option(
+        ("--limit-concurrency",),
+        LISTENING,
+        "Open connections; at the limit new ones wait unaccepted.",
+        "connections_max_count",
+        COUNT,
+    ),
+    Option(("--ssl-certfile",), TLS, "Certificate with its chain, PEM.", "tls.certfile", metavar="FILE"),
+    Option(("--ssl-keyfile",), TLS, "Private key, PEM.", "tls.keyfile", metavar="FILE"),
+    Option(
+        ("--ssl-keyfile-password",),
+        TLS,
+        "Password of the key; better in the environment, where no process list shows it.",
+        "tls.keyfile_password",
+        metavar="TEXT",
+    ),
+    Option(
+        ("--ssl-ca-certs",), TLS, "Who may sign clients' certificates, PEM.", "tls.ca_certs", metavar="FILE"
+    ),
+    Option(
+        ("--ssl-cert-reqs",),
+        TLS,
+        "Whether clients show a certificate.",
+        "tls.cert_reqs",
+        click.Choice(("none", "optional", "required")),
+    ),
+    Option(("--ssl-ciphers",), TLS, "OpenSSL's cipher list for TLS 1.2.", "tls.ciphers", metavar="LIST"),
+    Option(
+        ("--timeout-handshake",),
+        TLS,
+        "Seconds a TLS handshake may take.",
+        "tls.handshake_timeout_seconds",
+        SECONDS,
+    ),
+    Option(
+        ("--proxy-headers",),
+        PROXIES,
+        "Believe Forwarded and X-Forwarded-* of the peers in --forwarded-allow-ips.",
+        "proxy_headers",
+        bool,
+    ),
+    Option(
+        ("--forwarded-allow-ips",),
+        PROXIES,
+        "Addresses and networks of proxies, with commas; * for every peer.",
+        "forwarded_allow_ips",
+        metavar="LIST",
+    ),
+    Option(
+        ("--root-path",),
+        PROXIES,
+        "Path a proxy has mounted the application at (SCRIPT_NAME).",
+        "root_path",
+        metavar="PATH",
     ),
     Option(("--threads",), THREADS, "Threads for WSGI requests.", "wsgi_threads_count", COUNT),
     Option(("--event-threads",), THREADS, "Threads for event handlers.", "event_threads_count", COUNT),
@@ -259,8 +342,9 @@ def with_setting(settings: Any, path: str, value: Any) -> Any:
 
 
 def default_of(option: Option) -> Any:
-    """What holds when the option is not given."""
-    return read_setting(DEFAULTS, option.setting) if option.setting else option.default
+    """What holds when the option is not given, as it would be written."""
+    value = read_setting(DEFAULTS, option.setting) if option.setting else option.default
+    return f"{value:o}" if option.kind is octal else value
 
 
 def add_options(command: Callable[..., Any]) -> Callable[..., Any]:

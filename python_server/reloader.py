@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from python_server import observe
-from python_server.net.listener import Socket
+from python_server.net.sockets import Socket
 from python_server.settings import Settings
 from python_server.supervisor import INHERITED_VARIABLE, bind
 
@@ -37,7 +37,11 @@ def run_reloading(folders: Sequence[str], settings: Settings) -> None:
     except ImportError:
         raise ReloadError("--reload needs the package watchfiles: pip install 'wsframe[reload]'") from None
     observe.configure_logging(settings.log_level, None, settings.error_log)
-    listening = bind(settings)
+    with bind(settings) as listening:
+        _run(watchfiles, folders, listening.sockets)
+
+
+def _run(watchfiles: Any, folders: Sequence[str], listening: Sequence[Socket]) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     child = _start(listening)
     try:
@@ -52,8 +56,6 @@ def run_reloading(folders: Sequence[str], settings: Settings) -> None:
         pass
     finally:
         _stop(child)
-        for sock in listening:
-            sock.close()
 
 
 def _interrupt(number: int, frame: Any) -> None:

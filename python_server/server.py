@@ -21,9 +21,10 @@ from python_server.engineio.origin import OriginRules
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.http1 import Request
 from python_server.http1_response import http_date
-from python_server.net.listener import Listener, Socket
+from python_server.net.listener import Listener
 from python_server.net.loop import Deadline, Loop
 from python_server.net.relay import relay_to_socket
+from python_server.net.sockets import Socket
 from python_server.net.threads import Door, Pool
 from python_server.net.transport import Transport
 from python_server.settings import Settings

@@ -104,7 +104,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    # Addresses as -b takes them: host:port, [v6]:port, unix:/path, fd://3. With any, host and port are unused.
+    # Addresses as -b takes them: host:port, [v6]:port, unix:/path, fd://3; they replace host and port.
     binds: tuple[str, ...] = ()
     # A UNIX socket's path; its permissions: waitress's 600 lets nobody else's proxy in.
     uds: str | None = None

@@ -8,13 +8,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from python_server import observe
-from python_server.net.listener import BindError, Socket, bind_tcp
+from python_server.net import systemd
+from python_server.net.sockets import (
+    Address,
+    BindError,
+    InheritedDescriptor,
+    Listening,
+    Socket,
+    TCPAddress,
+    UnixAddress,
+    listen,
+    parse_address,
+    shown_urls,
+)
 from python_server.server import Site, Worker
 from python_server.settings import Settings
 
@@ -32,39 +44,54 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         BindError: the address cannot be listened on.
     """
     observe.configure_logging(settings.log_level, settings.access_log, settings.error_log)
-    listening = bind(settings)
-    worker = Worker(site, settings, listening)
-    url = url_of(listening[0])
-    with _signals(worker), _pid_file(settings.pid_file):
-        announce(url)
-        if started is not None:
-            started(url)
-        worker.run()
+    with bind(settings) as listening:
+        worker = Worker(site, settings, listening.sockets)
+        urls = shown_urls(listening.sockets, "https" if settings.tls.certfile else "http")
+        with _signals(worker), _pid_file(settings.pid_file):
+            announce(urls)
+            systemd.notify(systemd.READY)
+            if started is not None:
+                started(urls[0])
+            worker.run()
     observe.say("stopped")
 
 
-def bind(settings: Settings) -> list[Socket]:
-    """The listening sockets: inherited from a reloader, or bound here.
+def bind(settings: Settings) -> Listening:
+    """The listening sockets: handed over by a reloader or by systemd, or bound here.
 
     Raises:
         BindError: an address cannot be listened on.
     """
     inherited = os.environ.get(INHERITED_VARIABLE)
     if inherited:
-        return [Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")]
-    return [bind_tcp(settings.host, settings.port, settings.backlog_count)]
+        return Listening([Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")])
+    given = [InheritedDescriptor(descriptor) for descriptor in systemd.activated_descriptors(os.environ)]
+    return listen(
+        given or addresses_of(settings),
+        settings.backlog_count,
+        reuse_port=settings.reuse_port,
+        unix_permissions=settings.uds_permissions,
+    )
 
 
-def url_of(listening: Socket) -> str:
-    """The address a browser would open, with the real port."""
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def addresses_of(settings: Settings) -> list[Address]:
+    """Where the settings ask to listen.
+
+    Raises:
+        BindError: an address is malformed.
+    """
+    addresses: list[Address] = [parse_address(text, settings.port) for text in settings.binds]
+    if settings.uds is not None:
+        addresses.append(UnixAddress(settings.uds))
+    if settings.fd is not None:
+        addresses.append(InheritedDescriptor(settings.fd))
+    return addresses or [TCPAddress(settings.host, settings.port)]
 
 
-def announce(url: str) -> None:
+def announce(urls: Sequence[str]) -> None:
     """The one line that every start prints."""
     print(
-        f"python_server: listening on {url} (process {os.getpid()}; stop with Ctrl+C)",
+        f"python_server: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)",
         file=sys.stderr,
         flush=True,
     )
@@ -78,13 +105,16 @@ def _signals(worker: Worker) -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         nonlocal asked
         asked += 1
+        systemd.notify(systemd.STOPPING)
         if asked == 1 and number != signal.SIGQUIT:
             worker.stop()
         else:
             worker.force()
 
     def reopen(number: int, frame: Any) -> None:
+        systemd.notify(systemd.reloading())
         observe.reopen_logs()
+        systemd.notify(systemd.READY)
 
     handlers: dict[int, Any] = {
         signal.SIGTERM: stop,

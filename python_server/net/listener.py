@@ -1,6 +1,6 @@
-"""Listening sockets: binding with errors that say what to try, and accepting in batches.
+"""Accepting connections in batches, with back-off when descriptors run out and a pause at a limit.
 
-Must not know: what a connection is for.
+Must not know: what a connection is for, or how the socket was bound.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any, Final
 
-from python_server.net.loop import Loop
+from python_server.net.loop import Loop, Timer
+from python_server.net.sockets import Socket
 
 # gevent's figures: 10 ms, doubling to one second, while the process is out of descriptors.
 BACK_OFF_MIN_SECONDS: Final = 0.01
@@ -18,77 +20,42 @@ BACK_OFF_MAX_SECONDS: Final = 1.0
 
 # Faults of one connection that was lost before we took it: the next accept may succeed.
 TRANSIENT: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
+# Faults of the listening socket itself: no later accept can succeed.
+FATAL: Final = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
 
 
-Socket = socket.socket
+class ListenerState(Enum):
+    """What a listening socket is doing."""
+
+    PAUSED = auto()  # connections wait in the kernel's backlog until `start`
+    ACCEPTING = auto()
+    BACKING_OFF = auto()  # out of descriptors; a timer starts it again
+    CLOSED = auto()
 
 
-class BindError(OSError):
-    """An address cannot be listened on; the message names it and what to try."""
-
-
-def bind_tcp(host: str, port: int, backlog_count: int) -> socket.socket:
-    """A listening, non-blocking TCP socket.
-
-    Args:
-        host: a name or a numeric address; "" and "0.0.0.0" are every IPv4 address, "::" every address.
-        port: 0 lets the system choose; ask the socket for the real one.
-
-    Raises:
-        BindError: the name does not resolve, or the address is taken or not ours.
-    """
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        infos = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, family=_family(host)
-        )
-    except socket.gaierror as error:
-        raise BindError(
-            f"cannot listen on {shown}: the host name does not resolve ({error.strerror})"
-        ) from None
-    family, kind, protocol, _, address = infos[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(backlog_count)
-    except OSError as error:
-        sock.close()
-        raise BindError(f"cannot listen on {shown}: {_advice(error, port)}") from None
-    sock.setblocking(False)
-    return sock
-
-
-def _family(host: str) -> int:
-    return socket.AF_INET if host in ("", "0.0.0.0") else socket.AF_UNSPEC
-
-
-def _advice(error: OSError, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"the port is in use; stop the program that has it (ss -ltnp 'sport = :{port}') "
-            "or choose another with --port"
-        )
-    if error.errno == errno.EACCES:
-        return "permission denied; ports below 1024 need privileges, choose a higher one with --port"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "no interface of this machine has that address; try --host 127.0.0.1 or --host 0.0.0.0"
-    return error.strerror or str(error)
+MOVES: Final = {
+    ListenerState.PAUSED: {ListenerState.ACCEPTING, ListenerState.CLOSED},
+    ListenerState.ACCEPTING: {ListenerState.PAUSED, ListenerState.BACKING_OFF, ListenerState.CLOSED},
+    ListenerState.BACKING_OFF: {ListenerState.PAUSED, ListenerState.ACCEPTING, ListenerState.CLOSED},
+    ListenerState.CLOSED: set(),
+}
 
 
 class Listener:
     """Accepts connections on one listening socket. Every method belongs to the loop's thread.
 
     Args:
+        sock: a listening, non-blocking socket, owned from here on.
         accepted: called with (socket, peer address) for each connection; the socket is non-blocking.
         exhausted: called with the error when the process or system is out of descriptors.
+        batch_count: connections taken per turn of the loop; data of existing ones comes first.
     """
 
     def __init__(
         self,
         loop: Loop,
-        sock: socket.socket,
-        accepted: Callable[[socket.socket, Any], None],
+        sock: Socket,
+        accepted: Callable[[Socket, Any], None],
         exhausted: Callable[[OSError], None],
         batch_count: int,
     ) -> None:
@@ -98,34 +65,50 @@ class Listener:
         self._exhausted = exhausted
         self._batch_count = batch_count
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
-        self._listening = False
+        self._back_off: Timer | None = None
+        self.state = ListenerState.PAUSED
 
     def start(self) -> None:
         """Begin, or go on, to accept."""
-        if not self._listening and self._socket.fileno() >= 0:
-            self._listening = True
-            self._loop.add_reader(self._socket.fileno(), self._on_readable, late=True)
+        if self.state is ListenerState.PAUSED:
+            self._accept()
 
     def pause(self) -> None:
-        """Leave new connections in the kernel's backlog."""
-        if self._listening:
-            self._listening = False
-            self._loop.remove_reader(self._socket.fileno())
+        """Leave new connections in the kernel's backlog until `start`."""
+        if self.state in (ListenerState.ACCEPTING, ListenerState.BACKING_OFF):
+            self._leave(ListenerState.PAUSED)
 
     def drain_and_close(self) -> None:
         """Take what the system has accepted for us already, then stop listening for good."""
-        if self._listening:
+        if self.state is ListenerState.ACCEPTING:
             self._on_readable()
         self.close()
 
     def close(self) -> None:
         """Stop listening for good."""
-        self.pause()
-        self._socket.close()
+        if self.state is not ListenerState.CLOSED:
+            self._leave(ListenerState.CLOSED)
+            self._socket.close()
+
+    def _accept(self) -> None:
+        self._move(ListenerState.ACCEPTING)
+        self._loop.add_reader(self._socket.fileno(), self._on_readable, late=True)
+
+    def _leave(self, state: ListenerState) -> None:
+        if self.state is ListenerState.ACCEPTING:
+            self._loop.remove_reader(self._socket.fileno())
+        if self._back_off is not None:
+            self._back_off.cancel()
+            self._back_off = None
+        self._move(state)
+
+    def _move(self, state: ListenerState) -> None:
+        assert state in MOVES[self.state], (self.state, state)
+        self.state = state
 
     def _on_readable(self) -> None:
         for _ in range(self._batch_count):
-            if not self._listening:
+            if self.state is not ListenerState.ACCEPTING:
                 return
             try:
                 connection, peer = self._socket.accept()
@@ -134,17 +117,28 @@ class Listener:
             except OSError as error:
                 if error.errno in TRANSIENT:
                     continue
+                if error.errno in FATAL:
+                    self.close()
+                    raise
                 self._wait_for_descriptors(error)
                 return
             connection.setblocking(False)
             if connection.family != getattr(socket, "AF_UNIX", None):
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                try:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                except OSError:  # macOS: the peer has reset the connection already
+                    connection.close()
+                    continue
             self._accepted(connection, peer)
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
 
     def _wait_for_descriptors(self, error: OSError) -> None:
         """EMFILE, ENFILE, ENOBUFS, ENOMEM: the listener stays readable, so look away for a while."""
-        self.pause()
+        self._leave(ListenerState.BACKING_OFF)
         self._exhausted(error)
-        self._loop.call_later(self._back_off_seconds, self.start)
+        self._back_off = self._loop.call_later(self._back_off_seconds, self._accept_again)
         self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
+
+    def _accept_again(self) -> None:
+        self._back_off = None
+        self._accept()

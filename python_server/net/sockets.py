@@ -1,0 +1,315 @@
+"""Listening sockets: addresses read, bound or inherited, with errors that say what to try.
+
+Must not know: what a connection is for, or how one is accepted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+Socket = socket.socket
+
+# Where every interface listens; such addresses of both families must not collide on one port.
+ANY_IPV4 = ("", "0.0.0.0")
+ANY_IPV6 = "::"
+
+
+class BindError(OSError):
+    """An address cannot be listened on; the message names it and what to try."""
+
+
+@dataclass(frozen=True, slots=True)
+class TCPAddress:
+    """A host, by name or by number, and a port; 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A path in the file system."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class InheritedDescriptor:
+    """A socket that whoever started us has bound."""
+
+    descriptor: int
+
+    def __str__(self) -> str:
+        return f"fd://{self.descriptor}"
+
+
+Address = TCPAddress | UnixAddress | InheritedDescriptor
+
+
+def parse_address(text: str, default_port: int) -> Address:
+    """An address as -b takes it: host:port, host, [v6]:port, :port, unix:/path or fd://3.
+
+    Raises:
+        BindError: it is none of these.
+    """
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if path.startswith("//"):
+            path = path[2:]
+        if path:
+            return UnixAddress(path)
+    elif text.startswith("fd://"):
+        number = text.removeprefix("fd://")
+        if number.isascii() and number.isdigit():
+            return InheritedDescriptor(int(number))
+    else:
+        host, colon, port = text.rpartition(":")
+        if not colon or text.endswith("]"):
+            host, port = text, str(default_port)
+        bracketed = host.startswith("[") and host.endswith("]")
+        host = host[1:-1] if bracketed else host
+        number_ok = port.isascii() and port.isdigit() and int(port) <= 65535
+        if number_ok and bracketed == (":" in host) and (host or colon):
+            return TCPAddress(host, int(port))
+    raise BindError(
+        f"cannot listen on {text!r}: write host:port, [v6]:port, unix:/path or fd://number"
+        " (an IPv6 address stands in brackets)"
+    )
+
+
+@dataclass(slots=True)
+class Listening:
+    """Bound sockets, and the paths that must go when they do.
+
+    As a context manager it removes at its end the UNIX paths that were made for it.
+    """
+
+    sockets: list[Socket] = field(default_factory=list)
+    paths: list[tuple[str, int]] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close the sockets and remove the paths."""
+        for sock in self.sockets:
+            sock.close()
+        self.remove_paths()
+
+    def remove_paths(self) -> None:
+        """Remove each path that is still the file made here: a successor may have taken the name."""
+        while self.paths:
+            path, inode = self.paths.pop()
+            try:
+                if os.stat(path).st_ino == inode:
+                    os.unlink(path)
+            except OSError:
+                pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def listen(
+    addresses: Sequence[Address],
+    backlog_count: int,
+    *,
+    reuse_port: bool = False,
+    unix_permissions: int = 0o600,
+) -> Listening:
+    """Bind every address; on a fault none of them stays bound.
+
+    Raises:
+        BindError: one of them cannot be listened on.
+    """
+    listening = Listening()
+    any_ipv4_ports = {a.port for a in addresses if isinstance(a, TCPAddress) and a.host in ANY_IPV4}
+    try:
+        for address in addresses:
+            if isinstance(address, TCPAddress):
+                both = address.host == ANY_IPV6 and address.port not in any_ipv4_ports
+                sock = bind_tcp(
+                    address.host, address.port, backlog_count, reuse_port=reuse_port, both_families=both
+                )
+            elif isinstance(address, UnixAddress):
+                sock = bind_unix(address.path, backlog_count, unix_permissions)
+                listening.paths.append((address.path, os.stat(address.path).st_ino))
+            else:
+                sock = adopt(address.descriptor, backlog_count)
+            listening.sockets.append(sock)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def bind_tcp(
+    host: str, port: int, backlog_count: int, *, reuse_port: bool = False, both_families: bool = True
+) -> Socket:
+    """A listening, non-blocking TCP socket.
+
+    Args:
+        host: a name or a numeric address; "" and "0.0.0.0" are every IPv4 address, "::" every address.
+        port: 0 lets the system choose; ask the socket for the real one.
+        reuse_port: let other processes of this user bind the same port (SO_REUSEPORT).
+        both_families: whether "::" takes IPv4 connections as well.
+
+    Raises:
+        BindError: the name does not resolve, or the address is taken or not ours.
+    """
+    shown = str(TCPAddress(host, port))
+    family, address = _resolve(host, port, shown)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let a second server steal the port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise BindError(f"cannot listen on {shown}: this system has no SO_REUSEPORT")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6 and host == ANY_IPV6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both_families)
+        sock.bind(address)
+        sock.listen(backlog_count)
+    except BindError:
+        sock.close()
+        raise
+    except OSError as error:
+        sock.close()
+        raise BindError(f"cannot listen on {shown}: {_advice(error, port)}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _resolve(host: str, port: int, shown: str) -> tuple[int, tuple[object, ...]]:
+    """(family, address). A numeric host is never looked up anywhere; a name is, once."""
+    family = socket.AF_INET if host in ANY_IPV4 else socket.AF_UNSPEC
+    flags = socket.AI_PASSIVE
+    for further in (socket.AI_NUMERICHOST, 0):
+        try:
+            infos = socket.getaddrinfo(
+                host or None, port, type=socket.SOCK_STREAM, flags=flags | further, family=family
+            )
+        except socket.gaierror as error:
+            if further:
+                continue
+            raise BindError(
+                f"cannot listen on {shown}: the host name does not resolve ({error.strerror})"
+            ) from None
+        return infos[0][0], infos[0][4]
+    raise AssertionError("the second round returns or raises")
+
+
+def _advice(error: OSError, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"the port is in use; stop the program that has it (ss -ltnp 'sport = :{port}') "
+            "or choose another with --port"
+        )
+    if error.errno == errno.EACCES:
+        return "permission denied; ports below 1024 need privileges, choose a higher one with --port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "no interface of this machine has that address; try --host 127.0.0.1 or --host 0.0.0.0"
+    return error.strerror or str(error)
+
+
+def bind_unix(path: str, backlog_count: int, permissions: int) -> Socket:
+    """A listening, non-blocking UNIX socket.
+
+    A file left over from a server that died is replaced; one that somebody answers at, or that is no socket,
+    is not touched. The file never exists with more permissions than asked for.
+
+    Raises:
+        BindError: the path cannot be listened on.
+    """
+    shown = str(UnixAddress(path))
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path, shown)
+        former = os.umask(0o777 & ~permissions)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(former)
+        os.chmod(path, permissions)
+        sock.listen(backlog_count)
+    except BindError:
+        sock.close()
+        raise
+    except OSError as error:
+        sock.close()
+        raise BindError(f"cannot listen on {shown}: {error.strerror or error}") from None
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: str, shown: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise BindError(f"cannot listen on {shown}: a file that is no socket stands there")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a server whose backlog is full answers EAGAIN, and lives
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass
+    raise BindError(f"cannot listen on {shown}: another server answers there; stop it or choose another path")
+
+
+def adopt(descriptor: int, backlog_count: int) -> Socket:
+    """A listening socket from a descriptor that was handed to this process.
+
+    Raises:
+        BindError: it is not an open stream socket.
+    """
+    shown = str(InheritedDescriptor(descriptor))
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except (OSError, ValueError):
+        raise BindError(f"cannot listen on {shown}: it is not an open socket") from None
+    try:
+        if sock.type != socket.SOCK_STREAM:
+            raise BindError(f"cannot listen on {shown}: it is not a stream socket")
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.listen(backlog_count)
+        sock.set_inheritable(False)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.detach()  # it stays with whoever gave it
+        if isinstance(error, BindError):
+            raise
+        raise BindError(f"cannot listen on {shown}: {error.strerror or error}") from None
+    return sock
+
+
+def shown_urls(sockets: Iterable[Socket], scheme: str) -> list[str]:
+    """What a person would type to reach each socket, with the real port."""
+    urls = []
+    for sock in sockets:
+        name = sock.getsockname()
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            urls.append(f"{scheme}://{TCPAddress(name[0], name[1])}")
+        else:
+            urls.append(f"unix:{name}")
+    return urls
