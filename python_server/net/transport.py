@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 from python_server.net.loop import Deadline, Loop, Timer
 
+UNIX: Final = getattr(socket, "AF_UNIX", None)
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
 IOV_MAX_COUNT: Final = 1024
 # Small pieces are joined: copying 64 KiB costs less than a vector of many entries.
@@ -73,9 +75,9 @@ class FileSlice:
     def rest(self, sent: int) -> FileSlice:
         return FileSlice(self._source, self._offset + sent, self._count - sent)
 
-    def read(self) -> bytes:
-        """The bytes themselves, for a connection whose bytes must be encrypted here."""
-        return os.pread(self._source.descriptor, self._count, self._offset)
+    def read(self, max_bytes: int) -> bytes:
+        """The first bytes themselves, for a connection whose bytes must be encrypted here."""
+        return os.pread(self._source.descriptor, min(self._count, max_bytes), self._offset)
 
 
 # An enum's member costs ten times a global in CPython 3.11; this one is asked for with every write.
@@ -258,18 +260,10 @@ class Transport:
     def _send_queued(self) -> None:
         while self._queue:
             queue = self._queue
-            offered_count = min(len(queue), IOV_MAX_COUNT)
             try:
-                if self._files_count:
-                    offered_count, sent = self._send_with_files()
-                elif len(queue) == 1:
-                    sent = self._socket.send(queue[0])
-                elif self._queued_bytes <= JOIN_MAX_BYTES:
-                    sent = self._socket.send(b"".join(queue))
-                else:
-                    sent = self._socket.sendmsg(queue[:IOV_MAX_COUNT])
+                offered_count, sent = self._offer()
             except (BlockingIOError, InterruptedError):
-                sent = 0
+                offered_count, sent = len(queue), 0
             except OSError as error:
                 self._end(error.strerror or str(error))
                 return
@@ -293,6 +287,17 @@ class Transport:
             self._stalled.clear()
         if self.state is TransportState.DRAINING:
             self._linger()
+
+    def _offer(self) -> tuple[int, int]:
+        """(pieces offered, bytes taken): one send of the queue, as far as one send goes."""
+        queue = self._queue
+        if self._files_count:
+            return self._send_with_files()
+        if len(queue) == 1:
+            return 1, self._socket.send(queue[0])
+        if self._queued_bytes <= JOIN_MAX_BYTES:
+            return len(queue), self._socket.send(b"".join(queue))
+        return min(len(queue), IOV_MAX_COUNT), self._socket.sendmsg(queue[:IOV_MAX_COUNT])
 
     def _send_with_files(self) -> tuple[int, int]:
         """(pieces offered, bytes taken) of a queue that holds a slice of a file somewhere."""
@@ -343,9 +348,15 @@ class Transport:
 
     # The way out
 
-    def close(self, abort: str | None = None) -> None:
-        """Send what is queued, then end in an orderly way; with a reason to `abort`, at once."""
+    def close(self, abort: str | None = None, *, reset: bool = False) -> None:
+        """Send what is queued, then end in an orderly way; with a reason to `abort`, at once.
+
+        Args:
+            reset: tell the peer by a reset (RFC 9293 3.10.7.4), so that it cannot take the end for a clean one.
+        """
         if abort is not None:
+            if reset and self.state is not TransportState.CLOSED and self._socket.family != UNIX:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._end(abort)
             return
         if self.state is not TransportState.OPEN:
