@@ -253,7 +253,7 @@ class HTTPChannel:
             self._exchange = None
         if exchange.started:
             self._move(HTTPState.CLOSING)
-            self._transport.close(error.message)
+            exchange.abort(error.message)
             return
         exchange.refuse_keep_alive()
         if exchange.open:

@@ -37,7 +37,7 @@ class TransportLike(Protocol):
     def write(self, data: Any) -> None: ...
     def pause_reading(self, paused: bool) -> None: ...
     def set_handler(self, handler: Any) -> None: ...
-    def close(self, abort: str | None = None) -> None: ...
+    def close(self, abort: str | None = None, *, reset: bool = False) -> None: ...
 
 
 class DeadlineLike(Protocol):
@@ -221,10 +221,18 @@ class Exchange:
         self._finish()
 
     def abort(self, reason: str) -> None:
-        """Cut the answer short so that the client can see it: no last chunk, no clean end."""
-        if self._state is not ExchangeState.DONE:
-            self._end()
-            self._transport.close(reason)
+        """Cut the answer short so that the client can see it: no last chunk, no clean end (RFC 9112 8).
+
+        An end by closing would look clean, so there the connection is reset.
+        """
+        if self._state is ExchangeState.DONE:
+            return
+        started = self._state is ExchangeState.STREAMING
+        self._end()
+        if started and self._framing in (Framing.LENGTH, Framing.CHUNKED):
+            self._transport.close()
+        else:
+            self._transport.close(reason, reset=started)
 
     def drop(self) -> None:
         """The connection has gone: whatever is still written goes nowhere."""

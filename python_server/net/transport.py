@@ -352,7 +352,7 @@ class Transport:
         """Send what is queued, then end in an orderly way; with a reason to `abort`, at once.
 
         Args:
-            reset: tell the peer by a reset (RFC 9293 3.10.7.4), so that it cannot take the end for a clean one.
+            reset: end by a reset (RFC 9293 3.10.7.4), so that the peer cannot take it for a clean end.
         """
         if abort is not None:
             if reset and self.state is not TransportState.CLOSED and self._socket.family != UNIX:
