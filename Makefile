@@ -10,14 +10,16 @@ NPM_PACKAGES := tests/e2e/node_modules/.package-lock.json
 HOST ?= 127.0.0.1
 PORT ?= 8000
 TESTS ?=
+BENCH ?=
 
-.PHONY: help serve test lint wheel client optional-tools clean
+.PHONY: help serve test lint wheel bench client optional-tools clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
 	@echo "make test    set up and run the tests"
 	@echo "make lint    ruff and mypy"
 	@echo "make wheel   build the wheel into dist/"
+	@echo "make bench   compare with the other servers (BENCH=--quick: about two minutes)"
 	@echo "make clean   remove what these commands made"
 
 serve: $(VENV)/installed client
@@ -33,6 +35,9 @@ lint: $(VENV)/test-installed
 wheel: $(VENV)/created
 	rm -rf build/lib* build/bdist* dist
 	$(PIP) wheel --no-deps --wheel-dir dist .
+
+bench:
+	$(PYTHON) bench/e2e/run.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist artifacts tests/e2e/node_modules examples/*/static/vendor

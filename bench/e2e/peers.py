@@ -126,6 +126,22 @@ _ALL = [
             ("eventlet", "eventlet"),
         )
     ),
+    # The stock package, unmodified, under other servers than its own: ours, and gunicorn's threads.
+    Server(
+        "stock-on-ours",
+        Kind.OURS,
+        _socketio(*_OURS, "flask_socketio_server:app"),
+        ("Flask-SocketIO", "Flask", "simple-websocket"),
+    ),
+    Server(
+        "stock-on-gunicorn",
+        Kind.PEER,
+        _socketio(
+            *("{bin}/gunicorn", "--worker-class", "gthread", "--threads", "100"),
+            *("--bind", "127.0.0.1:{port}", "--log-level", "warning", "flask_socketio_server:app"),
+        ),
+        ("Flask-SocketIO", "Flask", "simple-websocket", "gunicorn"),
+    ),
     *(
         Server(
             name,

@@ -4,7 +4,8 @@ The same Flask application as ours_socketio.py; it must not know the load."""
 import logging
 import sys
 
-mode = sys.argv[2]
+# As a module (gunicorn, our command line) it is the stock program in threading mode.
+mode = sys.argv[2] if __name__ == "__main__" else "threading"
 if mode == "gevent":
     from gevent import monkey
 
@@ -46,5 +47,6 @@ def say(message: Any) -> None:
 
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-options = {"allow_unsafe_werkzeug": True} if mode == "threading" else {}
-socketio.run(app, host="127.0.0.1", port=int(sys.argv[1]), **options)
+if __name__ == "__main__":
+    options = {"allow_unsafe_werkzeug": True} if mode == "threading" else {}
+    socketio.run(app, host="127.0.0.1", port=int(sys.argv[1]), **options)
