@@ -111,7 +111,7 @@ def main() -> None:
         f"with {report['mask_implementation']} masks. Versions: {versions}.{missing}",
         f"Load of the machine before and after: {report['load_before']:.1f} and {report['load_after']:.1f}.",
         "",
-        f"All implementations take turns in {report['rounds']} rounds of one process; a ratio is the median of "
+        f"Implementations take turns in {report['rounds']} rounds of one process; a ratio is the median of "
         "the rounds' own ratios, with its quartiles. Absolute figures move from machine to machine.",
         "",
         "## Against the goals",
