@@ -1,0 +1,144 @@
+"""Rooms of one namespace and who receives (socketio/adapter.py).
+
+It must not know packets: what is delivered are words.
+"""
+
+from typing import Any
+
+import pytest
+
+from python_server.socketio.adapter import Adapter, Envelope
+
+
+class Member:
+    def __init__(self, sid: str) -> None:
+        self.sid = sid
+        self.got: list[Any] = []
+        self.last_offset: str | None = None
+
+    def send(self, prepared: Any) -> None:
+        self.got.append(prepared)
+
+    def send_volatile(self, prepared: Any) -> None:
+        self.got.append(("volatile", prepared))
+
+
+class Elsewhere:
+    def __init__(self) -> None:
+        self.published: list[Envelope] = []
+
+    def publish(self, envelope: Envelope) -> None:
+        self.published.append(envelope)
+
+
+class Rooms:
+    def __init__(self) -> None:
+        self.elsewhere = Elsewhere()
+        self.moves: list[tuple[str, str, Any]] = []
+        self.adapter = Adapter(self.elsewhere, lambda *move: self.moves.append(move))
+        self.members = {sid: Member(sid) for sid in "abcd"}
+        for member in self.members.values():
+            self.adapter.add(member)
+        for sid, room in [("a", "red"), ("b", "red"), ("b", "blue"), ("c", "blue")]:
+            self.adapter.join(sid, room)
+
+    def receivers(self, rooms: Any = None, excepted: Any = ()) -> str:
+        self.adapter.broadcast(Envelope("/", rooms, excepted, "word"))
+        got = "".join(sid for sid, member in self.members.items() if member.got)
+        assert all(len(member.got) <= 1 for member in self.members.values())
+        for member in self.members.values():
+            member.got.clear()
+        return got
+
+
+@pytest.fixture
+def rooms() -> Rooms:
+    return Rooms()
+
+
+@pytest.mark.parametrize(
+    ("to", "excepted", "receivers"),
+    [
+        (None, (), "abcd"),
+        (None, ("a",), "bcd"),
+        (None, ("red",), "cd"),
+        (None, ("red", "blue"), "d"),
+        (None, ("nobody",), "abcd"),
+        (("red",), (), "ab"),
+        (("red", "blue"), (), "abc"),
+        (("red", "blue"), ("b",), "ac"),
+        (("red",), ("blue",), "a"),
+        (("d",), (), "d"),
+        (("d", "red"), (), "abd"),
+        (("nobody",), (), ""),
+        ((), (), ""),
+    ],
+)
+def test_who_receives(rooms: Rooms, to: Any, excepted: Any, receivers: str) -> None:
+    assert rooms.receivers(to, excepted) == receivers
+
+
+def test_a_broadcast_is_handed_on_and_a_delivery_is_not(rooms: Rooms) -> None:
+    envelope = Envelope("/", None, (), "word")
+    rooms.adapter.broadcast(envelope)
+    rooms.adapter.deliver(envelope)
+    assert rooms.elsewhere.published == [envelope]
+
+
+def test_leaving(rooms: Rooms) -> None:
+    rooms.adapter.leave("a", "red")
+    rooms.adapter.leave("a", "red")
+    rooms.adapter.leave("nobody", "red")
+    assert rooms.receivers(("red",)) == "b"
+    assert rooms.adapter.rooms_of("a") == ["a"]
+
+
+def test_a_client_that_has_gone_is_in_no_room(rooms: Rooms) -> None:
+    rooms.adapter.remove("b")
+    rooms.adapter.remove("b")
+    rooms.adapter.join("b", "red")
+    assert rooms.adapter.members_of("red") == ["a"]
+    assert rooms.adapter.members_of("blue") == ["c"]
+    assert rooms.adapter.rooms_of("b") == []
+    assert rooms.adapter.get("b") is None
+
+
+def test_a_closed_room_is_empty(rooms: Rooms) -> None:
+    rooms.adapter.close_room("red")
+    rooms.adapter.close_room("red")
+    assert rooms.receivers(("red",)) == ""
+    assert rooms.adapter.rooms_of("b") == ["b", "blue"]
+
+
+def test_who_is_here(rooms: Rooms) -> None:
+    assert rooms.adapter.members_of(None) == ["a", "b", "c", "d"]
+    assert not rooms.adapter.empty
+    for sid in "abcd":
+        rooms.adapter.remove(sid)
+    assert rooms.adapter.empty
+
+
+def test_moves_are_told_but_for_a_clients_own_room(rooms: Rooms) -> None:
+    rooms.adapter.join("a", "red")  # again: no move
+    rooms.adapter.remove("a")
+    assert rooms.moves[0] == ("join", "a", "red")
+    assert rooms.moves[-1] == ("leave", "a", "red")
+    assert len(rooms.moves) == 5
+
+
+def test_the_position_of_the_first_entry_counts() -> None:
+    positions = iter(range(100))
+    adapter = Adapter(Elsewhere(), position=lambda: next(positions))
+    adapter.add(Member("a"))
+    adapter.join("a", "red")
+    adapter.join("a", "red")
+    assert adapter.positions_of("a") == {"a": 0, "red": 1}
+    adapter.restore("a", {"a": 7, "blue": 9})
+    assert adapter.positions_of("a") == {"a": 7, "red": 1, "blue": 9}
+
+
+def test_offsets_and_volatile_reach_the_member(rooms: Rooms) -> None:
+    member = rooms.members["a"]
+    rooms.adapter.deliver(Envelope("/", ("a",), (), "x", offset="o1"))
+    rooms.adapter.deliver(Envelope("/", ("a",), (), "y", volatile=True))
+    assert (member.last_offset, member.got) == ("o1", ["x", ("volatile", "y")])

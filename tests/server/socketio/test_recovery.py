@@ -1,0 +1,132 @@
+"""The log of recoverable events and the clients that were lost (socketio/recovery.py).
+
+It must not know sessions; time is a number.
+"""
+
+from typing import Any
+
+import pytest
+
+from python_server.engineio.packet import Prepared
+from python_server.socketio.adapter import Envelope
+from python_server.socketio.recovery import ENTRY_BYTES, RecoveryLog, Saved
+
+
+class Log(RecoveryLog):
+    """With short words for what the tests do."""
+
+    def say(self, name: str, rooms: Any = None, excepted: Any = (), now: float = 0.0, size: int = 1) -> None:
+        self.append(Envelope("/", rooms, excepted, Prepared(["x" * size]), (name,), name), now)
+
+    def lose(self, seen: str | None = None, now: float = 0.0, **fields: Any) -> None:
+        values: dict[str, Any] = {"namespace": "/", "sid": "S", "pid": "P", "rooms": {"S": 0}}
+        values |= {"last_offset": seen, "joined_at": 0, "left_at": self.position} | fields
+        self.save(Saved(**values), now)
+
+    def missed(self, offset: str | None, now: float = 0.0) -> list[str] | None:
+        found = self.restore("P", "/", offset, now)
+        return None if found is None else [envelope.arguments[0] for envelope in found[1]]
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log(max_seconds=120.0, max_bytes=100 * (ENTRY_BYTES + 1), max_clients_count=3)
+
+
+def test_events_behind_the_offset_are_missed_events(log: Log) -> None:
+    log.say("a")
+    log.say("b")
+    log.lose("b")
+    log.say("c")
+    assert log.missed("a") == ["b", "c"]
+
+
+def test_a_client_that_saw_nothing_yet_comes_back(log: Log) -> None:
+    log.say("before it came")
+    log.lose(None, joined_at=log.position)
+    log.say("a")
+    assert log.missed(None) == ["a"]
+
+
+def test_a_client_whose_first_event_was_lost_on_the_way_gets_it_again(log: Log) -> None:
+    joined = log.position
+    log.say("sent but lost")
+    log.lose("sent but lost", joined_at=joined)
+    assert log.missed(None) == ["sent but lost"]
+
+
+def test_a_quiet_client_comes_back_although_its_last_event_is_old(log: Log) -> None:
+    log.say("old", now=0.0)
+    log.lose("old", now=1000.0)
+    log.say("new", now=1001.0)
+    assert log.missed("old", now=1002.0) == ["new"]
+
+
+def test_an_unknown_offset_is_no_recovery(log: Log) -> None:
+    log.say("a")
+    log.lose("a")
+    assert log.missed("made up") is None
+
+
+def test_an_unknown_pid_or_another_namespace_is_no_recovery(log: Log) -> None:
+    log.lose(None)
+    assert log.restore("Q", "/", None, 0.0) is None
+    assert log.restore("P", "/shop", None, 0.0) is None
+
+
+def test_a_pid_serves_once(log: Log) -> None:
+    log.lose(None)
+    assert log.missed(None) == []
+    assert log.missed(None) is None
+
+
+def test_clients_are_kept_for_a_time(log: Log) -> None:
+    log.lose(None, now=0.0)
+    assert log.missed(None, now=120.0) is None
+
+
+def test_clients_are_bounded_in_number(log: Log) -> None:
+    for name in "PQRT":
+        log.lose(None, pid=name)
+    assert log.missed(None) is None
+    assert log.restore("Q", "/", None, 0.0) is not None
+
+
+def test_events_are_bounded_in_bytes(log: Log) -> None:
+    log.lose(None)
+    for number in range(200):
+        log.say(str(number))
+    assert log.size_bytes <= 100 * (ENTRY_BYTES + 1)
+    assert log.missed(None) is None  # some of what it missed is gone: it must start anew
+    log.lose("199")
+    assert log.missed("150") == [str(number) for number in range(151, 200)]
+
+
+def test_events_are_bounded_in_time(log: Log) -> None:
+    log.say("a", now=0.0)
+    log.expire(121.0)
+    assert log.size_bytes == 0
+    assert log.position == 1
+
+
+def test_only_events_for_its_rooms(log: Log) -> None:
+    log.lose(None, rooms={"S": 0, "blue": 0})
+    log.say("to blue", ("blue",))
+    log.say("to red", ("red",))
+    log.say("to it", ("S",))
+    log.say("to others than blue", None, ("blue",))
+    log.say("to others than it", None, ("S",))
+    assert log.missed(None) == ["to blue", "to it"]
+
+
+def test_nothing_said_in_a_room_before_it_entered(log: Log) -> None:
+    log.say("early", ("blue",))
+    log.lose("other", rooms={"S": 0, "blue": log.position})
+    log.say("late", ("blue",))
+    assert log.missed(None) == ["late"]
+
+
+def test_offsets_differ_also_between_logs() -> None:
+    logs = [RecoveryLog(), RecoveryLog()]
+    offsets = [log.next_offset() for log in logs for _ in range(3)]
+    assert len(set(offsets)) == 6
