@@ -1,0 +1,70 @@
+"""The application of the wire tests: it says what it was called with, and nothing else.
+
+It must not know which packets the tests send, or why.
+"""
+
+import os
+from typing import Any
+
+from flask import Flask, request
+
+from python_server import ConnectionRefusedError, SocketIO, emit
+
+app = Flask(__name__)
+interval, timeout = os.environ.get("WIRE_PING", "25,20").split(",")
+socketio = SocketIO(
+    app,
+    ping_interval=float(interval),
+    ping_timeout=float(timeout),
+    max_http_buffer_size=int(os.environ.get("WIRE_MAX_BYTES", "1000000")),
+    cors_allowed_origins=["http://friend.test"],
+)
+calls: list[str] = []
+
+
+@socketio.on("connect")
+def on_connect(auth: Any = None) -> None:
+    calls.append("connect")
+    emit("welcome", auth)
+    if isinstance(auth, dict) and auth.get("token") == "wrong":
+        raise ConnectionRefusedError("no entry", {"code": 7})
+
+
+@socketio.on("disconnect")
+def on_disconnect(reason: str) -> None:
+    calls.append(f"disconnect {reason}")
+
+
+@socketio.on("echo")
+def on_echo(*arguments: Any) -> tuple[Any, ...]:
+    calls.append("echo")
+    emit("echoed", arguments)
+    return arguments
+
+
+@socketio.on("ask")
+def on_ask(question: Any) -> None:
+    emit("question", question, callback=lambda *values: emit("answered", values))
+
+
+@socketio.on("nothing")
+def on_nothing() -> None:
+    """Its ack carries no value."""
+
+
+@socketio.on("connect", namespace="/shop")
+def on_shop() -> None:
+    emit("opened", request.namespace)  # type: ignore[attr-defined]
+
+
+@socketio.on("buy", namespace="/shop")
+def on_buy(what: str) -> str:
+    return what
+
+
+@app.get("/calls")
+def called() -> Any:
+    """What has run so far; then forgotten."""
+    done = list(calls)
+    calls.clear()
+    return {"calls": done}

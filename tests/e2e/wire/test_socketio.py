@@ -1,0 +1,204 @@
+"""Socket.IO 5 by raw bytes over both transports: each numbered rule of the protocol by its name.
+
+It must not know how the packets are carried: `session.send` and `session.next` are the whole wire.
+"""
+
+import json
+from typing import Any
+
+import pytest
+
+PLACE = '{"_placeholder":true,"num":%d}'
+
+
+def test_rule_1_connect_is_answered_before_any_event(wire: Any, way: str) -> None:
+    session = wire.session(way)
+    session.send('40{"key":"s3"}')
+    reply = session.next()
+    assert set(json.loads(reply[2:])) == {"sid"}
+    assert session.next() == '42["welcome",{"key":"s3"}]'
+
+
+def test_rule_1_each_namespace_has_a_sid_of_its_own(wire: Any, way: str) -> None:
+    session = wire.session(way)
+    session.send("40")
+    first = json.loads(session.next()[2:])["sid"]
+    session.next()
+    session.send("40/shop,")
+    reply = session.next()
+    assert reply.startswith("40/shop,{")
+    assert session.next() == '42/shop,["opened","/shop"]'
+    assert len({first, json.loads(reply[8:])["sid"], session.sid}) == 3
+
+
+def test_rule_1_a_refusal_carries_message_and_data(wire: Any, way: str) -> None:
+    session = wire.session(way)
+    session.send('40{"token":"wrong"}')
+    assert session.next() == '44{"message":"no entry","data":{"code":7}}'
+
+
+def test_rule_1_an_unknown_namespace(wire: Any, way: str) -> None:
+    session = wire.session(way)
+    session.send("40/x,")
+    assert session.next() == '44/x,{"message":"Invalid namespace"}'
+    session.send("40/shop?token=a,")
+    assert session.next() == '44/shop?token=a,{"message":"Invalid namespace"}'
+
+
+@pytest.mark.parametrize("packet", ['40["a"]', '40"text"', "40null", "40{"])
+def test_rule_2_auth_is_an_object_or_nothing(wire: Any, way: str, packet: str) -> None:
+    session = wire.session(way)
+    session.send(packet)
+    assert session.ended()
+
+
+def test_rule_3_a_second_connect_closes(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send("40")
+    assert session.ended()
+
+
+@pytest.mark.parametrize("packet", ['42["echo"]', "41", "430[]", '42/shop,["buy","tea"]'])
+def test_rule_4_anything_but_connect_before_it_closes(wire: Any, way: str, packet: str) -> None:
+    session = wire.session(way)
+    session.send(packet)
+    assert session.ended()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        '["connect",{},{"who":"ROOT"}]',
+        '["disconnect","x"]',
+        '["connect_error"]',
+        '["disconnecting"]',
+        '["newListener"]',
+        '["removeListener"]',
+        "[]",
+        "{}",
+        "",
+        '[{"a":1}]',
+        "[null]",
+    ],
+)
+def test_rule_6_reserved_and_malformed_events_close_and_run_nothing(wire: Any, way: str, event: str) -> None:
+    session = wire.joined(way)
+    wire.calls()
+    session.send("42" + event)
+    assert session.ended()
+    calls: list[str] = []
+    for _ in range(1000):  # the handler runs on a thread of its own
+        calls = calls or wire.calls()
+    assert [call.partition(" ")[0] for call in calls] == ["disconnect"]
+
+
+def test_rule_7_acks_both_ways(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send('4217["echo",1,"a"]')
+    assert [session.next(), session.next()] == ['42["echoed",1,"a"]', '4317[1,"a"]']
+    session.send('42["ask","why"]')
+    question = session.next()
+    assert question.endswith('["question","why"]')
+    session.send(f'43{question[2 : question.index("[")]}["because",2]')
+    assert session.next() == '42["answered","because",2]'
+
+
+def test_rule_7_an_unknown_ack_is_ignored_and_ids_stay_integers(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send("4399999[]", "42" + "9" * 60 + '["nothing"]')
+    assert session.next() == "43" + "9" * 60 + "[]"
+
+
+def test_rule_8_no_handler_no_ack_and_no_value_is_an_empty_array(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send('421["nobody handles this"]', '422["nothing"]')
+    assert session.next() == "432[]"
+
+
+def test_rule_9_binary_events_and_acks_keep_their_attachments(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send(f'452-7["echo",{PLACE % 0},{{"b":{PLACE % 1}}}]', b"\x01", b"")
+    for prefix in (f'452-["echoed",{PLACE % 0},', f"462-7[{PLACE % 0},"):
+        assert session.next() == prefix + f'{{"b":{PLACE % 1}}}]'
+        assert [session.next(), session.next()] == [b"\x01", b""]
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [b"stray"],
+        [f'451-["echo",{PLACE % 0}]', '42["echo"]'],
+        [f'451-["echo",{PLACE % 1}]', b"x"],
+        [f'452-["echo",{PLACE % 0},{PLACE % 0}]', b"x", b"y"],
+        ['451-["echo"]', b"x"],
+        ['450-["echo"]'],
+        ['4511-["echo"]'],
+        ['45["echo"]'],
+        ['451-["connect",' + PLACE % 0 + "]", b"x"],
+    ],
+)
+def test_rule_9_attachments_that_do_not_fit_close(wire: Any, way: str, packets: list[Any]) -> None:
+    session = wire.joined(way)
+    wire.calls()
+    session.send(*packets)
+    assert session.ended()
+    assert "echo" not in wire.calls()
+
+
+def test_rule_10_the_frames_of_one_packet_stay_together(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    for number in range(30):
+        session.send(f'452-["echo",{PLACE % 0},{PLACE % 1}]', bytes([number]), b"x", f'42["echo",{number}]')
+    for number in range(30):
+        assert session.next() == f'452-["echoed",{PLACE % 0},{PLACE % 1}]'
+        assert [session.next(), session.next()] == [bytes([number]), b"x"]
+        assert session.next() == f'42["echoed",{number}]'
+
+
+def test_rule_11_the_transport_stays_up_after_the_last_namespace(small: Any, way: str) -> None:
+    session = small.joined(way)
+    session.send("41")
+    if way == "websocket":
+        assert session.next_raw() == "2"
+    else:
+        assert small.poll(session.sid).answer().text == "2"
+    session.send("3", "40")
+    assert str(session.next()).startswith("40{")
+
+
+def test_rule_11_a_connect_error_from_a_client_closes(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send('44{"message":"x"}')
+    assert session.ended()
+
+
+@pytest.mark.parametrize(
+    "packet", ["4", "49", "4abc", '42["a"', '42["a",NaN]', '42["a"]x', "42" + "[" * 5000]
+)
+def test_rule_12_malformed_packets_close(wire: Any, way: str, packet: str) -> None:
+    session = wire.joined(way)
+    session.send(packet)
+    assert session.ended()
+
+
+def test_rule_13_a_placeholder_in_a_plain_event_is_data(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send(f'42["echo",{PLACE % 0}]')
+    assert session.next() == f'42["echoed",{PLACE % 0}]'
+
+
+@pytest.mark.parametrize(
+    "value", ['"\\ud800"', '"\u2028\U0001f600é"', "12345678901234567890123", '{"b":1,"a":2}']
+)
+def test_json_that_javascript_can_send_comes_back(wire: Any, way: str, value: str) -> None:
+    session = wire.joined(way)
+    session.send(f'42["echo",{value}]')
+    assert json.loads(session.next()[2:]) == ["echoed", json.loads(value)]
+
+
+def test_one_clients_fault_is_not_anothers(wire: Any, way: str) -> None:
+    other, session = wire.joined(way), wire.joined(way)
+    session.send("4broken")
+    assert session.ended()
+    other.send('42["echo",1]')
+    assert other.next() == '42["echoed",1]'
