@@ -125,7 +125,12 @@ class Worker:
             lambda: self._requests_pool.waiting_count,
             settings.wsgi_queue_count,
             lambda exchange: Takeover(
-                exchange, self._door, websockets, self._relay, settings.websocket.max_queue_count
+                exchange,
+                self._door,
+                websockets,
+                self._relay,
+                self._socket_taken,
+                settings.websocket.max_queue_count,
             ),
             self._websockets_pool,
         )
@@ -160,6 +165,10 @@ class Worker:
             self._channels.add,
             self._channels.discard,
         )
+
+    def _socket_taken(self) -> None:
+        """Programs with a thread per socket lose a fifth of their events to a short interval."""
+        sys.setswitchinterval(self._settings.own_io_switch_interval_seconds)
 
     def _relay(self, transport: Any, leftover: bytes) -> tuple[Any, Any]:
         return relay_to_socket(self.loop, transport, leftover, observe.report, self._settings.transport)

@@ -136,6 +136,8 @@ class Settings:
     mailbox_max_bytes: int = 64 * MIB
     # Shorter than CPython's 5 ms: a thread that computes gives the loop its turn back sooner.
     switch_interval_seconds: float = 0.0005
+    # CPython's own, once an application reads raw sockets in its own threads (stock Flask-SocketIO).
+    own_io_switch_interval_seconds: float = 0.005
     # How long a stop waits for running requests before it cuts them; gunicorn's is 30 s.
     graceful_timeout_seconds: float = 30.0
     # At a stop: how long an idle kept connection may still bring a request before it is closed.

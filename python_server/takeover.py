@@ -208,8 +208,9 @@ class Takeover:
 
     Args:
         exchange: the request.
-        socket_pair: for a connection that cannot be given away (TLS, bytes already read): makes a relay and
-            returns the application's end and the loop's.
+        relay: for a connection that cannot be given away (TLS, bytes already read): makes a socket for the
+            application and the handler that feeds it.
+        socket_taken: called once an application does its own I/O on the connection.
     """
 
     def __init__(
@@ -218,12 +219,14 @@ class Takeover:
         door: Door,
         services: WebSocketServices,
         relay: Callable[[Any, bytes], tuple[Any, Any]],
+        socket_taken: Callable[[], None],
         max_queue_count: int = MAX_QUEUE_COUNT,
     ) -> None:
         self._exchange = exchange
         self._door = door
         self._services = services
         self._relay = relay
+        self._socket_taken = socket_taken
         self._max_queue_count = max_queue_count
         self._websocket: BlockingWebSocket | None = None
         self._socket = LazySocket(partial(door.ask, self._take))
@@ -277,5 +280,6 @@ class Takeover:
             return handler
 
         self._exchange.hand_over(make)
+        self._socket_taken()
         taken[0].setblocking(True)
         return taken[0]
