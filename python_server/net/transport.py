@@ -274,11 +274,7 @@ class Transport:
                 break
             if not self._drop_sent(sent, offered_count):
                 if not self._waiting:
-                    self._waiting = True
-                    self._loop.add_writer(self._descriptor, self._on_writable)
-                    if self._stalled is None:
-                        self._stalled = Deadline(self._loop, lambda: self._end("client stopped reading"))
-                    self._stalled.set(self._limits.stall_timeout_seconds)
+                    self._wait_writable()
                 return
         if self._waiting:
             self._waiting = False
@@ -287,6 +283,14 @@ class Transport:
             self._stalled.clear()
         if self.state is TransportState.DRAINING:
             self._linger()
+
+    def _wait_writable(self) -> None:
+        """The kernel's buffer is full: go on when it has room, give up when it never has."""
+        self._waiting = True
+        self._loop.add_writer(self._descriptor, self._on_writable)
+        if self._stalled is None:
+            self._stalled = Deadline(self._loop, lambda: self._end("client stopped reading"))
+        self._stalled.set(self._limits.stall_timeout_seconds)
 
     def _offer(self) -> tuple[int, int]:
         """(pieces offered, bytes taken): one send of the queue, as far as one send goes."""

@@ -1,0 +1,389 @@
+"""TLS over a Transport: the same states, watermarks, corking and lingering, with records on the wire.
+
+Must not know: any protocol inside or beside TLS; what a plain greeting is answered comes as bytes.
+
+OpenSSL works on memory (`ssl.MemoryBIO`), not on the socket: an SSLSocket makes one system call for every
+16 KiB record, here all records of a turn leave in one send, and one receive feeds as many as came.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Final
+
+from python_server.net.certificates import reason_of
+from python_server.net.loop import Loop, Timer
+from python_server.net.transport import FileSlice, Transport, TransportState
+
+# Plain bytes sealed ahead of the kernel: one full receive window of most clients.
+SEAL_MAX_BYTES: Final = 262_144
+# Handshake messages are small; a long chain of client certificates fits (OpenSSL stops at 100 KiB).
+HELLO_MAX_BYTES: Final = 131_072
+# Handshakes per turn of the loop: one RSA signature takes about a millisecond, and others wait meanwhile.
+HANDSHAKES_PER_TURN_COUNT: Final = 4
+# RFC 8446 5.1: the first byte of a client's first record. Plain text never begins with it.
+HANDSHAKE_RECORD: Final = 0x16
+
+
+class TLSPhase(Enum):
+    """How far TLS itself has come on a connection."""
+
+    GREETING = auto()  # nothing has arrived
+    PLAIN = auto()  # what arrived is no TLS; it gets a short answer
+    HANDSHAKE = auto()
+    UP = auto()
+    NOTIFIED = auto()  # our close_notify (RFC 8446 6.1) has been sealed; nothing may follow it
+
+
+PHASES: Final = {
+    TLSPhase.GREETING: {TLSPhase.HANDSHAKE, TLSPhase.PLAIN},
+    TLSPhase.PLAIN: set(),
+    TLSPhase.HANDSHAKE: {TLSPhase.UP},
+    TLSPhase.UP: {TLSPhase.NOTIFIED},
+    TLSPhase.NOTIFIED: set(),
+}
+
+
+class HandshakeQueue:
+    """Handshakes of one loop that have work to do, a few per turn: a flood of them delays nobody else."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._waiting: deque[TLSTransport] = deque()
+
+    def add(self, transport: TLSTransport) -> None:
+        self._waiting.append(transport)
+        if len(self._waiting) == 1:
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        try:
+            for _ in range(min(len(self._waiting), HANDSHAKES_PER_TURN_COUNT)):
+                self._waiting.popleft().step()
+        finally:
+            if self._waiting:
+                self._loop.call_soon(self._run)
+
+
+class Handshaking:
+    """Who listens to a connection until its handshake is done (the ByteHandler port).
+
+    It has the words of a channel, so that a stopping server may treat it like one.
+
+    Args:
+        transport: see there. lost: called once with (this, reason) when the handshake fails.
+    """
+
+    __slots__ = ("_lost", "_transport")
+
+    def __init__(self, transport: Transport, lost: Callable[[Handshaking, str], None]) -> None:
+        self._transport = transport
+        self._lost = lost
+
+    def receive_buffer(self) -> memoryview | None:
+        return None
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        """Nothing is received before the end of the handshake."""
+
+    def write_blocked(self, blocked: bool) -> None:
+        """Nothing is written before the end of the handshake."""
+
+    def connection_lost(self, reason: str) -> None:
+        self._lost(self, reason)
+
+    def refuse_keep_alive(self) -> None:
+        """Graceful stop: the client has asked for nothing yet."""
+
+    def close_when_idle(self) -> None:
+        self.abort("server stopped")
+
+    def abort(self, reason: str) -> None:
+        self._transport.close(reason)
+
+
+class TLSTransport(Transport):
+    """A TLS connection on the loop. Every method belongs to the loop's thread.
+
+    Sizes are those of plain bytes: a piece counts as queued until the records that carry it have left.
+
+    Args:
+        context: see `certificates.make_context`. queue: the loop's.
+        established: called once, when the handshake is done.
+        timeout_seconds: for the handshake, from now.
+        plain_answer: what a client is sent that speaks no TLS.
+        loop, sock, report, limits, peer, local: see `Transport`.
+    """
+
+    __slots__ = (
+        "_covered_bytes",
+        "_established",
+        "_handshakes",
+        "_incoming",
+        "_outgoing",
+        "_phase",
+        "_plain_answer",
+        "_sealed",
+        "_ssl",
+        "_timer",
+    )
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        handshakes: HandshakeQueue,
+        established: Callable[[TLSTransport], None],
+        timeout_seconds: float,
+        plain_answer: bytes,
+        loop: Loop,
+        sock: socket.socket,
+        report: Callable[[str, BaseException], None],
+        limits: Any,
+        peer: Any = None,
+        local: Any = None,
+    ) -> None:
+        super().__init__(loop, sock, report, limits, peer, local)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._handshakes = handshakes
+        self._established = established
+        self._plain_answer = plain_answer
+        self._phase = TLSPhase.GREETING
+        self._sealed = memoryview(b"")  # records that wait for the kernel
+        self._covered_bytes = 0  # plain bytes of the queue that `_sealed` carries
+        self._timer: Timer | None = loop.call_later(
+            timeout_seconds, lambda: self._end("the TLS handshake did not end in time")
+        )
+
+    # In
+
+    def pause_reading(self, paused: bool) -> None:
+        if self.state is TransportState.OPEN and self._reading is paused:
+            super().pause_reading(paused)
+            if not paused and self._phase is TLSPhase.UP and (self._incoming.pending or self._ssl.pending()):
+                self._loop.call_soon(self._deliver)
+
+    def _on_readable(self) -> None:
+        buffer = self._loop.receive_buffer
+        try:
+            nbytes = self._socket.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end(error.strerror or str(error))
+            return
+        if nbytes == 0:
+            self._on_ragged_end()
+            return
+        if self._phase is TLSPhase.GREETING:
+            if buffer[0] != HANDSHAKE_RECORD:
+                self._refuse_plain()
+                return
+            self._go(TLSPhase.HANDSHAKE)
+        self._incoming.write(memoryview(buffer)[:nbytes])
+        if self._phase is TLSPhase.HANDSHAKE:
+            if self._incoming.pending > HELLO_MAX_BYTES:
+                self._end("the TLS handshake is too large")
+                return
+            self.pause_reading(True)  # until its turn has come
+            self._handshakes.add(self)
+        else:
+            self._deliver()
+
+    def _on_ragged_end(self) -> None:
+        """TCP ended without a close_notify: an end like any other, for messages are framed inside."""
+        if self._phase in (TLSPhase.GREETING, TLSPhase.HANDSHAKE):
+            self._end("the client left during the TLS handshake")
+            return
+        self.pause_reading(True)
+        self._tell(self._loop.receive_buffer, 0)
+
+    def _refuse_plain(self) -> None:
+        """One short answer, which such a client can read, then the end."""
+        self._go(TLSPhase.PLAIN)
+        self.pause_reading(True)
+        try:
+            self._socket.send(self._plain_answer)
+        except OSError:
+            pass
+        self._move(TransportState.DRAINING)
+        super()._linger()
+
+    def step(self) -> None:
+        """The handshake's turn has come (called by its queue)."""
+        if self.state is not TransportState.OPEN:
+            return
+        try:
+            self._ssl.do_handshake()
+        except ssl.SSLWantReadError:
+            if self._flush_records():
+                self.pause_reading(False)
+            return
+        except (ssl.SSLError, OSError) as error:
+            self._flush_records()  # the alert that says why
+            self._end(f"the TLS handshake failed: {reason_of(error)}")
+            return
+        self._go(TLSPhase.UP)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._flush_records()
+        if self.state is not TransportState.OPEN:
+            return
+        try:
+            self._established(self)
+        except Exception as error:
+            self._report("connection", error)
+            self._end("internal error")
+            return
+        self.pause_reading(False)
+
+    def _deliver(self) -> None:
+        """Hand over what has come, as many records per call as the handler's buffer holds."""
+        while self._reading and self.state is TransportState.OPEN:
+            buffer: Any = self._receive_buffer()
+            if buffer is None:
+                buffer = self._loop.receive_buffer
+            filled, ended, fault = self._unseal(memoryview(buffer))
+            if filled:
+                self._tell(buffer, filled)
+            if self.state is not TransportState.OPEN:
+                return
+            if fault is not None:
+                self._flush_records()  # the alert
+                self._end(f"TLS: {reason_of(fault)}")
+            elif ended:
+                self.pause_reading(True)
+                self._tell(self._loop.receive_buffer, 0)
+            elif filled < len(buffer):
+                break
+        if self._outgoing.pending and self.state is TransportState.OPEN:
+            self._flush_records()  # TLS's own answers: key updates (RFC 8446 4.6.3)
+
+    def _unseal(self, view: memoryview) -> tuple[int, bool, ssl.SSLError | None]:
+        """(plain bytes put into the view, whether a close_notify came, what was wrong)."""
+        filled = 0
+        try:
+            while filled < len(view):
+                nbytes = self._ssl.read(len(view) - filled, view[filled:])
+                if not nbytes:
+                    return filled, True, None
+                filled += int(nbytes)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            return filled, True, None
+        except ssl.SSLError as error:
+            return filled, False, error
+        return filled, False, None
+
+    def _tell(self, buffer: Any, nbytes: int) -> None:
+        try:
+            self._data_received(buffer, nbytes)
+        except Exception as error:
+            self._report("connection", error)
+            self._end("internal error")
+
+    # Out
+
+    def _offer(self) -> tuple[int, int]:
+        """Seal what the queue holds, up to a bound, and send the records; they count when all have left."""
+        if not self._covered_bytes:
+            self._seal()
+        if not self._send_records():
+            raise BlockingIOError
+        covered, self._covered_bytes = self._covered_bytes, 0
+        return len(self._queue), covered
+
+    def _seal(self) -> None:
+        pieces: list[Any] = []
+        room = SEAL_MAX_BYTES
+        for piece in self._queue:
+            if type(piece) is FileSlice:
+                part: Any = piece.read(room)
+                if not part and len(piece):
+                    raise OSError("the file became shorter than announced")
+            else:
+                part = piece if len(piece) <= room else memoryview(piece)[:room]
+            pieces.append(part)
+            room -= len(part)
+            if len(part) < len(piece) or room <= 0:
+                break
+        plain = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        self._covered_bytes = len(plain)
+        while plain:
+            plain = plain[self._ssl.write(plain) :]
+        if self.state is TransportState.DRAINING and self._covered_bytes == self._queued_bytes:
+            self._say_goodbye()  # it leaves with the last bytes
+        self._collect()
+
+    def _collect(self) -> None:
+        if self._outgoing.pending:
+            records = self._outgoing.read()
+            self._sealed = memoryview(bytes(self._sealed) + records if self._sealed else records)
+
+    def _send_records(self) -> bool:
+        """Whether every record has left."""
+        if self._sealed:
+            self._sealed = self._sealed[self._socket.send(self._sealed) :]
+        return not self._sealed
+
+    def _flush_records(self) -> bool:
+        """Send records that carry none of the queue's bytes, now or when the kernel takes more."""
+        if self._waiting:
+            return False  # they follow when what waits has left
+        self._collect()
+        try:
+            if self._send_records():
+                return True
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._end(error.strerror or str(error))
+            return False
+        self._wait_writable()
+        return False
+
+    def _send_queued(self) -> None:
+        if self._phase is TLSPhase.HANDSHAKE:
+            if self._flush_records():
+                self.pause_reading(False)
+        elif self._queue or self._flush_records():
+            super()._send_queued()
+
+    def _say_goodbye(self) -> None:
+        self._go(TLSPhase.NOTIFIED)
+        try:
+            self._ssl.unwrap()
+        except (ssl.SSLError, OSError):
+            pass  # it waits for the peer's own close_notify; we do not
+
+    # The way out
+
+    def detach(self) -> None:
+        """Its descriptor carries records: of no use to whoever asks."""
+        return
+
+    def _linger(self) -> None:
+        if self._phase is not TLSPhase.NOTIFIED:
+            if self._phase is not TLSPhase.UP:
+                self._end("closed")
+                return
+            self._say_goodbye()
+        if self._flush_records():
+            super()._linger()
+
+    def _end(self, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        super()._end("a client spoke plain text to the TLS port" if self._phase is TLSPhase.PLAIN else reason)
+
+    def _go(self, phase: TLSPhase) -> None:
+        assert phase in PHASES[self._phase], (self._phase, phase)
+        self._phase = phase
