@@ -20,6 +20,7 @@ from python_server.flask_handlers import (
     SOCKET_KEY,
     ConnectionRefusedError,
     EventRunner,
+    check_rate,
 )
 from python_server.flask_namespace import Namespace
 from python_server.flask_options import FaceOptions, read_options
@@ -185,6 +186,8 @@ class SocketIO:
             ordered: a client's next event waits for this one; with False it may overtake.
             rate_limit: "20/s", "5/10s" or (count, seconds) per client; who exceeds it is sent away.
         """
+
+        check_rate(rate_limit)
 
         def register(function: Function) -> Function:
             self.on_event(message, function, namespace, inline=inline, ordered=ordered, rate_limit=rate_limit)

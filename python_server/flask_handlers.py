@@ -133,9 +133,7 @@ class EventRunner:
             if inline or not ordered:
                 raise TypeError(f"{message} is always a client's own turn: neither inline nor ordered=False")
         elif inline and inspect.iscoroutinefunction(function):
-            raise TypeError(
-                "inline=True is for functions that never block; an async def runs in its own loop"
-            )
+            raise TypeError("inline=True is for plain functions; an async def has a loop of its own")
         return Handler(
             partial(self._run_handler, function, message == ANY), inline, ordered, check_rate(rate_limit)
         )
