@@ -213,7 +213,7 @@ def _judge(
     request.body_length = _body_length(version, fields)
     expect = fields.get("expect")
     if expect is not None and version >= (1, 1):
-        if expect.lower() != "100-continue":
+        if any(option.strip(" \t") != "100-continue" for option in expect.lower().split(",")):
             raise BadRequest(417, "the only expectation known is 100-continue (RFC 9110 10.1.1)")
         request.expect_continue = request.has_body
     return request

@@ -57,6 +57,10 @@ TAKEN = {
         head(b"POST / HTTP/1.1", b"Content-Length: 3", b"Expect: 100-Continue"),
         {"expect_continue": True},
     ),
+    "expect twice": (
+        head(b"POST / HTTP/1.1", b"Content-Length: 3", b"Expect: 100-continue", b"Expect: 100-Continue"),
+        {"expect_continue": True},
+    ),
     "expect without a body": (head(b"GET / HTTP/1.1", b"Expect: 100-continue"), {"expect_continue": False}),
     "expect in HTTP/1.0 is ignored": (
         head(b"POST / HTTP/1.0", b"Content-Length: 3", b"Expect: 100-continue"),

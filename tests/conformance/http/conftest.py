@@ -97,14 +97,14 @@ class Client:
 
     def _read_chunks(self, answer: Answer) -> None:
         answer.complete = False
-        while line := self._file.readline():
+        body, raw_body = bytearray(), bytearray()
+        while not answer.complete and (line := self._file.readline()):
             size = int(line, 16)
             data = self._file.read(size + 2)
-            answer.raw_body += line + data
-            if not size:
-                answer.complete = True
-                return
-            answer.body += data[:size]
+            raw_body += line + data
+            body += data[:size]
+            answer.complete = not size
+        answer.body, answer.raw_body = bytes(body), bytes(raw_body)
 
     def interim(self) -> int:
         """The status of an interim response."""
@@ -112,6 +112,14 @@ class Client:
         assert head is not None
         assert head[0] < 200
         return head[0]
+
+    def ends_by_reset(self) -> bool:
+        try:
+            while self.socket.recv(65_536):
+                pass
+        except ConnectionResetError:
+            return True
+        return False
 
     def rest(self) -> bytes:
         """Everything up to the end of the stream; a reset counts as the end."""
