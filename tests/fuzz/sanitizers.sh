@@ -20,6 +20,6 @@ export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONMALLOC=malloc PYTHONPATH="$place" WSFRAME_TEST_SANITIZED=1
 "$python" -c "import wsframe, sys; sys.exit(wsframe.IMPLEMENTATION != 'cython' or '$place' not in wsframe.__file__)"
-"$python" -m pytest -q -p no:cacheprovider --confcutdir tests/wsframe tests/wsframe -k "not typing and not build and not docs"
+"$python" -m pytest -q -p no:cacheprovider --confcutdir tests/wsframe tests/wsframe -k "not test_typing and not test_build and not test_docs"
 "$python" tests/fuzz/mutate.py --cores _codec --frames "$frames"
 echo "no report from AddressSanitizer or UBSan"

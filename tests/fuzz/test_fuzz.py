@@ -6,6 +6,8 @@ It must not need more than some seconds each: the long runs are for their comman
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,3 +51,21 @@ def test_memory_comes_back() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
 def test_coverage_guided() -> None:
     run("atheris_decoder.py", "-runs=20000", "-max_len=400")
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="preloads the sanitizers' runtimes as Linux does"
+)
+@pytest.mark.skipif(shutil.which(os.environ.get("CC", "cc")) is None, reason="no C compiler is installed")
+@pytest.mark.skipif(importlib.util.find_spec("Cython") is None, reason="Cython is not installed")
+def test_under_sanitizers() -> None:
+    done = subprocess.run(
+        ["sh", str(HERE / "sanitizers.sh"), "20000"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        env={**os.environ, "PYTHON": sys.executable},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "no report from AddressSanitizer or UBSan" in done.stdout
