@@ -109,7 +109,7 @@ class SocketIO:
         self._hub.always_connect = chosen.always_connect
         self._hub.handlers.open |= chosen.namespaces
         mount = Mount(chosen.path, self._hub, chosen.engine, self._begin)
-        self.sockio_mw = Mounted(app, chosen.path, [mount])
+        self.sockio_mw = Mounted(app, chosen.path, mount)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
 

@@ -42,11 +42,11 @@ RUN_OPTIONS: Final = frozenset(
 class Mounted:
     """`app.wsgi_app` with Socket.IO on it: our server takes its path before WSGI is asked.
 
-    Attributes:
-        wsframe_mounts: what the server looks for.
+    The mount itself stands in the application's attribute `wsframe_mounts`, where the server looks for it
+    whatever middleware stands between.
     """
 
-    def __init__(self, app: flask.Flask, path: str, mounts: list[Mount]) -> None:
+    def __init__(self, app: flask.Flask, path: str, mount: Mount) -> None:
         self.flask_app = app
         self.wsgi_app: Any
         self.path: str
@@ -55,7 +55,9 @@ class Mounted:
             inner = inner.wsgi_app  # a second SocketIO on the same path takes its place
         self.wsgi_app = inner
         self.path = path
-        self.wsframe_mounts = mounts
+        holder: Any = app
+        others = [other for other in getattr(app, "wsframe_mounts", []) if other.path != path]
+        holder.wsframe_mounts = [*others, mount]
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         arrived = environ.get(ARRIVED_KEY)

@@ -1,0 +1,166 @@
+"""An application in the face's words for the end-to-end tests: order, overlap, waiting, limits.
+
+It must not know the tests: each event does one thing.
+"""
+
+import threading
+import time
+
+import flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from python_server import Namespace, SocketIO, call, emit, join_room, room_members, rooms
+
+app = flask.Flask(__name__)
+socketio = SocketIO(app)
+started = socketio.start_background_task(lambda: state.update(task="ran"))
+state: dict[str, str] = {}
+socketio.emit("kept", "sent before the server ran")
+gates = {"late": threading.Event()}
+
+
+class Doorman:
+    """Middleware that lets nobody in who says so."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    def __call__(self, environ, start_response):
+        if "refuse" in environ.get("QUERY_STRING", ""):
+            start_response("403 Forbidden", [("Content-Length", "0")])
+            return [b""]
+        return self._inner(environ, start_response)
+
+
+app.wsgi_app = Doorman(ProxyFix(app.wsgi_app))
+
+
+@socketio.on("slow first")
+def slow_first(number):
+    if number == 0:
+        socketio.sleep(0.05)
+    return number
+
+
+@socketio.on("wait", ordered=False)
+def wait(name):
+    return gates.setdefault(name, threading.Event()).wait(20)
+
+
+@socketio.on("open", ordered=False)
+def open_gate(name):
+    gates.setdefault(name, threading.Event()).set()
+
+
+@socketio.on("inline", inline=True)
+def inline(value):
+    emit("heard", value)
+    return threading.current_thread().name
+
+
+@socketio.on("inline call", inline=True)
+def inline_call():
+    try:
+        call("question")
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+@socketio.on("inline sleep", inline=True)
+def inline_sleep():
+    try:
+        socketio.sleep(1)
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+@socketio.on("ask me")
+def ask_me(question):
+    return ["answered", call("question", question, timeout=10)]
+
+
+@socketio.on("ask into silence")
+def ask_into_silence():
+    try:
+        call("silence", timeout=0.05)
+    except TimeoutError as error:
+        return str(error)
+    return None
+
+
+@socketio.on("sleep")
+def sleep(seconds):
+    socketio.sleep(seconds)
+    return "slept"
+
+
+@socketio.on("block")
+def block(seconds):
+    time.sleep(seconds)
+    return "blocked"
+
+
+@socketio.on("later")
+async def later(value):
+    import asyncio
+
+    await asyncio.sleep(0)
+    flask.g.value = value
+    emit("heard", flask.request.sid)
+    return [flask.g.value, threading.current_thread().name]
+
+
+@socketio.on("limited", rate_limit="5/10s")
+def limited(number):
+    return number
+
+
+@socketio.on("address")
+def address():
+    return flask.request.remote_addr
+
+
+@socketio.on("enter")
+def enter(room):
+    join_room(room)
+    return [room in rooms(), len(room_members(room))]
+
+
+@socketio.on("task")
+def task():
+    return state.get("task")
+
+
+@socketio.on("from a thread")
+def from_a_thread():
+    sid = flask.request.sid
+    socketio.start_background_task(lambda: [socketio.emit("numbered", n, to=sid) for n in range(100)])
+
+
+@socketio.on("fail")
+def fail():
+    raise RuntimeError("raised on purpose")
+
+
+@socketio.on("disconnect")
+def left(reason):
+    socketio.emit("left", reason)
+
+
+class Shy(Namespace):
+    def on_connect(self):
+        try:
+            self.call("question", sid=flask.request.sid)
+        except RuntimeError as error:
+            emit("told", str(error))
+
+
+socketio.on_namespace(Shy("/shy"))
+
+
+@app.route("/stop", methods=["POST"])
+def stop():
+    socketio.stop()
+    return "stopping"

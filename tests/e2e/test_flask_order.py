@@ -1,0 +1,177 @@
+"""Order, overlap and waiting of handlers, in the real server with real clients.
+
+It must not know the server's insides: outcomes are asserted, not times.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import socketio
+
+APPS = Path(__file__).parent / "apps"
+PATIENCE_SECONDS = 20
+LOOP_THREAD = "MainThread"
+
+
+@pytest.fixture(scope="module")
+def url(serve: Any) -> str:
+    return str(serve(APPS, "flask_app:app").url)
+
+
+Open = Callable[..., socketio.Client]
+
+
+@pytest.fixture
+def connect(url: str) -> Iterator[Open]:
+    clients: list[socketio.Client] = []
+
+    def open_client(
+        query: str = "", headers: dict[str, str] | None = None, namespaces: list[str] | None = None
+    ) -> socketio.Client:
+        client = socketio.Client(reconnection=False)
+        clients.append(client)
+        client.received = queue.Queue()
+        for name in ("heard", "numbered", "told", "closing", "left"):
+            for namespace in namespaces or ["/"]:
+                client.on(name, lambda *data, name=name: client.received.put((name, *data)), namespace)
+        client.on("disconnect", lambda reason: client.received.put(("disconnect", reason)))
+        client.connect(url + query, headers=headers or {}, namespaces=namespaces, transports=["websocket"])
+        return client
+
+    yield open_client
+    for client in clients:
+        client.disconnect()
+
+
+def ask(client: socketio.Client, event: str, *data: Any) -> Any:
+    return client.call(event, data if len(data) != 1 else data[0], timeout=PATIENCE_SECONDS)
+
+
+def next_of(client: socketio.Client, name: str) -> Any:
+    while True:
+        item = client.received.get(timeout=PATIENCE_SECONDS)
+        if item[0] == name:
+            return item[1]
+
+
+def answers_of(clients: list[socketio.Client], event: str, data: Any) -> list[Any]:
+    answers: queue.Queue[Any] = queue.Queue()
+    for client in clients:
+        client.emit(event, data, callback=answers.put)
+    return [answers.get(timeout=PATIENCE_SECONDS) for _ in clients]
+
+
+def test_a_clients_events_run_in_order(connect: Open) -> None:
+    client, answers = connect(), queue.Queue()
+    for number in range(50):
+        client.emit("slow first", number, callback=answers.put)
+    assert [answers.get(timeout=PATIENCE_SECONDS) for _ in range(50)] == list(range(50))
+
+
+def test_an_unordered_event_does_not_hold_up_the_next(connect: Open) -> None:
+    client, answers = connect(), queue.Queue()
+    client.emit("wait", "overlap", callback=answers.put)
+    client.emit("open", "overlap")  # in order, it would come only after the wait has failed
+    assert answers.get(timeout=PATIENCE_SECONDS) is True
+
+
+def test_different_clients_run_in_parallel(connect: Open) -> None:
+    first, second = connect(), connect()
+    answers: queue.Queue[Any] = queue.Queue()
+    first.emit("wait", "parallel", callback=answers.put)
+    second.emit("open", "parallel")
+    assert answers.get(timeout=PATIENCE_SECONDS) is True
+
+
+def test_inline_runs_on_the_servers_thread_and_refuses_to_wait(connect: Open) -> None:
+    client = connect()
+    assert ask(client, "inline", 5) == LOOP_THREAD
+    assert next_of(client, "heard") == 5
+    assert "without inline=True" in ask(client, "inline call")
+    assert "without inline=True" in ask(client, "inline sleep")
+
+
+def test_a_handler_that_waits_in_call_does_not_block_its_ack(connect: Open) -> None:
+    client = connect()
+    client.on("question", lambda text: text.upper())
+    assert ask(client, "ask me", "why") == ["answered", "WHY"]
+
+
+def test_a_call_without_an_answer_times_out(connect: Open) -> None:
+    client, answered = connect(), threading.Event()
+    client.on("silence", lambda: answered.wait(PATIENCE_SECONDS))
+    assert "no answer within 0.05 s" in ask(client, "ask into silence")
+    answered.set()
+
+
+def test_call_in_the_connect_handler_raises_at_once(connect: Open) -> None:
+    client = connect(namespaces=["/shy"])
+    assert "call() it from a later event" in next_of(client, "told")
+
+
+def test_coroutines_run_beside_the_pool_in_the_same_context(connect: Open) -> None:
+    client = connect()
+    assert ask(client, "later", 7) == [7, "asyncio"]
+    assert next_of(client, "heard") == client.get_sid()
+
+
+def test_a_thread_of_ones_own_emits_in_order(connect: Open) -> None:
+    client = connect()
+    client.emit("from a thread")
+    assert [next_of(client, "numbered") for _ in range(100)] == list(range(100))
+
+
+def test_sleepers_lend_their_slots(connect: Open) -> None:
+    """A fixed share of `bench/sleepers.py`, which does it with 1,000 clients."""
+    clients = [connect() for _ in range(20)]
+    assert answers_of(clients, "sleep", 0.1) == ["slept"] * 20
+    assert answers_of(clients, "block", 0.1) == ["blocked"] * 20
+
+
+def test_a_rate_that_is_exceeded_ends_the_connection_with_a_reason(connect: Open) -> None:
+    client, witness = connect(), connect()
+    for number in range(10):
+        client.emit("limited", number)
+    assert next_of(client, "closing") == {"reason": "rate limited", "detail": "more than 5 in 10 s"}
+    assert next_of(witness, "left") == "rate limited"
+
+
+def test_events_see_the_proxys_address(connect: Open) -> None:
+    assert ask(connect(headers={"X-Forwarded-For": "203.0.113.9"}), "address") == "203.0.113.9"
+
+
+def test_middleware_that_refuses_a_handshake_refuses_the_client(url: str) -> None:
+    client, told = socketio.Client(reconnection=False), queue.Queue()
+    client.on("connect_error", told.put)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        client.connect(url + "/?refuse=1", transports=["websocket"])
+    message = {"message": "Refused by the application's middleware: 403 Forbidden"}
+    assert told.get(timeout=PATIENCE_SECONDS) == message
+
+
+def test_rooms_of_the_moment(connect: Open) -> None:
+    first, second = connect(), connect()
+    assert ask(first, "enter", "den") == [True, 1]
+    assert ask(second, "enter", "den") == [True, 2]
+
+
+def test_a_task_asked_for_before_the_server_runs_with_it(connect: Open) -> None:
+    assert ask(connect(), "task") == "ran"
+
+
+def test_one_handlers_fault_leaves_the_next_event_alone(connect: Open) -> None:
+    client = connect()
+    client.emit("fail")
+    assert ask(client, "slow first", 1) == 1
+
+
+def test_stop_ends_the_server_from_a_route(serve: Any) -> None:
+    import requests
+
+    server = serve(APPS, "flask_app:app")
+    assert requests.post(server.url + "/stop", timeout=PATIENCE_SECONDS).text == "stopping"
+    assert server.wait() == 0
