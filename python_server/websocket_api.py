@@ -277,6 +277,7 @@ class WebSocketRoutes:
 
     def _opened(self, route: _Route, request: Request, channel: WebSocketChannel) -> None:
         application = route.application
+        request.headers = []  # an idle connection keeps the fields by name, not the list as well
         ws = WebSocket(channel, request, self._door)
         route.registry.members.add(ws)
         channel.keep_alive(application.ping_interval_seconds, application.ping_timeout_seconds)

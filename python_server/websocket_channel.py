@@ -70,6 +70,9 @@ class WebSocketChannel:
         "_connection",
         "_heard",
         "_keep_alive",
+        "_ping_interval_seconds",
+        "_ping_timeout_seconds",
+        "_pinged",
         "_services",
         "_transport",
         "_unfinished",
@@ -93,6 +96,8 @@ class WebSocketChannel:
         self._connection = connection
         self._services = services
         self._heard = True
+        self._pinged = False
+        self._ping_interval_seconds = self._ping_timeout_seconds = 0.0
         self._keep_alive: DeadlineLike | None = None
         self._unfinished: DeadlineLike | None = None
         self._closing: DeadlineLike | None = None
@@ -210,27 +215,28 @@ class WebSocketChannel:
         None takes the server's setting, 0 switches it off.
         """
         services = self._services
-        interval = services.ping_interval_seconds if interval_seconds is None else interval_seconds
-        timeout = services.ping_timeout_seconds if timeout_seconds is None else timeout_seconds
-        if interval <= 0:
-            return
-        pinged = False
+        self._ping_interval_seconds = (
+            services.ping_interval_seconds if interval_seconds is None else interval_seconds
+        )
+        self._ping_timeout_seconds = (
+            services.ping_timeout_seconds if timeout_seconds is None else timeout_seconds
+        )
+        if self._ping_interval_seconds > 0:
+            self._keep_alive = services.deadline(self._look_alive)
+            self._keep_alive.set(self._ping_interval_seconds)
 
-        def look() -> None:
-            nonlocal pinged
-            if self._heard:
-                self._heard = pinged = False
-                deadline.set(interval)
-            elif not pinged:
-                pinged = True
-                self.ping()
-                deadline.set(timeout)
-            else:
-                self.close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
-                self._transport.close()
-
-        deadline = self._keep_alive = services.deadline(look)
-        deadline.set(interval)
+    def _look_alive(self) -> None:
+        assert self._keep_alive is not None
+        if self._heard:
+            self._heard = self._pinged = False
+            self._keep_alive.set(self._ping_interval_seconds)
+        elif not self._pinged:
+            self._pinged = True
+            self.ping()
+            self._keep_alive.set(self._ping_timeout_seconds)
+        else:
+            self.close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+            self._transport.close()
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 7.1.2); cut if no answer comes in time."""
