@@ -28,4 +28,4 @@ def test_autobahn_quick() -> None:
         [sys.executable, str(SCRIPT), "--quick"], capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert done.stdout.count("cases; behaviour") == 2
+    assert done.stdout.count("cases; behaviour") >= 2
