@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from python_server.engine_api import EngineServer
     from python_server.flask_api import ConnectionRefusedError, Namespace, SocketIO
     from python_server.flask_functions import (
         call,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         rooms,
         send,
     )
+    from python_server.server_api import Server, WSGIApp
     from python_server.settings import Settings
     from python_server.takeover import WebSocketError
     from python_server.test_client import SocketIOTestClient
@@ -32,13 +34,16 @@ DISTRIBUTION: Final = "wsframe"
 
 _HOMES: Final = {
     "ConnectionRefusedError": "flask_api",
+    "EngineServer": "engine_api",
     "Namespace": "flask_api",
     "Resource": "websocket_api",
+    "Server": "server_api",
     "Settings": "settings",
     "SocketIO": "flask_api",
     "SocketIOTestClient": "test_client",
     "WebSocket": "websocket_api",
     "WebSocketApplication": "websocket_api",
+    "WSGIApp": "server_api",
     "WSGIServer": "wsgi_server",
     "WebSocketError": "takeover",
     "call": "flask_functions",
@@ -54,11 +59,14 @@ _HOMES: Final = {
 
 __all__ = [
     "ConnectionRefusedError",
+    "EngineServer",
     "Namespace",
     "Resource",
+    "Server",
     "Settings",
     "SocketIO",
     "SocketIOTestClient",
+    "WSGIApp",
     "WSGIServer",
     "WebSocket",
     "WebSocketApplication",

@@ -34,6 +34,7 @@ FLOORS = {
     "takeover": 3,
     "socketio": 4,
     "server": 5,
+    "engine_api": 6,
     "server_api": 6,
     "supervisor": 6,
     "wsgi_server": 6,
@@ -64,6 +65,7 @@ INNER = {
         "flask_functions",
     ],
     "http1": ["http1_head", "http1"],
+    "apis": ["engine_api", "server_api"],
     "channels": ["exchange", "channel", "websocket_channel"],
     "net": [
         "threads",

@@ -1,0 +1,133 @@
+// socket.io-client 4 against tests/e2e/apps/plain_app.py: the Server API, recovery, the MessagePack parser.
+// Usage: node plain4.mjs URL polling|websocket|upgrade default|msgpack
+
+import { io } from "socket.io-client";
+import msgpackParser from "socket.io-msgpack-parser";
+import { assert, next, run, within } from "./check.mjs";
+
+const [url, way, serializer] = process.argv.slice(2);
+const transports = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] }[way];
+const parser = serializer === "msgpack" ? { parser: msgpackParser } : {};
+const open = [];
+
+function client(namespace = "", options = {}) {
+  const socket = io(url + namespace, { transports, forceNew: true, reconnection: false, ...parser, ...options });
+  open.push(socket);
+  return socket;
+}
+
+async function connected(namespace, options) {
+  const socket = client(namespace, options);
+  await within(
+    new Promise((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("connect_error", reject);
+    }),
+    `the connection to ${namespace || "/"}`,
+  );
+  return socket;
+}
+
+function closeAll() {
+  for (const socket of open.splice(0)) socket.disconnect();
+}
+
+await run(`plain application, socket.io-client 4, ${way}, ${serializer}`, {
+  "sessions, rooms, transport": async () => {
+    const socket = await connected("", { auth: { name: "ada" } });
+    await socket.emitWithAck("enter", "red");
+    const who = await socket.emitWithAck("who");
+    assert.equal(who.name, "ada");
+    assert.deepEqual(who.rooms, [socket.id, "red"].sort());
+    assert.ok(["polling", "websocket"].includes(who.transport));
+    closeAll();
+  },
+
+  "a refusal": async () => {
+    const socket = client("", { auth: { token: "wrong" } });
+    const [error] = await next(socket, "connect_error");
+    assert.equal(error.message, "Connection rejected by server");
+    closeAll();
+  },
+
+  "binary there and back inside other data": async () => {
+    const socket = await connected();
+    const [text, bytes, object] = await socket.emitWithAck("echo", "é", Buffer.from([0, 255]), { n: [1.5, null] });
+    assert.equal(text, "é");
+    assert.deepEqual(Buffer.from(bytes), Buffer.from([0, 255]));
+    assert.deepEqual(object, { n: [1.5, null] });
+    closeAll();
+  },
+
+  "call waits for the client's answer inside a handler": async () => {
+    const socket = await connected();
+    socket.on("question", (what, answer) => answer(what + "!"));
+    assert.equal(await within(socket.emitWithAck("ask", "why"), "the answer"), "why!");
+    closeAll();
+  },
+
+  "a whole room answers": async () => {
+    const sockets = [await connected(), await connected(), await connected()];
+    for (const [number, socket] of sockets.entries()) {
+      socket.on("question", (what, answer) => answer(number));
+      await socket.emitWithAck("enter", `room ${way}`);
+    }
+    assert.deepEqual(await within(sockets[0].emitWithAck("survey", `room ${way}`), "the survey"), [[0, 1, 2], 0]);
+    closeAll();
+  },
+
+  "a catch-all, a class namespace, a namespace without handlers, an unknown one": async () => {
+    const socket = await connected();
+    assert.deepEqual(await socket.emitWithAck("made up", 1), ["made up", 1]);
+    const shop = client("/shop");
+    const [sid] = await next(shop, "opened");
+    assert.equal(sid, shop.id);
+    assert.equal(await shop.emitWithAck("buy", "tea"), "bought tea");
+    await connected("/open");
+    const unknown = client("/unknown");
+    const [error] = await next(unknown, "connect_error");
+    assert.equal(error.message, "Invalid namespace");
+    closeAll();
+  },
+
+  "recovery: same id, rooms kept, missed events replayed in order": async () => {
+    const other = await connected();
+    const socket = await connected("", { reconnection: true, reconnectionDelay: 300, reconnectionDelayMax: 300 });
+    const room = `lasting ${way} ${socket.id}`;
+    await socket.emitWithAck("enter", room);
+    const got = [];
+    socket.on("said", (value) => got.push(value));
+    other.emit("say", room, 1);
+    await next(socket, "said");
+    const id = socket.id;
+    const gone = next(socket, "disconnect");
+    socket.io.engine.close();
+    await gone;
+    for (const value of [2, 3]) other.emit("say", room, value);
+    await next(socket, "connect");
+    assert.equal(socket.recovered, true);
+    assert.equal(socket.id, id);
+    other.emit("say", room, 4);
+    while (got.at(-1) !== 4) await next(socket, "said");
+    assert.deepEqual(got, [1, 2, 3, 4]);
+    closeAll();
+  },
+
+  "recovery of a client that had received nothing": async () => {
+    const other = await connected();
+    const socket = await connected("", { reconnection: true, reconnectionDelay: 300, reconnectionDelayMax: 300 });
+    const room = `silent ${way} ${socket.id}`;
+    await socket.emitWithAck("enter", room);
+    const id = socket.id;
+    const gone = next(socket, "disconnect");
+    socket.io.engine.close();
+    await gone;
+    const said = next(socket, "said");
+    other.emit("say", room, "missed");
+    await next(socket, "connect");
+    assert.equal(socket.recovered, true);
+    assert.equal(socket.id, id);
+    assert.equal((await said)[0], "missed");
+    closeAll();
+  },
+});

@@ -1,0 +1,61 @@
+"""Server, EngineServer and WSGIApp on a plain WSGI application: the JavaScript client and raw bytes.
+
+It must not know Flask; the drivers judge what they see.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+APPS = Path(__file__).parents[1] / "apps"
+
+
+@pytest.fixture(scope="module")
+def urls(serve: Callable[..., Any]) -> dict[str, str]:
+    return {
+        serializer: str(serve(APPS, "plain_app:app", env={"SERIALIZER": serializer}).url)
+        for serializer in ("default", "msgpack")
+    }
+
+
+@pytest.fixture
+def url(urls: dict[str, str]) -> str:
+    return urls["default"]
+
+
+@pytest.mark.needs_node
+@pytest.mark.parametrize("serializer", ["default", "msgpack"])
+@pytest.mark.parametrize("way", ["websocket", "upgrade", "polling"])
+def test_socketio_client_4(
+    drive: Callable[..., None], urls: dict[str, str], way: str, serializer: str
+) -> None:
+    drive("plain4.mjs", urls[serializer], way, serializer)
+
+
+def test_the_wsgi_application_answers_everything_else(wire: Any) -> None:
+    answer = wire.request("GET", "", path="/anything").answer()
+    assert (answer.status, answer.text) == (200, "plain")
+
+
+def test_the_cookie_comes_with_the_handshake(wire: Any) -> None:
+    answer = wire.get("EIO=4&transport=polling")
+    assert answer.headers["set-cookie"].startswith("io=")
+    assert answer.headers["set-cookie"].endswith("; path=/; SameSite=Lax")
+
+
+def test_engineio_alone_echoes_text_and_bytes(wire: Any) -> None:
+    websocket = wire.upgrade(path="/engine.io/")
+    assert '"pingInterval":5000' in websocket.next()
+    websocket.send("4hello", b"\x00\xff")
+    assert [websocket.next(), websocket.next()] == ["4hello", b"\x00\xff"]
+    websocket.send("4bye")
+    assert websocket.next() == "4bye"
+    assert websocket.ended()
+
+
+def test_engineio_alone_refuses_a_session(wire: Any) -> None:
+    websocket = wire.upgrade(path="/engine.io/", query="EIO=4&transport=websocket&refuse=1")
+    websocket.next()
+    assert websocket.ended()
