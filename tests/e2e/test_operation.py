@@ -290,7 +290,7 @@ def test_r55_reload_keeps_the_port(serve: Callable[..., Any], tmp_path: Path) ->
 # Embedding
 
 
-def test_r59_a_server_inside_a_program() -> None:
+def test_r39_r59_a_server_inside_a_program() -> None:
     from python_server import WSGIServer
     from python_server.net.listener import BindError
 

@@ -216,3 +216,27 @@ def test_upgrade_requests_leave_no_thread_behind_on_the_request_pool(url: str) -
     before = threads()
     with dial(url, "/inline"), dial(url, "/inline"), dial(url, "/inline"):
         assert threads() == before  # event style holds no thread
+
+
+def test_r40_r11_the_handshakes_answer_is_one_piece_with_its_own_fields_only(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as raw:
+        raw.sendall(handshake("/silent/1"))
+        answer = raw.recv(4096)  # one buffer, one send, one segment on loopback
+    status, *lines = answer.decode().removesuffix("\r\n\r\n").split("\r\n")
+    assert status == "HTTP/1.1 101 Switching Protocols"
+    assert {line.partition(":")[0].lower() for line in lines} == {
+        "upgrade",
+        "connection",
+        "sec-websocket-accept",
+    }
+
+
+def test_compression_is_agreed_when_it_was_asked_for(serve: Callable[..., Any], tmp_path: Path) -> None:
+    message = "the same words again and again " * 1000
+    for arguments, agreed in ((["--ws-per-message-deflate"], True), ([], False)):
+        server = serve(tmp_path, *arguments)
+        with connect(server.url.replace("http", "ws") + "/echo", compression="deflate") as ws:
+            assert bool(ws.protocol.extensions) is agreed
+            ws.send(message)
+            assert hear(ws) == message
