@@ -31,6 +31,7 @@ CHUNK_LINE: Final = re.compile(
     rb"(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?)*\r\n"
 )
 TRAILER_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n")
+FRAMING_FIELDS: Final = (b"content-length:", b"transfer-encoding:", b"host:")
 # A line end that is not CR LF, or a NUL: what makes two servers see different messages (RFC 9112 2.2).
 BAD_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
 LEADING_CRLF_MAX_COUNT: Final = 2
@@ -335,4 +336,6 @@ class RequestParser:
         self._trailer_bytes += len(line)
         if not TRAILER_LINE.fullmatch(line) or self._trailer_bytes > self._limits.trailer_max_bytes:
             raise BadRequest(400, "malformed or overlong trailer section (RFC 9110 6.5)")
+        if line.lower().startswith(FRAMING_FIELDS):
+            raise BadRequest(400, "a field that frames the message stands in its trailers (RFC 9110 6.5.1)")
         return True

@@ -124,6 +124,7 @@ VECTORS: dict[str, tuple[bytes, Summary]] = {
     "trailer with bare LF": (CHUNKED + b"0\r\nA: b\n\r\n", [400]),
     "trailer with NUL": (CHUNKED + b"0\r\nA: \x00\r\n\r\n", [400]),
     "trailer with a bare CR": (CHUNKED + b"0\r\nA: \rB\r\n\r\n", [400]),
+    "length as a trailer": (CHUNKED + b"0\r\nHost: a\r\n\r\n", [400]),
     "folded trailer": (CHUNKED + b"0\r\nA: b\r\n c\r\n\r\n", [400]),
     "trailer section too long": (CHUNKED + b"0\r\nA: b\r\nA: b\r\nA: b\r\n\r\n", [400]),
     "trailer section too long, without an end": (CHUNKED + b"0\r\nA: " + b"b" * 30, [400]),
