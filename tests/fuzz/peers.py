@@ -112,6 +112,16 @@ def known_difference(peer: str, own: Outcome, why: str, other: Outcome) -> str |
     return None
 
 
+def sooner(peer: str, stream: bytes, role: Role, own: Outcome, other: Outcome) -> str | None:
+    """Cut between a length and its mask: we judge a header when it is whole, 4 bytes later."""
+    (events, verdict), (other_events, other_verdict) = own, other
+    if (verdict, other_verdict) == ("read", "refused") and events == other_events:
+        with_mask, _ = ours(stream + bytes(4), role)
+        if with_mask == (events, "refused"):
+            return f"{peer} refuses a length before the mask behind it came"
+    return None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=3_000)
@@ -129,7 +139,7 @@ def main() -> int:
         for name, run in peers.items():
             other = run(stream, role)
             if other != own:
-                reason = known_difference(name, own, why, other)
+                reason = known_difference(name, own, why, other) or sooner(name, stream, role, own, other)
                 if reason is None:
                     print(f"{name} differs on {role.name} {stream.hex()}\n  ours  {own}\n  other {other}")
                     return 1
