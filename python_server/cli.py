@@ -23,12 +23,14 @@ from python_server.cli_options import (
     with_setting,
 )
 from python_server.loading import ApplicationError, load_application, other_python_server, with_debugger
+from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.observe import AccessLog
+from python_server.proxy import ProxyRules
 from python_server.reloader import ReloadError, run_reloading
 from python_server.server import Site, find_site
 from python_server.settings import Settings
-from python_server.supervisor import INHERITED_VARIABLE, serve
+from python_server.supervisor import INHERITED_VARIABLE, check_listening, serve
 from python_server.welcome import site as welcome_site
 
 
@@ -99,10 +101,11 @@ def serve_command(target: str | None, **options: Any) -> None:
             return
         site = make_site(target, options, settings)
         if options["check_config"]:
+            check_listening(settings)
             click.echo("The configuration is good.")
             return
         serve(site, settings)
-    except (ApplicationError, BindError, ReloadError) as error:
+    except (ApplicationError, BindError, CertificateError, ReloadError) as error:
         raise StartError(str(error)) from None
 
 
@@ -122,6 +125,7 @@ def make_settings(options: dict[str, Any]) -> Settings:
         settings = replace(settings, log_level="debug")
     try:
         AccessLog(settings.access_log_format)
+        ProxyRules(settings.forwarded_allow_ips)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     return settings

@@ -35,6 +35,7 @@ class ServerFacts:
     server_name: str | None = None
     software: str = "python_server"
     multiprocess: bool = False
+    script_name: str = ""
 
 
 def environ_key(name: str) -> str:
@@ -52,10 +53,12 @@ def environ_key(name: str) -> str:
 def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
     """The environ of PEP 3333 for one request; `body` is the file-like `wsgi.input`."""
     peer, local = request.peer, request.local
-    host, port = (str(local[0]), str(local[1])) if isinstance(local, tuple) else ("localhost", "80")
+    host, port = ("localhost", "443" if request.scheme == "https" else "80")
+    if isinstance(local, tuple):
+        host, port = str(local[0]), str(local[1])
     environ: Environ = {
         "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
+        "SCRIPT_NAME": facts.script_name,
         "PATH_INFO": request.path,
         "QUERY_STRING": request.query,
         "REQUEST_URI": request.target,
@@ -67,7 +70,7 @@ def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
         "REMOTE_ADDR": str(peer[0]) if isinstance(peer, tuple) else "",
         "REMOTE_PORT": str(peer[1]) if isinstance(peer, tuple) else "",
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": request.scheme,
         "wsgi.input": body,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,

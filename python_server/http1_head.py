@@ -75,6 +75,7 @@ class Request:
         body_length: declared bytes, None when chunked.
         upgrade: the Upgrade field when Connection names it, lower case, else "".
         authority: host and port asked for. peer, local: the connection's addresses, filled in by its owner.
+        scheme: "http" or "https", what the client spoke; the owner knows.
     """
 
     method: str
@@ -90,6 +91,7 @@ class Request:
     authority: str = ""
     peer: Any = None
     local: Any = None
+    scheme: str = "http"
     fields: dict[str, str] = field(default_factory=dict)
 
     @property

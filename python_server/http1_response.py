@@ -32,6 +32,10 @@ BAD_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 LENGTH: Final = re.compile(r"[0-9]{1,19}\Z")
 STATUS_LINE: Final = re.compile(r"[1-5][0-9][0-9]( |\Z)")
 LAST_CHUNK: Final = b"0\r\n\r\n"
+PLAIN_ON_TLS: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 33\r\nConnection: close\r\n\r\n"
+    b"This port speaks TLS: use https.\n"
+)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

@@ -20,13 +20,16 @@ from python_server.engineio.engine import Engine, EngineOptions
 from python_server.engineio.origin import OriginRules
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.http1 import Request
-from python_server.http1_response import http_date
+from python_server.http1_response import PLAIN_ON_TLS, http_date
+from python_server.net.certificates import make_context
 from python_server.net.listener import Listener
 from python_server.net.loop import Deadline, Loop
 from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door, Pool
+from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
+from python_server.proxy import Origin, ProxyRules
 from python_server.settings import Settings
 from python_server.socketio.hub import Hub
 from python_server.socketio.speaker import HubServices
@@ -81,11 +84,31 @@ def find_site(application: Any) -> Site:
     return site
 
 
+def tls_context(settings: Settings) -> Any:
+    """The context that the settings ask for, None for plain TCP.
+
+    Raises:
+        CertificateError: TLS cannot be spoken with these files.
+    """
+    if settings.tls.certfile is None and settings.tls.keyfile is None:
+        return None
+    return make_context(settings.tls, ["http/1.1"])
+
+
+def normal_root_path(path: str) -> str:
+    """ "/shop" for "shop/"; "" for "/"."""
+    path = path.strip("/")
+    return f"/{path}" if path else ""
+
+
 class Worker:
     """One loop with its pools, channels, engines and hubs.
 
     Args:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
+
+    Raises:
+        CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address is malformed.
     """
 
     def __init__(self, site: Site, settings: Settings, listening: list[Socket]) -> None:
@@ -105,14 +128,19 @@ class Worker:
         self._events_pool = self._pool("event-threads", settings.event_threads_count)
         self._websockets_pool = self._pool("websocket-threads", settings.websocket_threads_count)
         self._door = Door(self.loop.mailbox, self._events_pool)
-        facts = ServerFacts(settings.server_name, SOFTWARE)
+        self._tls = tls_context(settings)
+        self._handshakes = HandshakeQueue(self.loop)
+        self._scheme = "http" if self._tls is None else "https"
+        self._proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
+        self._root_path = normal_root_path(settings.root_path)
+        facts = ServerFacts(settings.server_name, SOFTWARE, script_name=self._root_path)
         self._http = HTTPServices(
             route=self._route,
             limits=settings.http,
             timeouts=settings.http,
             deadline=partial(Deadline, self.loop),
             exchange=ExchangeServices(time.monotonic, self._http_date, SOFTWARE, self._count_exchange),
-            lost=self._channels.discard,
+            lost=self._channel_lost,
         )
         websockets = self._websocket_services()
         self._wsgi = WSGIHandler(
@@ -163,7 +191,7 @@ class Worker:
             Options() if limits.per_message_deflate else None,
             partial(Deadline, self.loop),
             self._channels.add,
-            self._channels.discard,
+            self._channel_lost,
         )
 
     def _socket_taken(self) -> None:
@@ -249,9 +277,39 @@ class Worker:
     # Connections and requests
 
     def _accepted(self, sock: Socket, peer: Any) -> None:
-        transport = Transport(
-            self.loop, sock, observe.report, self._settings.transport, peer, sock.getsockname()
-        )
+        common = (self.loop, sock, observe.report, self._settings.transport, peer, sock.getsockname())
+        if self._tls is None:
+            self._serve(Transport(*common))
+        else:
+            timeout_seconds = self._settings.tls.handshake_timeout_seconds
+            transport = TLSTransport(
+                self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
+            )
+            self._channels.add(transport.begin(self._handshake_lost))
+        limit = self._settings.connections_max_count
+        if limit is not None and len(self._channels) >= limit:
+            self._observer.complain(
+                "limit", f"{limit} connections are open: new ones wait, see --limit-concurrency"
+            )
+            for listener in self._listeners:
+                listener.pause()
+
+    def _channel_lost(self, channel: Any) -> None:
+        self._channels.discard(channel)
+        limit = self._settings.connections_max_count
+        if limit is not None and len(self._channels) < limit:
+            for listener in self._listeners:
+                listener.start()
+
+    def _established(self, transport: TLSTransport, greeting: Handshaking) -> None:
+        self._channels.discard(greeting)
+        self._serve(transport)
+
+    def _handshake_lost(self, greeting: Handshaking, reason: str) -> None:
+        self._channel_lost(greeting)
+        self._observer.complain("handshake", reason)
+
+    def _serve(self, transport: Transport) -> None:
         channel = HTTPChannel(transport, self._http)
         self._channels.add(channel)
         if self._stopping:  # it was in the system's queue when the stop began
@@ -262,6 +320,14 @@ class Worker:
         self._observer.complain("accept", f"no new connections for a moment: {error.strerror}")
 
     def _route(self, request: Request) -> RequestHandler:
+        request.scheme = self._scheme
+        if self._proxies is not None:
+            self._believe(self._proxies, request)
+        root = self._root_path
+        if root and request.path.startswith(root) and request.path[len(root) : len(root) + 1] in ("/", ""):
+            request.path = request.path[
+                len(root) :
+            ]  # SCRIPT_NAME has it
         path = request.path
         for prefix, engine in self._engines:
             if path.startswith(prefix) or path == prefix[:-1]:
@@ -269,6 +335,14 @@ class Worker:
         if request.upgrade == "websocket" and self._routes.serves(path):
             return self._routes
         return self._wsgi
+
+    @staticmethod
+    def _believe(proxies: ProxyRules, request: Request) -> None:
+        origin = proxies.resolve(request.fields, Origin(request.peer, request.scheme, request.authority))
+        request.peer, request.scheme, request.authority = origin.peer, origin.scheme, origin.authority
+        if origin.port is not None:
+            host = request.local[0] if isinstance(request.local, tuple) else "localhost"
+            request.local = (host, origin.port)
 
     def _count_exchange(self, exchange: Exchange, seconds: float) -> None:
         self._observer.count("requests")

@@ -27,7 +27,7 @@ from python_server.net.sockets import (
     parse_address,
     shown_urls,
 )
-from python_server.server import Site, Worker
+from python_server.server import Site, Worker, tls_context
 from python_server.settings import Settings
 
 # The reloader keeps the listening sockets open over restarts and names their descriptors here.
@@ -72,6 +72,16 @@ def bind(settings: Settings) -> Listening:
         reuse_port=settings.reuse_port,
         unix_permissions=settings.uds_permissions,
     )
+
+
+def check_listening(settings: Settings) -> None:
+    """Look at everything that listening needs, without binding anything.
+
+    Raises:
+        BindError: an address is malformed. CertificateError: TLS cannot be spoken with these files.
+    """
+    addresses_of(settings)
+    tls_context(settings)
 
 
 def addresses_of(settings: Settings) -> list[Address]:

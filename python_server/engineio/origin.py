@@ -66,13 +66,9 @@ class OriginRules:
         if self._rule is not None:
             return bool(self._rule(origin))
         if self._own_only:
-            # A page of another origin cannot set X-Forwarded-Host: its browser asks us first (preflight).
-            forwarded = request.get("x-forwarded-host").partition(",")[0].strip()
-            own = {
-                f"{scheme}://{host}".lower()
-                for scheme in ("http", "https")
-                for host in (request.authority, forwarded)
-                if host
-            }
-            return origin.lower() in own
+            # The request's authority and scheme are a trusted proxy's word where there is one. Plain HTTP may
+            # have been TLS up to a proxy that does not say so; the other way round cannot be.
+            schemes = ("https",) if request.scheme == "https" else ("http", "https")
+            own = {f"{scheme}://{request.authority}".lower() for scheme in schemes}
+            return bool(request.authority) and origin.lower() in own
         return origin in self._listed

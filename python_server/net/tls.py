@@ -80,7 +80,7 @@ class Handshaking:
 
     __slots__ = ("_lost", "_transport")
 
-    def __init__(self, transport: Transport, lost: Callable[[Handshaking, str], None]) -> None:
+    def __init__(self, transport: TLSTransport, lost: Callable[[Handshaking, str], None]) -> None:
         self._transport = transport
         self._lost = lost
 
@@ -113,7 +113,7 @@ class TLSTransport(Transport):
 
     Args:
         context: see `certificates.make_context`. queue: the loop's.
-        established: called once, when the handshake is done.
+        established: called once, when the handshake is done; it sets the handler of what comes then.
         timeout_seconds: for the handshake, from now.
         plain_answer: what a client is sent that speaks no TLS.
         loop, sock, report, limits, peer, local: see `Transport`.
@@ -136,7 +136,7 @@ class TLSTransport(Transport):
         self,
         context: ssl.SSLContext,
         handshakes: HandshakeQueue,
-        established: Callable[[TLSTransport], None],
+        established: Callable[[TLSTransport, Handshaking], None],
         timeout_seconds: float,
         plain_answer: bytes,
         loop: Loop,
@@ -159,6 +159,12 @@ class TLSTransport(Transport):
         self._timer: Timer | None = loop.call_later(
             timeout_seconds, lambda: self._end("the TLS handshake did not end in time")
         )
+
+    def begin(self, lost: Callable[[Handshaking, str], None]) -> Handshaking:
+        """Start to read; returns who listens until the handshake is done."""
+        greeting = Handshaking(self, lost)
+        self.set_handler(greeting)
+        return greeting
 
     # In
 
@@ -236,7 +242,8 @@ class TLSTransport(Transport):
         if self.state is not TransportState.OPEN:
             return
         try:
-            self._established(self)
+            assert isinstance(self._handler, Handshaking)
+            self._established(self, self._handler)
         except Exception as error:
             self._report("connection", error)
             self._end("internal error")
@@ -249,6 +256,7 @@ class TLSTransport(Transport):
             buffer: Any = self._receive_buffer()
             if buffer is None:
                 buffer = self._loop.receive_buffer
+            size_bytes = len(buffer)  # asked for now: the handler may release its buffer
             filled, ended, fault = self._unseal(memoryview(buffer))
             if filled:
                 self._tell(buffer, filled)
@@ -260,7 +268,7 @@ class TLSTransport(Transport):
             elif ended:
                 self.pause_reading(True)
                 self._tell(self._loop.receive_buffer, 0)
-            elif filled < len(buffer):
+            elif filled < size_bytes:
                 break
         if self._outgoing.pending and self.state is TransportState.OPEN:
             self._flush_records()  # TLS's own answers: key updates (RFC 8446 4.6.3)

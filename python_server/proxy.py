@@ -1,0 +1,205 @@
+"""Forwarded (RFC 7239) and X-Forwarded-*: who asked, how and for which host, as trusted proxies tell it.
+
+Must not know: sockets, connections, or what a request is for; fields and a peer in, the effective ones out.
+
+Every proxy appends the address it heard from, so the last entry is the word of our own peer, the one before
+it the word of the proxy that the last entry names, and so on. Read from the right, an entry counts as long as
+all hops behind it are trusted; the first address that is not trusted is the client, and nothing to its left
+is looked at: the client may have written that itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, Final
+
+X_FIELDS: Final = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port")
+FIELDS: Final = ("forwarded", *X_FIELDS)
+# RFC 7239 4: pairs of token "=" (token or quoted-string), ";" between them, "," between elements.
+PAIR: Final = re.compile(
+    r"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=(?:([!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]]+)|\"((?:[^\"\\]|\\.)*)\")"
+    r"[ \t]*(;|,|\Z)"
+)
+QUOTED: Final = re.compile(r"\\(.)")
+# RFC 3986 3.2.2 and 3.2.3, without a user name.
+HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~]+)(?::([0-9]{1,5}))?\Z")
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+# Hops looked at: each costs an address parse, and a client may send as many as a header line holds.
+HOPS_MAX_COUNT: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request comes from and goes to.
+
+    Attributes:
+        peer: (address, port) of the client, None when only a UNIX socket is known.
+        scheme: "http" or "https". authority: the Host it asked for. port: the port it asked for, None when
+            no proxy has said so.
+    """
+
+    peer: Any
+    scheme: str
+    authority: str
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What one proxy says of the hop before it; "" where it says nothing."""
+
+    address: str = ""
+    proto: str = ""
+    host: str = ""
+    port: str = ""
+
+
+class ProxyRules:
+    """Which peers are proxies that may speak for their clients.
+
+    Args:
+        trusted: addresses and networks with commas between them, or "*" for every peer. A UNIX socket's peer
+            is trusted always: the permissions of its file have let it in.
+
+    Raises:
+        ValueError: an entry is neither; the message names it.
+    """
+
+    def __init__(self, trusted: str) -> None:
+        entries = [entry.strip() for entry in trusted.split(",") if entry.strip()]
+        self._all = "*" in entries
+        self._networks: list[IPv4Network | IPv6Network] = []
+        for entry in entries:
+            if entry != "*":
+                try:
+                    self._networks.append(ip_network(entry))
+                except ValueError as error:
+                    raise ValueError(f"{entry!r} is no address or network: {error}") from None
+
+    def trusts(self, address: str) -> bool:
+        """Is a host of that address one of our proxies?"""
+        if self._all:
+            return True
+        try:
+            host = ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(host, IPv6Address) and host.ipv4_mapped is not None:
+            host = host.ipv4_mapped
+        return any(host in network for network in self._networks)
+
+    def resolve(self, fields: MutableMapping[str, str], origin: Origin) -> Origin:
+        """The effective origin of a request that came with `fields` from `origin`.
+
+        The fields of a peer that is not trusted are removed: nobody behind us shall believe them either.
+        X-Forwarded-* are read if there are any, else Forwarded. A proxy that writes one family must remove
+        the other, which it would hand on as the client wrote it.
+        """
+        peer = origin.peer
+        if isinstance(peer, tuple) and not self.trusts(str(peer[0])):
+            for name in FIELDS:
+                fields.pop(name, None)
+            return origin
+        if any(name in fields for name in X_FIELDS):
+            hops = _x_hops(fields)
+        else:
+            hops = _forwarded_hops(fields.get("forwarded", ""))
+        return self._walk(hops, origin)
+
+    def _walk(self, hops: list[Hop], origin: Origin) -> Origin:
+        """Take hops from the right for as long as whoever wrote them is trusted."""
+        chosen: Hop | None = None
+        peer = origin.peer
+        for hop in reversed(hops[-HOPS_MAX_COUNT:]):
+            chosen = hop
+            node = _node(hop.address)
+            if node is None:  # unknown, obfuscated (RFC 7239 6.2, 6.3) or malformed: nothing further is known
+                break
+            peer = node
+            if not self.trusts(node[0]):
+                break
+        if chosen is None:
+            return origin
+        origin = replace(origin, peer=peer, scheme=SCHEMES.get(chosen.proto.lower(), origin.scheme))
+        return _with_host(origin, chosen.host, chosen.port)
+
+
+def _with_host(origin: Origin, host: str, port_text: str) -> Origin:
+    """The origin with the host and port that a proxy names, as far as they are well-formed."""
+    given = int(port_text) if re.fullmatch("[0-9]{1,5}", port_text) else 0
+    match = HOST.match(host)
+    authority, port = origin.authority, origin.port
+    if match is not None:
+        authority = host
+        port = int(match[2]) if match[2] else DEFAULT_PORTS[origin.scheme]
+    if 0 < given < 65536:
+        port = given
+        own = HOST.match(authority)
+        if own is not None and (own[2] is None) and given != DEFAULT_PORTS[origin.scheme]:
+            authority = f"{authority}:{given}"
+    if port is None:  # a proxy has spoken, but of no port: what the Host field says
+        own = HOST.match(authority)
+        port = int(own[2]) if own is not None and own[2] else DEFAULT_PORTS[origin.scheme]
+    return replace(origin, authority=authority, port=port)
+
+
+def _values(field: str) -> list[str]:
+    return [value.strip() for value in field.split(",")] if field else []
+
+
+def _x_hops(fields: MutableMapping[str, str]) -> list[Hop]:
+    """One hop per X-Forwarded-For entry, or a single one without an address.
+
+    The other fields go with them entry by entry when there are as many; else their last entry, which our own
+    peer has written, stands for every hop.
+    """
+    addresses, *others = (_values(fields.get(name, "")) for name in X_FIELDS)
+    count = max(1, len(addresses))
+    columns = [
+        values if len(values) == count else (values[-1:] * count if values else [""] * count)
+        for values in (addresses, *others)
+    ]
+    return [Hop(*row) for row in zip(*columns, strict=True)]
+
+
+def _forwarded_hops(field: str) -> list[Hop]:
+    """The elements of a Forwarded field; none when any of it is malformed (RFC 7239 4)."""
+    hops: list[Hop] = []
+    pairs: dict[str, str] = {}
+    position = 0
+    while position < len(field):
+        match = PAIR.match(field, position)
+        if match is None or match[1].lower() in pairs:
+            return []
+        name, token, quoted = match[1].lower(), match[2], match[3]
+        pairs[name] = token if token is not None else QUOTED.sub(r"\1", quoted)
+        position = match.end()
+        if match[4] != ";":
+            hops.append(Hop(pairs.get("for", ""), pairs.get("proto", ""), pairs.get("host", "")))
+            pairs = {}
+    return [] if pairs else hops
+
+
+def _node(text: str) -> tuple[str, int] | None:
+    """(address, port or 0) of "192.0.2.1", "192.0.2.1:80", "[2001:db8::1]:80" or "2001:db8::1", else None."""
+    host, port = text, ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            return None
+        port = rest[1:]
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if port and not re.fullmatch("[0-9]{1,5}|_[A-Za-z0-9._-]+", port):
+        return None
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(address), int(port) if port.isdigit() and int(port) < 65536 else 0
