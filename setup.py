@@ -17,7 +17,7 @@ SANITIZE = os.environ.get("WSFRAME_SANITIZE", "0") not in ("", "0")  # for tests
 NO_COMPILER = """
 wsframe's compiled core could not be built: {error}
 Install a C compiler and the Python headers (Debian: build-essential python3-dev), or set WSFRAME_PURE=1
-to install the plain Python core instead. That costs speed: small frames are parsed about 40 times slower.
+to install the plain Python core instead. That costs speed: frames are parsed about 250 times slower.
 """
 
 
