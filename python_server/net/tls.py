@@ -8,7 +8,6 @@ OpenSSL works on memory (`ssl.MemoryBIO`), not on the socket: an SSLSocket makes
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from python_server.net.certificates import reason_of
 from python_server.net.loop import Loop, Timer
+from python_server.net.sockets import Socket
 from python_server.net.transport import FileSlice, Transport, TransportState
 
 # Plain bytes sealed ahead of the kernel: one full receive window of most clients.
@@ -140,7 +140,7 @@ class TLSTransport(Transport):
         timeout_seconds: float,
         plain_answer: bytes,
         loop: Loop,
-        sock: socket.socket,
+        sock: Socket,
         report: Callable[[str, BaseException], None],
         limits: Any,
         peer: Any = None,
