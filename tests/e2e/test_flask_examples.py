@@ -1,0 +1,110 @@
+"""The three small examples in a headless Chromium, on a phone and a desk.
+
+It must not know the examples' code: it sees the pages.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
+
+pytestmark = pytest.mark.needs_browser
+
+HERE = Path(__file__).resolve().parent
+EXAMPLES = HERE.parents[1] / "examples"
+CLIENT = HERE / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
+PATIENCE_MS = 15_000
+DESK: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture
+def open_page(browser: Browser, node: str) -> Iterator[Callable[..., Page]]:
+    pages: list[Page] = []
+    faults: list[str] = []
+
+    def fulfil(route: Route) -> None:
+        headers = {"access-control-allow-origin": "*", "content-type": "text/javascript"}
+        route.fulfill(path=CLIENT, headers=headers)
+
+    def one(url: str, viewport: ViewportSize = DESK, scheme: Any = "light") -> Page:
+        context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        context.set_default_timeout(PATIENCE_MS)
+        context.route("https://cdn.jsdelivr.net/**", fulfil)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(url)
+        pages.append(page)
+        return page
+
+    yield one
+    for page in pages:
+        page.context.close()
+    assert faults == []
+
+
+def test_chat(serve: Any, open_page: Callable[..., Page], artifacts: Path) -> None:
+    url = serve(EXAMPLES / "chat", "app:app").url
+    ada, grace = open_page(url), open_page(url, PHONE, "dark")
+    for page, name in ((ada, "Ada"), (grace, "Grace")):
+        page.locator("#name").fill(name)
+        page.keyboard.press("Enter")
+        expect(page.locator("#wire")).to_have_text(f"Connected as {name}")
+    expect(ada.locator("#who li")).to_have_text(["Ada", "Grace"])
+    ada.locator("#text").fill("The kettle is on.")
+    ada.keyboard.press("Enter")
+    expect(grace.locator("#log .theirs span")).to_have_text("The kettle is on.")
+    expect(ada.locator("#log .mine")).to_be_visible()
+    grace.get_by_role("button", name="Ada").click()
+    grace.locator("#text").fill("Only for you.")
+    grace.keyboard.press("Enter")
+    expect(ada.locator("#log .whisper span")).to_have_text("Only for you.")
+    ada.screenshot(path=artifacts / "chat-desk.png")
+    grace.screenshot(path=artifacts / "chat-phone.png")
+    grace.get_by_role("button", name="Garden").click()
+    expect(ada.locator("#log .note")).to_have_text(["Grace came in.", "Grace went out."])
+    expect(grace.locator("#who li")).to_have_text(["Grace"])
+    second = open_page(url)
+    second.locator("#name").fill("Ada")
+    second.keyboard.press("Enter")
+    expect(second.locator("#refused")).to_have_text("Ada is here already. Choose another name.")
+
+
+def test_ticker(serve: Any, open_page: Callable[..., Page], artifacts: Path) -> None:
+    url = serve(EXAMPLES / "ticker", "app:app", env={"TICKER_PERIOD_SECONDS": "0.1"}).url
+    desk, phone = open_page(url), open_page(url, PHONE, "dark")
+    for page in (desk, phone):
+        expect(page.locator("#wire")).to_have_text("Connected")
+        expect(page.locator("#count")).not_to_have_text("0")
+    expect(desk.locator("#count")).to_have_text(re.compile(r"^([2-9]\d|\d{3,})$"))
+    desk.screenshot(path=artifacts / "ticker-desk.png")
+    phone.screenshot(path=artifacts / "ticker-phone.png")
+    for number in phone.locator(".number").all():
+        expect(number).to_have_text(re.compile(r"^-?\d+\.\d$"))
+
+
+def test_namespaces(serve: Any, open_page: Callable[..., Page], artifacts: Path) -> None:
+    url = serve(EXAMPLES / "namespaces", "app:app").url
+    desk, phone = open_page(url), open_page(url, PHONE, "dark")
+    for page in (desk, phone):
+        expect(page.locator("#wire")).to_have_text("Connected")
+    for job in ("Sharpen the chisels", "Sweep the floor"):
+        desk.locator("#text").fill(job)
+        desk.keyboard.press("Enter")
+        expect(desk.locator("#text")).to_have_value("")
+    expect(phone.locator("#jobs li span")).to_have_text(["Sharpen the chisels", "Sweep the floor"])
+    phone.get_by_role("button", name="Sharpen the chisels: done").click()
+    expect(desk.locator("#jobs s")).to_have_text("Sharpen the chisels")
+    desk.locator("#text").fill("Sweep the floor")
+    desk.keyboard.press("Enter")
+    expect(desk.locator("#fault")).to_have_text("Sweep the floor is on the board already.")
+    phone.locator("#ring").click()
+    expect(phone.locator("#rung")).to_have_text("You rang it: number 1, said /bell.")
+    expect(desk.locator("#rung")).to_have_text("Somebody rang it: number 1.")
+    desk.screenshot(path=artifacts / "namespaces-desk.png")
+    phone.screenshot(path=artifacts / "namespaces-phone.png")
