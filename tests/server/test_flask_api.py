@@ -608,3 +608,20 @@ def test_stop_without_a_server(socketio: SocketIO) -> None:
 def test_run_refuses_what_it_does_not_know(app: flask.Flask, socketio: SocketIO) -> None:
     with pytest.raises(TypeError, match=r"run\(\) has no option 'prot'"):
         socketio.run(app, prot=1)
+
+
+def test_the_reloader_is_the_command_lines(app: flask.Flask, socketio: SocketIO) -> None:
+    with pytest.raises(RuntimeError, match="python -m python_server --reload"):
+        socketio.run(app, use_reloader=True)
+
+
+def test_run_does_nothing_under_a_command_line(
+    app: flask.Flask, socketio: SocketIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
+    socketio.run(app, port=1)  # would fail to listen, if it tried
+
+
+def test_run_takes_the_peers_keywords_and_no_others(app: flask.Flask, socketio: SocketIO) -> None:
+    with pytest.raises(ValueError, match="ssl_context is a pair"):
+        socketio.run(app, allow_unsafe_werkzeug=True, log_output=True, ssl_context="adhoc")
