@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
 import socketio
+import websockets.sync.client
+
+from python_server import SocketIO, WSGIServer
 
 APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 20
@@ -167,6 +171,32 @@ def test_one_handlers_fault_leaves_the_next_event_alone(connect: Open) -> None:
     client = connect()
     client.emit("fail")
     assert ask(client, "slow first", 1) == 1
+
+
+def test_a_client_that_does_not_read_is_let_go_and_others_notice_nothing(url: str, connect: Open) -> None:
+    witness = connect()
+    with websockets.sync.client.connect(
+        url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket",
+        max_queue=1,
+        compression=None,
+        close_timeout=0.1,
+    ) as idler:
+        idler.recv()
+        idler.send("40")
+        idler.recv()
+        idler.send('42["flood"]')
+        assert next_of(witness, "left") == "slow client"
+        assert ask(witness, "slow first", 1) == 1
+
+
+def test_after_the_stop_emit_says_so() -> None:
+    app = flask.Flask(__name__)
+    face = SocketIO(app)
+    with WSGIServer(("127.0.0.1", 0), app) as server:
+        face.emit("heard by nobody")
+        assert server is not None
+    with pytest.raises(RuntimeError, match="the server has stopped"):
+        face.emit("late")
 
 
 def test_stop_ends_the_server_from_a_route(serve: Any) -> None:

@@ -164,3 +164,11 @@ socketio.on_namespace(Shy("/shy"))
 def stop():
     socketio.stop()
     return "stopping"
+
+
+@socketio.on("flood")
+def flood():
+    """More than a client that does not read may have waiting, in pieces of half a MiB."""
+    sid = flask.request.sid
+    for _ in range(128):
+        socketio.emit("heavy", "x" * 524_288, to=sid)
