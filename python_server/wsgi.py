@@ -31,6 +31,8 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 # An answer that a worker produces faster than the client takes it waits in this window.
 RESPONSE_WINDOW_BYTES: Final = 262_144
+# So much of a body, or all of it, has come before a worker is taken: a client that stalls holds none.
+BODY_AHEAD_BYTES: Final = 65_536
 # A whole body above it goes out in pieces: it must not fill the connection's queue to its hard limit.
 LARGE_BODY_BYTES: Final = 1_048_576
 
@@ -86,31 +88,45 @@ class WSGIHandler:
     # Loop's thread: the RequestHandler port
 
     def request_received(self, exchange: Exchange) -> None:
-        if self._waiting_count() >= self._queue_count:
-            exchange.refuse_keep_alive()
-            exchange.respond(
-                503, [("Content-Type", "text/plain"), ("Retry-After", "1")], b"The server is busy.\n"
-            )
-            return
         upgrading = exchange.request.upgrade == "websocket"
         takeover = self._takeover(exchange) if upgrading else None
         run = _Run(
             self._application, exchange, self._post, self._facts, self._report, self._window_bytes, takeover
         )
         exchange.context = run
-        (self._takeover_executor if upgrading else self._executor).submit(run)
+        if run.body is None or exchange.request.expect_continue:
+            self._submit(exchange, run)
+
+    def _submit(self, exchange: Exchange, run: _Run) -> None:
+        run.submitted = True
+        if run.upgrading:
+            self._takeover_executor.submit(run)
+        elif self._waiting_count() < self._queue_count:
+            self._executor.submit(run)
+        else:
+            exchange.context = None
+            exchange.refuse_keep_alive()
+            exchange.respond(
+                503, [("Content-Type", "text/plain"), ("Retry-After", "1")], b"The server is busy.\n"
+            )
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
         run: _Run | None = exchange.context
-        if run is not None and run.body is not None and run.body.offer(piece):
+        if run is None or run.body is None:
+            return
+        if run.body.offer(piece):
             exchange.pause_body(True)
             if run.body.held_bytes < self._window_bytes // 2:  # read empty before it could see the pause
                 exchange.pause_body(False)
+        if not run.submitted and run.body.held_bytes >= BODY_AHEAD_BYTES:
+            self._submit(exchange, run)
 
     def body_ended(self, exchange: Exchange) -> None:
         run: _Run | None = exchange.context
         if run is not None and run.body is not None:
             run.body.end()
+            if not run.submitted:
+                self._submit(exchange, run)
 
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
         run: _Run | None = exchange.context
@@ -142,10 +158,15 @@ class _Run:
         self._status: str | None = None
         self._headers: Headers = []
         self._streaming = False
+        self.submitted = False  # has a worker been asked for it? The loop's own note.
         self._broken: str | None = None
         self._response: ByteQueue | None = None  # made by the worker for an answer in pieces
         self._pieces: Iterator[FileSlice | memoryview] = iter(())  # what the loop sends by itself
         self.body = ByteQueue(window_bytes) if exchange.request.has_body else None
+
+    @property
+    def upgrading(self) -> bool:
+        return self._takeover is not None
 
     # Worker
 

@@ -99,7 +99,7 @@ def test_an_upload_nobody_reads_yet_is_not_taken_in(start: Any) -> None:
     server = start("probe_app:app", "--threads", "1")
     memory_kib = server.memory_kib()
     with server.connect() as holder, server.connect() as client:
-        holder.send(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n")
+        holder.send(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 70001\r\n\r\n" + bytes(70_000))
         client.send(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIZE)
         client.socket.setblocking(False)
         sent, piece = 0, bytes(1 << 20)
@@ -111,11 +111,25 @@ def test_an_upload_nobody_reads_yet_is_not_taken_in(start: Any) -> None:
         assert sent < SIZE
         assert server.memory_kib() - memory_kib < EXTRA_KIB
         holder.send(b"x")
-        assert holder.answer().body == b"1"
+        assert holder.answer().body == b"70001"
         client.socket.settimeout(20)
         while sent < SIZE:
             sent += client.socket.send(piece[: SIZE - sent])
         assert client.answer().body == b"%d" % SIZE
+
+
+def test_stalled_uploads_hold_no_thread(start: Any) -> None:
+    server = start("probe_app:app", "--threads", "1")
+    clients = [server.connect() for _ in range(20)]
+    try:
+        for client in clients:
+            client.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\nhel")
+        assert server.ask("/hello").body == b"hello"
+        clients[0].send(bytes(59_997))
+        assert len(clients[0].answer().body) == 60_000
+    finally:
+        for client in clients:
+            client.close()
 
 
 @pytest.mark.parametrize("path", ["/download", "/whole"])
