@@ -122,6 +122,8 @@ class World:
         self.hub.attach(self.services)
         self.called: list[tuple[str, tuple[Any, ...]]] = []
 
+    make_link = staticmethod(Link)
+
     def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
         self.timers.append(Timer(self.now + seconds, function))
         return self.timers[-1]
