@@ -37,7 +37,18 @@ __all__ = ["ConnectionRefusedError", "Namespace", "SocketIO"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 # What `emit` takes besides its event and data.
 EMIT_OPTIONS = frozenset(
-    {"broadcast", "callback", "ignore_queue", "include_self", "namespace", "room", "skip_sid", "to"}
+    {
+        "broadcast",
+        "callback",
+        "except_rooms",
+        "ignore_queue",
+        "include_self",
+        "namespace",
+        "room",
+        "skip_sid",
+        "to",
+        "volatile",
+    }
 )
 
 
@@ -286,7 +297,8 @@ class SocketIO:
         Args:
             args: the event's data; a tuple as the only one is several arguments, None is none.
             namespace: default "/". to, room: a room, a sid, or a list of them. include_self: with False the
-                sender of the current event is left out. skip_sid: a sid, or a list, to leave out.
+                sender of the current event is left out. skip_sid, except_rooms: sids, rooms to leave out.
+            volatile: dropped for clients that could not take it at once.
             callback: called with the arguments of each ack, in a context of the client whose event emits.
 
         Raises:
@@ -297,7 +309,7 @@ class SocketIO:
         if unknown:
             raise TypeError(f"emit has no option {min(unknown)!r}: it has {', '.join(sorted(EMIT_OPTIONS))}")
         to = kwargs.get("to")
-        skip = as_rooms(kwargs.get("skip_sid")) or ()
+        skip = (as_rooms(kwargs.get("skip_sid")) or ()) + (as_rooms(kwargs.get("except_rooms")) or ())
         if not kwargs.get("include_self", True):
             skip = (*skip, current_request("include_self=False").sid)
         callback = kwargs.get("callback")
@@ -308,6 +320,7 @@ class SocketIO:
             rooms=as_rooms(kwargs.get("room") if to is None else to),
             excepted=skip,
             callback=None if callback is None else self._callback(callback),
+            volatile=bool(kwargs.get("volatile", False)),
         )
 
     def _callback(self, callback: Callable[..., Any]) -> Callable[[Socket, list[Any]], None]:

@@ -29,7 +29,8 @@ Client = Any
 
 
 @pytest.fixture
-def app() -> flask.Flask:
+def app(monkeypatch: pytest.MonkeyPatch) -> flask.Flask:
+    monkeypatch.delenv("FLASK_RUN_FROM_CLI", raising=False)  # what loading an application leaves behind
     app = flask.Flask(__name__)
     app.secret_key = "a key for tests"
     return app
@@ -335,12 +336,15 @@ def test_whom_emit_reaches(app: flask.Flask, socketio: SocketIO) -> None:
 
     first, second = socketio.test_client(app), socketio.test_client(app)
     their = second.emit("sid", callback=True)
+    socketio.server.enter_room(their, "quiet")
     for options, expected in [
         ({}, (1, 0)),
         ({"broadcast": True}, (1, 1)),
         ({"broadcast": True, "include_self": False}, (0, 1)),
         ({"broadcast": True, "skip_sid": their}, (1, 0)),
         ({"broadcast": True, "skip_sid": [their]}, (1, 0)),
+        ({"broadcast": True, "except_rooms": "quiet"}, (1, 0)),
+        ({"broadcast": True, "volatile": True}, (1, 1)),
         ({"to": their}, (0, 1)),
         ({"room": [their, "nowhere"]}, (0, 1)),
         ({"to": []}, (0, 0)),
