@@ -1,0 +1,363 @@
+"""Loop and transport over real sockets, turned by hand (net/loop.py, net/transport.py).
+
+It must not know protocols.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from python_server.net.loop import Deadline, Loop, SelectorPoller
+from python_server.net.transport import FileSlice, FileSource, Transport, TransportState
+from python_server.settings import TransportSettings
+
+LIMITS = replace(
+    TransportSettings(), high_watermark_bytes=200_000, low_watermark_bytes=50_000, hard_limit_bytes=8_000_000
+)
+
+
+def fail(what: str, error: BaseException) -> None:
+    raise AssertionError(what) from error
+
+
+class Handler:
+    def __init__(self) -> None:
+        self.got = bytearray()
+        self.ended = False
+        self.blocked: list[bool] = []
+        self.lost: list[str] = []
+
+    def receive_buffer(self) -> memoryview | None:
+        return None
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        self.got += memoryview(buffer)[:nbytes]
+        self.ended = nbytes == 0
+
+    def write_blocked(self, blocked: bool) -> None:
+        self.blocked.append(blocked)
+
+    def connection_lost(self, reason: str) -> None:
+        self.lost.append(reason)
+
+
+@dataclass
+class Pair:
+    loop: Loop
+    transport: Transport
+    handler: Handler
+    peer: socket.socket
+    reported: list[str]
+
+    def turn(self, times: int = 3) -> None:
+        for _ in range(times):
+            self.loop.run_once(0)
+
+    def take_all(self) -> bytes:
+        """Everything up to the end, the loop turning meanwhile."""
+        taken = bytearray()
+        self.peer.setblocking(False)
+        while True:
+            self.loop.run_once(0)
+            try:
+                piece = self.peer.recv(65_536)
+            except BlockingIOError:
+                if self.transport.queued_bytes == 0 and self.transport.state is TransportState.OPEN:
+                    return bytes(taken)
+                continue
+            if not piece:
+                return bytes(taken)
+            taken += piece
+
+
+@pytest.fixture(params=["best", "selectors"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    reported: list[str] = []
+    poller = SelectorPoller() if request.param == "selectors" else None
+    loop = Loop(lambda what, error: reported.append(f"{what}: {error}"), poller=poller)
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    transport = Transport(loop, ours, lambda what, error: reported.append(f"{what}: {error}"), LIMITS)
+    handler = Handler()
+    transport.set_handler(handler)
+    yield Pair(loop, transport, handler, peer, reported)
+    transport.close("test over")
+    loop.run_once(0)
+    peer.close()
+    loop.close()
+
+
+def test_bytes_come_in_and_go_out(pair: Pair) -> None:
+    pair.peer.sendall(b"hello")
+    pair.turn()
+    assert pair.handler.got == b"hello"
+    pair.transport.write(b"a")
+    pair.transport.write(b"b")
+    pair.turn()
+    assert pair.peer.recv(10) == b"ab"
+
+
+def test_writes_of_one_turn_leave_in_one_send_r13(pair: Pair) -> None:
+    sends: list[int] = []
+    real = pair.transport._socket
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            if name in ("send", "sendmsg"):
+                sends.append(1)
+            return getattr(real, name)
+
+    pair.transport._socket = Counting()  # type: ignore[assignment]
+    for _ in range(10):
+        pair.transport.write(b"x" * 10)
+    pair.turn()
+    assert sends == [1]
+    assert pair.peer.recv(1_000) == b"x" * 100
+
+
+@pytest.mark.parametrize("sizes", [[3_000_000], [1] * 3_000, [70_000] * 20], ids=["one", "tiny", "middling"])
+def test_all_bytes_arrive_in_order_whatever_the_kernel_takes(pair: Pair, sizes: list[int]) -> None:
+    pieces = [bytes([index % 251]) * size for index, size in enumerate(sizes)]
+    for piece in pieces:
+        pair.transport.write(piece)
+    pair.transport.close()
+    assert pair.take_all() == b"".join(pieces)
+
+
+def test_files_and_bytes_mixed_arrive_in_order(pair: Pair, tmp_path: Any) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(1_000_000))
+    content = path.read_bytes()
+    with path.open("rb") as file:
+        source = FileSource(file.fileno())
+    descriptor = source.descriptor
+    pair.transport.write(b"head")
+    pair.transport.write(FileSlice(source, 0, 400_000))
+    pair.transport.write(FileSlice(source, 400_000, 600_000))
+    pair.transport.write(b"tail")
+    pair.transport.write(FileSlice(source, 5, 10))
+    del source
+    pair.transport.close()
+    assert pair.take_all() == b"head" + content + b"tail" + content[5:15]
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(descriptor)
+
+
+def test_a_file_that_became_shorter_ends_the_connection(pair: Pair, tmp_path: Any) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"short")
+    with path.open("rb") as file:
+        pair.transport.write(FileSlice(FileSource(file.fileno()), 0, 10))
+    pair.turn()
+    assert pair.handler.lost == ["the file became shorter than announced"]
+
+
+def test_pressure_is_told_at_the_watermarks(pair: Pair) -> None:
+    while not pair.transport.blocked:
+        pair.transport.write(bytes(50_000))
+    assert pair.handler.blocked == [True]
+    pair.take_all()
+    assert pair.handler.blocked == [True, False]
+
+
+def test_above_the_hard_limit_the_client_is_cut(pair: Pair) -> None:
+    pair.transport.write(bytes(9_000_000))
+    pair.turn()
+    assert pair.handler.lost == ["slow client"]
+    assert pair.transport.state is TransportState.CLOSED
+
+
+def test_a_client_that_takes_nothing_is_given_up(pair: Pair) -> None:
+    pair.transport.write(bytes(3_000_000))
+    pair.turn()
+    assert pair.handler.lost == []
+    pair.loop.now += LIMITS.stall_timeout_seconds
+    due = [timer for timer in pair.loop._timers if timer.function is not None]
+    assert len(due) == 1
+    due[0].function()  # type: ignore[misc]
+    pair.turn()
+    assert pair.handler.lost == ["client stopped reading"]
+
+
+def test_paused_reading_leaves_bytes_in_the_kernel(pair: Pair) -> None:
+    pair.transport.pause_reading(True)
+    pair.peer.sendall(b"later")
+    pair.turn()
+    assert pair.handler.got == b""
+    pair.transport.pause_reading(False)
+    pair.turn()
+    assert pair.handler.got == b"later"
+
+
+def test_the_end_of_the_peers_side_is_told_as_no_bytes(pair: Pair) -> None:
+    pair.peer.shutdown(socket.SHUT_WR)
+    pair.turn(1)
+    assert pair.handler.ended
+
+
+def test_lingering_takes_what_still_comes_and_ends_with_the_peer_r4(pair: Pair) -> None:
+    pair.transport.write(b"answer")
+    pair.transport.close()
+    pair.turn()
+    assert pair.transport.state is TransportState.LINGERING
+    pair.peer.sendall(b"unread")
+    pair.turn()
+    assert pair.peer.recv(100) == b"answer"
+    assert pair.peer.recv(100) == b""
+    pair.peer.close()
+    pair.turn()
+    assert pair.handler.lost == ["closed"]
+    assert pair.handler.got == b""
+
+
+def test_the_end_is_told_once_and_the_descriptor_closed_once_r2(pair: Pair) -> None:
+    pair.transport.close("first")
+    pair.transport.close("second")
+    pair.transport.write(b"nowhere")
+    pair.turn()
+    assert pair.handler.lost == ["first"]
+
+
+def test_a_fault_of_the_handler_ends_its_connection_and_not_the_loop_r70(pair: Pair) -> None:
+    def fault(buffer: Any, nbytes: int) -> None:
+        raise RuntimeError("fault")
+
+    pair.handler.data_received = fault  # type: ignore[method-assign]
+    pair.transport.set_handler(pair.handler)
+    pair.peer.sendall(b"x")
+    pair.turn()
+    assert pair.reported == ["connection: fault"]
+    assert pair.handler.lost == ["internal error"]
+
+
+# System calls that fail once, each in turn
+
+
+@pytest.mark.parametrize("call", ["recv_into", "send", "sendmsg", "shutdown"])
+def test_a_failing_system_call_ends_the_connection_and_frees_its_descriptor(pair: Pair, call: str) -> None:
+    real = pair.transport._socket
+
+    class Failing:
+        def __getattr__(self, name: str) -> Any:
+            if name == call:
+                raise OSError(errno.ECONNRESET, "reset")
+            return getattr(real, name)
+
+    pair.transport._socket = Failing()  # type: ignore[assignment]
+    pair.peer.sendall(b"x")
+    pair.turn()
+    pair.transport.write(b"small")
+    if call == "sendmsg":
+        pair.transport.write(bytes(100_000))
+    pair.turn()
+    if call == "shutdown":
+        pair.transport.close()
+    pair.turn()
+    assert len(pair.handler.lost) == 1
+    assert real.fileno() == -1
+    assert pair.reported == []
+
+
+# The loop
+
+
+def test_a_turn_is_data_then_posts_then_timers_then_late_readers_then_flushes_r69() -> None:
+    loop = Loop(fail)
+    order: list[str] = []
+    first, first_peer = socket.socketpair()
+    late, late_peer = socket.socketpair()
+
+    class Item:
+        def flush(self) -> None:
+            order.append("flush")
+
+    def data() -> None:
+        order.append("data")
+        first.recv(1)
+        loop.flush_at_turn_end(Item())
+
+    loop.add_reader(late.fileno(), lambda: order.append("late"), late=True)
+    loop.add_reader(first.fileno(), data)
+    loop.call_later(0, lambda: order.append("timer"))
+    loop.mailbox.post(lambda: order.append("post"))
+    for peer in (first_peer, late_peer):
+        peer.send(b"x")
+    loop.run_once(0)
+    assert order == ["data", "post", "timer", "late", "flush"]
+    for sock in (first, late):
+        loop.remove_reader(sock.fileno())
+    for sock in (first, first_peer, late, late_peer):
+        sock.close()
+    loop.close()
+
+
+def test_a_fault_in_a_callback_never_stops_the_loop_r70() -> None:
+    reported: list[str] = []
+    loop = Loop(lambda what, error: reported.append(what))
+    made: list[int] = []
+
+    def fault() -> None:
+        raise RuntimeError("fault")
+
+    loop.call_soon(fault)
+    loop.call_later(0, fault)
+    loop.mailbox.post(fault)
+    loop.call_soon(lambda: made.append(1))
+    loop.call_later(0, loop.stop)
+    loop.run()
+    assert made == [1]
+    assert len(reported) == 3
+    loop.close()
+
+
+def test_timers_run_in_order_and_a_cancelled_one_never() -> None:
+    loop = Loop(fail)
+    order: list[str] = []
+    loop.call_later(0.0002, lambda: order.append("second"))
+    loop.call_later(0.0001, lambda: order.append("first"))
+    loop.call_later(0.0001, lambda: order.append("never")).cancel()
+    loop.call_later(0.0003, loop.stop)
+    loop.run()
+    assert order == ["first", "second"]
+    loop.close()
+
+
+def test_a_deadline_moves_and_waits_with_one_timer() -> None:
+    loop = Loop(fail)
+    fired: list[float] = []
+    deadline = Deadline(loop, lambda: fired.append(loop.now))
+    for _ in range(1_000):
+        deadline.set(5.0)
+        loop.now += 1.0
+    assert len(loop._timers) == 1
+    loop._run_due()
+    assert fired == []
+    loop.now += 10.0
+    loop._run_due()
+    assert len(fired) == 1
+    deadline.set(1.0)
+    deadline.clear()
+    loop.now += 10.0
+    loop._run_due()
+    deadline.set(1.0)
+    deadline.cancel()
+    loop.now += 10.0
+    loop._run_due()
+    assert len(fired) == 1
+    loop.close()
+
+
+def test_a_post_from_a_thread_wakes_a_waiting_loop_r66() -> None:
+    from threading import Thread
+
+    loop = Loop(fail)
+    worker = Thread(target=lambda: loop.mailbox.post(loop.stop))
+    worker.start()
+    loop.run()
+    worker.join(10)
+    loop.close()
