@@ -116,7 +116,7 @@ class SocketIO:
     def _mount(self, app: flask.Flask, chosen: FaceOptions) -> None:
         self.manage_session = chosen.manage_session
         self._contexts = EventContexts(app, chosen.manage_session)
-        self._hub.codec = chosen.codec
+        self._hub.codec, self._hub.recovery = chosen.codec, chosen.recovery
         self._hub.always_connect = chosen.always_connect
         self._hub.handlers.open |= chosen.namespaces
         mount = Mount(chosen.path, self._hub, chosen.engine, self._begin)

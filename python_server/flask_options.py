@@ -13,6 +13,7 @@ from typing import Any, Final
 from python_server.engineio.options import EngineOptions
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import Codec, TextCodec
+from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
 
 ENGINE_OPTIONS: Final = {
     "ping_interval": "ping_interval_seconds",
@@ -30,7 +31,7 @@ ENGINE_OPTIONS: Final = {
 TAKEN_WITHOUT_EFFECT: Final = ("async_handlers", "engineio_logger", "logger", "monitor_clients", "channel")
 ASYNC_MODES: Final = (None, "threading", "eventlet", "gevent", "gevent_uwsgi")
 OWN: Final = ("always_connect", "async_mode", "client_manager", "json", "manage_session", "message_queue")
-OWN_PLACES: Final = ("namespaces", "path", "resource", "serializer")
+OWN_PLACES: Final = ("connection_state_recovery", "namespaces", "path", "resource", "serializer")
 NAMES: Final = frozenset({*ENGINE_OPTIONS, *TAKEN_WITHOUT_EFFECT, *OWN, *OWN_PLACES})
 
 
@@ -42,6 +43,7 @@ class FaceOptions:
     manage_session: bool = True
     always_connect: bool = False
     codec: Codec = field(default_factory=TextCodec)
+    recovery: RecoveryLog | None = None
     # Namespaces that may be joined without a handler of their own; "*" among them: any.
     namespaces: frozenset[str] = frozenset({"/"})
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -75,10 +77,24 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
         always_connect=bool(given.get("always_connect", False)),
+        recovery=_recovery(given.get("connection_state_recovery")),
         codec=MsgpackCodec() if given.get("serializer") == "msgpack" else TextCodec(),
         namespaces=_namespaces(given.get("namespaces")),
         engine=_engine_options(given),
     )
+
+
+def _recovery(value: Any) -> RecoveryLog | None:
+    if not value:
+        return None
+    chosen = {} if value is True else dict(value)
+    log = RecoveryLog(
+        float(chosen.pop("max_disconnection_duration", RECOVERY_SECONDS)),
+        int(chosen.pop("max_bytes", RECOVERY_MAX_BYTES)),
+    )
+    if chosen:
+        raise TypeError(f"connection_state_recovery has no option {min(chosen)!r}")
+    return log
 
 
 def _namespaces(value: Any) -> frozenset[str]:

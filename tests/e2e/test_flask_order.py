@@ -3,7 +3,9 @@
 It must not know the server's insides: outcomes are asserted, not times.
 """
 
+import json
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,6 +189,26 @@ def test_a_client_that_does_not_read_is_let_go_and_others_notice_nothing(url: st
         idler.send('42["flood"]')
         assert next_of(witness, "left") == "slow client"
         assert ask(witness, "slow first", 1) == 1
+
+
+def test_a_lost_client_comes_back_to_what_it_missed(url: str, connect: Open) -> None:
+    address = url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+    witness = connect()
+    with websockets.sync.client.connect(address, compression=None) as lost:
+        lost.recv()
+        lost.send("40")
+        welcome = json.loads(str(lost.recv())[2:])
+        lost.send('42["from a thread"]')
+        first = json.loads(str(lost.recv())[2:])
+        lost.socket.shutdown(socket.SHUT_RDWR)
+    assert next_of(witness, "left") in ("transport close", "transport error")
+    auth = json.dumps({"pid": welcome["pid"], "offset": first[-1]})
+    with websockets.sync.client.connect(address, compression=None) as back:
+        back.recv()
+        back.send("40" + auth)
+        assert json.loads(str(back.recv())[2:]) == welcome
+        numbers = [json.loads(str(back.recv())[2:])[1] for _ in range(99)]
+    assert numbers == list(range(1, 100))
 
 
 def test_after_the_stop_emit_says_so() -> None:

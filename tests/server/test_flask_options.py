@@ -92,6 +92,14 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], kind: type[Exception],
         SocketIO(**given)
 
 
+def test_recovery_is_off_unless_asked_for() -> None:
+    assert read_options({}).recovery is None
+    assert read_options({"connection_state_recovery": True}).recovery is not None
+    assert read_options({"connection_state_recovery": {"max_bytes": 1}}).recovery is not None
+    with pytest.raises(TypeError, match="connection_state_recovery has no option 'max_byts'"):
+        SocketIO(connection_state_recovery={"max_byts": 1})
+
+
 def test_every_name_of_the_peers_is_known() -> None:
     # engineio.Server, socketio.Server and SocketIO.init_app, as documented.
     assert (
