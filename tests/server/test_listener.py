@@ -1,0 +1,141 @@
+"""Accepting: batches, options of new sockets, running out of descriptors (net/listener.py).
+
+It must not know connections' purpose; the loop is turned by hand.
+"""
+
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from python_server.net.listener import Listener, ListenerState
+from python_server.net.loop import Loop
+
+
+class Bench:
+    def __init__(self, batch_count: int = 3) -> None:
+        self.reported: list[str] = []
+        self.loop = Loop(lambda what, error: self.reported.append(str(error)))
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        self.address = self.socket.getsockname()
+        self.accepted: list[socket.socket] = []
+        self.exhausted: list[int | None] = []
+        self.clients: list[socket.socket] = []
+        self.listener = Listener(
+            self.loop,
+            self.socket,
+            lambda sock, peer: self.accepted.append(sock),
+            lambda error: self.exhausted.append(error.errno),
+            batch_count,
+        )
+        self.listener.start()
+
+    def connect(self, count: int) -> None:
+        self.clients += [socket.create_connection(self.address) for _ in range(count)]
+
+    def close(self) -> None:
+        self.listener.close()
+        for sock in (*self.accepted, *self.clients):
+            sock.close()
+        self.loop.close()
+
+    def fail_with(self, number: int) -> None:
+        """The next accepts fail with this error, until `heal`."""
+        real = self.socket
+
+        class Failing:
+            def accept(self) -> Any:
+                raise OSError(number, "failing")
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+        self.listener._socket = Failing()  # type: ignore[assignment]
+
+    def heal(self) -> None:
+        self.listener._socket = self.socket
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+def test_a_turn_takes_one_batch_r67(bench: Bench) -> None:
+    bench.connect(5)
+    bench.loop.run_once(0)
+    assert len(bench.accepted) == 3
+    bench.loop.run_once(0)
+    assert len(bench.accepted) == 5
+
+
+def test_accepted_sockets_do_not_block_and_do_not_wait_for_more_r72(bench: Bench) -> None:
+    bench.connect(1)
+    bench.loop.run_once(0)
+    assert not bench.accepted[0].getblocking()
+    assert bench.accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_out_of_descriptors_looks_away_and_comes_back_r67(bench: Bench, number: int) -> None:
+    bench.connect(1)
+    bench.fail_with(number)
+    bench.loop.run_once(0)
+    assert bench.exhausted == [number]
+    assert bench.listener.state is ListenerState.BACKING_OFF
+    bench.loop.run_once(0)
+    assert bench.exhausted == [number]  # no busy loop: not even looked at
+    bench.heal()
+    bench.loop.now += 1.0
+    bench.loop._run_due()
+    assert bench.listener.state is ListenerState.ACCEPTING
+    bench.loop.run_once(0)
+    assert len(bench.accepted) == 1
+    assert bench.reported == []
+
+
+def test_the_wait_doubles_up_to_a_second(bench: Bench) -> None:
+    bench.connect(1)
+    bench.fail_with(errno.EMFILE)
+    waits = []
+    for _ in range(10):
+        bench.loop.run_once(0)
+        (timer,) = [timer for timer in bench.loop._timers if timer.function is not None]
+        waits.append(round(timer.when - bench.loop.now, 3))
+        bench.loop.now = timer.when
+        bench.loop._run_due()
+    assert waits[:4] == [0.01, 0.02, 0.04, 0.08]
+    assert waits[-1] == 1.0
+
+
+def test_a_connection_lost_in_the_backlog_is_passed_over(bench: Bench) -> None:
+    bench.connect(1)
+    bench.fail_with(errno.ECONNABORTED)
+    bench.loop.run_once(0)
+    assert bench.exhausted == []
+    assert bench.listener.state is ListenerState.ACCEPTING
+    bench.heal()
+    bench.loop.run_once(0)
+    assert len(bench.accepted) == 1
+
+
+def test_a_paused_listener_leaves_clients_in_the_backlog(bench: Bench) -> None:
+    bench.listener.pause()
+    bench.connect(1)
+    bench.loop.run_once(0)
+    assert bench.accepted == []
+    bench.listener.start()
+    bench.loop.run_once(0)
+    assert len(bench.accepted) == 1
+
+
+def test_closing_twice_is_closing_once_r2(bench: Bench) -> None:
+    bench.listener.close()
+    bench.listener.close()
+    assert bench.listener.state is ListenerState.CLOSED
+    assert bench.socket.fileno() == -1
