@@ -361,3 +361,13 @@ def test_a_post_from_a_thread_wakes_a_waiting_loop_r66() -> None:
     loop.run()
     worker.join(10)
     loop.close()
+
+
+def test_bytes_are_received_into_one_buffer_of_the_loop_r79(pair: Pair) -> None:
+    seen: list[int] = []
+    pair.handler.data_received = lambda buffer, nbytes: seen.append(id(buffer))  # type: ignore[method-assign]
+    pair.transport.set_handler(pair.handler)
+    for _ in range(3):
+        pair.peer.sendall(b"x")
+        pair.turn(1)
+    assert seen == [id(pair.loop.receive_buffer)] * 3
