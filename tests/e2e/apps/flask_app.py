@@ -146,7 +146,7 @@ def fail():
 
 @socketio.on("disconnect")
 def left(reason):
-    socketio.emit("left", reason)
+    socketio.emit("left", [reason, flask.request.sid])
 
 
 class Shy(Namespace):
