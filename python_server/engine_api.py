@@ -198,19 +198,23 @@ class EngineServer(Registry):
         elif waiting_count >= STRAND_SOFT_COUNT and not client.paused:
             client.paused = True
             session.pause_reading(True)
-            post = self._running().door.post
-            client.strand.when_below(STRAND_RESUME_COUNT, partial(post, self._resume, session, client))
-            if client.strand.waiting_count < STRAND_RESUME_COUNT:
-                self._resume(session, client)
+            self._relieve(session, client)
 
     def session_closed(self, session: Session, reason: DisconnectReason) -> None:
         self._sessions.pop(session.sid, None)
         client: _EngineClient = session.context
         client.strand.submit(partial(self._run, "disconnect", session.sid, REASONS.get(reason, str(reason))))
 
-    def _resume(self, session: Session, client: _EngineClient) -> None:
-        client.paused = False
-        session.pause_reading(False)
+    def _relieve(self, session: Session, client: _EngineClient) -> None:
+        """Read again from a client whose messages have been handled; until then, be told of it."""
+        if not client.paused:
+            return
+        if client.strand.waiting_count >= STRAND_RESUME_COUNT:
+            post = self._running().door.post
+            client.strand.when_below(STRAND_RESUME_COUNT, partial(post, self._relieve, session, client))
+        if client.strand.waiting_count < STRAND_RESUME_COUNT:
+            client.paused = False
+            session.pause_reading(False)
 
     def _send(self, sid: str, prepared: Prepared) -> None:
         session = self._sessions.get(sid)

@@ -243,14 +243,18 @@ class Hub(Speaker):
         elif not client.paused and not any(socket.acks for socket in client.sockets.values()):
             client.paused = True
             client.session.pause_reading(True)
-            client.strand.when_below(STRAND_RESUME_COUNT, partial(self._post_quietly, self._relieve, client))
             self._relieve(client)  # the worker may have been faster than these lines
 
     def _relieve(self, client: Client) -> None:
-        """Read again from a client whose events have been handled."""
+        """Read again from a client whose events have been handled; until then, be told of it."""
+        if not client.paused:
+            return
+        strand = client.strand
+        if strand.waiting_count >= STRAND_RESUME_COUNT:
+            # A POST that is being read adds events while the client is paused: every look arms the next one.
+            strand.when_below(STRAND_RESUME_COUNT, partial(self._post_quietly, self._relieve, client))
         if (
-            client.paused
-            and client.strand.waiting_count + client.overtaking_count < STRAND_RESUME_COUNT
+            strand.waiting_count + client.overtaking_count < STRAND_RESUME_COUNT
             and client.submitted_bytes - client.finished_bytes < STRAND_SOFT_BYTES // 2
         ):
             self._resume(client)

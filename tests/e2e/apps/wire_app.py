@@ -25,7 +25,7 @@ calls: list[str] = []
 @socketio.on("connect")
 def on_connect(auth: Any = None) -> None:
     calls.append("connect")
-    emit("welcome", auth)
+    emit("welcome", {"auth": auth})
     if isinstance(auth, dict) and auth.get("token") == "wrong":
         raise ConnectionRefusedError("no entry", {"code": 7})
 

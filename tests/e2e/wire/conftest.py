@@ -229,7 +229,7 @@ class Wire:
         session = self.session(way)
         session.send("40")
         assert str(session.next()).startswith('40{"sid":"')
-        assert session.next() == '42["welcome",null]'
+        assert session.next() == '42["welcome",{"auth":null}]'
         return session
 
     def calls(self) -> list[str]:

@@ -16,7 +16,7 @@ def test_rule_1_connect_is_answered_before_any_event(wire: Any, way: str) -> Non
     session.send('40{"key":"s3"}')
     reply = session.next()
     assert set(json.loads(reply[2:])) == {"sid"}
-    assert session.next() == '42["welcome",{"key":"s3"}]'
+    assert session.next() == '42["welcome",{"auth":{"key":"s3"}}]'
 
 
 def test_rule_1_each_namespace_has_a_sid_of_its_own(wire: Any, way: str) -> None:

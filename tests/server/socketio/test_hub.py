@@ -469,6 +469,20 @@ def test_reading_pauses_at_the_soft_bound_and_goes_on_below_it(world: Any) -> No
     assert len(world.called) == STRAND_SOFT_COUNT + 10
 
 
+def test_events_that_still_come_while_a_client_is_paused(world: Any) -> None:
+    """A POST is read to its end: its later events must not swallow the word that the earlier are done."""
+    world.on("a")
+    peer = world.peer()
+    peer.say(*['2["a"]'] * (STRAND_SOFT_COUNT + 10), run=False)
+    while world.jobs.waiting:  # the worker is done before the loop hears of it
+        world.jobs.waiting.popleft()()
+    peer.say(*['2["a"]'] * 100, run=False)
+    world.drain()
+    assert peer.link.paused
+    world.run()
+    assert not peer.link.paused
+
+
 def test_large_events_count_by_their_size(world: Any) -> None:
     world.on("a")
     peer = world.peer()
