@@ -139,3 +139,46 @@ def test_closing_twice_is_closing_once_r2(bench: Bench) -> None:
     bench.listener.close()
     assert bench.listener.state is ListenerState.CLOSED
     assert bench.socket.fileno() == -1
+
+
+def test_a_pause_in_the_middle_of_a_batch_holds_at_once_r67(bench: Bench) -> None:
+    def take(connection: socket.socket, peer: Any) -> None:
+        bench.accepted.append(connection)
+        bench.listener.pause()
+
+    bench.listener._accepted = take
+    bench.connect(2)
+    bench.loop.run_once(0)
+    assert len(bench.accepted) == 1
+    bench.listener.start()
+    bench.loop.run_once(0)
+    assert len(bench.accepted) == 2
+
+
+def test_a_pause_outlasts_the_back_off(bench: Bench) -> None:
+    bench.connect(1)
+    bench.fail_with(errno.EMFILE)
+    bench.loop.run_once(0)
+    bench.listener.pause()
+    bench.heal()
+    bench.loop.now += 10.0
+    bench.loop._run_due()
+    assert bench.listener.state is ListenerState.PAUSED
+    bench.loop.run_once(0)
+    assert bench.accepted == []
+
+
+def test_a_broken_listening_socket_is_given_up_r67(bench: Bench) -> None:
+    bench.connect(1)
+    bench.fail_with(errno.EINVAL)
+    bench.loop.run_once(0)
+    assert bench.listener.state is ListenerState.CLOSED
+    assert bench.socket.fileno() < 0
+    assert len(bench.reported) == 1
+
+
+def test_what_the_system_has_accepted_is_taken_before_the_end(bench: Bench) -> None:
+    bench.connect(3)
+    bench.listener.drain_and_close()
+    assert len(bench.accepted) == 3
+    assert bench.listener.state is ListenerState.CLOSED
