@@ -14,6 +14,7 @@ import flask
 
 from python_server import observe
 from python_server.environ import Environ
+from python_server.foreign import ForeignGuard
 from python_server.loading import with_debugger
 from python_server.server import Mount, find_site
 from python_server.settings import Settings, TLSSettings
@@ -55,6 +56,7 @@ class Mounted:
             inner = inner.wsgi_app  # a second SocketIO on the same path takes its place
         self.wsgi_app = inner
         self.path = path
+        self._guard = ForeignGuard(path)
         holder: Any = app
         others = [other for other in getattr(app, "wsframe_mounts", []) if other.path != path]
         holder.wsframe_mounts = [*others, mount]
@@ -65,13 +67,9 @@ class Mounted:
             arrived.append(environ)
             start_response("200 OK", [("Content-Length", "0")])
             return [b""]
-        if environ.get("PATH_INFO", "").startswith(self.path):
-            body = b"Socket.IO needs its own server: run `python -m python_server module:app`.\n"
-            start_response(
-                "501 Not Implemented",
-                [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))],
-            )
-            return [body]
+        refusal = self._guard.answer(environ, start_response)
+        if refusal is not None:
+            return refusal
         environ["flask.app"] = self.flask_app
         answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
         return answer

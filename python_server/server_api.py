@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from python_server.engine_api import REASONS, EngineServer, Function, Registry, read_engine_options, takes
 from python_server.environ import Environ, ServerFacts, build_environ
+from python_server.foreign import ForeignGuard
 from python_server.server import Mount
 from python_server.socketio.client import Handler, Socket
 from python_server.socketio.handlers import RESERVED
@@ -253,19 +254,17 @@ class WSGIApp:
             raise TypeError(f"WSGIApp has no option {next(iter(places))!r}")
         self.wsgi_app = wsgi_app
         self.path = "/" + path.strip("/") + "/"
+        self._guard = ForeignGuard(self.path)
         self.wsframe_mounts = [server.mount(self.path)]
 
     def __call__(self, environ: Environ, start_response: Function) -> Iterable[bytes]:
-        if environ.get("PATH_INFO", "").startswith(self.path):
-            status, body = (
-                "501 Not Implemented",
-                b"This needs its own server: python -m python_server module:app\n",
-            )
-        elif self.wsgi_app is not None:
+        refusal = self._guard.answer(environ, start_response)
+        if refusal is not None:
+            return refusal
+        if self.wsgi_app is not None:
             answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
             return answer
-        else:
-            status, body = "404 Not Found", b"Not Found\n"
+        status, body = "404 Not Found", b"Not Found\n"
         headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
         start_response(status, headers)
         return [body]

@@ -34,6 +34,7 @@ FLOORS = {
     "takeover": 3,
     "socketio": 4,
     "server": 5,
+    "foreign": 5,
     "engine_api": 6,
     "server_api": 6,
     "supervisor": 6,

@@ -292,7 +292,7 @@ def test_r55_reload_keeps_the_port(serve: Callable[..., Any], tmp_path: Path) ->
 
 def test_r39_r59_a_server_inside_a_program() -> None:
     from python_server import WSGIServer
-    from python_server.net.listener import BindError
+    from python_server.net.sockets import BindError
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
