@@ -325,9 +325,7 @@ class Worker:
             self._believe(self._proxies, request)
         root = self._root_path
         if root and request.path.startswith(root) and request.path[len(root) : len(root) + 1] in ("/", ""):
-            request.path = request.path[
-                len(root) :
-            ]  # SCRIPT_NAME has it
+            request.path = request.path[len(root) :]
         path = request.path
         for prefix, engine in self._engines:
             if path.startswith(prefix) or path == prefix[:-1]:
