@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import socketio
 import trustme
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect, unix_connect
@@ -93,6 +95,8 @@ class Program:
 
 
 Start = Callable[..., Program]
+
+SOCKET_IO = [sys.executable, "-m", "python_server", "events_app:app"]
 
 
 @pytest.fixture
@@ -385,6 +389,33 @@ def test_a_tls_hello_on_the_plain_port_is_answered_and_closed(start: Start, trus
     program.wait_for('"-" 400')
     lines = [line for line in program.log.splitlines() if "listening on" not in line]
     assert len(lines) == 1
+
+
+def test_an_unmodified_flask_sock_program_speaks_wss(
+    start: Start, certificate: Path, trusting: ssl.SSLContext
+) -> None:
+    command = [sys.executable, "-m", "python_server", "sock_app:app", "--port", "0"]
+    program = start(*tls_options(certificate), command=command)
+    port = address(program.urls()[0])[1]
+    with connect(f"wss://localhost:{port}/echo", ssl=trusting) as websocket:
+        for size in (1, 70_000):  # its own socket stands for records it never sees
+            websocket.send("x" * size)
+            assert websocket.recv(PATIENCE_SECONDS) == "x" * size
+
+
+def test_socket_io_over_tls(start: Start, certificate: Path) -> None:
+    program = start("--port", "0", *tls_options(certificate), command=SOCKET_IO)
+    port = address(program.urls()[0])[1]
+    session = requests.Session()
+    session.trust_env = False  # a proxy or CA file of the machine is not meant
+    session.verify = str(certificate / "ca.pem")
+    for transports in (["polling"], ["polling", "websocket"]):
+        client = socketio.Client(http_session=session)
+        client.connect(f"https://localhost:{port}", transports=transports, wait_timeout=PATIENCE_SECONDS)
+        assert client.transport() == transports[-1]
+        assert client.call("echo", "x" * 50_000, timeout=PATIENCE_SECONDS) == "x" * 50_000
+        client.disconnect()
+    session.close()
 
 
 def test_client_certificates(
