@@ -68,7 +68,7 @@ def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
         "SERVER_PROTOCOL": "HTTP/1.1" if request.version == (1, 1) else f"HTTP/1.{request.version[1]}",
         "SERVER_SOFTWARE": facts.software,
         "REMOTE_ADDR": str(peer[0]) if isinstance(peer, tuple) else "",
-        "REMOTE_PORT": str(peer[1]) if isinstance(peer, tuple) else "",
+        "REMOTE_PORT": str(peer[1] or "") if isinstance(peer, tuple) else "",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": request.scheme,
         "wsgi.input": body,
