@@ -206,6 +206,9 @@ class TLSTransport(Transport):
         if self._phase in (TLSPhase.GREETING, TLSPhase.HANDSHAKE):
             self._end("the client left during the TLS handshake")
             return
+        self._deliver()  # what a pause has left unread goes before the end
+        if not self._reading or self.state is not TransportState.OPEN:
+            return
         self.pause_reading(True)
         self._tell(self._loop.receive_buffer, 0)
 

@@ -552,6 +552,22 @@ def test_a_ragged_end_is_an_end(rig: Rig) -> None:
     assert rig.handler.received == b"abc"
 
 
+def test_a_pause_keeps_the_end_behind_the_data(rig: Rig) -> None:
+    transport, peer = rig.open("tls")
+    rig.handler.buffer = memoryview(bytearray(1_000))
+    rig.handler.on_data = lambda data: transport.pause_reading(True)
+    peer.send(b"d" * 5_000)
+    peer.pump()
+    peer.sock.shutdown(socket.SHUT_WR)
+    for count in range(1, 6):
+        rig.until(lambda count=count: rig.handler.calls_count == count)  # type: ignore[misc]
+        assert len(rig.handler.received) == count * 1_000
+        assert not rig.handler.ended
+        transport.pause_reading(False)
+    rig.until(lambda: rig.handler.ended)
+    assert len(rig.handler.received) == 5_000
+
+
 def test_a_broken_record_ends_the_connection_with_an_alert(rig: Rig) -> None:
     transport, peer = rig.open("tls")
     peer.sock.send(b"\x17\x03\x03\x00\x20" + b"\0" * 32)
