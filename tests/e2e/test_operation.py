@@ -8,6 +8,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -290,7 +291,7 @@ def test_r55_reload_keeps_the_port(serve: Callable[..., Any], tmp_path: Path) ->
 # Embedding
 
 
-def test_r39_r59_a_server_inside_a_program() -> None:
+def test_r39_r59_r61_a_server_inside_a_program() -> None:
     from python_server import WSGIServer
     from python_server.net.sockets import BindError
 
@@ -310,6 +311,8 @@ def test_r39_r59_a_server_inside_a_program() -> None:
         get(f"http://{host}:{port}/")
     server.stop()  # stopping twice does nothing
     with WSGIServer(0, app) as server:
+        assert get(f"http://127.0.0.1:{server.address[1]}/") == b"ok"
+    with WSGIServer(socket.create_server(("127.0.0.1", 0)), app) as server:  # any factory's socket will do
         assert get(f"http://127.0.0.1:{server.address[1]}/") == b"ok"
     with pytest.raises(RuntimeError, match="not bound"):
         _ = WSGIServer(0, app).address

@@ -266,7 +266,7 @@ def test_a_failing_system_call_ends_the_connection_and_frees_its_descriptor(pair
 # The loop
 
 
-def test_a_turn_is_data_then_posts_then_timers_then_late_readers_then_flushes_r69() -> None:
+def test_a_turn_is_data_then_posts_then_timers_then_late_readers_then_flushes_r68_r69() -> None:
     loop = Loop(fail)
     order: list[str] = []
     first, first_peer = socket.socketpair()
