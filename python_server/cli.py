@@ -139,6 +139,8 @@ def make_site(target: str | None, options: dict[str, Any], settings: Settings) -
     """
     if target is None:
         return welcome_site()
+    # Stock Flask-SocketIO then takes its threading mode whatever else is installed; app.run() does nothing.
+    os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")
     application = load_application(target, os.path.abspath(options["app_dir"]), factory=options["factory"])
     site = find_site(application)
     if settings.debug:

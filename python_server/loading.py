@@ -36,8 +36,6 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> Cal
     """
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
-    # Flask-SocketIO then takes its threading mode whatever else is installed; a stray app.run() does nothing.
-    os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")
     module_name, _, attribute = target.partition(":")
     module = _import(module_name, target, app_dir)
     application: Any
