@@ -34,6 +34,7 @@ ENGINE_OPTIONS: Final = {
     "http_compression": "http_compression",
     "compression_threshold": "compression_threshold_bytes",
     "cookie": "cookie",
+    "upgrade_timeout": "upgrade_timeout_seconds",
 }
 # The hub speaks the official server's words, these programs expect python-socketio's.
 REASONS: Final = {

@@ -117,7 +117,7 @@ class SocketIO:
         self.manage_session = chosen.manage_session
         self._contexts = EventContexts(app, chosen.manage_session)
         self._hub.codec, self._hub.recovery = chosen.codec, chosen.recovery
-        self._hub.always_connect = chosen.always_connect
+        self._hub.always_connect, self._hub.patience = chosen.always_connect, chosen.patience
         self._hub.handlers.open |= chosen.namespaces
         mount = Mount(chosen.path, self._hub, chosen.engine, self._begin)
         self.sockio_mw = Mounted(app, chosen.path, mount)

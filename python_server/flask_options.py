@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from python_server.engineio.options import EngineOptions
+from python_server.socketio.client import Patience
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
@@ -26,13 +27,17 @@ ENGINE_OPTIONS: Final = {
     "http_compression": "http_compression",
     "compression_threshold": "compression_threshold_bytes",
     "cookie": "cookie",
+    "upgrade_timeout": "upgrade_timeout_seconds",
 }
+# Numbers of seconds, the hub's and the engine's.
+HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
+ENGINE_TIMES: Final = ("ping_interval", "ping_timeout", "upgrade_timeout")
 # What they choose there is not a choice here; docs/migration.md has a line for each.
 TAKEN_WITHOUT_EFFECT: Final = ("async_handlers", "engineio_logger", "logger", "monitor_clients", "channel")
 ASYNC_MODES: Final = (None, "threading", "eventlet", "gevent", "gevent_uwsgi")
 OWN: Final = ("always_connect", "async_mode", "client_manager", "json", "manage_session", "message_queue")
 OWN_PLACES: Final = ("connection_state_recovery", "namespaces", "path", "resource", "serializer")
-NAMES: Final = frozenset({*ENGINE_OPTIONS, *TAKEN_WITHOUT_EFFECT, *OWN, *OWN_PLACES})
+NAMES: Final = frozenset({*ENGINE_OPTIONS, *HUB_TIMES, *TAKEN_WITHOUT_EFFECT, *OWN, *OWN_PLACES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class FaceOptions:
     path: str = "/socket.io/"
     manage_session: bool = True
     always_connect: bool = False
+    patience: Patience = field(default_factory=Patience)
     codec: Codec = field(default_factory=TextCodec)
     recovery: RecoveryLog | None = None
     # Namespaces that may be joined without a handler of their own; "*" among them: any.
@@ -77,6 +83,7 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
         always_connect=bool(given.get("always_connect", False)),
+        patience=_patience(given),
         recovery=_recovery(given.get("connection_state_recovery")),
         codec=MsgpackCodec() if given.get("serializer") == "msgpack" else TextCodec(),
         namespaces=_namespaces(given.get("namespaces")),
@@ -97,6 +104,13 @@ def _recovery(value: Any) -> RecoveryLog | None:
     return log
 
 
+def _patience(given: Mapping[str, Any]) -> Patience:
+    chosen = {name: given[name] for name in HUB_TIMES if name in given}
+    for name, value in chosen.items():
+        _check_seconds(name, value)
+    return Patience(**{f"{name}_seconds": value for name, value in chosen.items()})
+
+
 def _namespaces(value: Any) -> frozenset[str]:
     if value is None:
         return frozenset({"/"})
@@ -113,15 +127,19 @@ def _engine_options(given: Mapping[str, Any]) -> EngineOptions:
             # python-engineio's pair is (interval, grace): the grace is time on top of ping_timeout.
             value, grace_seconds = value
             chosen["ping_timeout_seconds"] = float(given.get("ping_timeout", 20)) + float(grace_seconds)
-        if name in ("ping_interval", "ping_timeout"):
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
-                raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
+        if name in ENGINE_TIMES:
+            _check_seconds(name, value)
             chosen.setdefault(ours, value)
         elif name == "transports":
             chosen[ours] = _transports(value)
         else:
             chosen[ours] = value
     return EngineOptions(**chosen)
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+        raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
 
 
 def _transports(value: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from python_server.engine_api import REASONS, EngineServer, Function, Registry, 
 from python_server.environ import Environ, ServerFacts, build_environ
 from python_server.foreign import ForeignGuard
 from python_server.server import Mount
-from python_server.socketio.client import Handler, Socket
+from python_server.socketio.client import Handler, Patience, Socket
 from python_server.socketio.handlers import RESERVED
 from python_server.socketio.hub import Hub
 from python_server.socketio.msgpack_packet import MsgpackCodec
@@ -36,7 +36,10 @@ class Server(Registry):
         serializer: "default" or "msgpack". namespaces: that may be joined without a handler ("*": any).
         always_connect: CONNECT is answered before the connect handler runs.
         connection_state_recovery: True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
-        options: the engine's: ping_interval, ping_timeout, max_http_buffer_size, cookie and so on.
+        connect_timeout: seconds in which a client must join a namespace. attachments_timeout: seconds in
+            which a binary packet must be complete.
+        options: the engine's: ping_interval, ping_timeout, upgrade_timeout, max_http_buffer_size, cookie
+            and so on.
 
     Raises:
         TypeError, ValueError: an option or a value that does not exist.
@@ -49,6 +52,8 @@ class Server(Registry):
         namespaces: Iterable[str] | str | None = None,
         always_connect: bool = False,
         connection_state_recovery: bool | Mapping[str, Any] = False,
+        connect_timeout: float = 45.0,
+        attachments_timeout: float = 30.0,
         **options: Any,
     ) -> None:
         if serializer not in ("default", "msgpack"):
@@ -58,6 +63,7 @@ class Server(Registry):
             recovery=_recovery_log(connection_state_recovery),
         )
         self._hub.always_connect = always_connect
+        self._hub.patience = Patience(connect_timeout, attachments_timeout)
         if namespaces is not None:
             self._hub.handlers.open = {namespaces} if isinstance(namespaces, str) else set(namespaces)
         self._options = read_engine_options(options)

@@ -19,6 +19,7 @@ from python_server.socketio.client import (
     ConnectionRefused,
     Handler,
     NamespaceReason,
+    Patience,
     Socket,
     SocketState,
 )
@@ -36,12 +37,8 @@ STRAND_HARD_COUNT: Final = 10_000
 HEAVY_EVENT_BYTES: Final = 4096
 STRAND_SOFT_BYTES: Final = 4 * 1024 * 1024
 STRAND_HARD_BYTES: Final = 64 * 1024 * 1024
-# From a binary packet's text to its last attachment.
-ATTACHMENTS_TIMEOUT_SECONDS: Final = 30.0
 # Namespaces one client may join; it matters where "*" lets it choose their names.
 NAMESPACES_MAX_COUNT: Final = 256
-# The official server's connectTimeout: a client that joins no namespace is sent away.
-CONNECT_TIMEOUT_SECONDS: Final = 45.0
 # The secret with which a lost client comes back.
 PID_BYTES: Final = 15
 # Rates counted apart per client and namespace.
@@ -65,6 +62,7 @@ class Hub(Speaker):
         self.handlers = Handlers()
         # CONNECT is answered before the connect handler runs; its refusal is then a DISCONNECT.
         self.always_connect = False
+        self.patience = Patience()
 
     def disconnect(self, namespace: str, sid: str, reason: str | None = None) -> None:
         """Send a client out of a namespace; a reason reaches it as the event `closing` just before."""
@@ -76,7 +74,7 @@ class Hub(Speaker):
         services = self._running()
         client = session.context = Client(session, services.door.strand(), self.codec.decoder())
         client.connect_timer = services.call_later(
-            CONNECT_TIMEOUT_SECONDS, partial(self._connect_late, client)
+            self.patience.connect_timeout_seconds, partial(self._connect_late, client)
         )
 
     def on_message(self, session: Session, data: str | bytes) -> None:
@@ -112,14 +110,14 @@ class Hub(Speaker):
             self._unfinished[client] = services.now()
             if self._unfinished_timer is None:
                 self._unfinished_timer = services.call_later(
-                    ATTACHMENTS_TIMEOUT_SECONDS, self._end_unfinished
+                    self.patience.attachments_timeout_seconds, self._end_unfinished
                 )
 
     def _end_unfinished(self) -> None:
         services = self._running()
         self._unfinished_timer = None
         for client, began in list(self._unfinished.items()):
-            left_seconds = began + ATTACHMENTS_TIMEOUT_SECONDS - services.now()
+            left_seconds = began + self.patience.attachments_timeout_seconds - services.now()
             if left_seconds > 0:
                 self._unfinished_timer = services.call_later(left_seconds, self._end_unfinished)
                 return
@@ -369,7 +367,7 @@ class Hub(Speaker):
         """It has joined nothing yet; a connect handler that takes its time is not its fault."""
         if client.sockets:
             client.connect_timer = self._running().call_later(
-                CONNECT_TIMEOUT_SECONDS, partial(self._connect_late, client)
+                self.patience.connect_timeout_seconds, partial(self._connect_late, client)
             )
         else:
             client.session.end(DisconnectReason.FORCED_CLOSE)

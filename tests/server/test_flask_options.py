@@ -5,10 +5,12 @@ It must not know an application: options are read before there is one.
 
 from typing import Any
 
+import flask
 import pytest
 
 from python_server import SocketIO
 from python_server.flask_options import ASYNC_MODES, NAMES, read_options
+from python_server.socketio.client import Patience
 
 VALUES = {
     "ping_interval": 7,
@@ -21,6 +23,7 @@ VALUES = {
     "http_compression": False,
     "compression_threshold": 9,
     "cookie": "io",
+    "upgrade_timeout": 4,
 }
 FIELDS = {
     "ping_interval_seconds": 7,
@@ -33,6 +36,7 @@ FIELDS = {
     "http_compression": False,
     "compression_threshold_bytes": 9,
     "cookie": "io",
+    "upgrade_timeout_seconds": 4,
 }
 
 
@@ -47,6 +51,16 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert chosen.namespaces == {"/"}
     assert (chosen.engine.ping_interval_seconds, chosen.engine.ping_timeout_seconds) == (25, 20)
     assert chosen.engine.max_payload_bytes == 1_000_000
+
+
+def test_the_hubs_times_arrive() -> None:
+    chosen = read_options({"connect_timeout": 5, "attachments_timeout": 6.5})
+    assert chosen.patience == Patience(5, 6.5)
+    defaults = read_options({})
+    assert defaults.patience == Patience(45, 30)
+    assert defaults.engine.upgrade_timeout_seconds == 10
+    socketio = SocketIO(flask.Flask(__name__), connect_timeout=5, attachments_timeout=6.5)
+    assert socketio._hub.patience == Patience(5, 6.5)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +97,9 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
         ({"transports": []}, ValueError, "No valid transports provided"),
         ({"ping_interval": 0}, ValueError, "ping_interval is a number of seconds above 0"),
         ({"ping_timeout": "20"}, ValueError, "ping_timeout is a number of seconds above 0"),
+        ({"upgrade_timeout": -1}, ValueError, "upgrade_timeout is a number of seconds above 0"),
+        ({"connect_timeout": True}, ValueError, "connect_timeout is a number of seconds above 0"),
+        ({"attachments_timeout": 0}, ValueError, "attachments_timeout is a number of seconds above 0"),
         ({"message_queue": "zmq+tcp://x"}, ValueError, "message_queue"),
         ({"json": object()}, ValueError, "a JSON module of your own"),
     ],

@@ -13,9 +13,8 @@ import pytest
 
 from python_server.engineio.session import DisconnectReason
 from python_server.socketio.adapter import Envelope
-from python_server.socketio.client import HELD_MAX_BYTES, ConnectionRefused
+from python_server.socketio.client import HELD_MAX_BYTES, ConnectionRefused, Patience
 from python_server.socketio.hub import (
-    CONNECT_TIMEOUT_SECONDS,
     NAMESPACES_MAX_COUNT,
     STRAND_HARD_COUNT,
     STRAND_SOFT_BYTES,
@@ -107,7 +106,7 @@ def test_anything_but_connect_before_it_closes(world: Any, packet: str) -> None:
 def test_who_joins_nothing_is_sent_away(world: Any) -> None:
     silent, joined, refused = world.peer(None), world.peer(), world.peer(None)
     refused.say("0/x,")
-    world.advance(CONNECT_TIMEOUT_SECONDS)
+    world.advance(Patience().connect_timeout_seconds)
     assert [closed(peer) for peer in (silent, joined, refused)] == [True, False, True]
 
 
@@ -115,7 +114,7 @@ def test_a_slow_connect_handler_is_not_the_clients_fault(world: Any) -> None:
     world.on("connect")
     peer = world.peer(None)
     peer.say("0", run=False)
-    world.now += CONNECT_TIMEOUT_SECONDS
+    world.now += Patience().connect_timeout_seconds
     for timer in list(world.timers):
         if timer.function and timer.when <= world.now:
             timer.function()
