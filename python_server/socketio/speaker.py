@@ -218,7 +218,11 @@ class Speaker:
         prepared = self.codec.prepare(PacketType.EVENT, namespace, (event, *args), ack_id)
         envelope = Envelope(namespace, (sid,), (), prepared)
         self._post(self._call_client, envelope, prepared, ack_id, waiter)
-        values = wait(waiter, timeout_seconds)
+        try:
+            values = wait(waiter, timeout_seconds)
+        except TimeoutError:  # else the client would owe this ack, and could not be paused, as long as it lives
+            self._post(self._give_up_on, envelope, ack_id)
+            raise
         if isinstance(values, Exception):
             raise values
         return list(values)
@@ -342,6 +346,9 @@ class Speaker:
     ) -> None:
         group = AckGroup(len(self._addressees(envelope)), done)
         self._ask_clients(envelope, prepared, ack_id, group.answer_of, timeout_seconds)
+
+    def _give_up_on(self, envelope: Envelope, ack_id: int) -> None:
+        self._give_up(self._addressees(envelope), ack_id)
 
     def _give_up(self, asked: list[Socket], ack_id: int) -> None:
         """Loop's thread: the time is over for those who have not answered."""

@@ -5,6 +5,7 @@ It must not know sockets; the same rules over real ones stand in tests/e2e/test_
 
 import gc
 import json
+import threading
 import weakref
 from typing import Any
 
@@ -442,6 +443,25 @@ def test_a_call_that_could_only_hang_raises_at_once(world: Any) -> None:
     ):
         with pytest.raises(RuntimeError, match="own thread"):
             ask()
+
+
+def test_a_client_owes_no_ack_to_a_call_whose_time_is_over(world: Any) -> None:
+    peer = world.peer(None)
+    sid = peer.join()
+    raised: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            world.hub.call("q", (), sid=sid, timeout_seconds=0.001)
+        except TimeoutError as error:
+            raised.append(error)
+
+    worker = threading.Thread(target=call)
+    worker.start()
+    worker.join()
+    world.run()
+    assert len(raised) == len(peer.heard()) == 1
+    assert peer.socket.acks == {}
 
 
 def test_a_client_that_answers_nothing_is_not_asked_without_end(world: Any, monkeypatch: Any) -> None:
