@@ -220,7 +220,7 @@ class Speaker:
         self._post(self._call_client, envelope, prepared, ack_id, waiter)
         try:
             values = wait(waiter, timeout_seconds)
-        except TimeoutError:  # else the client would owe this ack, and could not be paused, as long as it lives
+        except TimeoutError:  # else the client would owe this ack as long as it lives, and not be paused
             self._post(self._give_up_on, envelope, ack_id)
             raise
         if isinstance(values, Exception):
