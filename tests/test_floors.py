@@ -37,6 +37,7 @@ FLOORS = {
     "foreign": 5,
     "engine_api": 6,
     "server_api": 6,
+    "respawn": 1,
     "supervisor": 6,
     "wsgi_server": 6,
     "flask_options": 7,
