@@ -88,7 +88,9 @@ class Registry:
         task.start()
         return task
 
-    sleep = staticmethod(tasks.sleep)
+    def sleep(self, seconds: float = 0.0) -> None:
+        """Wait without keeping a thread of the pool from others."""
+        tasks.sleep(seconds)
 
 
 def takes(function: Function, count: int) -> bool:

@@ -6,9 +6,8 @@ Must not know: selectors, frames, transports; how an event's context is made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from io import BytesIO
-from typing import Any, TypeVar, overload
+from typing import Any
 
 import flask
 
@@ -16,16 +15,16 @@ from python_server import observe
 from python_server.environ import ServerFacts, build_environ
 from python_server.flask_context import ClientState, EventContexts
 from python_server.flask_handlers import (
-    DEFAULT_NAMESPACE,
     SOCKET_KEY,
     ConnectionRefusedError,
     EventRunner,
-    check_rate,
 )
 from python_server.flask_namespace import Namespace
 from python_server.flask_options import FaceOptions, read_options
+from python_server.flask_registration import Registration
 from python_server.flask_run import Mounted, run_application, through_middleware
-from python_server.flask_server import Reason, Server, as_arguments, as_rooms
+from python_server.flask_server import Server
+from python_server.hub_words import DEFAULT_NAMESPACE, Reason, as_arguments, as_rooms
 from python_server.net import tasks
 from python_server.net.threads import Lock
 from python_server.server import Mount
@@ -34,7 +33,6 @@ from python_server.socketio.hub import Hub
 
 __all__ = ["ConnectionRefusedError", "Namespace", "SocketIO"]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 # What `emit` takes besides its event and data.
 EMIT_OPTIONS = frozenset(
     {
@@ -52,7 +50,7 @@ EMIT_OPTIONS = frozenset(
 )
 
 
-class SocketIO:
+class SocketIO(Registration):
     """Socket.IO for a Flask application.
 
     Args:
@@ -70,10 +68,7 @@ class SocketIO:
         self.async_mode = "threading"
         self.manage_session = True
         self.wsgi_server: Any = None
-        self.handlers: list[tuple[str, Callable[..., Any], str]] = []
-        self.namespace_handlers: list[Namespace] = []
-        self._hub = Hub()
-        self._runner = EventRunner(self._state_of)
+        super().__init__(Hub(), EventRunner(self._state_of))
         self._state_lock = Lock()
         self._contexts: EventContexts | None = None
         self._facts = ServerFacts()
@@ -81,21 +76,11 @@ class SocketIO:
         self._serving = False
         self._testing = False
         self._early_tasks: list[tasks.BackgroundTask] = []
-        self._presence: dict[tuple[str, str], list[Callable[[str, Any], Any]]] = {}
         self.server = self._new_server()
         self.server_options.update(options)
         self._hub.codec = read_options(self.server_options).codec
         if app is not None:
             self.init_app(app)
-
-    @property
-    def exception_handlers(self) -> dict[str, Callable[[Any], Any]]:
-        """Error handlers by namespace."""
-        return self._runner.error_handlers
-
-    @property
-    def default_exception_handler(self) -> Callable[[Any], Any] | None:
-        return self._runner.default_error_handler
 
     def init_app(self, app: flask.Flask, **options: Any) -> None:
         """Mount on `app`; options given here are added to those of the constructor.
@@ -115,6 +100,7 @@ class SocketIO:
 
     def _mount(self, app: flask.Flask, chosen: FaceOptions) -> None:
         self.manage_session = chosen.manage_session
+        self._app = app
         self._contexts = EventContexts(app, chosen.manage_session)
         self._hub.codec, self._hub.recovery = chosen.codec, chosen.recovery
         self._hub.always_connect, self._hub.patience = chosen.always_connect, chosen.patience
@@ -177,117 +163,6 @@ class SocketIO:
                 socket.client.context = ClientState(self._contexts, environ)
             made: ClientState = socket.client.context
             return made
-
-    # Registration
-
-    def on(
-        self,
-        message: str,
-        namespace: str | None = None,
-        *,
-        inline: bool = False,
-        ordered: bool = True,
-        rate_limit: str | tuple[int, float] | None = None,
-    ) -> Callable[[Function], Function]:
-        """Decorator: the function handles the event `message`; `connect`, `disconnect` and `*` included.
-
-        Args:
-            namespace: default "/"; "*" takes the event in every namespace.
-            inline: the function never blocks: run it on the server's own thread.
-            ordered: a client's next event waits for this one; with False it may overtake.
-            rate_limit: "20/s", "5/10s" or (count, seconds) per client; who exceeds it is sent away.
-        """
-
-        check_rate(rate_limit)
-
-        def register(function: Function) -> Function:
-            self.on_event(message, function, namespace, inline=inline, ordered=ordered, rate_limit=rate_limit)
-            return function
-
-        return register
-
-    @overload
-    def event(self, function: Function, /) -> Function: ...
-
-    @overload
-    def event(self, *args: str | None, **options: Any) -> Callable[[Function], Function]: ...
-
-    def event(self, *args: Any, **kwargs: Any) -> Any:
-        """Decorator: the event is named as the function is."""
-        if len(args) == 1 and not kwargs and callable(args[0]):
-            return self.on(args[0].__name__)(args[0])
-        return lambda function: self.on(function.__name__, *args, **kwargs)(function)
-
-    def on_event(
-        self,
-        message: str,
-        handler: Callable[..., Any],
-        namespace: str | None = None,
-        *,
-        inline: bool = False,
-        ordered: bool = True,
-        rate_limit: str | tuple[int, float] | None = None,
-    ) -> None:
-        """Register `handler` for the event `message`; see `on`."""
-        wrapped = self._runner.handler(
-            message, handler, inline=inline, ordered=ordered, rate_limit=rate_limit
-        )
-        self.handlers.append((message, handler, namespace or DEFAULT_NAMESPACE))
-        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, message, wrapped)
-
-    def on_error(self, namespace: str | None = None) -> Callable[[Function], Function]:
-        """Decorator: the function gets the exceptions of the namespace's handlers; its result is the ack."""
-
-        def register(function: Function) -> Function:
-            if not callable(function):
-                raise ValueError("exception_handler must be callable")
-            self._runner.error_handlers[namespace or DEFAULT_NAMESPACE] = function
-            return function
-
-        return register
-
-    def on_error_default(self, exception_handler: Function) -> Function:
-        """Decorator: the function gets the exceptions that no `on_error` took."""
-        if not callable(exception_handler):
-            raise ValueError("exception_handler must be callable")
-        self._runner.default_error_handler = exception_handler
-        return exception_handler
-
-    def on_namespace(self, namespace_handler: Namespace) -> None:
-        """Register a class namespace."""
-        if not isinstance(namespace_handler, Namespace):
-            raise ValueError("Not a namespace instance.")
-        namespace_handler._set_socketio(self)
-        self.namespace_handlers.append(namespace_handler)
-        self._hub.handlers.on_namespace(namespace_handler.namespace, self._runner.whole(namespace_handler))
-
-    def before_event(self, function: Function) -> Function:
-        """Decorator: the function is called with (event, arguments) before each handler, in its context.
-
-        When it returns False the event is dropped, its ack is empty; what it raises goes to `on_error`.
-        """
-        self._runner.before_event = function
-        return function
-
-    def on_room_join(self, namespace: str | None = None) -> Callable[[Function], Function]:
-        """Decorator: the function is told (sid, room) of every client that comes into a room."""
-        return partial(self._on_presence, "join", namespace or DEFAULT_NAMESPACE)
-
-    def on_room_leave(self, namespace: str | None = None) -> Callable[[Function], Function]:
-        """Decorator: the function is told (sid, room) of every client that leaves a room, or the server."""
-        return partial(self._on_presence, "leave", namespace or DEFAULT_NAMESPACE)
-
-    def _on_presence(self, kind: str, namespace: str, function: Any) -> Any:
-        self._presence.setdefault((kind, namespace), []).append(function)
-        self._hub.presence = self._tell_presence
-        return function
-
-    def _tell_presence(self, kind: str, namespace: str, sid: str, room: Any) -> None:
-        """A worker: in an application context, in the order in which it happened."""
-        for function in self._presence.get((kind, namespace), []):
-            assert self._contexts is not None
-            with self._contexts.app.app_context():
-                function(sid, room)
 
     # Sending, from any thread
 

@@ -38,10 +38,9 @@ class ClientState:
     Attributes:
         contexts: of its application.
         environ: of the handshake request. request: built once; each event takes a copy.
-        sessions: python-socketio's session dictionaries, by namespace.
     """
 
-    __slots__ = ("contexts", "environ", "request", "sessions", "url_adapter")
+    __slots__ = ("contexts", "environ", "request", "url_adapter")
 
     def __init__(self, contexts: EventContexts, environ: Environ) -> None:
         app = contexts.app
@@ -51,7 +50,6 @@ class ClientState:
         self.request = app.request_class(environ, populate_request=False)
         self.request.json_module = app.json
         self.url_adapter: Any = None
-        self.sessions: dict[str, dict[str, Any]] = {}
 
     def copy_request(self) -> Any:
         """The handshake's request, free to be written on by one event."""

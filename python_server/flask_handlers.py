@@ -12,17 +12,12 @@ from functools import lru_cache, partial
 from types import CoroutineType
 from typing import Any, Final
 
+from python_server.engine_api import REASONS
 from python_server.flask_context import ClientState
 from python_server.net.tasks import AsyncRunner, name_of
-from python_server.socketio.client import ConnectionRefused, Handler, NamespaceReason, Socket
+from python_server.socketio.client import ConnectionRefused, Handler, Socket
 from python_server.socketio.handlers import ANY, RESERVED
 
-# The hub speaks the official server's words, Flask-SocketIO's programs expect python-socketio's.
-REASONS: Final = {
-    NamespaceReason.CLIENT.value: "client disconnect",
-    NamespaceReason.SERVER.value: "server disconnect",
-}
-DEFAULT_NAMESPACE: Final = "/"
 # Where a request remembers whose event it is.
 SOCKET_KEY: Final = "python_server.socket"
 

@@ -5,28 +5,23 @@ Must not know: Flask, selectors, frames; every call goes to a hub.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from io import BytesIO
-from typing import Any, Final
+from typing import Any
 
-from python_server.engine_api import REASONS, EngineServer, Function, Registry, read_engine_options, takes
+from python_server.engine_api import EngineServer, Function, read_engine_options
 from python_server.environ import Environ, ServerFacts, build_environ
 from python_server.foreign import ForeignGuard
+from python_server.hub_words import HubWords
 from python_server.server import Mount
-from python_server.socketio.client import Handler, Patience, Socket
-from python_server.socketio.handlers import RESERVED
+from python_server.socketio.client import Patience, Socket
 from python_server.socketio.hub import Hub
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import TextCodec
 from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
-from python_server.socketio.speaker import Answers
-
-HANDLER_PREFIX: Final = "on_"
 
 
-class Server(Registry):
+class Server(HubWords):
     """python-socketio's synchronous Server. Mount it with `WSGIApp(server, application)`.
 
     Handlers get (sid, environ[, auth]) for `connect`, (sid[, reason]) for `disconnect`, (sid, *arguments)
@@ -58,10 +53,11 @@ class Server(Registry):
     ) -> None:
         if serializer not in ("default", "msgpack"):
             raise ValueError("serializer is 'default' or 'msgpack'")
-        self._hub = Hub(
+        hub = Hub(
             codec=MsgpackCodec() if serializer == "msgpack" else TextCodec(),
             recovery=_recovery_log(connection_state_recovery),
         )
+        super().__init__(hub, self._environ)
         self._hub.always_connect = always_connect
         self._hub.patience = Patience(connect_timeout, attachments_timeout)
         if namespaces is not None:
@@ -75,153 +71,6 @@ class Server(Registry):
 
     def _serving(self, facts: ServerFacts, application: Any) -> None:
         self._facts = facts
-
-    # Registration
-
-    def register_namespace(self, namespace_handler: Namespace) -> None:
-        """Every `on_...` method of the object handles the event its name ends with."""
-        namespace_handler.server = self
-        for name, method in inspect.getmembers(namespace_handler, callable):
-            if name.startswith(HANDLER_PREFIX):
-                self._register(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
-
-    def _register(self, event: str, function: Function, namespace: str | None) -> None:
-        takes_most = takes(function, 3 if event == "connect" else 2)
-
-        def run(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
-            if name == "connect":
-                given = (socket.sid, self._environ(socket), *arguments)
-                return function(*(given if takes_most else given[:2]))
-            if name == "disconnect":
-                reason = REASONS.get(arguments[0], arguments[0])
-                return function(socket.sid, reason) if takes_most else function(socket.sid)
-            if event == "*" and name not in RESERVED:
-                return function(name, socket.sid, *arguments)
-            return function(socket.sid, *arguments)
-
-        self._hub.handlers.on(namespace or "/", event, Handler(run))
-
-    # Sending
-
-    def emit(
-        self,
-        event: str,
-        data: Any = None,
-        to: Any = None,
-        room: Any = None,
-        skip_sid: Any = None,
-        namespace: str | None = None,
-        callback: Function | None = None,
-        ignore_queue: bool = False,
-        *,
-        except_rooms: Any = None,
-        volatile: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """Send an event to a client, a room, a list of them, or everybody in the namespace.
-
-        Args:
-            data: None is no argument, a tuple several, all else one. callback: called with each ack's values.
-            timeout: seconds after which an ack counts no more. volatile: dropped for who cannot take it now.
-
-        Raises:
-            TypeError, ValueError: the data cannot be written. ServerStopped: the server has stopped.
-        """
-        self._hub.emit(
-            event,
-            _arguments(data),
-            namespace=namespace or "/",
-            rooms=_rooms(to if to is not None else room),
-            excepted=(*(_rooms(skip_sid) or ()), *(_rooms(except_rooms) or ())),
-            callback=None if callback is None else lambda socket, values: callback(*values),
-            timeout_seconds=timeout,
-            volatile=volatile,
-            local=ignore_queue,
-        )
-
-    def send(self, data: Any, to: Any = None, **options: Any) -> None:
-        """`emit` of the event `message`."""
-        self.emit("message", data, to, **options)
-
-    def call(
-        self,
-        event: str,
-        data: Any = None,
-        to: str | None = None,
-        sid: str | None = None,
-        namespace: str | None = None,
-        timeout: float = 60,
-    ) -> Any:
-        """Send an event to one client and wait: None, the value, or a tuple of the values of its ack.
-
-        Raises:
-            ValueError: no addressee. TimeoutError: no ack in time, or the client left.
-        """
-        addressee = to or sid
-        if addressee is None:
-            raise ValueError("call() needs the sid of one client")
-        values = self._hub.call(
-            event, _arguments(data), namespace=namespace or "/", sid=addressee, timeout_seconds=timeout
-        )
-        return None if not values else values[0] if len(values) == 1 else tuple(values)
-
-    def call_room(
-        self, event: str, data: Any = None, to: Any = None, namespace: str | None = None, timeout: float = 60
-    ) -> Answers:
-        """Send an event to a room and wait for everybody's ack as long as `timeout` allows."""
-        return self._hub.call_room(
-            event, _arguments(data), namespace=namespace or "/", rooms=_rooms(to), timeout_seconds=timeout
-        )
-
-    # Rooms and clients
-
-    def enter_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
-        self._hub.enter(namespace or "/", sid, room)
-
-    def leave_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
-        self._hub.leave(namespace or "/", sid, room)
-
-    def close_room(self, room: Any, namespace: str | None = None) -> None:
-        self._hub.close_room(namespace or "/", room)
-
-    def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
-        return self._hub.rooms_of(namespace or "/", sid)
-
-    def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        self._hub.disconnect(namespace or "/", sid)
-
-    def transport(self, sid: str, namespace: str | None = None) -> str:
-        """ "polling" or "websocket"."""
-        return self._find(sid, namespace).client.session.transport
-
-    def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
-        """The environ of the client's handshake request; None for an unknown client."""
-        socket = self._hub.find(namespace or "/", sid)
-        return None if socket is None else self._environ(socket)
-
-    def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
-        """The client's dictionary in the namespace."""
-        socket = self._find(sid, namespace)
-        if socket.data is None:
-            socket.data = {}
-        data: dict[str, Any] = socket.data
-        return data
-
-    def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
-        self._find(sid, namespace).data = session
-
-    @contextmanager
-    def session(self, sid: str, namespace: str | None = None) -> Iterator[dict[str, Any]]:
-        """The client's dictionary, saved at the end of the block."""
-        session = self.get_session(sid, namespace)
-        yield session
-        self.save_session(sid, session, namespace)
-
-    def _find(self, sid: str, namespace: str | None) -> Socket:
-        socket = self._hub.find(namespace or "/", sid)
-        if socket is None:
-            raise KeyError(f"no client {sid!r} in namespace {namespace or '/'!r}")
-        return socket
 
     def _environ(self, socket: Socket) -> Environ:
         client = socket.client
@@ -287,13 +136,3 @@ def _recovery_log(option: bool | Mapping[str, Any]) -> RecoveryLog | None:
     if values:
         raise TypeError(f"connection_state_recovery has no option {next(iter(values))!r}")
     return log
-
-
-def _rooms(value: Any) -> tuple[Any, ...] | None:
-    if value is None:
-        return None
-    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
-
-
-def _arguments(data: Any) -> tuple[Any, ...]:
-    return () if data is None else data if isinstance(data, tuple) else (data,)

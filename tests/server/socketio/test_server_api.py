@@ -210,3 +210,19 @@ def test_an_engine_session_is_a_dictionary(world: Any) -> None:
 def test_an_engine_before_it_serves() -> None:
     with pytest.raises(RuntimeError, match="no server runs"):
         EngineServer().send("S", json.dumps(1))
+
+
+def test_below_the_server_stand_a_manager_and_environs(served: Served) -> None:
+    first, second = served.peer(), served.peer()
+    sid, other = first.join(), second.join()
+    server = served.server
+    server.enter_room(sid, "red")
+    eio_sid = first.session.sid
+    assert server.manager.get_participants("/", "red") == [(sid, eio_sid)]
+    assert set(server.manager.get_rooms(sid, "/")) == {sid, "red"}
+    assert server.manager.is_connected(other, "/")
+    assert not server.manager.is_connected("nobody", "/")
+    assert server.manager.sid_from_eio_sid("nobody", "/") is None
+    assert server.environ[eio_sid]["QUERY_STRING"] == "a=1"
+    with pytest.raises(KeyError):
+        server.environ["nobody"]
