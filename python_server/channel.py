@@ -36,6 +36,7 @@ class HTTPServices:
     Attributes:
         route: the handler of a request. limits, timeouts: see settings. deadline: makes one.
         exchange: what exchanges need. lost: called once with the channel when its connection is gone.
+        stop: says of a head whether its connection may be given away before the body is read.
     """
 
     route: Callable[[Request], RequestHandler]
@@ -44,6 +45,7 @@ class HTTPServices:
     deadline: Callable[[Callable[[], Any]], DeadlineLike]
     exchange: ExchangeServices
     lost: Callable[[object], None]
+    stop: Callable[[Request], bool] | None = None
 
 
 class HTTPState(Enum):
@@ -69,12 +71,18 @@ MOVES: Final = {
 
 
 class HTTPChannel:
-    """The requests of one connection, in order. Every method belongs to the loop's thread."""
+    """The requests of one connection, in order. Every method belongs to the loop's thread.
+
+    Args:
+        transport: the connection. services: see there.
+        handed: its first request was passed on to us by another process.
+    """
 
     __slots__ = (
         "_advancing",
         "_deadline",
         "_exchange",
+        "_handed",
         "_last",
         "_parser",
         "_services",
@@ -82,10 +90,11 @@ class HTTPChannel:
         "_transport",
     )
 
-    def __init__(self, transport: TransportLike, services: HTTPServices) -> None:
+    def __init__(self, transport: TransportLike, services: HTTPServices, *, handed: bool = False) -> None:
         self._transport = transport
         self._services = services
-        self._parser = RequestParser(services.limits)
+        self._handed = handed
+        self._parser = RequestParser(services.limits, services.stop)
         self._exchange: Exchange | None = None
         self._state = HTTPState.IDLE
         self._advancing = False
@@ -158,10 +167,13 @@ class HTTPChannel:
                 return
             else:
                 self._begin(event)
+                if self._parser.state is ParserState.STOPPED and self._state in OPEN_STATES:
+                    self._handle(self._parser.go_on(event))  # nobody has taken the connection
 
     def _begin(self, request: Request) -> None:
         self._move(HTTPState.BUSY)
         request.peer, request.local = self._transport.peer, self._transport.local
+        request.handed, self._handed = self._handed, False
         exchange = self._exchange = Exchange(
             request,
             self._services.route(request),

@@ -257,6 +257,12 @@ class Exchange:
         self._end()
         self._upgrade(make)
 
+    def give_away(self, make: Callable[[TransportLike, bytes], Any]) -> None:
+        """Hand the connection over with this request: whoever gets it answers, counts and logs it."""
+        if self._state is ExchangeState.WAITING:
+            self._state = ExchangeState.DONE
+            self._upgrade(make)
+
     def write_blocked(self, blocked: bool) -> None:
         if not blocked and self.on_writable is not None:
             self.on_writable()

@@ -6,6 +6,7 @@ Must not know: sockets, clocks, threads, or what a path means.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ class ParserState(Enum):
     """Where in a message the parser stands."""
 
     HEAD = auto()
+    STOPPED = auto()  # behind a head, its body untouched, until `go_on` or for ever
     BODY = auto()  # declared length
     CHUNK_LINE = auto()
     CHUNK_DATA = auto()
@@ -61,7 +63,13 @@ class ParserState(Enum):
 
 # What may follow each state; any of them may fail, and a parser that failed stays failed.
 MOVES: Final = {
-    ParserState.HEAD: {ParserState.BODY, ParserState.CHUNK_LINE, ParserState.COMPLETE},
+    ParserState.HEAD: {
+        ParserState.STOPPED,
+        ParserState.BODY,
+        ParserState.CHUNK_LINE,
+        ParserState.COMPLETE,
+    },
+    ParserState.STOPPED: {ParserState.BODY, ParserState.CHUNK_LINE, ParserState.COMPLETE},
     ParserState.BODY: {ParserState.COMPLETE},
     ParserState.CHUNK_LINE: {ParserState.CHUNK_DATA, ParserState.TRAILER},
     ParserState.CHUNK_DATA: {ParserState.CHUNK_END},
@@ -83,6 +91,10 @@ class RequestParser:
     The head is found, bounded and checked here and its syntax judged by llhttp (httptools), fed that head
     alone. Chunked framing is walked here: llhttp runs on into the next pipelined request within one feed,
     has no bound on chunk lines and delivers trailers as headers, so its second look would decide nothing.
+
+    Args:
+        limits: see settings. stop: says of a head whether the connection may be given away with it: nothing
+            behind it is looked at before `go_on`, and `take_leftover` gives all of it.
     """
 
     __slots__ = (
@@ -92,13 +104,15 @@ class RequestParser:
         "_remaining_bytes",
         "_searched_bytes",
         "_skipped_count",
+        "_stop",
         "_trailer_bytes",
         "served_count",
         "state",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, stop: Callable[[Request], bool] | None = None) -> None:
         self._limits = limits
+        self._stop = stop
         self._buffer = bytearray()
         self._searched_bytes = 0
         self._remaining_bytes = 0
@@ -128,6 +142,12 @@ class RequestParser:
         self._skipped_count = 0
         return self._events()
 
+    def go_on(self, request: Request) -> list[Event]:
+        """The connection stays here: read on behind the head at which the parser has stopped."""
+        events: list[Event] = []
+        self._begin_body(request.body_length, events)
+        return events + self._events()
+
     @property
     def head_begun(self) -> bool:
         """Has a part of a head arrived?"""
@@ -139,7 +159,10 @@ class RequestParser:
         return len(self._buffer)
 
     def take_leftover(self) -> bytes:
-        """After an upgrade: the bytes that came behind the head (RFC 6455 frames already on their way)."""
+        """The connection goes elsewhere: the bytes that came behind the head.
+
+        After an upgrade these are RFC 6455 frames; after a stop the request's body and what follows it.
+        """
         leftover = bytes(self._buffer)
         self._buffer = bytearray()
         return leftover
@@ -204,17 +227,24 @@ class RequestParser:
         self.served_count += 1
         self._body_bytes = 0
         length = request.body_length
+        if length is not None and length > self._limits.body_max_bytes:
+            raise BadRequest(413, f"the request body is larger than {self._limits.body_max_bytes} bytes")
+        if self._stop is not None and self._stop(request):
+            request.raw_head = head
+            self._move(ParserState.STOPPED)
+            return False
+        self._begin_body(length, events)
+        return True
+
+    def _begin_body(self, length: int | None, events: list[Event]) -> None:
         if length == 0:
             events.append(END)
             self.state = ParserState.COMPLETE
         elif length is None:
             self._move(ParserState.CHUNK_LINE)
-        elif length > self._limits.body_max_bytes:
-            raise BadRequest(413, f"the request body is larger than {self._limits.body_max_bytes} bytes")
         else:
             self._remaining_bytes = length
             self._move(ParserState.BODY)
-        return True
 
     def _check_head_size(self, end: int) -> None:
         """Hold what has come of a head to its limits; `end` is where it ends, -1 when it has not."""

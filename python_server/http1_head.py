@@ -76,6 +76,8 @@ class Request:
         upgrade: the Upgrade field when Connection names it, lower case, else "".
         authority: host and port asked for. peer, local: the connection's addresses, filled in by its owner.
         scheme: "http" or "https", what the client spoke; the owner knows.
+        raw_head: the head as it was sent, where the parser was asked to stop behind it, else empty.
+        handed: has another process passed it on to us? Once is enough.
     """
 
     method: str
@@ -92,6 +94,8 @@ class Request:
     peer: Any = None
     local: Any = None
     scheme: str = "http"
+    raw_head: bytes = b""
+    handed: bool = False
     fields: dict[str, str] = field(default_factory=dict)
 
     @property

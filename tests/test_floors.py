@@ -86,7 +86,7 @@ INNER = {
         "listener",
         "relay",
     ],
-    "engineio": ["packet", "origin", "options", "replies", "session", "heartbeat", "probe", "engine"],
+    "engineio": ["packet", "origin", "options", "replies", "sids", "session", "heartbeat", "probe", "engine"],
     "socketio": [
         "jsoncodec",
         "packet",
@@ -108,6 +108,7 @@ SANS_IO = [
     "engineio.packet",
     "engineio.session",
     "engineio.heartbeat",
+    "engineio.sids",
 ]
 SANS_IO += [
     "socketio.adapter",

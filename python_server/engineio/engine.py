@@ -5,10 +5,9 @@ Must not know: event names, rooms, Flask, sockets; a connection is an exchange o
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 from python_server.engineio.heartbeat import Heartbeats
@@ -31,6 +30,7 @@ from python_server.engineio.session import (
     SessionHandler,
     SessionState,
 )
+from python_server.engineio.sids import Home, Names
 from python_server.exchange import Exchange
 from python_server.http1 import Request
 from python_server.http1_response import Headers
@@ -40,7 +40,11 @@ from wsframe import CloseCode
 __all__ = ["Engine", "EngineError", "EngineOptions"]
 
 PROTOCOL: Final = "4"
-SID_BYTES: Final = 15  # 20 characters of base64url, as both reference servers
+ELSEWHERE: Final = (
+    "Session ID unknown: the session lives on another machine, or this server was started anew. A balancer "
+    "in front of several machines must send each client to one machine (affinity: ip_hash in nginx, a sticky "
+    'cookie elsewhere), or the clients must use WebSocket only (transports: ["websocket"])'
+)
 
 
 class _Post:
@@ -55,6 +59,13 @@ class _Post:
         self.size_bytes = 0
 
 
+class Homes(Protocol):
+    """Port: how a request reaches the sibling where its session lives."""
+
+    def send_home(self, exchange: Exchange, index: int) -> bool:
+        """Give the connection to the worker of that index; False when there is none."""
+
+
 class Engine:
     """Answers the requests under its path. Every method belongs to the loop's thread.
 
@@ -63,6 +74,7 @@ class Engine:
         call_later, now: the loop's clock.
         websockets: what WebSocket channels need.
         complain: called with (kind, sentence) for what an operator should see.
+        names: makes session ids. homes: where requests go whose session lives in a sibling.
     """
 
     def __init__(
@@ -73,7 +85,11 @@ class Engine:
         now: Callable[[], float],
         websockets: WebSocketServices,
         complain: Callable[[str, str], None],
+        names: Names | None = None,
+        homes: Homes | None = None,
     ) -> None:
+        self._names = names or Names()
+        self._homes = homes
         self._handler = handler
         self._options = options
         self._call_later = call_later
@@ -120,12 +136,33 @@ class Engine:
             return self._handshake(exchange, transport, protocol, query.get("j"))
         session = self.sessions.get(sid)
         if session is None:
-            return EngineError.UNKNOWN_SID
+            return self._send_home(exchange, sid)
         if protocol != PROTOCOL:
             return EngineError.BAD_REQUEST
         if transport == "websocket":
             return self._upgrade(exchange, session)
         return self._polling(exchange, session, query.get("j"))
+
+    def is_foreign(self, query: str) -> bool:
+        """Does a request with that query belong to a session that may live in a sibling?"""
+        sid = dict(parse_qsl(query, keep_blank_values=True)).get("sid", "")
+        return self._names.find(sid)[0] is Home.SIBLING
+
+    def _send_home(self, exchange: Exchange, sid: str) -> EngineError | None:
+        """A session that is not here."""
+        home, index = self._names.find(sid)
+        if home is Home.ELSEWHERE:
+            self._complain("session of another machine", ELSEWHERE)
+            self._refuse(exchange, EngineError.UNKNOWN_SID, ELSEWHERE)
+            return None
+        if (
+            home is Home.SIBLING
+            and self._homes is not None
+            and not exchange.request.handed  # one hop: its sender was wrong, and we would be too
+            and self._homes.send_home(exchange, index)
+        ):
+            return None
+        return EngineError.UNKNOWN_SID
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
         post: _Post | None = exchange.context
@@ -189,7 +226,7 @@ class Engine:
                     "socket.io-client 3 or 4 and python-socketio 5 fit",
                 )
             return EngineError.UNSUPPORTED_PROTOCOL_VERSION
-        sid = secrets.token_urlsafe(SID_BYTES)
+        sid = self._names.make()
         cookie = [] if options.cookie is None else cookie_header(options.cookie, sid)
         if transport == "websocket":
             opened = partial(self._open_on_websocket, sid, request)

@@ -343,11 +343,15 @@ class Transport:
                 self._handler.write_blocked(False)
 
     def detach(self) -> socket.socket | None:
-        """Take the socket off the loop for good, for whoever asks for it; None if bytes are still queued."""
+        """Take the socket off the loop for good, for whoever asks for it; None if bytes remain queued."""
+        if self._queue and not self._waiting and self.state is TransportState.OPEN:
+            self._send_queued()
         if self._queue or self.state is not TransportState.OPEN:
             return None
         self._move(TransportState.CLOSED)
         self._loop.remove_reader(self._descriptor)
+        if self._stalled is not None:
+            self._stalled.cancel()
         return self._socket
 
     # The way out

@@ -238,3 +238,56 @@ def test_a_flood_of_tiny_chunks_becomes_one_piece() -> None:
     events = parser.receive(CHUNKED + b"1\r\nx\r\n" * count + b"0\r\n\r\n")
     assert [event for event in events if isinstance(event, bytes)] == [b"x" * count]
     assert events[-1] is END
+
+
+STOPS = {
+    "get": (GET, b""),
+    "length": (POST + b"Content-Length: 5\r\n\r\n", b"hello"),
+    "chunked": (CHUNKED, b"5\r\nhello\r\n0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", STOPS)
+def test_a_parser_asked_to_stop_touches_nothing_behind_the_head(kind: str) -> None:
+    head, body = STOPS[kind]
+    rest = body + GET
+    for cut in range(len(head), len(head + rest) + 1):
+        parser = RequestParser(LIMITS, lambda request: True)
+        (request,) = parser.receive(b"\r\n" + (head + rest)[:cut])
+        assert isinstance(request, Request)
+        assert request.raw_head == head
+        assert parser.receive((head + rest)[cut:]) == []
+        assert parser.state is ParserState.STOPPED
+        assert parser.take_leftover() == rest
+
+
+@pytest.mark.parametrize("kind", STOPS)
+def test_a_stopped_parser_goes_on_as_if_it_had_not_stopped(kind: str) -> None:
+    head, body = STOPS[kind]
+    for cut in range(len(head), len(head + body) + 1):
+        parser = RequestParser(LIMITS, lambda request: True)
+        (request,) = parser.receive((head + body)[:cut])
+        assert isinstance(request, Request)
+        events = parser.go_on(request) + parser.receive((head + body)[cut:] + GET)
+        assert b"".join(event for event in events if isinstance(event, bytes)) == (body and b"hello")
+        assert events[-1] is END
+        assert parser.state is ParserState.COMPLETE
+        (following,) = parser.next_request()
+        assert isinstance(following, Request)
+
+
+def test_only_heads_that_are_asked_for_stop_and_are_kept() -> None:
+    parser = RequestParser(LIMITS, lambda request: request.query == "b")
+    first, end = parser.receive(GET + b"GET /?b HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert isinstance(first, Request)
+    assert (first.raw_head, end) == (b"", END)
+    (second,) = parser.next_request()
+    assert isinstance(second, Request)
+    assert second.raw_head == b"GET /?b HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def test_a_body_above_the_limit_is_refused_before_a_stop() -> None:
+    parser = RequestParser(LIMITS, lambda request: True)
+    _, refusal = parser.receive(POST + b"Content-Length: 21\r\n\r\n")
+    assert isinstance(refusal, BadRequest)
+    assert refusal.status == 413

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from python_server.engineio.engine import Engine, EngineOptions
+from python_server.engineio.sids import Names
 from python_server.http1 import Request
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
@@ -130,6 +131,7 @@ class Exchange:
         self.keep_alive = True
         self.aborted = ""
         self.websocket: ClientSocket | None = None
+        self.given_away = False
 
     @property
     def text(self) -> str:
@@ -144,6 +146,11 @@ class Exchange:
         self.status = int(str(status)[:3])
         self.headers = {name.lower(): value for name, value in headers}
         self.body = body
+
+    def give_away(self, make: Callable[[Any, bytes], Any]) -> None:
+        assert not self.status
+        self.given_away = True
+        make(Transport(), b"")
 
     def refuse_keep_alive(self) -> None:
         self.keep_alive = False
@@ -185,7 +192,7 @@ class Listener:
 class World:
     """An engine and its clients."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, names: Names | None = None, homes: Any = None, **options: Any) -> None:
         self.clock = Clock()
         self.heard = Listener()
         self.complaints: list[str] = []
@@ -208,6 +215,8 @@ class World:
             lambda: self.clock.now,
             self.services,
             lambda kind, sentence: self.complaints.append(sentence),
+            names,
+            homes,
         )
 
     def request(
@@ -215,6 +224,7 @@ class World:
         method: str = "GET",
         query: str = "EIO=4&transport=polling",
         body: bytes | None = None,
+        handed: bool = False,
         **fields: str,
     ) -> Exchange:
         """A request; its body, if any, at once."""
@@ -231,6 +241,7 @@ class World:
             upgrade=upgrade,
             authority="example.org",
             fields=fields,
+            handed=handed,
         )
         exchange = Exchange(request, self.services)
         self.engine.request_received(exchange)  # type: ignore[arg-type]

@@ -1,0 +1,64 @@
+"""Names of sessions: secrets that begin with where their session lives. Sans-I/O.
+
+Must not know: sessions, connections, or how a home is reached.
+
+One process alone needs no beginning: 20 characters of base64url. Of the workers of one machine each has its
+index, "3.": a point is not in base64url. Machines that share a broker have a tag before it, "Zk3b.3.".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from enum import Enum, auto
+from typing import Final
+
+SECRET_BYTES: Final = 15  # 20 characters of base64url, as both reference servers
+# 24 bits: of a hundred machines two have the same tag once in 3,000 clusters; the cost is one more hop.
+TAG_CHARACTERS: Final = 4
+NAME: Final = re.compile(r"(?:([A-Za-z0-9_-]{4})\.)?([0-9]{1,9})\.[A-Za-z0-9_-]{20}\Z")
+
+
+class Home(Enum):
+    """Where a session lives that is not known here."""
+
+    NOWHERE = auto()  # it has ended, or never was
+    SIBLING = auto()  # another worker of this machine
+    ELSEWHERE = auto()  # another machine, or an earlier run of this one
+
+
+class Names:
+    """Makes names and reads those that others have made.
+
+    Args:
+        index: of this worker on its machine, None for a process alone.
+        host_id: of this machine among those that share a broker, "" without a broker.
+    """
+
+    def __init__(self, index: int | None = None, host_id: str = "") -> None:
+        self._index = index if index is not None or not host_id else 0
+        self._tag = tag_of(host_id) if host_id else None
+        self.prefix = "" if self._index is None else f"{self._index}."
+        if self._tag is not None:
+            self.prefix = f"{self._tag}.{self.prefix}"
+
+    def make(self) -> str:
+        """A new name, unguessable."""
+        return self.prefix + secrets.token_urlsafe(SECRET_BYTES)
+
+    def find(self, name: str) -> tuple[Home, int]:
+        """(where the bearer of a name lives that is not known here, the index of that sibling or 0)."""
+        match = None if self._index is None else NAME.match(name)
+        if match is None or (match[1] is None) is not (self._tag is None):
+            return Home.NOWHERE, 0
+        if match[1] != self._tag:
+            return Home.ELSEWHERE, 0
+        index = int(match[2])
+        return (Home.NOWHERE, 0) if index == self._index else (Home.SIBLING, index)
+
+
+def tag_of(host_id: str) -> str:
+    """The short form of a machine's name."""
+    return urlsafe_b64encode(hashlib.sha256(host_id.encode()).digest()).decode("ascii")[:TAG_CHARACTERS]
