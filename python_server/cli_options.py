@@ -149,6 +149,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "connections_max_count",
         COUNT,
     ),
+    Option(
+        ("--limit-unsent",),
+        LISTENING,
+        "Bytes waiting for one client that does not read; above, it is cut off as too slow.",
+        "transport.hard_limit_bytes",
+        COUNT,
+    ),
     Option(("--ssl-certfile",), TLS, "Certificate with its chain, PEM.", "tls.certfile", metavar="FILE"),
     Option(("--ssl-keyfile",), TLS, "Private key, PEM.", "tls.keyfile", metavar="FILE"),
     Option(

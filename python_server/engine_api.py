@@ -35,6 +35,7 @@ ENGINE_OPTIONS: Final = {
     "compression_threshold": "compression_threshold_bytes",
     "cookie": "cookie",
     "upgrade_timeout": "upgrade_timeout_seconds",
+    "max_queued_bytes": "max_queued_bytes",
 }
 # The hub speaks the official server's words, these programs expect python-socketio's.
 REASONS: Final = {

@@ -10,25 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from python_server.engine_api import ENGINE_OPTIONS
 from python_server.engineio.options import EngineOptions
 from python_server.socketio.client import Patience
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
 
-ENGINE_OPTIONS: Final = {
-    "ping_interval": "ping_interval_seconds",
-    "ping_timeout": "ping_timeout_seconds",
-    "max_http_buffer_size": "max_payload_bytes",
-    "allow_upgrades": "allow_upgrades",
-    "transports": "transports",
-    "cors_allowed_origins": "cors_allowed_origins",
-    "cors_credentials": "cors_credentials",
-    "http_compression": "http_compression",
-    "compression_threshold": "compression_threshold_bytes",
-    "cookie": "cookie",
-    "upgrade_timeout": "upgrade_timeout_seconds",
-}
 # Numbers of seconds, the hub's and the engine's.
 HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
 ENGINE_TIMES: Final = ("ping_interval", "ping_timeout", "upgrade_timeout")

@@ -261,7 +261,9 @@ class Worker:
             channel.close_when_idle()
 
     def _await_end(self, deadline: float) -> None:
-        if not self._channels or self.loop.now >= deadline:
+        # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
+        done = not self._channels and not self._events_pool.waiting_count
+        if done or self.loop.now >= deadline:
             self.loop.call_soon(self.loop.stop)
         else:
             self.loop.call_later(0.02, partial(self._await_end, deadline))

@@ -267,7 +267,10 @@ class Engine:
         def closed(code: int, reason: str) -> None:
             if reason == DisconnectReason.SLOW_CLIENT:
                 session.end(DisconnectReason.SLOW_CLIENT)
-            elif code in (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA, CloseCode.MESSAGE_TOO_BIG):
+            elif code == CloseCode.MESSAGE_TOO_BIG:
+                self._complain("message too large", self._too_large_text("a WebSocket message"))
+                session.end(DisconnectReason.MESSAGE_TOO_LARGE)
+            elif code in (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA):
                 session.end(DisconnectReason.TRANSPORT_ERROR)
             else:
                 session.end(DisconnectReason.TRANSPORT_CLOSE)
@@ -319,11 +322,14 @@ class Engine:
         exchange.context = None
         post.session.posting = False
         exchange.refuse_keep_alive()
-        self._complain(
-            "payload too large",
-            f"a polling request exceeds max_http_buffer_size ({self._options.max_payload_bytes} bytes)",
-        )
-        exchange.respond(413, self._origins.headers(exchange.request))
+        text = self._too_large_text("a polling request")
+        self._complain("payload too large", text)
+        headers = [("Content-Type", "text/plain; charset=utf-8"), *self._origins.headers(exchange.request)]
+        exchange.respond(413, headers, f"{text}\n".encode())
+
+    def _too_large_text(self, what: str) -> str:
+        limit_bytes = self._options.max_payload_bytes
+        return f"message too large: {what} exceeds max_http_buffer_size ({limit_bytes} bytes)"
 
     # WebSocket and upgrade
 

@@ -37,6 +37,19 @@ class DisconnectReason(StrEnum):
     PARSE_ERROR = "parse error"
     SERVER_SHUTTING_DOWN = "server shutting down"
     SLOW_CLIENT = "slow client"
+    MESSAGE_TOO_LARGE = "message too large"
+
+
+# The close frame of a WebSocket whose session we end (RFC 6455 7.4.1); its reason is the session's own. Not
+# among them: what the client said itself, and a close that the application asked for.
+CLOSE_CODES: Final = {
+    DisconnectReason.TRANSPORT_ERROR: 1002,
+    DisconnectReason.PING_TIMEOUT: 1011,
+    DisconnectReason.PARSE_ERROR: 1008,
+    DisconnectReason.SERVER_SHUTTING_DOWN: 1001,
+    DisconnectReason.SLOW_CLIENT: 1008,
+    DisconnectReason.MESSAGE_TOO_LARGE: 1009,
+}
 
 
 class SessionState(Enum):
@@ -86,7 +99,7 @@ class Link(Protocol):
     def send_frames(self, frames: bytes) -> None:
         """Queue encoded frames."""
 
-    def close(self) -> None:
+    def close(self, code: int = 1000, reason: str = "") -> None:
         """Begin the closing handshake."""
 
     def pause_reading(self, paused: bool) -> None:
@@ -371,7 +384,11 @@ class Session:
         if link is not None:
             if self._paused:
                 link.pause_reading(False)  # else the client's close frame would never be seen
-            link.close()
+            code = CLOSE_CODES.get(reason)
+            if code is None:
+                link.close()
+            else:
+                link.close(code, str(reason))
         self._release_post()
         self._forget(self)
         self._handler.session_closed(self, reason)

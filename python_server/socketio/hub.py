@@ -37,6 +37,10 @@ STRAND_HARD_COUNT: Final = 10_000
 HEAVY_EVENT_BYTES: Final = 4096
 STRAND_SOFT_BYTES: Final = 4 * 1024 * 1024
 STRAND_HARD_BYTES: Final = 64 * 1024 * 1024
+SLOW_CLIENT_TEXT: Final = (
+    "a session ended, slow client: it did not take what was sent to it; the bounds are --limit-unsent "
+    "for a WebSocket and the option max_queued_bytes for polling"
+)
 # Namespaces one client may join; it matters where "*" lets it choose their names.
 NAMESPACES_MAX_COUNT: Final = 256
 # The secret with which a lost client comes back.
@@ -98,6 +102,8 @@ class Hub(Speaker):
         if client is None:
             return
         session.context = None
+        if reason is DisconnectReason.SLOW_CLIENT and not self._overloaded(client):
+            self._running().complain("slow client", SLOW_CLIENT_TEXT)
         client.connect_timer.cancel()
         self._unfinished.pop(client, None)
         for socket in list(client.sockets.values()):
@@ -230,10 +236,7 @@ class Hub(Speaker):
 
     def _press(self, client: Client) -> None:
         """Its events come faster than they are handled: stop reading, then give up."""
-        if (
-            client.strand.waiting_count + client.overtaking_count >= STRAND_HARD_COUNT
-            or client.submitted_bytes - client.finished_bytes >= STRAND_HARD_BYTES
-        ):
+        if self._overloaded(client):
             self._running().complain(
                 "too many events", "a session was closed: its events came faster than they were handled"
             )
@@ -242,6 +245,14 @@ class Hub(Speaker):
             client.paused = True
             client.session.pause_reading(True)
             self._relieve(client)  # the worker may have been faster than these lines
+
+    @staticmethod
+    def _overloaded(client: Client) -> bool:
+        """Are its events, waiting or running, above the hard bounds?"""
+        return (
+            client.strand.waiting_count + client.overtaking_count >= STRAND_HARD_COUNT
+            or client.submitted_bytes - client.finished_bytes >= STRAND_HARD_BYTES
+        )
 
     def _relieve(self, client: Client) -> None:
         """Read again from a client whose events have been handled; until then, be told of it."""

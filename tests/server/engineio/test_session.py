@@ -28,7 +28,7 @@ class Link:
         assert not self.closed
         self.frames += frames
 
-    def close(self) -> None:
+    def close(self, code: int = 1000, reason: str = "") -> None:
         self.closed = True
 
     def pause_reading(self, paused: bool) -> None:

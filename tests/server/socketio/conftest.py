@@ -53,7 +53,7 @@ class Link:
     def send_frames(self, frames: bytes) -> None:
         self.messages += self.decoder.receive(frames)
 
-    def close(self) -> None:
+    def close(self, code: int = 1000, reason: str = "") -> None:
         self.closed = True
 
     def pause_reading(self, paused: bool) -> None:
