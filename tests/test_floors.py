@@ -32,6 +32,7 @@ FLOORS = {
     "wsgi": 3,
     "websocket_api": 3,
     "takeover": 3,
+    "siblings": 2,
     "socketio": 4,
     "server": 5,
     "foreign": 5,
@@ -85,6 +86,7 @@ INNER = {
         "systemd",
         "listener",
         "relay",
+        "link",
     ],
     "engineio": ["packet", "origin", "options", "replies", "sids", "session", "heartbeat", "probe", "engine"],
     "socketio": [
@@ -126,7 +128,7 @@ CONFINED = {
     "queue": {"net.threads"},
     "selectors": {"net.loop"},
     "select": {"net.loop"},
-    "socket": {"net.transport", "net.listener", "net.sockets", "net.systemd", "net.relay"},
+    "socket": {"net.transport", "net.listener", "net.sockets", "net.systemd", "net.relay", "net.link"},
     "ssl": {"net.certificates", "net.tls"},
     "redis": {"socketio.redis_backplane"},
     "flask": {

@@ -1,0 +1,353 @@
+"""Messages, each with at most one descriptor, over a connected UNIX stream socket on the loop.
+
+Must not know: what a message means, or who stands at the other end.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Final
+
+from python_server.net.loop import Loop
+from python_server.net.sockets import Socket
+
+# kind, flags, length of the payload.
+HEADER: Final = struct.Struct("!BBI")
+DESCRIPTOR_FLAG: Final = 1
+# A longer frame is a fault of the sender: what travels here is bounded well below it.
+FRAME_MAX_BYTES: Final = 64 * 1024 * 1024
+QUEUE_MAX_BYTES: Final = 16 * 1024 * 1024
+# Below it the pieces of a batch are joined: copying costs less than a vector of many entries.
+JOIN_MAX_BYTES: Final = 65_536
+IOV_MAX_COUNT: Final = 1024
+# Linux passes at most 253 (SCM_MAX_FD) at once; we send one with a batch.
+DESCRIPTORS_MAX_COUNT: Final = 253
+CLOSE_ON_EXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# The system's room for descriptors on their way, or for messages, is used up: it comes back.
+RETRY_SECONDS: Final = 0.01
+TRANSIENT: Final = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
+
+Received = Callable[[int, bytes, int | None], None]
+
+
+class LinkError(Exception):
+    """The other end broke the format."""
+
+
+class LinkState(Enum):
+    """The life of a link."""
+
+    OPEN = auto()
+    DEAF = auto()  # the other end takes nothing more; what it sent before is still read
+    CLOSED = auto()
+
+
+MOVES: Final = {
+    LinkState.OPEN: {LinkState.DEAF, LinkState.CLOSED},
+    LinkState.DEAF: {LinkState.CLOSED},
+    LinkState.CLOSED: set(),
+}
+
+
+def pair() -> tuple[Socket, Socket]:
+    """Two connected, non-blocking ends for two links."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    for end in ends:
+        end.setblocking(False)
+    return ends
+
+
+def encode(kind: int, *pieces: Any, flags: int = 0) -> list[Any]:
+    """The pieces of one frame; small ones are one piece. `pieces` are bytes-like.
+
+    Raises:
+        ValueError: longer than FRAME_MAX_BYTES.
+    """
+    nbytes = sum(map(len, pieces))
+    if nbytes > FRAME_MAX_BYTES:
+        raise ValueError(f"a message of {nbytes} bytes is too long for a link ({FRAME_MAX_BYTES})")
+    header = HEADER.pack(kind, flags, nbytes)
+    if nbytes <= JOIN_MAX_BYTES:
+        return [b"".join((header, *pieces))]
+    return [header, *(piece for piece in pieces if piece)]
+
+
+class Batch:
+    """Pieces that leave in one send; a descriptor goes with the first byte."""
+
+    __slots__ = ("descriptor", "nbytes", "pieces")
+
+    def __init__(self, descriptor: int | None) -> None:
+        self.descriptor = descriptor
+        self.pieces: list[Any] = []
+        self.nbytes = 0
+
+    def drop_descriptor(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+    def drop_sent(self, sent: int) -> None:
+        self.nbytes -= sent
+        pieces = self.pieces
+        index = 0
+        while index < len(pieces) and sent >= len(pieces[index]):
+            sent -= len(pieces[index])
+            index += 1
+        del pieces[:index]
+        if sent:
+            pieces[0] = memoryview(pieces[0])[sent:]
+
+
+class Link:
+    """One end. Every method belongs to the loop's thread.
+
+    Args:
+        sock: connected, AF_UNIX, a stream; owned from here on.
+        received: called with (kind, payload, descriptor) for each message; the descriptor, closed on exec,
+            belongs to the callee.
+        lost: called once, after the last message, when the link has ended otherwise than by `close`.
+        report: for an exception of `received`, and for a frame that breaks the format (which ends the link).
+        max_queued_bytes: held for a slow reader; above it `send` refuses.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: Socket,
+        received: Received,
+        lost: Callable[[], None],
+        report: Callable[[str, BaseException], None],
+        max_queued_bytes: int = QUEUE_MAX_BYTES,
+    ) -> None:
+        sock.setblocking(False)
+        self._loop = loop
+        self._socket = sock
+        self._descriptor = sock.fileno()
+        self._received = received
+        self._lost = lost
+        self._report = report
+        self._max_queued_bytes = max_queued_bytes
+        self._queue: deque[Batch] = deque()
+        self._dirty = False
+        self._waiting = False
+        self._partial = bytearray()
+        self._descriptors: deque[int] = deque()  # came, and their frames have not
+        self.queued_bytes = 0
+        self.state = LinkState.OPEN
+        loop.add_reader(self._descriptor, self._on_readable)
+
+    # Out
+
+    def send(self, kind: int, *pieces: Any, descriptor: int | None = None) -> bool:
+        """Queue a message; it leaves at the end of this turn.
+
+        Args:
+            kind: 0 to 255. pieces: bytes-like, sent one behind the other and not changed meanwhile.
+            descriptor: sent with it; duplicated here, so the caller's own stays the caller's.
+
+        Returns:
+            False when nothing was queued: the queue is full, the other end is gone, or the process is out
+            of descriptors.
+
+        Raises:
+            ValueError: the message is longer than FRAME_MAX_BYTES.
+        """
+        if descriptor is None:
+            return self.send_encoded(encode(kind, *pieces))
+        frame = encode(kind, *pieces, flags=DESCRIPTOR_FLAG)
+        if self.state is not LinkState.OPEN or self.queued_bytes > self._max_queued_bytes:
+            return False
+        try:
+            batch = Batch(os.dup(descriptor))
+        except OSError:
+            return False
+        self._queue.append(batch)
+        return self.send_encoded(frame)
+
+    def send_encoded(self, frame: list[Any]) -> bool:
+        """As `send`, for what `encode` made: one encoding serves many links."""
+        if self.state is not LinkState.OPEN or self.queued_bytes > self._max_queued_bytes:
+            return False
+        if not self._queue:
+            self._queue.append(Batch(None))
+        nbytes = sum(map(len, frame))
+        batch = self._queue[-1]
+        batch.pieces += frame
+        batch.nbytes += nbytes
+        self.queued_bytes += nbytes
+        if not self._dirty:
+            self._dirty = True
+            self._loop.flush_at_turn_end(self)
+        return True
+
+    def flush(self) -> None:
+        """Called by the loop at the end of a turn in which something was sent."""
+        self._dirty = False
+        if not self._waiting and self.state is LinkState.OPEN:
+            self._send_queued()
+
+    def _send_queued(self) -> None:
+        while self._queue:
+            batch = self._queue[0]
+            try:
+                sent = self._offer(batch)
+            except (BlockingIOError, InterruptedError):
+                self._wait_writable()
+                return
+            except OSError as error:
+                if error.errno in TRANSIENT:
+                    self._loop.call_later(RETRY_SECONDS, self.flush)
+                else:
+                    self._give_up_sending()
+                return
+            self.queued_bytes -= sent
+            batch.drop_descriptor()
+            batch.drop_sent(sent)
+            if not batch.nbytes:
+                self._queue.popleft()
+        if self._waiting:
+            self._waiting = False
+            self._loop.remove_writer(self._descriptor)
+
+    def _offer(self, batch: Batch) -> int:
+        pieces = batch.pieces
+        if len(pieces) > 1 and batch.nbytes <= JOIN_MAX_BYTES:
+            batch.pieces = pieces = [b"".join(pieces)]
+        if batch.descriptor is None:
+            if len(pieces) == 1:
+                return self._socket.send(pieces[0])
+            return self._socket.sendmsg(pieces[:IOV_MAX_COUNT])
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [batch.descriptor]))
+        return self._socket.sendmsg(pieces[:IOV_MAX_COUNT], [rights])
+
+    def _wait_writable(self) -> None:
+        if not self._waiting:
+            self._waiting = True
+            self._loop.add_writer(self._descriptor, self._send_queued)
+
+    def _give_up_sending(self) -> None:
+        self._move(LinkState.DEAF)
+        self._forget_queue()
+
+    def _forget_queue(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._loop.remove_writer(self._descriptor)
+        for batch in self._queue:
+            batch.drop_descriptor()
+        self._queue.clear()
+        self.queued_bytes = 0
+
+    # In
+
+    def _on_readable(self) -> None:
+        """One receive per turn: a talkative sibling leaves the other descriptors their time."""
+        buffer = self._loop.receive_buffer
+        try:
+            nbytes, ancillary, flags, _ = self._socket.recvmsg_into(
+                [buffer], socket.CMSG_SPACE(4 * DESCRIPTORS_MAX_COUNT), CLOSE_ON_EXEC
+            )
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._end()
+            return
+        self._take_descriptors(ancillary)
+        try:
+            if flags & socket.MSG_CTRUNC:
+                raise LinkError("descriptors were lost on the way: the process is out of them")
+            self._take_bytes(buffer, nbytes)
+        except LinkError as error:
+            self._report("link", error)
+            self._end()
+            return
+        if not nbytes:
+            self._end()
+
+    def _take_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors = array.array("i")
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+                for descriptor in descriptors:
+                    if not CLOSE_ON_EXEC:
+                        os.set_inheritable(descriptor, False)
+                    self._descriptors.append(descriptor)
+
+    def _take_bytes(self, buffer: bytearray, nbytes: int) -> None:
+        """Hand out every whole frame; keep the rest for the next receive."""
+        partial = self._partial
+        if partial:
+            partial += memoryview(buffer)[:nbytes]
+            if len(partial) < HEADER.size or len(partial) < self._frame_bytes(partial, 0):
+                return
+            data, self._partial = bytes(partial), bytearray()
+        else:
+            data = bytes(memoryview(buffer)[:nbytes])
+        at, end = 0, len(data)
+        while end - at >= HEADER.size and end - at >= (nbytes := self._frame_bytes(data, at)):
+            kind, flags, _ = HEADER.unpack_from(data, at)
+            descriptor = self._next_descriptor() if flags & DESCRIPTOR_FLAG else None
+            self._hand_out(kind, data[at + HEADER.size : at + nbytes], descriptor)
+            if self.state is LinkState.CLOSED:
+                return
+            at += nbytes
+        self._partial += memoryview(data)[at:]
+        if len(self._descriptors) > 1:  # one may be ahead of its frame's header, never two
+            raise LinkError("a descriptor came that no message mentions")
+
+    def _frame_bytes(self, data: Any, at: int) -> int:
+        _, flags, payload_bytes = HEADER.unpack_from(data, at)
+        if payload_bytes > FRAME_MAX_BYTES or flags & ~DESCRIPTOR_FLAG:
+            raise LinkError(f"malformed frame: flags {flags}, {payload_bytes} bytes")
+        return int(HEADER.size + payload_bytes)
+
+    def _next_descriptor(self) -> int:
+        if not self._descriptors:
+            raise LinkError("a message's descriptor has not come with it")
+        return self._descriptors.popleft()
+
+    def _hand_out(self, kind: int, payload: bytes, descriptor: int | None) -> None:
+        try:
+            self._received(kind, payload, descriptor)
+        except Exception as error:
+            self._report(f"message of kind {kind}", error)
+
+    # The way out
+
+    def close(self) -> None:
+        """Try once to send what is queued, then end; `lost` is not called."""
+        if self.state is LinkState.OPEN and self._queue:
+            self._send_queued()
+        self._shut()
+
+    def _end(self) -> None:
+        """The other end is gone, or broke the format."""
+        if self._shut():
+            # Told at the next turn: a send must never re-enter the room that sent.
+            self._loop.call_soon(self._lost)
+
+    def _shut(self) -> bool:
+        if self.state is LinkState.CLOSED:
+            return False
+        self._move(LinkState.CLOSED)
+        self._forget_queue()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
+        self._partial.clear()
+        self._loop.remove_reader(self._descriptor)
+        self._socket.close()
+        return True
+
+    def _move(self, state: LinkState) -> None:
+        assert state in MOVES[self.state], (self.state, state)
+        self.state = state
