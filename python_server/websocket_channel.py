@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
 from python_server.http1_response import Headers, status_text
 from wsframe import CloseCode, Connection, ConnectionClosed, Role, State, handshake
-from wsframe.deflate import Options
+from wsframe.deflate import Agreement, Options
+
+
+class PreparedLike(Protocol):
+    """Port: messages encoded once for many recipients."""
+
+    @property
+    def frames(self) -> bytes:
+        """For who agreed on no compression."""
+
+    def deflated_frames(self, agreement: Agreement) -> bytes:
+        """For who agreed on one, without a context of its own (RFC 7692 7.1.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,7 @@ class WebSocketChannel:
         "_ping_timeout_seconds",
         "_pinged",
         "_services",
+        "_sharing",
         "_transport",
         "_unfinished",
         "_write",
@@ -90,8 +102,11 @@ class WebSocketChannel:
         connection: Connection,
         services: WebSocketServices,
         subprotocol: str | None = None,
+        deflate: Agreement | None = None,
     ) -> None:
         self._transport = transport
+        # Compressed messages can be shared when none refers to another (RFC 7692 7.1.1.1).
+        self._sharing = deflate if deflate is not None and deflate.server_no_context_takeover else None
         self._write = transport.write
         self._connection = connection
         self._services = services
@@ -202,6 +217,12 @@ class WebSocketChannel:
         if self._connection.state is State.OPEN:
             self._transport.write(frames)
 
+    def send_prepared(self, prepared: PreparedLike) -> None:
+        """Queue messages that many recipients share, compressed for those that agreed on it."""
+        if self._connection.state is State.OPEN:
+            sharing = self._sharing
+            self._write(prepared.frames if sharing is None else prepared.deflated_frames(sharing))
+
     def ping(self, payload: bytes = b"") -> None:
         """Queue a ping; nothing happens once the WebSocket is closing."""
         connection = self._connection
@@ -308,7 +329,7 @@ def accept_websocket(
             max_fragments=services.max_fragments_count,
             deflate=accepted.deflate,
         )
-        channel = WebSocketChannel(transport, connection, services, accepted.subprotocol)
+        channel = WebSocketChannel(transport, connection, services, accepted.subprotocol, accepted.deflate)
         services.began(channel)
         opened(channel)
         return channel

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from wsframe import Opcode, encode_frame
+from wsframe.deflate import Agreement, compress
 
 # Packets of one polling payload are joined by U+001E (Engine.IO protocol, "HTTP long-polling").
 SEPARATOR: Final = "\x1e"
@@ -50,11 +51,12 @@ class Prepared:
         packets: encoded text packets (type digit included) and, as bytes, binary messages.
     """
 
-    __slots__ = ("_frames", "_payload", "packets")
+    __slots__ = ("_deflated", "_frames", "_payload", "packets")
 
     def __init__(self, packets: Sequence[str | bytes]) -> None:
         self.packets = packets
         self._frames: bytes | None = None
+        self._deflated: dict[int, bytes] | None = None  # by window size
         self._payload: str | None = None
 
     @property
@@ -71,6 +73,24 @@ class Prepared:
                     for packet in packets
                 )
             self._frames = frames
+        return frames
+
+    def deflated_frames(self, agreement: Agreement) -> bytes:
+        """The same for clients that share no context between messages: compressed once per window size."""
+        options, window_bits = agreement.options, agreement.server_max_window_bits
+        if self._deflated is None:
+            self._deflated = {}
+        frames = self._deflated.get(window_bits)
+        if frames is None:
+            pieces = []
+            for packet in self.packets:
+                data = packet.encode() if isinstance(packet, str) else packet
+                opcode = Opcode.TEXT if isinstance(packet, str) else Opcode.BINARY
+                squeeze = len(data) >= options.threshold_bytes
+                if squeeze:
+                    data = compress(data, window_bits, options.level, options.memory_level)
+                pieces.append(encode_frame(opcode, data, rsv1=squeeze))
+            frames = self._deflated[window_bits] = b"".join(pieces)
         return frames
 
     @property

@@ -96,8 +96,8 @@ class Link(Protocol):
     def blocked(self) -> bool:
         """Does it hold bytes back that its client has not taken?"""
 
-    def send_frames(self, frames: bytes) -> None:
-        """Queue encoded frames."""
+    def send_prepared(self, prepared: Prepared) -> None:
+        """Queue its frames."""
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Begin the closing handshake."""
@@ -197,7 +197,7 @@ class Session:
     def send(self, prepared: Prepared) -> None:
         """Send packets, in order with all others; nothing after the session's end."""
         if self.state is SessionState.WEBSOCKET:
-            self._link.send_frames(prepared.frames)  # type: ignore[union-attr]
+            self._link.send_prepared(prepared)  # type: ignore[union-attr]
         elif self.alive:
             self._queue.append(prepared)
             self._queued_bytes += prepared.queued_bytes
@@ -345,7 +345,7 @@ class Session:
         queue, self._queue = self._queue, []
         self._queued_bytes = 0
         for prepared in queue:
-            link.send_frames(prepared.frames)
+            link.send_prepared(prepared)
 
     # In
 

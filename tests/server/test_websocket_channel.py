@@ -10,6 +10,7 @@ import pytest
 
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices
 from wsframe import CloseCode, Connection, Opcode, Role, encode_frame
+from wsframe.deflate import Agreement
 
 MASK = b"\1\2\3\4"
 
@@ -57,7 +58,7 @@ class FakeDeadline:
 class Bench:
     """A channel with everything around it faked."""
 
-    def __init__(self, max_message_bytes: int = 1000) -> None:
+    def __init__(self, max_message_bytes: int = 1000, deflate: Agreement | None = None) -> None:
         self.deadlines: list[FakeDeadline] = []
         self.ended: list[WebSocketChannel] = []
         self.messages: list[str | bytes] = []
@@ -76,7 +77,7 @@ class Bench:
             ended=self.ended.append,
         )
         connection = Connection(Role.SERVER, max_message_bytes=max_message_bytes, max_fragments=100)
-        self.channel = WebSocketChannel(self.transport, connection, services)
+        self.channel = WebSocketChannel(self.transport, connection, services, deflate=deflate)
         self.channel.on_message = self.messages.append
         self.channel.on_close = lambda code, reason: self.closes.append((code, reason))
 
@@ -141,6 +142,27 @@ def test_the_peer_closes(bench: Bench) -> None:
     bench.channel.connection_lost("closed")
     assert bench.closes == [(4000, "bye")]
     assert bench.ended == [bench.channel]
+
+
+class Shared:
+    frames = b"plain"
+
+    def deflated_frames(self, agreement: Agreement) -> bytes:
+        return b"deflated"
+
+
+@pytest.mark.parametrize(
+    ("deflate", "sent"),
+    [(None, b"plain"), (Agreement(True), b"deflated"), (Agreement(False), b"plain")],
+)
+def test_shared_messages_are_compressed_for_who_agreed_to_no_context(deflate: Any, sent: bytes) -> None:
+    bench = Bench(deflate=deflate)
+    bench.channel.send_prepared(Shared())
+    assert bench.sent() == sent
+    bench.channel.close()
+    bench.sent()
+    bench.channel.send_prepared(Shared())
+    assert bench.sent() == b""
 
 
 def test_we_close_and_wait_for_the_answer(bench: Bench) -> None:

@@ -103,11 +103,12 @@ def engine_connect(sid: str, environ: dict[str, Any]) -> bool:
 
 @engine.on("message")
 def engine_message(sid: str, data: str | bytes) -> None:
-    engine.send(sid, data)
-    if data == "bye":
+    if data != "leave at once":
+        engine.send(sid, data)
+    if data in ("bye", "leave at once"):
         engine.disconnect(sid)
 
 
 @engine.on("disconnect")
-def engine_disconnect(sid: str) -> None:
-    """Nothing to tidy up."""
+def engine_disconnect(sid: str, reason: str) -> None:
+    print(f"{sid} is gone: {reason}")

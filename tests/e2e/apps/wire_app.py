@@ -3,22 +3,17 @@
 It must not know which packets the tests send, or why.
 """
 
+import json
 import os
 from typing import Any
 
 from flask import Flask, request
 
-from python_server import ConnectionRefusedError, SocketIO, emit
+from python_server import ConnectionRefusedError, SocketIO, disconnect, emit
 
 app = Flask(__name__)
-interval, timeout = os.environ.get("WIRE_PING", "25,20").split(",")
-socketio = SocketIO(
-    app,
-    ping_interval=float(interval),
-    ping_timeout=float(timeout),
-    max_http_buffer_size=int(os.environ.get("WIRE_MAX_BYTES", "1000000")),
-    cors_allowed_origins=["http://friend.test"],
-)
+options = {"cors_allowed_origins": ["http://friend.test"]}
+socketio = SocketIO(app, **{**options, **json.loads(os.environ.get("WIRE_OPTIONS", "{}"))})
 calls: list[str] = []
 
 
@@ -33,6 +28,12 @@ def on_connect(auth: Any = None) -> None:
 @socketio.on("disconnect")
 def on_disconnect(reason: str) -> None:
     calls.append(f"disconnect {reason}")
+    print(f"{request.sid} is gone: {reason}")  # type: ignore[attr-defined]
+
+
+@socketio.on("leave")
+def on_leave() -> None:
+    disconnect()
 
 
 @socketio.on("echo")
@@ -50,6 +51,22 @@ def on_ask(question: Any) -> None:
 @socketio.on("nothing")
 def on_nothing() -> None:
     """Its ack carries no value."""
+
+
+@socketio.on("number")
+def on_number(text: str) -> str:
+    """Send the float that `text` names; what it cannot be sent as."""
+    try:
+        emit("numbered", [float(text)])
+    except ValueError as error:
+        return type(error).__name__
+    return "sent"
+
+
+@socketio.on("flood")
+def on_flood(count: int) -> None:
+    for number in range(count):
+        emit("flooded", (number, b"\x00\xff"))
 
 
 @socketio.on("connect", namespace="/shop")

@@ -4,6 +4,7 @@ It must not know any rule: the tests say what to send and what must come.
 """
 
 import base64
+import io
 import json
 import socket
 from collections import deque
@@ -18,6 +19,12 @@ from wsframe import Close, Connection, Role
 APPS = Path(__file__).parents[1] / "apps"
 WAIT_SECONDS = 10.0
 QUERY = "EIO=4&transport="
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
 class Answer(NamedTuple):
@@ -77,8 +84,8 @@ class RawWebSocket:
 
     way = "websocket"
 
-    def __init__(self, request: Request, leftover: bytes) -> None:
-        self.request = request
+    def __init__(self, request: Request, headers: dict[str, str]) -> None:
+        self.request, self.headers, leftover = request, headers, request.rest
         self.connection = Connection(Role.CLIENT, max_message_bytes=10_000_000)
         self.events: deque[Any] = deque(self.connection.receive_data(leftover) if leftover else ())
         self.close_code: int | None = None
@@ -118,6 +125,19 @@ class RawWebSocket:
             if not data:
                 return None
             self.events += self.connection.receive_data(data)
+
+    def raw_frames(self) -> Iterator[tuple[int, bytes]]:
+        """First byte and payload of every frame below 64 KiB, as it stands on the wire."""
+        file = self.request.socket.makefile("rb")
+        data = io.BytesIO(self.request.rest)
+
+        def read(count: int) -> bytes:
+            start = data.read(count)
+            return start + file.read(count - len(start))
+
+        while True:
+            first, length = read(2)
+            yield first, read(int.from_bytes(read(2)) if length == 126 else length)
 
     def ended(self) -> bool:
         """Nothing but what is listed here may come before the end."""
@@ -171,13 +191,15 @@ class Polling:
 class Wire:
     """One server process, spoken to in bytes."""
 
-    def __init__(self, url: str) -> None:
-        self.port = int(url.rpartition(":")[2])
+    def __init__(self, server: Any, path: str = "/socket.io/") -> None:
+        self.server, self.path = server, path
+        self.port = int(server.url.rpartition(":")[2])
         self.opened: list[Any] = []
 
     def request(
-        self, method: str, query: str, body: bytes | None = None, path: str = "/socket.io/", **fields: str
+        self, method: str, query: str, body: bytes | None = None, path: str | None = None, **fields: str
     ) -> Request:
+        path = path or self.path
         named = {name.replace("_", "-"): value for name, value in fields.items()}
         request = Request(self.port, method, f"{path}?{query}" if query else path, body, named)
         self.opened.append(request)
@@ -202,19 +224,10 @@ class Wire:
 
     def upgrade(self, sid: str = "", query: str = QUERY + "websocket", **fields: str) -> Any:
         """A WebSocket, or the answer that refused it."""
-        request = self.request(
-            "GET",
-            query + (f"&sid={sid}" if sid else ""),
-            **{
-                "Connection": "Upgrade",
-                "Upgrade": "websocket",
-                "Sec-WebSocket-Version": "13",
-                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-            },
-            **fields,
-        )
+        query += f"&sid={sid}" if sid else ""
+        request = self.request("GET", query, **(UPGRADE | fields))
         answer = request.answer()
-        return RawWebSocket(request, request.rest) if answer.status == 101 else answer
+        return RawWebSocket(request, answer.headers) if answer.status == 101 else answer
 
     def session(self, way: str) -> Any:
         """An open session on either transport; its handshake packet is in `opened`."""
@@ -228,9 +241,15 @@ class Wire:
         """A session that has joined the default namespace."""
         session = self.session(way)
         session.send("40")
-        assert str(session.next()).startswith('40{"sid":"')
+        reply = str(session.next())
+        assert reply.startswith('40{"sid":"')
+        session.name = json.loads(reply[2:])["sid"]  # what other clients may know it by
         assert session.next() == '42["welcome",{"auth":null}]'
         return session
+
+    def wait_gone(self, session: Any, reason: str) -> None:
+        """Until the disconnect handler has run for a session that had joined, with this reason."""
+        self.server.wait_for(f"{session.name} is gone: {reason}\n")
 
     def calls(self) -> list[str]:
         """Which handlers have run since this was asked last."""
@@ -244,28 +263,61 @@ class Wire:
 
 
 @pytest.fixture(scope="module")
-def url(serve: Callable[..., Any]) -> str:
-    return str(serve(APPS, "wire_app:app").url)
-
-
-@pytest.fixture
-def wire(url: str) -> Iterator[Wire]:
-    wire = Wire(url)
-    yield wire
-    wire.close()
+def server(serve: Callable[..., Any]) -> Any:
+    return serve(APPS, "wire_app:app")
 
 
 @pytest.fixture(scope="module")
-def small_url(serve: Callable[..., Any]) -> str:
+def small_server(serve: Callable[..., Any]) -> Any:
     """A server with short heartbeats and small messages."""
-    return str(serve(APPS, "wire_app:app", env={"WIRE_PING": "0.3,0.2", "WIRE_MAX_BYTES": "1000"}).url)
+    options = {"ping_interval": 0.3, "ping_timeout": 0.2, "max_http_buffer_size": 1000}
+    return serve(APPS, "wire_app:app", env={"WIRE_OPTIONS": json.dumps(options)})
 
 
 @pytest.fixture
-def small(small_url: str) -> Iterator[Wire]:
-    wire = Wire(small_url)
-    yield wire
-    wire.close()
+def open_wire() -> Iterator[Callable[..., Wire]]:
+    """open_wire(server, path): a client of a server; what it opened is closed at the end."""
+    wires: list[Wire] = []
+
+    def open_one(server: Any, path: str = "/socket.io/") -> Wire:
+        wires.append(Wire(server, path))
+        return wires[-1]
+
+    yield open_one
+    for wire in wires:
+        wire.close()
+
+
+@pytest.fixture
+def start(serve: Callable[..., Any], open_wire: Callable[..., Wire]) -> Callable[..., Wire]:
+    """start(option=..., arguments=[...]): a server of its own with those options of SocketIO."""
+
+    def start_one(arguments: tuple[str, ...] = (), **options: Any) -> Wire:
+        return open_wire(serve(APPS, "wire_app:app", *arguments, env={"WIRE_OPTIONS": json.dumps(options)}))
+
+    return start_one
+
+
+@pytest.fixture(scope="module")
+def engine_server(serve: Callable[..., Any]) -> Any:
+    """A server with an EngineServer under /engine.io/ and a Server that brings clients back."""
+    return serve(APPS, "plain_app:app")
+
+
+@pytest.fixture
+def engine(open_wire: Callable[..., Wire], engine_server: Any) -> Wire:
+    """Engine.IO alone: what is said comes back."""
+    return open_wire(engine_server, "/engine.io/")
+
+
+@pytest.fixture
+def wire(open_wire: Callable[..., Wire], server: Any) -> Wire:
+    return open_wire(server)
+
+
+@pytest.fixture
+def small(open_wire: Callable[..., Wire], small_server: Any) -> Wire:
+    return open_wire(small_server)
 
 
 @pytest.fixture(params=["polling", "websocket"])

@@ -13,25 +13,25 @@ APPS = Path(__file__).parents[1] / "apps"
 
 
 @pytest.fixture(scope="module")
-def urls(serve: Callable[..., Any]) -> dict[str, str]:
+def servers(serve: Callable[..., Any]) -> dict[str, Any]:
     return {
-        serializer: str(serve(APPS, "plain_app:app", env={"SERIALIZER": serializer}).url)
+        serializer: serve(APPS, "plain_app:app", env={"SERIALIZER": serializer})
         for serializer in ("default", "msgpack")
     }
 
 
 @pytest.fixture
-def url(urls: dict[str, str]) -> str:
-    return urls["default"]
+def server(servers: dict[str, Any]) -> Any:
+    return servers["default"]
 
 
 @pytest.mark.needs_node
 @pytest.mark.parametrize("serializer", ["default", "msgpack"])
 @pytest.mark.parametrize("way", ["websocket", "upgrade", "polling"])
 def test_socketio_client_4(
-    drive: Callable[..., None], urls: dict[str, str], way: str, serializer: str
+    drive: Callable[..., None], servers: dict[str, Any], way: str, serializer: str
 ) -> None:
-    drive("plain4.mjs", urls[serializer], way, serializer)
+    drive("plain4.mjs", servers[serializer].url, way, serializer)
 
 
 def test_the_wsgi_application_answers_everything_else(wire: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 PLACE = '{"_placeholder":true,"num":%d}'
 
 
-def test_rule_1_connect_is_answered_before_any_event(wire: Any, way: str) -> None:
+def test_2_2_rule_1_connect_is_answered_before_any_event(wire: Any, way: str) -> None:
     session = wire.session(way)
     session.send('40{"key":"s3"}')
     reply = session.next()
@@ -19,7 +19,7 @@ def test_rule_1_connect_is_answered_before_any_event(wire: Any, way: str) -> Non
     assert session.next() == '42["welcome",{"auth":{"key":"s3"}}]'
 
 
-def test_rule_1_each_namespace_has_a_sid_of_its_own(wire: Any, way: str) -> None:
+def test_2_2_rule_1_each_namespace_has_a_sid_of_its_own(wire: Any, way: str) -> None:
     session = wire.session(way)
     session.send("40")
     first = json.loads(session.next()[2:])["sid"]
@@ -31,13 +31,13 @@ def test_rule_1_each_namespace_has_a_sid_of_its_own(wire: Any, way: str) -> None
     assert len({first, json.loads(reply[8:])["sid"], session.sid}) == 3
 
 
-def test_rule_1_a_refusal_carries_message_and_data(wire: Any, way: str) -> None:
+def test_2_2_rule_1_a_refusal_carries_message_and_data(wire: Any, way: str) -> None:
     session = wire.session(way)
     session.send('40{"token":"wrong"}')
     assert session.next() == '44{"message":"no entry","data":{"code":7}}'
 
 
-def test_rule_1_an_unknown_namespace(wire: Any, way: str) -> None:
+def test_2_2_rule_1_an_unknown_namespace(wire: Any, way: str) -> None:
     session = wire.session(way)
     session.send("40/x,")
     assert session.next() == '44/x,{"message":"Invalid namespace"}'
@@ -46,20 +46,20 @@ def test_rule_1_an_unknown_namespace(wire: Any, way: str) -> None:
 
 
 @pytest.mark.parametrize("packet", ['40["a"]', '40"text"', "40null", "40{"])
-def test_rule_2_auth_is_an_object_or_nothing(wire: Any, way: str, packet: str) -> None:
+def test_2_2_rule_2_auth_is_an_object_or_nothing(wire: Any, way: str, packet: str) -> None:
     session = wire.session(way)
     session.send(packet)
     assert session.ended()
 
 
-def test_rule_3_a_second_connect_closes(wire: Any, way: str) -> None:
+def test_2_2_rule_3_a_second_connect_closes(wire: Any, way: str) -> None:
     session = wire.joined(way)
     session.send("40")
     assert session.ended()
 
 
 @pytest.mark.parametrize("packet", ['42["echo"]', "41", "430[]", '42/shop,["buy","tea"]'])
-def test_rule_4_anything_but_connect_before_it_closes(wire: Any, way: str, packet: str) -> None:
+def test_2_2_rule_4_anything_but_connect_before_it_closes(wire: Any, way: str, packet: str) -> None:
     session = wire.session(way)
     session.send(packet)
     assert session.ended()
@@ -81,7 +81,7 @@ def test_rule_4_anything_but_connect_before_it_closes(wire: Any, way: str, packe
         "[null]",
     ],
 )
-def test_rule_6_reserved_and_malformed_events_close_and_run_nothing(wire: Any, way: str, event: str) -> None:
+def test_2_2_rule_6_reserved_and_malformed_events_run_nothing(wire: Any, way: str, event: str) -> None:
     session = wire.joined(way)
     wire.calls()
     session.send("42" + event)
@@ -92,7 +92,7 @@ def test_rule_6_reserved_and_malformed_events_close_and_run_nothing(wire: Any, w
     assert [call.partition(" ")[0] for call in calls] == ["disconnect"]
 
 
-def test_rule_7_acks_both_ways(wire: Any, way: str) -> None:
+def test_2_2_rule_7_acks_both_ways(wire: Any, way: str) -> None:
     session = wire.joined(way)
     session.send('4217["echo",1,"a"]')
     assert [session.next(), session.next()] == ['42["echoed",1,"a"]', '4317[1,"a"]']
@@ -103,19 +103,19 @@ def test_rule_7_acks_both_ways(wire: Any, way: str) -> None:
     assert session.next() == '42["answered","because",2]'
 
 
-def test_rule_7_an_unknown_ack_is_ignored_and_ids_stay_integers(wire: Any, way: str) -> None:
+def test_2_2_rule_7_an_unknown_ack_is_ignored_and_ids_stay_integers(wire: Any, way: str) -> None:
     session = wire.joined(way)
     session.send("4399999[]", "42" + "9" * 60 + '["nothing"]')
     assert session.next() == "43" + "9" * 60 + "[]"
 
 
-def test_rule_8_no_handler_no_ack_and_no_value_is_an_empty_array(wire: Any, way: str) -> None:
+def test_2_2_rule_8_no_handler_no_ack_and_no_value_is_an_empty_array(wire: Any, way: str) -> None:
     session = wire.joined(way)
     session.send('421["nobody handles this"]', '422["nothing"]')
     assert session.next() == "432[]"
 
 
-def test_rule_9_binary_events_and_acks_keep_their_attachments(wire: Any, way: str) -> None:
+def test_2_2_rule_9_binary_events_and_acks_keep_their_attachments(wire: Any, way: str) -> None:
     session = wire.joined(way)
     session.send(f'452-7["echo",{PLACE % 0},{{"b":{PLACE % 1}}}]', b"\x01", b"")
     for prefix in (f'452-["echoed",{PLACE % 0},', f"462-7[{PLACE % 0},"):
@@ -137,7 +137,7 @@ def test_rule_9_binary_events_and_acks_keep_their_attachments(wire: Any, way: st
         ['451-["connect",' + PLACE % 0 + "]", b"x"],
     ],
 )
-def test_rule_9_attachments_that_do_not_fit_close(wire: Any, way: str, packets: list[Any]) -> None:
+def test_2_2_rule_9_attachments_that_do_not_fit_close(wire: Any, way: str, packets: list[Any]) -> None:
     session = wire.joined(way)
     wire.calls()
     session.send(*packets)
@@ -145,7 +145,7 @@ def test_rule_9_attachments_that_do_not_fit_close(wire: Any, way: str, packets: 
     assert "echo" not in wire.calls()
 
 
-def test_rule_10_the_frames_of_one_packet_stay_together(wire: Any, way: str) -> None:
+def test_2_2_rule_10_the_frames_of_one_packet_stay_together(wire: Any, way: str) -> None:
     session = wire.joined(way)
     for number in range(30):
         session.send(f'452-["echo",{PLACE % 0},{PLACE % 1}]', bytes([number]), b"x", f'42["echo",{number}]')
@@ -155,7 +155,7 @@ def test_rule_10_the_frames_of_one_packet_stay_together(wire: Any, way: str) -> 
         assert session.next() == f'42["echoed",{number}]'
 
 
-def test_rule_11_the_transport_stays_up_after_the_last_namespace(small: Any, way: str) -> None:
+def test_2_2_rule_11_the_transport_stays_up_after_the_last_namespace(small: Any, way: str) -> None:
     session = small.joined(way)
     session.send("41")
     if way == "websocket":
@@ -166,7 +166,7 @@ def test_rule_11_the_transport_stays_up_after_the_last_namespace(small: Any, way
     assert str(session.next()).startswith("40{")
 
 
-def test_rule_11_a_connect_error_from_a_client_closes(wire: Any, way: str) -> None:
+def test_2_2_rule_11_a_connect_error_from_a_client_closes(wire: Any, way: str) -> None:
     session = wire.joined(way)
     session.send('44{"message":"x"}')
     assert session.ended()
@@ -175,13 +175,13 @@ def test_rule_11_a_connect_error_from_a_client_closes(wire: Any, way: str) -> No
 @pytest.mark.parametrize(
     "packet", ["4", "49", "4abc", '42["a"', '42["a",NaN]', '42["a"]x', "42" + "[" * 5000]
 )
-def test_rule_12_malformed_packets_close(wire: Any, way: str, packet: str) -> None:
+def test_2_2_rule_12_malformed_packets_close(wire: Any, way: str, packet: str) -> None:
     session = wire.joined(way)
     session.send(packet)
     assert session.ended()
 
 
-def test_rule_13_a_placeholder_in_a_plain_event_is_data(wire: Any, way: str) -> None:
+def test_2_2_rule_13_a_placeholder_in_a_plain_event_is_data(wire: Any, way: str) -> None:
     session = wire.joined(way)
     session.send(f'42["echo",{PLACE % 0}]')
     assert session.next() == f'42["echoed",{PLACE % 0}]'

@@ -21,6 +21,19 @@ from python_server.engineio.packet import (
     open_packet,
 )
 from wsframe import Decoder, Role
+from wsframe.deflate import Agreement, MessageDeflate, Options
+
+
+@pytest.mark.parametrize("window_bits", [9, 15])
+def test_frames_are_compressed_once_per_window_and_only_where_it_gains(window_bits: int) -> None:
+    agreement = Agreement(True, server_max_window_bits=window_bits, options=Options(threshold_bytes=20))
+    prepared = Prepared(["4short", "4" + "é" * 1000, b"\x00" * 1000, b""])
+    frames = prepared.deflated_frames(agreement)
+    assert len(frames) < 100
+    assert prepared.deflated_frames(agreement) is frames
+    assert prepared.deflated_frames(Agreement(True, server_max_window_bits=10)) is not frames
+    decoder = Decoder(Role.CLIENT, inflate=MessageDeflate(agreement, Role.CLIENT).inflate)
+    assert decoder.receive(frames) == Decoder(Role.CLIENT).receive(prepared.frames) == prepared.packets
 
 
 def test_payloads_decode_as_the_table_says(vectors: Any) -> None:

@@ -24,9 +24,9 @@ class Link:
         self.frames = bytearray()
         self.closed = self.paused = self.blocked = False
 
-    def send_frames(self, frames: bytes) -> None:
+    def send_prepared(self, prepared: Any) -> None:
         assert not self.closed
-        self.frames += frames
+        self.frames += prepared.frames
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.closed = True

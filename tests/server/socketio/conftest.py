@@ -50,8 +50,8 @@ class Link:
         self.messages: list[Any] = []
         self.closed = self.paused = self.blocked = False
 
-    def send_frames(self, frames: bytes) -> None:
-        self.messages += self.decoder.receive(frames)
+    def send_prepared(self, prepared: Any) -> None:
+        self.messages += self.decoder.receive(prepared.frames)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.closed = True
