@@ -27,10 +27,10 @@ from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.observe import AccessLog
 from python_server.proxy import ProxyRules
-from python_server.reloader import ReloadError, run_reloading
+from python_server.reloader import Watched, run_reloading, serves_here
 from python_server.server import Site, find_site
 from python_server.settings import Settings
-from python_server.supervisor import INHERITED_VARIABLE, check_listening, serve
+from python_server.supervisor import check_listening, serve
 from python_server.welcome import site as welcome_site
 
 
@@ -95,9 +95,9 @@ def serve_command(target: str | None, **options: Any) -> None:
         settings = make_settings(options)
         if options["env_file"]:
             load_environment(options["env_file"])
-        if options["reload"] and not options["check_config"] and INHERITED_VARIABLE not in os.environ:
+        if options["reload"] and not options["check_config"] and not serves_here():
             folders = options["reload_dir"] or (options["app_dir"],)
-            run_reloading([os.path.abspath(folder) for folder in folders], settings)
+            run_reloading(Watched([os.path.abspath(folder) for folder in folders]), settings)
             return
         site = make_site(target, options, settings)
         if options["check_config"]:
@@ -105,7 +105,7 @@ def serve_command(target: str | None, **options: Any) -> None:
             click.echo("The configuration is good.")
             return
         serve(site, settings)
-    except (ApplicationError, BindError, CertificateError, ReloadError) as error:
+    except (ApplicationError, BindError, CertificateError) as error:
         raise StartError(str(error)) from None
 
 

@@ -94,7 +94,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         ("--reload",),
         APPLICATION,
-        "Start anew when a source file changes (needs watchfiles).",
+        "Start anew when a source file changes (quicker with watchfiles).",
         kind=bool,
         default=False,
     ),

@@ -6,6 +6,7 @@ Must not know: events, handlers, rooms.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
@@ -16,6 +17,7 @@ from python_server import observe
 from python_server.environ import Environ
 from python_server.foreign import ForeignGuard
 from python_server.loading import with_debugger
+from python_server.reloader import LOOK_SECONDS, Watched, folders_of_program, run_reloading, serves_here
 from python_server.server import Mount, find_site
 from python_server.settings import Settings, TLSSettings
 from python_server.supervisor import serve
@@ -38,6 +40,9 @@ RUN_OPTIONS: Final = frozenset(
         "use_reloader",
     }
 )
+
+
+RELOADER_OPTIONS: Final = frozenset({"exclude_patterns", "extra_files", "interval", "reloader_type"})
 
 
 class Mounted:
@@ -114,11 +119,6 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
         observe.say("socketio.run() does nothing here: a command line serves this application already")
         return
     debug = bool(options.get("debug", app.debug))
-    if options.get("use_reloader"):
-        raise RuntimeError(
-            "run() does not watch files: start with `python -m python_server --reload module:app`, "
-            "or leave use_reloader out"
-        )
     app.debug = debug
     settings = replace(
         Settings(),
@@ -129,10 +129,31 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
         debug=debug,
         tls=_tls(options),
     )
+    watched = _watched(options)
+    if options.get("use_reloader", debug) and not serves_here():
+        run_reloading(watched, settings)
+        sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's
     site = find_site(app)
     if debug:
         site.application = with_debugger(app)
     serve(site, settings)
+
+
+def _watched(options: dict[str, Any]) -> Watched:
+    """Werkzeug's words for what is watched, in `reloader_options` and `extra_files`."""
+    given = {"extra_files": options.get("extra_files"), **(options.get("reloader_options") or {})}
+    unknown = given.keys() - RELOADER_OPTIONS
+    if unknown:
+        raise TypeError(
+            f"reloader_options has no option {min(unknown)!r}: it has {', '.join(sorted(RELOADER_OPTIONS))}"
+        )
+    return Watched(
+        folders_of_program(),
+        [os.path.realpath(path) for path in given["extra_files"] or ()],
+        tuple(given.get("exclude_patterns") or ()),
+        float(given.get("interval") or LOOK_SECONDS),
+        given.get("reloader_type") == "stat",
+    )
 
 
 def _tls(options: dict[str, Any]) -> TLSSettings:

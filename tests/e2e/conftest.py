@@ -51,10 +51,9 @@ def missing_tool(reason: str) -> None:
 class ServerProcess:
     """One server started from the command line; its output is kept for the day a test fails."""
 
-    ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
+    ADDRESS = re.compile(r"https?://127\.0\.0\.1:(\d+)")
 
     def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
-        command = [sys.executable, "-m", "python_server", *arguments, "--host", "127.0.0.1", "--port", "0"]
         self.url = ""
         self._lines: list[str] = []
         self._started = threading.Event()
@@ -63,7 +62,7 @@ class ServerProcess:
         # The application's own folder is the working directory: `python -m` then finds it by its module name,
         # and finds the installed python_server, not the source folder.
         self._process = subprocess.Popen(
-            command,
+            self.command(arguments),
             cwd=folder,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             stdin=subprocess.DEVNULL,
@@ -75,6 +74,9 @@ class ServerProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def command(self, arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "python_server", *arguments, "--host", "127.0.0.1", "--port", "0"]
 
     @property
     def pid(self) -> int:
@@ -138,19 +140,28 @@ class ServerProcess:
             self._process.stdout.close()
 
 
+class ProgramProcess(ServerProcess):
+    """A Python program that serves by itself: what stands behind `python` on the command line."""
+
+    def command(self, arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, *arguments]
+
+
 Serve = Callable[..., ServerProcess]
 
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
-    """serve(folder, "module:app", ..., env={...}) starts a server.
+    """serve(folder, "module:app", ..., env={...}) starts a server; with program=True a program that serves.
 
     At the end each must stop cleanly on SIGTERM, and must have logged no exception but the intended ones.
     """
     running: list[ServerProcess] = []
 
-    def start(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> ServerProcess:
-        server = ServerProcess(folder, arguments, env or {})
+    def start(
+        folder: Path, *arguments: str, env: dict[str, str] | None = None, program: bool = False
+    ) -> ServerProcess:
+        server = (ProgramProcess if program else ServerProcess)(folder, arguments, env or {})
         running.append(server)
         server.wait_started()
         return server

@@ -614,11 +614,6 @@ def test_run_refuses_what_it_does_not_know(app: flask.Flask, socketio: SocketIO)
         socketio.run(app, prot=1)
 
 
-def test_the_reloader_is_the_command_lines(app: flask.Flask, socketio: SocketIO) -> None:
-    with pytest.raises(RuntimeError, match="python -m python_server --reload"):
-        socketio.run(app, use_reloader=True)
-
-
 def test_run_does_nothing_under_a_command_line(
     app: flask.Flask, socketio: SocketIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
