@@ -20,8 +20,8 @@ from python_server.environ import Environ, ServerFacts, build_environ
 from python_server.net import tasks
 from python_server.server import Mount
 from python_server.socketio.client import ConnectionRefused, NamespaceReason
+from python_server.socketio.ground import HubServices
 from python_server.socketio.hub import STRAND_HARD_COUNT, STRAND_RESUME_COUNT, STRAND_SOFT_COUNT
-from python_server.socketio.speaker import HubServices
 
 ENGINE_OPTIONS: Final = {
     "ping_interval": "ping_interval_seconds",

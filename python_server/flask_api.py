@@ -198,11 +198,15 @@ class SocketIO(Registration):
             volatile=bool(kwargs.get("volatile", False)),
         )
 
-    def _callback(self, callback: Callable[..., Any]) -> Callable[[Socket, list[Any]], None]:
+    def _callback(self, callback: Callable[..., Any]) -> Callable[[Socket | None, list[Any]], None]:
         emitter = flask.request.__dict__.get(SOCKET_KEY) if flask.has_request_context() else None
 
-        def acknowledged(socket: Socket, values: list[Any]) -> None:
-            self._runner.run(callback, emitter or socket, None, tuple(values), None)
+        def acknowledged(socket: Socket | None, values: list[Any]) -> None:
+            client = emitter or socket
+            if client is None:  # nobody of this process
+                self._runner.run_alone(callback, tuple(values), self._app)
+            else:
+                self._runner.run(callback, client, None, tuple(values), None)
 
         return acknowledged
 

@@ -208,6 +208,13 @@ class EventRunner:
             state.contexts.save_session()
             return result
 
+    def run_alone(self, function: Callable[..., Any], arguments: tuple[Any, ...], app: Any) -> None:
+        """A call in no client's name: in a context of the application alone."""
+        with app.app_context():
+            result = function(*arguments)
+            if type(result) is CoroutineType:
+                self._asyncio.run(result)
+
     def _failed(self, namespace: str, error: Exception) -> Any:
         """In the context of the event that failed: the error handler's result is the ack."""
         on_error = self.error_handlers.get(namespace, self.default_error_handler)

@@ -148,6 +148,4 @@ class Registration:
     def _tell_presence(self, kind: str, namespace: str, sid: str, room: Any) -> None:
         """A worker: in an application context, in the order in which it happened."""
         for function in self._presence.get((kind, namespace), []):
-            assert self._app is not None
-            with self._app.app_context():
-                function(sid, room)
+            self._runner.run_alone(function, (sid, room), self._app)

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from python_server.engine_api import REASONS, Function, Registry, takes
 from python_server.environ import Environ
+from python_server.socketio.acks import Answers
 from python_server.socketio.client import Handler, Socket, SocketState
 from python_server.socketio.handlers import RESERVED
 from python_server.socketio.hub import Hub
-from python_server.socketio.speaker import Answers
 
 DEFAULT_NAMESPACE: Final = "/"
 HANDLER_PREFIX: Final = "on_"

@@ -31,8 +31,9 @@ from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
 from python_server.proxy import Origin, ProxyRules
 from python_server.settings import Settings
+from python_server.socketio.backplane import BrokerOptions
+from python_server.socketio.ground import HubServices
 from python_server.socketio.hub import Hub
-from python_server.socketio.speaker import HubServices
 from python_server.takeover import Takeover
 from python_server.websocket_api import WebSocketApplication, WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices
@@ -49,12 +50,14 @@ class Mount:
     Attributes:
         path: with both slashes, "/socket.io/".
         serving: called with the server's facts and the application served, once a worker serves.
+        broker: what joins it to other machines.
     """
 
     path: str
     hub: Hub
     options: EngineOptions
     serving: Callable[[ServerFacts, Application], None]
+    broker: BrokerOptions | None = None
 
 
 @dataclass(slots=True)

@@ -19,8 +19,8 @@ from python_server.flask_context import ClientState, EventContexts
 from python_server.net.tasks import InlineMailbox
 from python_server.net.threads import Door, InlineExecutor
 from python_server.socketio.client import Client
+from python_server.socketio.ground import HubServices
 from python_server.socketio.packet import Packet, PacketType
-from python_server.socketio.speaker import HubServices
 
 NOT_CONNECTED: Final = "not connected"
 

@@ -5,9 +5,10 @@ Must not know: packets' text, sessions, clocks; a member is something with `send
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+
+from python_server.socketio.backplane import Envelope
 
 # Called with ("join" or "leave", sid, room) for every room but a client's own.
 Moved = Callable[[str, str, Any], None]
@@ -23,34 +24,6 @@ class Member(Protocol):
     def send_volatile(self, prepared: Any) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """One message and whom it is for: what is delivered here, and what travels to other processes.
-
-    Attributes:
-        rooms: a client in any of them receives it once; None is the whole namespace.
-        excepted: rooms, or sids, whose members do not receive it.
-        prepared: encoded once. arguments: [event, *values] as the application gave them.
-        offset: the event's name in the recovery log, which is its last argument on the wire.
-        volatile: dropped for a client that could not take it at once.
-    """
-
-    namespace: str
-    rooms: tuple[Any, ...] | None
-    excepted: tuple[Any, ...]
-    prepared: Any
-    arguments: tuple[Any, ...] = ()
-    offset: str | None = None
-    volatile: bool = False
-
-
-class Backplane(Protocol):
-    """Port: how to reach the members of other processes."""
-
-    def publish(self, envelope: Envelope) -> None:
-        """Deliver `envelope` to the same namespace everywhere else."""
-
-
 class Adapter:
     """The rooms of one namespace. Every method belongs to the loop's thread.
 
@@ -59,10 +32,7 @@ class Adapter:
         position: of the recovery log, noted for every room a client enters.
     """
 
-    def __init__(
-        self, backplane: Backplane, moved: Moved | None = None, position: Callable[[], int] = int
-    ) -> None:
-        self._backplane = backplane
+    def __init__(self, moved: Moved | None = None, position: Callable[[], int] = int) -> None:
         self._position = position
         self._moved = moved
         self._members: dict[str, Member] = {}
@@ -98,6 +68,19 @@ class Adapter:
             if new and self._moved is not None and room != sid:
                 self._moved("join", sid, room)
 
+    def enter(self, sid: str, room: Any) -> bool:
+        """`join` with a verdict: False when the client is not here.
+
+        Raises:
+            ValueError: the room is another client's own.
+        """
+        if sid not in self._members:
+            return False
+        if room != sid and room in self._members:
+            raise ValueError("cannot enter a sid room")
+        self.join(sid, room)
+        return True
+
     def leave(self, sid: str, room: Any) -> None:
         rooms = self._rooms_of.get(sid)
         if rooms is not None and room in rooms:
@@ -105,7 +88,13 @@ class Adapter:
             self._leave(sid, room)
 
     def close_room(self, room: Any) -> None:
-        """Everyone leaves the room."""
+        """Everyone leaves the room.
+
+        Raises:
+            ValueError: it is a client's own.
+        """
+        if room in self._members:
+            raise ValueError("cannot close a sid room")
         for sid in self._rooms.pop(room, ()):
             self._rooms_of[sid].pop(room, None)
             if self._moved is not None:
@@ -128,28 +117,26 @@ class Adapter:
         """The sids in a room; of everybody for None."""
         return list(self._members if room is None else self._rooms.get(room, ()))
 
-    def broadcast(self, envelope: Envelope) -> None:
-        """Deliver here, and hand the same envelope on."""
-        self.deliver(envelope)
-        self._backplane.publish(envelope)
+    def owns(self, rooms: tuple[Any, ...] | None) -> bool:
+        """Are all of these rooms clients of this process, so that nobody elsewhere is in them?"""
+        return rooms is not None and all(room in self._members for room in rooms)
 
     def deliver(self, envelope: Envelope) -> None:
-        """Deliver to the members of this process only."""
+        """Deliver to the members of this process."""
         prepared, offset = envelope.prepared, envelope.offset
         if envelope.volatile:
-            for member in self.recipients(envelope):
+            for member in self.recipients(envelope.rooms, envelope.excepted):
                 member.send_volatile(prepared)
         elif offset is not None:
-            for member in self.recipients(envelope):
+            for member in self.recipients(envelope.rooms, envelope.excepted):
                 member.last_offset = offset
                 member.send(prepared)
         else:
-            for member in self.recipients(envelope):
+            for member in self.recipients(envelope.rooms, envelope.excepted):
                 member.send(prepared)
 
-    def recipients(self, envelope: Envelope) -> Iterable[Member]:
-        """The members of this process whom an envelope is for."""
-        rooms = envelope.rooms
+    def recipients(self, rooms: Sequence[Any] | None, excepted: Sequence[Any]) -> list[Member]:
+        """The members in any of the rooms (None: all), without those in the excepted ones."""
         if rooms is None:
             chosen: dict[str, Member] = self._members
         elif len(rooms) == 1:
@@ -158,9 +145,9 @@ class Adapter:
             chosen = {}
             for room in rooms:
                 chosen.update(self._rooms.get(room, {}))
-        if envelope.excepted and chosen:
+        if excepted and chosen:
             left_out: set[str] = set()
-            for room in envelope.excepted:
+            for room in excepted:
                 left_out.update(self._rooms.get(room, ()))
             return [member for sid, member in chosen.items() if sid not in left_out]
         return list(chosen.values())

@@ -1,15 +1,199 @@
-"""Backplanes: how one process's broadcasts reach the clients of others.
+"""What travels between the processes of one server, and the port through which it does.
 
-Must not know: who is in a room; that is the adapter's.
+Must not know: who is in a room, how a message is written on a pipe or a broker.
 """
 
 from __future__ import annotations
 
-from python_server.socketio.adapter import Envelope
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from python_server.engineio.packet import Prepared
+
+# A room's name as it travels. One process alone takes any hashable value.
+Room = str | int
+# Every process reads an integer of this size; JSON readers differ beyond it.
+ROOM_LIMIT = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message and whom it is for: what is delivered here, and what travels to other processes.
+
+    Attributes:
+        rooms: a client in any of them receives it once; None is the whole namespace.
+        excepted: rooms, or sids, whose members do not receive it.
+        prepared: encoded once, with the offset as its last argument; `Codec.data_text` reads it again.
+        offset: the event's name in the recovery log, the same in every process.
+        volatile: dropped for a client that could not take it at once.
+    """
+
+    namespace: str
+    rooms: tuple[Any, ...] | None
+    excepted: tuple[Any, ...]
+    prepared: Prepared
+    offset: str | None = None
+    volatile: bool = False
+
+
+class CommandKind(StrEnum):
+    """What is done to a client or a room of another process; the words are python-socketio's."""
+
+    DISCONNECT = "disconnect"
+    ENTER = "enter_room"
+    LEAVE = "leave_room"
+    CLOSE_ROOM = "close_room"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something to be done where the client is; elsewhere nothing happens.
+
+    Attributes:
+        sid: the client, None for CLOSE_ROOM. room: None for DISCONNECT.
+        detail: of DISCONNECT: why; it reaches the client as the event `closing`.
+    """
+
+    kind: CommandKind
+    namespace: str
+    sid: str | None = None
+    room: Room | None = None
+    detail: str | None = None
+
+
+class QuestionKind(StrEnum):
+    """What one process asks all others; the shapes of data and answers stand in `questions`."""
+
+    ACKS = "acks"
+    MEMBERS = "members"
+    ROOMS = "rooms"
+    ENTER = "enter"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that only other processes know.
+
+    Attributes:
+        data: JSON values; lists and dicts of strings, integers, floats, booleans and None, nothing binary.
+    """
+
+    kind: QuestionKind
+    namespace: str
+    data: Any = None
+
+
+class Malformed(ValueError):
+    """What came from another process has not the shape it should have; nothing was done."""
+
+
+class Reply(Protocol):
+    """How a question is answered: any number of parts, of which one, the final one, is the last."""
+
+    def __call__(self, part: Any, last: bool = True) -> None:
+        """Loop's thread: `part` is JSON values; nothing happens when the asker waits no more."""
+
+
+class Receiver(Protocol):
+    """Port: a hub, as its backplane sees it. Every method belongs to the loop's thread."""
+
+    def receive(self, message: Envelope | Command) -> None:
+        """Remember, then deliver to the clients of this process only; or obey."""
+
+    def answer(self, question: Question, reply: Reply) -> None:
+        """Answer for the clients of this process, now or later.
+
+        Raises:
+            Malformed: the question's data has not the shape of its kind.
+        """
+
+
+class Backplane(Protocol):
+    """Port: how to reach the other processes. Every method belongs to the loop's thread; none blocks.
+
+    Attributes:
+        alone: is there no other process, nor will there be?
+    """
+
+    alone: bool
+
+    def start(self, receiver: Receiver) -> None:
+        """`receiver` hears the others from now on."""
+
+    def publish(self, message: Envelope | Command) -> None:
+        """To everybody else, behind what was published before; what must be dropped is counted and told."""
+
+    def request(
+        self,
+        question: Question,
+        heard: Callable[[Any], None],
+        ended: Callable[[int], None],
+        timeout_seconds: float | None,
+    ) -> None:
+        """Ask everybody else.
+
+        Args:
+            heard: called with every part of every answer as it comes. Raises Malformed for a bad one.
+            ended: called once, with the number of peers whose answer did not end: when all have, when they
+                are gone, or when the time is over (None: it never is).
+        """
+
+    def close(self) -> None:
+        """Nothing is said or heard any more; questions end."""
 
 
 class NoBackplane:
-    """One process alone: there is nobody else to reach."""
+    """One process alone: everyone was reached by the local delivery."""
 
-    def publish(self, envelope: Envelope) -> None:
-        """Everyone was reached by the local delivery."""
+    alone = True
+
+    def start(self, receiver: Receiver) -> None:
+        """Nobody will be heard."""
+
+    def publish(self, message: Envelope | Command) -> None:
+        """Nobody else is reached."""
+
+    def request(
+        self,
+        question: Question,
+        heard: Callable[[Any], None],
+        ended: Callable[[int], None],
+        timeout_seconds: float | None,
+    ) -> None:
+        """Nobody is asked: it ends at once."""
+        ended(0)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOptions:
+    """A message broker that joins many machines.
+
+    Attributes:
+        url: redis://, rediss://, unix://, and so on. channel: as python-socketio and Flask-SocketIO call it.
+        per_room: one channel for every room, so that a machine hears only rooms it holds.
+    """
+
+    url: str
+    channel: str
+    per_room: bool = False
+
+
+def check_rooms(*names: tuple[Any, ...] | None) -> None:
+    """Refuse, in the caller's thread, rooms whose name cannot travel.
+
+    Raises:
+        TypeError: neither a string nor an integer of 64 bits.
+    """
+    for rooms in names:
+        for room in rooms or ():
+            kind = type(room)
+            if kind is not str and not (kind is int and -ROOM_LIMIT <= room < ROOM_LIMIT):
+                raise TypeError(
+                    f"the room {room!r} cannot be named to other processes: with several workers or a "
+                    "message queue a room is a string or an integer"
+                )

@@ -13,7 +13,9 @@ from typing import Any, Final
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.threads import ServerStopped
-from python_server.socketio.adapter import Adapter, Backplane
+from python_server.socketio.adapter import Adapter
+from python_server.socketio.answering import Answering
+from python_server.socketio.backplane import Command, CommandKind
 from python_server.socketio.client import (
     Client,
     ConnectionRefused,
@@ -23,6 +25,7 @@ from python_server.socketio.client import (
     Socket,
     SocketState,
 )
+from python_server.socketio.ground import HubServices
 from python_server.socketio.handlers import Bucket, Handlers
 from python_server.socketio.packet import Codec, Packet, PacketError, PacketType
 from python_server.socketio.recovery import RecoveryLog
@@ -52,13 +55,8 @@ BUCKETS_MAX_COUNT: Final = 64
 class Hub(Speaker):
     """The namespaces of one Socket.IO server. Answers sessions (the SessionHandler port)."""
 
-    def __init__(
-        self,
-        backplane: Backplane | None = None,
-        codec: Codec | None = None,
-        recovery: RecoveryLog | None = None,
-    ) -> None:
-        super().__init__(backplane, codec, recovery)
+    def __init__(self, codec: Codec | None = None, recovery: RecoveryLog | None = None) -> None:
+        super().__init__(codec, recovery)
         # Clients whose attachments are due, with the moment their packet began.
         self._unfinished: dict[Client, float] = {}
         self._unfinished_timer: Any = None
@@ -68,9 +66,16 @@ class Hub(Speaker):
         self.always_connect = False
         self.patience = Patience()
 
+    def attach(self, services: HubServices) -> None:
+        """Loop's thread: a worker serves from here on."""
+        super().attach(services)
+        services.backplane.start(
+            Answering(self._adapters, self._remember, self._disconnect, self._ask_sockets, services.report)
+        )
+
     def disconnect(self, namespace: str, sid: str, reason: str | None = None) -> None:
         """Send a client out of a namespace; a reason reaches it as the event `closing` just before."""
-        self._post(self._disconnect, namespace, sid, reason)
+        self._post(self._disconnect_anywhere, namespace, sid, reason)
 
     # Loop's thread: the SessionHandler port
 
@@ -283,9 +288,7 @@ class Hub(Speaker):
         client.sockets[namespace] = socket
         adapter = self._adapters.get(namespace)
         if adapter is None:
-            adapter = self._adapters[namespace] = Adapter(
-                self._backplane, partial(self._moved, namespace), self._log_position
-            )
+            adapter = self._adapters[namespace] = Adapter(partial(self._moved, namespace), self._log_position)
         adapter.add(socket)
         adapter.restore(socket.sid, rooms)
         handler = self.handlers.find(namespace, "connect")
@@ -382,6 +385,12 @@ class Hub(Speaker):
             )
         else:
             client.session.end(DisconnectReason.FORCED_CLOSE)
+
+    def _disconnect_anywhere(self, namespace: str, sid: str, detail: str | None) -> None:
+        if self._adapter(namespace).get(sid) is None:
+            self._backplane.publish(Command(CommandKind.DISCONNECT, namespace, sid, detail=detail))
+        else:
+            self._disconnect(namespace, sid, detail)
 
     def _disconnect(
         self,

@@ -5,13 +5,14 @@ Must not know: sessions, sockets, handlers, clocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, is_deeper
-from python_server.socketio.packet import Decoder, Packet, PacketError, PacketType, check
+from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, dumps, is_deeper
+from python_server.socketio.packet import Decoder, Packet, PacketError, PacketType, check, extract
 
 # JavaScript's `undefined` as notepack writes it: an extension of type 0.
 UNDEFINED_CODE: Final = 0
@@ -84,3 +85,9 @@ class MsgpackCodec:
 
     def decoder(self) -> Decoder:
         return DECODER
+
+    def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:
+        (packet,) = prepared.packets
+        attachments: list[bytes] = []
+        data = extract(_decode(packet)["data"], attachments)  # type: ignore[arg-type]
+        return dumps(data), attachments

@@ -6,6 +6,7 @@ Must not know: sessions, sockets, handlers, clocks.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol
@@ -77,6 +78,13 @@ class Codec(Protocol):
     def decoder(self) -> Decoder:
         """For one client."""
 
+    def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:
+        """Any thread: the data of what `prepare` made of an event: JSON with placeholders, attachments.
+
+        Raises:
+            TypeError, ValueError: JSON has no word for a value.
+        """
+
 
 # Encoding
 
@@ -95,7 +103,7 @@ def encode(
     """
     attachments: list[bytes] = []
     if data is not None and kind in (PacketType.EVENT, PacketType.ACK) and _has_binary(data):
-        data = _extract(data, attachments)
+        data = extract(data, attachments)
         kind = PacketType.BINARY_EVENT if kind is PacketType.EVENT else PacketType.BINARY_ACK
     text = str(int(kind))
     if attachments:
@@ -120,15 +128,15 @@ def _has_binary(value: Any) -> bool:
     return isinstance(value, BINARY_TYPES)
 
 
-def _extract(value: Any, attachments: list[bytes]) -> Any:
-    """A copy of `value` with placeholders where bytes were."""
+def extract(value: Any, attachments: list[bytes]) -> Any:
+    """A copy of `value` with placeholders where bytes were, which are added to `attachments`."""
     if isinstance(value, BINARY_TYPES):
         attachments.append(bytes(value))
         return {"_placeholder": True, "num": len(attachments) - 1}
     if isinstance(value, dict):
-        return {key: _extract(item, attachments) for key, item in value.items()}
+        return {key: extract(item, attachments) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_extract(item, attachments) for item in value]
+        return [extract(item, attachments) for item in value]
     return value
 
 
@@ -244,24 +252,30 @@ class Assembler:
         if len(self._attachments) < self._packet.attachments_count:
             return None
         used: set[int] = set()
-        self._packet.data = self._fill(self._packet.data, used)
+        self._packet.data = fill(self._packet.data, self._attachments, used)
         if len(used) != len(self._attachments):
             raise PacketError("fewer placeholders than attachments")
         self._packet.size_bytes += self._size_bytes
         return self._packet
 
-    def _fill(self, value: Any, used: set[int]) -> Any:
-        if type(value) is dict:
-            if value.get("_placeholder") is True:
-                number = value.get("num")
-                if type(number) is not int or not 0 <= number < len(self._attachments) or number in used:
-                    raise PacketError("a placeholder that names no attachment")
-                used.add(number)
-                return self._attachments[number]
-            return {key: self._fill(item, used) for key, item in value.items()}
-        if type(value) is list:
-            return [self._fill(item, used) for item in value]
-        return value
+
+def fill(value: Any, attachments: Sequence[bytes], used: set[int]) -> Any:
+    """A copy of `value` with bytes where placeholders were, whose numbers are added to `used`.
+
+    Raises:
+        PacketError: a placeholder that names no attachment, or one that was used already.
+    """
+    if type(value) is dict:
+        if value.get("_placeholder") is True:
+            number = value.get("num")
+            if type(number) is not int or not 0 <= number < len(attachments) or number in used:
+                raise PacketError("a placeholder that names no attachment")
+            used.add(number)
+            return attachments[number]
+        return {key: fill(item, attachments, used) for key, item in value.items()}
+    if type(value) is list:
+        return [fill(item, attachments, used) for item in value]
+    return value
 
 
 class TextDecoder:
@@ -305,3 +319,9 @@ class TextCodec:
 
     def decoder(self) -> Decoder:
         return TextDecoder(ATTACHMENTS_MAX_BYTES)
+
+    def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:
+        text, *attachments = prepared.packets
+        # In front of the array stand digits, a hyphen, and a namespace that ends with a comma.
+        start = 0 if namespace == "/" else text.index(namespace + ",") + len(namespace)  # type: ignore[arg-type]
+        return text[text.index("[", start) :], attachments  # type: ignore[arg-type,return-value]

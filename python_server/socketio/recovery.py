@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any, Final
 
-from python_server.socketio.adapter import Envelope
+from python_server.socketio.backplane import Envelope
 
 # The official server's maxDisconnectionDuration.
 RECOVERY_SECONDS: Final = 120.0

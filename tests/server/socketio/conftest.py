@@ -13,9 +13,10 @@ import pytest
 
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.threads import Door, Mailbox
+from python_server.socketio.backplane import Backplane, NoBackplane
 from python_server.socketio.client import Handler, Socket
+from python_server.socketio.ground import HubServices
 from python_server.socketio.hub import Hub
-from python_server.socketio.speaker import HubServices
 from wsframe import Decoder, Role
 
 VECTORS = Path(__file__).parents[2] / "vectors"
@@ -103,7 +104,7 @@ class Peer:
 class World:
     """A hub, its jobs and its clock."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, backplane: Backplane | None = None, **options: Any) -> None:
         self.now = 1000.0
         self.timers: list[Timer] = []
         self.jobs = Jobs()
@@ -118,6 +119,7 @@ class World:
             lambda kind, sentence: self.complaints.append(sentence),
             lambda: self.now,
             lambda: None,
+            backplane or NoBackplane(),
         )
         self.hub.attach(self.services)
         self.called: list[tuple[str, tuple[Any, ...]]] = []

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from python_server.socketio.adapter import Adapter, Envelope
+from python_server.engineio.packet import Prepared
+from python_server.socketio.adapter import Adapter
+from python_server.socketio.backplane import Envelope
+
+WORD = Prepared(["word"])
 
 
 class Member:
@@ -23,19 +27,10 @@ class Member:
         self.got.append(("volatile", prepared))
 
 
-class Elsewhere:
-    def __init__(self) -> None:
-        self.published: list[Envelope] = []
-
-    def publish(self, envelope: Envelope) -> None:
-        self.published.append(envelope)
-
-
 class Rooms:
     def __init__(self) -> None:
-        self.elsewhere = Elsewhere()
         self.moves: list[tuple[str, str, Any]] = []
-        self.adapter = Adapter(self.elsewhere, lambda *move: self.moves.append(move))
+        self.adapter = Adapter(lambda *move: self.moves.append(move))
         self.members = {sid: Member(sid) for sid in "abcd"}
         for member in self.members.values():
             self.adapter.add(member)
@@ -43,7 +38,7 @@ class Rooms:
             self.adapter.join(sid, room)
 
     def receivers(self, rooms: Any = None, excepted: Any = ()) -> str:
-        self.adapter.broadcast(Envelope("/", rooms, excepted, "word"))
+        self.adapter.deliver(Envelope("/", rooms, excepted, WORD))
         got = "".join(sid for sid, member in self.members.items() if member.got)
         assert all(len(member.got) <= 1 for member in self.members.values())
         for member in self.members.values():
@@ -78,11 +73,27 @@ def test_who_receives(rooms: Rooms, to: Any, excepted: Any, receivers: str) -> N
     assert rooms.receivers(to, excepted) == receivers
 
 
-def test_a_broadcast_is_handed_on_and_a_delivery_is_not(rooms: Rooms) -> None:
-    envelope = Envelope("/", None, (), "word")
-    rooms.adapter.broadcast(envelope)
-    rooms.adapter.deliver(envelope)
-    assert rooms.elsewhere.published == [envelope]
+@pytest.mark.parametrize(
+    ("to", "owned"),
+    [(None, False), (("a",), True), (("a", "b"), True), (("red",), False), (("a", "red"), False), ((), True)],
+)
+def test_whom_nobody_elsewhere_can_be(rooms: Rooms, to: Any, owned: bool) -> None:
+    assert rooms.adapter.owns(to) is owned
+
+
+def test_entering_has_a_verdict(rooms: Rooms) -> None:
+    assert rooms.adapter.enter("a", "blue")
+    assert rooms.adapter.enter("a", "a")
+    assert not rooms.adapter.enter("nobody", "blue")
+    with pytest.raises(ValueError, match="sid room"):
+        rooms.adapter.enter("a", "b")
+    assert rooms.adapter.rooms_of("a") == ["a", "red", "blue"]
+
+
+def test_a_clients_own_room_is_not_closed(rooms: Rooms) -> None:
+    with pytest.raises(ValueError, match="sid room"):
+        rooms.adapter.close_room("a")
+    assert rooms.adapter.members_of("a") == ["a"]
 
 
 def test_leaving(rooms: Rooms) -> None:
@@ -128,7 +139,7 @@ def test_moves_are_told_but_for_a_clients_own_room(rooms: Rooms) -> None:
 
 def test_the_position_of_the_first_entry_counts() -> None:
     positions = iter(range(100))
-    adapter = Adapter(Elsewhere(), position=lambda: next(positions))
+    adapter = Adapter(position=lambda: next(positions))
     adapter.add(Member("a"))
     adapter.join("a", "red")
     adapter.join("a", "red")
@@ -139,6 +150,6 @@ def test_the_position_of_the_first_entry_counts() -> None:
 
 def test_offsets_and_volatile_reach_the_member(rooms: Rooms) -> None:
     member = rooms.members["a"]
-    rooms.adapter.deliver(Envelope("/", ("a",), (), "x", offset="o1"))
-    rooms.adapter.deliver(Envelope("/", ("a",), (), "y", volatile=True))
-    assert (member.last_offset, member.got) == ("o1", ["x", ("volatile", "y")])
+    rooms.adapter.deliver(Envelope("/", ("a",), (), WORD, offset="o1"))
+    rooms.adapter.deliver(Envelope("/", ("a",), (), WORD, volatile=True))
+    assert (member.last_offset, member.got) == ("o1", [WORD, ("volatile", WORD)])

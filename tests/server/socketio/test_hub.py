@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from python_server.engineio.session import DisconnectReason
-from python_server.socketio.adapter import Envelope
+from python_server.socketio.backplane import Envelope, NoBackplane
 from python_server.socketio.client import HELD_MAX_BYTES, ConnectionRefused, Patience
 from python_server.socketio.hub import (
     NAMESPACES_MAX_COUNT,
@@ -345,11 +345,12 @@ def test_volatile_events_are_dropped_for_who_cannot_take_them(world: Any) -> Non
 
 
 def test_local_events_are_not_published(make_world: Any) -> None:
-    class Elsewhere:
+    class Elsewhere(NoBackplane):
+        alone = False
         published: list[Any] = []
 
         def publish(self, envelope: Any) -> None:
-            self.published.append(envelope.arguments)
+            self.published.append(envelope.prepared.packets)
 
     world = make_world(backplane=Elsewhere())
     peer = world.peer()
@@ -357,7 +358,7 @@ def test_local_events_are_not_published(make_world: Any) -> None:
     world.hub.emit("everywhere", (1,))
     world.run()
     assert len(peer.heard()) == 2
-    assert Elsewhere.published == [("everywhere", 1)]
+    assert Elsewhere.published == [['42["everywhere",1]']]
 
 
 def test_what_is_emitted_before_serving_is_done_once_a_worker_serves(world: Any) -> None:
@@ -465,7 +466,7 @@ def test_a_client_owes_no_ack_to_a_call_whose_time_is_over(world: Any) -> None:
 
 
 def test_a_client_that_answers_nothing_is_not_asked_without_end(world: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("python_server.socketio.speaker.ACKS_MAX_COUNT", 10)
+    monkeypatch.setattr("python_server.socketio.acks.ACKS_MAX_COUNT", 10)
     expired: list[Any] = []
     peer = world.peer()
     for _ in range(15):

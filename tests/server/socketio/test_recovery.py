@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.adapter import Envelope
+from python_server.socketio.backplane import Envelope
 from python_server.socketio.recovery import ENTRY_BYTES, RecoveryLog, Saved
 
 
@@ -16,16 +16,16 @@ class Log(RecoveryLog):
     """With short words for what the tests do."""
 
     def say(self, name: str, rooms: Any = None, excepted: Any = (), now: float = 0.0, size: int = 1) -> None:
-        self.append(Envelope("/", rooms, excepted, Prepared(["x" * size]), (name,), name), now)
+        self.append(Envelope("/", rooms, excepted, Prepared(["x" * size]), name), now)
 
     def lose(self, seen: str | None = None, now: float = 0.0, **fields: Any) -> None:
         values: dict[str, Any] = {"namespace": "/", "sid": "S", "pid": "P", "rooms": {"S": 0}}
         values |= {"last_offset": seen, "joined_at": 0, "left_at": self.position} | fields
         self.save(Saved(**values), now)
 
-    def missed(self, offset: str | None, now: float = 0.0) -> list[str] | None:
+    def missed(self, offset: str | None, now: float = 0.0) -> list[Any] | None:
         found = self.restore("P", "/", offset, now)
-        return None if found is None else [envelope.arguments[0] for envelope in found[1]]
+        return None if found is None else [envelope.offset for envelope in found[1]]
 
 
 @pytest.fixture

@@ -1,0 +1,95 @@
+"""What all halves of a hub stand on: its adapters, the worker's services, the way into the loop's thread.
+
+Must not know: events, handlers, acks, what other processes say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from python_server.engineio.packet import Prepared
+from python_server.net.threads import Door
+from python_server.socketio.adapter import Adapter
+from python_server.socketio.backplane import Backplane, Envelope, NoBackplane
+from python_server.socketio.packet import Codec, TextCodec
+from python_server.socketio.recovery import RecoveryLog
+
+
+@dataclass(frozen=True, slots=True)
+class HubServices:
+    """What a hub needs of the worker that runs it."""
+
+    door: Door
+    call_later: Callable[[float, Callable[[], Any]], Any]
+    report: Callable[[str, BaseException], None]
+    complain: Callable[[str, str], None]
+    now: Callable[[], float]
+    stop: Callable[[], None]
+    backplane: Backplane = field(default_factory=NoBackplane)
+
+
+class Ground:
+    """The state of one Socket.IO server; it belongs to the loop's thread.
+
+    Before `attach` what is posted is kept, and done once a worker serves.
+
+    Args:
+        codec: how packets are written; both sides must use the same.
+        recovery: with it, clients that were lost come back to their rooms and miss nothing.
+    """
+
+    def __init__(self, codec: Codec | None = None, recovery: RecoveryLog | None = None) -> None:
+        self.codec: Codec = codec or TextCodec()
+        self.recovery = recovery
+        self._adapters: dict[str, Adapter] = {}
+        self._services: HubServices | None = None
+        self._backplane: Backplane = NoBackplane()
+        self._early: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+
+    def attach(self, services: HubServices) -> None:
+        """Loop's thread: a worker serves from here on."""
+        self._services = services
+        self._backplane = services.backplane
+        early, self._early = self._early, []
+        for function, args in early:
+            services.door.post(function, *args)
+
+    @property
+    def services(self) -> HubServices | None:
+        """Any thread: what the worker that serves has given; None before."""
+        return self._services
+
+    def _post(self, function: Callable[..., None], *args: Any) -> None:
+        """Any thread."""
+        services = self._services
+        if services is None:
+            self._early.append((function, args))
+            return
+        nbytes = 0
+        for argument in args:
+            if type(argument) is Prepared:
+                nbytes = len(argument.frames)
+                break
+        services.door.post(function, *args, nbytes=nbytes)
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        """Any thread."""
+        if self._services is None:
+            return question()
+        return self._services.door.ask(question)
+
+    # Loop's thread
+
+    def _adapter(self, namespace: str) -> Adapter:
+        """An unknown namespace has nobody in it."""
+        return self._adapters.get(namespace) or Adapter()
+
+    def _remember(self, envelope: Envelope) -> None:
+        if self.recovery is not None and envelope.offset is not None:
+            self.recovery.append(envelope, self._running().now())
+
+    def _running(self) -> HubServices:
+        assert self._services is not None
+        return self._services
