@@ -216,7 +216,7 @@ def _check_event(data: Any) -> Any:
     if type(data) is not list or not data:
         raise PacketError("an event must be a non-empty array")
     name = data[0]
-    if type(name) is not str and type(name) is not int:
+    if type(name) is not str and type(name) not in (int, float):
         raise PacketError("an event's name must be a string")
     if name in RESERVED:
         raise PacketError(f"the event name {name!r} is reserved")

@@ -3,7 +3,9 @@
 It must not know which client or test is calling.
 """
 
+import json
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +14,7 @@ from python_server.server_api import Namespace
 
 socketio = Server(
     serializer=os.environ.get("SERIALIZER", "default"),
-    connection_state_recovery=True,
+    connection_state_recovery=json.loads(os.environ.get("RECOVERY", "true")),
     namespaces=["/", "/open"],
     cookie="io",
 )
@@ -39,7 +41,7 @@ def connect(sid: str, environ: dict[str, Any], auth: Any) -> bool | None:
 
 @socketio.event
 def disconnect(sid: str, reason: str) -> None:
-    socketio.emit("left", reason, room="watchers")
+    sys.stdout.write(f"{sid} is gone: {reason}\n")
 
 
 @socketio.on("who")
@@ -60,6 +62,16 @@ def enter(sid: str, room: str) -> bool:
 @socketio.event
 def say(sid: str, room: str, *what: Any) -> None:
     socketio.emit("said", what, room=room, skip_sid=sid)
+
+
+@socketio.event
+def murmur(sid: str, room: str, *what: Any) -> None:
+    socketio.emit("said", what, room=room, skip_sid=sid, volatile=True)
+
+
+@socketio.event
+def leave(sid: str) -> None:
+    socketio.disconnect(sid)
 
 
 @socketio.event
@@ -111,4 +123,4 @@ def engine_message(sid: str, data: str | bytes) -> None:
 
 @engine.on("disconnect")
 def engine_disconnect(sid: str, reason: str) -> None:
-    print(f"{sid} is gone: {reason}")
+    sys.stdout.write(f"{sid} is gone: {reason}\n")

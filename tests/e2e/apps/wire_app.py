@@ -5,6 +5,7 @@ It must not know which packets the tests send, or why.
 
 import json
 import os
+import sys
 from typing import Any
 
 from flask import Flask, request
@@ -28,7 +29,7 @@ def on_connect(auth: Any = None) -> None:
 @socketio.on("disconnect")
 def on_disconnect(reason: str) -> None:
     calls.append(f"disconnect {reason}")
-    print(f"{request.sid} is gone: {reason}")  # type: ignore[attr-defined]
+    sys.stdout.write(f"{request.sid} is gone: {reason}\n")  # type: ignore[attr-defined]
 
 
 @socketio.on("leave")

@@ -4,6 +4,7 @@ It must not know how the packets are carried: `session.send` and `session.next` 
 """
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -65,6 +66,16 @@ def test_2_2_rule_4_anything_but_connect_before_it_closes(wire: Any, way: str, p
     assert session.ended()
 
 
+def test_2_2_rule_5_who_joins_nothing_in_time_is_sent_away(start: Any, way: str) -> None:
+    wire = start(connect_timeout=0.3)
+    session, other = wire.session(way), wire.joined(way)
+    session.send("40/nowhere,")
+    assert session.next() == '44/nowhere,{"message":"Invalid namespace"}'
+    assert session.ended()
+    other.send('42["echo",1]')
+    assert other.next() == '42["echoed",1]'
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -92,6 +103,15 @@ def test_2_2_rule_6_reserved_and_malformed_events_run_nothing(wire: Any, way: st
     assert [call.partition(" ")[0] for call in calls] == ["disconnect"]
 
 
+@pytest.mark.parametrize("name", ["7", "1.5", '""', '"nobody handles this"', '"message"'])
+def test_2_2_rule_6_a_number_or_an_unknown_name_is_an_event_without_a_handler(
+    wire: Any, way: str, name: str
+) -> None:
+    session = wire.joined(way)
+    session.send(f'42[{name},"x"]', '42["echo",1]')
+    assert session.next() == '42["echoed",1]'
+
+
 def test_2_2_rule_7_acks_both_ways(wire: Any, way: str) -> None:
     session = wire.joined(way)
     session.send('4217["echo",1,"a"]')
@@ -107,6 +127,32 @@ def test_2_2_rule_7_an_unknown_ack_is_ignored_and_ids_stay_integers(wire: Any, w
     session = wire.joined(way)
     session.send("4399999[]", "42" + "9" * 60 + '["nothing"]')
     assert session.next() == "43" + "9" * 60 + "[]"
+
+
+def test_2_2_rule_7_an_ack_counts_once(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send('42["ask","why"]')
+    question = session.next()
+    ack = f"43{question[2 : question.index('[')]}"
+    session.send(ack + '["first"]', ack + '["second"]', '42["echo",1]')
+    assert [session.next(), session.next()] == ['42["answered","first"]', '42["echoed",1]']
+
+
+@pytest.mark.parametrize("packet", ["42" + "9" * 101 + '["echo"]', "43" + "9" * 101 + "[]", "43[]", "431{}"])
+def test_2_2_rule_7_ids_are_bounded_and_acks_well_formed(wire: Any, way: str, packet: str) -> None:
+    session = wire.joined(way)
+    session.send(packet)
+    assert session.ended()
+
+
+def test_2_2_rule_7_ids_are_apart_in_each_namespace(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send("40/shop,")
+    assert [session.next()[:9], session.next()] == ["40/shop,{", '42/shop,["opened","/shop"]']
+    session.send('42/shop,1["buy","tea"]')
+    assert session.next() == '43/shop,1["tea"]'
+    session.send('421["nothing"]')
+    assert session.next() == "431[]"
 
 
 def test_2_2_rule_8_no_handler_no_ack_and_no_value_is_an_empty_array(wire: Any, way: str) -> None:
@@ -145,6 +191,36 @@ def test_2_2_rule_9_attachments_that_do_not_fit_close(wire: Any, way: str, packe
     assert "echo" not in wire.calls()
 
 
+def test_2_2_rule_9_attachments_are_bounded_in_bytes(start: Any, way: str) -> None:
+    """Together; each alone would be allowed by an option that allows large messages."""
+    wire = start(max_http_buffer_size=20_000_000)
+    session = wire.joined(way)
+    session.send(f'452-["echo",{PLACE % 0},{PLACE % 1}]', b"x" * 9_000_000)
+    session.send(b"y" * 9_000_000)
+    assert session.ended()
+    wire.wait_gone(session, "parse error")
+
+
+def test_2_2_rule_9_attachments_are_bounded_in_time(start: Any, way: str) -> None:
+    wire = start(attachments_timeout=0.3)
+    session, other = wire.joined(way), wire.joined(way)
+    began = time.monotonic()
+    session.send(f'452-["echo",{PLACE % 0},{PLACE % 1}]', b"x")
+    assert session.ended()
+    assert time.monotonic() - began >= 0.3
+    wire.wait_gone(session, "parse error")
+    other.send('42["echo",1]')
+    assert other.next() == '42["echoed",1]'
+
+
+def test_2_2_rule_9_attachments_may_come_one_by_one(wire: Any, way: str) -> None:
+    session = wire.joined(way)
+    session.send(f'452-["echo",{PLACE % 0},{PLACE % 1}]')
+    session.send(b"x")
+    session.send(b"y")
+    assert [session.next() for _ in range(3)] == [f'452-["echoed",{PLACE % 0},{PLACE % 1}]', b"x", b"y"]
+
+
 def test_2_2_rule_10_the_frames_of_one_packet_stay_together(wire: Any, way: str) -> None:
     session = wire.joined(way)
     for number in range(30):
@@ -153,6 +229,17 @@ def test_2_2_rule_10_the_frames_of_one_packet_stay_together(wire: Any, way: str)
         assert session.next() == f'452-["echoed",{PLACE % 0},{PLACE % 1}]'
         assert [session.next(), session.next()] == [bytes([number]), b"x"]
         assert session.next() == f'42["echoed",{number}]'
+
+
+@pytest.mark.parametrize("leave", ["41/shop", "41/shop,"])
+def test_2_2_rule_11_a_namespace_is_left_without_a_reply(wire: Any, way: str, leave: str) -> None:
+    session = wire.joined(way)
+    session.send("40/shop,")
+    assert [session.next()[:9], session.next()] == ["40/shop,{", '42/shop,["opened","/shop"]']
+    session.send(leave, '42["echo",1]')
+    assert session.next() == '42["echoed",1]'
+    session.send(leave)
+    assert session.ended()
 
 
 def test_2_2_rule_11_the_transport_stays_up_after_the_last_namespace(small: Any, way: str) -> None:
@@ -187,13 +274,25 @@ def test_2_2_rule_13_a_placeholder_in_a_plain_event_is_data(wire: Any, way: str)
     assert session.next() == f'42["echoed",{PLACE % 0}]'
 
 
-@pytest.mark.parametrize(
-    "value", ['"\\ud800"', '"\u2028\U0001f600é"', "12345678901234567890123", '{"b":1,"a":2}']
-)
-def test_json_that_javascript_can_send_comes_back(wire: Any, way: str, value: str) -> None:
-    session = wire.joined(way)
-    session.send(f'42["echo",{value}]')
-    assert json.loads(session.next()[2:]) == ["echoed", json.loads(value)]
+def test_4_one_session_from_polling_to_websocket_in_bytes(wire: Any) -> None:
+    session = wire.session("polling")
+    session.send('40{"key":"s3"}')
+    assert session.posted.text == "ok"
+    reply, event = session.next(), session.next()
+    assert reply.startswith('40{"sid":"')
+    assert event == '42["welcome",{"auth":{"key":"s3"}}]'
+    held = wire.poll(session.sid)
+    websocket = wire.upgrade(session.sid)
+    websocket.send("2probe")
+    assert websocket.next_raw() == "3probe"
+    assert held.answer().text == "6"
+    websocket.send("5", '421["echo",2,3]')
+    assert [websocket.next_raw(), websocket.next_raw()] == ['42["echoed",2,3]', "431[2,3]"]
+    websocket.send(f'451-["echo",{PLACE % 0}]', b"\x89PN")
+    assert [websocket.next_raw(), websocket.next_raw()] == [f'451-["echoed",{PLACE % 0}]', b"\x89PN"]
+    websocket.send("41", "1")
+    assert websocket.next_raw() is None
+    assert wire.poll(session.sid).answer().code == 1
 
 
 def test_one_clients_fault_is_not_anothers(wire: Any, way: str) -> None:
