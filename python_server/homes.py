@@ -2,8 +2,9 @@
 
 Must not know: sessions, paths, what a request asks for; who may be asked is the siblings' to say.
 
-A plain connection is passed itself, with the bytes already read. What cannot be passed (the state of TLS, bytes
-that the client has not taken yet) is relayed: the home gets one end of a socket pair, and may pass that on.
+A plain connection is passed itself, with the bytes already read. What cannot be passed (the state of TLS,
+bytes that the client has not taken yet) is relayed: the home gets one end of a socket pair, and may pass
+that on.
 """
 
 from __future__ import annotations

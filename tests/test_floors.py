@@ -33,6 +33,7 @@ FLOORS = {
     "websocket_api": 3,
     "takeover": 3,
     "siblings": 2,
+    "homes": 3,
     "socketio": 4,
     "server": 5,
     "foreign": 5,

@@ -112,7 +112,7 @@ class Link:
     Args:
         sock: connected, AF_UNIX, a stream; owned from here on.
         received: called with (kind, payload, descriptor) for each message; the descriptor, closed on exec,
-            belongs to the callee.
+            belongs to the callee. It is None, too, where the process is out of descriptors.
         lost: called once, after the last message, when the link has ended otherwise than by `close`.
         report: for an exception of `received`, and for a frame that breaks the format (which ends the link).
         max_queued_bytes: held for a slow reader; above it `send` refuses.
@@ -139,7 +139,8 @@ class Link:
         self._dirty = False
         self._waiting = False
         self._partial = bytearray()
-        self._descriptors: deque[int] = deque()  # came, and their frames have not
+        # They came, and their frames have not; None is one that there was no room for.
+        self._descriptors: deque[int | None] = deque()
         self.queued_bytes = 0
         self.state = LinkState.OPEN
         loop.add_reader(self._descriptor, self._on_readable)
@@ -261,9 +262,9 @@ class Link:
             self._end()
             return
         self._take_descriptors(ancillary)
+        if flags & socket.MSG_CTRUNC and not self._descriptors:
+            self._descriptors.append(None)  # this process is out of them: its message comes without
         try:
-            if flags & socket.MSG_CTRUNC:
-                raise LinkError("descriptors were lost on the way: the process is out of them")
             self._take_bytes(buffer, nbytes)
         except LinkError as error:
             self._report("link", error)
@@ -310,7 +311,7 @@ class Link:
             raise LinkError(f"malformed frame: flags {flags}, {payload_bytes} bytes")
         return int(HEADER.size + payload_bytes)
 
-    def _next_descriptor(self) -> int:
+    def _next_descriptor(self) -> int | None:
         if not self._descriptors:
             raise LinkError("a message's descriptor has not come with it")
         return self._descriptors.popleft()
@@ -341,7 +342,8 @@ class Link:
         self._move(LinkState.CLOSED)
         self._forget_queue()
         for descriptor in self._descriptors:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
         self._descriptors.clear()
         self._partial.clear()
         self._loop.remove_reader(self._descriptor)

@@ -5,6 +5,7 @@ It must not know what messages are for.
 
 import os
 import random
+import resource
 import socket
 import struct
 from collections.abc import Iterator
@@ -258,3 +259,25 @@ def test_a_used_up_system_is_tried_again(bench: Bench, monkeypatch: pytest.Monke
     bench.first.link.send(1, b"patience")
     bench.until(1)
     assert bench.second.got == [(1, b"patience", None)]
+
+
+def test_a_receiver_out_of_descriptors_gets_the_message_without(bench: Bench) -> None:
+    """One connection is lost, the link is not."""
+    bench.first.link.send(1, b"first", descriptor=0)
+    bench.first.link.flush()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        bench.until(1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    bench.first.link.send(2, b"second", descriptor=0)
+    bench.until(2)
+    assert bench.second.got[0] == (1, b"first", None)
+    kind, payload, descriptor = bench.second.got[1]
+    assert (kind, payload) == (2, b"second")
+    assert descriptor is not None
+    os.close(descriptor)
+    assert bench.reported == []

@@ -317,24 +317,23 @@ def test_tls_a_websocket_is_relayed_with_its_early_frames(town: Any, contexts: A
     assert client.messages(1, decoder) == ["4" + text]
 
 
-def test_tls_closes_pass_both_ways(town: Any, contexts: Any) -> None:
-    for leaving in ("client", "home"):
-        sid = connect_tls(town, 2, contexts).open()
-        client, decoder = connect_tls(town, 1, contexts), town.frames_decoder()
-        client.send(town.upgrade(sid) + town.frame("2probe") + town.frame("5"))
-        assert client.response()[0] == 101
-        assert client.messages(1, decoder) == ["3probe"]
-        town[2].heard.closed.clear()
-        if leaving == "client":
-            client.leave()
-            town.until(lambda: town[2].heard.closed == ["transport close"])
-        else:
-            town[2].engine.close()
-            assert client.messages(1, decoder) == ["closed"]
-            client.send(b"\x88\x80mask")
-            town.until(lambda: client.ended)
-            client.leave()
-        town.until(lambda: not town[1].channels)
+@pytest.mark.parametrize("leaving", ["client", "home"])
+def test_tls_closes_pass_both_ways(town: Any, contexts: Any, leaving: str) -> None:
+    sid = connect_tls(town, 2, contexts).open()
+    client, decoder = connect_tls(town, 1, contexts), town.frames_decoder()
+    client.send(town.upgrade(sid) + town.frame("2probe") + town.frame("5"))
+    assert client.response()[0] == 101
+    assert client.messages(1, decoder) == ["3probe"]
+    if leaving == "client":
+        client.leave()
+        town.until(lambda: town[2].heard.closed == ["transport close"])
+    else:
+        town[2].engine.close()
+        assert client.messages(1, decoder) == ["closed"]
+        client.send(b"\x88\x80mask")
+        town.until(lambda: client.ended)
+        client.leave()
+    town.until(lambda: not town[1].channels)
 
 
 def test_tls_a_killed_home_ends_the_relayed_connection(town: Any, contexts: Any) -> None:
