@@ -345,13 +345,18 @@ def lose_the_poll(wire: Any, session: Any) -> None:
     poll.close()
 
 
+def send_unmasked(wire: Any, session: Any) -> None:
+    session.request.socket.sendall(encode_frame(Opcode.TEXT, "42[1]"))
+
+
 @pytest.mark.parametrize(
     ("reason", "carrier", "do"),
     [
         ("transport error", "polling", overlap),
         ("transport error", "polling", lose_the_poll),
         ("transport error", "polling", lambda wire, session: session.send("2")),
-        ("transport error", "websocket", lambda wire, session: session.send("4" + "x" * 1_000_001)),
+        ("transport error", "websocket", send_unmasked),
+        ("message too large", "websocket", lambda wire, session: session.send("4" + "x" * 1_000_001)),
         ("transport error", "websocket", lambda wire, session: session.send("2")),
         ("transport close", "polling", lambda wire, session: session.send("1")),
         ("transport close", "websocket", lambda wire, session: session.send("1")),
