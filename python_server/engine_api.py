@@ -6,6 +6,7 @@ Must not know: Socket.IO's packets, Flask, selectors; it answers sessions, and i
 from __future__ import annotations
 
 import inspect
+import json as stdlib_json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +23,9 @@ from python_server.server import Mount
 from python_server.socketio.client import ConnectionRefused, NamespaceReason
 from python_server.socketio.ground import HubServices
 from python_server.socketio.hub import STRAND_HARD_COUNT, STRAND_RESUME_COUNT, STRAND_SOFT_COUNT
+from python_server.socketio.jsoncodec import words_of
+from python_server.socketio.msgpack_packet import MsgpackCodec
+from python_server.socketio.packet import Codec, TextCodec
 
 ENGINE_OPTIONS: Final = {
     "ping_interval": "ping_interval_seconds",
@@ -60,6 +64,21 @@ def read_engine_options(given: Mapping[str, Any]) -> EngineOptions:
         transports = values["transports"] or ("polling", "websocket")
         values["transports"] = (transports,) if isinstance(transports, str) else tuple(transports)
     return EngineOptions(**values)
+
+
+def codec_of(serializer: str, json: Any = None) -> Codec:
+    """The codec that the options `serializer` and `json` ask for.
+
+    Raises:
+        ValueError: no such serializer; a module that cannot be one; both at once.
+    """
+    if serializer not in ("default", "msgpack"):
+        raise ValueError("serializer is 'default' or 'msgpack'")
+    if serializer == "msgpack":
+        if json is not None:
+            raise ValueError("serializer='msgpack' writes no JSON: leave the option json out")
+        return MsgpackCodec()
+    return TextCodec() if json is None or json is stdlib_json else TextCodec(words_of(json))
 
 
 class Registry:

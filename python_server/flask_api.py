@@ -88,7 +88,10 @@ class SocketIO(Registration):
         A second application begins anew: handlers are kept, clients are not shared.
         """
         self.server_options.update(options)
-        chosen = read_options(self.server_options)
+        given = dict(self.server_options)
+        if given.get("json") is flask.json:
+            given["json"] = app.json  # what the module does within an application context
+        chosen = read_options(given)
         if self._contexts is not None:
             handlers, presence = self._hub.handlers, self._hub.presence
             self._hub = Hub()

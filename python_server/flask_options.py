@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from python_server.engine_api import ENGINE_OPTIONS
+from python_server.engine_api import ENGINE_OPTIONS, codec_of
 from python_server.engineio.options import EngineOptions
 from python_server.socketio.client import Patience
-from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
 
@@ -61,19 +60,13 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
             "message_queue and client_manager are not served by this version: run one process, "
             "and leave the option out"
         )
-    if given.get("serializer", "default") not in ("default", "msgpack"):
-        raise ValueError("serializer is 'default' or 'msgpack'")
-    if given.get("json") is not None and not _is_plain_json(given["json"]):
-        raise ValueError(
-            "json: a JSON module of your own is not served; leave the option out and give emit() plain data"
-        )
     return FaceOptions(
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
         always_connect=bool(given.get("always_connect", False)),
         patience=_patience(given),
         recovery=_recovery(given.get("connection_state_recovery")),
-        codec=MsgpackCodec() if given.get("serializer") == "msgpack" else TextCodec(),
+        codec=codec_of(given.get("serializer", "default"), given.get("json")),
         namespaces=_namespaces(given.get("namespaces")),
         engine=_engine_options(given),
     )
@@ -137,8 +130,3 @@ def _transports(value: Any) -> tuple[str, ...]:
     if not names or not set(names) <= {"polling", "websocket"}:
         raise ValueError("No valid transports provided: 'polling', 'websocket' or both")
     return names
-
-
-def _is_plain_json(module: Any) -> bool:
-    """The standard library's, and Flask's face of it: what they write for plain data is what we write."""
-    return getattr(module, "__name__", "") in ("json", "flask.json")

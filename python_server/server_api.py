@@ -9,15 +9,13 @@ from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
-from python_server.engine_api import EngineServer, Function, read_engine_options
+from python_server.engine_api import EngineServer, Function, codec_of, read_engine_options
 from python_server.environ import Environ, ServerFacts, build_environ
 from python_server.foreign import ForeignGuard
 from python_server.hub_words import HubWords
 from python_server.server import Mount
 from python_server.socketio.client import Patience, Socket
 from python_server.socketio.hub import Hub
-from python_server.socketio.msgpack_packet import MsgpackCodec
-from python_server.socketio.packet import TextCodec
 from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
 
 
@@ -28,7 +26,8 @@ class Server(HubWords):
     else; a catch-all `*` gets the event's name first. They run in ordinary threads, a client's in order.
 
     Args:
-        serializer: "default" or "msgpack". namespaces: that may be joined without a handler ("*": any).
+        serializer: "default" or "msgpack". json: a module with dumps and loads to use instead of ours.
+        namespaces: that may be joined without a handler ("*": any).
         always_connect: CONNECT is answered before the connect handler runs.
         connection_state_recovery: True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
         connect_timeout: seconds in which a client must join a namespace. attachments_timeout: seconds in
@@ -44,6 +43,7 @@ class Server(HubWords):
         self,
         *,
         serializer: str = "default",
+        json: Any = None,
         namespaces: Iterable[str] | str | None = None,
         always_connect: bool = False,
         connection_state_recovery: bool | Mapping[str, Any] = False,
@@ -51,12 +51,7 @@ class Server(HubWords):
         attachments_timeout: float = 30.0,
         **options: Any,
     ) -> None:
-        if serializer not in ("default", "msgpack"):
-            raise ValueError("serializer is 'default' or 'msgpack'")
-        hub = Hub(
-            codec=MsgpackCodec() if serializer == "msgpack" else TextCodec(),
-            recovery=_recovery_log(connection_state_recovery),
-        )
+        hub = Hub(codec=codec_of(serializer, json), recovery=_recovery_log(connection_state_recovery))
         super().__init__(hub, self._environ)
         self._hub.always_connect = always_connect
         self._hub.patience = Patience(connect_timeout, attachments_timeout)

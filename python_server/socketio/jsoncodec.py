@@ -5,8 +5,11 @@ Must not know: packets, placeholders, events.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -107,3 +110,56 @@ def _is_plain(value: Any, depth: int) -> bool:
                 return False
         return True
     return False
+
+
+@dataclass(frozen=True, slots=True)
+class JSONWords:
+    """How values become text and come back: ours, or those of a program's own module.
+
+    Attributes:
+        dumps: raises TypeError or ValueError. loads: raises JSONError.
+    """
+
+    dumps: Callable[[Any], str] = dumps
+    loads: Callable[[str], Any] = loads
+
+
+OWN_WORDS: Final = JSONWords()
+
+
+def words_of(module: Any) -> JSONWords:
+    """The words of anything with `dumps` and `loads`: a JSON module, Flask's `app.json`.
+
+    `dumps` may give text or UTF-8 bytes, and is asked for compact text if it takes `separators`. What comes
+    from clients has our bound on depth; a bound on digits is the module's affair.
+
+    Raises:
+        ValueError: one of the two is missing.
+    """
+    write, read = getattr(module, "dumps", None), getattr(module, "loads", None)
+    if not callable(write) or not callable(read):
+        raise ValueError("json is a module, or an object, with the functions dumps and loads")
+    compact = {"separators": (",", ":")} if _takes_separators(write) else {}
+
+    def dumps(value: Any) -> str:
+        text = write(value, **compact)
+        return text.decode() if isinstance(text, bytes) else str(text)
+
+    def loads(text: str) -> Any:
+        try:
+            value = read(text)
+        except Exception as error:  # whatever a module of somebody's own says about a client's text
+            raise JSONError(str(error)) from None
+        if text.count("[") + text.count("{") > DEPTH_MAX_COUNT and is_deeper(value, DEPTH_MAX_COUNT):
+            raise JSONError(f"nested deeper than {DEPTH_MAX_COUNT} levels")
+        return value
+
+    return JSONWords(dumps, loads)
+
+
+def _takes_separators(write: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(write).bind(None, separators=None)
+    except (TypeError, ValueError):  # it does not, or nobody knows: a function of C without a signature
+        return False
+    return True

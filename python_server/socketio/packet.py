@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any, Final, Protocol
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.jsoncodec import JSONError, dumps, loads
+from python_server.socketio.jsoncodec import OWN_WORDS, JSONError, JSONWords
 
 # Event names that belong to the library: a client that could send them would run connect handlers.
 RESERVED: Final = frozenset(
@@ -90,7 +90,11 @@ class Codec(Protocol):
 
 
 def encode(
-    kind: PacketType, namespace: str = "/", data: Any = None, id: int | None = None
+    kind: PacketType,
+    namespace: str = "/",
+    data: Any = None,
+    id: int | None = None,
+    words: JSONWords = OWN_WORDS,
 ) -> list[str | bytes]:
     """The text of a packet, followed by its attachments.
 
@@ -113,7 +117,7 @@ def encode(
     if id is not None:
         text += str(id)
     if data is not None:
-        text += dumps(data)
+        text += words.dumps(data)
     return [text, *attachments]
 
 
@@ -143,14 +147,16 @@ def extract(value: Any, attachments: list[bytes]) -> Any:
 # Decoding
 
 
-def decode(text: str, attachments_max_count: int = ATTACHMENTS_MAX_COUNT) -> Packet:
+def decode(
+    text: str, attachments_max_count: int = ATTACHMENTS_MAX_COUNT, words: JSONWords = OWN_WORDS
+) -> Packet:
     """The packet of a text message.
 
     Raises:
         PacketError: malformed, a reserved event name, or more attachments than allowed.
     """
     if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
-        return Packet(PacketType.EVENT, "/", _check_event(_json(text[1:])))
+        return Packet(PacketType.EVENT, "/", _check_event(_json(text[1:], words)))
     if not text or text[0] not in "0123456":
         raise PacketError(f"unknown packet type {text[:1]!r}")
     packet = Packet(PacketType(int(text[0])))
@@ -176,16 +182,16 @@ def decode(text: str, attachments_max_count: int = ATTACHMENTS_MAX_COUNT) -> Pac
         packet.id = int(match[0])
         position = match.end()
     if position < len(text):
-        packet.data = _json(text[position:])
+        packet.data = _json(text[position:], words)
         if packet.data is None and packet.kind is PacketType.CONNECT:
             raise PacketError("the data of a connect packet must be an object")
     check(packet)
     return packet
 
 
-def _json(text: str) -> Any:
+def _json(text: str, words: JSONWords) -> Any:
     try:
-        return loads(text)
+        return words.loads(text)
     except JSONError as error:
         raise PacketError(f"malformed JSON: {error}") from None
 
@@ -285,10 +291,11 @@ class TextDecoder:
         max_bytes: of one packet's attachments together.
     """
 
-    __slots__ = ("_assembler", "_max_bytes")
+    __slots__ = ("_assembler", "_max_bytes", "_words")
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, words: JSONWords = OWN_WORDS) -> None:
         self._max_bytes = max_bytes
+        self._words = words
         self._assembler: Assembler | None = None
 
     def receive(self, data: str | bytes) -> Packet | None:
@@ -302,7 +309,7 @@ class TextDecoder:
             return packet
         if not isinstance(data, str):
             raise PacketError("an attachment without its packet")
-        packet = decode(data)
+        packet = decode(data, words=self._words)
         packet.size_bytes = len(data)
         if packet.attachments_count:
             self._assembler = Assembler(packet, self._max_bytes)
@@ -311,14 +318,21 @@ class TextDecoder:
 
 
 class TextCodec:
-    """The protocol's own way: JSON text and binary attachments."""
+    """The protocol's own way: JSON text and binary attachments.
+
+    Args:
+        words: how JSON is written and read.
+    """
+
+    def __init__(self, words: JSONWords = OWN_WORDS) -> None:
+        self._words = words
 
     def prepare(self, kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
-        text, *attachments = encode(kind, namespace, data, id)
+        text, *attachments = encode(kind, namespace, data, id, self._words)
         return Prepared(["4" + text, *attachments])  # type: ignore[operator]
 
     def decoder(self) -> Decoder:
-        return TextDecoder(ATTACHMENTS_MAX_BYTES)
+        return TextDecoder(ATTACHMENTS_MAX_BYTES, self._words)
 
     def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:
         text, *attachments = prepared.packets

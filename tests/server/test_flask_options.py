@@ -3,6 +3,7 @@
 It must not know an application: options are read before there is one.
 """
 
+import json
 from typing import Any
 
 import flask
@@ -101,7 +102,8 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
         ({"connect_timeout": True}, ValueError, "connect_timeout is a number of seconds above 0"),
         ({"attachments_timeout": 0}, ValueError, "attachments_timeout is a number of seconds above 0"),
         ({"message_queue": "zmq+tcp://x"}, ValueError, "message_queue"),
-        ({"json": object()}, ValueError, "a JSON module of your own"),
+        ({"json": object()}, ValueError, "with the functions dumps and loads"),
+        ({"json": json, "serializer": "msgpack"}, ValueError, "leave the option json out"),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], kind: type[Exception], sentence: str) -> None:
