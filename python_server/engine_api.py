@@ -84,11 +84,13 @@ def codec_of(serializer: str, json: Any = None) -> Codec:
 class Registry:
     """The decorators that both servers share."""
 
-    def on(self, event: str, handler: Function | None = None, namespace: str | None = None) -> Any:
-        """Register a handler; without one, a decorator."""
+    def on(
+        self, event: str, handler: Function | None = None, namespace: str | None = None, **options: Any
+    ) -> Any:
+        """Register a handler; without one, a decorator. `options` are the server's own, if it has any."""
 
         def register(function: Function) -> Function:
-            self._register(event, function, namespace)
+            self._register(event, function, namespace, **options)
             return function
 
         return register if handler is None else register(handler)
@@ -99,7 +101,7 @@ class Registry:
             return self.on(args[0].__name__)(args[0])
         return lambda function: self.on(function.__name__, *args, **kwargs)(function)
 
-    def _register(self, event: str, function: Function, namespace: str | None) -> None:
+    def _register(self, event: str, function: Function, namespace: str | None, **options: Any) -> None:
         raise NotImplementedError
 
     def start_background_task(self, target: Function, *args: Any, **kwargs: Any) -> Any:
@@ -156,7 +158,9 @@ class EngineServer(Registry):
     def _serving(self, facts: ServerFacts, application: Any) -> None:
         self._facts = facts
 
-    def _register(self, event: str, function: Function, namespace: str | None) -> None:
+    def _register(self, event: str, function: Function, namespace: str | None, **options: Any) -> None:
+        if options:
+            raise TypeError(f"there is no option {next(iter(options))!r}")
         if event not in ("connect", "message", "disconnect"):
             raise ValueError("Engine.IO has the events connect, message and disconnect")
         self._handlers[event] = function

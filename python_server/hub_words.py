@@ -57,7 +57,17 @@ class HubWords(Registry):
             if name.startswith(HANDLER_PREFIX):
                 self._register(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
 
-    def _register(self, event: str, function: Function, namespace: str | None) -> None:
+    def _register(self, event: str, function: Function, namespace: str | None, **options: Any) -> None:
+        """The option `inline`: the function never blocks, so it runs on the server's own thread.
+
+        Raises:
+            TypeError: another option; or connect or disconnect inline, which are a client's own turn.
+        """
+        inline = bool(options.pop("inline", False))
+        if options:
+            raise TypeError(f"there is no option {next(iter(options))!r}")
+        if inline and event in RESERVED:
+            raise TypeError(f"{event} is always a client's own turn, never inline")
         takes_most = takes(function, 3 if event == "connect" else 2)
 
         def run(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
@@ -71,7 +81,7 @@ class HubWords(Registry):
                 return function(name, socket.sid, *arguments)
             return function(socket.sid, *arguments)
 
-        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(run))
+        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(run, inline))
 
     # Sending
 

@@ -42,6 +42,9 @@ def test_unknown_options_and_values() -> None:
         lambda: Server(connection_state_recovery={"max": 1}),
         lambda: EngineServer(serializer="x"),
         lambda: WSGIApp(Server(), None, socketio_paht="x"),
+        lambda: Server().on("a", print, inlien=True),
+        lambda: Server().on("connect", print, inline=True),
+        lambda: EngineServer().on("message", print, inline=True),
     ):
         with pytest.raises(TypeError):
             build()
@@ -64,6 +67,18 @@ def test_handlers_get_as_much_as_they_take(served: Served, takes_most: bool) -> 
     peer.join(auth={"k": 1})
     peer.say("1")
     assert got == ([("a=1", {"k": 1}), "client disconnect"] if takes_most else ["a=1", "gone"])
+
+
+def test_an_inline_handler_waits_for_no_thread(served: Served) -> None:
+    got: list[int] = []
+    served.server.on("quick", lambda sid, value: got.append(value), inline=True)
+    served.server.on("slow", lambda sid, value: got.append(value))
+    peer = served.peer()
+    peer.join()
+    peer.say('2["quick",1]', '2["slow",2]', run=False)
+    assert got == [1]
+    served.world.run()
+    assert got == [1, 2]
 
 
 def test_the_catch_all_gets_the_name_first_and_no_reserved_ones(served: Served) -> None:
