@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ BUILD = ROOT / "build" / "bench"
 VENV = ROOT / "build" / "bench-venv"
 SERVERS_FOLDER = HERE / "servers"
 GENERATOR = BUILD / "generator"
+CERTIFICATE, KEY = BUILD / "tls.crt", BUILD / "tls.key"
 FLOOR = BUILD / "floor_epoll"
 PYTHON = VENV / "bin" / "python"
 
@@ -38,10 +40,35 @@ def compile_c() -> list[str]:
     if shutil.which(compiler) is None:
         raise SystemExit(f"the load generator needs a C compiler; {compiler} is not there")
     sources = sorted((HERE / "generator").glob("*.c"))
-    if trouble := _run([compiler, "-O2", "-Wall", "-Wextra", "-o", GENERATOR, *sources]):
-        raise SystemExit(f"the load generator does not compile: {trouble}")
+    build = [compiler, "-O2", "-Wall", "-Wextra", "-o", GENERATOR, *sources]
+    missing = []
+    if no_tls := _run([*build, "-lssl", "-lcrypto"]):
+        missing.append(f"T2, T4: the generator was built without OpenSSL's headers and library: {no_tls}")
+        if trouble := _run([*build, "-DWITHOUT_TLS"]):
+            raise SystemExit(f"the load generator does not compile: {trouble}")
     trouble = _run([compiler, "-O2", "-Wall", "-Wextra", "-o", FLOOR, SERVERS_FOLDER / "floor_epoll.c"])
-    return [f"floor-c: {trouble}"] if trouble else []
+    return [*missing, f"floor-c: {trouble}"] if trouble else missing
+
+
+def make_certificate() -> list[str]:
+    """For 127.0.0.1, signed by itself: the generator trusts it and nothing else."""
+    if CERTIFICATE.exists() and KEY.exists():
+        return []
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command += ["-nodes", "-days", "3650", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    if shutil.which("openssl") is None:
+        return ["T2, T4: the command openssl is not there to make a certificate"]
+    trouble = _run([*command, "-keyout", KEY, "-out", CERTIFICATE])
+    return [f"T2, T4: {trouble}"] if trouble else []
+
+
+def our_options() -> str:
+    """The help of the installed command line: what this build can be asked for."""
+    done = subprocess.run(
+        [str(PYTHON), "-m", "python_server", "--help"], capture_output=True, text=True, check=False
+    )
+    return done.stdout
 
 
 def install_ours() -> list[str]:
@@ -94,6 +121,7 @@ def versions() -> dict[str, str]:
         found["node"] = subprocess.run(
             ["node", "--version"], capture_output=True, text=True, check=True
         ).stdout.strip()
+    found["OpenSSL"] = ssl.OPENSSL_VERSION
     found["python"] = subprocess.run(
         [str(PYTHON), "-c", "import platform; print(platform.python_version())"],
         capture_output=True,

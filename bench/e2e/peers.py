@@ -19,7 +19,7 @@ SOCKETIO_PATH = "/socket.io/?EIO=4&transport=websocket"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A command with {python}, {bin}, {build} and {port} to fill in; it runs in servers/."""
+    """A command with {python}, {bin}, {build}, {certificate}, {key} and {port}; it runs in servers/."""
 
     command: tuple[str, ...]
     path: str = "/"
@@ -27,11 +27,18 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Server:
+    """`far`: runs in the first round only, its place is not in doubt. `named_only`: never run unless named.
+    `processes`: wait for so many before the load. `needs_option`: ours must know it, else it is left out."""
+
     name: str
     kind: Kind
     jobs: Mapping[Job, Launch]
     packages: tuple[str, ...] = ()
     most_connections: Mapping[Job, int] = field(default_factory=dict)
+    far: bool = False
+    named_only: bool = False
+    processes: int = 1
+    needs_option: str = ""
 
 
 def _script(file: str, *jobs: Job) -> dict[Job, Launch]:
@@ -52,13 +59,32 @@ def _wsgi(*command: str) -> dict[Job, Launch]:
 
 
 _OURS = ("{python}", "-m", "python_server", "--port", "{port}", "--no-access-log")
+_OURS_WEBSOCKET = (*_OURS, "--ws-max-size", str(16 << 20))
+_OURS_TLS = ("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key}")
 
 
 def _ours_websocket(handlers: str) -> dict[Job, Launch]:
-    command = (*_OURS, "--ws-max-size", str(16 << 20))
     jobs = (Job.ECHO, Job.BROADCAST)
-    return {job: Launch((*command, f"ours_websocket:{job.value}_{handlers}")) for job in jobs}
+    return {job: Launch((*_OURS_WEBSOCKET, f"ours_websocket:{job.value}_{handlers}")) for job in jobs}
 
+
+def _ours_workers(count: int) -> Server:
+    """The cost of a message with several processes, all on the one core: per CPU-second, not per second."""
+    words = ("--workers", str(count))
+    return Server(
+        f"ours-{count}-worker{'s' * (count > 1)}",
+        Kind.OURS,
+        {
+            Job.ECHO: Launch((*_OURS_WEBSOCKET, *words, "ours_websocket:echo_inline")),
+            **_socketio(*_OURS, *words, "ours_socketio:app"),
+        },
+        named_only=True,
+        processes=count + (count > 1),
+        needs_option="--workers",
+    )
+
+
+_ECHO, _ECHO_AND_BROADCAST = (Job.ECHO, Job.TLS), (Job.ECHO, Job.BROADCAST, Job.TLS)
 
 _ALL = [
     Server(
@@ -66,45 +92,69 @@ _ALL = [
         Kind.OURS,
         {
             **_ours_websocket("inline"),
+            Job.TLS: Launch((*_OURS_WEBSOCKET, *_OURS_TLS, "ours_websocket:echo_inline")),
             **_socketio(*_OURS, "ours_socketio:app"),
             **_wsgi(*_OURS, "hello_wsgi:{application}"),
         },
     ),
     Server("ours-threads", Kind.OURS, _ours_websocket("threads")),
+    Server(
+        "ours-blocking",
+        Kind.OURS,
+        {
+            Job.ECHO: Launch(
+                (*_OURS_WEBSOCKET, "--websocket-threads", "100", "ours_websocket:echo_blocking")
+            )
+        },
+        most_connections={Job.ECHO: 100},
+    ),
     Server("ours-inline", Kind.OURS, _socketio(*_OURS, "ours_socketio:inline_app")),
-    Server("picows", Kind.PEER, _script("picows_server.py", Job.ECHO, Job.BROADCAST), ("picows", "uvloop")),
+    Server("ours-events", Kind.OURS, _socketio(*_OURS, "ours_events:app")),
+    Server("ours-events-inline", Kind.OURS, _socketio(*_OURS, "ours_events:inline_app")),
+    *(_ours_workers(count) for count in (1, 2, 4)),
+    Server("picows", Kind.PEER, _script("picows_server.py", *_ECHO_AND_BROADCAST), ("picows", "uvloop")),
     Server(
         "websockets",
         Kind.PEER,
-        _script("websockets_server.py", Job.ECHO, Job.BROADCAST),
+        _script("websockets_server.py", *_ECHO_AND_BROADCAST),
         ("websockets", "uvloop"),
     ),
     Server(
-        "aiohttp", Kind.PEER, _script("aiohttp_server.py", Job.ECHO, Job.BROADCAST), ("aiohttp", "uvloop")
+        "aiohttp", Kind.PEER, _script("aiohttp_server.py", *_ECHO_AND_BROADCAST), ("aiohttp", "uvloop")
     ),
     Server(
-        "socketify", Kind.PEER, _script("socketify_server.py", Job.ECHO, Job.BROADCAST), ("socketify", "cffi")
+        "socketify", Kind.PEER, _script("socketify_server.py", *_ECHO_AND_BROADCAST), ("socketify", "cffi")
     ),
-    Server("uvicorn", Kind.PEER, _script("uvicorn_server.py", Job.ECHO), ("uvicorn", "uvloop", "websockets")),
-    Server("tornado", Kind.PEER, _script("tornado_server.py", Job.ECHO, Job.BROADCAST), ("tornado",)),
+    Server(
+        "uvicorn",
+        Kind.PEER,
+        _script("uvicorn_server.py", *_ECHO),
+        ("uvicorn", "uvloop", "websockets"),
+        far=True,
+    ),
+    Server(
+        "tornado", Kind.PEER, _script("tornado_server.py", *_ECHO_AND_BROADCAST), ("tornado",), far=True
+    ),
     Server(
         "gevent-websocket",
         Kind.PEER,
-        _script("gevent_websocket_server.py", Job.ECHO, Job.BROADCAST),
+        _script("gevent_websocket_server.py", *_ECHO_AND_BROADCAST),
         ("gevent", "gevent-websocket"),
+        far=True,
     ),
-    Server("eventlet", Kind.PEER, _script("eventlet_server.py", Job.ECHO), ("eventlet",)),
+    Server("eventlet", Kind.PEER, _script("eventlet_server.py", *_ECHO), ("eventlet",), far=True),
     Server(
         "simple-websocket",
         Kind.PEER,
-        _script("simple_websocket_server.py", Job.ECHO),
+        _script("simple_websocket_server.py", *_ECHO),
         ("simple-websocket", "Werkzeug"),
         {Job.ECHO: 2_000},
+        far=True,
     ),
     Server(
         "node-ws",
         Kind.PEER,
-        {job: Launch(("node", "node_ws.js", "{port}", job.value)) for job in (Job.ECHO, Job.BROADCAST)},
+        {job: Launch(("node", "node_ws.js", "{port}", job.value)) for job in _ECHO_AND_BROADCAST},
     ),
     Server("node-socketio", Kind.PEER, _socketio("node", "node_socketio.js", "{port}")),
     Server(
@@ -119,6 +169,7 @@ _ALL = [
             Kind.PEER,
             _socketio("{python}", "flask_socketio_server.py", "{port}", mode),
             ("Flask-SocketIO", "Flask", library),
+            far=mode != "gevent",
         )
         for mode, library in (
             ("threading", "simple-websocket"),
@@ -141,6 +192,8 @@ _ALL = [
             *("--bind", "127.0.0.1:{port}", "--log-level", "warning", "flask_socketio_server:app"),
         ),
         ("Flask-SocketIO", "Flask", "simple-websocket", "gunicorn"),
+        far=True,
+        processes=2,
     ),
     *(
         Server(
@@ -148,6 +201,7 @@ _ALL = [
             Kind.PEER,
             _wsgi("{python}", "wsgi_server.py", "{port}", name, "{application}"),
             (package, "Flask"),
+            far=name == "pywsgi",
         )
         for name, package in (("waitress", "waitress"), ("cheroot", "cheroot"), ("pywsgi", "gevent"))
     ),
@@ -159,6 +213,7 @@ _ALL = [
             *("--bind", "127.0.0.1:{port}", "--log-level", "warning", "hello_wsgi:{application}"),
         ),
         ("gunicorn", "Flask"),
+        processes=2,
     ),
     Server(
         "granian",
@@ -170,6 +225,20 @@ _ALL = [
         ("granian", "Flask"),
     ),
     Server("floor-selectors", Kind.FLOOR, {Job.BYTES: Launch(("{python}", "floor_selectors.py", "{port}"))}),
+    Server(
+        "floor-selectors-short",
+        Kind.FLOOR,
+        {Job.BYTES: Launch(("{python}", "floor_selectors.py", "{port}", "0.0005"))},
+        named_only=True,
+    ),
+    Server(
+        "floor-send",
+        Kind.FLOOR,
+        {
+            Job.BROADCAST: Launch(("{python}", "floor_send.py", "{port}", "broadcast")),
+            **_socketio("{python}", "floor_send.py", "{port}", "socketio"),
+        },
+    ),
     Server(
         "floor-c",
         Kind.FLOOR,
@@ -191,8 +260,9 @@ QUICK = (
 
 
 def resolve(names: list[str]) -> list[Server]:
+    """The named ones; `all` is every server that is not run by name alone."""
     if names == ["all"]:
-        return list(SERVERS.values())
+        return [server for server in SERVERS.values() if not server.named_only]
     if unknown := [name for name in names if name not in SERVERS]:
         raise SystemExit(f"no such server: {', '.join(unknown)}; there are {', '.join(SERVERS)}")
     return [SERVERS[name] for name in names]

@@ -92,6 +92,17 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path
     raise RunFailed(f"not listening after {START_SECONDS:.0f} s: {_last_line(log)}")
 
 
+def _wait_for_family(process: subprocess.Popen[bytes], count: int, log: Path) -> list[int]:
+    """Workers of a pre-forking server appear after its socket, and import the application then."""
+    deadline = time.monotonic() + START_SECONDS
+    while len(found := family(process.pid)) < count:
+        if time.monotonic() > deadline:
+            raise RunFailed(f"{len(found)} of {count} processes there: {_last_line(log)}")
+        time.sleep(0.05)
+    time.sleep(0.2 if count == 1 else 1.5)
+    return family(process.pid)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """The whole group that we started: masters take their workers along, killed ones cannot."""
     for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, None)):
@@ -110,9 +121,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def running_server(
-    command: Sequence[str], port: int, folder: Path, environment: Mapping[str, str], log: Path
+    command: Sequence[str],
+    port: int,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    processes: int = 1,
 ) -> Iterator[list[int]]:
-    """Start, wait until it listens, hand out its process ids; end it on the way out."""
+    """Start, wait until it listens and has its processes, hand out their ids; end it on the way out."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             pinned(SERVER_CORE, command),
@@ -125,8 +141,7 @@ def running_server(
         )
     try:
         _wait_until_listening(process, port, log)
-        time.sleep(0.3)  # workers of a pre-forking server appear after its socket
-        yield family(process.pid)
+        yield _wait_for_family(process, processes, log)
     finally:
         _end(process)
 
@@ -172,8 +187,14 @@ def hold_idle(
         time.sleep(settle_seconds)
         if generator.poll() is not None:
             raise _generator_failed(generator.stderr.read(), log)
+        resident = resident_kib(pids)
+        if "--window" in command:
+            line = generator.stdout.readline()
+            if not line:
+                raise _generator_failed(generator.stderr.read(), log)
+            result |= json.loads(line)
         result["resident_kib_before"] = before_kib
-        result["resident_kib_with"] = resident_kib(pids)
+        result["resident_kib_with"] = resident
         grown_kib = result["resident_kib_with"] - before_kib
         result["kib_per_connection"] = round(grown_kib / result["connections"], 2)
         return result

@@ -15,6 +15,14 @@ SERVER_LIMIT = 0.97  # a server at this load set the figure itself, however busy
 OTHERS_LIMIT = 0.05  # share of one core that anybody else may have used
 
 
+LOWER = ("p50", "p99")  # figures of which the lower is the better
+
+
+def figure(result: dict[str, Any], key: str) -> float:
+    """Latencies in milliseconds, everything else as it stands."""
+    return float(result["latency_us"][key] / 1000 if key in LOWER else result[key])
+
+
 @dataclass(slots=True)
 class Row:
     server: str
@@ -22,7 +30,7 @@ class Row:
     failures: list[str] = field(default_factory=list)
 
     def values(self, key: str) -> list[float]:
-        return [float(result[key]) for result in self.rounds.values() if key in result]
+        return [figure(result, key) for result in self.rounds.values() if key in result or key in LOWER]
 
     def middle(self, key: str) -> float:
         return median(self.values(key))
@@ -40,7 +48,8 @@ def generator_bound(result: dict[str, Any]) -> bool:
 
 def machine_busy(result: dict[str, Any]) -> bool:
     others = result["other_cpu_seconds"] + result.get("steal_seconds", 0.0)
-    return bool(others / result["seconds"] > OTHERS_LIMIT)
+    window = result.get("window_other_cpu_seconds", 0.0) / result.get("window_seconds", 1.0)
+    return bool(others / result["seconds"] > OTHERS_LIMIT or window > OTHERS_LIMIT)
 
 
 def rows_of(runs: Iterable[dict[str, Any]], scenario: Scenario) -> list[Row]:
@@ -53,9 +62,9 @@ def rows_of(runs: Iterable[dict[str, Any]], scenario: Scenario) -> list[Row]:
             row.failures.append(run["error"])
         else:
             row.rounds[run["round"]] = run["result"]
-    return sorted(
-        rows.values(), key=lambda row: row.middle(scenario.rank_by) if row.rounds else -1.0, reverse=True
-    )
+    measured = [row for row in rows.values() if row.rounds]
+    measured.sort(key=lambda row: row.middle(scenario.rank_by), reverse=scenario.rank_by not in LOWER)
+    return measured + [row for row in rows.values() if not row.rounds]
 
 
 def fastest_peer(rows: Iterable[Row]) -> Row | None:
@@ -67,7 +76,7 @@ def ratio(row: Row, peer: Row | None, key: str) -> float | None:
     if peer is None:
         return None
     shared = row.rounds.keys() & peer.rounds.keys()
-    return median(row.rounds[n][key] / peer.rounds[n][key] for n in shared) if shared else None
+    return median(figure(row.rounds[n], key) / figure(peer.rounds[n], key) for n in shared) if shared else None
 
 
 def _marks(row: Row) -> str:
@@ -99,10 +108,11 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
     rows = rows_of(runs, scenario)
     peer = fastest_peer(rows)
     unit = next((r["unit"] for row in rows for r in row.rounds.values() if "unit" in r), "handshakes")
-    figure = f"{unit}/s" if scenario.rank_by == "per_second" else f"{unit} per server-CPU-second"
+    ranked = {"per_second": f"{unit}/s", "p99": "p99 ms"}.get(scenario.rank_by, f"{unit} per server-CPU-second")
     idle = scenario.holds_idle
-    columns = ["server", figure, "min - max", "x fastest peer", "server load", "generator load"]
+    columns = ["server", ranked, "min - max", "x fastest peer", "server load", "generator load"]
     columns += ["KiB per connection"] if idle else ["x per CPU-s", "p50 ms", "p99 ms"]
+    columns += ["heartbeats, % of a core"] if scenario.window_seconds else []
     lines = [
         f"### {scenario.id}: {scenario.title}",
         "",
@@ -127,6 +137,7 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
         ]
         if idle:
             cells.append(f"{row.middle('kib_per_connection'):.2f}")
+            cells += [f"{100 * row.middle('window_server_share'):.2f}"] if scenario.window_seconds else []
         else:
             by_cpu = ratio(row, peer, "per_server_cpu_second")
             cells.append("" if by_cpu is None else f"{by_cpu:.2f}")

@@ -1,4 +1,4 @@
-"""The end-to-end benchmark: `python3 bench/e2e/run.py [--quick] [--scenarios S2,S3,E] [--servers ours,...]`.
+"""The end-to-end benchmark: `python3 bench/e2e/run.py [--quick] [--scenarios S,E,L] [--servers ours,picows]`.
 It wires installation, processes and report together; no figure is computed here."""
 
 import argparse
@@ -23,30 +23,46 @@ LOG = environment.BUILD / "server.log"
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="S2, S3, E; the nearest peers; 2 short rounds")
-    parser.add_argument("--scenarios", help=f"of {', '.join(scenarios.SCENARIOS)}; S, B, R, G, GB, all")
+    parser.add_argument("--scenarios", help=f"of {', '.join(scenarios.SCENARIOS)}; {', '.join(scenarios.ALIASES)}")
     parser.add_argument("--servers", help=f"of {', '.join(peers.SERVERS)}; all")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (3)")
-    parser.add_argument("--seconds", type=float, help="measured per run (3)")
-    parser.add_argument("--warmup-seconds", type=float, help="not measured, per run (1)")
+    parser.add_argument("--seconds", type=float, help="measured per run (2)")
+    parser.add_argument("--warmup-seconds", type=float, help="not measured, per run (0.5)")
     parser.add_argument("--label", help="name of the files in results/ (the date)")
     parser.add_argument("--no-install", action="store_true", help="take the environment as it is")
     parser.add_argument("--ours-only-install", action="store_true", help="reinstall ours, leave the peers")
+    parser.add_argument("--most-minutes", type=float, default=1e9, help="end after these, a round unfinished")
     arguments = parser.parse_args()
     quick = arguments.quick
-    arguments.scenarios = arguments.scenarios or ",".join(scenarios.QUICK)
-    arguments.servers = arguments.servers or (",".join(peers.QUICK) if quick else "all")
+    arguments.scenarios = arguments.scenarios or (",".join(scenarios.QUICK) if quick else "all")
+    arguments.servers = arguments.servers or (",".join(peers.QUICK) if quick else "")
     arguments.rounds = arguments.rounds or (2 if quick else 3)
-    arguments.seconds = arguments.seconds or (2.0 if quick else 3.0)
+    arguments.seconds = arguments.seconds or 2.0
     if arguments.warmup_seconds is None:
-        arguments.warmup_seconds = 0.5 if quick else 1.0
+        arguments.warmup_seconds = 0.5
     arguments.label = arguments.label or datetime.now(UTC).strftime("%Y-%m-%dT%H%M")
     return arguments
 
 
 def _fill(word: str, port: int) -> str:
     return word.format(
-        port=port, python=environment.PYTHON, bin=environment.VENV / "bin", build=environment.BUILD
+        port=port,
+        python=environment.PYTHON,
+        bin=environment.VENV / "bin",
+        build=environment.BUILD,
+        certificate=environment.CERTIFICATE,
+        key=environment.KEY,
     )
+
+
+def _environ(scenario: scenarios.Scenario) -> dict[str, str]:
+    return {
+        "PYTHONPATH": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "BENCH_BUSY_THREADS": str(scenario.busy_threads),
+        "TLS_CERTIFICATE": str(environment.CERTIFICATE),
+        "TLS_KEY": str(environment.KEY),
+    }
 
 
 def _one_run(
@@ -59,13 +75,16 @@ def _one_run(
         generator += ["--path", launch.path]
     else:
         generator[generator.index("--mode") + 1] = "bytes-echo"
-    seconds = ["--seconds", str(arguments.seconds), "--warmup", str(arguments.warmup_seconds)]
-    environ = {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    with running_server(command, port, environment.SERVERS_FOLDER, environ, LOG) as pids:
+    if scenario.job is scenarios.Job.TLS:
+        generator += ["--tls", str(environment.CERTIFICATE)]
+    measured_seconds = max(arguments.seconds, scenario.least_seconds)
+    seconds = ["--seconds", str(measured_seconds), "--warmup", str(arguments.warmup_seconds)]
+    folder, environ = environment.SERVERS_FOLDER, _environ(scenario)
+    with running_server(command, port, folder, environ, LOG, server.processes) as pids:
         generator += [word for pid in pids for word in ("--pid", str(pid))]
         if scenario.holds_idle:
             return hold_idle(generator, pids, 1.0, LOG)
-        return generate([*generator, *seconds], arguments.seconds + arguments.warmup_seconds + 60, LOG)
+        return generate([*generator, *seconds], measured_seconds + arguments.warmup_seconds + 60, LOG)
 
 
 def _measure(
@@ -73,6 +92,8 @@ def _measure(
 ) -> dict[str, Any] | None:
     """One entry of the record; None where the server has no such job."""
     launch = peers.launch_for(server, scenario.job)
+    if number > (scenario.most_rounds or number) or (server.far and number > 1):
+        return None
     if launch is None or (scenario.job not in server.jobs and scenario.holds_idle):
         return None
     if scenario.connections > server.most_connections.get(scenario.job, scenario.connections):
@@ -81,18 +102,23 @@ def _measure(
     run["load_average"] = round(os.getloadavg()[0], 2)
     try:
         result = run["result"] = _one_run(server, launch, scenario, arguments)
-    except RunFailed as failure:
+    except (RunFailed, OSError) as failure:  # OSError: a process of the server is gone
         run["error"] = str(failure).replace(str(environment.ROOT), ".")
         print(f"  {scenario.id:6} {server.name:26} failed: {run['error']}", flush=True)
         return run
     marks = " noisy" if report.machine_busy(result) else ""
     marks += " lower-bound" if report.generator_bound(result) else ""
     print(
-        f"  {scenario.id:6} {server.name:26} {result[scenario.rank_by]:>12,.1f}  "
+        f"  {scenario.id:6} {server.name:26} {report.figure(result, scenario.rank_by):>12,.1f}  "
         f"generator {result['generator_load']:.2f}{marks}",
         flush=True,
     )
     return run
+
+
+def _servers_for(scenario: scenarios.Scenario, names: str) -> list[peers.Server]:
+    """The named ones, else those the scenario itself names, else all."""
+    return peers.resolve(names.split(",") if names else list(scenario.servers) or ["all"])
 
 
 def _utc() -> str:
@@ -111,14 +137,18 @@ def _write(record: dict[str, Any]) -> Path:
 def main() -> int:
     arguments = _arguments()
     chosen = scenarios.resolve(arguments.scenarios.split(","))
-    servers = peers.resolve(arguments.servers.split(","))
+    plan = {scenario.id: _servers_for(scenario, arguments.servers) for scenario in chosen}
+    used = {server.name: server for servers in plan.values() for server in servers}
     if (os.cpu_count() or 1) < 2:
         raise SystemExit("the server and the generator need a core each; this machine has one")
     raise_descriptor_limit()
-    missing = environment.compile_c()
+    missing = environment.compile_c() + environment.make_certificate()
     if not arguments.no_install:
         missing += [] if arguments.ours_only_install else environment.install_peers()
-        missing += environment.install_ours() if any(s.kind is peers.Kind.OURS for s in servers) else []
+        missing += environment.install_ours() if any(s.kind is peers.Kind.OURS for s in used.values()) else []
+    words = environment.our_options()
+    unable = {name for name, server in used.items() if server.needs_option not in words}
+    missing += [f"{name}: this build has no {used[name].needs_option}" for name in sorted(unable)]
     for line in missing:
         print(f"not installed: {line}", flush=True)
     record: dict[str, Any] = {
@@ -141,11 +171,14 @@ def main() -> int:
     for number in range(1, arguments.rounds + 1):
         for scenario in chosen:
             print(f"round {number} of {arguments.rounds}, {scenario.id}: {scenario.title}", flush=True)
-            for server in servers:
-                if run := _measure(server, scenario, number, arguments):
+            for server in plan[scenario.id]:
+                if time.monotonic() - began > arguments.most_minutes * 60:
+                    record["cut_short"] = f"after {arguments.most_minutes:g} minutes, in round {number}"
+                elif server.name not in unable and (run := _measure(server, scenario, number, arguments)):
                     record["runs"].append(run)
-    record["ended"], record["load_average_after"] = _utc(), os.getloadavg()
-    path = _write(record)
+            # After every scenario: what was measured is kept, whatever happens to the rest.
+            record["ended"], record["load_average_after"] = _utc(), os.getloadavg()
+            path = _write(record)
     print(f"\n{path.with_suffix('.md').read_text()}")
     print(f"kept as {path.relative_to(environment.ROOT)} after {time.monotonic() - began:.0f} s")
     return 0

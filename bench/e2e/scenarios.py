@@ -10,6 +10,7 @@ class Job(StrEnum):
 
     BYTES = "bytes"
     ECHO = "echo"
+    TLS = "tls"
     BROADCAST = "broadcast"
     SOCKETIO = "socketio"
     WSGI_BARE = "wsgi bare"
@@ -26,10 +27,27 @@ class Scenario:
     in_flight: int = 1
     payload_bytes: int = 128
     rank_by: str = "per_second"
+    # What the figures of several scenarios are drawn along, and a table's name for them together.
     group: str = ""
+    along: int = 0
+    # Connections that do nothing beside the loaded ones; rooms that exist beside the visited one.
+    idle: int = 0
+    rooms: int = 0
+    # Threads that compute without end in the server's own process.
+    busy_threads: int = 0
+    # A rare event needs a longer look than `--seconds`.
+    least_seconds: float = 0.0
+    # Seconds of a held connection's life that are measured after it was opened.
+    window_seconds: float = 0.0
+    # At most so many rounds, however many are asked for; 0: as many as that.
+    most_rounds: int = 0
+    # Who runs it when nobody is named; empty: every server that has the job.
+    servers: tuple[str, ...] = ()
 
     def generator_arguments(self) -> list[str]:
+        optional = {"--idle": self.idle, "--rooms": self.rooms, "--window": self.window_seconds}
         return [
+            *(word for name, value in optional.items() if value for word in (name, str(value))),
             *("--mode", self.mode),
             *("--connections", str(self.connections)),
             *("--in-flight", str(self.in_flight)),
@@ -42,6 +60,24 @@ class Scenario:
 
 
 GROWTH_CONNECTIONS = (10, 100, 1_000, 10_000)
+PAYLOADS_BYTES = (32, 512, 8 << 10, 128 << 10, 2 << 20)
+ROOMS = (1, 100, 10_000, 100_000)
+HELD_CONNECTIONS = (1_000, 5_000, 18_000)
+PING_INTERVAL_SECONDS = 25.0  # Engine.IO's default, and that of every server here
+
+# Expensive scenarios: ours, the nearest peers, the floor.
+_NEAREST = ("ours", "picows", "socketify", "node-ws", "floor-c")
+_GROWTH = ("ours", "picows", "socketify", "floor-c")
+_BESIDE_BUSY = ("ours", "picows", "websockets", "floor-selectors", "floor-selectors-short")
+_BESIDE_BUSY_WSGI = ("ours", "waitress", "gunicorn", "cheroot")
+
+
+def _size(count: int) -> str:
+    for unit, bytes_count in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= bytes_count:
+            return f"{count // bytes_count} {unit}"
+    return f"{count} B"
+
 
 _ALL = [
     Scenario(
@@ -59,8 +95,6 @@ _ALL = [
     Scenario("S5", "echo, 1 connection, 2 in flight, 4 MiB", Job.ECHO, "ws-echo", 1, 2, 4 << 20),
     Scenario("B1", "128 B to 1,000 clients, 1 broadcast in flight", Job.BROADCAST, "ws-broadcast", 1_000),
     Scenario("B8", "128 B to 1,000 clients, 8 broadcasts in flight", Job.BROADCAST, "ws-broadcast", 1_000, 8),
-    Scenario("I", "5,000 idle WebSocket connections", Job.ECHO, "ws-idle", 5_000),
-    Scenario("IS", "1,000 idle Socket.IO sessions", Job.SOCKETIO, "sio-idle", 1_000),
     Scenario("E", "Socket.IO echo, 32 clients, 4 events in flight each", Job.SOCKETIO, "sio-echo", 32, 4),
     Scenario(
         "EA", "Socket.IO event answered by an ack, 32 clients, 4 in flight", Job.SOCKETIO, "sio-ack", 32, 4
@@ -69,9 +103,61 @@ _ALL = [
     Scenario("R8", "Socket.IO room of 200 clients, 8 broadcasts in flight", Job.SOCKETIO, "sio-room", 200, 8),
     Scenario("H", "WSGI hello, 64 keep-alive connections", Job.WSGI_BARE, "http", 64),
     Scenario("HV", "Flask view, 64 keep-alive connections", Job.WSGI_VIEW, "http", 64),
+    Scenario("T2", "echo over TLS 1.3, 64 connections, 1 in flight each, 128 B", Job.TLS, "ws-echo", 64),
+    Scenario(
+        "T4", "echo over TLS 1.3, 4 connections, 4 in flight each, 64 KiB", Job.TLS, "ws-echo", 4, 4, 64 << 10
+    ),
+    Scenario("I", "5,000 idle WebSocket connections", Job.ECHO, "ws-idle", 5_000),
+    Scenario("IS", "1,000 idle Socket.IO sessions", Job.SOCKETIO, "sio-idle", 1_000),
     *(
-        Scenario(f"G{n}", f"echo, {n:,} connections, 128 B", Job.ECHO, "ws-echo", n, group="growth of echo")
+        Scenario(
+            f"I{n}",
+            f"{n:,} idle WebSocket connections",
+            Job.ECHO,
+            "ws-idle",
+            n,
+            group="memory",
+            along=n,
+            most_rounds=2,
+            servers=("ours", "picows"),
+        )
+        for n in HELD_CONNECTIONS
+    ),
+    Scenario(
+        "HB",
+        f"18,000 idle Socket.IO sessions, their heartbeats over {PING_INTERVAL_SECONDS:.0f} s",
+        Job.SOCKETIO,
+        "sio-idle",
+        18_000,
+        window_seconds=PING_INTERVAL_SECONDS,
+        most_rounds=1,
+        servers=("ours", "node-socketio"),
+    ),
+    *(
+        Scenario(
+            f"G{n}",
+            f"echo, {n:,} connections, 128 B",
+            Job.ECHO,
+            "ws-echo",
+            n,
+            rank_by="per_server_cpu_second",
+            group="growth of echo",
+            along=n,
+            most_rounds=2,
+            servers=_GROWTH,
+        )
         for n in GROWTH_CONNECTIONS
+    ),
+    Scenario(
+        "G100I",
+        "echo, 100 connections, 128 B, beside 18,000 idle ones",
+        Job.ECHO,
+        "ws-echo",
+        100,
+        rank_by="per_server_cpu_second",
+        idle=18_000,
+        most_rounds=2,
+        servers=_GROWTH,
     ),
     *(
         Scenario(
@@ -80,9 +166,73 @@ _ALL = [
             Job.BROADCAST,
             "ws-broadcast",
             n,
+            rank_by="per_server_cpu_second",
             group="growth of broadcast",
+            along=n,
+            most_rounds=2,
+            servers=_GROWTH,
         )
         for n in GROWTH_CONNECTIONS
+    ),
+    *(
+        Scenario(
+            f"P{n}",
+            f"echo, 4 connections, 4 in flight each, {_size(n)}",
+            Job.ECHO,
+            "ws-echo",
+            4,
+            4,
+            n,
+            rank_by="per_server_cpu_second",
+            group="growth with the payload",
+            along=n,
+            most_rounds=2,
+            servers=_NEAREST,
+        )
+        for n in PAYLOADS_BYTES
+    ),
+    *(
+        Scenario(
+            f"RM{n}",
+            f"join, emit, leave beside {n:,} rooms, 1 client, 32 in flight",
+            Job.SOCKETIO,
+            "sio-visit",
+            1,
+            32,
+            rank_by="per_server_cpu_second",
+            group="growth with rooms",
+            along=n,
+            most_rounds=2,
+            idle=1,
+            rooms=n,
+            servers=("ours", "ours-inline", "node-socketio"),
+        )
+        for n in ROOMS
+    ),
+    *(
+        Scenario(
+            name,
+            f"echo, {n} connection{'s' * (n > 1)}, 128 B, beside 4 busy threads; p99",
+            Job.ECHO,
+            "ws-echo",
+            n,
+            rank_by="p99",
+            busy_threads=4,
+            least_seconds=4.0,
+            servers=_BESIDE_BUSY,
+        )
+        for name, n in (("L1", 1), ("L64", 64))
+    ),
+    Scenario(
+        "LH",
+        "WSGI hello, 16 keep-alive connections, beside 4 busy threads; p99",
+        Job.WSGI_BARE,
+        "http",
+        16,
+        rank_by="p99",
+        busy_threads=4,
+        least_seconds=4.0,
+        servers=_BESIDE_BUSY_WSGI,
     ),
 ]
 
@@ -95,8 +245,13 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "S": ("S1", "S2", "S3", "S4", "S5"),
     "B": ("B1", "B8"),
     "R": ("R1", "R8"),
+    "T": ("T2", "T4"),
+    "L": ("L1", "L64", "LH"),
     "G": tuple(f"G{n}" for n in GROWTH_CONNECTIONS),
     "GB": tuple(f"GB{n}" for n in GROWTH_CONNECTIONS),
+    "P": tuple(f"P{n}" for n in PAYLOADS_BYTES),
+    "RM": tuple(f"RM{n}" for n in ROOMS),
+    "IM": tuple(f"I{n}" for n in HELD_CONNECTIONS),
     "all": tuple(SCENARIOS),
 }
 

@@ -46,6 +46,11 @@ static void message(struct conn *c, int opcode, const char *data, size_t length)
     fail("connection %d: a wrong delivery: %.*s", c->index, (int)(length < 120 ? length : 120), data);
 }
 
+static const char *join(const struct conn *c) {
+    (void)c;
+    return "420[\"join\"]";
+}
+
 static void prepare_ws(void) { pool_websocket(options.payload_bytes, options.text); }
 static void prepare_sio(void) { pool_socketio("say", false); }
 
@@ -56,7 +61,7 @@ const struct mode mode_ws_broadcast = {.name = "ws-broadcast",
                                        .message = message};
 const struct mode mode_sio_room = {.name = "sio-room",
                                    .protocol = PROTOCOL_SOCKETIO,
-                                   .joins_room = true,
                                    .prepare = prepare_sio,
+                                   .greeting = join,
                                    .start = start,
                                    .message = message};

@@ -2,6 +2,7 @@
  * They must not know sockets; what an answer has to be stands in the pool. */
 #include "generator.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void put_in_flight(struct conn *c) {
@@ -80,6 +81,16 @@ static void prepare_ws(void) { pool_websocket(options.payload_bytes, options.tex
 static void prepare_sio_echo(void) { pool_socketio("echo", false); }
 static void prepare_sio_ack(void) { pool_socketio("echo_ack", true); }
 
+/* A visit: the server joins the client to a room, emits there, and takes it out. The last connection fills the rooms. */
+static void prepare_sio_visit(void) { pool_socketio("visit", false); }
+
+static const char *fill_rooms(const struct conn *c) {
+    static char text[40];
+    if (c->index < options.connections) return NULL;
+    snprintf(text, sizeof text, "420[\"fill\",%d]", options.rooms);
+    return text;
+}
+
 const struct mode mode_bytes_echo = {
     .name = "bytes-echo", .protocol = PROTOCOL_BYTES, .prepare = prepare_bytes, .start = start, .bytes = bytes};
 const struct mode mode_ws_echo = {.name = "ws-echo",
@@ -98,3 +109,9 @@ const struct mode mode_sio_ack = {.name = "sio-ack",
                                   .prepare = prepare_sio_ack,
                                   .start = start,
                                   .message = message};
+const struct mode mode_sio_visit = {.name = "sio-visit",
+                                    .protocol = PROTOCOL_SOCKETIO,
+                                    .prepare = prepare_sio_visit,
+                                    .greeting = fill_rooms,
+                                    .start = start,
+                                    .message = message};

@@ -22,10 +22,11 @@ enum protocol { PROTOCOL_BYTES, PROTOCOL_WEBSOCKET, PROTOCOL_SOCKETIO, PROTOCOL_
 enum phase {
     PHASE_UNUSED,
     PHASE_CONNECTING,     /* TCP */
+    PHASE_SECURING,       /* the TLS handshake */
     PHASE_UPGRADING,      /* waiting for the 101 */
     PHASE_OPENING,        /* waiting for Engine.IO's 0{...} */
     PHASE_JOINING_SPACE,  /* waiting for Socket.IO's 40 */
-    PHASE_JOINING_ROOM,   /* waiting for the ack of join */
+    PHASE_GREETING,       /* waiting for the ack of the mode's first event */
     PHASE_READY,
 };
 
@@ -45,6 +46,8 @@ struct conn {
     int index;
     enum phase phase;
     bool wants_write;
+    void *tls;
+    bool sealed_message;  /* TLS took the next bytes of a message but could not send them yet */
     /* outgoing: control bytes first (at a message border only), then `owed` messages of the pool from `send_index` */
     char queue[QUEUE_BYTES];
     size_t queue_bytes;
@@ -66,9 +69,12 @@ struct conn {
 
 struct options {
     const char *mode, *host, *path, *expect;
+    const char *trusted;      /* the certificate to trust; null: no TLS */
     int port, connections, in_flight, handshakes;
+    int idle;                 /* connections beside the loaded ones, behind them in conns */
+    int rooms;
     size_t payload_bytes;
-    double seconds, warmup_seconds;
+    double seconds, warmup_seconds, window_seconds;
     bool text;
     int pids[MAX_PIDS], pid_count;
 };
@@ -82,8 +88,8 @@ struct readings {
 struct mode {
     const char *name;
     enum protocol protocol;
-    bool joins_room;
     void (*prepare)(void);
+    const char *(*greeting)(const struct conn *);                         /* an event to be acked before it is ready, or null */
     void (*start)(void);                                                  /* every connection is ready */
     void (*ready)(struct conn *);                                         /* one connection became ready */
     size_t (*bytes)(struct conn *, const char *, size_t);                 /* consumed; unframed protocols */
@@ -96,7 +102,8 @@ extern struct options options;
 extern const struct mode *mode;
 extern struct pool pool;
 extern struct conn *conns;
-extern int ready_count;
+extern int ready_count, total_connections;
+extern long pings_answered;
 extern uint64_t now_ns;            /* read after every receive */
 
 /* net.c */
@@ -107,6 +114,14 @@ void net_queue(struct conn *, const char *, size_t);
 void net_close_all(void);
 uint64_t clock_ns(void);
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* tls.c */
+void tls_begin(struct conn *);
+bool tls_handshake(struct conn *);
+bool tls_has_more(const struct conn *);
+ssize_t tls_receive(struct conn *, char *, size_t);
+ssize_t tls_send(struct conn *, const char *, size_t);
+const char *tls_words(void);
 
 /* websocket.c */
 void random_bytes(void *, size_t);
@@ -124,7 +139,7 @@ void pool_http(void);
 bool pool_matches(int index, const char *data, size_t length);
 
 /* echo.c, broadcast.c, idle.c, http.c */
-extern const struct mode mode_bytes_echo, mode_ws_echo, mode_sio_echo, mode_sio_ack;
+extern const struct mode mode_bytes_echo, mode_ws_echo, mode_sio_echo, mode_sio_ack, mode_sio_visit;
 extern const struct mode mode_ws_broadcast, mode_sio_room, mode_ws_idle, mode_sio_idle, mode_http;
 void idle_run(void);
 

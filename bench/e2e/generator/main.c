@@ -24,6 +24,7 @@ static const struct {
 } MODES[] = {
     {&mode_bytes_echo, "messages"}, {&mode_ws_echo, "messages"},     {&mode_sio_echo, "events"},
     {&mode_sio_ack, "events"},      {&mode_ws_broadcast, "deliveries"}, {&mode_sio_room, "deliveries"},
+    {&mode_sio_visit, "visits"},
     {&mode_ws_idle, "handshakes"},  {&mode_sio_idle, "handshakes"},  {&mode_http, "requests"},
 };
 
@@ -34,6 +35,8 @@ static const struct option OPTIONS[] = {
     {"payload", required_argument, 0, 'b'},    {"seconds", required_argument, 0, 's'},
     {"warmup", required_argument, 0, 'w'},     {"handshakes", required_argument, 0, 'a'},
     {"expect", required_argument, 0, 'e'},     {"pid", required_argument, 0, 'i'},
+    {"idle", required_argument, 0, 'd'},       {"rooms", required_argument, 0, 'r'},
+    {"tls", required_argument, 0, 'c'},        {"window", required_argument, 0, 'y'},
     {"text", no_argument, 0, 't'},             {0, 0, 0, 0},
 };
 
@@ -52,6 +55,10 @@ static void parse(int argc, char **argv) {
         case 'w': options.warmup_seconds = atof(optarg); break;
         case 'a': options.handshakes = atoi(optarg); break;
         case 'e': options.expect = optarg; break;
+        case 'd': options.idle = atoi(optarg); break;
+        case 'r': options.rooms = atoi(optarg); break;
+        case 'c': options.trusted = optarg; break;
+        case 'y': options.window_seconds = atof(optarg); break;
         case 't': options.text = true; break;
         case 'i':
             if (options.pid_count == MAX_PIDS) fail("more than %d processes", MAX_PIDS);
@@ -73,6 +80,9 @@ int main(int argc, char **argv) {
     if (!mode) fail("--mode is missing or unknown");
     if (options.connections < 1 || options.payload_bytes < 1) fail("--connections and --payload begin at 1");
     if (options.in_flight < 1 || options.in_flight > MAX_IN_FLIGHT) fail("--in-flight is 1 to %d", MAX_IN_FLIGHT);
+    if (options.idle < 0 || (mode == &mode_sio_visit && (options.idle != 1 || options.rooms < 1)))
+        fail("--idle begins at 0; sio-visit needs --idle 1, the connection that fills the rooms, and --rooms");
+    total_connections = options.connections + options.idle;
     mode->prepare();
     if (!mode->start) {
         idle_run();

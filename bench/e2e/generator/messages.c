@@ -149,7 +149,7 @@ void pool_websocket(size_t payload_bytes, bool text) {
 /* The object is written the one way every compact JSON encoder writes it, so the answer can be compared as bytes. */
 void pool_socketio(const char *event, bool ack) {
     int count = MAX_MESSAGES;
-    const char *answer = strcmp(event, "say") ? event : "news";
+    const char *answer = strcmp(event, "say") && strcmp(event, "visit") ? event : "news";
     reserve(count, (size_t)count * (EVENT_BYTES + 14), (size_t)count * EVENT_BYTES);
     pool.reply_opcode = 1;
     for (int i = 0; i < count; i++) {

@@ -70,7 +70,7 @@ void meter_read(struct readings *r) {
     r->at_ns = clock_ns();
 }
 
-static bool all_ready(void) { return ready_count == options.connections; }
+static bool all_ready(void) { return ready_count == total_connections; }
 static bool deadline_passed(void) { return clock_ns() >= deadline_ns; }
 
 void meter_run(void) {
@@ -103,11 +103,11 @@ void meter_print(const char *unit) {
     printf("{\"mode\": \"%s\", \"unit\": \"%s\", \"connections\": %d, \"in_flight\": %d, \"payload_bytes\": %zu, "
            "\"messages\": %ld, \"seconds\": %.4f, \"per_second\": %.1f, \"server_cpu_seconds\": %.3f, "
            "\"per_server_cpu_second\": %.1f, \"generator_cpu_seconds\": %.3f, \"generator_load\": %.3f, "
-           "\"other_cpu_seconds\": %.3f, \"steal_seconds\": %.3f, \"out_of_order\": %ld, "
+           "\"idle\": %d, \"rooms\": %d, \"tls\": \"%s\", \"other_cpu_seconds\": %.3f, \"steal_seconds\": %.3f, \"out_of_order\": %ld, "
            "\"latency_us\": {\"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f}}\n",
            mode->name, unit, options.connections, options.in_flight, options.payload_bytes, messages, seconds,
            (double)messages / seconds, server_cpu, server_cpu > 0 ? (double)messages / server_cpu : 0.0, generator_cpu,
-           generator_cpu / seconds, after.busy_cpu - before.busy_cpu - server_cpu - generator_cpu,
+           generator_cpu / seconds, options.idle, options.rooms, tls_words(), after.busy_cpu - before.busy_cpu - server_cpu - generator_cpu,
            after.steal_cpu - before.steal_cpu, disorder, percentile_us(.5), percentile_us(.9), percentile_us(.99),
            percentile_us(.999), (double)longest_ns / 1e3);
 }

@@ -19,7 +19,7 @@
 enum { EVENTS_PER_WAIT = 512, STUCK_SECONDS = 20 };
 
 struct conn *conns;
-int ready_count;
+int ready_count, total_connections;
 uint64_t now_ns;
 
 static int epoll_fd = -1, opened_count;
@@ -61,7 +61,7 @@ static void open_one(struct conn *c, int index) {
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd < 0) fail("socket: %s", strerror(errno));
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (options.connections > 1000) {
+    if (total_connections > 1000) {
         setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
         from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (unsigned)(index % 4));
         if (bind(c->fd, (struct sockaddr *)&from, sizeof from) < 0) fail("bind: %s", strerror(errno));
@@ -76,7 +76,7 @@ static void open_one(struct conn *c, int index) {
 }
 
 static void open_more(void) {
-    while (opened_count < options.connections && opened_count - ready_count < options.handshakes) {
+    while (opened_count < total_connections && opened_count - ready_count < options.handshakes) {
         open_one(&conns[opened_count], opened_count);
         opened_count++;
     }
@@ -84,7 +84,7 @@ static void open_more(void) {
 
 void net_open_all(void) {
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    conns = calloc((size_t)options.connections, sizeof *conns);
+    conns = calloc((size_t)total_connections, sizeof *conns);
     if (epoll_fd < 0 || !conns) fail("no epoll or no memory");
     now_ns = progress_ns = clock_ns();
     open_more();
@@ -94,7 +94,7 @@ void net_open_all(void) {
 void net_close_all(void) {
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
     for (int i = 0; i < opened_count; i++) {
-        if (options.connections > 64) setsockopt(conns[i].fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        if (total_connections > 64) setsockopt(conns[i].fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
         close(conns[i].fd);
     }
 }
@@ -105,11 +105,14 @@ void net_queue(struct conn *c, const char *data, size_t length) {
     c->queue_bytes += length;
 }
 
+/* Control bytes go out at a message border only, and never before a message that TLS has sealed. */
+static bool queue_is_next(const struct conn *c) { return c->queue_bytes && c->send_offset == 0 && !c->sealed_message; }
+
 /* Up to one turn round the pool per call, as at most three pieces in one system call. */
 static size_t gather(const struct conn *c, struct iovec *pieces, int *count) {
     size_t total = 0;
     int n = 0;
-    if (c->queue_bytes && c->send_offset == 0) {
+    if (queue_is_next(c)) {
         pieces[n++] = (struct iovec){(void *)c->queue, c->queue_bytes};
         total += c->queue_bytes;
     }
@@ -130,7 +133,7 @@ static size_t gather(const struct conn *c, struct iovec *pieces, int *count) {
 }
 
 static void advance(struct conn *c, size_t sent) {
-    if (c->queue_bytes && c->send_offset == 0) {
+    if (queue_is_next(c)) {
         size_t queued = sent < c->queue_bytes ? sent : c->queue_bytes;
         memmove(c->queue, c->queue + queued, c->queue_bytes - queued);
         c->queue_bytes -= queued;
@@ -149,16 +152,25 @@ static void advance(struct conn *c, size_t sent) {
     }
 }
 
+static ssize_t put(struct conn *c, const struct iovec *pieces, int count) {
+    struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
+    if (c->tls) return tls_send(c, pieces->iov_base, pieces->iov_len);
+    return count == 1 ? send(c->fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)
+                      : sendmsg(c->fd, &message, MSG_NOSIGNAL);
+}
+
 void net_flush(struct conn *c) {
     while (c->queue_bytes || c->owed) {
         struct iovec pieces[3];
         int count;
         size_t total = gather(c, pieces, &count);
-        struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
-        ssize_t sent = count == 1 ? send(c->fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL)
-                                  : sendmsg(c->fd, &message, MSG_NOSIGNAL);
+        ssize_t sent = put(c, pieces, count);
         if (sent < 0 && errno != EAGAIN) fail("connection %d: send: %s", c->index, strerror(errno));
         if (sent > 0) advance(c, (size_t)sent);
+        if (c->tls) {
+            c->sealed_message = sent < 0 && !queue_is_next(c);
+            if (sent > 0) continue; /* TLS takes a record at a time */
+        }
         if (sent < (ssize_t)total) {
             set_wants_write(c, true);
             return;
@@ -167,11 +179,7 @@ void net_flush(struct conn *c) {
     set_wants_write(c, false);
 }
 
-static void connected(struct conn *c) {
-    int error = 0;
-    socklen_t length = sizeof error;
-    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length);
-    if (error) fail("connection %d: connect: %s", c->index, strerror(error));
+static void open_protocol(struct conn *c) {
     if (mode->protocol == PROTOCOL_WEBSOCKET || mode->protocol == PROTOCOL_SOCKETIO) {
         c->phase = PHASE_UPGRADING;
         websocket_request(c);
@@ -179,6 +187,30 @@ static void connected(struct conn *c) {
         c->phase = PHASE_READY;
         ready_count++;
     }
+}
+
+static void secure(struct conn *c) {
+    if (tls_handshake(c)) {
+        now_ns = progress_ns = clock_ns();
+        open_protocol(c);
+        net_flush(c);
+    }
+}
+
+static void connected(struct conn *c) {
+    int error = 0;
+    socklen_t length = sizeof error;
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error) fail("connection %d: connect: %s", c->index, strerror(error));
+    set_wants_write(c, false);
+    if (options.trusted) {
+        c->phase = PHASE_SECURING;
+        tls_begin(c);
+        secure(c);
+        return;
+    }
+    open_protocol(c);
+    net_flush(c);
 }
 
 static void keep_rest(struct conn *c, const char *data, size_t length) {
@@ -196,7 +228,8 @@ static void readable(struct conn *c) {
     size_t kept = c->rest_bytes;
     if (kept > sizeof shared / 2) fail("connection %d: a message of over %zu bytes", c->index, sizeof shared / 2);
     if (kept) memcpy(shared, c->rest, kept);
-    ssize_t received = recv(c->fd, shared + kept, sizeof shared - kept, 0);
+    ssize_t received = c->tls ? tls_receive(c, shared + kept, sizeof shared - kept)
+                              : recv(c->fd, shared + kept, sizeof shared - kept, 0);
     if (received < 0 && errno == EAGAIN) return;
     if (received < 0) fail("connection %d: recv: %s", c->index, strerror(errno));
     if (received == 0) fail("connection %d: the server closed it", c->index);
@@ -220,16 +253,22 @@ void net_loop(bool (*until)(void)) {
             struct conn *c = events[i].data.ptr;
             if (c->phase == PHASE_CONNECTING) {
                 connected(c);
-                net_flush(c);
                 continue;
             }
-            if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) readable(c);
+            if (c->phase == PHASE_SECURING) {
+                secure(c);
+                continue;
+            }
+            if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+                readable(c);
+                while (c->tls && tls_has_more(c)) readable(c);
+            }
             if (events[i].events & EPOLLOUT) net_flush(c);
         }
-        if (ready_count < options.connections) open_more();
-        if (now_ns - progress_ns > STUCK_SECONDS * 1000000000ull && ready_count < options.connections)
-            fail("%d of %d connections ready, then silence", ready_count, options.connections);
-        if (now_ns - progress_ns > STUCK_SECONDS * 1000000000ull && ready_count == options.connections && mode->start)
+        if (ready_count < total_connections) open_more();
+        if (now_ns - progress_ns > STUCK_SECONDS * 1000000000ull && ready_count < total_connections)
+            fail("%d of %d connections ready, then silence", ready_count, total_connections);
+        if (now_ns - progress_ns > STUCK_SECONDS * 1000000000ull && ready_count == total_connections && mode->start)
             fail("no answer for %d seconds", STUCK_SECONDS);
     }
 }

@@ -10,6 +10,8 @@
 
 enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
 
+long pings_answered;
+
 /* The key and answer of RFC 6455 section 1.3: a fixed key lets the answer be checked without SHA-1 here. */
 static const char KEY[] = "dGhlIHNhbXBsZSBub25jZQ==", ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -108,6 +110,7 @@ static void expect_hello(struct conn *c, const char *data, size_t length, const 
 
 static void whole_message(struct conn *c, int opcode, const char *data, size_t length) {
     if (mode->protocol == PROTOCOL_SOCKETIO && opcode == OP_TEXT && length == 1 && *data == '2') {
+        pings_answered++;
         websocket_send_text(c, "3");
         return;
     }
@@ -119,13 +122,13 @@ static void whole_message(struct conn *c, int opcode, const char *data, size_t l
         return;
     case PHASE_JOINING_SPACE:
         expect_hello(c, data, length, "40{");
-        if (mode->joins_room) {
-            websocket_send_text(c, "420[\"join\"]");
-            c->phase = PHASE_JOINING_ROOM;
+        if (mode->greeting && mode->greeting(c)) {
+            websocket_send_text(c, mode->greeting(c));
+            c->phase = PHASE_GREETING;
             return;
         }
         break;
-    case PHASE_JOINING_ROOM:
+    case PHASE_GREETING:
         expect_hello(c, data, length, "430[");
         break;
     default:

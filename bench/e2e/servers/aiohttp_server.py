@@ -1,9 +1,11 @@
-"""aiohttp on uvloop: `aiohttp_server.py PORT echo|broadcast`.
+"""aiohttp on uvloop: `aiohttp_server.py PORT echo|broadcast|tls`.
 A broadcast is encoded once per member, as its API has it; it must not know the load."""
 
 import asyncio
 import sys
 
+import busy  # noqa: F401
+import tls_files
 import uvloop
 from aiohttp import WSMsgType, web
 
@@ -39,7 +41,8 @@ async def main(port: int, job: str) -> None:
     application.router.add_get("/", fan_out if job == "broadcast" else echo)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+    context = tls_files.context() if job == "tls" else None
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096, ssl_context=context).start()
     await asyncio.Future()
 
 

@@ -1,10 +1,14 @@
-"""The floor under any Python server: `floor_selectors.py PORT`, bytes echoed by a bare `selectors` loop.
+"""The floor under any Python server: `floor_selectors.py PORT [SWITCH_INTERVAL]`, a bare `selectors` echo.
 No WebSocket, one receive and one send per turn; it must not know messages."""
 
 import selectors
 import socket
 import sys
 
+import busy  # noqa: F401
+
+if len(sys.argv) > 2:
+    sys.setswitchinterval(float(sys.argv[2]))
 selector = selectors.DefaultSelector()
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=4096)
 listener.setblocking(False)

@@ -1,10 +1,11 @@
-"""gevent with gevent-websocket: `gevent_websocket_server.py PORT echo|broadcast`.
+"""gevent with gevent-websocket: `gevent_websocket_server.py PORT echo|broadcast|tls`.
 One greenlet per client; it must not know the load."""
 
 import sys
 from collections.abc import Iterable
 from typing import Any
 
+import tls_files
 from gevent import pywsgi
 from geventwebsocket.handler import WebSocketHandler
 
@@ -31,7 +32,13 @@ def fan_out(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 application = fan_out if sys.argv[2] == "broadcast" else echo
+files = {"certfile": tls_files.CERTIFICATE, "keyfile": tls_files.KEY} if sys.argv[2] == "tls" else {}
 server = pywsgi.WSGIServer(
-    ("127.0.0.1", int(sys.argv[1])), application, handler_class=WebSocketHandler, log=None, backlog=4096
+    ("127.0.0.1", int(sys.argv[1])),
+    application,
+    handler_class=WebSocketHandler,
+    log=None,
+    backlog=4096,
+    **files,
 )
 server.serve_forever()

@@ -4,6 +4,7 @@ It must not know which server runs it."""
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import busy  # noqa: F401
 from flask import Flask
 
 BODY = b"Hello, World!"

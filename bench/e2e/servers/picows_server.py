@@ -1,9 +1,11 @@
-"""picows on uvloop: `picows_server.py PORT echo|broadcast`.
+"""picows on uvloop: `picows_server.py PORT echo|broadcast|tls`.
 Written as its documentation writes an echo server; it must not know the load."""
 
 import sys
 
+import busy  # noqa: F401
 import picows
+import tls_files
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 
@@ -38,7 +40,8 @@ async def main(port: int, job: str) -> None:
     def choose(request: WSUpgradeRequest) -> WSListener:
         return listener()
 
-    server = await picows.ws_create_server(choose, "127.0.0.1", port, backlog=4096)
+    context = tls_files.context() if job == "tls" else None
+    server = await picows.ws_create_server(choose, "127.0.0.1", port, backlog=4096, ssl=context)
     await server.serve_forever()
 
 

@@ -1,9 +1,10 @@
-"""socketify (uWebSockets in C++): `socketify_server.py PORT echo|broadcast`.
+"""socketify (uWebSockets in C++): `socketify_server.py PORT echo|broadcast|tls`.
 A broadcast uses its topics; it must not know the load."""
 
 import sys
 
-from socketify import App
+import tls_files
+from socketify import App, AppOptions
 
 job = sys.argv[2]
 
@@ -21,7 +22,8 @@ def fan_out(socket, message, opcode):  # type: ignore[no-untyped-def]
     application.publish("all", message, opcode)
 
 
-application = App()
+files = AppOptions(key_file_name=tls_files.KEY, cert_file_name=tls_files.CERTIFICATE)
+application = App(files if job == "tls" else None)
 application.ws(
     "/*",
     {

@@ -1,9 +1,11 @@
-"""tornado on its asyncio loop: `tornado_server.py PORT echo|broadcast`.
+"""tornado on its asyncio loop: `tornado_server.py PORT echo|broadcast|tls`.
 Messages go back with the opcode they came with; it must not know the load."""
 
 import asyncio
 import sys
 
+import tls_files
+from tornado.httpserver import HTTPServer
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -32,7 +34,9 @@ class Broadcast(WebSocketHandler):
 
 async def main(port: int, job: str) -> None:
     handler = Broadcast if job == "broadcast" else Echo
-    Application([("/", handler)], websocket_max_message_size=16 << 20).listen(port, "127.0.0.1", backlog=4096)
+    application = Application([("/", handler)], websocket_max_message_size=16 << 20)
+    context = tls_files.context() if job == "tls" else None
+    HTTPServer(application, ssl_options=context).listen(port, "127.0.0.1", backlog=4096)
     await asyncio.Future()
 
 

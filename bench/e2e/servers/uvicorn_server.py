@@ -1,9 +1,10 @@
-"""uvicorn on uvloop with its websockets implementation: `uvicorn_server.py PORT echo`.
+"""uvicorn on uvloop with its websockets implementation: `uvicorn_server.py PORT echo|tls`.
 A bare ASGI application; it must not know the load."""
 
 import sys
 from typing import Any
 
+import tls_files
 import uvicorn
 
 
@@ -16,6 +17,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "bytes": event.get("bytes"), "text": event.get("text")})
 
 
+tls = sys.argv[2] == "tls"
 uvicorn.run(
     application,
     host="127.0.0.1",
@@ -25,4 +27,6 @@ uvicorn.run(
     ws_per_message_deflate=False,
     lifespan="off",
     log_level="warning",
+    ssl_certfile=tls_files.CERTIFICATE if tls else None,
+    ssl_keyfile=tls_files.KEY if tls else None,
 )

@@ -1,9 +1,11 @@
-"""websockets on uvloop: `websockets_server.py PORT echo|broadcast`.
+"""websockets on uvloop: `websockets_server.py PORT echo|broadcast|tls`.
 Compression is off (the generator offers none); it must not know the load."""
 
 import asyncio
 import sys
 
+import busy  # noqa: F401
+import tls_files
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
@@ -26,7 +28,10 @@ async def fan_out(connection: ServerConnection) -> None:
 
 async def main(port: int, job: str) -> None:
     handler = fan_out if job == "broadcast" else echo
-    async with serve(handler, "127.0.0.1", port, compression=None, max_size=16 << 20, backlog=4096):
+    options = {"ssl": tls_files.context()} if job == "tls" else {}
+    async with serve(
+        handler, "127.0.0.1", port, compression=None, max_size=16 << 20, backlog=4096, **options
+    ):
         await asyncio.Future()
 
 
