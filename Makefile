@@ -72,6 +72,7 @@ optional-npm:
 	else echo "Left out: npm is not installed, so the page loads the Socket.IO client from its public CDN."; fi
 
 optional-tools:
+	@command -v valgrind >/dev/null || echo "Left out: valgrind is not installed, so the codec's instructions are not counted."
 	@command -v node >/dev/null || echo "Left out: node is not installed, so the tests with the JavaScript clients are skipped."
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 		echo "Left out: chromium is not installed, so the browser tests are skipped."

@@ -28,7 +28,8 @@ class Launch:
 @dataclass(frozen=True, slots=True)
 class Server:
     """`far`: runs in the first round only, its place is not in doubt. `named_only`: never run unless named.
-    `processes`: wait for so many before the load. `needs_option`: ours must know it, else it is left out."""
+    `processes`: wait for so many before the load. `needs_option`: ours must know it, else it is left out.
+    `scenarios`: it runs these alone."""
 
     name: str
     kind: Kind
@@ -39,6 +40,7 @@ class Server:
     named_only: bool = False
     processes: int = 1
     needs_option: str = ""
+    scenarios: tuple[str, ...] = ()
 
 
 def _script(file: str, *jobs: Job) -> dict[Job, Launch]:
@@ -101,11 +103,7 @@ _ALL = [
     Server(
         "ours-blocking",
         Kind.OURS,
-        {
-            Job.ECHO: Launch(
-                (*_OURS_WEBSOCKET, "--websocket-threads", "100", "ours_websocket:echo_blocking")
-            )
-        },
+        {Job.ECHO: Launch((*_OURS_WEBSOCKET, "--websocket-threads", "100", "ours_websocket:echo_blocking"))},
         most_connections={Job.ECHO: 100},
     ),
     Server("ours-inline", Kind.OURS, _socketio(*_OURS, "ours_socketio:inline_app")),
@@ -119,9 +117,7 @@ _ALL = [
         _script("websockets_server.py", *_ECHO_AND_BROADCAST),
         ("websockets", "uvloop"),
     ),
-    Server(
-        "aiohttp", Kind.PEER, _script("aiohttp_server.py", *_ECHO_AND_BROADCAST), ("aiohttp", "uvloop")
-    ),
+    Server("aiohttp", Kind.PEER, _script("aiohttp_server.py", *_ECHO_AND_BROADCAST), ("aiohttp", "uvloop")),
     Server(
         "socketify", Kind.PEER, _script("socketify_server.py", *_ECHO_AND_BROADCAST), ("socketify", "cffi")
     ),
@@ -132,9 +128,7 @@ _ALL = [
         ("uvicorn", "uvloop", "websockets"),
         far=True,
     ),
-    Server(
-        "tornado", Kind.PEER, _script("tornado_server.py", *_ECHO_AND_BROADCAST), ("tornado",), far=True
-    ),
+    Server("tornado", Kind.PEER, _script("tornado_server.py", *_ECHO_AND_BROADCAST), ("tornado",), far=True),
     Server(
         "gevent-websocket",
         Kind.PEER,
@@ -192,6 +186,7 @@ _ALL = [
             *("--bind", "127.0.0.1:{port}", "--log-level", "warning", "flask_socketio_server:app"),
         ),
         ("Flask-SocketIO", "Flask", "simple-websocket", "gunicorn"),
+        {Job.SOCKETIO: 100},
         far=True,
         processes=2,
     ),
@@ -238,6 +233,7 @@ _ALL = [
             Job.BROADCAST: Launch(("{python}", "floor_send.py", "{port}", "broadcast")),
             **_socketio("{python}", "floor_send.py", "{port}", "socketio"),
         },
+        scenarios=("B1", "B8", "R1", "R8"),
     ),
     Server(
         "floor-c",

@@ -1,8 +1,7 @@
-"""Plots of a kept record: `build/bench-venv/bin/python bench/e2e/plot.py bench/e2e/results/LABEL.json`.
+"""Plots of kept records: `build/bench-venv/bin/python bench/e2e/plot.py bench/e2e/results/LABEL.json ...`.
 It must not measure anything; it needs matplotlib, which the benchmark's own environment has."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("svg")
+import goals
 import matplotlib.pyplot as plt
 import report
 from peers import SERVERS, Kind
@@ -17,6 +17,7 @@ from scenarios import SCENARIOS, Scenario
 
 COLOURS = {Kind.OURS: "#c2410c", Kind.PEER: "#64748b", Kind.FLOOR: "#cbd5e1"}
 LINES = ("-", "--", "-.", ":")
+ALONG = {"growth with the payload": "bytes of payload", "growth with rooms": "rooms"}
 PERCENTILES = ("p50", "p90", "p99", "p999")
 
 Runs = list[dict[str, Any]]
@@ -88,14 +89,19 @@ def plot_latency(runs: Runs, chosen: list[Scenario], path: Path) -> None:
 
 
 def plot_growth(runs: Runs, groups: dict[str, list[Scenario]], path: Path) -> None:
-    """Server-CPU microseconds per message against the number of connections: flat is good."""
+    """Cost against connections, payload or rooms: flat is good; memory against connections: a line is."""
     figure, axes = _grid(len(groups), 3.8)
     for axis, (title, members) in zip(axes, groups.items(), strict=True):
         costs: dict[str, list[tuple[int, float]]] = {}
+        holds = members[0].holds_idle
         for scenario in members:
             for row in _measured(runs, scenario):
-                cost = 1e6 / row.middle("per_server_cpu_second")
-                costs.setdefault(row.server, []).append((scenario.connections, cost))
+                cost = (
+                    row.middle("kib_per_connection") * scenario.connections / 1024
+                    if holds
+                    else 1e6 / row.middle("per_server_cpu_second")
+                )
+                costs.setdefault(row.server, []).append((scenario.along, cost))
         for server, points in costs.items():
             ours = SERVERS[server].kind is Kind.OURS
             axis.plot(
@@ -107,8 +113,8 @@ def plot_growth(runs: Runs, groups: dict[str, list[Scenario]], path: Path) -> No
             )
         axis.set_xscale("log")
         axis.set_yscale("log")
-        axis.set_xlabel("connections", fontsize=8)
-        axis.set_ylabel("server CPU microseconds per message", fontsize=8)
+        axis.set_xlabel(ALONG.get(title, "connections"), fontsize=8)
+        axis.set_ylabel("MiB" if holds else "server CPU microseconds per message", fontsize=8)
         axis.set_title(title, fontsize=9)
         axis.tick_params(labelsize=8)
         axis.legend(fontsize=6)
@@ -117,14 +123,14 @@ def plot_growth(runs: Runs, groups: dict[str, list[Scenario]], path: Path) -> No
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("record", type=Path)
+    parser.add_argument("records", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
     arguments = parser.parse_args()
     plt.rcParams["svg.hashsalt"] = "e2e"  # the same record gives the same file
-    runs: Runs = json.loads(arguments.record.read_text())["runs"]
+    runs: Runs = goals.load_runs(arguments.records)
     present = {run["scenario"] for run in runs if "result" in run}
     measured = [scenario for scenario in SCENARIOS.values() if scenario.id in present]
-    bars = [scenario for scenario in measured if not scenario.group]
+    bars = [scenario for scenario in measured if not scenario.group and not scenario.window_seconds]
     growth: dict[str, list[Scenario]] = {}
     for scenario in measured:
         if scenario.group:

@@ -76,7 +76,9 @@ def ratio(row: Row, peer: Row | None, key: str) -> float | None:
     if peer is None:
         return None
     shared = row.rounds.keys() & peer.rounds.keys()
-    return median(figure(row.rounds[n], key) / figure(peer.rounds[n], key) for n in shared) if shared else None
+    return (
+        median(figure(row.rounds[n], key) / figure(peer.rounds[n], key) for n in shared) if shared else None
+    )
 
 
 def _marks(row: Row) -> str:
@@ -108,7 +110,9 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
     rows = rows_of(runs, scenario)
     peer = fastest_peer(rows)
     unit = next((r["unit"] for row in rows for r in row.rounds.values() if "unit" in r), "handshakes")
-    ranked = {"per_second": f"{unit}/s", "p99": "p99 ms"}.get(scenario.rank_by, f"{unit} per server-CPU-second")
+    ranked = {"per_second": f"{unit}/s", "p99": "p99 ms"}.get(
+        scenario.rank_by, f"{unit} per server-CPU-second"
+    )
     idle = scenario.holds_idle
     columns = ["server", ranked, "min - max", "x fastest peer", "server load", "generator load"]
     columns += ["KiB per connection"] if idle else ["x per CPU-s", "p50 ms", "p99 ms"]

@@ -23,7 +23,9 @@ LOG = environment.BUILD / "server.log"
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="S2, S3, E; the nearest peers; 2 short rounds")
-    parser.add_argument("--scenarios", help=f"of {', '.join(scenarios.SCENARIOS)}; {', '.join(scenarios.ALIASES)}")
+    parser.add_argument(
+        "--scenarios", help=f"of {', '.join(scenarios.SCENARIOS)}; {', '.join(scenarios.ALIASES)}"
+    )
     parser.add_argument("--servers", help=f"of {', '.join(peers.SERVERS)}; all")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (3)")
     parser.add_argument("--seconds", type=float, help="measured per run (2)")
@@ -92,6 +94,8 @@ def _measure(
 ) -> dict[str, Any] | None:
     """One entry of the record; None where the server has no such job."""
     launch = peers.launch_for(server, scenario.job)
+    if server.scenarios and scenario.id not in server.scenarios:
+        return None
     if number > (scenario.most_rounds or number) or (server.far and number > 1):
         return None
     if launch is None or (scenario.job not in server.jobs and scenario.holds_idle):

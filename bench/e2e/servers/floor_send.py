@@ -20,8 +20,10 @@ rest: dict[socket.socket, bytes] = {}
 
 def frame(payload: bytes, opcode: int) -> bytes:
     size = len(payload)
-    return bytes((0x80 | opcode, size)) + payload if size < 126 else (
-        bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
+    return (
+        bytes((0x80 | opcode, size)) + payload
+        if size < 126
+        else (bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload)
     )
 
 

@@ -1,0 +1,271 @@
+"""The goals of a record: what was wanted, the figure, met or gap. `python3 bench/e2e/goals.py RECORD...` prints them.
+It must not measure, and must not round a figure towards its goal."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import report
+from scenarios import SCENARIOS, Scenario
+
+Runs = list[dict[str, Any]]
+COST = "per_server_cpu_second"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A figure, what it was measured against, and the rows it came from (their marks count)."""
+
+    value: float
+    against: str
+    rows: tuple[report.Row, ...]
+
+    @property
+    def marks(self) -> str:
+        results = [result for row in self.rows for result in row.rounds.values()]
+        words = []
+        if noisy := sum(report.machine_busy(result) for result in results):
+            words.append(f"noisy ({noisy}/{len(results)})")
+        if bound := sum(report.generator_bound(result) for result in results):
+            words.append(f"lower bound ({bound}/{len(results)})")
+        return ", ".join(words)
+
+
+Measure = Callable[[Runs], Found | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`at_least` or `at_most`; `show` writes a figure of its kind."""
+
+    what: str
+    measure: Measure
+    at_least: float | None = None
+    at_most: float | None = None
+    show: str = "{:.2f}x"
+
+    def met(self, value: float) -> bool:
+        if self.at_least is not None:
+            return value >= self.at_least
+        assert self.at_most is not None
+        return value <= self.at_most
+
+    @property
+    def wanted(self) -> str:
+        if self.at_least is not None:
+            return f">= {self.show.format(self.at_least)}"
+        return f"<= {self.show.format(self.at_most)}"
+
+
+def _row(runs: Runs, scenario: str, server: str) -> report.Row | None:
+    rows = report.rows_of(runs, SCENARIOS[scenario])
+    return next((row for row in rows if row.server == server and row.rounds), None)
+
+
+def to_fastest_peer(scenario: str, server: str = "ours") -> Measure:
+    def measure(runs: Runs) -> Found | None:
+        row, peer = (
+            _row(runs, scenario, server),
+            report.fastest_peer(report.rows_of(runs, SCENARIOS[scenario])),
+        )
+        return _against(row, peer, SCENARIOS[scenario].rank_by)
+
+    return measure
+
+
+def to_server(scenario: str, server: str, other: str) -> Measure:
+    def measure(runs: Runs) -> Found | None:
+        key = SCENARIOS[scenario].rank_by
+        return _against(_row(runs, scenario, server), _row(runs, scenario, other), key)
+
+    return measure
+
+
+def _against(row: report.Row | None, other: report.Row | None, key: str) -> Found | None:
+    value = None if row is None else report.ratio(row, other, key)
+    if value is None or row is None or other is None:
+        return None
+    return Found(value, other.server, (row, other))
+
+
+def plain(scenario: str, key: str, server: str = "ours", factor: float = 1.0) -> Measure:
+    """A figure of ours by itself."""
+
+    def measure(runs: Runs) -> Found | None:
+        row = _row(runs, scenario, server)
+        return Found(row.middle(key) * factor, "", (row,)) if row else None
+
+    return measure
+
+
+def growth(first: str, last: str, server: str = "ours", floor: str | None = None, key: str = COST) -> Measure:
+    """How much dearer a message (or a connection) is in the last scenario; where a floor is named, than there."""
+
+    def grown(runs: Runs, name: str) -> tuple[float, tuple[report.Row, ...]] | None:
+        rows = _row(runs, first, name), _row(runs, last, name)
+        if rows[0] is None or rows[1] is None:
+            return None
+        before, after = rows[0].middle(key), rows[1].middle(key)
+        return (before / after if key == COST else after / before), (rows[0], rows[1])
+
+    def measure(runs: Runs) -> Found | None:
+        ours = grown(runs, server)
+        if ours is None or floor is None:
+            return None if ours is None else Found(ours[0], f"{server} in {first}", ours[1])
+        theirs = grown(runs, floor)
+        if theirs is None:
+            return None
+        words = f"{ours[0]:.2f}x against {floor}'s {theirs[0]:.2f}x"
+        return Found(ours[0] / theirs[0], words, ours[1] + theirs[1])
+
+    return measure
+
+
+def _socketio(scenario: str, answer: str) -> list[Goal]:
+    """Per kind of handler: node is the fastest peer in every run so far, but whoever is it counts."""
+    return [
+        Goal(
+            f"{scenario}: Socket.IO {answer}, in threads, Flask's context",
+            to_fastest_peer(scenario),
+            at_least=0.6,
+        ),
+        Goal(f"{scenario}: in threads, no Flask", to_fastest_peer(scenario, "ours-events"), at_least=1.0),
+        Goal(f"{scenario}: inline, no Flask", to_fastest_peer(scenario, "ours-events-inline"), at_least=2.0),
+    ]
+
+
+GOALS: list[Goal] = [
+    Goal("S1: echo, 1 connection, per server-CPU-second", to_fastest_peer("S1"), at_least=0.95),
+    Goal("S2: echo, 64 connections", to_fastest_peer("S2"), at_least=1.0),
+    Goal("S3: echo, pipelined small frames", to_fastest_peer("S3"), at_least=8.0),
+    Goal("S4: echo, 64 KiB", to_fastest_peer("S4"), at_least=1.1),
+    Goal("S5: echo, 4 MiB", to_fastest_peer("S5"), at_least=1.1),
+    Goal(
+        "B1: broadcast, 1 in flight, against a bare send loop",
+        to_server("B1", "ours", "floor-send"),
+        at_least=0.8,
+    ),
+    Goal("B8: broadcast, 8 in flight", to_fastest_peer("B8"), at_least=1.0),
+    *_socketio("E", "echo"),
+    *_socketio("EA", "ack"),
+    Goal(
+        "R1: room, 1 in flight, against a bare send loop", to_server("R1", "ours", "floor-send"), at_least=0.8
+    ),
+    Goal("R8: room, 8 in flight", to_fastest_peer("R8"), at_least=4.0),
+    Goal("I: KiB per idle WebSocket", plain("I", "kib_per_connection"), at_most=4.0, show="{:.2f}"),
+    Goal("I: handshakes per second", plain("I", "per_second"), at_least=10_000, show="{:,.0f}"),
+    Goal(
+        "IS: KiB per idle Socket.IO session, without Flask",
+        plain("IS", "kib_per_connection", "ours-events"),
+        at_most=8.0,
+        show="{:.2f}",
+    ),
+    Goal(
+        "I: memory, 18,000 connections against 1,000, per connection",
+        growth("I1000", "I18000", key="kib_per_connection"),
+        at_most=1.15,
+    ),
+    Goal(
+        "G: cost of an echo, 10,000 connections against 10, against the C floor's growth",
+        growth("G10", "G10000", floor="floor-c"),
+        at_most=1.15,
+    ),
+    Goal(
+        "G100I: cost of an echo beside 18,000 idle connections, against the C floor's growth",
+        growth("G100", "G100I", floor="floor-c"),
+        at_most=1.15,
+    ),
+    Goal(
+        "GB: cost of a delivery, 10,000 clients against 10, against the C floor's growth",
+        growth("GB10", "GB10000", floor="floor-c"),
+        at_most=1.15,
+    ),
+    Goal(
+        "HB: heartbeats of 18,000 Socket.IO sessions, % of one core",
+        plain("HB", "window_server_share", factor=100.0),
+        at_most=5.0,
+        show="{:.2f} %",
+    ),
+    Goal("RM: join, emit, leave beside 100,000 rooms against 1", growth("RM1", "RM100000"), at_most=1.15),
+    Goal(
+        "L1: p99 of an echo beside 4 busy threads, against the bare loop",
+        to_server("L1", "ours", "floor-selectors"),
+        at_most=1.2,
+    ),
+    Goal(
+        "L1: the same, the bare loop with our switch interval",
+        to_server("L1", "ours", "floor-selectors-short"),
+        at_most=1.2,
+    ),
+    Goal(
+        "L64: p99 of an echo of 64 beside 4 busy threads, against the bare loop",
+        to_server("L64", "ours", "floor-selectors"),
+        at_most=1.2,
+    ),
+    Goal(
+        "L64: the same, the bare loop with our switch interval",
+        to_server("L64", "ours", "floor-selectors-short"),
+        at_most=1.2,
+    ),
+    Goal(
+        "LH: p99 of WSGI hello beside 4 busy threads, against waitress",
+        to_server("LH", "ours", "waitress"),
+        at_most=1.0,
+    ),
+]
+
+
+def goal_lines(runs: Runs, goals: Iterable[Goal] = GOALS) -> list[str]:
+    """The table; a goal whose scenario was not run is left out by name below it."""
+    lines = ["| what | figure | against | goal | | marks |", "|---|---:|---|---:|---|---|"]
+    missing = []
+    for goal in goals:
+        found = goal.measure(runs)
+        if found is None:
+            missing.append(goal.what)
+            continue
+        met = "met" if goal.met(found.value) else "**gap**"
+        figure = goal.show.format(found.value)
+        lines.append(f"| {goal.what} | {figure} | {found.against} | {goal.wanted} | {met} | {found.marks} |")
+    if missing:
+        lines += ["", f"Not in this record: {'; '.join(missing)}."]
+    return lines
+
+
+def worker_lines(runs: Runs) -> list[str]:
+    """Server CPU per message with one, two and four workers on the one core."""
+    lines = ["| scenario | 1 worker | 2 workers | 4 workers |", "|---|---:|---:|---:|"]
+    for scenario in SCENARIOS.values():
+        costs = [
+            _worker_cost(runs, scenario, f"ours-{name}") for name in ("1-worker", "2-workers", "4-workers")
+        ]
+        if costs[0]:
+            cells = [f"{cost:.2f} us ({cost / costs[0]:.2f}x)" if cost else "" for cost in costs]
+            lines.append(f"| {scenario.id}: {scenario.title} | {' | '.join(cells)} |")
+    return lines if len(lines) > 2 else []
+
+
+def _worker_cost(runs: Runs, scenario: Scenario, server: str) -> float | None:
+    row = _row(runs, scenario.id, server)
+    return 1e6 / median(row.values(COST)) if row and not scenario.holds_idle else None
+
+
+def load_runs(paths: Iterable[Path]) -> Runs:
+    return [run for path in paths for run in json.loads(path.read_text())["runs"]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("records", type=Path, nargs="+")
+    runs = load_runs(parser.parse_args().records)
+    print("\n".join([*goal_lines(runs), "", *worker_lines(runs)]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
