@@ -1,4 +1,4 @@
-"""The goals of a record: what was wanted, the figure, met or gap. `python3 bench/e2e/goals.py RECORD...` prints them.
+"""The goals: what was wanted, the figure, met or gap. `python3 bench/e2e/goals.py RECORD...` prints them.
 It must not measure, and must not round a figure towards its goal."""
 
 import argparse
@@ -104,7 +104,7 @@ def plain(scenario: str, key: str, server: str = "ours", factor: float = 1.0) ->
 
 
 def growth(first: str, last: str, server: str = "ours", floor: str | None = None, key: str = COST) -> Measure:
-    """How much dearer a message (or a connection) is in the last scenario; where a floor is named, than there."""
+    """How much dearer a message (or connection) is in the last scenario; with a floor, against its growth."""
 
     def grown(runs: Runs, name: str) -> tuple[float, tuple[report.Row, ...]] | None:
         rows = _row(runs, first, name), _row(runs, last, name)

@@ -1,4 +1,4 @@
-"""Fills docs/benchmarks/e2e.md from kept records: `python3 bench/e2e/pages.py bench/e2e/results/LABEL.json ...`.
+"""Fills docs/benchmarks/e2e.md from records: `python3 bench/e2e/pages.py bench/e2e/results/LABEL.json ...`.
 Between markers it writes tables, elsewhere it changes nothing; it must not measure."""
 
 import argparse
@@ -30,9 +30,10 @@ def run_lines(record: dict[str, Any]) -> list[str]:
         f"`{record['command']}`, commit {record['commit']}, {record['started']} to {record['ended']} UTC"
         + (f" (cut short {record['cut_short']})" if "cut_short" in record else "")
         + ".",
-        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, TCP congestion control "
-        f"{machine['congestion_control']}, Python {record['versions']['python']}. {settings['rounds']} interleaved "
-        f"rounds of {settings['seconds']:g} s after {settings['warmup_seconds']:g} s of warm-up. "
+        f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, "
+        f"TCP congestion control {machine['congestion_control']}, Python {record['versions']['python']}. "
+        f"{settings['rounds']} interleaved rounds of {settings['seconds']:g} s "
+        f"after {settings['warmup_seconds']:g} s of warm-up. "
         f"Load average {record['load_average_before'][0]:.2f} before, {record['load_average_after'][0]:.2f} "
         f"after; {noisy} of {len(runs)} runs noisy.",
         *([f"Not installed: {'; '.join(record['not_installed'])}."] if record["not_installed"] else []),

@@ -1,4 +1,4 @@
-"""Prints, as JSON, how many allocations one message costs on its way through the real server: run by guards.py.
+"""Prints, as JSON, the allocations of one message on its way through the real server: run by guards.py.
 
 It must not know bounds. A path's figure is a slope: the difference between many messages and few.
 """
@@ -179,11 +179,11 @@ def socketio_paths() -> dict[str, float]:
     answer_bytes = len(encode_frame(Opcode.TEXT, '42["echo",{"number":7,"player":"Ada"}]'))
     found = {}
     for name, inline in (("inline", True), ("in a thread", False)):
-        with WSGIServer(("127.0.0.1", 0), flask_app(inline)) as server:
-            with joined(server.address[1]) as client:
-                found[f"Socket.IO event with Flask's context, {name}"] = slope(
-                    client.exchange(frame, answer_bytes)
-                )
+        served = WSGIServer(("127.0.0.1", 0), flask_app(inline))
+        with served as server, joined(server.address[1]) as client:
+            found[f"Socket.IO event with Flask's context, {name}"] = slope(
+                client.exchange(frame, answer_bytes)
+            )
     with WSGIServer(("127.0.0.1", 0), flask_app(True)) as server:
         members = [joined(server.address[1]) for _ in range(MEMBERS_COUNT)]
         say = encode_frame(Opcode.TEXT, '42["say",{"number":7,"player":"Ada"}]', MASK)

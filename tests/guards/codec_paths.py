@@ -1,4 +1,4 @@
-"""Runs the codec's hot paths one after the other, a marker call between them: run under callgrind by guards.py.
+"""Runs the codec's hot paths in turn, a marker call between them: run under callgrind by guards.py.
 
 It must not count: callgrind dumps its counters at every marker, `getpgid`, which nothing else here calls.
 """

@@ -1,4 +1,4 @@
-"""Counts that need no clock: instructions of the codec's hot paths, allocations of one message through the server.
+"""Counts that need no clock: instructions of the codec's hot paths, allocations of one message.
 
     python tests/guards/guards.py            what this machine counts, as JSON
     python tests/guards/guards.py --record   the same, kept in bounds.json for the running CPython

@@ -1,5 +1,5 @@
-"""The floor under any Python broadcast: `floor_send.py PORT broadcast|socketio`, one `send` per client in a bare loop.
-It knows RFC 6455's happy path and the five packets that the room scenario needs; it is no server to expose."""
+"""The floor under any Python broadcast: `floor_send.py PORT broadcast|socketio`, a bare loop of `send`.
+It knows RFC 6455's happy path and the packets of the room scenario; it is no server to expose."""
 
 import base64
 import hashlib
