@@ -12,6 +12,7 @@ from typing import Any
 import flask
 
 from python_server import observe
+from python_server.admission import Refusal
 from python_server.environ import ServerFacts, build_environ
 from python_server.flask_context import ClientState, EventContexts
 from python_server.flask_handlers import (
@@ -24,11 +25,12 @@ from python_server.flask_options import FaceOptions, read_options
 from python_server.flask_registration import Registration
 from python_server.flask_run import Mounted, run_application, through_middleware
 from python_server.flask_server import Server
+from python_server.http1 import Request
 from python_server.hub_words import DEFAULT_NAMESPACE, Reason, as_arguments, as_rooms
 from python_server.net import tasks
 from python_server.net.threads import Lock
 from python_server.server import Mount
-from python_server.socketio.client import ConnectionRefused, Handler, Socket
+from python_server.socketio.client import Socket
 from python_server.socketio.hub import Hub
 
 __all__ = ["ConnectionRefusedError", "Namespace", "SocketIO"]
@@ -108,8 +110,8 @@ class SocketIO(Registration):
         self._hub.codec, self._hub.recovery = chosen.codec, chosen.recovery
         self._hub.always_connect, self._hub.patience = chosen.always_connect, chosen.patience
         self._hub.handlers.open |= chosen.namespaces
-        mount = Mount(chosen.path, self._hub, chosen.engine, self._begin)
-        self.sockio_mw = Mounted(app, chosen.path, mount)
+        self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._begin)
+        self.sockio_mw = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
 
@@ -121,8 +123,9 @@ class SocketIO(Registration):
         self._facts, self._application = facts, application
         assert self._contexts is not None
         app = self._contexts.app
-        if not self._testing and (application is not app or app.wsgi_app is not self.sockio_mw):
-            self._check_connects()
+        if not self._testing:
+            wrapped = application is not app or app.wsgi_app is not self.sockio_mw
+            self._mounted.admit = self._admit if wrapped else None
         with self._state_lock:
             self._serving = True
             early, self._early_tasks = self._early_tasks, []
@@ -134,35 +137,22 @@ class SocketIO(Registration):
         self._testing = True
         self._begin(self._facts, self._contexts.app if self._contexts else None)
 
-    def _check_connects(self) -> None:
-        """Middleware stands around the application: every client passes it when it joins a namespace."""
-        for namespace in self._hub.handlers.open | {DEFAULT_NAMESPACE}:
-            if self._hub.handlers.find(namespace, "connect") is None:
-                self._hub.handlers.on(namespace, "connect", Handler(self._check_connect))
-
-    def _check_connect(self, socket: Socket, name: str, arguments: tuple[Any, ...]) -> None:
-        self._state_of(socket)
+    def _admit(self, request: Request) -> Refusal | None:
+        """A worker: the middleware around the application sees a handshake, changes or refuses it."""
+        environ = build_environ(request, self._facts, BytesIO())
+        request.context, refusal = through_middleware(self._application, environ)
+        return refusal
 
     def _state_of(self, socket: Socket) -> ClientState:
-        """A worker: what the face keeps for the client, made at its first event.
-
-        Raises:
-            ConnectionRefused: the middleware around the application refused the handshake request.
-        """
+        """A worker: what the face keeps for the client, made at its first event."""
         state: ClientState | None = socket.client.context
         if state is not None:
             return state
         with self._state_lock:
             if socket.client.context is None:
                 assert self._contexts is not None
-                environ = build_environ(socket.client.session.request, self._facts, BytesIO())
-                app = self._contexts.app
-                if self._application is not None and (
-                    self._application is not app or app.wsgi_app is not self.sockio_mw
-                ):
-                    environ, status = through_middleware(self._application, environ)
-                    if status is not None:
-                        raise ConnectionRefused(f"Refused by the application's middleware: {status}")
+                request = socket.client.session.request
+                environ = request.context or build_environ(request, self._facts, BytesIO())
                 socket.client.context = ClientState(self._contexts, environ)
             made: ClientState = socket.client.context
             return made

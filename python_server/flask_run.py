@@ -14,6 +14,7 @@ from typing import Any, Final
 import flask
 
 from python_server import observe
+from python_server.admission import Refusal
 from python_server.environ import Environ
 from python_server.foreign import ForeignGuard
 from python_server.loading import with_debugger
@@ -80,29 +81,30 @@ class Mounted:
         return answer
 
 
-def through_middleware(application: Any, environ: Environ) -> tuple[Environ, str | None]:
+def through_middleware(application: Any, environ: Environ) -> tuple[Environ, Refusal | None]:
     """Hand a handshake's environ to everything around the mounted application.
 
     Returns:
-        The environ as it arrived, and None; or the old one, and the status with which it was refused.
+        The environ as it arrived, and None; or the old one, and what it was answered with on the way.
     """
     arrived: list[Environ] = []
-    statuses: list[str] = []
+    answers: list[tuple[str, Any]] = []
+    body: list[bytes] = []
 
     def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], Any]:
-        statuses.append(status)
-        return lambda data: None
+        answers.append((status, headers))
+        return body.append
 
     result = application({**environ, ARRIVED_KEY: arrived}, start_response)
     try:
-        for _ in result:
-            pass
+        body.extend(result)
     finally:
         close = getattr(result, "close", None)
         if close is not None:
             close()
     if not arrived:
-        return environ, statuses[-1] if statuses else "no answer"
+        status, headers = answers[-1] if answers else ("500 Internal Server Error", [])
+        return environ, Refusal(status, list(headers), b"".join(body))
     arrived[0].pop(ARRIVED_KEY, None)
     return arrived[0], None
 

@@ -77,6 +77,7 @@ class Request:
         authority: host and port asked for. peer, local: the connection's addresses, filled in by its owner.
         scheme: "http" or "https", what the client spoke; the owner knows.
         raw_head: the head as it was sent, where the parser was asked to stop behind it, else empty.
+        context: of whoever answers it.
         handed: has another process passed it on to us? Once is enough.
     """
 
@@ -96,6 +97,7 @@ class Request:
     scheme: str = "http"
     raw_head: bytes = b""
     handed: bool = False
+    context: Any = None
     fields: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import Any
 
 from python_server import observe
+from python_server.admission import Admission, Refusal
 from python_server.channel import HTTPChannel, HTTPServices
 from python_server.engineio.engine import Engine, EngineOptions
 from python_server.engineio.origin import OriginRules
@@ -50,6 +51,7 @@ class Mount:
     Attributes:
         path: with both slashes, "/socket.io/".
         serving: called with the server's facts and the application served, once a worker serves.
+        admit: set by `serving` where middleware is to see handshakes first: see Admission.
         broker: what joins it to other machines.
     """
 
@@ -57,6 +59,7 @@ class Mount:
     hub: Hub
     options: EngineOptions
     serving: Callable[[ServerFacts, Application], None]
+    admit: Callable[[Request], Refusal | None] | None = None
     broker: BrokerOptions | None = None
 
 
@@ -174,6 +177,10 @@ class Worker:
             self._observer.complain,
         )
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
+        self._handlers = [
+            (path, self._before(engine, mount))
+            for (path, engine), mount in zip(self._engines, site.mounts, strict=True)
+        ]
         self._listeners = [
             Listener(self.loop, sock, self._accepted, self._exhausted, settings.accept_batch_count)
             for sock in listening
@@ -219,6 +226,11 @@ class Worker:
         return Engine(
             mount.hub, mount.options, self.loop.call_later, self._now, websockets, self._observer.complain
         )
+
+    def _before(self, engine: Engine, mount: Mount) -> RequestHandler:
+        if mount.admit is None:
+            return engine
+        return Admission(engine, mount.admit, self._door, observe.report)
 
     # Serving
 
@@ -332,9 +344,9 @@ class Worker:
         if root and request.path.startswith(root) and request.path[len(root) : len(root) + 1] in ("/", ""):
             request.path = request.path[len(root) :]
         path = request.path
-        for prefix, engine in self._engines:
+        for prefix, handler in self._handlers:
             if path.startswith(prefix) or path == prefix[:-1]:
-                return engine
+                return handler
         if request.upgrade == "websocket" and self._routes.serves(path):
             return self._routes
         return self._wsgi

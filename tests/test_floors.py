@@ -35,6 +35,7 @@ FLOORS = {
     "siblings": 2,
     "homes": 3,
     "socketio": 4,
+    "admission": 4,
     "server": 5,
     "foreign": 5,
     "engine_api": 6,

@@ -13,6 +13,7 @@ from typing import Any
 
 import flask
 import pytest
+import requests
 import socketio
 import websockets.sync.client
 
@@ -159,13 +160,27 @@ def test_events_see_the_proxys_address(connect: Open) -> None:
     assert ask(connect(headers={"X-Forwarded-For": "203.0.113.9"}), "address") == "203.0.113.9"
 
 
-def test_middleware_that_refuses_a_handshake_refuses_the_client(url: str) -> None:
-    client, told = socketio.Client(reconnection=False), queue.Queue()
-    client.on("connect_error", told.put)
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+def test_middleware_that_refuses_a_handshake_refuses_the_client(url: str, transport: str) -> None:
+    """Before the handshake is answered: no session begins, and the middleware's own answer is given."""
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket"} if transport == "websocket" else {}
+    address = f"{url}/socket.io/?EIO=4&transport={transport}&"
+    answer = requests.get(address + "refuse=1", headers=headers, timeout=PATIENCE_SECONDS)
+    assert (answer.status_code, answer.text) == (403, "not in these shoes")
+    assert answer.headers["X-Doorman"] == "Otto"
+    client = socketio.Client(reconnection=False)
     with pytest.raises(socketio.exceptions.ConnectionError):
-        client.connect(url + "/?refuse=1", transports=["websocket"])
-    message = {"message": "Refused by the application's middleware: 403 Forbidden"}
-    assert told.get(timeout=PATIENCE_SECONDS) == message
+        client.connect(url + "/?refuse=1", transports=[transport])
+
+
+def test_middleware_that_fails_refuses_the_client(serve: Any) -> None:
+    server = serve(APPS, "flask_app:app")
+    answer = requests.get(
+        server.url + "/socket.io/?EIO=4&transport=polling&stumble=1", timeout=PATIENCE_SECONDS
+    )
+    assert answer.status_code == 500
+    server.wait_for("RuntimeError: raised on purpose")
+    assert requests.get(server.url + "/socket.io/?EIO=4&transport=polling", timeout=20).status_code == 200
 
 
 def test_rooms_of_the_moment(connect: Open) -> None:
@@ -231,8 +246,6 @@ def test_after_the_stop_emit_says_so() -> None:
 
 
 def test_stop_ends_the_server_from_a_route(serve: Any) -> None:
-    import requests
-
     server = serve(APPS, "flask_app:app")
     assert requests.post(server.url + "/stop", timeout=PATIENCE_SECONDS).text == "stopping"
     assert server.wait() == 0

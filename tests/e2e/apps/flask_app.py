@@ -27,8 +27,10 @@ class Doorman:
 
     def __call__(self, environ, start_response):
         if "refuse" in environ.get("QUERY_STRING", ""):
-            start_response("403 Forbidden", [("Content-Length", "0")])
-            return [b""]
+            start_response("403 Forbidden", [("Content-Length", "18"), ("X-Doorman", "Otto")])
+            return [b"not in these shoes"]
+        if "stumble" in environ.get("QUERY_STRING", ""):
+            raise RuntimeError("raised on purpose")
         return self._inner(environ, start_response)
 
 
