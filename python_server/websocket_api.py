@@ -13,7 +13,7 @@ from typing import Any
 
 from python_server.exchange import Exchange
 from python_server.http1 import Request
-from python_server.net.threads import Door, Strand
+from python_server.net.threads import Door, Strand, get_ident
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
 from wsframe import CloseCode, Opcode, encode_frame
 
@@ -28,12 +28,13 @@ class WebSocket:
         context: the application's own.
     """
 
-    __slots__ = ("_channel", "_door", "_request", "context")
+    __slots__ = ("_channel", "_door", "_loop_thread", "_request", "context")
 
     def __init__(self, channel: WebSocketChannel, request: Request, door: Door) -> None:
         self._channel = channel
         self._request = request
         self._door = door
+        self._loop_thread = get_ident()  # it is made there
         self.context: Any = None
 
     @property
@@ -72,7 +73,7 @@ class WebSocket:
         kind = type(message)
         if kind is not str and kind is not bytes:
             raise TypeError(f"message must be str or bytes, not {kind.__name__}")
-        if self._door.on_loop():
+        if get_ident() == self._loop_thread:
             self._channel.send(message, compress)
         else:
             self._door.post(self._channel.send, message, compress, nbytes=len(message))

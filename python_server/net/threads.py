@@ -35,6 +35,9 @@ WORKER: Final = threading.local()
 Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
 
+# Any thread: a number that tells it from all others that live.
+get_ident: Final = threading.get_ident
+
 
 class ServerStopped(RuntimeError):
     """Something was asked of a server whose loop has ended."""
@@ -86,7 +89,7 @@ class Mailbox:
 
     def on_loop(self) -> bool:
         """Any thread: is the caller the loop's thread?"""
-        return threading.get_ident() == self._owner
+        return get_ident() == self._owner
 
     def post(self, function: Callable[..., Any], *args: Any, nbytes: int = 0) -> None:
         """Any thread: have `function(*args)` called by the loop, after everything posted before.

@@ -13,6 +13,7 @@ from ._core import (
     decode_header,
     encode_frame,
     encode_header,
+    encode_message,
 )
 from .connection import Connection
 from .types import (
@@ -51,5 +52,6 @@ __all__ = [
     "deflate",
     "encode_frame",
     "encode_header",
+    "encode_message",
     "handshake",
 ]

@@ -39,6 +39,9 @@ def encode_frame(
     `mask`.
     """
 
+def encode_message(message: str | Buffer) -> bytes:
+    """Return one whole unmasked frame: text for str, binary for any buffer."""
+
 @final
 class Decoder:
     """Bytes received in, messages out (RFC 6455 section 5). One owner, no lock.

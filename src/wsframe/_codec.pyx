@@ -195,6 +195,11 @@ def encode_frame(int opcode, payload, mask=None, bint fin=True, bint rsv1=False)
         PyBuffer_Release(&view)
 
 
+def encode_message(message):
+    """Return one whole unmasked frame: text for str, binary for any buffer."""
+    return encode_frame(0x1 if PyUnicode_Check(message) else 0x2, message)
+
+
 def encode_header(int opcode, Py_ssize_t length, mask=None, bint fin=True, bint rsv1=False):
     """Return the header of a frame whose payload of `length` bytes the caller sends (and masks) apart."""
     cdef uint8_t header[MAX_HEADER]

@@ -16,6 +16,7 @@ if TYPE_CHECKING or find_spec("wsframe._pure_build") is None:
         decode_header,
         encode_frame,
         encode_header,
+        encode_message,
     )
 else:
     from ._pure import (
@@ -27,6 +28,7 @@ else:
         decode_header,
         encode_frame,
         encode_header,
+        encode_message,
     )
 
 __all__ = [
@@ -38,4 +40,5 @@ __all__ = [
     "decode_header",
     "encode_frame",
     "encode_header",
+    "encode_message",
 ]

@@ -23,6 +23,7 @@ from ._pure_frames import (
     decode_header,
     encode_frame,
     encode_header,
+    encode_message,
     header_bytes,
     payload_bytes,
     xor,
@@ -50,6 +51,7 @@ __all__ = [
     "decode_header",
     "encode_frame",
     "encode_header",
+    "encode_message",
 ]
 
 Inflate = Callable[[bytes | None, bool, int], bytes | None]

@@ -94,6 +94,11 @@ def encode_frame(
     return header + (data if mask is None else xor(data, mask, 0))
 
 
+def encode_message(message: str | Buffer) -> bytes:
+    """Return one whole unmasked frame: text for str, binary for any buffer."""
+    return encode_frame(Opcode.TEXT if isinstance(message, str) else Opcode.BINARY, message)
+
+
 # --- headers received (section 5.2) ---------------------------------------------------------------
 
 

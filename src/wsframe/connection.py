@@ -63,8 +63,8 @@ class Connection:
     frame_encoder: ClassVar[Callable[..., bytes]] = staticmethod(encode_frame)
 
     __slots__ = (
-        "_decoder", "_deflate", "_last_frame", "_mask_needed", "_plain", "_pongs", "_queue", "_receive",
-        "attention", "close_code", "close_reason", "state",
+        "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue", "_receive",
+        "attention", "close_code", "close_reason", "decoder", "plain", "receive_buffer", "state",
     )  # fmt: skip
 
     def __init__(
@@ -76,17 +76,20 @@ class Connection:
         deflate: Agreement | None = None,
     ) -> None:
         self._deflate = None if deflate is None else MessageDeflate(deflate, role)
-        self._decoder = self.decoder_type(
+        self.decoder = self.decoder_type(
             role,
             max_message_bytes=max_message_bytes,
             max_fragments=max_fragments,
             inflate=None if self._deflate is None else self._deflate.inflate,
         )
-        self._receive: Callable[[Buffer, int], list[Event]] = self._decoder.receive
+        self._receive: Callable[[Buffer, int], list[Event]] = self.decoder.receive
+        # Where to receive the rest of a large payload, or None: use a buffer of your own and `receive_data`.
+        # The decoder's own method: asked before every receive, where one call more cost 1 % of an echo.
+        self.receive_buffer: Callable[[], memoryview | None] = self.decoder.receive_buffer
         self._mask_needed = role == Role.CLIENT
         self._queue: list[bytes] = []
         self._pongs = 0  # at the end of the queue, counted since data_to_send
-        self._plain = role is Role.SERVER and deflate is None
+        self.plain = role is Role.SERVER and deflate is None
         self._last_frame = b""  # a close frame of ours that answers the peer: nothing may follow it
         self.state = State.OPEN
         self.attention = False
@@ -103,25 +106,19 @@ class Connection:
         them in the order of arrival. `attention` tells that the list holds any of those.
         """
         events = self._receive(data, length)
-        self.attention = attention = self._decoder.attention
+        self.attention = attention = self.decoder.attention
         if attention:
-            self._obey(events)
+            self.obey(events)
         return events
-
-    def receive_buffer(self) -> memoryview | None:
-        """Where to receive the rest of a large payload, or None: use a buffer of your own and
-        `receive_data`.
-        """
-        return self._decoder.receive_buffer() if self.state is not State.CLOSED else None
 
     def buffer_received(self, nbytes: int) -> list[Event]:
         """Tell that `nbytes` were put into the last `receive_buffer`, which is not valid any more."""
         if self.state is State.CLOSED:
             return []
-        events = self._decoder.buffer_received(nbytes)
-        self.attention = attention = self._decoder.attention
+        events = self.decoder.buffer_received(nbytes)
+        self.attention = attention = self.decoder.attention
         if attention:
-            self._obey(events)
+            self.obey(events)
         return events
 
     def receive_eof(self) -> list[Event]:
@@ -136,9 +133,14 @@ class Connection:
     @property
     def unfinished(self) -> bool:
         """Whether a frame or a message is under way."""
-        return self._decoder.unfinished
+        return self.decoder.unfinished
 
-    def _obey(self, events: list[Event]) -> None:
+    def obey(self, events: list[Event]) -> None:
+        """Do what `decoder` brought: answer pings and close frames, end after a fault.
+
+        `receive_data` does it by itself. Who feeds `decoder` directly, which saves a call per chunk, calls
+        this whenever `decoder.attention` is set.
+        """
         for event in events:
             if isinstance(event, Ping):
                 self._answer_ping(event.payload)
@@ -177,10 +179,11 @@ class Connection:
         self.state = MOVES[self.state, happening]
         if self.state is State.CLOSED:
             self._receive = self._discard
+            self.receive_buffer = _no_buffer
 
     def _discard(self, data: Buffer, length: int = -1) -> list[Event]:
         """Section 1.4 and 7.1.7: nothing after the close is looked at."""
-        return self._decoder.receive(b"")  # no bytes: only its attention falls
+        return self.decoder.receive(b"")  # no bytes: only its attention falls
 
     # --- sending ---
 
@@ -194,7 +197,7 @@ class Connection:
         if self.state is not _OPEN and not self._last_frame:
             raise ConnectionClosed(f"the WebSocket is {self.state.value}: nothing can be sent")
         opcode = _TEXT if isinstance(message, str) else _BINARY
-        if self._plain:
+        if self.plain:
             return self.frame_encoder(opcode, message)
         mask = os.urandom(4) if self._mask_needed else None
         if self._deflate is not None and compress is not False and self._deflate.possible:
@@ -209,7 +212,7 @@ class Connection:
 
         Returns: the header and the payload, or the one frame that was made of them.
         """
-        if not self._plain or (self.state is not _OPEN and not self._last_frame):
+        if not self.plain or (self.state is not _OPEN and not self._last_frame):
             return (self.encode(message, compress),)
         opcode = _TEXT if isinstance(message, str) else _BINARY
         payload = message.encode() if isinstance(message, str) else message
@@ -286,6 +289,10 @@ class Connection:
 
     def _control_frame(self, opcode: Opcode, payload: Buffer) -> bytes:
         return self.frame_encoder(opcode, payload, os.urandom(4) if self._mask_needed else None)
+
+
+def _no_buffer() -> memoryview | None:
+    return None
 
 
 def _close_payload(code: int, reason: str) -> bytes:

@@ -82,6 +82,19 @@ def test_the_callers_mistakes_with_masks(core: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_encode_message(core: ModuleType, make_frame: MakeFrame, size: int) -> None:
+    payload = random.Random(size).randbytes(size)
+    assert core.encode_message(payload) == make_frame(0x82, payload, None)
+    assert core.encode_message(memoryview(payload)) == make_frame(0x82, payload, None)
+    text = "\u00e4" * size
+    assert core.encode_message(text) == make_frame(0x81, text.encode(), None)
+    with pytest.raises(UnicodeEncodeError):
+        core.encode_message("\ud800")
+    with pytest.raises(TypeError):
+        core.encode_message(5)
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_encode_frame(core: ModuleType, make_frame: MakeFrame, size: int) -> None:
     payload = random.Random(size).randbytes(size)
     assert core.encode_frame(Opcode.BINARY, payload) == make_frame(0x82, payload, None)
