@@ -26,7 +26,8 @@ def row(option: Option) -> str:
         shown = f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
     flags = ", ".join(f"`{flag}`" for flag in option.flags)
     choices = f" One of: {', '.join(option.kind.choices)}." if isinstance(option.kind, click.Choice) else ""
-    return f"| {flags} | `{option.environment}` | {shown} | {option.help}{choices} |"
+    variables = ", ".join(f"`{name}`" for name in (option.environment, *option.other_environment))
+    return f"| {flags} | {variables} | {shown} | {option.help}{choices} |"
 
 
 def page() -> str:

@@ -30,7 +30,7 @@ from python_server.proxy import ProxyRules
 from python_server.reloader import Watched, run_reloading, serves_here
 from python_server.server import Site, find_site
 from python_server.settings import Settings
-from python_server.supervisor import check_listening, serve
+from python_server.supervisor import check_listening, is_supervisor, serve, supervise
 from python_server.welcome import site as welcome_site
 
 
@@ -98,6 +98,9 @@ def serve_command(target: str | None, **options: Any) -> None:
         if options["reload"] and not options["check_config"] and not serves_here():
             folders = options["reload_dir"] or (options["app_dir"],)
             run_reloading(Watched([os.path.abspath(folder) for folder in folders]), settings)
+            return
+        if is_supervisor(settings) and not options["check_config"]:
+            supervise(settings)  # its workers load the application, it does not
             return
         site = make_site(target, options, settings)
         if options["check_config"]:

@@ -27,6 +27,7 @@ class Option:
         group: heading in the help. help: one sentence.
         setting: dotted path in Settings, or "" for what the command itself uses.
         kind: a click type. multiple: may be repeated.
+        other_environment: variables that are looked at after our own, since other servers use them.
     """
 
     flags: tuple[str, ...]
@@ -37,6 +38,7 @@ class Option:
     default: Any = None
     multiple: bool = False
     metavar: str | None = None
+    other_environment: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -58,11 +60,12 @@ def octal(value: Any) -> int:
 
 SECONDS: Final = click.FloatRange(0)
 COUNT: Final = click.IntRange(1)
-APPLICATION, LISTENING, TLS, PROXIES, THREADS, LIMITS, WEBSOCKETS, LOGS = (
+APPLICATION, LISTENING, TLS, PROXIES, WORKERS, THREADS, LIMITS, WEBSOCKETS, LOGS = (
     "Application",
     "Listening",
     "TLS",
     "Proxies",
+    "Workers",
     "Threads",
     "HTTP limits and timeouts",
     "WebSockets",
@@ -203,6 +206,35 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Path a proxy has mounted the application at (SCRIPT_NAME).",
         "root_path",
         metavar="PATH",
+    ),
+    Option(
+        ("--workers", "-w"),
+        WORKERS,
+        "Processes that serve; with more than one a supervisor keeps them alive.",
+        "workers_count",
+        COUNT,
+        other_environment=("WEB_CONCURRENCY",),
+    ),
+    Option(
+        ("--max-requests",),
+        WORKERS,
+        "Requests after which a worker is replaced by a new one; 0 for never.",
+        "max_requests_count",
+        click.IntRange(0),
+    ),
+    Option(
+        ("--max-requests-jitter",),
+        WORKERS,
+        "Up to so many requests more, by chance, so that workers do not go all at once.",
+        "max_requests_jitter_count",
+        click.IntRange(0),
+    ),
+    Option(
+        ("--worker-timeout",),
+        WORKERS,
+        "Seconds a worker's loop may stand still before it is killed and replaced; 0 for ever.",
+        "worker_timeout_seconds",
+        SECONDS,
     ),
     Option(("--threads",), THREADS, "Threads for WSGI requests.", "wsgi_threads_count", COUNT),
     Option(("--event-threads",), THREADS, "Threads for event handlers.", "event_threads_count", COUNT),
@@ -368,7 +400,7 @@ def add_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=default not in (None, False, (), ""),
             multiple=option.multiple,
             metavar=option.metavar,
-            envvar=option.environment,
+            envvar=[option.environment, *option.other_environment],
             cls=GroupedOption,
             group=option.group,
         )(command)

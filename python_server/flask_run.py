@@ -39,6 +39,7 @@ RUN_OPTIONS: Final = frozenset(
         "reloader_options",
         "ssl_context",
         "use_reloader",
+        "workers",
     }
 )
 
@@ -129,6 +130,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
         access_log="-" if options.get("log_output", debug) else None,
         log_level="debug" if debug else "info",
         debug=debug,
+        workers_count=int(options.get("workers", 1)),
         tls=_tls(options),
     )
     watched = _watched(options)

@@ -28,19 +28,23 @@ FORMATS: Final = {
 }
 
 
-def configure_logging(level: str, access_log: str | None, error_log: str | None = None) -> None:
+def configure_logging(
+    level: str, access_log: str | None, error_log: str | None = None, process_name: str = ""
+) -> None:
     """Set up the two loggers, unless the application has set them up itself.
 
     Args:
         level: of the error log. access_log: a file, "-" for standard output, None for none.
         error_log: a file; None is standard error. Files that are moved away are opened anew.
+        process_name: stands before each message, where several processes share a log.
     """
+    prefix = f"{process_name}: " if process_name else ""
     LOGGER.setLevel(level.upper())
     _handle(
         LOGGER,
         error_log,
         sys.stderr,
-        logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"),
+        logging.Formatter(f"[%(asctime)s] %(levelname)s {prefix}%(message)s", "%Y-%m-%d %H:%M:%S"),
     )
     ACCESS.setLevel(logging.INFO if access_log else logging.CRITICAL)
     if access_log:

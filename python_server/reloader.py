@@ -19,8 +19,9 @@ from typing import Any, Final
 from python_server import observe
 from python_server.net.sockets import Socket
 from python_server.respawn import own_command
+from python_server.seat import INHERITED_VARIABLE
 from python_server.settings import Settings
-from python_server.supervisor import INHERITED_VARIABLE, bind
+from python_server.supervisor import bind
 
 CHILD_STOP_SECONDS: Final = 5.0
 # Ctrl+C reaches the child as well: it is given this long before it is told once more.

@@ -17,6 +17,7 @@ from typing import Any
 from python_server import observe
 from python_server.admission import Admission, Refusal
 from python_server.channel import HTTPChannel, HTTPServices
+from python_server.crew import BEAT_SECONDS, Crew, Orders
 from python_server.engineio.engine import Engine, EngineOptions
 from python_server.engineio.origin import OriginRules
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
@@ -31,6 +32,7 @@ from python_server.net.threads import Door, Pool
 from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
 from python_server.proxy import Origin, ProxyRules
+from python_server.seat import Seat
 from python_server.settings import Settings
 from python_server.socketio.backplane import BrokerOptions
 from python_server.socketio.ground import HubServices
@@ -112,12 +114,15 @@ class Worker:
 
     Args:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
+        seat: its place among several workers, owned from here on; None for the only one.
 
     Raises:
         CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address is malformed.
     """
 
-    def __init__(self, site: Site, settings: Settings, listening: list[Socket]) -> None:
+    def __init__(
+        self, site: Site, settings: Settings, listening: list[Socket], seat: Seat | None = None
+    ) -> None:
         self._site = site
         self._settings = settings
         self._observer = observe.Observer()
@@ -127,6 +132,7 @@ class Worker:
             receive_buffer_bytes=settings.transport.receive_buffer_bytes,
             mailbox_max_bytes=settings.mailbox_max_bytes,
         )
+        self._crew = None if seat is None else self._join(seat)
         self._channels: set[Any] = set()
         self._date = ("", 0)
         self._stopping = False
@@ -139,7 +145,9 @@ class Worker:
         self._scheme = "http" if self._tls is None else "https"
         self._proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
         self._root_path = normal_root_path(settings.root_path)
-        facts = ServerFacts(settings.server_name, SOFTWARE, script_name=self._root_path)
+        facts = ServerFacts(
+            settings.server_name, SOFTWARE, script_name=self._root_path, multiprocess=seat is not None
+        )
         self._http = HTTPServices(
             route=self._route,
             limits=settings.http,
@@ -181,10 +189,24 @@ class Worker:
             (path, self._before(engine, mount))
             for (path, engine), mount in zip(self._engines, site.mounts, strict=True)
         ]
+        allowance = None if self._crew is None else self._crew.row.allowance
         self._listeners = [
-            Listener(self.loop, sock, self._accepted, self._exhausted, settings.accept_batch_count)
+            Listener(self.loop, sock, self._accepted, self._exhausted, settings.accept_batch_count, allowance)
             for sock in listening
         ]
+
+    def _join(self, seat: Seat) -> Crew:
+        settings = self._settings
+        return Crew(
+            seat,
+            self.loop,
+            observe.report,
+            self._observer.complain,
+            Orders(partial(self._begin_stop, settings.graceful_timeout_seconds), observe.reopen_logs),
+            settings.max_requests_count,
+            settings.max_requests_jitter_count,
+            min(BEAT_SECONDS, settings.worker_timeout_seconds / 4 or BEAT_SECONDS),
+        )
 
     def _pool(self, option: str, max_threads: int) -> Pool:
         return Pool(option, max_threads, self.loop.call_later, observe.report, self._saturated)
@@ -219,7 +241,7 @@ class Worker:
                 observe.report,
                 self._observer.complain,
                 self._now,
-                self.stop,
+                self._stop_server,
             )
         )
         mount.serving(facts, self._site.application)
@@ -238,30 +260,56 @@ class Worker:
         """Serve until `stop`; then everything is closed."""
         sys.setswitchinterval(self._settings.switch_interval_seconds)
         self.loop.mailbox.adopt()
-        for listener in self._listeners:
-            listener.start()
+        if self._crew is None:
+            self._accept()
+        else:
+            self._crew.begin(self._accept)
         try:
             self.loop.run()
         finally:
             self._close()
 
+    def _accept(self) -> None:
+        for listener in self._listeners:
+            listener.start()
+
     def stop(self, timeout_seconds: float | None = None) -> None:
         """Any thread: stop accepting, let running requests end, close WebSockets with 1001, then end."""
         if timeout_seconds is None:
             timeout_seconds = self._settings.graceful_timeout_seconds
-        self.loop.mailbox.post(self._begin_stop, timeout_seconds)
+        self.loop.mailbox.post(self._stop_alone, timeout_seconds)
+
+    def _stop_alone(self, timeout_seconds: float) -> None:
+        """Nobody has said who takes over: a sibling that stays, where there is one."""
+        crew = self._crew
+        self._begin_stop(timeout_seconds, None if crew is None else crew.siblings.likely_successor())
+
+    def _stop_server(self) -> None:
+        """Any thread: the end of this worker, and of all others where there are any."""
+
+        def stop() -> None:
+            if self._crew is None or not self._crew.stop_server():
+                self._stop_alone(self._settings.graceful_timeout_seconds)
+
+        self.loop.mailbox.post(stop)
 
     def force(self) -> None:
         """Any thread: end now."""
         self.loop.mailbox.post(self.loop.stop)
 
-    def _begin_stop(self, timeout_seconds: float) -> None:
+    def _begin_stop(self, timeout_seconds: float, successor: int | None) -> None:
+        """`successor`: the worker that takes over what this one holds; None when none goes on."""
         if self._stopping:
             return
         self._stopping = True
         observe.say("stopping: what runs may end; a second signal cuts it off")
+        if self._crew is not None:
+            self._crew.leave(successor)
         for listener in self._listeners:
-            listener.drain_and_close()
+            if successor is None:
+                listener.drain_and_close()
+            else:  # what waits in the system's queue is for those that go on
+                listener.close()
         for channel in list(self._channels):
             channel.refuse_keep_alive()
         for _, engine in self._engines:
@@ -278,6 +326,8 @@ class Worker:
     def _await_end(self, deadline: float) -> None:
         # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
         done = not self._channels and not self._events_pool.waiting_count
+        if self._crew is not None and self._crew.siblings.queued_bytes():
+            done = False
         if done or self.loop.now >= deadline:
             self.loop.call_soon(self.loop.stop)
         else:
@@ -289,6 +339,8 @@ class Worker:
         self.loop.run_once(0)
         for pool in (self._requests_pool, self._events_pool, self._websockets_pool):
             pool.close(timeout_seconds=1.0)
+        if self._crew is not None:
+            self._crew.close()
         self.loop.close()
 
     # Connections and requests
@@ -303,6 +355,8 @@ class Worker:
                 self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
             )
             self._channels.add(transport.begin(self._handshake_lost))
+        if self._crew is not None:
+            self._crew.row.count(len(self._channels))
         limit = self._settings.connections_max_count
         if limit is not None and len(self._channels) >= limit:
             self._observer.complain(
@@ -313,6 +367,8 @@ class Worker:
 
     def _channel_lost(self, channel: Any) -> None:
         self._channels.discard(channel)
+        if self._crew is not None:
+            self._crew.row.count(len(self._channels))
         limit = self._settings.connections_max_count
         if limit is not None and len(self._channels) < limit:
             for listener in self._listeners:
@@ -361,6 +417,8 @@ class Worker:
 
     def _count_exchange(self, exchange: Exchange, seconds: float) -> None:
         self._observer.count("requests")
+        if self._crew is not None:
+            self._crew.count_request()
         if self._settings.access_log:
             self._access_log.write(exchange.request, exchange.status, exchange.sent_bytes, seconds)
 

@@ -124,6 +124,14 @@ class Settings:
     backlog_count: int = 2048
     # Connections taken per turn of the loop; gevent takes 100.
     accept_batch_count: int = 100
+    # Processes that serve; one loop cannot use more than one core. More than one needs a supervisor above.
+    workers_count: int = 1
+    # Answered requests after which a worker is replaced, for applications that leak; 0: never. The
+    # jitter, up to so many more by chance, keeps workers from going all at once (gunicorn's names).
+    max_requests_count: int = 0
+    max_requests_jitter_count: int = 0
+    # A worker whose loop has stood still for so long is killed and replaced; gunicorn's 30 s. 0: never.
+    worker_timeout_seconds: float = 30.0
     # Threads for WSGI requests; starlette's and AnyIO's pool is 40.
     wsgi_threads_count: int = 40
     # Threads for event handlers.

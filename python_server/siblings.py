@@ -28,11 +28,12 @@ class MessageKind(IntEnum):
 
     HELLO = 1  # sibling: I serve. From the supervisor: {"index", "serving"}, its link comes with it
     READY = 2  # to the supervisor: I accept connections
-    DRAIN = 3  # from the supervisor: stop gracefully; {"successor": index or null}
+    DRAIN = 3  # from the supervisor: stop gracefully; {"successor": index, null when everybody stops}
     DRAINING = 4  # I take nothing new over, and lead no more
     SUCCESSOR = 5  # {"index", "successor"}: who holds what the drained worker held
     REPLACE_ME = 6  # to the supervisor: start another worker in my place, then drain me
     REOPEN_LOGS = 7  # from the supervisor
+    STOP = 8  # to the supervisor: the whole server is to stop
     # Hand-over of connections and of what a drained worker held.
     CONNECTION = 20
     RECORDS = 21

@@ -1,4 +1,4 @@
-"""serve(): bind, run a worker, turn signals into an orderly stop.
+"""serve(): bind, run a worker or several, turn signals into orders.
 
 Must not know: protocols, handlers, or how an application was found.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from python_server import observe
 from python_server.net import systemd
+from python_server.net.loop import Loop
 from python_server.net.sockets import (
     Address,
     BindError,
@@ -27,37 +29,92 @@ from python_server.net.sockets import (
     parse_address,
     shown_urls,
 )
+from python_server.net.threads import ServerStopped
+from python_server.seat import INHERITED_VARIABLE, is_worker, take_seat
 from python_server.server import Site, Worker, tls_context
 from python_server.settings import Settings
-
-# The reloader keeps the listening sockets open over restarts and names their descriptors here.
-INHERITED_VARIABLE: Final = "WSFRAME_INHERITED_FDS"
+from python_server.workers import Rules, Workers
 
 
 def serve(site: Site, settings: Settings, started: Callable[[str], None] | None = None) -> None:
-    """Serve `site` in this process until SIGTERM or SIGINT; a second signal, or SIGQUIT, ends at once.
+    """Serve `site` until SIGTERM or SIGINT; a second signal, or SIGQUIT, ends at once.
+
+    In a process that a supervisor has started this is one of its workers. Where the settings ask for
+    several it is the supervisor, which starts this program again for each and never serves `site` itself.
 
     Args:
-        started: called with the real URL once connections are accepted.
+        started: called with the real URL once connections are accepted; not in a worker.
 
     Raises:
         BindError: the address cannot be listened on.
+        SystemExit: the first of several workers did not come up; with its exit code.
     """
-    observe.configure_logging(settings.log_level, settings.access_log, settings.error_log)
+    if is_supervisor(settings):
+        supervise(settings, started)
+        return
+    seat = take_seat(os.environ)
+    name = "" if seat is None else f"worker {seat.index}"
+    observe.configure_logging(settings.log_level, settings.access_log, settings.error_log, name)
+    if seat is not None:
+        worker = Worker(site, settings, bind(settings).sockets, seat)
+        with _signals(_orders_of(worker)):
+            worker.run()
+        return
     with bind(settings) as listening:
         worker = Worker(site, settings, listening.sockets)
-        urls = shown_urls(listening.sockets, "https" if settings.tls.certfile else "http")
-        with _signals(worker), _pid_file(settings.pid_file):
-            announce(urls)
-            systemd.notify(systemd.READY)
-            if started is not None:
-                started(urls[0])
+        with _signals(_orders_of(worker)), _pid_file(settings.pid_file):
+            _tell_started(settings, listening, started)
             worker.run()
     observe.say("stopped")
 
 
+def is_supervisor(settings: Settings) -> bool:
+    """Is this process to start workers instead of serving? Then it need not load the application."""
+    return (settings.workers_count > 1 or settings.max_requests_count > 0) and not is_worker(os.environ)
+
+
+def supervise(settings: Settings, started: Callable[[str], None] | None = None) -> None:
+    """Bind, and keep workers alive until SIGTERM or SIGINT.
+
+    Raises:
+        BindError: the address cannot be listened on, or the system has no UNIX sockets.
+        SystemExit: the first worker did not come up; with its exit code.
+    """
+    if os.name != "posix":
+        raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
+    observe.configure_logging(settings.log_level, settings.access_log, settings.error_log)
+    with bind(settings) as listening, _pid_file(settings.pid_file):
+        loop = Loop(observe.report)
+        workers = Workers(
+            loop,
+            Rules(settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds),
+            listening.sockets,
+            {},
+            lambda: _tell_started(settings, listening, started),
+            lambda: systemd.notify(systemd.READY),
+        )
+        with _signals(_orders_of_workers(loop, workers)):
+            loop.call_soon(workers.begin)
+            try:
+                loop.run()
+            finally:
+                workers.close()
+                loop.close()
+    if workers.exit_code:
+        raise SystemExit(workers.exit_code)
+    observe.say("stopped")
+
+
+def _tell_started(settings: Settings, listening: Listening, started: Callable[[str], None] | None) -> None:
+    urls = shown_urls(listening.sockets, "https" if settings.tls.certfile else "http")
+    announce(urls)
+    systemd.notify(systemd.READY)
+    if started is not None:
+        started(urls[0])
+
+
 def bind(settings: Settings) -> Listening:
-    """The listening sockets: handed over by a reloader or by systemd, or bound here.
+    """The listening sockets: handed over by a supervisor, a reloader or systemd, or bound here.
 
     Raises:
         BindError: an address cannot be listened on.
@@ -107,34 +164,86 @@ def announce(urls: Sequence[str]) -> None:
     )
 
 
-@contextmanager
-def _signals(worker: Worker) -> Iterator[None]:
+Orders = Mapping[int, Callable[[], Any]]
+
+
+def _orders_of(worker: Worker) -> Orders:
     """TERM, INT: stop, once more: now. QUIT: now. HUP, USR1: open log files anew. WINCH: nothing."""
     asked = 0
 
-    def stop(number: int, frame: Any) -> None:
+    def stop() -> None:
         nonlocal asked
         asked += 1
         systemd.notify(systemd.STOPPING)
-        if asked == 1 and number != signal.SIGQUIT:
+        if asked == 1:
             worker.stop()
         else:
             worker.force()
 
-    def reopen(number: int, frame: Any) -> None:
+    def reopen() -> None:
         systemd.notify(systemd.reloading())
         observe.reopen_logs()
         systemd.notify(systemd.READY)
 
-    handlers: dict[int, Any] = {
+    def quit() -> None:
+        systemd.notify(systemd.STOPPING)
+        worker.force()
+
+    return {
         signal.SIGTERM: stop,
         signal.SIGINT: stop,
-        signal.SIGQUIT: stop,
+        signal.SIGQUIT: quit,
         signal.SIGHUP: reopen,
         signal.SIGUSR1: reopen,
-        signal.SIGWINCH: signal.SIG_IGN,
+        signal.SIGWINCH: lambda: None,
     }
-    former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+
+
+def _orders_of_workers(loop: Loop, workers: Workers) -> Orders:
+    """As for one, and HUP: rolling restart. TTIN, TTOU: one worker more, one less. CHLD: one has ended."""
+
+    def stop() -> None:
+        systemd.notify(systemd.STOPPING)
+        workers.stop()
+
+    def quit() -> None:
+        systemd.notify(systemd.STOPPING)
+        workers.quit()
+
+    def roll() -> None:
+        systemd.notify(systemd.reloading())
+        observe.reopen_logs()
+        workers.roll()
+
+    def reopen() -> None:
+        observe.reopen_logs()
+        workers.reopen_logs()
+
+    orders: dict[int, Callable[[], Any]] = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGQUIT: quit,
+        signal.SIGHUP: roll,
+        signal.SIGUSR1: reopen,
+        signal.SIGTTIN: lambda: workers.change_count(1),
+        signal.SIGTTOU: lambda: workers.change_count(-1),
+        signal.SIGCHLD: workers.reap,
+        signal.SIGWINCH: lambda: None,
+    }
+    return {number: partial(loop.mailbox.post, order) for number, order in orders.items()}
+
+
+@contextmanager
+def _signals(orders: Orders) -> Iterator[None]:
+    """Each order is given in the main thread, between two instructions of whatever runs."""
+
+    def given(number: int, frame: Any) -> None:
+        try:
+            orders[number]()
+        except ServerStopped:
+            pass  # there is nothing left to stop
+
+    former = {number: signal.signal(number, given) for number in orders}
     try:
         yield
     finally:

@@ -249,18 +249,27 @@ class Link:
 
     # In
 
+    def read_all(self) -> None:
+        """Hand out at once whatever has come: for the last words of a process that has ended."""
+        while self.state is not LinkState.CLOSED and self._receive():
+            pass
+
     def _on_readable(self) -> None:
         """One receive per turn: a talkative sibling leaves the other descriptors their time."""
+        self._receive()
+
+    def _receive(self) -> bool:
+        """False: there is nothing, or nothing more."""
         buffer = self._loop.receive_buffer
         try:
             nbytes, ancillary, flags, _ = self._socket.recvmsg_into(
                 [buffer], socket.CMSG_SPACE(4 * DESCRIPTORS_MAX_COUNT), CLOSE_ON_EXEC
             )
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             self._end()
-            return
+            return False
         self._take_descriptors(ancillary)
         if flags & socket.MSG_CTRUNC and not self._descriptors:
             self._descriptors.append(None)  # this process is out of them: its message comes without
@@ -269,9 +278,10 @@ class Link:
         except LinkError as error:
             self._report("link", error)
             self._end()
-            return
+            return False
         if not nbytes:
             self._end()
+        return bool(nbytes)
 
     def _take_descriptors(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in ancillary:

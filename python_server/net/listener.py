@@ -17,6 +17,8 @@ from python_server.net.sockets import Socket
 # gevent's figures: 10 ms, doubling to one second, while the process is out of descriptors.
 BACK_OFF_MIN_SECONDS: Final = 0.01
 BACK_OFF_MAX_SECONDS: Final = 1.0
+# While other workers have fewer connections they are left the next ones for so long; then one is taken.
+YIELD_SECONDS: Final = 0.005
 
 # Faults of one connection that was lost before we took it: the next accept may succeed.
 TRANSIENT: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
@@ -30,13 +32,20 @@ class ListenerState(Enum):
     PAUSED = auto()  # connections wait in the kernel's backlog until `start`
     ACCEPTING = auto()
     BACKING_OFF = auto()  # out of descriptors; a timer starts it again
+    YIELDING = auto()  # others have fewer connections; a timer starts it again
     CLOSED = auto()
 
 
 MOVES: Final = {
     ListenerState.PAUSED: {ListenerState.ACCEPTING, ListenerState.CLOSED},
-    ListenerState.ACCEPTING: {ListenerState.PAUSED, ListenerState.BACKING_OFF, ListenerState.CLOSED},
+    ListenerState.ACCEPTING: {
+        ListenerState.PAUSED,
+        ListenerState.BACKING_OFF,
+        ListenerState.YIELDING,
+        ListenerState.CLOSED,
+    },
     ListenerState.BACKING_OFF: {ListenerState.PAUSED, ListenerState.ACCEPTING, ListenerState.CLOSED},
+    ListenerState.YIELDING: {ListenerState.PAUSED, ListenerState.ACCEPTING, ListenerState.CLOSED},
     ListenerState.CLOSED: set(),
 }
 
@@ -49,6 +58,8 @@ class Listener:
         accepted: called with (socket, peer address) for each connection; the socket is non-blocking.
         exhausted: called with the error when the process or system is out of descriptors.
         batch_count: connections taken per turn of the loop; data of existing ones comes first.
+        allowance: where others accept on the same socket: how many to take now; 0 or less leaves the
+            next ones to them for a moment.
     """
 
     def __init__(
@@ -58,12 +69,14 @@ class Listener:
         accepted: Callable[[Socket, Any], None],
         exhausted: Callable[[OSError], None],
         batch_count: int,
+        allowance: Callable[[], int] | None = None,
     ) -> None:
         self._loop = loop
         self._socket = sock
         self._accepted = accepted
         self._exhausted = exhausted
         self._batch_count = batch_count
+        self._allowance = allowance
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._back_off: Timer | None = None
         self.state = ListenerState.PAUSED
@@ -75,13 +88,15 @@ class Listener:
 
     def pause(self) -> None:
         """Leave new connections in the kernel's backlog until `start`."""
-        if self.state in (ListenerState.ACCEPTING, ListenerState.BACKING_OFF):
+        if self.state not in (ListenerState.PAUSED, ListenerState.CLOSED):
             self._leave(ListenerState.PAUSED)
 
     def drain_and_close(self) -> None:
         """Take what the system has accepted for us already, then stop listening for good."""
+        if self.state is ListenerState.YIELDING:
+            self._accept_again()
         if self.state is ListenerState.ACCEPTING:
-            self._on_readable()
+            self._take(self._batch_count)
         self.close()
 
     def close(self) -> None:
@@ -107,7 +122,22 @@ class Listener:
         self.state = state
 
     def _on_readable(self) -> None:
-        for _ in range(self._batch_count):
+        count = self._batch_count
+        if self._allowance is not None:
+            count = min(count, self._allowance())
+            if count <= 0:
+                self._leave(ListenerState.YIELDING)
+                self._back_off = self._loop.call_later(YIELD_SECONDS, self._accept_yielded)
+                return
+        self._take(count)
+
+    def _accept_yielded(self) -> None:
+        """One at least: where nobody else takes it, it must not wait longer."""
+        self._accept_again()
+        self._take(1)
+
+    def _take(self, count: int) -> None:
+        for _ in range(count):
             if self.state is not ListenerState.ACCEPTING:
                 return
             try:
@@ -140,5 +170,7 @@ class Listener:
         self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
 
     def _accept_again(self) -> None:
-        self._back_off = None
+        if self._back_off is not None:
+            self._back_off.cancel()
+            self._back_off = None
         self._accept()

@@ -182,3 +182,35 @@ def test_what_the_system_has_accepted_is_taken_before_the_end(bench: Bench) -> N
     bench.listener.drain_and_close()
     assert len(bench.accepted) == 3
     assert bench.listener.state is ListenerState.CLOSED
+
+
+def test_connections_are_left_to_those_with_fewer_for_a_moment() -> None:
+    bench = Bench()
+    allowed = [2]
+    bench.listener._allowance = lambda: allowed[0] - len(bench.accepted)
+    bench.connect(5)
+    bench.loop.run_once(5)
+    assert len(bench.accepted) == 2
+    bench.loop.run_once(5)
+    assert bench.listener.state is ListenerState.YIELDING
+    while len(bench.accepted) < 4:  # nobody else takes them: one after each pause
+        assert len(bench.accepted) <= 3
+        bench.loop.run_once(5)
+    allowed[0] = 10
+    while len(bench.accepted) < 5:
+        bench.loop.run_once(5)
+    assert bench.listener.state is ListenerState.ACCEPTING
+    bench.close()
+
+
+@pytest.mark.parametrize("end", ["drain_and_close", "close", "pause"])
+def test_a_yielding_listener_can_be_ended_and_paused(end: str) -> None:
+    bench = Bench()
+    bench.listener._allowance = lambda: 0
+    bench.connect(2)
+    bench.loop.run_once(5)
+    assert bench.listener.state is ListenerState.YIELDING
+    getattr(bench.listener, end)()
+    assert len(bench.accepted) == (2 if end == "drain_and_close" else 0)
+    assert bench.listener._back_off is None
+    bench.close()

@@ -1,0 +1,122 @@
+"""A few numbers of every worker in shared memory: how many connections, and when its loop last turned.
+
+Must not know: what a worker is, or what is done with the numbers.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import time
+from typing import Final
+
+# accepting (0 or 1), connections, beat in nanoseconds of the system-wide monotonic clock. One aligned
+# 8-byte store each; a row is written by one process alone, except by `clear` when that process is gone.
+FIELDS_COUNT: Final = 3
+ACCEPTING, CONNECTIONS, BEAT = range(FIELDS_COUNT)
+ROW_BYTES: Final = 8 * FIELDS_COUNT
+# Rows of workers that drain stay in use until they have ended. Row 0 is the board's own: its first cell
+# says behind which row all are free.
+ROWS_COUNT: Final = 1024
+# A row that was not beaten for so long is not waited for by those who share connections out.
+STALE_SECONDS: Final = 3.0
+# How far above the mean a worker may stand before it leaves connections to the others.
+MARGIN_COUNT: Final = 2
+MARGIN_SHARE: Final = 0.125
+
+
+class Board:
+    """The rows. `descriptor` is passed to other processes, which open the same memory.
+
+    Args:
+        descriptor: of a board made elsewhere, owned from here on; None makes one.
+    """
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        if descriptor is None:
+            descriptor = _memory()
+            os.ftruncate(descriptor, ROWS_COUNT * ROW_BYTES)
+        self.descriptor = descriptor
+        self._map = mmap.mmap(descriptor, ROWS_COUNT * ROW_BYTES)
+        self._cells = memoryview(self._map).cast("q")
+        self._used = {0}
+
+    def claim(self) -> int:
+        """The maker's process: the lowest free row, so that the used ones stand together.
+
+        Raises:
+            RuntimeError: all are in use.
+        """
+        for row in range(ROWS_COUNT):
+            if row not in self._used:
+                self._used.add(row)
+                self._cells[0] = max(self._used) + 1
+                return row
+        raise RuntimeError(f"all {ROWS_COUNT} rows of the board are in use")
+
+    def clear(self, row: int) -> None:
+        """The maker's process: the row's owner is gone."""
+        for field in range(FIELDS_COUNT):
+            self._cells[row * FIELDS_COUNT + field] = 0
+        self._used.discard(row)
+        self._cells[0] = max(self._used) + 1
+
+    def beat_age_seconds(self, row: int) -> float:
+        """Since the owner's last beat; infinite when there was none."""
+        beat = self._cells[row * FIELDS_COUNT + BEAT]
+        return (time.monotonic_ns() - beat) / 1e9 if beat else float("inf")
+
+    def connections_count(self, row: int) -> int:
+        return self._cells[row * FIELDS_COUNT + CONNECTIONS]
+
+    def mean(self) -> float:
+        """Connections per row that accepts and was beaten lately; 0 when there is none."""
+        cells = self._cells
+        oldest = time.monotonic_ns() - int(STALE_SECONDS * 1e9)
+        total = rows = 0
+        for at in range(FIELDS_COUNT, cells[0] * FIELDS_COUNT, FIELDS_COUNT):
+            if cells[at + ACCEPTING] and cells[at + BEAT] >= oldest:
+                rows += 1
+                total += cells[at + CONNECTIONS]
+        return total / rows if rows else 0.0
+
+    def close(self) -> None:
+        self._cells.release()
+        self._map.close()
+        os.close(self.descriptor)
+
+
+class Row:
+    """One worker's own row; only its process writes it."""
+
+    def __init__(self, board: Board, row: int) -> None:
+        self._board = board
+        self._at = row * FIELDS_COUNT
+
+    def beat(self) -> None:
+        """The loop turns."""
+        self._board._cells[self._at + BEAT] = time.monotonic_ns()
+
+    def accept(self, accepting: bool) -> None:
+        """Does this worker take its share of new connections?"""
+        self._board._cells[self._at + ACCEPTING] = accepting
+
+    def count(self, connections_count: int) -> None:
+        """How many connections are open."""
+        self._board._cells[self._at + CONNECTIONS] = connections_count
+
+    def allowance(self) -> int:
+        """Connections to accept now; 0 or less while others have clearly fewer."""
+        mean = self._board.mean()
+        own = self._board._cells[self._at + CONNECTIONS]
+        return int(mean + max(MARGIN_COUNT, mean * MARGIN_SHARE) - own)
+
+
+def _memory() -> int:
+    """A descriptor of memory that goes with its last user."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("wsframe-board", os.MFD_CLOEXEC)
+    descriptor, path = tempfile.mkstemp(prefix="wsframe-board-")
+    os.unlink(path)
+    return descriptor
