@@ -108,6 +108,8 @@ INNER = {
         "handlers",
         "acks",
         "answering",
+        "pipe_messages",
+        "pipe_backplane",
         "ground",
         "rooms",
         "speaker",
@@ -132,6 +134,7 @@ SANS_IO += [
     "socketio.handlers",
     "socketio.backplane",
     "socketio.questions",
+    "socketio.pipe_messages",
 ]
 IO_MODULES = {"socket", "selectors", "select", "threading", "time", "logging", "asyncio", "queue"}
 # (module, the only rooms that may import it)

@@ -187,12 +187,15 @@ def check_rooms(*names: tuple[Any, ...] | None) -> None:
     """Refuse, in the caller's thread, rooms whose name cannot travel.
 
     Raises:
-        TypeError: neither a string nor an integer of 64 bits.
+        TypeError: neither a string nor an integer of 64 bits. ValueError: a string that is not Unicode text.
     """
     for rooms in names:
         for room in rooms or ():
             kind = type(room)
-            if kind is not str and not (kind is int and -ROOM_LIMIT <= room < ROOM_LIMIT):
+            if kind is str:
+                if not room.isascii():
+                    room.encode()  # a lone surrogate raises
+            elif kind is not int or not -ROOM_LIMIT <= room < ROOM_LIMIT:
                 raise TypeError(
                     f"the room {room!r} cannot be named to other processes: with several workers or a "
                     "message queue a room is a string or an integer"

@@ -104,7 +104,7 @@ class Peer:
 class World:
     """A hub, its jobs and its clock."""
 
-    def __init__(self, backplane: Backplane | None = None, **options: Any) -> None:
+    def __init__(self, make_backplane: Callable[[Any], Backplane] | None = None, **options: Any) -> None:
         self.now = 1000.0
         self.timers: list[Timer] = []
         self.jobs = Jobs()
@@ -119,7 +119,7 @@ class World:
             lambda kind, sentence: self.complaints.append(sentence),
             lambda: self.now,
             lambda: None,
-            backplane or NoBackplane(),
+            NoBackplane() if make_backplane is None else make_backplane(self),
         )
         self.hub.attach(self.services)
         self.called: list[tuple[str, tuple[Any, ...]]] = []

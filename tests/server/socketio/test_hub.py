@@ -352,7 +352,7 @@ def test_local_events_are_not_published(make_world: Any) -> None:
         def publish(self, envelope: Any) -> None:
             self.published.append(envelope.prepared.packets)
 
-    world = make_world(backplane=Elsewhere())
+    world = make_world(make_backplane=lambda world: Elsewhere())
     peer = world.peer()
     world.hub.emit("here", (), local=True)
     world.hub.emit("everywhere", (1,))
