@@ -23,12 +23,12 @@ from python_server.cli_options import (
     with_setting,
 )
 from python_server.loading import ApplicationError, load_application, other_python_server, with_debugger
+from python_server.mounts import Site, find_site
 from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.observe import AccessLog
 from python_server.proxy import ProxyRules
 from python_server.reloader import Watched, run_reloading, serves_here
-from python_server.server import Site, find_site
 from python_server.settings import Settings
 from python_server.supervisor import check_listening, is_supervisor, serve, supervise
 from python_server.welcome import site as welcome_site

@@ -18,8 +18,8 @@ from python_server.engineio.options import EngineOptions
 from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.environ import Environ, ServerFacts, build_environ
+from python_server.mounts import Mount
 from python_server.net import tasks
-from python_server.server import Mount
 from python_server.socketio.client import ConnectionRefused, NamespaceReason
 from python_server.socketio.ground import HubServices
 from python_server.socketio.hub import STRAND_HARD_COUNT, STRAND_RESUME_COUNT, STRAND_SOFT_COUNT

@@ -27,9 +27,9 @@ from python_server.flask_run import Mounted, run_application, through_middleware
 from python_server.flask_server import Server
 from python_server.http1 import Request
 from python_server.hub_words import DEFAULT_NAMESPACE, Reason, as_arguments, as_rooms
+from python_server.mounts import Mount
 from python_server.net import tasks
 from python_server.net.threads import Lock
-from python_server.server import Mount
 from python_server.socketio.client import Socket
 from python_server.socketio.hub import Hub
 

@@ -18,8 +18,8 @@ from python_server.admission import Refusal
 from python_server.environ import Environ
 from python_server.foreign import ForeignGuard
 from python_server.loading import with_debugger
+from python_server.mounts import Mount, find_site
 from python_server.reloader import LOOK_SECONDS, Watched, folders_of_program, run_reloading, serves_here
-from python_server.server import Mount, find_site
 from python_server.settings import Settings, TLSSettings
 from python_server.supervisor import serve
 

@@ -5,24 +5,22 @@ Must not know: any rule of any protocol; it constructs, connects, starts and sto
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from typing import Any
 
 from python_server import observe
-from python_server.admission import Admission, Refusal
+from python_server.admission import Admission
 from python_server.channel import HTTPChannel, HTTPServices
 from python_server.crew import BEAT_SECONDS, Crew, Orders
-from python_server.engineio.engine import Engine, EngineOptions
+from python_server.engineio.engine import Engine
 from python_server.engineio.origin import OriginRules
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.http1 import Request
 from python_server.http1_response import PLAIN_ON_TLS, http_date
+from python_server.mounts import Mount, Site
 from python_server.net.certificates import make_context
 from python_server.net.listener import Listener
 from python_server.net.loop import Deadline, Loop
@@ -34,62 +32,14 @@ from python_server.net.transport import Transport
 from python_server.proxy import Origin, ProxyRules
 from python_server.seat import Seat
 from python_server.settings import Settings
-from python_server.socketio.backplane import BrokerOptions
 from python_server.socketio.ground import HubServices
-from python_server.socketio.hub import Hub
 from python_server.takeover import Takeover
-from python_server.websocket_api import WebSocketApplication, WebSocketRoutes
+from python_server.websocket_api import WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices
-from python_server.wsgi import Application, ServerFacts, WSGIHandler
+from python_server.wsgi import ServerFacts, WSGIHandler
 from wsframe.deflate import Options
 
 SOFTWARE = f"python_server/{metadata.version('wsframe')}"
-
-
-@dataclass(slots=True)
-class Mount:
-    """A Socket.IO server under a path of an application.
-
-    Attributes:
-        path: with both slashes, "/socket.io/".
-        serving: called with the server's facts and the application served, once a worker serves.
-        admit: set by `serving` where middleware is to see handshakes first: see Admission.
-        broker: what joins it to other machines.
-    """
-
-    path: str
-    hub: Hub
-    options: EngineOptions
-    serving: Callable[[ServerFacts, Application], None]
-    admit: Callable[[Request], Refusal | None] | None = None
-    broker: BrokerOptions | None = None
-
-
-@dataclass(slots=True)
-class Site:
-    """What one server serves: an application, its Socket.IO mounts, its raw WebSockets by path."""
-
-    application: Application
-    mounts: list[Mount] = field(default_factory=list)
-    websockets: Mapping[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
-
-
-def find_site(application: Any) -> Site:
-    """An application with the mounts and raw WebSockets that it, or what it wraps, carries.
-
-    They stand in `wsframe_mounts` and `wsframe_websockets`; middleware keeps what it wraps in `wsgi_app`
-    or `app`, as Flask, Werkzeug and most others do.
-    """
-    site = Site(application)
-    seen: set[int] = set()
-    websockets: dict[Any, WebSocketApplication] = {}
-    while application is not None and id(application) not in seen:
-        seen.add(id(application))
-        site.mounts += getattr(application, "wsframe_mounts", [])
-        websockets |= getattr(application, "wsframe_websockets", {})
-        application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
-    site.websockets = websockets
-    return site
 
 
 def tls_context(settings: Settings) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from python_server import observe
+from python_server.mounts import Site
 from python_server.net import systemd
 from python_server.net.loop import Loop
 from python_server.net.sockets import (
@@ -31,7 +32,7 @@ from python_server.net.sockets import (
 )
 from python_server.net.threads import ServerStopped
 from python_server.seat import INHERITED_VARIABLE, is_worker, take_seat
-from python_server.server import Site, Worker, tls_context
+from python_server.server import Worker, tls_context
 from python_server.settings import Settings
 from python_server.workers import Rules, Workers
 

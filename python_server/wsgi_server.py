@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from python_server import observe
+from python_server.mounts import find_site
 from python_server.net.sockets import BindError, Socket, bind_tcp
 from python_server.net.threads import BackgroundThread
-from python_server.server import Worker, find_site
+from python_server.server import Worker
 from python_server.settings import Settings
 
 

@@ -40,6 +40,7 @@ FLOORS = {
     "workers": 4,
     "socketio": 4,
     "admission": 4,
+    "mounts": 5,
     "server": 5,
     "foreign": 5,
     "engine_api": 6,
@@ -78,6 +79,7 @@ INNER = {
     ],
     "http1": ["http1_head", "http1"],
     "apis": ["engine_api", "hub_words", "server_api"],
+    "serving": ["mounts", "server"],
     "channels": ["exchange", "channel", "websocket_channel"],
     "net": [
         "threads",

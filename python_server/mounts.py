@@ -1,0 +1,65 @@
+"""What there is to serve: an application, the Socket.IO mounts and raw WebSockets that it carries.
+
+Must not know: how any of them is served.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from python_server.admission import Refusal
+from python_server.engineio.engine import EngineOptions
+from python_server.http1 import Request
+from python_server.socketio.backplane import BrokerOptions
+from python_server.socketio.hub import Hub
+from python_server.websocket_api import WebSocketApplication
+from python_server.wsgi import Application, ServerFacts
+
+
+@dataclass(slots=True)
+class Mount:
+    """A Socket.IO server under a path of an application.
+
+    Attributes:
+        path: with both slashes, "/socket.io/".
+        serving: called with the server's facts and the application served, once a worker serves.
+        admit: set by `serving` where middleware is to see handshakes first: see Admission.
+        broker: what joins it to other machines.
+    """
+
+    path: str
+    hub: Hub
+    options: EngineOptions
+    serving: Callable[[ServerFacts, Application], None]
+    admit: Callable[[Request], Refusal | None] | None = None
+    broker: BrokerOptions | None = None
+
+
+@dataclass(slots=True)
+class Site:
+    """What one server serves: an application, its Socket.IO mounts, its raw WebSockets by path."""
+
+    application: Application
+    mounts: list[Mount] = field(default_factory=list)
+    websockets: Mapping[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
+
+
+def find_site(application: Any) -> Site:
+    """An application with the mounts and raw WebSockets that it, or what it wraps, carries.
+
+    They stand in `wsframe_mounts` and `wsframe_websockets`; middleware keeps what it wraps in `wsgi_app`
+    or `app`, as Flask, Werkzeug and most others do.
+    """
+    site = Site(application)
+    seen: set[int] = set()
+    websockets: dict[Any, WebSocketApplication] = {}
+    while application is not None and id(application) not in seen:
+        seen.add(id(application))
+        site.mounts += getattr(application, "wsframe_mounts", [])
+        websockets |= getattr(application, "wsframe_websockets", {})
+        application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
+    site.websockets = websockets
+    return site
