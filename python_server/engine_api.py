@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, TypeVar, overload
 
 from python_server import observe
 from python_server.engineio.options import EngineOptions
@@ -48,6 +48,7 @@ REASONS: Final = {
     DisconnectReason.FORCED_CLOSE.value: "server disconnect",
 }
 Function = Callable[..., Any]
+Decorated = TypeVar("Decorated", bound=Function)
 
 
 def read_engine_options(given: Mapping[str, Any]) -> EngineOptions:
@@ -84,6 +85,16 @@ def codec_of(serializer: str, json: Any = None) -> Codec:
 class Registry:
     """The decorators that both servers share."""
 
+    @overload
+    def on(
+        self, event: str, handler: None = None, namespace: str | None = None, **options: Any
+    ) -> Callable[[Decorated], Decorated]: ...
+
+    @overload
+    def on(
+        self, event: str, handler: Decorated, namespace: str | None = None, **options: Any
+    ) -> Decorated: ...
+
     def on(
         self, event: str, handler: Function | None = None, namespace: str | None = None, **options: Any
     ) -> Any:
@@ -95,6 +106,12 @@ class Registry:
 
         return register if handler is None else register(handler)
 
+    @overload
+    def event(self, function: Decorated, /) -> Decorated: ...
+
+    @overload
+    def event(self, *args: Any, **kwargs: Any) -> Callable[[Decorated], Decorated]: ...
+
     def event(self, *args: Any, **kwargs: Any) -> Any:
         """Decorator: the event is named as the function is."""
         if len(args) == 1 and not kwargs and callable(args[0]):
@@ -104,7 +121,7 @@ class Registry:
     def _register(self, event: str, function: Function, namespace: str | None, **options: Any) -> None:
         raise NotImplementedError
 
-    def start_background_task(self, target: Function, *args: Any, **kwargs: Any) -> Any:
+    def start_background_task(self, target: Function, *args: Any, **kwargs: Any) -> tasks.BackgroundTask:
         """Run `target` in a thread of its own; the object that is returned can be joined."""
         task = tasks.BackgroundTask(target, args, kwargs, observe.report)
         task.start()

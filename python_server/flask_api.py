@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import flask
 
@@ -25,6 +25,7 @@ from python_server.flask_options import FaceOptions, read_options
 from python_server.flask_registration import Registration
 from python_server.flask_run import Mounted, run_application, through_middleware
 from python_server.flask_server import Server
+from python_server.flask_types import EmitOptions, RunOptions, SendOptions, SocketIOOptions, names_of
 from python_server.http1 import Request
 from python_server.hub_words import DEFAULT_NAMESPACE, Reason, as_arguments, as_rooms
 from python_server.mounts import Mount
@@ -33,23 +34,12 @@ from python_server.net.threads import Lock
 from python_server.socketio.client import Socket
 from python_server.socketio.hub import Hub
 
+if TYPE_CHECKING:
+    from python_server.test_client import SocketIOTestClient
+
 __all__ = ["ConnectionRefusedError", "Namespace", "SocketIO"]
 
-# What `emit` takes besides its event and data.
-EMIT_OPTIONS = frozenset(
-    {
-        "broadcast",
-        "callback",
-        "except_rooms",
-        "ignore_queue",
-        "include_self",
-        "namespace",
-        "room",
-        "skip_sid",
-        "to",
-        "volatile",
-    }
-)
+EMIT_OPTIONS: Final = names_of(EmitOptions)
 
 
 class SocketIO(Registration):
@@ -65,7 +55,7 @@ class SocketIO(Registration):
 
     reason = Reason
 
-    def __init__(self, app: flask.Flask | None = None, **options: Any) -> None:
+    def __init__(self, app: flask.Flask | None = None, **options: Unpack[SocketIOOptions]) -> None:
         self.server_options: dict[str, Any] = {}
         self.async_mode = "threading"
         self.manage_session = True
@@ -84,7 +74,7 @@ class SocketIO(Registration):
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: flask.Flask, **options: Any) -> None:
+    def init_app(self, app: flask.Flask, **options: Unpack[SocketIOOptions]) -> None:
         """Mount on `app`; options given here are added to those of the constructor.
 
         A second application begins anew: handlers are kept, clients are not shared.
@@ -159,7 +149,7 @@ class SocketIO(Registration):
 
     # Sending, from any thread
 
-    def emit(self, event: str, *args: Any, **kwargs: Any) -> None:
+    def emit(self, event: str, *args: Any, **kwargs: Unpack[EmitOptions]) -> None:
         """Send an event to everybody, or to rooms.
 
         Args:
@@ -203,7 +193,7 @@ class SocketIO(Registration):
 
         return acknowledged
 
-    def send(self, data: Any, json: bool = False, **kwargs: Any) -> None:
+    def send(self, data: Any, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
         """Send the event `message`, or `json`."""
         self.emit("json" if json else "message", data, **kwargs)
 
@@ -240,7 +230,9 @@ class SocketIO(Registration):
 
     # Threads
 
-    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def start_background_task(
+        self, target: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> tasks.BackgroundTask:
         """Run `target` in a thread of its own; before the server serves it is kept and started then.
 
         Returns:
@@ -266,7 +258,13 @@ class SocketIO(Registration):
 
     # Serving
 
-    def run(self, app: flask.Flask, host: str | None = None, port: int | None = None, **options: Any) -> None:
+    def run(
+        self,
+        app: flask.Flask,
+        host: str | None = None,
+        port: int | None = None,
+        **options: Unpack[RunOptions],
+    ) -> None:
         """Serve the application until SIGINT, SIGTERM or `stop`.
 
         Args:
@@ -298,7 +296,7 @@ class SocketIO(Registration):
         headers: Any = None,
         auth: Any = None,
         flask_test_client: Any = None,
-    ) -> Any:
+    ) -> SocketIOTestClient:
         """A client for tests, on the real hub without a network: see SocketIOTestClient."""
         from python_server.test_client import SocketIOTestClient
 

@@ -5,15 +5,16 @@ Must not know: the hub; each asks the application's SocketIO.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import flask
 
 from python_server.flask_api import SocketIO, current_request
 from python_server.flask_handlers import SOCKET_KEY
+from python_server.flask_types import EmitOptions, SendOptions
 
 
-def emit(event: str, *args: Any, **kwargs: Any) -> None:
+def emit(event: str, *args: Any, **kwargs: Unpack[EmitOptions]) -> None:
     """Send an event to the current client; to rooms with `to`, to everybody with `broadcast=True`."""
     if kwargs.get("namespace") is None:
         kwargs["namespace"] = current_request("emit()").namespace
@@ -22,9 +23,9 @@ def emit(event: str, *args: Any, **kwargs: Any) -> None:
     current_socketio().emit(event, *args, **kwargs)
 
 
-def send(message: Any, **kwargs: Any) -> None:
+def send(message: Any, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
     """`emit` of the event `message`, or `json` with json=True."""
-    emit("json" if kwargs.pop("json", False) else "message", message, **kwargs)
+    emit("json" if json else "message", message, **kwargs)
 
 
 def call(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Unpack, cast
 
 from python_server.flask_handlers import method_arity
+from python_server.flask_types import Addressing
+from python_server.hub_words import HubWords
 from python_server.socketio.handlers import RESERVED
 
 
@@ -22,7 +24,7 @@ class Namespace:
     def __init__(self, namespace: str | None = None) -> None:
         self.namespace = namespace or "/"
         self.socketio: Any = None
-        self.server: Any = None
+        self.server = cast("HubWords", None)  # until it is registered
 
     def _set_socketio(self, socketio: Any) -> None:
         self.socketio = socketio
@@ -52,7 +54,7 @@ class Namespace:
         include_self: bool = True,
         namespace: str | None = None,
         callback: Callable[..., Any] | None = None,
-        **options: Any,
+        **options: Unpack[Addressing],
     ) -> None:
         """Send an event to everybody in the namespace, or to a room."""
         namespace = namespace or self.namespace
@@ -105,13 +107,11 @@ class Namespace:
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
         """The rooms of a client."""
-        found: list[Any] = self.server.rooms(sid, namespace or self.namespace)
-        return found
+        return self.server.rooms(sid, namespace or self.namespace)
 
     def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
         """The client's own dictionary."""
-        found: dict[str, Any] = self.server.get_session(sid, namespace or self.namespace)
-        return found
+        return self.server.get_session(sid, namespace or self.namespace)
 
     def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
         """Replace the client's own dictionary."""
@@ -119,8 +119,7 @@ class Namespace:
 
     def session(self, sid: str, namespace: str | None = None) -> AbstractContextManager[dict[str, Any]]:
         """The client's own dictionary, saved at the end of the block."""
-        opened: AbstractContextManager[dict[str, Any]] = self.server.session(sid, namespace or self.namespace)
-        return opened
+        return self.server.session(sid, namespace or self.namespace)
 
     def disconnect(self, sid: str, namespace: str | None = None) -> None:
         """Send a client out of the namespace."""

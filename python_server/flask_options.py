@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from python_server.engine_api import ENGINE_OPTIONS, codec_of
 from python_server.engineio.options import EngineOptions
+from python_server.flask_types import SocketIOOptions, names_of
 from python_server.socketio.client import Patience
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
@@ -22,9 +23,7 @@ ENGINE_TIMES: Final = ("ping_interval", "ping_timeout", "upgrade_timeout")
 # What they choose there is not a choice here; docs/migration.md has a line for each.
 TAKEN_WITHOUT_EFFECT: Final = ("async_handlers", "engineio_logger", "logger", "monitor_clients", "channel")
 ASYNC_MODES: Final = (None, "threading", "eventlet", "gevent", "gevent_uwsgi")
-OWN: Final = ("always_connect", "async_mode", "client_manager", "json", "manage_session", "message_queue")
-OWN_PLACES: Final = ("connection_state_recovery", "namespaces", "path", "resource", "serializer")
-NAMES: Final = frozenset({*ENGINE_OPTIONS, *HUB_TIMES, *TAKEN_WITHOUT_EFFECT, *OWN, *OWN_PLACES})
+NAMES: Final = names_of(SocketIOOptions)
 
 
 @dataclass(frozen=True, slots=True)

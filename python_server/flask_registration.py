@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, Unpack, overload
 
 import flask
 
 from python_server.flask_handlers import EventRunner, check_rate
 from python_server.flask_namespace import Namespace
+from python_server.flask_types import Function, HandlerOptions, Rate
 from python_server.hub_words import DEFAULT_NAMESPACE
 from python_server.socketio.hub import Hub
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Registration:
@@ -50,7 +49,7 @@ class Registration:
         *,
         inline: bool = False,
         ordered: bool = True,
-        rate_limit: str | tuple[int, float] | None = None,
+        rate_limit: Rate = None,
     ) -> Callable[[Function], Function]:
         """Decorator: the function handles the event `message`; `connect`, `disconnect` and `*` included.
 
@@ -73,7 +72,9 @@ class Registration:
     def event(self, function: Function, /) -> Function: ...
 
     @overload
-    def event(self, *args: str | None, **options: Any) -> Callable[[Function], Function]: ...
+    def event(
+        self, namespace: str | None = None, **options: Unpack[HandlerOptions]
+    ) -> Callable[[Function], Function]: ...
 
     def event(self, *args: Any, **kwargs: Any) -> Any:
         """Decorator: the event is named as the function is."""
@@ -89,7 +90,7 @@ class Registration:
         *,
         inline: bool = False,
         ordered: bool = True,
-        rate_limit: str | tuple[int, float] | None = None,
+        rate_limit: Rate = None,
     ) -> None:
         """Register `handler` for the event `message`; see `on`."""
         wrapped = self._runner.handler(

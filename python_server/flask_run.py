@@ -16,6 +16,7 @@ import flask
 from python_server import observe
 from python_server.admission import Refusal
 from python_server.environ import Environ
+from python_server.flask_types import RunOptions, names_of
 from python_server.foreign import ForeignGuard
 from python_server.loading import with_debugger
 from python_server.mounts import Mount, find_site
@@ -25,25 +26,7 @@ from python_server.supervisor import serve
 
 # Under this key of an environ the mounted application puts what has come through to it.
 ARRIVED_KEY: Final = "python_server.arrived"
-RUN_OPTIONS: Final = frozenset(
-    {
-        "allow_unsafe_werkzeug",
-        "ca_certs",
-        "certfile",
-        "cert_reqs",
-        "ciphers",
-        "debug",
-        "extra_files",
-        "keyfile",
-        "log_output",
-        "reloader_options",
-        "ssl_context",
-        "use_reloader",
-        "workers",
-    }
-)
-
-
+RUN_OPTIONS: Final = names_of(RunOptions)
 RELOADER_OPTIONS: Final = frozenset({"exclude_patterns", "extra_files", "interval", "reloader_type"})
 
 
@@ -110,7 +93,7 @@ def through_middleware(application: Any, environ: Environ) -> tuple[Environ, Ref
     return arrived[0], None
 
 
-def run_application(app: flask.Flask, host: str | None, port: int | None, options: dict[str, Any]) -> None:
+def run_application(app: flask.Flask, host: str | None, port: int | None, options: RunOptions) -> None:
     """Serve `app` in this process; see SocketIO.run."""
     unknown = options.keys() - RUN_OPTIONS
     if unknown:
@@ -143,7 +126,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     serve(site, settings)
 
 
-def _watched(options: dict[str, Any]) -> Watched:
+def _watched(options: RunOptions) -> Watched:
     """Werkzeug's words for what is watched, in `reloader_options` and `extra_files`."""
     given = {"extra_files": options.get("extra_files"), **(options.get("reloader_options") or {})}
     unknown = given.keys() - RELOADER_OPTIONS
@@ -160,14 +143,16 @@ def _watched(options: dict[str, Any]) -> Watched:
     )
 
 
-def _tls(options: dict[str, Any]) -> TLSSettings:
+def _tls(options: RunOptions) -> TLSSettings:
     certfile, keyfile = options.get("certfile"), options.get("keyfile")
     context = options.get("ssl_context")
     if context is not None:
         if not isinstance(context, tuple) or len(context) != 2:
             raise ValueError("ssl_context is a pair (certificate file, key file) here")
         certfile, keyfile = context
-    given = {name: options[name] for name in ("ca_certs", "ciphers") if options.get(name) is not None}
+    given: dict[str, Any] = {
+        name: options[name] for name in ("ca_certs", "ciphers") if options.get(name) is not None
+    }
     required = options.get("cert_reqs")
     if required is not None:
         given["cert_reqs"] = ("none", "optional", "required")[int(required)]  # the constants of module ssl

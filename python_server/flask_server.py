@@ -10,6 +10,7 @@ from typing import Any
 
 from python_server.flask_context import ClientState
 from python_server.hub_words import HubWords
+from python_server.net import tasks
 from python_server.socketio.client import Socket
 from python_server.socketio.hub import Hub
 
@@ -39,6 +40,9 @@ class Server(HubWords):
         """`SocketIO.sleep`."""
         self._sleep(seconds)
 
-    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def start_background_task(
+        self, target: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> tasks.BackgroundTask:
         """`SocketIO.start_background_task`."""
-        return self._background(target, *args, **kwargs)
+        task: tasks.BackgroundTask = self._background(target, *args, **kwargs)
+        return task

@@ -54,6 +54,7 @@ FLOORS = {
     "flask_handlers": 7,
     "flask_namespace": 7,
     "flask_registration": 7,
+    "flask_types": 6,
     "flask_server": 7,
     "flask_run": 8,
     "test_client": 8,
