@@ -246,13 +246,12 @@ class Manager:
         self._hub = hub
 
     def get_participants(self, namespace: str, room: Any) -> list[tuple[str, str]]:
-        """(sid, Engine.IO sid) of each client in the room; of everybody for None."""
-        members = set(self._hub.members_of(namespace, room))
-        return [
-            (socket.sid, socket.client.session.sid)
-            for socket in self._hub.sockets()
-            if socket.namespace == namespace and socket.sid in members
-        ]
+        """(sid, Engine.IO sid) of each client in the room; of everybody for None.
+
+        The Engine.IO sid is a secret of its worker: it is "" for clients of other processes.
+        """
+        own = {s.sid: s.client.session.sid for s in self._hub.sockets() if s.namespace == namespace}
+        return [(sid, own.get(sid, "")) for sid in self._hub.members_of(namespace, room)]
 
     def get_rooms(self, sid: str, namespace: str) -> list[Any]:
         """The rooms of a client."""

@@ -32,6 +32,8 @@ from python_server.net.transport import Transport
 from python_server.proxy import Origin, ProxyRules
 from python_server.seat import Seat
 from python_server.settings import Settings
+from python_server.socketio.backplane import Backplane
+from python_server.socketio.backplanes import make_backplane
 from python_server.socketio.ground import HubServices
 from python_server.takeover import Takeover
 from python_server.websocket_api import WebSocketRoutes
@@ -134,6 +136,7 @@ class Worker:
             observe.report,
             self._observer.complain,
         )
+        self._backplanes: list[Backplane] = []
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
         self._handlers = [
             (path, self._before(engine, mount))
@@ -184,6 +187,9 @@ class Worker:
         return relay_to_socket(self.loop, transport, leftover, observe.report, self._settings.transport)
 
     def _mount(self, mount: Mount, websockets: WebSocketServices, facts: ServerFacts) -> Engine:
+        siblings = None if self._crew is None else self._crew.siblings
+        backplane = make_backplane(mount.path, siblings, self.loop.call_later, self._observer.complain)
+        self._backplanes.append(backplane)
         mount.hub.attach(
             HubServices(
                 self._door,
@@ -192,6 +198,7 @@ class Worker:
                 self._observer.complain,
                 self._now,
                 self._stop_server,
+                backplane,
             )
         )
         mount.serving(facts, self._site.application)
@@ -287,6 +294,8 @@ class Worker:
         for channel in list(self._channels):
             channel.abort("server stopped")
         self.loop.run_once(0)
+        for backplane in self._backplanes:
+            backplane.close()
         for pool in (self._requests_pool, self._events_pool, self._websockets_pool):
             pool.close(timeout_seconds=1.0)
         if self._crew is not None:

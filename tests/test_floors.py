@@ -113,6 +113,7 @@ INNER = {
         "answering",
         "pipe_messages",
         "pipe_backplane",
+        "backplanes",
         "ground",
         "rooms",
         "speaker",
