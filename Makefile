@@ -11,15 +11,16 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 TESTS ?=
 BENCH ?=
+RECORDS ?= bench/e2e/results/full.json
 
-.PHONY: help serve test lint wheel bench client optional-tools clean
+.PHONY: help serve test lint wheel bench bench-pages bench-profiles client optional-tools clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
 	@echo "make test    set up and run the tests"
 	@echo "make lint    ruff and mypy"
 	@echo "make wheel   build the wheel into dist/"
-	@echo "make bench   compare with the other servers (BENCH=--quick: about two minutes)"
+	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes)"
 	@echo "make clean   remove what these commands made"
 
 serve: $(VENV)/installed client
@@ -38,6 +39,14 @@ wheel: $(VENV)/created
 
 bench:
 	$(PYTHON) bench/e2e/run.py $(BENCH)
+
+# The page and the plots of kept records, and the profiles of the server as it is.
+bench-pages:
+	$(PYTHON) bench/e2e/pages.py $(RECORDS)
+	build/bench-venv/bin/python bench/e2e/plot.py $(RECORDS)
+
+bench-profiles:
+	$(PYTHON) bench/e2e/profiles.py
 
 clean:
 	rm -rf $(VENV) build dist artifacts tests/e2e/node_modules examples/*/static/vendor

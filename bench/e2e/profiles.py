@@ -1,5 +1,5 @@
-"""Profiles of our server as text: `python3 bench/e2e/profiles.py [S2,S3,E,...]` fills docs/benchmarks/profiles.md.
-py-spy samples the server under the scenario's own load, callgrind counts the codec; it must not rank anybody."""
+"""Profiles of our server as text: `python3 bench/e2e/profiles.py [S2,E]` fills docs/benchmarks/profiles.md.
+py-spy samples the server under a scenario's load, callgrind counts the codec; it must not rank anybody."""
 
 import argparse
 import os
@@ -78,12 +78,15 @@ def tables(stacks: str) -> list[str]:
     """Where the time is spent, and under whom: shares of all samples."""
     own: Counter[str] = Counter()
     under: Counter[str] = Counter()
-    total = waiting = 0
+    total = waiting = polled = 0
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
         frames = [_short(frame) for frame in stack.split(";")]
         if any(word in frame for frame in frames[-5:] for word in WAITING):
             waiting += int(count)
+            continue
+        if frames[-1].startswith("epoll_wait"):
+            polled += int(count)
             continue
         total += int(count)
         own[frames[-1]] += int(count)
@@ -91,14 +94,17 @@ def tables(stacks: str) -> list[str]:
             if "python_server" in frame or "_codec" in frame or "ours_" in frame or "flask" in frame:
                 under[frame] += int(count)
     lines = ["| share | spent in itself | | share | with what it calls |", "|---:|---|---|---:|---|"]
+    outer = {
+        frame for frame, count in under.items() if count > 0.99 * total
+    }  # the way in, the same everywhere
+    for frame in outer:
+        del under[frame]
     pairs = [each.most_common(SHOWN_COUNT) for each in (own, under)]
     for (first, first_count), (second, second_count) in zip(*pairs, strict=False):
         lines.append(f"| {first_count / total:.1%} | `{first}` | | {second_count / total:.1%} | `{second}` |")
-    return [
-        *lines,
-        "",
-        f"{total:,} samples; {waiting:,} of threads that waited for work or for the lock left out.",
-    ]
+    share = polled / (total + polled)
+    words = f"{total:,} samples; besides them {polled:,} ({share:.0%}) in `epoll_wait`"
+    return [*lines, "", f"{words}, and {waiting:,} of threads that waited for a job or for the lock."]
 
 
 def codec_tables() -> list[str]:
