@@ -274,6 +274,7 @@ class SocketIO(Registration):
 
         Raises:
             TypeError: an unknown option. BindError: the address cannot be listened on.
+            RuntimeError: the process is monkey-patched.
         """
         run_application(app, host, port, options)
 

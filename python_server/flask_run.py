@@ -20,6 +20,7 @@ from python_server.flask_types import RunOptions, names_of
 from python_server.foreign import ForeignGuard
 from python_server.loading import with_debugger
 from python_server.mounts import Mount, find_site
+from python_server.patched import refuse_patched
 from python_server.reloader import LOOK_SECONDS, Watched, folders_of_program, run_reloading, serves_here
 from python_server.settings import Settings, TLSSettings
 from python_server.supervisor import serve
@@ -104,6 +105,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         observe.say("socketio.run() does nothing here: a command line serves this application already")
         return
+    refuse_patched()
     debug = bool(options.get("debug", app.debug))
     app.debug = debug
     settings = replace(

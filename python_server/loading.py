@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from python_server.patched import PatchedError, refuse_patched
+
 DEFAULT_NAMES: Final = ("app", "application")
 FACTORY_NAMES: Final = ("create_app", "make_app")
 FOREIGN_MODES: Final = ("eventlet", "gevent", "gevent_uwsgi")
@@ -102,12 +104,10 @@ def refuse_foreign(application: Any) -> None:
                 f"its Socket.IO server has async_mode={mode!r}, which needs a server of its own: "
                 "set async_mode='threading'"
             )
-    for name, patched in _patches():
-        if patched():
-            raise ApplicationError(
-                f"the process is monkey-patched by {name}: remove the patching, "
-                "handlers run in ordinary threads here"
-            )
+    try:
+        refuse_patched()
+    except PatchedError as error:
+        raise ApplicationError(str(error)) from None
 
 
 def _layers(application: Any) -> Iterator[Any]:
@@ -130,15 +130,6 @@ def _async_mode(thing: Any) -> Any:
         return thing.async_mode
     except Exception:  # an extension's attribute may be anything, a property that fails included
         return None
-
-
-def _patches() -> Iterator[tuple[str, Callable[[], bool]]]:
-    gevent = sys.modules.get("gevent.monkey")
-    if gevent is not None:
-        yield "gevent", lambda: bool(gevent.is_module_patched("socket"))
-    eventlet = sys.modules.get("eventlet.patcher")
-    if eventlet is not None:
-        yield "eventlet", lambda: bool(eventlet.is_monkey_patched("socket"))
 
 
 def other_python_server() -> Path | None:

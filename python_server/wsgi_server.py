@@ -12,6 +12,7 @@ from python_server import observe
 from python_server.mounts import find_site
 from python_server.net.sockets import BindError, Socket, bind_tcp
 from python_server.net.threads import BackgroundThread
+from python_server.patched import refuse_patched
 from python_server.server import Worker
 from python_server.settings import Settings
 
@@ -52,7 +53,8 @@ class WSGIServer:
         """Bind and serve in the background; returns when connections are accepted.
 
         Raises:
-            BindError: the address cannot be listened on. RuntimeError: it runs already.
+            BindError: the address cannot be listened on. RuntimeError: it runs already, or the process is
+                monkey-patched.
         """
         self._prepare()
         assert self._worker is not None
@@ -97,6 +99,7 @@ class WSGIServer:
     def _prepare(self) -> None:
         if self._worker is not None:
             raise RuntimeError("the server runs already")
+        refuse_patched()
         if isinstance(self._listener, Socket):
             if self._listener.fileno() < 0:
                 raise BindError("the socket is closed: a stopped server cannot be started again on it")
