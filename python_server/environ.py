@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from python_server.http1 import Request
@@ -30,12 +30,26 @@ _NAMES: dict[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What an environ says of the server."""
+    """What an environ says of the server; `constants` is what stands in every environ."""
 
     server_name: str | None = None
     software: str = "python_server"
     multiprocess: bool = False
     script_name: str = ""
+    constants: Environ = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        constants = {
+            "SCRIPT_NAME": self.script_name,
+            "SERVER_SOFTWARE": self.software,
+            "wsgi.version": (1, 0),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": self.multiprocess,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileWrapper,
+        }
+        object.__setattr__(self, "constants", constants)
 
 
 def environ_key(name: str) -> str:
@@ -56,29 +70,19 @@ def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
     host, port = ("localhost", "443" if request.scheme == "https" else "80")
     if isinstance(local, tuple):
         host, port = str(local[0]), str(local[1])
-    environ: Environ = {
-        "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": facts.script_name,
-        "PATH_INFO": request.path,
-        "QUERY_STRING": request.query,
-        "REQUEST_URI": request.target,
-        "RAW_URI": request.target,
-        "SERVER_NAME": facts.server_name or host,
-        "SERVER_PORT": port,
-        "SERVER_PROTOCOL": "HTTP/1.1" if request.version == (1, 1) else f"HTTP/1.{request.version[1]}",
-        "SERVER_SOFTWARE": facts.software,
-        "REMOTE_ADDR": str(peer[0]) if isinstance(peer, tuple) else "",
-        "REMOTE_PORT": str(peer[1] or "") if isinstance(peer, tuple) else "",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": request.scheme,
-        "wsgi.input": body,
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": facts.multiprocess,
-        "wsgi.run_once": False,
-        "wsgi.input_terminated": True,
-        "wsgi.file_wrapper": FileWrapper,
-    }
+    environ = facts.constants.copy()
+    environ["REQUEST_METHOD"] = request.method
+    environ["PATH_INFO"] = request.path
+    environ["QUERY_STRING"] = request.query
+    environ["REQUEST_URI"] = environ["RAW_URI"] = request.target
+    environ["SERVER_NAME"] = facts.server_name or host
+    environ["SERVER_PORT"] = port
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if request.version == (1, 1) else f"HTTP/1.{request.version[1]}"
+    environ["REMOTE_ADDR"] = str(peer[0]) if isinstance(peer, tuple) else ""
+    environ["REMOTE_PORT"] = str(peer[1] or "") if isinstance(peer, tuple) else ""
+    environ["wsgi.url_scheme"] = request.scheme
+    environ["wsgi.input"] = body
+    environ["wsgi.errors"] = sys.stderr
     for name, value in request.fields.items():
         key = environ_key(name)
         if key:

@@ -31,6 +31,15 @@ TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 BAD_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 LENGTH: Final = re.compile(r"[0-9]{1,19}\Z")
 STATUS_LINE: Final = re.compile(r"[1-5][0-9][0-9]( |\Z)")
+# Fields that a head is built by, whoever gives them.
+FRAMING_NAMES: Final = frozenset({"connection", "content-length", "date", "server"})
+# Applications say the same fields with every answer: those found good are kept with their line. A quarter of
+# what an answer costs; values of their own (cookies, entity tags) must not grow the table.
+LINES_MAX_COUNT: Final = 1024
+LINE_MAX_BYTES: Final = 128
+_LINES: dict[tuple[str, str], tuple[str, str]] = {}
+_STATUSES: dict[str, int] = {}
+STATUSES_MAX_COUNT: Final = 128
 LAST_CHUNK: Final = b"0\r\n\r\n"
 PLAIN_ON_TLS: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 33\r\nConnection: close\r\n\r\n"
@@ -48,6 +57,11 @@ class Framing(Enum):
     CLOSE = auto()
 
 
+# An enum's member costs ten times a global in CPython 3.11; these two are asked for with every answer.
+_NONE: Final = Framing.NONE
+_LENGTH: Final = Framing.LENGTH
+
+
 def check_status(status: str) -> None:
     """Refuse a status line that would break the head.
 
@@ -56,39 +70,58 @@ def check_status(status: str) -> None:
     """
     if type(status) is not str:
         raise TypeError(f"status must be str, not {type(status).__name__}")
+    if status in _STATUSES:
+        return
     if not STATUS_LINE.match(status) or BAD_VALUE.search(status):
         raise ValueError(
             f"status must be three digits, a space and a reason without control characters: {status!r}"
         )
+    if len(_STATUSES) < STATUSES_MAX_COUNT:
+        _STATUSES[status] = int(status[:3])
 
 
-def check_headers(headers: Iterable[tuple[str, str]]) -> None:
+def check_headers(headers: Iterable[tuple[str, str]]) -> int | None:
     """Refuse response fields that would break the head or that belong to the connection (PEP 3333).
+
+    Returns:
+        The declared Content-Length, None without one.
 
     Raises:
         TypeError: a name or value is not str. ValueError: CR, LF or another control character,
         a name that is no token, a value outside latin-1, a hop-by-hop field, or a Content-Length that is
         no number or stands there twice.
     """
-    lengths_count = 0
+    length: int | None = None
     for name, value in headers:
         if type(name) is not str or type(value) is not str:
             raise TypeError(f"header names and values must be str: ({name!r}, {value!r})")
-        if not TOKEN.match(name):
-            raise ValueError(f"header name is not a token (RFC 9110 5.6.2): {name!r}")
-        if BAD_VALUE.search(value):
-            raise ValueError(f"control character in the value of header {name}: {value!r}")
-        if not value.isascii():
-            value.encode("latin-1")
-        lowered = name.lower()
-        if lowered in HOP_BY_HOP:
-            raise ValueError(f"{name} is a hop-by-hop header, which only the server may send (PEP 3333)")
+        known = _LINES.get((name, value))
+        lowered = known[0] if known is not None else _check_header(name, value)
         if lowered == "content-length":
-            if not LENGTH.match(value):
-                raise ValueError(f"Content-Length is not a number (RFC 9110 8.6): {value!r}")
-            lengths_count += 1
-    if lengths_count > 1:
-        raise ValueError("Content-Length is given more than once (RFC 9110 8.6)")
+            if length is not None:
+                raise ValueError("Content-Length is given more than once (RFC 9110 8.6)")
+            length = int(value)
+    return length
+
+
+def _check_header(name: str, value: str) -> str:
+    """The name in lower case of a field found good."""
+    if not TOKEN.match(name):
+        raise ValueError(f"header name is not a token (RFC 9110 5.6.2): {name!r}")
+    if BAD_VALUE.search(value):
+        raise ValueError(f"control character in the value of header {name}: {value!r}")
+    if not value.isascii():
+        value.encode("latin-1")
+    lowered = name.lower()
+    if lowered in HOP_BY_HOP:
+        raise ValueError(f"{name} is a hop-by-hop header, which only the server may send (PEP 3333)")
+    if lowered == "content-length" and not LENGTH.match(value):
+        raise ValueError(f"Content-Length is not a number (RFC 9110 8.6): {value!r}")
+    if len(name) + len(value) <= LINE_MAX_BYTES:
+        if len(_LINES) >= LINES_MAX_COUNT:
+            _LINES.clear()
+        _LINES[name, value] = (lowered, f"{name}: {value}\r\n")
+    return lowered
 
 
 def status_text(code: int) -> str:
@@ -113,7 +146,7 @@ def response_head(
     body_length: int | None,
     date: str,
     server: str,
-) -> tuple[bytes, Framing, bool]:
+) -> tuple[bytes, Framing, bool, int]:
     """The head of a final response.
 
     Args:
@@ -123,28 +156,34 @@ def response_head(
         date, server: default values of the Date and Server fields.
 
     Returns:
-        (head, framing of the body, whether the connection may go on).
+        (head, framing of the body, whether the connection may go on, bytes of the body if they are told).
     """
-    code = int(status[:3])
-    names = {name.lower(): value for name, value in headers}
+    code = _STATUSES.get(status) or int(status[:3])
     lines = [f"HTTP/1.1 {status}\r\n"]
-    lines += [f"{name}: {value}\r\n" for name, value in headers]
+    names: dict[str, str] = {}
+    for name, value in headers:
+        known = _LINES.get((name, value))
+        lowered, line = known if known is not None else (name.lower(), f"{name}: {value}\r\n")
+        lines.append(line)
+        if lowered in FRAMING_NAMES:
+            names[lowered] = value
     if "date" not in names:
         lines.append(f"Date: {date}\r\n")
     if "server" not in names and server:
         lines.append(f"Server: {server}\r\n")
     if "close" in names.get("connection", "").lower():
         keep_alive = False
-    bodiless = code < 200 or code in (204, 304)
-    if bodiless:
-        framing = Framing.NONE
+    length = body_length or 0
+    if code < 200 or code in (204, 304):
+        framing = _NONE
     elif "content-length" in names:
-        framing = Framing.LENGTH
+        framing = _LENGTH
+        length = int(names["content-length"])
     elif body_length is not None:
         lines.append(f"Content-Length: {body_length}\r\n")
-        framing = Framing.LENGTH
+        framing = _LENGTH
     elif method == "HEAD":
-        framing = Framing.NONE
+        framing = _NONE
     elif version >= (1, 1):
         lines.append("Transfer-Encoding: chunked\r\n")
         framing = Framing.CHUNKED
@@ -152,14 +191,14 @@ def response_head(
         framing = Framing.CLOSE
         keep_alive = False
     if method == "HEAD":
-        framing = Framing.NONE
+        framing = _NONE
     if "connection" not in names:
         if not keep_alive:
             lines.append("Connection: close\r\n")
         elif version < (1, 1):
             lines.append("Connection: keep-alive\r\n")
     lines.append("\r\n")
-    return "".join(lines).encode("latin-1"), framing, keep_alive
+    return "".join(lines).encode("latin-1"), framing, keep_alive, length
 
 
 def chunk(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from python_server.environ import (
@@ -74,12 +75,9 @@ class WSGIHandler:
         takeover: Callable[[Exchange], Takeover],
         takeover_executor: Executor,
     ) -> None:
-        self._application = application
         self._executor = executor
-        self._post = post
-        self._facts = facts
-        self._report = report
         self._window_bytes = window_bytes
+        self._services = _RunServices(application, post, facts, report, window_bytes)
         self._waiting_count = waiting_count
         self._queue_count = queue_count
         self._takeover = takeover
@@ -90,9 +88,7 @@ class WSGIHandler:
     def request_received(self, exchange: Exchange) -> None:
         upgrading = exchange.request.upgrade == "websocket"
         takeover = self._takeover(exchange) if upgrading else None
-        run = _Run(
-            self._application, exchange, self._post, self._facts, self._report, self._window_bytes, takeover
-        )
+        run = _Run(exchange, self._services, takeover)
         exchange.context = run
         if run.body is None or exchange.request.expect_continue:
             self._submit(exchange, run)
@@ -135,34 +131,50 @@ class WSGIHandler:
             run.break_off(reason)
 
 
+@dataclass(frozen=True, slots=True)
+class _RunServices:
+    """What all runs share; see `WSGIHandler`."""
+
+    application: Application
+    post: Callable[..., None]
+    facts: ServerFacts
+    report: Callable[[str, BaseException], None]
+    window_bytes: int
+
+
 class _Run:
     """One request on its worker. Methods say which thread they belong to."""
 
-    def __init__(
-        self,
-        application: Application,
-        exchange: Exchange,
-        post: Callable[..., None],
-        facts: ServerFacts,
-        report: Callable[[str, BaseException], None],
-        window_bytes: int,
-        takeover: Takeover | None = None,
-    ) -> None:
-        self._application = application
+    __slots__ = (
+        "_broken",
+        "_declared",
+        "_exchange",
+        "_headers",
+        "_pieces",
+        "_post",
+        "_response",
+        "_services",
+        "_status",
+        "_streaming",
+        "_takeover",
+        "body",
+        "submitted",
+    )
+
+    def __init__(self, exchange: Exchange, services: _RunServices, takeover: Takeover | None = None) -> None:
         self._exchange = exchange
+        self._services = services
+        self._post = services.post
         self._takeover = takeover
-        self._post = post
-        self._facts = facts
-        self._report = report
-        self._window_bytes = window_bytes
         self._status: str | None = None
         self._headers: Headers = []
+        self._declared: int | None = None  # the Content-Length among them
         self._streaming = False
         self.submitted = False  # has a worker been asked for it? The loop's own note.
         self._broken: str | None = None
         self._response: ByteQueue | None = None  # made by the worker for an answer in pieces
         self._pieces: Iterator[FileSlice | memoryview] = iter(())  # what the loop sends by itself
-        self.body = ByteQueue(window_bytes) if exchange.request.has_body else None
+        self.body = ByteQueue(services.window_bytes) if exchange.request.has_body else None
 
     @property
     def upgrading(self) -> bool:
@@ -171,15 +183,15 @@ class _Run:
     # Worker
 
     def __call__(self) -> None:
-        exchange = self._exchange
-        environ = build_environ(exchange.request, self._facts, self._input())
+        exchange, services = self._exchange, self._services
+        environ = build_environ(exchange.request, services.facts, self._input())
         takeover = self._takeover
         if takeover is not None:
             environ.update(takeover.entries(environ))
         result: Iterable[bytes] = ()
         try:
             try:
-                result = self._application(environ, self._start_response)
+                result = services.application(environ, self._start_response)
                 if takeover is None or not takeover.taken:
                     self._send(result)
             finally:
@@ -193,7 +205,7 @@ class _Run:
         except Exception as error:
             if takeover is not None and takeover.forgives(error):
                 return
-            self._report(f"{exchange.request.method} {exchange.request.target}", error)
+            services.report(f"{exchange.request.method} {exchange.request.target}", error)
             if takeover is not None and takeover.taken:
                 return
             if self._streaming:
@@ -218,7 +230,11 @@ class _Run:
 
     def _after_read(self) -> None:
         body = self.body
-        if self._exchange.body_paused and body is not None and body.held_bytes < self._window_bytes // 2:
+        if (
+            self._exchange.body_paused
+            and body is not None
+            and body.held_bytes < self._services.window_bytes // 2
+        ):
             self._post(self._resume_body)
 
     def _start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
@@ -234,10 +250,10 @@ class _Run:
         if status[0] == "1" and self._takeover is None:
             raise ValueError(f"an interim status cannot be the answer (RFC 9110 15.2): {status!r}")
         headers = list(headers)
-        check_headers(headers)
-        if status[:3] == "204" and self._length_in(headers):
+        declared = check_headers(headers)
+        if declared and status.startswith("204"):
             raise ValueError("204 goes without a body (RFC 9110 15.3.5), yet Content-Length names one")
-        self._status, self._headers = status, headers
+        self._status, self._headers, self._declared = status, headers, declared
         return self._write
 
     def _write(self, data: bytes) -> None:
@@ -272,7 +288,7 @@ class _Run:
             if first is None and not self._streaming:
                 if not piece:
                     continue
-                if self._length_in(self._headers) == len(piece):
+                if self._declared == len(piece):
                     first = piece  # the usual answer of a framework: all of it in the first piece
                     continue
             elif first is not None:
@@ -290,7 +306,7 @@ class _Run:
             self._post(self._pump)
 
     def _send_file(self, source: FileSource, offset: int, count: int) -> None:
-        declared = self._length_in(self._headers)
+        declared = self._declared
         if declared is None:
             self._headers.append(("Content-Length", str(count)))
         else:
@@ -303,7 +319,7 @@ class _Run:
             raise RuntimeError("the application returned without calling start_response")
         if not isinstance(body, bytes):
             raise TypeError(f"the application gave {type(body).__name__} where bytes are due")
-        declared = self._length_in(self._headers)
+        declared = self._declared
         if declared is not None and declared != len(body) and self._exchange.request.method != "HEAD":
             self._write(body)
             self._end_stream()
@@ -315,13 +331,6 @@ class _Run:
             self._post(self._begin_pieces, self._status, self._headers, body_pieces(body))
             return
         self._post(self._exchange.respond, self._status, self._headers, body, nbytes=len(body))
-
-    @staticmethod
-    def _length_in(headers: Headers) -> int | None:
-        for name, value in headers:
-            if name.lower() == "content-length":
-                return int(value)
-        return None
 
     # Loop's thread
 

@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from python_server.http1_head import BadRequest, Request, parse_head
+from python_server.http1_head import (
+    _KNOWN,
+    KNOWN_MAX_BYTES,
+    KNOWN_MAX_COUNT,
+    BadRequest,
+    Request,
+    parse_head,
+)
 from python_server.settings import HTTPSettings
 
 LIMITS = HTTPSettings()
@@ -160,7 +167,8 @@ REFUSED = {
 
 @pytest.mark.parametrize(("data", "expected"), TAKEN.values(), ids=TAKEN)
 def test_taken(data: bytes, expected: dict[str, object]) -> None:
-    request = parse_head(data, LIMITS)
+    first, request = parse_head(data, LIMITS), parse_head(data, LIMITS)  # judged, then known
+    assert first == request
     assert {name: getattr(request, name) for name in expected} == expected
 
 
@@ -180,6 +188,48 @@ def test_limits_are_reached_exactly() -> None:
     assert parse_head(head(), few).headers == [("host", "example.test")]
     with pytest.raises(BadRequest, match="more than 1 header"):
         parse_head(head(b"GET / HTTP/1.1", b"X: 1"), few)
+
+
+def test_known_fields_are_held_to_the_limits_again() -> None:
+    data = head(b"GET / HTTP/1.1", b"X-Known: 1", b"Y: 2")
+    parse_head(data, LIMITS)
+    for limits in (replace(LIMITS, header_max_count=2), replace(LIMITS, header_line_max_bytes=10)):
+        with pytest.raises(BadRequest, match=r"more than 2|longer than 10"):
+            parse_head(data, limits)
+
+
+def test_known_fields_go_with_another_method_and_target() -> None:
+    parse_head(head(b"GET / HTTP/1.1", b"X-Shared: 1"), LIMITS)
+    parse_head(head(b"PUT / HTTP/1.1", b"X-Other: 1"), LIMITS)
+    request = parse_head(head(b"PUT /a%20b?c#d HTTP/1.1", b"X-Shared: 1"), LIMITS)
+    assert (request.method, request.target, request.path, request.query) == ("PUT", "/a%20b?c#d", "/a b", "c")
+    assert request.get("x-shared") == "1"
+    assert request.authority == "example.test"
+    absolute = parse_head(head(b"GET http://b.test/ HTTP/1.1", b"X-Shared: 1"), LIMITS)
+    assert absolute.authority == "b.test"
+
+
+@pytest.mark.parametrize("line", [b"GETX / HTTP/1.1", b"GET x HTTP/1.1", b"GET / HTTP/2.0"])
+def test_known_fields_save_no_bad_request_line_r74(line: bytes) -> None:
+    parse_head(head(), LIMITS)
+    with pytest.raises(BadRequest):
+        parse_head(head(line), LIMITS)
+
+
+def test_what_was_known_under_one_version_is_judged_again_under_another() -> None:
+    chunked = b"Transfer-Encoding: chunked"
+    parse_head(head(b"POST / HTTP/1.1", chunked), LIMITS)
+    with pytest.raises(BadRequest, match=r"HTTP/1\.0"):
+        parse_head(head(b"POST / HTTP/1.0", chunked), LIMITS)
+    assert not parse_head(head(b"GET / HTTP/1.0"), LIMITS).keep_alive
+
+
+def test_an_endless_variety_of_fields_does_not_grow_the_table() -> None:
+    for index in range(KNOWN_MAX_COUNT + 100):
+        parse_head(head(b"GET / HTTP/1.1", b"X: %d" % index), LIMITS)
+        assert len(_KNOWN) <= KNOWN_MAX_COUNT
+    parse_head(head(b"GET / HTTP/1.1", b"X: " + b"1" * KNOWN_MAX_BYTES), LIMITS)
+    assert max(map(len, _KNOWN)) <= KNOWN_MAX_BYTES
 
 
 def test_get_names_fields_in_lower_case() -> None:

@@ -6,6 +6,11 @@ It must not know sockets or applications.
 import pytest
 
 from python_server.http1_response import (
+    _LINES,
+    _STATUSES,
+    LINE_MAX_BYTES,
+    LINES_MAX_COUNT,
+    STATUSES_MAX_COUNT,
     Framing,
     check_headers,
     check_status,
@@ -61,9 +66,12 @@ def test_head(
     lines: list[str],
 ) -> None:
     method, version, keep_alive, headers = request_facts
-    head, framing, kept = response_head(method, version, keep_alive, "200 OK", headers, length, "today", "us")
+    head, framing, kept, told = response_head(
+        method, version, keep_alive, "200 OK", headers, length, "today", "us"
+    )
     found = head.decode().split("\r\n")
     assert (framing, kept) == outcome
+    assert f"Content-Length: {told}" in found or framing is not Framing.LENGTH
     assert found[0] == "HTTP/1.1 200 OK"
     assert found[-2:] == ["", ""]
     assert sorted(found[1:-2]) == sorted(["Date: today", "Server: us", *lines])
@@ -71,14 +79,14 @@ def test_head(
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_bodiless_r12(status: str) -> None:
-    head, framing, kept = response_head("GET", (1, 1), True, status, [], None, "today", "us")
+    head, framing, kept, _ = response_head("GET", (1, 1), True, status, [], None, "today", "us")
     assert (framing, kept) == (Framing.NONE, True)
     assert b"Transfer-Encoding" not in head
 
 
 def test_the_applications_date_and_server_stand() -> None:
     fields = [("DATE", "then"), ("server", "theirs")]
-    head, _, _ = response_head("GET", (1, 1), True, "200 OK", fields, 0, "today", "us")
+    head, _, _, _ = response_head("GET", (1, 1), True, "200 OK", fields, 0, "today", "us")
     assert b"today" not in head
     assert b"us\r\n" not in head
 
@@ -112,11 +120,38 @@ def test_fields_must_be_text_r12(fields: tuple[str, str]) -> None:
 
 
 def test_taken_fields() -> None:
-    check_headers(
-        [("X-A", "b\tc \xe9"), ("Set-Cookie", "a=b"), ("Set-Cookie", "c=d"), ("Content-Length", "0")]
-    )
+    fields = [("X-A", "b\tc \xe9"), ("Set-Cookie", "a=b"), ("Set-Cookie", "c=d"), ("Content-Length", "7")]
+    for _ in range(2):  # judged, then known
+        assert check_headers(fields) == 7
+        head, _, _, _ = response_head("GET", (1, 1), True, "200 OK", fields, None, "today", "")
+        assert head.split(b"\r\n")[1:5] == [
+            b"X-A: b\tc \xe9",
+            b"Set-Cookie: a=b",
+            b"Set-Cookie: c=d",
+            b"Content-Length: 7",
+        ]
+    assert check_headers(fields[:3]) is None
     with pytest.raises(ValueError, match="more than once"):
         check_headers([("Content-Length", "1"), ("content-length", "1")])
+
+
+def test_an_endless_variety_of_fields_does_not_grow_the_table() -> None:
+    for number in range(LINES_MAX_COUNT + 100):
+        check_headers([("ETag", f'"{number}"'), ("X-Long", f"{number}" + "x" * LINE_MAX_BYTES)])
+        assert len(_LINES) <= LINES_MAX_COUNT
+    assert not any(name == "X-Long" for name, _ in _LINES)
+    for number in range(STATUSES_MAX_COUNT + 100):
+        check_status(f"200 {number}")
+    assert len(_STATUSES) <= STATUSES_MAX_COUNT
+
+
+def test_a_kind_of_str_is_refused_though_the_same_text_is_known_r12() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    check_headers([("X-Kind", "1")])
+    with pytest.raises(TypeError):
+        check_headers([("X-Kind", Text("1"))])
 
 
 @pytest.mark.parametrize("status", ["200", "404 Not Found", "299 "])
