@@ -1,0 +1,77 @@
+// socket.io-client 4 against tests/e2e/apps/crew_app.py: clients of different workers meet.
+// Usage: node crew.mjs URL WORKERS
+
+import { io } from "socket.io-client";
+import { assert, next, run, within } from "./check.mjs";
+
+const [url, workers] = process.argv.slice(2);
+const open = [];
+
+async function connected() {
+  const socket = io(url, { transports: ["websocket"], forceNew: true, reconnection: false });
+  open.push(socket);
+  await within(
+    new Promise((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("connect_error", reject);
+    }),
+    "the connection",
+  );
+  return socket;
+}
+
+// One client of each worker: which worker takes a connection is the system's choice.
+async function oneOfEach() {
+  const found = new Map();
+  for (let tries = 0; found.size < Number(workers) && tries < 300; tries += 1) {
+    const socket = await connected();
+    const worker = await socket.emitWithAck("where");
+    if (found.has(worker)) socket.disconnect();
+    else found.set(worker, socket);
+  }
+  assert.equal(found.size, Number(workers));
+  return [...found.values()];
+}
+
+await run(`many workers, socket.io-client 4, ${workers} workers`, {
+  "a room over all workers": async () => {
+    const sockets = await oneOfEach();
+    const [speaker, ...others] = sockets;
+    for (const socket of others) await socket.emitWithAck("join", "node");
+    const heard = others.map((socket) => next(socket, "said"));
+    speaker.emit("say", { bytes: Buffer.from([0, 255]), text: "é" }, "node");
+    for (const promise of heard) {
+      const [data] = await promise;
+      assert.equal(data.text, "é");
+      assert.deepEqual(Buffer.from(data.bytes), Buffer.from([0, 255]));
+    }
+    const members = await speaker.emitWithAck("members", "node");
+    assert.deepEqual(members, others.map((socket) => socket.id).sort());
+    for (const socket of sockets) socket.disconnect();
+  },
+
+  "acks from other workers, binary ones too": async () => {
+    const [asker, answering, third] = await oneOfEach();
+    for (const socket of [answering, third]) {
+      socket.on("question", (data, ack) => ack({ id: socket.id, data, bytes: Buffer.from([1, 2]) }));
+      await socket.emitWithAck("join", "asked");
+    }
+    const answer = await asker.emitWithAck("ask", answering.id, "what");
+    assert.equal(answer.id, answering.id);
+    assert.deepEqual(Buffer.from(answer.bytes), Buffer.from([1, 2]));
+    const room = await asker.emitWithAck("ask room", "asked", 10);
+    assert.equal(room.missing, 0);
+    assert.deepEqual(room.values.map((values) => values[0].id).sort(), [answering.id, third.id].sort());
+    for (const socket of open.splice(0)) socket.disconnect();
+  },
+
+  "sent away by another worker": async () => {
+    const [speaker, guest] = await oneOfEach();
+    const closing = next(guest, "closing");
+    const gone = next(guest, "disconnect");
+    speaker.emit("kick", guest.id, "enough");
+    assert.equal((await closing)[0].detail, "enough");
+    assert.equal((await gone)[0], "io server disconnect");
+    for (const socket of open.splice(0)) socket.disconnect();
+  },
+});

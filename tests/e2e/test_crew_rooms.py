@@ -1,0 +1,226 @@
+"""Rooms, broadcasts, acks, questions over four real workers, told by python-socketio and the official client.
+
+It must not know the wire, nor how workers reach each other; who is whose client the workers say themselves.
+"""
+
+import os
+import queue
+import signal
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import engineio  # type: ignore[import-untyped]
+import pytest
+import socketio  # type: ignore[import-untyped]
+
+APPS = Path(__file__).parent / "apps"
+PATIENCE_SECONDS = 20.0
+WORKERS_COUNT = 4
+CLIENTS_MAX_COUNT = 300
+
+
+class OrderedEngine(engineio.Client):  # type: ignore[misc]
+    """Handles messages on the reading thread: the library would start a thread for each, in any order."""
+
+    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if target == self.handlers.get("message"):
+            return target(*args, **kwargs)
+        return super().start_background_task(target, *args, **kwargs)
+
+
+class OrderedClient(socketio.Client):  # type: ignore[misc]
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return OrderedEngine
+
+
+class Member:
+    """One client; what it was told stands in queues, what it is asked it answers with its own sid.
+
+    Args:
+        kind: an ordered client cannot be sent away: it would wait for its own reading thread.
+    """
+
+    def __init__(self, url: str, kind: Any = OrderedClient) -> None:
+        self.client = kind(reconnection=False)
+        self.said: queue.Queue[Any] = queue.Queue()
+        self.answered: queue.Queue[Any] = queue.Queue()
+        self.closing: queue.Queue[Any] = queue.Queue()
+        self.gone: queue.Queue[Any] = queue.Queue()
+        self.client.on("said", self.said.put)
+        self.client.on("answered", self.answered.put)
+        self.client.on("closing", self.closing.put)
+        self.client.on("disconnect", self.gone.put)
+        self.client.on("question", lambda data: [self.sid, data])
+        self.client.connect(url, transports=["websocket"], wait_timeout=PATIENCE_SECONDS)
+        self.sid: str = self.client.get_sid()
+
+    def call(self, event: str, *data: Any) -> Any:
+        return self.client.call(event, data, timeout=int(PATIENCE_SECONDS))
+
+    def next(self) -> Any:
+        return self.said.get(timeout=PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        self.client.disconnect()
+
+
+class Crew:
+    """A server with four workers and clients on each."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.members: dict[int, list[Member]] = defaultdict(list)
+
+    def fill(self, count: int) -> None:
+        """Until every worker has `count` clients: which one takes a connection is the system's choice."""
+        for _ in range(CLIENTS_MAX_COUNT):
+            if len(self.members) == WORKERS_COUNT and min(map(len, self.members.values())) >= count:
+                return
+            member = Member(self.server.url)
+            self.members[member.call("where")].append(member)
+        raise AssertionError(f"after {CLIENTS_MAX_COUNT} clients: {dict(self.members)}")
+
+    @property
+    def everybody(self) -> list[Member]:
+        return [member for members in self.members.values() for member in members]
+
+    def one_of_each(self) -> list[Member]:
+        return [members[0] for members in self.members.values()]
+
+    def hear(self, members: list[Member], what: Any) -> None:
+        """Each of them hears it next, and the others have heard nothing when they hear a last word."""
+        for member in members:
+            assert member.next() == what
+        self.everybody[0].call("say", "last word")
+        for member in self.everybody:
+            assert member.next() == "last word"
+
+
+@pytest.fixture(scope="module")
+def crew(serve: Callable[..., Any]) -> Iterator[Crew]:
+    options = ("--workers", str(WORKERS_COUNT), "--worker-timeout", "600")
+    crew = Crew(serve(APPS, "crew_app:app", *options))
+    for count in range(1, WORKERS_COUNT + 1):
+        crew.server.wait_for(" serves", count)
+    crew.fill(2)
+    yield crew
+    for member in crew.everybody:
+        member.close()
+
+
+def test_a_broadcast_reaches_everybody(crew: Crew) -> None:
+    for speaker in crew.one_of_each():
+        speaker.call("say", {"text": "caf\u00e9", "data": b"\x00\xff"})
+        crew.hear(crew.everybody, {"text": "caf\u00e9", "data": b"\x00\xff"})
+
+
+def test_rooms_exceptions_and_single_clients(crew: Crew) -> None:
+    speaker, *others = crew.one_of_each()
+    for member in others:
+        assert member.call("join", "red") == "done"
+    speaker.call("say", "to red", "red")
+    crew.hear(others, "to red")
+    speaker.call("say", "to some", "red", {"skip_sid": others[0].sid})
+    crew.hear(others[1:], "to some")
+    speaker.call("say", "to one", others[1].sid)
+    crew.hear([others[1]], "to one")
+    speaker.call("close room", "red")
+    speaker.call("say", "to nobody", "red")
+    crew.hear([], None)
+
+
+def test_clients_are_moved_from_any_worker(crew: Crew) -> None:
+    first, second, third, fourth = crew.one_of_each()
+    assert first.call("join", "moved", fourth.sid) == "done"
+    assert "moved" in second.call("rooms", fourth.sid)
+    assert second.call("members", "moved") == third.call("participants", "moved") == [fourth.sid]
+    second.call("leave", "moved", fourth.sid)
+    second.call("say", "to nobody", "moved")
+    crew.hear([], None)
+    assert first.call("join", "moved", "nobody") == "sid is not connected to requested namespace"
+    assert first.call("join", second.sid, third.sid) == "done"  # whose sid it is only its own worker knows
+    same = crew.members[second.call("where")][1]
+    assert first.call("join", second.sid, same.sid) == "cannot enter a sid room"
+    moves = [move for move in fourth.call("moves") if move[2] == "moved"]
+    assert moves == [["join", fourth.sid, "moved"], ["leave", fourth.sid, "moved"]]
+    assert [move for move in first.call("moves") if move[2] == "moved"] == []
+
+
+def test_everybody_is_known_everywhere(crew: Crew) -> None:
+    sids = sorted(member.sid for member in crew.everybody)
+    for member in crew.one_of_each():
+        assert member.call("members") == sids
+
+
+def test_acks_come_from_any_worker(crew: Crew) -> None:
+    first, second, *_ = crew.one_of_each()
+    assert first.call("ask", second.sid, "data") == [second.sid, "data"]
+    assert first.call("ask", "nobody", "data") == {"error": "the client has left: no answer will come"}
+    answers = first.call("ask room", second.sid, 10)
+    assert answers == {"values": [[[second.sid, "all"]]], "missing": 0}
+    for member in crew.one_of_each():
+        member.call("join", "asked")
+    answers = first.call("ask room", "asked", 10)
+    asked = sorted([member.sid, "all"] for member in crew.one_of_each())
+    assert (sorted(values[0] for values in answers["values"]), answers["missing"]) == (asked, 0)
+    second.call("ask with callbacks", "asked")
+    told = [second.answered.get(timeout=PATIENCE_SECONDS) for _ in range(WORKERS_COUNT)]
+    assert sorted(told) == asked
+
+
+def test_order_of_each_sender_holds_in_a_room(crew: Crew) -> None:
+    listeners = crew.one_of_each()
+    for member in listeners:
+        member.call("join", "busy")
+    count = 400
+    for member in listeners:
+        member.client.emit("say many", (member.sid, count, "busy"))
+    for listener in listeners:
+        heard: dict[str, list[int]] = defaultdict(list)
+        for _ in range(count * len(listeners)):
+            name, number = listener.next()
+            heard[name].append(number)
+        assert heard == {member.sid: list(range(count)) for member in listeners}
+    crew.hear([], None)
+
+
+def test_a_client_is_sent_away_from_any_worker(crew: Crew) -> None:
+    guest = Member(crew.server.url, socketio.Client)
+    home = guest.call("where")
+    speaker = next(members[0] for worker, members in crew.members.items() if worker != home)
+    speaker.call("kick", guest.sid, "too loud")
+    assert guest.closing.get(timeout=PATIENCE_SECONDS)["detail"] == "too loud"
+    guest.gone.get(timeout=PATIENCE_SECONDS)
+    assert speaker.call("ask", guest.sid, "data") == {"error": "the client has left: no answer will come"}
+    guest.close()
+
+
+def test_a_worker_that_stands_still_blocks_nobody(crew: Crew) -> None:
+    """Stopped, it is neither heard nor waited for more than once; continued, it has missed nothing."""
+    stopped = crew.one_of_each()[3].call("where")
+    awake = [member for worker, members in crew.members.items() for member in members if worker != stopped]
+    first, *_, last = awake
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        first.call("say", "while it stands still")
+        for member in awake:
+            assert member.next() == "while it stands still"
+        assert first.call("ask", last.sid, "data") == [last.sid, "data"]
+        assert first.call("members") == sorted(member.sid for member in awake)
+        crew.server.wait_for("did not answer within 2 s when asked for members")
+        assert first.call("join", "awake", last.sid) == "done"
+        assert first.call("rooms", last.sid).count("awake") == 1
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    for member in crew.members[stopped]:
+        assert member.next() == "while it stands still"
+    crew.hear([], None)
+    assert len(first.call("members")) == len(crew.everybody)
+
+
+@pytest.mark.needs_node
+def test_the_official_client(crew: Crew, drive: Callable[..., None]) -> None:
+    drive("crew.mjs", crew.server.url, str(WORKERS_COUNT))
+    crew.hear([], None)
