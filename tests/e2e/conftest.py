@@ -134,6 +134,16 @@ class ServerProcess:
         self._process.wait()
         self._close()
 
+    def end(self) -> None:
+        """Whatever state it is in: SIGQUIT, which its workers hear of too, then SIGKILL."""
+        if self._process.poll() is None:
+            self.signal(signal.SIGQUIT)
+            try:
+                self.wait()
+            except subprocess.TimeoutExpired:
+                self.kill()
+        print(f"---- log of {self.url or 'a server that did not start'}\n{self.log}")
+
     def _close(self) -> None:
         self._reader.join(STOP_SECONDS)
         if self._process.stdout is not None and not self._reader.is_alive():
@@ -177,6 +187,24 @@ def serve() -> Iterator[Serve]:
         assert tracebacks == intended, (
             f"{tracebacks} exceptions in the log of {server.url}, {intended} intended"
         )
+
+
+@pytest.fixture
+def launch() -> Iterator[Serve]:
+    """As `serve`, for tests that end the server themselves: what is left is ended, nothing is checked."""
+    running: list[ServerProcess] = []
+
+    def start(
+        folder: Path, *arguments: str, env: dict[str, str] | None = None, program: bool = False
+    ) -> ServerProcess:
+        server = (ProgramProcess if program else ServerProcess)(folder, arguments, env or {})
+        running.append(server)
+        server.wait_started()
+        return server
+
+    yield start
+    for server in running:
+        server.end()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,543 @@
+"""Many workers: started, watched, rolled, balanced and ended, as somebody who runs them sees it.
+
+It must not know the supervisor's code: it reads the log, sends signals, asks the workers who they are.
+"""
+
+import contextlib
+import http.client
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+APPS = Path(__file__).parent / "apps"
+PATIENCE_SECONDS = 20.0
+LINUX = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where the application leaves notes and finds orders."""
+    os.mkfifo(tmp_path / "hold")
+    return tmp_path
+
+
+@pytest.fixture
+def start(place: Path, launch: Start) -> Start:
+    """start("--workers", "2", ...) serves the application of this test."""
+
+    def start(*arguments: str, env: dict[str, str] | None = None, folder: Path = APPS) -> Any:
+        environment = {"WORKERS_PLACE": str(place), **(env or {})}
+        return launch(folder, "workers_app:app", "--no-access-log", *arguments, env=environment)
+
+    return start
+
+
+def address(server: Any) -> tuple[str, int]:
+    host, port = server.url.removeprefix("http://").split(":")
+    return host, int(port)
+
+
+def open_connection(server: Any) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(*address(server), timeout=PATIENCE_SECONDS)
+
+
+def ask(server: Any, path: str = "/") -> int:
+    """The process that answers a new connection."""
+    with contextlib.closing(open_connection(server)) as connection:
+        connection.request("GET", path, headers={"Connection": "close"})
+        answer = connection.getresponse()
+        assert answer.status == 200
+        return int(answer.read().split()[0])
+
+
+def workers_of(server: Any, count: int) -> set[int]:
+    """The processes that share out a number of connections large enough to reach each of `count`."""
+    with contextlib.ExitStack() as stack:
+        pids = set()
+        for _ in range(count * 10):
+            connection = stack.enter_context(contextlib.closing(open_connection(server)))
+            connection.request("GET", "/")
+            pids.add(int(connection.getresponse().read().split()[0]))
+    return pids
+
+
+def imported(place: Path) -> list[int]:
+    return [int(line) for line in (place / "imports").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_gone(*pids: int) -> None:
+    """Until each of these processes, not ours to wait for, has ended."""
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            assert select.select([descriptor], [], [], PATIENCE_SECONDS)[0], f"process {pid} goes on"
+        finally:
+            os.close(descriptor)
+
+
+def release(place: Path) -> None:
+    """Let one held request go on; returns when it was there to be held."""
+    (place / "hold").write_text("go")
+
+
+class Load:
+    """Clients that open connection after connection; every fault is kept."""
+
+    def __init__(self, server: Any, clients_count: int = 4) -> None:
+        self.faults: list[BaseException] = []
+        self.answers: Counter[int] = Counter()
+        self._server = server
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._work) for _ in range(clients_count)]
+
+    def _work(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.answers[ask(self._server)] += 1
+            except Exception as error:
+                self.faults.append(error)
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_each_worker_serves_and_the_supervisor_imports_nothing(start: Start, place: Path) -> None:
+    server = start("--workers", "4")
+    server.wait_for(") serves", 4)
+    pids = workers_of(server, 4)
+    assert len(pids) == 4
+    assert set(imported(place)) == pids
+    assert server.pid not in imported(place)
+    assert server.log.count("listening on") == 1
+    connection = open_connection(server)
+    connection.request("GET", "/")
+    assert connection.getresponse().read().endswith(b" True")
+    connection.close()
+    assert server.stop() == 0
+    assert not any(alive(pid) for pid in pids)
+    assert "Traceback" not in server.log
+
+
+def test_the_number_of_workers_may_stand_in_the_environment(start: Start) -> None:
+    server = start(env={"WEB_CONCURRENCY": "2"})
+    server.wait_for(") serves", 2)
+    server = start(env={"WEB_CONCURRENCY": "9", "WSFRAME_WORKERS": "3"})
+    server.wait_for(") serves", 3)
+    assert server.stop() == 0
+    assert server.log.count(") serves") == 3
+
+
+def test_a_failure_to_start_is_reported_once_and_ends_with_its_code(place: Path) -> None:
+    (place / "broken").touch()
+    command = [sys.executable, "-m", "python_server", "workers_app:app", "--workers", "4", "--port", "0"]
+    done = subprocess.run(
+        command,
+        cwd=APPS,
+        env={**os.environ, "WORKERS_PLACE": str(place)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1
+    assert "RuntimeError: broken on purpose" in done.stderr
+    assert "listening on" not in done.stderr
+    assert "the first worker did not come up (exit code 1): stopping" in done.stderr
+    assert len(imported(place)) == 1
+
+
+def test_a_taken_port_is_reported_once_before_any_worker_starts(place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "python_server", "workers_app:app", "-w", "4", "-p", port]
+        done = subprocess.run(
+            command,
+            cwd=APPS,
+            env={**os.environ, "WORKERS_PLACE": str(place)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("the port is in use") == 1
+    assert not (place / "imports").exists()
+
+
+def test_a_killed_worker_is_replaced_and_nobody_else_notices(start: Start) -> None:
+    server = start("--workers", "2")
+    server.wait_for(") serves", 2)
+    first, second = sorted(workers_of(server, 2))
+    kept = open_connection(server)
+    kept.request("GET", "/")
+    survivor = int(kept.getresponse().read().split()[0])
+    killed = first if survivor == second else second
+    os.kill(killed, signal.SIGKILL)
+    server.wait_for("died (signal SIGKILL): another is started in 0.1 s")
+    server.wait_for(") serves", 3)
+    kept.request("GET", "/")
+    assert int(kept.getresponse().read().split()[0]) == survivor
+    kept.close()
+    pids = workers_of(server, 2)
+    assert len(pids) == 2
+    assert survivor in pids
+    assert killed not in pids
+    assert server.stop() == 0
+
+
+def test_a_worker_that_is_told_to_end_by_somebody_else_is_replaced(start: Start, place: Path) -> None:
+    server = start("--workers", "2")
+    server.wait_for(") serves", 2)
+    held = open_connection(server)
+    held.request("GET", "/hold")
+    with (place / "hold").open("w"):  # the request has come: the other end is open
+        pids = set(imported(place))
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        server.wait_for(") serves", 4)
+    assert int(held.getresponse().read().split()[0]) in pids
+    held.close()
+    server.wait_for("has ended", 2)
+    assert not workers_of(server, 2) & pids
+    assert server.stop() == 0
+
+
+def test_a_rolling_restart_under_load_refuses_no_connection(start: Start) -> None:
+    server = start("--workers", "3")
+    server.wait_for(") serves", 3)
+    old = workers_of(server, 3)
+    with Load(server) as load:
+        for count in (1, 2):
+            server.signal(signal.SIGHUP)
+            server.wait_for("rolling restart done", count)
+            server.wait_for("has ended", 3 * count)
+    assert load.faults == []
+    assert len(load.answers) > 6
+    new = workers_of(server, 3)
+    assert len(new) == 3
+    assert not new & old
+    assert server.stop() == 0
+
+
+def test_a_rolling_restart_serves_new_code(start: Start, tmp_path: Path) -> None:
+    text = (APPS / "workers_app.py").read_text()
+    module = tmp_path / "workers_app.py"
+    module.write_text(text)
+    server = start("--workers", "2", folder=tmp_path)
+    module.write_text(text.replace("environ['wsgi.multiprocess']", "0").replace('b"%d %r"', 'b"%d new %r"'))
+    server.wait_for(") serves", 2)
+    server.signal(signal.SIGHUP)
+    server.wait_for("has ended", 2)
+    with contextlib.closing(open_connection(server)) as connection:
+        connection.request("GET", "/")
+        assert b"new" in connection.getresponse().read()
+
+
+def test_a_restart_that_fails_leaves_the_old_workers(start: Start, place: Path) -> None:
+    server = start("--workers", "2")
+    server.wait_for(") serves", 2)
+    old = workers_of(server, 2)
+    (place / "broken").touch()
+    server.signal(signal.SIGHUP)
+    server.wait_for("rolling restart given up")
+    assert workers_of(server, 2) == old
+    (place / "broken").unlink()
+    server.signal(signal.SIGHUP)
+    server.wait_for("rolling restart done")
+    server.wait_for("has ended", 2)
+    assert not workers_of(server, 2) & old
+    assert server.stop() == 0
+
+
+def test_one_worker_more_and_one_less_but_never_none(start: Start) -> None:
+    server = start("--workers", "2")
+    server.wait_for(") serves", 2)
+    server.signal(signal.SIGTTIN)
+    server.wait_for(") serves", 3)
+    assert len(workers_of(server, 3)) == 3
+    for count in (1, 2):
+        server.signal(signal.SIGTTOU)
+        server.wait_for("has ended", count)
+    server.signal(signal.SIGTTOU)
+    server.wait_for("1 workers are wanted", 2)
+    assert len(workers_of(server, 1)) == 1
+    assert server.stop() == 0
+
+
+def test_a_stop_waits_for_a_running_request(start: Start, place: Path) -> None:
+    server = start("--workers", "2")
+    server.wait_for(") serves", 2)
+    held = open_connection(server)
+    held.request("GET", "/hold")
+    with (place / "hold").open("w"):
+        server.signal(signal.SIGTERM)
+        server.wait_for("has ended")  # the other worker, which had nothing to do
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(address(server))
+    assert held.getresponse().status == 200
+    held.close()
+    assert server.wait() == 0
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM, signal.SIGINT], [signal.SIGQUIT]])
+def test_a_second_signal_or_quit_cuts_off_what_runs(
+    start: Start, place: Path, numbers: list[signal.Signals]
+) -> None:
+    server = start("--workers", "2")
+    server.wait_for(") serves", 2)
+    held = open_connection(server)
+    held.request("GET", "/hold")
+    with (place / "hold").open("w"):
+        pids = imported(place)
+        for number in numbers:
+            server.signal(number)
+            if number is not numbers[-1]:
+                server.wait_for("stopping 2 workers")
+        assert server.wait() == 0
+        with pytest.raises((http.client.HTTPException, OSError)):
+            held.getresponse()
+    held.close()
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_workers_are_replaced_after_their_requests_and_none_fails(start: Start) -> None:
+    server = start("--workers", "2", "--max-requests", "30", "--max-requests-jitter", "10")
+    server.wait_for(") serves", 2)
+    with Load(server) as load:
+        server.wait_for("has answered its requests and is replaced", 4)
+        server.wait_for("has ended", 3)
+    assert load.faults == []
+    assert len(load.answers) >= 4
+    assert server.stop() == 0
+    assert server.log.count("died") == 0
+
+
+def test_one_worker_alone_is_replaced_after_its_requests(start: Start) -> None:
+    server = start("--max-requests", "5")
+    pids = {ask(server) for _ in range(6)}
+    server.wait_for("has ended")
+    assert ask(server) not in pids
+    assert server.stop() == 0
+
+
+def test_a_worker_whose_loop_stands_still_is_killed_and_replaced(start: Start, place: Path) -> None:
+    server = start("--workers", "2", "--worker-timeout", "1")
+    server.wait_for(") serves", 2)
+    with connect(f"{server.url.replace('http', 'ws')}/still") as still:
+        still.send("now")
+        with (place / "hold").open("w"):  # it blocks
+            server.wait_for("has stood still for 1 s: killed")
+            server.wait_for("died (signal SIGKILL)")
+        with pytest.raises(ConnectionClosed):
+            still.recv()
+    server.wait_for(") serves", 3)
+    assert len(workers_of(server, 2)) == 2
+    assert server.stop() == 0
+
+
+def test_a_thousand_connections_are_shared_out(start: Start) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 2_000:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4_000), hard))
+    server = start("--workers", "4")
+    server.wait_for(") serves", 4)
+    with contextlib.ExitStack() as stack:
+        connections = [
+            stack.enter_context(socket.create_connection(address(server), PATIENCE_SECONDS))
+            for _ in range(1_000)
+        ]
+        for connection in connections:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        holders: Counter[bytes] = Counter()
+        for connection in connections:
+            head, _, body = connection.recv(4_096).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            holders[body.split()[0]] += 1
+    assert len(holders) == 4
+    assert max(holders.values()) <= 1.5 * 1_000 / 4, holders
+    assert server.stop() == 0
+
+
+def children(pid: int) -> dict[int, str]:
+    """The child processes and their states (proc_pid_stat(5))."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid:
+                found[int(path.parent.name)] = fields[0]
+    return found
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@LINUX
+def test_twenty_rolling_restarts_leave_nothing_behind(start: Start) -> None:
+    server = start("--workers", "2")
+    server.wait_for(") serves", 2)
+
+    def roll(number: int) -> tuple[int, list[int]]:
+        server.signal(signal.SIGHUP)
+        for count in (2 * number + 1, 2 * number + 2):
+            server.wait_for(") serves", count)
+        server.wait_for("rolling restart done", number)
+        server.wait_for("has ended", 2 * number)
+        pids = children(server.pid)
+        assert len(pids) == 2
+        assert "Z" not in pids.values()
+        workers_of(server, 2)  # each loop has turned: what has ended has been noticed
+        return descriptors(server.pid), sorted(map(descriptors, pids))
+
+    first = roll(1)
+    for number in range(2, 21):
+        last = roll(number)
+    assert last[0] == first[0]
+    settled = time.monotonic() + PATIENCE_SECONDS
+    while (counts := sorted(map(descriptors, children(server.pid)))) != first[1]:
+        assert time.monotonic() < settled, (
+            first,
+            counts,
+        )  # closed connections are forgotten in a turn or two
+        workers_of(server, 2)
+    assert server.stop() == 0
+
+
+@LINUX
+def test_workers_end_when_the_supervisor_is_killed(start: Start, place: Path) -> None:
+    server = start("--workers", "3")
+    server.wait_for(") serves", 3)
+    server.kill()
+    wait_gone(*imported(place))
+
+
+def test_a_moved_log_is_opened_anew_by_every_process(start: Start, tmp_path: Path) -> None:
+    log, moved = tmp_path / "error.log", tmp_path / "moved.log"
+    server = start("--workers", "2", "--error-log", str(log), "--pid", str(tmp_path / "pid"))
+    assert int((tmp_path / "pid").read_text()) == server.pid
+    while len(workers_of(server, 2)) < 2:  # the second may still be starting
+        pass
+    log.rename(moved)
+    server.signal(signal.SIGUSR1)
+    assert server.stop() == 0
+    text = log.read_text()
+    assert "stopped" in text
+    assert "worker 1: stopping" in text
+    assert "worker 2: stopping" in text
+    assert not (tmp_path / "pid").exists()
+
+
+def test_systemd_is_told_what_happens(start: Start, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE_SECONDS)
+        server = start("--workers", "2", env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        server.wait_for(") serves", 2)
+        server.signal(signal.SIGHUP)
+        server.wait_for("rolling restart done")
+        assert server.stop() == 0
+        told = [manager.recv(200).decode().partition("\n")[0] for _ in range(4)]
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):  # workers have nothing to tell the manager
+            manager.recv(200)
+    assert told == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
+
+
+SCRIPT = """
+import os
+from flask import Flask
+from flask_socketio_module import SocketIO
+
+app = Flask(__name__)
+socketio = SocketIO(app)
+
+@app.get("/")
+def index():
+    return str(os.getpid())
+
+@app.get("/stop")
+def stop():
+    socketio.stop()
+    return str(os.getpid())
+
+print("loaded by", os.getpid(), flush=True)
+socketio.run(app, port=0, workers=2)
+print("after run", flush=True)
+""".replace("flask_socketio_module", "python_server")
+
+
+def test_a_program_runs_its_own_workers(launch: Start, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(SCRIPT)
+    server = launch(tmp_path, "program.py", program=True)
+    server.wait_for("loaded by", 3)
+    server.wait_for(") serves", 2)
+    pids = workers_of(server, 2)
+    assert len(pids) == 2
+    assert server.pid not in pids
+    ask(server, "/stop")  # stop() is the whole server's
+    assert server.wait() == 0
+    assert server.log.count("after run") == 3
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_reload_works_with_workers(start: Start, tmp_path: Path) -> None:
+    module = tmp_path / "workers_app.py"
+    module.write_text((APPS / "workers_app.py").read_text())
+    server = start("--workers", "2", "--reload", folder=tmp_path)
+    server.wait_for(") serves", 2)
+    old = workers_of(server, 2)
+    module.write_text(module.read_text() + "\n# changed\n")
+    server.wait_for("changed: starting anew")
+    server.wait_for(") serves", 4)
+    new = workers_of(server, 2)
+    assert len(new) == 2
+    assert not new & old
+    assert server.stop() == 0
+
+
+@LINUX
+def test_connections_wait_for_workers_that_all_start_anew(start: Start) -> None:
+    server = start("--workers", "2")
+    server.wait_for(") serves", 2)
+    killed = workers_of(server, 2)
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    wait_gone(*killed)
+    assert ask(server) not in killed  # it waits in the system's queue until a new one accepts
+    assert server.stop() == 0
