@@ -54,12 +54,12 @@ await run(`many workers, socket.io-client 4, ${workers} workers`, {
     const [asker, answering, third] = await oneOfEach();
     for (const socket of [answering, third]) {
       socket.on("question", (data, ack) => ack({ id: socket.id, data, bytes: Buffer.from([1, 2]) }));
-      await socket.emitWithAck("join", "asked");
+      await socket.emitWithAck("join", "asked by node");
     }
     const answer = await asker.emitWithAck("ask", answering.id, "what");
     assert.equal(answer.id, answering.id);
     assert.deepEqual(Buffer.from(answer.bytes), Buffer.from([1, 2]));
-    const room = await asker.emitWithAck("ask room", "asked", 10);
+    const room = await asker.emitWithAck("ask room", "asked by node", 10);
     assert.equal(room.missing, 0);
     assert.deepEqual(room.values.map((values) => values[0].id).sort(), [answering.id, third.id].sort());
     for (const socket of open.splice(0)) socket.disconnect();
