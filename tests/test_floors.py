@@ -108,6 +108,7 @@ INNER = {
         "adapter",
         "questions",
         "recovery",
+        "records",
         "client",
         "handlers",
         "acks",
@@ -116,6 +117,7 @@ INNER = {
         "pipe_backplane",
         "backplanes",
         "ground",
+        "comeback",
         "rooms",
         "speaker",
         "hub",
@@ -134,6 +136,7 @@ SANS_IO = [
 SANS_IO += [
     "socketio.adapter",
     "socketio.recovery",
+    "socketio.records",
     "socketio.packet",
     "socketio.jsoncodec",
     "socketio.handlers",

@@ -58,6 +58,11 @@ class Names:
         index = int(match[2])
         return (Home.NOWHERE, 0) if index == self._index else (Home.SIBLING, index)
 
+    def made_on_this_machine(self, name: str) -> bool:
+        """Has a worker of this machine made that name, as far as one can see?"""
+        match = None if self._index is None else NAME.match(name)
+        return match is not None and match[1] == self._tag
+
 
 def tag_of(host_id: str) -> str:
     """The short form of a machine's name."""

@@ -43,6 +43,7 @@ class Answering:
         adapters: of the hub, by namespace. remember: takes an envelope into the recovery log.
         disconnect: called with (namespace, sid, detail) for a client of this process.
         ask: has clients of this process asked for acks. report: for an ack that cannot travel.
+        fetch: answers for lost clients; None where there is no recovery.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Answering:
         disconnect: Callable[[str, str, str | None], None],
         ask: AskSockets,
         report: Callable[[str, BaseException], None],
+        fetch: Callable[[Question, Reply], None] | None = None,
     ) -> None:
         self._adapters = adapters
         self._remember = remember
@@ -63,6 +65,7 @@ class Answering:
             QuestionKind.MEMBERS: self._answer_members,
             QuestionKind.ROOMS: self._answer_rooms,
             QuestionKind.ENTER: self._answer_enter,
+            QuestionKind.FETCH: fetch or (lambda question, reply: reply(None)),
         }
 
     def receive(self, message: Envelope | Command) -> None:

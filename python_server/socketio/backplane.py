@@ -70,6 +70,7 @@ class QuestionKind(StrEnum):
     MEMBERS = "members"
     ROOMS = "rooms"
     ENTER = "enter"
+    FETCH = "fetch"  # of the processes of this machine alone: moments of its clock are in the answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.threads import Strand
+from python_server.socketio.backplane import Envelope
 from python_server.socketio.packet import Decoder
 from python_server.socketio.recovery import Saved
 
@@ -118,7 +119,8 @@ class Socket:
     Attributes:
         sid: public name of the client in the namespace. client: the session it belongs to.
         pid: its secret for a recovery, "" when there is none. recovered: has it come back?
-        last_offset, joined_at: see recovery.Saved. data: the application's own, which survives a recovery.
+        last_offset, joined_at, prelude, base, known, private: see recovery.Saved.
+        data: the application's own, which survives a recovery.
         reason: why it left while its connect handler ran.
     """
 
@@ -126,15 +128,19 @@ class Socket:
         "__weakref__",
         "acks",
         "auth",
+        "base",
         "buckets",
         "client",
         "data",
         "held",
         "held_bytes",
         "joined_at",
+        "known",
         "last_offset",
         "namespace",
         "pid",
+        "prelude",
+        "private",
         "reason",
         "recovered",
         "sid",
@@ -153,21 +159,42 @@ class Socket:
         self.recovered = False
         self.last_offset: str | None = None
         self.joined_at = 0
+        self.prelude: list[tuple[float, Envelope]] = []
+        self.base: str | None = None
+        self.known: dict[str, float] = {}
+        self.private: frozenset[str] = frozenset()
         self.data: Any = None
         self.reason: DisconnectReason | NamespaceReason = DisconnectReason.TRANSPORT_CLOSE
         # Called with the values, or with None when the client has left.
         self.acks: dict[int, Callable[[list[Any] | None], None]] = {}
         self.buckets: dict[str, Any] | None = None  # what is left of each rate-limited event
 
-    def come_back(self, sid: str, pid: str, joined_at: int, last_offset: str | None, data: Any) -> None:
+    def come_back(self, saved: Saved) -> None:
         """It is a client that was lost."""
-        self.sid, self.pid, self.joined_at = sid, pid, joined_at
-        self.last_offset, self.data, self.recovered = last_offset, data, True
+        self.sid, self.pid, self.joined_at = saved.sid, saved.pid, saved.joined_at
+        self.last_offset, self.data, self.recovered = saved.last_offset, saved.data, True
+        self.prelude, self.base = saved.prelude, saved.base
+        self.known, self.private = saved.known, saved.private
+
+    def forget_prelude(self) -> None:
+        """It has lived here for so long that it has seen all of it."""
+        self.prelude, self.known, self.private = [], {}, frozenset()
 
     def saved(self, rooms: dict[Any, int], position: int) -> Saved:
         """What a recovery needs of it."""
         return Saved(
-            self.namespace, self.sid, self.pid, rooms, self.last_offset, self.joined_at, position, self.data
+            self.namespace,
+            self.sid,
+            self.pid,
+            rooms,
+            self.last_offset,
+            self.joined_at,
+            position,
+            self.data,
+            prelude=self.prelude,
+            base=self.base,
+            known=self.known,
+            private=self.private,
         )
 
     def send(self, prepared: Prepared) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from python_server.engineio.packet import Prepared
+from python_server.engineio.sids import Names
 from python_server.net.threads import Door
 from python_server.socketio.adapter import Adapter
 from python_server.socketio.backplane import Backplane, Envelope, NoBackplane
@@ -28,6 +29,7 @@ class HubServices:
     now: Callable[[], float]
     stop: Callable[[], None]
     backplane: Backplane = field(default_factory=NoBackplane)
+    names: Names = field(default_factory=Names)
 
 
 class Ground:

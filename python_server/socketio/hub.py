@@ -5,7 +5,6 @@ Must not know: frames, HTTP, Flask; handlers are functions it was given, run thr
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -25,6 +24,7 @@ from python_server.socketio.client import (
     Socket,
     SocketState,
 )
+from python_server.socketio.comeback import Comebacks
 from python_server.socketio.ground import HubServices
 from python_server.socketio.handlers import Bucket, Handlers
 from python_server.socketio.packet import Codec, Packet, PacketError, PacketType
@@ -46,8 +46,6 @@ SLOW_CLIENT_TEXT: Final = (
 )
 # Namespaces one client may join; it matters where "*" lets it choose their names.
 NAMESPACES_MAX_COUNT: Final = 256
-# The secret with which a lost client comes back.
-PID_BYTES: Final = 15
 # Rates counted apart per client and namespace.
 BUCKETS_MAX_COUNT: Final = 64
 
@@ -60,7 +58,8 @@ class Hub(Speaker):
         # Clients whose attachments are due, with the moment their packet began.
         self._unfinished: dict[Client, float] = {}
         self._unfinished_timer: Any = None
-        self._pids: dict[str, Socket] = {}
+        # Of a serving hub with recovery.
+        self.comebacks: Comebacks | None = None
         self.handlers = Handlers()
         # CONNECT is answered before the connect handler runs; its refusal is then a DISCONNECT.
         self.always_connect = False
@@ -69,8 +68,17 @@ class Hub(Speaker):
     def attach(self, services: HubServices) -> None:
         """Loop's thread: a worker serves from here on."""
         super().attach(services)
+        if self.recovery is not None:
+            self.comebacks = Comebacks(self.recovery, services)
         services.backplane.start(
-            Answering(self._adapters, self._remember, self._disconnect, self._ask_sockets, services.report)
+            Answering(
+                self._adapters,
+                self._remember,
+                self._disconnect,
+                self._ask_sockets,
+                services.report,
+                None if self.comebacks is None else self.comebacks.answer,
+            )
         )
 
     def disconnect(self, namespace: str, sid: str, reason: str | None = None) -> None:
@@ -284,8 +292,15 @@ class Hub(Speaker):
         if len(client.sockets) >= NAMESPACES_MAX_COUNT:
             raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
         socket = Socket(namespace, client, packet.data)
-        former, rooms = (None, {}) if self.recovery is None else self._recover(socket, self.recovery)
         client.sockets[namespace] = socket
+        if self.comebacks is None:
+            self._admit(socket, None, {})
+        else:
+            self.comebacks.begin(socket, partial(self._admit, socket))
+
+    def _admit(self, socket: Socket, former: Client | None, rooms: dict[Any, int]) -> None:
+        """It is known who it is: its rooms are those of its former self, if it had one."""
+        client, namespace = socket.client, socket.namespace
         adapter = self._adapters.get(namespace)
         if adapter is None:
             adapter = self._adapters[namespace] = Adapter(partial(self._moved, namespace), self._log_position)
@@ -304,33 +319,6 @@ class Hub(Speaker):
 
     def _log_position(self) -> int:
         return 0 if self.recovery is None else self.recovery.position
-
-    def _recover(self, socket: Socket, log: RecoveryLog) -> tuple[Client | None, dict[Any, int]]:
-        """Make a client what it was, or new; returns its former self if it still lived, and its rooms."""
-        auth = socket.auth or {}
-        pid, offset = auth.get("pid"), auth.get("offset")
-        socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
-        former: Client | None = None
-        rooms: dict[Any, int] = {}
-        if type(pid) is str:
-            living = self._pids.get(pid)
-            if living is not None and living.namespace == socket.namespace:
-                former = living.client  # we had not noticed that its connection is dead
-                former.session.end(DisconnectReason.TRANSPORT_ERROR)
-            seen = offset if type(offset) is str else None
-            found = log.restore(pid, socket.namespace, seen, self._running().now())
-            if found is not None:
-                saved, missed = found
-                rooms = saved.rooms
-                socket.come_back(saved.sid, saved.pid, saved.joined_at, saved.last_offset, saved.data)
-                for envelope in missed:
-                    socket.last_offset = envelope.offset
-                    socket.send(envelope.prepared)
-        if not socket.recovered:
-            socket.pid = secrets.token_urlsafe(PID_BYTES)
-            socket.joined_at = log.position
-        self._pids[socket.pid] = socket
-        return former, rooms
 
     def _run_connect(self, socket: Socket, handler: Handler) -> None:
         """Worker: the connect handler; what it emits waits behind the reply."""
@@ -422,14 +410,16 @@ class Hub(Speaker):
     def _forget_socket(self, socket: Socket) -> None:
         socket.move(SocketState.CLOSED)
         socket.held.clear()
-        if self._pids.get(socket.pid) is socket:
-            del self._pids[socket.pid]
+        if self.comebacks is not None:
+            self.comebacks.gone(socket)
         acks, socket.acks = socket.acks, {}
         for resolve in acks.values():
             resolve(None)
         namespace = socket.namespace
         socket.client.sockets.pop(namespace, None)
-        adapter = self._adapters[namespace]
+        adapter = self._adapters.get(namespace)
+        if adapter is None:
+            return  # others were asked who it was
         adapter.remove(socket.sid)
         if adapter.empty and not self.handlers.permanent(namespace):
             del self._adapters[namespace]  # names that clients choose must not add up

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from python_server.engineio.session import DisconnectReason, Session
+from python_server.engineio.sids import Names
 from python_server.net.threads import Door, Mailbox
 from python_server.socketio.backplane import Backplane, NoBackplane
 from python_server.socketio.client import Handler, Socket
@@ -104,7 +105,12 @@ class Peer:
 class World:
     """A hub, its jobs and its clock."""
 
-    def __init__(self, make_backplane: Callable[[Any], Backplane] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        make_backplane: Callable[[Any], Backplane] | None = None,
+        names: Names | None = None,
+        **options: Any,
+    ) -> None:
         self.now = 1000.0
         self.timers: list[Timer] = []
         self.jobs = Jobs()
@@ -120,6 +126,7 @@ class World:
             lambda: self.now,
             lambda: None,
             NoBackplane() if make_backplane is None else make_backplane(self),
+            names or Names(),
         )
         self.hub.attach(self.services)
         self.called: list[tuple[str, tuple[Any, ...]]] = []
