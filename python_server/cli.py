@@ -93,8 +93,6 @@ def serve_command(target: str | None, **options: Any) -> None:
         )
     try:
         settings = make_settings(options)
-        if options["env_file"]:
-            load_environment(options["env_file"])
         if options["reload"] and not options["check_config"] and not serves_here():
             folders = options["reload_dir"] or (options["app_dir"],)
             run_reloading(Watched([os.path.abspath(folder) for folder in folders]), settings)
@@ -102,6 +100,8 @@ def serve_command(target: str | None, **options: Any) -> None:
         if is_supervisor(settings) and not options["check_config"]:
             supervise(settings)  # its workers load the application, it does not
             return
+        if options["env_file"]:
+            load_environment(options["env_file"])
         site = make_site(target, options, settings)
         if options["check_config"]:
             check_listening(settings)
