@@ -24,9 +24,10 @@ from python_server.mounts import Mount, Site
 from python_server.net.certificates import make_context
 from python_server.net.listener import Listener
 from python_server.net.loop import Deadline, Loop
+from python_server.net.pool import Pool
 from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
-from python_server.net.threads import Door, Pool
+from python_server.net.threads import Door
 from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
 from python_server.proxy import Origin, ProxyRules
@@ -162,7 +163,7 @@ class Worker:
         )
 
     def _pool(self, option: str, max_threads: int) -> Pool:
-        return Pool(option, max_threads, self.loop.call_later, observe.report, self._saturated)
+        return Pool(option, max_threads, self.loop, observe.report, self._saturated)
 
     def _websocket_services(self) -> WebSocketServices:
         limits = self._settings.websocket

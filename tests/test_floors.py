@@ -85,6 +85,7 @@ INNER = {
     "channels": ["exchange", "channel", "websocket_channel"],
     "net": [
         "threads",
+        "pool",
         "byte_queue",
         "message_queue",
         "tasks",

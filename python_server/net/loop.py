@@ -150,7 +150,8 @@ class Loop:
     """One thread's event loop. All methods belong to that thread; others use `mailbox.post`.
 
     A turn: ready descriptors, posted calls, due timers, late callbacks (newly accepted connections
-    come after the data of existing ones), then one flush of every transport that was written to.
+    come after the data of existing ones), then one flush of every transport that was written to. A turn's
+    end is the workers' time: see `call_at_turn_end`.
 
     Args:
         report: called with (what, exception) for a callback that raised; the loop goes on.
@@ -178,6 +179,7 @@ class Loop:
         self._timers: list[Timer] = []
         self._soon: list[Callable[[], None]] = []
         self._dirty: list[Flushable] = []
+        self._last: list[Callable[[], None]] = []
         self._stopping = False
         self._wake_receive, self._wake_send = os.pipe()
         os.set_blocking(self._wake_receive, False)
@@ -238,6 +240,15 @@ class Loop:
     def flush_at_turn_end(self, item: Flushable) -> None:
         self._dirty.append(item)
 
+    def call_at_turn_end(self, function: Callable[[], None]) -> None:
+        """Call `function` once, after this turn's flush."""
+        self._last.append(function)
+
+    def hush(self) -> None:
+        """The caller holds the loop's thread for a moment: the next turn looks into the mailbox unasked."""
+        self.mailbox.raised = True
+        self._mail_left = True
+
     # Running
 
     def run(self) -> None:
@@ -277,6 +288,10 @@ class Loop:
         for function in late:
             self._call(function)
         self._flush_dirty()
+        if self._last:
+            last, self._last = self._last, []
+            for function in last:
+                self._call(function)
 
     def close(self) -> None:
         """Free the loop's own descriptors. Everything registered must have been closed before."""
@@ -288,7 +303,7 @@ class Loop:
         os.close(self._wake_send)
 
     def _patience(self, max_wait_seconds: float | None) -> float | None:
-        if self._soon or self._mail_left or self._dirty or self._stopping:
+        if self._soon or self._mail_left or self._dirty or self._last or self._stopping:
             return 0
         while self._timers and self._timers[0].function is None:
             heapq.heappop(self._timers)

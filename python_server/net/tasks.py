@@ -12,12 +12,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from python_server.net.pool import Pool
 from python_server.net.threads import (
     WORKER,
     Event,
     Job,
     Lock,
-    Pool,
     Report,
     Thread,
     Waiter,

@@ -6,21 +6,10 @@ Must not know: what a job does; every public method says which thread may call i
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-# How long a job may wait before a second thread is woken. Under one interpreter lock a pool of pure
-# Python handlers is fastest on one thread; only handlers that block gain from more.
-GROW_AFTER_SECONDS: Final = 0.001
-# Above this share of one core the process computes rather than waits: more threads would only fight.
-BUSY_SHARE: Final = 0.75
-# Even a busy pool grows when its oldest job has waited this long.
-STARVING_SECONDS: Final = 0.05
-# A wait for a thread worth a line in the log.
-SATURATED_SECONDS: Final = 1.0
-IDLE_THREAD_SECONDS: Final = 60.0
 MAILBOX_BATCH_COUNT: Final = 4096
 
 # For rooms of this folder that hand data between threads.
@@ -137,160 +126,6 @@ class Mailbox:
             self._space.notify_all()
 
 
-class Pool:
-    """Threads that run jobs: none at first, woken and added only while jobs wait, up to a cap.
-
-    Args:
-        name: of the pool, and of the option that sets its cap; used for thread names and the log.
-        max_threads: the cap.
-        call_later: the loop's timer, which lets the pool look at jobs that wait.
-        report: for a job that raised (jobs are expected to catch their own faults).
-        on_saturated: called with (name, waited_seconds) when a job waits long and the cap is reached.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        max_threads: int,
-        call_later: Callable[[float, Callable[[], None]], Any],
-        report: Report,
-        on_saturated: Callable[[str, float], None],
-    ) -> None:
-        self.name = name
-        self._max_threads = max_threads
-        self._call_later = call_later
-        self._report = report
-        self._on_saturated = on_saturated
-        self._lock = threading.Lock()
-        self._jobs: deque[tuple[float, Job]] = deque()
-        self._idle: list[threading.Lock] = []  # each sleeping thread's bell; the last to sleep wakes first
-        self._threads_count = 0
-        self._lent_count = 0
-        self._watching = False
-        self._watched_at = 0.0
-        self._watched_cpu = 0.0
-        self._next_complaint = 0.0
-        self._closed = False
-        # One lock for all strands of the pool: held for a few instructions, and a strand stays small.
-        self.strand_lock = threading.Lock()
-
-    def submit(self, job: Job) -> None:
-        """Loop's thread: run `job` on a thread of the pool."""
-        with self._lock:
-            self._jobs.append((time.monotonic(), job))
-            if self._threads_count - len(self._idle) - self._lent_count <= 0:
-                self._add_worker()
-            elif not self._watching:
-                self._watch()
-
-    def resubmit(self, job: Job) -> None:
-        """A worker, from within a job: queue `job`; the caller itself comes back for it."""
-        self._jobs.append((time.monotonic(), job))
-
-    @property
-    def waiting_count(self) -> int:
-        """Any thread: jobs that no thread has taken yet."""
-        return len(self._jobs)
-
-    def lend(self) -> None:
-        """A worker about to wait: its slot may be used by another thread until `reclaim`."""
-        with self._lock:
-            self._lent_count += 1
-            if self._jobs:
-                self._add_worker()
-
-    def reclaim(self) -> None:
-        """The same worker, after its wait."""
-        with self._lock:
-            self._lent_count -= 1
-
-    def close(self, timeout_seconds: float) -> int:
-        """Loop's thread: end idle threads, let running jobs finish; returns how many are still running."""
-        deadline = time.monotonic() + timeout_seconds
-        with self._lock:
-            self._closed = True
-            self._jobs.clear()
-            for bell in self._idle:
-                bell.release()
-            self._idle.clear()
-        while self._threads_count and time.monotonic() < deadline:
-            time.sleep(0.005)
-        return self._threads_count
-
-    def _add_worker(self) -> bool:
-        """Under the lock: wake a sleeping thread, or start one if the cap allows."""
-        if self._idle:
-            self._idle.pop().release()
-            return True
-        if self._threads_count - self._lent_count >= self._max_threads:
-            return False
-        self._threads_count += 1
-        # Daemon: a handler that never returns must not keep a stopped process alive.
-        threading.Thread(target=self._work, name=f"{self.name}-{self._threads_count}", daemon=True).start()
-        return True
-
-    def _work(self) -> None:
-        WORKER.pool = self
-        bell = threading.Lock()
-        bell.acquire()
-        jobs = self._jobs
-        while True:
-            try:
-                _, job = jobs.popleft()
-            except IndexError:
-                with self._lock:
-                    if not jobs:
-                        if self._closed:
-                            self._threads_count -= 1
-                            return
-                        self._idle.append(bell)
-                    else:
-                        continue
-                if not bell.acquire(timeout=IDLE_THREAD_SECONDS):
-                    with self._lock:
-                        if bell in self._idle:  # nobody rang while the wait ran out
-                            self._idle.remove(bell)
-                            self._threads_count -= 1
-                            return
-                    bell.acquire()
-                continue
-            try:
-                job()
-            except BaseException as error:  # SystemExit in a handler must not end a pool thread silently
-                self._report(f"job of pool {self.name}", error)
-            job = None  # type: ignore[assignment]  # what the job holds must not outlive it in a sleeping thread
-
-    # Growth, looked at by the loop while jobs wait
-
-    def _watch(self) -> None:
-        self._watching = True
-        self._watched_at = time.monotonic()
-        self._watched_cpu = time.process_time()
-        self._call_later(GROW_AFTER_SECONDS, self._look)
-
-    def _look(self) -> None:
-        """Loop's thread: add threads while jobs wait and the process is not busy computing."""
-        with self._lock:
-            self._watching = False
-            if not self._jobs or self._closed:
-                return
-            now = time.monotonic()
-            waited = now - self._jobs[0][0]
-            elapsed = max(now - self._watched_at, 1e-6)
-            busy = (time.process_time() - self._watched_cpu) / elapsed > BUSY_SHARE
-            grown = True
-            if waited >= GROW_AFTER_SECONDS and (not busy or waited >= STARVING_SECONDS):
-                running_count = max(1, self._threads_count - len(self._idle))
-                for _ in range(min(len(self._jobs), running_count)):
-                    grown = self._add_worker()
-                    if not grown:
-                        break
-            self._watch()
-        if not grown and waited >= SATURATED_SECONDS and now >= self._next_complaint:
-            self._next_complaint = now + 10.0
-            self._on_saturated(self.name, waited)
-
-
 class Strand:
     """One client's jobs: run one at a time, in order, by whatever thread of the pool comes.
 
@@ -397,7 +232,8 @@ class Door:
 
     def __init__(self, mailbox: Mailbox, events: Executor) -> None:
         self._events = events
-        self._strand_lock = events.strand_lock if isinstance(events, Pool) else threading.Lock()
+        # One lock for all strands: held for a few instructions, and a strand stays small.
+        self._strand_lock = threading.Lock()
         self.post = mailbox.post
         self.on_loop = mailbox.on_loop
         # Loop's thread: run a job on a worker, beside the strands and in no order.

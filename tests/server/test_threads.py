@@ -1,9 +1,8 @@
-"""The door: mailbox wake-ups in every interleaving, pool growth and its complaint, strands (net/threads.py).
+"""The door: mailbox wake-ups in every interleaving, strands, questions to the loop (net/threads.py).
 
 It must not know jobs; time is an argument of the tests, never waited for.
 """
 
-import itertools
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from python_server.net import threads
-from python_server.net.threads import Door, InlineExecutor, Mailbox, Pool, ServerStopped, Strand, Waiter
+from python_server.net.threads import Door, InlineExecutor, Mailbox, ServerStopped, Strand, Waiter
 
 
 def never(what: str, error: BaseException) -> None:
@@ -214,125 +213,6 @@ def test_a_closed_mailbox_refuses_and_frees_who_waits() -> None:
     assert not worker.is_alive()
     with pytest.raises(ServerStopped):
         box.post(lambda: None)
-
-
-class Clock:
-    """The pool's time, moved by hand."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1_000.0
-        self.cpu = 0.0
-        self.later: list[Callable[[], None]] = []
-        monkeypatch.setattr(threads.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(threads.time, "process_time", lambda: self.cpu)
-
-    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        self.later.append(function)
-
-    def pass_by(self, seconds: float, busy: float = 0.0) -> None:
-        self.now += seconds
-        self.cpu += seconds * busy
-        due, self.later = self.later, []
-        for function in due:
-            function()
-
-
-def make_pool(clock: Clock, max_threads: int) -> tuple[Pool, list[tuple[str, float]]]:
-    said: list[tuple[str, float]] = []
-    return Pool("threads", max_threads, clock.call_later, never, lambda *what: said.append(what)), said
-
-
-def test_a_pool_grows_while_jobs_wait_up_to_its_cap_and_then_names_the_option(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = Clock(monkeypatch)
-    pool, said = make_pool(clock, 3)
-    go, running = Event(), [Event() for _ in range(3)]
-    numbers = itertools.count()
-
-    def block() -> None:
-        number = next(numbers)
-        if number < 3:
-            running[number].set()
-        assert go.wait(10)
-
-    for _ in range(4):
-        pool.submit(block)
-    assert running[0].wait(10)
-    for number in (1, 2):
-        clock.pass_by(0.002)
-        assert running[number].wait(10)
-    clock.pass_by(0.5)
-    assert said == []
-    clock.pass_by(0.6)
-    ((option, waited),) = said
-    assert option == "threads"
-    assert waited > 1.0
-    clock.pass_by(0.1)
-    assert len(said) == 1
-    assert pool.waiting_count == 1
-    go.set()
-    monkeypatch.undo()
-    assert pool.close(10) == 0
-
-
-def test_a_computing_pool_does_not_grow_until_a_job_starves(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    pool, _ = make_pool(clock, 2)
-    go, first, second = Event(), Event(), Event()
-
-    def block(mine: Event) -> None:
-        mine.set()
-        assert go.wait(10)
-
-    pool.submit(lambda: block(first))
-    pool.submit(lambda: block(second))
-    assert first.wait(10)
-    clock.pass_by(0.01, busy=1.0)
-    assert pool.waiting_count == 1
-    clock.pass_by(0.05, busy=1.0)
-    assert second.wait(10)
-    go.set()
-    monkeypatch.undo()
-    assert pool.close(10) == 0
-
-
-def test_a_lent_slot_is_used_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    pool, _ = make_pool(clock, 1)
-    answered, asked = Event(), Event()
-
-    def waits() -> None:
-        asked.set()
-        pool.lend()
-        assert answered.wait(10)
-        pool.reclaim()
-
-    pool.submit(waits)
-    assert asked.wait(10)
-    pool.submit(answered.set)
-    assert answered.wait(10)
-    monkeypatch.undo()
-    assert pool.close(10) == 0
-
-
-def test_a_job_that_raises_is_reported_and_the_thread_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    reported: list[BaseException] = []
-    pool = Pool(
-        "threads", 1, clock.call_later, lambda what, error: reported.append(error), lambda *what: None
-    )
-    done = Event()
-
-    def fail() -> None:
-        raise SystemExit(3)
-
-    pool.submit(fail)
-    pool.submit(done.set)
-    assert done.wait(10)
-    assert [type(error) for error in reported] == [SystemExit]
-    monkeypatch.undo()
-    assert pool.close(10) == 0
 
 
 def test_a_strand_runs_its_jobs_in_order_and_tells_when_it_has_emptied() -> None:

@@ -1,0 +1,242 @@
+"""Threads that run jobs: started on demand up to a cap, fed once per turn of the loop.
+
+Must not know: what a job does; every public method says which thread may call it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from python_server.net.threads import WORKER, Job, Lock, Report, Thread
+
+# How long a job may wait before a second thread is woken. Under one interpreter lock a pool of pure
+# Python handlers is fastest on one thread; only handlers that block gain from more.
+GROW_AFTER_SECONDS: Final = 0.001
+# Above this share of one core the process computes rather than waits: more threads would only fight.
+BUSY_SHARE: Final = 0.75
+# Even a busy pool grows when its oldest job has waited this long.
+STARVING_SECONDS: Final = 0.05
+# A wait for a thread worth a line in the log.
+SATURATED_SECONDS: Final = 1.0
+IDLE_THREAD_SECONDS: Final = 60.0
+# A turn's jobs are handed out together at its end, and then the loop gives way to them. Under one interpreter
+# lock it would only take turns with the workers, at each of its system calls; this way a turn's answers leave
+# in one burst, to a client that is still awake. A one-line Flask view takes a fifth less, a bare one a half.
+GIVE_WAY_SECONDS: Final = 0.001
+# While jobs are taken it goes on, up to CPython's own switch interval less one.
+GIVE_WAY_MAX_COUNT: Final = 4
+# Jobs that block are not worth waiting for: after waits in vain so many turns, at most, go without one.
+VAIN_MAX_COUNT: Final = 63
+
+
+class Turns(Protocol):
+    """Port: what a pool asks of the loop."""
+
+    def call_later(self, seconds: float, function: Callable[[], Any]) -> Any:
+        """Call once, after a time."""
+
+    def call_at_turn_end(self, function: Callable[[], None]) -> None:
+        """Call once, as this turn's last act."""
+
+    def hush(self) -> None:
+        """The loop's thread waits now, and looks into its mailbox afterwards: workers need not ring."""
+
+
+class Pool:
+    """Threads that run jobs: none at first, woken and added only while jobs wait, up to a cap.
+
+    Args:
+        name: of the pool, and of the option that sets its cap; used for thread names and the log.
+        max_threads: the cap.
+        turns: the loop's.
+        report: for a job that raised (jobs are expected to catch their own faults).
+        on_saturated: called with (name, waited_seconds) when a job waits long and the cap is reached.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        max_threads: int,
+        turns: Turns,
+        report: Report,
+        on_saturated: Callable[[str, float], None],
+    ) -> None:
+        self.name = name
+        self._max_threads = max_threads
+        self._turns = turns
+        self._report = report
+        self._on_saturated = on_saturated
+        self._lock = Lock()
+        self._fresh: list[tuple[float, Job]] = []  # of this turn
+        self._jobs: deque[tuple[float, Job]] = deque()
+        self._idle: list[Lock] = []  # each sleeping thread's bell; the last to sleep wakes first
+        self._threads_count = 0
+        self._lent_count = 0
+        self._watching = False
+        self._watched_at = 0.0
+        self._watched_cpu = 0.0
+        self._next_complaint = 0.0
+        self._closed = False
+        self._awaited = False  # the loop waits for `_dry`, which the next worker without a job releases
+        self._dry = Lock()
+        self._dry.acquire()
+        self._vain_count = self._vain_left_count = 0
+
+    def submit(self, job: Job) -> None:
+        """Loop's thread: run `job` on a thread of the pool, from the end of this turn on."""
+        self._fresh.append((time.monotonic(), job))
+        if len(self._fresh) == 1:
+            self._turns.call_at_turn_end(self._hand_out)
+
+    def _hand_out(self) -> None:
+        """Loop's thread, at a turn's end: the turn's jobs go to the workers."""
+        give_way = not self._vain_left_count
+        if give_way:
+            self._turns.hush()  # before the first of them can run
+        with self._lock:
+            self._awaited = give_way
+            self._jobs.extend(self._fresh)
+            self._fresh.clear()
+            if self._threads_count - len(self._idle) - self._lent_count <= 0:
+                self._add_worker()
+        if give_way:
+            self._give_way()
+        else:
+            self._vain_left_count -= 1
+        if self._jobs and not self._watching:
+            self._watch()
+
+    def _give_way(self) -> None:
+        """Wait until a worker has no more to do, as long as jobs are taken."""
+        for _ in range(GIVE_WAY_MAX_COUNT):
+            waiting_count = len(self._jobs)
+            if self._dry.acquire(timeout=GIVE_WAY_SECONDS):
+                self._vain_count //= 2
+                return
+            if len(self._jobs) >= waiting_count:
+                self._vain_count = self._vain_left_count = min(2 * self._vain_count + 1, VAIN_MAX_COUNT)
+                break
+        with self._lock:
+            if self._awaited:
+                self._awaited = False
+            else:
+                self._dry.acquire()  # released between the wait and here
+
+    def _end_wait(self) -> None:
+        """Under the lock: the loop need not wait any longer."""
+        if self._awaited:
+            self._awaited = False
+            self._dry.release()
+
+    def resubmit(self, job: Job) -> None:
+        """A worker, from within a job: queue `job`; the caller itself comes back for it."""
+        self._jobs.append((time.monotonic(), job))
+
+    @property
+    def waiting_count(self) -> int:
+        """Any thread: jobs that no thread has taken yet."""
+        return len(self._jobs) + len(self._fresh)
+
+    def lend(self) -> None:
+        """A worker about to wait: its slot may be used by another thread until `reclaim`."""
+        with self._lock:
+            self._lent_count += 1
+            self._end_wait()
+            if self._jobs:
+                self._add_worker()
+
+    def reclaim(self) -> None:
+        """The same worker, after its wait."""
+        with self._lock:
+            self._lent_count -= 1
+
+    def close(self, timeout_seconds: float) -> int:
+        """Loop's thread: end idle threads, let running jobs finish; returns how many are still running."""
+        deadline = time.monotonic() + timeout_seconds
+        with self._lock:
+            self._closed = True
+            self._jobs.clear()
+            self._fresh.clear()
+            for bell in self._idle:
+                bell.release()
+            self._idle.clear()
+        while self._threads_count and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self._threads_count
+
+    def _add_worker(self) -> bool:
+        """Under the lock: wake a sleeping thread, or start one if the cap allows."""
+        if self._idle:
+            self._idle.pop().release()
+            return True
+        if self._threads_count - self._lent_count >= self._max_threads:
+            return False
+        self._threads_count += 1
+        # Daemon: a handler that never returns must not keep a stopped process alive.
+        Thread(target=self._work, name=f"{self.name}-{self._threads_count}", daemon=True).start()
+        return True
+
+    def _work(self) -> None:
+        WORKER.pool = self
+        bell = Lock()
+        bell.acquire()
+        jobs = self._jobs
+        while True:
+            try:
+                _, job = jobs.popleft()
+            except IndexError:
+                with self._lock:
+                    if not jobs:
+                        if self._closed:
+                            self._threads_count -= 1
+                            return
+                        self._idle.append(bell)
+                        self._end_wait()
+                    else:
+                        continue
+                if not bell.acquire(timeout=IDLE_THREAD_SECONDS):
+                    with self._lock:
+                        if bell in self._idle:  # nobody rang while the wait ran out
+                            self._idle.remove(bell)
+                            self._threads_count -= 1
+                            return
+                    bell.acquire()
+                continue
+            try:
+                job()
+            except BaseException as error:  # SystemExit in a handler must not end a pool thread silently
+                self._report(f"job of pool {self.name}", error)
+            job = None  # type: ignore[assignment]  # what the job holds must not outlive it in a sleeping thread
+
+    # Growth, looked at by the loop while jobs wait
+
+    def _watch(self) -> None:
+        self._watching = True
+        self._watched_at = time.monotonic()
+        self._watched_cpu = time.process_time()
+        self._turns.call_later(GROW_AFTER_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Loop's thread: add threads while jobs wait and the process is not busy computing."""
+        with self._lock:
+            self._watching = False
+            if not self._jobs or self._closed:
+                return
+            now = time.monotonic()
+            waited = now - self._jobs[0][0]
+            elapsed = max(now - self._watched_at, 1e-6)
+            busy = (time.process_time() - self._watched_cpu) / elapsed > BUSY_SHARE
+            grown = True
+            if waited >= GROW_AFTER_SECONDS and (not busy or waited >= STARVING_SECONDS):
+                running_count = max(1, self._threads_count - len(self._idle))
+                for _ in range(min(len(self._jobs), running_count)):
+                    grown = self._add_worker()
+                    if not grown:
+                        break
+            self._watch()
+        if not grown and waited >= SATURATED_SECONDS and now >= self._next_complaint:
+            self._next_complaint = now + 10.0
+            self._on_saturated(self.name, waited)
