@@ -194,6 +194,7 @@ def test_an_unmodified_flask_sock_program(serve: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="+".join)
 def test_an_unmodified_flask_socketio_program(serve: Callable[..., Any], transports: list[str]) -> None:
+    """R21: python-engineio's own WebSocket driver finds what it looks for."""
     server = serve(APPS, "stock_app:app")
     with urllib.request.urlopen(server.url + "/", timeout=PATIENCE_SECONDS) as answer:
         assert answer.read() == b"threading"

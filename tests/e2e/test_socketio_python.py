@@ -135,6 +135,7 @@ def test_bytes_both_ways(connect: Connect) -> None:
 
 
 def test_rooms_and_broadcasts_leave_the_sender_out(connect: Connect) -> None:
+    """R36: rooms, broadcast, skip."""
     ada, ben, cleo = connect(), connect(), connect()
     for player in (ada, ben):
         assert player.call("enter", "blue") == "blue"

@@ -34,6 +34,7 @@ def test_1_1_a_binary_packet_over_polling_is_base64(wire: Any) -> None:
     "text", ["true", "null", "123", '{"a":1}', "héllo \U0001f600", "", "1", "\x1f\u2028"]
 )
 def test_1_1_text_stays_text_whatever_it_looks_like(engine: Any, way: str, text: str) -> None:
+    """R28: nothing is read as JSON at this layer."""
     session = engine.session(way)
     session.send("4" + text)
     assert session.next() == "4" + text
@@ -241,6 +242,7 @@ def test_1_3_an_answer_is_limited_for_clients_that_drop_long_ones(wire: Any) -> 
 def test_1_4_error_replies_have_the_codes_of_the_official_server(
     wire: Any, method: str, query: str, code: int, message: str
 ) -> None:
+    """R18: transport, session, method and version are checked in this order."""
     answer = wire.request(method, query, b"" if method != "GET" else None).answer()
     assert (answer.status, json.loads(answer.body)) == (400, {"code": code, "message": message})
 
@@ -275,6 +277,7 @@ def test_1_4_an_error_on_a_websocket_request_is_plain_http_and_a_close(wire: Any
 
 
 def test_1_4_an_upgrade_of_an_upgraded_session_completes_and_is_closed(wire: Any) -> None:
+    """R20: the second upgrade is the one that ends."""
     session = wire.joined("polling")
     websocket = wire.upgrade(session.sid)
     websocket.send("2probe", "5")

@@ -78,6 +78,7 @@ def test_1_5_a_pong_nobody_asked_for_is_ignored(wire: Any, way: str) -> None:
 
 
 def test_1_6_upgrade_step_by_step(wire: Any) -> None:
+    """R22: the whole dance, the open poll released by a noop."""
     session = wire.joined("polling")
     poll = wire.poll(session.sid)
     websocket = wire.upgrade(session.sid)
@@ -93,6 +94,7 @@ def test_1_6_upgrade_step_by_step(wire: Any) -> None:
 
 
 def test_1_6_traps_a_and_b_2probe_and_5_back_to_back_and_no_stray_noop(wire: Any) -> None:
+    """R22: no noop on the WebSocket."""
     session = wire.joined("polling")
     websocket = wire.upgrade(session.sid)
     websocket.send("2probe", "5", '42["echo","same segment"]')
@@ -132,6 +134,7 @@ def test_1_6_a_wrong_first_frame_closes_the_websocket_alone(wire: Any, first: An
 
 
 def test_1_6_a_websocket_lost_while_probing_leaves_polling(wire: Any) -> None:
+    """R1: a failed upgrade leaves polling alive."""
     session = wire.joined("polling")
     websocket = wire.upgrade(session.sid)
     websocket.send("2probe")
@@ -260,6 +263,7 @@ def test_1_7_a_bad_websocket_packet_closes(wire: Any, packet: str) -> None:
 
 @pytest.mark.parametrize("packet", ["0", "5", "6"])
 def test_1_7_open_upgrade_and_noop_from_an_open_client_are_ignored(wire: Any, way: str, packet: str) -> None:
+    """R29: as the official server, not as python-engineio, which answers "5"."""
     session = wire.joined(way)
     session.send(packet)
     session.send('42["echo",1]')
@@ -287,6 +291,14 @@ def test_1_7_a_fragmented_message_is_one_packet(wire: Any) -> None:
 def test_1_7_the_limit_is_on_the_whole_message_not_on_its_fragments(small: Any) -> None:
     websocket = small.session("websocket")
     websocket.request.socket.sendall(fragments("4" + "x" * 1000, 600))
+    assert websocket.ended()
+    assert websocket.close_code == 1009
+
+
+def test_1_7_a_message_over_the_limit_is_refused_when_it_is_announced(small: Any) -> None:
+    """R23: while reading, not when all of it is in memory; the payload never comes."""
+    websocket = small.session("websocket")
+    websocket.request.socket.sendall(encode_frame(Opcode.TEXT, "4" + "x" * 1000, b"mask")[:8])
     assert websocket.ended()
     assert websocket.close_code == 1009
 

@@ -17,6 +17,7 @@ SESSION_MAX_BYTES = 8192
 @pytest.mark.parametrize("way", ["polling", "websocket"])
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_session_costs_at_most_8_kib_and_no_thread(way: str) -> None:
+    """R19: a parked poll pins no thread."""
     done = subprocess.run(
         [sys.executable, str(DRIVER), "--sessions", "1000", "--way", way],
         capture_output=True,

@@ -37,6 +37,7 @@ def test_frames_are_compressed_once_per_window_and_only_where_it_gains(window_bi
 
 
 def test_payloads_decode_as_the_table_says(vectors: Any) -> None:
+    """R28: digit and text, or binary; text is never read as JSON."""
     for body, packets in vectors["payloads"]:
         expected = [
             (PacketType(kind), b64decode(data["base64"]) if isinstance(data, dict) else data)
@@ -46,6 +47,7 @@ def test_payloads_decode_as_the_table_says(vectors: Any) -> None:
 
 
 def test_refused_payloads(vectors: Any) -> None:
+    """R28: an empty packet is refused, as every other that is malformed."""
     for body, why in vectors["refused"]:
         with pytest.raises(PacketError):
             print(why, list(decode_payload(body.encode())))

@@ -70,6 +70,7 @@ def rooms() -> Rooms:
     ],
 )
 def test_who_receives(rooms: Rooms, to: Any, excepted: Any, receivers: str) -> None:
+    """R36: everybody, a room, oneself; without those left out."""
     assert rooms.receivers(to, excepted) == receivers
 
 
@@ -115,6 +116,7 @@ def test_a_client_that_has_gone_is_in_no_room(rooms: Rooms) -> None:
 
 
 def test_a_closed_room_is_empty(rooms: Rooms) -> None:
+    """R36: close_room."""
     rooms.adapter.close_room("red")
     rooms.adapter.close_room("red")
     assert rooms.receivers(("red",)) == ""
