@@ -32,7 +32,7 @@ class Life(Enum):
 
 
 MOVES: Final = {
-    Life.STARTING: {Life.SERVING, Life.KILLED, Life.GONE},
+    Life.STARTING: {Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
     Life.SERVING: {Life.DRAINING, Life.KILLED, Life.GONE},
     Life.DRAINING: {Life.KILLED, Life.GONE},
     Life.KILLED: {Life.GONE},
@@ -114,9 +114,13 @@ class Child:
         self.served_from = now
 
     def drain(self, successor: int | None) -> None:
-        """Ask a serving worker to end; `successor` goes on with what it holds, None: nobody goes on."""
+        """Ask it to end; `successor` goes on with what it holds, None: nobody goes on."""
+        starting = self.life is Life.STARTING
         self.move(Life.DRAINING)
-        self.tell(MessageKind.DRAIN, successor=successor)
+        if starting:  # it does not listen to us yet, and holds nothing
+            self._process.send_signal(signal.SIGTERM)
+        else:
+            self.tell(MessageKind.DRAIN, successor=successor)
 
     def quit(self) -> None:
         """Ask it to cut off what runs; one that does not serve yet has nothing to cut."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from python_server.net.board import Row
-from python_server.net.loop import Loop
+from python_server.net.loop import Loop, Timer
 from python_server.seat import Seat
 from python_server.siblings import MessageKind, Report, Siblings
 
@@ -57,6 +57,7 @@ class Crew:
         self._loop = loop
         self._orders = orders
         self._beat_seconds = beat_seconds
+        self._next_beat: Timer | None = None
         self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else -1
         self.row = Row(seat.board, seat.row)
         self.siblings = Siblings(
@@ -83,7 +84,7 @@ class Crew:
 
     def _beat(self) -> None:
         self.row.beat()
-        self._loop.call_later(self._beat_seconds, self._beat)
+        self._next_beat = self._loop.call_later(self._beat_seconds, self._beat)
 
     def count_request(self) -> None:
         """One more request was answered."""
@@ -104,5 +105,7 @@ class Crew:
         self._orders.drain(json.loads(payload)["successor"])
 
     def close(self) -> None:
+        if self._next_beat is not None:
+            self._next_beat.cancel()
         self.siblings.close()
         self._seat.board.close()

@@ -83,7 +83,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     """
     if os.name != "posix":
         raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
-    observe.configure_logging(settings.log_level, settings.access_log, settings.error_log)
+    observe.configure_logging(settings.log_level, None, settings.error_log)
     with bind(settings) as listening, _pid_file(settings.pid_file):
         loop = Loop(observe.report)
         workers = Workers(

@@ -119,9 +119,7 @@ class Workers:
         self._begin_stop()
         observe.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
         for child in self._children:
-            if child.life is Life.STARTING:
-                child.kill()
-            elif child.life is Life.SERVING:
+            if child.life in (Life.STARTING, Life.SERVING):
                 self._drain(child, None)
         self._look_for_the_end()
 
@@ -142,10 +140,13 @@ class Workers:
         if self.phase is not Phase.SERVING:
             return
         self._rolling = True
-        self._to_replace = deque(
-            child for child in self._children if child.life in (Life.STARTING, Life.SERVING)
-        )
+        self._replacing = None
+        for child in self._children:
+            if child.life is Life.STARTING:  # with the old code, or stuck in it
+                self._drain(child, None)
+        self._to_replace = deque(child for child in self._children if child.life is Life.SERVING)
         observe.say(f"rolling restart of {len(self._to_replace)} workers")
+        self._reconcile()
         self._replace_next()
 
     def change_count(self, difference: int) -> None:
@@ -225,8 +226,6 @@ class Workers:
     def _replace_next(self) -> None:
         while self._replacing is None and self._to_replace and self.phase is Phase.SERVING:
             old = self._to_replace[0]
-            if old.life is Life.STARTING:
-                return  # it is not there to be replaced yet
             if old.life is Life.SERVING:
                 if self._loop.now < self._not_before:
                     self._loop.call_later(self._not_before - self._loop.now, self._replace_next)

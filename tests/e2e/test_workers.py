@@ -284,6 +284,21 @@ def test_a_restart_that_fails_leaves_the_old_workers(start: Start, place: Path) 
     assert server.stop() == 0
 
 
+def test_a_restart_passes_over_a_worker_that_does_not_come_up(start: Start, place: Path) -> None:
+    server = start("--workers", "2")
+    server.wait_for(") serves", 2)
+    old = workers_of(server, 2)
+    (place / "stuck").touch()
+    server.signal(signal.SIGHUP)
+    with (place / "hold").open("w"):  # the new worker stands in the middle of its import
+        (place / "stuck").unlink()
+        server.signal(signal.SIGHUP)
+        server.wait_for("rolling restart done")
+    server.wait_for("has ended", 2)
+    assert not workers_of(server, 2) & old
+    assert server.stop() == 0
+
+
 def test_one_worker_more_and_one_less_but_never_none(start: Start) -> None:
     server = start("--workers", "2")
     server.wait_for(") serves", 2)

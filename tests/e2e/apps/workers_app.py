@@ -16,6 +16,8 @@ with (PLACE / "imports").open("a") as imports:
     imports.write(f"{os.getpid()}\n")
 if (PLACE / "broken").exists():
     raise RuntimeError("broken on purpose")
+if (PLACE / "stuck").exists():
+    (PLACE / "hold").read_text()
 
 
 class Still(WebSocketApplication):
