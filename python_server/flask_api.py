@@ -124,7 +124,7 @@ class SocketIO(Registration):
 
     def _begin_test(self) -> None:
         """The test client serves the hub."""
-        self._testing = True
+        self._testing = self._runner.blocking = True
         self._begin(self._facts, self._contexts.app if self._contexts else None)
 
     def _admit(self, request: Request) -> Refusal | None:

@@ -112,6 +112,7 @@ INNER = {
         "records",
         "client",
         "handlers",
+        "waiting",
         "acks",
         "answering",
         "pipe_messages",

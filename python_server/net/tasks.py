@@ -10,6 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 from python_server.net.pool import Pool
@@ -134,6 +136,26 @@ class AsyncRunner:
         with lent_slot():
             return future.result()
 
+    def start(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        context: Context,
+        done: Callable[[Callable[[], Any]], None],
+    ) -> None:
+        """A worker: run the coroutine in `context`, which nobody else may enter until it is over.
+
+        Args:
+            done: called on the asyncio thread with a function that gives the coroutine's result, or raises
+                what it raised.
+        """
+        loop = self._started()
+
+        def begin() -> None:
+            task = loop.create_task(coroutine, context=context)
+            task.add_done_callback(lambda task: done(partial(_result_of, task)), context=Context())
+
+        loop.call_soon_threadsafe(begin)
+
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
@@ -163,6 +185,12 @@ class AsyncRunner:
             loop.run_forever()
         finally:
             loop.close()
+
+
+def _result_of(task: asyncio.Task[Any]) -> Any:
+    if task.cancelled():
+        raise RuntimeError("the coroutine was cancelled")
+    return task.result()
 
 
 async def _cancel_all() -> None:

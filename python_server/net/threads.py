@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 MAILBOX_BATCH_COUNT: Final = 4096
@@ -126,13 +127,21 @@ class Mailbox:
             self._space.notify_all()
 
 
+class Holding(Enum):
+    """Does a strand wait for something that has no thread?"""
+
+    NO = auto()
+    BY_JOB = auto()  # the job that said so still runs
+    BY_NOBODY = auto()  # its thread has gone back to the pool
+
+
 class Strand:
     """One client's jobs: run one at a time, in order, by whatever thread of the pool comes.
 
     `submit`, `idle` and `waiting_count` belong to the loop's thread.
     """
 
-    __slots__ = ("_drained", "_executor", "_jobs", "_lock", "_low_count", "_running")
+    __slots__ = ("_drained", "_executor", "_holding", "_jobs", "_lock", "_low_count", "_running")
 
     # Jobs a thread runs for one client before others get their turn.
     BATCH_COUNT: Final = 16
@@ -144,6 +153,7 @@ class Strand:
         self._running = False
         self._drained: Callable[[], None] | None = None
         self._low_count = 0
+        self._holding = Holding.NO
 
     @property
     def idle(self) -> bool:
@@ -161,6 +171,18 @@ class Strand:
                 return
             self._running = True
         self._executor.submit(self._run)
+
+    def hold(self) -> None:
+        """A worker, from within a job: it is not over when it returns; the next one waits for `go_on`."""
+        self._holding = Holding.BY_JOB
+
+    def go_on(self, job: Job) -> None:
+        """Loop's thread: what was held has come to its end: run `job`, its last part, then the others."""
+        with self._lock:
+            self._jobs.appendleft(job)
+            held, self._holding = self._holding, Holding.NO
+        if held is Holding.BY_NOBODY:
+            self._executor.submit(self._run)
 
     def when_below(self, low_count: int, drained: Callable[[], None]) -> None:
         """Loop's thread: have `drained` called, by a worker, once fewer than `low_count` jobs wait."""
@@ -181,6 +203,11 @@ class Strand:
             if drained is not None:
                 drained()
             job()
+            if self._holding is Holding.BY_JOB:
+                with self._lock:
+                    if self._holding is Holding.BY_JOB:  # not gone on already, while its job returned
+                        self._holding = Holding.BY_NOBODY
+                        return
         self._executor.resubmit(self._run)
 
 

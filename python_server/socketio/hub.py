@@ -30,6 +30,7 @@ from python_server.socketio.handlers import Bucket, Handlers
 from python_server.socketio.packet import Codec, Packet, PacketError, PacketType
 from python_server.socketio.recovery import RecoveryLog
 from python_server.socketio.speaker import Speaker
+from python_server.socketio.waiting import Waiting
 
 # Events of one client that wait for a thread: above the first bound its reading pauses, above the second
 # (a polling client cannot be paused) its session ends.
@@ -171,7 +172,7 @@ class Hub(Speaker):
             return
         client = socket.client
         strand = client.strand
-        job: Callable[[], None] = partial(self._run_event, socket, handler, name, tuple(arguments), packet.id)
+        job: Callable[[], None] = partial(self._run_event, socket, name, tuple(arguments), packet.id, handler)
         if handler.inline and strand.idle:
             job()
             return
@@ -233,11 +234,16 @@ class Hub(Speaker):
         return False
 
     def _run_event(
-        self, socket: Socket, handler: Handler, name: str, arguments: tuple[Any, ...], ack_id: int | None
+        self, socket: Socket, name: str, arguments: tuple[Any, ...], ack_id: int | None, handler: Handler
     ) -> None:
         """Worker (or loop, for an inline handler): one event, one fault logged once, one ack."""
         try:
             result = handler.function(socket, name, arguments)
+            if type(result) is Waiting:
+                self._put_off(
+                    socket, handler, result, partial(self._run_event, socket, name, arguments, ack_id)
+                )
+                return
             if ack_id is not None:
                 values = [] if result is None else list(result) if isinstance(result, tuple) else [result]
                 prepared = self.codec.prepare(PacketType.ACK, socket.namespace, values, ack_id)
@@ -246,6 +252,12 @@ class Hub(Speaker):
             pass
         except Exception as error:
             self._running().report(f"handler of event {name!r}", error)
+
+    def _put_off(
+        self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]
+    ) -> None:
+        overtaken = None if handler.ordered else self._overtaken
+        waiting.put_off(socket.client, self._running().door, overtaken, again)
 
     def _press(self, client: Client) -> None:
         """Its events come faster than they are handled: stop reading, then give up."""
@@ -324,7 +336,11 @@ class Hub(Speaker):
         """Worker: the connect handler; what it emits waits behind the reply."""
         refusal: dict[str, Any] | None = None
         try:
-            if handler.function(socket, "connect", (socket.auth,)) is False:
+            result = handler.function(socket, "connect", (socket.auth,))
+            if type(result) is Waiting:
+                self._put_off(socket, handler, result, partial(self._run_connect, socket))
+                return
+            if result is False:
                 refusal = {"message": "Connection rejected by server"}
         except ConnectionRefused as error:
             refusal = (
@@ -428,5 +444,5 @@ class Hub(Speaker):
         handler = self.handlers.find(socket.namespace, "disconnect")
         if handler is not None:
             socket.client.strand.submit(
-                partial(self._run_event, socket, handler, "disconnect", (str(reason),), None)
+                partial(self._run_event, socket, "disconnect", (str(reason),), None, handler)
             )

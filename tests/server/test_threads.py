@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from python_server.net import threads
-from python_server.net.threads import Door, InlineExecutor, Mailbox, ServerStopped, Strand, Waiter
+from python_server.net.threads import Door, InlineExecutor, Lock, Mailbox, ServerStopped, Strand, Waiter
 
 
 def never(what: str, error: BaseException) -> None:
@@ -270,3 +270,25 @@ def test_the_first_answer_of_a_waiter_counts() -> None:
     waiter.set(1)
     waiter.set(2)
     assert waiter.wait(None) == 1
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["gone on before its job returned", "after"])
+def test_a_strand_that_is_held_waits_for_its_last_part(early: bool) -> None:
+    order: list[str] = []
+    executor = InlineExecutor()
+    strand = Strand(executor, Lock())
+
+    def first() -> None:
+        strand.hold()
+        strand.submit(lambda: order.append("next"))
+        order.append("first")
+        if early:
+            strand.go_on(lambda: order.append("last part"))
+
+    strand.submit(first)
+    if not early:
+        assert order == ["first"]
+        assert not strand.idle
+        strand.go_on(lambda: order.append("last part"))
+    assert order == ["first", "last part", "next"]
+    assert strand.idle

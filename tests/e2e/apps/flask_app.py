@@ -174,3 +174,78 @@ def flood():
     sid = flask.request.sid
     for _ in range(128):
         socketio.emit("heavy", "x" * 524_288, to=sid)
+
+
+async_gate = threading.Event()
+in_wait = []
+
+
+@socketio.on("wait async")
+async def wait_async(number):
+    import asyncio
+
+    flask.g.number = number
+    in_wait.append(number)
+    emit("in wait", number)
+    while not async_gate.is_set():
+        await asyncio.sleep(0.05)
+    return [flask.g.number, flask.request.sid, threading.current_thread().name]
+
+
+@socketio.on("wait async beside", ordered=False)
+async def wait_async_beside(number):
+    return await wait_async(number)
+
+
+@socketio.on("count threads")
+def count_threads():
+    return [len(in_wait), threading.active_count()]
+
+
+@socketio.on("open async gate", ordered=False)
+def open_async_gate():
+    async_gate.set()
+
+
+@socketio.on("fail async")
+async def fail_async():
+    raise RuntimeError("raised on purpose")
+
+
+@socketio.on_error("/async")
+def answer_for(error):
+    return ["on_error", str(error), flask.request.sid]
+
+
+@app.teardown_request
+def count_teardown(error):
+    state["teardowns"] = state.get("teardowns", 0) + 1
+    state["teardown thread"] = threading.current_thread().name
+
+
+@socketio.on("teardowns")
+def teardowns():
+    return [state["teardowns"], state["teardown thread"]]
+
+
+class Async(Namespace):
+    async def on_connect(self, auth):
+        import asyncio
+
+        await asyncio.sleep(0)
+        if (auth or {}).get("stay") is False:
+            return False
+        emit("told", "welcome")
+        return None
+
+    async def on_double(self, value):
+        import asyncio
+
+        await asyncio.sleep(0)
+        return value * 2
+
+    async def on_fail(self):
+        raise RuntimeError("of a method")
+
+
+socketio.on_namespace(Async("/async"))

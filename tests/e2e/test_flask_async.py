@@ -1,0 +1,124 @@
+"""`async def` handlers in the real server: they hold no thread while they wait, and keep everything else.
+
+It must not know the server's insides: the application counts its own threads.
+"""
+
+import asyncio
+import json
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import socketio
+import websockets
+
+APPS = Path(__file__).parent / "apps"
+PATIENCE_SECONDS = 60
+CLIENTS_COUNT = 1_000
+# The server's own, the asyncio thread, and the few that the pool had for starting and ending a thousand.
+THREADS_MAX_COUNT = 64
+
+
+@pytest.fixture
+def url(serve: Any) -> str:
+    return str(serve(APPS, "flask_app:app", "--no-access-log").url)
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[socketio.Client]:
+    client = socketio.Client(reconnection=False)
+    client.told = queue.Queue()
+    client.on("told", client.told.put, "/async")
+    client.connect(url, transports=["websocket"], namespaces=["/", "/async"])
+    yield client
+    client.disconnect()
+
+
+def ask(client: socketio.Client, event: str, *data: Any, namespace: str = "/") -> Any:
+    return client.call(event, data or None, namespace=namespace, timeout=PATIENCE_SECONDS)
+
+
+async def join(url: str) -> websockets.ClientConnection:
+    websocket = await websockets.connect(url, compression=None, open_timeout=PATIENCE_SECONDS)
+    await websocket.recv()
+    await websocket.send("40")
+    await hear(websocket, "40")
+    return websocket
+
+
+async def hear(websocket: websockets.ClientConnection, start: str) -> str:
+    while not (text := str(await websocket.recv())).startswith(start):
+        pass
+    return text
+
+
+async def a_thousand(url: str) -> None:
+    address = url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+    clients: list[websockets.ClientConnection] = []
+    for _ in range(CLIENTS_COUNT // 50):
+        clients += await asyncio.gather(*(join(address) for _ in range(50)))
+    for number, client in enumerate(clients):
+        event = "wait async" if number % 2 else "wait async beside"
+        await client.send("421" + json.dumps([event, number]))
+    for client in clients:
+        await hear(client, '42["in wait"')
+    witness = await join(address)
+    await witness.send('422["count threads"]')
+    waiting, threads = json.loads((await hear(witness, "432"))[3:])[0]
+    assert waiting == CLIENTS_COUNT
+    assert threads < THREADS_MAX_COUNT
+    await witness.send('42["open async gate"]')
+    for number, client in enumerate(clients):
+        answered, _, thread = json.loads((await hear(client, "431"))[3:])[0]
+        assert (answered, thread) == (number, "asyncio")
+    await asyncio.gather(*(client.close() for client in [witness, *clients]))
+
+
+def test_a_thousand_that_wait_hold_no_thread(url: str) -> None:
+    asyncio.run(a_thousand(url))
+
+
+def test_the_next_event_waits_for_the_coroutine(client: socketio.Client) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    client.emit("wait async", 1, callback=lambda value: answers.put(["first", value[0]]))
+    client.emit("slow first", 2, callback=lambda value: answers.put(["second", value]))
+    client.emit("open", "unheard")  # unordered: it would overtake, and no more
+    other = socketio.Client(reconnection=False)
+    other.connect(client.connection_url, transports=["websocket"])
+    while not ask(other, "count threads")[0]:
+        pass
+    assert answers.empty()
+    other.emit("open async gate")
+    got = [answers.get(timeout=PATIENCE_SECONDS) for _ in range(2)]
+    other.disconnect()
+    assert got == [["first", 1], ["second", 2]]
+
+
+def test_class_namespaces_may_have_coroutines(client: socketio.Client, url: str) -> None:
+    assert client.told.get(timeout=PATIENCE_SECONDS) == "welcome"
+    assert ask(client, "double", 21, namespace="/async") == 42
+    assert ask(client, "fail", namespace="/async") == [
+        "on_error",
+        "of a method",
+        client.get_sid("/async"),
+    ]
+    refused = socketio.Client(reconnection=False)
+    with pytest.raises(socketio.exceptions.ConnectionError, match="failed to connect: /async"):
+        refused.connect(url, auth={"stay": False}, namespaces=["/async"], transports=["websocket"])
+
+
+def test_a_fault_is_logged_and_the_next_event_goes_on(client: socketio.Client) -> None:
+    client.emit("fail async")
+    assert ask(client, "slow first", 1) == 1
+
+
+def test_each_event_is_torn_down_once_on_a_worker(client: socketio.Client) -> None:
+    before, _ = ask(client, "teardowns")
+    for _ in range(10):
+        ask(client, "later", 1)
+    after, thread = ask(client, "teardowns")
+    # Its own, and the question's before it.
+    assert after - before == 11
+    assert thread.startswith("event-threads")
