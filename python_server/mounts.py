@@ -63,3 +63,16 @@ def find_site(application: Any) -> Site:
         application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
     site.websockets = websockets
     return site
+
+
+def normal_root_path(path: str) -> str:
+    """ "/shop" for "shop/"; "" for "/"."""
+    path = path.strip("/")
+    return f"/{path}" if path else ""
+
+
+def below_root(root: str, path: str) -> str:
+    """The path as the application knows it, below where a proxy has mounted it."""
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("/", ""):
+        return path[len(root) :]
+    return path

@@ -5,6 +5,7 @@ Must not know: any rule of any protocol; it constructs, connects, starts and sto
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from functools import partial
@@ -17,10 +18,13 @@ from python_server.channel import HTTPChannel, HTTPServices
 from python_server.crew import BEAT_SECONDS, Crew, Orders
 from python_server.engineio.engine import Engine
 from python_server.engineio.origin import OriginRules
+from python_server.engineio.sids import Names
+from python_server.estate import leave_behind
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
+from python_server.homes import Homes
 from python_server.http1 import Request
 from python_server.http1_response import PLAIN_ON_TLS, http_date
-from python_server.mounts import Mount, Site
+from python_server.mounts import Mount, Site, below_root, normal_root_path
 from python_server.net.certificates import make_context
 from python_server.net.listener import Listener
 from python_server.net.loop import Deadline, Loop
@@ -56,12 +60,6 @@ def tls_context(settings: Settings) -> Any:
     return make_context(settings.tls, ["http/1.1"])
 
 
-def normal_root_path(path: str) -> str:
-    """ "/shop" for "shop/"; "" for "/"."""
-    path = path.strip("/")
-    return f"/{path}" if path else ""
-
-
 class Worker:
     """One loop with its pools, channels, engines and hubs.
 
@@ -86,6 +84,8 @@ class Worker:
             mailbox_max_bytes=settings.mailbox_max_bytes,
         )
         self._crew = None if seat is None else self._join(seat)
+        # Of this machine, among those that share a broker.
+        self._host_id = secrets.token_hex(16) if seat is None else seat.host_id
         self._channels: set[Any] = set()
         self._date = ("", 0)
         self._stopping = False
@@ -108,6 +108,7 @@ class Worker:
             deadline=partial(Deadline, self.loop),
             exchange=ExchangeServices(time.monotonic, self._http_date, SOFTWARE, self._count_exchange),
             lost=self._channel_lost,
+            stop=None if self._crew is None else self._is_foreign,
         )
         websockets = self._websocket_services()
         self._wsgi = WSGIHandler(
@@ -138,11 +139,19 @@ class Worker:
             self._observer.complain,
         )
         self._backplanes: list[Backplane] = []
+        self._homes = None if self._crew is None else self._home_finder(self._crew)
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
         self._handlers = [
             (path, self._before(engine, mount))
             for (path, engine), mount in zip(self._engines, site.mounts, strict=True)
         ]
+        self._estate = (
+            None
+            if self._crew is None
+            else leave_behind(
+                site.mounts, self._crew.siblings, self.loop.call_later, self._now, self._observer.complain
+            )
+        )
         allowance = None if self._crew is None else self._crew.row.allowance
         self._listeners = [
             Listener(self.loop, sock, self._accepted, self._exhausted, settings.accept_batch_count, allowance)
@@ -191,6 +200,8 @@ class Worker:
         siblings = None if self._crew is None else self._crew.siblings
         backplane = make_backplane(mount.path, siblings, self.loop.call_later, self._observer.complain)
         self._backplanes.append(backplane)
+        host_id = "" if mount.broker is None else self._host_id
+        names = Names(None if self._crew is None else self._crew.siblings.index, host_id)
         mount.hub.attach(
             HubServices(
                 self._door,
@@ -200,11 +211,31 @@ class Worker:
                 self._now,
                 self._stop_server,
                 backplane,
+                names,
             )
         )
         mount.serving(facts, self._site.application)
         return Engine(
-            mount.hub, mount.options, self.loop.call_later, self._now, websockets, self._observer.complain
+            mount.hub,
+            mount.options,
+            self.loop.call_later,
+            self._now,
+            websockets,
+            self._observer.complain,
+            names,
+            self._homes,
+        )
+
+    def _home_finder(self, crew: Crew) -> Homes:
+        return Homes(
+            self.loop,
+            crew.siblings,
+            self._serve,
+            self._channels.add,
+            self._channel_lost,
+            observe.report,
+            self._observer.complain,
+            self._settings.transport,
         )
 
     def _before(self, engine: Engine, mount: Mount) -> RequestHandler:
@@ -272,6 +303,8 @@ class Worker:
             channel.refuse_keep_alive()
         for _, engine in self._engines:
             engine.close()
+        if self._estate is not None and successor is not None:
+            self._estate.bequeath(successor)
         # A request may be on its way on a kept connection: it is still answered, with Connection: close.
         grace = min(timeout_seconds, self._settings.idle_grace_seconds)
         self.loop.call_later(grace, self._close_idle)
@@ -285,6 +318,8 @@ class Worker:
         # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
         done = not self._channels and not self._events_pool.waiting_count
         if self._crew is not None and self._crew.siblings.queued_bytes():
+            done = False
+        if self._estate is not None and self._estate.busy:
             done = False
         if done or self.loop.now >= deadline:
             self.loop.call_soon(self.loop.stop)
@@ -342,12 +377,17 @@ class Worker:
         self._channel_lost(greeting)
         self._observer.complain("handshake", reason)
 
-    def _serve(self, transport: Transport) -> None:
-        channel = HTTPChannel(transport, self._http)
+    def _serve(self, transport: Transport, handed: bytes = b"") -> None:
+        """`handed`: bytes that a sibling has read of the connection, a whole head at least."""
+        channel = HTTPChannel(transport, self._http, handed=bool(handed))
         self._channels.add(channel)
+        if self._crew is not None:
+            self._crew.row.count(len(self._channels))
         if self._stopping:  # it was in the system's queue when the stop began
             channel.refuse_keep_alive()
         transport.set_handler(channel)
+        if handed:
+            channel.data_received(bytearray(handed), len(handed))
 
     def _exhausted(self, error: OSError) -> None:
         self._observer.complain("accept", f"no new connections for a moment: {error.strerror}")
@@ -356,16 +396,22 @@ class Worker:
         request.scheme = self._scheme
         if self._proxies is not None:
             self._believe(self._proxies, request)
-        root = self._root_path
-        if root and request.path.startswith(root) and request.path[len(root) : len(root) + 1] in ("/", ""):
-            request.path = request.path[len(root) :]
-        path = request.path
+        path = request.path = below_root(self._root_path, request.path)
         for prefix, handler in self._handlers:
             if path.startswith(prefix) or path == prefix[:-1]:
                 return handler
         if request.upgrade == "websocket" and self._routes.serves(path):
             return self._routes
         return self._wsgi
+
+    def _is_foreign(self, request: Request) -> bool:
+        """Does a head name a session of a sibling?"""
+        if "sid=" in request.query:
+            path = below_root(self._root_path, request.path)
+            for prefix, engine in self._engines:
+                if path.startswith(prefix) or path == prefix[:-1]:
+                    return engine.is_foreign(request.query)
+        return False
 
     @staticmethod
     def _believe(proxies: ProxyRules, request: Request) -> None:

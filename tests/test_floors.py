@@ -36,6 +36,7 @@ FLOORS = {
     "seat": 2,
     "siblings": 2,
     "homes": 3,
+    "estate": 5,
     "child": 3,
     "crew": 3,
     "workers": 4,
@@ -81,7 +82,7 @@ INNER = {
     ],
     "http1": ["http1_head", "http1"],
     "apis": ["engine_api", "hub_words", "server_api"],
-    "serving": ["mounts", "server"],
+    "serving": ["mounts", "estate", "server"],
     "channels": ["exchange", "channel", "websocket_channel"],
     "net": [
         "threads",

@@ -145,6 +145,8 @@ class Engine:
 
     def is_foreign(self, query: str) -> bool:
         """Does a request with that query belong to a session that may live in a sibling?"""
+        if "sid=" not in query or f"sid={self._names.prefix}" in query:
+            return False
         sid = dict(parse_qsl(query, keep_blank_values=True)).get("sid", "")
         return self._names.find(sid)[0] is Home.SIBLING
 

@@ -110,9 +110,9 @@ def client_record(client: Saved, complain: Complain) -> ClientRecord:
     data = client.data
     if type(data) is dict:
         left_out += [
-            f"data[{key!r}]" for key, value in data.items() if not (type(key) is str and _is_json(value))
+            f"data[{key!r}]" for key, value in data.items() if not (_is_text(key) and _is_json(value))
         ]
-        data = {key: value for key, value in data.items() if type(key) is str and _is_json(value)}
+        data = {key: value for key, value in data.items() if _is_text(key) and _is_json(value)}
     elif not _is_json(data):
         left_out.append("data")
         data = None
@@ -196,15 +196,26 @@ def events_of(records: Iterable[EventRecord]) -> list[tuple[float, Envelope]]:
 
 def travels(room: Any) -> bool:
     """May a room be named in another process?"""
-    return type(room) is str or (type(room) is int and -(2**63) <= room < 2**63)
+    return _is_text(room) or (type(room) is int and -(2**63) <= room < 2**63)
+
+
+def _is_text(value: Any) -> bool:
+    """A string that UTF-8 has bytes for: no lone surrogate."""
+    if type(value) is not str:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_json(value: Any) -> bool:
     kind = type(value)
-    if value is None or kind in (str, bool, float):
+    if value is None or kind in (bool, float) or _is_text(value):
         return True
     if kind is int:
         return -(2**63) <= int(value) < 2**63
     if kind in (list, tuple):
         return all(_is_json(item) for item in value)
-    return kind is dict and all(type(key) is str and _is_json(item) for key, item in value.items())
+    return kind is dict and all(_is_text(key) and _is_json(item) for key, item in value.items())
