@@ -47,6 +47,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleT
     found = Namespace(**{name: importlib.import_module(name) for name in MODULES})
     for name, path in (("BUILD", tmp_path), ("GENERATOR", tmp_path / "generator")):
         monkeypatch.setattr(found.environment, name, path)
+    monkeypatch.setattr(found.environment, "VENV", tmp_path / "no packages")
     monkeypatch.setattr(found.environment, "FLOOR", tmp_path / "floor_epoll")
     monkeypatch.setattr(found.environment, "PYTHON", Path(sys.executable))
     monkeypatch.setattr(found.run, "LOG", tmp_path / "server.log")
