@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import goals
+import redis_path
 import report
 from peers import SERVERS, Kind
 from scenarios import SCENARIOS
 
+RESULTS = Path(__file__).resolve().parent / "results"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "e2e.md"
 # What the README quotes: (words, scenario, server of ours), each against the fastest peer.
 QUOTED = (
@@ -89,6 +91,20 @@ def version_line(records: list[dict[str, Any]]) -> str:
     return ", ".join(f"{name} {version}" for name, version in known.items() if name.lower() in used)
 
 
+def report_redis() -> list[str]:
+    """The table of redis_path.py's own record."""
+    path = RESULTS / "redis.json"
+    if not path.exists():
+        return ["No record is kept here yet."]
+    record = json.loads(path.read_text())
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return [
+        *redis_path.table(record["runs"]),
+        "",
+        f"Commit {record['commit']}, {record['ended']} UTC; {versions}.",
+    ]
+
+
 def fill(page: str, name: str, lines: list[str]) -> str:
     """The page with what stands between the markers of `name` replaced."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
@@ -108,6 +124,7 @@ def main() -> int:
     runs = [run for record in records for run in record["runs"]]
     run = [line for record in records for line in run_lines(record)]
     workers = goals.worker_lines(runs) or ["No record of several workers is kept here yet."]
+    redis = report_redis()
     page = arguments.page.read_text()
     for name, lines in (
         ("run", [*run, f"Versions: {version_line(records)}."]),
@@ -115,6 +132,7 @@ def main() -> int:
         ("quoted", quoted_lines(runs)),
         ("generator", generator_lines(runs)),
         ("workers", workers),
+        ("redis", redis),
         ("tables", table_lines(runs)),
     ):
         page = fill(page, name, lines)
