@@ -129,6 +129,8 @@ class Worker:
                 settings.websocket.max_queue_count,
             ),
             self._websockets_pool,
+            max(1, settings.wsgi_threads_count // 2),
+            partial(self._saturated, "threads"),
         )
         self._routes = WebSocketRoutes(
             site.websockets,

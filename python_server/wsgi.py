@@ -6,8 +6,10 @@ Must not know: selectors, frames, sessions; workers run applications here and ne
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 from python_server.environ import (
@@ -25,6 +27,7 @@ from python_server.http1_response import Headers, check_headers, check_status
 from python_server.net.byte_queue import ByteQueue, StreamBroken
 from python_server.net.threads import Executor
 from python_server.net.transport import FileSlice, FileSource
+from python_server.places import Places
 
 __all__ = ["Application", "Environ", "ServerFacts", "Takeover", "WSGIHandler", "build_environ"]
 
@@ -32,8 +35,11 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 # An answer that a worker produces faster than the client takes it waits in this window.
 RESPONSE_WINDOW_BYTES: Final = 262_144
-# So much of a body, or all of it, has come before a worker is taken: a client that stalls holds none.
+# So much of a body, or all of it, has come before a worker is taken: a client that stalls holds none. Who
+# needs one sooner (100-continue is sent on the application's first read) or has more gets one of few places.
 BODY_AHEAD_BYTES: Final = 65_536
+# A wait for a place worth a line in the log.
+LONG_WAIT_SECONDS: Final = 1.0
 # A whole body above it goes out in pieces: it must not fill the connection's queue to its hard limit.
 LARGE_BODY_BYTES: Final = 1_048_576
 
@@ -60,6 +66,8 @@ class WSGIHandler:
         window_bytes: request body held for an application that does not read it yet.
         takeover: for a request that asks for a WebSocket, what its application may turn it into;
             such requests run on `takeover_executor`.
+        places_count: workers that may be held, at one time, by requests whose body is still on its way.
+        on_waited: called with the seconds that such a request has waited for one of these.
     """
 
     def __init__(
@@ -74,10 +82,14 @@ class WSGIHandler:
         queue_count: int,
         takeover: Callable[[Exchange], Takeover],
         takeover_executor: Executor,
+        places_count: int,
+        on_waited: Callable[[float], None],
     ) -> None:
         self._executor = executor
         self._window_bytes = window_bytes
-        self._services = _RunServices(application, post, facts, report, window_bytes)
+        self._services = _RunServices(application, post, facts, report, window_bytes, self._run_over)
+        self._places: Places[_Run] = Places(places_count, self._start_placed)
+        self._on_waited = on_waited
         self._waiting_count = waiting_count
         self._queue_count = queue_count
         self._takeover = takeover
@@ -90,21 +102,50 @@ class WSGIHandler:
         takeover = self._takeover(exchange) if upgrading else None
         run = _Run(exchange, self._services, takeover)
         exchange.context = run
-        if run.body is None or exchange.request.expect_continue:
+        if run.body is None:
             self._submit(exchange, run)
+        elif exchange.request.expect_continue:
+            self._ask_for_place(exchange, run)
 
     def _submit(self, exchange: Exchange, run: _Run) -> None:
-        run.submitted = True
+        """Its body is complete, or it has none: it holds its worker on its own account alone."""
+        run.state = _RUNNING
         if run.upgrading:
             self._takeover_executor.submit(run)
-        elif self._waiting_count() < self._queue_count:
+        elif not self._refused(exchange):
             self._executor.submit(run)
-        else:
-            exchange.context = None
-            exchange.refuse_keep_alive()
-            exchange.respond(
-                503, [("Content-Type", "text/plain"), ("Retry-After", "1")], b"The server is busy.\n"
-            )
+
+    def _ask_for_place(self, exchange: Exchange, run: _Run) -> None:
+        """A worker would wait for its client."""
+        if run.upgrading:
+            self._submit(exchange, run)
+        elif not self._refused(exchange):
+            run.state = RunState.IN_LINE
+            run.asked_at = time.monotonic()
+            self._places.ask(run)
+
+    def _start_placed(self, run: _Run) -> None:
+        waited_seconds = time.monotonic() - run.asked_at
+        if waited_seconds >= LONG_WAIT_SECONDS:
+            self._on_waited(waited_seconds)
+        run.state = RunState.PLACED
+        self._executor.submit(run)
+
+    def _refused(self, exchange: Exchange) -> bool:
+        if self._waiting_count() + self._places.waiting_count < self._queue_count:
+            return False
+        exchange.context = None
+        exchange.refuse_keep_alive()
+        exchange.respond(
+            503, [("Content-Type", "text/plain"), ("Retry-After", "1")], b"The server is busy.\n"
+        )
+        return True
+
+    def _run_over(self, run: _Run) -> None:
+        """Its worker is free, or need not wait for its client any more."""
+        if run.state is RunState.PLACED:
+            run.state = _RUNNING
+            self._places.leave()
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
         run: _Run | None = exchange.context
@@ -114,20 +155,24 @@ class WSGIHandler:
             exchange.pause_body(True)
             if run.body.held_bytes < self._window_bytes // 2:  # read empty before it could see the pause
                 exchange.pause_body(False)
-        if not run.submitted and run.body.held_bytes >= BODY_AHEAD_BYTES:
-            self._submit(exchange, run)
+        if run.state is RunState.COLLECTING and run.body.held_bytes >= BODY_AHEAD_BYTES:
+            self._ask_for_place(exchange, run)
 
     def body_ended(self, exchange: Exchange) -> None:
         run: _Run | None = exchange.context
-        if run is not None and run.body is not None:
-            run.body.end()
-            if not run.submitted:
-                self._submit(exchange, run)
+        if run is None or run.body is None:
+            return
+        run.body.end()
+        if run.state is RunState.COLLECTING or self._places.give_up(run):
+            self._submit(exchange, run)
+        else:
+            self._run_over(run)
 
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
         run: _Run | None = exchange.context
         if run is not None and reason != "end of stream":
             exchange.context = None
+            self._places.give_up(run)
             run.break_off(reason)
 
 
@@ -140,6 +185,21 @@ class _RunServices:
     facts: ServerFacts
     report: Callable[[str, BaseException], None]
     window_bytes: int
+    over: Callable[[_Run], None]
+
+
+class RunState(Enum):
+    """How far the loop is with a run."""
+
+    COLLECTING = auto()  # its body comes; no worker has been asked for
+    IN_LINE = auto()  # waits for one of the places of those whose body is still on its way
+    PLACED = auto()  # has such a place
+    RUNNING = auto()  # has its worker, or waits for one like everybody
+
+
+# An enum's member costs ten times a global in CPython 3.11; these two are asked for with every request.
+_COLLECTING: Final = RunState.COLLECTING
+_RUNNING: Final = RunState.RUNNING
 
 
 class _Run:
@@ -157,8 +217,9 @@ class _Run:
         "_status",
         "_streaming",
         "_takeover",
+        "asked_at",
         "body",
-        "submitted",
+        "state",
     )
 
     def __init__(self, exchange: Exchange, services: _RunServices, takeover: Takeover | None = None) -> None:
@@ -170,7 +231,8 @@ class _Run:
         self._headers: Headers = []
         self._declared: int | None = None  # the Content-Length among them
         self._streaming = False
-        self.submitted = False  # has a worker been asked for it? The loop's own note.
+        self.state = _COLLECTING  # the loop's own note
+        self.asked_at = 0.0
         self._broken: str | None = None
         self._response: ByteQueue | None = None  # made by the worker for an answer in pieces
         self._pieces: Iterator[FileSlice | memoryview] = iter(())  # what the loop sends by itself
@@ -183,6 +245,15 @@ class _Run:
     # Worker
 
     def __call__(self) -> None:
+        if self.body is None:
+            self._answer()
+            return
+        try:
+            self._answer()
+        finally:
+            self._post(self._services.over, self)
+
+    def _answer(self) -> None:
         exchange, services = self._exchange, self._services
         environ = build_environ(exchange.request, services.facts, self._input())
         takeover = self._takeover

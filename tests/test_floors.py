@@ -24,6 +24,7 @@ FLOORS = {
     "proxy": 1,
     "settings": 1,
     "observe": 1,
+    "places": 1,
     "patched": 1,
     "environ": 2,
     "exchange": 2,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from python_server import wsgi
 from python_server.environ import FileWrapper, ServerFacts, body_pieces, build_environ, environ_key
 from python_server.http1 import Request
 from python_server.net.byte_queue import StreamBroken
@@ -66,7 +67,10 @@ class FakeExchange:
 
 
 class Bench:
-    def __init__(self, application: Application, *, waiting_count: int = 0, inline: bool = True) -> None:
+    def __init__(
+        self, application: Application, *, waiting_count: int = 0, inline: bool = True, places_count: int = 2
+    ) -> None:
+        self.waited: list[float] = []
         self.jobs: list[Callable[[], None]] = []
         self.reported: list[BaseException] = []
         bench = self
@@ -89,6 +93,8 @@ class Bench:
             10,
             lambda exchange: pytest.fail("nobody asked for an upgrade"),
             executor,
+            places_count,
+            self.waited.append,
         )
 
     def run(self, exchange: FakeExchange) -> list[Any]:
@@ -180,6 +186,58 @@ def test_a_client_that_asks_for_100_gets_its_worker_at_once() -> None:
     bench = Bench(answering(), inline=False)
     bench.run(FakeExchange(5, expect_continue=True))
     assert len(bench.jobs) == 1
+
+
+def stalling(bench: Bench, kind: str) -> Any:
+    """A request whose worker would wait for its client: it asks for 100, or has begun a large body."""
+    exchange: Any = FakeExchange(100_000, expect_continue=kind == "expecting")
+    bench.run(exchange)
+    if kind == "large":
+        bench.handler.body_received(exchange, bytes(BODY_AHEAD_BYTES))
+    return exchange
+
+
+@pytest.mark.parametrize("kind", ["expecting", "large"])
+def test_requests_that_wait_for_their_clients_never_hold_all_workers(kind: str) -> None:
+    bench = Bench(answering(), inline=False, places_count=2)
+    stalled = [stalling(bench, kind) for _ in range(5)]
+    assert len(bench.jobs) == 2
+    bench.run(FakeExchange())  # without a body: no place is needed
+    assert len(bench.jobs) == 3
+    bench.handler.body_ended(stalled[0])  # complete while it runs: its place goes to the next
+    assert len(bench.jobs) == 4
+    bench.handler.body_ended(stalled[3])  # complete while it stands in line
+    assert len(bench.jobs) == 5
+    bench.handler.exchange_lost(stalled[4], "reset")  # left while it stood in line
+    for job in bench.jobs:
+        job()
+    assert len(bench.jobs) == 5
+    assert len({id(job) for job in bench.jobs}) == 5
+    for _ in range(2):  # both places are free again
+        stalling(bench, kind)
+    assert len(bench.jobs) == 7
+
+
+def test_an_application_that_does_not_read_frees_its_place_at_its_end() -> None:
+    bench = Bench(answering(), places_count=1)
+    for _ in range(3):
+        assert stalling(bench, "expecting").calls == [("respond", "200 OK", b"")]
+
+
+def test_the_line_counts_as_waiting_and_is_bounded() -> None:
+    bench = Bench(answering(), inline=False, waiting_count=8, places_count=1)
+    calls = [stalling(bench, "expecting").calls for _ in range(4)]
+    assert calls == [[], [], [], ["close after it", ("respond", 503, b"The server is busy.\n")]]
+
+
+def test_a_long_wait_in_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(wsgi.time, "monotonic", lambda: now[0])
+    bench = Bench(answering(), inline=False, places_count=1)
+    first, _ = stalling(bench, "expecting"), stalling(bench, "expecting")
+    now[0] += 2.5
+    bench.handler.body_ended(first)
+    assert bench.waited == [2.5]
 
 
 def test_100_is_sent_on_the_first_read_only() -> None:

@@ -81,6 +81,37 @@ def test_dribblers_hold_no_thread_and_little_memory(server: Any) -> None:
             client.close()
 
 
+STALLED = {
+    "a small body begun": (b"Content-Length: 60000\r\n", b"x", b"y" * 59_999),
+    "a large body begun": (b"Content-Length: 70000\r\n", b"x" * 69_999, b"y"),
+    "chunks begun": (b"Transfer-Encoding: chunked\r\n", b"11171\r\n" + b"x" * 70_001, b"\r\n0\r\n\r\n"),
+    "100 asked for": (b"Content-Length: 5\r\nExpect: 100-continue\r\n", b"", b"hello"),
+}
+
+
+@pytest.mark.parametrize(("fields", "begun", "rest"), STALLED.values(), ids=STALLED)
+def test_stalled_uploads_do_not_hold_all_threads(
+    server: Any, fields: bytes, begun: bytes, rest: bytes
+) -> None:
+    """More of them than there are threads; ordinary requests are answered, and so is each of them later."""
+    clients = [server.connect() for _ in range(60)]
+    try:
+        for client in clients:
+            client.send(b"POST /upload HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n" + begun)
+        with server.connect() as other:
+            for _ in range(50):
+                other.send(GET)
+                assert other.answer().body == b"hello"
+        size = b"%d" % (len(begun) + len(rest)) if fields.startswith(b"Content") else b"70001"
+        for client in clients:
+            client.send(rest)
+        for client in clients:
+            assert client.answer().body == size
+    finally:
+        for client in clients:
+            client.close()
+
+
 def test_an_upload_is_streamed_within_bounded_memory(start: Any) -> None:
     server = start()
     server.ask("/upload", b"Content-Length: 3\r\n", "POST", b"abc")
