@@ -58,6 +58,10 @@ class Names:
         index = int(match[2])
         return (Home.NOWHERE, 0) if index == self._index else (Home.SIBLING, index)
 
+    def reserves(self, word: object) -> bool:
+        """May it be a name that another process has made? Alone there is no other."""
+        return self._index is not None and type(word) is str and NAME.match(word) is not None
+
     def made_on_this_machine(self, name: str) -> bool:
         """Has a worker of this machine made that name, as far as one can see?"""
         match = None if self._index is None else NAME.match(name)

@@ -30,9 +30,16 @@ class Adapter:
     Args:
         moved: hears who enters and leaves which room.
         position: of the recovery log, noted for every room a client enters.
+        reserved: may a word be the sid of a client of another process?
     """
 
-    def __init__(self, moved: Moved | None = None, position: Callable[[], int] = int) -> None:
+    def __init__(
+        self,
+        moved: Moved | None = None,
+        position: Callable[[], int] = int,
+        reserved: Callable[[Any], bool] = lambda room: False,
+    ) -> None:
+        self._reserved = reserved
         self._position = position
         self._moved = moved
         self._members: dict[str, Member] = {}
@@ -76,7 +83,7 @@ class Adapter:
         """
         if sid not in self._members:
             return False
-        if room != sid and room in self._members:
+        if room != sid and (room in self._members or self._reserved(room)):
             raise ValueError("cannot enter a sid room")
         self.join(sid, room)
         return True
@@ -93,7 +100,7 @@ class Adapter:
         Raises:
             ValueError: it is a client's own.
         """
-        if room in self._members:
+        if room in self._members or self._reserved(room):
             raise ValueError("cannot close a sid room")
         for sid in self._rooms.pop(room, ()):
             self._rooms_of[sid].pop(room, None)

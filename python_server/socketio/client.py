@@ -5,7 +5,6 @@ Must not know: frames, HTTP, rooms; how or where a handler runs.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
@@ -18,7 +17,6 @@ from python_server.socketio.backplane import Envelope
 from python_server.socketio.packet import Decoder
 from python_server.socketio.recovery import Saved
 
-SID_BYTES: Final = 15
 # What may wait behind the CONNECT reply of one client while its connect handler runs.
 HELD_MAX_BYTES: Final = 16 * 1024 * 1024
 
@@ -147,8 +145,8 @@ class Socket:
         "state",
     )
 
-    def __init__(self, namespace: str, client: Client, auth: Any) -> None:
-        self.sid = secrets.token_urlsafe(SID_BYTES)
+    def __init__(self, namespace: str, client: Client, auth: Any, sid: str) -> None:
+        self.sid = sid
         self.namespace = namespace
         self.client = client
         self.auth = auth

@@ -86,7 +86,11 @@ class Ground:
 
     def _adapter(self, namespace: str) -> Adapter:
         """An unknown namespace has nobody in it."""
-        return self._adapters.get(namespace) or Adapter()
+        return self._adapters.get(namespace) or Adapter(reserved=self._reserved)
+
+    def _reserved(self, room: Any) -> bool:
+        """May it be the sid of a client of another process?"""
+        return self._services is not None and self._services.names.reserves(room)
 
     def _remember(self, envelope: Envelope) -> None:
         if self.recovery is not None and envelope.offset is not None:

@@ -303,7 +303,7 @@ class Hub(Speaker):
             return
         if len(client.sockets) >= NAMESPACES_MAX_COUNT:
             raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
-        socket = Socket(namespace, client, packet.data)
+        socket = Socket(namespace, client, packet.data, self._running().names.make())
         client.sockets[namespace] = socket
         if self.comebacks is None:
             self._admit(socket, None, {})
@@ -315,7 +315,9 @@ class Hub(Speaker):
         client, namespace = socket.client, socket.namespace
         adapter = self._adapters.get(namespace)
         if adapter is None:
-            adapter = self._adapters[namespace] = Adapter(partial(self._moved, namespace), self._log_position)
+            adapter = self._adapters[namespace] = Adapter(
+                partial(self._moved, namespace), self._log_position, self._reserved
+            )
         adapter.add(socket)
         adapter.restore(socket.sid, rooms)
         handler = self.handlers.find(namespace, "connect")

@@ -91,6 +91,15 @@ def test_entering_has_a_verdict(rooms: Rooms) -> None:
     assert rooms.adapter.rooms_of("a") == ["a", "red", "blue"]
 
 
+def test_a_room_may_be_a_client_of_another_process() -> None:
+    adapter = Adapter(reserved=lambda room: room == "b")
+    adapter.add(Member("a"))
+    for ask in (lambda: adapter.enter("a", "b"), lambda: adapter.close_room("b")):
+        with pytest.raises(ValueError, match="sid room"):
+            ask()
+    assert adapter.enter("a", "c")
+
+
 def test_a_clients_own_room_is_not_closed(rooms: Rooms) -> None:
     with pytest.raises(ValueError, match="sid room"):
         rooms.adapter.close_room("a")

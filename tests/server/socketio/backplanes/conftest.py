@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from python_server.engineio.sids import Names
 from python_server.net.loop import Loop
 from python_server.siblings import Siblings, joined
 from python_server.socketio.backplane import Backplane
@@ -96,6 +97,7 @@ class Cluster:
         for index in range(count):
             world = make_world(
                 make_backplane=lambda world, index=index: joint.backplane(index, world),
+                names=Names(index),
                 **{name: make() for name, make in options.items()},
             )
             world.hub.handlers.open.add("*")

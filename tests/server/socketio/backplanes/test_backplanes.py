@@ -433,12 +433,21 @@ def test_a_room_is_closed_everywhere(seated: Seated) -> None:
     assert seated.heard() == {}
 
 
-def test_a_room_that_is_a_clients_own_elsewhere_is_not_closed(seated: Seated) -> None:
+def test_a_room_that_is_a_clients_own_is_not_closed_from_anywhere(seated: Seated) -> None:
+    for index in range(3):
+        with pytest.raises(ValueError, match="sid room"):
+            seated.cluster.ask(lambda index=index: hub(seated, index).close_room("/", seated.sids["a1"]))
+
+
+@pytest.mark.parametrize("name", ["a0", "a1", "a2"])
+@pytest.mark.parametrize("victim", ["b0", "b1"])
+def test_nobody_enters_the_room_of_another_client(seated: Seated, name: str, victim: str) -> None:
+    """What is said to one client alone is heard by nobody else, whichever worker says it."""
     with pytest.raises(ValueError, match="sid room"):
-        seated.cluster.ask(lambda: hub(seated, 1).close_room("/", seated.sids["a1"]))
-    seated.cluster.ask(lambda: hub(seated, 0).close_room("/", seated.sids["a1"]))
-    hub(seated).emit("x", (), rooms=(seated.sids["a1"],))
-    assert set(seated.heard()) == {"a1"}
+        seated.cluster.ask(lambda: hub(seated).enter("/", seated.sids[name], seated.sids[victim]))
+    for index in range(3):
+        hub(seated, index).emit("x", (), rooms=(seated.sids[victim],))
+    assert seated.heard() == {victim: ['2["x"]'] * 3}
 
 
 def test_rooms_and_members_are_known_everywhere(seated: Seated) -> None:
