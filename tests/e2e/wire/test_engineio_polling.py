@@ -263,17 +263,20 @@ def test_1_4_cors_with_credentials_and_preflight(wire: Any) -> None:
     assert "POST" in preflight.headers["access-control-allow-methods"]
 
 
-def test_1_4_an_error_on_a_websocket_request_is_plain_http_and_a_close(wire: Any) -> None:
-    request = wire.request(
-        "GET",
-        "EIO=3&transport=websocket",
-        Connection="Upgrade",
-        Upgrade="websocket",
-        **{"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="},
-    )
-    answer = request.answer()
-    assert (answer.status, answer.text) == (400, "Unsupported protocol version")
-    assert request.at_end()
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("EIO=3&transport=websocket", "Unsupported protocol version"),
+        ("EIO=4&transport=websocket&sid=abc", "Session ID unknown"),
+        ("EIO=4&transport=carrier", "Transport unknown"),
+    ],
+)
+def test_1_4_an_error_on_a_websocket_request_is_plain_http_and_a_close(
+    wire: Any, query: str, message: str
+) -> None:
+    answer = wire.upgrade(query=query)
+    assert (answer.status, answer.text) == (400, message)
+    assert wire.opened[-1].at_end()
 
 
 def test_1_4_an_upgrade_of_an_upgraded_session_completes_and_is_closed(wire: Any) -> None:

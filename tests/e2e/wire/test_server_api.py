@@ -39,7 +39,7 @@ def test_the_wsgi_application_answers_everything_else(wire: Any) -> None:
     assert (answer.status, answer.text) == (200, "plain")
 
 
-def test_the_cookie_comes_with_the_handshake(wire: Any) -> None:
+def test_1_2_the_cookie_comes_with_the_handshake(wire: Any) -> None:
     answer = wire.get("EIO=4&transport=polling")
     assert answer.headers["set-cookie"].startswith("io=")
     assert answer.headers["set-cookie"].endswith("; path=/; SameSite=Lax")

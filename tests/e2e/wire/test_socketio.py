@@ -14,6 +14,22 @@ import pytest
 PLACE = '{"_placeholder":true,"num":%d}'
 
 
+def test_2_1_packets_are_spelt_as_the_grammar_says(wire: Any, way: str) -> None:
+    session = wire.session(way)
+    session.send('40{"key":"s3"}')
+    assert session.next().startswith('40{"sid":"')
+    assert session.next() == '42["welcome",{"auth":{"key":"s3"}}]'
+    session.send('40/shop,{"key":"s3"}')
+    assert session.next().startswith('40/shop,{"sid":"')
+    assert session.next() == '42/shop,["opened","/shop"]'
+    session.send('42/shop,17["buy","tea"]', '42017["nothing"]', '42["echo",1]')
+    assert [session.next() for _ in range(3)] == ['43/shop,17["tea"]', "4317[]", '42["echoed",1]']
+    session.send(f'451-/shop,8["buy",{PLACE % 0}]', b"tea")
+    assert [session.next(), session.next()] == [f"461-/shop,8[{PLACE % 0}]", b"tea"]
+    session.send("41/shop", "40/shop")
+    assert session.next().startswith('40/shop,{"sid":"')
+
+
 def test_2_2_rule_1_connect_is_answered_before_any_event(wire: Any, way: str) -> None:
     session = wire.session(way)
     session.send('40{"key":"s3"}')
