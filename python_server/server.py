@@ -14,7 +14,7 @@ from typing import Any
 
 from python_server import observe
 from python_server.admission import Admission
-from python_server.channel import HTTPChannel, HTTPServices
+from python_server.channel import HTTPServices
 from python_server.crew import BEAT_SECONDS, Crew, Orders
 from python_server.engineio.engine import Engine
 from python_server.engineio.origin import OriginRules
@@ -22,19 +22,16 @@ from python_server.engineio.sids import Names
 from python_server.estate import leave_behind
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.homes import Homes
-from python_server.http1 import Request
-from python_server.http1_response import PLAIN_ON_TLS, http_date
-from python_server.mounts import Mount, Site, below_root, normal_root_path
-from python_server.net.certificates import make_context
-from python_server.net.listener import Listener
+from python_server.http1_response import http_date
+from python_server.mounts import Mount, Site, normal_root_path
 from python_server.net.loop import Deadline, Loop
 from python_server.net.pool import Pool
 from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
-from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
-from python_server.net.transport import Transport
-from python_server.proxy import Origin, ProxyRules
+from python_server.proxy import ProxyRules
+from python_server.reception import Reception
+from python_server.routing import Router
 from python_server.seat import Seat
 from python_server.settings import Settings
 from python_server.socketio.backplane import Backplane
@@ -47,17 +44,6 @@ from python_server.wsgi import ServerFacts, WSGIHandler
 from wsframe.deflate import Options
 
 SOFTWARE = f"python_server/{metadata.version('wsframe')}"
-
-
-def tls_context(settings: Settings) -> Any:
-    """The context that the settings ask for, None for plain TCP.
-
-    Raises:
-        CertificateError: TLS cannot be spoken with these files.
-    """
-    if settings.tls.certfile is None and settings.tls.keyfile is None:
-        return None
-    return make_context(settings.tls, ["http/1.1"])
 
 
 class Worker:
@@ -86,32 +72,20 @@ class Worker:
         self._crew = None if seat is None else self._join(seat)
         # Of this machine, among those that share a broker.
         self._host_id = secrets.token_hex(16) if seat is None else seat.host_id
-        self._channels: set[Any] = set()
         self._date = ("", 0)
         self._stopping = False
+        row = None if self._crew is None else self._crew.row
+        self._reception = Reception(self.loop, settings, listening, row, self._observer.complain)
         self._requests_pool = self._pool("threads", settings.wsgi_threads_count)
         self._events_pool = self._pool("event-threads", settings.event_threads_count)
         self._websockets_pool = self._pool("websocket-threads", settings.websocket_threads_count)
         self._door = Door(self.loop.mailbox, self._events_pool)
-        self._tls = tls_context(settings)
-        self._handshakes = HandshakeQueue(self.loop)
-        self._scheme = "http" if self._tls is None else "https"
-        self._proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
-        self._root_path = normal_root_path(settings.root_path)
+        root_path = normal_root_path(settings.root_path)
         facts = ServerFacts(
-            settings.server_name, SOFTWARE, script_name=self._root_path, multiprocess=seat is not None
-        )
-        self._http = HTTPServices(
-            route=self._route,
-            limits=settings.http,
-            timeouts=settings.http,
-            deadline=partial(Deadline, self.loop),
-            exchange=ExchangeServices(time.monotonic, self._http_date, SOFTWARE, self._count_exchange),
-            lost=self._channel_lost,
-            stop=None if self._crew is None else self._is_foreign,
+            settings.server_name, SOFTWARE, script_name=root_path, multiprocess=seat is not None
         )
         websockets = self._websocket_services()
-        self._wsgi = WSGIHandler(
+        wsgi = WSGIHandler(
             site.application,
             self._requests_pool,
             self.loop.mailbox.post,
@@ -132,7 +106,7 @@ class Worker:
             max(1, settings.wsgi_threads_count // 2),
             partial(self._saturated, "threads"),
         )
-        self._routes = WebSocketRoutes(
+        routes = WebSocketRoutes(
             site.websockets,
             self._door,
             websockets,
@@ -143,7 +117,7 @@ class Worker:
         self._backplanes: list[Backplane] = []
         self._homes = None if self._crew is None else self._home_finder(self._crew)
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
-        self._handlers = [
+        handlers = [
             (path, self._before(engine, mount))
             for (path, engine), mount in zip(self._engines, site.mounts, strict=True)
         ]
@@ -154,11 +128,21 @@ class Worker:
                 site.mounts, self._crew.siblings, self.loop.call_later, self._now, self._observer.complain
             )
         )
-        allowance = None if self._crew is None else self._crew.row.allowance
-        self._listeners = [
-            Listener(self.loop, sock, self._accepted, self._exhausted, settings.accept_batch_count, allowance)
-            for sock in listening
-        ]
+        proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
+        router = Router(self._reception.scheme, proxies, root_path, self._engines, handlers, routes, wsgi)
+        self._reception.set_services(self._http_services(router))
+
+    def _http_services(self, router: Router) -> HTTPServices:
+        limits = self._settings.http
+        return HTTPServices(
+            route=router.route,
+            limits=limits,
+            timeouts=limits,
+            deadline=partial(Deadline, self.loop),
+            exchange=ExchangeServices(time.monotonic, self._http_date, SOFTWARE, self._count_exchange),
+            lost=self._reception.lost,
+            stop=None if self._crew is None else router.is_foreign,
+        )
 
     def _join(self, seat: Seat) -> Crew:
         settings = self._settings
@@ -187,8 +171,8 @@ class Worker:
             limits.ping_timeout_seconds,
             Options() if limits.per_message_deflate else None,
             partial(Deadline, self.loop),
-            self._channels.add,
-            self._channel_lost,
+            self._reception.add,
+            self._reception.lost,
         )
 
     def _socket_taken(self) -> None:
@@ -232,9 +216,9 @@ class Worker:
         return Homes(
             self.loop,
             crew.siblings,
-            self._serve,
-            self._channels.add,
-            self._channel_lost,
+            self._reception.serve,
+            self._reception.add,
+            self._reception.lost,
             observe.report,
             self._observer.complain,
             self._settings.transport,
@@ -252,17 +236,13 @@ class Worker:
         sys.setswitchinterval(self._settings.switch_interval_seconds)
         self.loop.mailbox.adopt()
         if self._crew is None:
-            self._accept()
+            self._reception.start()
         else:
-            self._crew.begin(self._accept)
+            self._crew.begin(self._reception.start)
         try:
             self.loop.run()
         finally:
             self._close()
-
-    def _accept(self) -> None:
-        for listener in self._listeners:
-            listener.start()
 
     def stop(self, timeout_seconds: float | None = None) -> None:
         """Any thread: stop accepting, let running requests end, close WebSockets with 1001, then end."""
@@ -296,29 +276,20 @@ class Worker:
         observe.say("stopping: what runs may end; a second signal cuts it off")
         if self._crew is not None:
             self._crew.leave(successor)
-        for listener in self._listeners:
-            if successor is None:
-                listener.drain_and_close()
-            else:  # what waits in the system's queue is for those that go on
-                listener.close()
-        for channel in list(self._channels):
-            channel.refuse_keep_alive()
+        # What waits in the system's queue is for those that go on, where there are any.
+        self._reception.stop(take_waiting=successor is None)
         for _, engine in self._engines:
             engine.close()
         if self._estate is not None and successor is not None:
             self._estate.bequeath(successor)
         # A request may be on its way on a kept connection: it is still answered, with Connection: close.
         grace = min(timeout_seconds, self._settings.idle_grace_seconds)
-        self.loop.call_later(grace, self._close_idle)
+        self.loop.call_later(grace, self._reception.close_idle)
         self._await_end(self.loop.now + timeout_seconds)
-
-    def _close_idle(self) -> None:
-        for channel in list(self._channels):
-            channel.close_when_idle()
 
     def _await_end(self, deadline: float) -> None:
         # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
-        done = not self._channels and not self._events_pool.waiting_count
+        done = not self._reception.channels and not self._events_pool.waiting_count
         if self._crew is not None and self._crew.siblings.queued_bytes():
             done = False
         if self._estate is not None and self._estate.busy:
@@ -329,8 +300,7 @@ class Worker:
             self.loop.call_later(0.02, partial(self._await_end, deadline))
 
     def _close(self) -> None:
-        for channel in list(self._channels):
-            channel.abort("server stopped")
+        self._reception.abort("server stopped")
         self.loop.run_once(0)
         for backplane in self._backplanes:
             backplane.close()
@@ -340,88 +310,7 @@ class Worker:
             self._crew.close()
         self.loop.close()
 
-    # Connections and requests
-
-    def _accepted(self, sock: Socket, peer: Any) -> None:
-        common = (self.loop, sock, observe.report, self._settings.transport, peer, sock.getsockname())
-        if self._tls is None:
-            self._serve(Transport(*common))
-        else:
-            timeout_seconds = self._settings.tls.handshake_timeout_seconds
-            transport = TLSTransport(
-                self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
-            )
-            self._channels.add(transport.begin(self._handshake_lost))
-        if self._crew is not None:
-            self._crew.row.count(len(self._channels))
-        limit = self._settings.connections_max_count
-        if limit is not None and len(self._channels) >= limit:
-            self._observer.complain(
-                "limit", f"{limit} connections are open: new ones wait, see --limit-concurrency"
-            )
-            for listener in self._listeners:
-                listener.pause()
-
-    def _channel_lost(self, channel: Any) -> None:
-        self._channels.discard(channel)
-        if self._crew is not None:
-            self._crew.row.count(len(self._channels))
-        limit = self._settings.connections_max_count
-        if limit is not None and len(self._channels) < limit:
-            for listener in self._listeners:
-                listener.start()
-
-    def _established(self, transport: TLSTransport, greeting: Handshaking) -> None:
-        self._channels.discard(greeting)
-        self._serve(transport)
-
-    def _handshake_lost(self, greeting: Handshaking, reason: str) -> None:
-        self._channel_lost(greeting)
-        self._observer.complain("handshake", reason)
-
-    def _serve(self, transport: Transport, handed: bytes = b"") -> None:
-        """`handed`: bytes that a sibling has read of the connection, a whole head at least."""
-        channel = HTTPChannel(transport, self._http, handed=bool(handed))
-        self._channels.add(channel)
-        if self._crew is not None:
-            self._crew.row.count(len(self._channels))
-        if self._stopping:  # it was in the system's queue when the stop began
-            channel.refuse_keep_alive()
-        transport.set_handler(channel)
-        if handed:
-            channel.data_received(bytearray(handed), len(handed))
-
-    def _exhausted(self, error: OSError) -> None:
-        self._observer.complain("accept", f"no new connections for a moment: {error.strerror}")
-
-    def _route(self, request: Request) -> RequestHandler:
-        request.scheme = self._scheme
-        if self._proxies is not None:
-            self._believe(self._proxies, request)
-        path = request.path = below_root(self._root_path, request.path)
-        for prefix, handler in self._handlers:
-            if path.startswith(prefix) or path == prefix[:-1]:
-                return handler
-        if request.upgrade == "websocket" and self._routes.serves(path):
-            return self._routes
-        return self._wsgi
-
-    def _is_foreign(self, request: Request) -> bool:
-        """Does a head name a session of a sibling?"""
-        if "sid=" in request.query:
-            path = below_root(self._root_path, request.path)
-            for prefix, engine in self._engines:
-                if path.startswith(prefix) or path == prefix[:-1]:
-                    return engine.is_foreign(request.query)
-        return False
-
-    @staticmethod
-    def _believe(proxies: ProxyRules, request: Request) -> None:
-        origin = proxies.resolve(request.fields, Origin(request.peer, request.scheme, request.authority))
-        request.peer, request.scheme, request.authority = origin.peer, origin.scheme, origin.authority
-        if origin.port is not None:
-            host = request.local[0] if isinstance(request.local, tuple) else "localhost"
-            request.local = (host, origin.port)
+    # Requests
 
     def _count_exchange(self, exchange: Exchange, seconds: float) -> None:
         self._observer.count("requests")

@@ -31,8 +31,9 @@ from python_server.net.sockets import (
     shown_urls,
 )
 from python_server.net.threads import ServerStopped
+from python_server.reception import tls_context
 from python_server.seat import INHERITED_VARIABLE, is_worker, take_seat
-from python_server.server import Worker, tls_context
+from python_server.server import Worker
 from python_server.settings import Settings
 from python_server.workers import Rules, Workers
 

@@ -44,6 +44,8 @@ FLOORS = {
     "socketio": 4,
     "admission": 4,
     "mounts": 5,
+    "reception": 3,
+    "routing": 5,
     "server": 5,
     "foreign": 5,
     "engine_api": 6,
@@ -83,7 +85,7 @@ INNER = {
     ],
     "http1": ["http1_head", "http1"],
     "apis": ["engine_api", "hub_words", "server_api"],
-    "serving": ["mounts", "estate", "server"],
+    "serving": ["mounts", "estate", "routing", "server"],
     "channels": ["exchange", "channel", "websocket_channel"],
     "net": [
         "threads",

@@ -1,0 +1,158 @@
+"""Connections as they come: accepted in turn, through TLS, counted, limited, and held until they end.
+
+Must not know: what a request is for, or who else accepts on the same sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from python_server import observe
+from python_server.channel import HTTPChannel, HTTPServices
+from python_server.http1_response import PLAIN_ON_TLS
+from python_server.net.board import Row
+from python_server.net.certificates import make_context
+from python_server.net.listener import Listener
+from python_server.net.loop import Loop
+from python_server.net.sockets import Socket
+from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
+from python_server.net.transport import Transport
+from python_server.settings import Settings
+
+
+def tls_context(settings: Settings) -> Any:
+    """The context that the settings ask for, None for plain TCP.
+
+    Raises:
+        CertificateError: TLS cannot be spoken with these files.
+    """
+    if settings.tls.certfile is None and settings.tls.keyfile is None:
+        return None
+    return make_context(settings.tls, ["http/1.1"])
+
+
+class Reception:
+    """The listening sockets of a worker, and every connection that is open. All on the loop's thread.
+
+    Args:
+        listening: bound sockets, owned from here on. row: of this worker, where several share them.
+        complain: called with (kind, message).
+
+    Raises:
+        CertificateError: TLS cannot be spoken with these files.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        listening: Sequence[Socket],
+        row: Row | None,
+        complain: Callable[[str, str], None],
+    ) -> None:
+        self._loop = loop
+        self._settings = settings
+        self._row = row
+        self._complain = complain
+        self._tls = tls_context(settings)
+        self._handshakes = HandshakeQueue(loop)
+        self._http: HTTPServices
+        self._closing = False
+        self.channels: set[Any] = set()
+        allowance = None if row is None else row.allowance
+        self._listeners = [
+            Listener(loop, sock, self._accepted, self._exhausted, settings.accept_batch_count, allowance)
+            for sock in listening
+        ]
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self._tls is None else "https"
+
+    def set_services(self, http: HTTPServices) -> None:
+        """What each connection's channel is given; before `start`."""
+        self._http = http
+
+    def start(self) -> None:
+        """Begin to accept."""
+        for listener in self._listeners:
+            listener.start()
+
+    def stop(self, *, take_waiting: bool) -> None:
+        """Accept nothing more, and let no connection bring a further request than the one on its way.
+
+        Args:
+            take_waiting: whether what the system has accepted is ours alone to serve.
+        """
+        self._closing = True
+        for listener in self._listeners:
+            if take_waiting:
+                listener.drain_and_close()
+            else:
+                listener.close()
+        for channel in list(self.channels):
+            channel.refuse_keep_alive()
+
+    def close_idle(self) -> None:
+        for channel in list(self.channels):
+            channel.close_when_idle()
+
+    def abort(self, reason: str) -> None:
+        """End every connection now."""
+        for channel in list(self.channels):
+            channel.abort(reason)
+
+    # Connections
+
+    def add(self, channel: Any) -> None:
+        """One more is open."""
+        self.channels.add(channel)
+        if self._row is not None:
+            self._row.count(len(self.channels))
+
+    def lost(self, channel: Any) -> None:
+        """It has ended."""
+        self.channels.discard(channel)
+        if self._row is not None:
+            self._row.count(len(self.channels))
+        limit = self._settings.connections_max_count
+        if limit is not None and len(self.channels) < limit:
+            self.start()
+
+    def serve(self, transport: Transport, handed: bytes = b"") -> None:
+        """`handed`: bytes that a sibling has read of the connection, a whole head at least."""
+        channel = HTTPChannel(transport, self._http, handed=bool(handed))
+        self.add(channel)
+        if self._closing:  # it was in the system's queue when the stop began
+            channel.refuse_keep_alive()
+        transport.set_handler(channel)
+        if handed:
+            channel.data_received(bytearray(handed), len(handed))
+
+    def _accepted(self, sock: Socket, peer: Any) -> None:
+        common = (self._loop, sock, observe.report, self._settings.transport, peer, sock.getsockname())
+        if self._tls is None:
+            self.serve(Transport(*common))
+        else:
+            timeout_seconds = self._settings.tls.handshake_timeout_seconds
+            transport = TLSTransport(
+                self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
+            )
+            self.add(transport.begin(self._handshake_lost))
+        limit = self._settings.connections_max_count
+        if limit is not None and len(self.channels) >= limit:
+            self._complain("limit", f"{limit} connections are open: new ones wait, see --limit-concurrency")
+            for listener in self._listeners:
+                listener.pause()
+
+    def _established(self, transport: TLSTransport, greeting: Handshaking) -> None:
+        self.channels.discard(greeting)
+        self.serve(transport)
+
+    def _handshake_lost(self, greeting: Handshaking, reason: str) -> None:
+        self.lost(greeting)
+        self._complain("handshake", reason)
+
+    def _exhausted(self, error: OSError) -> None:
+        self._complain("accept", f"no new connections for a moment: {error.strerror}")
