@@ -18,6 +18,7 @@ from python_server.engineio.options import EngineOptions
 from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.environ import Environ, ServerFacts, build_environ
+from python_server.http1 import Request
 from python_server.mounts import Mount
 from python_server.net import tasks
 from python_server.socketio.client import ConnectionRefused, NamespaceReason
@@ -64,7 +65,23 @@ def read_engine_options(given: Mapping[str, Any]) -> EngineOptions:
     if "transports" in values:
         transports = values["transports"] or ("polling", "websocket")
         values["transports"] = (transports,) if isinstance(transports, str) else tuple(transports)
+    if "cors_allowed_origins" in values:
+        values["cors_allowed_origins"] = origin_rule(values["cors_allowed_origins"])
     return EngineOptions(**values)
+
+
+def origin_rule(allowed: Any) -> Any:
+    """`cors_allowed_origins`, where a function of two arguments gets the origin and the environ.
+
+    It is called on the server's own thread, and must not block.
+    """
+    if not callable(allowed) or not takes(allowed, 2):
+        return allowed
+
+    def rule(origin: str, request: Request) -> bool:
+        return bool(allowed(origin, build_environ(request, ServerFacts(), BytesIO())))
+
+    return rule
 
 
 def codec_of(serializer: str, json: Any = None) -> Codec:

@@ -72,7 +72,9 @@ class SocketIOOptions(TypedDict, total=False):
     http_compression: bool
     compression_threshold: int
     cookie: str | Mapping[str, Any] | None
-    cors_allowed_origins: str | Iterable[str] | Callable[[str], bool] | None
+    cors_allowed_origins: (
+        str | Iterable[str] | Callable[[str], bool] | Callable[[str, dict[str, Any]], bool] | None
+    )
     cors_credentials: bool
     engineio_logger: Any
     monitor_clients: bool

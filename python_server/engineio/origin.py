@@ -5,12 +5,13 @@ Must not know: sessions, transports; what a refusal looks like on the wire.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 
 from python_server.http1 import Request
 from python_server.http1_response import Headers
 
-AllowedOrigins = str | Iterable[str] | Callable[[str], bool] | None
+AllowedOrigins = str | Iterable[str] | Callable[[str], bool] | Callable[[str, Request], bool] | None
 
 
 class OriginRules:
@@ -18,12 +19,13 @@ class OriginRules:
 
     Args:
         allowed: None: the server's own origin only. "*" or ["*"]: any. A string, a list of strings, or a
-            function of the origin. []: the check is off.
+            function of the origin, or of the origin and the request. []: the check is off.
         credentials: whether other allowed origins may send cookies.
     """
 
     def __init__(self, allowed: AllowedOrigins = None, credentials: bool = True) -> None:
-        self._rule: Callable[[str], bool] | None = allowed if callable(allowed) else None
+        self._rule: Callable[..., bool] | None = allowed if callable(allowed) else None
+        self._rule_takes_request = callable(allowed) and _takes_two(allowed)
         self._credentials = credentials
         self._own_only = allowed is None
         listed = (
@@ -64,7 +66,7 @@ class OriginRules:
 
     def _allows(self, origin: str, request: Request) -> bool:
         if self._rule is not None:
-            return bool(self._rule(origin))
+            return bool(self._rule(origin, request) if self._rule_takes_request else self._rule(origin))
         if self._own_only:
             # The request's authority and scheme are a trusted proxy's word where there is one. Plain HTTP may
             # have been TLS up to a proxy that does not say so; the other way round cannot be.
@@ -72,3 +74,11 @@ class OriginRules:
             own = {f"{scheme}://{request.authority}".lower() for scheme in schemes}
             return bool(request.authority) and origin.lower() in own
         return origin in self._listed
+
+
+def _takes_two(rule: Callable[..., bool]) -> bool:
+    try:
+        inspect.signature(rule).bind(None, None)
+    except (TypeError, ValueError):
+        return False
+    return True

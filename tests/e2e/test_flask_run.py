@@ -1,4 +1,4 @@
-"""socketio.run() as programs call it: `python program.py`, with the reloader, the debugger and TLS.
+"""socketio.run() as programs call it: `python program.py`, with reloader, debugger and TLS: R37, R38.
 
 It must not know the server's insides: programs are written to a folder, started, changed, and asked.
 """
