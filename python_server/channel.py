@@ -220,7 +220,9 @@ class HTTPChannel:
             and not self._transport.blocked  # a client that only asks and never reads
         ):
             self._move(_IDLE)
-            self._handle(parser.next_request())
+            events = parser.next_request()
+            if events:
+                self._handle(events)
             self._transport.pause_reading(False)
         self._advancing = False
         self._watch()

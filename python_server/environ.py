@@ -66,7 +66,7 @@ def environ_key(name: str) -> str:
 
 def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
     """The environ of PEP 3333 for one request; `body` is the file-like `wsgi.input`."""
-    peer, local = request.peer, request.local
+    peer, local, version = request.peer, request.local, request.version
     host, port = ("localhost", "443" if request.scheme == "https" else "80")
     if isinstance(local, tuple):
         host, port = str(local[0]), str(local[1])
@@ -77,15 +77,18 @@ def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
     environ["REQUEST_URI"] = environ["RAW_URI"] = request.target
     environ["SERVER_NAME"] = facts.server_name or host
     environ["SERVER_PORT"] = port
-    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if request.version == (1, 1) else f"HTTP/1.{request.version[1]}"
-    environ["REMOTE_ADDR"] = str(peer[0]) if isinstance(peer, tuple) else ""
-    environ["REMOTE_PORT"] = str(peer[1] or "") if isinstance(peer, tuple) else ""
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if version == (1, 1) else f"HTTP/1.{version[1]}"
+    if isinstance(peer, tuple):
+        environ["REMOTE_ADDR"] = str(peer[0])
+        environ["REMOTE_PORT"] = str(peer[1] or "")
+    else:
+        environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = ""
     environ["wsgi.url_scheme"] = request.scheme
     environ["wsgi.input"] = body
     environ["wsgi.errors"] = sys.stderr
     for name, value in request.fields.items():
-        key = environ_key(name)
-        if key:
+        key = _NAMES.get(name)
+        if key or (key is None and (key := environ_key(name))):
             environ[key] = value
     if request.authority:
         environ["HTTP_HOST"] = request.authority

@@ -92,7 +92,7 @@ class Worker:
             facts,
             observe.report,
             settings.http.body_window_bytes,
-            lambda: self._requests_pool.waiting_count,
+            self._requests_pool.waiting_count,
             settings.wsgi_queue_count,
             lambda exchange: Takeover(
                 exchange,
@@ -289,7 +289,7 @@ class Worker:
 
     def _await_end(self, deadline: float) -> None:
         # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
-        done = not self._reception.channels and not self._events_pool.waiting_count
+        done = not self._reception.channels and not self._events_pool.waiting_count()
         if self._crew is not None and self._crew.siblings.queued_bytes():
             done = False
         if self._estate is not None and self._estate.busy:

@@ -135,7 +135,6 @@ class Pool:
         """A worker, from within a job: queue `job`; the caller itself comes back for it."""
         self._jobs.append((time.monotonic(), job))
 
-    @property
     def waiting_count(self) -> int:
         """Any thread: jobs that no thread has taken yet."""
         return len(self._jobs) + len(self._fresh)

@@ -68,7 +68,8 @@ class Mailbox:
         self._max_bytes = max_bytes
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
         self._pending_bytes = 0
-        self._space = threading.Condition(threading.Lock())
+        self._bytes_lock = threading.Lock()
+        self._space = threading.Condition(self._bytes_lock)
         self._owner = threading.get_ident()
         self._closed = False
         self.raised = False
@@ -90,7 +91,7 @@ class Mailbox:
         if self._closed:
             raise ServerStopped("the server has stopped: nothing can be sent through it any more")
         if nbytes:
-            with self._space:
+            with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
                 if not self.on_loop():
                     while self._pending_bytes > self._max_bytes and not self._closed:
                         self._space.wait()

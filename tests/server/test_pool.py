@@ -80,7 +80,7 @@ def test_a_pool_grows_while_jobs_wait_up_to_its_cap_and_then_names_the_option(
     assert waited > 1.0
     clock.pass_by(0.1)
     assert len(said) == 1
-    assert pool.waiting_count == 1
+    assert pool.waiting_count() == 1
     go.set()
     monkeypatch.undo()
     assert pool.close(10) == 0
@@ -99,7 +99,7 @@ def test_a_computing_pool_does_not_grow_until_a_job_starves(monkeypatch: pytest.
     pool.submit(lambda: block(second))
     assert first.wait(10)
     clock.pass_by(0.01, busy=1.0)
-    assert pool.waiting_count == 1
+    assert pool.waiting_count() == 1
     clock.pass_by(0.05, busy=1.0)
     assert second.wait(10)
     go.set()
@@ -187,7 +187,7 @@ def test_jobs_that_block_are_seldom_waited_for(monkeypatch: pytest.MonkeyPatch) 
     assert clock.hushed_count <= 5  # turns 1, 3, 7 and 15; one more if the worker took its job late
     go.set()
     monkeypatch.undo()
-    while pool.waiting_count:
+    while pool.waiting_count():
         pass
     assert pool.close(10) == 0
 
