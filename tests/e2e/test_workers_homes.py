@@ -1,0 +1,181 @@
+"""Sessions among four real workers: every request finds its home, whichever worker the system gave it to.
+
+It must not know how a connection travels; clients and the access log say what they saw.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import socketio  # type: ignore[import-untyped]
+
+APPS = Path(__file__).parent / "apps"
+PATIENCE_SECONDS = 30.0
+WORKERS_COUNT = 4
+CLIENTS_COUNT = 50
+OPTIONS = ("--workers", str(WORKERS_COUNT), "--worker-timeout", "600")
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def server(launch: Start) -> Any:
+    server = launch(APPS, "homes_app:app", *OPTIONS)
+    server.wait_for(" serves", WORKERS_COUNT)
+    return server
+
+
+class Asker:
+    """Requests to a server, each on a connection of its own unless one is given."""
+
+    def __init__(self, server: Any) -> None:
+        host, port = server.url.removeprefix("http://").split(":")
+        self._address = (host, int(port))
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(*self._address, timeout=PATIENCE_SECONDS)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, connection: Any = None, **fields: str
+    ) -> tuple[int, bytes]:
+        with contextlib.ExitStack() as stack:
+            if connection is None:
+                connection = stack.enter_context(contextlib.closing(self.connect()))
+            connection.request(
+                method, path, body, {name.replace("_", "-"): text for name, text in fields.items()}
+            )
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def homes(self) -> dict[str, str]:
+        """A session at each worker, by index; connections stay open meanwhile, so that each gets some."""
+        found: dict[str, str] = {}
+        with contextlib.ExitStack() as stack:
+            for _ in range(300):
+                connection = stack.enter_context(contextlib.closing(self.connect()))
+                status, body = self.ask("GET", "/socket.io/?EIO=4&transport=polling", None, connection)
+                assert status == 200
+                sid = str(json.loads(body[1:])["sid"])
+                found.setdefault(sid.partition(".")[0], sid)
+                if len(found) == WORKERS_COUNT:
+                    return found
+        raise AssertionError(f"sessions at {sorted(found)} alone")
+
+
+@pytest.fixture
+def asker(server: Any) -> Asker:
+    return Asker(server)
+
+
+def path_of(sid: str) -> str:
+    return f"/socket.io/?EIO=4&transport=polling&sid={sid}"
+
+
+@pytest.mark.needs_node
+@pytest.mark.parametrize("what", ["polling", "upgrade", "kill", "roll"])
+def test_socketio_client_4(server: Any, drive: Callable[..., None], what: str) -> None:
+    """The official client, which cannot know who serves it."""
+    drive("homes.mjs", server.url, str(server.pid), what)
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["polling", "websocket"]], ids=["polling", "upgrade"])
+def test_python_clients(server: Any, transports: list[str]) -> None:
+    """python-socketio; the polling ones open a connection for every request."""
+    homes: set[int] = set()
+    failures: list[BaseException] = []
+
+    def live() -> None:
+        try:
+            with requests.Session() as session:
+                session.headers["Connection"] = "close"
+                client = socketio.Client(http_session=session, reconnection=False)
+                client.connect(server.url, transports=transports, wait_timeout=PATIENCE_SECONDS)
+                for turn in range(10):
+                    assert client.call("echo", turn, timeout=PATIENCE_SECONDS) == turn
+                homes.add(client.call("where", timeout=PATIENCE_SECONDS))
+                left.wait()  # nobody leaves before all have spoken
+                client.disconnect()
+        except BaseException as error:
+            failures.append(error)
+            left.abort()
+
+    left = threading.Barrier(CLIENTS_COUNT)
+    threads = [threading.Thread(target=live) for _ in range(CLIENTS_COUNT)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(homes) > 1
+
+
+def test_one_connection_carries_sessions_of_every_worker(asker: Asker) -> None:
+    homes = asker.homes()
+    with contextlib.closing(asker.connect()) as connection:
+        for _ in range(5):
+            for sid in homes.values():
+                assert asker.ask("POST", path_of(sid), b"3", connection)[0] == 200
+        made = connection.sock
+        assert asker.ask("GET", "/pid", connection=connection)[0] == 200
+        assert connection.sock is made
+
+
+def test_the_home_writes_the_access_log_and_sees_the_client(server: Any, asker: Asker) -> None:
+    homes = asker.homes()
+    for sid in homes.values():
+        for _ in range(5):
+            assert asker.ask("POST", path_of(sid), b"3")[0] == 200
+        lines = [line for line in server.log.splitlines() if f"sid={sid}" in line]
+        server.wait_for(f"sid={sid}", 5)
+        lines = [line for line in server.log.splitlines() if f"sid={sid}" in line]
+        assert len(lines) == 5
+        assert all(line.startswith("127.0.0.1 ") and '" 200 2 ' in line for line in lines)
+
+
+def test_a_connection_that_was_handed_over_shows_its_peer(asker: Asker) -> None:
+    """On the same connection, behind a request for a session elsewhere."""
+    homes = asker.homes()
+    for sid in homes.values():
+        with contextlib.closing(asker.connect()) as connection:
+            assert asker.ask("POST", path_of(sid), b"3", connection)[0] == 200
+            _, body = asker.ask("GET", "/seen", connection=connection)
+            _, peer, scheme = json.loads(body)
+            assert (peer, scheme) == ("127.0.0.1", "http")
+
+
+def test_forwarded_fields_count_at_the_home(launch: Start) -> None:
+    server = launch(APPS, "homes_app:app", *OPTIONS, "--proxy-headers")
+    server.wait_for(" serves", WORKERS_COUNT)
+    asker = Asker(server)
+    for sid in asker.homes().values():
+        with contextlib.closing(asker.connect()) as connection:
+            told = {"X_Forwarded_For": "192.0.2.7", "X_Forwarded_Proto": "https"}
+            assert asker.ask("POST", path_of(sid), b"3", connection, **told)[0] == 200
+            _, body = asker.ask("GET", "/seen", None, connection, **told)
+            assert json.loads(body)[1:] == ["192.0.2.7", "https"]
+        server.wait_for("192.0.2.7 - - [", 2)
+
+
+def test_sessions_of_a_dead_worker_are_unknown_at_once(server: Any, asker: Asker) -> None:
+    """Error 1, as the protocol has it; nobody waits."""
+    homes = asker.homes()
+    pids: dict[str, int] = {}
+    for index, sid in homes.items():
+        with contextlib.closing(asker.connect()) as connection:
+            asker.ask("POST", path_of(sid), b"3", connection)
+            pids[index] = int(asker.ask("GET", "/pid", connection=connection)[1])
+    index, sid = homes.popitem()
+    os.kill(pids[index], signal.SIGKILL)
+    server.wait_for(" serves", WORKERS_COUNT + 1)
+    for _ in range(20):
+        status, body = asker.ask("GET", path_of(sid))
+        assert (status, json.loads(body)["code"]) == (400, 1)
+    for sid in homes.values():
+        assert asker.ask("POST", path_of(sid), b"3")[0] == 200
