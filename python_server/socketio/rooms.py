@@ -27,6 +27,8 @@ from python_server.socketio.recovery import RecoveryLog
 
 # How long other processes may take to answer what they can answer at once.
 QUESTION_SECONDS: Final = 2.0
+# For our own loop, as `Door.ask` has it.
+LOOP_SECONDS: Final = 30.0
 
 
 class Rooms(Ground):
@@ -143,7 +145,7 @@ class Rooms(Ground):
         """Wait for what the other processes answer; `heard` says of each part whether it suffices.
 
         Raises:
-            RuntimeError: on the loop's thread, if there are others.
+            RuntimeError: on the loop's thread, if there are others. TimeoutError: our own loop stands still.
         """
         if self._backplane.alone:
             return
@@ -160,7 +162,7 @@ class Rooms(Ground):
                 waiter.set(0)
 
         self._post(self._backplane.request, question, part, waiter.set, QUESTION_SECONDS)
-        silent_count = wait(waiter, None)
+        silent_count = wait(waiter, LOOP_SECONDS)
         if silent_count:
             self._post(
                 services.complain,

@@ -6,6 +6,7 @@ Must not know: how a packet comes in, what a handler is, how other processes are
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
@@ -22,6 +23,8 @@ from python_server.socketio.questions import AcksQuestion, pack_text, plain
 from python_server.socketio.recovery import RecoveryLog
 from python_server.socketio.rooms import Rooms
 
+# Some clients keep an ack's number in 31 bits.
+ACK_IDS_BEGIN_LIMIT: Final = 2**30
 # Beyond the time that clients have for their acks: the way of the last word about them.
 ACKS_GRACE_SECONDS: Final = 0.5
 
@@ -41,6 +44,9 @@ class Speaker(Rooms):
     def attach(self, services: HubServices) -> None:
         """Loop's thread: a worker serves from here on."""
         self._acks = Acks(self._resume, services.call_later)
+        if not services.backplane.alone:
+            # A client may come back to another process and answer there what was asked here.
+            self._ack_ids = itertools.count(1 + secrets.randbelow(ACK_IDS_BEGIN_LIMIT))
         super().attach(services)
 
     # Any thread

@@ -6,6 +6,7 @@ It must not know the wire, nor how workers reach each other; who is whose client
 import os
 import queue
 import signal
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,9 +53,16 @@ class Member:
         self.client.on("answered", self.answered.put)
         self.client.on("closing", self.closing.put)
         self.client.on("disconnect", self.gone.put)
-        self.client.on("question", lambda data: [self.sid, data])
+        self.was_asked, self.may_answer = threading.Event(), threading.Event()
+        self.may_answer.set()
+        self.client.on("question", self._answer)
         self.client.connect(url, transports=["websocket"], wait_timeout=PATIENCE_SECONDS)
         self.sid: str = self.client.get_sid()
+
+    def _answer(self, data: Any) -> Any:
+        self.was_asked.set()
+        self.may_answer.wait()
+        return [self.sid, data]
 
     def call(self, event: str, *data: Any) -> Any:
         return self.client.call(event, data, timeout=int(PATIENCE_SECONDS))
@@ -222,4 +230,29 @@ def test_a_worker_that_stands_still_blocks_nobody(crew: Crew) -> None:
 @pytest.mark.needs_node
 def test_the_official_client(crew: Crew, drive: Callable[..., None]) -> None:
     drive("crew.mjs", crew.server.url, str(WORKERS_COUNT))
+    crew.hear([], None)
+
+
+def test_a_worker_that_is_killed_is_missed_by_nobody(crew: Crew) -> None:
+    """Who waits for its clients' acks hears at once that they are gone; the others go on."""
+    first, *_ = crew.one_of_each()
+    victim = crew.one_of_each()[3].call("where")
+    lost = crew.members.pop(victim)
+    lost[0].call("join", "doomed")
+    lost[0].may_answer.clear()
+    lost[0].was_asked.clear()
+    answers: list[Any] = []
+    asked = threading.Thread(target=lambda: answers.append(first.call("ask room", "doomed", 600)))
+    asked.start()
+    assert lost[0].was_asked.wait(PATIENCE_SECONDS)
+    os.kill(victim, signal.SIGKILL)
+    for member in lost:
+        member.may_answer.set()
+        member.gone.get(timeout=PATIENCE_SECONDS)
+    asked.join()
+    assert answers == [{"values": [], "missing": 1}]
+    crew.fill(2)
+    sids = sorted(member.sid for member in crew.everybody)
+    for member in crew.one_of_each():
+        assert member.call("members") == sids
     crew.hear([], None)

@@ -394,6 +394,19 @@ def test_who_asks_needs_no_clients_of_its_own(cluster: Any) -> None:
     assert got == [[1]]
 
 
+def test_processes_number_their_questions_apart(seated: Seated) -> None:
+    """A client may come back to another process and answer there what was asked elsewhere."""
+    numbers: set[int] = set()
+    for index in range(3):
+        sid = seated.sids[f"a{index}"]
+        hub(seated, index).emit("q", (), rooms=(sid,), callback=lambda socket, values: None)
+        seated.cluster.settle()
+        (packet,) = seated.peers[f"a{index}"].heard()
+        numbers.add(int(packet[1 : packet.index("[")]))
+    assert len(numbers) == 3
+    assert max(numbers) < 2**31
+
+
 # ---- clients and rooms of other workers
 
 
