@@ -17,6 +17,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 APPS = Path(__file__).resolve().parents[1] / "apps"
@@ -116,21 +118,10 @@ async def measure(port: int, process: int, sessions_count: int, way: str) -> Non
     print(f"one broadcast answered all {sessions_count} parked polls in {seconds:.3f} s")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=5000)
-    parser.add_argument("--way", choices=["polling", "websocket"], default="polling")
-    options = parser.parse_args()
-    command = [
-        sys.executable,
-        "-m",
-        "python_server",
-        "sessions_app:app",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-    ]
+@contextmanager
+def serving(application: str) -> Iterator[tuple[int, int]]:
+    """A server process: its port and its process id."""
+    command = [sys.executable, "-m", "python_server", application, "--host", "127.0.0.1", "--port", "0"]
     server = subprocess.Popen(command, cwd=APPS, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert server.stdout is not None
     try:
@@ -139,11 +130,20 @@ def main() -> None:
             if address:
                 # The access log must not fill the pipe while we measure.
                 threading.Thread(target=server.stdout.read, daemon=True).start()
-                asyncio.run(measure(int(address[1]), server.pid, options.sessions, options.way))
+                yield int(address[1]), server.pid
                 break
     finally:
         server.send_signal(signal.SIGKILL)
         server.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sessions", type=int, default=5000)
+    parser.add_argument("--way", choices=["polling", "websocket"], default="polling")
+    options = parser.parse_args()
+    with serving("sessions_app:app") as (port, process):
+        asyncio.run(measure(port, process, options.sessions, options.way))
 
 
 if __name__ == "__main__":
