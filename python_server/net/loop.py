@@ -84,6 +84,10 @@ class EpollPoller:
         self.close = epoll.close
 
 
+# Timers at which the cancelled ones are looked for the first time; then whenever their number has doubled.
+SWEEP_MIN_COUNT: Final = 256
+
+
 class Timer:
     """A call that will be made once; `cancel` is free and may come at any time."""
 
@@ -177,6 +181,7 @@ class Loop:
         self._writers: dict[int, Callable[[], None]] = {}
         self._late: set[int] = set()
         self._timers: list[Timer] = []
+        self._sweep_at_count = SWEEP_MIN_COUNT
         self._soon: list[Callable[[], None]] = []
         self._dirty: list[Flushable] = []
         self._last: list[Callable[[], None]] = []
@@ -230,7 +235,13 @@ class Loop:
     def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
         """Call `function` once, `seconds` after the start of this turn."""
         timer = Timer(self.now + seconds, function)
-        heapq.heappush(self._timers, timer)
+        timers = self._timers
+        if len(timers) >= self._sweep_at_count:
+            # Cancelled ones would stay until their moment: of every client that came and went, for a minute.
+            timers[:] = [item for item in timers if item.function is not None]
+            heapq.heapify(timers)
+            self._sweep_at_count = max(SWEEP_MIN_COUNT, 2 * len(timers))
+        heapq.heappush(timers, timer)
         return timer
 
     def call_soon(self, function: Callable[[], None]) -> None:

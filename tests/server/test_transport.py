@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from python_server.net.loop import Deadline, Loop, SelectorPoller
+from python_server.net.loop import SWEEP_MIN_COUNT, Deadline, Loop, SelectorPoller
 from python_server.net.transport import FileSlice, FileSource, Transport, TransportState
 from python_server.settings import TransportSettings
 
@@ -324,6 +324,18 @@ def test_timers_run_in_order_and_a_cancelled_one_never() -> None:
     loop.call_later(0.0003, loop.stop)
     loop.run()
     assert order == ["first", "second"]
+    loop.close()
+
+
+def test_cancelled_timers_do_not_add_up() -> None:
+    loop = Loop(fail)
+    kept = [loop.call_later(60.0, fail) for _ in range(100)]
+    for _ in range(10_000):
+        loop.call_later(45.0, fail).cancel()
+    assert len(loop._timers) <= SWEEP_MIN_COUNT
+    assert {id(timer) for timer in loop._timers} >= {id(timer) for timer in kept}
+    first = loop.call_later(1.0, fail)
+    assert loop._timers[0] is first
     loop.close()
 
 

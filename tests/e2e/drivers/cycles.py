@@ -8,12 +8,9 @@ It must not know the server's insides: clients come and leave in every way, then
 import argparse
 import asyncio
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from sessions import Client, memory_bytes, serving  # type: ignore[import-not-found]  # noqa: E402
+from sessions import Client, memory_bytes, serving  # type: ignore[import-not-found]
 
 WARM_UP_COUNT = 1200
 AT_ONCE_COUNT = 50
