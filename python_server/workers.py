@@ -186,7 +186,7 @@ class Workers:
             if self._start(None) is None:
                 return
         serving = [child for child in counted if child.life is Life.SERVING]
-        for child in serving[max(1, len(serving) - (len(counted) - wanted_count)) :]:
+        for child in serving[wanted_count:]:
             self._drain(child, serving[0].index)
 
     def _start(self, replaces: Child | None) -> Child | None:
