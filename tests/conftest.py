@@ -3,7 +3,15 @@
 It must not know any single test.
 """
 
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,3 +32,92 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     return f"wsframe: {wsframe.IMPLEMENTATION} core from {Path(str(wsframe.__file__)).parent}"
+
+
+class RedisServer:
+    """A redis-server of our own: loopback, nothing kept on disk, started and stopped when a test says so."""
+
+    START_SECONDS = 10.0
+
+    def __init__(self, program: str, *options: str, settings: Path | None = None, tls: bool = False) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+        self.url = f"{'rediss' if tls else 'redis'}://127.0.0.1:{self.port}/0"
+        self._folder = tempfile.mkdtemp(prefix="redis-")
+        kept = ["--save", "", "--appendonly", "no", "--dir", self._folder]
+        port = ["--port", "0", "--tls-port", str(self.port)] if tls else ["--port", str(self.port)]
+        self._command = [
+            program,
+            *([] if settings is None else [str(settings)]),
+            "--bind",
+            "127.0.0.1",
+            *port,
+        ]
+        self._command += [*([] if settings is not None else kept), *options]
+        self._process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Returns once it accepts connections."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if "Ready to accept connections" in line or "Sentinel ID is" in line:
+                return
+        raise AssertionError("redis-server ended before it was ready")
+
+    def stop(self) -> None:
+        """It and all its connections are gone when this returns."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+    def pause(self) -> None:
+        """It stands still, its connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> str:
+    """The path of redis-server; without it the tests that need it are skipped, in CI they fail."""
+    program = shutil.which("redis-server")
+    if program is None:
+        reason = "redis-server is not installed"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return program
+
+
+@pytest.fixture
+def new_redis(redis_program: str) -> Iterator[Callable[..., RedisServer]]:
+    """new_redis(*options): a broker for one test; settings=FILE, "--sentinel" makes it a sentinel."""
+    servers: list[RedisServer] = []
+
+    def start(*options: str, **places: Any) -> RedisServer:
+        servers.append(RedisServer(redis_program, *options, **places))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def redis_server(redis_program: str) -> Iterator[RedisServer]:
+    """A broker for the tests of one module, which never stop it."""
+    server = RedisServer(redis_program)
+    yield server
+    server.close()
