@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from python_server.emitter import Emitter
     from python_server.engine_api import EngineServer
     from python_server.flask_api import ConnectionRefusedError, Namespace, SocketIO
     from python_server.flask_functions import (
@@ -34,6 +35,7 @@ DISTRIBUTION: Final = "wsframe"
 
 _HOMES: Final = {
     "ConnectionRefusedError": "flask_api",
+    "Emitter": "emitter",
     "EngineServer": "engine_api",
     "Namespace": "flask_api",
     "Resource": "websocket_api",
@@ -59,6 +61,7 @@ _HOMES: Final = {
 
 __all__ = [
     "ConnectionRefusedError",
+    "Emitter",
     "EngineServer",
     "Namespace",
     "Resource",

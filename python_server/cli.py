@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from python_server.cli_emit import emit_command
 from python_server.cli_options import (
     DEFAULTS,
     OPTIONS,
@@ -178,3 +179,4 @@ def main() -> None:
 
 
 main.add_command(serve_command)
+main.add_command(emit_command)

@@ -13,6 +13,7 @@ import flask
 
 from python_server import observe
 from python_server.admission import Refusal
+from python_server.emitter import Emitter
 from python_server.environ import ServerFacts, build_environ
 from python_server.flask_context import ClientState, EventContexts
 from python_server.flask_handlers import (
@@ -70,9 +71,15 @@ class SocketIO(Registration):
         self._early_tasks: list[tasks.BackgroundTask] = []
         self.server = self._new_server()
         self.server_options.update(options)
-        self._hub.codec = read_options(self.server_options).codec
+        chosen = read_options(self.server_options)
+        self._hub.codec = chosen.codec
+        # Speaks through the broker for a process that serves nobody: a task queue, a console.
+        self._outside: Emitter | None = None
         if app is not None:
             self.init_app(app)
+        elif chosen.broker is not None:
+            broker = chosen.broker
+            self._outside = Emitter(broker.url, broker.channel, redis_options=broker.redis_options)
 
     def init_app(self, app: flask.Flask, **options: Unpack[SocketIOOptions]) -> None:
         """Mount on `app`; options given here are added to those of the constructor.
@@ -95,12 +102,13 @@ class SocketIO(Registration):
 
     def _mount(self, app: flask.Flask, chosen: FaceOptions) -> None:
         self.manage_session = chosen.manage_session
+        self._outside = None
         self._app = app
         self._contexts = EventContexts(app, chosen.manage_session)
         self._hub.codec, self._hub.recovery = chosen.codec, chosen.recovery
         self._hub.always_connect, self._hub.patience = chosen.always_connect, chosen.patience
         self._hub.handlers.open |= chosen.namespaces
-        self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._begin)
+        self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._begin, broker=chosen.broker)
         self.sockio_mw = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
@@ -161,7 +169,7 @@ class SocketIO(Registration):
 
         Raises:
             TypeError, ValueError: an unknown option; the data cannot be written as JSON.
-            ServerStopped: the server has stopped.
+            ServerStopped: the server has stopped. EmitError: without an app, the broker cannot be reached.
         """
         unknown = kwargs.keys() - EMIT_OPTIONS
         if unknown:
@@ -171,11 +179,17 @@ class SocketIO(Registration):
         if not kwargs.get("include_self", True):
             skip = (*skip, current_request("include_self=False").sid)
         callback = kwargs.get("callback")
+        rooms = as_rooms(kwargs.get("room") if to is None else to)
+        if self._outside is not None:
+            if callback is not None:
+                raise RuntimeError("callback: an ack reaches only a process that serves; this one has no app")
+            self._outside.emit(event, *args, to=rooms, skip_sid=skip, namespace=kwargs.get("namespace"))
+            return
         self._hub.emit(
             event,
             as_arguments(args[0]) if len(args) == 1 else args,
             namespace=kwargs.get("namespace") or DEFAULT_NAMESPACE,
-            rooms=as_rooms(kwargs.get("room") if to is None else to),
+            rooms=rooms,
             excepted=skip,
             callback=None if callback is None else self._callback(callback),
             volatile=bool(kwargs.get("volatile", False)),
@@ -218,7 +232,10 @@ class SocketIO(Registration):
 
     def close_room(self, room: Any, namespace: str | None = None) -> None:
         """Everyone leaves the room."""
-        self.server.close_room(room, namespace)
+        if self._outside is not None:
+            self._outside.close_room(room, namespace)
+        else:
+            self.server.close_room(room, namespace)
 
     def room_members(self, room: Any = None, namespace: str | None = None) -> list[str]:
         """The sids in a room; without one, of everybody in the namespace."""
@@ -226,7 +243,10 @@ class SocketIO(Registration):
 
     def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
         """Send a client out of the namespace; a reason reaches it as the event `closing` just before."""
-        self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid, reason)
+        if self._outside is not None:
+            self._outside.disconnect(sid, namespace, reason)
+        else:
+            self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid, reason)
 
     # Threads
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 from python_server.engine_api import ENGINE_OPTIONS, codec_of, origin_rule
 from python_server.engineio.options import EngineOptions
 from python_server.flask_types import SocketIOOptions, names_of
+from python_server.socketio.backplane import BrokerOptions
+from python_server.socketio.broker import FLASK_CHANNEL, read_broker
 from python_server.socketio.client import Patience
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
@@ -21,7 +23,7 @@ from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS
 HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
 ENGINE_TIMES: Final = ("ping_interval", "ping_timeout", "upgrade_timeout")
 # What they choose there is not a choice here; docs/migration.md has a line for each.
-TAKEN_WITHOUT_EFFECT: Final = ("async_handlers", "engineio_logger", "logger", "monitor_clients", "channel")
+TAKEN_WITHOUT_EFFECT: Final = ("async_handlers", "engineio_logger", "logger", "monitor_clients")
 ASYNC_MODES: Final = (None, "threading", "eventlet", "gevent", "gevent_uwsgi")
 NAMES: Final = names_of(SocketIOOptions)
 
@@ -39,6 +41,8 @@ class FaceOptions:
     # Namespaces that may be joined without a handler of their own; "*" among them: any.
     namespaces: frozenset[str] = frozenset({"/"})
     engine: EngineOptions = field(default_factory=EngineOptions)
+    # What joins the server to other machines.
+    broker: BrokerOptions | None = None
 
 
 def read_options(given: Mapping[str, Any]) -> FaceOptions:
@@ -46,6 +50,7 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
 
     Raises:
         TypeError: a name that does not exist. ValueError: a value that cannot be, or is not served here.
+        BrokerError: a message_queue whose URL or package is missing.
     """
     for name in given:
         if name not in NAMES:
@@ -54,11 +59,6 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
             raise TypeError(f"SocketIO has no option {name!r}: {hint}")
     if given.get("async_mode") not in ASYNC_MODES:
         raise ValueError("Invalid async_mode specified: leave it out, handlers always run in threads")
-    if given.get("message_queue") is not None or given.get("client_manager") is not None:
-        raise ValueError(
-            "message_queue and client_manager are not served by this version: run one process, "
-            "and leave the option out"
-        )
     return FaceOptions(
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
@@ -68,6 +68,7 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
         codec=codec_of(given.get("serializer", "default"), given.get("json")),
         namespaces=_namespaces(given.get("namespaces")),
         engine=_engine_options(given),
+        broker=read_broker(given, FLASK_CHANNEL),
     )
 
 

@@ -53,6 +53,8 @@ class SocketIOOptions(TypedDict, total=False):
     manage_session: bool
     message_queue: str | None
     channel: str
+    channel_per_room: bool
+    redis_options: dict[str, Any]
     path: str | None
     resource: str | None
     async_mode: str | None

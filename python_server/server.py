@@ -35,8 +35,10 @@ from python_server.routing import Router
 from python_server.seat import Seat
 from python_server.settings import Settings
 from python_server.socketio.backplane import Backplane
-from python_server.socketio.backplanes import make_backplane
+from python_server.socketio.backplanes import join_broker, make_backplane
 from python_server.socketio.ground import HubServices
+from python_server.socketio.hub import Hub
+from python_server.socketio.redis_backplane import BrokerServices
 from python_server.takeover import Takeover
 from python_server.websocket_api import WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices
@@ -185,6 +187,8 @@ class Worker:
     def _mount(self, mount: Mount, websockets: WebSocketServices, facts: ServerFacts) -> Engine:
         siblings = None if self._crew is None else self._crew.siblings
         backplane = make_backplane(mount.path, siblings, self.loop.call_later, self._observer.complain)
+        if mount.broker is not None:
+            backplane = join_broker(mount.broker, backplane, siblings, self._broker_services(mount.hub))
         self._backplanes.append(backplane)
         host_id = "" if mount.broker is None else self._host_id
         names = Names(None if self._crew is None else self._crew.siblings.index, host_id)
@@ -222,6 +226,17 @@ class Worker:
             observe.report,
             self._observer.complain,
             self._settings.transport,
+        )
+
+    def _broker_services(self, hub: Hub) -> BrokerServices:
+        return BrokerServices(
+            self.loop.mailbox.post,
+            self.loop.call_later,
+            self._observer.complain,
+            observe.report,
+            observe.say,
+            lambda: hub.codec,
+            lambda: None if hub.recovery is None else hub.recovery.next_offset,
         )
 
     def _before(self, engine: Engine, mount: Mount) -> RequestHandler:

@@ -14,6 +14,7 @@ from python_server.environ import Environ, ServerFacts, build_environ
 from python_server.foreign import ForeignGuard
 from python_server.hub_words import HubWords
 from python_server.mounts import Mount
+from python_server.socketio.broker import SERVER_CHANNEL, read_broker
 from python_server.socketio.client import Patience, Socket
 from python_server.socketio.hub import Hub
 from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
@@ -32,11 +33,14 @@ class Server(HubWords):
         connection_state_recovery: True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
         connect_timeout: seconds in which a client must join a namespace. attachments_timeout: seconds in
             which a binary packet must be complete.
+        message_queue: URL of a broker that joins several machines (redis://host), with `channel`,
+            `redis_options` and `channel_per_room`; or python-socketio's RedisManager as `client_manager`.
         options: the engine's: ping_interval, ping_timeout, upgrade_timeout, max_http_buffer_size, cookie
             and so on.
 
     Raises:
         TypeError, ValueError: an option or a value that does not exist.
+        BrokerError: a message_queue whose URL is malformed, or whose package is not installed.
     """
 
     def __init__(
@@ -49,6 +53,11 @@ class Server(HubWords):
         connection_state_recovery: bool | Mapping[str, Any] = False,
         connect_timeout: float = 45.0,
         attachments_timeout: float = 30.0,
+        message_queue: str | None = None,
+        channel: str = SERVER_CHANNEL,
+        redis_options: Mapping[str, Any] | None = None,
+        channel_per_room: bool = False,
+        client_manager: Any = None,
         **options: Any,
     ) -> None:
         hub = Hub(codec=codec_of(serializer, json), recovery=_recovery_log(connection_state_recovery))
@@ -58,11 +67,20 @@ class Server(HubWords):
         if namespaces is not None:
             self._hub.handlers.open = {namespaces} if isinstance(namespaces, str) else set(namespaces)
         self._options = read_engine_options(options)
+        broker = {
+            "message_queue": message_queue,
+            "channel": channel,
+            "redis_options": redis_options,
+            "channel_per_room": channel_per_room,
+        }
+        if client_manager is not None:
+            broker = {"client_manager": client_manager, "channel_per_room": channel_per_room}
+        self._broker = read_broker(broker, SERVER_CHANNEL)
         self._facts = ServerFacts()
 
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
-        return Mount(path, self._hub, self._options, self._serving)
+        return Mount(path, self._hub, self._options, self._serving, broker=self._broker)
 
     def _serving(self, facts: ServerFacts, application: Any) -> None:
         self._facts = facts

@@ -74,6 +74,8 @@ class Siblings:
         self.host_id = host_id
         self.living: tuple[int, ...] = ()
         self.draining = False
+        # Have all that served before us greeted us back, or stood still for too long?
+        self.met = False
         self.dropped: Counter[int] = Counter()
         self._loop = loop
         self._report = report
@@ -235,7 +237,9 @@ class Siblings:
     def _joined(self) -> None:
         if self._on_joined is not None:
             joined, self._on_joined = self._on_joined, None
+            self.met = True
             joined()
+            self._changed()
 
     def tell_supervisor(self, kind: MessageKind, payload: bytes = b"") -> bool:
         """False: there is none."""

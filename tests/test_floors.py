@@ -35,6 +35,7 @@ FLOORS = {
     "websocket_api": 3,
     "takeover": 3,
     "seat": 2,
+    "control": 2,
     "siblings": 2,
     "homes": 3,
     "estate": 5,
@@ -52,6 +53,8 @@ FLOORS = {
     "hub_words": 6,
     "server_api": 6,
     "respawn": 1,
+    "emitter": 6,
+    "cli_emit": 7,
     "supervisor": 6,
     "wsgi_server": 6,
     "flask_options": 7,
@@ -112,6 +115,13 @@ INNER = {
         "backplane",
         "adapter",
         "questions",
+        "wire_json",
+        "resp",
+        "broker",
+        "broker_links",
+        "distant",
+        "leading",
+        "redis_backplane",
         "recovery",
         "records",
         "client",
@@ -127,6 +137,7 @@ INNER = {
         "rooms",
         "speaker",
         "hub",
+        "orders",
     ],
 }
 SANS_IO = [
@@ -149,6 +160,11 @@ SANS_IO += [
     "socketio.backplane",
     "socketio.questions",
     "socketio.pipe_messages",
+    "socketio.wire_json",
+    "socketio.resp",
+    "socketio.distant",
+    "socketio.leading",
+    "socketio.orders",
 ]
 IO_MODULES = {"socket", "selectors", "select", "threading", "time", "logging", "asyncio", "queue"}
 # (module, the only rooms that may import it)
@@ -161,7 +177,8 @@ CONFINED = {
     "select": {"net.loop"},
     "socket": {"net.transport", "net.listener", "net.sockets", "net.systemd", "net.relay", "net.link"},
     "ssl": {"net.certificates", "net.tls"},
-    "redis": {"socketio.redis_backplane"},
+    "redis": {"socketio.broker"},
+    "valkey": {"socketio.broker"},
     "flask": {
         "flask_api",
         "flask_context",

@@ -277,6 +277,22 @@ def _remove_stale(path: str, shown: str) -> None:
     raise BindError(f"cannot listen on {shown}: another server answers there; stop it or choose another path")
 
 
+def connect_unix(path: str, timeout_seconds: float) -> Socket:
+    """A connected, blocking UNIX socket, each of whose steps may take `timeout_seconds`.
+
+    Raises:
+        OSError: nobody listens there, or it is not ours to speak to.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout_seconds)
+        sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def adopt(descriptor: int, backlog_count: int) -> Socket:
     """A listening socket from a descriptor that was handed to this process.
 

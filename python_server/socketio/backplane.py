@@ -5,8 +5,8 @@ Must not know: who is in a room, how a message is written on a pipe or a broker.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ ROOM_LIMIT = 2**63
 class Envelope(NamedTuple):
     """One message and whom it is for: what is delivered here, and what travels to other processes.
 
-    A tuple, because every emit makes one: a frozen dataclass of six fields costs twelve times the time.
+    A tuple, because every emit makes one: a frozen dataclass of six fields costs twelve times as much to make.
 
     Attributes:
         rooms: a client in any of them receives it once; None is the whole namespace.
@@ -178,11 +178,13 @@ class BrokerOptions:
     Attributes:
         url: redis://, rediss://, unix://, and so on. channel: as python-socketio and Flask-SocketIO call it.
         per_room: one channel for every room, so that a machine hears only rooms it holds.
+        redis_options: for the client library, as `Redis.from_url` and `Sentinel` take them.
     """
 
     url: str
     channel: str
     per_room: bool = False
+    redis_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_rooms(*names: tuple[Any, ...] | None) -> None:

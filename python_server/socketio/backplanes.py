@@ -1,16 +1,19 @@
-"""Which backplane a hub is given: none, pipes to the workers of this machine.
+"""Which backplane a hub is given: none, pipes to the workers of this machine, a broker to other machines.
 
 Must not know: settings, or how a backplane reaches anybody.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from python_server.siblings import Siblings
-from python_server.socketio.backplane import Backplane, NoBackplane
+from python_server.socketio.backplane import Backplane, BrokerOptions, NoBackplane
+from python_server.socketio.leading import Place
 from python_server.socketio.pipe_backplane import PipeBackplane
+from python_server.socketio.redis_backplane import BrokerServices, RedisBackplane
 
 
 def make_backplane(
@@ -27,3 +30,22 @@ def make_backplane(
     if siblings is None:
         return NoBackplane()
     return PipeBackplane(siblings, path, call_later, complain)
+
+
+def join_broker(
+    options: BrokerOptions, inner: Backplane, siblings: Siblings | None, services: BrokerServices
+) -> RedisBackplane:
+    """The backplane of a hub whose machine is one of many.
+
+    Args:
+        inner: how the other workers of this machine are reached.
+
+    Raises:
+        BrokerError: see `broker.connector`.
+    """
+    if siblings is None:
+        return RedisBackplane(options, inner, Place(uuid.uuid4().hex, 0, lambda: True), services)
+    place = Place(siblings.host_id, siblings.index, lambda: siblings.met and siblings.leader())
+    backplane = RedisBackplane(options, inner, place, services)
+    siblings.on_changed(backplane.look)
+    return backplane

@@ -25,7 +25,6 @@ VALUES = {
     "compression_threshold": 9,
     "cookie": "io",
     "upgrade_timeout": 4,
-    "max_queued_bytes": 4321,
 }
 FIELDS = {
     "ping_interval_seconds": 7,
@@ -39,7 +38,6 @@ FIELDS = {
     "compression_threshold_bytes": 9,
     "cookie": "io",
     "upgrade_timeout_seconds": 4,
-    "max_queued_bytes": 4321,
 }
 
 

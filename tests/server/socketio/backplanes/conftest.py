@@ -3,18 +3,24 @@
 It must not know how they are joined: a `Joint` gives each its backplane and carries what is under way.
 """
 
+import itertools
 import threading
-from collections import Counter
+import uuid
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
+import redis
 
 from python_server.engineio.sids import Names
 from python_server.net.loop import Loop
 from python_server.siblings import Siblings, joined
-from python_server.socketio.backplane import Backplane
+from python_server.socketio.backplane import Backplane, BrokerOptions, NoBackplane
+from python_server.socketio.leading import Lead, Place
 from python_server.socketio.pipe_backplane import PipeBackplane
+from python_server.socketio.redis_backplane import BrokerServices, RedisBackplane
 
 
 class Joint(Protocol):
@@ -84,6 +90,139 @@ class Pipes:
         self.loop.close()
 
 
+class Machines:
+    """Workers joined by a real broker, some of them of one machine and joined by pipes too."""
+
+    name = "redis"
+    workers_per_machine = 1
+    FENCE_SECONDS = 30.0
+
+    def __init__(self, workers_count: int, url: str, per_room: bool = False) -> None:
+        per_machine = self.workers_per_machine
+        self._options = BrokerOptions(url, f"test-{uuid.uuid4().hex}", per_room)
+        self.backplanes: list[RedisBackplane] = []
+        self.said: list[str] = []
+        self.pipes = [
+            Pipes(min(per_machine, workers_count - first)) for first in range(0, workers_count, per_machine)
+        ]
+        self.hosts = [uuid.uuid4().hex for _ in self.pipes]
+        self.reported: list[str] = []
+        self.complaints: Counter[str] = Counter()
+        # What the threads of each worker have posted, to be called by the test's thread.
+        self._posted: list[deque[Any]] = [deque() for _ in range(workers_count)]
+        self._fences: set[tuple[int, bytes]] = set()
+        self._heard = threading.Condition()
+        self._connection = redis.Redis.from_url(url)
+        self._numbers = itertools.count(1)
+
+    def complain(self, kind: str, message: str) -> None:
+        self.complaints[kind] += 1
+
+    def _post(self, index: int, function: Any, *args: Any, nbytes: int = 0) -> None:
+        with self._heard:
+            self._posted[index].append((function, args))
+            for taken in args:
+                if type(taken) is list:
+                    self._fences.update((index, value) for _, value in taken if type(value) is bytes)
+            self._heard.notify_all()
+
+    def backplane(self, index: int, world: Any) -> Backplane:
+        machine, place = divmod(index, self.workers_per_machine)
+        pipes = self.pipes[machine]
+        alone = self.workers_per_machine == 1
+        inner = NoBackplane() if alone else pipes.backplane(place, world)
+        siblings = pipes.siblings[place]
+        services = BrokerServices(
+            lambda *args, **options: self._post(index, *args, **options),
+            world.call_later,
+            self.complain,
+            lambda what, error: self.reported.append(f"{what}: {error!r}"),
+            self.said.append,
+            lambda: world.hub.codec,
+            lambda: None if world.hub.recovery is None else world.hub.recovery.next_offset,
+        )
+        backplane = RedisBackplane(
+            self._options, inner, Place(self.hosts[machine], place, siblings.leader), services
+        )
+        siblings.on_changed(backplane.look)
+        self._in_turn(backplane)
+        self.backplanes.append(backplane)
+        return backplane
+
+    def _in_turn(self, backplane: Any) -> None:
+        """What one worker says before another speaks reaches the broker before: the tests count on it."""
+        publisher = backplane._publisher
+        queue = publisher.publish
+
+        def publish(*arguments: Any) -> None:
+            queue(*arguments)
+            if backplane.connected and not publisher.closed:
+                assert publisher.flush(self.FENCE_SECONDS)
+
+        publisher.publish = backplane._distant._publish = publish
+
+    def pump(self) -> None:
+        """All that was published before is heard by all when this returns; each machine has a leader."""
+        self._pump()
+        while any(self._unsettled(backplane) for backplane in self.backplanes):
+            self._pump()
+
+    @staticmethod
+    def _unsettled(backplane: RedisBackplane) -> bool:
+        expected = {Lead.LEADING} if backplane._place.leads() else {Lead.IDLE, Lead.LEAVING}
+        return not backplane._publisher.closed and backplane._leading.state not in expected
+
+    def _pump(self) -> None:
+        for pipes in self.pipes:
+            pipes.pump()
+        self._drain()
+        for backplane in self.backplanes:
+            if not backplane._publisher.closed:
+                assert backplane._publisher.flush(self.FENCE_SECONDS)
+        fences = set()
+        for index, backplane in enumerate(self.backplanes):
+            if not backplane._subscriber.closed:
+                fence = b'{"id":-%d}' % next(self._numbers)
+                fences.add((index, fence))
+                while not self._connection.publish(backplane._inbox, fence):
+                    pass  # it has not subscribed yet
+        with self._heard:
+            assert self._heard.wait_for(lambda: fences <= self._fences, self.FENCE_SECONDS), self.said
+            self._fences -= fences
+        self._drain()
+
+    def _drain(self) -> None:
+        for posted in self._posted:
+            while posted:
+                function, args = posted.popleft()
+                function(*args)
+
+    def lose(self, index: int) -> None:
+        backplane = self.backplanes[index]
+        for link in (backplane._publisher, backplane._subscriber):
+            link.close()
+            link.join(self.FENCE_SECONDS)
+        machine, place = divmod(index, self.workers_per_machine)
+        self.pipes[machine].lose(place)
+
+    def close(self) -> None:
+        for backplane in self.backplanes:
+            backplane.close()
+            backplane._publisher.join(self.FENCE_SECONDS)
+            backplane._subscriber.join(self.FENCE_SECONDS)
+        for pipes in self.pipes:
+            pipes.close()
+            self.reported += pipes.reported
+        self._connection.close()
+
+
+class Mixed(Machines):
+    """Two workers on each machine."""
+
+    name = "pipes and redis"
+    workers_per_machine = 2
+
+
 class Cluster:
     """Worlds (see conftest), one per worker.
 
@@ -102,6 +241,7 @@ class Cluster:
             )
             world.hub.handlers.open.add("*")
             self.worlds.append(world)
+        joint.pump()  # all have met before anybody speaks
 
     def settle(self, rounds: int = 6) -> None:
         """Until all that was said has been heard, answered, and its answers heard."""
@@ -163,12 +303,15 @@ class Many:
 
 
 # Every way of joining workers, to be held to the same tests.
-JOINTS: list[Callable[..., Joint]] = [Pipes]
+JOINTS: list[Any] = [Pipes, Machines, Mixed]
 
 
 @pytest.fixture(params=JOINTS, ids=lambda joint: joint.name)
 def make_cluster(request: Any, make_world: Any) -> Iterator[Many]:
-    many = Many(request.param, make_world)
+    joint = request.param
+    if joint is not Pipes:
+        joint = partial(joint, url=request.getfixturevalue("redis_server").url)
+    many = Many(joint, make_world)
     yield many
     many.close()
 

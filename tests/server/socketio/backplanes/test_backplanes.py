@@ -300,9 +300,9 @@ def test_late_acks_and_leaving_clients_expire(seated: Seated) -> None:
     seated.ack("a2", 1)
     seated.peers["a1"].lose()
     seated.cluster.settle()
-    assert got == [[1], "expired"]
+    assert sorted(got, key=str) == [[1], "expired"]  # of two workers, whose words come in any order
     seated.cluster.advance(5.0)
-    assert got == [[1], *["expired"] * 4]
+    assert sorted(got, key=str) == [[1], *["expired"] * 4]
     seated.ack("b1", 2)
     seated.cluster.settle()
     assert len(got) == 5
@@ -529,7 +529,9 @@ def test_what_is_said_elsewhere_is_remembered_before_it_is_delivered(make_cluste
 # ---- faults
 
 
-def test_a_worker_that_dies_is_not_waited_for(cluster: Any) -> None:
+def test_a_worker_of_this_machine_that_dies_is_not_waited_for(piped: Any) -> None:
+    """Of the death of one on another machine only the time that is given for an answer tells."""
+    cluster = piped(3)
     seated = Seated(cluster, "a0", "a1", "a2")
     got: list[Any] = []
     hub(seated).emit(

@@ -1,0 +1,170 @@
+"""The control socket: one JSON object a line from this machine's own user, one line in answer.
+
+Must not know: what a line asks for; file permissions say who may ask.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from typing import Any, Final
+
+from python_server.net.listener import Listener
+from python_server.net.loop import Loop
+from python_server.net.sockets import BindError, Listening, Socket, bind_unix
+from python_server.net.transport import Transport
+from python_server.settings import TransportSettings
+
+# A line holds one event with its data.
+LINE_MAX_BYTES: Final = 16 * 1024 * 1024
+# Whoever may connect may also end the process: a bound against accidents alone.
+CHANNELS_MAX_COUNT: Final = 64
+PERMISSIONS: Final = 0o600
+FOLDER_PERMISSIONS: Final = 0o700
+NO_SOCKET: Final = "none"
+
+# Loop's thread: the answer to one line, without its newline.
+Obey = Callable[[bytes], bytes]
+Report = Callable[[str, BaseException], None]
+
+
+def default_path(port: int) -> str:
+    """Where the server on `port` has its control socket, when nothing else is asked for.
+
+    A folder of the user's own in XDG_RUNTIME_DIR, else in the folder for temporary files.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isdir(runtime):
+        return os.path.join(runtime, "wsframe", f"{port}.sock")
+    return os.path.join(tempfile.gettempdir(), f"wsframe-{os.geteuid()}", f"{port}.sock")
+
+
+def bind_control(path: str, *, own_folder: bool) -> Listening:
+    """A listening socket that its user alone may connect to.
+
+    Args:
+        own_folder: make the folder for it, and refuse one that others may write to or look into.
+
+    Raises:
+        BindError: the path cannot be listened on, or its folder is not safe.
+    """
+    if own_folder:
+        _check_folder(os.path.dirname(path))
+    sock = bind_unix(path, CHANNELS_MAX_COUNT, PERMISSIONS)
+    return Listening([sock], [(path, os.stat(path).st_ino)])
+
+
+def _check_folder(folder: str) -> None:
+    try:
+        try:
+            os.mkdir(folder, FOLDER_PERMISSIONS)
+        except FileExistsError:
+            pass
+        found = os.lstat(folder)
+    except OSError as error:
+        raise BindError(f"cannot make the folder {folder}: {error.strerror}") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise BindError(
+            f"{folder} is not a folder of this user alone (mode 700): remove it, or choose another place "
+            "with --control-socket"
+        )
+
+
+class Control:
+    """The worker's end of the control socket. Every method belongs to the loop's thread.
+
+    Args:
+        sock: listening; shared by all workers. obey: answers one line; what it raises is reported.
+    """
+
+    def __init__(
+        self, loop: Loop, sock: Socket, obey: Obey, report: Report, limits: TransportSettings
+    ) -> None:
+        self._loop = loop
+        self._obey = obey
+        self._report = report
+        self._limits = limits
+        self._channels: set[ControlChannel] = set()
+        self._listener = Listener(loop, sock, self._accepted, lambda error: None, CHANNELS_MAX_COUNT)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._listener.start()
+
+    def close(self) -> None:
+        """Accept nothing more, and end what is open once its answers have left."""
+        self._listener.close()
+        for channel in list(self._channels):
+            channel.close()
+
+    def _accepted(self, sock: Socket, peer: Any) -> None:
+        transport = Transport(self._loop, sock, self._report, self._limits)
+        channel = ControlChannel(transport, self._obey, self._report, self._channels.discard)
+        self._channels.add(channel)
+        transport.set_handler(channel)
+        if len(self._channels) > CHANNELS_MAX_COUNT:
+            channel.refuse("too many control connections")
+
+
+class ControlChannel:
+    """One connection: lines in, lines out (the ByteHandler port)."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        obey: Obey,
+        report: Report,
+        lost: Callable[[ControlChannel], None],
+    ) -> None:
+        self._transport = transport
+        self._obey = obey
+        self._report = report
+        self._lost = lost
+        self._held = bytearray()
+        self._searched_bytes = 0
+
+    def close(self) -> None:
+        """End once what is queued has left."""
+        self._transport.close()
+
+    def refuse(self, reason: str) -> None:
+        """Say why, and end."""
+        self._transport.write(b'{"error":"%b"}\n' % reason.encode())
+        self._held.clear()
+        self._transport.close()
+
+    def receive_buffer(self) -> memoryview | None:
+        return None
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        if not nbytes:
+            self._transport.close()
+            return
+        self._held += memoryview(buffer)[:nbytes]
+        while True:
+            end = self._held.find(b"\n", self._searched_bytes)
+            if end < 0:
+                break
+            line = bytes(self._held[:end])
+            del self._held[: end + 1]
+            self._searched_bytes = 0
+            if line.strip():
+                self._transport.write(self._answer(line) + b"\n")
+        self._searched_bytes = len(self._held)
+        if len(self._held) > LINE_MAX_BYTES:
+            self.refuse(f"a line of more than {LINE_MAX_BYTES} bytes")
+
+    def _answer(self, line: bytes) -> bytes:
+        try:
+            return self._obey(line)
+        except Exception as error:
+            self._report("control socket", error)
+            return b'{"error":"internal error, see the log"}'
+
+    def write_blocked(self, blocked: bool) -> None:
+        self._transport.pause_reading(blocked)
+
+    def connection_lost(self, reason: str) -> None:
+        self._lost(self)

@@ -1,0 +1,274 @@
+"""Machines joined by a real Redis: ours with each other, with python-socketio's, with writers outside.
+
+It must not know how a message is written. Every wait is for something that was said, never for a time.
+"""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import flask_socketio
+import pytest
+import redis
+import socketio
+
+from python_server import Emitter
+
+APPS = Path(__file__).resolve().parent / "apps"
+WAIT_SECONDS = 30.0
+JOINED = "joined the broker"
+
+STOCK = """
+import sys, flask, flask_socketio
+from flask_socketio import SocketIO, join_room, disconnect
+from werkzeug.serving import make_server
+app = flask.Flask(__name__)
+sio = SocketIO(app, async_mode="threading", message_queue=sys.argv[1], channel=sys.argv[2])
+@sio.on("join")
+def join(room):
+    join_room(room)
+    return flask.request.sid
+@sio.on("say")
+def say(data, options):
+    sio.emit("said", data, **options)
+@sio.on("ask")
+def ask(sid):
+    asker = flask.request.sid
+    sio.emit("question", 8, to=sid, callback=lambda *values: sio.emit("answered", list(values), to=asker))
+@sio.on("send away")
+def away(sid):
+    disconnect(sid, namespace="/")
+server = make_server("127.0.0.1", 0, app, threaded=True)
+print(f"http://127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()
+"""
+
+
+class Client:
+    """A real client that keeps what it heard."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.heard: queue.Queue[Any] = queue.Queue()
+        self.gone = threading.Event()
+        self.sio = socketio.Client(reconnection=False)
+        self.sio.on("said", lambda *data: self.heard.put(list(data)))
+        self.sio.on("answered", lambda *data: self.heard.put(["answered", *data]))
+        self.sio.on("question", lambda value: (f"{value} from {self.sio.get_sid()}", value))
+        self.sio.on("disconnect", lambda *reason: self.gone.set())
+        self.sio.connect(url, transports=["websocket"], **options)
+
+    @property
+    def sid(self) -> str:
+        return str(self.sio.get_sid())
+
+    def ask(self, event: str, *data: Any) -> Any:
+        return self.sio.call(event, data, timeout=WAIT_SECONDS)
+
+    def hear(self) -> Any:
+        return self.heard.get(timeout=WAIT_SECONDS)
+
+
+class Machines:
+    """Servers on one channel of one broker, and their clients."""
+
+    def __init__(self, serve: Any, url: str) -> None:
+        self._serve = serve
+        self.url = url
+        self.channel = f"channel-{uuid.uuid4().hex}"
+        self.clients: list[Client] = []
+        self.processes: list[Any] = []
+
+    def server(self, *arguments: str, **options: Any) -> Any:
+        environment = {"BROKER": self.url, "OPTIONS": json.dumps({"channel": self.channel, **options})}
+        return self._serve(APPS, "machine_app:app", *arguments, env=environment)
+
+    def ours(self, *arguments: str, **options: Any) -> Any:
+        """A machine of ours that has joined the broker."""
+        server = self.server(*arguments, **options)
+        server.wait_for(JOINED)
+        self._settle(server)
+        return server
+
+    def _settle(self, server: Any) -> None:
+        """It passes on what it hears: a word from outside has reached a client."""
+        probe = self.client(server.url)
+        with Emitter(self.url, self.channel) as emitter:
+            while True:
+                emitter.emit("said", "probe", to=probe.sid)
+                try:
+                    assert probe.heard.get(timeout=0.2) == ["probe"]
+                    break
+                except queue.Empty:
+                    continue
+        probe.sio.disconnect()
+
+    def theirs(self) -> str:
+        """The URL of a stock Flask-SocketIO server on the same channel."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", STOCK, self.url, self.channel],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.processes.append(process)
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        probe = self.client(url)
+        manager = self.outside()
+        while True:
+            manager.emit("said", "probe", room=probe.sid)
+            try:
+                assert probe.heard.get(timeout=0.2) == ["probe"]
+                break
+            except queue.Empty:
+                continue
+        probe.sio.disconnect()
+        return url
+
+    def client(self, url: str, **options: Any) -> Client:
+        client = Client(url, **options)
+        self.clients.append(client)
+        return client
+
+    def outside(self) -> Any:
+        return socketio.RedisManager(self.url, channel=self.channel, write_only=True)
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.sio.disconnect()
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+@pytest.fixture
+def machines(serve: Any, redis_server: Any) -> Iterator[Machines]:
+    machines = Machines(serve, redis_server.url)
+    yield machines
+    machines.close()
+
+
+# A stock server runs a client's events side by side, so each is waited for.
+
+
+def hears_in_order(client: Client, *expected: Any) -> None:
+    """`expected` and nothing else, the last of it being said to everybody."""
+    assert [client.hear() for _ in expected] == list(expected)
+
+
+def test_writers_outside_reach_our_clients(machines: Machines) -> None:
+    """G1: python-socketio's RedisManager, Flask-SocketIO without an application, and our Emitter."""
+    ours = machines.ours()
+    red, blue = machines.client(ours.url), machines.client(ours.url)
+    red.ask("join", "red")
+    blue.ask("join", "blue")
+    manager = machines.outside()
+    manager.emit("said", "all")
+    manager.emit("said", ("two", {"arguments": [1, None]}), room="red")
+    manager.emit("said", {"bytes": b"\0\xff", "more": [b"x"]}, room=["red", "blue"])
+    manager.emit("said", "not blue", skip_sid=[blue.sid])
+    manager.emit("said", "one", room=blue.sid)
+    with Emitter(machines.url, machines.channel) as emitter:
+        emitter.emit("said", "ours", b"\1", to=["red"])
+        emitter.emit("said", "end")
+    hears_in_order(
+        red,
+        ["all"],
+        ["two", {"arguments": [1, None]}],
+        [{"bytes": b"\0\xff", "more": [b"x"]}],
+        ["not blue"],
+        ["ours", b"\1"],
+        ["end"],
+    )
+    hears_in_order(blue, ["all"], [{"bytes": b"\0\xff", "more": [b"x"]}], ["one"], ["end"])
+    flask_outside = flask_socketio.SocketIO(message_queue=machines.url, channel=machines.channel)
+    flask_outside.emit("said", "flask", to="blue")
+    flask_outside.emit("said", "flask end")
+    hears_in_order(blue, ["flask"], ["flask end"])
+    hears_in_order(red, ["flask end"])
+    manager.enter_room(red.sid, "/", "blue")
+    manager.emit("said", "both", room="blue")
+    manager.leave_room(red.sid, "/", "blue")
+    manager.emit("said", "blue only", room="blue")
+    manager.close_room("blue")
+    manager.emit("said", "nobody", room="blue")
+    manager.emit("said", "end")
+    hears_in_order(red, ["both"], ["end"])
+    hears_in_order(blue, ["both"], ["blue only"], ["end"])
+    with Emitter(machines.url, machines.channel) as emitter:
+        emitter.disconnect(blue.sid)
+    assert blue.gone.wait(WAIT_SECONDS)
+    assert not red.gone.is_set()
+
+
+def test_our_servers_and_stock_ones_are_one(machines: Machines) -> None:
+    """G1: rooms, skip_sid, binary, disconnect and acks, both ways."""
+    ours, theirs = machines.ours(), machines.theirs()
+    here, there = machines.client(ours.url), machines.client(theirs)
+    here.ask("join", "red")
+    there.ask("join", "red")
+    for client, other in ((here, there), (there, here)):
+        client.ask("say", {"n": [1, b"\0"]}, {"to": "red"})
+        client.ask("say", "but you", {"to": "red", "skip_sid": other.sid})
+        client.ask("say", "just you", {"to": other.sid})
+        client.ask("say", "end", {})
+        hears_in_order(client, [{"n": [1, b"\0"]}], ["but you"], ["end"])
+        hears_in_order(other, [{"n": [1, b"\0"]}], ["just you"], ["end"])
+    there.sio.emit("ask", here.sid)
+    assert there.hear() == ["answered", [f"8 from {here.sid}", 8]]
+    here.sio.emit("ask", there.sid)
+    assert here.hear() == ["answered", [f"8 from {there.sid}", 8]]
+    assert list(here.ask("call", there.sid)) == [f"7 from {there.sid}", 7]
+    third = machines.client(ours.url)
+    there.sio.emit("send away", third.sid)
+    assert third.gone.wait(WAIT_SECONDS)
+    here.sio.emit("send away", there.sid)
+    assert there.gone.wait(WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("options", [{}, {"channel_per_room": True}], ids=["one channel", "channel per room"])
+def test_two_machines_of_many_workers(machines: Machines, options: dict[str, Any]) -> None:
+    first = machines.ours("--workers", "3", **options)
+    second = machines.ours("--workers", "2", **options)
+    clients = [machines.client(url) for url in [first.url] * 6 + [second.url] * 4]
+    for number, client in enumerate(clients):
+        client.ask("join", "even" if number % 2 == 0 else "odd")
+    speaker = clients[0]
+    if options:  # a room's own channel is heard a moment after the room has filled
+        while True:
+            speaker.ask("say", "ready?", {"to": ["odd"]})
+            heard = []
+            try:
+                heard = [client.heard.get(timeout=0.5) for client in clients[1::2]]
+            except queue.Empty:
+                continue
+            if len(heard) == 5:
+                break
+        for client in clients:
+            while not client.heard.empty():
+                client.heard.get()
+    speaker.ask("say", "to even", {"to": "even"})
+    speaker.ask("say", "to both", {"to": ["odd", "even"]})
+    speaker.ask("say", "end", {})
+    for number, client in enumerate(clients):
+        hears_in_order(client, *([["to even"]] if number % 2 == 0 else []), ["to both"], ["end"])
+    for client in clients[1:]:
+        assert list(speaker.ask("call", client.sid)) == [f"7 from {client.sid}", 7]
+    assert sorted(speaker.ask("members", "odd")) == sorted(client.sid for client in clients[1::2])
+    connection = redis.Redis.from_url(machines.url)
+    try:
+        assert connection.pubsub_numsub(machines.channel) == [(machines.channel.encode(), 2)], (
+            "one subscription for each machine"
+        )
+    finally:
+        connection.close()
+
+
+Change = Callable[..., Any]
