@@ -11,6 +11,8 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 LOGGER: Final = logging.getLogger("python_server")
@@ -108,8 +110,8 @@ class Observer:
             LOGGER.warning("%s", message)
 
 
-class _Atoms:
-    """The values a line may name, each made only when the format asks for it."""
+class _Answer:
+    """One answer as a format reads it: each atom's value is made only when the format asks for it."""
 
     __slots__ = ("request", "seconds", "sent_bytes", "status")
 
@@ -120,30 +122,43 @@ class _Atoms:
         self.seconds = seconds
 
     def __getitem__(self, atom: str) -> Any:
-        request = self.request
-        if atom == "h":
-            return request.peer[0] if isinstance(request.peer, tuple) else "-"
-        if atom == "r":
-            if not request.method:
-                return "-"
-            return _safe(f"{request.method} {request.target} HTTP/{request.version[0]}.{request.version[1]}")
-        if atom == "t":
-            return time.strftime("%d/%b/%Y:%H:%M:%S %z")
-        values = {
-            "s": self.status,
-            "b": self.sent_bytes,
-            "L": f"{self.seconds:.6f}",
-            "D": int(self.seconds * 1e6),
-            "m": request.method or "-",
-            "U": _safe(request.path) or "-",
-            "q": _safe(request.query),
-            "f": _safe(request.get("referer")) or "-",
-            "a": _safe(request.get("user-agent")) or "-",
-            "p": os.getpid(),
-            "l": "-",
-            "u": "-",
-        }
-        return values[atom]
+        return ATOMS[atom](self)
+
+
+def _client(answer: _Answer) -> str:
+    peer = answer.request.peer
+    return str(peer[0]) if isinstance(peer, tuple) else "-"
+
+
+def _request_line(answer: _Answer) -> str:
+    request = answer.request
+    if not request.method:
+        return "-"
+    return _safe(f"{request.method} {request.target} HTTP/{request.version[0]}.{request.version[1]}")
+
+
+@lru_cache(maxsize=1)
+def _local_time(epoch_second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(epoch_second))
+
+
+ATOMS: Final[dict[str, Callable[[_Answer], Any]]] = {
+    "h": _client,
+    "r": _request_line,
+    "t": lambda answer: _local_time(int(time.time())),
+    "s": lambda answer: answer.status,
+    "b": lambda answer: answer.sent_bytes,
+    "L": lambda answer: f"{answer.seconds:.6f}",
+    "D": lambda answer: int(answer.seconds * 1e6),
+    "m": lambda answer: answer.request.method or "-",
+    "U": lambda answer: _safe(answer.request.path) or "-",
+    "q": lambda answer: _safe(answer.request.query),
+    "f": lambda answer: _safe(answer.request.get("referer")) or "-",
+    "a": lambda answer: _safe(answer.request.get("user-agent")) or "-",
+    "p": lambda answer: os.getpid(),
+    "l": lambda answer: "-",
+    "u": lambda answer: "-",
+}
 
 
 def _safe(text: str) -> str:
@@ -168,7 +183,7 @@ class AccessLog:
     def __init__(self, line_format: str = "common") -> None:
         self._format = FORMATS.get(line_format, line_format)
         try:
-            self._format % _Atoms(_NOBODY, 200, 0, 0.0)
+            self._format % _Answer(_NOBODY, 200, 0, 0.0)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"access log format {line_format!r}: unknown atom or malformed ({error})"
@@ -177,7 +192,9 @@ class AccessLog:
     def write(self, request: Any, status: int, sent_bytes: int, seconds: float) -> None:
         """Log one answer."""
         if ACCESS.isEnabledFor(logging.INFO):
-            ACCESS.info("%s", self._format % _Atoms(request, status, sent_bytes, seconds))
+            line = self._format % _Answer(request, status, sent_bytes, seconds)
+            # The record made here: `info` would walk the stack for a caller that no line names.
+            ACCESS.handle(ACCESS.makeRecord(ACCESS.name, logging.INFO, __file__, 0, line, (), None))
 
 
 class _Nobody:

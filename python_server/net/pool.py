@@ -25,9 +25,9 @@ IDLE_THREAD_SECONDS: Final = 60.0
 # A turn's jobs are handed out together at its end, and then the loop gives way to them. Under one interpreter
 # lock it would only take turns with the workers, at each of its system calls; this way a turn's answers leave
 # in one burst, to a client that is still awake. A one-line Flask view takes a fifth less, a bare one a half.
-GIVE_WAY_SECONDS: Final = 0.001
+GIVE_WAY_SECONDS: Final = 0.003
 # While jobs are taken it goes on, up to CPython's own switch interval less one.
-GIVE_WAY_MAX_COUNT: Final = 4
+GIVE_WAY_MAX_COUNT: Final = 2
 # Jobs that block are not worth waiting for: after waits in vain so many turns, at most, go without one.
 VAIN_MAX_COUNT: Final = 63
 

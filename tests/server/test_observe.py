@@ -1,0 +1,121 @@
+"""Access lines: every atom, both formats, what a client may not write into them; complaints (observe.py).
+
+It must not know who is observed.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from python_server import observe
+from python_server.http1 import Request
+from python_server.observe import AccessLog, Observer
+
+
+class Kept(logging.Handler):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def kept() -> Iterator[Kept]:
+    handler, level = Kept(), observe.ACCESS.level
+    observe.ACCESS.addHandler(handler)
+    observe.ACCESS.setLevel(logging.INFO)
+    yield handler
+    observe.ACCESS.removeHandler(handler)
+    observe.ACCESS.setLevel(level)
+
+
+def asked(**more: Any) -> Request:
+    fields = {"referer": "http://r.test/", "user-agent": 'A "quoted" agent\n'}
+    made = Request("GET", "/a%20b?q=1", "/a b", "q=1", (1, 1), [], fields=fields)
+    made.peer = ("10.0.0.9", 5)
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+ATOMS = {
+    "h": "10.0.0.9",
+    "r": "GET /a%20b?q=1 HTTP/1.1",
+    "s": "404",
+    "b": "12",
+    "L": "0.001500",
+    "D": "1500",
+    "m": "GET",
+    "U": "/a b",
+    "q": "q=1",
+    "f": "http://r.test/",
+    "a": "A \\x22quoted\\x22 agent\\n",
+    "p": str(os.getpid()),
+    "l": "-",
+    "u": "-",
+}
+
+
+@pytest.mark.parametrize(("atom", "text"), ATOMS.items())
+def test_atom(kept: Kept, atom: str, text: str) -> None:
+    AccessLog(f"<%({atom})s>").write(asked(), 404, 12, 0.0015)
+    assert kept.lines == [f"<{text}>"]
+
+
+def test_time_is_local_with_its_offset(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AccessLog("%(t)s")
+    for now in (784_111_777.9, 784_111_778.1):
+        monkeypatch.setattr(observe.time, "time", lambda now=now: now)
+        log.write(asked(), 200, 0, 0.0)
+    expected = [
+        time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second)) for second in (784_111_777, 784_111_778)
+    ]
+    assert kept.lines == expected
+
+
+def test_formats_by_name(kept: Kept) -> None:
+    for name in ("common", "combined"):
+        AccessLog(name).write(asked(), 200, 5, 0.25)
+    common, combined = kept.lines
+    assert common.startswith("10.0.0.9 - - [")
+    assert common.endswith('] "GET /a%20b?q=1 HTTP/1.1" 200 5 0.250000')
+    assert combined.endswith('200 5 "http://r.test/" "A \\x22quoted\\x22 agent\\n"')
+
+
+def test_a_refused_request_and_a_unix_socket_have_dashes(kept: Kept) -> None:
+    AccessLog('%(h)s "%(r)s"').write(asked(method="", peer=""), 400, 5, 0.0)
+    assert kept.lines == ['- "-"']
+
+
+def test_nothing_is_written_while_nobody_listens(kept: Kept) -> None:
+    observe.ACCESS.setLevel(logging.CRITICAL)
+    AccessLog().write(asked(), 200, 5, 0.0)
+    assert kept.lines == []
+
+
+@pytest.mark.parametrize("line_format", ["%(z)s", "%(h", "%s %s"])
+def test_malformed_formats_are_refused_at_start(line_format: str) -> None:
+    with pytest.raises(ValueError, match="access log format"):
+        AccessLog(line_format)
+
+
+def test_a_complaint_is_counted_always_and_said_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr(observe.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(observe.LOGGER, "propagate", True)
+    observer = Observer()
+    for _ in range(3):
+        observer.complain("kind", "said")
+        now[0] += 6.0
+    assert observer.counts["kind"] == 3
+    assert [record.getMessage() for record in caplog.records] == ["said", "said"]
