@@ -36,7 +36,7 @@ class Namespace:
         Args:
             args: the sid, then the event's: for connect the environ and the auth, for disconnect the reason.
         """
-        handler: Callable[..., Any] | None = getattr(self, "on_" + (event or ""), None)
+        handler: Callable[..., Any] | None = getattr(self, f"on_{event}", None)
         if handler is None:
             return None
         _, *arguments = args

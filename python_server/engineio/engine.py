@@ -137,8 +137,6 @@ class Engine:
         session = self.sessions.get(sid)
         if session is None:
             return self._send_home(exchange, sid)
-        if protocol != PROTOCOL:
-            return EngineError.BAD_REQUEST
         if transport == "websocket":
             return self._upgrade(exchange, session)
         return self._polling(exchange, session, query.get("j"))

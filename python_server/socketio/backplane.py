@@ -21,7 +21,7 @@ ROOM_LIMIT = 2**63
 class Envelope(NamedTuple):
     """One message and whom it is for: what is delivered here, and what travels to other processes.
 
-    A tuple, because every emit makes one: a frozen dataclass of six fields costs twelve times as much to make.
+    A tuple, because every emit makes one: a frozen dataclass of six fields costs twelve times the time.
 
     Attributes:
         rooms: a client in any of them receives it once; None is the whole namespace.

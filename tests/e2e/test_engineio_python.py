@@ -13,7 +13,7 @@ import pytest
 import requests
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 class Player:

@@ -1,9 +1,10 @@
-"""The three small examples in a headless Chromium, on a phone and a desk.
+"""The three small examples in a headless Chromium, on a phone and a desk, served by either package.
 
-It must not know the examples' code: it sees the pages.
+It must not know the examples' code beyond its one import: it sees the pages.
 """
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,47 @@ PATIENCE_MS = 15_000
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
+# The real Flask-SocketIO, in the mode that needs no patching: Werkzeug's threads and simple-websocket.
+PEERS_PROGRAM = """
+import signal, sys
+sys.modules["gevent"] = sys.modules["eventlet"] = None  # where they are installed, they choose the mode
+import app
+assert app.socketio.async_mode == "threading"
+signal.signal(signal.SIGTERM, lambda *told: sys.exit(0))
+assert type(app.socketio).__module__ == "flask_socketio", type(app.socketio)
+app.socketio.run(app.app, port=0, log_output=True, allow_unsafe_werkzeug=True)
+"""
+
 expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(params=["python_server", "flask_socketio"])
+def example(request: pytest.FixtureRequest, serve: Any, tmp_path: Path) -> Callable[..., str]:
+    """example("chat"): the address of the example on one of the packages, its import changed."""
+    pytest.importorskip(request.param)
+
+    def start(name: str, env: dict[str, str] | None = None) -> str:
+        if request.param == "python_server":
+            return str(serve(EXAMPLES / name, "app:app", env=env).url)
+        shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        program = tmp_path / name / "app.py"
+        text = program.read_text("utf-8")
+        assert text.count("from python_server import ") == 1
+        program.write_text(text.replace("from python_server import ", "from flask_socketio import "))
+        return str(serve(tmp_path / name, "-c", PEERS_PROGRAM, env=env, program=True).url)
+
+    return start
+
+
+@pytest.fixture
+def shoot(request: pytest.FixtureRequest, artifacts: Path) -> Callable[[Page, str], None]:
+    """Keep a picture of our own."""
+
+    def picture(page: Page, name: str) -> None:
+        if "python_server" in request.node.name:
+            page.screenshot(path=artifacts / f"{name}.png")
+
+    return picture
 
 
 @pytest.fixture
@@ -48,8 +89,10 @@ def open_page(browser: Browser, node: str) -> Iterator[Callable[..., Page]]:
     assert faults == []
 
 
-def test_chat(serve: Any, open_page: Callable[..., Page], artifacts: Path) -> None:
-    url = serve(EXAMPLES / "chat", "app:app").url
+def test_chat(
+    example: Callable[..., str], open_page: Callable[..., Page], shoot: Callable[[Page, str], None]
+) -> None:
+    url = example("chat")
     ada, grace = open_page(url), open_page(url, PHONE, "dark")
     for page, name in ((ada, "Ada"), (grace, "Grace")):
         page.locator("#name").fill(name)
@@ -64,8 +107,8 @@ def test_chat(serve: Any, open_page: Callable[..., Page], artifacts: Path) -> No
     grace.locator("#text").fill("Only for you.")
     grace.keyboard.press("Enter")
     expect(ada.locator("#log .whisper span")).to_have_text("Only for you.")
-    ada.screenshot(path=artifacts / "chat-desk.png")
-    grace.screenshot(path=artifacts / "chat-phone.png")
+    shoot(ada, "chat-desk")
+    shoot(grace, "chat-phone")
     grace.get_by_role("button", name="Garden").click()
     expect(ada.locator("#log .note")).to_have_text(["Grace came in.", "Grace went out."])
     expect(grace.locator("#who li")).to_have_text(["Grace"])
@@ -75,21 +118,25 @@ def test_chat(serve: Any, open_page: Callable[..., Page], artifacts: Path) -> No
     expect(second.locator("#refused")).to_have_text("Ada is here already. Choose another name.")
 
 
-def test_ticker(serve: Any, open_page: Callable[..., Page], artifacts: Path) -> None:
-    url = serve(EXAMPLES / "ticker", "app:app", env={"TICKER_PERIOD_SECONDS": "0.1"}).url
+def test_ticker(
+    example: Callable[..., str], open_page: Callable[..., Page], shoot: Callable[[Page, str], None]
+) -> None:
+    url = example("ticker", {"TICKER_PERIOD_SECONDS": "0.1"})
     desk, phone = open_page(url), open_page(url, PHONE, "dark")
     for page in (desk, phone):
         expect(page.locator("#wire")).to_have_text("Connected")
         expect(page.locator("#count")).not_to_have_text("0")
     expect(desk.locator("#count")).to_have_text(re.compile(r"^([2-9]\d|\d{3,})$"))
-    desk.screenshot(path=artifacts / "ticker-desk.png")
-    phone.screenshot(path=artifacts / "ticker-phone.png")
+    shoot(desk, "ticker-desk")
+    shoot(phone, "ticker-phone")
     for number in phone.locator(".number").all():
         expect(number).to_have_text(re.compile(r"^-?\d+\.\d$"))
 
 
-def test_namespaces(serve: Any, open_page: Callable[..., Page], artifacts: Path) -> None:
-    url = serve(EXAMPLES / "namespaces", "app:app").url
+def test_namespaces(
+    example: Callable[..., str], open_page: Callable[..., Page], shoot: Callable[[Page, str], None]
+) -> None:
+    url = example("namespaces")
     desk, phone = open_page(url), open_page(url, PHONE, "dark")
     for page in (desk, phone):
         expect(page.locator("#wire")).to_have_text("Connected")
@@ -106,5 +153,5 @@ def test_namespaces(serve: Any, open_page: Callable[..., Page], artifacts: Path)
     phone.locator("#ring").click()
     expect(phone.locator("#rung")).to_have_text("You rang it: number 1, said /bell.")
     expect(desk.locator("#rung")).to_have_text("Somebody rang it: number 1.")
-    desk.screenshot(path=artifacts / "namespaces-desk.png")
-    phone.screenshot(path=artifacts / "namespaces-phone.png")
+    shoot(desk, "namespaces-desk")
+    shoot(phone, "namespaces-phone")

@@ -15,8 +15,13 @@ pytestmark = pytest.mark.needs_node
 
 
 @pytest.fixture(scope="module")
-def url(serve: Callable[..., Any]) -> str:
-    return str(serve(APPS, "client_app:app").url)
+def server(serve: Callable[..., Any]) -> Any:
+    return serve(APPS, "client_app:app")
+
+
+@pytest.fixture
+def url(server: Any) -> str:
+    return str(server.url)
 
 
 @pytest.mark.parametrize("way", ["websocket", "upgrade", "polling"])
@@ -24,5 +29,7 @@ def test_socketio_client_4(drive: Callable[..., None], url: str, way: str) -> No
     drive("client4.mjs", url, way)
 
 
-def test_socketio_client_2_is_refused(drive: Callable[..., None], url: str) -> None:
-    drive("client2_refused.mjs", url)
+def test_socketio_client_2_is_refused(drive: Callable[..., None], server: Any) -> None:
+    """With code 5; and the log says which clients fit."""
+    drive("client2_refused.mjs", server.url)
+    server.wait_for("a client speaks Engine.IO protocol '3', this server speaks 4: socket.io-client 3 or 4")

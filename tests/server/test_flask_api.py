@@ -528,6 +528,7 @@ def test_a_class_namespace(app: flask.Flask, socketio: SocketIO) -> None:
     assert [item["args"] for item in second.get_received("/counter")] == [[2], [5]]
     assert first.emit("fail", callback=True, namespace="/counter") == "error: nothing"
     assert first.emit("unknown", callback=True, namespace="/counter") == []
+    assert first.emit(7, callback=True, namespace="/counter") == []  # the protocol lets a name be a number
     first.disconnect("/counter")
     assert names(second, "/counter") == ["gone"]
 

@@ -25,6 +25,7 @@ VALUES = {
     "compression_threshold": 9,
     "cookie": "io",
     "upgrade_timeout": 4,
+    "max_queued_bytes": 4321,
 }
 FIELDS = {
     "ping_interval_seconds": 7,
@@ -38,6 +39,7 @@ FIELDS = {
     "compression_threshold_bytes": 9,
     "cookie": "io",
     "upgrade_timeout_seconds": 4,
+    "max_queued_bytes": 4321,
 }
 
 

@@ -13,11 +13,13 @@ if (!url) {
 
 await run("socket.io-client 2", {
   "is refused, neither served nor left waiting": async () => {
-    const socket = io(url, { transports: ["polling"], forceNew: true, reconnection: false });
-    const [error] = await next(socket, "connect_error");
-    assert.ok(error);
-    assert.equal(socket.connected, false);
-    socket.close();
+    for (const transport of ["polling", "websocket"]) {
+      const socket = io(url, { transports: [transport], forceNew: true, reconnection: false });
+      const [error] = await next(socket, "connect_error");
+      assert.ok(error);
+      assert.equal(socket.connected, false);
+      socket.close();
+    }
   },
 
   "the refusal is a 400 that names the cause": async () => {

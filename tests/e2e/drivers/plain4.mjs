@@ -59,6 +59,23 @@ await run(`plain application, socket.io-client 4, ${way}, ${serializer}`, {
     closeAll();
   },
 
+  "large messages there and back": async () => {
+    const socket = await connected();
+    const bytes = Buffer.alloc(500_000, "0123456789abcdef");
+    const [back, text] = await within(socket.emitWithAck("echo", bytes, "é".repeat(100_000)), "the large echo");
+    assert.ok(Buffer.from(back).equals(bytes));
+    assert.equal(text, "é".repeat(100_000));
+    closeAll();
+  },
+
+  "an ack that does not come in time, and a volatile event": async () => {
+    const [socket, silent] = await Promise.all([connected(), connected("/open")]);
+    await assert.rejects(silent.timeout(50).emitWithAck("nobody handles this"), /timed out/);
+    socket.volatile.emit("echo", 1);
+    assert.deepEqual(await socket.timeout(10_000).emitWithAck("echo", 2), [2]);
+    closeAll();
+  },
+
   "call waits for the client's answer inside a handler": async () => {
     const socket = await connected();
     socket.on("question", (what, answer) => answer(what + "!"));

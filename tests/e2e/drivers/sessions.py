@@ -35,6 +35,13 @@ def memory_bytes(process: int) -> int:
     return sum(int(kib) * 1024 for kib in re.findall(r"^Private_\w+: +(\d+) kB", text, re.M))
 
 
+def unread_bytes(port: int) -> int:
+    """What clients have sent to `port` and the server has not read yet."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    queues = [row[4] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+    return sum(int(queue.partition(":")[2], 16) for queue in queues)
+
+
 def threads_count(process: int) -> int:
     return len(os.listdir(f"/proc/{process}/task"))
 
@@ -104,7 +111,8 @@ async def measure(port: int, process: int, sessions_count: int, way: str) -> Non
     for client in clients:
         client.write("GET", f"transport=polling&sid={client.sid}")
         await client.writer.drain()
-    await asyncio.sleep(1.0)  # all polls are parked
+    while unread_bytes(port):
+        await asyncio.sleep(0)  # until the server has read, and parked, every poll
     cost = (memory_bytes(process) - before) / (sessions_count - 1)
     print(f"with its poll parked: {cost:.0f} bytes, {threads_count(process)} threads in the server")
     started = time.perf_counter()

@@ -17,7 +17,7 @@ import pytest
 from wsframe import Close, Connection, Role
 
 APPS = Path(__file__).parents[1] / "apps"
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
 QUERY = "EIO=4&transport="
 UPGRADE = {
     "Connection": "Upgrade",

@@ -290,6 +290,14 @@ def test_1_4_an_upgrade_of_an_upgraded_session_completes_and_is_closed(wire: Any
     assert websocket.next_raw() == '42["echoed",1]'
 
 
+def test_1_4_the_protocol_version_counts_at_the_handshake_alone(wire: Any) -> None:
+    """As with both reference servers."""
+    session = wire.joined("polling")
+    query = f"transport=polling&sid={session.sid}"
+    assert wire.request("POST", query, b'42["echo",1]').answer().text == "ok"
+    assert wire.get(query).text == '42["echoed",1]'
+
+
 def test_1_4_the_session_of_another_transport_is_a_bad_request(wire: Any) -> None:
     websocket = wire.joined("websocket")
     assert wire.poll(websocket.sid).answer().code == 3
@@ -302,7 +310,6 @@ def test_1_4_the_session_of_another_transport_is_a_bad_request(wire: Any) -> Non
     ("method", "query", "code"),
     [
         ("GET", "EIO=4&transport=websocket", 3),
-        ("GET", "EIO=3&transport=polling", 3),
         ("PUT", "EIO=4&transport=polling", 3),
         ("GET", "EIO=4&transport=webtransport", 0),
     ],

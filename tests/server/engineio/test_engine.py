@@ -171,8 +171,11 @@ def test_transport_mismatch(world: Any) -> None:
     assert world.engine.sessions[sid].alive
 
 
-def test_another_protocol_version_with_a_known_sid(world: Any) -> None:
-    assert world.request("GET", f"EIO=3&transport=polling&sid={world.open()}").code == 3
+@pytest.mark.parametrize("version", ["", "EIO=3&"])
+def test_the_protocol_version_counts_at_the_handshake_alone(world: Any, version: str) -> None:
+    sid = world.open()
+    assert world.request("POST", f"{version}transport=polling&sid={sid}", b"4a").text == "ok"
+    assert world.heard.messages == ["a"]
 
 
 def test_a_client_that_closes_gets_a_noop_for_its_poll(world: Any) -> None:
