@@ -146,8 +146,11 @@ def test_1_6_a_websocket_lost_while_probing_leaves_polling(wire: Any) -> None:
     assert packet == '42["echoed",1]'
 
 
-def test_1_6_trap_c_what_came_before_a_new_request_counts_before_it(wire: Any) -> None:
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+def test_1_6_trap_c_what_came_before_a_new_request_counts_before_it(wire: Any, connection: str) -> None:
     """The "5" and the GET are both there when the server looks: the GET must find the session upgraded."""
+    kept = wire.request("GET", "EIO=4&transport=polling", Connection="keep-alive")
+    assert kept.answer().status == 200
     session = wire.joined("polling")
     websocket = wire.upgrade(session.sid)
     websocket.send("2probe")
@@ -156,7 +159,12 @@ def test_1_6_trap_c_what_came_before_a_new_request_counts_before_it(wire: Any) -
     try:
         os.waitid(os.P_PID, wire.server.pid, os.WSTOPPED | os.WNOWAIT)
         websocket.send("5")
-        poll = wire.poll(session.sid)
+        if connection == "close":
+            poll = wire.poll(session.sid)
+        else:
+            poll = kept
+            target = f"/socket.io/?EIO=4&transport=polling&sid={session.sid}"
+            kept.socket.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     finally:
         os.kill(wire.server.pid, signal.SIGCONT)
     assert poll.answer().code == 3
