@@ -158,8 +158,7 @@ class Estate:
             if isinstance(message, Part):
                 self._take(index, message)
             elif isinstance(message, Forget):
-                if message.path in self._logs:
-                    self._logs[message.path].forget(message.pid)
+                self._forget(index, message)
             elif isinstance(message, End):
                 self._siblings.send(index, MessageKind.RECORDS, _encode(Taken()))
             elif index == self._heir:
@@ -177,6 +176,13 @@ class Estate:
             log = self._logs.get(part.path)
             if log is not None and clients:
                 log.inherit(part.tag, events, clients, part.first, part.ended_at)
+
+    def _forget(self, index: int, message: Forget) -> None:
+        for (sender, path, _), (_, clients) in self._coming.items():
+            if (sender, path) == (index, message.path):
+                clients[:] = [client for client in clients if client.pid != message.pid]
+        if message.path in self._logs:
+            self._logs[message.path].forget(message.pid)
 
     def _lost(self, index: int) -> None:
         """A worker has gone, with what it had not said yet."""

@@ -9,11 +9,12 @@ that on.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
+
+from msgspec.json import decode, encode
 
 from python_server.exchange import Exchange, TransportLike
 from python_server.net.loop import Loop
@@ -22,7 +23,7 @@ from python_server.net.sockets import Socket
 from python_server.net.transport import Transport
 from python_server.siblings import MessageKind, Siblings
 
-# A message: one line of JSON, then the head and what was read behind it.
+# A message: a line of JSON, [peer, local], then the head and what was read behind it.
 LINE_END: Final = b"\n"
 
 
@@ -96,7 +97,7 @@ class Homes:
 
     def _give(self, index: int, head: bytes, transport: TransportLike, leftover: bytes) -> Relayed | None:
         """Send it; returns who listens to the connection from now on if it stays on this loop."""
-        facts = json.dumps({"peer": _plain(transport.peer), "local": _plain(transport.local)}).encode()
+        facts = encode((_plain(transport.peer), _plain(transport.local)))
         sock: Socket | None = transport.detach() if isinstance(transport, Transport) else None
         if sock is not None:
             self._send(index, sock, facts, head, leftover)
@@ -121,15 +122,13 @@ class Homes:
             return
         try:
             line, _, data = payload.partition(LINE_END)
-            facts = json.loads(line)
+            peer, local = decode(line)
             sock = Socket(fileno=descriptor)
         except (ValueError, OSError):
             os.close(descriptor)
             raise
         sock.setblocking(False)
-        transport = Transport(
-            self._loop, sock, self._report, self._limits, _address(facts["peer"]), _address(facts["local"])
-        )
+        transport = Transport(self._loop, sock, self._report, self._limits, _address(peer), _address(local))
         try:
             self._serve(transport, data)
         except Exception as error:

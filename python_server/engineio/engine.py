@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl
 
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.options import EngineError, EngineOptions
@@ -22,6 +21,7 @@ from python_server.engineio.replies import (
     error_body,
     jsonp_unwrap,
     jsonp_wrap,
+    read_query,
 )
 from python_server.engineio.session import (
     DisconnectReason,
@@ -110,7 +110,7 @@ class Engine:
 
     def request_received(self, exchange: Exchange) -> None:
         request = exchange.request
-        query = dict(parse_qsl(request.query, keep_blank_values=True))
+        query = read_query(request.query)
         refusal = self._origins.refusal(request)
         if refusal is not None:
             self._complain("origin refused", refusal)
@@ -145,7 +145,7 @@ class Engine:
         """Does a request with that query belong to a session that may live in a sibling?"""
         if "sid=" not in query or f"sid={self._names.prefix}" in query:
             return False
-        sid = dict(parse_qsl(query, keep_blank_values=True)).get("sid", "")
+        sid = read_query(query).get("sid", "")
         return self._names.find(sid)[0] is Home.SIBLING
 
     def _send_home(self, exchange: Exchange, sid: str) -> EngineError | None:
