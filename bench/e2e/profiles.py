@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import environment
@@ -32,6 +34,8 @@ PROFILES = {
     "R8": ("R8", "ours"),
     "H": ("H", "ours"),
 }
+# Profiles by perf, of the same loads.
+PERF = {"S2 by perf": "S2", "S3 by perf": "S3"}
 SAMPLES_PER_SECOND = 250
 SHOWN_COUNT = 12
 # In the last frames of a thread that waits: for a job, or for the interpreter's lock.
@@ -40,8 +44,9 @@ CODEC_TIMES_COUNT = 2_000
 _PLACE = re.compile(r" \(([^()]*?)(?::\d+)?\)$")
 
 
-def sample(name: str, seconds: float) -> str:
-    """py-spy's raw stacks of one server under one scenario's load."""
+@contextmanager
+def under_load(name: str, seconds: float) -> Iterator[int]:
+    """Our server under one scenario's load, which outlasts `seconds`; the process id to look at."""
     scenario, server = SCENARIOS[PROFILES[name][0]], peers.SERVERS[PROFILES[name][1]]
     launch = peers.launch_for(server, scenario.job)
     assert launch is not None
@@ -54,15 +59,51 @@ def sample(name: str, seconds: float) -> str:
         generator = subprocess.Popen(
             processes.pinned(processes.GENERATOR_CORE, load), stdout=subprocess.DEVNULL
         )
-        with tempfile.NamedTemporaryFile(suffix=".txt") as out:
-            spy = [str(environment.VENV / "bin" / "py-spy"), "record", "--pid", str(pids[-1]), "--native"]
-            spy += ["--format", "raw", "--function", "--output", out.name]
-            spy += ["--rate", str(SAMPLES_PER_SECOND), "--duration", str(int(seconds))]
-            done = subprocess.run(spy, capture_output=True, text=True, check=False)
-            text = Path(out.name).read_text()
-        if generator.wait() or done.returncode:
-            raise SystemExit(f"{name}: the profile failed: {done.stderr.strip()}")
-    return text
+        yield pids[-1]
+        if generator.wait():
+            raise SystemExit(f"{name}: the load failed")
+
+
+def sample(name: str, seconds: float) -> str:
+    """py-spy's raw stacks of one server under one scenario's load."""
+    with under_load(name, seconds) as pid, tempfile.NamedTemporaryFile(suffix=".txt") as out:
+        spy = [str(environment.VENV / "bin" / "py-spy"), "record", "--pid", str(pid), "--native"]
+        spy += ["--format", "raw", "--function", "--output", out.name]
+        spy += ["--rate", str(SAMPLES_PER_SECOND), "--duration", str(int(seconds))]
+        subprocess.run(spy, capture_output=True, check=True)
+        return Path(out.name).read_text()
+
+
+def kernel_tables(name: str, seconds: float) -> list[str]:
+    """perf's view of the same, by the processor's time: the kernel's functions too, but not Python's."""
+    if shutil.which("perf") is None:
+        return ["perf is not installed."]
+    with under_load(name, seconds) as pid, tempfile.TemporaryDirectory() as folder:
+        data = f"{folder}/perf.data"
+        record = ["perf", "record", "-e", "cpu-clock", "-F", "999", "-p", str(pid), "-o", data]
+        done = subprocess.run(
+            [*record, "--", "sleep", str(seconds)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            return [f"perf does not work here: {done.stderr.strip().splitlines()[-1]}"]
+        reports = [
+            subprocess.run(
+                ["perf", "report", "-i", data, "--stdio", "--sort", keys],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for keys in ("dso", "symbol")
+        ]
+    rooms, symbols = (
+        re.findall(r"^\s*([\d.]+)%\s+(.+?)(?:\s+-)*\s*$", report, re.MULTILINE) for report in reports
+    )
+    lines = ["| share | where | | share | function ([k]: the kernel's) |", "|---:|---|---|---:|---|"]
+    for number, (share, symbol) in enumerate(symbols[:SHOWN_COUNT]):
+        room_share, room = rooms[number] if number < len(rooms) else ("", "")
+        cells = f"{room_share}% | `{room}`" if room else " | "
+        lines.append(f"| {cells} | | {share}% | `{symbol}` |")
+    return lines
 
 
 def _short(frame: str) -> str:
@@ -130,9 +171,17 @@ def codec_tables() -> list[str]:
     return lines
 
 
+def taken(name: str, seconds: float) -> list[str]:
+    if name == "codec":
+        return codec_tables()
+    if name in PERF:
+        return kernel_tables(PERF[name], seconds)
+    return tables(sample(name, seconds))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="?", default=",".join([*PROFILES, "codec"]))
+    parser.add_argument("names", nargs="?", default=",".join([*PROFILES, *PERF, "codec"]))
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()
@@ -141,9 +190,7 @@ def main() -> int:
     os.environ["PYTHONPATH"] = ""
     page = arguments.page.read_text()
     for name in arguments.names.split(","):
-        page = pages.fill(
-            page, name, codec_tables() if name == "codec" else tables(sample(name, arguments.seconds))
-        )
+        page = pages.fill(page, name, taken(name, arguments.seconds))
         print(name, flush=True)
         arguments.page.write_text(page)
     return 0

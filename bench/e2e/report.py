@@ -81,7 +81,7 @@ def ratio(row: Row, peer: Row | None, key: str) -> float | None:
     )
 
 
-def _marks(row: Row) -> str:
+def _marks(row: Row, rounds_count: int = 0) -> str:
     results = row.rounds.values()
     bound = sum(generator_bound(result) for result in results)
     busy = sum(machine_busy(result) for result in results)
@@ -91,6 +91,8 @@ def _marks(row: Row) -> str:
         words.append(f"lower bound ({bound}/{len(results)})")
     if busy:
         words.append(f"noisy ({busy}/{len(results)})")
+    if row.rounds and len(results) < rounds_count:
+        words.append(f"{len(results)} of {rounds_count} rounds")
     if disorder:
         words.append(f"{disorder} out of order")
     if row.failures:
@@ -109,6 +111,7 @@ def _milliseconds(value_us: float | None) -> str:
 def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
     rows = rows_of(runs, scenario)
     peer = fastest_peer(rows)
+    most = max((len(row.rounds) for row in rows), default=0)
     unit = next((r["unit"] for row in rows for r in row.rounds.values() if "unit" in r), "handshakes")
     ranked = {"per_second": f"{unit}/s", "p99": "p99 ms"}.get(
         scenario.rank_by, f"{unit} per server-CPU-second"
@@ -146,7 +149,7 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
             by_cpu = ratio(row, peer, "per_server_cpu_second")
             cells.append("" if by_cpu is None else f"{by_cpu:.2f}")
             cells += [_milliseconds(row.latency_us("p50")), _milliseconds(row.latency_us("p99"))]
-        lines.append(f"| {' | '.join([*cells, _marks(row)])} |")
+        lines.append(f"| {' | '.join([*cells, _marks(row, most)])} |")
     return "\n".join(lines)
 
 

@@ -38,7 +38,7 @@ def counted(work: Callable[[int], None], times: int) -> int:
 def slope(work: Callable[[int], None], times: int = MESSAGES_COUNT) -> float:
     """Allocations per message; the least of some looks: a timer or a clock's tick can only add."""
     work(times)
-    looks = [(counted(work, 2 * times) - counted(work, times)) / times for _ in range(4)]
+    looks = [(counted(work, 2 * times) - counted(work, times)) / times for _ in range(8)]
     return round(min(looks), 2)
 
 
