@@ -41,6 +41,7 @@ ENGINE_OPTIONS: Final = {
     "cookie": "cookie",
     "upgrade_timeout": "upgrade_timeout_seconds",
     "max_queued_bytes": "max_queued_bytes",
+    "allow_request": "allow_request",
 }
 # The hub speaks the official server's words, these programs expect python-socketio's.
 REASONS: Final = {
@@ -67,6 +68,7 @@ def read_engine_options(given: Mapping[str, Any]) -> EngineOptions:
         values["transports"] = (transports,) if isinstance(transports, str) else tuple(transports)
     if "cors_allowed_origins" in values:
         values["cors_allowed_origins"] = origin_rule(values["cors_allowed_origins"])
+    values["allow_request"] = request_rule(values.get("allow_request"))
     return EngineOptions(**values)
 
 
@@ -80,6 +82,24 @@ def origin_rule(allowed: Any) -> Any:
 
     def rule(origin: str, request: Request) -> bool:
         return bool(allowed(origin, build_environ(request, ServerFacts(), BytesIO())))
+
+    return rule
+
+
+def request_rule(allow: Any) -> Any:
+    """`allow_request`: asked with the environ of each handshake; False or a sentence refuses (403, code 4).
+
+    It is called on the server's own thread, and must not block; one that raises refuses.
+    """
+    if allow is None:
+        return None
+
+    def rule(request: Request) -> Any:
+        try:
+            return allow(build_environ(request, ServerFacts(), BytesIO()))
+        except Exception as error:
+            observe.report("allow_request", error)
+            return False
 
     return rule
 

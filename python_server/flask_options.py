@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from python_server.engine_api import ENGINE_OPTIONS, codec_of, origin_rule
+from python_server.engine_api import ENGINE_OPTIONS, codec_of, origin_rule, request_rule
 from python_server.engineio.options import EngineOptions
 from python_server.flask_types import SocketIOOptions, names_of
 from python_server.socketio.backplane import BrokerOptions
@@ -113,6 +113,8 @@ def _engine_options(given: Mapping[str, Any]) -> EngineOptions:
             chosen.setdefault(ours, value)
         elif name == "cors_allowed_origins":
             chosen[ours] = origin_rule(value)
+        elif name == "allow_request":
+            chosen[ours] = request_rule(value)
         elif name == "transports":
             chosen[ours] = _transports(value)
         else:

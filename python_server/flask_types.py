@@ -87,6 +87,7 @@ class SocketIOOptions(TypedDict, total=False):
     attachments_timeout: float
     upgrade_timeout: float
     max_queued_bytes: int
+    allow_request: Callable[[dict[str, Any]], bool | str | None] | None
 
 
 class RunOptions(TypedDict, total=False):

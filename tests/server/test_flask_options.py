@@ -11,6 +11,7 @@ import pytest
 
 from python_server import SocketIO
 from python_server.flask_options import ASYNC_MODES, NAMES, read_options
+from python_server.http1 import Request
 from python_server.socketio.client import Patience
 
 VALUES = {
@@ -56,6 +57,19 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert chosen.engine.max_payload_bytes == 1_000_000
 
 
+def test_allow_request_is_asked_with_the_environ(capsys: pytest.CaptureFixture[str]) -> None:
+    request = Request("GET", "/socket.io/?a=1", "/socket.io/", "a=1", (1, 1), [("x-key", "s3")])
+    seen: list[dict[str, Any]] = []
+    rule = read_options({"allow_request": lambda environ: seen.append(environ) or "no"}).engine.allow_request
+    assert rule is not None
+    assert rule(request) == "no"
+    assert seen[0]["QUERY_STRING"] == "a=1"
+    rule = read_options({"allow_request": lambda environ: environ["NO_SUCH_KEY"]}).engine.allow_request
+    assert rule is not None
+    assert rule(request) is False
+    assert read_options({"allow_request": None}).engine.allow_request is None
+
+
 def test_the_hubs_times_arrive() -> None:
     chosen = read_options({"connect_timeout": 5, "attachments_timeout": 6.5})
     assert chosen.patience == Patience(5, 6.5)
@@ -93,7 +107,7 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
     ("given", "kind", "sentence"),
     [
         ({"pingintervall": 1}, TypeError, "no option 'pingintervall': did you mean 'ping_interval'"),
-        ({"zzz": 1}, TypeError, "no option 'zzz': it has allow_upgrades"),
+        ({"zzz": 1}, TypeError, "no option 'zzz': it has allow_request, allow_upgrades"),
         ({"async_mode": "uwsgi"}, ValueError, "Invalid async_mode specified"),
         ({"serializer": "pickle"}, ValueError, "'default' or 'msgpack'"),
         ({"transports": ["carrier"]}, ValueError, "No valid transports provided"),

@@ -13,7 +13,16 @@ from flask import Flask, request
 from python_server import ConnectionRefusedError, SocketIO, disconnect, emit
 
 app = Flask(__name__)
-options = {"cors_allowed_origins": ["http://friend.test"]}
+
+
+def allow(environ: dict[str, Any]) -> bool | str:
+    """What the request asks for in its own header."""
+    if environ.get("HTTP_X_VERDICT") == "raise":
+        raise RuntimeError("raised on purpose")
+    return {"": True, "no": False}.get(environ.get("HTTP_X_VERDICT", ""), "not on Sundays")
+
+
+options = {"cors_allowed_origins": ["http://friend.test"], "allow_request": allow}
 socketio = SocketIO(app, **{**options, **json.loads(os.environ.get("WIRE_OPTIONS", "{}"))})
 calls: list[str] = []
 

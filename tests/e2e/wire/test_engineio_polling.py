@@ -254,6 +254,16 @@ def test_1_4_a_refused_origin_is_403_with_code_4_on_polling_and_on_websocket(wir
     assert wire.upgrade(origin="http://evil.test").status == 403
 
 
+@pytest.mark.parametrize(
+    ("verdict", "message"), [("no", "Forbidden"), ("sunday", "not on Sundays"), ("raise", "Forbidden")]
+)
+def test_1_4_allow_request_refuses_with_403_and_code_4(wire: Any, verdict: str, message: str) -> None:
+    answer = wire.get("EIO=4&transport=polling", x_verdict=verdict)
+    assert (answer.status, json.loads(answer.body)) == (403, {"code": 4, "message": message})
+    refused = wire.upgrade(**{"X-Verdict": verdict})
+    assert (refused.status, refused.text) == (403, message)
+
+
 def test_1_4_cors_with_credentials_and_preflight(wire: Any) -> None:
     answer = wire.get("EIO=4&transport=polling", origin="http://friend.test")
     assert answer.headers["access-control-allow-origin"] == "http://friend.test"
