@@ -171,11 +171,13 @@ class SocketIO(Registration):
             TypeError, ValueError: an unknown option; the data cannot be written as JSON.
             ServerStopped: the server has stopped. EmitError: without an app, the broker cannot be reached.
         """
-        unknown = kwargs.keys() - EMIT_OPTIONS
-        if unknown:
+        if not EMIT_OPTIONS.issuperset(kwargs):
+            unknown = kwargs.keys() - EMIT_OPTIONS
             raise TypeError(f"emit has no option {min(unknown)!r}: it has {', '.join(sorted(EMIT_OPTIONS))}")
         to = kwargs.get("to")
-        skip = (as_rooms(kwargs.get("skip_sid")) or ()) + (as_rooms(kwargs.get("except_rooms")) or ())
+        skip: tuple[Any, ...] = ()
+        if "skip_sid" in kwargs or "except_rooms" in kwargs:
+            skip = (as_rooms(kwargs.get("skip_sid")) or ()) + (as_rooms(kwargs.get("except_rooms")) or ())
         if not kwargs.get("include_self", True):
             skip = (*skip, current_request("include_self=False").sid)
         callback = kwargs.get("callback")
@@ -330,10 +332,12 @@ def current_request(what: str) -> Any:
     Raises:
         RuntimeError: there is none.
     """
-    request: Any = flask.request
-    if not flask.has_request_context() or not hasattr(request, "sid"):
-        raise RuntimeError(
-            f"{what} needs a current client: call it inside a handler of a Socket.IO event, or say "
-            "whom it is for on the SocketIO object, e.g. socketio.emit(..., to=sid)"
-        )
-    return request
+    if flask.has_request_context():
+        # The request itself: a proxy would look the context up with each attribute.
+        request: Any = flask.request._get_current_object()  # type: ignore[attr-defined]
+        if hasattr(request, "sid"):
+            return request
+    raise RuntimeError(
+        f"{what} needs a current client: call it inside a handler of a Socket.IO event, or say "
+        "whom it is for on the SocketIO object, e.g. socketio.emit(..., to=sid)"
+    )

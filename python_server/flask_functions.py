@@ -16,10 +16,13 @@ from python_server.flask_types import EmitOptions, SendOptions
 
 def emit(event: str, *args: Any, **kwargs: Unpack[EmitOptions]) -> None:
     """Send an event to the current client; to rooms with `to`, to everybody with `broadcast=True`."""
-    if kwargs.get("namespace") is None:
-        kwargs["namespace"] = current_request("emit()").namespace
-    if kwargs.get("to") is None and kwargs.get("room") is None and not kwargs.get("broadcast"):
-        kwargs["to"] = current_request("emit() without to= or broadcast=True").sid
+    to_sender = kwargs.get("to") is None and kwargs.get("room") is None and not kwargs.get("broadcast")
+    if to_sender or kwargs.get("namespace") is None:
+        request = current_request("emit() without to= or broadcast=True" if to_sender else "emit()")
+        if to_sender:
+            kwargs["to"] = request.sid
+        if kwargs.get("namespace") is None:
+            kwargs["namespace"] = request.namespace
     current_socketio().emit(event, *args, **kwargs)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from python_server.exchange import Exchange
 from python_server.http1 import Request
-from python_server.net.threads import Door, Strand, get_ident
+from python_server.net.threads import Door, Strand, current_thread_id
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
 from wsframe import CloseCode, Opcode, encode_frame
 
@@ -34,7 +34,7 @@ class WebSocket:
         self._channel = channel
         self._request = request
         self._door = door
-        self._loop_thread = get_ident()  # it is made there
+        self._loop_thread = current_thread_id()  # it is made there
         self.context: Any = None
 
     @property
@@ -73,7 +73,7 @@ class WebSocket:
         kind = type(message)
         if kind is not str and kind is not bytes:
             raise TypeError(f"message must be str or bytes, not {kind.__name__}")
-        if get_ident() == self._loop_thread:
+        if current_thread_id() == self._loop_thread:
             self._channel.send(message, compress)
         else:
             self._door.post(self._channel.send, message, compress, nbytes=len(message))

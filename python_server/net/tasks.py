@@ -215,6 +215,10 @@ class InlineMailbox:
         """Any thread: is the caller the owner?"""
         return current_thread_id() == self._owner
 
+    def at_once(self) -> bool:
+        """Any thread: `post` sees to it."""
+        return False
+
     def post(self, function: Callable[..., Any], *args: Any, nbytes: int = 0) -> None:
         """Any thread: have `function(*args)` called by the owner."""
         if self.on_loop():

@@ -25,9 +25,6 @@ WORKER: Final = threading.local()
 Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
 
-# Any thread: a number that tells it from all others that live.
-get_ident: Final = threading.get_ident
-
 
 class ServerStopped(RuntimeError):
     """Something was asked of a server whose loop has ended."""
@@ -80,7 +77,11 @@ class Mailbox:
 
     def on_loop(self) -> bool:
         """Any thread: is the caller the loop's thread?"""
-        return get_ident() == self._owner
+        return current_thread_id() == self._owner
+
+    def at_once(self) -> bool:
+        """Any thread: would a call that is made now, here, come where it would come if it were posted?"""
+        return current_thread_id() == self._owner and not self._calls and not self._closed
 
     def post(self, function: Callable[..., Any], *args: Any, nbytes: int = 0) -> None:
         """Any thread: have `function(*args)` called by the loop, after everything posted before.
@@ -91,11 +92,13 @@ class Mailbox:
         if self._closed:
             raise ServerStopped("the server has stopped: nothing can be sent through it any more")
         if nbytes:
-            with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
-                if not self.on_loop():
+            if current_thread_id() == self._owner:
+                nbytes = 0  # it never waits, and drains this itself before it does anything else for long
+            else:
+                with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
                     while self._pending_bytes > self._max_bytes and not self._closed:
                         self._space.wait()
-                self._pending_bytes += nbytes
+                    self._pending_bytes += nbytes
         self._calls.append((function, args, nbytes))
         if not self.raised:
             self.raised = True
@@ -264,6 +267,7 @@ class Door:
         self._strand_lock = threading.Lock()
         self.post = mailbox.post
         self.on_loop = mailbox.on_loop
+        self.at_once = mailbox.at_once
         # Loop's thread: run a job on a worker, beside the strands and in no order.
         self.submit = events.submit
 

@@ -76,6 +76,14 @@ class Ground:
                 break
         services.door.post(function, *args, nbytes=nbytes)
 
+    def _tell(self, function: Callable[..., None], *args: Any) -> None:
+        """Any thread: `_post`, or the call itself where it would be the very next thing anyway."""
+        services = self._services
+        if services is not None and services.door.at_once():
+            function(*args)
+        else:
+            self._post(function, *args)
+
     def _ask(self, question: Callable[[], Any]) -> Any:
         """Any thread."""
         if self._services is None:

@@ -172,10 +172,10 @@ class Hub(Speaker):
             return
         client = socket.client
         strand = client.strand
-        job: Callable[[], None] = partial(self._run_event, socket, name, tuple(arguments), packet.id, handler)
         if handler.inline and strand.idle:
-            job()
+            self._run_event(socket, name, tuple(arguments), packet.id, handler)
             return
+        job: Callable[[], None] = partial(self._run_event, socket, name, tuple(arguments), packet.id, handler)
         if handler.ordered:
             if packet.size_bytes >= HEAVY_EVENT_BYTES:
                 client.submitted_bytes += packet.size_bytes
@@ -247,7 +247,7 @@ class Hub(Speaker):
             if ack_id is not None:
                 values = [] if result is None else list(result) if isinstance(result, tuple) else [result]
                 prepared = self.codec.prepare(PacketType.ACK, socket.namespace, values, ack_id)
-                self._post(socket.send, prepared)
+                self._tell(socket.send, prepared)
         except ServerStopped:
             pass
         except Exception as error:

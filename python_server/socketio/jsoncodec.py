@@ -33,12 +33,21 @@ def dumps(value: Any) -> str:
     Raises:
         TypeError: a value JSON has no word for. ValueError: NaN, Infinity, or a circle.
     """
+    text = dumps_plain(value)
+    return json.dumps(value, separators=(",", ":"), allow_nan=False) if text is None else text
+
+
+def dumps_plain(value: Any) -> str | None:
+    """The same text, when all of `value` is what JSON has words for; None when it needs a closer look.
+
+    So one walk tells that there are no bytes to be attached either.
+    """
     if _is_plain(value, DEPTH_MAX_COUNT):
         try:
             return _encode(value).decode()
         except UnicodeEncodeError:
-            pass  # a lone surrogate: written as an escape below
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+            pass  # a lone surrogate: to be written as an escape
+    return None
 
 
 def loads(text: str) -> Any:
@@ -118,10 +127,12 @@ class JSONWords:
 
     Attributes:
         dumps: raises TypeError or ValueError. loads: raises JSONError.
+        dumps_plain: `dumps` of a value that surely holds no bytes, else None.
     """
 
     dumps: Callable[[Any], str] = dumps
     loads: Callable[[str], Any] = loads
+    dumps_plain: Callable[[Any], str | None] = dumps_plain
 
 
 OWN_WORDS: Final = JSONWords()
@@ -154,7 +165,10 @@ def words_of(module: Any) -> JSONWords:
             raise JSONError(f"nested deeper than {DEPTH_MAX_COUNT} levels")
         return value
 
-    return JSONWords(dumps, loads)
+    def dumps_plain(value: Any) -> str | None:
+        return dumps(value) if _is_plain(value, DEPTH_MAX_COUNT) else None
+
+    return JSONWords(dumps, loads, dumps_plain)
 
 
 def _takes_separators(write: Callable[..., Any]) -> bool:

@@ -40,6 +40,10 @@ class PacketType(IntEnum):
     BINARY_ACK = 6
 
 
+# A packet's first character, by its type.
+DIGITS: Final = "0123456"
+
+
 class PacketError(ValueError):
     """A packet that the protocol refuses; the session ends."""
 
@@ -106,19 +110,20 @@ def encode(
         TypeError, ValueError: `data` cannot be written as JSON.
     """
     attachments: list[bytes] = []
-    if data is not None and kind in (PacketType.EVENT, PacketType.ACK) and _has_binary(data):
-        data = extract(data, attachments)
-        kind = PacketType.BINARY_EVENT if kind is PacketType.EVENT else PacketType.BINARY_ACK
-    text = str(int(kind))
+    said = "" if data is None else words.dumps_plain(data)
+    if said is None:
+        if kind in (PacketType.EVENT, PacketType.ACK) and _has_binary(data):
+            data = extract(data, attachments)
+            kind = PacketType.BINARY_EVENT if kind is PacketType.EVENT else PacketType.BINARY_ACK
+        said = words.dumps(data)
+    text = DIGITS[kind]
     if attachments:
         text += f"{len(attachments)}-"
     if namespace != "/":
         text += namespace + ","
     if id is not None:
         text += str(id)
-    if data is not None:
-        text += words.dumps(data)
-    return [text, *attachments]
+    return [text + said, *attachments]
 
 
 def _has_binary(value: Any) -> bool:

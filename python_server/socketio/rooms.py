@@ -45,7 +45,7 @@ class Rooms(Ground):
     def join(self, namespace: str, sid: str, room: Any) -> None:
         """Put a client into a room; takes effect before anything emitted after it."""
         self._check_rooms((room,))
-        self._post(self._join, namespace, sid, room)
+        self._tell(self._join, namespace, sid, room)
 
     def enter(self, namespace: str, sid: str, room: Any) -> None:
         """`join` that waits for its verdict; on the loop's thread not for that of other processes.
@@ -75,7 +75,7 @@ class Rooms(Ground):
     def leave(self, namespace: str, sid: str, room: Any) -> None:
         """Take a client out of a room; takes effect before anything emitted after it."""
         self._check_rooms((room,))
-        self._post(self._leave, namespace, sid, room)
+        self._tell(self._leave, namespace, sid, room)
 
     def close_room(self, namespace: str, room: Any) -> None:
         """Everyone leaves.

@@ -83,7 +83,7 @@ class Speaker(Rooms):
             said = (event, *args) if offset is None else (event, *args, offset)
             prepared = self.codec.prepare(PacketType.EVENT, namespace, said)
             envelope = Envelope(namespace, rooms, excepted, prepared, offset, volatile)
-            self._post(self._deliver if local else self._broadcast, envelope, prepared)
+            self._tell(self._deliver if local else self._broadcast, envelope, prepared)
         else:
             ack_id = next(self._ack_ids)
             prepared = self.codec.prepare(PacketType.EVENT, namespace, (event, *args), ack_id)
