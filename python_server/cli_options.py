@@ -118,6 +118,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "pid_file",
         metavar="FILE",
     ),
+    Option(
+        ("--control-socket",),
+        APPLICATION,
+        "Where `wsframe emit` of this user reaches the server; 'none' for nowhere.  [default: by the port]",
+        "control_socket",
+        metavar="PATH",
+    ),
     Option(("--host",), LISTENING, "Address to listen on.", "host"),
     Option(("--port", "-p"), LISTENING, "Port; 0 lets the system choose.", "port", click.IntRange(0, 65535)),
     Option(

@@ -56,6 +56,31 @@ def bind_control(path: str, *, own_folder: bool) -> Listening:
     return Listening([sock], [(path, os.stat(path).st_ino)])
 
 
+def open_control(asked: str | None, listening: Listening, warn: Callable[[str], None]) -> Listening:
+    """The control socket that the settings ask for, or none; its file goes when it is closed.
+
+    Args:
+        asked: a path, "none", or None for the default path, if the server has a port.
+        warn: told why the default path could not be had; the server goes without.
+
+    Raises:
+        BindError: the path that was asked for cannot be listened on.
+    """
+    if asked == NO_SOCKET or os.name != "posix":
+        return Listening()
+    if asked is not None:
+        return bind_control(asked, own_folder=False)
+    names = [sock.getsockname() for sock in listening.sockets]
+    ports = [name[1] for name in names if isinstance(name, tuple)]
+    if not ports:
+        return Listening()
+    try:
+        return bind_control(default_path(ports[0]), own_folder=True)
+    except (BindError, OSError) as error:
+        warn(f"no control socket: {error}")
+        return Listening()
+
+
 def _check_folder(folder: str) -> None:
     try:
         try:

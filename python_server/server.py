@@ -15,6 +15,7 @@ from typing import Any
 from python_server import observe
 from python_server.admission import Admission
 from python_server.channel import HTTPServices
+from python_server.control import Control
 from python_server.crew import BEAT_SECONDS, Crew, Orders
 from python_server.engineio.engine import Engine
 from python_server.engineio.origin import OriginRules
@@ -38,7 +39,8 @@ from python_server.socketio.backplane import Backplane
 from python_server.socketio.backplanes import join_broker, make_backplane
 from python_server.socketio.ground import HubServices
 from python_server.socketio.hub import Hub
-from python_server.socketio.redis_backplane import BrokerServices
+from python_server.socketio.orders import ControlOrders
+from python_server.socketio.redis_backplane import BrokerServices, RedisBackplane
 from python_server.takeover import Takeover
 from python_server.websocket_api import WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices
@@ -54,13 +56,19 @@ class Worker:
     Args:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
         seat: its place among several workers, owned from here on; None for the only one.
+        control: listening, for this user's own words; owned from here on.
 
     Raises:
         CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address is malformed.
     """
 
     def __init__(
-        self, site: Site, settings: Settings, listening: list[Socket], seat: Seat | None = None
+        self,
+        site: Site,
+        settings: Settings,
+        listening: list[Socket],
+        seat: Seat | None = None,
+        control: Socket | None = None,
     ) -> None:
         self._site = site
         self._settings = settings
@@ -118,6 +126,7 @@ class Worker:
         )
         self._backplanes: list[Backplane] = []
         self._homes = None if self._crew is None else self._home_finder(self._crew)
+        self._control = None if control is None else self._open_control(control)
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
         handlers = [
             (path, self._before(engine, mount))
@@ -239,6 +248,19 @@ class Worker:
             lambda: None if hub.recovery is None else hub.recovery.next_offset,
         )
 
+    def _open_control(self, sock: Socket) -> Control:
+        hubs = {mount.path: mount.hub for mount in self._site.mounts}
+        orders = ControlOrders(hubs, self._figures, self._observer.complain)
+        return Control(self.loop, sock, orders.obey, observe.report, self._settings.transport)
+
+    def _figures(self) -> dict[str, int]:
+        """Loop's thread: what this worker counts, as the control socket tells it."""
+        figures = {"connections": len(self._reception.channels), **self._observer.counts}
+        for backplane in self._backplanes:
+            if isinstance(backplane, RedisBackplane):
+                figures |= backplane.figures()
+        return figures
+
     def _before(self, engine: Engine, mount: Mount) -> RequestHandler:
         if mount.admit is None:
             return engine
@@ -250,6 +272,8 @@ class Worker:
         """Serve until `stop`; then everything is closed."""
         sys.setswitchinterval(self._settings.switch_interval_seconds)
         self.loop.mailbox.adopt()
+        if self._control is not None:
+            self._control.start()
         if self._crew is None:
             self._reception.start()
         else:
@@ -289,6 +313,8 @@ class Worker:
             return
         self._stopping = True
         observe.say("stopping: what runs may end; a second signal cuts it off")
+        if self._control is not None:
+            self._control.close()
         if self._crew is not None:
             self._crew.leave(successor)
         # What waits in the system's queue is for those that go on, where there are any.

@@ -109,6 +109,8 @@ class Settings:
     # A UNIX socket's path; its permissions: waitress's 600 lets nobody else's proxy in.
     uds: str | None = None
     uds_permissions: int = 0o600
+    # Where this user's `wsframe emit` reaches the server; None: a place named after the port; "none".
+    control_socket: str | None = None
     # A descriptor that a process manager has bound.
     fd: int | None = None
     # SO_REUSEPORT: several processes bind the same port and the kernel divides the connections.

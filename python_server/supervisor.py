@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from python_server import observe
+from python_server.control import open_control
 from python_server.mounts import Site
 from python_server.net import systemd
 from python_server.net.loop import Loop
@@ -37,6 +38,9 @@ from python_server.server import Worker
 from python_server.settings import Settings
 from python_server.workers import Rules, Workers
 
+# The name of the control socket among a worker's further listening sockets.
+CONTROL: Final = "control"
+
 
 def serve(site: Site, settings: Settings, started: Callable[[str], None] | None = None) -> None:
     """Serve `site` until SIGTERM or SIGINT; a second signal, or SIGQUIT, ends at once.
@@ -58,12 +62,12 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     name = "" if seat is None else f"worker {seat.index}"
     observe.configure_logging(settings.log_level, settings.access_log, settings.error_log, name)
     if seat is not None:
-        worker = Worker(site, settings, bind(settings).sockets, seat)
+        worker = Worker(site, settings, bind(settings).sockets, seat, seat.named.get(CONTROL))
         with _signals(_orders_of(worker)):
             worker.run()
         return
-    with bind(settings) as listening:
-        worker = Worker(site, settings, listening.sockets)
+    with bind(settings) as listening, _control_of(settings, listening) as control:
+        worker = Worker(site, settings, listening.sockets, control=next(iter(control.sockets), None))
         with _signals(_orders_of(worker)), _pid_file(settings.pid_file):
             _tell_started(settings, listening, started)
             worker.run()
@@ -85,13 +89,17 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     if os.name != "posix":
         raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
     observe.configure_logging(settings.log_level, None, settings.error_log)
-    with bind(settings) as listening, _pid_file(settings.pid_file):
+    with (
+        bind(settings) as listening,
+        _control_of(settings, listening) as control,
+        _pid_file(settings.pid_file),
+    ):
         loop = Loop(observe.report)
         workers = Workers(
             loop,
             Rules(settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds),
             listening.sockets,
-            {},
+            dict.fromkeys([CONTROL], control.sockets[0]) if control.sockets else {},
             lambda: _tell_started(settings, listening, started),
             lambda: systemd.notify(systemd.READY),
         )
@@ -105,6 +113,10 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     if workers.exit_code:
         raise SystemExit(workers.exit_code)
     observe.say("stopped")
+
+
+def _control_of(settings: Settings, listening: Listening) -> Listening:
+    return open_control(settings.control_socket, listening, observe.warn)
 
 
 def _tell_started(settings: Settings, listening: Listening, started: Callable[[str], None] | None) -> None:

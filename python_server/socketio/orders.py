@@ -22,7 +22,7 @@ from python_server.socketio.wire_json import (
 )
 
 
-class Orders:
+class ControlOrders:
     """Obeys lines. Belongs to the loop's thread.
 
     Args:

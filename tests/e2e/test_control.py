@@ -1,0 +1,88 @@
+"""`wsframe emit` and Emitter reach the clients of running servers through their control sockets.
+
+It must not know what a line looks like.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import socketio
+
+from python_server import Emitter
+from python_server.control import default_path
+from python_server.emitter import EmitError
+
+APPS = Path(__file__).resolve().parent / "apps"
+WAIT_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+def server(request: Any, serve: Any) -> Any:
+    return serve(APPS, "crew_app:app", "--workers", str(request.param))
+
+
+def wsframe_emit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "wsframe"), "emit", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+
+
+def test_events_from_the_command_line_reach_everybody_or_a_room(server: Any) -> None:
+    port = server.url.rpartition(":")[2]
+    clients = [socketio.SimpleClient() for _ in range(4)]
+    try:
+        for number, client in enumerate(clients):
+            client.connect(server.url, transports=["websocket"])
+            assert client.call("join", "even" if number % 2 == 0 else "odd") == "done"
+        done = wsframe_emit("news", '{"title": "héllo"}', "2", "--port", port, "--room", "even")
+        assert (done.returncode, done.stderr) == (0, "")
+        done = wsframe_emit("end", "--control", default_path(int(port)))
+        assert (done.returncode, done.stderr) == (0, "")
+        for number, client in enumerate(clients):
+            if number % 2 == 0:
+                assert client.receive(WAIT_SECONDS) == ["news", {"title": "héllo"}, 2]
+            assert client.receive(WAIT_SECONDS) == ["end"]
+        with Emitter(f"unix:{default_path(int(port))}") as emitter:
+            emitter.emit("raw", b"\0\xff", to=clients[1].sid)
+            assert clients[1].receive(WAIT_SECONDS) == ["raw", b"\0\xff"]
+            emitter.enter_room(clients[1].sid, "even")
+            emitter.emit("both", to="even", skip_sid=clients[0].sid)
+            assert clients[1].receive(WAIT_SECONDS) == ["both"]
+            assert clients[2].receive(WAIT_SECONDS) == ["both"]
+            with pytest.raises(EmitError, match="refused"):
+                emitter.emit("x", namespace="no slash")
+            emitter.emit("end")
+            assert clients[0].receive(WAIT_SECONDS) == ["end"]
+    finally:
+        for client in clients:
+            client.disconnect()
+
+
+def test_what_is_wrong_on_the_command_line_is_said(server: Any, tmp_path: Path) -> None:
+    port = server.url.rpartition(":")[2]
+    assert "is not JSON" in wsframe_emit("news", "hello", "--port", port).stderr
+    nobody = wsframe_emit("news", "--control", str(tmp_path / "none.sock"))
+    assert nobody.returncode == 1
+    assert "no server answers" in nobody.stderr
+    both = wsframe_emit("news", "--control", "x", "--url", "redis://localhost")
+    assert "exclude each other" in both.stderr
+
+
+def test_the_socket_goes_with_the_server(serve: Any) -> None:
+    server = serve(APPS, "crew_app:app")
+    path = Path(default_path(int(server.url.rpartition(":")[2])))
+    assert path.exists()
+    assert server.stop() == 0
+    assert not path.exists()
+
+
+def test_no_socket_where_none_is_wanted(serve: Any) -> None:
+    server = serve(APPS, "crew_app:app", "--control-socket", "none")
+    assert not Path(default_path(int(server.url.rpartition(":")[2]))).exists()
