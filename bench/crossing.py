@@ -1,7 +1,7 @@
 """What a broadcast costs to cross to the other workers of a machine: `python bench/crossing.py`.
 
-It must not know clients: nobody is in the room anywhere, so only the crossing is counted. All workers stand on
-one loop in this process; the time of the processor is counted.
+It must not know clients: nobody is in the room anywhere, so only the crossing is counted. All workers stand
+on one loop in this process; the time of the processor is counted.
 """
 
 import sys
