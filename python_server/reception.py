@@ -79,6 +79,11 @@ class Reception:
         for listener in self._listeners:
             listener.start()
 
+    def look_again(self) -> None:
+        """Others who share the sockets have gone: what they were woken for is anybody's."""
+        for listener in self._listeners:
+            listener.look_again()
+
     def stop(self, *, take_waiting: bool) -> None:
         """Accept nothing more, and let no connection bring a further request than the one on its way.
 

@@ -86,6 +86,8 @@ class Worker:
         self._stopping = False
         row = None if self._crew is None else self._crew.row
         self._reception = Reception(self.loop, settings, listening, row, self._observer.complain)
+        if self._crew is not None:
+            self._crew.siblings.on_changed(self._reception.look_again)
         self._requests_pool = self._pool("threads", settings.wsgi_threads_count)
         self._events_pool = self._pool("event-threads", settings.event_threads_count)
         self._websockets_pool = self._pool("websocket-threads", settings.websocket_threads_count)

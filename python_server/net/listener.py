@@ -17,7 +17,7 @@ from python_server.net.sockets import Socket
 # gevent's figures: 10 ms, doubling to one second, while the process is out of descriptors.
 BACK_OFF_MIN_SECONDS: Final = 0.01
 BACK_OFF_MAX_SECONDS: Final = 1.0
-# While other workers have fewer connections they are left the next ones for so long; then one is taken.
+# While other workers have fewer connections they are left the next ones for so long.
 YIELD_SECONDS: Final = 0.005
 
 # Faults of one connection that was lost before we took it: the next accept may succeed.
@@ -58,8 +58,8 @@ class Listener:
         accepted: called with (socket, peer address) for each connection; the socket is non-blocking.
         exhausted: called with the error when the process or system is out of descriptors.
         batch_count: connections taken per turn of the loop; data of existing ones comes first.
-        allowance: where others accept on the same socket: how many to take now; 0 or less leaves the
-            next ones to them for a moment.
+        allowance: where others accept on the same socket: how many to take now. At 0 or less one is taken,
+            since perhaps nobody else was woken for it, and the next ones are left to them for a moment.
     """
 
     def __init__(
@@ -91,6 +91,12 @@ class Listener:
         if self.state not in (ListenerState.PAUSED, ListenerState.CLOSED):
             self._leave(ListenerState.PAUSED)
 
+    def look_again(self) -> None:
+        """Somebody who shares the socket has gone, perhaps with a connection that only it was woken for."""
+        if self.state is ListenerState.ACCEPTING:
+            self._leave(ListenerState.PAUSED)
+            self._accept()
+
     def drain_and_close(self) -> None:
         """Take what the system has accepted for us already, then stop listening for good."""
         if self.state is ListenerState.YIELDING:
@@ -107,7 +113,8 @@ class Listener:
 
     def _accept(self) -> None:
         self._move(ListenerState.ACCEPTING)
-        self._loop.add_reader(self._socket.fileno(), self._on_readable, late=True)
+        shared = self._allowance is not None
+        self._loop.add_reader(self._socket.fileno(), self._on_readable, late=True, exclusive=shared)
 
     def _leave(self, state: ListenerState) -> None:
         if self.state is ListenerState.ACCEPTING:
@@ -122,19 +129,13 @@ class Listener:
         self.state = state
 
     def _on_readable(self) -> None:
-        count = self._batch_count
+        count = allowed = self._batch_count
         if self._allowance is not None:
-            count = min(count, self._allowance())
-            if count <= 0:
-                self._leave(ListenerState.YIELDING)
-                self._back_off = self._loop.call_later(YIELD_SECONDS, self._accept_yielded)
-                return
+            count = min(count, max(1, allowed := self._allowance()))
         self._take(count)
-
-    def _accept_yielded(self) -> None:
-        """One at least: where nobody else takes it, it must not wait longer."""
-        self._accept_again()
-        self._take(1)
+        if allowed <= 0 and self.state is ListenerState.ACCEPTING:
+            self._leave(ListenerState.YIELDING)
+            self._back_off = self._loop.call_later(YIELD_SECONDS, self._accept_again)
 
     def _take(self, count: int) -> None:
         for _ in range(count):

@@ -18,6 +18,8 @@ from python_server.net.threads import Mailbox
 # Event bits, with epoll's values: anything but "writable" is news for the reader (data, end, error).
 READABLE: Final = 1
 WRITABLE: Final = 4
+# With READABLE, on Linux: of several processes that wait for the same socket one is woken, not all.
+EXCLUSIVE: Final = getattr(select, "EPOLLEXCLUSIVE", 0)
 NEVER: Final = float("inf")
 
 
@@ -196,9 +198,19 @@ class Loop:
 
     # Descriptors
 
-    def add_reader(self, descriptor: int, function: Callable[[], None], *, late: bool = False) -> None:
-        """Call `function` while the descriptor is readable; `late` ones after all others of the turn."""
+    def add_reader(
+        self, descriptor: int, function: Callable[[], None], *, late: bool = False, exclusive: bool = False
+    ) -> None:
+        """Call `function` while the descriptor is readable.
+
+        Args:
+            late: after all others of the turn.
+            exclusive: the socket is shared with other processes, which need not wake for what wakes us; it
+                has no writer. Whoever is woken must take one connection at least.
+        """
         events = READABLE | (WRITABLE if descriptor in self._writers else 0)
+        if exclusive:
+            events |= EXCLUSIVE
         self._change(descriptor, events)
         self._readers[descriptor] = function
         if late:
