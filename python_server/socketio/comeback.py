@@ -87,8 +87,10 @@ class Comebacks:
     def answer(self, question: Question, reply: Reply) -> None:
         """Another process has a client that says it was ours. Raises Malformed."""
         asked: FetchQuestion = convert(question.data, FetchQuestion)
-        self._end_living(asked.pid, question.namespace)
-        found = self._log.find(asked.pid, question.namespace, asked.offset, self._services.now())
+        found = None
+        if self._services.names.made_on_this_machine(asked.pid):  # the clock of another is not ours
+            self._end_living(asked.pid, question.namespace)
+            found = self._log.find(asked.pid, question.namespace, asked.offset, self._services.now())
         if found is None:
             reply(None)
         else:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 import socketio  # type: ignore[import-untyped]
+import trustme
 
 APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 30.0
@@ -114,6 +115,41 @@ def test_python_clients(server: Any, transports: list[str]) -> None:
         thread.join()
     assert failures == []
     assert len(homes) > 1
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    authority = trustme.CA()
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return tmp_path
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["polling", "websocket"]], ids=["polling", "upgrade"])
+def test_python_clients_over_tls(launch: Start, certificate: Path, transports: list[str]) -> None:
+    """What cannot be passed is relayed; each request, and each upgrade, comes on a connection of its own."""
+    pem = str(certificate / "server.pem")
+    server = launch(APPS, "homes_app:app", *OPTIONS, "--ssl-certfile", pem, "--ssl-keyfile", pem)
+    server.wait_for(" serves", WORKERS_COUNT)
+    url = server.url.replace("127.0.0.1", "localhost")
+    clients: list[Any] = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            session = stack.enter_context(requests.Session())
+            session.trust_env = False  # a proxy or CA file of the machine is not meant
+            session.verify = str(certificate / "ca.pem")
+            session.headers["Connection"] = "close"
+            client = socketio.Client(http_session=session, reconnection=False)
+            client.connect(url, transports=transports, wait_timeout=PATIENCE_SECONDS)
+            stack.callback(client.disconnect)
+            clients.append(client)
+        for turn in range(5):
+            for client in clients:
+                assert client.transport() == transports[-1]
+                text = f"{turn}" * 30_000
+                assert client.call("echo", text, timeout=PATIENCE_SECONDS) == text
+        assert len({client.call("where", timeout=PATIENCE_SECONDS) for client in clients}) > 1
+    assert "Traceback" not in server.log
 
 
 def test_one_connection_carries_sessions_of_every_worker(asker: Asker) -> None:

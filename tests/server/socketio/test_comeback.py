@@ -14,7 +14,7 @@ import pytest
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason
 from python_server.engineio.sids import Names
-from python_server.socketio.backplane import Envelope, Malformed, Question
+from python_server.socketio.backplane import Envelope, Malformed, Question, QuestionKind
 from python_server.socketio.comeback import CATCH_UP_SECONDS
 from python_server.socketio.records import (
     client_of,
@@ -348,6 +348,18 @@ def test_nobody_is_asked_for_a_secret_that_is_not_of_this_machine(
     person.connect(3)
     assert not any(mesh.queues.values())
     assert person.recovered == [False, False]
+
+
+def test_nobody_of_another_machine_gets_our_clients(make_world: Any) -> None:
+    """Its clock is another, so it could not tell what its own log adds."""
+    told: list[Any] = []
+    names = Names(1, "this machine")
+    world = make_world(None, names, recovery=RecoveryLog())
+    for pid in (names.make(), Names(1, "another machine").make()):
+        world.hub.recovery.save(Saved("/", "s", pid, {}, None, 0, 0), world.now)
+        question = Question(QuestionKind.FETCH, "/", {"pid": pid, "offset": None})
+        world.hub.comebacks.answer(question, lambda part, last=True: told.append(part))
+    assert [part is None for part in told] == [False, True]
 
 
 def test_an_event_that_was_seen_and_is_forgotten_is_no_recovery(mesh: Mesh, person: Person) -> None:
