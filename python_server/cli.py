@@ -29,7 +29,7 @@ from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.observe import AccessLog
 from python_server.proxy import ProxyRules
-from python_server.reloader import Watched, run_reloading, serves_here
+from python_server.reloader import Watched, end_with_reloader, run_reloading, serves_here
 from python_server.settings import Settings
 from python_server.supervisor import check_listening, is_supervisor, serve, supervise
 from python_server.welcome import site as welcome_site
@@ -98,6 +98,7 @@ def serve_command(target: str | None, **options: Any) -> None:
             folders = options["reload_dir"] or (options["app_dir"],)
             run_reloading(Watched([os.path.abspath(folder) for folder in folders]), settings)
             return
+        end_with_reloader()
         if is_supervisor(settings) and not options["check_config"]:
             supervise(settings)  # its workers load the application, it does not
             return

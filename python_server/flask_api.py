@@ -276,6 +276,7 @@ class SocketIO(Registration):
             raise RuntimeError(
                 "sleep() would stop the server itself: register the handler without inline=True"
             )
+        tasks.check_waiting("sleep()")
         tasks.sleep(seconds)
 
     # Serving

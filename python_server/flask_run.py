@@ -21,7 +21,14 @@ from python_server.foreign import ForeignGuard
 from python_server.loading import with_debugger
 from python_server.mounts import Mount, find_site
 from python_server.patched import refuse_patched
-from python_server.reloader import LOOK_SECONDS, Watched, folders_of_program, run_reloading, serves_here
+from python_server.reloader import (
+    LOOK_SECONDS,
+    Watched,
+    end_with_reloader,
+    folders_of_program,
+    run_reloading,
+    serves_here,
+)
 from python_server.settings import Settings, TLSSettings
 from python_server.supervisor import serve
 
@@ -122,6 +129,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     if options.get("use_reloader", debug) and not serves_here():
         run_reloading(watched, settings)
         sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's
+    end_with_reloader()
     site = find_site(app)
     if debug:
         site.application = with_debugger(app)

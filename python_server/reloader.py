@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from python_server import observe
 from python_server.net.sockets import Socket
+from python_server.net.threads import BackgroundThread
 from python_server.respawn import own_command
 from python_server.seat import INHERITED_VARIABLE
 from python_server.settings import Settings
@@ -30,6 +31,8 @@ CHILD_INTERRUPT_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 1.0
 # Programs ask with this word whether they are the one that serves, since Werkzeug sets it.
 SERVING_VARIABLE: Final = "WERKZEUG_RUN_MAIN"
+# The process id of the reloader, for its child.
+RELOADER_VARIABLE: Final = "WSFRAME_RELOADER"
 IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
@@ -65,6 +68,18 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
 def serves_here() -> bool:
     """Is this the child, or a process without a reloader above it that was given its sockets?"""
     return INHERITED_VARIABLE in os.environ
+
+
+def end_with_reloader() -> None:
+    """In the child: stop in an orderly way when the reloader has gone without a word (kill -9)."""
+    if os.environ.get(RELOADER_VARIABLE) == str(os.getppid()):  # a worker of the child has it too
+        BackgroundThread(_watch_parent, "reloader's end", os.getppid())
+
+
+def _watch_parent(process_id: int) -> None:
+    while os.getppid() == process_id:
+        time.sleep(LOOK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def folders_of_program() -> list[str]:
@@ -113,6 +128,7 @@ def _start(listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
         **os.environ,
         INHERITED_VARIABLE: ",".join(map(str, descriptors)),
         SERVING_VARIABLE: "true",
+        RELOADER_VARIABLE: str(os.getpid()),
     }
     return subprocess.Popen(own_command(), pass_fds=descriptors, env=environment)
 

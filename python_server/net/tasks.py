@@ -44,6 +44,19 @@ def lent_slot() -> Iterator[None]:
         pool.reclaim()
 
 
+def check_waiting(what: str) -> None:
+    """Any thread: refuse a wait that would stop every coroutine.
+
+    Raises:
+        RuntimeError: this is the thread that runs them.
+    """
+    if getattr(WORKER, "coroutines", False):
+        raise RuntimeError(
+            f"{what} would stop every async def handler: await asyncio.to_thread({what.rstrip('()')}, ...), "
+            "or asyncio.sleep()"
+        )
+
+
 def sleep(seconds: float = 0.0) -> None:
     """Any thread but the loop's: wait; a pool's worker lends its slot."""
     with lent_slot():
@@ -179,6 +192,7 @@ class AsyncRunner:
 
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop, ready: Any) -> None:
+        WORKER.coroutines = True
         asyncio.set_event_loop(loop)
         loop.call_soon(ready.set)
         try:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
-from python_server.net.tasks import wait
+from python_server.net.tasks import check_waiting, wait
 from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckGroup, Acks, Answers, DistantAcks, Heard
 from python_server.socketio.backplane import Envelope, Question, QuestionKind
@@ -155,6 +155,7 @@ class Speaker(Rooms):
             raise RuntimeError(
                 "call() would wait on the server's own thread: register the handler without inline=True"
             )
+        check_waiting("call()")
 
     # Posted calls
 

@@ -59,6 +59,7 @@ class ServerProcess:
         self._started = threading.Event()
         self._spoke = threading.Condition()
         self.intended_exceptions_count = 0
+        self.intended_status = 0
         # The application's own folder is the working directory: `python -m` then finds it by its module name,
         # and finds the installed python_server, not the source folder.
         self._process = subprocess.Popen(
@@ -180,7 +181,8 @@ def serve() -> Iterator[Serve]:
     statuses = [server.stop() for server in running]
     for server in running:  # shown by pytest only when something failed
         print(f"---- log of {server.url or 'a server that did not start'}\n{server.log}")
-    assert all(status == 0 for status in statuses), f"exit statuses after SIGTERM (None: killed): {statuses}"
+    intended_statuses = [server.intended_status for server in running]
+    assert statuses == intended_statuses, f"exit statuses after SIGTERM (None: killed): {statuses}"
     for server in running:
         tracebacks, intended = (server.log.count(text) for text in (TRACEBACK, INTENDED_EXCEPTION))
         intended += server.intended_exceptions_count

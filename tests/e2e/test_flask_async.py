@@ -122,3 +122,12 @@ def test_each_event_is_torn_down_once_on_a_worker(client: socketio.Client) -> No
     # Its own, and the question's before it.
     assert after - before == 11
     assert thread.startswith("event-threads")
+
+
+def test_a_coroutine_may_not_wait_as_a_function_does(client: socketio.Client) -> None:
+    """It would stop all the others; in a thread of its own it may, with the context of its event."""
+    client.on("question", lambda text: text.upper())
+    refused_call, refused_sleep, answer = ask(client, "ask async", "why")
+    assert "call() would stop every async def handler: await asyncio.to_thread(call, ...)" in refused_call
+    assert "sleep() would stop every async def handler" in refused_sleep
+    assert answer == "WHY"

@@ -127,6 +127,13 @@ def test_a_reloaded_program_ends_as_any_other(serve: Any, write: Callable[[str],
     assert server.log.count("after run") == 1  # in the process that served, as with Werkzeug
 
 
+def test_no_server_outlives_its_reloader(serve: Any, write: Callable[[str], Path]) -> None:
+    server = serve(write("debug=True"), "program.py", program=True)
+    server.signal(signal.SIGKILL)
+    server.wait_for("after run")  # said by the serving process, which nobody else has told to end
+    server.intended_status = -signal.SIGKILL
+
+
 def test_debug_brings_the_debugger_and_the_access_log(serve: Any, write: Callable[[str], Path]) -> None:
     server = serve(write("debug=True"), "program.py", program=True)
     with pytest.raises(urllib.error.HTTPError) as failed:

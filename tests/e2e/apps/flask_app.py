@@ -207,6 +207,19 @@ def open_async_gate():
     async_gate.set()
 
 
+@socketio.on("ask async")
+async def ask_async(question):
+    import asyncio
+
+    said = []
+    for wait in (lambda: call("question", question), lambda: socketio.sleep(1)):
+        try:
+            wait()
+        except RuntimeError as error:
+            said.append(str(error))
+    return [*said, await asyncio.to_thread(call, "question", question)]
+
+
 @socketio.on("fail async")
 async def fail_async():
     raise RuntimeError("raised on purpose")
