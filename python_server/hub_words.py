@@ -68,6 +68,11 @@ class HubWords(Registry):
             raise TypeError(f"there is no option {next(iter(options))!r}")
         if inline and event in RESERVED:
             raise TypeError(f"{event} is always a client's own turn, never inline")
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(
+                f"{function.__name__} is an async def: this server runs plain functions, in threads; "
+                "SocketIO runs both"
+            )
         takes_most = takes(function, 3 if event == "connect" else 2)
 
         def run(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:

@@ -54,6 +54,13 @@ def test_unknown_options_and_values() -> None:
         EngineServer().on("event", print)
 
 
+def test_a_coroutine_is_refused_at_registration(served: Served) -> None:
+    async def later(sid: str) -> None: ...
+
+    with pytest.raises(TypeError, match="later is an async def: this server runs plain functions"):
+        served.server.on("later", later)
+
+
 @pytest.mark.parametrize("takes_most", [True, False])
 def test_handlers_get_as_much_as_they_take(served: Served, takes_most: bool) -> None:
     got: list[Any] = []
