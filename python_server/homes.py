@@ -95,6 +95,11 @@ class Homes:
         exchange.give_away(partial(self._give, index, head))
         return True
 
+    def send_on(self, exchange: Exchange) -> bool:
+        """Give the connection to a worker that stays; False when there is none."""
+        index = self._siblings.likely_successor()
+        return index is not None and self.send_home(exchange, index)
+
     def _give(self, index: int, head: bytes, transport: TransportLike, leftover: bytes) -> Relayed | None:
         """Send it; returns who listens to the connection from now on if it stays on this loop."""
         facts = encode((_plain(transport.peer), _plain(transport.local)))

@@ -60,8 +60,8 @@ class Router:
         return self._otherwise
 
     def is_foreign(self, request: Request) -> bool:
-        """Does a head name a session of a sibling?"""
-        if "sid=" in request.query:
+        """Is a head for a session of a sibling, or for one that is to begin there?"""
+        if "EIO=" in request.query:
             path = below_root(self._root_path, request.path)
             for prefix, engine in self._engines:
                 if path.startswith(prefix) or path == prefix[:-1]:

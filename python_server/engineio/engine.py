@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.options import EngineError, EngineOptions
@@ -30,7 +30,7 @@ from python_server.engineio.session import (
     SessionHandler,
     SessionState,
 )
-from python_server.engineio.sids import Home, Names
+from python_server.engineio.sids import ELSEWHERE, Home, Homes, Names
 from python_server.exchange import Exchange
 from python_server.http1 import Request
 from python_server.http1_response import Headers
@@ -40,11 +40,6 @@ from wsframe import CloseCode
 __all__ = ["Engine", "EngineError", "EngineOptions"]
 
 PROTOCOL: Final = "4"
-ELSEWHERE: Final = (
-    "Session ID unknown: the session lives on another machine, or this server was started anew. A balancer "
-    "in front of several machines must send each client to one machine (affinity: ip_hash in nginx, a sticky "
-    'cookie elsewhere), or the clients must use WebSocket only (transports: ["websocket"])'
-)
 
 
 class _Post:
@@ -57,13 +52,6 @@ class _Post:
         self.jsonp = jsonp
         self.pieces: list[bytes] = []
         self.size_bytes = 0
-
-
-class Homes(Protocol):
-    """Port: how a request reaches the sibling where its session lives."""
-
-    def send_home(self, exchange: Exchange, index: int) -> bool:
-        """Give the connection to the worker of that index; False when there is none."""
 
 
 class Engine:
@@ -88,6 +76,7 @@ class Engine:
         names: Names | None = None,
         homes: Homes | None = None,
     ) -> None:
+        self._closing = False
         self._names = names or Names()
         self._homes = homes
         self._handler = handler
@@ -102,7 +91,8 @@ class Engine:
         self.sessions: dict[str, Session] = {}
 
     def close(self, reason: DisconnectReason = DisconnectReason.SERVER_SHUTTING_DOWN) -> None:
-        """End every session."""
+        """End every session, and begin no other one."""
+        self._closing = True
         for session in list(self.sessions.values()):
             session.end(reason)
 
@@ -142,7 +132,9 @@ class Engine:
         return self._polling(exchange, session, query.get("j"))
 
     def is_foreign(self, query: str) -> bool:
-        """Does a request with that query belong to a session that may live in a sibling?"""
+        """Is a request with that query, as far as one can see, for a sibling?"""
+        if self._closing and "sid=" not in query:
+            return True  # a session that begins
         if "sid=" not in query or f"sid={self._names.prefix}" in query:
             return False
         sid = read_query(query).get("sid", "")
@@ -213,6 +205,9 @@ class Engine:
     def _handshake(
         self, exchange: Exchange, transport: str, protocol: str, jsonp: str | None
     ) -> EngineError | None:
+        if self._closing:
+            self._begin_elsewhere(exchange)
+            return None
         request, options = exchange.request, self._options
         allowed = options.allow_request(request) if options.allow_request is not None else None
         if allowed is False or isinstance(allowed, str):
@@ -237,6 +232,13 @@ class Engine:
         self._answer(exchange, self._open_packet(session, upgrades), jsonp, cookie)
         self._handler.session_opened(session)
         return None
+
+    def _begin_elsewhere(self, exchange: Exchange) -> None:
+        """A session that began here now would end at once, and with it what its client was sent."""
+        handed = exchange.request.handed  # one hop
+        if handed or self._homes is None or not self._homes.send_on(exchange):
+            exchange.refuse_keep_alive()
+            exchange.respond(503, [("Retry-After", "1"), *self._origins.headers(exchange.request)])
 
     def _open(self, sid: str, request: Request) -> Session:
         session = Session(

@@ -13,11 +13,16 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final, Protocol
 
 SECRET_BYTES: Final = 15  # 20 characters of base64url, as both reference servers
 # 24 bits: of a hundred machines two have the same tag once in 3,000 clusters; the cost is one more hop.
 TAG_CHARACTERS: Final = 4
+ELSEWHERE: Final = (
+    "Session ID unknown: the session lives on another machine, or this server was started anew. A balancer "
+    "in front of several machines must send each client to one machine (affinity: ip_hash in nginx, a sticky "
+    'cookie elsewhere), or the clients must use WebSocket only (transports: ["websocket"])'
+)
 NAME: Final = re.compile(r"(?:([A-Za-z0-9_-]{4})\.)?([0-9]{1,9})\.[A-Za-z0-9_-]{20}\Z")
 
 
@@ -27,6 +32,16 @@ class Home(Enum):
     NOWHERE = auto()  # it has ended, or never was
     SIBLING = auto()  # another worker of this machine
     ELSEWHERE = auto()  # another machine, or an earlier run of this one
+
+
+class Homes(Protocol):
+    """Port: how a request reaches the sibling that is to answer it."""
+
+    def send_home(self, exchange: Any, index: int) -> bool:
+        """Give the connection to the worker of that index; False when there is none."""
+
+    def send_on(self, exchange: Any) -> bool:
+        """Give the connection to a worker that stays; False when there is none."""
 
 
 class Names:

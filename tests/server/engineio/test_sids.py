@@ -143,3 +143,10 @@ def test_a_session_of_another_machine_is_refused_with_the_balancers_setting(make
         assert "WebSocket only" in told
     assert len(world.complaints) == 1
     assert street.asked == []
+
+
+def test_a_closing_engine_begins_no_session(world: Any) -> None:
+    world.engine.close()
+    exchange = world.request()
+    assert (exchange.status, exchange.headers["retry-after"], exchange.keep_alive) == (503, "1", False)
+    assert world.engine.sessions == {}

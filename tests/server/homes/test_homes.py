@@ -400,3 +400,32 @@ def test_tls_a_stopping_worker_lets_its_relays_go_with_the_idle(town: Any, conte
     town.until(lambda: client.ended)
     client.leave()
     town.until(lambda: not town[1].channels)
+
+
+@pytest.mark.parametrize("kind", ["polling", "websocket"])
+def test_a_session_that_would_begin_at_a_draining_worker_begins_at_one_that_stays(
+    town: Any, kind: str
+) -> None:
+    for index in (1, 2):
+        town[index].engine.close()
+        town[index].siblings.announce_draining(3)
+    town.until(lambda: town[1].siblings.likely_successor() == 3)
+    client = town.connect(1)
+    if kind == "polling":
+        assert client.open().startswith("3.")
+    else:
+        client.send(town.upgrade())
+        assert client.response()[0] == 101
+        (opened,) = client.messages(1, town.frames_decoder())
+        assert '"sid":"3.' in opened
+
+
+def test_where_nobody_stays_a_session_does_not_begin(town: Any) -> None:
+    for worker in town.workers.values():
+        worker.engine.close()
+        worker.siblings.announce_draining()
+    town.until(lambda: town[1].siblings.likely_successor() is None)
+    client = town.connect(1)
+    assert client.ask(town.get("EIO=4&transport=polling")) == (503, b"")
+    town.until(lambda: client.ended)
+    assert town[1].heard.sessions == []
