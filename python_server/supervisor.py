@@ -135,7 +135,10 @@ def bind(settings: Settings) -> Listening:
     """
     inherited = os.environ.get(INHERITED_VARIABLE)
     if inherited:
-        return Listening([Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")])
+        sockets = [Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")]
+        for sock in sockets:
+            sock.set_inheritable(False)  # a program that the application starts must not hold the port
+        return Listening(sockets)
     given = [InheritedDescriptor(descriptor) for descriptor in systemd.activated_descriptors(os.environ)]
     return listen(
         given or addresses_of(settings),

@@ -324,7 +324,9 @@ class Workers:
             return
         if life is Life.DRAINING and code == 0:
             observe.say(f"{child.name} has ended")
-        elif self.phase is Phase.SERVING and life is not Life.DRAINING:
+        elif life is Life.DRAINING:
+            observe.warn(f"{child.name} ended with {exit_text(code)}")
+        elif self.phase is Phase.SERVING:
             self._mourn(child, life, code)
         if child is self._replacing:
             self._replacement_failed(child)
