@@ -24,6 +24,7 @@ class Found:
     value: float
     against: str
     rows: tuple[report.Row, ...]
+    per_cpu: float | None = None  # the same ratio by messages per server-CPU-second, where it is another
 
     @property
     def marks(self) -> str:
@@ -90,7 +91,8 @@ def _against(row: report.Row | None, other: report.Row | None, key: str) -> Foun
     value = None if row is None else report.ratio(row, other, key)
     if value is None or row is None or other is None:
         return None
-    return Found(value, other.server, (row, other))
+    per_cpu = report.ratio(row, other, COST) if key == "per_second" and row.values(COST) else None
+    return Found(value, other.server, (row, other), per_cpu)
 
 
 def plain(scenario: str, key: str, server: str = "ours", factor: float = 1.0) -> Measure:
@@ -222,7 +224,7 @@ GOALS: list[Goal] = [
 
 def goal_lines(runs: Runs, goals: Iterable[Goal] = GOALS) -> list[str]:
     """The table; a goal whose scenario was not run is left out by name below it."""
-    lines = ["| what | figure | against | goal | | marks |", "|---|---:|---|---:|---|---|"]
+    lines = ["| what | figure | against | goal | | per CPU-s | marks |", "|---|---:|---|---:|---|---:|---|"]
     missing = []
     for goal in goals:
         found = goal.measure(runs)
@@ -231,7 +233,9 @@ def goal_lines(runs: Runs, goals: Iterable[Goal] = GOALS) -> list[str]:
             continue
         met = "met" if goal.met(found.value) else "**gap**"
         figure = goal.show.format(found.value)
-        lines.append(f"| {goal.what} | {figure} | {found.against} | {goal.wanted} | {met} | {found.marks} |")
+        per_cpu = "" if found.per_cpu is None else f"{found.per_cpu:.2f}x"
+        cells = [goal.what, figure, found.against, goal.wanted, met, per_cpu, found.marks]
+        lines.append(f"| {' | '.join(cells)} |")
     if missing:
         lines += ["", f"Not in this record: {'; '.join(missing)}."]
     return lines

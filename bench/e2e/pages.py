@@ -104,7 +104,16 @@ def version_line(records: list[dict[str, Any]]) -> str:
     return ", ".join(f"{name} {version}" for name, version in known.items() if name.lower() in used)
 
 
-def report_redis() -> list[str]:
+def workers_lines() -> list[str]:
+    """The costs in a record of its own: its rounds are not those of the full one."""
+    path = RESULTS / "workers.json"
+    if not path.exists():
+        return ["No record is kept here yet."]
+    record = json.loads(path.read_text())
+    return [*goals.worker_lines(record["runs"]), "", *run_lines(record)[:-1]]
+
+
+def redis_lines() -> list[str]:
     """The table of redis_path.py's own record."""
     path = RESULTS / "redis.json"
     if not path.exists():
@@ -136,16 +145,14 @@ def main() -> int:
     records = [json.loads(path.read_text()) for path in arguments.records]
     runs = [run for record in records for run in record["runs"]]
     run = [line for record in records for line in run_lines(record)]
-    workers = goals.worker_lines(runs) or ["No record of several workers is kept here yet."]
-    redis = report_redis()
     page = arguments.page.read_text()
     for name, lines in (
         ("run", [*run, f"Versions: {version_line(records)}."]),
         ("goals", goals.goal_lines(runs)),
         ("quoted", quoted_lines(runs)),
         ("generator", generator_lines(runs)),
-        ("workers", workers),
-        ("redis", redis),
+        ("workers", workers_lines()),
+        ("redis", redis_lines()),
         ("tables", table_lines(runs)),
     ):
         page = fill(page, name, lines)
