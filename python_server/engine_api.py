@@ -197,6 +197,10 @@ class EngineServer(Registry):
     returns False, or raises ConnectionRefused, ends the session it was called for.
     """
 
+    # What a worker looks for in a hub: it brings nobody back.
+    recovery: Final = None
+    comebacks: Final = None
+
     def __init__(self, **options: Any) -> None:
         self._options = read_engine_options(options)
         self._handlers: dict[str, Function] = {}

@@ -59,3 +59,12 @@ def test_engineio_alone_refuses_a_session(wire: Any) -> None:
     websocket = wire.upgrade(path="/engine.io/", query="EIO=4&transport=websocket&refuse=1")
     websocket.next()
     assert websocket.ended()
+
+
+def test_engineio_alone_is_served_by_two_workers(serve: Callable[..., Any], open_wire: Any) -> None:
+    """Every request comes on a connection of its own, at whichever worker takes it."""
+    wire = open_wire(serve(APPS, "plain_app:app", "--workers", "2"), "/engine.io/")
+    sessions = [wire.session("polling") for _ in range(8)]
+    for number, session in enumerate(sessions):
+        session.send(f"4hello {number}", bytes([number]))
+        assert [session.next(), session.next()] == [f"4hello {number}", bytes([number])]
