@@ -1,6 +1,6 @@
 """Requests, sessions, upgrades and their refusals on a clock of our own (engineio/engine.py, probe.py).
 
-It must not know sockets; the same rules over real ones stand in tests/e2e/test_wire_engineio.py.
+It must not know sockets; the same rules over real ones stand in tests/e2e/wire.
 """
 
 import gc

@@ -1,12 +1,13 @@
 """Namespaces, events, acks, refusals, races and bounds of a hub whose jobs the test runs (socketio/hub.py).
 
-It must not know sockets; the same rules over real ones stand in tests/e2e/test_wire_socketio.py.
+It must not know sockets; the same rules over real ones stand in tests/e2e/wire/test_socketio.py.
 """
 
 import gc
 import json
 import threading
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -22,7 +23,9 @@ from python_server.socketio.hub import (
     STRAND_SOFT_COUNT,
     Hub,
 )
+from python_server.socketio.jsoncodec import OWN_WORDS
 from python_server.socketio.msgpack_packet import MsgpackCodec
+from python_server.socketio.packet import TextCodec
 from python_server.socketio.recovery import RecoveryLog
 
 PLACE = '{"_placeholder":true,"num":0}'
@@ -321,6 +324,21 @@ def test_emit_reaches_rooms_and_leaves_out(world: Any) -> None:
     world.hub.emit("to all", ())
     world.run()
     assert [peer.heard() for peer in peers] == [['2["to red","x"]', '2["to all"]']] + [['2["to all"]']] * 2
+
+
+def test_an_event_is_decoded_once(make_world: Any) -> None:
+    decoded: list[str] = []
+
+    def loads(text: str) -> Any:
+        decoded.append(text)
+        return OWN_WORDS.loads(text)
+
+    world = make_world(codec=TextCodec(replace(OWN_WORDS, loads=loads)))
+    world.on("a", lambda socket, *arguments: arguments)
+    peer = world.peer()
+    peer.say('27["a",{"b":[1]}]', f'51-["a",{PLACE}]', b"x")
+    assert decoded == ['["a",{"b":[1]}]', f'["a",{PLACE}]']
+    assert peer.heard() == ['37[{"b":[1]}]']
 
 
 def test_a_broadcast_is_encoded_once(world: Any) -> None:
