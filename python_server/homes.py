@@ -129,7 +129,7 @@ class Homes:
             line, _, data = payload.partition(LINE_END)
             peer, local = decode(line)
             sock = Socket(fileno=descriptor)
-        except (ValueError, OSError):
+        except Exception:
             os.close(descriptor)
             raise
         sock.setblocking(False)

@@ -125,13 +125,24 @@ def certificate(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("transports", [["polling"], ["polling", "websocket"]], ids=["polling", "upgrade"])
-def test_python_clients_over_tls(launch: Start, certificate: Path, transports: list[str]) -> None:
-    """What cannot be passed is relayed; each request, and each upgrade, comes on a connection of its own."""
+@pytest.fixture
+def secure(launch: Start, certificate: Path) -> Any:
     pem = str(certificate / "server.pem")
     server = launch(APPS, "homes_app:app", *OPTIONS, "--ssl-certfile", pem, "--ssl-keyfile", pem)
     server.wait_for(" serves", WORKERS_COUNT)
-    url = server.url.replace("127.0.0.1", "localhost")
+    return server
+
+
+@pytest.mark.needs_node
+def test_socketio_client_4_over_tls(secure: Any, drive: Callable[..., None]) -> None:
+    """Workers that relay end as well as those that are homes: nothing is lost."""
+    drive("homes.mjs", secure.url, str(secure.pid), "roll")
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["polling", "websocket"]], ids=["polling", "upgrade"])
+def test_python_clients_over_tls(secure: Any, certificate: Path, transports: list[str]) -> None:
+    """What cannot be passed is relayed; each request, and each upgrade, comes on a connection of its own."""
+    url = secure.url.replace("127.0.0.1", "localhost")
     clients: list[Any] = []
     with contextlib.ExitStack() as stack:
         for _ in range(12):
@@ -149,7 +160,7 @@ def test_python_clients_over_tls(launch: Start, certificate: Path, transports: l
                 text = f"{turn}" * 30_000
                 assert client.call("echo", text, timeout=PATIENCE_SECONDS) == text
         assert len({client.call("where", timeout=PATIENCE_SECONDS) for client in clients}) > 1
-    assert "Traceback" not in server.log
+    assert "Traceback" not in secure.log
 
 
 def test_one_connection_carries_sessions_of_every_worker(asker: Asker) -> None:

@@ -2,6 +2,7 @@
 // Usage: node homes.mjs URL SUPERVISOR WHAT
 
 import http from "node:http";
+import https from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import { io } from "socket.io-client";
 import { assert, run, within } from "./check.mjs";
@@ -9,12 +10,14 @@ import { assert, run, within } from "./check.mjs";
 const [url, supervisor, what] = process.argv.slice(2);
 const CLIENTS = 50;
 const PATIENCE_MS = 60_000;
-const noKeepAlive = { transports: ["polling"], agent: new http.Agent({ keepAlive: false }) };
+const web = url.startsWith("https:") ? https : http;
+const trust = { rejectUnauthorized: false }; // the certificate is the test's own
+const noKeepAlive = { transports: ["polling"], agent: new web.Agent({ keepAlive: false, ...trust }) };
 const upgrading = { transports: ["polling", "websocket"] };
 const websocket = { transports: ["websocket"] };
 
 function connect(options) {
-  const socket = io(url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, ...options });
+  const socket = io(url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, ...trust, ...options });
   return within(new Promise((resolve) => socket.once("connect", () => resolve(socket))), "a connection", PATIENCE_MS);
 }
 
@@ -44,7 +47,7 @@ async function talk(sockets) {
 
 function ask(method, path) {
   return new Promise((resolve, reject) => {
-    const request = http.request(url + path, { method, agent: false }, (response) => {
+    const request = web.request(url + path, { method, agent: false, ...trust }, (response) => {
       let body = "";
       response.on("data", (piece) => (body += piece));
       response.on("end", () => (response.statusCode === 200 ? resolve(body) : reject(new Error(body))));

@@ -3,6 +3,7 @@
 It must not know processes: the same between real workers stands in tests/e2e/test_workers_homes.py.
 """
 
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import trustme
 
 from python_server.net.certificates import make_context
 from python_server.settings import TLSSettings
+from python_server.siblings import MessageKind
 
 AUTHORITY = trustme.CA()
 CERTIFICATE = AUTHORITY.issue_cert("localhost")
@@ -429,3 +431,22 @@ def test_where_nobody_stays_a_session_does_not_begin(town: Any) -> None:
     assert client.ask(town.get("EIO=4&transport=polling")) == (503, b"")
     town.until(lambda: client.ended)
     assert town[1].heard.sessions == []
+
+
+@pytest.mark.parametrize("payload", [b"", b"nonsense\nGET", b"[1]\n", b"{}\nGET / HTTP/1.1\r\n\r\n"])
+def test_a_malformed_hand_over_is_reported_and_closes_its_descriptor(town: Any, payload: bytes) -> None:
+    before = town.descriptors_count()
+    ours, theirs = socket.socketpair()
+    town[1].siblings.send(2, MessageKind.CONNECTION, payload, descriptor=theirs.fileno())
+    theirs.close()
+    town.until(lambda: bool(town.faults))
+    town.faults.clear()
+    assert ours.recv(1) == b""
+    ours.close()
+    assert town.descriptors_count() == before
+
+
+def test_a_hand_over_without_its_descriptor_is_told(town: Any) -> None:
+    town[1].siblings.send(2, MessageKind.CONNECTION, b'["",""]\nGET / HTTP/1.1\r\n\r\n')
+    town.until(lambda: bool(town[2].complaints))
+    assert "without its descriptor" in town[2].complaints[0]
