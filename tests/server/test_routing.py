@@ -1,0 +1,84 @@
+"""Who answers a request: by path, after the proxy and the root path have had their say (routing.py).
+
+It must not know what those who answer do; names stand for them.
+"""
+
+from typing import Any
+
+import pytest
+
+from python_server.http1 import Request, RequestParser
+from python_server.proxy import ProxyRules
+from python_server.routing import Router
+from python_server.settings import HTTPSettings
+
+
+class Routes:
+    def serves(self, path: str) -> bool:
+        return path == "/echo"
+
+
+class Engine:
+    def is_foreign(self, query: str) -> bool:
+        return "sid=7." in query
+
+
+ROUTES: Any = Routes()
+ENGINE: Any = Engine()
+FRONT: Any = "what stands before the engine"
+REST: Any = "the application"
+UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+
+
+def router(root_path: str = "", proxies: ProxyRules | None = None) -> Router:
+    engines = [("/socket.io/", ENGINE)]
+    return Router("http", proxies, root_path, engines, [("/socket.io/", FRONT)], ROUTES, REST)
+
+
+def request(target: str, fields: str = "") -> Request:
+    head = f"GET {target} HTTP/1.1\r\nHost: here\r\n{fields}\r\n".encode()
+    found = next(event for event in RequestParser(HTTPSettings()).receive(head) if isinstance(event, Request))
+    found.peer, found.local = ("10.0.0.9", 4000), ("10.0.0.1", 80)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "root_path", "expected"),
+    [
+        ("/", "", "", REST),
+        ("/socket.io/?EIO=4", "", "", FRONT),
+        ("/socket.io", "", "", FRONT),
+        ("/socket.iox", "", "", REST),
+        ("/echo", "", "", REST),
+        ("/echo", UPGRADE, "", ROUTES),
+        ("/other", UPGRADE, "", REST),
+        ("/shop/socket.io/", "", "/shop", FRONT),
+        ("/shop/echo", UPGRADE, "/shop", ROUTES),
+        ("/shopping/socket.io/", "", "/shop", REST),
+    ],
+)
+def test_the_path_decides(target: str, fields: str, root_path: str, expected: Any) -> None:
+    assert router(root_path).route(request(target, fields)) is expected
+
+
+def test_a_trusted_proxys_word_is_the_requests_own() -> None:
+    fields = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\n"
+    believed, doubted = request("/", fields), request("/", fields)
+    router(proxies=ProxyRules("10.0.0.0/8")).route(believed)
+    router(proxies=ProxyRules("127.0.0.1")).route(doubted)
+    assert (believed.scheme, believed.peer[0], believed.local) == ("https", "192.0.2.7", ("10.0.0.1", 8443))
+    assert (doubted.scheme, doubted.peer[0], doubted.local) == ("http", "10.0.0.9", ("10.0.0.1", 80))
+
+
+@pytest.mark.parametrize(
+    ("target", "root_path", "foreign"),
+    [
+        ("/socket.io/?EIO=4&sid=7.abc", "", True),
+        ("/socket.io/?EIO=4&sid=1.abc", "", False),
+        ("/socket.io/?EIO=4", "", False),
+        ("/else/?EIO=4&sid=7.abc", "", False),
+        ("/shop/socket.io/?EIO=4&sid=7.abc", "/shop", True),
+    ],
+)
+def test_only_an_engine_says_whose_session_a_head_names(target: str, root_path: str, foreign: bool) -> None:
+    assert router(root_path).is_foreign(request(target)) is foreign
