@@ -199,7 +199,8 @@ class Worker:
         siblings = None if self._crew is None else self._crew.siblings
         backplane = make_backplane(mount.path, siblings, self.loop.call_later, self._observer.complain)
         if mount.broker is not None:
-            backplane = join_broker(mount.broker, backplane, siblings, self._broker_services(mount.hub))
+            services = self._broker_services(mount.hub)
+            backplane = join_broker(mount.broker, backplane, self._host_id, siblings, services)
         self._backplanes.append(backplane)
         host_id = "" if mount.broker is None else self._host_id
         names = Names(None if self._crew is None else self._crew.siblings.index, host_id)
@@ -213,6 +214,7 @@ class Worker:
                 self._stop_server,
                 backplane,
                 names,
+                backplane.room_held if isinstance(backplane, RedisBackplane) else None,
             )
         )
         mount.serving(facts, self._site.application)

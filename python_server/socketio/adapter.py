@@ -124,6 +124,10 @@ class Adapter:
         """The sids in a room; of everybody for None."""
         return list(self._members if room is None else self._rooms.get(room, ()))
 
+    def count(self, room: Any) -> int:
+        """How many clients of this process are in a room."""
+        return len(self._rooms.get(room, ()))
+
     def owns(self, rooms: tuple[Any, ...] | None) -> bool:
         """Are all of these rooms clients of this process, so that nobody elsewhere is in them?"""
         return rooms is not None and all(room in self._members for room in rooms)

@@ -5,7 +5,6 @@ Must not know: settings, or how a backplane reaches anybody.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -33,19 +32,23 @@ def make_backplane(
 
 
 def join_broker(
-    options: BrokerOptions, inner: Backplane, siblings: Siblings | None, services: BrokerServices
+    options: BrokerOptions,
+    inner: Backplane,
+    host_id: str,
+    siblings: Siblings | None,
+    services: BrokerServices,
 ) -> RedisBackplane:
     """The backplane of a hub whose machine is one of many.
 
     Args:
-        inner: how the other workers of this machine are reached.
+        inner: how the other workers of this machine are reached. host_id: of the machine.
 
     Raises:
         BrokerError: see `broker.connector`.
     """
     if siblings is None:
-        return RedisBackplane(options, inner, Place(uuid.uuid4().hex, 0, lambda: True), services)
-    place = Place(siblings.host_id, siblings.index, lambda: siblings.met and siblings.leader())
+        return RedisBackplane(options, inner, Place(host_id, 0, lambda: True), services)
+    place = Place(host_id, siblings.index, lambda: siblings.met and siblings.leader())
     backplane = RedisBackplane(options, inner, place, services)
     siblings.on_changed(backplane.look)
     return backplane

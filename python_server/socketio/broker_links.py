@@ -27,7 +27,8 @@ QUEUE_MAX_COUNT: Final = 10_000
 # Published in one write.
 BATCH_MAX_COUNT: Final = 256
 BATCH_MAX_BYTES: Final = 256 * 1024
-RECEIVE_BYTES: Final = 256 * 1024
+# Below what an allocator maps anew each time.
+RECEIVE_BYTES: Final = 64 * 1024
 
 
 class LinkState(Enum):

@@ -30,6 +30,9 @@ class HubServices:
     stop: Callable[[], None]
     backplane: Backplane = field(default_factory=NoBackplane)
     names: Names = field(default_factory=Names)
+    # Called with (namespace, room, True) when the first client of this process has entered a room, with False
+    # when the last one has left it.
+    room_held: Callable[[str, Any, bool], None] | None = None
 
 
 class Ground:

@@ -6,6 +6,7 @@ passes on what it hears; each worker publishes for itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +49,8 @@ from python_server.socketio.wire_json import (
 FOREIGN_ACK_SECONDS: Final = 60.0
 # At the end: what was said last may still leave.
 FLUSH_SECONDS: Final = 1.0
+
+SID: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]{20}\Z")
 
 COMMANDS: Final = {
     Method.DISCONNECT: CommandKind.DISCONNECT,
@@ -181,17 +184,16 @@ class RedisBackplane:
     def _room_channel(self, namespace: str, room: Any) -> bytes:
         return f"{self._options.channel}#{namespace}#{room}".encode("utf-8", "backslashreplace")
 
-    def room_filled(self, namespace: str, room: Any) -> None:
-        """Loop's thread: the first client of this process has entered a room."""
-        if self._options.per_room and not is_like_sid(room):
-            self._subscriber.want(self._room_channel(namespace, room))
-            self._poke()
+    @property
+    def room_held(self) -> Callable[[str, Any, bool], None] | None:
+        """What is to be told of rooms that this process holds; None where all share one channel."""
+        return self._room_held if self._options.per_room else None
 
-    def room_emptied(self, namespace: str, room: Any) -> None:
-        """Loop's thread: the last client of this process has left a room."""
-        if self._options.per_room and not is_like_sid(room):
-            self._subscriber.unwant(self._room_channel(namespace, room))
-            self._poke()
+    def _room_held(self, namespace: str, room: Any, held: bool) -> None:
+        """Loop's thread: the first client of this process has entered a room, or the last has left."""
+        change = self._subscriber.want if held else self._subscriber.unwant
+        change(self._room_channel(namespace, room))
+        self._poke()
 
     def _hear_all(self) -> None:
         self._subscriber.want(self._channel, self._questions)
@@ -419,5 +421,5 @@ class Both:
 
 
 def is_like_sid(room: Any) -> bool:
-    """Could it be a client's own room? Those are 20 characters of base64url, here and in python-socketio."""
-    return isinstance(room, str) and len(room) == 20 and room.replace("-", "a").replace("_", "a").isalnum()
+    """Could it be a client's own room? They end with 20 characters of base64url, in python-socketio too."""
+    return isinstance(room, str) and SID.match(room) is not None

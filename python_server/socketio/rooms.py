@@ -193,6 +193,11 @@ class Rooms(Ground):
 
     def _moved(self, namespace: str, kind: str, sid: str, room: Any) -> None:
         """Loop's thread: somebody came into a room or left it."""
+        held = self._running().room_held
+        if held is not None:
+            count = self._adapters[namespace].count(room)
+            if count == (kind == "join"):
+                held(namespace, room, kind == "join")
         if self.presence is not None:
             if self._presence_strand is None:
                 self._presence_strand = self._running().door.strand()

@@ -203,12 +203,16 @@ def envelope_of(
 
 def rooms_of(message: WireMessage) -> tuple[Any, ...] | None:
     """The rooms an emit is for, None for everybody."""
-    return None if message.room is None else _as_tuple(message.room)
+    room = message.room
+    return None if room is None else tuple(room) if type(room) is list else (room,)
 
 
 def excepted_of(message: WireMessage) -> tuple[Any, ...]:
     """The rooms, or clients, an emit is not for."""
-    return tuple(sid for sid in _as_tuple(message.skip_sid) if sid is not None)
+    skipped = message.skip_sid
+    if skipped is None:
+        return ()
+    return tuple(sid for sid in skipped if sid is not None) if type(skipped) is list else (skipped,)
 
 
 def packed_event_of(message: WireMessage) -> list[str]:
@@ -220,10 +224,6 @@ def packed_event_of(message: WireMessage) -> list[str]:
     if not message.binary:
         return [_spliced(message, None)]
     return pack([message.event, *arguments_of(message)])
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, list) else () if value is None else (value,)
 
 
 def _spliced(message: WireMessage, offset: str | None) -> str:

@@ -4,7 +4,11 @@ It must not know how a message is written. Every wait is for something that was 
 """
 
 import json
+import os
 import queue
+import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +23,8 @@ import redis
 import socketio
 
 from python_server import Emitter
+from python_server.control import default_path
+from python_server.socketio.broker_links import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
 
 APPS = Path(__file__).resolve().parent / "apps"
 WAIT_SECONDS = 30.0
@@ -62,6 +68,7 @@ class Client:
         self.sio.on("question", lambda value: (f"{value} from {self.sio.get_sid()}", value))
         self.sio.on("disconnect", lambda *reason: self.gone.set())
         self.sio.connect(url, transports=["websocket"], **options)
+        self._websocket = self.sio.eio.ws
 
     @property
     def sid(self) -> str:
@@ -69,6 +76,10 @@ class Client:
 
     def ask(self, event: str, *data: Any) -> Any:
         return self.sio.call(event, data, timeout=WAIT_SECONDS)
+
+    def close(self) -> None:
+        self.sio.disconnect()
+        self._websocket.shutdown()  # of a server that was killed the client leaves its socket open
 
     def hear(self) -> Any:
         return self.heard.get(timeout=WAIT_SECONDS)
@@ -92,6 +103,8 @@ class Machines:
         """A machine of ours that has joined the broker."""
         server = self.server(*arguments, **options)
         server.wait_for(JOINED)
+        if "--workers" in arguments:
+            server.wait_for(") serves", int(arguments[arguments.index("--workers") + 1]))
         self._settle(server)
         return server
 
@@ -141,7 +154,7 @@ class Machines:
 
     def close(self) -> None:
         for client in self.clients:
-            client.sio.disconnect()
+            client.close()
         for process in self.processes:
             process.kill()
             process.wait()
@@ -271,4 +284,173 @@ def test_two_machines_of_many_workers(machines: Machines, options: dict[str, Any
         connection.close()
 
 
-Change = Callable[..., Any]
+def figures(server: Any) -> dict[str, int]:
+    """What a server of one worker tells on its control socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(WAIT_SECONDS)
+        connection.connect(default_path(int(server.url.rpartition(":")[2])))
+        connection.sendall(b'{"method": "status"}\n')
+        told: dict[str, int] = json.loads(connection.makefile().readline())["figures"]
+        return told
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_broker_that_goes_while_much_is_said(
+    serve: Any, new_redis: Callable[..., Any], request: Any
+) -> None:
+    """Local delivery goes on; what waits is bounded, what is dropped is counted; one line each way."""
+    broker = new_redis()
+    machines = Machines(serve, broker.url)
+    request.addfinalizer(machines.close)
+    server = machines.ours()
+    speaker, listener = machines.client(server.url), machines.client(server.url)
+    speaker.ask("flood", 1000, "x" * 1000)
+    broker.stop()
+    server.wait_for("is lost")
+    before_bytes = resident_bytes(server.pid)
+    for number in range(100):
+        speaker.ask("say", number, {})
+        if number % 10 == 0:
+            speaker.ask("flood", 3000, "x" * 1000)
+    hears_in_order(listener, *([number] for number in range(100)))
+    told = figures(server)
+    assert told["broker_connected"] == 0
+    assert told["broker_queued_messages"] <= QUEUE_MAX_COUNT
+    assert told["broker_queued_bytes"] <= QUEUE_MAX_BYTES
+    assert told["broker_dropped_messages"] >= 10 * 3000 - QUEUE_MAX_COUNT
+    assert resident_bytes(server.pid) - before_bytes < 5 * QUEUE_MAX_BYTES
+    broker.start()
+    server.wait_for("is there again")
+    with Emitter(broker.url, machines.channel) as emitter:
+        emitter.emit("said", "from outside", to=[listener.sid])
+    assert listener.hear() == ["from outside"]
+    told = figures(server)
+    assert told["broker_connected"] == 1
+    assert server.log.count("is lost") == server.log.count("is there again") == 1
+
+
+def test_a_broker_that_stands_still(serve: Any, new_redis: Callable[..., Any], request: Any) -> None:
+    broker = new_redis()
+    machines = Machines(serve, broker.url)
+    request.addfinalizer(machines.close)
+    server = machines.ours("--workers", "2")
+    clients = [machines.client(server.url) for _ in range(4)]
+    broker.pause()
+    try:
+        clients[0].ask("say", "meanwhile", {})
+        for client in clients:
+            assert client.hear() == ["meanwhile"]
+        server.wait_for("is lost")
+        clients[0].ask("say", "still", {})
+        for client in clients:
+            assert client.hear() == ["still"]
+    finally:
+        broker.resume()
+    server.wait_for("is there again")
+
+
+def test_a_broker_that_is_not_there_at_first(serve: Any, new_redis: Callable[..., Any], request: Any) -> None:
+    broker = new_redis()
+    broker.stop()
+    machines = Machines(serve, broker.url)
+    request.addfinalizer(machines.close)
+    server = machines.server()
+    server.wait_for("cannot be reached")
+    client = machines.client(server.url)
+    client.ask("say", "alone", {})
+    assert client.hear() == ["alone"]
+    broker.start()
+    server.wait_for("is there again")
+
+
+def test_what_is_foreign_on_the_channel_harms_nobody(machines: Machines) -> None:
+    server = machines.ours()
+    client = machines.client(server.url)
+    connection = redis.Redis.from_url(machines.url)
+    hostile = [
+        b"",
+        b"\x80\x04\x95pickle",
+        b"\xff" * 100,
+        b"[" * 100_000,
+        b'{"method":"emit","event":"said","data":' + b"[" * 300 + b"]" * 300 + b"}",
+        b'{"method":"eval"}',
+        b'{"method":"disconnect"}',
+        b'{"method":"emit","event":"said","binary":true,"data":["x"]}',
+        b'{"method":"wsframe_lead"}',
+    ]
+    for message in hostile * 3:
+        connection.publish(machines.channel, message)
+        connection.publish(machines.channel + "#wsframe", message)
+    # One: Redis cuts off who has more than 32 MiB to take.
+    connection.publish(machines.channel, b"x" * (17 * 1024 * 1024))
+    connection.publish(machines.channel, b'{"method":"emit","event":"said","data":["end"]}')
+    connection.close()
+    assert client.hear() == ["end"]
+    told = figures(server)
+    # All but our own kind's word that names nobody.
+    assert told["broker_refused_messages"] == 3 * (2 * len(hostile) - 1) + 1
+    for kind in ("malformed", "foreign", "deeply nested", "oversized"):
+        assert server.log.count(f"was refused: {kind} message") == 1, server.log
+
+
+def test_the_leader_dies_and_another_worker_hears_the_channel(machines: Machines) -> None:
+    server = machines.ours("--workers", "3")
+    clients = [machines.client(server.url) for _ in range(9)]
+    leader = int(re.findall(r"worker 1 \(process (\d+)\) serves", server.log)[0])
+    os.kill(leader, signal.SIGKILL)
+    server.wait_for("worker 4 (process")
+    rest = [client for client in clients if not client.gone.wait(0.5)]
+    assert rest, "no client was on the other workers"
+    with Emitter(machines.url, machines.channel) as emitter:
+        number = 0
+        heard: Any = None
+        while heard is None:
+            number += 1
+            emitter.emit("said", number)
+            try:
+                heard = rest[0].heard.get(timeout=0.2)
+            except queue.Empty:
+                continue
+        emitter.emit("said", "end")
+    for client in rest:
+        said = [heard] if client is rest[0] else []
+        while not said or said[-1] != ["end"]:
+            said.append(client.hear())
+        numbers = [item for (item,) in said[:-1]]
+        assert numbers == sorted(set(numbers)), "each once, in order"
+
+
+def test_a_rolling_restart_loses_and_doubles_nothing_from_the_broker(machines: Machines) -> None:
+    """The leader drains: its successor goes on at the same place of the stream."""
+    server = machines.ours("--workers", "2")
+    clients = [machines.client(server.url) for _ in range(6)]
+    stop = threading.Event()
+
+    def speak() -> None:
+        with Emitter(machines.url, machines.channel) as emitter:
+            number = 0
+            while not stop.wait(0.002):
+                number += 1
+                emitter.emit("said", number)
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    try:
+        assert [client.hear() for client in clients] == [[1]] * 6
+        server.signal(signal.SIGHUP)
+        for client in clients:
+            assert client.gone.wait(WAIT_SECONDS)
+    finally:
+        stop.set()
+        speaker.join()
+    last = []
+    for client in clients:
+        numbers = [1]
+        while not client.heard.empty():
+            numbers += client.heard.get()
+        assert numbers == list(range(1, len(numbers) + 1))
+        last.append(len(numbers))
+    assert max(last) > min(last), "some were on the worker that took over"

@@ -68,3 +68,11 @@ def send_away(sid: str) -> None:
 @socketio.on("close room")
 def close(room: Any) -> None:
     socketio.close_room(room)
+
+
+@socketio.on("flood")
+def flood(count: int, data: Any) -> int:
+    """For clients of other machines, if there are any."""
+    for _ in range(count):
+        socketio.emit("said", data, to="a room of others")
+    return count
