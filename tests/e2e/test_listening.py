@@ -402,7 +402,7 @@ def test_an_unmodified_flask_sock_program_speaks_wss(
 
 
 def test_socket_io_over_tls(start: Start, certificate: Path, drive: Callable[..., None]) -> None:
-    """With the official client: python-socketio's reads and writes one TLS object from two threads at once, and
+    """With the official client: python-socketio's reads and writes one TLS object from two threads at once:
     under load what it sent did not always arrive (seen from the server: the frame never came)."""
     program = start("--port", "0", *tls_options(certificate), command=SOCKET_IO)
     port = address(program.urls()[0])[1]
