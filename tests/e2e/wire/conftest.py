@@ -269,8 +269,8 @@ def server(serve: Callable[..., Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def small_server(serve: Callable[..., Any]) -> Any:
-    """A server with short heartbeats and small messages."""
-    options = {"ping_interval": 0.3, "ping_timeout": 0.2, "max_http_buffer_size": 1000}
+    """A server of small messages that pings often, and waits for pongs as long as a busy machine needs."""
+    options = {"ping_interval": 0.3, "ping_timeout": 2.9, "max_http_buffer_size": 1000}
     return serve(APPS, "wire_app:app", env={"WIRE_OPTIONS": json.dumps(options)})
 
 

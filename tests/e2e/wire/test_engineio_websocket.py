@@ -23,7 +23,7 @@ COMPRESSED = 0x40  # RSV1 in a frame's first byte (RFC 7692 section 6)
 
 def test_1_5_advertised_times_are_true_milliseconds(small: Any) -> None:
     opened = small.handshake()
-    assert (opened["pingInterval"], opened["pingTimeout"], opened["maxPayload"]) == (300, 200, 1000)
+    assert (opened["pingInterval"], opened["pingTimeout"], opened["maxPayload"]) == (300, 2900, 1000)
 
 
 def test_1_5_the_server_pings_and_the_interval_counts_from_the_pong(small: Any, way: str) -> None:
@@ -63,7 +63,7 @@ def test_1_5_a_silent_client_dies_after_interval_and_timeout_and_not_before(smal
     session.send("40")
     session.name = str(session.next()).split('"')[3]
     small.wait_gone(session, "ping timeout")
-    assert time.monotonic() - began >= 0.5
+    assert time.monotonic() - began >= 3.2
     if way == "polling":
         assert small.poll(session.sid).answer().code == 1
 
@@ -193,13 +193,13 @@ def test_1_6_trap_d_a_post_that_is_being_read_is_finished(wire: Any) -> None:
 def test_1_6_an_upgrade_that_is_not_completed_in_time_closes_the_websocket_alone(
     start: Any, said: list[str]
 ) -> None:
-    wire = start(upgrade_timeout=0.3)
+    wire = start(upgrade_timeout=1.5)
     session = wire.joined("polling")
     began = time.monotonic()
     websocket = wire.upgrade(session.sid)
     websocket.send(*said)
     assert [websocket.next_raw() for _ in range(len(said) + 1)] == [*["3probe"] * len(said), None]
-    assert time.monotonic() - began >= 0.3
+    assert time.monotonic() - began >= 1.5
     session.send('42["echo",1]')
     assert session.next() == '42["echoed",1]'
     again = wire.upgrade(session.sid)
