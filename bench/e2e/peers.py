@@ -234,6 +234,16 @@ _ALL = [
         {Job.BYTES: Launch(("{python}", "floor_selectors.py", "{port}", "0.0005"))},
         named_only=True,
     ),
+    *(
+        Server(
+            f"floor-wsgi-{how}",
+            Kind.FLOOR,
+            _wsgi("{python}", "floor_wsgi.py", "{port}", "{application}", how),
+            ("Flask", "httptools"),
+            named_only=True,
+        )
+        for how in ("each", "burst", "threads")
+    ),
     Server(
         "floor-send",
         Kind.FLOOR,
