@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
-START_SECONDS, STOP_SECONDS = 20.0, 3.0
+START_SECONDS, STOP_SECONDS, CALM_SECONDS = 20.0, 3.0, 8.0
 FIRST_PORT, LAST_PORT = 20_000, 32_000  # below the range the kernel takes for outgoing connections
 
 _next_port = FIRST_PORT
@@ -92,6 +92,23 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path
     raise RunFailed(f"not listening after {START_SECONDS:.0f} s: {_last_line(log)}")
 
 
+def cpu_seconds(pids: Sequence[int]) -> float:
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _wait_for_calm(pid: int) -> None:
+    """Until the workers have imported what they serve: what they compute then is no message's cost."""
+    deadline = time.monotonic() + CALM_SECONDS
+    before = -1.0
+    while time.monotonic() < deadline and (now := cpu_seconds(family(pid))) - before > 0.02:
+        before = now
+        time.sleep(0.4)
+
+
 def _wait_for_family(process: subprocess.Popen[bytes], count: int, log: Path) -> list[int]:
     """Workers of a pre-forking server appear after its socket, and import the application then."""
     deadline = time.monotonic() + START_SECONDS
@@ -99,7 +116,9 @@ def _wait_for_family(process: subprocess.Popen[bytes], count: int, log: Path) ->
         if time.monotonic() > deadline:
             raise RunFailed(f"{len(found)} of {count} processes there: {_last_line(log)}")
         time.sleep(0.05)
-    time.sleep(0.2 if count == 1 else 1.5)
+    time.sleep(0.2)
+    if count > 1:
+        _wait_for_calm(process.pid)
     return family(process.pid)
 
 

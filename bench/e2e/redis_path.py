@@ -3,7 +3,6 @@ Messages are python-socketio's JSON, published from outside; the publisher must 
 
 import argparse
 import json
-import os
 import select
 import shutil
 import socket
@@ -110,15 +109,6 @@ def _wait_for_subscription(client: socket.socket, publisher: socket.socket) -> N
     _take_until(client, b'["warm"', 200)
 
 
-def _cpu_seconds(pids: list[int]) -> float:
-    ticks = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def measure(command: tuple[str, ...], room: str) -> dict[str, Any]:
     """One run: messages/s and server-CPU microseconds per message, from first publish to last arrival."""
     with redis_server() as redis_port:
@@ -136,14 +126,14 @@ def measure(command: tuple[str, ...], room: str) -> dict[str, Any]:
                 _say(client, '420["join"]')
                 _take_until(client, b"430[")
                 _wait_for_subscription(client, publisher)
-                busy, began = _cpu_seconds(pids), time.monotonic()
+                busy, began = processes.cpu_seconds(pids), time.monotonic()
                 _publish(publisher, ROOMS[room], MESSAGES_COUNT, "news")
                 _publish(publisher, "players", 1, "last")
                 if ROOMS[room] == "players":
                     _take_until(client, b'["news"', MESSAGES_COUNT)
                 else:
                     _take_until(client, b'["last"')
-                seconds, cpu = time.monotonic() - began, _cpu_seconds(pids) - busy
+                seconds, cpu = time.monotonic() - began, processes.cpu_seconds(pids) - busy
     return {
         "per_second": round(MESSAGES_COUNT / seconds, 1),
         "cpu_us_per_message": round(1e6 * cpu / MESSAGES_COUNT, 2),
