@@ -5,6 +5,7 @@ It must not know how they leave, or who counts.
 
 import gc
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from threading import Condition
@@ -42,13 +43,14 @@ def take(sid: str, data: bytes) -> None:
 
 
 def left(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """GET /left/N: once N clients have gone, how many objects of each type the process holds."""
+    """GET /left/N: once N clients have gone, the process's objects by type, and its blocks of any kind."""
     count = int(environ["PATH_INFO"].rpartition("/")[2])
     with gone:
         gone.wait_for(lambda: gone_count >= count, PATIENCE_SECONDS)
     gc.collect()
     names = Counter(type(item).__name__ for item in gc.get_objects())
-    body = json.dumps({"gone": gone_count, "objects": names}).encode()
+    left_over = {"gone": gone_count, "objects": names, "blocks": sys.getallocatedblocks()}
+    body = json.dumps(left_over).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
 

@@ -1,4 +1,4 @@
-"""What a server keeps of clients that have gone: objects by type, and private memory.
+"""What a server keeps of clients that have gone: objects by type, allocated blocks, private memory.
 
 It must not know the server's insides: clients come and leave in every way, then the application counts.
 
@@ -68,31 +68,31 @@ async def cycle(port: int, number: int) -> None:
     await client.writer.wait_closed()
 
 
-async def left(port: int, count: int) -> dict[str, int]:
-    """Objects by type once so many have gone."""
+async def left(port: int, count: int) -> tuple[dict[str, int], int]:
+    """Objects by type, and allocated blocks, once so many have gone."""
     asker = Client(port)
     asker.reader, asker.writer = await asyncio.open_connection("127.0.0.1", port)
     asker.writer.write(f"GET /left/{count} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     answer = json.loads(await asker.read())
     asker.writer.close()
     assert answer["gone"] == count, f"{answer['gone']} of {count} clients have gone"
-    objects: dict[str, int] = answer["objects"]
-    return objects
+    return answer["objects"], answer["blocks"]
 
 
 async def measure(port: int, process: int, cycles_count: int) -> None:
     done_count = 0
-    seen: list[tuple[dict[str, int], int]] = []
+    seen: list[tuple[dict[str, int], int, int]] = []
     for goal in (WARM_UP_COUNT, WARM_UP_COUNT + cycles_count):
         while done_count < goal:
             numbers = range(done_count, min(done_count + AT_ONCE_COUNT, goal))
             await asyncio.gather(*(cycle(port, number) for number in numbers))
             done_count = numbers.stop
-        seen.append((await left(port, goal), memory_bytes(process)))
-    (before, memory_before), (after, memory_after) = seen
+        seen.append((*await left(port, goal), memory_bytes(process)))
+    (before, blocks_before, memory_before), (after, blocks_after, memory_after) = seen
     grown = {name: count - before.get(name, 0) for name, count in after.items()}
     most = max(grown, key=lambda name: grown[name])
     print(f"{cycles_count} clients came and went: at most {grown[most]} objects more of a type ({most})")
+    print(f"allocated blocks, strings and all: {blocks_after - blocks_before:+}")
     print(f"private memory: {(memory_after - memory_before) / cycles_count:+.1f} bytes per client")
 
 

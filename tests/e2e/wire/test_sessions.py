@@ -14,6 +14,7 @@ DRIVERS = Path(__file__).parents[1] / "drivers"
 SESSION_MAX_BYTES = 8192
 # Of 10,000 clients: pools, caches, cancelled timers not swept yet; one way of six kept would be 1,600.
 LEFT_MAX_COUNT = 600
+LEFT_MAX_BLOCKS_COUNT = 5000  # of any kind; one string kept of each client would be 10,000
 LEFT_MAX_BYTES = 400  # of each: what the allocator scatters; the smallest kept session is several KiB
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -44,6 +45,9 @@ def test_nothing_is_left_of_10000_clients_that_came_and_went() -> None:
     match = re.search(r"at most (\d+) objects more of a type", said)
     assert match is not None
     assert int(match[1]) <= LEFT_MAX_COUNT
+    match = re.search(r"strings and all: ([+-]\d+)", said)
+    assert match is not None
+    assert int(match[1]) <= LEFT_MAX_BLOCKS_COUNT
     match = re.search(r"memory: ([+-][\d.]+) bytes per client", said)
     assert match is not None
     assert float(match[1]) <= LEFT_MAX_BYTES
