@@ -159,6 +159,9 @@ class RedisBackplane:
         ended: Callable[[int], None],
         timeout_seconds: float | None,
     ) -> None:
+        if question.kind is QuestionKind.FETCH:  # only this machine can answer
+            self._inner.request(question, heard, ended, timeout_seconds)
+            return
         both = Both(ended)
         self._inner.request(question, heard, both.ended, timeout_seconds)
         if self._up["publish"]:

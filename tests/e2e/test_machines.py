@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -454,3 +456,25 @@ def test_a_rolling_restart_loses_and_doubles_nothing_from_the_broker(machines: M
         assert numbers == list(range(1, len(numbers) + 1))
         last.append(len(numbers))
     assert max(last) > min(last), "some were on the worker that took over"
+
+
+def test_a_session_of_another_machine_is_refused_with_the_balancers_setting(machines: Machines) -> None:
+    """Polling through a balancer without affinity: told to the client, and in the log."""
+    here, there = (machines.ours("--workers", "2") for _ in range(2))
+    path = "/socket.io/?EIO=4&transport=polling"
+    with urllib.request.urlopen(there.url + path) as answer:
+        sid = json.loads(answer.read()[1:])["sid"]
+    assert re.fullmatch(r"[\w-]{4}\.[0-9]+\.[\w-]{20}", sid)
+    for _ in range(8):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{here.url}{path}&sid={sid}")
+        with refused.value as body:
+            told = json.loads(body.read())
+        assert (refused.value.code, told["code"]) == (400, 1)
+        assert "ip_hash" in told["message"]
+        assert "WebSocket only" in told["message"]
+    lines = [line for line in here.log.splitlines() if "WARNING" in line and "another machine" in line]
+    assert 1 <= len(lines) <= 2  # of each worker that was asked
+    assert all("ip_hash" in line for line in lines)
+    with urllib.request.urlopen(f"{there.url}{path}&sid={sid}", b"3") as answer:  # nothing has happened to it
+        assert answer.status == 200
