@@ -24,8 +24,11 @@ CDN_CLIENT = {
     "integrity": "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1",
 }
 
+# With it lobbies and events reach over many workers and machines: redis://host
+BROKER = os.environ.get("DUEL_BROKER")
+
 app = Flask(__name__)
-socketio = SocketIO(app)
+socketio = SocketIO(app, message_queue=BROKER)
 
 
 def pace_from_environment() -> Pace:
@@ -39,7 +42,16 @@ def pace_from_environment() -> Pace:
 
 
 PACE = pace_from_environment()
-arena = Arena(PACE)
+if BROKER is None:
+    arena = Arena(PACE)
+    clock = time.monotonic
+else:
+    from shared import SharedLock
+
+    arena = Arena(PACE, lock=lambda arena: SharedLock(arena, BROKER))
+    clock = time.time  # the one that all machines have in common
+# How long a referee sleeps at most: a round may have been started by another process.
+SLEEP_SECONDS = None if BROKER is None else 0.25
 
 
 # ---- the clock: one ordinary thread ends rounds and forgets empty seats
@@ -63,9 +75,10 @@ class Referee:
     def _watch(self) -> None:
         while True:
             deadline = arena.next_deadline()
-            self._moved.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            waits = [SLEEP_SECONDS, None if deadline is None else max(0.0, deadline - clock())]
+            self._moved.wait(min((seconds for seconds in waits if seconds is not None), default=None))
             self._moved.clear()
-            deliver(arena.tick(time.monotonic()))
+            deliver(arena.tick(clock()))
 
 
 referee = Referee()
@@ -98,27 +111,27 @@ def on_connect() -> None:
 
 @socketio.on("join")
 def on_join(payload: object = None, *_: object) -> dict[str, Any]:
-    return settle(arena.join(request.sid, payload, time.monotonic()))  # type: ignore[attr-defined]
+    return settle(arena.join(request.sid, payload, clock()))  # type: ignore[attr-defined]
 
 
 @socketio.on("start")
 def on_start(*_: object) -> dict[str, Any]:
-    return settle(arena.start(request.sid, time.monotonic()))  # type: ignore[attr-defined]
+    return settle(arena.start(request.sid, clock()))  # type: ignore[attr-defined]
 
 
 @socketio.on("answer")
 def on_answer(payload: object = None, *_: object) -> dict[str, Any]:
-    return settle(arena.answer(request.sid, payload, time.monotonic()))  # type: ignore[attr-defined]
+    return settle(arena.answer(request.sid, payload, clock()))  # type: ignore[attr-defined]
 
 
 @socketio.on("leave")
 def on_leave(*_: object) -> dict[str, Any]:
-    return settle(arena.leave(request.sid, time.monotonic()))  # type: ignore[attr-defined]
+    return settle(arena.leave(request.sid, clock()))  # type: ignore[attr-defined]
 
 
 @socketio.on("disconnect")
 def on_disconnect(*_: object) -> None:
-    deliver(arena.dropped(request.sid, time.monotonic()))  # type: ignore[attr-defined]
+    deliver(arena.dropped(request.sid, clock()))  # type: ignore[attr-defined]
     referee.look_again()
 
 
@@ -180,7 +193,7 @@ def lobby_page(code: str, kind: Kind) -> ResponseReturnValue:
     sources = [CDN_CLIENT]
     if Path(app.static_folder or "", LOCAL_CLIENT).is_file():
         sources.insert(0, {"url": url_for("static", filename=LOCAL_CLIENT)})
-    lobby = arena.view(code, time.monotonic())
+    lobby = arena.view(code, clock())
     return render_template(
         "lobby.html", code=code, kind=kind.value, name=name, lobby=lobby, sources=sources, pace=PACE
     )

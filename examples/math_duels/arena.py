@@ -7,7 +7,8 @@ import random
 import re
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,12 +57,33 @@ def kind_of(code: object) -> Kind:
 class Arena:
     """Safe to call from any thread: each public method holds the lock from its first line to its last."""
 
-    def __init__(self, pace: Pace, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        pace: Pace,
+        rng: random.Random | None = None,
+        lock: Callable[["Arena"], AbstractContextManager[Any]] | None = None,
+    ) -> None:
         self._pace = pace
         self._rng = rng or random.SystemRandom()
-        self._lock = threading.Lock()
+        self._lock: AbstractContextManager[Any] = threading.Lock() if lock is None else lock(self)
         self._lobbies: dict[str, Duel] = {}
         self._chairs: dict[str, tuple[Duel, Seat]] = {}  # by connection
+
+    # ---- for a lock that shares the lobbies with other processes, which holds it
+
+    def dump(self) -> list[dict[str, Any]]:
+        """Every lobby as JSON values."""
+        return [lobby.dump() for lobby in self._lobbies.values()]
+
+    def load(self, lobbies: list[dict[str, Any]]) -> None:
+        """What `dump` gave, here or elsewhere."""
+        self._lobbies = {lobby["code"]: Duel.load(lobby, self._pace, self._rng) for lobby in lobbies}
+        self._chairs = {
+            seat.sid: (lobby, seat)
+            for lobby in self._lobbies.values()
+            for seat in lobby.seats.values()
+            if seat.sid is not None
+        }
 
     # ---- for the pages
 

@@ -139,6 +139,37 @@ class Duel:
         self._rng = rng
         self._next_number = 1
 
+    def dump(self) -> dict[str, Any]:
+        """Everything as JSON values, but what the pace and chance are."""
+        return {
+            "code": self.code,
+            "kind": self.kind.value,
+            "phase": self.phase.value,
+            "seats": [
+                {**vars(seat), "presence": seat.presence.value, "marks": [mark.value for mark in seat.marks]}
+                for seat in self.seats.values()
+            ],
+            "round": self.round,
+            "problem": None if self.problem is None else vars(self.problem),
+            "deadline": self.deadline,
+            "version": self.version,
+            "next_number": self._next_number,
+        }
+
+    @classmethod
+    def load(cls, values: dict[str, Any], pace: Pace, rng: random.Random) -> "Duel":
+        """What `dump` gave."""
+        duel = cls(values["code"], Kind(values["kind"]), pace, rng)
+        duel.phase = Phase(values["phase"])
+        for fields in values["seats"]:
+            marks = [Mark(mark) for mark in fields["marks"]]
+            seat = Seat(**{**fields, "presence": Presence(fields["presence"]), "marks": marks})
+            duel.seats[seat.token] = seat
+        duel.round, duel.deadline, duel.version = values["round"], values["deadline"], values["version"]
+        duel.problem = None if values["problem"] is None else Problem(**values["problem"])
+        duel._next_number = values["next_number"]
+        return duel
+
     # ---- seats
 
     def sit(

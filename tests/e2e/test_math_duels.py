@@ -290,3 +290,44 @@ def test_the_name_form_works_without_javascript(open_tab: Open, url: str, artifa
     expect(tab.page.locator("noscript .fault")).to_contain_text("needs it")
     tab.page.goto(url)
     expect(tab.page.locator("#name")).to_have_value("Ada")
+
+
+def test_two_machines_of_four_workers_play_one_duel(
+    open_tab: Open, serve: Callable[..., Any], new_redis: Callable[..., Any]
+) -> None:
+    """Browsers that only poll, without sticky sessions among workers; a broker joins the machines."""
+    broker = new_redis()
+    environment = {**QUICK, "DUEL_BROKER": broker.url}
+    machines = [serve(DUELS, "app:app", "--workers", "4", env=environment) for _ in range(2)]
+    for machine in machines:
+        machine.wait_for(") serves", 4)
+        machine.wait_for("joined the broker")
+    ada = open_tab(machines[0].url)
+    ada.enter("Ada")
+    ada.ready()
+    code = ada.page.url.rpartition("/")[2]
+    ada.page.goto(f"{ada.page.url}?transports=polling")
+    ada.ready()
+    grace = open_tab(f"{machines[1].url}/duel/{code}")
+    grace.enter("Grace")
+    grace.ready()
+    grace.page.goto(f"{machines[1].url}/duel/{code}?transports=polling")
+    grace.ready()
+    expect(ada.row("Grace")).to_be_visible()
+    ada.page.locator("#start").click()
+    for number in range(1, ROUNDS + 1):
+        problem = ada.await_round(number)
+        assert grace.await_round(number) == problem
+        right = work_out(problem)
+        ada.answer(right)
+        expect(grace.page.locator("#log")).to_contain_text("Ada: right")
+        grace.answer(right + (number == 2))
+        expect(ada.page.locator("#verdict")).to_have_text(re.compile("^Right"))
+    expect(ada.page.locator("#winner")).to_have_text("You win")
+    expect(grace.page.locator("#winner")).to_have_text("Ada wins")
+    assert (ada.score("Ada"), ada.score("Grace")) == (grace.score("Ada"), grace.score("Grace"))
+    for machine in machines:
+        polled = machine.log.count("transport=polling&t=")
+        assert polled > 10, "requests of many connections"
+        assert "Session ID unknown" not in machine.log
+        assert machine.stop() == 0  # before its broker goes

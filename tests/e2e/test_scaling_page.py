@@ -1,0 +1,133 @@
+"""The nginx settings of docs/scaling.md, each checked by nginx and driven between clients and two machines.
+
+It must not know what nginx does with them: it looks at who reaches whom.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import socketio
+
+APPS = Path(__file__).resolve().parent / "apps"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
+WAIT_SECONDS = 30
+
+
+@pytest.fixture
+def machines(serve: Any, redis_server: Any) -> list[Any]:
+    """Two machines on one broker."""
+    environment = {"BROKER": redis_server.url, "OPTIONS": f'{{"channel": "nginx-{os.getpid()}"}}'}
+    servers = [serve(APPS, "machine_app:app", env=environment) for _ in range(2)]
+    for server in servers:
+        server.wait_for("joined the broker")
+    return servers
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, machines: list[Any]) -> Iterator[Callable[[str], str]]:
+    """nginx(upstream): the URL of the documented block of that name, in front of the two machines."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail("nginx is not installed")
+        pytest.skip("nginx is not installed")
+    running: list[subprocess.Popen[str]] = []
+    readers: list[threading.Thread] = []
+
+    def start(upstream: str) -> str:
+        blocks = [
+            block
+            for block in re.findall(r"```nginx\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+            if f"upstream {upstream} " in block
+        ]
+        assert len(blocks) == 1
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        configuration = blocks[0].replace("listen 80;", f"listen 127.0.0.1:{port};")
+        for number, server in enumerate(machines, 1):
+            written = f"10.0.0.{number}:8000"
+            assert configuration.count(written) == 1
+            configuration = configuration.replace(written, server.url.removeprefix("http://"))
+        user = "user root;\n" if os.geteuid() == 0 else ""
+        folders = "".join(
+            f"{kind}_temp_path {tmp_path}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        path = tmp_path / f"{upstream}.conf"
+        path.write_text(
+            f"{user}daemon off;\npid {tmp_path}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n"
+            f"http {{\naccess_log off;\n{folders}{configuration}\n}}\n"
+        )
+        command = [str(program), "-p", str(tmp_path), "-c", str(path), "-e", "stderr"]
+        subprocess.run([*command, "-t"], check=True, capture_output=True)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        running.append(process)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "start worker process" in line:
+                break
+        readers.append(threading.Thread(target=process.stderr.read, daemon=True))
+        readers[-1].start()
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait()
+        readers.pop(0).join()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def test_affinity_lets_clients_poll(nginx: Callable[[str], str]) -> None:
+    url = nginx("machines")
+    clients = [socketio.SimpleClient() for _ in range(4)]
+    try:
+        for client in clients:
+            client.connect(url, transports=["polling"])
+            client.call("join", "red")
+        clients[0].emit("say", ("hello", {"to": "red"}))
+        for client in clients:
+            assert client.receive(WAIT_SECONDS) == ["said", "hello"]
+    finally:
+        for client in clients:
+            client.disconnect()
+
+
+def test_websockets_go_anywhere(nginx: Callable[[str], str], machines: list[Any]) -> None:
+    url = nginx("any_machine")
+    clients = [socketio.SimpleClient() for _ in range(6)]
+    try:
+        for client in clients:
+            client.connect(url, transports=["websocket"])
+            client.call("join", "red")
+        clients[0].emit("say", ("hello", {"to": "red"}))
+        for client in clients:
+            assert client.receive(WAIT_SECONDS) == ["said", "hello"]
+        for server in machines:
+            server.wait_for("GET /socket.io/")  # both have some
+    finally:
+        for client in clients:
+            client.disconnect()
+
+
+def test_polling_without_affinity_is_told_what_is_wrong(machines: list[Any]) -> None:
+    """A session of one machine, asked for at the other."""
+    opened = requests.get(machines[0].url + "/socket.io/?EIO=4&transport=polling", timeout=WAIT_SECONDS)
+    sid = json.loads(opened.text[1:])["sid"]
+    astray = requests.get(
+        f"{machines[1].url}/socket.io/?EIO=4&transport=polling&sid={sid}", timeout=WAIT_SECONDS
+    )
+    assert astray.status_code == 400
+    assert "affinity" in astray.text
+    machines[1].wait_for("affinity")
