@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -171,6 +172,30 @@ def test_one_connection_carries_sessions_of_every_worker(asker: Asker) -> None:
         made = connection.sock
         assert asker.ask("GET", "/pid", connection=connection)[0] == 200
         assert connection.sock is made
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
+def test_a_thousand_hand_overs_leak_no_descriptor_in_any_process(server: Any, asker: Asker) -> None:
+    pids = re.findall(r"\(process ([0-9]+)\) serves", server.log)
+    assert len(pids) == WORKERS_COUNT
+    sids = list(asker.homes().values())
+
+    def counts() -> list[int]:
+        """Once nothing is open any more but what stays: other connections end in a moment."""
+        found = [[len(os.listdir(f"/proc/{pid}/fd")) for pid in pids]]
+        for _ in range(200):
+            asker.ask("GET", "/pid", Connection="close")
+            found.append([len(os.listdir(f"/proc/{pid}/fd")) for pid in pids])
+            if found[-10:] == found[-1:] * 10:
+                break
+        return found[-1]
+
+    before = counts()
+    with contextlib.closing(asker.connect()) as connection:
+        for _ in range(250):
+            for sid in sids:
+                assert asker.ask("POST", path_of(sid), b"3", connection)[0] == 200
+    assert counts() == before
 
 
 def test_the_home_writes_the_access_log_and_sees_the_client(server: Any, asker: Asker) -> None:

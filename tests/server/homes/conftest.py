@@ -371,6 +371,15 @@ class Town:
         )
         return client
 
+    def connect_unix(self, index: int, path: str) -> Client:
+        """The same through a UNIX socket."""
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        client = Client(self, ours)
+        self.clients.append(client)
+        self[index].serve(Transport(self.loop, theirs, self[index].report, LIMITS, "", path))
+        return client
+
     def connect_tls(self, index: int, server: ssl.SSLContext, client: ssl.SSLContext) -> TLSClient:
         """The same over TLS."""
         ours, theirs, peer = self._pair()

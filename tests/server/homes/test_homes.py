@@ -245,19 +245,29 @@ def test_a_client_that_leaves_during_the_hand_over(town: Any) -> None:
 
 
 def test_a_thousand_hand_overs_leak_no_descriptor(town: Any) -> None:
-    sid = town.connect(2).open()
+    sids = [town.connect(index).open() for index in (2, 3)]
     client = town.connect(1)
     before = town.descriptors_count()
     for _ in range(500):
-        assert client.post(sid, b"4x") == (200, b"ok")
-        assert client.poll(sid) == (200, b"4x")
-        foreign = town.connect(3)
-        assert foreign.post(sid, b"4y") == (200, b"ok")
-        assert foreign.poll(sid) == (200, b"4y")
+        for sid in sids:  # each elsewhere than the one before
+            assert client.post(sid, b"4x") == (200, b"ok")
+            assert client.poll(sid) == (200, b"4x")
+        foreign = town.connect(1)
+        assert foreign.post(sids[0], b"4y") == (200, b"ok")
+        assert foreign.poll(sids[0]) == (200, b"4y")
         foreign.leave()
         town.clients.remove(foreign)
-    town.until(lambda: len(town[2].channels) == 2)
+    town.until(lambda: not town[1].channels and len(town[2].channels) + len(town[3].channels) == 3)
     assert town.descriptors_count() == before
+
+
+def test_a_connection_of_a_unix_socket_is_passed_as_well(town: Any) -> None:
+    sid = town.connect(2).open()
+    client = town.connect_unix(1, "/run/shop.sock")
+    assert client.post(sid, b"4x") == (200, b"ok")
+    assert town[2].answered[-1][1:] == (200, "")
+    assert client.poll(sid) == (200, b"4x")
+    assert not town[1].channels
 
 
 def test_answers_that_wait_for_the_client_leave_before_those_of_the_home(town: Any) -> None:
