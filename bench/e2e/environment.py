@@ -121,7 +121,7 @@ def versions() -> dict[str, str]:
         found["node"] = subprocess.run(
             ["node", "--version"], capture_output=True, text=True, check=True
         ).stdout.strip()
-    found["OpenSSL"] = ssl.OPENSSL_VERSION
+    found["OpenSSL"] = ssl.OPENSSL_VERSION.removeprefix("OpenSSL ")
     found["python"] = subprocess.run(
         [str(PYTHON), "-c", "import platform; print(platform.python_version())"],
         capture_output=True,

@@ -35,7 +35,7 @@ PROFILES = {
     "H": ("H", "ours"),
 }
 # Profiles by perf, of the same loads.
-PERF = {"S2 by perf": "S2", "S3 by perf": "S3"}
+PERF = {"S2 by perf": "S2", "S3 by perf": "S3", "S5 by perf": "S5"}
 SAMPLES_PER_SECOND = 250
 SHOWN_COUNT = 12
 # In the last frames of a thread that waits: for a job, or for the interpreter's lock.
