@@ -235,6 +235,14 @@ def test_a_unix_socket(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any)
     log.wait(lambda: log.payloads() == [b"in"])
 
 
+def test_valkeys_library(redis_server: Any, pair: Pair) -> None:
+    """It speaks to the same kind of server."""
+    publisher, _, log = pair(redis_server.url.replace("redis://", "valkey://"))
+    log.wait(lambda: (b"c", None) in log.messages)
+    publisher.publish(b"c", b"in")
+    log.wait(lambda: log.payloads() == [b"in"])
+
+
 def test_tls(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any, made: list[Any]) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")

@@ -57,8 +57,8 @@ def test_a_worker_alone() -> None:
     assert worker.leading.passes_on
 
 
-# When the old leader (o) and the new one (n) read, when a message comes (m), and when the broker has confirmed
-# the new one's subscription (s).
+# When the old leader (o) and the new one (n) read, when a message comes (m), and when the broker has
+# confirmed the new one's subscription (s).
 @pytest.mark.parametrize("order", sorted(set(itertools.permutations("mmmsoonn"))), ids="".join)
 def test_a_hand_over_loses_and_doubles_nothing(order: tuple[str, ...]) -> None:
     stream: list[str] = []
