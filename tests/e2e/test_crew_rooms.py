@@ -58,6 +58,7 @@ class Member:
         self.client.on("question", self._answer)
         self.client.connect(url, transports=["websocket"], wait_timeout=PATIENCE_SECONDS)
         self.sid: str = self.client.get_sid()
+        self._websocket = self.client.eio.ws
 
     def _answer(self, data: Any) -> Any:
         self.was_asked.set()
@@ -72,6 +73,7 @@ class Member:
 
     def close(self) -> None:
         self.client.disconnect()
+        self._websocket.shutdown()  # the library leaves it open when the server was the first to go
 
 
 class Crew:
@@ -249,6 +251,7 @@ def test_a_worker_that_is_killed_is_missed_by_nobody(crew: Crew) -> None:
     for member in lost:
         member.may_answer.set()
         member.gone.get(timeout=PATIENCE_SECONDS)
+        member.close()
     asked.join()
     assert answers == [{"values": [], "missing": 1}]
     crew.fill(2)
