@@ -10,6 +10,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,7 @@ from python_server.socketio.questions import pack
 # Of one message on the wire; what python-socketio's writers send is bound by their broker alone (512 MiB).
 MESSAGE_MAX_BYTES: Final = 16 * 1024 * 1024
 ATTACHMENTS_MAX_COUNT: Final = 1000
+EVENTS_CACHED_COUNT: Final = 1024
 # A name (of an event, room, client, namespace) is a key in somebody's table.
 NAME_MAX_LENGTH: Final = 1024
 
@@ -229,17 +231,21 @@ def packed_event_of(message: WireMessage) -> list[str]:
 def _spliced(message: WireMessage, offset: str | None) -> str:
     """The JSON array [event, *arguments], made around the text of the arguments."""
     try:
-        inner = bytes(message.data).decode()
+        inner = str(message.data, "utf-8")
     except UnicodeDecodeError:
         raise WireError("malformed message", "not UTF-8") from None
     if inner.startswith("["):
         inner = inner[1:-1].strip()
         if inner == "null" and message.offset is None:  # emit(event, None) of python-socketio
             inner = ""
-    text = dumps(message.event)
-    if inner:
-        text += "," + inner
+    text = f"{_event_text(message.event)},{inner}" if inner else _event_text(message.event)
     return f"[{text}]" if offset is None else f"[{text},{dumps(offset)}]"
+
+
+@lru_cache(maxsize=EVENTS_CACHED_COUNT, typed=True)
+def _event_text(event: Room | None) -> str:
+    """The JSON of an event's name: there are few, and they come again and again."""
+    return dumps(event)
 
 
 def arguments_of(message: WireMessage) -> tuple[Any, ...]:
