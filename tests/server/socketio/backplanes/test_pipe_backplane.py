@@ -202,6 +202,23 @@ def test_questions_without_end_are_bounded(piped: Any, monkeypatch: Any) -> None
     assert cluster.joint.complaints["questions"] == 5
 
 
+def test_answered_questions_leave_nothing_behind(piped: Any) -> None:
+    cluster = piped(3)
+    peers = [world.peer() for world in cluster.worlds]
+    backplane = cluster.worlds[0].services.backplane
+    cluster.worlds[0].hub.emit("q", (), callback=lambda socket, values: None)
+    cluster.settle()
+    assert len(backplane._asked) == 1
+    for peer in peers:
+        (packet,) = peer.heard()
+        peer.say(f"3{packet[1 : packet.index('[')]}[]")
+    cluster.settle()
+    cluster.ask(lambda: cluster.worlds[0].hub.members_of("/", "red"))
+    cluster.ask(lambda: cluster.worlds[0].hub.rooms_of("/", "nobody"))
+    assert backplane._asked == {}
+    assert all(peer.socket.acks == {} for peer in peers)
+
+
 def test_a_closed_backplane_ends_its_questions(piped: Any) -> None:
     cluster = piped(2)
     peer = cluster.worlds[1].peer()
