@@ -12,6 +12,12 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 CHUNK = bytes(1 << 20)
+# Uploads that stop: behind their first byte, behind more than is collected ahead, before a 100 Continue.
+STALLING = (
+    b"Content-Length: 60000\r\n\r\nx",
+    b"Content-Length: 99999\r\n\r\n" + bytes(70_000),
+    b"Content-Length: 60000\r\nExpect: 100-continue\r\n\r\n",
+)
 
 
 def memory_kib(pid: int | None, entry: str) -> int:
@@ -65,9 +71,9 @@ def dribble(port: int, clients_count: int, uploads_count: int, pid: int | None) 
             ask(port, "/hello")
     per_client = (memory_kib(pid, "VmRSS") - memory_before) / max(clients_count, 1)
     after = json.loads(ask(port, "/state"))
-    for _ in range(uploads_count):
+    for index in range(uploads_count):
         client = socket.create_connection((HOST, port), timeout=30)
-        client.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\nx")
+        client.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\n" + STALLING[index % len(STALLING)])
         held.append(client)
     slowest = 0.0
     for index in range(200):
