@@ -69,7 +69,10 @@ def open_control(asked: str | None, listening: Listening, warn: Callable[[str], 
     if asked == NO_SOCKET or os.name != "posix":
         return Listening()
     if asked is not None:
-        return bind_control(asked, own_folder=False)
+        try:
+            return bind_control(asked, own_folder=False)
+        except BindError as error:
+            raise BindError(f"--control-socket {asked!r}: {error}") from None
     names = [sock.getsockname() for sock in listening.sockets]
     ports = [name[1] for name in names if isinstance(name, tuple)]
     if not ports:

@@ -48,7 +48,7 @@ class Emitter:
         timeout_seconds: for each step of connecting and sending.
 
     Raises:
-        BrokerError: the URL is malformed, or its package is not installed.
+        BrokerError: the URL is malformed, or its package is not installed. ValueError: "unix:" alone.
     """
 
     def __init__(
@@ -65,7 +65,10 @@ class Emitter:
         self._codec = TextCodec()
         self._lock = Lock()
         if url.startswith("unix:") and not url.startswith("unix://"):
-            self._way: Way = ControlWay(url.removeprefix("unix:"), timeout_seconds)
+            control_path = url.removeprefix("unix:")
+            if not control_path:
+                raise ValueError("Emitter('unix:') names no control socket: unix:/path/of/it")
+            self._way: Way = ControlWay(control_path, timeout_seconds)
         else:
             times = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
             options = BrokerOptions(url, channel, redis_options={**times, **(redis_options or {})})

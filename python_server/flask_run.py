@@ -112,6 +112,9 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         observe.say("socketio.run() does nothing here: a command line serves this application already")
         return
+    workers_count = options.get("workers", 1)
+    if type(workers_count) is not int or workers_count < 1:
+        raise ValueError(f"run(workers={workers_count!r}): it is a number of processes, 1 or more")
     refuse_patched()
     debug = bool(options.get("debug", app.debug))
     app.debug = debug
@@ -122,7 +125,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
         access_log="-" if options.get("log_output", debug) else None,
         log_level="debug" if debug else "info",
         debug=debug,
-        workers_count=int(options.get("workers", 1)),
+        workers_count=workers_count,
         tls=_tls(options),
     )
     watched = _watched(options)

@@ -102,6 +102,7 @@ def folders_of_program() -> list[str]:
 def _run(watched: Watched, listening: Sequence[Socket]) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     child = _start(listening)
+    told: subprocess.Popen[bytes] | None = None  # the child whose fault has been told of
     patience_seconds = 0.0
     try:
         for changed in _changes(watched):
@@ -111,7 +112,10 @@ def _run(watched: Watched, listening: Sequence[Socket]) -> None:
                 _stop(child)
                 child = _start(listening)
             elif child.poll() == 0:
-                return  # it has stopped by itself; after a fault the next change is waited for
+                return  # it has stopped by itself
+            elif child.poll() is not None and told is not child:
+                told = child
+                observe.warn("the program has ended with a fault: the next change of a file starts it again")
     except KeyboardInterrupt as interrupt:
         patience_seconds = 0.0 if interrupt.args else CHILD_INTERRUPT_SECONDS
     finally:

@@ -248,6 +248,7 @@ class Worker:
             self._observer.complain,
             observe.report,
             observe.say,
+            observe.warn,
             lambda: hub.codec,
             lambda: None if hub.recovery is None else hub.recovery.next_offset,
         )
@@ -316,7 +317,9 @@ class Worker:
         if self._stopping:
             return
         self._stopping = True
-        observe.say("stopping: what runs may end; a second signal cuts it off")
+        # Whoever told a worker to stop says itself what more can be done.
+        hint = "" if self._crew is not None else "; a second signal cuts it off"
+        observe.say(f"stopping: what runs may end{hint}")
         if self._control is not None:
             self._control.close()
         if self._crew is not None:

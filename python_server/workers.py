@@ -340,7 +340,10 @@ class Workers:
         self._wait_longer()
         what = "did not come up" if life is Life.STARTING else "died"
         seconds = self._not_before - self._loop.now
-        observe.warn(f"{child.name} {what} ({exit_text(code)}): another is started in {seconds:.1f} s")
+        next_step = f": another is started in {seconds:.1f} s"
+        if child is self._replacing and self._rolling:
+            next_step = ""  # the restart is given up, which is said next
+        observe.warn(f"{child.name} {what} ({exit_text(code)}){next_step}")
 
     def _look(self) -> None:
         """Kill those whose loop stands still. Our own sleep, of the whole machine say, is nobody's fault."""

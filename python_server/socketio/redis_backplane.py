@@ -69,6 +69,7 @@ class BrokerServices:
     complain: Callable[[str, str], None]
     report: Callable[[str, BaseException], None]
     say: Callable[[str], None]
+    warn: Callable[[str], None]
     codec: Callable[[], Codec]
     next_offset: Callable[[], Callable[[], str] | None]
 
@@ -375,17 +376,19 @@ class RedisBackplane:
         if not up and not self._lost_told:
             self._lost_told = True
             what = "cannot be reached" if first else "is lost"
-            self._tell(f"{place} {what}: {reason}; this machine serves on alone and keeps trying")
+            line = f"{place} {what}: {reason}; this machine serves on alone and keeps trying"
+            self._tell(line, self._services.warn)
         elif self._lost_told and self.connected:
             self._lost_told = False
-            self._tell(f"{place} is there again; {self.dropped_count} messages have been dropped so far")
+            dropped = f"{self.dropped_count} messages have been dropped so far"
+            self._tell(f"{place} is there again; {dropped}", self._services.warn)
         elif first and self.connected:
-            self._tell(f"joined {place}, channel {self._options.channel!r}")
+            self._tell(f"joined {place}, channel {self._options.channel!r}", self._services.say)
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, line: str, say: Callable[[str], None]) -> None:
         """One worker speaks for its machine."""
         if self._place.leads():
-            self._services.say(line)
+            say(line)
 
     @property
     def connected(self) -> bool:

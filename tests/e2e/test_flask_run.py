@@ -103,6 +103,7 @@ def test_a_mistake_is_waited_out(serve: Any, write: Callable[[str], Path]) -> No
     server.intended_exceptions_count = 1
     (folder / "words.py").write_text("GREETING = \n")
     server.wait_for("SyntaxError")
+    server.wait_for("the next change of a file starts it again")
     (folder / "words.py").write_text("GREETING = 'as you were'\n")
     server.wait_for("listening on", count=2)
     assert get(server.url) == "as you were"

@@ -332,6 +332,8 @@ def test_a_broker_that_goes_while_much_is_said(
     told = figures(server)
     assert told["broker_connected"] == 1
     assert server.log.count("is lost") == server.log.count("is there again") == 1
+    for line in server.log.splitlines():
+        assert "WARNING" in line or ("is lost" not in line and "is there again" not in line)
 
 
 def test_a_broker_that_stands_still(serve: Any, new_redis: Callable[..., Any], request: Any) -> None:

@@ -275,6 +275,7 @@ def test_a_restart_that_fails_leaves_the_old_workers(start: Start, place: Path) 
     (place / "broken").touch()
     server.signal(signal.SIGHUP)
     server.wait_for("rolling restart given up")
+    assert "another is started" not in server.log
     assert workers_of(server, 2) == old
     (place / "broken").unlink()
     server.signal(signal.SIGHUP)

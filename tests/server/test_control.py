@@ -210,3 +210,14 @@ def test_figures() -> None:
 def test_an_emitter_without_a_server_says_so(tmp_path: Path) -> None:
     with pytest.raises(EmitError, match="no server answers at the control socket"):
         Emitter(f"unix:{tmp_path}/nobody.sock").emit("x")
+
+
+def test_a_path_that_cannot_be_had_names_its_option(tmp_path: Path) -> None:
+    path = str(tmp_path / "none" / "c.sock")
+    with pytest.raises(BindError, match=f"--control-socket '{path}': cannot listen on"):
+        open_control(path, Listening(), print)
+
+
+def test_an_emitter_needs_a_path() -> None:
+    with pytest.raises(ValueError, match="names no control socket"):
+        Emitter("unix:")

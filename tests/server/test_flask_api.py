@@ -625,3 +625,9 @@ def test_run_does_nothing_under_a_command_line(
 def test_run_takes_the_peers_keywords_and_no_others(app: flask.Flask, socketio: SocketIO) -> None:
     with pytest.raises(ValueError, match="ssl_context is a pair"):
         socketio.run(app, allow_unsafe_werkzeug=True, log_output=True, ssl_context="adhoc")
+
+
+@pytest.mark.parametrize("count", [0, -1, None, "3", 2.5, True])
+def test_run_refuses_what_is_no_number_of_workers(app: flask.Flask, socketio: SocketIO, count: Any) -> None:
+    with pytest.raises(ValueError, match=r"run\(workers=.*\): it is a number of processes, 1 or more"):
+        socketio.run(app, workers=count)

@@ -138,6 +138,7 @@ class Machines:
             self.complain,
             lambda what, error: self.reported.append(f"{what}: {error!r}"),
             self.said.append,
+            self.said.append,
             lambda: world.hub.codec,
             lambda: None if world.hub.recovery is None else world.hub.recovery.next_offset,
         )
