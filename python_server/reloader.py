@@ -33,6 +33,8 @@ LOOK_SECONDS: Final = 1.0
 SERVING_VARIABLE: Final = "WERKZEUG_RUN_MAIN"
 # The process id of the reloader, for its child.
 RELOADER_VARIABLE: Final = "WSFRAME_RELOADER"
+# Orders that the program itself understands: logs or workers anew, one worker more, one less.
+PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU)
 IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
@@ -100,8 +102,14 @@ def folders_of_program() -> list[str]:
 
 
 def _run(watched: Watched, listening: Sequence[Socket]) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
+    def pass_on(number: int, frame: Any) -> None:
+        if child.poll() is None:
+            child.send_signal(number)
+
     child = _start(listening)
+    signal.signal(signal.SIGTERM, _interrupt)
+    for number in PASSED_ON:
+        signal.signal(number, pass_on)
     told: subprocess.Popen[bytes] | None = None  # the child whose fault has been told of
     patience_seconds = 0.0
     try:

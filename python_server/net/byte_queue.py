@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from python_server.net.threads import Condition, Lock
+from python_server.net.threads import Condition, Lock, about_to_wait
 
 
 class StreamBroken(ConnectionError):
@@ -49,6 +49,7 @@ class ByteQueue:
         """
         with self._changed:
             while self._held_bytes > self._window_bytes and self._broken is None:
+                about_to_wait()
                 self._changed.wait()
             if self._broken is not None:
                 raise StreamBroken(self._broken)
@@ -84,6 +85,7 @@ class ByteQueue:
                     raise StreamBroken(self._broken)
                 if self._ended:
                     return b""
+                about_to_wait()
                 if not self._changed.wait(timeout_seconds):
                     raise TimeoutError(f"nothing arrived within {timeout_seconds} s")
             return self._pop()

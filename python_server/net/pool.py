@@ -132,6 +132,12 @@ class Pool:
             self._awaited = False
             self._dry.release()
 
+    def end_wait(self) -> None:
+        """A worker about to wait for the loop: what it waits for cannot come while the loop gives way."""
+        if self._awaited:
+            with self._lock:
+                self._end_wait()
+
     def resubmit(self, job: Job) -> None:
         """A worker, from within a job: queue `job`; the caller itself comes back for it."""
         self._jobs.append((time.monotonic(), job))

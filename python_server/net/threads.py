@@ -26,6 +26,13 @@ Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
 
 
+def about_to_wait() -> None:
+    """A worker that will wait for the loop: the loop, which gives way to it, need not wait for it."""
+    pool = getattr(WORKER, "pool", None)
+    if pool is not None:
+        pool.end_wait()
+
+
 class ServerStopped(RuntimeError):
     """Something was asked of a server whose loop has ended."""
 
@@ -97,6 +104,7 @@ class Mailbox:
             else:
                 with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
                     while self._pending_bytes > self._max_bytes and not self._closed:
+                        about_to_wait()
                         self._space.wait()
                     self._pending_bytes += nbytes
         self._calls.append((function, args, nbytes))
@@ -248,6 +256,8 @@ class Waiter:
         Raises:
             TimeoutError: none came in time.
         """
+        if not self._event.is_set():
+            about_to_wait()
         if not self._event.wait(timeout_seconds):
             raise TimeoutError(f"no answer within {timeout_seconds} s")
         return self._value

@@ -18,11 +18,13 @@ class Place:
     Attributes:
         host_id: of the machine. index: of the worker.
         leads: is it the one that hears the channel?
+        settled: does it know the others yet? Before, nobody leads.
     """
 
     host_id: str
     index: int
     leads: Callable[[], bool]
+    settled: Callable[[], bool] = lambda: True
 
     @property
     def name(self) -> str:

@@ -100,6 +100,7 @@ class RedisBackplane:
         self._inbox = f"{options.channel}#wsframe#{place.name}".encode()
         self._up: dict[str, bool | None] = {"publish": None, "subscribe": None}
         self._lost_told = False
+        self._unsaid: Callable[[], None] | None = None
         self.dropped_count = self.refused_count = self.received_count = 0
         self._publisher = Publisher(
             connect, partial(self._link_changed, "publish"), partial(self._post, self._dropped)
@@ -223,6 +224,10 @@ class RedisBackplane:
     def look(self) -> None:
         """Loop's thread: workers have come or gone."""
         self._leading.look()
+        if self._unsaid is not None and self._place.settled():
+            say, self._unsaid = self._unsaid, None
+            if self._place.leads():
+                say()
 
     # What comes
 
@@ -386,8 +391,10 @@ class RedisBackplane:
             self._tell(f"joined {place}, channel {self._options.channel!r}", self._services.say)
 
     def _tell(self, line: str, say: Callable[[str], None]) -> None:
-        """One worker speaks for its machine."""
-        if self._place.leads():
+        """One worker speaks for its machine; until it is known which, the latest word waits."""
+        if not self._place.settled():
+            self._unsaid = partial(say, line)
+        elif self._place.leads():
             say(line)
 
     @property

@@ -243,6 +243,21 @@ def test_log_files_and_formats(serve: Callable[..., Any], tmp_path: Path) -> Non
     assert "stopped" in errors.read_text()
 
 
+def test_a_reloader_passes_signals_on(serve: Callable[..., Any], tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    server = serve(APPS, "slow_app:app", "--reload", "--access-log", str(log))
+    get(server.url + "/first")
+    log.rename(tmp_path / "access.log.1")
+    server.signal(signal.SIGHUP)
+    for _ in range(1000):  # until the signal has come through
+        get(server.url + "/next")
+        if log.exists():
+            break
+    assert "/next" in log.read_text()
+    assert "/first" in (tmp_path / "access.log.1").read_text()
+    assert server.stop() == 0
+
+
 def test_the_combined_format(serve: Callable[..., Any]) -> None:
     server = serve(APPS, "slow_app:app", "--access-log-format", "combined")
     request = urllib.request.Request(

@@ -13,6 +13,7 @@ import pytest
 from python_server.net import pool as pool_module
 from python_server.net.loop import Loop
 from python_server.net.pool import Pool
+from python_server.net.threads import Door
 
 
 def never(what: str, error: BaseException) -> None:
@@ -210,3 +211,17 @@ def test_a_worker_that_waits_itself_is_not_waited_for(loop: Loop, monkeypatch: p
     answered.set()
     assert pool.close(10) == 0
     assert order == ["loop", "worker"]
+
+
+def test_a_question_to_the_loop_ends_its_wait(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that asks for its rooms is answered at once, not when the loop has waited long enough."""
+    monkeypatch.setattr(pool_module, "GIVE_WAY_SECONDS", 60.0)
+    pool = Pool("threads", 1, loop, never, lambda *what: None)
+    door = Door(loop.mailbox, pool)
+    answers: list[int] = []
+    loop.call_soon(lambda: pool.submit(lambda: answers.append(door.ask(lambda: 7))))
+    loop.run_once(0)
+    while not answers:
+        loop.run_once(10)
+    assert answers == [7]
+    assert pool.close(10) == 0
