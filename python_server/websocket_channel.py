@@ -90,7 +90,6 @@ class WebSocketChannel:
         "_sharing",
         "_transport",
         "_unfinished",
-        "_write",
         "on_close",
         "on_fault",
         "on_message",
@@ -109,7 +108,6 @@ class WebSocketChannel:
         self._transport = transport
         # Compressed messages can be shared when none refers to another (RFC 7692 7.1.1.1).
         self._sharing = deflate if deflate is not None and deflate.server_no_context_takeover else None
-        self._write = transport.write
         self._connection = connection
         self._services = services
         self._heard = True
@@ -218,13 +216,13 @@ class WebSocketChannel:
         try:
             if len(message) >= GATHERED_MIN_BYTES:
                 for piece in connection.encode_pieces(message, compress):
-                    self._write(piece)
+                    self._transport.write(piece)
             elif (
                 connection.plain and connection.state is _OPEN
             ):  # as the next line, one call less per message
-                self._write(encode_message(message))
+                self._transport.write(encode_message(message))
             else:
-                self._write(connection.encode(message, compress))
+                self._transport.write(connection.encode(message, compress))
         except ConnectionClosed:
             pass
 
@@ -237,7 +235,7 @@ class WebSocketChannel:
         """Queue messages that many recipients share, compressed for those that agreed on it."""
         if self._connection.state is State.OPEN:
             sharing = self._sharing
-            self._write(prepared.frames if sharing is None else prepared.deflated_frames(sharing))
+            self._transport.write(prepared.frames if sharing is None else prepared.deflated_frames(sharing))
 
     def ping(self, payload: bytes = b"") -> None:
         """Queue a ping; nothing happens once the WebSocket is closing."""
