@@ -17,6 +17,8 @@ from . import deflate as permessage
 from .deflate import Agreement, Options, Params
 
 Headers = list[tuple[str, str]]
+# Every value of a field, by its name in lower case.
+Fields = dict[str, list[str]]
 
 # Section 1.3.
 GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -77,8 +79,8 @@ def is_upgrade(headers: Iterable[tuple[str, str]]) -> bool:
     """Whether a request asks for a WebSocket: its Upgrade and Connection fields have the tokens of section
     4.2.1.
     """
-    pairs = list(headers)
-    return _has_token(pairs, "upgrade", "websocket") and _has_token(pairs, "connection", "upgrade")
+    fields = _collect(headers)
+    return _has_token(fields, "upgrade", "websocket") and _has_token(fields, "connection", "upgrade")
 
 
 # --- the server's side (section 4.2) --------------------------------------------------------------
@@ -98,30 +100,30 @@ def accept(
     The subprotocol is the first of the client's that stands in `subprotocols`; without a common one there
     is none.
     """
-    pairs = list(headers)
+    fields = _collect(headers)
     if method != "GET":
         raise HandshakeError(405, "the method is not GET (RFC 6455 section 4.2.1)", [("Allow", "GET")])
     if tuple(http_version) < (1, 1):
         raise HandshakeError(400, "the HTTP version is below 1.1 (RFC 6455 section 4.2.1)")
-    if len(_values(pairs, "host")) != 1:
+    if len(_values(fields, "host")) != 1:
         raise HandshakeError(400, "there is not one Host field (RFC 6455 section 4.2.1)")
-    if not _has_token(pairs, "upgrade", "websocket"):
+    if not _has_token(fields, "upgrade", "websocket"):
         raise HandshakeError(400, "the Upgrade field lacks websocket (RFC 6455 section 4.2.1)")
-    if not _has_token(pairs, "connection", "upgrade"):
+    if not _has_token(fields, "connection", "upgrade"):
         raise HandshakeError(400, "the Connection field lacks Upgrade (RFC 6455 section 4.2.1)")
-    versions = _values(pairs, "sec-websocket-version")
+    versions = _values(fields, "sec-websocket-version")
     if versions != [VERSION]:
         raise HandshakeError(
             426,
             "the Sec-WebSocket-Version is not 13 (RFC 6455 section 4.2.2)",
             [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)],
         )
-    keys = _values(pairs, "sec-websocket-key")
+    keys = _values(fields, "sec-websocket-key")
     if len(keys) != 1 or not _is_key(keys[0]):
         raise HandshakeError(
             400, "the Sec-WebSocket-Key is not one of 16 bytes in base64 (RFC 6455 section 4.2.1)"
         )
-    subprotocol = next((name for name in _offered_subprotocols(pairs) if name in subprotocols), None)
+    subprotocol = next((name for name in _offered_subprotocols(fields) if name in subprotocols), None)
     answer: Headers = [
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
@@ -130,7 +132,7 @@ def accept(
     if subprotocol is not None:
         answer.append(("Sec-WebSocket-Protocol", subprotocol))
     agreed = None
-    offers = [params for name, params in _extensions(pairs) if name.lower() == permessage.NAME]
+    offers = [params for name, params in _extensions(fields) if name.lower() == permessage.NAME]
     if deflate is not None and offers:
         chosen = permessage.answer(offers, deflate)
         if chosen is not None:
@@ -146,8 +148,10 @@ def _is_key(value: str) -> bool:
         return False
 
 
-def _offered_subprotocols(pairs: Headers) -> list[str]:
-    values = _values(pairs, "sec-websocket-protocol")
+def _offered_subprotocols(fields: Fields) -> list[str]:
+    values = _values(fields, "sec-websocket-protocol")
+    if not values:
+        return []
     names = [name.strip(" \t") for value in values for name in value.split(",")]
     if len(set(names)) != len(names) or not all(map(_TOKEN_ONLY.fullmatch, names)):
         raise HandshakeError(
@@ -199,19 +203,20 @@ def request(
 def check(sent: Request, status: int, headers: Iterable[tuple[str, str]]) -> Accepted:
     """Check the server's answer to `sent`, or raise HandshakeError: the connection must then be given up."""
     pairs = list(headers)
+    fields = _collect(pairs)
     if status != 101:
         raise HandshakeError(status, f"the server answered {status}, not 101 (RFC 6455 section 4.1)")
-    if [value.lower() for value in _values(pairs, "upgrade")] != ["websocket"]:
+    if [value.lower() for value in _values(fields, "upgrade")] != ["websocket"]:
         raise HandshakeError(status, "the Upgrade field is not websocket (RFC 6455 section 4.1)")
-    if not _has_token(pairs, "connection", "upgrade"):
+    if not _has_token(fields, "connection", "upgrade"):
         raise HandshakeError(status, "the Connection field lacks Upgrade (RFC 6455 section 4.1)")
-    if _values(pairs, "sec-websocket-accept") != [accept_key(sent.key)]:
+    if _values(fields, "sec-websocket-accept") != [accept_key(sent.key)]:
         raise HandshakeError(status, "the Sec-WebSocket-Accept does not fit the key (RFC 6455 section 4.1)")
-    chosen = _values(pairs, "sec-websocket-protocol")
+    chosen = _values(fields, "sec-websocket-protocol")
     if len(chosen) > 1 or not set(chosen) <= set(sent.subprotocols):
         raise HandshakeError(status, "the subprotocol was not offered (RFC 6455 section 4.1)")
     agreed = None
-    for name, params in _extensions(pairs):
+    for name, params in _extensions(fields):
         if name.lower() != permessage.NAME or sent.deflate is None or agreed is not None:
             raise HandshakeError(status, f"the extension {name} was not offered (RFC 6455 section 4.1)")
         try:
@@ -224,21 +229,28 @@ def check(sent: Request, status: int, headers: Iterable[tuple[str, str]]) -> Acc
 # --- header fields --------------------------------------------------------------------------------
 
 
-def _values(pairs: Headers, name: str) -> list[str]:
-    return [value.strip(" \t") for field, value in pairs if field.lower() == name]
+def _collect(headers: Iterable[tuple[str, str]]) -> Fields:
+    fields: Fields = {}
+    for name, value in headers:
+        fields.setdefault(name.lower(), []).append(value.strip(" \t"))
+    return fields
 
 
-def _has_token(pairs: Headers, name: str, token: str) -> bool:
-    parts = (part for value in _values(pairs, name) for part in value.split(","))
+def _values(fields: Fields, name: str) -> list[str]:
+    return fields.get(name, [])
+
+
+def _has_token(fields: Fields, name: str, token: str) -> bool:
+    parts = (part for value in _values(fields, name) for part in value.split(","))
     return any(part.strip(" \t").lower() == token for part in parts)
 
 
-def _extensions(pairs: Headers) -> list[tuple[str, Params]]:
+def _extensions(fields: Fields) -> list[tuple[str, Params]]:
     """Section 9.1: extension-list, with empty elements allowed as RFC 9110 section 5.6.1.2 asks of a
     recipient.
     """
     found: list[tuple[str, Params]] = []
-    for value in _values(pairs, "sec-websocket-extensions"):
+    for value in _values(fields, "sec-websocket-extensions"):
         pieces = _pieces(value)
         end = False
         while not end:
