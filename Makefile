@@ -27,8 +27,9 @@ serve: $(VENV)/installed client
 	@echo "Math Duels: http://$(HOST):$(PORT)"
 	@cd examples/math_duels && exec $(abspath $(BIN))/python -m python_server app:app --host $(HOST) --port $(PORT)
 
+# Half of the run waits for processes and browsers: two tests at a time (-n 0: one, for --pdb).
 test: $(VENV)/test-installed client optional-tools
-	$(BIN)/pytest -rs $(TESTS)
+	$(BIN)/pytest -rs -n 2 --dist worksteal $(TESTS)
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

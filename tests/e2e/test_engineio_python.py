@@ -37,6 +37,7 @@ class Player:
         reading = self.client.read_loop_task
         self.client.disconnect()
         if reading is not None:
+            self.client.queue.put(None)  # its writer, which the reader waits for, sleeps a ping interval else
             reading.join(PATIENCE_SECONDS)
         self.http.close()
         if self.websocket is not None:

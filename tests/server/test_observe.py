@@ -64,7 +64,7 @@ ATOMS = {
 }
 
 
-@pytest.mark.parametrize(("atom", "text"), ATOMS.items())
+@pytest.mark.parametrize(("atom", "text"), ATOMS.items(), ids=ATOMS)
 def test_atom(kept: Kept, atom: str, text: str) -> None:
     AccessLog(f"<%({atom})s>").write(asked(), 404, 12, 0.0015)
     assert kept.lines == [f"<{text}>"]

@@ -340,7 +340,11 @@ def test_a_client_nobody_knows_is_new(mesh: Mesh, person: Person) -> None:
     assert person.recovered == [False, False]
 
 
-@pytest.mark.parametrize("pid", ["", "nonsense", Names().make(), Names(1, "another machine").make()])
+@pytest.mark.parametrize(
+    "pid",
+    ["", "nonsense", Names().make(), Names(1, "another machine").make()],
+    ids=["empty", "nonsense", "of no worker", "of another machine"],
+)
 def test_nobody_is_asked_for_a_secret_that_is_not_of_this_machine(
     mesh: Mesh, person: Person, pid: str
 ) -> None:
