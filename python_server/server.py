@@ -84,6 +84,7 @@ class Worker:
         self._host_id = secrets.token_hex(16) if seat is None else seat.host_id
         self._date = ("", 0)
         self._stopping = False
+        self._succeeded = False  # another worker takes over what this one holds
         row = None if self._crew is None else self._crew.row
         self._reception = Reception(self.loop, settings, listening, row, self._observer.complain)
         if self._crew is not None:
@@ -261,10 +262,12 @@ class Worker:
     def _figures(self) -> dict[str, int]:
         """Loop's thread: what this worker counts, as the control socket tells it."""
         figures = {"connections": len(self._reception.channels), **self._observer.counts}
-        for backplane in self._backplanes:
-            if isinstance(backplane, RedisBackplane):
-                figures |= backplane.figures()
+        for broker in self._brokers():
+            figures |= broker.figures()
         return figures
+
+    def _brokers(self) -> list[RedisBackplane]:
+        return [backplane for backplane in self._backplanes if isinstance(backplane, RedisBackplane)]
 
     def _before(self, engine: Engine, mount: Mount) -> RequestHandler:
         if mount.admit is None:
@@ -317,6 +320,7 @@ class Worker:
         if self._stopping:
             return
         self._stopping = True
+        self._succeeded = successor is not None
         # Whoever told a worker to stop says itself what more can be done.
         hint = "" if self._crew is not None else "; a second signal cuts it off"
         observe.say(f"stopping: what runs may end{hint}")
@@ -341,6 +345,8 @@ class Worker:
         if self._crew is not None and self._crew.siblings.queued_bytes():
             done = False
         if self._estate is not None and self._estate.busy:
+            done = False
+        if self._succeeded and any(broker.leaving for broker in self._brokers()):
             done = False
         if done or self.loop.now >= deadline:
             self.loop.call_soon(self.loop.stop)

@@ -27,7 +27,7 @@ from python_server.socketio.backplane import (
 from python_server.socketio.broker import connector, without_password
 from python_server.socketio.broker_links import LinkState, Publisher, Subscriber
 from python_server.socketio.distant import Distant
-from python_server.socketio.leading import Leading, Place
+from python_server.socketio.leading import Lead, Leading, Place
 from python_server.socketio.packet import Codec
 from python_server.socketio.questions import AckHeard, AcksQuestion, convert, plain
 from python_server.socketio.wire_json import (
@@ -401,6 +401,11 @@ class RedisBackplane:
     def connected(self) -> bool:
         """Loop's thread: are both connections there?"""
         return all(self._up.values())
+
+    @property
+    def leaving(self) -> bool:
+        """Loop's thread: does this worker pass on what comes until a successor has said that it does?"""
+        return self._leading.state is Lead.LEAVING
 
     def figures(self) -> dict[str, int]:
         """Loop's thread: the gauges and counters of this worker."""

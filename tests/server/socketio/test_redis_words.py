@@ -83,3 +83,19 @@ def test_lost_and_there_again_are_said_once_each() -> None:
     assert [line.split(":")[0] for line in told.said[1:]] == ["the broker redis"] * 2
     assert "is lost: it went; this machine serves on alone" in told.said[1]
     assert "is there again; 0 messages have been dropped" in told.said[2]
+
+
+def test_a_leader_that_drains_is_busy_until_another_passes_on() -> None:
+    """A worker that ended before would take with it what comes until its successor hears the channel."""
+    told = Told()
+    leading = told.backplane._leading
+    leading.look()
+    leading.subscribed()
+    assert not told.backplane.leaving
+    leading.word("host.1")
+    assert not told.backplane.leaving
+    told.leads = False
+    told.backplane.look()
+    assert told.backplane.leaving
+    leading.word("host.2")
+    assert not told.backplane.leaving
