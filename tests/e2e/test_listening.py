@@ -3,6 +3,7 @@
 Rows of the servers' table: R39 R54 R62 R63 R67. It must not know the server's code.
 """
 
+import asyncio
 import http.client
 import json
 import os
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 import trustme
+from websockets.asyncio.client import connect as connect_alone
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
@@ -334,12 +336,23 @@ def test_https_and_wss(start: Start, certificate: Path, trusting: ssl.SSLContext
     told = ask(trusting.wrap_socket(reach(url), server_hostname="localhost"))
     assert told["wsgi.url_scheme"] == "https"
     place = url.replace("https://127.0.0.1", "localhost")
-    with connect(f"wss://{place}/echo", ssl=trusting, origin=f"https://{place}") as websocket:  # type: ignore[arg-type]
-        for size in (0, 125, 70_000, 1_000_000):
-            websocket.send("x" * size)
-            assert websocket.recv(PATIENCE_SECONDS) == "x" * size
+    sizes = (0, 125, 70_000, 1_000_000)
+    echo_over_tls(f"wss://{place}/echo", sizes, ssl=trusting, origin=f"https://{place}")
     with pytest.raises(InvalidStatus, match="403"):  # the page would come from plain HTTP
-        connect(f"wss://{place}/echo", ssl=trusting, origin=f"http://{place}")  # type: ignore[arg-type]
+        echo_over_tls(f"wss://{place}/echo", (), ssl=trusting, origin=f"http://{place}")
+
+
+def echo_over_tls(url: str, sizes: tuple[int, ...], **options: Any) -> None:
+    """With the client of one thread: the synchronous one reads and writes one TLS object in two threads, see
+    test_socket_io_over_tls."""
+
+    async def talk() -> None:
+        async with connect_alone(url, **options) as websocket:
+            for size in sizes:
+                await websocket.send("x" * size)
+                assert await asyncio.wait_for(websocket.recv(), PATIENCE_SECONDS) == "x" * size
+
+    asyncio.run(talk())
 
 
 def test_curl_speaks_to_both_kinds_of_port(start: Start, certificate: Path) -> None:
@@ -395,10 +408,8 @@ def test_an_unmodified_flask_sock_program_speaks_wss(
     command = [sys.executable, "-m", "python_server", "sock_app:app", "--port", "0"]
     program = start(*tls_options(certificate), command=command)
     port = address(program.urls()[0])[1]
-    with connect(f"wss://localhost:{port}/echo", ssl=trusting) as websocket:
-        for size in (1, 70_000):  # its own socket stands for records it never sees
-            websocket.send("x" * size)
-            assert websocket.recv(PATIENCE_SECONDS) == "x" * size
+    # Its own socket stands for records it never sees.
+    echo_over_tls(f"wss://localhost:{port}/echo", (1, 70_000), ssl=trusting)
 
 
 def test_socket_io_over_tls(start: Start, certificate: Path, drive: Callable[..., None]) -> None:
@@ -592,11 +603,7 @@ def test_the_documented_nginx_configuration(
     assert (told["HTTP_HOST"], told["SERVER_PORT"]) == (f"shop.example:{port}", str(port))
     assert told["HTTP_FORWARDED"] is None
     url = f"wss://shop.example:{port}/echo"
-    with connect(
-        url, sock=through_tcp(port), ssl=trusting, origin=f"https://shop.example:{port}"
-    ) as websocket:  # type: ignore[arg-type]
-        websocket.send("through the proxy")
-        assert websocket.recv(PATIENCE_SECONDS) == "through the proxy"
+    echo_over_tls(url, (20,), sock=through_tcp(port), ssl=trusting, origin=f"https://shop.example:{port}")
 
 
 def through_tcp(port: int) -> socket.socket:
