@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from python_server.cli_options import OPTIONS, Option, default_of
+from python_server.command.options import OPTIONS, Option, default_of
 
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options of `wsframe serve`

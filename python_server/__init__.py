@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from python_server.emitter import Emitter
     from python_server.engine_api import EngineServer
-    from python_server.flask_api import ConnectionRefusedError, Namespace, SocketIO
-    from python_server.flask_functions import (
+    from python_server.flask_face.api import ConnectionRefusedError, Namespace, SocketIO
+    from python_server.flask_face.functions import (
         call,
         close_room,
         disconnect,
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
         rooms,
         send,
     )
+    from python_server.flask_face.test_client import SocketIOTestClient
     from python_server.server_api import Server, WSGIApp
     from python_server.settings import Settings
     from python_server.takeover import WebSocketError
-    from python_server.test_client import SocketIOTestClient
     from python_server.websocket_api import Resource, WebSocket, WebSocketApplication
     from python_server.wsgi_server import WSGIServer
 
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
 DISTRIBUTION: Final = "wsframe"
 
 _HOMES: Final = {
-    "ConnectionRefusedError": "flask_api",
+    "ConnectionRefusedError": "flask_face.api",
     "Emitter": "emitter",
     "EngineServer": "engine_api",
-    "Namespace": "flask_api",
+    "Namespace": "flask_face.api",
     "Resource": "websocket_api",
     "Server": "server_api",
     "Settings": "settings",
-    "SocketIO": "flask_api",
-    "SocketIOTestClient": "test_client",
+    "SocketIO": "flask_face.api",
+    "SocketIOTestClient": "flask_face.test_client",
     "WebSocket": "websocket_api",
     "WebSocketApplication": "websocket_api",
     "WSGIApp": "server_api",
     "WSGIServer": "wsgi_server",
     "WebSocketError": "takeover",
-    "call": "flask_functions",
-    "close_room": "flask_functions",
-    "disconnect": "flask_functions",
-    "emit": "flask_functions",
-    "join_room": "flask_functions",
-    "leave_room": "flask_functions",
-    "room_members": "flask_functions",
-    "rooms": "flask_functions",
-    "send": "flask_functions",
+    "call": "flask_face.functions",
+    "close_room": "flask_face.functions",
+    "disconnect": "flask_face.functions",
+    "emit": "flask_face.functions",
+    "join_room": "flask_face.functions",
+    "leave_room": "flask_face.functions",
+    "room_members": "flask_face.functions",
+    "rooms": "flask_face.functions",
+    "send": "flask_face.functions",
 }
 
 __all__ = [

@@ -3,7 +3,7 @@
 Must not know: any option; the command line is cli.py's.
 """
 
-from python_server.cli import serve_command
+from python_server.command.cli import serve_command
 
 if __name__ == "__main__":
     serve_command(prog_name="python -m python_server")

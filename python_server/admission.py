@@ -12,8 +12,8 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from python_server.exchange import Exchange, RequestHandler
-from python_server.http1 import Request
-from python_server.http1_response import Headers
+from python_server.http1.parser import Request
+from python_server.http1.response import Headers
 from python_server.net.threads import Door, ServerStopped
 
 # The exchange writes these itself.

@@ -11,8 +11,8 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 from python_server.exchange import DeadlineLike, Exchange, ExchangeServices, RequestHandler, TransportLike
-from python_server.http1 import END, BadRequest, Limits, ParserState, Request, RequestParser
-from python_server.http1_response import status_text
+from python_server.http1.parser import END, BadRequest, Limits, ParserState, Request, RequestParser
+from python_server.http1.response import status_text
 
 # Bytes of further requests that may wait behind a running one; then reading pauses.
 PIPELINE_MAX_BYTES: Final = 65_536

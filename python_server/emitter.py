@@ -15,10 +15,10 @@ import msgspec
 from python_server.net.sockets import connect_unix
 from python_server.net.threads import Lock
 from python_server.socketio.backplane import BrokerOptions, Envelope, check_rooms
-from python_server.socketio.broker import FLASK_CHANNEL, Connection, connector, without_password
+from python_server.socketio.backplanes.broker import FLASK_CHANNEL, Connection, connector, without_password
+from python_server.socketio.backplanes.resp import pack
+from python_server.socketio.backplanes.wire_json import Method, write_command, write_emit
 from python_server.socketio.packet import PacketType, TextCodec
-from python_server.socketio.resp import pack
-from python_server.socketio.wire_json import Method, write_command, write_emit
 
 TIMEOUT_SECONDS: Final = 5.0
 ANSWER_MAX_BYTES: Final = 64 * 1024

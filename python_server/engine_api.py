@@ -18,7 +18,7 @@ from python_server.engineio.options import EngineOptions
 from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.environ import Environ, ServerFacts, build_environ
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.mounts import Mount
 from python_server.net import tasks
 from python_server.socketio.client import ConnectionRefused, NamespaceReason

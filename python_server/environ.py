@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.net.byte_queue import ByteQueue
 from python_server.net.transport import FileSlice, FileSource
 

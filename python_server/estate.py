@@ -16,7 +16,6 @@ from typing import Final
 import msgspec
 
 from python_server.mounts import Mount
-from python_server.siblings import MessageKind, Siblings
 from python_server.socketio.backplane import Envelope, Malformed
 from python_server.socketio.records import (
     ClientRecord,
@@ -27,6 +26,7 @@ from python_server.socketio.records import (
     events_of,
 )
 from python_server.socketio.recovery import RecoveryLog, Saved
+from python_server.workers.siblings import MessageKind, Siblings
 
 Event = tuple[float, Envelope]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
-from python_server.http1 import Request
-from python_server.http1_response import (
+from python_server.http1.parser import Request
+from python_server.http1.response import (
     CONTINUE,
     LAST_CHUNK,
     Framing,

@@ -12,7 +12,7 @@ from typing import Any
 
 from python_server.admission import Refusal
 from python_server.engineio.engine import EngineOptions
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.socketio.backplane import BrokerOptions
 from python_server.socketio.hub import Hub
 from python_server.websocket_api import WebSocketApplication

@@ -10,7 +10,7 @@ from typing import Any
 
 from python_server import observe
 from python_server.channel import HTTPChannel, HTTPServices
-from python_server.http1_response import PLAIN_ON_TLS
+from python_server.http1.response import PLAIN_ON_TLS
 from python_server.net.board import Row
 from python_server.net.certificates import make_context
 from python_server.net.listener import Listener

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from python_server.exchange import RequestHandler
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.mounts import below_root
 from python_server.proxy import Origin, ProxyRules
 

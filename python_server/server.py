@@ -16,14 +16,12 @@ from python_server import observe
 from python_server.admission import Admission
 from python_server.channel import HTTPServices
 from python_server.control import Control
-from python_server.crew import BEAT_SECONDS, Crew, Orders
 from python_server.engineio.engine import Engine
 from python_server.engineio.origin import OriginRules
 from python_server.engineio.sids import Names
 from python_server.estate import leave_behind
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
-from python_server.homes import Homes
-from python_server.http1_response import http_date
+from python_server.http1.response import http_date
 from python_server.mounts import Mount, Site, normal_root_path
 from python_server.net.loop import Deadline, Loop
 from python_server.net.pool import Pool
@@ -33,17 +31,19 @@ from python_server.net.threads import Door
 from python_server.proxy import ProxyRules
 from python_server.reception import Reception
 from python_server.routing import Router
-from python_server.seat import Seat
 from python_server.settings import Settings
 from python_server.socketio.backplane import Backplane
-from python_server.socketio.backplanes import join_broker, make_backplane
+from python_server.socketio.backplanes.choice import join_broker, make_backplane
+from python_server.socketio.backplanes.redis_backplane import BrokerServices, RedisBackplane
 from python_server.socketio.ground import HubServices
 from python_server.socketio.hub import Hub
 from python_server.socketio.orders import ControlOrders
-from python_server.socketio.redis_backplane import BrokerServices, RedisBackplane
 from python_server.takeover import Takeover
 from python_server.websocket_api import WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices
+from python_server.workers.crew import BEAT_SECONDS, Crew, Orders
+from python_server.workers.homes import Homes
+from python_server.workers.seat import Seat
 from python_server.wsgi import ServerFacts, WSGIHandler
 from wsframe.deflate import Options
 

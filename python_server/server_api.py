@@ -14,7 +14,7 @@ from python_server.environ import Environ, ServerFacts, build_environ
 from python_server.foreign import ForeignGuard
 from python_server.hub_words import HubWords
 from python_server.mounts import Mount
-from python_server.socketio.broker import SERVER_CHANNEL, read_broker
+from python_server.socketio.backplanes.broker import SERVER_CHANNEL, read_broker
 from python_server.socketio.client import Patience, Socket
 from python_server.socketio.hub import Hub
 from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog

@@ -33,10 +33,10 @@ from python_server.net.sockets import (
 )
 from python_server.net.threads import ServerStopped
 from python_server.reception import tls_context
-from python_server.seat import INHERITED_VARIABLE, is_worker, take_seat
 from python_server.server import Worker
 from python_server.settings import Settings
-from python_server.workers import Rules, Workers
+from python_server.workers.keeper import Rules, Workers
+from python_server.workers.seat import INHERITED_VARIABLE, is_worker, take_seat
 
 # The name of the control socket among a worker's further listening sockets.
 CONTROL: Final = "control"

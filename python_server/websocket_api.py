@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from python_server.exchange import Exchange
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.net.threads import Door, Strand, current_thread_id
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
 from wsframe import CloseCode, Opcode, encode_frame

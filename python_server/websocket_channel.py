@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
-from python_server.http1_response import Headers, status_text
+from python_server.http1.response import Headers, status_text
 from wsframe import CloseCode, Connection, ConnectionClosed, Role, State, encode_message, handshake
 from wsframe.deflate import Agreement, Options
 

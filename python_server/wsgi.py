@@ -23,7 +23,7 @@ from python_server.environ import (
     file_pieces,
 )
 from python_server.exchange import Exchange
-from python_server.http1_response import Headers, check_headers, check_status
+from python_server.http1.response import Headers, check_headers, check_status
 from python_server.net.byte_queue import ByteQueue, StreamBroken
 from python_server.net.threads import Executor
 from python_server.net.transport import FileSlice, FileSource

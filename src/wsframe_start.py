@@ -15,6 +15,6 @@ def main() -> None:
             f"Error: the package named python_server at {python_server.__file__} is not wsframe's; "
             "uninstall it (pip uninstall python-server) or move it away, then reinstall wsframe"
         )
-    from python_server.cli import main as command_line
+    from python_server.command.cli import main as command_line
 
     command_line(prog_name="wsframe")

@@ -32,8 +32,8 @@ from python_server.engineio.session import (
 )
 from python_server.engineio.sids import ELSEWHERE, Home, Homes, Names
 from python_server.exchange import Exchange
-from python_server.http1 import Request
-from python_server.http1_response import Headers
+from python_server.http1.parser import Request
+from python_server.http1.response import Headers
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
 from wsframe import CloseCode
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 
-from python_server.http1 import Request
-from python_server.http1_response import Headers
+from python_server.http1.parser import Request
+from python_server.http1.response import Headers
 
 AllowedOrigins = str | Iterable[str] | Callable[[str], bool] | Callable[[str, Request], bool] | None
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl
 
-from python_server.http1_response import Headers
+from python_server.http1.response import Headers
 
 # The loop's thread compresses: the fastest level costs a quarter of the default one on JSON.
 COMPRESSION_LEVEL: Final = 1

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from python_server.socketio.backplane import Malformed
-from python_server.socketio.hub import Hub
-from python_server.socketio.jsoncodec import JSONError, dumps, loads
-from python_server.socketio.wire_json import (
+from python_server.socketio.backplanes.wire_json import (
     Method,
     WireError,
     WireMessage,
@@ -20,6 +18,8 @@ from python_server.socketio.wire_json import (
     read,
     rooms_of,
 )
+from python_server.socketio.hub import Hub
+from python_server.socketio.jsoncodec import JSONError, dumps, loads
 
 
 class ControlOrders:

@@ -26,7 +26,7 @@ import socketio
 
 from python_server import Emitter
 from python_server.control import default_path
-from python_server.socketio.broker_links import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
+from python_server.socketio.backplanes.broker_links import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
 
 APPS = Path(__file__).resolve().parent / "apps"
 WAIT_SECONDS = 30.0

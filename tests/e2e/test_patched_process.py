@@ -21,7 +21,7 @@ SENTENCE = (
 )
 COMMAND_LINE = """
 import sys
-from python_server.cli import main
+from python_server.command.cli import main
 sys.argv = ["wsframe", "serve", "program:app", "--port", "0"]
 main()
 """

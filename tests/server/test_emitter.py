@@ -15,7 +15,7 @@ import socketio
 
 from python_server import Emitter, Server, SocketIO
 from python_server.emitter import EmitError
-from python_server.socketio.broker import BrokerError
+from python_server.socketio.backplanes.broker import BrokerError
 
 
 class Ears:

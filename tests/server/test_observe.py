@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from python_server import observe
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.observe import AccessLog, Observer
 
 

@@ -6,7 +6,7 @@ It must not know any socket: fields and peers go in, origins come out.
 import pytest
 
 from python_server.engineio.origin import OriginRules
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.proxy import HOPS_MAX_COUNT, Origin, ProxyRules
 
 PROXY = ("10.0.0.1", 5000)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from python_server.http1 import Request, RequestParser
+from python_server.http1.parser import Request, RequestParser
 from python_server.proxy import ProxyRules
 from python_server.routing import Router
 from python_server.settings import HTTPSettings

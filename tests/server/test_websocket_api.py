@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from python_server.exchange import Exchange, ExchangeServices
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.net.threads import Door, InlineExecutor, Mailbox
 from python_server.websocket_api import Resource, WebSocket, WebSocketApplication, WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices

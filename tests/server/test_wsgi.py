@@ -11,7 +11,7 @@ import pytest
 
 from python_server import wsgi
 from python_server.environ import FileWrapper, ServerFacts, body_pieces, build_environ, environ_key
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.net.byte_queue import StreamBroken
 from python_server.net.threads import InlineExecutor
 from python_server.wsgi import BODY_AHEAD_BYTES, WSGIHandler

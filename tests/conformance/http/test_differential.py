@@ -12,7 +12,7 @@ import h11
 import httptools
 import pytest
 
-from python_server.http1 import END, BadRequest, ParserState, Request, RequestParser
+from python_server.http1.parser import END, BadRequest, ParserState, Request, RequestParser
 from python_server.settings import HTTPSettings
 
 COUNT = int(os.environ.get("WSFRAME_DIFFERENTIAL_COUNT", "4000"))

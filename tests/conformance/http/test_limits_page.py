@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from python_server.cli_options import OPTIONS
+from python_server.command.options import OPTIONS
 from python_server.settings import Settings
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "limits.md"

@@ -12,7 +12,7 @@ import pytest
 
 from python_server.engineio.engine import Engine, EngineOptions
 from python_server.engineio.sids import Names
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
 

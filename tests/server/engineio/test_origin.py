@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from python_server.engineio.origin import OriginRules
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 
 
 def request(origin: str = "", method: str = "GET", **fields: str) -> Request:

@@ -10,7 +10,7 @@ import pytest
 
 from python_server.engine_api import EngineServer
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.http1 import Request
+from python_server.http1.parser import Request
 from python_server.server_api import Namespace, Server, WSGIApp
 
 REQUEST = Request("GET", "/?a=1", "/", "a=1", (1, 1), [])

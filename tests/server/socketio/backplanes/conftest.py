@@ -16,11 +16,11 @@ import redis
 
 from python_server.engineio.sids import Names
 from python_server.net.loop import Loop
-from python_server.siblings import Siblings, joined
 from python_server.socketio.backplane import Backplane, BrokerOptions, NoBackplane
-from python_server.socketio.leading import Lead, Place
-from python_server.socketio.pipe_backplane import PipeBackplane
-from python_server.socketio.redis_backplane import BrokerServices, RedisBackplane
+from python_server.socketio.backplanes.leading import Lead, Place
+from python_server.socketio.backplanes.pipe_backplane import PipeBackplane
+from python_server.socketio.backplanes.redis_backplane import BrokerServices, RedisBackplane
+from python_server.workers.siblings import Siblings, joined
 
 
 class Joint(Protocol):

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from python_server.engineio.packet import Prepared
-from python_server.siblings import MessageKind
-from python_server.socketio import pipe_backplane
 from python_server.socketio.backplane import Command, CommandKind, Envelope, Malformed, Question, QuestionKind
-from python_server.socketio.pipe_backplane import PipeBackplane
-from python_server.socketio.pipe_messages import (
+from python_server.socketio.backplanes import pipe_backplane
+from python_server.socketio.backplanes.pipe_backplane import PipeBackplane
+from python_server.socketio.backplanes.pipe_messages import (
     decode_answer,
     decode_message,
     decode_question,
@@ -21,6 +20,7 @@ from python_server.socketio.pipe_messages import (
     encode_message,
     encode_question,
 )
+from python_server.workers.siblings import MessageKind
 
 PREFIX = b"/socket.io/\0"
 

@@ -1,0 +1,188 @@
+"""The command line: arguments, environment and TOML become settings and a site; `wsframe serve`.
+
+Must not know: how anything is served, or how an application is found.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from python_server.command.emit import emit_command
+from python_server.command.loading import (
+    ApplicationError,
+    load_application,
+    other_python_server,
+    with_debugger,
+)
+from python_server.command.options import (
+    DEFAULTS,
+    OPTIONS,
+    GroupedCommand,
+    GroupedOption,
+    add_options,
+    with_setting,
+)
+from python_server.command.reloader import Watched, end_with_reloader, run_reloading, serves_here
+from python_server.command.welcome import site as welcome_site
+from python_server.mounts import Site, find_site
+from python_server.net.certificates import CertificateError
+from python_server.net.sockets import BindError
+from python_server.observe import AccessLog
+from python_server.proxy import ProxyRules
+from python_server.settings import Settings
+from python_server.supervisor import check_listening, is_supervisor, serve, supervise
+
+
+class StartError(click.ClickException):
+    """The server cannot start; one line, exit code 1."""
+
+    exit_code = 1
+
+
+def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    """Callback of --config: its keys become defaults, below the environment and the command line.
+
+    Raises:
+        click.BadParameter: the file cannot be read, is not TOML, or has a key that is no option.
+    """
+    if path is None:
+        return None
+    try:
+        values = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} is not TOML: {error}") from None
+    known = {option.name for option in OPTIONS} | {"target"}
+    defaults = {key.replace("-", "_"): value for key, value in values.items()}
+    for key in defaults:
+        if key not in known:
+            raise click.BadParameter(f"{path}: there is no option {key!r}")
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+    return path
+
+
+@click.command("serve", cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("target", metavar="[MODULE:APP]", required=False)
+@click.option(
+    "--config",
+    help="TOML file; its keys are these options' names.",
+    metavar="FILE",
+    envvar="WSFRAME_CONFIG",
+    is_eager=True,
+    expose_value=False,
+    callback=read_config,
+    cls=GroupedOption,
+    group="Application",
+)
+@add_options
+@click.version_option(metadata.version("wsframe"), prog_name="wsframe")
+def serve_command(target: str | None, **options: Any) -> None:
+    """Serve a WSGI application with its Socket.IO events and WebSockets.
+
+    MODULE:APP names the application, for example `shop.web:app`. Without it a page with a live
+    WebSocket echo is served. Every option may also be given in the environment (WSFRAME_PORT=9000) and
+    in a TOML file (port = 9000).
+    """
+    other = other_python_server()
+    if other is not None:
+        raise StartError(
+            f"another package named python_server is on the path: {other}; "
+            "uninstall it (pip uninstall python-server) or move it away"
+        )
+    try:
+        settings = make_settings(options)
+        if options["reload"] and not options["check_config"] and not serves_here():
+            folders = options["reload_dir"] or (options["app_dir"],)
+            run_reloading(Watched([os.path.abspath(folder) for folder in folders]), settings)
+            return
+        end_with_reloader()
+        if is_supervisor(settings) and not options["check_config"]:
+            supervise(settings)  # its workers load the application, it does not
+            return
+        if options["env_file"]:
+            load_environment(options["env_file"])
+        site = make_site(target, options, settings)
+        if options["check_config"]:
+            check_listening(settings)
+            click.echo("The configuration is good.")
+            return
+        serve(site, settings)
+    except (ApplicationError, BindError, CertificateError) as error:
+        raise StartError(str(error)) from None
+
+
+def make_settings(options: dict[str, Any]) -> Settings:
+    """The settings that the options ask for.
+
+    Raises:
+        click.UsageError: two options contradict each other, or a format is malformed.
+    """
+    settings = DEFAULTS
+    for option in OPTIONS:
+        if option.setting:
+            settings = with_setting(settings, option.setting, options[option.name])
+    if options["no_access_log"]:
+        settings = replace(settings, access_log=None)
+    if settings.debug and options["log_level"] == DEFAULTS.log_level:
+        settings = replace(settings, log_level="debug")
+    try:
+        AccessLog(settings.access_log_format)
+        ProxyRules(settings.forwarded_allow_ips)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return settings
+
+
+def make_site(target: str | None, options: dict[str, Any], settings: Settings) -> Site:
+    """What is to be served.
+
+    Raises:
+        ApplicationError: the application cannot be found or cannot run here.
+    """
+    if target is None:
+        return welcome_site()
+    # Stock Flask-SocketIO then takes its threading mode whatever else is installed; app.run() does nothing.
+    os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")
+    application = load_application(target, os.path.abspath(options["app_dir"]), factory=options["factory"])
+    site = find_site(application)
+    if settings.debug:
+        site.application = with_debugger(application)
+    return site
+
+
+def load_environment(path: str) -> None:
+    """Put NAME=value lines into the environment; what is set already stays.
+
+    Raises:
+        ApplicationError: the file cannot be read, or a line is not NAME=value.
+    """
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except OSError as error:
+        raise ApplicationError(f"--env-file {path}: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        line = line.strip().removeprefix("export ")
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ApplicationError(f"--env-file {path}, line {number}: expected NAME=value")
+        os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(metadata.version("wsframe"), prog_name="wsframe")
+def main() -> None:
+    """Real-time events for WSGI applications."""
+
+
+main.add_command(serve_command)
+main.add_command(emit_command)

@@ -1,0 +1,75 @@
+"""`wsframe emit`: one event for the clients of a running server, from the command line.
+
+Must not know: how a message travels; what a server does with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from python_server.control import default_path
+from python_server.emitter import EmitError, Emitter
+from python_server.settings import Settings
+from python_server.socketio.backplanes.broker import FLASK_CHANNEL, BrokerError
+from python_server.socketio.jsoncodec import JSONError, loads
+
+CONTEXT: Any = {"help_option_names": ["-h", "--help"]}
+
+
+@click.command("emit", context_settings=CONTEXT)
+@click.argument("event")
+@click.argument("values", metavar="[JSON]...", nargs=-1)
+@click.option("--room", "rooms", multiple=True, help="A room or a sid; may be repeated. Default: everybody.")
+@click.option("--except", "excepted", multiple=True, help="A room or a sid to leave out; may be repeated.")
+@click.option("--namespace", default="/", show_default=True)
+@click.option("--path", help="Path of the Socket.IO server, where one process has several.")
+@click.option("--control", metavar="SOCKET", help="Control socket of the server. Default: by --port.")
+@click.option(
+    "--port",
+    default=Settings().port,
+    show_default=True,
+    envvar="WSFRAME_PORT",
+    help="Port of a server of this user on this machine.",
+)
+@click.option("--url", metavar="URL", help="A broker (redis://...) instead: all machines that listen to it.")
+@click.option("--channel", default=FLASK_CHANNEL, show_default=True, help="The broker's channel.")
+def emit_command(
+    event: str,
+    values: tuple[str, ...],
+    rooms: tuple[str, ...],
+    excepted: tuple[str, ...],
+    namespace: str,
+    path: str | None,
+    control: str | None,
+    port: int,
+    url: str | None,
+    channel: str,
+) -> None:
+    """Send EVENT with its JSON arguments to the clients of a running server.
+
+    For example: wsframe emit news '{"title": "hello"}' --room readers
+    """
+    arguments = []
+    for value in values:
+        try:
+            arguments.append(loads(value))
+        except JSONError as error:
+            raise click.BadParameter(
+                f"{value[:60]!r} is not JSON ({error}): a text needs its quotes too"
+            ) from None
+    if url is not None and control is not None:
+        raise click.UsageError("--url and --control exclude each other")
+    target = url or f"unix:{control or default_path(port)}"
+    try:
+        with Emitter(target, channel, path=path) as emitter:
+            emitter.emit(
+                event,
+                tuple(arguments),
+                to=list(rooms) or None,
+                except_rooms=list(excepted) or None,
+                namespace=namespace,
+            )
+    except (EmitError, BrokerError) as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,75 @@
+"""What is served when no application is named: a page with a live echo and the number of connections.
+
+Must not know: sockets, sessions; it is an ordinary application of the public API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from typing import Any
+
+from python_server.mounts import Site
+from python_server.websocket_api import WebSocket, WebSocketApplication
+from wsframe import IMPLEMENTATION
+
+
+class Echo(WebSocketApplication):
+    """Every message back: same opcode, same payload."""
+
+    inline = True
+    allowed_origins = "*"
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+
+    def on_open(self, ws: WebSocket) -> None:
+        self._changed()
+
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        ws.send(message)
+
+    def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+        self._changed()
+
+
+class Connections(WebSocketApplication):
+    """Tells each page how many echo connections are open, whenever the number changes."""
+
+    inline = True
+
+    def __init__(self) -> None:
+        self.echo = Echo(self.changed)
+
+    def on_open(self, ws: WebSocket) -> None:
+        ws.send(str(self.echo.connection_count))
+
+    def changed(self) -> None:
+        self.broadcast(str(self.echo.connection_count))
+
+
+def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """The WSGI application behind the page."""
+    if environ["PATH_INFO"] == "/echo":
+        status, kind, body = (
+            "426 Upgrade Required",
+            "text/plain; charset=utf-8",
+            b"This path speaks WebSocket only.\n",
+        )
+    elif environ["PATH_INFO"] != "/":
+        status, kind, body = "404 Not Found", "text/plain; charset=utf-8", b"There is nothing here.\n"
+    else:
+        html = files("python_server.command").joinpath("welcome.html").read_text("utf-8")
+        status, kind, body = (
+            "200 OK",
+            "text/html; charset=utf-8",
+            html.replace("{{codec}}", IMPLEMENTATION).encode(),
+        )
+    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def site() -> Site:
+    """The page at `/`, the echo at `/echo`, the counter at `/connections`."""
+    connections = Connections()
+    return Site(page, websockets={"/echo": connections.echo, "/connections": connections})

@@ -1,0 +1,134 @@
+"""The command line: what it says and how it exits, asked as a user would ask it.
+
+It must not know how anything is served.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from python_server.command.loading import ApplicationError, load_application
+
+
+def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> tuple[int, str]:
+    """Run `python -m python_server ...` to its end; (exit code, standard error)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "python_server", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=cwd or "/",
+        env={**os.environ, **(env or {})},
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.fixture
+def app_dir(tmp_path: Path) -> Path:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").write_text("")
+    (tmp_path / "shop" / "web.py").write_text(
+        "def app(environ, start_response): ...\nclass site: app = app\nnumber = 5\n"
+    )
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    (tmp_path / "raising.py").write_text("1 / 0\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("nosuch:app", "no module named 'nosuch' (looked for 'nosuch:app' in "),
+        ("shop.nosuch:app", "no module named 'shop.nosuch'"),
+        ("shop.web:nothing", "module 'shop.web' has no attribute 'nothing'"),
+        ("shop", "module 'shop' has no attribute 'app' or 'application'"),
+        ("shop.web:number", "shop.web:number is int, which is not callable"),
+        (
+            "broken:app",
+            "importing 'broken' raised ModuleNotFoundError: No module named 'nothing_of_that_name'",
+        ),
+        ("raising:app", "importing 'raising' raised ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_import_string_that_does_not_resolve(app_dir: Path, target: str, words: str) -> None:
+    status, said = run(target, "--app-dir", str(app_dir))
+    assert status == 1
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert words in last
+    assert ("Traceback" in said) == ("raised" in words)  # the application's own fault keeps its traceback
+
+
+@pytest.mark.parametrize("target", ["shop.web:app", "shop.web", "shop.web:site.app"])
+def test_import_strings_that_resolve(app_dir: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert load_application(target, str(app_dir)).__name__ == "app"
+    for name in ("shop", "shop.web"):
+        sys.modules.pop(name, None)
+
+
+def test_the_error_of_an_import_string_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(ApplicationError):
+        load_application("nosuch:app", str(tmp_path))
+
+
+def test_a_busy_port_says_what_to_try() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, said = run("--port", str(port))
+    assert status == 1
+    assert said.strip().count("\n") == 0
+    assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in said
+    assert "--port" in said
+
+
+def test_options_may_stand_in_the_environment() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"127.0.0.1:{port}" in run(env={"WSFRAME_PORT": str(port)})[1]
+
+
+def test_usage_errors_exit_with_2() -> None:
+    status, said = run("--port", "99999")
+    assert status == 2
+    assert "99999 is not in the range" in said
+    status, said = run("--nosuch")
+    assert status == 2
+    assert "--nosuch" in said
+
+
+def test_another_python_server_on_the_path_is_named(tmp_path: Path) -> None:
+    (tmp_path / "python_server.py").write_text("x = 1\n")
+    script = Path(sys.executable).with_name("wsframe")
+    done = subprocess.run(
+        [script, "serve"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    assert str(tmp_path / "python_server.py") in done.stderr
+    assert "pip uninstall python-server" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_console_script_has_subcommands() -> None:
+    script = Path(sys.executable).with_name("wsframe")
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=30, check=True)
+    assert "serve" in done.stdout
+
+
+def test_the_page_of_options_is_made_from_the_code() -> None:
+    script = Path(__file__).parents[3] / "docs" / "make_options.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
