@@ -16,7 +16,7 @@ from python_server.control import default_path
 from python_server.emitter import EmitError
 
 APPS = Path(__file__).resolve().parent / "apps"
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])

@@ -17,7 +17,7 @@ import pytest
 import socketio  # type: ignore[import-untyped]
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 WORKERS_COUNT = 4
 CLIENTS_MAX_COUNT = 300
 

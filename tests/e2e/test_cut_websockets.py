@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 RESET = struct.pack("ii", 1, 0)
 FRAMES = (
     b"\x81\x82\0\0\0\0hi"

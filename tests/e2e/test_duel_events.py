@@ -12,7 +12,7 @@ import pytest
 import socketio  # type: ignore[import-untyped]
 
 DUELS = Path(__file__).resolve().parents[2] / "examples" / "math_duels"
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 DEEP: list[Any] = []
 for _ in range(50):
     DEEP = [DEEP]

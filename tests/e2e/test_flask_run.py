@@ -16,7 +16,7 @@ import pytest
 import socketio
 import trustme
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 PROGRAM = """
 import os, sys
 from flask import Flask

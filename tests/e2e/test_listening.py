@@ -28,7 +28,7 @@ from websockets.sync.client import connect, unix_connect
 
 APPS = Path(__file__).parent / "apps"
 DEPLOYMENT = Path(__file__).resolve().parents[2] / "docs" / "deployment.md"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 # systemd-socket-activate's protocol in three lines: descriptor 3 is the socket, LISTEN_PID is our own.
 LAUNCHER = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3);"

@@ -29,7 +29,7 @@ from python_server.control import default_path
 from python_server.socketio.backplanes.broker_links import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
 
 APPS = Path(__file__).resolve().parent / "apps"
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 JOINED = "joined the broker"
 
 STOCK = """

@@ -20,7 +20,7 @@ import socketio
 
 APPS = Path(__file__).resolve().parent / "apps"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
-WAIT_SECONDS = 30
+WAIT_SECONDS = 60
 
 
 @pytest.fixture

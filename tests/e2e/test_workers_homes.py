@@ -20,7 +20,7 @@ import socketio  # type: ignore[import-untyped]
 import trustme
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 WORKERS_COUNT = 4
 CLIENTS_COUNT = 50
 OPTIONS = ("--workers", str(WORKERS_COUNT), "--worker-timeout", "600")

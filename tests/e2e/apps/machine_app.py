@@ -41,7 +41,7 @@ def echo(data: Any) -> Any:
 def call(sid: str) -> Any:
     """The answer of a client of any machine."""
     try:
-        return socketio.call("question", 7, to=sid, timeout=20)
+        return socketio.call("question", 7, to=sid, timeout=60)
     except TimeoutError as error:
         return str(error)
 

@@ -15,7 +15,7 @@ import socketio
 
 from python_server import Namespace, Settings, SocketIO, WSGIServer, call, emit
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 app = flask.Flask(__name__)
 face = SocketIO(app, namespaces=["/", "/shop"])
 callbacks: queue.Queue[Any] = queue.Queue()
