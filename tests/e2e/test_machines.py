@@ -24,6 +24,7 @@ import pytest
 import redis
 import socketio
 
+from ordered_clients import OrderedClient
 from python_server import Emitter
 from python_server.control import default_path
 from python_server.socketio.backplanes.broker_links import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
@@ -64,7 +65,7 @@ class Client:
     def __init__(self, url: str, **options: Any) -> None:
         self.heard: queue.Queue[Any] = queue.Queue()
         self.gone = threading.Event()
-        self.sio = socketio.Client(reconnection=False)
+        self.sio = OrderedClient()
         self.sio.on("said", lambda *data: self.heard.put(list(data)))
         self.sio.on("answered", lambda *data: self.heard.put(["answered", *data]))
         self.sio.on("question", lambda value: (f"{value} from {self.sio.get_sid()}", value))
@@ -397,6 +398,7 @@ def test_what_is_foreign_on_the_channel_harms_nobody(machines: Machines) -> None
     # All but our own kind's word that names nobody.
     assert told["broker_refused_messages"] == 3 * (2 * len(hostile) - 1) + 1
     for kind in ("malformed", "foreign", "deeply nested", "oversized"):
+        server.wait_for(f"was refused: {kind} message")
         assert server.log.count(f"was refused: {kind} message") == 1, server.log
 
 
@@ -475,6 +477,7 @@ def test_a_session_of_another_machine_is_refused_with_the_balancers_setting(mach
         assert (refused.value.code, told["code"]) == (400, 1)
         assert "ip_hash" in told["message"]
         assert "WebSocket only" in told["message"]
+    here.wait_for("another machine")
     lines = [line for line in here.log.splitlines() if "WARNING" in line and "another machine" in line]
     assert 1 <= len(lines) <= 2  # of each worker that was asked
     assert all("ip_hash" in line for line in lines)

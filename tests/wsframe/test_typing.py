@@ -30,7 +30,7 @@ def run_module(*arguments: str, cwd: Path) -> str:
         check=False,
         cwd=cwd,
         env=env,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return done.stdout
