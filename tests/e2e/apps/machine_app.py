@@ -26,6 +26,11 @@ def join(room: Any) -> str:
     return flask.request.sid  # type: ignore[attr-defined, no-any-return]
 
 
+@socketio.on("where")
+def where() -> int:
+    return os.getpid()
+
+
 @socketio.on("say")
 def say(data: Any, options: dict[str, Any]) -> None:
     socketio.emit("said", data, **options)
