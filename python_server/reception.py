@@ -134,6 +134,7 @@ class Reception:
         transport.set_handler(channel)
         if handed:
             channel.data_received(bytearray(handed), len(handed))
+            transport.flush()  # as behind bytes that are received here
 
     def _accepted(self, sock: Socket, peer: Any) -> None:
         common = (self._loop, sock, observe.report, self._settings.transport, peer, sock.getsockname())

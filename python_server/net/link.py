@@ -148,15 +148,14 @@ class Link:
     # Out
 
     def send(self, kind: int, *pieces: Any, descriptor: int | None = None) -> bool:
-        """Queue a message; it leaves at the end of this turn.
+        """Queue a message; it leaves at the end of this turn, with a descriptor at once.
 
         Args:
             kind: 0 to 255. pieces: bytes-like, sent one behind the other and not changed meanwhile.
-            descriptor: sent with it; duplicated here, so the caller's own stays the caller's.
+            descriptor: sent with it; owned from here on if the message is taken, and closed when it has left.
 
         Returns:
-            False when nothing was queued: the queue is full, the other end is gone, or the process is out
-            of descriptors.
+            False when nothing was queued: the queue is full, or the other end is gone.
 
         Raises:
             ValueError: the message is longer than FRAME_MAX_BYTES.
@@ -166,12 +165,11 @@ class Link:
         frame = encode(kind, *pieces, flags=DESCRIPTOR_FLAG)
         if self.state is not LinkState.OPEN or self.queued_bytes > self._max_queued_bytes:
             return False
-        try:
-            batch = Batch(os.dup(descriptor))
-        except OSError:
-            return False
-        self._queue.append(batch)
-        return self.send_encoded(frame)
+        self._queue.append(Batch(descriptor))
+        self._append(frame)
+        if not self._waiting:
+            self._send_queued()  # now: a client waits at the other end of the descriptor
+        return True
 
     def send_encoded(self, frame: list[Any]) -> bool:
         """As `send`, for what `encode` made: one encoding serves many links."""
@@ -179,15 +177,18 @@ class Link:
             return False
         if not self._queue:
             self._queue.append(Batch(None))
+        self._append(frame)
+        if not self._dirty:
+            self._dirty = True
+            self._loop.flush_at_turn_end(self)
+        return True
+
+    def _append(self, frame: list[Any]) -> None:
         nbytes = sum(map(len, frame))
         batch = self._queue[-1]
         batch.pieces += frame
         batch.nbytes += nbytes
         self.queued_bytes += nbytes
-        if not self._dirty:
-            self._dirty = True
-            self._loop.flush_at_turn_end(self)
-        return True
 
     def flush(self) -> None:
         """Called by the loop at the end of a turn in which something was sent."""

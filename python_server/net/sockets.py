@@ -9,8 +9,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -176,7 +175,7 @@ def bind_tcp(
     shown = str(TCPAddress(host, port))
     family, address = _resolve(host, port, shown)
     sock = socket.socket(family, socket.SOCK_STREAM)
-    with _set_up(sock, shown, lambda error: _advice(error, port)):
+    try:
         if os.name == "posix":  # elsewhere it would let a second server steal the port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
@@ -187,20 +186,14 @@ def bind_tcp(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both_families)
         sock.bind(address)
         sock.listen(backlog_count)
-    return sock
-
-
-@contextmanager
-def _set_up(sock: Socket, shown: str, advise: Callable[[OSError], str]) -> Iterator[None]:
-    """What fails in the block closes the socket and is told as a BindError; else it is non-blocking after."""
-    try:
-        yield
-        sock.setblocking(False)
+    except BindError:
+        sock.close()
+        raise
     except OSError as error:
         sock.close()
-        if isinstance(error, BindError):
-            raise
-        raise BindError(f"cannot listen on {shown}: {advise(error)}") from None
+        raise BindError(f"cannot listen on {shown}: {_advice(error, port)}") from None
+    sock.setblocking(False)
+    return sock
 
 
 def _resolve(host: str, port: int, shown: str) -> tuple[int, tuple[object, ...]]:
@@ -246,7 +239,7 @@ def bind_unix(path: str, backlog_count: int, permissions: int) -> Socket:
     """
     shown = str(UnixAddress(path))
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with _set_up(sock, shown, lambda error: error.strerror or str(error)):
+    try:
         _remove_stale(path, shown)
         former = os.umask(0o777 & ~permissions)
         try:
@@ -255,6 +248,13 @@ def bind_unix(path: str, backlog_count: int, permissions: int) -> Socket:
             os.umask(former)
         os.chmod(path, permissions)
         sock.listen(backlog_count)
+    except BindError:
+        sock.close()
+        raise
+    except OSError as error:
+        sock.close()
+        raise BindError(f"cannot listen on {shown}: {error.strerror or error}") from None
+    sock.setblocking(False)
     return sock
 
 

@@ -80,7 +80,7 @@ class Child:
                 ends.append((other, end))
             self._process = _start(seat, listening)
             for other, end in ends:
-                other._meet(self.index, end)
+                other._meet(self.index, end.detach())
         except BaseException:
             ours.close()
             raise
@@ -100,10 +100,11 @@ class Child:
         """For the log."""
         return f"worker {self.index} (process {self._process.pid})"
 
-    def _meet(self, index: int, sock: Socket) -> None:
+    def _meet(self, index: int, descriptor: int) -> None:
         """Give it the link to a worker that is being born."""
         payload = json.dumps({"index": index, "serving": False}).encode()
-        self._link.send(MessageKind.HELLO, payload, descriptor=sock.fileno())
+        if not self._link.send(MessageKind.HELLO, payload, descriptor=descriptor):
+            os.close(descriptor)
 
     def tell(self, kind: MessageKind, **values: int | None) -> None:
         self._link.send(kind, json.dumps(values).encode())

@@ -105,21 +105,19 @@ class Homes:
         facts = encode((_plain(transport.peer), _plain(transport.local)))
         sock: Socket | None = transport.detach() if isinstance(transport, Transport) else None
         if sock is not None:
-            self._send(index, sock, facts, head, leftover)
+            self._send(index, sock.detach(), facts, head, leftover)
             return None
         sock, end = relay_to_socket(self._loop, transport, b"", self._report, self._limits)
         relayed = Relayed(transport, end, self._ended)
         self._began(relayed)
-        self._send(index, sock, facts, head, b"")  # the leftover takes the relay's way
+        self._send(index, sock.detach(), facts, head, b"")  # the leftover takes the relay's way
         return relayed
 
-    def _send(self, index: int, sock: Socket, facts: bytes, head: bytes, leftover: bytes) -> None:
+    def _send(self, index: int, descriptor: int, facts: bytes, head: bytes, leftover: bytes) -> None:
         pieces = (facts, LINE_END, head, leftover)
-        if self._siblings.send(index, MessageKind.CONNECTION, *pieces, descriptor=sock.fileno()):
-            sock.close()
-        else:
+        if not self._siblings.send(index, MessageKind.CONNECTION, *pieces, descriptor=descriptor):
             self._complain("hand-over", f"worker {index} does not take connections: a session is lost")
-            self._received(self._siblings.index, b"".join(pieces), sock.detach())  # refused in good order
+            self._received(self._siblings.index, b"".join(pieces), descriptor)  # refused in good order
 
     def _received(self, index: int, payload: bytes, descriptor: int | None) -> None:
         if descriptor is None:

@@ -99,10 +99,10 @@ class Siblings:
     # Messages
 
     def send(self, index: int, kind: int, *pieces: Any, descriptor: int | None = None) -> bool:
-        """Send to one sibling, in order with everything else sent to it.
+        """Send to one sibling, in order with everything else sent to it; with a descriptor at once.
 
         Args:
-            pieces: bytes-like. descriptor: duplicated; the caller's own stays the caller's.
+            pieces: bytes-like. descriptor: owned from here on if True is returned.
 
         Returns:
             False: there is no such sibling (any more), or its queue is full.

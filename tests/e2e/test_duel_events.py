@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from ordered_clients import OrderedClient
+import socketio  # type: ignore[import-untyped]
 
 DUELS = Path(__file__).resolve().parents[2] / "examples" / "math_duels"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 10
 DEEP: list[Any] = []
 for _ in range(50):
     DEEP = [DEEP]
@@ -23,7 +22,7 @@ class Client:
     """One connection; `verdicts` and `lobbies` are what the room was told."""
 
     def __init__(self, url: str) -> None:
-        self._client = OrderedClient()
+        self._client = socketio.Client(reconnection=False)
         self.verdicts: queue.Queue[dict[str, Any]] = queue.Queue()
         self.lobbies: queue.Queue[dict[str, Any]] = queue.Queue()
         self.replaced: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -33,7 +32,7 @@ class Client:
             ("replaced", self.replaced),
         ):
             self._client.on(event, inbox.put)
-        self._client.connect(url, transports=["websocket"])
+        self._client.connect(url, transports=["websocket"], wait_timeout=PATIENCE_SECONDS)
 
     def ask(self, event: str, data: Any = None) -> dict[str, Any]:
         reply: dict[str, Any] = self._client.call(event, data, timeout=PATIENCE_SECONDS)

@@ -14,8 +14,6 @@ import pytest
 import socketio
 import websockets
 
-from ordered_clients import OrderedClient
-
 APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 60
 CLIENTS_COUNT = 1_000
@@ -30,7 +28,7 @@ def url(serve: Any) -> str:
 
 @pytest.fixture
 def client(url: str) -> Iterator[socketio.Client]:
-    client = OrderedClient()
+    client = socketio.Client(reconnection=False)
     client.told = queue.Queue()
     client.on("told", client.told.put, "/async")
     client.connect(url, transports=["websocket"], namespaces=["/", "/async"])
@@ -87,7 +85,7 @@ def test_the_next_event_waits_for_the_coroutine(client: socketio.Client) -> None
     client.emit("wait async", 1, callback=lambda value: answers.put(["first", value[0]]))
     client.emit("slow first", 2, callback=lambda value: answers.put(["second", value]))
     client.emit("open", "unheard")  # unordered: it would overtake, and no more
-    other = OrderedClient()
+    other = socketio.Client(reconnection=False)
     other.connect(client.connection_url, transports=["websocket"])
     while not ask(other, "count threads")[0]:
         pass
@@ -106,7 +104,7 @@ def test_class_namespaces_may_have_coroutines(client: socketio.Client, url: str)
         "of a method",
         client.get_sid("/async"),
     ]
-    refused = OrderedClient()
+    refused = socketio.Client(reconnection=False)
     with pytest.raises(socketio.exceptions.ConnectionError, match="failed to connect: /async"):
         refused.connect(url, auth={"stay": False}, namespaces=["/async"], transports=["websocket"])
 

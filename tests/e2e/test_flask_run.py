@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import socketio
 import trustme
 
-from ordered_clients import SimpleClient
-
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 20
 PROGRAM = """
 import os, sys
 from flask import Flask
@@ -83,7 +82,7 @@ def test_the_reloader_starts_the_program_anew(
     server = serve(folder, *arguments, program=True)
     assert get(server.url) == "good morning"
     address = server.url
-    with SimpleClient() as client:
+    with socketio.SimpleClient() as client:
         client.connect(address, transports=["websocket"])
         assert client.call("echo", 1, timeout=PATIENCE_SECONDS) == [1, "good morning"]
     (folder / "words.py").write_text("GREETING = 'good evening, all'\n")

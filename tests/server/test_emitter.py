@@ -25,11 +25,11 @@ class Ears:
         self._client = redis.Redis.from_url(url)
         self._ears = self._client.pubsub(ignore_subscribe_messages=True)
         self._ears.subscribe(channel)
-        self._ears.get_message(timeout=60)
+        self._ears.get_message(timeout=5)
 
     def hear(self) -> dict[str, Any]:
         while True:
-            message = self._ears.get_message(timeout=60)
+            message = self._ears.get_message(timeout=5)
             if message is not None:
                 heard: dict[str, Any] = json.loads(message["data"])
                 return heard

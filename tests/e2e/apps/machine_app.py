@@ -26,11 +26,6 @@ def join(room: Any) -> str:
     return flask.request.sid  # type: ignore[attr-defined, no-any-return]
 
 
-@socketio.on("where")
-def where() -> int:
-    return os.getpid()
-
-
 @socketio.on("say")
 def say(data: Any, options: dict[str, Any]) -> None:
     socketio.emit("said", data, **options)
@@ -46,7 +41,7 @@ def echo(data: Any) -> Any:
 def call(sid: str) -> Any:
     """The answer of a client of any machine."""
     try:
-        return socketio.call("question", 7, to=sid, timeout=60)
+        return socketio.call("question", 7, to=sid, timeout=20)
     except TimeoutError as error:
         return str(error)
 

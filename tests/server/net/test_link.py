@@ -111,9 +111,9 @@ def test_descriptors_stay_with_their_messages(bench: Bench, tmp_path: Path) -> N
         if generator.random() < 0.5:
             path = tmp_path / str(number)
             path.write_text(path.name)
-            with path.open() as file:  # closed before the turn's end: it was duplicated
-                while not bench.first.link.send(number, payload, descriptor=file.fileno()):
-                    bench.turn()
+            descriptor = os.open(path, os.O_RDONLY)
+            while not bench.first.link.send(number, payload, descriptor=descriptor):
+                bench.turn()
             expected.append(path.name)
         else:
             while not bench.first.link.send(number, payload):
@@ -164,14 +164,30 @@ def test_the_end_of_a_link_closes_descriptors_on_their_way() -> None:
     before = open_descriptors()
     bench = Bench()
     read, write = os.pipe()
-    bench.first.link.send(1, b"x", descriptor=read)
+    assert bench.first.link.send(1, b"x", descriptor=read)
+    assert bench.first.link.send(1, bytes(900_000))
     bench.first.link.flush()
-    bench.first.link.send(1, b"y", descriptor=read)  # queued only
-    os.close(read)
-    os.close(write)
+    assert bench.first.link.send(1, b"y", descriptor=write)  # queued only: the system takes no more
+    os.fstat(write)
     bench.second.link.close()
     bench.close()
     assert open_descriptors() == before
+
+
+def test_a_descriptor_leaves_at_once_behind_what_waits_and_is_closed_here(bench: Bench) -> None:
+    read, write = os.pipe()
+    bench.first.link.send(1, b"before")
+    assert bench.first.link.send(2, b"with it", descriptor=write)
+    assert bench.first.link.queued_bytes == 0
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(write)
+    bench.second.link.read_all()
+    assert [message[:2] for message in bench.second.got] == [(1, b"before"), (2, b"with it")]
+    taken = bench.second.got[1][2]
+    assert taken is not None
+    os.close(taken)
+    assert os.read(read, 1) == b""  # no copy is open any more
+    os.close(read)
 
 
 @pytest.mark.parametrize(
@@ -263,8 +279,7 @@ def test_a_used_up_system_is_tried_again(bench: Bench, monkeypatch: pytest.Monke
 
 def test_a_receiver_out_of_descriptors_gets_the_message_without(bench: Bench) -> None:
     """One connection is lost, the link is not."""
-    bench.first.link.send(1, b"first", descriptor=0)
-    bench.first.link.flush()
+    bench.first.link.send(1, b"first", descriptor=os.dup(0))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
@@ -273,7 +288,7 @@ def test_a_receiver_out_of_descriptors_gets_the_message_without(bench: Bench) ->
         bench.until(1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    bench.first.link.send(2, b"second", descriptor=0)
+    bench.first.link.send(2, b"second", descriptor=os.dup(0))
     bench.until(2)
     assert bench.second.got[0] == (1, b"first", None)
     kind, payload, descriptor = bench.second.got[1]

@@ -447,8 +447,7 @@ def test_where_nobody_stays_a_session_does_not_begin(town: Any) -> None:
 def test_a_malformed_hand_over_is_reported_and_closes_its_descriptor(town: Any, payload: bytes) -> None:
     before = town.descriptors_count()
     ours, theirs = socket.socketpair()
-    town[1].siblings.send(2, MessageKind.CONNECTION, payload, descriptor=theirs.fileno())
-    theirs.close()
+    town[1].siblings.send(2, MessageKind.CONNECTION, payload, descriptor=theirs.detach())
     town.until(lambda: bool(town.faults))
     town.faults.clear()
     assert ours.recv(1) == b""

@@ -94,9 +94,8 @@ def test_a_descriptor_travels_and_one_that_nobody_takes_is_closed(machine: Machi
     taken: list[int | None] = []
     second.on(MessageKind.CONNECTION, lambda index, payload, descriptor: taken.append(descriptor))
     read, write = os.pipe()
-    assert first.send(2, MessageKind.CONNECTION, b"", descriptor=write)
+    assert first.send(2, MessageKind.CONNECTION, b"", descriptor=os.dup(write))
     assert first.send(3, MessageKind.CONNECTION, b"", descriptor=write)
-    os.close(write)
     machine.turn()
     assert taken[0] is not None
     os.write(taken[0], b"through")
@@ -236,8 +235,7 @@ def test_the_supervisor_joins_tells_and_is_told(machine: Machine) -> None:
     ours, theirs = pair()
     sibling.join(5, ours, serving=False)
     message = json.dumps({"index": 6, "serving": False}).encode()
-    supervisor.link.send(MessageKind.HELLO, message, descriptor=theirs.fileno())
-    theirs.close()
+    supervisor.link.send(MessageKind.HELLO, message, descriptor=theirs.detach())
     worker.begin(lambda: None)
     sibling.begin(lambda: None)
     machine.turn(12)
