@@ -24,6 +24,7 @@ from python_server.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.http1.response import http_date
 from python_server.mounts import Mount, Site, normal_root_path
 from python_server.net.loop import Deadline, Loop
+from python_server.net.memory import keep_large_blocks
 from python_server.net.pool import Pool
 from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
@@ -279,6 +280,7 @@ class Worker:
     def run(self) -> None:
         """Serve until `stop`; then everything is closed."""
         sys.setswitchinterval(self._settings.switch_interval_seconds)
+        keep_large_blocks()
         self.loop.mailbox.adopt()
         if self._control is not None:
             self._control.start()

@@ -17,7 +17,7 @@ from python_server.mounts import Mount
 from python_server.socketio.backplanes.broker import SERVER_CHANNEL, read_broker
 from python_server.socketio.client import Patience, Socket
 from python_server.socketio.hub import Hub
-from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
+from python_server.socketio.recovery import recovery_log
 
 
 class Server(HubWords):
@@ -60,7 +60,7 @@ class Server(HubWords):
         client_manager: Any = None,
         **options: Any,
     ) -> None:
-        hub = Hub(codec=codec_of(serializer, json), recovery=_recovery_log(connection_state_recovery))
+        hub = Hub(codec=codec_of(serializer, json), recovery=recovery_log(connection_state_recovery))
         super().__init__(hub, self._environ)
         self._hub.always_connect = always_connect
         self._hub.patience = Patience(connect_timeout, attachments_timeout)
@@ -136,16 +136,3 @@ class WSGIApp:
         headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
         start_response(status, headers)
         return [body]
-
-
-def _recovery_log(option: bool | Mapping[str, Any]) -> RecoveryLog | None:
-    if option is False:
-        return None
-    values = {} if option is True else dict(option)
-    log = RecoveryLog(
-        float(values.pop("max_disconnection_duration", RECOVERY_SECONDS)),
-        int(values.pop("max_bytes", RECOVERY_MAX_BYTES)),
-    )
-    if values:
-        raise TypeError(f"connection_state_recovery has no option {next(iter(values))!r}")
-    return log

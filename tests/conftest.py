@@ -3,7 +3,6 @@
 It must not know any single test.
 """
 
-import os
 import shutil
 import signal
 import socket
@@ -17,6 +16,7 @@ import pytest
 
 import python_server
 import wsframe
+from outside_tools import outside_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,8 +36,6 @@ def pytest_report_header() -> str:
 
 class RedisServer:
     """A redis-server of our own: loopback, nothing kept on disk, started and stopped when a test says so."""
-
-    START_SECONDS = 10.0
 
     def __init__(self, program: str, *options: str, settings: Path | None = None, tls: bool = False) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -92,13 +90,7 @@ class RedisServer:
 @pytest.fixture(scope="session")
 def redis_program() -> str:
     """The path of redis-server; without it the tests that need it are skipped, in CI they fail."""
-    program = shutil.which("redis-server")
-    if program is None:
-        reason = "redis-server is not installed"
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return program
+    return outside_tool("redis-server")
 
 
 @pytest.fixture

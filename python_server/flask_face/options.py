@@ -17,7 +17,7 @@ from python_server.socketio.backplane import BrokerOptions
 from python_server.socketio.backplanes.broker import FLASK_CHANNEL, read_broker
 from python_server.socketio.client import Patience
 from python_server.socketio.packet import Codec, TextCodec
-from python_server.socketio.recovery import RECOVERY_MAX_BYTES, RECOVERY_SECONDS, RecoveryLog
+from python_server.socketio.recovery import RecoveryLog, recovery_log
 
 # Numbers of seconds, the hub's and the engine's.
 HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
@@ -64,25 +64,12 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
         manage_session=bool(given.get("manage_session", True)),
         always_connect=bool(given.get("always_connect", False)),
         patience=_patience(given),
-        recovery=_recovery(given.get("connection_state_recovery")),
+        recovery=recovery_log(given.get("connection_state_recovery")),
         codec=codec_of(given.get("serializer", "default"), given.get("json")),
         namespaces=_namespaces(given.get("namespaces")),
         engine=_engine_options(given),
         broker=read_broker(given, FLASK_CHANNEL),
     )
-
-
-def _recovery(value: Any) -> RecoveryLog | None:
-    if not value:
-        return None
-    chosen = {} if value is True else dict(value)
-    log = RecoveryLog(
-        float(chosen.pop("max_disconnection_duration", RECOVERY_SECONDS)),
-        int(chosen.pop("max_bytes", RECOVERY_MAX_BYTES)),
-    )
-    if chosen:
-        raise TypeError(f"connection_state_recovery has no option {min(chosen)!r}")
-    return log
 
 
 def _patience(given: Mapping[str, Any]) -> Patience:

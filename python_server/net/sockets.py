@@ -9,7 +9,8 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -175,7 +176,7 @@ def bind_tcp(
     shown = str(TCPAddress(host, port))
     family, address = _resolve(host, port, shown)
     sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
+    with _set_up(sock, shown, lambda error: _advice(error, port)):
         if os.name == "posix":  # elsewhere it would let a second server steal the port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
@@ -186,14 +187,20 @@ def bind_tcp(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both_families)
         sock.bind(address)
         sock.listen(backlog_count)
-    except BindError:
-        sock.close()
-        raise
+    return sock
+
+
+@contextmanager
+def _set_up(sock: Socket, shown: str, advise: Callable[[OSError], str]) -> Iterator[None]:
+    """What fails in the block closes the socket and is told as a BindError; else it is non-blocking after."""
+    try:
+        yield
+        sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise BindError(f"cannot listen on {shown}: {_advice(error, port)}") from None
-    sock.setblocking(False)
-    return sock
+        if isinstance(error, BindError):
+            raise
+        raise BindError(f"cannot listen on {shown}: {advise(error)}") from None
 
 
 def _resolve(host: str, port: int, shown: str) -> tuple[int, tuple[object, ...]]:
@@ -239,7 +246,7 @@ def bind_unix(path: str, backlog_count: int, permissions: int) -> Socket:
     """
     shown = str(UnixAddress(path))
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with _set_up(sock, shown, lambda error: error.strerror or str(error)):
         _remove_stale(path, shown)
         former = os.umask(0o777 & ~permissions)
         try:
@@ -248,13 +255,6 @@ def bind_unix(path: str, backlog_count: int, permissions: int) -> Socket:
             os.umask(former)
         os.chmod(path, permissions)
         sock.listen(backlog_count)
-    except BindError:
-        sock.close()
-        raise
-    except OSError as error:
-        sock.close()
-        raise BindError(f"cannot listen on {shown}: {error.strerror or error}") from None
-    sock.setblocking(False)
     return sock
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -341,3 +341,24 @@ class RecoveryLog:
         return envelope.rooms is None or any(
             client.rooms.get(room, position + 1) <= position for room in envelope.rooms
         )
+
+
+def recovery_log(option: bool | Mapping[str, Any] | None) -> RecoveryLog | None:
+    """The log that the option `connection_state_recovery` asks for, in the official server's words.
+
+    Args:
+        option: False or None for none, True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
+
+    Raises:
+        TypeError: another name. ValueError: no number.
+    """
+    if option is False or option is None:
+        return None
+    chosen = {} if option is True else dict(option)
+    log = RecoveryLog(
+        float(chosen.pop("max_disconnection_duration", RECOVERY_SECONDS)),
+        int(chosen.pop("max_bytes", RECOVERY_MAX_BYTES)),
+    )
+    if chosen:
+        raise TypeError(f"connection_state_recovery has no option {min(chosen)!r}")
+    return log

@@ -4,11 +4,13 @@ It must not promise what `_pure.py` does not: both cores have these names.
 """
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from typing_extensions import Buffer
 
 from .types import Event, Header
+
+_Whom = TypeVar("_Whom")
 
 IMPLEMENTATION: Final[str]
 MASK_IMPLEMENTATION: Final[str]
@@ -41,6 +43,49 @@ def encode_frame(
 
 def encode_message(message: str | Buffer) -> bytes:
     """Return one whole unmasked frame: text for str, binary for any buffer."""
+
+@final
+class Outbox:
+    """Frames out of one connection, kept together until they are taken. One owner, no lock.
+
+    It takes nothing until it is opened and nothing after it was closed. It declines, by returning False, what
+    would pass `max_bytes`, and 16 KiB (so many characters) or more in one piece, which its caller need not
+    copy. An empty one owns no buffer.
+
+    Args:
+        encodes: whether `send` may be used: frames go unmasked and uncompressed.
+    """
+
+    def __init__(self, encodes: bool = True) -> None: ...
+    @property
+    def max_bytes(self) -> int:
+        """How much it may hold; 0 when it is not open."""
+
+    @max_bytes.setter
+    def max_bytes(self, value: int) -> None: ...
+    def open(self, max_bytes: int, wake: Callable[[_Whom], object], whom: _Whom) -> None:
+        """Hold up to `max_bytes`; call `wake(whom)` when something comes and nobody is going to take it."""
+
+    def close(self) -> None:
+        """Decline everything from now on; what is held can still be taken."""
+
+    def __len__(self) -> int:
+        """The bytes held."""
+
+    def send(self, message: object) -> bool:
+        """Hold one whole frame: text for a str, binary for a bytes object; decline any other type.
+
+        Raises UnicodeEncodeError for a str that has no UTF-8.
+        """
+
+    def write(self, frames: bytes) -> bool:
+        """Hold frames that were encoded before; they are not looked at."""
+
+    def expect(self) -> bool:
+        """The caller is going to take by himself; False when somebody else is going to already."""
+
+    def take(self) -> bytes:
+        """All of it; the outbox is empty then, and the next frame wakes again."""
 
 @final
 class Decoder:

@@ -13,7 +13,8 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_CheckExact, Py
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_Append
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_CheckExact
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -64,6 +65,8 @@ cdef enum:
     INFLATE_PIECE = 65536
     # The least storage a partial message takes; above it never more than twice what came.
     SMALLEST_STORAGE = 64
+    # The least an outbox takes for a second frame: sixteen small ones.
+    SMALLEST_OUTBOX = 512
 
 cdef enum Phase:
     IN_HEADER
@@ -213,6 +216,149 @@ def encode_header(int opcode, Py_ssize_t length, mask=None, bint fin=True, bint 
         memcpy(header + size, &word, 4)
         size += 4
     return PyBytes_FromStringAndSize(<char *>header, size)
+
+
+# --- frames that leave together -------------------------------------------------------------------
+
+@cython.final
+cdef class Outbox:
+    """Frames out, kept together until they are taken. One owner, no lock; see `_codec.pyi`."""
+
+    cdef PyObject *data             # a bytes object: a buffer of our own, or the one piece that was written
+    cdef Py_ssize_t capacity        # of a buffer of our own; 0: there is none
+    cdef Py_ssize_t filled
+    cdef Py_ssize_t most            # max_bytes
+    cdef bint encodes
+    cdef bint closed
+    cdef bint awaited
+    cdef object wake
+    cdef object whom
+
+    def __init__(self, encodes=True):
+        self.encodes = encodes
+
+    def __dealloc__(self):
+        Py_XDECREF(self.data)
+
+    @property
+    def max_bytes(self):
+        return self.most
+
+    @max_bytes.setter
+    def max_bytes(self, value):
+        if not 0 <= value < 1 << 31:
+            raise ValueError("max_bytes must not be negative, and below 2**31")
+        if not self.closed:
+            self.most = value
+
+    def open(self, max_bytes, wake, whom):
+        self.max_bytes = max_bytes
+        if not self.closed:
+            self.wake = wake
+            self.whom = whom
+
+    def close(self):
+        self.closed = True
+        self.most = 0
+        self.wake = self.whom = None
+
+    def __len__(self):
+        return self.filled
+
+    def send(self, message):
+        cdef bytes encoded
+        if not self.encodes or not self.most:
+            return False
+        if PyUnicode_CheckExact(message):
+            if PyUnicode_GET_LENGTH(message) >= LARGE_PAYLOAD:
+                return False
+            if PyUnicode_IS_COMPACT_ASCII(message):
+                return self.put(TEXT, <const uint8_t *>PyUnicode_DATA(message), PyUnicode_GET_LENGTH(message))
+            encoded = PyUnicode_AsUTF8String(message)
+            return self.put(TEXT, <const uint8_t *>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
+        if PyBytes_CheckExact(message) and PyBytes_GET_SIZE(message) < LARGE_PAYLOAD:
+            return self.put(BINARY, <const uint8_t *>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
+        return False
+
+    def write(self, frames):
+        cdef Py_ssize_t n
+        if not PyBytes_CheckExact(frames):
+            raise TypeError(f"frames must be bytes, not {type(frames).__name__}")
+        n = PyBytes_GET_SIZE(frames)
+        if n >= LARGE_PAYLOAD or self.filled + n > self.most:
+            return False
+        if self.data == NULL:
+            # The first piece is not copied: a broadcast is one object in every outbox.
+            self.data = <PyObject *>frames
+            Py_INCREF(self.data)
+        else:
+            memcpy(self.room(n), PyBytes_AS_STRING(frames), n)
+        self.filled += n
+        self.entered()
+        return True
+
+    def expect(self):
+        cdef bint first = not self.awaited
+        self.awaited = True
+        return first
+
+    def take(self):
+        cdef PyObject *data = self.data
+        cdef Py_ssize_t filled = self.filled
+        self.awaited = False
+        if data == NULL:
+            return b""
+        self.data = NULL
+        self.filled = 0
+        if self.capacity > filled:
+            raw_bytes_resize(&data, filled)
+        self.capacity = 0
+        out = <bytes>data
+        Py_XDECREF(data)
+        return out
+
+    cdef bint put(self, int opcode, const uint8_t *payload, Py_ssize_t n) except -1:
+        """One whole frame, if there is room for it. Its payload is below 64 KiB: four bytes per character."""
+        cdef Py_ssize_t size = n + (2 if n < 126 else 4)
+        cdef uint8_t *place
+        if self.filled + size > self.most:
+            return False
+        place = self.room(size)
+        memcpy(place + _put_header(place, opcode, n, True, False, False), payload, n)
+        self.filled += size
+        self.entered()
+        return True
+
+    cdef uint8_t *room(self, Py_ssize_t n) except NULL:
+        """The place of the next n bytes. The first frame gets its own size; more, twice what came."""
+        cdef Py_ssize_t wanted = self.filled + n
+        cdef Py_ssize_t filled
+        cdef PyObject *data
+        if wanted > self.capacity:
+            if self.data != NULL:
+                wanted = max(2 * wanted, SMALLEST_OUTBOX)
+            if self.capacity:
+                filled = self.filled
+                self.capacity = self.filled = 0  # what is left when there is no memory
+                raw_bytes_resize(&self.data, wanted)
+                self.filled = filled
+            else:
+                data = raw_bytes_new(NULL, wanted)
+                if data == NULL:
+                    raise MemoryError
+                if self.data != NULL:
+                    memcpy(raw_bytes_data(data), raw_bytes_data(self.data), self.filled)
+                    Py_XDECREF(self.data)
+                self.data = data
+            self.capacity = wanted
+        return <uint8_t *>raw_bytes_data(self.data) + self.filled
+
+    cdef int entered(self) except -1:
+        if not self.awaited:
+            self.awaited = True
+            if self.wake is not None:
+                self.wake(self.whom)
+        return 0
 
 
 # --- headers received (section 5.2) ---------------------------------------------------------------

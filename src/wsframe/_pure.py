@@ -28,6 +28,7 @@ from ._pure_frames import (
     payload_bytes,
     xor,
 )
+from ._pure_outbox import Outbox
 from .types import (
     DEFAULT_MAX_FRAGMENTS,
     DEFAULT_MAX_MESSAGE_BYTES,
@@ -46,6 +47,7 @@ __all__ = [
     "IMPLEMENTATION",
     "MASK_IMPLEMENTATION",
     "Decoder",
+    "Outbox",
     "apply_mask",
     "apply_mask_inplace",
     "decode_header",

@@ -5,7 +5,6 @@ It must not know any application or any client: the tests name them.
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from outside_tools import missing_tool, outside_tool
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -24,8 +25,8 @@ REPOSITORY = HERE.parents[1]
 ARTIFACTS = REPOSITORY / "artifacts"
 
 START_SECONDS = 60.0
-STOP_SECONDS = 15.0
-DRIVER_SECONDS = 150.0
+STOP_SECONDS = 60.0
+DRIVER_SECONDS = 300.0
 # Nothing but the pages under test: no sandbox in containers, no traffic of the browser's own.
 CHROMIUM_ARGUMENTS = [
     "--headless",
@@ -40,13 +41,6 @@ CHROMIUM_ARGUMENTS = [
 TRACEBACK = "Traceback (most recent call last)"
 WERKZEUG = "WARNING: This is a development server."
 INTENDED_EXCEPTION = "RuntimeError: raised on purpose"
-
-
-def missing_tool(reason: str) -> None:
-    """Skip on a person's machine, fail in CI: there every tool is installed first."""
-    if os.environ.get("CI", "").lower() == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 class ServerProcess:
@@ -215,12 +209,10 @@ def launch() -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def node() -> str:
     """The path of node, with the npm packages of this folder in place."""
-    program = shutil.which("node")
-    if program is None:
-        missing_tool("node is not installed, so the official JavaScript clients cannot run")
-    elif not (HERE / "node_modules" / "socket.io-client").is_dir():
+    program = outside_tool("node")
+    if not (HERE / "node_modules" / "socket.io-client").is_dir():
         missing_tool("the npm packages are missing; run: npm ci --prefix tests/e2e")
-    return str(program)
+    return program
 
 
 @pytest.fixture
@@ -252,12 +244,7 @@ def drive(node: str) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium; playwright only drives it and downloads none."""
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        program = shutil.which(name)
-        if program is not None:
-            return program
-    missing_tool("no chromium is installed, so no browser can play")
-    raise AssertionError("missing_tool always ends the test")
+    return outside_tool("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import socketio
 
+from ordered_clients import SimpleClient
 from python_server import Emitter
 from python_server.control import default_path
 from python_server.emitter import EmitError
 
 APPS = Path(__file__).resolve().parent / "apps"
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
@@ -36,7 +36,7 @@ def wsframe_emit(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_events_from_the_command_line_reach_everybody_or_a_room(server: Any) -> None:
     port = server.url.rpartition(":")[2]
-    clients = [socketio.SimpleClient() for _ in range(4)]
+    clients = [SimpleClient() for _ in range(4)]
     try:
         for number, client in enumerate(clients):
             client.connect(server.url, transports=["websocket"])

@@ -12,39 +12,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import engineio  # type: ignore[import-untyped]
 import pytest
-import socketio  # type: ignore[import-untyped]
+
+from ordered_clients import OrderedClient
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 WORKERS_COUNT = 4
 CLIENTS_MAX_COUNT = 300
 
 
-class OrderedEngine(engineio.Client):  # type: ignore[misc]
-    """Handles messages on the reading thread: the library would start a thread for each, in any order."""
-
-    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if target == self.handlers.get("message"):
-            return target(*args, **kwargs)
-        return super().start_background_task(target, *args, **kwargs)
-
-
-class OrderedClient(socketio.Client):  # type: ignore[misc]
-    def _engineio_client_class(self) -> type[engineio.Client]:
-        return OrderedEngine
-
-
 class Member:
-    """One client; what it was told stands in queues, what it is asked it answers with its own sid.
+    """One client; what it was told stands in queues, what it is asked it answers with its own sid."""
 
-    Args:
-        kind: an ordered client cannot be sent away: it would wait for its own reading thread.
-    """
-
-    def __init__(self, url: str, kind: Any = OrderedClient) -> None:
-        self.client = kind(reconnection=False)
+    def __init__(self, url: str) -> None:
+        self.client = OrderedClient()
         self.said: queue.Queue[Any] = queue.Queue()
         self.answered: queue.Queue[Any] = queue.Queue()
         self.closing: queue.Queue[Any] = queue.Queue()
@@ -56,7 +38,7 @@ class Member:
         self.was_asked, self.may_answer = threading.Event(), threading.Event()
         self.may_answer.set()
         self.client.on("question", self._answer)
-        self.client.connect(url, transports=["websocket"], wait_timeout=PATIENCE_SECONDS)
+        self.client.connect(url, transports=["websocket"])
         self.sid: str = self.client.get_sid()
         self._websocket = self.client.eio.ws
 
@@ -196,7 +178,7 @@ def test_order_of_each_sender_holds_in_a_room(crew: Crew) -> None:
 
 
 def test_a_client_is_sent_away_from_any_worker(crew: Crew) -> None:
-    guest = Member(crew.server.url, socketio.Client)
+    guest = Member(crew.server.url)
     home = guest.call("where")
     speaker = next(members[0] for worker, members in crew.members.items() if worker != home)
     speaker.call("kick", guest.sid, "too loud")

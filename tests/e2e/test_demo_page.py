@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 pytestmark = pytest.mark.needs_browser
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import socketio  # type: ignore[import-untyped]
+
+from ordered_clients import OrderedClient
 
 DUELS = Path(__file__).resolve().parents[2] / "examples" / "math_duels"
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 DEEP: list[Any] = []
 for _ in range(50):
     DEEP = [DEEP]
@@ -22,7 +23,7 @@ class Client:
     """One connection; `verdicts` and `lobbies` are what the room was told."""
 
     def __init__(self, url: str) -> None:
-        self._client = socketio.Client(reconnection=False)
+        self._client = OrderedClient()
         self.verdicts: queue.Queue[dict[str, Any]] = queue.Queue()
         self.lobbies: queue.Queue[dict[str, Any]] = queue.Queue()
         self.replaced: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -32,7 +33,7 @@ class Client:
             ("replaced", self.replaced),
         ):
             self._client.on(event, inbox.put)
-        self._client.connect(url, transports=["websocket"], wait_timeout=PATIENCE_SECONDS)
+        self._client.connect(url, transports=["websocket"])
 
     def ask(self, event: str, data: Any = None) -> dict[str, Any]:
         reply: dict[str, Any] = self._client.call(event, data, timeout=PATIENCE_SECONDS)

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 DUELS = Path(__file__).resolve().parents[2] / "examples" / "math_duels"
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -408,12 +408,12 @@ def test_many_threads_keep_one_truth(hall: Arena) -> None:
 
     def player(sid: str) -> None:
         for number in range(1, 41):
-            barrier.wait(30.0)
+            barrier.wait(60.0)
             accepted = [
                 crowd.answer(sid, {"round": number, "answer": 0}, number * 10.0).reply["ok"] for _ in range(3)
             ]
             counted.append(sum(accepted))
-            if barrier.wait(30.0) == 0:
+            if barrier.wait(60.0) == 0:
                 crowd.tick(number * 10.0 + 5.0)
 
     threads = [threading.Thread(target=player, args=(f"s{number}",)) for number in range(8)]

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import CloseCode, Opcode
 from websockets.sync.client import ClientConnection, connect
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 LARGE_CHARS = 900_000
 
 

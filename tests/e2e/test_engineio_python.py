@@ -12,6 +12,8 @@ import engineio  # type: ignore[import-untyped]
 import pytest
 import requests
 
+from ordered_clients import OrderedEngine
+
 APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 60.0
 
@@ -21,7 +23,7 @@ class Player:
 
     def __init__(self, url: str, transports: list[str], query: str = "") -> None:
         self.http = requests.Session()
-        self.client = engineio.Client(http_session=self.http)
+        self.client = OrderedEngine(http_session=self.http, request_timeout=PATIENCE_SECONDS)
         self.inbox: queue.Queue[Any] = queue.Queue()
         self.ends: queue.Queue[str] = queue.Queue()
         self.client.on("message", self.inbox.put)

@@ -14,6 +14,8 @@ import pytest
 import socketio
 import websockets
 
+from ordered_clients import OrderedClient
+
 APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 60
 CLIENTS_COUNT = 1_000
@@ -28,7 +30,7 @@ def url(serve: Any) -> str:
 
 @pytest.fixture
 def client(url: str) -> Iterator[socketio.Client]:
-    client = socketio.Client(reconnection=False)
+    client = OrderedClient()
     client.told = queue.Queue()
     client.on("told", client.told.put, "/async")
     client.connect(url, transports=["websocket"], namespaces=["/", "/async"])
@@ -85,7 +87,7 @@ def test_the_next_event_waits_for_the_coroutine(client: socketio.Client) -> None
     client.emit("wait async", 1, callback=lambda value: answers.put(["first", value[0]]))
     client.emit("slow first", 2, callback=lambda value: answers.put(["second", value]))
     client.emit("open", "unheard")  # unordered: it would overtake, and no more
-    other = socketio.Client(reconnection=False)
+    other = OrderedClient()
     other.connect(client.connection_url, transports=["websocket"])
     while not ask(other, "count threads")[0]:
         pass
@@ -104,7 +106,7 @@ def test_class_namespaces_may_have_coroutines(client: socketio.Client, url: str)
         "of a method",
         client.get_sid("/async"),
     ]
-    refused = socketio.Client(reconnection=False)
+    refused = OrderedClient()
     with pytest.raises(socketio.exceptions.ConnectionError, match="failed to connect: /async"):
         refused.connect(url, auth={"stay": False}, namespaces=["/async"], transports=["websocket"])
 

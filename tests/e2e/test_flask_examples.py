@@ -17,7 +17,7 @@ pytestmark = pytest.mark.needs_browser
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parents[1] / "examples"
 CLIENT = HERE / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 

@@ -18,7 +18,7 @@ import websockets.exceptions
 import websockets.sync.client
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 PATH = "/socket.io/?EIO=4&transport="
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import socketio
 import trustme
 
-PATIENCE_SECONDS = 20
+from ordered_clients import SimpleClient
+
+PATIENCE_SECONDS = 60
 PROGRAM = """
 import os, sys
 from flask import Flask
@@ -82,7 +83,7 @@ def test_the_reloader_starts_the_program_anew(
     server = serve(folder, *arguments, program=True)
     assert get(server.url) == "good morning"
     address = server.url
-    with socketio.SimpleClient() as client:
+    with SimpleClient() as client:
         client.connect(address, transports=["websocket"])
         assert client.call("echo", 1, timeout=PATIENCE_SECONDS) == [1, "good morning"]
     (folder / "words.py").write_text("GREETING = 'good evening, all'\n")

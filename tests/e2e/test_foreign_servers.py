@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 COMMANDS = {
     "gunicorn": ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket", "client_app:app"],
     "flask run": ["-m", "flask", "--app", "client_app:app", "run", "--port", "0"],

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,15 @@ import pytest
 import redis
 import socketio
 
+from ordered_clients import OrderedClient
 from python_server import Emitter
 from python_server.control import default_path
 from python_server.socketio.backplanes.broker_links import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
 
 APPS = Path(__file__).resolve().parent / "apps"
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
+RETRY_SECONDS = 0.2
+CLIENTS_MAX_COUNT = 300
 JOINED = "joined the broker"
 
 STOCK = """
@@ -64,7 +68,7 @@ class Client:
     def __init__(self, url: str, **options: Any) -> None:
         self.heard: queue.Queue[Any] = queue.Queue()
         self.gone = threading.Event()
-        self.sio = socketio.Client(reconnection=False)
+        self.sio = OrderedClient()
         self.sio.on("said", lambda *data: self.heard.put(list(data)))
         self.sio.on("answered", lambda *data: self.heard.put(["answered", *data]))
         self.sio.on("question", lambda value: (f"{value} from {self.sio.get_sid()}", value))
@@ -85,6 +89,17 @@ class Client:
 
     def hear(self) -> Any:
         return self.heard.get(timeout=WAIT_SECONDS)
+
+
+def repeat(say: Callable[[], Any], listener: Client) -> Any:
+    """Says it until the listener hears something: the first words come before anybody passes them on."""
+    for _ in range(int(WAIT_SECONDS / RETRY_SECONDS)):
+        say()
+        try:
+            return listener.heard.get(timeout=RETRY_SECONDS)
+        except queue.Empty:
+            continue
+    raise AssertionError("nothing was heard")
 
 
 class Machines:
@@ -112,16 +127,8 @@ class Machines:
 
     def _settle(self, server: Any) -> None:
         """It passes on what it hears: a word from outside has reached a client."""
-        probe = self.client(server.url)
         with Emitter(self.url, self.channel) as emitter:
-            while True:
-                emitter.emit("said", "probe", to=probe.sid)
-                try:
-                    assert probe.heard.get(timeout=0.2) == ["probe"]
-                    break
-                except queue.Empty:
-                    continue
-        probe.sio.disconnect()
+            self._probe(server.url, lambda sid: emitter.emit("said", "probe", to=sid))
 
     def theirs(self) -> str:
         """The URL of a stock Flask-SocketIO server on the same channel."""
@@ -134,22 +141,29 @@ class Machines:
         self.processes.append(process)
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        probe = self.client(url)
         manager = self.outside()
-        while True:
-            manager.emit("said", "probe", room=probe.sid)
-            try:
-                assert probe.heard.get(timeout=0.2) == ["probe"]
-                break
-            except queue.Empty:
-                continue
-        probe.sio.disconnect()
+        self._probe(url, lambda sid: manager.emit("said", "probe", room=sid))
         return url
+
+    def _probe(self, url: str, say: Callable[[str], None]) -> None:
+        """Until a word from outside has reached a client of that server."""
+        probe = self.client(url)
+        assert repeat(lambda: say(probe.sid), probe) == ["probe"]
+        probe.sio.disconnect()
 
     def client(self, url: str, **options: Any) -> Client:
         client = Client(url, **options)
         self.clients.append(client)
         return client
+
+    def everywhere(self, server: Any, workers_count: int) -> dict[Client, int]:
+        """Some clients on each worker of a server, and the process each is in."""
+        homes: dict[Client, int] = {}
+        while len(set(homes.values())) < workers_count:
+            assert len(homes) < CLIENTS_MAX_COUNT, "a worker gets no client"
+            client = self.client(server.url)
+            homes[client] = client.ask("where")
+        return homes
 
     def outside(self) -> Any:
         return socketio.RedisManager(self.url, channel=self.channel, write_only=True)
@@ -257,18 +271,12 @@ def test_two_machines_of_many_workers(machines: Machines, options: dict[str, Any
         client.ask("join", "even" if number % 2 == 0 else "odd")
     speaker = clients[0]
     if options:  # a room's own channel is heard a moment after the room has filled
-        while True:
-            speaker.ask("say", "ready?", {"to": ["odd"]})
-            heard = []
-            try:
-                heard = [client.heard.get(timeout=0.5) for client in clients[1::2]]
-            except queue.Empty:
-                continue
-            if len(heard) == 5:
-                break
+        for client in clients[1::2]:
+            repeat(lambda: speaker.ask("say", "ready?", {"to": ["odd"]}), client)
+        speaker.ask("say", "all ready", {})
         for client in clients:
-            while not client.heard.empty():
-                client.heard.get()
+            while client.hear() != ["all ready"]:
+                pass
     speaker.ask("say", "to even", {"to": "even"})
     speaker.ask("say", "to both", {"to": ["odd", "even"]})
     speaker.ask("say", "end", {})
@@ -397,40 +405,33 @@ def test_what_is_foreign_on_the_channel_harms_nobody(machines: Machines) -> None
     # All but our own kind's word that names nobody.
     assert told["broker_refused_messages"] == 3 * (2 * len(hostile) - 1) + 1
     for kind in ("malformed", "foreign", "deeply nested", "oversized"):
+        server.wait_for(f"was refused: {kind} message")
         assert server.log.count(f"was refused: {kind} message") == 1, server.log
 
 
 def test_the_leader_dies_and_another_worker_hears_the_channel(machines: Machines) -> None:
     server = machines.ours("--workers", "3")
-    clients = [machines.client(server.url) for _ in range(9)]
+    homes = machines.everywhere(server, 3)
     leader = int(re.findall(r"worker 1 \(process (\d+)\) serves", server.log)[0])
     os.kill(leader, signal.SIGKILL)
     server.wait_for("worker 4 (process")
-    rest = [client for client in clients if not client.gone.wait(0.5)]
-    assert rest, "no client was on the other workers"
+    rest = [client for client, home in homes.items() if home != leader]
+    numbers = count(1)
     with Emitter(machines.url, machines.channel) as emitter:
-        number = 0
-        heard: Any = None
-        while heard is None:
-            number += 1
-            emitter.emit("said", number)
-            try:
-                heard = rest[0].heard.get(timeout=0.2)
-            except queue.Empty:
-                continue
+        heard = repeat(lambda: emitter.emit("said", next(numbers)), rest[0])
         emitter.emit("said", "end")
     for client in rest:
         said = [heard] if client is rest[0] else []
         while not said or said[-1] != ["end"]:
             said.append(client.hear())
-        numbers = [item for (item,) in said[:-1]]
-        assert numbers == sorted(set(numbers)), "each once, in order"
+        told = [item for (item,) in said[:-1]]
+        assert told == sorted(set(told)), "each once, in order"
 
 
 def test_a_rolling_restart_loses_and_doubles_nothing_from_the_broker(machines: Machines) -> None:
     """The leader drains: its successor goes on at the same place of the stream."""
     server = machines.ours("--workers", "2")
-    clients = [machines.client(server.url) for _ in range(6)]
+    clients = list(machines.everywhere(server, 2))
     stop = threading.Event()
 
     def speak() -> None:
@@ -443,7 +444,7 @@ def test_a_rolling_restart_loses_and_doubles_nothing_from_the_broker(machines: M
     speaker = threading.Thread(target=speak)
     speaker.start()
     try:
-        assert [client.hear() for client in clients] == [[1]] * 6
+        assert [client.hear() for client in clients] == [[1]] * len(clients)
         server.signal(signal.SIGHUP)
         for client in clients:
             assert client.gone.wait(WAIT_SECONDS)
@@ -475,6 +476,7 @@ def test_a_session_of_another_machine_is_refused_with_the_balancers_setting(mach
         assert (refused.value.code, told["code"]) == (400, 1)
         assert "ip_hash" in told["message"]
         assert "WebSocket only" in told["message"]
+    here.wait_for("another machine")
     lines = [line for line in here.log.splitlines() if "WARNING" in line and "another machine" in line]
     assert 1 <= len(lines) <= 2  # of each worker that was asked
     assert all("ip_hash" in line for line in lines)

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 pytestmark = pytest.mark.needs_browser
 
 DUELS = Path(__file__).resolve().parents[2] / "examples" / "math_duels"
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 ROUNDS = 3

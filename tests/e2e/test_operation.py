@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 
 
 def get(url: str) -> bytes:
@@ -39,7 +39,7 @@ def run(*arguments: str, cwd: Path = APPS, env: dict[str, str] | None = None) ->
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

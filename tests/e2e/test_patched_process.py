@@ -45,7 +45,7 @@ def test_a_process_patched_by_gevent_is_refused(tmp_path: Path, program: str, ar
     pytest.importorskip("gevent")
     (tmp_path / "program.py").write_text(program)
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1
     assert SENTENCE in done.stderr

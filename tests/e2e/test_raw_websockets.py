@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import socketio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from ordered_clients import SimpleClient
+
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 FRIEND = "http://friend.example"
 
 
@@ -198,9 +199,9 @@ def test_an_unmodified_flask_socketio_program(serve: Callable[..., Any], transpo
     server = serve(APPS, "stock_app:app")
     with urllib.request.urlopen(server.url + "/", timeout=PATIENCE_SECONDS) as answer:
         assert answer.read() == b"threading"
-    with socketio.SimpleClient() as client:
+    with SimpleClient() as client:
         client.connect(server.url, transports=transports)
-        assert client.call("join", "lobby", timeout=15) == "in lobby"
+        assert client.call("join", "lobby", timeout=PATIENCE_SECONDS) == "in lobby"
         assert client.receive(timeout=PATIENCE_SECONDS)[0] == "joined"
         said = ("a", b"\x00\xff", {"b": [1]})
         assert client.call("echo", said, timeout=PATIENCE_SECONDS) == said

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 KEY = base64.b64encode(bytes(range(16))).decode()
 HANDSHAKE = {
     "Host": "localhost",

@@ -6,7 +6,6 @@ It must not know what nginx does with them: it looks at who reaches whom.
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -16,11 +15,13 @@ from typing import Any
 
 import pytest
 import requests
-import socketio
+
+from ordered_clients import SimpleClient
+from outside_tools import outside_tool
 
 APPS = Path(__file__).resolve().parent / "apps"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
-WAIT_SECONDS = 30
+WAIT_SECONDS = 60
 
 
 @pytest.fixture
@@ -36,11 +37,7 @@ def machines(serve: Any, redis_server: Any) -> list[Any]:
 @pytest.fixture
 def nginx(tmp_path: Path, machines: list[Any]) -> Iterator[Callable[[str], str]]:
     """nginx(upstream): the URL of the documented block of that name, in front of the two machines."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail("nginx is not installed")
-        pytest.skip("nginx is not installed")
+    program = outside_tool("nginx")
     running: list[subprocess.Popen[str]] = []
     readers: list[threading.Thread] = []
 
@@ -68,7 +65,7 @@ def nginx(tmp_path: Path, machines: list[Any]) -> Iterator[Callable[[str], str]]
             f"{user}daemon off;\npid {tmp_path}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n"
             f"http {{\naccess_log off;\n{folders}{configuration}\n}}\n"
         )
-        command = [str(program), "-p", str(tmp_path), "-c", str(path), "-e", "stderr"]
+        command = [program, "-p", str(tmp_path), "-c", str(path), "-e", "stderr"]
         subprocess.run([*command, "-t"], check=True, capture_output=True)
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         running.append(process)
@@ -91,7 +88,7 @@ def nginx(tmp_path: Path, machines: list[Any]) -> Iterator[Callable[[str], str]]
 
 def test_affinity_lets_clients_poll(nginx: Callable[[str], str]) -> None:
     url = nginx("machines")
-    clients = [socketio.SimpleClient() for _ in range(4)]
+    clients = [SimpleClient() for _ in range(4)]
     try:
         for client in clients:
             client.connect(url, transports=["polling"])
@@ -106,7 +103,7 @@ def test_affinity_lets_clients_poll(nginx: Callable[[str], str]) -> None:
 
 def test_websockets_go_anywhere(nginx: Callable[[str], str], machines: list[Any]) -> None:
     url = nginx("any_machine")
-    clients = [socketio.SimpleClient() for _ in range(6)]
+    clients = [SimpleClient() for _ in range(6)]
     try:
         for client in clients:
             client.connect(url, transports=["websocket"])

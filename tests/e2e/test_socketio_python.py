@@ -8,30 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import engineio  # type: ignore[import-untyped]
 import pytest
 import socketio  # type: ignore[import-untyped]
 
+from ordered_clients import OrderedClient
+
 APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 60.0  # of a machine with far more to do than this
-
-
-class OrderedEngine(engineio.Client):  # type: ignore[misc]
-    """Handles messages on the reading thread, in the wire's order.
-
-    The library itself starts a thread for each message: its own handlers may then run out of order, and even
-    take the attachments of one binary event for another's.
-    """
-
-    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if target == self.handlers.get("message"):
-            return target(*args, **kwargs)
-        return super().start_background_task(target, *args, **kwargs)
-
-
-class OrderedClient(socketio.Client):  # type: ignore[misc]
-    def _engineio_client_class(self) -> type[engineio.Client]:
-        return OrderedEngine
 
 
 class Player:
@@ -40,7 +23,7 @@ class Player:
     def __init__(
         self, url: str, transports: list[str], auth: Any = None, namespaces: tuple[str, ...] = ("/",)
     ) -> None:
-        self.client = OrderedClient(reconnection=False)
+        self.client = OrderedClient()
         self._inbox: dict[tuple[str, str], queue.Queue[tuple[Any, ...]]] = {}
         for namespace in namespaces:
             for event in (
@@ -55,9 +38,7 @@ class Player:
                 "sold",
             ):
                 self._listen(event, namespace)
-        self.client.connect(
-            url, auth=auth, transports=transports, namespaces=list(namespaces), wait_timeout=PATIENCE_SECONDS
-        )
+        self.client.connect(url, auth=auth, transports=transports, namespaces=list(namespaces))
 
     def _listen(self, event: str, namespace: str) -> None:
         box: queue.Queue[tuple[Any, ...]] = queue.Queue()

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
 
 Start = Callable[..., Any]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from streams import StreamMaker
 
-from wsframe import Connection, Role, deflate
+from wsframe import Connection, Outbox, Role, deflate
 
 # The allocator's own slack; one leaked object of 32 bytes in a hundred frames would pass it in 10^6 frames.
 ALLOWED_BYTES = 256 * 1024
@@ -42,9 +42,12 @@ def feed(streams: list[tuple[Role, bool, bytes]]) -> None:
             middle += size
         events += connection.receive_data(bytearray(stream[middle:]))
         other = Connection(role, deflate=agreed)
+        outbox = Outbox()
+        outbox.open(100_000, len, outbox)  # a ring, for the collector
         for event in events:
             if isinstance(event, str | bytes):
-                other.encode(event)
+                outbox.write(other.encode(event))
+                outbox.send(event)
         connection.data_to_send()
 
 

@@ -25,11 +25,11 @@ class Ears:
         self._client = redis.Redis.from_url(url)
         self._ears = self._client.pubsub(ignore_subscribe_messages=True)
         self._ears.subscribe(channel)
-        self._ears.get_message(timeout=5)
+        self._ears.get_message(timeout=60)
 
     def hear(self) -> dict[str, Any]:
         while True:
-            message = self._ears.get_message(timeout=5)
+            message = self._ears.get_message(timeout=60)
             if message is not None:
                 heard: dict[str, Any] = json.loads(message["data"])
                 return heard

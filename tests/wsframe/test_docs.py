@@ -41,7 +41,7 @@ def test_the_blocking_socket_and_the_client(page: dict[str, Any]) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         answers = page["ask"](*listener.getsockname(), *QUESTIONS)
-        thread.join(30)
+        thread.join(60)
     assert answers == list(QUESTIONS)
     assert codes == [1000]
 

@@ -168,3 +168,27 @@ def test_what_is_sent_is_received(
     pings = [event.payload for event in sent if isinstance(event, Ping)]
     assert answers == [*map(Pong, pings), Close(code, "")]
     assert ours.state is theirs.state is State.CLOSED
+
+
+OUTBOX_CALLS = st.one_of(
+    st.tuples(st.just("send"), MESSAGE),
+    st.tuples(st.just("write"), st.binary(min_size=1, max_size=700)),
+    st.sampled_from([("take",), ("expect",), ("__len__",), ("close",)]),
+    st.tuples(st.just("bound"), st.integers(0, 2000)),
+)
+
+
+@given(st.lists(OUTBOX_CALLS, max_size=40), st.booleans())
+def test_both_outboxes_agree(calls: list[tuple[Any, ...]], encodes: bool) -> None:
+    told: list[list[Any]] = []
+    for core in (codec, _pure):
+        said: list[Any] = []
+        outbox = core.Outbox(encodes)
+        outbox.open(1000, said.append, "woken")
+        for name, *arguments in calls:
+            if name == "bound":
+                outbox.max_bytes = arguments[0]
+            else:
+                said.append(getattr(outbox, name)(*arguments))
+        told.append([*said, outbox.max_bytes, outbox.take()])
+    assert told[0] == told[1]

@@ -30,7 +30,7 @@ def run_module(*arguments: str, cwd: Path) -> str:
         check=False,
         cwd=cwd,
         env=env,
-        timeout=300,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return done.stdout
@@ -44,13 +44,16 @@ def test_the_stub_fits_the_build(tmp_path: Path) -> None:
 USES = """
 from typing import assert_type
 import wsframe
-from wsframe import Close, Connection, Decoder, Ping, Pong, ProtocolError, Role, deflate, handshake
+from wsframe import Close, Connection, Decoder, Outbox, Ping, Pong, ProtocolError, Role, deflate, handshake
 
 decoder = Decoder(Role.SERVER, max_message_bytes=10)
 events = decoder.receive(bytearray(5), 3)
 assert_type(events, list[str | bytes | Ping | Pong | Close | ProtocolError])
 assert_type(decoder.receive_buffer(), memoryview | None)
 assert_type(wsframe.encode_frame(1, "text", b"1234"), bytes)
+outbox = Outbox()
+outbox.open(1000, [1].append, 2)
+assert_type((outbox.send("text"), outbox.write(b""), outbox.take()), tuple[bool, bool, bytes])
 assert_type(wsframe.apply_mask(memoryview(b""), b"1234"), bytes)
 assert_type(wsframe.decode_header(b""), wsframe.Header | None)
 accepted = handshake.accept("GET", (1, 1), [("a", "b")], deflate=deflate.Options())
@@ -90,6 +93,8 @@ def test_both_cores_have_the_same_names() -> None:
     for name in _pure.__all__:
         assert hasattr(codec, name)
         assert name == "Decoder" or hasattr(wsframe, name)
+    outboxes = [{name for name in dir(core.Outbox) if not name.startswith("_")} for core in (codec, _pure)]
+    assert outboxes[0] == outboxes[1]
     public = {name for name in dir(codec.Decoder) if not name.startswith("_")}
     assert public == {name for name in dir(_pure.Decoder) if not name.startswith("_")} | {"attention"}
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).resolve().parent
-GUARD_SECONDS = 20.0  # a test that waits this long has failed; none passes by waiting
+GUARD_SECONDS = 60.0  # a test that waits this long has failed; none passes by waiting
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
 

@@ -143,7 +143,7 @@ def test_an_upload_nobody_reads_yet_is_not_taken_in(start: Any) -> None:
         assert server.memory_kib() - memory_kib < EXTRA_KIB
         holder.send(b"x")
         assert holder.answer().body == b"70001"
-        client.socket.settimeout(20)
+        client.socket.settimeout(60)
         while sent < SIZE:
             sent += client.socket.send(piece[: SIZE - sent])
         assert client.answer().body == b"%d" % SIZE

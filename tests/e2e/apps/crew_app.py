@@ -56,7 +56,7 @@ def say_many(name: str, count: int, to: Any) -> None:
 def ask(sid: str, data: Any) -> Any:
     """The one client's answer."""
     try:
-        return socketio.call("question", data, to=sid, timeout=10)
+        return socketio.call("question", data, to=sid, timeout=60)
     except TimeoutError as error:
         return {"error": str(error)}
 

@@ -46,7 +46,7 @@ def slow_first(number):
 
 @socketio.on("wait", ordered=False)
 def wait(name):
-    return gates.setdefault(name, threading.Event()).wait(20)
+    return gates.setdefault(name, threading.Event()).wait(60)
 
 
 @socketio.on("open", ordered=False)
@@ -80,7 +80,7 @@ def inline_sleep():
 
 @socketio.on("ask me")
 def ask_me(question):
-    return ["answered", call("question", question, timeout=10)]
+    return ["answered", call("question", question, timeout=60)]
 
 
 @socketio.on("ask into silence")

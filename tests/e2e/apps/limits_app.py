@@ -48,7 +48,7 @@ def flood(count):
 def block():
     """Holds a thread until someone lets go."""
     socketio.emit("blocked", to=flask.request.sid)
-    gate.wait(20)
+    gate.wait(60)
     return "blocked"
 
 

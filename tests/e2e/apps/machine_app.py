@@ -26,6 +26,11 @@ def join(room: Any) -> str:
     return flask.request.sid  # type: ignore[attr-defined, no-any-return]
 
 
+@socketio.on("where")
+def where() -> int:
+    return os.getpid()
+
+
 @socketio.on("say")
 def say(data: Any, options: dict[str, Any]) -> None:
     socketio.emit("said", data, **options)
@@ -41,7 +46,7 @@ def echo(data: Any) -> Any:
 def call(sid: str) -> Any:
     """The answer of a client of any machine."""
     try:
-        return socketio.call("question", 7, to=sid, timeout=20)
+        return socketio.call("question", 7, to=sid, timeout=60)
     except TimeoutError as error:
         return str(error)
 

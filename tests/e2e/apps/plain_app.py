@@ -76,12 +76,12 @@ def leave(sid: str) -> None:
 
 @socketio.event
 def ask(sid: str, question: str) -> Any:
-    return socketio.call("question", question, to=sid, timeout=5)
+    return socketio.call("question", question, to=sid, timeout=60)
 
 
 @socketio.event
 def survey(sid: str, room: str) -> list[Any]:
-    answers = socketio.call_room("question", "all", to=room, timeout=5)
+    answers = socketio.call_room("question", "all", to=room, timeout=60)
     return [sorted(value[0] for value in answers.values), answers.missing_count]
 
 

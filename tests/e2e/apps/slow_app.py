@@ -14,7 +14,7 @@ gate = threading.Event()
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     path = environ["PATH_INFO"]
     if path == "/wait":
-        gate.wait(20)
+        gate.wait(60)
     elif path == "/open":
         gate.set()
     body = f"{path} {os.environ.get('SLOW_APP', '')}\n".encode()

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 /** Settles with the promise, or fails naming what was waited for. */
 export function within(promise, what, patienceMs = PATIENCE_MS) {

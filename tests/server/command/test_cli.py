@@ -20,7 +20,7 @@ def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = N
         [sys.executable, "-m", "python_server", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         cwd=cwd or "/",
         env={**os.environ, **(env or {})},
@@ -110,7 +110,7 @@ def test_another_python_server_on_the_path_is_named(tmp_path: Path) -> None:
         [script, "serve"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
@@ -122,13 +122,13 @@ def test_another_python_server_on_the_path_is_named(tmp_path: Path) -> None:
 
 def test_the_console_script_has_subcommands() -> None:
     script = Path(sys.executable).with_name("wsframe")
-    done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=120, check=True)
     assert "serve" in done.stdout
 
 
 def test_the_page_of_options_is_made_from_the_code() -> None:
     script = Path(__file__).parents[3] / "docs" / "make_options.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -11,11 +11,11 @@ from typing import Any
 import flask
 import pytest
 import requests
-import socketio
 
+from ordered_clients import OrderedClient, PatientClient
 from python_server import Namespace, Settings, SocketIO, WSGIServer, call, emit
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 app = flask.Flask(__name__)
 face = SocketIO(app, namespaces=["/", "/shop"])
 callbacks: queue.Queue[Any] = queue.Queue()
@@ -58,12 +58,12 @@ def url() -> Iterator[str]:
 class Client:
     """A client that answers `question` with what it was told to, and remembers what it heard."""
 
-    def __init__(self, url: str, namespace: str) -> None:
+    def __init__(self, url: str, namespace: str, kind: type[PatientClient]) -> None:
         self.namespace = namespace
         self.answer: Any = None
         self.heard: queue.Queue[Any] = queue.Queue()
         self.silence = threading.Event()
-        self.inner = socketio.Client(reconnection=False)
+        self.inner = kind()
         self.inner.on("question", self._answer, namespace)
         self.inner.on("silence", lambda: self.silence.wait(PATIENCE_SECONDS), namespace)
         for name in ("announced", "message", "last"):
@@ -87,8 +87,8 @@ class Client:
 def client(url: str) -> Iterator[Callable[..., Client]]:
     clients: list[Client] = []
 
-    def one(namespace: str = "/") -> Client:
-        clients.append(Client(url, namespace))
+    def one(namespace: str = "/", kind: type[PatientClient] = OrderedClient) -> Client:
+        clients.append(Client(url, namespace, kind))
         return clients[-1]
 
     yield one
@@ -133,7 +133,7 @@ def test_in_a_handler_the_sender_is_asked_or_whom_it_names(client: Callable[...,
 
 
 def test_calls_that_get_no_answer(client: Callable[..., Client]) -> None:
-    asked = client()
+    asked = client(kind=PatientClient)  # its silence must not hold up what it hears next
     said = asked.ask("call me", "silence", {"timeout": 0.05})
     assert said == {"TimeoutError": "no answer within 0.05 s"}
     asked.silence.set()
@@ -156,7 +156,7 @@ def test_a_client_that_leaves_while_it_is_asked(client: Callable[..., Client]) -
 def test_a_class_namespace_calls_in_its_own(client: Callable[..., Client]) -> None:
     asked, asker = client("/shop"), client("/shop")
     asked.answer = lambda *data: ["asked", *data]
-    assert asker.ask("ask", asked.sid, {"timeout": 5}) == {"answer": ["asked", "of the shop"]}
+    assert asker.ask("ask", asked.sid, {"timeout": PATIENCE_SECONDS}) == {"answer": ["asked", "of the shop"]}
     assert asker.ask("ask", asked.sid, {}) == {"answer": ["asked", "of the shop"]}
 
 

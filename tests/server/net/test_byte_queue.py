@@ -57,7 +57,7 @@ def test_a_worker_waits_for_room_and_goes_on() -> None:
     taken = bytearray()
     while len(taken) < 4:
         taken += queue.take() or b""
-    thread.join(10)
+    thread.join(60)
     assert bytes(taken) == b"abcd"
     assert len(outcome) == 1
 
@@ -66,7 +66,7 @@ def test_a_worker_waits_for_bytes() -> None:
     queue = ByteQueue(2)
     thread, outcome = run(queue.get)
     queue.offer(b"x")
-    thread.join(10)
+    thread.join(60)
     assert outcome == [b"x"]
 
 
@@ -78,7 +78,7 @@ def test_a_broken_stream_frees_the_worker_r2(waits: str) -> None:
     thread, outcome = run(queue.get if waits == "get" else lambda: queue.put(b"y"))
     queue.break_off("client left")
     queue.break_off("told twice: the first reason stands")
-    thread.join(10)
+    thread.join(60)
     assert type(outcome[0]) is StreamBroken
     assert str(outcome[0]) == "client left"
     assert queue.held_bytes == 0

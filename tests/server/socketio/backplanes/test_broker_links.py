@@ -22,7 +22,7 @@ from python_server.socketio.backplanes.broker_links import (
     Subscriber,
 )
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 class Log:

@@ -42,7 +42,7 @@ def ears(redis_server: Any) -> Iterator[Any]:
     client = redis.Redis.from_url(redis_server.url)
     ears = client.pubsub(ignore_subscribe_messages=True)
     ears.subscribe("socketio", "flask-socketio")
-    ears.get_message(timeout=5)
+    ears.get_message(timeout=60)
     yield ears
     ears.close()
     client.close()
@@ -59,7 +59,7 @@ def said(redis_server: Any, ears: Any) -> Said:
         manager.redis.close()
         heard = []
         while True:
-            message = ears.get_message(timeout=5)
+            message = ears.get_message(timeout=60)
             if message is not None and message["data"] == b"end":
                 return heard
             if message is not None:
@@ -145,7 +145,7 @@ def test_flask_socketio_without_an_application(redis_server: Any, ears: Any) -> 
     outside.close_room("R")
     heard: list[bytes] = []
     while len(heard) < 3:
-        message = ears.get_message(timeout=5)
+        message = ears.get_message(timeout=60)
         if message is not None:
             assert message["channel"] == b"flask-socketio"
             heard.append(message["data"])

@@ -1,0 +1,62 @@
+"""python-socketio's clients, made to handle what they receive in the order in which it came.
+
+They must not know any server, and no hurry.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import engineio  # type: ignore[import-untyped]
+import socketio  # type: ignore[import-untyped]
+
+PATIENCE_SECONDS = 60.0  # of a machine with far more to do than this
+
+
+class OrderedEngine(engineio.Client):  # type: ignore[misc]
+    """Each message waits for the one before it.
+
+    The library itself starts a thread for each and lets them race: handlers may then run out of order, and
+    even take the attachments of one binary event for another's.
+    """
+
+    _last: threading.Thread | None = None
+
+    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if target != self.handlers.get("message"):
+            return super().start_background_task(target, *args, **kwargs)
+        before = self._last
+
+        def in_turn() -> None:
+            if before is not None:
+                before.join()
+            target(*args, **kwargs)
+
+        self._last = super().start_background_task(in_turn)
+        return self._last
+
+
+class PatientClient(socketio.Client):  # type: ignore[misc]
+    """One that does not come back by itself, and gives a busy server its time. It keeps no order."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(reconnection=False, request_timeout=PATIENCE_SECONDS, **options)
+
+    def connect(self, url: str, **options: Any) -> None:
+        super().connect(url, **{"wait_timeout": PATIENCE_SECONDS, **options})
+
+
+class OrderedClient(PatientClient):
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return OrderedEngine
+
+
+class SimpleClient(socketio.SimpleClient):  # type: ignore[misc]
+    """Its events in order as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client_class = OrderedClient
+
+    def connect(self, url: str, **options: Any) -> None:
+        super().connect(url, wait_timeout=PATIENCE_SECONDS, **options)
