@@ -16,7 +16,6 @@ from python_server.net.sockets import connect_unix
 from python_server.net.threads import Lock
 from python_server.socketio.backplane import BrokerOptions, Envelope, check_rooms
 from python_server.socketio.backplanes.broker import FLASK_CHANNEL, Connection, connector, without_password
-from python_server.socketio.backplanes.resp import pack
 from python_server.socketio.backplanes.wire_json import Method, write_command, write_emit
 from python_server.socketio.packet import PacketType, TextCodec
 
@@ -159,14 +158,13 @@ class BrokerWay:
 
     def send(self, message: bytes) -> None:
         """Raises EmitError."""
-        command = pack(b"PUBLISH", self._options.channel.encode(), message)
         fresh = self._connection is None
         while True:
             try:
                 if self._connection is None:
                     self._connection = self._connect()
                     self._connection.connect()
-                self._connection.send_packed_command([command], check_health=False)
+                self._connection.send_command("PUBLISH", self._options.channel, message, check_health=False)
                 self._connection.read_response()
                 return
             except Exception as error:  # redis-py's own kinds have no common root with OSError

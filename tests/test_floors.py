@@ -162,6 +162,7 @@ CONFINED = {
     "ssl": {"net.certificates", "net.tls"},
     "redis": {"socketio.backplanes.broker"},
     "valkey": {"socketio.backplanes.broker"},
+    "hiredis": {"socketio.backplanes.resp"},
     "flask": {
         "flask_face.api",
         "flask_face.context",
@@ -313,6 +314,7 @@ def test_no_name_of_the_standard_library_is_taken() -> None:
 
 
 def test_importing_the_server_needs_neither_flask_nor_redis() -> None:
-    code = "import sys, python_server, wsframe; print(*{'flask', 'redis', 'click'} & set(sys.modules))"
+    optional = {"flask", "redis", "hiredis", "click"}
+    code = f"import sys, python_server, wsframe; print(*{optional} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
     assert done.stdout.strip() == ""

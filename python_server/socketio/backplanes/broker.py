@@ -5,7 +5,7 @@ Must not know: what is said through a connection, threads. Alone imports redis, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
@@ -38,6 +38,8 @@ class Connection(Protocol):
 
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
+    def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> list[bytes]: ...
+    def send_command(self, *parts: str | bytes, check_health: bool = True) -> None: ...
     def send_packed_command(self, command: list[bytes], check_health: bool = True) -> None: ...
     def read_response(self) -> Any: ...
 
@@ -90,9 +92,10 @@ def connector(options: BrokerOptions) -> Callable[[], Connection]:
     package = SCHEMES[scheme][0]
     try:
         module = import_module(package)
+        import_module("hiredis")  # reads what is subscribed to: resp.py
     except ImportError:
         raise BrokerError(
-            f"message_queue {scheme}:// needs a package that is not installed: pip install {package}"
+            f"message_queue {scheme}:// needs packages that are not installed: pip install {package} hiredis"
         ) from None
     settings: dict[str, Any] = {
         "socket_timeout": PATIENCE_SECONDS,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from python_server.net.threads import BackgroundThread, Condition, Lock
 from python_server.socketio.backplanes import broker
 from python_server.socketio.backplanes.broker import Connection
-from python_server.socketio.backplanes.resp import PushReader, RESPError, pack, pack_publishes
+from python_server.socketio.backplanes.resp import PushReader, RESPError
 
 # A broker that restarts is back within seconds; python-socketio waits 1 s to 60 s meanwhile.
 BACK_OFF_MIN_SECONDS: Final = 0.1
@@ -233,7 +233,7 @@ class Publisher(_Kept):
                     post.done(None)
 
     def _serve(self, connection: Connection) -> None:
-        connection.send_packed_command([pack(b"PING")], check_health=False)
+        connection.send_command("PING", check_health=False)
         connection.read_response()
         self._up()
         while True:
@@ -242,8 +242,8 @@ class Publisher(_Kept):
                 return
             answered_count = 0
             try:
-                commands = pack_publishes((post.channel, post.payload) for post in batch)
-                connection.send_packed_command([commands], check_health=False)
+                commands = connection.pack_commands(("PUBLISH", post.channel, post.payload) for post in batch)
+                connection.send_packed_command(commands, check_health=False)
                 for post in batch:
                     reached_count = connection.read_response()
                     answered_count += 1
@@ -281,7 +281,7 @@ class Publisher(_Kept):
             if (
                 doubted or time.monotonic() - pinged_at >= broker.PATIENCE_SECONDS
             ):  # a broker that went while nothing was said
-                connection.send_packed_command([pack(b"PING")], check_health=False)
+                connection.send_command("PING", check_health=False)
                 connection.read_response()
                 pinged_at = time.monotonic()
 
@@ -328,13 +328,12 @@ class Subscriber(_Kept):
 
     def _serve(self, connection: Any) -> None:
         self._subscribed.clear()
-        # Its public reader costs more per message than all we do with one; the handshake is over, so nothing
-        # waits in it.
+        # The handshake is over, so nothing waits in the connection's own reader.
         sock = connection._sock
         sock.settimeout(broker.PATIENCE_SECONDS)
         reader = PushReader(self._max_bytes)
         oversized_count = 0
-        self._subscribe(sock)
+        self._subscribe(connection)
         pinged = False
         while True:
             try:
@@ -345,7 +344,7 @@ class Subscriber(_Kept):
                         f"the broker is silent: no answer to a ping in {broker.PATIENCE_SECONDS:g} s"
                     ) from None
                 pinged = True
-                sock.sendall(pack(b"PING"))
+                connection.send_command("PING", check_health=False)
                 continue
             if not data:
                 raise ConnectionError("the broker has closed the connection")
@@ -359,19 +358,16 @@ class Subscriber(_Kept):
                 self._heard(messages, reader.oversized_count - oversized_count)
                 oversized_count = reader.oversized_count
             if self._changes_count != self._subscribed_changes_count:
-                self._subscribe(sock)
+                self._subscribe(connection)
 
-    def _subscribe(self, sock: Any) -> None:
+    def _subscribe(self, connection: Connection) -> None:
         """Tell the broker what has changed."""
         with self._lock:
             wanted = set(self._wanted)
             self._subscribed_changes_count = self._changes_count
         new, old = wanted - self._subscribed, self._subscribed - wanted
         self._subscribed = wanted
-        commands = b""
         if new:
-            commands += pack(b"SUBSCRIBE", *sorted(new))
+            connection.send_command("SUBSCRIBE", *sorted(new), check_health=False)
         if old:
-            commands += pack(b"UNSUBSCRIBE", *sorted(old))
-        if commands:
-            sock.sendall(commands)
+            connection.send_command("UNSUBSCRIBE", *sorted(old), check_health=False)
