@@ -18,8 +18,10 @@ import environment
 import processes
 import run
 
-MESSAGES_COUNT = 20_000
+MESSAGES_COUNT = 50_000
 CHANNEL = "bench"
+# redis-py reads with hiredis where it is installed: the peers have it, too.
+PACKAGES = ("python-socketio", "Flask-SocketIO", "redis", "hiredis")
 PIPELINE_COUNT = 200
 _OURS = ("{python}", "-m", "python_server", "--port", "{port}", "--no-access-log", "redis_room:app")
 SERVERS = {
@@ -192,7 +194,8 @@ def main() -> int:
         "ended": run._utc(),
         "machine": environment.machine(),
         "versions": {
-            name: environment.versions().get(name) for name in ("python-socketio", "Flask-SocketIO", "redis")
+            name: environment.versions().get(name)
+            for name in ("python-socketio", "Flask-SocketIO", "redis", "hiredis")
         },
         "runs": runs,
     }

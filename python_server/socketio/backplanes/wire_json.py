@@ -56,7 +56,8 @@ class Method(StrEnum):
     LEAD = "wsframe_lead"
 
 
-METHODS: Final = frozenset(Method)
+# Plain strings: an enum's hash is a call in Python.
+METHODS: Final = frozenset(map(str, Method))
 
 
 class WireError(ValueError):
@@ -123,7 +124,8 @@ def read(data: bytes) -> WireMessage:
     except msgspec.DecodeError:
         message = _read_slowly(data)
     else:
-        if data.count(b"[") + data.count(b"{") > DEPTH_MAX_COUNT:
+        # Each level has two ends, so a short message cannot be deep: the count is a third of its reading.
+        if len(data) > 2 * DEPTH_MAX_COUNT and data.count(b"[") + data.count(b"{") > DEPTH_MAX_COUNT:
             _loads(data)
     _check(message)
     return message
@@ -156,9 +158,10 @@ def _check(message: WireMessage) -> None:
     method = message.method
     if method not in METHODS:
         raise WireError("foreign message", f"unknown method {method[:100]!r}")
-    namespace = message.namespace = message.namespace or "/"
-    if not namespace.startswith("/") or "," in namespace or len(namespace) > NAME_MAX_LENGTH:
-        raise WireError("foreign message", f"no namespace: {namespace[:100]!r}")
+    if message.namespace != "/":
+        namespace = message.namespace = message.namespace or "/"
+        if not namespace.startswith("/") or "," in namespace or len(namespace) > NAME_MAX_LENGTH:
+            raise WireError("foreign message", f"no namespace: {namespace[:100]!r}")
     if method == "emit":
         event = message.event
         if event is None or (type(event) is str and len(event) > NAME_MAX_LENGTH):
