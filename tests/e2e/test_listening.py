@@ -6,7 +6,6 @@ Rows of the servers' table: R39 R54 R62 R63 R67. It must not know the server's c
 import asyncio
 import http.client
 import json
-import os
 import resource
 import signal
 import socket
@@ -26,6 +25,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
 from outside_tools import outside_tool
+from own_nginx import Nginx
+from running_program import RunningProgram
 
 APPS = Path(__file__).parent / "apps"
 DEPLOYMENT = Path(__file__).resolve().parents[2] / "docs" / "deployment.md"
@@ -38,61 +39,17 @@ LAUNCHER = (
 )
 
 
-class Program:
-    """A running server and everything it has said."""
+class Program(RunningProgram):
+    """A server, with the addresses of its start line."""
 
-    def __init__(self, command: list[str], **options: Any) -> None:
-        self._process = subprocess.Popen(
-            command,
-            cwd=APPS,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **options.pop("env", {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            **options,
-        )
-        self.log = ""
-        self._spoke = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._spoke:
-                self.log += line
-                self._spoke.notify_all()
-
-    def wait_for(self, text: str) -> None:
-        with self._spoke:
-            said = self._spoke.wait_for(lambda: text in self.log, PATIENCE_SECONDS)
-        assert said, f"{text!r} was not said:\n{self.log}"
+    def __init__(self, command: list[str], env: dict[str, str] | None = None, **options: Any) -> None:
+        super().__init__(command, APPS, env, **options)
 
     def urls(self) -> list[str]:
         """The addresses in the start line."""
         self.wait_for("; stop with Ctrl+C)\n")
         line = next(line for line in self.log.splitlines() if "listening on " in line)
         return line.partition("listening on ")[2].partition(" (process")[0].split(", ")
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def stop(self) -> int:
-        if self._process.poll() is None:
-            self.signal(signal.SIGTERM)
-        try:
-            status = self._process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
-        self._reader.join(PATIENCE_SECONDS)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        return status
 
 
 Start = Callable[..., Program]
@@ -546,36 +503,28 @@ def documented(language: str, containing: str) -> str:
 
 
 def test_the_documented_nginx_configuration(
-    start: Start, certificate: Path, trusting: ssl.SSLContext, tmp_path: Path
+    start: Start, certificate: Path, trusting: ssl.SSLContext, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    nginx = outside_tool("nginx")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     path = tmp_path / "shop.sock"
-    configuration = documented("nginx", "upstream shop")
-    for written, here in {
-        "/run/shop/shop.sock": str(path),
-        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-        "/etc/ssl/shop.example.pem": str(certificate / "cert.pem"),
-        "/etc/ssl/shop.example.key": str(certificate / "key.pem"),
-    }.items():
-        assert configuration.count(written) == 1
-        configuration = configuration.replace(written, here)
-    user = "user root;\n" if os.geteuid() == 0 else ""  # the test's files are the test's alone
-    folders = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (tmp_path / "nginx.conf").write_text(
-        f"{user}daemon off;\npid {tmp_path}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{folders}{configuration}\n}}\n"
-    )
+
+    def in_place(port: int) -> str:
+        configuration = documented("nginx", "upstream shop")
+        for written, here in {
+            "/run/shop/shop.sock": str(path),
+            "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+            "/etc/ssl/shop.example.pem": str(certificate / "cert.pem"),
+            "/etc/ssl/shop.example.key": str(certificate / "key.pem"),
+        }.items():
+            assert configuration.count(written) == 1
+            configuration = configuration.replace(written, here)
+        return configuration
+
     # The test's client is on this machine, which by default is where proxies are.
     program = start("--uds", str(path), "--proxy-headers", "--forwarded-allow-ips", "192.0.2.1")
     assert program.urls() == [f"unix:{path}"]
-    command = [nginx, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
-    proxy = start(command=command)
-    proxy.wait_for("start worker process")
+    proxy = Nginx(tmp_path, in_place)
+    request.addfinalizer(proxy.stop)
+    port = proxy.port
 
     def through() -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)

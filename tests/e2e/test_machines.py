@@ -9,7 +9,6 @@ import queue
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import urllib.error
@@ -29,6 +28,7 @@ from ordered_clients import OrderedClient
 from python_server import Emitter
 from python_server.control import default_path
 from python_server.socketio.backplanes.broker_links import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
+from running_program import RunningProgram
 
 APPS = Path(__file__).resolve().parent / "apps"
 WAIT_SECONDS = 60.0
@@ -110,7 +110,7 @@ class Machines:
         self.url = url
         self.channel = f"channel-{uuid.uuid4().hex}"
         self.clients: list[Client] = []
-        self.processes: list[Any] = []
+        self.programs: list[RunningProgram] = []
 
     def server(self, *arguments: str, **options: Any) -> Any:
         environment = {"BROKER": self.url, "OPTIONS": json.dumps({"channel": self.channel, **options})}
@@ -132,15 +132,9 @@ class Machines:
 
     def theirs(self) -> str:
         """The URL of a stock Flask-SocketIO server on the same channel."""
-        process = subprocess.Popen(
-            [sys.executable, "-c", STOCK, self.url, self.channel],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.processes.append(process)
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
+        program = RunningProgram([sys.executable, "-c", STOCK, self.url, self.channel], APPS)
+        self.programs.append(program)
+        url = program.find(re.compile(r"http://127\.0\.0\.1:\d+"))[0]
         manager = self.outside()
         self._probe(url, lambda sid: manager.emit("said", "probe", room=sid))
         return url
@@ -171,10 +165,8 @@ class Machines:
     def close(self) -> None:
         for client in self.clients:
             client.close()
-        for process in self.processes:
-            process.kill()
-            process.wait()
-            process.stdout.close()
+        for program in self.programs:
+            program.kill()
 
 
 @pytest.fixture

@@ -6,9 +6,6 @@ It must not know what nginx does with them: it looks at who reaches whom.
 import json
 import os
 import re
-import socket
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ import pytest
 import requests
 
 from ordered_clients import SimpleClient
-from outside_tools import outside_tool
+from own_nginx import Nginx
 
 APPS = Path(__file__).resolve().parent / "apps"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
@@ -37,9 +34,7 @@ def machines(serve: Any, redis_server: Any) -> list[Any]:
 @pytest.fixture
 def nginx(tmp_path: Path, machines: list[Any]) -> Iterator[Callable[[str], str]]:
     """nginx(upstream): the URL of the documented block of that name, in front of the two machines."""
-    program = outside_tool("nginx")
-    running: list[subprocess.Popen[str]] = []
-    readers: list[threading.Thread] = []
+    running: list[Nginx] = []
 
     def start(upstream: str) -> str:
         blocks = [
@@ -48,42 +43,21 @@ def nginx(tmp_path: Path, machines: list[Any]) -> Iterator[Callable[[str], str]]
             if f"upstream {upstream} " in block
         ]
         assert len(blocks) == 1
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        configuration = blocks[0].replace("listen 80;", f"listen 127.0.0.1:{port};")
-        for number, server in enumerate(machines, 1):
-            written = f"10.0.0.{number}:8000"
-            assert configuration.count(written) == 1
-            configuration = configuration.replace(written, server.url.removeprefix("http://"))
-        user = "user root;\n" if os.geteuid() == 0 else ""
-        folders = "".join(
-            f"{kind}_temp_path {tmp_path}/{kind};\n"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        path = tmp_path / f"{upstream}.conf"
-        path.write_text(
-            f"{user}daemon off;\npid {tmp_path}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n"
-            f"http {{\naccess_log off;\n{folders}{configuration}\n}}\n"
-        )
-        command = [program, "-p", str(tmp_path), "-c", str(path), "-e", "stderr"]
-        subprocess.run([*command, "-t"], check=True, capture_output=True)
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        running.append(process)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "start worker process" in line:
-                break
-        readers.append(threading.Thread(target=process.stderr.read, daemon=True))
-        readers[-1].start()
-        return f"http://127.0.0.1:{port}"
+
+        def in_place(port: int) -> str:
+            configuration: str = blocks[0].replace("listen 80;", f"listen 127.0.0.1:{port};")
+            for number, server in enumerate(machines, 1):
+                written = f"10.0.0.{number}:8000"
+                assert configuration.count(written) == 1
+                configuration = configuration.replace(written, server.url.removeprefix("http://"))
+            return configuration
+
+        running.append(Nginx(tmp_path, in_place))
+        return f"http://127.0.0.1:{running[-1].port}"
 
     yield start
     for process in running:
-        process.terminate()
-        process.wait()
-        readers.pop(0).join()
-        assert process.stderr is not None
-        process.stderr.close()
+        process.stop()
 
 
 def test_affinity_lets_clients_poll(nginx: Callable[[str], str]) -> None:

@@ -5,9 +5,7 @@ It must not use an HTTP client: what is on the wire is what the tests are about.
 
 import json
 import re
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from running_program import RunningProgram
 
 HERE = Path(__file__).resolve().parent
 GUARD_SECONDS = 60.0  # a test that waits this long has failed; none passes by waiting
@@ -133,14 +133,8 @@ class Client:
 class Server:
     """The running process."""
 
-    process: subprocess.Popen[str]
+    program: RunningProgram
     port: int
-    log_path: Path
-    drain: subprocess.Popen[bytes]
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text("utf-8", "replace")
 
     def connect(self) -> Client:
         return Client(self.port)
@@ -159,7 +153,7 @@ class Server:
         return state
 
     def memory_kib(self, entry: str = "VmHWM") -> int:
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{self.program.pid}/status").read_text().splitlines():
             if line.startswith(f"{entry}:"):
                 return int(line.split()[1])
         raise LookupError(entry)
@@ -169,54 +163,28 @@ Start = Callable[..., Server]
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start() -> Iterator[Start]:
     """start("module:app", option, ...) -> Server; each must still be alive at the end, and end with 0."""
     servers: list[Server] = []
 
     def run(target: str = "probe_app:app", *options: str, folder: Path = HERE) -> Server:
-        log_path = tmp_path_factory.mktemp("server") / "log"
-        with log_path.open("w") as log:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "python_server",
-                    target,
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    "0",
-                    *options,
-                ],
-                cwd=folder,
-                stdout=log,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        assert process.stderr is not None
-        shown = ""
-        for line in process.stderr:
-            shown += line
-            found = ADDRESS.search(line)
-            if found:
-                break
-        else:
-            pytest.fail(f"the server did not start:\n{shown}")
-        # From here on the process writes into the log alone.
-        with log_path.open("a") as log:
-            drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=log)
-        process.stderr.close()
-        server = Server(process, int(found[1]), log_path, drain)
-        servers.append(server)
-        return server
+        command = [
+            sys.executable,
+            "-m",
+            "python_server",
+            target,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            *options,
+        ]
+        program = RunningProgram(command, folder)
+        servers.append(Server(program, int(program.find(ADDRESS)[1])))
+        return servers[-1]
 
     yield run
-    statuses = []
-    for server in servers:
-        alive = server.process.poll() is None
-        server.process.send_signal(signal.SIGTERM)
-        statuses.append((alive, server.process.wait(GUARD_SECONDS)))
-        server.drain.wait(GUARD_SECONDS)
+    statuses = [(server.program.is_alive, server.program.stop()) for server in servers]
     assert all(status == (True, 0) for status in statuses), statuses
 
 

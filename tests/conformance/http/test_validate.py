@@ -27,7 +27,8 @@ def test_answer(validated: Any, name: str, kind: str) -> None:
         answer = validated.ask(path, b"Content-Length: 5\r\n", "POST", b"hello")
     else:
         answer = validated.ask(path)
-    log = validated.log
+    validated.program.wait_for(f" {path} HTTP/1.1")  # said once the response has ended
+    log = validated.program.log
     assert answer.complete, log
     assert answer.status == (204 if kind == "empty" else 200), log
     assert answer.body == (b"" if kind == "empty" else DATA if kind in ("stream", "file") else b"hello")
@@ -38,4 +39,4 @@ def test_answer(validated: Any, name: str, kind: str) -> None:
 @pytest.mark.parametrize("name", ["bare", "flask", "django"])
 def test_head(validated: Any, name: str) -> None:
     answer = validated.ask(f"/{name}/hello", method="HEAD")
-    assert answer.status == 200, validated.log
+    assert answer.status == 200, validated.program.log
