@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from python_server.http1.parser import Request
 from python_server.net.byte_queue import ByteQueue
-from python_server.net.transport import FileSlice, FileSource
+from python_server.net.files import FileSlice, FileSource
 
 Environ = dict[str, Any]
 

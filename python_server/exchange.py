@@ -20,7 +20,7 @@ from python_server.http1.response import (
     response_head,
     status_text,
 )
-from python_server.net.transport import FileSlice
+from python_server.net.files import FileSlice
 
 # A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
 DROPPED_BODY_MAX_BYTES: Final = 65_536
@@ -31,6 +31,7 @@ class TransportLike(Protocol):
 
     peer: Any
     local: Any
+    outbox: Any  # set by a protocol whose small pieces the transport is to take from there
 
     @property
     def blocked(self) -> bool: ...

@@ -28,10 +28,11 @@ class WebSocket:
         context: the application's own.
     """
 
-    __slots__ = ("_channel", "_door", "_loop_thread", "_request", "context")
+    __slots__ = ("_channel", "_door", "_loop_thread", "_outbox", "_request", "context")
 
     def __init__(self, channel: WebSocketChannel, request: Request, door: Door) -> None:
         self._channel = channel
+        self._outbox = channel.outbox
         self._request = request
         self._door = door
         self._loop_thread = current_thread_id()  # it is made there
@@ -70,10 +71,13 @@ class WebSocket:
         Raises:
             TypeError: neither str nor bytes. ServerStopped: the server has stopped.
         """
+        on_loop = current_thread_id() == self._loop_thread
+        if on_loop and self._outbox.send(message):  # nearly every message of an inline handler
+            return
         kind = type(message)
         if kind is not str and kind is not bytes:
             raise TypeError(f"message must be str or bytes, not {kind.__name__}")
-        if current_thread_id() == self._loop_thread:
+        if on_loop:
             self._channel.send(message, compress)
         else:
             self._door.post(self._channel.send, message, compress, nbytes=len(message))

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
 from python_server.http1.response import Headers, status_text
-from wsframe import CloseCode, Connection, ConnectionClosed, Role, State, encode_message, handshake
+from wsframe import CloseCode, Connection, ConnectionClosed, Role, State, handshake
 from wsframe.deflate import Agreement, Options
 
 
@@ -75,6 +75,7 @@ class WebSocketChannel:
     Attributes:
         on_message: called with each whole message. on_close: called once with (close code, reason).
         on_fault: called with what `on_message` raised; the rest of that piece of the stream is dropped.
+        outbox: of the connection; the transport takes from it. What it declines goes through `send`.
     """
 
     __slots__ = (
@@ -93,6 +94,7 @@ class WebSocketChannel:
         "on_close",
         "on_fault",
         "on_message",
+        "outbox",
         "receive_buffer",
         "subprotocol",
     )
@@ -106,6 +108,7 @@ class WebSocketChannel:
         deflate: Agreement | None = None,
     ) -> None:
         self._transport = transport
+        self.outbox = transport.outbox = connection.outbox
         # Compressed messages can be shared when none refers to another (RFC 7692 7.1.1.1).
         self._sharing = deflate if deflate is not None and deflate.server_no_context_takeover else None
         self._connection = connection
@@ -125,10 +128,9 @@ class WebSocketChannel:
     # What the transport tells
 
     def data_received(self, buffer: Any, nbytes: int) -> None:
-        connection = self._connection
-        decoder = connection.decoder
-        if nbytes == 0 or connection.state is _CLOSED:
-            connection.receive_eof()
+        decoder = self._connection.decoder
+        if not nbytes:
+            self._connection.receive_eof()
             self._close_transport()
             return
         events: list[Any]
@@ -212,15 +214,13 @@ class WebSocketChannel:
 
     def send(self, message: str | bytes, compress: bool | None = None) -> None:
         """Queue one message; nothing happens once the WebSocket is closing."""
+        if self.outbox.send(message):
+            return
         connection = self._connection
         try:
             if len(message) >= GATHERED_MIN_BYTES:
                 for piece in connection.encode_pieces(message, compress):
                     self._transport.write(piece)
-            elif (
-                connection.plain and connection.state is _OPEN
-            ):  # as the next line, one call less per message
-                self._transport.write(encode_message(message))
             else:
                 self._transport.write(connection.encode(message, compress))
         except ConnectionClosed:
@@ -228,14 +228,13 @@ class WebSocketChannel:
 
     def send_frames(self, frames: bytes) -> None:
         """Queue frames that were encoded before, to be shared by many recipients."""
-        if self._connection.state is State.OPEN:
+        if not self.outbox.write(frames) and self._connection.state is _OPEN:
             self._transport.write(frames)
 
     def send_prepared(self, prepared: PreparedLike) -> None:
         """Queue messages that many recipients share, compressed for those that agreed on it."""
-        if self._connection.state is State.OPEN:
-            sharing = self._sharing
-            self._transport.write(prepared.frames if sharing is None else prepared.deflated_frames(sharing))
+        sharing = self._sharing
+        self.send_frames(prepared.frames if sharing is None else prepared.deflated_frames(sharing))
 
     def ping(self, payload: bytes = b"") -> None:
         """Queue a ping; nothing happens once the WebSocket is closing."""

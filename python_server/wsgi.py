@@ -25,8 +25,8 @@ from python_server.environ import (
 from python_server.exchange import Exchange
 from python_server.http1.response import Headers, check_headers, check_status
 from python_server.net.byte_queue import ByteQueue, StreamBroken
+from python_server.net.files import FileSlice, FileSource
 from python_server.net.threads import Executor
-from python_server.net.transport import FileSlice, FileSource
 from python_server.places import Places
 
 __all__ = ["Application", "Environ", "ServerFacts", "Takeover", "WSGIHandler", "build_environ"]

@@ -79,6 +79,7 @@ INNER = {
         "message_queue",
         "tasks",
         "loop",
+        "files",
         "transport",
         "sockets",
         "certificates",

@@ -11,6 +11,7 @@ import select
 import selectors
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from python_server.net.threads import Mailbox
@@ -181,11 +182,13 @@ class Loop:
         self._poller = poller
         self._readers: dict[int, Callable[[], None]] = {}
         self._writers: dict[int, Callable[[], None]] = {}
-        self._late: set[int] = set()
+        self._late: list[Callable[[], None]] = []
         self._timers: list[Timer] = []
         self._sweep_at_count = SWEEP_MIN_COUNT
         self._soon: list[Callable[[], None]] = []
         self._dirty: list[Flushable] = []
+        # flush_at_turn_end(item): the list's own method, since most of a broadcast's turn are such calls.
+        self.flush_at_turn_end: Callable[[Flushable], None] = self._dirty.append
         self._last: list[Callable[[], None]] = []
         self._stopping = False
         self._wake_receive, self._wake_send = os.pipe()
@@ -212,13 +215,10 @@ class Loop:
         if exclusive:
             events |= EXCLUSIVE
         self._change(descriptor, events)
-        self._readers[descriptor] = function
-        if late:
-            self._late.add(descriptor)
+        self._readers[descriptor] = partial(self._late.append, function) if late else function
 
     def remove_reader(self, descriptor: int) -> None:
         if self._readers.pop(descriptor, None) is not None:
-            self._late.discard(descriptor)
             if descriptor in self._writers:
                 self._poller.modify(descriptor, WRITABLE)
             else:
@@ -260,9 +260,6 @@ class Loop:
         """Call `function` at the start of the next turn."""
         self._soon.append(function)
 
-    def flush_at_turn_end(self, item: Flushable) -> None:
-        self._dirty.append(item)
-
     def call_at_turn_end(self, function: Callable[[], None]) -> None:
         """Call `function` once, after this turn's flush."""
         self._last.append(function)
@@ -289,28 +286,26 @@ class Loop:
         """One turn; waits at most `max_wait_seconds` for something to do."""
         events = self._poller.poll(self._patience(max_wait_seconds))
         self.now = time.monotonic()
-        late: list[Callable[[], None]] = []
-        readers = self._readers
+        reader, writer = self._readers.get, self._writers.get
         for descriptor, mask in events:
             try:
-                if mask != WRITABLE:
-                    function = readers.get(descriptor)
-                    if function is not None:
-                        if descriptor in self._late:
-                            late.append(function)
-                        else:
-                            function()
-                if mask & WRITABLE:
-                    function = self._writers.get(descriptor)
-                    if function is not None:
-                        function()
+                if mask != WRITABLE and (function := reader(descriptor)) is not None:
+                    function()
+                if mask & WRITABLE and (function := writer(descriptor)) is not None:
+                    function()
             except Exception as error:
                 self._report("descriptor callback", error)
-        self._mail_left = self.mailbox.drain(self._report)
-        self._run_due()
-        for function in late:
-            self._call(function)
-        self._flush_dirty()
+        if self._mail_left or self.mailbox.raised:
+            self._mail_left = self.mailbox.drain(self._report)
+        timers = self._timers
+        if self._soon or (timers and timers[0].when <= self.now):
+            self._run_due()
+        if self._late:
+            for function in self._late:
+                self._call(function)
+            self._late.clear()
+        if self._dirty:
+            self._flush_dirty()
         if self._last:
             last, self._last = self._last, []
             for function in last:
@@ -328,12 +323,15 @@ class Loop:
     def _patience(self, max_wait_seconds: float | None) -> float | None:
         if self._soon or self._mail_left or self._dirty or self._last or self._stopping:
             return 0
-        while self._timers and self._timers[0].function is None:
-            heapq.heappop(self._timers)
-        if not self._timers:
+        timers = self._timers
+        while timers and timers[0].function is None:
+            heapq.heappop(timers)
+        if not timers:
             return max_wait_seconds
-        wait = max(0.0, self._timers[0].when - time.monotonic())
-        return wait if max_wait_seconds is None else min(wait, max_wait_seconds)
+        wait = timers[0].when - time.monotonic()
+        if max_wait_seconds is not None and max_wait_seconds < wait:
+            return max_wait_seconds
+        return wait if wait > 0.0 else 0.0
 
     def _call(self, function: Callable[[], Any]) -> None:
         try:
@@ -355,13 +353,12 @@ class Loop:
                 self._call(function)
 
     def _flush_dirty(self) -> None:
-        while self._dirty:
-            dirty, self._dirty = self._dirty, []
-            for item in dirty:
-                try:
-                    item.flush()
-                except Exception as error:
-                    self._report("flush", error)
+        for item in self._dirty:  # which may become longer meanwhile
+            try:
+                item.flush()
+            except Exception as error:
+                self._report("flush", error)
+        self._dirty.clear()
 
     # The door's bell
 

@@ -15,9 +15,10 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from python_server.net.certificates import reason_of
+from python_server.net.files import FileSlice
 from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
-from python_server.net.transport import FileSlice, Transport, TransportState
+from python_server.net.transport import Transport, TransportState
 
 # Plain bytes sealed ahead of the kernel: one full receive window of most clients.
 SEAL_MAX_BYTES: Final = 262_144

@@ -5,13 +5,13 @@ Must not know: any protocol. What arrives goes to the handler it was given; what
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
+from python_server.net.files import FileSlice
 from python_server.net.loop import Deadline, Loop, Timer
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
@@ -26,9 +26,7 @@ class TransportState(Enum):
 
     OPEN = auto()
     DRAINING = auto()  # close asked for; queued bytes still leave
-    LINGERING = (
-        auto()
-    )  # our side is shut; unread input is taken and dropped, so that no reset eats the answer
+    LINGERING = auto()  # our side is shut; what still comes is dropped, so that no reset eats the answer
     CLOSED = auto()
 
 
@@ -40,48 +38,26 @@ MOVES: Final = {
 }
 
 
-class FileSource:
-    """A regular file's descriptor of our own, closed with the last `FileSlice` that names it.
-
-    Made by any thread; `descriptor` is duplicated, so the caller may close its file at once.
-    """
-
-    __slots__ = ("descriptor",)
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = os.dup(descriptor)
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
-
-
-class FileSlice:
-    """Bytes that go from a file to the socket without passing through this process (sendfile)."""
-
-    __slots__ = ("_count", "_offset", "_source")
-
-    def __init__(self, source: FileSource, offset: int, count: int) -> None:
-        self._source = source
-        self._offset = offset
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def send(self, descriptor: int) -> int:
-        """What the kernel took; 0 when the file ends before the slice does."""
-        return os.sendfile(descriptor, self._source.descriptor, self._offset, self._count)
-
-    def rest(self, sent: int) -> FileSlice:
-        return FileSlice(self._source, self._offset + sent, self._count - sent)
-
-    def read(self, max_bytes: int) -> bytes:
-        """The first bytes themselves, for a connection whose bytes must be encrypted here."""
-        return os.pread(self._source.descriptor, min(self._count, max_bytes), self._offset)
-
-
 # An enum's member costs ten times a global in CPython 3.11; this one is asked for with every write.
 _OPEN: Final = TransportState.OPEN
+
+
+class Source(Sized, Protocol):
+    """Port: where a handler leaves small pieces for the transport to take, without a call of `write`."""
+
+    max_bytes: int  # above it they come by `write`
+
+    def open(self, max_bytes: int, wake: Callable[[Transport], object], whom: Transport, /) -> None:
+        """Hold up to `max_bytes`; call `wake(whom)` when something comes that nobody expects."""
+
+    def expect(self) -> bool:
+        """The caller is going to take; False when somebody was woken to already."""
+
+    def take(self) -> bytes:
+        """All of it."""
+
+    def close(self) -> None:
+        """Hold nothing more."""
 
 
 class ByteHandler(Protocol):
@@ -113,29 +89,10 @@ class Transport:
     """
 
     __slots__ = (
-        "_blocked",
-        "_data_received",
-        "_descriptor",
-        "_direct",
-        "_dirty",
-        "_files_count",
-        "_handler",
-        "_high_watermark_bytes",
-        "_limits",
-        "_linger_timer",
-        "_loop",
-        "_queue",
-        "_queued_bytes",
-        "_reading",
-        "_receive_buffer",
-        "_report",
-        "_socket",
-        "_stalled",
-        "_waiting",
-        "local",
-        "peer",
-        "state",
-    )
+        "_blocked", "_data_received", "_descriptor", "_direct", "_dirty", "_files_count", "_handler",
+        "_high_watermark_bytes", "_limits", "_linger_timer", "_loop", "_outbox", "_queue", "_queued_bytes",
+        "_reading", "_receive_buffer", "_report", "_socket", "_stalled", "_waiting", "local", "peer", "state",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -156,7 +113,8 @@ class Transport:
         self._queued_bytes = 0
         self._files_count = 0  # slices of files in the queue
         self._stalled: Deadline | None = None  # the moment a client that takes nothing is given up
-        self._direct = True  # the queue's bytes leave as they are
+        self._outbox: Source | None = None
+        self._direct = True  # bytes leave as they are
         self._dirty = False
         self._waiting = False  # the kernel's buffer is full; the writer callback is armed
         self._blocked = False
@@ -188,9 +146,7 @@ class Transport:
             self._loop.add_reader(self._descriptor, self._on_readable)
 
     def _on_readable(self) -> None:
-        buffer: Any = self._receive_buffer()
-        if buffer is None:
-            buffer = self._loop.receive_buffer
+        buffer: Any = self._receive_buffer() or self._loop.receive_buffer
         try:
             nbytes = self._socket.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
@@ -198,10 +154,15 @@ class Transport:
         except OSError as error:
             self._end(error.strerror or str(error))
             return
-        if nbytes == 0:
+        if not nbytes:
             self.pause_reading(True)  # the end stays readable for ever
-        own = not self._dirty  # else others have written in this turn: the loop flushes at its end
-        self._dirty = True
+        outbox = self._outbox
+        # Have others written in this turn already? Then the loop flushes at its end.
+        if outbox is not None:
+            own = outbox.expect()
+        else:
+            own = not self._dirty
+            self._dirty = True
         try:
             self._data_received(buffer, nbytes)
         except Exception as error:
@@ -211,6 +172,8 @@ class Transport:
             self._dirty = False
             if self._queue and not self._waiting:
                 self._send_queued()
+            elif outbox is not None:
+                self.flush()
 
     def _on_linger_readable(self) -> None:
         try:
@@ -225,8 +188,23 @@ class Transport:
     # Out
 
     @property
+    def outbox(self) -> Source | None:
+        """Where the handler leaves small pieces instead of a `write`; set once.
+
+        Bytes wait there or in the queue, never in both: while the queue is not empty the outbox takes
+        nothing. So the order is kept, and the watermarks hold between two pieces.
+        """
+        return self._outbox
+
+    @outbox.setter
+    def outbox(self, outbox: Source) -> None:
+        self._outbox = outbox
+        room = 0 if self._queue or self.state is not _OPEN else self._high_watermark_bytes
+        outbox.open(room, self._loop.flush_at_turn_end, self)
+
+    @property
     def queued_bytes(self) -> int:
-        return self._queued_bytes
+        return self._queued_bytes + (0 if self._outbox is None else len(self._outbox))
 
     @property
     def blocked(self) -> bool:
@@ -237,6 +215,8 @@ class Transport:
         """Queue bytes; they leave in one gathered send at the end of the turn."""
         if self.state is not _OPEN:
             return
+        if self._outbox is not None and not self._queue:
+            self._shut_outbox()
         self._queue.append(data)
         queued_bytes = self._queued_bytes = self._queued_bytes + len(data)
         if type(data) is FileSlice:
@@ -259,11 +239,34 @@ class Transport:
             self._blocked = True
             self._handler.write_blocked(True)
 
+    def _shut_outbox(self) -> None:
+        """What the outbox holds goes into the queue; until that is empty everything goes there."""
+        assert self._outbox is not None
+        self._outbox.max_bytes = 0
+        held = self._outbox.take()
+        if held:
+            self._queue.append(held)
+            self._queued_bytes += len(held)
+
     def flush(self) -> None:
         """What was written leaves: behind what was received here, or at the end of the loop's turn."""
         self._dirty = False
-        if self._queue and not self._waiting:
-            self._send_queued()
+        if self._queue:
+            if not self._waiting:
+                self._send_queued()
+        elif self._outbox is not None and (held := self._outbox.take()):
+            try:
+                sent = self._socket.send(held) if self._direct else 0
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._end(error.strerror or str(error))
+                return
+            if sent != len(held):
+                self._outbox.max_bytes = 0
+                self._queue.append(memoryview(held)[sent:] if sent else held)
+                self._queued_bytes = len(held) - sent
+                self._send_queued()
 
     def _send_queued(self) -> None:
         while self._queue:
@@ -290,6 +293,8 @@ class Transport:
                 if not self._waiting:
                     self._wait_writable()
                 return
+        if self._outbox is not None:
+            self._outbox.max_bytes = self._high_watermark_bytes
         if self._waiting:
             self._waiting = False
             self._loop.remove_writer(self._descriptor)
@@ -358,11 +363,13 @@ class Transport:
 
     def detach(self) -> socket.socket | None:
         """Take the socket off the loop for good, for whoever asks for it; None if bytes remain queued."""
-        if self._queue and not self._waiting and self.state is TransportState.OPEN:
-            self._send_queued()
+        if self.state is TransportState.OPEN:
+            self.flush()
         if self._queue or self.state is not TransportState.OPEN:
             return None
         self._move(TransportState.CLOSED)
+        if self._outbox is not None:
+            self._outbox.close()
         self._loop.remove_reader(self._descriptor)
         if self._stalled is not None:
             self._stalled.cancel()
@@ -385,6 +392,9 @@ class Transport:
             return
         if self._reading:
             self.pause_reading(True)
+        if self._outbox is not None:
+            self._shut_outbox()
+            self._outbox.close()
         self._move(TransportState.DRAINING)
         if self._queue:
             if not self._dirty and not self._waiting:
@@ -421,6 +431,9 @@ class Transport:
         self._loop.remove_writer(self._descriptor)
         self._queue.clear()
         self._queued_bytes = 0
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox.take()
         self._socket.close()
         # Told at the next turn: a write must never re-enter the room that wrote.
         self._loop.call_soon(lambda: self._handler.connection_lost(reason))

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import ClassVar
 
-from ._core import Decoder, encode_frame, encode_header
+from ._core import Decoder, Outbox, encode_frame, encode_header
 from .deflate import Agreement, MessageDeflate
 from .types import (
     DEFAULT_MAX_FRAGMENTS,
@@ -60,11 +60,12 @@ class Connection:
 
     # The tests put the plain core here, to run both in one process.
     decoder_type: ClassVar[type[Decoder]] = Decoder
+    outbox_type: ClassVar[type[Outbox]] = Outbox
     frame_encoder: ClassVar[Callable[..., bytes]] = staticmethod(encode_frame)
 
     __slots__ = (
         "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue", "_receive",
-        "attention", "close_code", "close_reason", "decoder", "plain", "receive_buffer", "state",
+        "attention", "close_code", "close_reason", "decoder", "outbox", "plain", "receive_buffer", "state",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +91,8 @@ class Connection:
         self._queue: list[bytes] = []
         self._pongs = 0  # at the end of the queue, counted since data_to_send
         self.plain = role is Role.SERVER and deflate is None
+        # A sender may open it: frames of messages then pass by the queue. It closes with the connection.
+        self.outbox = self.outbox_type(self.plain)
         self._last_frame = b""  # a close frame of ours that answers the peer: nothing may follow it
         self.state = State.OPEN
         self.attention = False
@@ -177,6 +180,7 @@ class Connection:
 
     def _move(self, happening: str) -> None:
         self.state = MOVES[self.state, happening]
+        self.outbox.close()  # there is no way back to OPEN
         if self.state is State.CLOSED:
             self._receive = self._discard
             self.receive_buffer = _no_buffer

@@ -10,7 +10,7 @@ import pytest
 
 from python_server.channel import HTTPChannel, HTTPServices
 from python_server.exchange import Exchange, ExchangeServices
-from python_server.net.transport import FileSlice
+from python_server.net.files import FileSlice
 from python_server.settings import HTTPSettings
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -388,7 +388,7 @@ def test_an_unread_body_is_dropped_up_to_64_kib_r6(length: int, kept: bool) -> N
 
 
 def test_a_slice_of_a_file_goes_to_the_transport_as_it_is(tmp_path: Any) -> None:
-    from python_server.net.transport import FileSource
+    from python_server.net.files import FileSource
 
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")

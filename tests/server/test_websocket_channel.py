@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from python_server.websocket_channel import WebSocketChannel, WebSocketServices
+from python_server.websocket_channel import GATHERED_MIN_BYTES, WebSocketChannel, WebSocketServices
 from wsframe import CloseCode, Connection, Opcode, Role, encode_frame
 from wsframe.deflate import Agreement
 
@@ -16,17 +16,36 @@ MASK = b"\1\2\3\4"
 
 
 class FakeTransport:
-    """Remembers what a channel asks of it."""
+    """Remembers what a channel asks of it.
+
+    Args:
+        room_bytes: what the outbox may hold; with 0 everything comes by `write`.
+    """
 
     peer = local = None
     blocked = False
 
-    def __init__(self) -> None:
+    def __init__(self, room_bytes: int) -> None:
         self.sent = b""
         self.closed: str | None = None
         self.paused = False
+        self.room_bytes = room_bytes
+        self.held: Any = None
+
+    @property
+    def outbox(self) -> Any:
+        return self.held
+
+    @outbox.setter
+    def outbox(self, outbox: Any) -> None:
+        self.held = outbox
+        outbox.open(self.room_bytes, FakeTransport.take, self)
+
+    def take(self) -> None:
+        self.sent += self.held.take()
 
     def write(self, data: Any) -> None:
+        self.take()
         self.sent += bytes(data)
 
     def pause_reading(self, paused: bool) -> None:
@@ -58,12 +77,14 @@ class FakeDeadline:
 class Bench:
     """A channel with everything around it faked."""
 
-    def __init__(self, max_message_bytes: int = 1000, deflate: Agreement | None = None) -> None:
+    def __init__(
+        self, max_message_bytes: int = 1000, deflate: Agreement | None = None, room_bytes: int = 1000
+    ) -> None:
         self.deadlines: list[FakeDeadline] = []
         self.ended: list[WebSocketChannel] = []
         self.messages: list[str | bytes] = []
         self.closes: list[tuple[int, str]] = []
-        self.transport = FakeTransport()
+        self.transport = FakeTransport(room_bytes)
         services = WebSocketServices(
             max_message_bytes=max_message_bytes,
             max_fragments_count=100,
@@ -76,7 +97,9 @@ class Bench:
             began=lambda channel: None,
             ended=self.ended.append,
         )
-        connection = Connection(Role.SERVER, max_message_bytes=max_message_bytes, max_fragments=100)
+        connection = Connection(
+            Role.SERVER, max_message_bytes=max_message_bytes, max_fragments=100, deflate=deflate
+        )
         self.channel = WebSocketChannel(self.transport, connection, services, deflate=deflate)
         self.channel.on_message = self.messages.append
         self.channel.on_close = lambda code, reason: self.closes.append((code, reason))
@@ -92,13 +115,14 @@ class Bench:
         self.channel.data_received(bytearray(data), len(data))
 
     def sent(self) -> bytes:
+        self.transport.take()
         sent, self.transport.sent = self.transport.sent, b""
         return sent
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+@pytest.fixture(params=[0, 3, 1000], ids=lambda room_bytes: f"outbox of {room_bytes}")
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return Bench(room_bytes=request.param)
 
 
 def client(opcode: int, payload: str | bytes = b"", fin: bool = True) -> bytes:
@@ -128,6 +152,30 @@ def test_a_pong_leaves_before_answers_and_these_before_the_close_frame(bench: Be
     bench.channel.on_message = bench.channel.send
     bench.receive(client(Opcode.TEXT, "a") + client(Opcode.PING, b"x") + client(Opcode.CLOSE, b"\x03\xe8"))
     assert bench.sent() == b"\x8a\x01x\x81\x01a\x88\x02\x03\xe8"
+
+
+@pytest.mark.parametrize("deflate", [None, Agreement(True)], ids=["plain", "compressed"])
+@pytest.mark.parametrize("room_bytes", range(0, 40, 3))
+def test_whatever_its_way_out_all_leaves_in_the_order_of_the_calls(
+    room_bytes: int, deflate: Agreement | None
+) -> None:
+    """Small, shared and gathered messages, pings and the close frame, at every bound of the outbox."""
+    bench = Bench(deflate=deflate, room_bytes=room_bytes)
+    large = b"x" * GATHERED_MIN_BYTES
+    taken_early = b""
+    for number in range(3):
+        bench.channel.send("small")
+        bench.channel.send_frames(b"shared")
+        bench.channel.ping(b"?")
+        bench.channel.send(b"1")
+        bench.channel.send(large, compress=False)
+        bench.channel.send(bytearray(b"other"))
+        if number == 1:
+            taken_early = bench.sent()
+    bench.channel.close(1001)
+    bench.channel.send("too late")
+    turn = b"\x81\x05smallshared\x89\x01?\x82\x011\x82\x7e\x40\x00" + large + b"\x82\x05other"
+    assert taken_early + bench.sent() == turn * 3 + b"\x88\x02\x03\xe9"
 
 
 def test_an_unsolicited_pong_changes_nothing(bench: Bench) -> None:

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import pytest
 import trustme
 
 from python_server.net.certificates import CertificateError, make_context
+from python_server.net.files import FileSlice, FileSource
 from python_server.net.loop import Loop
 from python_server.net.tls import HANDSHAKES_PER_TURN_COUNT, HandshakeQueue, TLSTransport
-from python_server.net.transport import FileSlice, FileSource, Transport, TransportState
+from python_server.net.transport import Transport, TransportState
 from python_server.settings import TLSSettings, TransportSettings
+from wsframe import Outbox
 
 TURNS_MAX_COUNT = 5_000
 PLAIN_ANSWER = b"this is a TLS port\n"
@@ -284,6 +287,43 @@ def test_what_one_turn_writes_leaves_in_one_send(rig: Rig, kind: str) -> None:
     rig.loop.run_once(0)
     assert rig.counter.sends_count == before + 1
     rig.until(lambda: len(peer.received) == 40_000, peer)
+
+
+def test_what_an_outbox_holds_leaves_in_one_send_in_its_place(rig: Rig, kind: str) -> None:
+    transport, peer = rig.open(kind)
+    outbox = Outbox()
+    transport.outbox = outbox
+    before = rig.counter.sends_count
+    for _ in range(100):
+        assert outbox.write(b"a" * 400)
+    assert (rig.counter.sends_count, transport.queued_bytes) == (before, 40_000)
+    rig.loop.run_once(0)
+    assert (rig.counter.sends_count, transport.queued_bytes) == (before + 1, 0)
+    assert outbox.write(b"b")
+    transport.write(b"c" * 20_000)
+    assert not outbox.write(b"declined")
+    rig.loop.run_once(0)
+    assert outbox.write(b"d")
+    transport.close()
+    rig.until(lambda: peer.ended, peer)
+    assert peer.received == b"a" * 40_000 + b"b" + b"c" * 20_000 + b"d"
+
+
+def test_a_reply_out_of_the_outbox_arrives(rig: Rig, kind: str) -> None:
+    transport, peer = rig.open(kind)
+    outbox = Outbox()
+    transport.outbox = outbox
+    rig.handler.on_data = lambda data: None if outbox.write(data) else transport.write(data)
+
+    def echoed(total_bytes: int) -> bool:
+        return len(peer.received) == total_bytes
+
+    sent = b""
+    for size in (1, 100, 16_383, 16_384, 50_000):
+        sent += os.urandom(size)
+        peer.send(sent[-size:])
+        rig.until(partial(echoed, len(sent)), peer)
+    assert peer.received == sent
 
 
 def test_many_records_arrive_in_one_call(rig: Rig, kind: str) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from python_server.net.files import FileSlice, FileSource
 from python_server.net.loop import SWEEP_MIN_COUNT, Deadline, Loop, SelectorPoller
-from python_server.net.transport import FileSlice, FileSource, Transport, TransportState
+from python_server.net.transport import Transport, TransportState
 from python_server.settings import TransportSettings
+from wsframe import Outbox
 
 LIMITS = replace(
     TransportSettings(), high_watermark_bytes=200_000, low_watermark_bytes=50_000, hard_limit_bytes=8_000_000
@@ -233,6 +235,196 @@ def test_a_fault_of_the_handler_ends_its_connection_and_not_the_loop_r70(pair: P
     pair.turn()
     assert pair.reported == ["connection: fault"]
     assert pair.handler.lost == ["internal error"]
+
+
+# The outbox: the same bytes by another way in
+
+
+def small_piece(pair: Pair, data: bytes) -> None:
+    """As a handler gives it away: into the outbox, or by a write when that declines."""
+    assert pair.transport.outbox is not None
+    if not pair.transport.outbox.write(data):  # type: ignore[attr-defined]
+        pair.transport.write(data)
+
+
+@pytest.fixture
+def boxed(pair: Pair) -> Pair:
+    pair.transport.outbox = Outbox()
+    return pair
+
+
+def test_what_the_outbox_holds_leaves_in_one_send_at_the_turns_end_r13(boxed: Pair) -> None:
+    sends: list[bytes] = []
+    real = boxed.transport._socket
+
+    class Recording:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def send(self, data: bytes) -> int:
+            sends.append(data)
+            return real.send(data)
+
+    boxed.transport._socket = Recording()  # type: ignore[assignment]
+    for number in range(10):
+        small_piece(boxed, b"%d" % number)
+    assert (sends, boxed.transport.queued_bytes) == ([], 10)
+    boxed.turn()
+    assert (sends, boxed.transport.queued_bytes) == ([b"0123456789"], 0)
+    assert boxed.peer.recv(100) == b"0123456789"
+
+
+def test_a_reply_leaves_behind_its_own_chunk_and_a_broadcast_at_the_turns_end(boxed: Pair) -> None:
+    order: list[str] = []
+    real = boxed.transport._socket
+
+    class Recording:
+        def __getattr__(self, name: str) -> Any:
+            if name == "send":
+                order.append("send")
+            return getattr(real, name)
+
+    def reply(buffer: Any, nbytes: int) -> None:
+        small_piece(boxed, b"reply")
+        boxed.loop.call_later(0, lambda: order.append("timer"))
+
+    boxed.transport._socket = Recording()  # type: ignore[assignment]
+    boxed.handler.data_received = reply  # type: ignore[method-assign]
+    boxed.transport.set_handler(boxed.handler)
+    boxed.peer.sendall(b"x")
+    boxed.turn(1)
+    assert order == ["send", "timer"]
+    order.clear()
+    small_piece(boxed, b"of others")  # before what is received in the same turn
+    boxed.peer.sendall(b"x")
+    boxed.turn(1)
+    assert order == ["timer", "send"]
+    assert boxed.peer.recv(100) == b"replyof othersreply"
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 7])
+@pytest.mark.parametrize("turned", [1, 5, 1_000])
+def test_pieces_of_both_ways_in_arrive_in_order(boxed: Pair, every: int, turned: int) -> None:
+    sizes = [1, 300, 5_000, 70_000, 16_383, 16_384] * 10
+    expected = bytearray()
+    taken = bytearray()
+    boxed.peer.setblocking(False)
+    for index, size in enumerate(sizes):
+        piece = bytes([index]) * size
+        expected += piece
+        if index % every:
+            small_piece(boxed, piece)
+        else:
+            boxed.transport.write(piece)
+        if index % turned == 0:
+            boxed.turn(1)
+            try:
+                taken += boxed.peer.recv(10_000)
+            except BlockingIOError:
+                pass
+    boxed.transport.close()
+    small_piece(boxed, b"too late")
+    assert taken + boxed.take_all() == expected
+
+
+@pytest.mark.parametrize("size", [100, 1_000, 10_000, 100_000])
+def test_pressure_is_told_at_the_same_piece_with_and_without_an_outbox(pair: Pair, size: int) -> None:
+    counts = []
+    for boxed in (False, True):
+        if boxed:
+            pair.take_all()
+            pair.handler.blocked.clear()
+            pair.transport.outbox = Outbox()
+        count = 0
+        while not pair.handler.blocked:
+            if boxed:
+                small_piece(pair, bytes(size))
+            else:
+                pair.transport.write(bytes(size))
+            count += 1
+            assert pair.transport.blocked or pair.transport.queued_bytes <= LIMITS.high_watermark_bytes
+        assert pair.transport.queued_bytes > LIMITS.high_watermark_bytes
+        counts.append(count)
+    assert counts[0] == counts[1]
+    pair.take_all()
+    assert pair.handler.blocked == [True, False]
+    small_piece(pair, b"again")
+    assert len(pair.transport.outbox or b"") == 5
+
+
+def test_above_the_hard_limit_small_pieces_cut_the_client(boxed: Pair) -> None:
+    for _ in range(2_000):
+        small_piece(boxed, bytes(10_000))
+    boxed.turn()
+    assert boxed.handler.lost == ["slow client"]
+    small_piece(boxed, b"nowhere")
+    assert boxed.transport.queued_bytes == 0
+
+
+def test_what_the_kernel_does_not_take_is_queued_and_nothing_passes_it(boxed: Pair) -> None:
+    outbox = boxed.transport.outbox
+    assert outbox is not None
+    while not boxed.transport._waiting:
+        small_piece(boxed, b"a" * 10_000)
+        boxed.turn(1)
+    assert outbox.max_bytes == 0
+    small_piece(boxed, b"b")
+    assert len(outbox) == 0
+    got = boxed.take_all()
+    assert got.endswith(b"ab")
+    assert set(got) == {ord("a"), ord("b")}
+    assert outbox.max_bytes == LIMITS.high_watermark_bytes
+
+
+def test_an_outbox_that_comes_while_bytes_wait_opens_when_they_have_left(pair: Pair) -> None:
+    outbox = Outbox()
+    pair.transport.write(b"head")
+    pair.transport.outbox = outbox
+    assert outbox.max_bytes == 0
+    small_piece(pair, b"tail")
+    pair.turn()
+    assert (outbox.max_bytes, pair.peer.recv(100)) == (LIMITS.high_watermark_bytes, b"headtail")
+
+
+@pytest.mark.parametrize("reason", [None, "cut"])
+def test_a_close_sends_what_the_outbox_holds_and_an_abort_drops_it(boxed: Pair, reason: str | None) -> None:
+    small_piece(boxed, b"last")
+    boxed.transport.close(reason)
+    small_piece(boxed, b"too late")
+    assert boxed.take_all() == (b"last" if reason is None else b"")
+    assert boxed.transport.queued_bytes == 0
+
+
+def test_a_socket_that_is_taken_away_leaves_nothing_behind(boxed: Pair) -> None:
+    small_piece(boxed, b"last")
+    taken = boxed.transport.detach()
+    assert taken is not None
+    small_piece(boxed, b"too late")
+    boxed.turn()
+    assert boxed.peer.recv(100) == b"last"
+    taken.close()
+
+
+@pytest.mark.parametrize(
+    "outcome", [OSError(errno.ECONNRESET, "reset"), BlockingIOError(), InterruptedError()]
+)
+def test_a_send_of_the_outbox_that_fails(boxed: Pair, outcome: OSError) -> None:
+    real = boxed.transport._socket
+    outcomes = [outcome]
+
+    class Failing:
+        def __getattr__(self, name: str) -> Any:
+            if name == "send" and outcomes:
+                raise outcomes.pop()
+            return getattr(real, name)
+
+    boxed.transport._socket = Failing()  # type: ignore[assignment]
+    small_piece(boxed, b"piece")
+    boxed.turn()
+    if type(outcome) is ConnectionResetError:
+        assert boxed.handler.lost == ["reset"]
+    else:
+        assert (boxed.handler.lost, boxed.peer.recv(100)) == ([], b"piece")
 
 
 # System calls that fail once, each in turn
