@@ -6,6 +6,7 @@ It must not know which packets the tests send, or why.
 import json
 import os
 import sys
+from collections import defaultdict
 from typing import Any
 
 from flask import Flask, request
@@ -24,12 +25,16 @@ def allow(environ: dict[str, Any]) -> bool | str:
 
 options = {"cors_allowed_origins": ["http://friend.test"], "allow_request": allow}
 socketio = SocketIO(app, **{**options, **json.loads(os.environ.get("WIRE_OPTIONS", "{}"))})
-calls: list[str] = []
+calls: dict[str, list[str]] = defaultdict(list)  # of each client
+
+
+def run(name: str) -> None:
+    calls[request.sid].append(name)  # type: ignore[attr-defined]
 
 
 @socketio.on("connect")
 def on_connect(auth: Any = None) -> None:
-    calls.append("connect")
+    run("connect")
     emit("welcome", {"auth": auth})
     if isinstance(auth, dict) and auth.get("token") == "wrong":
         raise ConnectionRefusedError("no entry", {"code": 7})
@@ -37,7 +42,7 @@ def on_connect(auth: Any = None) -> None:
 
 @socketio.on("disconnect")
 def on_disconnect(reason: str) -> None:
-    calls.append(f"disconnect {reason}")
+    run("disconnect")
     sys.stdout.write(f"{request.sid} is gone: {reason}\n")  # type: ignore[attr-defined]
 
 
@@ -48,7 +53,7 @@ def on_leave() -> None:
 
 @socketio.on("echo")
 def on_echo(*arguments: Any) -> tuple[Any, ...]:
-    calls.append("echo")
+    run("echo")
     emit("echoed", arguments)
     return arguments
 
@@ -91,7 +96,5 @@ def on_buy(what: str) -> str:
 
 @app.get("/calls")
 def called() -> Any:
-    """What has run so far; then forgotten."""
-    done = list(calls)
-    calls.clear()
-    return {"calls": done}
+    """What has run for that client."""
+    return {"calls": calls[request.args["sid"]]}

@@ -251,9 +251,9 @@ class Wire:
         """Until the disconnect handler has run for a session that had joined, with this reason."""
         self.server.wait_for(f"{session.name} is gone: {reason}\n")
 
-    def calls(self) -> list[str]:
-        """Which handlers have run since this was asked last."""
-        answer = self.request("GET", "", path="/calls").answer()
+    def calls(self, session: Any) -> list[str]:
+        """Which handlers have run for a session that had joined."""
+        answer = self.request("GET", f"sid={session.name}", path="/calls").answer()
         done: list[str] = json.loads(answer.body)["calls"]
         return done
 
@@ -270,7 +270,7 @@ def server(serve: Callable[..., Any]) -> Any:
 @pytest.fixture(scope="module")
 def small_server(serve: Callable[..., Any]) -> Any:
     """A server of small messages that pings often, and waits for pongs as long as a busy machine needs."""
-    options = {"ping_interval": 0.3, "ping_timeout": 2.9, "max_http_buffer_size": 1000}
+    options = {"ping_interval": 0.3, "ping_timeout": 60, "max_http_buffer_size": 1000}
     return serve(APPS, "wire_app:app", env={"WIRE_OPTIONS": json.dumps(options)})
 
 
@@ -313,6 +313,12 @@ def engine(open_wire: Callable[..., Wire], engine_server: Any) -> Wire:
 @pytest.fixture
 def wire(open_wire: Callable[..., Wire], server: Any) -> Wire:
     return open_wire(server)
+
+
+@pytest.fixture
+def hasty(start: Callable[..., Wire]) -> Wire:
+    """A server that pings often and does not wait long."""
+    return start(ping_interval=0.3, ping_timeout=2.9, max_http_buffer_size=1000)
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ COMPRESSED = 0x40  # RSV1 in a frame's first byte (RFC 7692 section 6)
 # ---- 1.5 heartbeat
 
 
-def test_1_5_advertised_times_are_true_milliseconds(small: Any) -> None:
-    opened = small.handshake()
+def test_1_5_advertised_times_are_true_milliseconds(hasty: Any) -> None:
+    opened = hasty.handshake()
     assert (opened["pingInterval"], opened["pingTimeout"], opened["maxPayload"]) == (300, 2900, 1000)
 
 
@@ -42,12 +42,12 @@ def test_1_5_the_server_pings_and_the_interval_counts_from_the_pong(small: Any, 
         pass
 
 
-def test_1_5_a_client_that_answers_no_ping_is_closed(small: Any, way: str) -> None:
-    session = small.session(way)
+def test_1_5_a_client_that_answers_no_ping_is_closed(hasty: Any, way: str) -> None:
+    session = hasty.session(way)
     if way == "websocket":
         assert [session.next_raw(), session.next_raw()] == ["2", None]
     else:
-        assert small.poll(session.sid).answer().text == "2"
+        assert hasty.poll(session.sid).answer().text == "2"
         assert session.ended()
 
 
@@ -57,15 +57,15 @@ def test_1_5_a_ping_from_the_client_is_an_error(wire: Any, way: str) -> None:
     assert session.ended()
 
 
-def test_1_5_a_silent_client_dies_after_interval_and_timeout_and_not_before(small: Any, way: str) -> None:
+def test_1_5_a_silent_client_dies_after_interval_and_timeout_and_not_before(hasty: Any, way: str) -> None:
     began = time.monotonic()
-    session = small.session(way)
+    session = hasty.session(way)
     session.send("40")
     session.name = str(session.next()).split('"')[3]
-    small.wait_gone(session, "ping timeout")
+    hasty.wait_gone(session, "ping timeout")
     assert time.monotonic() - began >= 3.2
     if way == "polling":
-        assert small.poll(session.sid).answer().code == 1
+        assert hasty.poll(session.sid).answer().code == 1
 
 
 def test_1_5_a_pong_nobody_asked_for_is_ignored(wire: Any, way: str) -> None:
@@ -193,13 +193,13 @@ def test_1_6_trap_d_a_post_that_is_being_read_is_finished(wire: Any) -> None:
 def test_1_6_an_upgrade_that_is_not_completed_in_time_closes_the_websocket_alone(
     start: Any, said: list[str]
 ) -> None:
-    wire = start(upgrade_timeout=1.5)
+    wire = start(upgrade_timeout=4.0)
     session = wire.joined("polling")
     began = time.monotonic()
     websocket = wire.upgrade(session.sid)
     websocket.send(*said)
     assert [websocket.next_raw() for _ in range(len(said) + 1)] == [*["3probe"] * len(said), None]
-    assert time.monotonic() - began >= 1.5
+    assert time.monotonic() - began >= 4.0
     session.send('42["echo",1]')
     assert session.next() == '42["echoed",1]'
     again = wire.upgrade(session.sid)
