@@ -3,6 +3,7 @@
 It must not know any single test.
 """
 
+import random
 import shutil
 import signal
 import socket
@@ -34,24 +35,31 @@ def pytest_report_header() -> str:
     return f"wsframe: {wsframe.IMPLEMENTATION} core from {Path(str(wsframe.__file__)).parent}"
 
 
+def port_of_its_own() -> int:
+    """A free one below those that the kernel gives out: it is nobody else's while a server is stopped."""
+    while True:
+        port = random.randrange(10_000, 32_768)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue
+
+
 class RedisServer:
     """A redis-server of our own: loopback, nothing kept on disk, started and stopped when a test says so."""
 
     def __init__(self, program: str, *options: str, settings: Path | None = None, tls: bool = False) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = port_of_its_own()
         self.url = f"{'rediss' if tls else 'redis'}://127.0.0.1:{self.port}/0"
         self._folder = tempfile.mkdtemp(prefix="redis-")
-        kept = ["--save", "", "--appendonly", "no", "--dir", self._folder]
         port = ["--port", "0", "--tls-port", str(self.port)] if tls else ["--port", str(self.port)]
-        self._command = [
-            program,
-            *([] if settings is None else [str(settings)]),
-            "--bind",
-            "127.0.0.1",
-            *port,
-        ]
-        self._command += [*([] if settings is not None else kept), *options]
+        place = ["--bind", "127.0.0.1", *port]
+        if settings is None:
+            kept = ["--save", "", "--appendonly", "no", "--dir", self._folder]
+            self._command = [program, *place, *kept, *options]
+        else:
+            self._command = [program, str(settings), *place, *options]
         self._process: subprocess.Popen[str] | None = None
         self.start()
 

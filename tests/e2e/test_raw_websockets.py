@@ -52,7 +52,8 @@ def chat(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_r15_events_broadcast_and_registry(url: str, chat: str) -> None:
+def test_r15_events_broadcast_and_registry(serve: Callable[..., Any], chat: str) -> None:
+    url = serve(APPS, "raw_app:app").url  # its registry counts: nobody of another test is there
     with dial(url, chat) as ada:
         assert json.loads(hear(ada)) == {"hello": 1, "protocol": None, "path": chat}
         with dial(url, chat) as grace:
@@ -98,17 +99,17 @@ def test_a_failing_handler_closes_its_own_connection_only(url: str, chat: str) -
 
 
 def test_routes_by_pattern_and_the_limit_of_a_message(url: str) -> None:
-    with dial(url, "/silent/12") as ws:
+    with dial(url, "/limited/12") as ws:
         ws.send("x" * 101)
         assert ending(ws)[0] == 1009
-    with urllib.request.urlopen(url + "/silent/12", timeout=PATIENCE_SECONDS) as answer:
-        assert answer.read().startswith(b"plain /silent/12")  # without an upgrade it is an ordinary path
+    with urllib.request.urlopen(url + "/limited/12", timeout=PATIENCE_SECONDS) as answer:
+        assert answer.read().startswith(b"plain /limited/12")  # without an upgrade it is an ordinary path
 
 
 def test_r49_a_silent_client_is_pinged_and_then_ended(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as raw:
-        raw.sendall(handshake("/silent/1"))
+        raw.sendall(handshake("/silent"))
         heard = b""
         while piece := raw.recv(4096):
             heard += piece
@@ -208,7 +209,9 @@ def test_an_unmodified_flask_socketio_program(serve: Callable[..., Any], transpo
         assert client.receive(timeout=PATIENCE_SECONDS) == ["echoed", *said]
 
 
-def test_upgrade_requests_leave_no_thread_behind_on_the_request_pool(url: str) -> None:
+def test_upgrade_requests_leave_no_thread_behind_on_the_request_pool(serve: Callable[..., Any]) -> None:
+    url = serve(APPS, "raw_app:app", "--threads", "1").url
+
     def threads() -> int:
         with urllib.request.urlopen(url + "/count", timeout=PATIENCE_SECONDS) as answer:
             found = re.search(rb"(\d+) threads", answer.read())
@@ -223,7 +226,7 @@ def test_upgrade_requests_leave_no_thread_behind_on_the_request_pool(url: str) -
 def test_r40_r11_the_handshakes_answer_is_one_piece_with_its_own_fields_only(url: str) -> None:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as raw:
-        raw.sendall(handshake("/silent/1"))
+        raw.sendall(handshake("/limited/1"))
         answer = raw.recv(4096)  # one buffer, one send, one segment on loopback
     status, *lines = answer.decode().removesuffix("\r\n\r\n").split("\r\n")
     assert status == "HTTP/1.1 101 Switching Protocols"

@@ -61,8 +61,9 @@ def test_random_bytes_leave_nothing_r2(server: Any) -> None:
     assert server.ask("/hello").body == b"hello"
 
 
-def test_dribblers_hold_no_thread_and_little_memory(server: Any) -> None:
+def test_dribblers_hold_no_thread_and_little_memory(start: Any) -> None:
     """2,000 clients, each in the middle of a head; the documented command does it with 10,000."""
+    server = start("probe_app:app", "--threads", "1")  # its pool neither grows nor shrinks meanwhile
     count = 2_000
     server.state()
     threads = server.state()["threads"]

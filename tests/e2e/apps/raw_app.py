@@ -52,6 +52,12 @@ class Silent(WebSocketApplication):
     allowed_origins = "*"
     ping_interval_seconds = 0.2
     ping_timeout_seconds = 0.2
+
+
+class Limited(WebSocketApplication):
+    """Never speaks, and hears short messages only."""
+
+    allowed_origins = "*"
     max_message_bytes = 100
 
 
@@ -107,4 +113,7 @@ def site(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
     return [body]
 
 
-app = Resource({"/chat": Chat(), "/inline": InlineChat(), re.compile(r"/silent/\d+"): Silent()}, site)
+app = Resource(
+    {"/chat": Chat(), "/inline": InlineChat(), "/silent": Silent(), re.compile(r"/limited/\d+"): Limited()},
+    site,
+)

@@ -6,6 +6,7 @@ It must not know connections' purpose; the loop is turned by hand.
 import errno
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -217,14 +218,15 @@ def test_a_yielding_listener_can_be_ended_and_paused(end: str) -> None:
     bench.close()
 
 
-def test_one_of_several_loops_is_woken_for_a_connection() -> None:
+@contextmanager
+def two_on_one_socket() -> Iterator[tuple[Bench, Bench]]:
+    """Two loops, each with a listener of its own, none of them started."""
     first, second = Bench(), Bench()
     try:
-        sock = first.socket.dup()
         second.listener.close()
         second.listener = Listener(
             second.loop,
-            sock,
+            first.socket.dup(),
             lambda sock, peer: second.accepted.append(sock),
             lambda error: None,
             3,
@@ -232,34 +234,27 @@ def test_one_of_several_loops_is_woken_for_a_connection() -> None:
         )
         first.listener.pause()
         first.listener._allowance = lambda: 3
-        for bench in (first, second):
-            bench.listener.start()
-        for count in range(1, 6):
-            first.connect(1)
-            for bench in (first, second):
-                bench.loop.run_once(0)
-            assert len(first.accepted) + len(second.accepted) == count
+        yield first, second
     finally:
         second.close()
         first.close()
 
 
+def test_one_of_several_loops_is_woken_for_a_connection() -> None:
+    with two_on_one_socket() as benches:
+        first, second = benches
+        for bench in benches:
+            bench.listener.start()
+        for count in range(1, 6):
+            first.connect(1)
+            for bench in benches:
+                bench.loop.run_once(0)
+            assert len(first.accepted) + len(second.accepted) == count
+
+
 def test_a_connection_that_another_was_woken_for_is_found_again() -> None:
     """As when the other has died between its waking and its accepting."""
-    first, second = Bench(), Bench()
-    try:
-        sock = first.socket.dup()
-        second.listener.close()
-        second.listener = Listener(
-            second.loop,
-            sock,
-            lambda sock, peer: second.accepted.append(sock),
-            lambda error: None,
-            3,
-            lambda: 3,
-        )
-        first.listener.pause()
-        first.listener._allowance = lambda: 3
+    with two_on_one_socket() as (first, second):
         first.listener.start()
         second.listener.start()
         first.connect(1)
@@ -271,6 +266,3 @@ def test_a_connection_that_another_was_woken_for_is_found_again() -> None:
         second.listener.pause()
         second.listener.look_again()
         assert second.listener.state is ListenerState.PAUSED
-    finally:
-        second.close()
-        first.close()
