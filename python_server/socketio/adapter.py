@@ -130,7 +130,7 @@ class Adapter:
 
     def owns(self, rooms: tuple[Any, ...] | None) -> bool:
         """Are all of these rooms clients of this process, so that nobody elsewhere is in them?"""
-        return rooms is not None and all(room in self._members for room in rooms)
+        return rooms is not None and all(map(self._members.__contains__, rooms))
 
     def deliver(self, envelope: Envelope) -> None:
         """Deliver to the members of this process."""
