@@ -239,13 +239,28 @@ def goal_lines(runs: Runs, goals: Iterable[Goal] = GOALS) -> list[str]:
     return lines
 
 
+WORKERS = {
+    "1 worker": "ours-1-worker",
+    "2 workers": "ours-2-workers",
+    "4 workers": "ours-4-workers",
+    "2, each loaded": "ours-2-workers-loaded",
+    "4, each loaded": "ours-4-workers-loaded",
+    "2 apart, each loaded": "ours-2-apart",
+    "4 apart, each loaded": "ours-4-apart",
+}
+
+
 def worker_lines(runs: Runs) -> list[str]:
-    """Server CPU per message with one, two and four workers on the one core."""
-    lines = ["| scenario | 1 worker | 2 workers | 4 workers |", "|---|---:|---:|---:|"]
+    """Server CPU per message with one, two and four workers on the one core.
+
+    Loaded: each with the connections that the one has. Apart: servers of one process, without siblings."""
+    named = {run["server"] for run in runs}
+    if WORKERS["1 worker"] not in named:
+        return []
+    columns = {title: server for title, server in WORKERS.items() if server in named}
+    lines = [f"| scenario | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     for scenario in SCENARIOS.values():
-        costs = [
-            _worker_cost(runs, scenario, f"ours-{name}") for name in ("1-worker", "2-workers", "4-workers")
-        ]
+        costs = [_worker_cost(runs, scenario, server) for server in columns.values()]
         if costs[0]:
             cells = [f"{cost:.2f} us ({cost / costs[0]:.2f}x)" if cost else "" for cost in costs]
             lines.append(f"| {scenario.id}: {scenario.title} | {' | '.join(cells)} |")

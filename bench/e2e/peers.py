@@ -29,7 +29,7 @@ class Launch:
 class Server:
     """`far`: runs in the first round only, its place is not in doubt. `named_only`: never run unless named.
     `processes`: wait for so many before the load. `needs_option`: ours must know it, else it is left out.
-    `scenarios`: it runs these alone."""
+    `scenarios`: it runs these alone. `load_times`: it gets so many times a scenario's connections."""
 
     name: str
     kind: Kind
@@ -41,6 +41,7 @@ class Server:
     processes: int = 1
     needs_option: str = ""
     scenarios: tuple[str, ...] = ()
+    load_times: int = 1
 
 
 def _script(file: str, *jobs: Job) -> dict[Job, Launch]:
@@ -70,11 +71,14 @@ def _ours_websocket(handlers: str) -> dict[Job, Launch]:
     return {job: Launch((*_OURS_WEBSOCKET, f"ours_websocket:{job.value}_{handlers}")) for job in jobs}
 
 
-def _ours_workers(count: int) -> Server:
-    """The cost of a message with several processes, all on the one core: per CPU-second, not per second."""
+def _ours_workers(count: int, load_times: int = 1) -> Server:
+    """The cost of a message with several processes, all on the one core: per CPU-second, not per second.
+
+    They share the load of one, or each has as much as one alone: `load_times` is their number then."""
     words = ("--workers", str(count))
+    name = f"ours-{count}-worker{'s' * (count > 1)}"
     return Server(
-        f"ours-{count}-worker{'s' * (count > 1)}",
+        name if load_times == 1 else f"{name}-loaded",
         Kind.OURS,
         {
             Job.ECHO: Launch((*_OURS_WEBSOCKET, *words, "ours_websocket:echo_inline")),
@@ -83,6 +87,25 @@ def _ours_workers(count: int) -> Server:
         named_only=True,
         processes=count + (count > 1),
         needs_option="--workers",
+        load_times=load_times,
+    )
+
+
+def _ours_apart(count: int) -> Server:
+    """As many servers of one process each, strangers to each other, each with the load of one."""
+    command = ("{python}", "apart.py", str(count), "{port}")
+    return Server(
+        f"ours-{count}-apart",
+        Kind.OURS,
+        {
+            Job.ECHO: Launch((*command, "--ws-max-size", str(16 << 20), "ours_websocket:echo_inline")),
+            **_socketio(*command, "ours_socketio:app"),
+        },
+        named_only=True,
+        processes=count + 1,
+        scenarios=("S2", "E"),  # a room ends at its process
+        needs_option="--reuse-port",
+        load_times=count,
     )
 
 
@@ -111,6 +134,8 @@ _ALL = [
     Server("ours-events", Kind.OURS, _socketio(*_OURS, "ours_events:app")),
     Server("ours-events-inline", Kind.OURS, _socketio(*_OURS, "ours_events:inline_app")),
     *(_ours_workers(count) for count in (1, 2, 4)),
+    *(_ours_workers(count, load_times=count) for count in (2, 4)),
+    *(_ours_apart(count) for count in (2, 4)),
     Server("picows", Kind.PEER, _script("picows_server.py", *_ECHO_AND_BROADCAST), ("picows", "uvloop")),
     Server(
         "websockets",

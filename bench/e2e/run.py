@@ -72,7 +72,8 @@ def _one_run(
 ) -> dict[str, Any]:
     port = free_port()
     command = [_fill(word, port) for word in launch.command]
-    generator = [str(environment.GENERATOR), *scenario.generator_arguments(), "--port", str(port)]
+    generator = [str(environment.GENERATOR), *scenario.generator_arguments(server.load_times)]
+    generator += ["--port", str(port)]
     if "{port}" in "".join(launch.command) and scenario.job in server.jobs:
         generator += ["--path", launch.path]
     else:

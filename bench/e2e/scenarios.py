@@ -44,12 +44,12 @@ class Scenario:
     # Who runs it when nobody is named; empty: every server that has the job.
     servers: tuple[str, ...] = ()
 
-    def generator_arguments(self) -> list[str]:
+    def generator_arguments(self, load_times: int = 1) -> list[str]:
         optional = {"--idle": self.idle, "--rooms": self.rooms, "--window": self.window_seconds}
         return [
             *(word for name, value in optional.items() if value for word in (name, str(value))),
             *("--mode", self.mode),
-            *("--connections", str(self.connections)),
+            *("--connections", str(self.connections * load_times)),
             *("--in-flight", str(self.in_flight)),
             *("--payload", str(self.payload_bytes)),
         ]

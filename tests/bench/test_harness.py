@@ -175,3 +175,24 @@ def test_a_record_is_kept_as_it_grows(harness: Any, monkeypatch: pytest.MonkeyPa
     assert kept == [1, 2]
     record = json.loads((harness.run.RESULTS / "kept.json").read_text())
     assert [run["scenario"] for run in record["runs"]] == ["S1", "S2"]
+
+
+@pytest.mark.parametrize("name", ["ours-2-workers-loaded", "ours-2-apart"])
+def test_each_of_several_processes_gets_the_load_of_one(harness: Any, name: str) -> None:
+    harness.environment.compile_c()
+    settings = Namespace(seconds=0.1, warmup_seconds=0.0)
+    scenario = harness.scenarios.SCENARIOS["S2"]
+    run = harness.run._measure(harness.peers.SERVERS[name], scenario, 1, settings)
+    assert run["result"]["connections"] == 2 * scenario.connections, run
+
+
+def test_what_workers_cost_is_held_against_one(harness: Any) -> None:
+    costs = {"ours-1-worker": 100.0, "ours-4-workers": 50.0, "ours-4-apart": 80.0}
+    runs = [
+        {"round": 1, "scenario": "E", "server": name, "result": result(1.0, per_server_cpu_second=value)}
+        for name, value in costs.items()
+    ]
+    lines = harness.goals.worker_lines(runs)
+    assert lines[0] == "| scenario | 1 worker | 4 workers | 4 apart, each loaded |"
+    assert lines[2].endswith("| 10000.00 us (1.00x) | 20000.00 us (2.00x) | 12500.00 us (1.25x) |")
+    assert harness.goals.worker_lines(runs[1:]) == []
