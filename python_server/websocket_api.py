@@ -30,12 +30,12 @@ class WebSocket:
 
     __slots__ = ("_channel", "_door", "_loop_thread", "_outbox", "_request", "context")
 
-    def __init__(self, channel: WebSocketChannel, request: Request, door: Door) -> None:
+    def __init__(self, channel: WebSocketChannel, request: Request, door: Door, loop_thread: int) -> None:
         self._channel = channel
         self._outbox = channel.outbox
         self._request = request
         self._door = door
-        self._loop_thread = current_thread_id()  # it is made there
+        self._loop_thread = loop_thread
         self.context: Any = None
 
     @property
@@ -162,8 +162,8 @@ class Registry:
         self._door.post(self._close_all, code, reason)
 
     def _deliver(self, frames: bytes, excluded: frozenset[WebSocket]) -> None:
-        for ws in self.members:
-            if ws not in excluded:
+        for ws in self.members - excluded if excluded else self.members:
+            if not ws._outbox.write(frames):
                 ws.send_frames(frames)
 
     def _close_all(self, code: int, reason: str) -> None:
@@ -231,6 +231,7 @@ class WebSocketRoutes:
         self._services = services
         self._report = report
         self._complain = complain
+        self._loop_thread: int | None = None
         self._exact: dict[str, _Route] = {}
         self._patterns: list[tuple[re.Pattern[str], _Route]] = []
         for path, application in routes.items():
@@ -283,7 +284,9 @@ class WebSocketRoutes:
     def _opened(self, route: _Route, request: Request, channel: WebSocketChannel) -> None:
         application = route.application
         request.headers = []  # an idle connection keeps the fields by name, not the list as well
-        ws = WebSocket(channel, request, self._door)
+        if self._loop_thread is None:
+            self._loop_thread = current_thread_id()  # one number for all
+        ws = WebSocket(channel, request, self._door, self._loop_thread)
         route.registry.members.add(ws)
         channel.keep_alive(application.ping_interval_seconds, application.ping_timeout_seconds)
         on_message = application.on_message

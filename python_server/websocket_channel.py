@@ -234,7 +234,9 @@ class WebSocketChannel:
     def send_prepared(self, prepared: PreparedLike) -> None:
         """Queue messages that many recipients share, compressed for those that agreed on it."""
         sharing = self._sharing
-        self.send_frames(prepared.frames if sharing is None else prepared.deflated_frames(sharing))
+        frames = prepared.frames if sharing is None else prepared.deflated_frames(sharing)
+        if not self.outbox.write(frames) and self._connection.state is _OPEN:
+            self._transport.write(frames)
 
     def ping(self, payload: bytes = b"") -> None:
         """Queue a ping; nothing happens once the WebSocket is closing."""

@@ -48,6 +48,7 @@ MOVES: dict[tuple[State, str], State] = {
 MAX_WAITING_PONGS = 64
 # An enum's member costs ten times a global in CPython 3.11, and these are asked for with every message.
 _OPEN = State.OPEN
+_CLOSED = State.CLOSED
 _TEXT, _BINARY = int(Opcode.TEXT), int(Opcode.BINARY)
 
 
@@ -64,7 +65,7 @@ class Connection:
     frame_encoder: ClassVar[Callable[..., bytes]] = staticmethod(encode_frame)
 
     __slots__ = (
-        "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue", "_receive",
+        "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue",
         "attention", "close_code", "close_reason", "decoder", "outbox", "plain", "receive_buffer", "state",
     )  # fmt: skip
 
@@ -83,7 +84,6 @@ class Connection:
             max_fragments=max_fragments,
             inflate=None if self._deflate is None else self._deflate.inflate,
         )
-        self._receive: Callable[[Buffer, int], list[Event]] = self.decoder.receive
         # Where to receive the rest of a large payload, or None: use a buffer of your own and `receive_data`.
         # The decoder's own method: asked before every receive, where one call more cost 1 % of an echo.
         self.receive_buffer: Callable[[], memoryview | None] = self.decoder.receive_buffer
@@ -108,7 +108,9 @@ class Connection:
         Messages are str and bytes; Ping (already answered), Pong, Close and ProtocolError stand between
         them in the order of arrival. `attention` tells that the list holds any of those.
         """
-        events = self._receive(data, length)
+        if self.state is _CLOSED:
+            data, length = b"", 0  # section 1.4 and 7.1.7: nothing after the close is looked at
+        events = self.decoder.receive(data, length)
         self.attention = attention = self.decoder.attention
         if attention:
             self.obey(events)
@@ -182,12 +184,7 @@ class Connection:
         self.state = MOVES[self.state, happening]
         self.outbox.close()  # there is no way back to OPEN
         if self.state is State.CLOSED:
-            self._receive = self._discard
             self.receive_buffer = _no_buffer
-
-    def _discard(self, data: Buffer, length: int = -1) -> list[Event]:
-        """Section 1.4 and 7.1.7: nothing after the close is looked at."""
-        return self.decoder.receive(b"")  # no bytes: only its attention falls
 
     # --- sending ---
 
