@@ -397,7 +397,7 @@ def test_a_limit_on_lobbies(hall: Arena, monkeypatch: pytest.MonkeyPatch) -> Non
     join(hall, "s2", "Ben")
 
 
-def test_many_threads_keep_one_truth(hall: Arena) -> None:
+def test_many_threads_keep_one_truth() -> None:
     """Eight players answer the same sum at the same moment, many times over: each is counted once."""
     crowd = Arena(Pace(rounds=40, max_seats=8), random.Random(3))
     for number in range(8):

@@ -157,7 +157,7 @@ def test_without_debug_nothing_is_watched_and_no_access_is_logged(
     assert server.log.count("after run") == 1
 
 
-def test_reloader_options_that_do_not_exist(serve: Any, write: Callable[[str], Path]) -> None:
+def test_reloader_options_that_do_not_exist(write: Callable[[str], Path]) -> None:
     import subprocess
 
     folder = write("use_reloader=True, reloader_options={'intervall': 1}")

@@ -25,8 +25,7 @@ needs_build_tools = pytest.mark.skipif(
 def sources(tmp_path: Path) -> Path:
     place = tmp_path / "sources"
     place.mkdir()
-    for name in ("setup.py",):
-        shutil.copy(ROOT / name, place)
+    shutil.copy(ROOT / "setup.py", place)
     # Only the codec: its build is what is tested.
     (place / "pyproject.toml").write_text(
         '[project]\nname = "wsframe"\nversion = "0"\n[tool.setuptools]\npackages = ["wsframe"]\n'

@@ -75,9 +75,7 @@ def test_from_a_reused_buffer(
     assert as_plain(events) == vector_expectation
 
 
-def test_nothing_follows_the_end(
-    vector_decoder: Maker, stream: bytes, vector_expectation: list[list[Any]], as_plain: Plain
-) -> None:
+def test_nothing_follows_the_end(vector_decoder: Maker, stream: bytes, as_plain: Plain) -> None:
     """After a close frame or a fault a decoder gives nothing, holds nothing and waits for nothing."""
     decoder = vector_decoder()
     events = decoder.receive(stream)

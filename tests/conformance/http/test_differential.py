@@ -1,6 +1,6 @@
 """What we accept, h11 and httptools accept as well, with the same method, target, headers and body.
 
-Generated requests and mutations of them, from a fixed seed; no socket. `REQUESTS` may be raised by
+Generated requests and mutations of them, from a fixed seed; no socket. Their number may be raised by
 WSFRAME_DIFFERENTIAL_COUNT.
 """
 

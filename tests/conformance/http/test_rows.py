@@ -3,6 +3,7 @@
 It must not know how the server does it.
 """
 
+import json
 import socket
 from typing import Any
 
@@ -49,8 +50,6 @@ def test_limits_are_options_of_one_server_r71(start: Any) -> None:
 
 def test_nothing_is_asked_of_a_resolver_r64_r65(server: Any) -> None:
     """The name is the numeric address: no look-up stands between a start, or a request, and its answer."""
-    import json
-
     with server.connect() as client:
         client.send(GET.replace(b"/hello", b"/env"))
         environ = json.loads(client.answer().body)

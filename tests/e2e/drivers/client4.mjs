@@ -1,39 +1,11 @@
 // The official socket.io-client 4 against tests/e2e/apps/client_app.py.
 // Usage: node client4.mjs URL polling|websocket|upgrade
 
-import { io } from "socket.io-client";
 import { assert, next, run, within } from "./check.mjs";
+import { clientsOf } from "./clients.mjs";
 
 const [url, way] = process.argv.slice(2);
-const transports = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] }[way];
-if (!url || !transports) {
-  console.error("usage: node client4.mjs URL polling|websocket|upgrade");
-  process.exit(2);
-}
-
-const open = [];
-
-function client(namespace = "", options = {}) {
-  const socket = io(url + namespace, { transports, forceNew: true, reconnection: false, ...options });
-  open.push(socket);
-  return socket;
-}
-
-async function connected(namespace, options) {
-  const socket = client(namespace, options);
-  await within(
-    new Promise((resolve, reject) => {
-      socket.once("connect", resolve);
-      socket.once("connect_error", reject);
-    }),
-    `the connection to ${namespace || "/"}`,
-  );
-  return socket;
-}
-
-function closeAll() {
-  for (const socket of open.splice(0)) socket.disconnect();
-}
+const { client, connected, closeAll, open } = clientsOf(url, way);
 
 /** An event that must not come: another one, sent later on the same connection, proves the silence. */
 async function silent(socket, event, proof) {

@@ -1,24 +1,11 @@
 // socket.io-client 4 against tests/e2e/apps/crew_app.py: clients of different workers meet.
 // Usage: node crew.mjs URL WORKERS
 
-import { io } from "socket.io-client";
-import { assert, next, run, within } from "./check.mjs";
+import { assert, next, run } from "./check.mjs";
+import { clientsOf } from "./clients.mjs";
 
 const [url, workers] = process.argv.slice(2);
-const open = [];
-
-async function connected() {
-  const socket = io(url, { transports: ["websocket"], forceNew: true, reconnection: false });
-  open.push(socket);
-  await within(
-    new Promise((resolve, reject) => {
-      socket.once("connect", resolve);
-      socket.once("connect_error", reject);
-    }),
-    "the connection",
-  );
-  return socket;
-}
+const { closeAll, connected } = clientsOf(url, "websocket");
 
 // One client of each worker: which worker takes a connection is the system's choice.
 async function oneOfEach() {
@@ -61,10 +48,10 @@ await run(`many workers, socket.io-client 4, ${workers} workers`, {
     const answer = await asker.emitWithAck("ask", answering.id, "what");
     assert.equal(answer.id, answering.id);
     assert.deepEqual(Buffer.from(answer.bytes), Buffer.from([1, 2]));
-    const room = await asker.emitWithAck("ask room", "asked by node", 10);
+    const room = await asker.emitWithAck("ask room", "asked by node", 60);
     assert.equal(room.missing, 0);
     assert.deepEqual(room.values.map((values) => values[0].id).sort(), [answering.id, third.id].sort());
-    for (const socket of open.splice(0)) socket.disconnect();
+    closeAll();
   },
 
   "sent away by another worker": async () => {
@@ -74,6 +61,6 @@ await run(`many workers, socket.io-client 4, ${workers} workers`, {
     speaker.emit("kick", guest.id, "enough");
     assert.equal((await closing)[0].detail, "enough");
     assert.equal((await gone)[0], "io server disconnect");
-    for (const socket of open.splice(0)) socket.disconnect();
+    closeAll();
   },
 });

@@ -1,36 +1,13 @@
 // socket.io-client 4 against tests/e2e/apps/plain_app.py: the Server API, recovery, the MessagePack parser.
 // Usage: node plain4.mjs URL polling|websocket|upgrade default|msgpack
 
-import { io } from "socket.io-client";
 import msgpackParser from "socket.io-msgpack-parser";
 import { assert, next, run, within } from "./check.mjs";
+import { clientsOf } from "./clients.mjs";
 
 const [url, way, serializer] = process.argv.slice(2);
-const transports = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] }[way];
 const parser = serializer === "msgpack" ? { parser: msgpackParser } : {};
-const open = [];
-
-function client(namespace = "", options = {}) {
-  const socket = io(url + namespace, { transports, forceNew: true, reconnection: false, ...parser, ...options });
-  open.push(socket);
-  return socket;
-}
-
-async function connected(namespace, options) {
-  const socket = client(namespace, options);
-  await within(
-    new Promise((resolve, reject) => {
-      socket.once("connect", resolve);
-      socket.once("connect_error", reject);
-    }),
-    `the connection to ${namespace || "/"}`,
-  );
-  return socket;
-}
-
-function closeAll() {
-  for (const socket of open.splice(0)) socket.disconnect();
-}
+const { client, connected, closeAll } = clientsOf(url, way, parser);
 
 await run(`plain application, socket.io-client 4, ${way}, ${serializer}`, {
   "sessions, rooms, transport": async () => {

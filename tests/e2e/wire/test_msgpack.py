@@ -61,6 +61,6 @@ def test_2_4_namespaces_and_refusals(session: Any) -> None:
         b"\x91" * 100_000 + b"\xc0",
     ],
 )
-def test_2_4_a_packet_of_another_form_closes(wire: Any, session: Any, packet: Any) -> None:
+def test_2_4_a_packet_of_another_form_closes(session: Any, packet: Any) -> None:
     session.send(packet)
     assert session.ended()

@@ -3,7 +3,6 @@
 It must not know rooms or sending: the context is all there is.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import flask
@@ -23,7 +22,7 @@ def app() -> flask.Flask:
 
 
 @pytest.fixture(params=[True, False], ids=["fast", "public"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Every test runs both ways: the second is the oracle of the first."""
     original = EventContexts.__init__
 

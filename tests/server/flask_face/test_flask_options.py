@@ -57,7 +57,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert chosen.engine.max_payload_bytes == 1_000_000
 
 
-def test_allow_request_is_asked_with_the_environ(capsys: pytest.CaptureFixture[str]) -> None:
+def test_allow_request_is_asked_with_the_environ() -> None:
     request = Request("GET", "/socket.io/?a=1", "/socket.io/", "a=1", (1, 1), [("x-key", "s3")])
     seen: list[dict[str, Any]] = []
     rule = read_options({"allow_request": lambda environ: seen.append(environ) or "no"}).engine.allow_request

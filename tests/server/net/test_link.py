@@ -258,7 +258,7 @@ def test_too_long_a_message_is_the_callers_fault(bench: Bench, monkeypatch: pyte
         bench.first.link.send(1, b"x" * 11)
 
 
-def test_a_used_up_system_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_used_up_system_is_tried_again(bench: Bench) -> None:
     real = bench.first.link._socket
     failures = [OSError(next(iter(module.TRANSIENT)), "full")]
 

@@ -224,9 +224,7 @@ def test_a_strand_runs_its_jobs_in_order_and_tells_when_it_has_emptied() -> None
 
         resubmit = submit
 
-    import threading
-
-    strand = Strand(Manual(), threading.Lock())
+    strand = Strand(Manual(), Lock())
     made: list[int] = []
     for number in range(40):
         strand.submit(lambda number=number: made.append(number))  # type: ignore[misc]

@@ -212,9 +212,7 @@ def test_engine_messages_come_and_go(world: Any) -> None:
 
 
 @pytest.mark.parametrize("refuse", [lambda sid, environ: False, lambda sid, environ: 1 / 0])
-def test_an_engine_connect_handler_that_refuses_ends_the_session(
-    world: Any, refuse: Any, caplog: Any
-) -> None:
+def test_an_engine_connect_handler_that_refuses_ends_the_session(world: Any, refuse: Any) -> None:
     assert Engine(world, connect=refuse).link.closed
 
 

@@ -220,19 +220,17 @@ def test_a_home_that_takes_nothing_more_is_error_1_and_said(
 
 
 def test_a_client_that_leaves_during_the_hand_over(town: Any) -> None:
-    sid = town.connect(2).open()
     before = town.descriptors_count()
-    for data in (
-        town.get(f"EIO=4&transport=polling&sid={sid}"),
-        town.post(sid, b"4abc")[:-2],
-        town.upgrade(sid),
-        town.get(f"EIO=4&transport=polling&sid={sid}")[:-1],
+    for data_of in (
+        lambda sid: town.get(f"EIO=4&transport=polling&sid={sid}"),
+        lambda sid: town.post(sid, b"4abc")[:-2],
+        lambda sid: town.upgrade(sid),
+        lambda sid: town.get(f"EIO=4&transport=polling&sid={sid}")[:-1],
     ):
+        sid = town.connect(2).open()
         for turns in range(4):
-            if turns == 0:
-                sid = town.connect(2).open()
             client = town.connect(1)
-            client.send(data)
+            client.send(data_of(sid))
             town.turn(turns)
             client.leave()
             town.until(lambda: not town[1].channels)

@@ -243,7 +243,7 @@ def test_valkeys_library(redis_server: Any, pair: Pair) -> None:
     log.wait(lambda: log.payloads() == [b"in"])
 
 
-def test_tls(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any, made: list[Any]) -> None:
+def test_tls(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
