@@ -21,9 +21,14 @@ from python_server.environ import Environ, ServerFacts, build_environ
 from python_server.http1.parser import Request
 from python_server.mounts import Mount
 from python_server.net import tasks
-from python_server.socketio.client import ConnectionRefused, NamespaceReason
+from python_server.socketio.client import (
+    STRAND_HARD_COUNT,
+    STRAND_RESUME_COUNT,
+    STRAND_SOFT_COUNT,
+    ConnectionRefused,
+    NamespaceReason,
+)
 from python_server.socketio.ground import HubServices
-from python_server.socketio.hub import STRAND_HARD_COUNT, STRAND_RESUME_COUNT, STRAND_SOFT_COUNT
 from python_server.socketio.jsoncodec import words_of
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import Codec, TextCodec

@@ -75,18 +75,22 @@ class HubWords(Registry):
             )
         takes_most = takes(function, 3 if event == "connect" else 2)
 
+        def run_connect(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+            given = (socket.sid, self._environ_of(socket), *arguments)
+            return function(*(given if takes_most else given[:2]))
+
+        def run_disconnect(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+            reason = REASONS.get(arguments[0], arguments[0])
+            return function(socket.sid, reason) if takes_most else function(socket.sid)
+
+        def run_any(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+            return function(name, socket.sid, *arguments)
+
         def run(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
-            if name == "connect":
-                given = (socket.sid, self._environ_of(socket), *arguments)
-                return function(*(given if takes_most else given[:2]))
-            if name == "disconnect":
-                reason = REASONS.get(arguments[0], arguments[0])
-                return function(socket.sid, reason) if takes_most else function(socket.sid)
-            if event == "*" and name not in RESERVED:
-                return function(name, socket.sid, *arguments)
             return function(socket.sid, *arguments)
 
-        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(run, inline))
+        runs = {"connect": run_connect, "disconnect": run_disconnect, "*": run_any}
+        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(runs.get(event, run), inline))
 
     # Sending
 
@@ -119,8 +123,10 @@ class HubWords(Registry):
             event,
             as_arguments(data),
             namespace=namespace or DEFAULT_NAMESPACE,
-            rooms=as_rooms(to if to is not None else room),
-            excepted=(*(as_rooms(skip_sid) or ()), *(as_rooms(except_rooms) or ())),
+            rooms=as_rooms(room if to is None else to),
+            excepted=()
+            if skip_sid is None and except_rooms is None
+            else (*(as_rooms(skip_sid) or ()), *(as_rooms(except_rooms) or ())),
             callback=None if callback is None else lambda socket, values: callback(*values),
             timeout_seconds=timeout,
             volatile=volatile,
@@ -297,6 +303,8 @@ class Environs(Mapping[str, Environ]):
 
 def as_rooms(value: Any) -> tuple[Any, ...] | None:
     """One room, or a list of them; None is everybody."""
+    if type(value) is str:
+        return (value,)
     if value is None:
         return None
     return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)

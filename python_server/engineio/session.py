@@ -313,7 +313,7 @@ class Session:
         """A message of the WebSocket that carries the session."""
         if self.state is not _WEBSOCKET:
             return
-        if type(data) is str and data[:1] == "4":  # nearly every packet
+        if data and data[0] == "4":  # nearly every packet; what is binary has numbers here
             self._handler.on_message(self, data[1:])
             return
         try:

@@ -150,10 +150,13 @@ class Holding(Enum):
 class Strand:
     """One client's jobs: run one at a time, in order, by whatever thread of the pool comes.
 
-    `submit`, `idle` and `waiting_count` belong to the loop's thread.
+    `submit` and `waiting_count` belong to the loop's thread.
+
+    Attributes:
+        idle: for the loop's thread: is there no job, neither waiting nor under way?
     """
 
-    __slots__ = ("_drained", "_executor", "_holding", "_jobs", "_lock", "_low_count", "_running")
+    __slots__ = ("_drained", "_executor", "_holding", "_jobs", "_lock", "_low_count", "idle")
 
     # Jobs a thread runs for one client before others get their turn.
     BATCH_COUNT: Final = 16
@@ -162,14 +165,10 @@ class Strand:
         self._executor = executor
         self._lock = lock
         self._jobs: deque[Job] = deque()
-        self._running = False
+        self.idle = True
         self._drained: Callable[[], None] | None = None
         self._low_count = 0
         self._holding = Holding.NO
-
-    @property
-    def idle(self) -> bool:
-        return not self._running
 
     @property
     def waiting_count(self) -> int:
@@ -179,9 +178,9 @@ class Strand:
         """Loop's thread: run `job` after all jobs submitted before it."""
         with self._lock:
             self._jobs.append(job)
-            if self._running:
+            if not self.idle:
                 return
-            self._running = True
+            self.idle = False
         self._executor.submit(self._run)
 
     def hold(self) -> None:
@@ -206,7 +205,7 @@ class Strand:
         for _ in range(self.BATCH_COUNT):
             with self._lock:
                 if not self._jobs:
-                    self._running = False
+                    self.idle = True
                     return
                 job = self._jobs.popleft()
                 drained = None

@@ -6,7 +6,7 @@ Must not know: packets' text, sessions, clocks; a member is something with `send
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from python_server.socketio.backplane import Envelope
 
@@ -22,6 +22,9 @@ class Member(Protocol):
 
     def send(self, prepared: Any) -> None: ...
     def send_volatile(self, prepared: Any) -> None: ...
+
+
+_NOBODY: Final[dict[str, Member]] = {}
 
 
 class Adapter:
@@ -151,7 +154,7 @@ class Adapter:
         if rooms is None:
             chosen: dict[str, Member] = self._members
         elif len(rooms) == 1:
-            chosen = self._rooms.get(rooms[0], {})
+            chosen = self._rooms.get(rooms[0], _NOBODY)
         else:
             chosen = {}
             for room in rooms:
@@ -161,7 +164,7 @@ class Adapter:
             for room in excepted:
                 left_out.update(self._rooms.get(room, ()))
             return [member for sid, member in chosen.items() if sid not in left_out]
-        return list(chosen.values())
+        return [*chosen.values()]
 
     def _leave(self, sid: str, room: Any) -> None:
         members = self._rooms.get(room)

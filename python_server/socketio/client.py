@@ -20,6 +20,16 @@ from python_server.socketio.recovery import Saved
 # What may wait behind the CONNECT reply of one client while its connect handler runs.
 HELD_MAX_BYTES: Final = 16 * 1024 * 1024
 
+# Events of one client that wait for a thread: above the first bound its reading pauses, above the second
+# (a polling client cannot be paused) its session ends.
+STRAND_SOFT_COUNT: Final = 256
+STRAND_RESUME_COUNT: Final = 64
+STRAND_HARD_COUNT: Final = 10_000
+# The same bounds in characters, for events of at least HEAVY_EVENT_BYTES; lighter ones are bound by number.
+HEAVY_EVENT_BYTES: Final = 4096
+STRAND_SOFT_BYTES: Final = 4 * 1024 * 1024
+STRAND_HARD_BYTES: Final = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -80,8 +90,8 @@ MOVES: Final = {
 }
 
 
-# An enum's member costs ten times a global in CPython 3.11; this one is asked for with every emit.
-_CONNECTED: Final = SocketState.CONNECTED
+# An enum's member costs ten times a global in CPython 3.11; this one is asked for with every packet.
+CONNECTED: Final = SocketState.CONNECTED
 
 
 class Client:
@@ -113,6 +123,14 @@ class Client:
         self.finished_bytes = 0
         self.overtaking_count = 0  # events under way or waiting beside the strand
         self.context: Any = None  # the application face's own, shared by the client's namespaces
+
+    @property
+    def overloaded(self) -> bool:
+        """Are its events, waiting or running, above the hard bounds?"""
+        return (
+            self.strand.waiting_count + self.overtaking_count >= STRAND_HARD_COUNT
+            or self.submitted_bytes - self.finished_bytes >= STRAND_HARD_BYTES
+        )
 
 
 class Socket:
@@ -201,7 +219,7 @@ class Socket:
 
     def send(self, prepared: Prepared) -> None:
         """Loop's thread: send, or hold back until the CONNECT reply has left."""
-        if self.state is _CONNECTED:
+        if self.state is CONNECTED:
             self.client.session.send(prepared)
         elif self.state is SocketState.PENDING:
             self.held.append(prepared)

@@ -52,11 +52,14 @@ class Ground:
         self._services: HubServices | None = None
         self._backplane: Backplane = NoBackplane()
         self._early: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        # Any thread: would what is posted now be the very next thing that happens?
+        self._at_once: Callable[[], bool] = bool
 
     def attach(self, services: HubServices) -> None:
         """Loop's thread: a worker serves from here on."""
         self._services = services
         self._backplane = services.backplane
+        self._at_once = services.door.at_once
         early, self._early = self._early, []
         for function, args in early:
             services.door.post(function, *args)
@@ -81,8 +84,7 @@ class Ground:
 
     def _tell(self, function: Callable[..., None], *args: Any) -> None:
         """Any thread: `_post`, or the call itself where it would be the very next thing anyway."""
-        services = self._services
-        if services is not None and services.door.at_once():
+        if self._at_once():
             function(*args)
         else:
             self._post(function, *args)

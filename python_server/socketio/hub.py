@@ -16,6 +16,11 @@ from python_server.socketio.adapter import Adapter
 from python_server.socketio.answering import Answering
 from python_server.socketio.backplane import Command, CommandKind
 from python_server.socketio.client import (
+    CONNECTED,
+    HEAVY_EVENT_BYTES,
+    STRAND_RESUME_COUNT,
+    STRAND_SOFT_BYTES,
+    STRAND_SOFT_COUNT,
     Client,
     ConnectionRefused,
     Handler,
@@ -27,20 +32,11 @@ from python_server.socketio.client import (
 from python_server.socketio.comeback import Comebacks
 from python_server.socketio.ground import HubServices
 from python_server.socketio.handlers import Bucket, Handlers
-from python_server.socketio.packet import Codec, Packet, PacketError, PacketType
+from python_server.socketio.packet import ACK, CONNECT, EVENT, Codec, Packet, PacketError, PacketType
 from python_server.socketio.recovery import RecoveryLog
 from python_server.socketio.speaker import Speaker
 from python_server.socketio.waiting import Waiting
 
-# Events of one client that wait for a thread: above the first bound its reading pauses, above the second
-# (a polling client cannot be paused) its session ends.
-STRAND_SOFT_COUNT: Final = 256
-STRAND_RESUME_COUNT: Final = 64
-STRAND_HARD_COUNT: Final = 10_000
-# The same bounds in characters, for events of at least HEAVY_EVENT_BYTES; lighter ones are bound by number.
-HEAVY_EVENT_BYTES: Final = 4096
-STRAND_SOFT_BYTES: Final = 4 * 1024 * 1024
-STRAND_HARD_BYTES: Final = 64 * 1024 * 1024
 SLOW_CLIENT_TEXT: Final = (
     "a session ended, slow client: it did not take what was sent to it; the bounds are --limit-unsent "
     "for a WebSocket and the option max_queued_bytes for polling"
@@ -116,7 +112,7 @@ class Hub(Speaker):
         if client is None:
             return
         session.context = None
-        if reason is DisconnectReason.SLOW_CLIENT and not self._overloaded(client):
+        if reason is DisconnectReason.SLOW_CLIENT and not client.overloaded:
             self._running().complain("slow client", SLOW_CLIENT_TEXT)
         client.connect_timer.cancel()
         self._unfinished.pop(client, None)
@@ -146,15 +142,16 @@ class Hub(Speaker):
 
     def _receive(self, client: Client, packet: Packet) -> None:
         socket = client.sockets.get(packet.namespace)
-        if packet.kind is PacketType.CONNECT:
+        kind = packet.kind
+        if kind is CONNECT:
             if socket is not None:
                 raise PacketError(f"namespace {packet.namespace} is already joined")
             self._connect(client, packet)
-        elif socket is None or socket.state is not SocketState.CONNECTED:
+        elif socket is None or socket.state is not CONNECTED:
             raise PacketError(f"namespace {packet.namespace} is not joined")
-        elif packet.kind is PacketType.EVENT:
+        elif kind is EVENT:
             self._dispatch(socket, packet)
-        elif packet.kind is PacketType.ACK:
+        elif kind is ACK:
             resolve = socket.acks.pop(packet.id, None)  # type: ignore[arg-type]
             if resolve is not None:
                 resolve(packet.data)
@@ -164,7 +161,7 @@ class Hub(Speaker):
     # Events
 
     def _dispatch(self, socket: Socket, packet: Packet) -> None:
-        name, *arguments = packet.data
+        name, *rest = packet.data
         handler = self.handlers.find(socket.namespace, name)
         if handler is None:
             return
@@ -172,10 +169,11 @@ class Hub(Speaker):
             return
         client = socket.client
         strand = client.strand
+        arguments = tuple(rest)
         if handler.inline and strand.idle:
-            self._run_event(socket, name, tuple(arguments), packet.id, handler)
+            self._run_event(socket, name, arguments, packet.id, handler)
             return
-        job: Callable[[], None] = partial(self._run_event, socket, name, tuple(arguments), packet.id, handler)
+        job: Callable[[], None] = partial(self._run_event, socket, name, arguments, packet.id, handler)
         if handler.ordered:
             if packet.size_bytes >= HEAVY_EVENT_BYTES:
                 client.submitted_bytes += packet.size_bytes
@@ -245,9 +243,12 @@ class Hub(Speaker):
                 )
                 return
             if ack_id is not None:
-                values = [] if result is None else list(result) if isinstance(result, tuple) else [result]
-                prepared = self.codec.prepare(PacketType.ACK, socket.namespace, values, ack_id)
-                self._tell(socket.send, prepared)
+                values = () if result is None else result if isinstance(result, tuple) else (result,)
+                prepared = self.codec.prepare(ACK, socket.namespace, values, ack_id)
+                if self._at_once():
+                    socket.send(prepared)
+                else:
+                    self._post(socket.send, prepared)
         except ServerStopped:
             pass
         except Exception as error:
@@ -261,7 +262,7 @@ class Hub(Speaker):
 
     def _press(self, client: Client) -> None:
         """Its events come faster than they are handled: stop reading, then give up."""
-        if self._overloaded(client):
+        if client.overloaded:
             self._running().complain(
                 "too many events", "a session was closed: its events came faster than they were handled"
             )
@@ -270,14 +271,6 @@ class Hub(Speaker):
             client.paused = True
             client.session.pause_reading(True)
             self._relieve(client)  # the worker may have been faster than these lines
-
-    @staticmethod
-    def _overloaded(client: Client) -> bool:
-        """Are its events, waiting or running, above the hard bounds?"""
-        return (
-            client.strand.waiting_count + client.overtaking_count >= STRAND_HARD_COUNT
-            or client.submitted_bytes - client.finished_bytes >= STRAND_HARD_BYTES
-        )
 
     def _relieve(self, client: Client) -> None:
         """Read again from a client whose events have been handled; until then, be told of it."""

@@ -20,7 +20,8 @@ DEPTH_MAX_COUNT: Final = 200
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
-_ATOMS: Final = frozenset({str, int, bool, type(None)})
+_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
+_LISTS: Final = frozenset({list, tuple})
 
 
 class JSONError(ValueError):
@@ -44,9 +45,11 @@ def dumps_plain(value: Any) -> str | None:
     """
     if _is_plain(value, DEPTH_MAX_COUNT):
         try:
-            return _encode(value).decode()
+            text = _encode(value).decode()
         except UnicodeEncodeError:
-            pass  # a lone surrogate: to be written as an escape
+            return None  # a lone surrogate: to be written as an escape
+        if "null" not in text or _is_finite(value):  # msgspec writes so what JSON has no number for
+            return text
     return None
 
 
@@ -62,9 +65,14 @@ def loads(text: str) -> Any:
         value = _decode(text)
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
         value = _loads_slowly(text)
+    if len(text) > 2 * DEPTH_MAX_COUNT:  # each level has two brackets
+        _check_depth(text, value)
+    return value
+
+
+def _check_depth(text: str, value: Any) -> None:
     if text.count("[") + text.count("{") > DEPTH_MAX_COUNT and is_deeper(value, DEPTH_MAX_COUNT):
         raise JSONError(f"nested deeper than {DEPTH_MAX_COUNT} levels")
-    return value
 
 
 def _loads_slowly(text: str) -> Any:
@@ -100,25 +108,35 @@ def is_deeper(value: Any, depth: int) -> bool:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Only what msgspec writes exactly as the standard library would."""
+    """Only what msgspec writes exactly as the standard library would, but for NaN and Infinity."""
     kind = type(value)
-    if kind in _ATOMS:
-        return True
-    if kind is float:
-        return math.isfinite(value)
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                return False
+        items = value.values()
+    elif kind is list or kind is tuple:
+        items = value
+    else:
+        return kind in _ATOMS
     if depth == 0:
         return False
-    if kind is list or kind is tuple:
-        for item in value:  # noqa: SIM110 - a generator costs twice the time on every emit
-            if type(item) not in _ATOMS and not _is_plain(item, depth - 1):
+    for item in items:  # noqa: SIM110 - a generator costs twice the time on every emit
+        if type(item) not in _ATOMS and not _is_plain(item, depth - 1):
+            return False
+    return True
+
+
+def _is_finite(value: Any) -> bool:
+    """Has every number in a plain value a word in JSON?"""
+    for item in value.values() if type(value) is dict else value if type(value) in _LISTS else (value,):
+        kind = type(item)
+        if kind is float:
+            if not math.isfinite(item):
                 return False
-        return True
-    if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str or (type(item) not in _ATOMS and not _is_plain(item, depth - 1)):
-                return False
-        return True
-    return False
+        elif (kind is dict or kind in _LISTS) and not _is_finite(item):
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +179,7 @@ def words_of(module: Any) -> JSONWords:
             value = read(text)
         except Exception as error:  # whatever a module of somebody's own says about a client's text
             raise JSONError(str(error)) from None
-        if text.count("[") + text.count("{") > DEPTH_MAX_COUNT and is_deeper(value, DEPTH_MAX_COUNT):
-            raise JSONError(f"nested deeper than {DEPTH_MAX_COUNT} levels")
+        _check_depth(text, value)
         return value
 
     def dumps_plain(value: Any) -> str | None:

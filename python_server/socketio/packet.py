@@ -40,8 +40,15 @@ class PacketType(IntEnum):
     BINARY_ACK = 6
 
 
-# A packet's first character, by its type.
-DIGITS: Final = "0123456"
+# A packet's first character, by its type, and back.
+DIGITS: Final = tuple("0123456")
+TYPES: Final = {str(kind.value): kind for kind in PacketType}
+# An enum's member costs ten times a global in CPython 3.11; these are asked for with every packet.
+CONNECT: Final = PacketType.CONNECT
+EVENT: Final = PacketType.EVENT
+ACK: Final = PacketType.ACK
+_BINARY_EVENT: Final = PacketType.BINARY_EVENT
+_BINARY_ACK: Final = PacketType.BINARY_ACK
 
 
 class PacketError(ValueError):
@@ -109,21 +116,22 @@ def encode(
     Raises:
         TypeError, ValueError: `data` cannot be written as JSON.
     """
-    attachments: list[bytes] = []
     said = "" if data is None else words.dumps_plain(data)
-    if said is None:
-        if kind in (PacketType.EVENT, PacketType.ACK) and _has_binary(data):
-            data = extract(data, attachments)
-            kind = PacketType.BINARY_EVENT if kind is PacketType.EVENT else PacketType.BINARY_ACK
-        said = words.dumps(data)
-    text = DIGITS[kind]
-    if attachments:
-        text += f"{len(attachments)}-"
+    if said is not None:
+        return [_head(DIGITS[kind], namespace, id) + said]
+    attachments: list[bytes] = []
+    digits = DIGITS[kind]
+    if (kind is EVENT or kind is ACK) and _has_binary(data):
+        data = extract(data, attachments)
+        digits = f"{DIGITS[_BINARY_EVENT if kind is EVENT else _BINARY_ACK]}{len(attachments)}-"
+    return [_head(digits, namespace, id) + words.dumps(data), *attachments]
+
+
+def _head(digits: str, namespace: str, id: int | None) -> str:
+    """What stands in front of the JSON."""
     if namespace != "/":
-        text += namespace + ","
-    if id is not None:
-        text += str(id)
-    return [text + said, *attachments]
+        digits += namespace + ","
+    return digits if id is None else digits + str(id)
 
 
 def _has_binary(value: Any) -> bool:
@@ -161,12 +169,13 @@ def decode(
         PacketError: malformed, a reserved event name, or more attachments than allowed.
     """
     if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
-        return Packet(PacketType.EVENT, "/", _check_event(_json(text[1:], words)))
-    if not text or text[0] not in "0123456":
+        return Packet(EVENT, "/", _check_event(_json(text[1:], words)))
+    kind = TYPES.get(text[:1])
+    if kind is None:
         raise PacketError(f"unknown packet type {text[:1]!r}")
-    packet = Packet(PacketType(int(text[0])))
+    packet = Packet(kind)
     position = 1
-    if packet.kind in (PacketType.BINARY_EVENT, PacketType.BINARY_ACK):
+    if kind is _BINARY_EVENT or kind is _BINARY_ACK:
         match = ATTACHMENTS.match(text, 1)
         if match is None:
             raise PacketError("a binary packet without its attachment count")
@@ -175,7 +184,7 @@ def decode(
             raise PacketError(
                 f"{packet.attachments_count} attachments, allowed are 1 to {attachments_max_count}"
             )
-        packet.kind = PacketType.EVENT if packet.kind is PacketType.BINARY_EVENT else PacketType.ACK
+        packet.kind = EVENT if kind is _BINARY_EVENT else ACK
         position = match.end()
     if text[position : position + 1] == "/":
         end = text.find(",", position)
@@ -188,7 +197,7 @@ def decode(
         position = match.end()
     if position < len(text):
         packet.data = _json(text[position:], words)
-        if packet.data is None and packet.kind is PacketType.CONNECT:
+        if packet.data is None and kind is CONNECT:
             raise PacketError("the data of a connect packet must be an object")
     check(packet)
     return packet
@@ -208,12 +217,12 @@ def check(packet: Packet) -> None:
         PacketError: it does not, or the event name is reserved.
     """
     kind, data = packet.kind, packet.data
-    if kind is PacketType.EVENT:
+    if kind is EVENT:
         _check_event(data)
-    elif kind is PacketType.ACK:
+    elif kind is ACK:
         if packet.id is None or type(data) is not list:
             raise PacketError("an ack needs an id and an array")
-    elif kind is PacketType.CONNECT:
+    elif kind is CONNECT:
         if data is not None and type(data) is not dict:
             raise PacketError("the data of a connect packet must be an object")
     elif kind is PacketType.DISCONNECT:
@@ -304,21 +313,23 @@ class TextDecoder:
         self._assembler: Assembler | None = None
 
     def receive(self, data: str | bytes) -> Packet | None:
-        assembler = self._assembler
-        if assembler is not None:
-            if not isinstance(data, bytes):
-                raise PacketError("text where an attachment is due")
-            packet = assembler.add(data)
-            if packet is not None:
-                self._assembler = None
-            return packet
-        if not isinstance(data, str):
+        if self._assembler is not None:
+            return self._add(self._assembler, data)
+        if type(data) is not str:
             raise PacketError("an attachment without its packet")
-        packet = decode(data, words=self._words)
+        packet = decode(data, ATTACHMENTS_MAX_COUNT, self._words)
         packet.size_bytes = len(data)
         if packet.attachments_count:
             self._assembler = Assembler(packet, self._max_bytes)
             return None
+        return packet
+
+    def _add(self, assembler: Assembler, data: str | bytes) -> Packet | None:
+        if type(data) is not bytes:
+            raise PacketError("text where an attachment is due")
+        packet = assembler.add(data)
+        if packet is not None:
+            self._assembler = None
         return packet
 
 
@@ -333,8 +344,9 @@ class TextCodec:
         self._words = words
 
     def prepare(self, kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
-        text, *attachments = encode(kind, namespace, data, id, self._words)
-        return Prepared(["4" + text, *attachments])  # type: ignore[operator]
+        packets = encode(kind, namespace, data, id, self._words)
+        packets[0] = "4" + packets[0]  # type: ignore[operator]
+        return Prepared(packets)
 
     def decoder(self) -> Decoder:
         return TextDecoder(ATTACHMENTS_MAX_BYTES, self._words)

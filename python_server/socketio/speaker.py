@@ -15,10 +15,10 @@ from python_server.engineio.packet import Prepared
 from python_server.net.tasks import check_waiting, wait
 from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckGroup, Acks, Answers, DistantAcks, Heard
-from python_server.socketio.backplane import Envelope, Question, QuestionKind
+from python_server.socketio.backplane import Envelope, Question, QuestionKind, check_rooms
 from python_server.socketio.client import Client, Socket, SocketState
 from python_server.socketio.ground import HubServices
-from python_server.socketio.packet import Codec, PacketType
+from python_server.socketio.packet import EVENT, Codec
 from python_server.socketio.questions import AcksQuestion, pack_text, plain
 from python_server.socketio.recovery import RecoveryLog
 from python_server.socketio.rooms import Rooms
@@ -76,17 +76,27 @@ class Speaker(Rooms):
             TypeError, ValueError: the arguments cannot be written as JSON; a room cannot be named to other
                 processes. ServerStopped: the server has stopped.
         """
-        if not local:
-            self._check_rooms(rooms, excepted)
+        alone = local or self._backplane.alone
+        if not alone:
+            check_rooms(rooms, excepted)
         if callback is None:
-            offset = None if self.recovery is None or volatile else self.recovery.next_offset()
-            said = (event, *args) if offset is None else (event, *args, offset)
-            prepared = self.codec.prepare(PacketType.EVENT, namespace, said)
-            envelope = Envelope(namespace, rooms, excepted, prepared, offset, volatile)
+            if self.recovery is None or volatile:
+                prepared = self.codec.prepare(EVENT, namespace, (event, *args))
+                if alone and not volatile and self._at_once():  # it need not be written down for anybody
+                    adapter = self._adapters.get(namespace)
+                    if adapter is not None:
+                        for member in adapter.recipients(rooms, excepted):
+                            member.send(prepared)
+                    return
+                envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
+            else:
+                offset = self.recovery.next_offset()
+                prepared = self.codec.prepare(EVENT, namespace, (event, *args, offset))
+                envelope = Envelope(namespace, rooms, excepted, prepared, offset)
             self._tell(self._deliver if local else self._broadcast, envelope, prepared)
         else:
             ack_id = next(self._ack_ids)
-            prepared = self.codec.prepare(PacketType.EVENT, namespace, (event, *args), ack_id)
+            prepared = self.codec.prepare(EVENT, namespace, (event, *args), ack_id)
             envelope = Envelope(namespace, rooms, excepted, prepared)
             heard = partial(self._call_back, callback, expired, [])
             self._post(self._ask_clients, envelope, prepared, ack_id, heard, timeout_seconds, local)
@@ -110,7 +120,7 @@ class Speaker(Rooms):
         self._check_waiting()
         waiter = Waiter()
         ack_id = next(self._ack_ids)
-        prepared = self.codec.prepare(PacketType.EVENT, namespace, (event, *args), ack_id)
+        prepared = self.codec.prepare(EVENT, namespace, (event, *args), ack_id)
         envelope = Envelope(namespace, rooms, excepted, prepared)
         self._post(self._ask_room, envelope, prepared, ack_id, waiter.set, timeout_seconds)
         answers: Answers = wait(waiter, None)
@@ -135,7 +145,7 @@ class Speaker(Rooms):
         self._check_waiting()
         waiter = Waiter()
         ack_id = next(self._ack_ids)
-        prepared = self.codec.prepare(PacketType.EVENT, namespace, (event, *args), ack_id)
+        prepared = self.codec.prepare(EVENT, namespace, (event, *args), ack_id)
         envelope = Envelope(namespace, (sid,), (), prepared)
         self._post(self._call_client, envelope, prepared, ack_id, waiter, timeout_seconds)
         try:
@@ -245,7 +255,7 @@ class Speaker(Rooms):
     ) -> None:
         """For another process: an ack id is unique only beside the others of its process."""
         ack_id = next(self._ack_ids)
-        prepared = self.codec.prepare(PacketType.EVENT, namespace, event, ack_id)
+        prepared = self.codec.prepare(EVENT, namespace, event, ack_id)
         assert self._acks is not None
         self._acks.ask(sockets, prepared, ack_id, AckGroup(heard, lambda: None), timeout_seconds)
 

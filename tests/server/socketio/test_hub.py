@@ -15,14 +15,15 @@ import pytest
 
 from python_server.engineio.session import DisconnectReason
 from python_server.socketio.backplane import Envelope, NoBackplane
-from python_server.socketio.client import HELD_MAX_BYTES, ConnectionRefused, Patience
-from python_server.socketio.hub import (
-    NAMESPACES_MAX_COUNT,
+from python_server.socketio.client import (
+    HELD_MAX_BYTES,
     STRAND_HARD_COUNT,
     STRAND_SOFT_BYTES,
     STRAND_SOFT_COUNT,
-    Hub,
+    ConnectionRefused,
+    Patience,
 )
+from python_server.socketio.hub import NAMESPACES_MAX_COUNT, Hub
 from python_server.socketio.jsoncodec import OWN_WORDS
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import TextCodec
