@@ -53,7 +53,7 @@ Connect = Callable[[], Client]
 
 @pytest.fixture(scope="module")
 def url(serve: Callable[..., Any]) -> str:
-    return str(serve(DUELS, "app:app").url)
+    return str(serve(DUELS, "app:app", env={"DUEL_ROUND_SECONDS": "600"}).url)
 
 
 @pytest.fixture

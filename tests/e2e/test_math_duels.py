@@ -19,8 +19,9 @@ PATIENCE_MS = 60_000
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 ROUNDS = 3
-QUICK = {"DUEL_ROUNDS": str(ROUNDS), "DUEL_ROUND_SECONDS": "30", "DUEL_REVEAL_SECONDS": "1"}
-HURRIED = {"DUEL_ROUNDS": "1", "DUEL_ROUND_SECONDS": "1", "DUEL_REVEAL_SECONDS": "1"}
+# Rounds end when all have answered; what is shown at their end must be seen, by a busy browser too.
+QUICK = {"DUEL_ROUNDS": str(ROUNDS), "DUEL_ROUND_SECONDS": "600", "DUEL_REVEAL_SECONDS": "3"}
+HURRIED = {"DUEL_ROUNDS": "1", "DUEL_ROUND_SECONDS": "5", "DUEL_REVEAL_SECONDS": "5"}
 
 OPERATORS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add,

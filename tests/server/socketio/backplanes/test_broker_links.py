@@ -5,10 +5,12 @@ It must not know what a message says. Redis is started, stopped and made to stan
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 import trustme
 
 from python_server.socketio.backplane import BrokerOptions
@@ -176,31 +178,36 @@ def test_a_broker_that_stands_still(
     new_redis: Callable[..., Any], pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its connections stay open and say nothing: both sides find out by themselves, and come back."""
-    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 1.0)
     server = new_redis()
     publisher, _, log = pair(server.url)
     log.wait(lambda: (b"c", None) in log.messages and len(log.states) == 2)
     server.pause()
     try:
         publisher.publish(b"c", b"lost", log.done)
-        log.wait(lambda: sum(state is LinkState.LOST for state, _ in log.states) == 2)
+        log.wait(lambda: sum(state is LinkState.LOST for state, _ in log.states) >= 2)
         assert log.reached == [None], "what was not answered counts as dropped"
         assert log.dropped_count == 1
     finally:
         server.resume()
-    log.wait(lambda: sum(state is LinkState.UP for state, _ in log.states) == 4)
+    log.wait(lambda: sum(state is LinkState.UP for state, _ in log.states) >= 4)
     publisher.publish(b"c", b"afterwards", log.done)
     log.wait(lambda: b"afterwards" in log.payloads())
 
 
-def test_an_idle_connection_is_kept(redis_server: Any, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_connection_is_kept(
+    new_redis: Callable[..., Any], pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Silence is no fault: pings are answered."""
-    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 0.05)
-    publisher, _, log = pair(redis_server.url)
+    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 1.0)
+    server = new_redis()
+    publisher, _, log = pair(server.url)
     log.wait(lambda: (b"c", None) in log.messages)
-    waited = threading.Event()
-    for _ in range(20):  # twenty patiences, counted by another thread's clock
-        waited.wait(0.05)
+    deadline = time.monotonic() + WAIT_SECONDS
+    with redis.Redis.from_url(server.url) as witness:
+        while witness.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] < 4:  # two of each
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     publisher.publish(b"c", b"still here", log.done)
     log.wait(lambda: b"still here" in log.payloads())
     assert LinkState.LOST not in [state for state, _ in log.states]

@@ -1,0 +1,60 @@
+"""The Markdown pages: each link leads somewhere, each command names files, options and targets that exist.
+
+It must not know what a page says.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    page
+    for pattern in ("*.md", "docs/**/*.md", "bench/**/*.md", "examples/**/*.md")
+    for page in sorted(ROOT.glob(pattern))
+    if "node_modules" not in page.parts
+]
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s#]*)(?:#([^)\s]+))?\)")
+COMMAND = re.compile(r"\b(?:python3?|pytest|sh) ((?:bench|examples|tests)/[\w./-]+)([^`\n|]*)")
+TARGET = re.compile(r"`make ([\w-]+)|^ {4}make ([\w-]+)", re.MULTILINE)
+OF_PYTEST = {"--benchmark-json"}
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings, as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for file, anchor in LINK.findall(page.read_text("utf-8")):
+        place = (page.parent / file).resolve() if file else page
+        assert place.exists(), file
+        if anchor and place.suffix == ".md":
+            assert anchor in anchors(place), f"{file}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_can_be_run(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for file, arguments in COMMAND.findall(text):
+        place = ROOT / file
+        assert place.exists(), file
+        if place.is_file():
+            options = set(re.findall(r"--[\w-]+", arguments)) - OF_PYTEST
+            assert not {option for option in options if option not in place.read_text("utf-8")}, file
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert {first or second for first, second in TARGET.findall(text)} <= targets
+
+
+def test_something_is_looked_at() -> None:
+    texts = [page.read_text("utf-8") for page in PAGES]
+    for pattern in (LINK, COMMAND, TARGET):
+        assert sum(len(pattern.findall(text)) for text in texts) > 5
