@@ -67,7 +67,7 @@ MOVES: Final = {
     HTTPState.HEAD: {HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
     HTTPState.BUSY: {HTTPState.IDLE, HTTPState.HEAD, HTTPState.CLOSING, HTTPState.UPGRADED, HTTPState.LOST},
     HTTPState.CLOSING: {HTTPState.LOST},
-    HTTPState.UPGRADED: set(),
+    HTTPState.UPGRADED: {HTTPState.LOST},  # what was to follow could not be made
     HTTPState.LOST: set(),
 }
 

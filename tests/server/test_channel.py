@@ -305,6 +305,15 @@ def test_upgrade_hands_over_what_came_behind_the_head_r76() -> None:
     assert bench.deadline.seconds is None
 
 
+def test_a_connection_whose_next_protocol_cannot_be_made_is_lost_once() -> None:
+    bench = Bench()
+    bench.receive(GET % 1)
+    with pytest.raises(ZeroDivisionError):
+        bench.handler.exchanges[0].upgrade([("Upgrade", "websocket")], lambda transport, leftover: 1 // 0)
+    bench.channel.connection_lost("internal error")  # the transport ends whoever raises
+    assert bench.lost == [bench.channel]
+
+
 def test_stop_closes_idle_connections_and_lets_a_running_exchange_end_r73() -> None:
     idle, busy = Bench(), Bench()
     busy.receive(GET % 1)
