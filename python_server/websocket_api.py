@@ -71,13 +71,12 @@ class WebSocket:
         Raises:
             TypeError: neither str nor bytes. ServerStopped: the server has stopped.
         """
-        on_loop = current_thread_id() == self._loop_thread
-        if on_loop and self._outbox.send(message):  # nearly every message of an inline handler
-            return
+        if current_thread_id() == self._loop_thread and self._outbox.send(message):
+            return  # nearly every message of an inline handler
         kind = type(message)
         if kind is not str and kind is not bytes:
             raise TypeError(f"message must be str or bytes, not {kind.__name__}")
-        if on_loop:
+        if current_thread_id() == self._loop_thread:
             self._channel.send(message, compress)
         else:
             self._door.post(self._channel.send, message, compress, nbytes=len(message))

@@ -139,15 +139,16 @@ class WebSocketChannel:
         else:
             events = decoder.receive(buffer, nbytes)
         self._heard = True
+        at_rest = decoder.at_rest()
         try:
-            if decoder.attention:
-                self._obey(events)
-            else:
+            if at_rest or not decoder.attention:
                 for event in events:  # without attention there are messages only
                     self.on_message(event)  # type: ignore[arg-type]
+            else:
+                self._obey(events)
         except Exception as error:
             self.on_fault(error)
-        if decoder.unfinished is not (self._unfinished is not None):
+        if (not at_rest or self._unfinished is not None) and decoder.unfinished is (self._unfinished is None):
             self._watch_unfinished()
 
     def _obey(self, events: list[Any]) -> None:

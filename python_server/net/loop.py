@@ -291,7 +291,7 @@ class Loop:
             try:
                 if mask != WRITABLE and (function := reader(descriptor)) is not None:
                     function()
-                if mask & WRITABLE and (function := writer(descriptor)) is not None:
+                if mask != READABLE and mask & WRITABLE and (function := writer(descriptor)) is not None:
                     function()
             except Exception as error:
                 self._report("descriptor callback", error)

@@ -170,9 +170,7 @@ class Transport:
             self._end("internal error")
         if own:
             self._dirty = False
-            if self._queue and not self._waiting:
-                self._send_queued()
-            elif outbox is not None:
+            if outbox is not None or self._queue:
                 self.flush()
 
     def _on_linger_readable(self) -> None:

@@ -117,6 +117,9 @@ class Decoder:
     def failed(self) -> bool:
         """Whether a fault was found; nothing is parsed after it."""
 
+    def at_rest(self) -> bool:
+        """Whether no `attention` is needed, nothing is `unfinished` and nothing has ended, in one call."""
+
     def receive(self, data: Buffer, length: int = -1) -> list[Event]:
         """Take the first `length` bytes of data (all when negative); return what they completed, in order.
 

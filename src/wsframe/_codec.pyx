@@ -624,6 +624,10 @@ cdef class Decoder:
     def failed(self):
         return self.phase == AFTER_FAULT
 
+    def at_rest(self):
+        return (not self.attention and self.phase == IN_HEADER and self.header_bytes == 0
+                and self.message_opcode == 0)
+
     def receive(self, data, Py_ssize_t length=-1):
         cdef Py_buffer view
         cdef list events = []

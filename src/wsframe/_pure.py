@@ -132,6 +132,9 @@ class Decoder:
     def failed(self) -> bool:
         return self._phase is _Phase.AFTER_FAULT
 
+    def at_rest(self) -> bool:
+        return not self.attention and not self.unfinished and self._phase is _Phase.IN_HEADER
+
     def receive(self, data: Buffer, length: int = -1) -> list[Event]:
         self._enter()
         view = memoryview(data).cast("B")

@@ -40,8 +40,12 @@ def test_byte_by_byte(
     decoder = vector_decoder()
     step = 1 if len(stream) <= EVERY_CUT_BYTES else 251
     events: list[Any] = []
+    ended = False
     for at in range(0, len(stream), step):
-        events += decoder.receive(stream[at : at + step])
+        came = decoder.receive(stream[at : at + step])
+        events += came
+        ended = ended or any(kind[0] in ("close", "fault") for kind in as_plain(came))
+        assert decoder.at_rest() is not (decoder.attention or decoder.unfinished or ended)
     assert as_plain(events) == vector_expectation
 
 
