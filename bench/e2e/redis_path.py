@@ -21,7 +21,6 @@ import run
 MESSAGES_COUNT = 50_000
 CHANNEL = "bench"
 # redis-py reads with hiredis where it is installed: the peers have it, too.
-PACKAGES = ("python-socketio", "Flask-SocketIO", "redis", "hiredis")
 PIPELINE_COUNT = 200
 _OURS = ("{python}", "-m", "python_server", "--port", "{port}", "--no-access-log", "redis_room:app")
 SERVERS = {

@@ -13,7 +13,6 @@ from aiohttp._websocket.helpers import websocket_mask
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 from aiohttp._websocket.writer import WebSocketWriter
 
-NAME = "aiohttp"
 # A reader of 3.14.5 that was fed some GiB begins to hold messages back: it is renewed before that.
 RENEW_BYTES = 1 << 30
 

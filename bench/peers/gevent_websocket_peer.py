@@ -11,8 +11,6 @@ from typing import Any
 
 from geventwebsocket.websocket import Header, WebSocket
 
-NAME = "gevent-websocket"
-
 
 class Handler:
     client_address = ("127.0.0.1", 1)

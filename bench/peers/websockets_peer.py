@@ -11,8 +11,6 @@ import websockets.frames
 import websockets.protocol
 from websockets.speedups import apply_mask
 
-NAME = "websockets"
-
 
 def parse(stream: bytes) -> Callable[[], list[object]]:
     protocol = websockets.protocol.Protocol(

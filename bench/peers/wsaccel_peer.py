@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 from wsaccel.xormask import XorMaskerSimple
 
-NAME = "wsaccel"
-
 
 def mask_copy(size: int, times: int) -> Callable[[], None]:
     data, mask = bytes(size), b"\x37\xfa\x21\x3d"

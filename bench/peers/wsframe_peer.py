@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 import wsframe
 
-NAME = "wsframe"
-
 
 def parse(stream: bytes) -> Callable[[], list[object]]:
     """Chunk to owned messages, by one decoder that lives on, from a buffer as a socket fills it."""

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, Message
 
-NAME = "wsproto"
-
 
 def parse(stream: bytes) -> Callable[[], list[object]]:
     connection = Connection(ConnectionType.SERVER)

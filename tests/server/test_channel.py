@@ -12,6 +12,7 @@ from python_server.channel import HTTPChannel, HTTPServices
 from python_server.exchange import Exchange, ExchangeServices
 from python_server.net.files import FileSlice
 from python_server.settings import HTTPSettings
+from told_time import HandDeadline
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /0 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -48,20 +49,6 @@ class FakeTransport:
             self.ended = "orderly" if abort is None else f"{'reset' if reset else 'cut'}: {abort}"
 
 
-class FakeDeadline:
-    def __init__(self, fire: Callable[[], Any]) -> None:
-        self.fire = fire
-        self.seconds: float | None = None
-
-    def set(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def clear(self) -> None:
-        self.seconds = None
-
-    cancel = clear
-
-
 class Handler:
     """Notes what it is told; answers only when a test says so, or `at_once`."""
 
@@ -92,7 +79,7 @@ class Bench:
     def __init__(self, at_once: bool = False) -> None:
         self.handler = Handler(at_once)
         self.transport = FakeTransport()
-        self.deadlines: list[FakeDeadline] = []
+        self.deadlines: list[HandDeadline] = []
         self.lost: list[object] = []
         self.done: list[int] = []
         self.channel = HTTPChannel(
@@ -112,12 +99,12 @@ class Bench:
             ),
         )
 
-    def _deadline(self, fire: Callable[[], Any]) -> FakeDeadline:
-        self.deadlines.append(FakeDeadline(fire))
+    def _deadline(self, fire: Callable[[], Any]) -> HandDeadline:
+        self.deadlines.append(HandDeadline(fire))
         return self.deadlines[-1]
 
     @property
-    def deadline(self) -> FakeDeadline:
+    def deadline(self) -> HandDeadline:
         return self.deadlines[0]
 
     def receive(self, data: bytes) -> None:

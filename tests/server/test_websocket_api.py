@@ -13,6 +13,7 @@ from python_server.http1.parser import Request
 from python_server.net.threads import Door, InlineExecutor, Mailbox
 from python_server.websocket_api import Resource, WebSocket, WebSocketApplication, WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices
+from told_time import HandDeadline
 from wsframe import Opcode, encode_frame
 
 MASK = b"\1\2\3\4"
@@ -39,16 +40,6 @@ class Recorder(WebSocketApplication):
 
     def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
         self.events.append(("close", code, ws.closed))
-
-
-class FakeDeadline:
-    def set(self, seconds: float) -> None:
-        pass
-
-    def clear(self) -> None:
-        pass
-
-    cancel = clear
 
 
 class FakeTransport:
@@ -98,7 +89,7 @@ class Bench:
             0.0,
             0.0,
             None,
-            lambda function: FakeDeadline(),
+            HandDeadline,
             lambda c: None,
             lambda c: None,
         )

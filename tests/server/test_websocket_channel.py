@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from python_server.websocket_channel import GATHERED_MIN_BYTES, WebSocketChannel, WebSocketServices
+from told_time import HandDeadline
 from wsframe import CloseCode, Connection, Opcode, Role, encode_frame
 from wsframe.deflate import Agreement
 
@@ -58,29 +59,13 @@ class FakeTransport:
         self.closed = abort or "orderly"
 
 
-class FakeDeadline:
-    """A moment that the test reaches by calling `function`."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-        self.seconds: float | None = None
-
-    def set(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def clear(self) -> None:
-        self.seconds = None
-
-    cancel = clear
-
-
 class Bench:
     """A channel with everything around it faked."""
 
     def __init__(
         self, max_message_bytes: int = 1000, deflate: Agreement | None = None, room_bytes: int = 1000
     ) -> None:
-        self.deadlines: list[FakeDeadline] = []
+        self.deadlines: list[HandDeadline] = []
         self.ended: list[WebSocketChannel] = []
         self.messages: list[str | bytes] = []
         self.closes: list[tuple[int, str]] = []
@@ -104,8 +89,8 @@ class Bench:
         self.channel.on_message = self.messages.append
         self.channel.on_close = lambda code, reason: self.closes.append((code, reason))
 
-    def _deadline(self, function: Any) -> FakeDeadline:
-        self.deadlines.append(FakeDeadline(function))
+    def _deadline(self, function: Any) -> HandDeadline:
+        self.deadlines.append(HandDeadline(function))
         return self.deadlines[-1]
 
     def armed(self) -> list[float]:
@@ -228,7 +213,7 @@ def test_we_close_and_wait_for_the_answer(bench: Bench) -> None:
 
 def test_an_answer_that_does_not_come_is_not_waited_for(bench: Bench) -> None:
     bench.channel.close()
-    bench.deadlines[0].function()
+    bench.deadlines[0].fire()
     assert bench.transport.closed == "no close frame came back"
     bench.channel.connection_lost("no close frame came back")
     assert bench.closes[0][0] == CloseCode.ABNORMAL_CLOSURE
@@ -286,7 +271,7 @@ def test_an_unfinished_frame_has_its_time(bench: Bench) -> None:
     bench.receive(data[4:])
     assert bench.armed() == []
     bench.receive(data[:4])
-    bench.deadlines[-1].function()
+    bench.deadlines[-1].fire()
     assert close_code(bench.sent()) == 1008
 
 
@@ -294,16 +279,16 @@ def test_a_silent_client_is_pinged_and_then_ended(bench: Bench) -> None:
     bench.channel.keep_alive(None, None)
     (deadline,) = bench.deadlines
     assert deadline.seconds == 20.0
-    deadline.function()  # it was heard at the handshake
+    deadline.fire()  # it was heard at the handshake
     assert (bench.sent(), deadline.seconds) == (b"", 20.0)
-    deadline.function()
+    deadline.fire()
     assert (bench.sent(), deadline.seconds) == (b"\x89\x00", 7.0)
     bench.receive(client(Opcode.PONG))
-    deadline.function()
+    deadline.fire()
     assert (bench.sent(), deadline.seconds) == (b"", 20.0)
-    deadline.function()
+    deadline.fire()
     assert bench.sent() == b"\x89\x00"
-    deadline.function()
+    deadline.fire()
     assert close_code(bench.sent()) == 1011
     assert bench.transport.closed == "orderly"
 

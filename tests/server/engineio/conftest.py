@@ -14,43 +14,10 @@ from python_server.engineio.engine import Engine, EngineOptions
 from python_server.engineio.sids import Names
 from python_server.http1.parser import Request
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices
+from told_time import Clock, Timer
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
 
 VECTORS = Path(__file__).parents[2] / "vectors"
-
-
-class Timer:
-    def __init__(self, when: float, function: Callable[[], Any]) -> None:
-        self.when = when
-        self.function: Callable[[], Any] | None = function
-
-    def cancel(self) -> None:
-        self.function = None
-
-
-class Clock:
-    """Moves only when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.timers: list[Timer] = []
-
-    def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
-        self.timers.append(Timer(self.now + seconds, function))
-        return self.timers[-1]
-
-    def advance(self, seconds: float) -> None:
-        end = self.now + seconds
-        while True:
-            due = sorted((t for t in self.timers if t.function and t.when <= end), key=lambda t: t.when)
-            if not due:
-                break
-            self.now = max(self.now, due[0].when)
-            function, due[0].function = due[0].function, None
-            assert function is not None
-            function()
-        self.now = end
-        self.timers = [timer for timer in self.timers if timer.function]
 
 
 class Deadline:

@@ -18,6 +18,7 @@ from python_server.socketio.backplane import Backplane, NoBackplane
 from python_server.socketio.client import Handler, Socket
 from python_server.socketio.ground import HubServices
 from python_server.socketio.hub import Hub
+from told_time import Clock
 from wsframe import Decoder, Role
 
 VECTORS = Path(__file__).parents[2] / "vectors"
@@ -33,15 +34,6 @@ class Jobs:
         self.waiting.append(job)
 
     resubmit = submit
-
-
-class Timer:
-    def __init__(self, when: float, function: Callable[[], Any]) -> None:
-        self.when = when
-        self.function: Callable[[], Any] | None = function
-
-    def cancel(self) -> None:
-        self.function = None
 
 
 class Link:
@@ -102,7 +94,7 @@ class Peer:
         return next(iter(self.session.context.sockets.values()))
 
 
-class World:
+class World(Clock):
     """A hub, its jobs and its clock."""
 
     def __init__(
@@ -111,8 +103,7 @@ class World:
         names: Names | None = None,
         **options: Any,
     ) -> None:
-        self.now = 1000.0
-        self.timers: list[Timer] = []
+        super().__init__()
         self.jobs = Jobs()
         self.reports: list[tuple[str, BaseException]] = []
         self.complaints: list[str] = []
@@ -133,11 +124,8 @@ class World:
 
     make_link = staticmethod(Link)
 
-    def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
-        self.timers.append(Timer(self.now + seconds, function))
-        return self.timers[-1]
-
     def advance(self, seconds: float) -> None:
+        """In one step: what a timer starts anew is for the next, when other worlds have spoken as well."""
         self.now += seconds
         due = [timer for timer in self.timers if timer.function and timer.when <= self.now]
         for timer in due:

@@ -3,7 +3,6 @@
 It must not know processes: the workers here are objects, and time is a number.
 """
 
-import heapq
 import json
 from collections.abc import Callable
 from typing import Any
@@ -15,43 +14,21 @@ from python_server.workers import keeper as module
 from python_server.workers.child import ALIVE, MOVES, Life, exit_text
 from python_server.workers.keeper import Phase, Rules, Workers
 from python_server.workers.siblings import MessageKind
+from told_time import Clock
 
 
-class Timer:
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function: Callable[[], Any] | None = function
-
-    def cancel(self) -> None:
-        self.function = None
-
-
-class Clock:
+class LoopClock(Clock):
     """The loop's words about time."""
 
     def __init__(self) -> None:
-        self.now = 1_000.0
+        super().__init__()
         self.stopped = False
-        self._timers: list[tuple[float, int, Timer]] = []
-
-    def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
-        timer = Timer(function)
-        heapq.heappush(self._timers, (self.now + seconds, len(self._timers) + id(timer), timer))
-        return timer
 
     def call_soon(self, function: Callable[[], Any]) -> None:
         self.call_later(0, function)
 
     def stop(self) -> None:
         self.stopped = True
-
-    def pass_time(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self._timers and self._timers[0][0] <= end:
-            when, _, timer = heapq.heappop(self._timers)
-            self.now = max(self.now, when)
-            if timer.function is not None:
-                timer.function()
-        self.now = end
 
 
 class FakeChild:
@@ -62,7 +39,7 @@ class FakeChild:
 
     def __init__(
         self,
-        loop: Clock,
+        loop: LoopClock,
         seat: Any,
         others: Any,
         listening: Any,
@@ -127,7 +104,7 @@ class FakeChild:
 
 class Bench:
     def __init__(self, count: int, timeout_seconds: float = 0) -> None:
-        self.clock = Clock()
+        self.clock = LoopClock()
         self.news: list[str] = []
         loop: Any = self.clock
         self.workers = Workers(
@@ -184,7 +161,7 @@ def test_the_first_alone_then_the_others() -> None:
 def test_a_first_worker_that_does_not_come_up_ends_everything(code: int, exit_code: int) -> None:
     bench = Bench(3)
     bench.end(1, code)
-    bench.clock.pass_time(60)
+    bench.clock.advance(60)
     assert bench.clock.stopped
     assert bench.workers.exit_code == exit_code
     assert len(FakeChild.born) == 1
@@ -193,32 +170,32 @@ def test_a_first_worker_that_does_not_come_up_ends_everything(code: int, exit_co
 def test_a_system_without_processes_ends_a_start_and_delays_a_restart() -> None:
     FakeChild.refuse = True
     bench = Bench(1)
-    bench.clock.pass_time(0)
+    bench.clock.advance(0)
     assert (bench.clock.stopped, bench.workers.exit_code) == (True, 1)
     FakeChild.refuse = False
     bench = Bench(1).serve(1)
     FakeChild.refuse = True
     bench.end(1, 1)
-    bench.clock.pass_time(5)
+    bench.clock.advance(5)
     assert bench.living == []
     FakeChild.refuse = False
-    bench.clock.pass_time(10)
+    bench.clock.advance(10)
     assert bench.living == [2]
 
 
 def test_the_wait_doubles_while_workers_die_and_a_proven_one_resets_it() -> None:
     bench = Bench(1).serve(1)
-    bench.clock.pass_time(60)
+    bench.clock.advance(60)
     for index, seconds in enumerate([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10], 1):
         bench.end(index, 1)
-        bench.clock.pass_time(seconds - 0.01)
+        bench.clock.advance(seconds - 0.01)
         assert bench.living == []
-        bench.clock.pass_time(0.02)
+        bench.clock.advance(0.02)
         assert bench.living == [index + 1]
     bench.ready(10)
-    bench.clock.pass_time(10)
+    bench.clock.advance(10)
     bench.end(10, -11)
-    bench.clock.pass_time(0.11)
+    bench.clock.advance(0.11)
     assert bench.living == [11]
 
 
@@ -240,7 +217,7 @@ def test_a_failed_restart_keeps_the_old_and_the_next_one_works() -> None:
     bench = Bench(2).serve(2)
     bench.workers.roll()
     bench.end(3, 1)
-    bench.clock.pass_time(60)
+    bench.clock.advance(60)
     assert bench.living == [1, 2]
     assert bench.news == ["serving", "rolled"]
     bench.workers.roll()
@@ -266,7 +243,7 @@ def test_an_old_worker_that_dies_meanwhile_is_replaced_once() -> None:
     bench = Bench(2).serve(2)
     bench.workers.roll()
     bench.end(1, -9)
-    bench.clock.pass_time(60)
+    bench.clock.advance(60)
     assert bench.living == [2, 3]
     bench.ready(3, 4)
     assert bench.living == [2, 3, 4]
@@ -280,7 +257,7 @@ def test_a_workers_wish_to_be_replaced_is_tried_until_it_works() -> None:
     assert bench.living == [1, 2, 3]
     bench.end(3, 1)
     assert child(2).life is Life.SERVING
-    bench.clock.pass_time(0.11)
+    bench.clock.advance(0.11)
     assert bench.living == [1, 2, 4]
     bench.ready(4)
     assert child(2).told[-1] == (MessageKind.DRAIN, {"successor": 4})
@@ -317,9 +294,9 @@ def test_a_worker_that_drains_too_long_is_killed() -> None:
     bench = Bench(1).serve(1)
     bench.workers.roll()
     bench.ready(2)
-    bench.clock.pass_time(34.9)
+    bench.clock.advance(34.9)
     assert child(1).life is Life.DRAINING
-    bench.clock.pass_time(0.2)
+    bench.clock.advance(0.2)
     assert (child(1).life, child(1).killed_count) == (Life.KILLED, 1)
     bench.end(1, -9)
     assert bench.living == [2]
@@ -337,7 +314,7 @@ def test_stopping_waits_then_cuts_then_kills() -> None:
     assert child(1).killed_count == 1
     for index in (1, 2, 3):
         bench.end(index, -9)
-    bench.clock.pass_time(0)
+    bench.clock.advance(0)
     assert bench.clock.stopped
     assert bench.workers.exit_code == 0
     bench.workers.stop()
@@ -356,14 +333,14 @@ def test_a_worker_that_does_not_beat_is_killed(monkeypatch: pytest.MonkeyPatch) 
     bench = Bench(2, timeout_seconds=4).serve(2)
     ages = {child(1).row: 0.0, child(2).row: 0.0}
     monkeypatch.setattr(bench.workers._board, "beat_age_seconds", ages.__getitem__)
-    bench.clock.pass_time(5)
+    bench.clock.advance(5)
     assert bench.living == [1, 2]
     ages[child(2).row] = 5.0
-    bench.clock.pass_time(1.1)
+    bench.clock.advance(1.1)
     assert child(2).killed_count == 1
     ages[child(1).row] = 60.0
     bench.clock.now += 60  # the machine slept: nobody's fault
-    bench.clock.pass_time(0.1)
+    bench.clock.advance(0.1)
     assert child(1).killed_count == 0
 
 
