@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from python_server.net.files import FileSlice
 from python_server.net.loop import Deadline, Loop, Timer
+from python_server.net.memory import limit_unsent
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
@@ -307,6 +308,7 @@ class Transport:
         self._loop.add_writer(self._descriptor, self._on_writable)
         if self._stalled is None:
             self._stalled = Deadline(self._loop, lambda: self._end("client stopped reading"))
+            limit_unsent(self._socket)
         self._stalled.set(self._limits.stall_timeout_seconds)
 
     def _offer(self) -> tuple[int, int]:
