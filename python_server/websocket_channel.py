@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
 from python_server.http1.response import Headers, status_text
-from wsframe import CloseCode, Connection, ConnectionClosed, Role, State, handshake
+from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, Role, State, handshake
 from wsframe.deflate import Agreement, Options
 
 
@@ -50,6 +50,9 @@ class WebSocketServices:
 # From here on a payload is gathered behind its header instead of being copied into a frame: the copy of a
 # 4 MiB message took a third of the time of its echo.
 GATHERED_MIN_BYTES: Final = 16_384
+
+# Never opened, it declines everything.
+NO_OUTBOX: Final = Outbox()
 
 # An enum's member costs ten times a global in CPython 3.11.
 _OPEN: Final = State.OPEN
@@ -238,6 +241,11 @@ class WebSocketChannel:
         frames = prepared.frames if sharing is None else prepared.deflated_frames(sharing)
         if not self.outbox.write(frames) and self._connection.state is _OPEN:
             self._transport.write(frames)
+
+    @property
+    def prepared_outbox(self) -> Outbox:
+        """For who writes prepared frames by himself; it declines all if they leave compressed."""
+        return self.outbox if self._sharing is None else NO_OUTBOX
 
     def ping(self, payload: bytes = b"") -> None:
         """Queue a ping; nothing happens once the WebSocket is closing."""

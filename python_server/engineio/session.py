@@ -21,6 +21,7 @@ from python_server.engineio.packet import (
     decode_packet,
     join_payload,
 )
+from wsframe import Outbox
 
 # python-engineio's client drops a whole polling payload of more packets than this; the JavaScript client has
 # no bound, and polls again at once.
@@ -78,6 +79,8 @@ MOVES: Final = {
 
 # An enum's member costs ten times a global in CPython 3.11; this one is asked for with every packet.
 _WEBSOCKET: Final = SessionState.WEBSOCKET
+# Of who has none: never opened, it declines everything.
+NO_OUTBOX: Final = Outbox()
 
 
 class SessionHandler(Protocol):
@@ -99,6 +102,10 @@ class Link(Protocol):
     @property
     def blocked(self) -> bool:
         """Does it hold bytes back that its client has not taken?"""
+
+    @property
+    def prepared_outbox(self) -> Outbox:
+        """Takes frames of what is prepared, as `send_prepared` does, or declines them."""
 
     def send_prepared(self, prepared: Prepared) -> None:
         """Queue its frames."""
@@ -127,6 +134,7 @@ class Session:
         max_queued_bytes: packets waiting for a poll; above it the client is too slow.
 
     Attributes:
+        outbox: takes prepared frames, behind all that was sent before; what it declines is for `send`.
         context: the handler's own. heartbeat: its entry in the engine's queues.
         awaiting_pong: has a ping been sent that is not answered yet?
         posting: is the body of a POST under way?
@@ -147,6 +155,7 @@ class Session:
         "awaiting_pong",
         "context",
         "heartbeat",
+        "outbox",
         "posting",
         "request",
         "sid",
@@ -166,6 +175,7 @@ class Session:
         self.request = request
         self.context: Any = None
         self.state = SessionState.POLLING
+        self.outbox = NO_OUTBOX
         self.heartbeat: Any = None
         self.awaiting_pong = False
         self.posting = False
@@ -200,6 +210,8 @@ class Session:
 
     def send(self, prepared: Prepared) -> None:
         """Send packets, in order with all others; nothing after the session's end."""
+        if self.outbox.write(prepared.frames):
+            return
         if self.state is _WEBSOCKET:
             self._link.send_prepared(prepared)  # type: ignore[union-attr]
         elif self.alive:
@@ -350,6 +362,7 @@ class Session:
         self._queued_bytes = 0
         for prepared in queue:
             link.send_prepared(prepared)
+        self.outbox = link.prepared_outbox
 
     # In
 
@@ -385,6 +398,7 @@ class Session:
         if self.state is SessionState.CLOSED:
             self._queue.clear()
         link, self._link = self._link, None
+        self.outbox = NO_OUTBOX
         if link is not None:
             if self._paused:
                 link.pause_reading(False)  # else the client's close frame would never be seen

@@ -14,7 +14,7 @@ from flask.testing import EnvironBuilder
 
 from python_server import observe
 from python_server.engineio.packet import Prepared
-from python_server.engineio.session import DisconnectReason
+from python_server.engineio.session import NO_OUTBOX, DisconnectReason
 from python_server.flask_face.context import ClientState, EventContexts
 from python_server.net.tasks import InlineMailbox
 from python_server.net.threads import Door, InlineExecutor
@@ -45,6 +45,7 @@ class FakeSession:
     """What the hub needs of an Engine.IO session; what is sent goes to the test client at once."""
 
     transport: Final = "polling"
+    outbox: Final = NO_OUTBOX
 
     def __init__(self, client: SocketIOTestClient) -> None:
         self.sid = client.eio_sid

@@ -5,7 +5,7 @@ Must not know: packets' text, sessions, clocks; a member is something with `send
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from python_server.socketio.backplane import Envelope
@@ -27,6 +27,12 @@ class Member(Protocol):
 _NOBODY: Final[dict[str, Member]] = {}
 
 
+def send_to_each(members: Iterable[Any], prepared: Any) -> None:
+    """How members are sent to who know no faster way."""
+    for member in members:
+        member.send(prepared)
+
+
 class Adapter:
     """The rooms of one namespace. Every method belongs to the loop's thread.
 
@@ -34,6 +40,7 @@ class Adapter:
         moved: hears who enters and leaves which room.
         position: of the recovery log, noted for every room a client enters.
         reserved: may a word be the sid of a client of another process?
+        send_to_all: called with members and what is sent to all of them.
     """
 
     def __init__(
@@ -41,7 +48,9 @@ class Adapter:
         moved: Moved | None = None,
         position: Callable[[], int] = int,
         reserved: Callable[[Any], bool] = lambda room: False,
+        send_to_all: Callable[[Iterable[Any], Any], None] = send_to_each,
     ) -> None:
+        self._send_to_all = send_to_all
         self._reserved = reserved
         self._position = position
         self._moved = moved
@@ -138,16 +147,15 @@ class Adapter:
     def deliver(self, envelope: Envelope) -> None:
         """Deliver to the members of this process."""
         prepared, offset = envelope.prepared, envelope.offset
+        members = self.recipients(envelope.rooms, envelope.excepted)
         if envelope.volatile:
-            for member in self.recipients(envelope.rooms, envelope.excepted):
+            for member in members:
                 member.send_volatile(prepared)
-        elif offset is not None:
-            for member in self.recipients(envelope.rooms, envelope.excepted):
+            return
+        if offset is not None:
+            for member in members:
                 member.last_offset = offset
-                member.send(prepared)
-        else:
-            for member in self.recipients(envelope.rooms, envelope.excepted):
-                member.send(prepared)
+        self._send_to_all(members, prepared)
 
     def recipients(self, rooms: Sequence[Any] | None, excepted: Sequence[Any]) -> list[Member]:
         """The members in any of the rooms (None: all), without those in the excepted ones."""

@@ -5,7 +5,7 @@ Must not know: frames, HTTP, rooms; how or where a handler runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Any, Final
@@ -231,6 +231,14 @@ class Socket:
         """Loop's thread: send if it leaves at once, else drop it."""
         if self.state is SocketState.CONNECTED and self.client.session.writable:
             self.client.session.send(prepared)
+
+    @staticmethod
+    def send_to_all(sockets: Iterable[Socket], prepared: Prepared) -> None:
+        """Loop's thread: `send` to each; for a client on an open WebSocket that is one call."""
+        frames = prepared.frames
+        for socket in sockets:
+            if socket.state is not CONNECTED or not socket.client.session.outbox.write(frames):
+                socket.send(prepared)
 
     def move(self, state: SocketState) -> None:
         assert state in MOVES[self.state], (self.state, state)

@@ -309,7 +309,7 @@ class Hub(Speaker):
         adapter = self._adapters.get(namespace)
         if adapter is None:
             adapter = self._adapters[namespace] = Adapter(
-                partial(self._moved, namespace), self._log_position, self._reserved
+                partial(self._moved, namespace), self._log_position, self._reserved, Socket.send_to_all
             )
         adapter.add(socket)
         adapter.restore(socket.sid, rooms)

@@ -118,7 +118,8 @@ def encode(
     """
     said = "" if data is None else words.dumps_plain(data)
     if said is not None:
-        return [_head(DIGITS[kind], namespace, id) + said]
+        digits = DIGITS[kind]
+        return [(digits if namespace == "/" and id is None else _head(digits, namespace, id)) + said]
     attachments: list[bytes] = []
     digits = DIGITS[kind]
     if (kind is EVENT or kind is ACK) and _has_binary(data):
@@ -169,7 +170,10 @@ def decode(
         PacketError: malformed, a reserved event name, or more attachments than allowed.
     """
     if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
-        return Packet(EVENT, "/", _check_event(_json(text[1:], words)))
+        try:
+            return Packet(EVENT, "/", _check_event(words.loads(text[1:])))
+        except JSONError as error:
+            raise PacketError(f"malformed JSON: {error}") from None
     kind = TYPES.get(text[:1])
     if kind is None:
         raise PacketError(f"unknown packet type {text[:1]!r}")

@@ -85,8 +85,8 @@ class Speaker(Rooms):
                 if alone and not volatile and self._at_once():  # it need not be written down for anybody
                     adapter = self._adapters.get(namespace)
                     if adapter is not None:
-                        for member in adapter.recipients(rooms, excepted):
-                            member.send(prepared)
+                        recipients: list[Any] = adapter.recipients(rooms, excepted)
+                        Socket.send_to_all(recipients, prepared)
                     return
                 envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
             else:

@@ -198,6 +198,20 @@ def test_shared_messages_are_compressed_for_who_agreed_to_no_context(deflate: An
     assert bench.sent() == b""
 
 
+@pytest.mark.parametrize(
+    ("deflate", "taken"), [(None, True), (Agreement(True), False), (Agreement(False), True)]
+)
+def test_prepared_frames_may_be_written_past_the_channel_where_they_leave_plain(
+    deflate: Any, taken: bool
+) -> None:
+    bench = Bench(deflate=deflate)
+    assert bench.channel.prepared_outbox.write(Shared.frames) is taken
+    assert bench.sent() == (Shared.frames if taken else b"")
+    bench.channel.close()
+    bench.sent()
+    assert not bench.channel.prepared_outbox.write(Shared.frames)
+
+
 def test_we_close_and_wait_for_the_answer(bench: Bench) -> None:
     bench.channel.close(4001, "done")
     assert close_code(bench.sent()) == 4001

@@ -16,13 +16,14 @@ from python_server.engineio.session import (
     Session,
     SessionState,
 )
-from wsframe import Decoder, Role
+from wsframe import Decoder, Outbox, Role
 
 
 class Link:
     def __init__(self) -> None:
         self.frames = bytearray()
         self.closed = self.paused = self.blocked = False
+        self.prepared_outbox = Outbox()  # never opened, it declines everything
 
     def send_prepared(self, prepared: Any) -> None:
         assert not self.closed
@@ -226,6 +227,24 @@ def test_messages_on_a_websocket(life: Life) -> None:
     assert life.handler.messages == ["text", b"\x01"]
     assert link.messages == ["4out"]
     assert life.session.transport == "websocket"
+
+
+def test_an_open_websockets_outbox_is_the_sessions_as_long_as_it_carries_it(life: Life) -> None:
+    link, woken = Link(), list[str]()
+    link.prepared_outbox.open(40, woken.append, "link")
+    life.session.send(text("before"))
+    assert life.session.probe(link)
+    life.session.send(text("during"))
+    assert life.session.upgrade(link)
+    life.session.send(text("after"))
+    life.session.send(text("more than it may hold" * 2))
+    assert link.messages == ["4before", "4during", "4more than it may hold" + "more than it may hold"]
+    assert Decoder(Role.CLIENT).receive(link.prepared_outbox.take()) == ["4after"]
+    assert woken == ["link"]
+    life.session.end(DisconnectReason.TRANSPORT_CLOSE)
+    assert not life.session.outbox.write(text("late").frames)
+    life.session.send(text("late"))
+    assert not len(link.prepared_outbox)
 
 
 @pytest.mark.parametrize("data", ["", "x", "7", "b"])

@@ -19,7 +19,7 @@ from python_server.socketio.client import Handler, Socket
 from python_server.socketio.ground import HubServices
 from python_server.socketio.hub import Hub
 from told_time import Clock
-from wsframe import Decoder, Role
+from wsframe import Decoder, Outbox, Role
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 
@@ -43,6 +43,7 @@ class Link:
         self.decoder = Decoder(Role.CLIENT)
         self.messages: list[Any] = []
         self.closed = self.paused = self.blocked = False
+        self.prepared_outbox = Outbox()  # never opened, it declines everything
 
     def send_prepared(self, prepared: Any) -> None:
         self.messages += self.decoder.receive(prepared.frames)
