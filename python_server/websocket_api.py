@@ -290,8 +290,9 @@ class WebSocketRoutes:
         channel.keep_alive(application.ping_interval_seconds, application.ping_timeout_seconds)
         on_message = application.on_message
         if application.inline:
-            # Bound once per connection: what runs per message is the method itself.
-            channel.on_message = partial(on_message, ws)
+            # What runs per message is the method itself.
+            channel.owner = ws
+            channel.on_message = on_message
             channel.on_fault = partial(self._fault, on_message, ws)
             channel.on_close = partial(self._closed, route, ws, None)
             self._guard(application.on_open, ws)

@@ -59,7 +59,7 @@ _OPEN: Final = State.OPEN
 _CLOSED: Final = State.CLOSED
 
 
-def ignore_message(message: str | bytes) -> None:
+def ignore_message(*message: Any) -> None:
     """Where messages go before somebody listens."""
 
 
@@ -77,6 +77,7 @@ class WebSocketChannel:
 
     Attributes:
         on_message: called with each whole message. on_close: called once with (close code, reason).
+        owner: where it is set, `on_message` is called with it before the message.
         on_fault: called with what `on_message` raised; the rest of that piece of the stream is dropped.
         outbox: of the connection; the transport takes from it. What it declines goes through `send`.
     """
@@ -98,6 +99,7 @@ class WebSocketChannel:
         "on_fault",
         "on_message",
         "outbox",
+        "owner",
         "receive_buffer",
         "subprotocol",
     )
@@ -124,7 +126,8 @@ class WebSocketChannel:
         self._closing: DeadlineLike | None = None
         self.receive_buffer = connection.receive_buffer
         self.subprotocol = subprotocol
-        self.on_message: Callable[[str | bytes], None] = ignore_message
+        self.owner: Any = None
+        self.on_message: Callable[..., None] = ignore_message
         self.on_close: Callable[[int, str], None] = ignore_close
         self.on_fault: Callable[[Exception], None] = raise_fault
 
@@ -145,8 +148,13 @@ class WebSocketChannel:
         at_rest = decoder.at_rest()
         try:
             if at_rest or not decoder.attention:
-                for event in events:  # without attention there are messages only
-                    self.on_message(event)  # type: ignore[arg-type]
+                owner = self.owner  # without attention there are messages only
+                if owner is None:
+                    for event in events:
+                        self.on_message(event)
+                else:
+                    for event in events:
+                        self.on_message(owner, event)
             else:
                 self._obey(events)
         except Exception as error:
@@ -164,7 +172,7 @@ class WebSocketChannel:
         try:
             for event in events:
                 if type(event) is str or type(event) is bytes:
-                    self.on_message(event)
+                    self.on_message(*((event,) if self.owner is None else (self.owner, event)))
         finally:
             if connection.state is _CLOSED:
                 self._close_transport()
