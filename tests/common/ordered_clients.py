@@ -41,9 +41,17 @@ class PatientClient(socketio.Client):  # type: ignore[misc]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(reconnection=False, request_timeout=PATIENCE_SECONDS, **options)
+        self._websocket: Any = None
 
     def connect(self, url: str, **options: Any) -> None:
         super().connect(url, **{"wait_timeout": PATIENCE_SECONDS, **options})
+        self._websocket = self.eio.ws
+
+    def close(self) -> None:
+        """Disconnected; the library leaves its socket open when the server was the first to go."""
+        self.disconnect()
+        if self._websocket is not None:
+            self._websocket.shutdown()
 
 
 class OrderedClient(PatientClient):

@@ -40,7 +40,6 @@ class Member:
         self.client.on("question", self._answer)
         self.client.connect(url, transports=["websocket"])
         self.sid: str = self.client.get_sid()
-        self._websocket = self.client.eio.ws
 
     def _answer(self, data: Any) -> Any:
         self.was_asked.set()
@@ -54,8 +53,7 @@ class Member:
         return self.said.get(timeout=PATIENCE_SECONDS)
 
     def close(self) -> None:
-        self.client.disconnect()
-        self._websocket.shutdown()  # the library leaves it open when the server was the first to go
+        self.client.close()
 
 
 class Crew:

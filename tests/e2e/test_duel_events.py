@@ -45,7 +45,7 @@ class Client:
         return reply
 
     def close(self) -> None:
-        self._client.disconnect()
+        self._client.close()
 
 
 Connect = Callable[[], Client]

@@ -35,7 +35,7 @@ def client(url: str) -> Iterator[socketio.Client]:
     client.on("told", client.told.put, "/async")
     client.connect(url, transports=["websocket"], namespaces=["/", "/async"])
     yield client
-    client.disconnect()
+    client.close()
 
 
 def ask(client: socketio.Client, event: str, *data: Any, namespace: str = "/") -> Any:
@@ -94,7 +94,7 @@ def test_the_next_event_waits_for_the_coroutine(client: socketio.Client) -> None
     assert answers.empty()
     other.emit("open async gate")
     got = [answers.get(timeout=PATIENCE_SECONDS) for _ in range(2)]
-    other.disconnect()
+    other.close()
     assert got == [["first", 1], ["second", 2]]
 
 

@@ -55,7 +55,7 @@ def connect(url: str) -> Iterator[Open]:
 
     yield open_client
     for client in clients:
-        client.disconnect()
+        client.close()
 
 
 def ask(client: socketio.Client, event: str, *data: Any) -> Any:

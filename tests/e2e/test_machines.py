@@ -74,7 +74,6 @@ class Client:
         self.sio.on("question", lambda value: (f"{value} from {self.sio.get_sid()}", value))
         self.sio.on("disconnect", lambda *reason: self.gone.set())
         self.sio.connect(url, transports=["websocket"], **options)
-        self._websocket = self.sio.eio.ws
 
     @property
     def sid(self) -> str:
@@ -84,8 +83,7 @@ class Client:
         return self.sio.call(event, data, timeout=WAIT_SECONDS)
 
     def close(self) -> None:
-        self.sio.disconnect()
-        self._websocket.shutdown()  # of a server that was killed the client leaves its socket open
+        self.sio.close()
 
     def hear(self) -> Any:
         return self.heard.get(timeout=WAIT_SECONDS)

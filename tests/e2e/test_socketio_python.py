@@ -77,7 +77,7 @@ def connect(request: pytest.FixtureRequest, url: str) -> Iterator[Connect]:
 
     yield one
     for player in players:
-        player.client.disconnect()
+        player.client.close()
 
 
 def test_connect_carries_auth(connect: Connect) -> None:

@@ -94,7 +94,7 @@ def client(url: str) -> Iterator[Callable[..., Client]]:
     yield one
     for each in clients:
         each.silence.set()
-        each.inner.disconnect()
+        each.inner.close()
 
 
 # Calls
