@@ -65,6 +65,7 @@ class Answering:
             QuestionKind.MEMBERS: self._answer_members,
             QuestionKind.ROOMS: self._answer_rooms,
             QuestionKind.ENTER: self._answer_enter,
+            QuestionKind.SETTLED: lambda question, reply: reply(None),
             QuestionKind.FETCH: fetch or (lambda question, reply: reply(None)),
         }
 

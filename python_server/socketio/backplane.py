@@ -71,6 +71,7 @@ class QuestionKind(StrEnum):
     MEMBERS = "members"
     ROOMS = "rooms"
     ENTER = "enter"
+    SETTLED = "settled"  # of siblings alone: answered behind all that came before it on the same way
     FETCH = "fetch"  # of the processes of this machine alone: moments of its clock are in the answers
 
 

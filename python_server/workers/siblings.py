@@ -176,6 +176,10 @@ class Siblings:
             return False
         return all(index > self.index for index in self.living if index not in self._draining)
 
+    def any_draining(self) -> bool:
+        """Is a sibling that drains still here?"""
+        return not self._draining.isdisjoint(self.living)
+
     def successor_of(self, index: int) -> int | None:
         """Who holds what worker `index` held: itself while it serves, then whom it named, and so on.
 

@@ -48,7 +48,13 @@ def join_broker(
     """
     if siblings is None:
         return RedisBackplane(options, inner, Place(host_id, 0, lambda: True), services)
-    place = Place(host_id, siblings.index, lambda: siblings.met and siblings.leader(), lambda: siblings.met)
+    place = Place(
+        host_id,
+        siblings.index,
+        lambda: siblings.met and siblings.leader(),
+        lambda: siblings.met,
+        siblings.any_draining,
+    )
     backplane = RedisBackplane(options, inner, place, services)
     siblings.on_changed(backplane.look)
     return backplane

@@ -266,3 +266,21 @@ class Distant:
         """Nobody is waited for any more."""
         for number in list(self._asked):
             self._expire(number)
+
+
+class Both:
+    """Two parties that are asked the same: ended when both have."""
+
+    __slots__ = ("_ended", "_silent_count", "_waiting_count")
+
+    def __init__(self, ended: Callable[[int], None]) -> None:
+        self._ended = ended
+        self._waiting_count = 2
+        self._silent_count = 0
+
+    def ended(self, silent_count: int) -> None:
+        """One has."""
+        self._silent_count += silent_count
+        self._waiting_count -= 1
+        if not self._waiting_count:
+            self._ended(self._silent_count)

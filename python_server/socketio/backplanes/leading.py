@@ -19,12 +19,14 @@ class Place:
         host_id: of the machine. index: of the worker.
         leads: is it the one that hears the channel?
         settled: does it know the others yet? Before, nobody leads.
+        succeeds: is a worker that drains still here? It may pass on what stands before our word.
     """
 
     host_id: str
     index: int
     leads: Callable[[], bool]
     settled: Callable[[], bool] = lambda: True
+    succeeds: Callable[[], bool] = lambda: False
 
     @property
     def name(self) -> str:
@@ -36,25 +38,39 @@ class Place:
         return not index.isdigit() or self.index < int(index)
 
 
+class Word(Enum):
+    """What workers of one machine tell each other on the channel that all share."""
+
+    LEAD = auto()  # I pass on what follows
+    LEFT = auto()  # what stood before my successor's word has reached every worker
+
+
 class Lead(Enum):
-    """What this worker does with the channel that all share.
+    """What this worker does with the channel.
 
     A worker that begins to lead says so on the channel itself, where its predecessor hears it at the same
-    place in the stream: one passes on what stands before, the other what stands behind; nothing is lost
-    or doubled.
+    place in the stream: one passes on what stands before, the other what stands behind. But each reads at
+    its own pace, and reaches the others on ways of its own: the successor holds what stands behind its word
+    until its predecessor knows that all have what stood before. So nothing is lost, doubled or overtaken.
     """
 
     IDLE = auto()  # another worker leads
-    JOINING = auto()  # subscribed; our own word has not come yet
+    JOINING = auto()  # we begin to listen
+    SAID = auto()  # our word is on its way; from there on others rely on us
+    WAITING = auto()  # it has come; our predecessor has not left
     LEADING = auto()
     LEAVING = auto()  # we drain; a successor's word has not come yet
+    HANDING = auto()  # it has; some of the others have not said that they have what stood before it
 
 
 MOVES: Final = {
     Lead.IDLE: {Lead.JOINING},
-    Lead.JOINING: {Lead.LEADING, Lead.IDLE},
-    Lead.LEADING: {Lead.LEAVING, Lead.IDLE},
-    Lead.LEAVING: {Lead.LEADING, Lead.IDLE},
+    Lead.JOINING: {Lead.SAID, Lead.IDLE},
+    Lead.SAID: {Lead.WAITING, Lead.LEADING},
+    Lead.WAITING: {Lead.LEADING},
+    Lead.LEADING: {Lead.LEAVING, Lead.HANDING},
+    Lead.LEAVING: {Lead.LEADING, Lead.HANDING, Lead.IDLE},
+    Lead.HANDING: {Lead.IDLE},
 }
 
 
@@ -62,66 +78,113 @@ class Leading:
     """One worker's part. Every method belongs to the loop's thread.
 
     Args:
-        subscribe, unsubscribe: to and from the shared channel. say: "I pass on what follows", on the channel.
+        listen: to the shared channel from now on, or no more.
+        say: a word, on the channel; LEFT with the name of the successor.
+        settle: calls `settled` when every other worker has what was passed on to it.
+        hold: what comes on the channel from here on is kept in order, or comes again after all.
     """
 
     def __init__(
         self,
         place: Place,
-        subscribe: Callable[[], None],
-        unsubscribe: Callable[[], None],
-        say: Callable[[], None],
+        listen: Callable[[bool], None],
+        say: Callable[[Word, str | None], None],
+        settle: Callable[[], None],
+        hold: Callable[[bool], None],
     ) -> None:
         self._place = place
-        self._subscribe = subscribe
-        self._unsubscribe = unsubscribe
+        self._listen = listen
         self._say = say
+        self._settle = settle
+        self._hold = hold
         self.state = Lead.IDLE
+        self._successor: str | None = None
 
     @property
     def passes_on(self) -> bool:
         """Is what comes now ours to pass on?"""
         return self.state is Lead.LEADING or self.state is Lead.LEAVING
 
+    @property
+    def leaves(self) -> bool:
+        """Do the others still wait for us, who lead no more?"""
+        return self.state not in (Lead.IDLE, Lead.JOINING) and not self._place.leads()
+
     def look(self) -> None:
         """Workers have come or gone."""
         leads = self._place.leads()
         if leads and self.state is Lead.IDLE:
             self._move(Lead.JOINING)
-            self._subscribe()
+            self._listen(True)
         elif leads and self.state is Lead.LEAVING:
             self._move(Lead.LEADING)
         elif not leads and self.state is Lead.LEADING:
             self._move(Lead.LEAVING)
         elif not leads and self.state is Lead.JOINING:
             self._leave()
+        elif self.state is Lead.WAITING and not self._place.succeeds():
+            self.go_on()
 
     def subscribed(self) -> None:
-        """The channel is heard from here on."""
+        """The channel is heard from here on, or our word was dropped."""
         if self.state is Lead.JOINING:
-            self._say()
+            self._move(Lead.SAID)
+        if self.state is Lead.SAID:
+            self._say(Word.LEAD, None)
 
-    def word(self, name: str) -> None:
-        """A worker of this machine passes on what follows."""
-        if name == self._place.name:
-            if self.state is Lead.JOINING:
-                self._move(Lead.LEADING)
+    def heard(self, word: Word, name: str, successor: str | None = None) -> None:
+        """A worker of this machine has said a word, perhaps ourselves."""
+        if word is Word.LEFT:
+            if successor == self._place.name:
+                self.go_on()
+        elif name == self._place.name:
+            if self.state is Lead.SAID:
+                self._begin()
         elif self.state is Lead.LEAVING:
-            self._leave()
+            self._hand_over(name)
         elif self.state is Lead.LEADING:  # it had not met us yet: the elder goes on
             if self._place.elder_than(name):
-                self._say()
+                self._say(Word.LEAD, None)
             else:
-                self._leave()
+                self._hand_over(name)
+
+    def go_on(self) -> None:
+        """Our predecessor has left, is gone, or has had time enough."""
+        if self.state is Lead.WAITING:
+            self._move(Lead.LEADING)
+            self.look()
+            self._hold(False)
+
+    def settled(self) -> None:
+        """Every other worker has what was passed on to it."""
+        if self.state is Lead.HANDING:
+            self._say(Word.LEFT, self._successor)
+            self._leave()
+            self.look()
 
     def lost(self) -> None:
-        """The channel is not heard any more; a successor's word may be missed."""
+        """The channel is not heard any more; a word may be missed."""
         if self.state is Lead.LEAVING:
             self._leave()
+        else:
+            self.go_on()
+
+    def _begin(self) -> None:
+        if self._place.succeeds():
+            self._move(Lead.WAITING)
+            self._hold(True)
+        else:
+            self._move(Lead.LEADING)
+            self.look()
+
+    def _hand_over(self, name: str) -> None:
+        self._move(Lead.HANDING)
+        self._successor = name
+        self._settle()
 
     def _leave(self) -> None:
         self._move(Lead.IDLE)
-        self._unsubscribe()
+        self._listen(False)
 
     def _move(self, state: Lead) -> None:
         assert state in MOVES[self.state], (self.state, state)

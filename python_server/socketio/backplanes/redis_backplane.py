@@ -6,7 +6,6 @@ passes on what it hears; each worker publishes for itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,6 @@ from python_server.socketio.backplane import (
     Backplane,
     BrokerOptions,
     Command,
-    CommandKind,
     Envelope,
     Malformed,
     Question,
@@ -26,15 +24,18 @@ from python_server.socketio.backplane import (
 )
 from python_server.socketio.backplanes.broker import connector, without_password
 from python_server.socketio.backplanes.broker_links import LinkState, Publisher, Subscriber
-from python_server.socketio.backplanes.distant import Distant
-from python_server.socketio.backplanes.leading import Lead, Leading, Place
+from python_server.socketio.backplanes.distant import Both, Distant
+from python_server.socketio.backplanes.leading import Leading, Place, Word
 from python_server.socketio.backplanes.wire_json import (
+    COMMANDS,
     MESSAGE_MAX_BYTES,
+    WORDS,
     Method,
     WireError,
     WireMessage,
     envelope_of,
     excepted_of,
+    is_like_sid,
     packed_event_of,
     read,
     rooms_of,
@@ -49,15 +50,10 @@ from python_server.socketio.questions import AckHeard, AcksQuestion, convert, pl
 FOREIGN_ACK_SECONDS: Final = 60.0
 # At the end: what was said last may still leave.
 FLUSH_SECONDS: Final = 1.0
-
-SID: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]{20}\Z")
-
-COMMANDS: Final = {
-    Method.DISCONNECT: CommandKind.DISCONNECT,
-    Method.ENTER_ROOM: CommandKind.ENTER,
-    Method.LEAVE_ROOM: CommandKind.LEAVE,
-    Method.CLOSE_ROOM: CommandKind.CLOSE_ROOM,
-}
+# How long a sibling may take to say that it has what was passed on to it; a successor waits twice as long.
+HAND_OVER_SECONDS: Final = 1.0
+# What a successor keeps meanwhile; with more it goes on at once.
+HELD_MAX_COUNT: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +104,10 @@ class RedisBackplane:
         self._subscriber = Subscriber(
             connect, partial(self._link_changed, "subscribe"), self._heard, MESSAGE_MAX_BYTES
         )
-        self._leading = Leading(place, self._hear_all, self._hear_less, self._say_lead)
+        self._leading = Leading(place, self._listen, self._say_word, self._settle, self._hold)
+        # What the channel brings while our predecessor has not left, and what may end the wait.
+        self._held: list[tuple[Callable[..., None], Any]] | None = None
+        self._patience: Any = None
         self._distant = Distant(
             place.name,
             self._publisher.publish,
@@ -200,22 +199,36 @@ class RedisBackplane:
         change(self._room_channel(namespace, room))
         self._poke()
 
-    def _hear_all(self) -> None:
-        self._subscriber.want(self._channel, self._questions)
+    def _listen(self, listens: bool) -> None:
+        change = self._subscriber.want if listens else self._subscriber.unwant
+        change(self._channel, self._questions)
         self._poke()
 
-    def _hear_less(self) -> None:
-        self._subscriber.unwant(self._channel, self._questions)
-        self._poke()
-
-    def _say_lead(self) -> None:
-        word = write_command(Method.LEAD, self._place.name, "/")
-        self._publisher.publish(self._channel, word, self._lead_said)
+    def _say_word(self, word: Word, successor: str | None) -> None:
+        said = write_command(Method[word.name], self._place.name, "/", detail=successor)
+        self._publisher.publish(self._channel, said, self._lead_said if word is Word.LEAD else None)
 
     def _lead_said(self, reached_count: int | None) -> None:
         """The publisher's thread, or ours: a word that was dropped is said again."""
         if reached_count is None:
             self._post(self._leading.subscribed)
+
+    def _settle(self) -> None:
+        """Whoever answers has handled all that was passed on to it before: one way, in order."""
+        question = Question(QuestionKind.SETTLED, "/")
+        self._inner.request(question, lambda part: None, self._settled, HAND_OVER_SECONDS)
+
+    def _settled(self, silent_count: int) -> None:
+        self._leading.settled()
+
+    def _hold(self, holds: bool) -> None:
+        if holds:
+            self._held = []
+            self._patience = self._services.call_later(2 * HAND_OVER_SECONDS, self._leading.go_on)
+        else:
+            self._patience.cancel()
+            held, self._held = self._held or [], None
+            self._take(held)
 
     def _poke(self) -> None:
         """Have the subscriber look at what is wanted: it does after anything it hears."""
@@ -255,9 +268,9 @@ class RedisBackplane:
                             if envelope is not None:
                                 shared = channel == self._channel
                                 taken.append((self._pass_on if shared else self._receiver.receive, envelope))
-                    elif message.method == Method.LEAD:
+                    elif message.method in WORDS:
                         if (message.host_id or "").startswith(machine):
-                            taken.append((self._leading.word, message.host_id))
+                            taken.append((self._word, message))
                     elif message.method == Method.CALLBACK:
                         if (message.host_id or "").startswith(machine):
                             taken.append((self._acknowledged, message))
@@ -278,13 +291,29 @@ class RedisBackplane:
     def _take(self, taken: list[tuple[Callable[..., None], Any]]) -> None:
         for function, value in taken:
             try:
-                function(value)
+                if self._held is not None and self._waits(function, value):
+                    self._held.append((function, value))
+                else:
+                    function(value)
             except Malformed as error:
                 self._refuse(WireError("malformed message", str(error)))
             except WireError as error:
                 self._refuse(error)
             except Exception as error:
                 self._services.report("message from the broker", error)
+
+    def _waits(self, function: Callable[..., None], value: Any) -> bool:
+        """Has it its place in the channel's order, behind what our predecessor still passes on?"""
+        assert self._held is not None
+        if len(self._held) >= HELD_MAX_COUNT:
+            self._leading.go_on()
+            return False
+        return function in (self._pass_on, self._obey, self._acknowledged, self._asked) or (
+            function == self._word and value.method != Method.LEFT
+        )
+
+    def _word(self, message: WireMessage) -> None:
+        self._leading.heard(WORDS[message.method], message.host_id or "", message.detail)
 
     def _on_subscribed(self, nothing: None) -> None:
         self._leading.subscribed()
@@ -404,8 +433,8 @@ class RedisBackplane:
 
     @property
     def leaving(self) -> bool:
-        """Loop's thread: does this worker pass on what comes until a successor has said that it does?"""
-        return self._leading.state is Lead.LEAVING
+        """Loop's thread: does a successor still wait for this worker, or is none there yet?"""
+        return self._leading.leaves
 
     def figures(self) -> dict[str, int]:
         """Loop's thread: the gauges and counters of this worker."""
@@ -418,26 +447,3 @@ class RedisBackplane:
             "broker_dropped_messages": self.dropped_count,
             "broker_refused_messages": self.refused_count,
         }
-
-
-class Both:
-    """Two parties that are asked the same: ended when both have."""
-
-    __slots__ = ("_ended", "_silent_count", "_waiting_count")
-
-    def __init__(self, ended: Callable[[int], None]) -> None:
-        self._ended = ended
-        self._waiting_count = 2
-        self._silent_count = 0
-
-    def ended(self, silent_count: int) -> None:
-        """One has."""
-        self._silent_count += silent_count
-        self._waiting_count -= 1
-        if not self._waiting_count:
-            self._ended(self._silent_count)
-
-
-def is_like_sid(room: Any) -> bool:
-    """Could it be a client's own room? They end with 20 characters of base64url, in python-socketio too."""
-    return isinstance(room, str) and SID.match(room) is not None

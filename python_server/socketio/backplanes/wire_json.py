@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.backplane import Envelope
+from python_server.socketio.backplane import CommandKind, Envelope
+from python_server.socketio.backplanes.leading import Word
 from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, JSONError, dumps, loads
 from python_server.socketio.packet import (
     Assembler,
@@ -52,12 +53,23 @@ class Method(StrEnum):
     ENTER_ROOM = "enter_room"
     LEAVE_ROOM = "leave_room"
     CLOSE_ROOM = "close_room"
-    # Ours alone: the worker that says so passes on what follows. python-socketio ignores methods it has not.
+    # Ours alone, see leading.py. python-socketio ignores methods it has not.
     LEAD = "wsframe_lead"
+    LEFT = "wsframe_left"
 
 
 # Plain strings: an enum's hash is a call in Python.
 METHODS: Final = frozenset(map(str, Method))
+WORDS: Final = {str(Method.LEAD): Word.LEAD, str(Method.LEFT): Word.LEFT}
+
+COMMANDS: Final = {
+    Method.DISCONNECT: CommandKind.DISCONNECT,
+    Method.ENTER_ROOM: CommandKind.ENTER,
+    Method.LEAVE_ROOM: CommandKind.LEAVE,
+    Method.CLOSE_ROOM: CommandKind.CLOSE_ROOM,
+}
+# A client's own room, in python-socketio too: it ends with 20 characters of base64url.
+SID: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]{20}\Z")
 
 
 class WireError(ValueError):
@@ -171,7 +183,7 @@ def _check(message: WireMessage) -> None:
     elif method == Method.CALLBACK:
         if message.sid is None or message.id is None or message.host_id is None:
             raise WireError("foreign message", "a callback without sid, id or host_id")
-    elif method != Method.LEAD:
+    elif method not in WORDS:
         if method != Method.CLOSE_ROOM and type(message.sid) is not str:
             raise WireError("foreign message", f"{method} names no client")
         if method != Method.DISCONNECT and (message.room is None or isinstance(message.room, list)):
@@ -204,6 +216,11 @@ def envelope_of(
         before = "42" if namespace == "/" else f"42{namespace},"
         prepared = Prepared([before + _spliced(message, offset)])
     return Envelope(namespace, rooms_of(message), excepted_of(message), prepared, offset, message.volatile)
+
+
+def is_like_sid(room: Any) -> bool:
+    """Could it be a client's own room?"""
+    return isinstance(room, str) and SID.match(room) is not None
 
 
 def rooms_of(message: WireMessage) -> tuple[Any, ...] | None:

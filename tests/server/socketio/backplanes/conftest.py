@@ -143,7 +143,10 @@ class Machines:
             lambda: None if world.hub.recovery is None else world.hub.recovery.next_offset,
         )
         backplane = RedisBackplane(
-            self._options, inner, Place(self.hosts[machine], place, siblings.leader), services
+            self._options,
+            inner,
+            Place(self.hosts[machine], place, siblings.leader, succeeds=siblings.any_draining),
+            services,
         )
         siblings.on_changed(backplane.look)
         self._in_turn(backplane)

@@ -1,34 +1,67 @@
-"""Who passes on what a channel brings: every interleaving of words leaves one who does.
+"""Who passes on what a channel brings: every interleaving of words leaves one who does, and keeps the order.
 
-It must not know brokers: the channel here is a list that each worker reads at its own pace.
+It must not know brokers: the channel here is a list, each way between two workers another, and each is read
+at a pace of its own.
 """
 
 import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import pytest
 
-from python_server.socketio.backplanes.leading import Lead, Leading, Place
+from python_server.socketio.backplanes.leading import Lead, Leading, Place, Word
 
 
 class Worker:
-    """One worker, who reads the stream when the test says so."""
+    """One worker, who reads the channel and what others pass on to it when the test says so.
+
+    Attributes:
+        passed_on: what it took from the channel and passed on. delivered: what its clients have heard.
+    """
 
     def __init__(self, index: int, stream: list[str], leads: bool) -> None:
         self.leads = leads
+        self.succeeds = False
         self.stream = stream
         self.position: int | None = None
         self.passed_on: list[str] = []
-        self.place = Place("host", index, lambda: self.leads)
-        self.leading = Leading(self.place, self._subscribe, self._unsubscribe, self._say)
+        self.delivered: list[str] = []
+        self.others: list[Worker] = []
+        # From each other worker: a message, or what answers that all before it has been read.
+        self.ways: dict[Worker, deque[str | Callable[[], None]]] = {}
+        self.held: list[str] | None = None
+        self.place = Place("host", index, lambda: self.leads, succeeds=lambda: self.succeeds)
+        self.leading = Leading(self.place, self._listen, self._say, self._settle, self._hold)
 
-    def _subscribe(self) -> None:
-        self.position = len(self.stream)
+    def _listen(self, listens: bool) -> None:
+        self.position = len(self.stream) if listens else None
 
-    def _unsubscribe(self) -> None:
-        self.position = None
+    def _say(self, word: Word, successor: str | None) -> None:
+        self.stream.append(f"{word.name} {self.place.name} {successor}")
 
-    def _say(self) -> None:
-        self.stream.append(f"word {self.place.name}")
+    def _settle(self) -> None:
+        waiting = set(self.others)
+
+        def answered(other: Worker) -> None:
+            waiting.discard(other)
+            if not waiting:
+                self.leading.settled()
+
+        for other in self.others:
+            other.ways[self].append(partial(answered, other))
+        if not waiting:
+            self.leading.settled()
+
+    def _hold(self, holds: bool) -> None:
+        if holds:
+            self.held = []
+        else:
+            held, self.held = self.held or [], None
+            for said in held:
+                self._take(said)
 
     def read(self) -> None:
         """The next of the stream."""
@@ -36,10 +69,45 @@ class Worker:
             return
         said = self.stream[self.position]
         self.position += 1
-        if said.startswith("word "):
-            self.leading.word(said.removeprefix("word "))
+        self._take(said)
+
+    def _take(self, said: str) -> None:
+        if self.held is not None and not said.startswith("LEFT "):
+            self.held.append(said)
+        elif said.startswith(("LEAD ", "LEFT ")):
+            word, name, successor = said.split()
+            self.leading.heard(Word[word], name, successor)
         elif self.leading.passes_on:
             self.passed_on.append(said)
+            self.delivered.append(said)
+            for other in self.others:
+                other.ways[self].append(said)
+
+    def read_way(self, other: "Worker") -> None:
+        """The next that another worker has sent."""
+        if self.ways[other]:
+            said = self.ways[other].popleft()
+            if isinstance(said, str):
+                self.delivered.append(said)
+            else:
+                said()
+
+
+def machine(*workers: Worker) -> tuple[Worker, ...]:
+    """Each with a way from every other."""
+    for worker in workers:
+        worker.others = [other for other in workers if other is not worker]
+        worker.ways = {other: deque() for other in worker.others}
+    return workers
+
+
+def paces(workers: Iterable[Worker]) -> list[Callable[[], None]]:
+    """Every step that a worker may take by itself."""
+    steps: list[Callable[[], None]] = []
+    for worker in workers:
+        steps.append(worker.read)
+        steps += [partial(worker.read_way, other) for other in worker.others]
+    return steps
 
 
 def test_a_worker_alone() -> None:
@@ -67,7 +135,7 @@ def test_a_hand_over_loses_and_doubles_nothing(order: tuple[str, ...]) -> None:
     old.leading.subscribed()
     old.read()
     assert old.leading.state is Lead.LEADING
-    old.leads, new.leads = False, True
+    old.leads, new.leads, new.succeeds = False, True, True
     old.leading.look()
     new.leading.look()
     numbers = itertools.count()
@@ -86,6 +154,66 @@ def test_a_hand_over_loses_and_doubles_nothing(order: tuple[str, ...]) -> None:
         new.read()
     assert old.passed_on + new.passed_on == ["0", "1", "2", "3"]
     assert (old.leading.state, new.leading.state) == (Lead.IDLE, Lead.LEADING)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_nothing_overtakes_what_the_predecessor_passes_on(seed: int) -> None:
+    """Over two hand-overs, each worker's clients hear everything once, in the order of the channel."""
+    chance = random.Random(seed)
+    stream: list[str] = []
+    first, second, third, _ = workers = machine(*(Worker(index, stream, index == 1) for index in range(1, 5)))
+    first.leading.look()
+    first.leading.subscribed()
+    first.read()
+    numbers = itertools.count()
+
+    def speak() -> None:
+        stream.append(str(next(numbers)))
+
+    def succeed(old: Worker, new: Worker) -> None:
+        old.leads, new.leads, new.succeeds = False, True, True
+        for worker in chance.sample([old, new], 2):
+            worker.leading.look()
+
+    happenings = deque([partial(succeed, first, second), second.leading.subscribed])
+    happenings += [partial(succeed, second, third), third.leading.subscribed]
+    while happenings or any(worker.leading.leaves for worker in workers):
+        steps = [*paces(workers), speak]
+        if happenings:
+            steps.append(happenings[0])
+        step = chance.choice(steps)
+        step()
+        if happenings and step is happenings[0]:
+            happenings.popleft()
+    speak()
+    for _ in range(4 * len(stream)):
+        for step in paces(workers):
+            step()
+    assert [worker.leading.state for worker in workers] == [Lead.IDLE, Lead.IDLE, Lead.LEADING, Lead.IDLE]
+    everything = [str(number) for number in range(next(numbers))]
+    assert [worker.delivered for worker in workers] == [everything] * 4
+
+
+def test_a_successor_goes_on_without_a_predecessor_that_dies_or_stands_still() -> None:
+    stream: list[str] = []
+    for ending in ("gone", "still", "lost"):
+        successor = Worker(2, stream, True)
+        successor.succeeds = True
+        successor.leading.look()
+        successor.leading.subscribed()
+        stream.append(ending)
+        for _ in range(3):
+            successor.read()
+        assert (successor.leading.state, successor.passed_on) == (Lead.WAITING, [])
+        if ending == "gone":
+            successor.succeeds = False
+            successor.leading.look()
+        elif ending == "still":
+            successor.leading.go_on()  # its time is over
+        else:
+            successor.leading.lost()
+        assert successor.leading.state is Lead.LEADING
+        assert successor.passed_on == [ending]
 
 
 def test_two_that_had_not_met_yet() -> None:
