@@ -263,7 +263,7 @@ class RedisBackplane:
                     size_bytes += len(payload)
                     message = read(payload)
                     if message.method == "emit" and message.callback is None:
-                        if not (message.host_id or "").startswith(machine):
+                        if message.host_id is None or not message.host_id.startswith(machine):
                             envelope = envelope_of(message, codec, next_offset)
                             if envelope is not None:
                                 shared = channel == self._channel
