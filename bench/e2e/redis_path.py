@@ -20,13 +20,14 @@ import run
 
 MESSAGES_COUNT = 50_000
 CHANNEL = "bench"
-# redis-py reads with hiredis where it is installed: the peers have it, too.
 PIPELINE_COUNT = 200
 _OURS = ("{python}", "-m", "python_server", "--port", "{port}", "--no-access-log", "redis_room:app")
+# redis-py reads with hiredis where it is installed. Ours brings it, a plain install of the peers does not.
 SERVERS = {
     "ours": _OURS,
     "python-socketio": ("{python}", "redis_room.py", "{port}", "asgi"),
     "flask-socketio-threading": ("{python}", "redis_room.py", "{port}", "threading"),
+    "the same with hiredis": ("{python}", "redis_room.py", "{port}", "threading", "hiredis"),
 }
 # Where the messages go: to a room with one local client, or to one that nobody here is in.
 ROOMS = {"one member here": "players", "no member here": "elsewhere"}

@@ -1,4 +1,4 @@
-"""One room fed by Redis: `redis_room:app` for our command line, `redis_room.py PORT threading|asgi`.
+"""One room fed by Redis: `redis_room:app` on ours, `redis_room.py PORT threading|asgi [hiredis]`.
 REDIS_URL names the server; messages come from outside, so it must not emit anything itself."""
 
 import os
@@ -45,6 +45,9 @@ def serve_asgi(port: int) -> None:
         ws_per_message_deflate=False,
     )
 
+
+if __name__ == "__main__" and "hiredis" not in sys.argv:
+    sys.modules["hiredis"] = None  # type: ignore[assignment]  # as if it were not installed
 
 if __name__ != "__main__":
     import python_server
