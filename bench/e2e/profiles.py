@@ -24,10 +24,12 @@ PAGE = pages.PAGE.with_name("profiles.md")
 CODEC_PATHS = environment.ROOT / "tests" / "guards" / "codec_paths.py"
 # Which profile: scenario and server.
 PROFILES = {
+    "S1": ("S1", "ours"),
     "S2": ("S2", "ours"),
     "S3": ("S3", "ours"),
     "S5": ("S5", "ours"),
     "B1": ("B1", "ours"),
+    "B8": ("B8", "ours"),
     "E": ("E", "ours"),
     "E inline": ("E", "ours-events-inline"),
     "R1": ("R1", "ours"),
