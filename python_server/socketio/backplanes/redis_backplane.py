@@ -216,10 +216,9 @@ class RedisBackplane:
     def _settle(self) -> None:
         """Whoever answers has handled all that was passed on to it before: one way, in order."""
         question = Question(QuestionKind.SETTLED, "/")
-        self._inner.request(question, lambda part: None, self._settled, HAND_OVER_SECONDS)
-
-    def _settled(self, silent_count: int) -> None:
-        self._leading.settled()
+        self._inner.request(
+            question, lambda part: None, lambda silent_count: self._leading.settled(), HAND_OVER_SECONDS
+        )
 
     def _hold(self, holds: bool) -> None:
         if holds:
@@ -433,8 +432,8 @@ class RedisBackplane:
 
     @property
     def leaving(self) -> bool:
-        """Loop's thread: does a successor still wait for this worker, or is none there yet?"""
-        return self._leading.leaves
+        """Loop's thread: do others wait for this worker? Not while the channel is away, and their word."""
+        return bool(self._up["subscribe"]) and self._leading.leaves
 
     def figures(self) -> dict[str, int]:
         """Loop's thread: the gauges and counters of this worker."""

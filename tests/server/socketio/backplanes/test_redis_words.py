@@ -99,6 +99,7 @@ def test_lost_and_there_again_are_said_once_each() -> None:
 def test_a_leader_that_drains_is_busy_until_another_passes_on() -> None:
     """A worker that ended before would take with it what comes until its successor hears the channel."""
     told = Told()
+    told.links(True)
     leading = told.backplane._leading
     leading.look()
     leading.subscribed()
@@ -109,6 +110,29 @@ def test_a_leader_that_drains_is_busy_until_another_passes_on() -> None:
     told.backplane.look()
     assert told.backplane.leaving
     leading.heard(Word.LEAD, "host.2")
+    assert not told.backplane.leaving
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["its word is on its way", "it leads"])
+@pytest.mark.parametrize("lost_first", [False, True])
+def test_a_worker_that_drains_waits_for_nobody_while_the_broker_is_away(
+    heard: bool, lost_first: bool
+) -> None:
+    """It would stay for the whole of its graceful time: no word can come."""
+    told = Told()
+    told.links(True)
+    leading = told.backplane._leading
+    leading.look()
+    leading.subscribed()
+    if heard:
+        leading.heard(Word.LEAD, "host.1")
+    if lost_first:
+        told.links(False)
+    told.leads = False
+    told.backplane.look()
+    if not lost_first:
+        assert told.backplane.leaving
+        told.links(False)
     assert not told.backplane.leaving
 
 
