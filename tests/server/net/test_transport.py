@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from python_server.net.files import FileSlice, FileSource
-from python_server.net.loop import SWEEP_MIN_COUNT, Deadline, Loop, SelectorPoller
+from python_server.net.loop import SWEEP_MIN_COUNT, WIDE_MIN_COUNT, Deadline, Loop, SelectorPoller
 from python_server.net.transport import Transport, TransportState
 from python_server.settings import TransportSettings
 from wsframe import Outbox
@@ -485,6 +485,42 @@ def test_a_turn_is_data_then_posts_then_timers_then_late_readers_then_flushes_r6
         loop.remove_reader(sock.fileno())
     for sock in (first, first_peer, late, late_peer):
         sock.close()
+    loop.close()
+
+
+@pytest.mark.parametrize("count", [WIDE_MIN_COUNT - 1, WIDE_MIN_COUNT])
+def test_a_flush_of_many_waits_for_one_more_look_and_no_longer(count: int) -> None:
+    loop = Loop(fail)
+    order: list[str] = []
+    readable, peer = socket.socketpair()
+
+    class Item:
+        def flush(self) -> None:
+            order.append("flush")
+
+    items = [Item() for _ in range(count)]
+
+    def broadcast() -> None:
+        order.append("data")
+        loop.call_at_turn_end(lambda: order.append("end"))
+        for item in items:
+            loop.flush_at_turn_end(item)
+
+    loop.add_reader(readable.fileno(), broadcast)  # which is always readable: a sender that never rests
+    peer.send(b"x")
+    loop.run_once(0)
+    if count < WIDE_MIN_COUNT:
+        assert order == ["data", *["flush"] * count, "end"]
+    else:
+        assert order == ["data"]
+        loop.run_once()  # waits for nothing, whatever may come
+        assert order == ["data", "data", *["flush"] * 2 * count, "end", "end"]
+        loop.call_soon(loop.stop)
+        loop.run()  # the last turn keeps nothing back
+        assert order.count("flush") == 3 * count
+    loop.remove_reader(readable.fileno())
+    readable.close()
+    peer.close()
     loop.close()
 
 
