@@ -1,4 +1,4 @@
-"""JSON text in and out: msgspec, and the standard library where msgspec refuses or would be silent.
+"""JSON text in and out: orjson writes, msgspec reads, the standard library does what they refuse.
 
 Must not know: packets, placeholders, events.
 """
@@ -10,15 +10,24 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
+import orjson
 
 # msgspec and the standard library both stop near the interpreter's recursion limit (about 1,000); a handler
 # that sends back what it got needs room to walk it again. Node has no bound and dies of 20,000 levels.
 DEPTH_MAX_COUNT: Final = 200
 
-_encode: Final = msgspec.json.Encoder().encode
+# Of the writers orjson is the one that refuses bytes (msgspec would write base64), so that one pass below
+# Python tells that there are none to be attached; of the readers msgspec is the one that keeps integers of
+# any size.
+_encode: Final = orjson.dumps
+_AS_IN_JSON: Final = (
+    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
 _decode: Final = msgspec.json.Decoder().decode
 _ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 _LISTS: Final = frozenset({list, tuple})
@@ -31,26 +40,38 @@ class JSONError(ValueError):
 def dumps(value: Any) -> str:
     """Compact JSON text, all of it valid UTF-8 and valid for JavaScript.
 
+    A UUID is written as text, an enum's member as its value.
+
     Raises:
         TypeError: a value JSON has no word for. ValueError: NaN, Infinity, or a circle.
     """
     text = dumps_plain(value)
-    return json.dumps(value, separators=(",", ":"), allow_nan=False) if text is None else text
+    if text is None:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_default)
+    return text
 
 
 def dumps_plain(value: Any) -> str | None:
     """The same text, when all of `value` is what JSON has words for; None when it needs a closer look.
 
-    So one walk tells that there are no bytes to be attached either.
+    So the writing tells that there are no bytes to be attached either.
     """
-    if _is_plain(value, DEPTH_MAX_COUNT):
-        try:
-            text = _encode(value).decode()
-        except UnicodeEncodeError:
-            return None  # a lone surrogate: to be written as an escape
-        if "null" not in text or _is_finite(value):  # msgspec writes so what JSON has no number for
-            return text
-    return None
+    try:
+        text = _encode(value, None, _AS_IN_JSON).decode()
+    except TypeError:
+        return None
+    if "null" in text and not _is_finite(value):  # orjson writes so what JSON has no number for
+        return None
+    return text
+
+
+def _default(value: Any) -> Any:
+    """What orjson has a word for and the standard library has not."""
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"JSON has no word for {type(value).__name__}")
 
 
 def loads(text: str) -> Any:
@@ -108,7 +129,7 @@ def is_deeper(value: Any, depth: int) -> bool:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Only what msgspec writes exactly as the standard library would, but for NaN and Infinity."""
+    """Only what surely holds no bytes, whatever a program's own module makes of it."""
     kind = type(value)
     if kind is dict:
         for key in value:
@@ -128,13 +149,14 @@ def _is_plain(value: Any, depth: int) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    """Has every number in a plain value a word in JSON?"""
-    for item in value.values() if type(value) is dict else value if type(value) in _LISTS else (value,):
+    """Is every number among atoms, lists and dicts one that JSON has a word for? False if there is more."""
+    kind = type(value)
+    for item in value.values() if kind is dict else value if kind in _LISTS else (value,):
         kind = type(item)
         if kind is float:
             if not math.isfinite(item):
                 return False
-        elif (kind is dict or kind in _LISTS) and not _is_finite(item):
+        elif kind not in _ATOMS and not ((kind is dict or kind in _LISTS) and _is_finite(item)):
             return False
     return True
 

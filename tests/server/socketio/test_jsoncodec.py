@@ -1,14 +1,49 @@
-"""JSON text in and out (socketio/jsoncodec.py): what msgspec refuses or would be silent about.
+"""JSON text in and out (socketio/jsoncodec.py): what orjson and msgspec refuse or would be silent about.
 
 It must not know packets.
 """
 
+import dataclasses
+import datetime
 import json
+from collections import OrderedDict, namedtuple
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, JSONError, dumps, is_deeper, loads
+from python_server.socketio.jsoncodec import (
+    DEPTH_MAX_COUNT,
+    JSONError,
+    dumps,
+    dumps_plain,
+    is_deeper,
+    loads,
+)
+
+NAME = UUID("12345678-1234-5678-1234-567812345678")
+Point = namedtuple("Point", "x y")
+
+
+class Colour(Enum):
+    RED = "r"
+    BYTES = b"b"
+    NOT_A_NUMBER = float("nan")
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Word(StrEnum):
+    YES = "yes"
+
+
+@dataclasses.dataclass
+class Record:
+    a: int = 1
 
 
 def nested(depth: int) -> Any:
@@ -34,16 +69,52 @@ def test_there_and_back(value: Any) -> None:
         ({"b": 1, "a": 2}, '{"b":1,"a":2}'),
         ("\ud800", '"\\ud800"'),
         (2**70, str(2**70)),
+        (-(2**63) - 1, str(-(2**63) - 1)),
+        (NAME, f'"{NAME}"'),
+        ([Colour.RED, Level.LOW, Word.YES], '["r",1,"yes"]'),
+        (Point(1, None), "[1,null]"),
+        (OrderedDict(b=1, a=None), '{"b":1,"a":null}'),
+        ({Word.YES: 1}, '{"yes":1}'),
+        ({None: 1}, '{"null":1}'),
+        (["null", 1.5, None], '["null",1.5,null]'),
     ],
 )
 def test_written(value: Any, text: str) -> None:
     assert dumps(value) == text
 
 
-@pytest.mark.parametrize("value", [b"x", {1}, object(), float("nan"), float("-inf"), [float("inf")]])
-def test_never_written_in_silence(value: Any) -> None:
-    with pytest.raises((TypeError, ValueError)):
-        dumps(value)
+@pytest.mark.parametrize(
+    "value", [NAME, Colour.RED, [None, NAME, Colour.RED], (NAME, 2**70), {1: Colour.RED}]
+)
+def test_names_and_members_are_written_the_same_on_both_ways(value: Any) -> None:
+    assert dumps(value) == dumps([value, 2**70])[1 : -len(f",{2**70}]")]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"x",
+        bytearray(b"x"),
+        memoryview(b"x"),
+        {1},
+        object(),
+        Record(),
+        Decimal(1),
+        datetime.datetime(2026, 1, 1),
+        Colour.BYTES,
+        Colour.NOT_A_NUMBER,
+        {b"x": 1},
+        float("nan"),
+        float("-inf"),
+        [float("inf")],
+    ],
+)
+@pytest.mark.parametrize("beside", [[], [None], [2**70]])
+def test_never_written_in_silence(value: Any, beside: list[Any]) -> None:
+    for within in (value, [value, *beside], {"a": {"b": value}, "c": beside}):
+        assert dumps_plain(within) is None
+        with pytest.raises((TypeError, ValueError)):
+            dumps(within)
 
 
 def test_a_circle_is_refused() -> None:
