@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
-from wsframe import Opcode, encode_frame
+from wsframe import Opcode, encode_frame, encode_message
 from wsframe.deflate import Agreement, compress
 
 # Packets of one polling payload are joined by U+001E (Engine.IO protocol, "HTTP long-polling").
@@ -42,9 +42,6 @@ class PacketError(ValueError):
 
 
 Packet = tuple[PacketType, str | bytes]
-# An enum's member costs ten times a global in CPython 3.11.
-_TEXT: Final = Opcode.TEXT
-_BINARY: Final = Opcode.BINARY
 
 
 class Prepared:
@@ -65,12 +62,9 @@ class Prepared:
     def __init__(self, packets: Sequence[str | bytes]) -> None:
         self.packets = packets
         # At once, though a polling client has no use for them: every recipient on a WebSocket asks.
-        if len(packets) == 1 and type(packets[0]) is str:
-            self.frames = encode_frame(_TEXT, packets[0])
-        else:
-            self.frames = b"".join(
-                [encode_frame(_TEXT if type(packet) is str else _BINARY, packet) for packet in packets]
-            )
+        self.frames = (
+            encode_message(packets[0]) if len(packets) == 1 else b"".join(map(encode_message, packets))
+        )
         self._deflated: dict[int, bytes] | None = None  # by window size
         self._payload: str | None = None
 

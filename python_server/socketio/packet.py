@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.jsoncodec import OWN_WORDS, JSONError, JSONWords
@@ -55,8 +56,7 @@ class PacketError(ValueError):
     """A packet that the protocol refuses; the session ends."""
 
 
-@dataclass(slots=True)
-class Packet:
+class Packet(msgspec.Struct):
     """One decoded packet; a binary one is whole once its attachments are in place.
 
     Attributes:
@@ -171,9 +171,12 @@ def decode(
     """
     if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
         try:
-            return Packet(EVENT, "/", _check_event(words.loads(text[1:])))
+            data = words.loads(text[1:])
         except JSONError as error:
             raise PacketError(f"malformed JSON: {error}") from None
+        if not data or type(data[0]) is not str or data[0] in RESERVED:
+            _check_event(data)  # which says why, or lets a number pass
+        return Packet(EVENT, "/", data)
     kind = TYPES.get(text[:1])
     if kind is None:
         raise PacketError(f"unknown packet type {text[:1]!r}")
