@@ -128,26 +128,6 @@ def is_deeper(value: Any, depth: int) -> bool:
     return any(type(item) not in _ATOMS and is_deeper(item, depth - 1) for item in value)
 
 
-def _is_plain(value: Any, depth: int) -> bool:
-    """Only what surely holds no bytes, whatever a program's own module makes of it."""
-    kind = type(value)
-    if kind is dict:
-        for key in value:
-            if type(key) is not str:
-                return False
-        items = value.values()
-    elif kind is list or kind is tuple:
-        items = value
-    else:
-        return kind in _ATOMS
-    if depth == 0:
-        return False
-    for item in items:  # noqa: SIM110 - a generator costs twice the time on every emit
-        if type(item) not in _ATOMS and not _is_plain(item, depth - 1):
-            return False
-    return True
-
-
 def _is_finite(value: Any) -> bool:
     """Is every number among atoms, lists and dicts one that JSON has a word for? False if there is more."""
     kind = type(value)
@@ -204,10 +184,11 @@ def words_of(module: Any) -> JSONWords:
         _check_depth(text, value)
         return value
 
-    def dumps_plain(value: Any) -> str | None:
-        return dumps(value) if _is_plain(value, DEPTH_MAX_COUNT) else None
+    return JSONWords(dumps, loads, _needs_a_look)
 
-    return JSONWords(dumps, loads, dumps_plain)
+
+def _needs_a_look(value: Any) -> None:
+    """`dumps_plain` of a module of somebody's own: it may write bytes in a way of its own."""
 
 
 def _takes_separators(write: Callable[..., Any]) -> bool:
