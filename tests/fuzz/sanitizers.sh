@@ -20,6 +20,7 @@ export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONMALLOC=malloc PYTHONPATH="$place" WSFRAME_TEST_SANITIZED=1
 "$python" -c "import wsframe, sys; sys.exit(wsframe.IMPLEMENTATION != 'cython' or '$place' not in wsframe.__file__)"
-"$python" -m pytest -q -p no:cacheprovider --confcutdir tests/wsframe tests/wsframe -k "not test_typing and not test_build and not test_docs"
+# The plain Python core has nothing that a sanitizer could see.
+"$python" -m pytest -q -p no:cacheprovider --confcutdir tests/wsframe tests/wsframe -k "not test_typing and not test_build and not test_docs and not _pure"
 "$python" tests/fuzz/mutate.py --cores _codec --frames "$frames"
 echo "no report from AddressSanitizer or UBSan"

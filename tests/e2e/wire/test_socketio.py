@@ -85,7 +85,7 @@ def test_2_2_rule_4_anything_but_connect_before_it_closes(wire: Any, way: str, p
 
 
 def test_2_2_rule_5_who_joins_nothing_in_time_is_sent_away(start: Any, way: str) -> None:
-    wire = start(connect_timeout=4.0)
+    wire = start(connect_timeout=2.0)
     session, other = wire.session(way), wire.joined(way)
     session.send("40/nowhere,")
     assert session.next() == '44/nowhere,{"message":"Invalid namespace"}'
