@@ -81,6 +81,7 @@ INNER = {
         "loop",
         "files",
         "memory",
+        "low_water",
         "transport",
         "sockets",
         "certificates",
@@ -161,7 +162,7 @@ CONFINED = {
     "selectors": {"net.loop"},
     "select": {"net.loop"},
     "socket": {
-        "net.memory",
+        "net.low_water",
         "net.transport",
         "net.listener",
         "net.sockets",

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from python_server.net.files import FileSlice
 from python_server.net.loop import Deadline, Loop, Timer
-from python_server.net.memory import limit_unsent
+from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
@@ -90,7 +90,7 @@ class Transport:
     """
 
     __slots__ = (
-        "_blocked", "_data_received", "_descriptor", "_direct", "_dirty", "_files_count", "_handler",
+        "_blocked", "_bulk", "_data_received", "_descriptor", "_direct", "_dirty", "_files_count", "_handler",
         "_high_watermark_bytes", "_limits", "_linger_timer", "_loop", "_outbox", "_queue", "_queued_bytes",
         "_reading", "_receive_buffer", "_report", "_socket", "_stalled", "_waiting", "local", "peer", "state",
     )  # fmt: skip
@@ -120,6 +120,7 @@ class Transport:
         self._waiting = False  # the kernel's buffer is full; the writer callback is armed
         self._blocked = False
         self._reading = False
+        self._bulk: LowWater | None = None  # while a large payload arrives
         self._linger_timer: Timer | None = None
         self.peer = peer
         self.local = local
@@ -169,10 +170,22 @@ class Transport:
         except Exception as error:
             self._report("connection", error)
             self._end("internal error")
+        if nbytes >= BULK_MIN_BYTES or self._bulk is not None:
+            self._look_ahead()
         if own:
             self._dirty = False
             if outbox is not None or self._queue:
                 self.flush()
+
+    def _look_ahead(self) -> None:
+        """Much has come at once: what is to follow of the same payload need not wake us piece by piece."""
+        buffer = self._receive_buffer() if self.state is _OPEN else None
+        if buffer is not None:
+            self._bulk = self._bulk or LowWater(self._loop, self._socket)
+            self._bulk.expect(len(buffer))
+        elif self._bulk is not None:
+            self._bulk.end()
+            self._bulk = None
 
     def _on_linger_readable(self) -> None:
         try:
@@ -272,10 +285,7 @@ class Transport:
             queue = self._queue
             try:
                 if self._direct and len(queue) == 1 and type(queue[0]) is bytes:
-                    offered_count, sent = (
-                        1,
-                        self._socket.send(queue[0]),
-                    )  # 4 % of a small echo without `_offer`
+                    offered_count, sent = 1, self._socket.send(queue[0])  # 4 % of a small echo
                 else:
                     offered_count, sent = self._offer()
             except (BlockingIOError, InterruptedError):
@@ -308,7 +318,6 @@ class Transport:
         self._loop.add_writer(self._descriptor, self._on_writable)
         if self._stalled is None:
             self._stalled = Deadline(self._loop, lambda: self._end("client stopped reading"))
-            limit_unsent(self._socket)
         self._stalled.set(self._limits.stall_timeout_seconds)
 
     def _offer(self) -> tuple[int, int]:
@@ -423,6 +432,8 @@ class Transport:
         if self.state is TransportState.CLOSED:
             return
         self._move(TransportState.CLOSED)
+        if self._bulk is not None:
+            self._bulk.end()
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         if self._stalled is not None:
