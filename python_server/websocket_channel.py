@@ -86,6 +86,7 @@ class WebSocketChannel:
         "__weakref__",
         "_closing",
         "_connection",
+        "_decoder",
         "_heard",
         "_keep_alive",
         "_ping_interval_seconds",
@@ -117,6 +118,7 @@ class WebSocketChannel:
         # Compressed messages can be shared when none refers to another (RFC 7692 7.1.1.1).
         self._sharing = deflate if deflate is not None and deflate.server_no_context_takeover else None
         self._connection = connection
+        self._decoder = connection.decoder
         self._services = services
         self._heard = True
         self._pinged = False
@@ -134,16 +136,12 @@ class WebSocketChannel:
     # What the transport tells
 
     def data_received(self, buffer: Any, nbytes: int) -> None:
-        decoder = self._connection.decoder
+        decoder = self._decoder
         if not nbytes:
             self._connection.receive_eof()
             self._close_transport()
             return
-        events: list[Any]
-        if type(buffer) is memoryview:  # it is the storage of a large message under way
-            events = decoder.buffer_received(nbytes)
-        else:
-            events = decoder.receive(buffer, nbytes)
+        events: list[Any] = decoder.receive(buffer, nbytes)
         self._heard = True
         at_rest = decoder.at_rest()
         try:

@@ -9,9 +9,9 @@ import heapq
 import os
 import select
 import selectors
-import time
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from python_server.net.threads import Mailbox
@@ -22,6 +22,8 @@ WRITABLE: Final = 4
 # With READABLE, on Linux: of several processes that wait for the same socket one is woken, not all.
 EXCLUSIVE: Final = getattr(select, "EPOLLEXCLUSIVE", 0)
 NEVER: Final = float("inf")
+# Without anything to do the loop turns once a day: no system waits for ever in a number of milliseconds.
+LONGEST_WAIT_SECONDS: Final = 86_400.0
 # From so many on, a flush waits for one more look at the descriptors: what has come while a broadcast was
 # being queued leaves with it. Eight broadcasts in flight to 1,000 clients: 8.0 per send instead of 5.4, 1.4x
 # the deliveries; the look is one system call against a send for each of them.
@@ -40,7 +42,7 @@ class Poller(Protocol):
     def register(self, descriptor: int, events: int) -> None: ...
     def modify(self, descriptor: int, events: int) -> None: ...
     def unregister(self, descriptor: int) -> None: ...
-    def poll(self, timeout_seconds: float | None) -> list[tuple[int, int]]: ...
+    def poll(self, timeout_seconds: float) -> list[tuple[int, int]]: ...
     def close(self) -> None: ...
 
 
@@ -59,7 +61,7 @@ class SelectorPoller:
     def unregister(self, descriptor: int) -> None:
         self._selector.unregister(descriptor)
 
-    def poll(self, timeout_seconds: float | None) -> list[tuple[int, int]]:
+    def poll(self, timeout_seconds: float) -> list[tuple[int, int]]:
         return [
             (
                 key.fd,
@@ -178,7 +180,7 @@ class Loop:
         mailbox_max_bytes: int = 67_108_864,
         poller: Poller | None = None,
     ) -> None:
-        self.now: float = time.monotonic()
+        self.now: float = monotonic()
         self.receive_buffer = bytearray(receive_buffer_bytes)
         self._report = report
         if poller is None:
@@ -188,6 +190,7 @@ class Loop:
         self._writers: dict[int, Callable[[], None]] = {}
         self._late: list[Callable[[], None]] = []
         self._timers: list[Timer] = []
+        self._next_due = NEVER  # no timer is due earlier
         self._sweep_at_count = SWEEP_MIN_COUNT
         self._soon: list[Callable[[], None]] = []
         self._dirty: list[Flushable] = []
@@ -203,6 +206,10 @@ class Loop:
         self._poller.register(self._wake_receive, READABLE)
         self._readers[self._wake_receive] = self._empty_pipe
         self._mail_left = False
+        # Something is to be done that no descriptor, no letter and no timer tells of. A turn that had nothing
+        # but descriptors asks for no list: with one client that would be paid for each of its messages.
+        self._more = False
+        self._reader_of = self._readers.get
 
     # Descriptors
 
@@ -220,7 +227,7 @@ class Loop:
         if exclusive:
             events |= EXCLUSIVE
         self._change(descriptor, events)
-        self._readers[descriptor] = partial(self._late.append, function) if late else function
+        self._readers[descriptor] = partial(self._put_off, function) if late else function
 
     def remove_reader(self, descriptor: int) -> None:
         if self._readers.pop(descriptor, None) is not None:
@@ -241,6 +248,10 @@ class Loop:
             else:
                 self._poller.unregister(descriptor)
 
+    def _put_off(self, function: Callable[[], None]) -> None:
+        self._late.append(function)
+        self._more = True
+
     def _change(self, descriptor: int, events: int) -> None:
         if descriptor in self._readers or descriptor in self._writers:
             self._poller.modify(descriptor, events)
@@ -251,7 +262,10 @@ class Loop:
 
     def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
         """Call `function` once, `seconds` after the start of this turn."""
-        timer = Timer(self.now + seconds, function)
+        when = self.now + seconds
+        timer = Timer(when, function)
+        if when < self._next_due:
+            self._next_due = when
         timers = self._timers
         if len(timers) >= self._sweep_at_count:
             # Cancelled ones would stay until their moment: of every client that came and went, for a minute.
@@ -264,15 +278,17 @@ class Loop:
     def call_soon(self, function: Callable[[], None]) -> None:
         """Call `function` at the start of the next turn."""
         self._soon.append(function)
+        self._more = True
 
     def call_at_turn_end(self, function: Callable[[], None]) -> None:
         """Call `function` once, after this turn's flush."""
         self._last.append(function)
+        self._more = True
 
     def hush(self) -> None:
         """The caller holds the loop's thread for a moment: the next turn looks into the mailbox unasked."""
         self.mailbox.raised = True
-        self._mail_left = True
+        self._mail_left = self._more = True
 
     # Running
 
@@ -285,25 +301,43 @@ class Loop:
 
     def stop(self) -> None:
         """End `run` after this turn."""
-        self._stopping = True
+        self._stopping = self._more = True
 
-    def run_once(self, max_wait_seconds: float | None = None) -> None:
+    def run_once(self, max_wait_seconds: float = LONGEST_WAIT_SECONDS) -> None:
         """One turn; waits at most `max_wait_seconds` for something to do."""
-        events = self._poller.poll(self._patience(max_wait_seconds))
-        self.now = time.monotonic()
-        reader, writer = self._readers.get, self._writers.get
+        wait = 0.0
+        if not (self._more or self._dirty):
+            wait = self._next_due - monotonic()
+            if wait > max_wait_seconds:
+                wait = max_wait_seconds
+            elif wait < 0.0:
+                wait = 0.0
+        events = self._poller.poll(wait)
+        now = self.now = monotonic()
+        reader_of = self._reader_of
         for descriptor, mask in events:
             try:
-                if mask != WRITABLE and (function := reader(descriptor)) is not None:
-                    function()
-                if mask != READABLE and mask & WRITABLE and (function := writer(descriptor)) is not None:
-                    function()
+                if mask == READABLE:
+                    if (function := reader_of(descriptor)) is not None:
+                        function()
+                else:
+                    self._call_both(descriptor, mask)
             except Exception as error:
                 self._report("descriptor callback", error)
+        if self._more or self._dirty or self.mailbox.raised or self._next_due <= now:
+            self._finish_turn()
+
+    def _call_both(self, descriptor: int, mask: int) -> None:
+        if mask != WRITABLE and (function := self._readers.get(descriptor)) is not None:
+            function()
+        if mask & WRITABLE and (function := self._writers.get(descriptor)) is not None:
+            function()
+
+    def _finish_turn(self) -> None:
+        """What follows the descriptors, in its order."""
         if self._mail_left or self.mailbox.raised:
             self._mail_left = self.mailbox.drain(self._report)
-        timers = self._timers
-        if self._soon or (timers and timers[0].when <= self.now):
+        if self._soon or self._next_due <= self.now:
             self._run_due()
         if self._late:
             for function in self._late:
@@ -319,6 +353,7 @@ class Loop:
             last, self._last = self._last, []
             for function in last:
                 self._call(function)
+        self._more = bool(self._soon or self._mail_left or self._last or self._stopping)
 
     def close(self) -> None:
         """Free the loop's own descriptors. Everything registered must have been closed before."""
@@ -328,19 +363,6 @@ class Loop:
         self._poller.close()
         os.close(self._wake_receive)
         os.close(self._wake_send)
-
-    def _patience(self, max_wait_seconds: float | None) -> float | None:
-        if self._soon or self._mail_left or self._dirty or self._last or self._stopping:
-            return 0
-        timers = self._timers
-        while timers and timers[0].function is None:
-            heapq.heappop(timers)
-        if not timers:
-            return max_wait_seconds
-        wait = timers[0].when - time.monotonic()
-        if max_wait_seconds is not None and max_wait_seconds < wait:
-            return max_wait_seconds
-        return wait if wait > 0.0 else 0.0
 
     def _call(self, function: Callable[[], Any]) -> None:
         try:
@@ -360,6 +382,7 @@ class Loop:
                 function = timer.function
                 timer.function = None
                 self._call(function)
+        self._next_due = timers[0].when if timers else NEVER
 
     def _flush_dirty(self) -> None:
         for item in self._dirty:  # which may become longer meanwhile

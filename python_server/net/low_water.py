@@ -41,7 +41,7 @@ class LowWater:
         if self._late is not None:
             self._set(min(nbytes, MARK_MAX_BYTES))
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """Wake for every byte again."""
         if self._late is not None:
             self._late.cancel()

@@ -132,6 +132,7 @@ class TLSTransport(Transport):
         "_ssl",
         "_timer",
     )
+    _direct = False
 
     def __init__(
         self,
@@ -148,7 +149,6 @@ class TLSTransport(Transport):
         local: Any = None,
     ) -> None:
         super().__init__(loop, sock, report, limits, peer, local)
-        self._direct = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)

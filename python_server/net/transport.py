@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Callable, Sized
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from python_server.net.files import FileSlice
 from python_server.net.loop import Deadline, Loop, Timer
@@ -65,7 +65,7 @@ class ByteHandler(Protocol):
     """Port: what a transport tells the protocol that reads it."""
 
     def receive_buffer(self) -> memoryview | None:
-        """Where to receive next; None for the loop's shared buffer."""
+        """Where to receive next; None for the loop's shared buffer. Asked when much has come at once."""
 
     def data_received(self, buffer: Any, nbytes: int) -> None:
         """`nbytes` were put at the start of `buffer`; 0 means the peer has ended its side."""
@@ -90,10 +90,11 @@ class Transport:
     """
 
     __slots__ = (
-        "_blocked", "_bulk", "_data_received", "_descriptor", "_direct", "_dirty", "_files_count", "_handler",
+        "_blocked", "_buffer", "_bulk", "_data_received", "_descriptor", "_dirty", "_files_count", "_handler",
         "_high_watermark_bytes", "_limits", "_linger_timer", "_loop", "_outbox", "_queue", "_queued_bytes",
         "_reading", "_receive_buffer", "_report", "_socket", "_stalled", "_waiting", "local", "peer", "state",
     )  # fmt: skip
+    _direct: ClassVar = True  # bytes leave as they are
 
     def __init__(
         self,
@@ -115,7 +116,6 @@ class Transport:
         self._files_count = 0  # slices of files in the queue
         self._stalled: Deadline | None = None  # the moment a client that takes nothing is given up
         self._outbox: Source | None = None
-        self._direct = True  # bytes leave as they are
         self._dirty = False
         self._waiting = False  # the kernel's buffer is full; the writer callback is armed
         self._blocked = False
@@ -132,6 +132,7 @@ class Transport:
         self._handler = handler
         self._receive_buffer = handler.receive_buffer
         self._data_received = handler.data_received
+        self._buffer: Any = self._loop.receive_buffer
         if first:
             self.pause_reading(False)
 
@@ -148,7 +149,7 @@ class Transport:
             self._loop.add_reader(self._descriptor, self._on_readable)
 
     def _on_readable(self) -> None:
-        buffer: Any = self._receive_buffer() or self._loop.receive_buffer
+        buffer = self._buffer
         try:
             nbytes = self._socket.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
@@ -173,19 +174,19 @@ class Transport:
         if nbytes >= BULK_MIN_BYTES or self._bulk is not None:
             self._look_ahead()
         if own:
-            self._dirty = False
-            if outbox is not None or self._queue:
-                self.flush()
+            self.flush()
 
     def _look_ahead(self) -> None:
-        """Much has come at once: what is to follow of the same payload need not wake us piece by piece."""
+        """Much has come at once: its rest goes where it belongs, and wakes us for much at once."""
         buffer = self._receive_buffer() if self.state is _OPEN else None
         if buffer is not None:
             self._bulk = self._bulk or LowWater(self._loop, self._socket)
             self._bulk.expect(len(buffer))
+            self._buffer = buffer
         elif self._bulk is not None:
-            self._bulk.end()
+            self._bulk.cancel()
             self._bulk = None
+            self._buffer = self._loop.receive_buffer
 
     def _on_linger_readable(self) -> None:
         try:
@@ -432,12 +433,9 @@ class Transport:
         if self.state is TransportState.CLOSED:
             return
         self._move(TransportState.CLOSED)
-        if self._bulk is not None:
-            self._bulk.end()
-        if self._linger_timer is not None:
-            self._linger_timer.cancel()
-        if self._stalled is not None:
-            self._stalled.cancel()
+        for timed in (self._bulk, self._linger_timer, self._stalled):
+            if timed is not None:
+                timed.cancel()
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._queue.clear()

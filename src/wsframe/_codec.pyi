@@ -123,8 +123,8 @@ class Decoder:
     def receive(self, data: Buffer, length: int = -1) -> list[Event]:
         """Take the first `length` bytes of data (all when negative); return what they completed, in order.
 
-        `data` is not kept. A ProtocolError is the list's last element, and a Close frame's follower is not
-        parsed.
+        `data` is not kept; where it is what `receive_buffer` lent, this is `buffer_received`. A ProtocolError
+        is the list's last element, and a Close frame's follower is not parsed.
         """
 
     def receive_buffer(self) -> memoryview | None:

@@ -630,7 +630,10 @@ cdef class Decoder:
 
     def receive(self, data, Py_ssize_t length=-1):
         cdef Py_buffer view
-        cdef list events = []
+        cdef list events
+        if self.storage is not None and self.storage.view is not None and data is self.storage.view:
+            return self.buffer_received(self.storage.lent_bytes if length < 0 else length)
+        events = []
         self.enter()
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         if length < 0:

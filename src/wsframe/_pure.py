@@ -136,6 +136,8 @@ class Decoder:
         return not self.attention and not self.unfinished and self._phase is _Phase.IN_HEADER
 
     def receive(self, data: Buffer, length: int = -1) -> list[Event]:
+        if self._lent is not None and data is self._lent:
+            return self.buffer_received(self._lent_bytes if length < 0 else length)
         self._enter()
         view = memoryview(data).cast("B")
         if length > len(view):

@@ -100,6 +100,27 @@ def test_a_large_payload_is_received_in_place(
     assert not decoder.unfinished
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["length", "all"])
+def test_what_was_lent_may_be_received(core: ModuleType, make_frame: MakeFrame, told: bool) -> None:
+    """`receive` of the lent buffer itself is `buffer_received`; a part of it is bytes like any others."""
+    payload = bytes(i % 251 for i in range(300 * KIB))
+    decoder, rest = half_received(core, make_frame, payload)
+    events: list[Any] = []
+    while (place := decoder.receive_buffer()) is not None:
+        count = len(place) // 2 if told else len(place)
+        place[:count] = rest[:count]
+        rest = rest[count:]
+        events += decoder.receive(place, count) if told else decoder.receive(place)
+    assert events + decoder.receive(rest) == [payload]
+    decoder, rest = half_received(core, make_frame, payload)
+    place = decoder.receive_buffer()
+    with pytest.raises(ValueError, match="outside the lent buffer"):
+        decoder.receive(place, len(place) + 1)
+    place[:1000] = rest[:1000]
+    assert decoder.receive(place[:1000]) == []
+    assert decoder.receive(rest[1000:]) == [payload]
+
+
 def test_a_lent_buffer_ends_with_its_frame(core: ModuleType, make_frame: MakeFrame) -> None:
     """So that what follows the frame is never in the message."""
     decoder, rest = half_received(core, make_frame, bytes(100 * KIB))

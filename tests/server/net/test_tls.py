@@ -232,6 +232,12 @@ class Rig:
             self.until(lambda: peer.up and self.established, peer)
         return transport, peer
 
+    def lend(self, transport: Any, nbytes: int) -> None:
+        """The handler has a buffer of its own; a plain transport asks for it when much has come at once."""
+        self.handler.buffer = memoryview(bytearray(nbytes))
+        if not isinstance(transport, TLSTransport):
+            transport._look_ahead()
+
     def until(self, condition: Callable[[], Any], *peers: Any) -> None:
         """Turn the loop and move the peers' bytes until the condition holds."""
         for _ in range(TURNS_MAX_COUNT):
@@ -408,7 +414,7 @@ def test_input_that_nobody_reads_does_not_eat_the_answer(rig: Rig, kind: str) ->
 
 def test_a_paused_reader_gets_nothing_until_it_resumes(rig: Rig, kind: str) -> None:
     transport, peer = rig.open(kind)
-    rig.handler.buffer = memoryview(bytearray(1_000))  # more is decrypted than one call can take
+    rig.lend(transport, 1_000)  # more is decrypted than one call can take
     rig.handler.on_data = lambda data: transport.pause_reading(True)
     peer.send(b"p" * 5_000)
     peer.pump()
@@ -423,7 +429,7 @@ def test_a_paused_reader_gets_nothing_until_it_resumes(rig: Rig, kind: str) -> N
 def test_another_handler_gets_the_rest(rig: Rig, kind: str) -> None:
     transport, peer = rig.open(kind)
     second = Recorder()
-    rig.handler.buffer = memoryview(bytearray(10))
+    rig.lend(transport, 10)
     rig.handler.on_data = lambda data: transport.set_handler(second)
     peer.send(b"0123456789abcdef")
     rig.until(lambda: second.received, peer)
