@@ -79,7 +79,10 @@ class Outbox:
         """
 
     def write(self, frames: bytes) -> bool:
-        """Hold frames that were encoded before; they are not looked at."""
+        """Hold frames that were encoded before; they are not looked at.
+
+        Outboxes that hold the same objects, up to 4 KiB, hold them joined once for all.
+        """
 
     def expect(self) -> bool:
         """The caller is going to take by himself; False when somebody else is going to already."""

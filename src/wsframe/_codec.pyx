@@ -67,6 +67,8 @@ cdef enum:
     SMALLEST_STORAGE = 64
     # The least an outbox takes for a second frame: sixteen small ones.
     SMALLEST_OUTBOX = 512
+    # Up to here bytes that several outboxes share are joined by copying them whole.
+    JOINED_MAX = 4096
 
 cdef enum Phase:
     IN_HEADER
@@ -220,6 +222,12 @@ def encode_header(int opcode, Py_ssize_t length, mask=None, bint fin=True, bint 
 
 # --- frames that leave together -------------------------------------------------------------------
 
+# The last two pieces that an outbox joined, and what they became: what it holds shared it may hold joined.
+cdef PyObject *_joined_first = NULL
+cdef PyObject *_joined_second = NULL
+cdef PyObject *_joined = NULL
+
+
 @cython.final
 cdef class Outbox:
     """Frames out, kept together until they are taken. One owner, no lock; see `_codec.pyi`."""
@@ -291,6 +299,8 @@ cdef class Outbox:
             # The first piece is not copied: a broadcast is one object in every outbox.
             self.data = <PyObject *>frames
             Py_INCREF(self.data)
+        elif not self.capacity and self.filled + n <= JOINED_MAX:
+            self.join(<PyObject *>frames, n)
         else:
             memcpy(self.room(n), PyBytes_AS_STRING(frames), n)
         self.filled += n
@@ -328,6 +338,27 @@ cdef class Outbox:
         self.filled += size
         self.entered()
         return True
+
+    cdef int join(self, PyObject *frames, Py_ssize_t n) except -1:
+        """Shared bytes behind shared bytes. Who is written to next has the same two: they are joined once."""
+        global _joined_first, _joined_second, _joined
+        cdef PyObject *whole
+        if self.data != _joined_first or frames != _joined_second:
+            whole = raw_bytes_new(NULL, self.filled + n)
+            if whole == NULL:
+                raise MemoryError
+            memcpy(raw_bytes_data(whole), raw_bytes_data(self.data), self.filled)
+            memcpy(raw_bytes_data(whole) + self.filled, raw_bytes_data(frames), n)
+            Py_INCREF(self.data)
+            Py_INCREF(frames)
+            Py_XDECREF(_joined_first)
+            Py_XDECREF(_joined_second)
+            Py_XDECREF(_joined)
+            _joined_first, _joined_second, _joined = self.data, frames, whole
+        Py_INCREF(_joined)
+        Py_XDECREF(self.data)
+        self.data = _joined
+        return 0
 
     cdef uint8_t *room(self, Py_ssize_t n) except NULL:
         """The place of the next n bytes. The first frame gets its own size; more, twice what came."""

@@ -199,7 +199,32 @@ def test_an_empty_one_owns_nothing(core: ModuleType) -> None:
         outbox.take()
         outbox.write(frames)
     del outbox
+    other, _ = opened(core)  # the two pieces that were joined last are remembered, until two others are
+    other.write(b"\x81\x01a")
+    other.write(b"\x81\x01b")
     assert sys.getrefcount(frames) == before
+
+
+def test_what_is_shared_stays_shared(core: ModuleType) -> None:
+    """The same broadcasts are one object in every outbox that got nothing else; nobody sees another's."""
+    pieces = [b"\x82\x7e\x02\x00" + bytes([65 + index]) * 512 for index in range(12)]
+    many = [opened(core)[0] for _ in range(4)]
+    for index, piece in enumerate(pieces):
+        for outbox in many:
+            assert outbox.write(piece)
+        if index == 5:
+            assert many[1].send("mine")
+    first, second, third, fourth = (outbox.take() for outbox in many)
+    assert first == third == fourth == b"".join(pieces)
+    assert second == b"".join(pieces[:6]) + b"\x81\x04mine" + b"".join(pieces[6:])
+    few = [opened(core)[0] for _ in range(3)]
+    for piece in pieces[:4]:
+        for outbox in few:
+            outbox.write(piece)
+    taken = [outbox.take() for outbox in few]
+    assert taken == [b"".join(pieces[:4])] * 3
+    if core.__name__.endswith("_codec"):
+        assert taken[0] is taken[1] is taken[2]
 
 
 def test_it_lets_go_of_whom_it_would_wake(core: ModuleType) -> None:
