@@ -2,6 +2,7 @@
 It wires installation, processes and report together; no figure is computed here."""
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -176,10 +177,11 @@ def main() -> int:
     for number in range(1, arguments.rounds + 1):
         for scenario in chosen:
             print(f"round {number} of {arguments.rounds}, {scenario.id}: {scenario.title}", flush=True)
-            for server in plan[scenario.id]:
+            turns = range((number - 1) * scenario.times + 1, number * scenario.times + 1)
+            for turn, server in itertools.product(turns, plan[scenario.id]):
                 if time.monotonic() - began > arguments.most_minutes * 60:
                     record["cut_short"] = f"after {arguments.most_minutes:g} minutes, in round {number}"
-                elif server.name not in unable and (run := _measure(server, scenario, number, arguments)):
+                elif server.name not in unable and (run := _measure(server, scenario, turn, arguments)):
                     record["runs"].append(run)
             # After every scenario: what was measured is kept, whatever happens to the rest.
             record["ended"], record["load_average_after"] = _utc(), os.getloadavg()

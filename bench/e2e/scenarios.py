@@ -41,6 +41,8 @@ class Scenario:
     window_seconds: float = 0.0
     # At most so many rounds, however many are asked for; 0: as many as that.
     most_rounds: int = 0
+    # How often a round runs it: what differs from one start to the next needs more of them.
+    times: int = 1
     # Who runs it when nobody is named; empty: every server that has the job.
     servers: tuple[str, ...] = ()
 
@@ -88,11 +90,12 @@ _ALL = [
         1,
         payload_bytes=32,
         rank_by="per_server_cpu_second",
+        times=3,
     ),
     Scenario("S2", "echo, 64 connections, 1 in flight each, 128 B", Job.ECHO, "ws-echo", 64),
     Scenario("S3", "echo, 16 connections, 32 in flight each, 32 B", Job.ECHO, "ws-echo", 16, 32, 32),
     Scenario("S4", "echo, 4 connections, 4 in flight each, 64 KiB", Job.ECHO, "ws-echo", 4, 4, 64 << 10),
-    Scenario("S5", "echo, 1 connection, 2 in flight, 4 MiB", Job.ECHO, "ws-echo", 1, 2, 4 << 20),
+    Scenario("S5", "echo, 1 connection, 2 in flight, 4 MiB", Job.ECHO, "ws-echo", 1, 2, 4 << 20, times=3),
     Scenario("B1", "128 B to 1,000 clients, 1 broadcast in flight", Job.BROADCAST, "ws-broadcast", 1_000),
     Scenario("B8", "128 B to 1,000 clients, 8 broadcasts in flight", Job.BROADCAST, "ws-broadcast", 1_000, 8),
     Scenario("E", "Socket.IO echo, 32 clients, 4 events in flight each", Job.SOCKETIO, "sio-echo", 32, 4),

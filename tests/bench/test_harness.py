@@ -172,9 +172,10 @@ def test_a_record_is_kept_as_it_grows(harness: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(harness.run, "_write", count)
     monkeypatch.setattr(harness.environment, "ROOT", harness.run.RESULTS.parent)
     assert harness.run.main() == 0
-    assert kept == [1, 2]
+    assert kept == [3, 4]
     record = json.loads((harness.run.RESULTS / "kept.json").read_text())
-    assert [run["scenario"] for run in record["runs"]] == ["S1", "S2"]
+    runs = [(run["scenario"], run["round"]) for run in record["runs"]]
+    assert runs == [("S1", 1), ("S1", 2), ("S1", 3), ("S2", 1)]  # S1 is run three times in each round
 
 
 @pytest.mark.parametrize("name", ["ours-2-workers-loaded", "ours-2-apart"])
