@@ -9,7 +9,9 @@ import heapq
 import os
 import select
 import selectors
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -159,6 +161,20 @@ class Deadline:
             self._arm(self._when - self._loop.now)
 
 
+@contextmanager
+def _woken_by_signals(descriptor: int) -> Iterator[None]:
+    """A signal's handler waits for the interpreter. One that came just before a wait would run after it."""
+    try:
+        former = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    except ValueError:  # no handler runs in any thread but the main one
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(former)
+
+
 class Loop:
     """One thread's event loop. All methods belong to that thread; others use `mailbox.post`.
 
@@ -296,8 +312,9 @@ class Loop:
         """Turn until `stop` is called."""
         self.mailbox.adopt()
         self._stopping = False
-        while not self._stopping:
-            self.run_once()
+        with _woken_by_signals(self._wake_send):
+            while not self._stopping:
+                self.run_once()
 
     def stop(self) -> None:
         """End `run` after this turn."""

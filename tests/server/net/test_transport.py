@@ -5,6 +5,8 @@ It must not know protocols.
 
 import errno
 import os
+import select
+import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -601,6 +603,29 @@ def test_a_post_from_a_thread_wakes_a_waiting_loop_r66() -> None:
     loop.run()
     worker.join(10)
     loop.close()
+
+
+def test_a_signal_ends_a_wait_that_begins_before_its_handler_has_run() -> None:
+    """Not the handler writes the byte that wakes, but the interpreter, when the signal comes."""
+    loop = Loop(fail)
+    readable: list[list[int]] = []
+
+    def look() -> None:
+        signal.raise_signal(signal.SIGUSR2)
+        readable.append(select.select([loop._wake_receive], [], [], 0)[0])
+        loop.stop()
+
+    handler = signal.signal(signal.SIGUSR2, lambda number, frame: None)
+    before = signal.set_wakeup_fd(-1)
+    try:
+        loop.call_soon(look)
+        loop.run()
+        assert readable == [[loop._wake_receive]]
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGUSR2, handler)
+        loop.close()
 
 
 def test_bytes_are_received_into_one_buffer_of_the_loop_r79(pair: Pair) -> None:
