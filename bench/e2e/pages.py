@@ -113,6 +113,29 @@ def workers_lines() -> list[str]:
     return [*goals.worker_lines(record["runs"]), "", *run_lines(record)[:-1]]
 
 
+def repeated_lines() -> list[str]:
+    """Figures that differ much from minute to minute, with more rounds than the full run has time for."""
+    path = RESULTS / "repeated.json"
+    if not path.exists():
+        return ["No record is kept here yet."]
+    record = json.loads(path.read_text())
+    lines = [
+        "| what | server | rounds | median | min - max | x fastest peer |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for name in dict.fromkeys(run["scenario"] for run in record["runs"]):
+        scenario = SCENARIOS[name]
+        rows = [row for row in report.rows_of(record["runs"], scenario) if row.rounds]
+        peer = report.fastest_peer(rows)
+        for row in rows:
+            values, against = row.values("per_second"), report.ratio(row, peer, "per_second")
+            lines.append(
+                f"| {scenario.title} | {row.server} | {len(values)} | {row.middle('per_second'):,.0f} | "
+                f"{min(values):,.0f} - {max(values):,.0f} | {against or 0.0:.2f}x |"
+            )
+    return [*lines, "", *run_lines(record)[:-1]]
+
+
 def redis_lines() -> list[str]:
     """The table of redis_path.py's own record."""
     path = RESULTS / "redis.json"
@@ -151,6 +174,7 @@ def main() -> int:
         ("goals", goals.goal_lines(runs)),
         ("quoted", quoted_lines(runs)),
         ("generator", generator_lines(runs)),
+        ("repeated", repeated_lines()),
         ("workers", workers_lines()),
         ("redis", redis_lines()),
         ("tables", table_lines(runs)),

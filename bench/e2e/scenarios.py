@@ -124,7 +124,7 @@ _ALL = [
         64 << 10,
         most_rounds=2,
     ),
-    Scenario("I", "5,000 idle WebSocket connections", Job.ECHO, "ws-idle", 5_000, most_rounds=2),
+    Scenario("I", "5,000 idle WebSocket connections", Job.ECHO, "ws-idle", 5_000),
     Scenario("IS", "1,000 idle Socket.IO sessions", Job.SOCKETIO, "sio-idle", 1_000, most_rounds=2),
     *(
         Scenario(
