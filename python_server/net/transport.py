@@ -168,11 +168,11 @@ class Transport:
             self._dirty = True
         try:
             self._data_received(buffer, nbytes)
+            if nbytes >= BULK_MIN_BYTES or self._bulk is not None:
+                self._look_ahead()
         except Exception as error:
             self._report("connection", error)
             self._end("internal error")
-        if nbytes >= BULK_MIN_BYTES or self._bulk is not None:
-            self._look_ahead()
         if own:
             self.flush()
 

@@ -180,6 +180,20 @@ def test_the_end_is_heard_before_the_mark_is_reached(meet: Callable[..., Meeting
         assert meeting.handler.pieces[-1] == 0
 
 
+def test_who_has_no_room_for_the_rest_is_cut_off(meet: Callable[..., Meeting]) -> None:
+    meeting = meet()
+
+    def no_room() -> None:
+        raise MemoryError("no room")
+
+    meeting.transport._receive_buffer = no_room
+    meeting.send(bytes(200_000))
+    meeting.loop.run_once(0)
+    assert meeting.handler.lost == ["internal error"]
+    assert meeting.reported == ["connection: no room"]
+    meeting.reported.clear()
+
+
 def test_an_end_of_our_own_leaves_no_timer(meet: Callable[..., Meeting]) -> None:
     meeting = meet()
     meeting.send(bytes(200_000))
