@@ -94,7 +94,7 @@ class Transport:
         "_high_watermark_bytes", "_limits", "_linger_timer", "_loop", "_outbox", "_queue", "_queued_bytes",
         "_reading", "_receive_buffer", "_report", "_socket", "_stalled", "_waiting", "local", "peer", "state",
     )  # fmt: skip
-    _direct: ClassVar = True  # bytes leave as they are
+    _direct: ClassVar[bool] = True  # bytes leave as they are
 
     def __init__(
         self,
