@@ -5,6 +5,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,44 +105,23 @@ def version_line(records: list[dict[str, Any]]) -> str:
     return ", ".join(f"{name} {version}" for name, version in known.items() if name.lower() in used)
 
 
-def workers_lines() -> list[str]:
-    """The costs in a record of its own: its rounds are not those of the full one."""
-    path = RESULTS / "workers.json"
-    if not path.exists():
-        return ["No record is kept here yet."]
-    record = json.loads(path.read_text())
+def kept(label: str, lines: Callable[[dict[str, Any]], list[str]]) -> list[str]:
+    """What `lines` makes of a record of its own: its rounds are not those of the full one."""
+    path = RESULTS / f"{label}.json"
+    return lines(json.loads(path.read_text())) if path.exists() else ["No record is kept here yet."]
+
+
+def repeated_lines(record: dict[str, Any]) -> list[str]:
+    """Figures that differ much from minute to minute, with more rounds than the full run has time for."""
+    return [*run_lines(record), *table_lines(record["runs"])[:-1]]
+
+
+def workers_lines(record: dict[str, Any]) -> list[str]:
     return [*goals.worker_lines(record["runs"]), "", *run_lines(record)[:-1]]
 
 
-def repeated_lines() -> list[str]:
-    """Figures that differ much from minute to minute, with more rounds than the full run has time for."""
-    path = RESULTS / "repeated.json"
-    if not path.exists():
-        return ["No record is kept here yet."]
-    record = json.loads(path.read_text())
-    lines = [
-        "| what | server | rounds | median | min - max | x fastest peer |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
-    for name in dict.fromkeys(run["scenario"] for run in record["runs"]):
-        scenario = SCENARIOS[name]
-        rows = [row for row in report.rows_of(record["runs"], scenario) if row.rounds]
-        peer = report.fastest_peer(rows)
-        for row in rows:
-            values, against = row.values("per_second"), report.ratio(row, peer, "per_second")
-            lines.append(
-                f"| {scenario.title} | {row.server} | {len(values)} | {row.middle('per_second'):,.0f} | "
-                f"{min(values):,.0f} - {max(values):,.0f} | {against or 0.0:.2f}x |"
-            )
-    return [*lines, "", *run_lines(record)[:-1]]
-
-
-def redis_lines() -> list[str]:
+def redis_lines(record: dict[str, Any]) -> list[str]:
     """The table of redis_path.py's own record."""
-    path = RESULTS / "redis.json"
-    if not path.exists():
-        return ["No record is kept here yet."]
-    record = json.loads(path.read_text())
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     return [
         *redis_path.table(record["runs"]),
@@ -174,9 +154,9 @@ def main() -> int:
         ("goals", goals.goal_lines(runs)),
         ("quoted", quoted_lines(runs)),
         ("generator", generator_lines(runs)),
-        ("repeated", repeated_lines()),
-        ("workers", workers_lines()),
-        ("redis", redis_lines()),
+        ("repeated", kept("repeated", repeated_lines)),
+        ("workers", kept("workers", workers_lines)),
+        ("redis", kept("redis", redis_lines)),
         ("tables", table_lines(runs)),
     ):
         page = fill(page, name, lines)
