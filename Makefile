@@ -12,12 +12,14 @@ PORT ?= 8000
 TESTS ?=
 BENCH ?=
 RECORDS ?= bench/e2e/results/full.json
+PYTHON_VERSION ?= 3.14
 
-.PHONY: help serve test lint wheel bench bench-pages bench-profiles client optional-tools clean
+.PHONY: help serve test test-python lint wheel bench bench-pages bench-profiles client optional-tools clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
 	@echo "make test    set up and run the tests"
+	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes)"
@@ -30,6 +32,9 @@ serve: $(VENV)/installed client
 # Half of the run waits for processes and browsers: two tests at a time (-n 0: one, for --pdb).
 test: $(VENV)/test-installed client optional-tools
 	$(BIN)/pytest -rs -n 2 --dist worksteal $(TESTS)
+
+test-python:
+	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

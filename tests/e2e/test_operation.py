@@ -277,7 +277,8 @@ def test_debug_shows_the_traceback_in_the_browser(serve: Callable[..., Any], tmp
     server = serve(tmp_path, "failing:app", "--debug", "--error-log", str(tmp_path / "log"))
     with pytest.raises(urllib.error.HTTPError) as failed:
         get(server.url + "/")
-    page = failed.value.read()
+    with failed.value as answer:
+        page = answer.read()
     assert failed.value.code == 500
     assert b"a word to find" in page
     server.intended_exceptions_count = 1  # the debugger writes it to wsgi.errors as well
