@@ -22,7 +22,8 @@ help:
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
 	@echo "make wheel   build the wheel into dist/"
-	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes)"
+	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes;"
+	@echo "             BENCH='--against main': this tree against a commit)"
 	@echo "make clean   remove what these commands made"
 
 serve: $(VENV)/installed client
