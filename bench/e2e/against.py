@@ -73,8 +73,16 @@ def compared(runs: Runs, key: str = "") -> list[paired.Comparison]:
     return comparisons
 
 
+def judged(record: dict[str, Any]) -> list[paired.Comparison]:
+    return compared(record["runs"], COST if record["by_cpu"] else "")
+
+
 def document(record: dict[str, Any]) -> str:
     runs: Runs = record["runs"]
+    words = ["the figure that ranks the scenario", "messages per server-CPU-second"]
+    beside = compared(runs, "" if record["by_cpu"] else COST)
+    if record["by_cpu"]:
+        words.reverse()
     noisy = sum(report.machine_busy(run["result"]) for run in runs if "result" in run)
     errors = sorted({f"{run['scenario']}, {run['server']}: {run['error']}" for run in runs if "error" in run})
     return "\n".join(
@@ -84,14 +92,14 @@ def document(record: dict[str, Any]) -> str:
             f"`{record['command']}`, {record['started']} to {record['ended']} UTC; "
             f"{noisy} of {len(runs)} runs noisy.",
             "",
-            "By the figure that ranks the scenario; above 1 the working tree is the better one. The interval "
-            "is Student's, of the logarithms of the pairs' ratios.",
+            f"By {words[0]}; above 1 the working tree is the better one. The interval is Student's, of the "
+            "logarithms of the pairs' ratios.",
             "",
-            *paired.table(compared(runs)),
+            *paired.table(judged(record)),
             "",
-            "By messages per server-CPU-second, for comparison alone:",
+            f"By {words[1]}, not judged:",
             "",
-            *paired.table(each for each in compared(runs, COST) if each.enough),
+            *paired.table((each for each in beside if each.enough), judged=False),
             *(["", *(f"Failed: {error}" for error in errors)] if errors else []),
             "",
         ]

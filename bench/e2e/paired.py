@@ -85,12 +85,14 @@ def failed(comparisons: Iterable[Comparison]) -> bool:
     return any(each.lost or not each.enough for each in comparisons)
 
 
-def table(comparisons: Iterable[Comparison]) -> list[str]:
+def table(comparisons: Iterable[Comparison], judged: bool = True) -> list[str]:
     lines = ["| what | pairs | ratio (median) | 95 % interval | |", "|---|---:|---:|---|---|"]
     for each in comparisons:
         figures = ["", ""]
         if each.enough:
             low, high = interval(each.ratios)
             figures = [f"{statistics.median(each.ratios):.3f}x", f"{low:.3f} - {high:.3f}"]
-        lines.append(f"| {' | '.join([each.name, str(len(each.ratios)), *figures, each.verdict])} |")
+        lines.append(
+            f"| {' | '.join([each.name, str(len(each.ratios)), *figures, each.verdict if judged else ''])} |"
+        )
     return lines

@@ -45,6 +45,7 @@ def _arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--unpinned", action="store_true", help="server and generator on all cores, not one each"
     )
     paired.add_arguments(parser)
+    parser.add_argument("--by-cpu", action="store_true", help="with --against: judge by server-CPU-seconds")
     arguments = parser.parse_args(words)
     paired.check_arguments(parser, arguments)
     quick = arguments.quick
@@ -52,6 +53,8 @@ def _arguments(words: list[str] | None = None) -> argparse.Namespace:
         _refuse_what_pairs_have_not(parser, arguments)
         arguments.scenarios = arguments.scenarios or ",".join(scenarios.PAIRED)
         arguments.servers = arguments.servers or "ours"
+    elif arguments.by_cpu:
+        parser.error("--by-cpu says what --against judges by")
     arguments.scenarios = arguments.scenarios or (",".join(scenarios.QUICK) if quick else "all")
     arguments.servers = arguments.servers or (",".join(peers.QUICK) if quick else "")
     arguments.rounds = arguments.rounds or (2 if quick else 3)
@@ -177,6 +180,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     record = {
         "label": arguments.label,
         "command": " ".join(["python3", "bench/e2e/run.py", *sys.argv[1:]]),
+        "by_cpu": arguments.by_cpu,
         "builds": {name: build.name for name, build in zip(against.NAMES, both, strict=True)},
         "machine": environment.machine(),
         "started": _utc(),
@@ -190,7 +194,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     record["ended"] = _utc()
     path = _write(record, against.document)
     print(f"\n{path.with_suffix('.md').read_text()}\nkept as {path.relative_to(environment.ROOT)}")
-    return int(paired.failed(against.compared(record["runs"])))
+    return int(paired.failed(against.judged(record)))
 
 
 def main() -> int:

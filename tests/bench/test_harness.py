@@ -319,6 +319,7 @@ def test_a_comparison_has_defaults_of_its_own(harness: Any) -> None:
     ("words", "said"),
     [
         (["--pairs", "7"], "--against"),
+        (["--by-cpu"], "--against"),
         (["--against", "main", "--pairs", "6"], "fewer than 7"),
         (["--against", "main", "--rounds", "3"], "no --rounds"),
         (["--against", "main", "--quick"], "no --quick"),
@@ -344,20 +345,35 @@ def test_only_builds_of_ours_are_compared(harness: Any) -> None:
         harness.against.chosen_servers("ours,picows")
 
 
-@pytest.mark.parametrize(("tree", "status"), [(100.0, 0), (90.0, 1)])
+@pytest.mark.parametrize(
+    ("tree", "tree_by_cpu", "options", "status"),
+    [
+        (100.0, 100.0, [], 0),
+        (90.0, 100.0, [], 1),
+        (100.0, 90.0, [], 0),
+        (100.0, 90.0, ["--by-cpu"], 1),
+        (90.0, 100.0, ["--by-cpu"], 0),
+    ],
+)
 def test_the_exit_status_tells_a_loss(
-    harness: Any, monkeypatch: pytest.MonkeyPatch, tree: float, status: int
+    harness: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tree: float,
+    tree_by_cpu: float,
+    options: list[str],
+    status: int,
 ) -> None:
     both = tuple(harness.builds.Build(name, Path(sys.executable)) for name in ("tree", "commit"))
     monkeypatch.setattr(harness.builds, "both", lambda commit: both)
     monkeypatch.setattr(harness.environment, "ROOT", harness.run.RESULTS.parent)
 
     def measure(server: Any, scenario: Any, number: int, _: Namespace) -> dict[str, Any]:
-        figure = tree if server.name == "ours@tree" else 100.0
-        return {"round": number, "scenario": scenario.id, "server": server.name, "result": result(figure)}
+        figures = (tree, tree_by_cpu) if server.name == "ours@tree" else (100.0, 100.0)
+        found = result(figures[0], per_server_cpu_second=figures[1])
+        return {"round": number, "scenario": scenario.id, "server": server.name, "result": found}
 
     monkeypatch.setattr(harness.run, "_measure", measure)
-    words = ["--against", "main", "--scenarios", "S2", "--label", "pairs"]
+    words = ["--against", "main", "--scenarios", "S2", "--label", "pairs", *options]
     assert harness.run._compare(harness.run._arguments(words)) == status
     record = json.loads((harness.run.RESULTS / "pairs.json").read_text())
     assert len(record["runs"]) == 14
