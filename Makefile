@@ -11,7 +11,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 TESTS ?=
 BENCH ?=
-RECORDS ?= bench/e2e/results/full.json
+RECORDS ?=
 PYTHON_VERSION ?= 3.14
 
 .PHONY: help serve test test-python lint wheel bench bench-pages bench-profiles client optional-tools clean
@@ -47,10 +47,10 @@ wheel: $(VENV)/created
 bench:
 	$(PYTHON) bench/e2e/run.py $(BENCH)
 
-# The page and the plots of kept records, and the profiles of the server as it is.
+# The pages and the plots of the kept records (RECORDS: new ones that replace them), and the profiles of the server as it is.
 bench-pages:
 	$(PYTHON) bench/e2e/pages.py $(RECORDS)
-	build/bench-venv/bin/python bench/e2e/plot.py $(RECORDS)
+	build/bench-venv/bin/python bench/e2e/plot.py
 
 bench-profiles:
 	$(PYTHON) bench/e2e/profiles.py

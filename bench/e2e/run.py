@@ -23,7 +23,7 @@ import report
 import scenarios
 from processes import RunFailed, free_port, generate, hold_idle, raise_descriptor_limit, running_server
 
-RESULTS = environment.HERE / "results"
+RESULTS = environment.BUILD / "results"
 LOG = environment.BUILD / "server.log"
 
 
@@ -37,7 +37,7 @@ def _arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="interleaved rounds (3)")
     parser.add_argument("--seconds", type=float, help="measured per run (2)")
     parser.add_argument("--warmup-seconds", type=float, help="not measured, per run (0.5)")
-    parser.add_argument("--label", help="name of the files in results/ (the date)")
+    parser.add_argument("--label", help="name of the files in build/bench/results (the date)")
     parser.add_argument("--no-install", action="store_true", help="take the environment as it is")
     parser.add_argument("--ours-only-install", action="store_true", help="reinstall ours, leave the peers")
     parser.add_argument("--most-minutes", type=float, help="end after these, a round unfinished")

@@ -3,6 +3,7 @@
 It must not measure anything worth quoting: runs are as short as a run can be.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -23,6 +24,7 @@ MODULES = (
     "builds",
     "environment",
     "goals",
+    "kept",
     "pages",
     "paired",
     "peers",
@@ -409,3 +411,62 @@ def test_unpinned_processes_have_all_cores(harness: Any) -> None:
             run = harness.run._measure(good, harness.scenarios.SCENARIOS["S1"], 1, settings)
         assert run["result"]["messages"] > 0
     assert seen == [1, len(os.sched_getaffinity(0))]
+
+
+def test_a_record_is_kept_in_lines_without_a_changed_figure(harness: Any, tmp_path: Path) -> None:
+    runs = runs_of(ours=result(100.0, out_of_order=3, mode="ws-echo"), picows="ended at start")
+    redis = [{"round": 1, "room": "one", "server": "ours", "per_second": 5.0, "cpu_us_per_message": 0.0}]
+    records = {
+        "full": {"label": "full", "commit": "abc", "summary": {}, "runs": runs},
+        "redis": {"runs": redis},
+    }
+    path = tmp_path / "kept.json"
+    harness.kept.save(records, path)
+    assert len([line for line in path.read_text().splitlines() if line.startswith("   [")]) == 3
+    loaded = harness.kept.load(path)
+    del runs[0]["result"]["mode"]  # no page reads it
+    assert loaded["full"] == {"label": "full", "commit": "abc", "runs": runs}
+    assert loaded["redis"]["runs"] == redis
+
+
+def test_every_figure_between_markers_comes_from_the_kept_records(harness: Any) -> None:
+    records = harness.kept.load()
+    for page in harness.pages.SECTIONS:
+        assert harness.pages.filled(page, records) == page.read_text(), page.name
+    altered = harness.kept.load()
+    for run in altered["full"]["runs"]:
+        run["result"]["per_second"] *= 2
+    assert harness.pages.filled(harness.pages.PAGE, altered) != harness.pages.PAGE.read_text()
+
+
+def test_what_is_kept_of_the_records_is_small(harness: Any) -> None:
+    folder = harness.kept.KEPT.parent
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.suffix in (".json", ".svg")}
+    assert harness.kept.KEPT.name in sizes
+    assert {name: size for name, size in sizes.items() if size > 100_000} == {}
+
+
+def test_a_new_record_replaces_the_one_of_its_label(
+    harness: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pages = harness.pages
+    page, small = tmp_path / "page.md", tmp_path / "kept.json"
+    page.write_text("<!-- quoted -->\n<!-- end of quoted -->\n")
+    old, new = (runs_of(ours=result(figure), picows=result(100.0)) for figure in (100.0, 250.0))
+    harness.kept.save({"full": {"label": "full", "runs": old}}, small)
+    lines = pages.SECTIONS[pages.PAGE]["quoted"]
+    monkeypatch.setattr(pages, "SECTIONS", {page: {"quoted": lines}})
+    for name in ("load", "save"):
+        function = getattr(harness.kept, name)
+        monkeypatch.setattr(harness.kept, name, functools.partial(function, path=small))
+    for label in ("full", "2026-11-29T1200"):
+        record = tmp_path / f"{label}.json"
+        record.write_text(json.dumps({"label": label, "runs": new}))
+        monkeypatch.setattr(sys, "argv", ["pages.py", str(record)])
+        if label == "full":
+            assert pages.main() == 0
+        else:
+            with pytest.raises(SystemExit, match="one that a page has: full"):
+                pages.main()
+    assert "2.50x picows" in page.read_text()
+    assert list(harness.kept.load()) == ["full"]
