@@ -51,7 +51,7 @@ def _export_tree(folder: Path) -> None:
 
 def _installed(name: str, home: Path) -> Build:
     """The wheel of home/source, in home/venv; its dependencies are taken anew, so two builds get the same."""
-    venv, wheels = home / "venv", home / "wheel"
+    venv, wheels = home / "venv", home / f"wheel-{sys.implementation.cache_tag}"
     python = venv / "bin" / "python"
     print(f"building {name} ...", flush=True)
     if not list(wheels.glob("*.whl")):
