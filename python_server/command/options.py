@@ -5,7 +5,6 @@ Must not know: what a setting does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final
 
@@ -155,8 +154,36 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         ("--limit-concurrency",),
         LISTENING,
-        "Open connections; at the limit new ones wait unaccepted.",
+        "Open connections; above, new ones wait, then get 503.  [default: 7/8 of the descriptors]",
         "connections_max_count",
+        COUNT,
+    ),
+    Option(
+        ("--limit-connections-per-address",),
+        LISTENING,
+        "Open connections of one address (IPv6: of a /64); 503 above, 0 for no cap.",
+        "address_connections_max_count",
+        click.IntRange(0),
+    ),
+    Option(
+        ("--limit-requests-per-address",),
+        LISTENING,
+        "Requests per minute of one address, and at once; 429 above, 0 for no cap.",
+        "address_minute_requests_max_count",
+        click.IntRange(0),
+    ),
+    Option(
+        ("--limit-memory",),
+        LISTENING,
+        "Bytes all clients of a worker keep waiting; above, the largest are ended, 0 for no bound.",
+        "clients_max_bytes",
+        click.IntRange(0),
+    ),
+    Option(
+        ("--limit-linger",),
+        LISTENING,
+        "Bytes read of a client that sends on behind its last answer.",
+        "transport.linger_max_bytes",
         COUNT,
     ),
     Option(
@@ -273,6 +300,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "http.header_line_max_bytes",
         COUNT,
     ),
+    Option(
+        ("--limit-request-head",),
+        LIMITS,
+        "Bytes of all header lines together; 431 above.",
+        "http.header_total_max_bytes",
+        COUNT,
+    ),
+    Option(
+        ("--limit-body-rate",),
+        LIMITS,
+        "Bytes per second a body must keep up once --timeout-body is used up; 0 for no rate.",
+        "http.body_rate_min_bytes",
+        click.IntRange(0),
+    ),
     Option(("--limit-body",), LIMITS, "Bytes of a request body; 413 above.", "http.body_max_bytes", COUNT),
     Option(
         ("--timeout-keep-alive",),
@@ -291,7 +332,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         ("--timeout-body",),
         LIMITS,
-        "Seconds between two pieces of a body.",
+        "Seconds a request body may be silent.",
         "http.body_timeout_seconds",
         SECONDS,
     ),
@@ -391,47 +432,3 @@ def default_of(option: Option) -> Any:
     """What holds when the option is not given, as it would be written."""
     value = read_setting(DEFAULTS, option.setting) if option.setting else option.default
     return f"{value:o}" if option.kind is octal else value
-
-
-def add_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: give a click command all options of the table."""
-    for option in reversed(OPTIONS):
-        default = default_of(option)
-        command = click.option(
-            *option.flags,
-            option.name,
-            help=option.help,
-            type=None if option.kind is bool else option.kind,
-            is_flag=option.kind is bool,
-            default=default,
-            show_default=default not in (None, False, (), ""),
-            multiple=option.multiple,
-            metavar=option.metavar,
-            envvar=[option.environment, *option.other_environment],
-            cls=GroupedOption,
-            group=option.group,
-        )(command)
-    return command
-
-
-class GroupedOption(click.Option):
-    """An option that knows its heading."""
-
-    def __init__(self, *args: Any, group: str = "Other", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose help shows its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
-        groups["Other"] = groups.pop("Other", [])
-        for heading, records in groups.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
