@@ -69,6 +69,9 @@ class AddressCaps:
         requests_per_minute: of one address, so many at once too; 0: no cap.
         suggest_at_count: connections of one address at which the log suggests a cap, once; 0: never.
         proxies: who is looked through. complain: called with (kind, message).
+
+    Attributes:
+        looks_at_requests: whether `admit` and `ended` are to be called.
     """
 
     def __init__(
@@ -91,10 +94,9 @@ class AddressCaps:
         self._free_at: dict[str, float] = {}
         self._free_at_older: dict[str, float] = {}
         self._turned_at = -math.inf
-
-    @property
-    def looks_at_requests(self) -> bool:
-        return bool(self._interval_seconds or (self._connections_max_count and self._proxies))
+        self.looks_at_requests = requests_per_minute > 0 or (
+            connections_max_count > 0 and proxies is not None
+        )
 
     def key(self, peer: Any, own: Any) -> str | None:
         """Who is counted.

@@ -179,7 +179,7 @@ class Reception:
             transport.flush()  # as behind bytes that are received here
 
     def _accepted(self, sock: Socket, peer: Any) -> None:
-        if self._full() or self._caps.full(self._caps.key(peer, peer)):
+        if self._intake is Intake.REFUSED or self._caps.full(self._caps.key(peer, peer)):
             turn_away(
                 sock, CROWDED if self._tls is None else b""
             )  # a handshake would cost more than it tells
@@ -193,7 +193,7 @@ class Reception:
                 self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
             )
             self.add(transport.begin(self._handshake_lost))
-        if self._full():
+        if self._full() and self._intake is Intake.TAKEN:
             self._let_wait()
 
     def _full(self) -> bool:
@@ -214,7 +214,8 @@ class Reception:
             self._told.set(LOOK_AGAIN_SECONDS)  # another worker takes them
             return
         self._move(Intake.REFUSED)
-        self._complain("limit", f"{self._max_count} connections are open: new ones are refused with 503")
+        text = f"{self._max_count} connections are open: new ones get 503, see --limit-concurrency"
+        self._complain("limit refused", text)
         self.start()
 
     def _move(self, intake: Intake) -> None:

@@ -83,6 +83,7 @@ class Bench:
         self.now = 1000.0
         self.lost: list[object] = []
         self.done: list[int] = []
+        self.given: list[str] = []
         self.channel = HTTPChannel(
             self.transport,
             HTTPServices(
@@ -95,6 +96,7 @@ class Bench:
                     lambda: "today",
                     "s",
                     lambda exchange, seconds: self.done.append(exchange.status),
+                    lambda exchange: self.given.append(exchange.request.path),
                 ),
                 lost=self.lost.append,
             ),
@@ -242,6 +244,17 @@ def test_each_body_of_a_connection_begins_with_the_whole_time() -> None:
         bench.receive(b"a")
         assert bench.deadline.seconds == pytest.approx(10.0, abs=0.01)
         bench.receive(b"b")
+
+
+def test_a_request_is_told_as_done_or_as_given_away_and_never_as_both() -> None:
+    bench = Bench()
+    bench.receive(GET % 1)
+    bench.handler.exchanges[0].respond(200, [])
+    bench.receive(GET % 2)
+    bench.handler.exchanges[1].give_away(lambda transport, leftover: None)
+    bench.handler.exchanges[1].drop()
+    assert (bench.done, bench.given) == ([200], ["/2"])
+    assert len(bench.lost) == 1
 
 
 def test_an_idle_connection_is_closed_after_75_seconds_r4() -> None:

@@ -72,13 +72,14 @@ class Bench:
             other = Row(self.board, self.board.claim())
             other.beat()
             other.accept(True)
+        self.caps = AddressCaps(per_address, complain=self.complain)
         self.reception = Reception(
             self.loop,
             replace(Settings(), connections_max_count=limit, connections_wait_seconds=wait_seconds),
             [self.socket],
             row,
             self.complain,
-            AddressCaps(per_address, complain=self.complain),
+            self.caps,
         )
         services: Any = type("Services", (), {"lost": self.reception.lost})
         self.reception.set_services(services)
@@ -168,6 +169,7 @@ def test_who_waits_too_long_at_the_limit_is_told_until_one_ends() -> None:
     body = answer.partition(b"\r\n\r\n")[2]
     assert f"Content-Length: {len(body)}\r\n".encode() in answer
     assert len(bench.reception.channels) == 2
+    assert bench.complaints == ["limit", "limit refused"]
     first = next(iter(bench.reception.channels))
     first.abort("gone")
     while first in bench.reception.channels:
@@ -206,6 +208,17 @@ def test_one_address_has_so_many_connections_and_no_more() -> None:
     bench.until(1)
     bench.connect()
     bench.until(2)
+    bench.close()
+
+
+def test_on_a_tls_port_who_is_refused_costs_no_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "tls_context", lambda settings: object())  # no handshake can begin
+    bench = Bench(per_address=1)
+    bench.caps.opened("127.0.0.1")
+    bench.reception.start()
+    bench.connect()
+    assert bench.turn_until_answered(bench.clients[0]) == b""
+    assert bench.complaints == ["connections of one address"]
     bench.close()
 
 
