@@ -86,7 +86,8 @@ class AddressCaps:
         self._interval_seconds = MINUTE_SECONDS / requests_per_minute if requests_per_minute else 0.0
         self._requests_per_minute = requests_per_minute
         self._suggest_at_count = 0 if connections_max_count else suggest_at_count
-        self._proxies = proxies
+        # The few addresses of proxies come again and again.
+        self._trusts = None if proxies is None else lru_cache(maxsize=1024)(proxies.trusts)
         self._complain = complain
         self._connections: dict[str, int] = {}
         self._running: dict[int, str] = {}  # requests that proxies have passed on, by identity
@@ -105,7 +106,7 @@ class AddressCaps:
             peer: the client. own: the connection's; another one when a trusted proxy has named the client.
         """
         direct = peer is own and isinstance(own, tuple)
-        if direct and self._proxies is not None and self._proxies.trusts(str(own[0])):
+        if direct and self._trusts is not None and self._trusts(str(own[0])):
             return None
         return counted_as(peer)
 
@@ -134,8 +135,12 @@ class AddressCaps:
         else:
             self._connections.pop(key, None)
 
+    def refuses(self, peer: Any) -> bool:
+        """Is a connection from that address one too many? The log says so."""
+        return self._connections_max_count > 0 and self.full(self.key(peer, peer))
+
     def full(self, key: str | None) -> bool:
-        """Is another connection one too many? The log says so."""
+        """Has an address all the connections it may have? The log says so."""
         most = self._connections_max_count
         if not most or key is None or self._connections.get(key, 0) < most:
             return False

@@ -179,7 +179,7 @@ class Reception:
             transport.flush()  # as behind bytes that are received here
 
     def _accepted(self, sock: Socket, peer: Any) -> None:
-        if self._intake is Intake.REFUSED or self._caps.full(self._caps.key(peer, peer)):
+        if self._intake is Intake.REFUSED or self._caps.refuses(peer):
             turn_away(
                 sock, CROWDED if self._tls is None else b""
             )  # a handshake would cost more than it tells
