@@ -59,7 +59,7 @@ INNER = {
     "apis": ["engine_api", "hub_words", "server_api"],
     "serving": ["mounts", "estate", "routing", "server"],
     "channels": ["exchange", "channel", "websocket_channel"],
-    "command": ["options", "grouped", "loading", "reloader", "welcome", "emit", "cli"],
+    "command": ["option", "options", "parameters", "loading", "reloader", "welcome", "emit", "cli"],
     "flask_face": [
         "keywords",
         "options",

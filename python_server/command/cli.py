@@ -15,7 +15,6 @@ from typing import Any
 import click
 
 from python_server.command.emit import emit_command
-from python_server.command.grouped import GroupedCommand, GroupedOption, add_options
 from python_server.command.loading import (
     ApplicationError,
     load_application,
@@ -23,6 +22,7 @@ from python_server.command.loading import (
     with_debugger,
 )
 from python_server.command.options import DEFAULTS, OPTIONS, with_setting
+from python_server.command.parameters import GroupedCommand, GroupedOption, add_options
 from python_server.command.reloader import Watched, end_with_reloader, run_reloading, serves_here
 from python_server.command.welcome import site as welcome_site
 from python_server.mounts import Site, find_site

@@ -5,60 +5,18 @@ Must not know: what a setting does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
 
 import click
 
+from python_server.command.option import ANY_COUNT, COUNT, SECONDS, Option, octal
 from python_server.observe import LEVELS
 from python_server.settings import Settings
 
 DEFAULTS: Final = Settings()
-ENVIRONMENT_PREFIX: Final = "WSFRAME_"
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option.
-
-    Attributes:
-        flags: "--port/-p" style names, the long one first; "--x/--no-x" pairs as click writes them.
-        group: heading in the help. help: one sentence.
-        setting: dotted path in Settings, or "" for what the command itself uses.
-        kind: a click type. multiple: may be repeated.
-        other_environment: variables that are looked at after our own, since other servers use them.
-    """
-
-    flags: tuple[str, ...]
-    group: str
-    help: str
-    setting: str = ""
-    kind: Any = str
-    default: Any = None
-    multiple: bool = False
-    metavar: str | None = None
-    other_environment: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The parameter's name: "ws_max_size"."""
-        return self.flags[0].partition("/")[0].lstrip("-").replace("-", "_")
-
-    @property
-    def environment(self) -> str:
-        return ENVIRONMENT_PREFIX + self.name.upper()
-
-
-def octal(value: Any) -> int:
-    """File permissions as chmod writes them: 660, in a TOML file a number or a text."""
-    permissions = int(str(value), 8)
-    if not 0 <= permissions <= 0o777:
-        raise ValueError
-    return permissions
-
-
-SECONDS: Final = click.FloatRange(0)
-COUNT: Final = click.IntRange(1)
 APPLICATION, LISTENING, TLS, PROXIES, WORKERS, THREADS, LIMITS, WEBSOCKETS, LOGS = (
     "Application",
     "Listening",
@@ -161,28 +119,28 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         ("--limit-connections-per-address",),
         LISTENING,
-        "Open connections of one address (IPv6: of a /64); 503 above, 0 for no cap.",
+        "Open connections of one address (IPv6: a /64); 503 above, 0 for no cap.",
         "address_connections_max_count",
-        click.IntRange(0),
+        ANY_COUNT,
     ),
     Option(
         ("--limit-requests-per-address",),
         LISTENING,
-        "Requests per minute of one address, and at once; 429 above, 0 for no cap.",
+        "Requests per minute of one address; 429 above, 0 for no cap.",
         "address_minute_requests_max_count",
-        click.IntRange(0),
+        ANY_COUNT,
     ),
     Option(
         ("--limit-memory",),
         LISTENING,
-        "Bytes all clients of a worker keep waiting; above, the largest are ended, 0 for no bound.",
+        "Bytes all clients keep waiting; above, the largest are ended, 0 for no bound.",
         "clients_max_bytes",
-        click.IntRange(0),
+        ANY_COUNT,
     ),
     Option(
         ("--limit-linger",),
         LISTENING,
-        "Bytes read of a client that sends on behind its last answer.",
+        "Bytes read of who sends on behind a last answer.",
         "transport.linger_max_bytes",
         COUNT,
     ),
@@ -303,16 +261,16 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         ("--limit-request-head",),
         LIMITS,
-        "Bytes of all header lines together; 431 above.",
+        "Bytes of all header lines; 431 above.",
         "http.header_total_max_bytes",
         COUNT,
     ),
     Option(
         ("--limit-body-rate",),
         LIMITS,
-        "Bytes per second a body must keep up once --timeout-body is used up; 0 for no rate.",
+        "Bytes per second that a body must keep up; 0 for no rate.",
         "http.body_rate_min_bytes",
-        click.IntRange(0),
+        ANY_COUNT,
     ),
     Option(("--limit-body",), LIMITS, "Bytes of a request body; 413 above.", "http.body_max_bytes", COUNT),
     Option(

@@ -1,6 +1,6 @@
-"""The table of options as click shows it: every option of a command, under its heading.
+"""The table of options as click's parameters, under the table's headings in the help.
 
-Must not know: any option.
+Must not know: any single option, or what a setting does.
 """
 
 from __future__ import annotations
