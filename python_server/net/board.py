@@ -81,6 +81,17 @@ class Board:
                 total += cells[at + CONNECTIONS]
         return total / rows if rows else 0.0
 
+    def fewest(self) -> int:
+        """The smallest number of connections among rows that accept and were beaten lately; 0 without any."""
+        cells = self._cells
+        oldest = time.monotonic_ns() - int(STALE_SECONDS * 1e9)
+        counts = [
+            cells[at + CONNECTIONS]
+            for at in range(FIELDS_COUNT, cells[0] * FIELDS_COUNT, FIELDS_COUNT)
+            if cells[at + ACCEPTING] and cells[at + BEAT] >= oldest
+        ]
+        return min(counts, default=0)
+
     def close(self) -> None:
         self._cells.release()
         self._map.close()
@@ -105,6 +116,10 @@ class Row:
     def count(self, connections_count: int) -> None:
         """How many connections are open."""
         self._board._cells[self._at + CONNECTIONS] = connections_count
+
+    def fewest_count(self) -> int:
+        """Connections of the worker that has fewest, perhaps this one."""
+        return self._board.fewest()
 
     def allowance(self) -> int:
         """Connections to accept now; 0 or less while others have clearly fewer."""

@@ -20,6 +20,9 @@ BACK_OFF_MAX_SECONDS: Final = 1.0
 # While other workers have fewer connections they are left the next ones for so long.
 YIELD_SECONDS: Final = 0.005
 
+# A request's head is seldom larger.
+REFUSED_READ_BYTES: Final = 65_536
+
 # Faults of one connection that was lost before we took it: the next accept may succeed.
 TRANSIENT: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
 # Faults of the listening socket itself: no later accept can succeed.
@@ -48,6 +51,21 @@ MOVES: Final = {
     ListenerState.YIELDING: {ListenerState.PAUSED, ListenerState.ACCEPTING, ListenerState.CLOSED},
     ListenerState.CLOSED: set(),
 }
+
+
+def turn_away(sock: Socket, answer: bytes) -> None:
+    """End a connection that is not taken, with an answer if it fits.
+
+    Nothing is kept for it: a flood of such connections must not hold descriptors. What the client has sent is
+    read once, since unread bytes would make its end a reset.
+    """
+    try:
+        if answer:
+            sock.send(answer)
+        sock.recv(REFUSED_READ_BYTES)
+    except OSError:  # nothing has come yet
+        pass
+    sock.close()
 
 
 class Listener:

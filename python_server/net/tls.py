@@ -97,6 +97,15 @@ class Handshaking:
     def connection_lost(self, reason: str) -> None:
         self._lost(self, reason)
 
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        """As a channel's."""
+        return self._transport.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        return 0
+
     def refuse_keep_alive(self) -> None:
         """Graceful stop: the client has asked for nothing yet."""
 

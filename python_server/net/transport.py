@@ -12,7 +12,8 @@ from enum import Enum, auto
 from typing import Any, ClassVar, Final, Protocol
 
 from python_server.net.files import FileSlice
-from python_server.net.loop import Deadline, Loop, Timer
+from python_server.net.lingering import Lingering
+from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
@@ -85,13 +86,13 @@ class Transport:
         sock: a connected, non-blocking socket, owned from here on.
         report: for an exception of the handler; the connection ends, the loop lives.
         limits: `high_watermark_bytes`, `low_watermark_bytes`, `hard_limit_bytes`, `linger_timeout_seconds`,
-            `stall_timeout_seconds`.
+            `linger_max_bytes`, `stall_timeout_seconds`.
         peer, local: the two addresses, as the socket module gives them.
     """
 
     __slots__ = (
         "_blocked", "_buffer", "_bulk", "_data_received", "_descriptor", "_dirty", "_files_count", "_handler",
-        "_high_watermark_bytes", "_limits", "_linger_timer", "_loop", "_outbox", "_queue", "_queued_bytes",
+        "_high_watermark_bytes", "_limits", "_lingering", "_loop", "_outbox", "_queue", "_queued_bytes",
         "_reading", "_receive_buffer", "_report", "_socket", "_stalled", "_waiting", "local", "peer", "state",
     )  # fmt: skip
     _direct: ClassVar[bool] = True  # bytes leave as they are
@@ -121,7 +122,7 @@ class Transport:
         self._blocked = False
         self._reading = False
         self._bulk: LowWater | None = None  # while a large payload arrives
-        self._linger_timer: Timer | None = None
+        self._lingering: Lingering | None = None
         self.peer = peer
         self.local = local
         self.state = TransportState.OPEN
@@ -187,16 +188,6 @@ class Transport:
             self._bulk.cancel()
             self._bulk = None
             self._buffer = self._loop.receive_buffer
-
-    def _on_linger_readable(self) -> None:
-        try:
-            if self._socket.recv_into(self._loop.receive_buffer):
-                return
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            pass
-        self._end("closed")
 
     # Out
 
@@ -419,10 +410,7 @@ class Transport:
         except OSError:
             self._end("closed")
             return
-        self._loop.add_reader(self._descriptor, self._on_linger_readable)
-        self._linger_timer = self._loop.call_later(
-            self._limits.linger_timeout_seconds, lambda: self._end("closed")
-        )
+        self._lingering = Lingering(self._loop, self._socket, self._limits, self._end)
 
     def _move(self, state: TransportState) -> None:
         assert state in MOVES[self.state], (self.state, state)
@@ -433,9 +421,10 @@ class Transport:
         if self.state is TransportState.CLOSED:
             return
         self._move(TransportState.CLOSED)
-        for timed in (self._bulk, self._linger_timer, self._stalled):
+        for timed in (self._bulk, self._lingering, self._stalled):
             if timed is not None:
                 timed.cancel()
+        self._lingering = None
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._queue.clear()

@@ -46,6 +46,15 @@ class Relayed:
         self._end.connection_lost(reason)
         self._lost(self)
 
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        """As a channel's."""
+        return self._transport.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        return self._transport.queued_bytes
+
     def refuse_keep_alive(self) -> None:
         """Graceful stop: an answer may be on its way through here."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from python_server import reception as module
+from python_server.address_caps import AddressCaps
 from python_server.net.board import Board, Row
 from python_server.net.loop import Loop
 from python_server.reception import Reception
@@ -24,6 +25,10 @@ class Channel:
         self.received = b""
         self.told: list[str] = []
         self.services = services
+
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        return self.transport.peer, self.transport.peer
 
     def receive_buffer(self) -> memoryview | None:
         return None
@@ -49,7 +54,9 @@ class Channel:
 
 
 class Bench:
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(
+        self, limit: int | None = None, per_address: int = 0, wait_seconds: float = 60.0, shared: bool = False
+    ) -> None:
         self.loop = Loop(self.report)
         self.board = Board()
         self.row = self.board.claim()
@@ -61,15 +68,37 @@ class Bench:
         row = Row(self.board, self.row)
         row.beat()
         row.accept(True)
+        if shared:
+            other = Row(self.board, self.board.claim())
+            other.beat()
+            other.accept(True)
+        self.caps = AddressCaps(per_address, complain=self.complain)
         self.reception = Reception(
             self.loop,
-            replace(Settings(), connections_max_count=limit),
+            replace(Settings(), connections_max_count=limit, connections_wait_seconds=wait_seconds),
             [self.socket],
             row,
-            lambda kind, message: self.complaints.append(kind),
+            self.complain,
+            self.caps,
         )
         services: Any = type("Services", (), {"lost": self.reception.lost})
         self.reception.set_services(services)
+
+    def complain(self, kind: str, message: str) -> None:
+        self.complaints.append(kind)
+
+    def turn_until_answered(self, client: socket.socket) -> bytes:
+        client.setblocking(False)
+        heard = b""
+        while True:
+            self.loop.run_once(0.01)
+            try:
+                piece = client.recv(65_536)
+            except BlockingIOError:
+                continue
+            if not piece:
+                return heard
+            heard += piece
 
     def report(self, what: str, error: BaseException) -> None:
         raise AssertionError(what) from error
@@ -126,6 +155,70 @@ def test_at_the_limit_new_ones_wait_until_one_ends() -> None:
     while first in bench.reception.channels:
         bench.loop.run_once(5)
     bench.until(2)
+    bench.close()
+
+
+def test_who_waits_too_long_at_the_limit_is_told_until_one_ends() -> None:
+    bench = Bench(limit=2, wait_seconds=0.0)
+    bench.reception.start()
+    bench.connect(3)
+    bench.until(2)
+    answer = bench.turn_until_answered(bench.clients[2])
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    body = answer.partition(b"\r\n\r\n")[2]
+    assert f"Content-Length: {len(body)}\r\n".encode() in answer
+    assert len(bench.reception.channels) == 2
+    assert bench.complaints == ["limit", "limit refused"]
+    first = next(iter(bench.reception.channels))
+    first.abort("gone")
+    while first in bench.reception.channels:
+        bench.loop.run_once(5)
+    bench.connect()
+    bench.until(2)
+    bench.close()
+
+
+def test_at_the_limit_nobody_is_refused_whom_another_worker_can_take() -> None:
+    bench = Bench(limit=2, shared=True)
+    bench.reception.start()
+    bench.connect(3)
+    bench.until(2)
+    bench.reception._tell_newcomers()
+    for _ in range(20):
+        bench.loop.run_once(0)
+    bench.clients[2].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        bench.clients[2].recv(1)
+    assert bench.complaints == ["limit"]
+    bench.close()
+
+
+def test_one_address_has_so_many_connections_and_no_more() -> None:
+    bench = Bench(per_address=2)
+    bench.reception.start()
+    bench.connect(2)
+    bench.until(2)
+    bench.connect()
+    assert bench.turn_until_answered(bench.clients[2]).startswith(b"HTTP/1.1 503 ")
+    assert len(bench.reception.channels) == 2
+    assert bench.complaints == ["connections of one address"]
+    first = next(iter(bench.reception.channels))
+    first.abort("gone")
+    bench.until(1)
+    bench.connect()
+    bench.until(2)
+    bench.close()
+
+
+def test_on_a_tls_port_who_is_refused_costs_no_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "tls_context", lambda settings: object())  # no handshake can begin
+    bench = Bench(per_address=1)
+    bench.caps.opened("127.0.0.1")
+    bench.reception.start()
+    bench.connect()
+    assert bench.turn_until_answered(bench.clients[0]) == b""
+    assert bench.complaints == ["connections of one address"]
     bench.close()
 
 

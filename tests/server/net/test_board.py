@@ -45,6 +45,16 @@ def test_the_mean_is_of_those_that_accept_and_live(board: Board, monkeypatch: py
     assert board.mean() == pytest.approx(550 / 3)
 
 
+def test_the_fewest_connections_are_those_of_a_worker_that_accepts(board: Board) -> None:
+    assert board.fewest() == 0
+    for count, accepts in ((7, True), (5, True), (1, False)):
+        row = Row(board, board.claim())
+        row.beat()
+        row.count(count)
+        row.accept(accepts)
+    assert row.fewest_count() == 5
+
+
 def test_an_allowance_leaves_connections_to_those_with_fewer(board: Board) -> None:
     first, second = working(board, 0), working(board, 0)
     assert first.allowance() == 2

@@ -219,6 +219,33 @@ def test_lingering_takes_what_still_comes_and_ends_with_the_peer_r4(pair: Pair) 
     assert pair.handler.got == b""
 
 
+def test_lingering_takes_a_bounded_number_of_bytes(pair: Pair) -> None:
+    """A client that sends on for ever after its refusal is read no longer than its answer needs."""
+    pair.transport.write(b"refused")
+    pair.transport.close()
+    pair.turn()
+    pair.peer.setblocking(False)
+    pieces_count, sent_bytes = 0, 0
+    while not pair.handler.lost and pieces_count < 1_000:
+        try:
+            sent_bytes += pair.peer.send(bytes(65_536))
+        except BlockingIOError:
+            pass
+        except OSError:  # the reset
+            break
+        pieces_count += 1
+        pair.turn(1)
+    pair.turn()
+    assert pair.handler.lost == ["closed"]
+    # What was read, one read beyond the bound, and what the two kernels hold.
+    assert LIMITS.linger_max_bytes < sent_bytes <= LIMITS.linger_max_bytes + 8_000_000
+    pair.peer.setblocking(True)
+    try:
+        assert pair.peer.recv(100) == b"refused"  # Linux hands it over before the reset
+    except ConnectionResetError:
+        pass
+
+
 def test_the_end_is_told_once_and_the_descriptor_closed_once_r2(pair: Pair) -> None:
     pair.transport.close("first")
     pair.transport.close("second")
