@@ -21,12 +21,13 @@ from python_server.net.link import HEADER, encode
 from python_server.socketio.backplanes.pipe_backplane import PipeBackplane
 from python_server.socketio.recovery import RecoveryLog
 from python_server.workers import siblings as siblings_room
-from python_server.workers.siblings import MessageKind, Siblings
+from python_server.workers.siblings import GREETING_SECONDS, MessageKind, Siblings
 
 PATH = "/socket.io/"
 SEPARATOR = "\x1e"
 WORKERS_COUNT = 3
 PEOPLE_COUNT = 5
+ROOMS = ("blue", "red")
 
 
 class End:
@@ -34,7 +35,7 @@ class End:
 
     def __init__(self) -> None:
         self.other: End
-        self.coming: deque[bytes] = deque()
+        self.coming: deque[tuple[bytes, End | None]] = deque()
         self.closed = False
         self.link: FakeLink | None = None
 
@@ -67,7 +68,7 @@ class FakeLink:
     def send_encoded(self, frame: list[Any]) -> bool:
         if self.end.closed or self.end.other.closed:
             return False
-        self.end.other.coming.append(b"".join(frame))
+        self.end.other.coming.append((b"".join(frame), None))
         return True
 
     def close(self) -> None:
@@ -84,11 +85,11 @@ class FakeLink:
             self.end.closed = True
             self.lost()
             return
-        frame = self.end.coming.popleft()
+        frame, end = self.end.coming.popleft()
         kind, _, size_bytes = HEADER.unpack_from(frame)
         payload = frame[HEADER.size :]
         assert len(payload) == size_bytes
-        self.received(kind, payload, None)
+        self.received(kind, payload, end)
 
 
 class Worker:
@@ -108,6 +109,8 @@ class Worker:
         self.siblings.on_supervisor(MessageKind.DRAIN, lambda _, payload, __: self.drain(json.loads(payload)))
         self.world = town.make_world(self.backplane, Names(index), recovery=RecoveryLog())
         self.log: RecoveryLog = self.world.hub.recovery
+        if town.welcoming:
+            self.world.on("connect")
         mount = Mount(PATH, self.world.hub, EngineOptions(), lambda facts, application: None)
         self.estate = leave_behind(
             [mount], self.siblings, self.call_later, lambda: self.now, lambda kind, said: None
@@ -168,9 +171,17 @@ class Worker:
         self.world.hub.session_opened(session)
         return session
 
-    def say(self, name: str) -> None:
-        self.world.hub.emit(name, [])
-        self.world.run()
+    def say(self, name: str, rooms: tuple[str, ...] | None) -> None:
+        self.world.hub.emit(name, [], rooms=rooms)
+        self.turn()
+
+    def turn(self) -> None:
+        """What handlers are to do waits for a thread."""
+        self.world.drain()
+
+    def work(self) -> None:
+        self.world.jobs.waiting.popleft()()
+        self.turn()
 
     # What may happen next
 
@@ -184,13 +195,13 @@ class Worker:
 class Town:
     """A supervisor, its workers, the links between them all, and who wanders among them."""
 
-    def __init__(self, make_world: Any, chance: random.Random) -> None:
+    def __init__(self, make_world: Any, chance: random.Random, *, welcoming: bool) -> None:
         self.make_world = make_world
+        self.welcoming = welcoming  # has the application a connect handler?
         self.chance = chance
         self.now = 1000.0
         self.workers: list[Worker] = []
         self.controls: dict[int, End] = {}
-        self.descriptors: dict[int, End] = {}
         self.replacing: dict[Worker, Worker] = {}
         self.said: dict[int, list[str]] = {}
         for _ in range(WORKERS_COUNT):
@@ -211,11 +222,8 @@ class Town:
         for other in self.living():
             first, second = wire()
             worker.siblings.join(other.index, first, serving=other.begun)  # type: ignore[arg-type]
-            self.descriptors[id(second)] = second
-            said = {"index": worker.index, "serving": False, "end": id(second)}
-            self.controls[other.index].other.coming.append(
-                b"".join(encode(MessageKind.HELLO, json.dumps(said).encode()))
-            )
+            said = json.dumps({"index": worker.index, "serving": False}).encode()
+            self.tell(other, MessageKind.HELLO, said, second)
         self.controls[worker.index] = ours
         self.workers.append(worker)
         if replaces is not None:
@@ -224,12 +232,16 @@ class Town:
 
     def hear(self, worker: Worker) -> None:
         """The supervisor reads one word of a worker."""
-        frame = self.controls[worker.index].coming.popleft()
+        frame, _ = self.controls[worker.index].coming.popleft()
         kind, _, _ = HEADER.unpack_from(frame)
         former = self.replacing.pop(worker, None) if kind == MessageKind.READY else None
         if former is not None:
-            payload = json.dumps({"successor": worker.index}).encode()
-            self.controls[former.index].other.coming.append(b"".join(encode(MessageKind.DRAIN, payload)))
+            self.tell(former, MessageKind.DRAIN, json.dumps({"successor": worker.index}).encode())
+
+    def tell(self, worker: Worker, kind: MessageKind, payload: bytes, end: End | None = None) -> None:
+        """`end`: goes with it, as a descriptor would."""
+        link = self.controls[worker.index].other
+        link.coming.append((b"".join(encode(kind, payload)), end))
 
     # Chance
 
@@ -246,6 +258,8 @@ class Town:
             found += [lambda link=link, worker=worker: self.arrive(worker, link) for link in worker.links()]
             if worker.timers_due():
                 found.append(lambda worker=worker: worker.world.advance(0.0))
+            if worker.world.jobs.waiting:
+                found.append(worker.work)
             if self.controls[worker.index].coming:
                 found.append(lambda worker=worker: self.hear(worker))
             if worker.draining and not worker.estate.busy:
@@ -254,7 +268,7 @@ class Town:
 
     def arrive(self, worker: Worker, link: FakeLink) -> None:
         link.step()
-        worker.world.run()
+        worker.turn()
 
     def step(self) -> bool:
         moves = self.moves()
@@ -273,16 +287,20 @@ class Town:
         speakers = [worker for worker in self.living() if worker.accepting or worker.draining]
         worker = self.chance.choice(speakers)
         said = self.said.setdefault(worker.index, [])
-        said.append(f"{worker.index}:{len(said)}")
+        room = self.chance.choice(("", "", *ROOMS))
+        said.append(f"{worker.index}:{len(said)}:{room}")
+        self.speak(worker, said[-1], room)
+
+    def speak(self, worker: Worker, name: str, room: str = "") -> None:
         self.tick()
-        worker.say(said[-1])
+        worker.say(name, (room,) if room else None)
 
 
 class Person:
     """The official client over long polling: it keeps pid and offset, and comes back when it is cut off."""
 
-    def __init__(self, town: Town) -> None:
-        self.town = town
+    def __init__(self, town: Town, room: str) -> None:
+        self.town, self.room = town, room
         self.pid: str | None = None
         self.offset: str | None = None
         self.got: list[str] = []
@@ -291,10 +309,10 @@ class Person:
         self.coming: deque[str] = deque()  # answers of polls, on their way
         self.polling = self.greeted = self.answered = False
 
-    def connect(self) -> None:
-        """The handshake; CONNECT is a request of its own."""
-        open_workers = [worker for worker in self.town.living() if worker.accepting]
-        self.worker = self.town.chance.choice(open_workers)
+    def connect(self, worker: Worker | None = None) -> None:
+        """The handshake, with whom it may be; CONNECT is a request of its own."""
+        open_workers = [each for each in self.town.living() if each.accepting]
+        self.worker = worker or self.town.chance.choice(open_workers)
         self.session = self.worker.open()
         self.coming = deque()
         self.polling = self.greeted = self.answered = False
@@ -321,7 +339,7 @@ class Person:
         if self.offset is not None:
             auth["offset"] = self.offset
         self.session.receive_packets(decode_payload(f"40{json.dumps(auth)}".encode()))
-        self.worker.world.run()
+        self.worker.turn()
 
     def poll(self) -> None:
         assert self.session is not None
@@ -347,13 +365,20 @@ class Person:
                 name, self.offset = json.loads(packet[2:])
                 self.got.append(name)
 
+    def enter(self) -> None:
+        """Its room, once, while nothing else happens."""
+        assert self.session is not None
+        (socket,) = self.session.context.sockets.values()
+        self.worker.world.hub.join("/", socket.sid, self.room)
+        self.worker.turn()
+
     def cut(self, *, noticed: bool = True) -> None:
         """The connection is gone, with what was on its way; `noticed`: the worker knows."""
         session, self.session = self.session, None
         self.coming.clear()
         if noticed and session is not None:
             session.end(DisconnectReason.TRANSPORT_ERROR)
-            self.worker.world.run()
+            self.worker.turn()
 
     def settled(self) -> bool:
         return (
@@ -369,24 +394,15 @@ class Person:
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Links whose messages wait, in the place of real ones."""
     monkeypatch.setattr(siblings_room, "Link", FakeLink)
+    monkeypatch.setattr(siblings_room, "Socket", lambda fileno: fileno)
 
 
-def make_town(make_world: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Town, list[Person]]:
-    def meet(self: Siblings, kind: int, payload: bytes, descriptor: int | None) -> None:
-        """A descriptor cannot travel here: the end it stands for is named."""
-        if kind == MessageKind.HELLO:
-            said = json.loads(payload)
-            self.join(said["index"], town.descriptors.pop(said["end"]), serving=False)  # type: ignore[arg-type]
-        else:
-            original(self, kind, payload, descriptor)
-
-    original = Siblings._from_supervisor
-    monkeypatch.setattr(Siblings, "_from_supervisor", meet)
-    town = Town.__new__(Town)
-    town.__init__(make_world, random.Random(seed))  # type: ignore[misc]
-    people = [Person(town) for _ in range(PEOPLE_COUNT)]
+def make_town(make_world: Any, seed: int, people_count: int = PEOPLE_COUNT) -> tuple[Town, list[Person]]:
+    town = Town(make_world, random.Random(seed), welcoming=seed % 2 == 1)
+    people = [Person(town, town.chance.choice(ROOMS)) for _ in range(people_count)]
     for person in people:
         finish(town, person)
+        person.enter()
     return town, people
 
 
@@ -404,11 +420,120 @@ def finish(town: Town, *people: Person) -> None:
     raise AssertionError("it does not come to rest")
 
 
+def arrive(town: Town, sender: int, receiver: int, count: int = 1) -> None:
+    """What one worker has sent to another arrives there, and no other message."""
+    worker = town.workers[receiver - 1]
+    for _ in range(count):
+        town.tick()
+        town.arrive(worker, worker.siblings._links[sender])  # type: ignore[arg-type]
+
+
+def replace_first(town: Town) -> Worker:
+    """A fourth worker is born, and has been told of by the supervisor; it takes over from the first."""
+    newborn = town.born(town.workers[0])
+    for worker in town.workers[:3]:
+        worker.siblings._control.step()  # type: ignore[union-attr]
+    newborn.begin()
+    return newborn
+
+
+def test_an_event_on_its_way_to_one_that_drains_is_not_lost(make_world: Any) -> None:
+    """It was said before its speaker knew the newborn, and comes after the newborn is greeted by all."""
+    town, (person, *_) = make_town(make_world, 0, people_count=1)
+    first, second, third = town.workers
+    while person.worker is not first:
+        person.cut()
+        finish(town, person)
+    newborn = replace_first(town)
+    town.speak(second, "on its way to the first, not to the newborn")
+    for other in (second, third):
+        arrive(town, 4, other.index)
+        arrive(town, other.index, 4)
+    arrive(town, 4, 1)
+    arrive(town, 1, 4)
+    town.settle()
+    assert newborn.accepting
+    assert first.ended
+    person.poll()
+    person.connect(newborn)
+    finish(town, person)
+    assert person.recovered[1:] == [True] * len(person.recovered[1:])
+    assert person.got == ["on its way to the first, not to the newborn"]
+
+
+def test_a_newborn_waits_for_siblings_that_are_slow(make_world: Any) -> None:
+    """Neither would hear the other; a worker that stands still for good is not waited for so long."""
+    town, _ = make_town(make_world, 0, people_count=0)
+    newborn = replace_first(town)
+    for other in (1, 2):
+        arrive(town, 4, other)
+        arrive(town, other, 4)
+    town.tick(GREETING_SECONDS - 1.0)
+    newborn.world.advance(0.0)
+    assert not newborn.accepting
+    town.tick(2.0)
+    newborn.world.advance(0.0)
+    assert newborn.accepting
+
+
+def test_a_client_that_is_lost_while_others_are_asked_for_it_is_not_taken_from_them(make_world: Any) -> None:
+    """It asks again from elsewhere, before the first answer has come."""
+    town, (person, *_) = make_town(make_world, 0, people_count=1)
+    home = person.worker
+    one, other = (worker for worker in town.workers if worker is not home)
+    town.speak(home, "missed")
+    person.cut()
+    person.connect(one)
+    person.greet()
+    person.cut()
+    arrive(town, one.index, home.index)
+    person.connect(other)
+    person.greet()
+    finish(town, person)
+    assert person.recovered == [False, True]
+    assert person.got == ["missed"]
+
+
+def test_a_client_that_is_lost_while_its_connect_handler_runs_comes_back(make_world: Any) -> None:
+    town, (person, *_) = make_town(make_world, 1, people_count=1)
+    home = person.worker
+    person.cut()
+    town.speak(home, "missed")
+    for _ in range(2):
+        person.connect(home)
+        person.greet()
+        assert home.world.jobs.waiting  # its connect handler waits for a thread
+        person.cut()
+    finish(town, person)
+    assert person.recovered == [False, True]
+    assert person.got == ["missed"]
+
+
+def test_of_two_records_of_a_client_the_later_one_counts(make_world: Any) -> None:
+    """It is in a room since that its first home, which has not heard of its return, knows nothing of."""
+    town, (person, *_) = make_town(make_world, 0, people_count=1)
+    home = person.worker
+    one, other = (worker for worker in town.workers if worker is not home)
+    person.cut()
+    person.connect(one)
+    person.greet()
+    for sender, receiver in ((one, home), (one, other), (home, one), (other, one)):
+        arrive(town, sender.index, receiver.index)
+    person.room = "green"
+    person.enter()
+    town.speak(other, "to green", "green")
+    person.cut()
+    person.connect(other)
+    person.greet()
+    arrive(town, other.index, home.index, 2)
+    arrive(town, home.index, other.index)  # the older record comes first
+    finish(town, person)
+    assert person.got == ["to green"]
+
+
 @pytest.mark.parametrize("seed", range(200))
-def test_rolling_restarts_lose_double_and_reorder_nothing(
-    make_world: Any, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    town, people = make_town(make_world, seed, monkeypatch)
+def test_rolling_restarts_lose_double_and_reorder_nothing(make_world: Any, seed: int) -> None:
+    town, people = make_town(make_world, seed)
     chance = town.chance
     rolls = deque(town.workers)
     newborn: Worker | None = None
@@ -440,4 +565,5 @@ def test_rolling_restarts_lose_double_and_reorder_nothing(
         assert all(person.recovered[1:]), f"recovered: {person.recovered}"
         assert len(set(person.got)) == len(person.got), "doubled"
         for index, names in town.said.items():
-            assert [name for name in person.got if name.startswith(f"{index}:")] == names
+            for_it = [name for name in names if name.split(":")[2] in ("", person.room)]
+            assert [name for name in person.got if name.startswith(f"{index}:")] == for_it
