@@ -95,7 +95,7 @@ INNER = {
         "link",
         "board",
     ],
-    "workers": ["respawn", "seat", "siblings", "homes", "child", "crew", "keeper"],
+    "workers": ["respawn", "seat", "greetings", "siblings", "homes", "child", "crew", "keeper"],
     "engineio": ["packet", "origin", "options", "replies", "sids", "session", "heartbeat", "probe", "engine"],
     "socketio": [
         "jsoncodec",
@@ -114,6 +114,7 @@ INNER = {
         "backplanes.pipe_messages",
         "backplanes.pipe_backplane",
         "backplanes.choice",
+        "event_log",
         "recovery",
         "records",
         "client",
@@ -143,7 +144,9 @@ SANS_IO = [
     "engineio.sids",
 ]
 SANS_IO += [
+    "workers.greetings",
     "socketio.adapter",
+    "socketio.event_log",
     "socketio.recovery",
     "socketio.records",
     "socketio.packet",
