@@ -13,6 +13,7 @@ from typing import Any
 
 from python_server.exchange import Exchange
 from python_server.http1.parser import Request
+from python_server.net.backlog import Backlog
 from python_server.net.threads import Door, Strand, current_thread_id
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
 from wsframe import CloseCode, Opcode, encode_frame
@@ -297,10 +298,11 @@ class WebSocketRoutes:
             channel.on_close = partial(self._closed, route, ws, None)
             self._guard(application.on_open, ws)
         else:
-            strand = self._door.strand()
-            channel.on_message = lambda message: strand.submit(partial(self._guard, on_message, ws, message))
-            channel.on_close = partial(self._closed, route, ws, strand)
-            strand.submit(partial(self._guard, application.on_open, ws))
+            backlog = Backlog(self._door, channel.pause_reading)
+            guard = partial(self._guard, on_message, ws)
+            channel.on_message = lambda message: backlog.submit(partial(guard, message), len(message))
+            channel.on_close = partial(self._closed, route, ws, backlog.strand)
+            backlog.strand.submit(partial(self._guard, application.on_open, ws))
 
     def _closed(self, route: _Route, ws: WebSocket, strand: Strand | None, code: int, reason: str) -> None:
         route.registry.members.discard(ws)

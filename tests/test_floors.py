@@ -74,6 +74,7 @@ INNER = {
     "http1": ["head", "parser", "response"],
     "net": [
         "threads",
+        "backlog",
         "pool",
         "byte_queue",
         "message_queue",

@@ -4,12 +4,15 @@ It must not know frames beyond what `wsframe` decodes.
 """
 
 import re
+from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from python_server.exchange import Exchange, ExchangeServices
 from python_server.http1.parser import Request
+from python_server.net.backlog import SOFT_BYTES, SOFT_COUNT
 from python_server.net.threads import Door, InlineExecutor, Mailbox
 from python_server.websocket_api import Resource, WebSocket, WebSocketApplication, WebSocketRoutes
 from python_server.websocket_channel import WebSocketServices
@@ -52,12 +55,13 @@ class FakeTransport:
         self.sent = b""
         self.handler: Any = None
         self.closed = False
+        self.paused = False
 
     def write(self, data: Any) -> None:
         self.sent += bytes(data)
 
     def pause_reading(self, paused: bool) -> None:
-        pass
+        self.paused = paused
 
     def set_handler(self, handler: Any) -> None:
         self.handler = handler
@@ -77,7 +81,7 @@ class FakeTransport:
 class Bench:
     """Routes with a worker's surroundings faked; handlers run inline."""
 
-    def __init__(self, routes: dict[Any, WebSocketApplication]) -> None:
+    def __init__(self, routes: dict[Any, WebSocketApplication], executor: Any = None) -> None:
         self.mailbox = Mailbox(lambda: None, 1 << 20)
         self.reports: list[BaseException] = []
         self.complaints: list[str] = []
@@ -95,7 +99,7 @@ class Bench:
         )
         self.routes = WebSocketRoutes(
             routes,
-            Door(self.mailbox, InlineExecutor()),
+            Door(self.mailbox, executor or InlineExecutor()),
             services,
             lambda allowed: lambda request: self._refusal(allowed, request),
             lambda what, error: self.reports.append(error),
@@ -176,6 +180,28 @@ def test_a_failing_handler_is_reported_and_its_connection_closed(application: Re
     other.receive(Opcode.TEXT, "ok")
     bench.drain()
     assert other.frames() == b"\x81\x02ok"
+
+
+@pytest.mark.parametrize(("size", "bound"), [(1, SOFT_COUNT), (SOFT_BYTES // 8, 8)])
+def test_a_client_that_is_faster_than_its_handler_waits(size: int, bound: int) -> None:
+    """By number and by bytes; the others go on."""
+    jobs: deque[Any] = deque()
+    executor = SimpleNamespace(submit=jobs.append, resubmit=jobs.append)
+    application = Recorder()
+    application.inline = False  # type: ignore[misc]
+    application.max_message_bytes = SOFT_BYTES  # type: ignore[misc]
+    bench = Bench({"/a": application}, executor)
+    fast, other = bench.open("/a"), bench.open("/a")
+    while jobs:
+        jobs.popleft()()
+    for _ in range(bound):
+        assert not fast.paused
+        fast.receive(Opcode.BINARY, bytes(size))
+    assert (fast.paused, other.paused) == (True, False)
+    while jobs or fast.paused:
+        jobs.popleft()()
+        bench.drain()
+    assert [event[0] for event in application.events].count("message") == bound
 
 
 def test_broadcast_and_close_all(application: Recorder) -> None:
