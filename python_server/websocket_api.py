@@ -299,10 +299,14 @@ class WebSocketRoutes:
             self._guard(application.on_open, ws)
         else:
             backlog = Backlog(self._door, channel.pause_reading)
-            guard = partial(self._guard, on_message, ws)
-            channel.on_message = lambda message: backlog.submit(partial(guard, message), len(message))
+            channel.on_message = partial(self._submit, backlog, partial(self._guard, on_message, ws))
             channel.on_close = partial(self._closed, route, ws, backlog.strand)
             backlog.strand.submit(partial(self._guard, application.on_open, ws))
+
+    @staticmethod
+    def _submit(backlog: Backlog, handle: Callable[[Message], None], message: Message) -> None:
+        if backlog.submit(partial(handle, message), len(message)):
+            backlog.pause()
 
     def _closed(self, route: _Route, ws: WebSocket, strand: Strand | None, code: int, reason: str) -> None:
         route.registry.members.discard(ws)

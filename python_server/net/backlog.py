@@ -32,16 +32,25 @@ class Backlog:
         strand: runs the jobs in order. paused: does the client wait?
     """
 
-    __slots__ = ("_finished_bytes", "_pause_reading", "_post", "_submitted_bytes", "paused", "strand")
+    __slots__ = (
+        "_beside_count",
+        "_door",
+        "_finished_bytes",
+        "_pause_reading",
+        "_submitted_bytes",
+        "paused",
+        "strand",
+    )
 
     def __init__(self, door: Door, pause_reading: Callable[[bool], None]) -> None:
-        self._post = door.post
+        self._door = door
         self._pause_reading = pause_reading
         self.strand = door.strand()
         self.paused = False
         # Of large messages: the first counted by the loop, the second by the one worker that runs the strand.
         self._submitted_bytes = 0
         self._finished_bytes = 0
+        self._beside_count = 0
 
     @property
     def held_bytes(self) -> int:
@@ -50,45 +59,81 @@ class Backlog:
 
     @property
     def overloaded(self) -> bool:
-        """Has the client gone on in spite of the pause?"""
-        return self.strand.waiting_count >= HARD_COUNT or self.held_bytes >= HARD_BYTES
+        """Has the client gone on where it should have been paused, or in spite of it?"""
+        return self.strand.waiting_count + self._beside_count >= HARD_COUNT or self.held_bytes >= HARD_BYTES
 
-    def submit(self, job: Job, size_bytes: int) -> None:
-        """Loop's thread: run `job`, which handles a message of that size, after those before it."""
+    # Loop's thread
+
+    def submit(self, job: Job, size_bytes: int) -> bool:
+        """Run `job`, which handles a message of that size, after those before it; is it time to pause?"""
         strand = self.strand
         if size_bytes >= HEAVY_BYTES:
             self._submitted_bytes += size_bytes
             job = partial(self._run_heavy, job, size_bytes)
         strand.submit(job)
-        if (
-            strand.waiting_count >= SOFT_COUNT or self._submitted_bytes - self._finished_bytes >= SOFT_BYTES
-        ) and not self.paused:
+        return (
+            strand.waiting_count + self._beside_count >= SOFT_COUNT
+            or self._submitted_bytes - self._finished_bytes >= SOFT_BYTES
+        )
+
+    def submit_beside(self, job: Job, size_bytes: int) -> bool:
+        """The same for a message that may overtake others."""
+        self.begin_beside(size_bytes)
+        self._door.submit(partial(self._run_beside, job, size_bytes))
+        return self.strand.waiting_count + self._beside_count >= SOFT_COUNT or self.held_bytes >= SOFT_BYTES
+
+    def begin_beside(self, size_bytes: int = 0) -> None:
+        """A message is handled beside the strand, until `end_beside`."""
+        self._beside_count += 1
+        self._submitted_bytes += size_bytes
+
+    def end_beside(self, size_bytes: int = 0) -> None:
+        self._beside_count -= 1
+        self._submitted_bytes -= size_bytes
+        self._relieve()
+
+    def pause(self) -> None:
+        """Do not read from the client until most of its messages have been handled."""
+        if not self.paused:
             self.paused = True
             self._pause_reading(True)
             self._relieve()  # the worker may have been faster than these lines
 
+    def resume(self) -> None:
+        """Read from the client again, whatever waits."""
+        if self.paused:
+            self.paused = False
+            self._pause_reading(False)
+
+    def _relieve(self) -> None:
+        """Read again if most has been handled; until then, be told of it."""
+        if not self.paused:
+            return
+        strand = self.strand
+        if strand.waiting_count >= RESUME_COUNT:
+            # A POST that is being read adds messages during the pause: every look arms the next one.
+            strand.when_below(RESUME_COUNT, self._ask_relief)
+        if strand.waiting_count + self._beside_count < RESUME_COUNT and self.held_bytes < SOFT_BYTES // 2:
+            self.resume()
+
+    # Worker
+
     def _run_heavy(self, job: Job, size_bytes: int) -> None:
-        """Worker: a message that counts by its size."""
+        """A message that counts by its size."""
         job()
         self._finished_bytes += size_bytes
         if self.paused:
             self._ask_relief()
 
-    def _ask_relief(self) -> None:
-        """Worker."""
-        try:
-            self._post(self._relieve)
-        except ServerStopped:
-            pass
+    def _run_beside(self, job: Job, size_bytes: int) -> None:
+        job()
+        self._post(self.end_beside, size_bytes)
 
-    def _relieve(self) -> None:
-        """Read again from a client whose messages have been handled; until then, be told of it."""
-        if not self.paused:
-            return
-        strand = self.strand
-        if strand.waiting_count >= RESUME_COUNT:
-            # A POST that is being read adds messages while the client is paused: every look arms the next one.
-            strand.when_below(RESUME_COUNT, self._ask_relief)
-        if strand.waiting_count < RESUME_COUNT and self.held_bytes < SOFT_BYTES // 2:
-            self.paused = False
-            self._pause_reading(False)
+    def _ask_relief(self) -> None:
+        self._post(self._relieve)
+
+    def _post(self, function: Callable[..., None], *args: int) -> None:
+        try:
+            self._door.post(function, *args)
+        except ServerStopped:
+            pass  # nobody is read from any more

@@ -38,9 +38,11 @@ class World:
         self.done: list[int] = []
         self.backlog = Backlog(Door(self.mailbox, self.jobs), self.told.append)
 
-    def submit(self, count: int, size_bytes: int) -> None:
+    def submit(self, count: int, size_bytes: int, *, beside: bool = False) -> None:
+        submit = self.backlog.submit_beside if beside else self.backlog.submit
         for _ in range(count):
-            self.backlog.submit(lambda: self.done.append(size_bytes), size_bytes)
+            if submit(lambda: self.done.append(size_bytes), size_bytes):
+                self.backlog.pause()
 
     def work(self, batches: int | None = None) -> None:
         """A worker runs the strand, at most so many batches of it; the loop hears of nothing yet."""
@@ -56,12 +58,15 @@ class World:
 BOUNDS = [(SOFT_COUNT, 1), (SOFT_COUNT, HEAVY_BYTES - 1), (8, SOFT_BYTES // 8), (1, SOFT_BYTES)]
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["in order", "overtaking"])
 @pytest.mark.parametrize(("count", "size_bytes"), BOUNDS)
-def test_reading_pauses_at_the_bound_and_goes_on_when_most_is_done(count: int, size_bytes: int) -> None:
+def test_reading_pauses_at_the_bound_and_goes_on_when_most_is_done(
+    count: int, size_bytes: int, beside: bool
+) -> None:
     world = World()
-    world.submit(count - 1, size_bytes)
+    world.submit(count - 1, size_bytes, beside=beside)
     assert world.told == []
-    world.submit(1, size_bytes)
+    world.submit(1, size_bytes, beside=beside)
     assert world.told == [True]
     world.work()
     world.hear()
@@ -109,6 +114,15 @@ def test_who_goes_on_for_ever_is_overloaded(count: int, size_bytes: int) -> None
     assert not world.backlog.overloaded
     world.submit(2, size_bytes)  # with the strand idle the first is taken at once
     assert world.backlog.overloaded
+
+
+def test_who_is_read_again_before_its_messages_are_handled_is_paused_again() -> None:
+    world = World()
+    world.submit(SOFT_COUNT, 1)
+    world.backlog.resume()  # an answer of it is waited for
+    assert world.told == [True, False]
+    world.submit(1, 1)
+    assert world.told == [True, False, True]
 
 
 def test_a_worker_that_ends_after_the_server_is_not_disturbed() -> None:
