@@ -21,6 +21,7 @@ from python_server.http1.response import (
     status_text,
 )
 from python_server.net.files import FileSlice
+from python_server.net.pauses import Pause
 
 # A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
 DROPPED_BODY_MAX_BYTES: Final = 65_536
@@ -32,11 +33,12 @@ class TransportLike(Protocol):
     peer: Any
     local: Any
     outbox: Any  # set by a protocol whose small pieces the transport is to take from there
+    pauses: int  # the reasons not to read, of `Pause`
 
     @property
     def blocked(self) -> bool: ...
     def write(self, data: Any) -> None: ...
-    def pause_reading(self, paused: bool) -> None: ...
+    def pause_reading(self, reasons: int, paused: bool) -> None: ...
     def set_handler(self, handler: Any) -> None: ...
     def close(self, abort: str | None = None, *, reset: bool = False) -> None: ...
 
@@ -108,7 +110,6 @@ class Exchange:
         "_transport",
         "_upgrade",
         "body_complete",
-        "body_paused",
         "context",
         "handler",
         "on_writable",
@@ -132,7 +133,6 @@ class Exchange:
         self.context: Any = None
         self.on_writable: Callable[[], None] | None = None
         self.body_complete = True
-        self.body_paused = False
         self.status = 0
         self.sent_bytes = 0
         self.started_at = services.now()
@@ -166,10 +166,14 @@ class Exchange:
 
     # The request's body
 
+    @property
+    def body_paused(self) -> bool:
+        """Any thread: does the client wait with the rest of its body?"""
+        return bool(self._transport.pauses & Pause.BODY)
+
     def pause_body(self, paused: bool) -> None:
         """Let the client wait with the rest of its body, or go on."""
-        self.body_paused = paused
-        self._transport.pause_reading(paused)
+        self._transport.pause_reading(Pause.BODY, paused)
 
     def send_continue(self) -> None:
         """100 Continue, once, if the client asked for it (RFC 9110 10.1.1)."""

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
 from python_server.http1.response import Headers, status_text
+from python_server.net.pauses import Pause
 from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, Role, State, handshake
 from wsframe.deflate import Agreement, Options
 
@@ -197,7 +198,7 @@ class WebSocketChannel:
 
     def write_blocked(self, blocked: bool) -> None:
         """A client that does not read is not read from (its pongs would queue as well)."""
-        self._transport.pause_reading(blocked)
+        self._transport.pause_reading(Pause.UNSENT, blocked)
 
     def connection_lost(self, reason: str) -> None:
         connection = self._connection
@@ -278,7 +279,7 @@ class WebSocketChannel:
 
     def _look_alive(self) -> None:
         assert self._keep_alive is not None
-        if self._heard:
+        if self._heard or self.paused:  # then it may have spoken: it is not listened to
             self._heard = self._pinged = False
             self._keep_alive.set(self._ping_interval_seconds)
         elif not self._pinged:
@@ -300,8 +301,14 @@ class WebSocketChannel:
         self._closing = services.deadline(lambda: self._transport.close("no close frame came back"))
         self._closing.set(services.close_timeout_seconds)
 
+    @property
+    def paused(self) -> bool:
+        """Any thread: does the client wait because its messages do?"""
+        return bool(self._transport.pauses & Pause.MESSAGES)
+
     def pause_reading(self, paused: bool) -> None:
-        self._transport.pause_reading(paused)
+        """Let the client wait because its messages do, or go on."""
+        self._transport.pause_reading(Pause.MESSAGES, paused)
 
     def refuse_keep_alive(self) -> None:
         """Graceful stop."""

@@ -55,13 +55,17 @@ class FakeTransport:
         self.sent = b""
         self.handler: Any = None
         self.closed = False
-        self.paused = False
+        self.pauses = 0
 
     def write(self, data: Any) -> None:
         self.sent += bytes(data)
 
-    def pause_reading(self, paused: bool) -> None:
-        self.paused = paused
+    @property
+    def paused(self) -> bool:
+        return bool(self.pauses)
+
+    def pause_reading(self, reasons: int, paused: bool) -> None:
+        self.pauses = self.pauses | reasons if paused else self.pauses & ~reasons
 
     def set_handler(self, handler: Any) -> None:
         self.handler = handler

@@ -29,7 +29,7 @@ class FakeTransport:
     def __init__(self, room_bytes: int) -> None:
         self.sent = b""
         self.closed: str | None = None
-        self.paused = False
+        self.pauses = 0
         self.room_bytes = room_bytes
         self.held: Any = None
 
@@ -49,8 +49,12 @@ class FakeTransport:
         self.take()
         self.sent += bytes(data)
 
-    def pause_reading(self, paused: bool) -> None:
-        self.paused = paused
+    @property
+    def paused(self) -> bool:
+        return bool(self.pauses)
+
+    def pause_reading(self, reasons: int, paused: bool) -> None:
+        self.pauses = self.pauses | reasons if paused else self.pauses & ~reasons
 
     def set_handler(self, handler: Any) -> None:
         raise AssertionError("a WebSocket gives its connection to nobody")
@@ -317,6 +321,33 @@ def test_a_client_that_does_not_read_is_not_read_from(bench: Bench) -> None:
     assert bench.transport.paused
     bench.channel.write_blocked(False)
     assert not bench.transport.paused
+
+
+def test_a_client_that_reads_again_still_waits_for_its_handler(bench: Bench) -> None:
+    bench.channel.pause_reading(True)
+    bench.channel.write_blocked(True)
+    bench.channel.write_blocked(False)
+    assert bench.transport.paused
+    assert bench.channel.paused
+    bench.channel.pause_reading(False)
+    assert not bench.transport.paused
+
+
+def test_the_silence_of_a_client_that_is_not_listened_to_is_not_its_own(bench: Bench) -> None:
+    bench.channel.keep_alive(None, None)
+    (deadline,) = bench.deadlines
+    deadline.fire()
+    deadline.fire()
+    assert (bench.sent(), deadline.seconds) == (b"\x89\x00", 7.0)
+    bench.channel.pause_reading(True)  # the pong cannot be seen
+    for _ in range(3):
+        deadline.fire()
+        assert (bench.sent(), deadline.seconds) == (b"", 20.0)
+    bench.channel.pause_reading(False)
+    deadline.fire()
+    assert (bench.sent(), deadline.seconds) == (b"\x89\x00", 7.0)
+    deadline.fire()
+    assert close_code(bench.sent()) == 1011
 
 
 def test_a_graceful_stop_says_1001(bench: Bench) -> None:

@@ -45,13 +45,17 @@ class Transport:
     def __init__(self) -> None:
         self.written = bytearray()
         self.closed: str | None = None
-        self.reading = True
+        self.pauses = 0
 
     def write(self, data: Any) -> None:
         self.written += data
 
-    def pause_reading(self, paused: bool) -> None:
-        self.reading = not paused
+    @property
+    def reading(self) -> bool:
+        return not self.pauses
+
+    def pause_reading(self, reasons: int, paused: bool) -> None:
+        self.pauses = self.pauses | reasons if paused else self.pauses & ~reasons
 
     def set_handler(self, handler: Any) -> None:
         self.handler = handler
