@@ -115,7 +115,7 @@ class BlockingWebSocket:
         return message
 
     def send(self, message: Any, binary: bool | None = None, compress: bool | None = None) -> None:
-        """Send one message.
+        """Send one message; wait, up to a time, while the client does not take those before it.
 
         Args:
             binary: None: text for str, binary for bytes; True or False to choose.
@@ -136,7 +136,7 @@ class BlockingWebSocket:
             message = message.decode()
         elif not isinstance(message, (str, bytes)):
             message = str(message)
-        self._door.post(channel.send, message, compress, nbytes=len(message))
+        channel.post_message(self._door, message, compress)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, message: str | bytes = "") -> None:
         """Begin the closing handshake; closing twice does nothing."""

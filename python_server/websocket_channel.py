@@ -11,7 +11,9 @@ from typing import Any, Final, Protocol
 
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
 from python_server.http1.response import Headers, status_text
+from python_server.net.backpressure import Backpressure
 from python_server.net.pauses import Pause
+from python_server.net.threads import Door
 from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, Role, State, handshake
 from wsframe.deflate import Agreement, Options
 
@@ -33,6 +35,9 @@ class WebSocketServices:
 
     Attributes:
         deflate: what permessage-deflate may be agreed on; None refuses every offer.
+        send_timeout_seconds: how long a worker waits for a client that does not take what it was sent.
+        broadcast_wait_seconds: how long a member of a broadcast may keep the others waiting.
+        backpressure: where they wait.
         began, ended: called with each channel, once each, for the worker's list of connections.
     """
 
@@ -42,6 +47,9 @@ class WebSocketServices:
     unfinished_timeout_seconds: float
     ping_interval_seconds: float
     ping_timeout_seconds: float
+    send_timeout_seconds: float
+    broadcast_wait_seconds: float
+    backpressure: Backpressure
     deflate: Options | None
     deadline: Callable[[Callable[[], Any]], DeadlineLike]
     began: Callable[[WebSocketChannel], None]
@@ -79,6 +87,7 @@ class WebSocketChannel:
     Attributes:
         on_message: called with each whole message. on_close: called once with (close code, reason).
         owner: where it is set, `on_message` is called with it before the message.
+        on_blocked: called with True when the client holds up who sends, with False when it no longer does.
         on_fault: called with what `on_message` raised; the rest of that piece of the stream is dropped.
         outbox: of the connection; the transport takes from it. What it declines goes through `send`.
     """
@@ -97,6 +106,7 @@ class WebSocketChannel:
         "_sharing",
         "_transport",
         "_unfinished",
+        "on_blocked",
         "on_close",
         "on_fault",
         "on_message",
@@ -132,6 +142,7 @@ class WebSocketChannel:
         self.owner: Any = None
         self.on_message: Callable[..., None] = ignore_message
         self.on_close: Callable[[int, str], None] = ignore_close
+        self.on_blocked: Callable[[bool], None] = ignore_message
         self.on_fault: Callable[[Exception], None] = raise_fault
 
     # What the transport tells
@@ -199,6 +210,14 @@ class WebSocketChannel:
     def write_blocked(self, blocked: bool) -> None:
         """A client that does not read is not read from (its pongs would queue as well)."""
         self._transport.pause_reading(Pause.UNSENT, blocked)
+        if blocked:
+            self.on_blocked(True)
+        else:
+            self._let_senders_go()
+
+    def _let_senders_go(self) -> None:
+        self._services.backpressure.release(self)
+        self.on_blocked(False)
 
     def connection_lost(self, reason: str) -> None:
         connection = self._connection
@@ -207,8 +226,10 @@ class WebSocketChannel:
         for deadline in (self._keep_alive, self._unfinished, self._closing):
             if deadline is not None:
                 deadline.cancel()
+        self._let_senders_go()
         self._services.ended(self)
-        on_close, self.on_close, self.on_message = self.on_close, ignore_close, ignore_message
+        on_close, self.on_close = self.on_close, ignore_close
+        self.on_message = self.on_blocked = ignore_message
         code = connection.close_code
         on_close(CloseCode.ABNORMAL_CLOSURE if code is None else code, connection.close_reason or reason)
 
@@ -222,6 +243,18 @@ class WebSocketChannel:
     def blocked(self) -> bool:
         """Does the transport hold back bytes that the client has not taken?"""
         return self._transport.blocked
+
+    def behind(self) -> bool:
+        """Any thread: does the client hold up who sends to it?"""
+        return self._transport.blocked and self._connection.state is _OPEN
+
+    def post_message(self, door: Door, message: str | bytes, compress: bool | None) -> None:
+        """A worker: have `send` called once the client has taken most of what it was sent, or it is late."""
+        nbytes = len(message)
+        if not door.post_unless(self.behind, self.send, message, compress, nbytes=nbytes):
+            services = self._services
+            call = (self.send, message, compress)
+            services.backpressure.post(door, self, self.behind, services.send_timeout_seconds, call, nbytes)
 
     def send(self, message: str | bytes, compress: bool | None = None) -> None:
         """Queue one message; nothing happens once the WebSocket is closing."""
@@ -296,6 +329,7 @@ class WebSocketChannel:
         if connection.state is not State.OPEN:
             return
         connection.close(code, reason)
+        self._let_senders_go()  # nothing of theirs will leave
         self._transport.write(connection.data_to_send())
         services = self._services
         self._closing = services.deadline(lambda: self._transport.close("no close frame came back"))

@@ -75,6 +75,7 @@ INNER = {
     "net": [
         "threads",
         "backlog",
+        "backpressure",
         "pool",
         "byte_queue",
         "message_queue",

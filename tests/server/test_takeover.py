@@ -11,6 +11,7 @@ import pytest
 from python_server.exchange import Exchange, ExchangeServices
 from python_server.http1.parser import Request
 from python_server.net.backlog import SOFT_BYTES
+from python_server.net.backpressure import Backpressure
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door, InlineExecutor, Mailbox
 from python_server.takeover import MAX_QUEUE_COUNT, BlockingWebSocket
@@ -63,7 +64,19 @@ class Bench:
         self.transport = FakeTransport()
         nobody: Any = lambda channel: None  # noqa: E731
         services = WebSocketServices(
-            SOFT_BYTES, 100, 10.0, 30.0, 0.0, 0.0, None, HandDeadline, nobody, nobody
+            SOFT_BYTES,
+            100,
+            10.0,
+            30.0,
+            0.0,
+            0.0,
+            60.0,
+            1.0,
+            Backpressure({}),
+            None,
+            HandDeadline,
+            nobody,
+            nobody,
         )
         request = Request("GET", "/", "/", "", (1, 1), list(FIELDS.items()))
         request.fields = FIELDS

@@ -5,6 +5,8 @@ It must not know frames beyond what `wsframe` decodes.
 
 import re
 from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,12 +15,20 @@ import pytest
 from python_server.exchange import Exchange, ExchangeServices
 from python_server.http1.parser import Request
 from python_server.net.backlog import SOFT_BYTES, SOFT_COUNT
+from python_server.net.backpressure import Backpressure
 from python_server.net.threads import Door, InlineExecutor, Mailbox
-from python_server.websocket_api import Resource, WebSocket, WebSocketApplication, WebSocketRoutes
+from python_server.websocket_api import (
+    SLOW_CLIENT_TEXT,
+    Resource,
+    WebSocket,
+    WebSocketApplication,
+    WebSocketRoutes,
+)
 from python_server.websocket_channel import WebSocketServices
 from told_time import HandDeadline
 from wsframe import Opcode, encode_frame
 
+PATIENCE_SECONDS = 60.0
 MASK = b"\1\2\3\4"
 
 
@@ -73,6 +83,11 @@ class FakeTransport:
     def close(self, abort: str | None = None) -> None:
         self.closed = True
 
+    def block(self, blocked: bool) -> None:
+        """Its client does not take what waits for it, or has taken it."""
+        self.blocked = blocked
+        self.handler.write_blocked(blocked)
+
     def receive(self, opcode: int, payload: str | bytes) -> None:
         data = bytearray(encode_frame(opcode, payload, MASK))
         self.handler.data_received(data, len(data))
@@ -89,6 +104,8 @@ class Bench:
         self.mailbox = Mailbox(lambda: None, 1 << 20)
         self.reports: list[BaseException] = []
         self.complaints: list[str] = []
+        self.backpressure = Backpressure({})
+        self.deadlines: list[HandDeadline] = []
         services = WebSocketServices(
             1000,
             100,
@@ -96,8 +113,11 @@ class Bench:
             30.0,
             0.0,
             0.0,
+            60.0,
+            1.0,
+            self.backpressure,
             None,
-            HandDeadline,
+            self._deadline,
             lambda c: None,
             lambda c: None,
         )
@@ -109,6 +129,15 @@ class Bench:
             lambda what, error: self.reports.append(error),
             lambda kind, sentence: self.complaints.append(sentence),
         )
+
+    def _deadline(self, function: Any) -> HandDeadline:
+        self.deadlines.append(HandDeadline(function))
+        return self.deadlines[-1]
+
+    def until_waiting(self) -> None:
+        """A worker waits for somebody to take what it was sent."""
+        while not self.backpressure._bells:
+            pass
 
     @staticmethod
     def _refusal(allowed: Any, request: Request) -> str | None:
@@ -147,6 +176,13 @@ class Bench:
 
     def drain(self) -> None:
         self.mailbox.drain(lambda what, error: self.reports.append(error))
+
+
+@pytest.fixture
+def worker() -> Iterator[ThreadPoolExecutor]:
+    """A thread that is not the loop's, which is the test's own."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
 
 
 @pytest.fixture(params=[True, False], ids=["inline", "worker"])
@@ -222,6 +258,75 @@ def test_broadcast_and_close_all(application: Recorder) -> None:
     bench.drain()  # asked of the registry,
     bench.drain()  # asked of each connection
     assert {transport.frames() for transport in transports} == {b"\x88\x03\x0f\xa0x"}
+
+
+LET_GO = {
+    "it has taken it": lambda bench, transport: transport.block(False),
+    "it is being closed": lambda bench, transport: bench.members[0].close(),
+    "it has left": lambda bench, transport: transport.handler.connection_lost("closed"),
+}
+
+
+@pytest.mark.parametrize("how", [*LET_GO, "it was late for too long"])
+def test_a_broadcast_of_a_worker_waits_for_a_member_that_is_behind(
+    application: Recorder, how: str, worker: ThreadPoolExecutor
+) -> None:
+    bench = Bench({"/a": application})
+    slow, other = bench.open("/a"), bench.open("/a")
+    slow.frames(), other.frames()
+    bench.members = [ws for ws in application._registry.members if ws._channel._transport is slow]  # type: ignore[attr-defined, union-attr]
+    slow.block(True)
+    (deadline,) = [deadline for deadline in bench.deadlines if deadline.seconds == 1.0]
+    done = worker.submit(application.broadcast, "hi")
+    bench.until_waiting()
+    bench.drain()
+    assert other.frames() == b""
+    LET_GO.get(how, lambda bench, transport: deadline.fire())(bench, slow)
+    bench.drain()
+    done.result(PATIENCE_SECONDS)
+    bench.drain()
+    assert other.frames() == b"\x81\x02hi"
+    assert deadline.seconds is None
+
+
+def test_who_was_late_once_is_not_waited_for_again(application: Recorder, worker: ThreadPoolExecutor) -> None:
+    """Else whoever wants to could hold up everybody again and again."""
+    bench = Bench({"/a": application})
+    slow, other = bench.open("/a"), bench.open("/a")
+    slow.frames(), other.frames()
+    slow.block(True)
+    bench.deadlines[-1].fire()
+    for blocked in (False, True):
+        slow.block(blocked)
+        worker.submit(application.broadcast, "hi").result(PATIENCE_SECONDS)
+        bench.drain()
+        assert other.frames() == b"\x81\x02hi"
+    slow.handler.connection_lost("slow client")
+    bench.drain()
+    assert application._registry is not None
+    assert not application._registry._late
+    assert bench.complaints == [SLOW_CLIENT_TEXT]
+
+
+def test_what_a_worker_sends_to_one_client_waits_for_that_client_alone(
+    application: Recorder, worker: ThreadPoolExecutor
+) -> None:
+    bench = Bench({"/a": application})
+    slow, other = bench.open("/a"), bench.open("/a")
+    slow.frames(), other.frames()
+    by_transport = {ws._channel._transport: ws for ws in application._registry.members}  # type: ignore[union-attr]
+    slow.block(True)
+    worker.submit(by_transport[other].send, "hi").result(PATIENCE_SECONDS)  # type: ignore[index]
+    done = worker.submit(by_transport[slow].send, "hi")  # type: ignore[index]
+    bench.until_waiting()
+    bench.drain()
+    assert (slow.frames(), other.frames()) == (b"", b"\x81\x02hi")
+    by_transport[slow].send("the loop waits for nobody")  # type: ignore[index]
+    assert slow.frames().endswith(b"nobody")
+    slow.block(False)
+    done.result(PATIENCE_SECONDS)
+    bench.drain()
+    assert slow.frames() == b"\x81\x02hi"
 
 
 def test_before_it_is_served_an_application_has_nobody() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from python_server.net.backpressure import Backpressure
 from python_server.websocket_channel import GATHERED_MIN_BYTES, WebSocketChannel, WebSocketServices
 from told_time import HandDeadline
 from wsframe import CloseCode, Connection, Opcode, Role, encode_frame
@@ -81,6 +82,9 @@ class Bench:
             unfinished_timeout_seconds=30.0,
             ping_interval_seconds=20.0,
             ping_timeout_seconds=7.0,
+            send_timeout_seconds=60.0,
+            broadcast_wait_seconds=1.0,
+            backpressure=Backpressure({}),
             deflate=None,
             deadline=self._deadline,
             began=lambda channel: None,

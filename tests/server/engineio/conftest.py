@@ -13,6 +13,7 @@ import pytest
 from python_server.engineio.engine import Engine, EngineOptions
 from python_server.engineio.sids import Names
 from python_server.http1.parser import Request
+from python_server.net.backpressure import Backpressure
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices
 from told_time import Clock, Timer
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
@@ -174,6 +175,9 @@ class World:
             unfinished_timeout_seconds=30.0,
             ping_interval_seconds=20.0,
             ping_timeout_seconds=20.0,
+            send_timeout_seconds=60.0,
+            broadcast_wait_seconds=1.0,
+            backpressure=Backpressure({}),
             deflate=None,
             deadline=lambda function: Deadline(self.clock, function),
             began=lambda channel: None,
