@@ -7,9 +7,12 @@ worker runs in this process; handlers stand still until the test lets them go on
 
 import json
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from http.client import HTTPConnection
 from threading import Event, Lock
 from typing import Any
@@ -25,7 +28,7 @@ from python_server.settings import Settings
 from python_server.websocket_channel import WebSocketChannel
 from wsframe import Decoder, Opcode, Role, encode_frame
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
 SETTINGS = Settings(access_log=None)
 RECEIVE_BYTES = SETTINGS.transport.receive_buffer_bytes
 QUEUED_MAX_BYTES = 2 * 1024 * 1024  # of a client that polls
@@ -59,9 +62,16 @@ class Application:
         if kind == "k":  # kept
             assert self.go_on.wait(PATIENCE_SECONDS)
         else:
+            if kind == "h":  # hello
+                self._answer = answer
             answer(text)
         with self._lock:
             self.handled[kind] += 1
+
+    def push(self, count: int) -> None:
+        """A worker: large messages to the client that said hello last."""
+        for _ in range(count):
+            self._answer("p" + "x" * LARGE[0])
 
     def _message(self, sid: str, text: str) -> None:
         self.work(text, lambda answer: self.engine.send(sid, answer))
@@ -88,13 +98,14 @@ class Raw(WebSocketApplication):
 class Bench:
     """The worker, and what it has taken from each client's connection."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
         self.application = Application()
         self.taken_bytes = Counter[Any]()
         self.transports: dict[Any, Any] = {}
+        self.clients: list[Any] = []
         for channel in (HTTPChannel, WebSocketChannel):
             monkeypatch.setattr(channel, "data_received", self._counting(channel.data_received))
-        self.worker = WSGIServer(("127.0.0.1", 0), self.application.site, SETTINGS)
+        self.worker = WSGIServer(("127.0.0.1", 0), self.application.site, settings)
         self.worker.start()
 
     def _counting(self, data_received: Any) -> Any:
@@ -111,26 +122,49 @@ class Bench:
         assert self.worker._worker is not None
         return self.worker._worker._door.ask(question, PATIENCE_SECONDS)
 
+    def producer_waits(self, client: Any) -> bool:
+        """For it, or for whatever it is a member of."""
+        return bool(self.transports[client.address]._handler._services.backpressure._bells)
+
     def until(self, condition: Callable[[], Any]) -> None:
         """Asked once a turn of the loop."""
+        end = time.monotonic() + PATIENCE_SECONDS
         while not self.ask(condition):
-            pass
+            assert time.monotonic() < end, "it never came"
 
     def until_settled(self, client: Any, sending: "Future[Any]") -> None:
         """Everything has been taken that will be: the client waits, or has sent all and it has come."""
-        seen, same_count = -1, 0
-        while same_count < 20:
-            taken, waits = self.ask(lambda: (self.taken_bytes[client.address], client.waits(self)))
-            same_count = same_count + 1 if taken == seen and (waits or sending.done()) else 0
-            seen = taken
+        taken_bytes, same_count = -1, 0
+
+        def settled() -> bool:
+            nonlocal taken_bytes, same_count
+            before_bytes, taken_bytes = taken_bytes, self.taken_bytes[client.address]
+            ended = client.waits(self) or sending.done()
+            same_count = same_count + 1 if ended and taken_bytes == before_bytes else 0
+            return same_count == 20
+
+        self.until(settled)
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    bench = Bench(monkeypatch)
-    yield bench
-    bench.application.go_on.set()
-    bench.worker.stop(0)
+def make_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Settings], Bench]]:
+    benches: list[Bench] = []
+
+    def make(settings: Settings) -> Bench:
+        benches.append(Bench(monkeypatch, settings))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.application.go_on.set()
+        for client in bench.clients:
+            client.close()
+        bench.worker.stop(0)
+
+
+@pytest.fixture
+def bench(make_bench: Callable[[Settings], Bench]) -> Bench:
+    return make_bench(SETTINGS)
 
 
 class WebSocketClient:
@@ -219,7 +253,7 @@ class PollingClient:
 
     def send(self, text: str) -> None:
         self._unsent.append(self._wrap(text))
-        if len(self._unsent) == self.PACKETS_COUNT or text[0] == "o":
+        if len(self._unsent) == self.PACKETS_COUNT or text[0] in "ho":
             payload, self._unsent = "\x1e".join(self._unsent), []
             self._post(payload)
 
@@ -261,7 +295,9 @@ POLLING = [face for face in FACES if "polling" in face]
 
 
 def connect(bench: Bench, face: str) -> Any:
-    return (PollingClient if "polling" in face else WebSocketClient)(bench, face)
+    client = (PollingClient if face in POLLING else WebSocketClient)(bench, face)
+    bench.clients.append(client)
+    return client
 
 
 def bound_bytes(face: str, size: int) -> int:
@@ -288,31 +324,34 @@ def others_are_served(bench: Bench, face: str) -> None:
 
 
 def block_and_go_on(bench: Bench, client: Any, face: str, executor: ThreadPoolExecutor) -> None:
-    """The client takes none of its answers until it has to wait, or they become many; then it takes all."""
-    count = 2 * PollingClient.PACKETS_COUNT if face in POLLING else 60
-    sending = executor.submit(send_all, client, "e", LARGE[0], count)
-    bench.until(lambda: client.waits(bench) or sending.done())
+    """It is sent much, takes nothing until it holds up who sends, and then takes it all."""
+    count = 6 if face in POLLING else 36
+    pushing = executor.submit(bench.application.push, count)
+    bench.until(lambda: pushing.done() or bench.transports[client.address].blocked)
     for _ in range(count):
-        assert client.hear("e")
-    sending.result(PATIENCE_SECONDS)
-    bench.until(lambda: bench.application.handled["e"] == count)
+        assert client.hear("p")
+    pushing.result(PATIENCE_SECONDS)
+    bench.until(lambda: client.held_unsent(bench) == 0)
 
 
 @pytest.mark.parametrize(("size", "count"), [SMALL, LARGE], ids=["small", "large"])
-@pytest.mark.parametrize("past", ["never blocked", "blocked before"])
+@pytest.mark.parametrize("past", ["never blocked", "blocked meanwhile"])
 @pytest.mark.parametrize("face", KEEPING)
 def test_a_handler_that_stands_still(bench: Bench, face: str, past: str, size: int, count: int) -> None:
     handled, client = bench.application.handled, connect(bench, face)
+    client.send("h")
+    assert client.hear("h")
     if face in POLLING:
         count = 900 if size < 4096 else 63
-    with ThreadPoolExecutor(1) as executor:
-        if past == "blocked before":
-            block_and_go_on(bench, client, face, executor)
-        before_bytes = bench.ask(lambda: bench.taken_bytes[client.address])
+    before_bytes = bench.ask(lambda: bench.taken_bytes[client.address])
+    with ThreadPoolExecutor(2) as executor:
         if face == "Socket.IO inline":
             client.send_text(event("m")("k"))  # one that is not inline stands before all others
         sending = executor.submit(send_all, client, "k", size, count)
         bench.until_settled(client, sending)
+        if past == "blocked meanwhile":
+            block_and_go_on(bench, client, face, executor)
+            bench.until_settled(client, sending)
         assert bench.taken_bytes[client.address] - before_bytes <= bound_bytes(face, size)
         others_are_served(bench, face)
         bench.application.go_on.set()
@@ -361,6 +400,65 @@ def test_a_client_that_never_polls(bench: Bench, face: str) -> None:
     others_are_served(bench, face)
     assert bench.ask(lambda: client.session._queue) == []
     client.close()
+
+
+def members_wait(seconds: float) -> Settings:
+    return replace(SETTINGS, websocket=replace(SETTINGS.websocket, broadcast_wait_seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("face", "way"),
+    [
+        ("event", "send"),
+        ("event", "broadcast"),
+        ("inline", "send"),
+        ("inline", "broadcast"),
+        ("blocking", "send"),
+    ],
+)
+def test_a_producer_is_no_faster_than_a_client_that_reads(
+    make_bench: Callable[[Settings], Bench], face: str, way: str
+) -> None:
+    """It would fill what is cut at 16 MiB many times over."""
+    bench, (size, count) = make_bench(members_wait(PATIENCE_SECONDS)), LARGE
+    client = connect(bench, face)
+    client.send("h")
+    assert client.hear("h")
+    produce = bench.application.push
+    if way == "broadcast":
+        produce = partial(broadcast_all, bench.application.raw[f"/{face}"])
+    with ThreadPoolExecutor(1) as executor:
+        producing = executor.submit(produce, 4 * count)
+        bench.until(lambda: bench.producer_waits(client) or producing.done())
+        most_bytes = SETTINGS.transport.high_watermark_bytes + SETTINGS.mailbox_max_bytes + 2 * size
+        assert bench.ask(lambda: client.held_unsent(bench)) <= most_bytes
+        others_are_served(bench, face)
+        for _ in range(4 * count):
+            assert client.hear("p")
+        producing.result(PATIENCE_SECONDS)
+    leave(bench, client)
+
+
+@pytest.mark.parametrize("face", ["event", "inline"])
+def test_a_member_that_does_not_read_holds_nobody_for_ever(
+    make_bench: Callable[[Settings], Bench], face: str
+) -> None:
+    """It is waited for once, then it is left behind, and cut where the bound is."""
+    bench, count = make_bench(members_wait(0.05)), 4 * LARGE[1]
+    dead, client = connect(bench, face), connect(bench, face)
+    with ThreadPoolExecutor(1) as executor:
+        producing = executor.submit(broadcast_all, bench.application.raw[f"/{face}"], count)
+        for _ in range(count):
+            assert client.hear("p")
+        producing.result(PATIENCE_SECONDS)
+    bench.until(lambda: bench.application.raw[f"/{face}"].connection_count == 1)
+    assert bench.ask(lambda: dead.held_unsent(bench)) == 0
+    leave(bench, client)
+
+
+def broadcast_all(raw: Raw, count: int) -> None:
+    for _ in range(count):
+        raw.broadcast("p" + "x" * LARGE[0])
 
 
 def leave(bench: Bench, client: Any) -> None:
