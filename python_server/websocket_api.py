@@ -165,8 +165,8 @@ class Registry:
         self._door = door
         self._services = services
         self.members: set[WebSocket] = set()
-        self._behind: dict[WebSocket, DeadlineLike] = {}  # who is waited for, and until when
-        self._late: set[WebSocket] = set()  # who is not any more
+        self._behind: dict[WebSocketChannel, DeadlineLike] = {}  # who is waited for, and until when
+        self._late: set[WebSocketChannel] = set()  # who is not any more
 
     def broadcast(self, message: Message, excluded: frozenset[WebSocket]) -> None:
         frames = encode_frame(Opcode.TEXT if isinstance(message, str) else Opcode.BINARY, message)
@@ -181,26 +181,26 @@ class Registry:
                 self._door, self, behind, services.broadcast_wait_seconds, call, nbytes
             )
 
-    def member_blocked(self, ws: WebSocket, blocked: bool) -> None:
+    def member_blocked(self, channel: WebSocketChannel, blocked: bool) -> None:
         """Loop's thread: a member does not take what it was sent, or has taken it, or is closing."""
-        if blocked:
-            if ws not in self._late:
-                deadline = self._behind[ws] = self._services.deadline(partial(self._leave_behind, ws))
-                deadline.set(self._services.broadcast_wait_seconds)
-        else:
-            self._wait_no_longer(ws)
+        if not blocked:
+            self._wait_no_longer(channel)
+        elif channel not in self._late:
+            deadline = self._services.deadline(partial(self._leave_behind, channel))
+            deadline.set(self._services.broadcast_wait_seconds)
+            self._behind[channel] = deadline
 
     def member_left(self, ws: WebSocket) -> None:
         """Loop's thread."""
         self.members.discard(ws)
-        self._late.discard(ws)
+        self._late.discard(ws._channel)
 
-    def _leave_behind(self, ws: WebSocket) -> None:
-        self._late.add(ws)
-        self._wait_no_longer(ws)
+    def _leave_behind(self, channel: WebSocketChannel) -> None:
+        self._late.add(channel)
+        self._wait_no_longer(channel)
 
-    def _wait_no_longer(self, ws: WebSocket) -> None:
-        deadline = self._behind.pop(ws, None)
+    def _wait_no_longer(self, channel: WebSocketChannel) -> None:
+        deadline = self._behind.pop(channel, None)
         if deadline is not None:
             deadline.cancel()
             if not self._behind:
@@ -254,6 +254,7 @@ class _Route:
 
     application: WebSocketApplication
     registry: Registry
+    member_blocked: Callable[[WebSocketChannel, bool], None]  # the registry's: one object for all connections
     refusal: Callable[[Request], str | None]
 
 
@@ -284,7 +285,9 @@ class WebSocketRoutes:
         self._patterns: list[tuple[re.Pattern[str], _Route]] = []
         for path, application in routes.items():
             registry = application._registry = Registry(door, services)
-            route = _Route(application, registry, refusal(application.allowed_origins))
+            route = _Route(
+                application, registry, registry.member_blocked, refusal(application.allowed_origins)
+            )
             if isinstance(path, str):
                 self._exact[path] = route
             else:
@@ -336,7 +339,7 @@ class WebSocketRoutes:
             self._loop_thread = current_thread_id()  # one number for all
         ws = WebSocket(channel, request, self._door, self._loop_thread)
         route.registry.members.add(ws)
-        channel.on_blocked = partial(route.registry.member_blocked, ws)
+        channel.on_blocked = route.member_blocked
         channel.keep_alive(application.ping_interval_seconds, application.ping_timeout_seconds)
         on_message = application.on_message
         if application.inline:
@@ -348,14 +351,14 @@ class WebSocketRoutes:
             self._guard(application.on_open, ws)
         else:
             backlog = Backlog(self._door, channel.pause_reading)
-            channel.on_message = partial(self._submit, backlog, partial(self._guard, on_message, ws))
+
+            def submit(message: Message) -> None:
+                if backlog.submit(partial(self._guard, on_message, ws, message), len(message)):
+                    backlog.pause()
+
+            channel.on_message = submit
             channel.on_close = partial(self._closed, route, ws, backlog.strand)
             backlog.strand.submit(partial(self._guard, application.on_open, ws))
-
-    @staticmethod
-    def _submit(backlog: Backlog, handle: Callable[[Message], None], message: Message) -> None:
-        if backlog.submit(partial(handle, message), len(message)):
-            backlog.pause()
 
     def _closed(self, route: _Route, ws: WebSocket, strand: Strand | None, code: int, reason: str) -> None:
         route.registry.member_left(ws)

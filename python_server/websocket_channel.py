@@ -87,7 +87,7 @@ class WebSocketChannel:
     Attributes:
         on_message: called with each whole message. on_close: called once with (close code, reason).
         owner: where it is set, `on_message` is called with it before the message.
-        on_blocked: called with True when the client holds up who sends, with False when it no longer does.
+        on_blocked: called with (this, whether it holds up who sends to it), when that changes.
         on_fault: called with what `on_message` raised; the rest of that piece of the stream is dropped.
         outbox: of the connection; the transport takes from it. What it declines goes through `send`.
     """
@@ -142,7 +142,7 @@ class WebSocketChannel:
         self.owner: Any = None
         self.on_message: Callable[..., None] = ignore_message
         self.on_close: Callable[[int, str], None] = ignore_close
-        self.on_blocked: Callable[[bool], None] = ignore_message
+        self.on_blocked: Callable[[WebSocketChannel, bool], None] = ignore_message
         self.on_fault: Callable[[Exception], None] = raise_fault
 
     # What the transport tells
@@ -211,13 +211,13 @@ class WebSocketChannel:
         """A client that does not read is not read from (its pongs would queue as well)."""
         self._transport.pause_reading(Pause.UNSENT, blocked)
         if blocked:
-            self.on_blocked(True)
+            self.on_blocked(self, True)
         else:
             self._let_senders_go()
 
     def _let_senders_go(self) -> None:
         self._services.backpressure.release(self)
-        self.on_blocked(False)
+        self.on_blocked(self, False)
 
     def connection_lost(self, reason: str) -> None:
         connection = self._connection

@@ -66,13 +66,11 @@ class Backlog:
 
     def submit(self, job: Job, size_bytes: int) -> bool:
         """Run `job`, which handles a message of that size, after those before it; is it time to pause?"""
-        strand = self.strand
         if size_bytes >= HEAVY_BYTES:
             self._submitted_bytes += size_bytes
             job = partial(self._run_heavy, job, size_bytes)
-        strand.submit(job)
         return (
-            strand.waiting_count + self._beside_count >= SOFT_COUNT
+            self.strand.submit(job) + self._beside_count >= SOFT_COUNT
             or self._submitted_bytes - self._finished_bytes >= SOFT_BYTES
         )
 

@@ -201,14 +201,15 @@ class Strand:
     def waiting_count(self) -> int:
         return len(self._jobs)
 
-    def submit(self, job: Job) -> None:
-        """Loop's thread: run `job` after all jobs submitted before it."""
+    def submit(self, job: Job) -> int:
+        """Loop's thread: run `job` after all jobs submitted before it; returns how many wait."""
         with self._lock:
             self._jobs.append(job)
             if not self.idle:
-                return
+                return len(self._jobs)
             self.idle = False
         self._executor.submit(self._run)
+        return len(self._jobs)
 
     def hold(self) -> None:
         """A worker, from within a job: it is not over when it returns; the next one waits for `go_on`."""

@@ -177,7 +177,7 @@ class Hub(Speaker):
         if submit(job, packet.size_bytes):
             self._press(client)
 
-    def _post_quietly(self, function: Callable[..., None], *args: Any) -> None:
+    def _post_quietly(self, function: Callable[..., Any], *args: Any) -> None:
         """Worker: `_post` of what nobody waits for once the server has stopped."""
         try:
             self._post(function, *args)
