@@ -14,6 +14,7 @@ from python_server.exchange import DeadlineLike, Exchange, ExchangeServices, Req
 from python_server.http1.body_time import BodyTime
 from python_server.http1.parser import END, BadRequest, Limits, ParserState, Request, RequestParser
 from python_server.http1.response import status_text
+from python_server.net.pauses import Pause
 
 # Bytes of further requests that may wait behind a running one; then reading pauses.
 PIPELINE_MAX_BYTES: Final = 65_536
@@ -80,6 +81,9 @@ MOVES: Final = {
 _IDLE: Final = HTTPState.IDLE
 _BUSY: Final = HTTPState.BUSY
 _COMPLETE: Final = ParserState.COMPLETE
+# What lets a client wait no longer when its next request, or another protocol, begins; an end of the stream
+# that came already is told again.
+_NEXT: Final = Pause.BODY | Pause.PIPELINED | Pause.ENDED
 
 
 class HTTPChannel:
@@ -134,7 +138,7 @@ class HTTPChannel:
         self._advancing = False
         self._advance()
         if self._exchange is not None and self._parser.held_bytes > PIPELINE_MAX_BYTES:
-            self._transport.pause_reading(True)
+            self._transport.pause_reading(Pause.PIPELINED, True)
 
     def write_blocked(self, blocked: bool) -> None:
         if self._exchange is not None:
@@ -223,6 +227,8 @@ class HTTPChannel:
         if not keep_alive:
             self._close()
             return
+        if self._parser.state is not _COMPLETE:
+            self._transport.pause_reading(Pause.BODY, False)  # the rest of it is dropped
         self._advance()
 
     def _advance(self) -> None:
@@ -244,7 +250,7 @@ class HTTPChannel:
             events = parser.next_request()
             if events:
                 self._handle(events)
-            self._transport.pause_reading(False)
+            self._transport.pause_reading(_NEXT, False)
         self._advancing = False
         self._watch()
 
@@ -327,7 +333,7 @@ class HTTPChannel:
             self._end_exchange("the client left")
             self._close()
             return
-        self._transport.pause_reading(True)
+        self._transport.pause_reading(Pause.ENDED, True)
         if not self._parser.held_bytes:  # what was pipelined is still answered; the end is then met again
             exchange.refuse_keep_alive()
         exchange.handler.exchange_lost(exchange, "end of stream")
@@ -355,7 +361,7 @@ class HTTPChannel:
         if handler is None:
             return
         self._transport.set_handler(handler)
-        self._transport.pause_reading(False)  # an end of the stream that came already is told again
+        self._transport.pause_reading(_NEXT, False)
         if leftover:
             handler.data_received(bytearray(leftover), len(leftover))
 

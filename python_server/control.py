@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from python_server.net.listener import Listener
 from python_server.net.loop import Loop
+from python_server.net.pauses import Pause
 from python_server.net.sockets import BindError, Listening, Socket, bind_unix
 from python_server.net.transport import Transport
 from python_server.settings import TransportSettings
@@ -192,7 +193,7 @@ class ControlChannel:
             return b'{"error":"internal error, see the log"}'
 
     def write_blocked(self, blocked: bool) -> None:
-        self._transport.pause_reading(blocked)
+        self._transport.pause_reading(Pause.UNSENT, blocked)
 
     def connection_lost(self, reason: str) -> None:
         self._lost(self)

@@ -21,13 +21,8 @@ from python_server.environ import Environ, ServerFacts, build_environ
 from python_server.http1.parser import Request
 from python_server.mounts import Mount
 from python_server.net import tasks
-from python_server.socketio.client import (
-    STRAND_HARD_COUNT,
-    STRAND_RESUME_COUNT,
-    STRAND_SOFT_COUNT,
-    ConnectionRefused,
-    NamespaceReason,
-)
+from python_server.net.backlog import Backlog
+from python_server.socketio.client import ConnectionRefused, NamespaceReason
 from python_server.socketio.ground import HubServices
 from python_server.socketio.jsoncodec import words_of
 from python_server.socketio.msgpack_packet import MsgpackCodec
@@ -186,11 +181,10 @@ def takes(function: Function, count: int) -> bool:
 class _EngineClient:
     """What an EngineServer keeps for one session."""
 
-    __slots__ = ("data", "environ", "paused", "strand")
+    __slots__ = ("backlog", "data", "environ")
 
-    def __init__(self, strand: Any) -> None:
-        self.strand = strand
-        self.paused = False
+    def __init__(self, backlog: Backlog) -> None:
+        self.backlog = backlog
         self.environ: Environ | None = None
         self.data: dict[str, Any] = {}
 
@@ -275,36 +269,24 @@ class EngineServer(Registry):
         self._services = services
 
     def session_opened(self, session: Session) -> None:
-        client = session.context = _EngineClient(self._running().door.strand())
+        client = session.context = _EngineClient(Backlog(self._running().door, session.pause_reading))
         self._sessions[session.sid] = session
-        client.strand.submit(partial(self._run_connect, session, client))
+        client.backlog.strand.submit(partial(self._run_connect, session, client))
 
     def on_message(self, session: Session, data: str | bytes) -> None:
         client: _EngineClient = session.context
-        client.strand.submit(partial(self._run, "message", session.sid, data))
-        waiting_count = client.strand.waiting_count
-        if waiting_count >= STRAND_HARD_COUNT:
-            session.end(DisconnectReason.SLOW_CLIENT)
-        elif waiting_count >= STRAND_SOFT_COUNT and not client.paused:
-            client.paused = True
-            session.pause_reading(True)
-            self._relieve(session, client)
+        backlog = client.backlog
+        if backlog.submit(partial(self._run, "message", session.sid, data), len(data)):
+            if backlog.overloaded:
+                session.end(DisconnectReason.SLOW_CLIENT)
+            else:
+                backlog.pause()
 
     def session_closed(self, session: Session, reason: DisconnectReason) -> None:
         self._sessions.pop(session.sid, None)
         client: _EngineClient = session.context
-        client.strand.submit(partial(self._run, "disconnect", session.sid, REASONS.get(reason, str(reason))))
-
-    def _relieve(self, session: Session, client: _EngineClient) -> None:
-        """Read again from a client whose messages have been handled; until then, be told of it."""
-        if not client.paused:
-            return
-        if client.strand.waiting_count >= STRAND_RESUME_COUNT:
-            post = self._running().door.post
-            client.strand.when_below(STRAND_RESUME_COUNT, partial(post, self._relieve, session, client))
-        if client.strand.waiting_count < STRAND_RESUME_COUNT:
-            client.paused = False
-            session.pause_reading(False)
+        job = partial(self._run, "disconnect", session.sid, REASONS.get(reason, str(reason)))
+        client.backlog.strand.submit(job)
 
     def _send(self, sid: str, prepared: Prepared) -> None:
         session = self._sessions.get(sid)

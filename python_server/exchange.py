@@ -21,6 +21,7 @@ from python_server.http1.response import (
     status_text,
 )
 from python_server.net.files import FileSlice
+from python_server.net.pauses import Pause
 
 # A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
 DROPPED_BODY_MAX_BYTES: Final = 65_536
@@ -32,13 +33,14 @@ class TransportLike(Protocol):
     peer: Any
     local: Any
     outbox: Any  # set by a protocol whose small pieces the transport is to take from there
+    pauses: int  # the reasons not to read, of `Pause`
 
     @property
     def blocked(self) -> bool: ...
     @property
     def queued_bytes(self) -> int: ...
     def write(self, data: Any) -> None: ...
-    def pause_reading(self, paused: bool) -> None: ...
+    def pause_reading(self, reasons: int, paused: bool) -> None: ...
     def set_handler(self, handler: Any) -> None: ...
     def close(self, abort: str | None = None, *, reset: bool = False) -> None: ...
 
@@ -121,7 +123,6 @@ class Exchange:
         "_transport",
         "_upgrade",
         "body_complete",
-        "body_paused",
         "body_resumed_at",
         "context",
         "handler",
@@ -147,7 +148,6 @@ class Exchange:
         self.context: Any = None
         self.on_writable: Callable[[], None] | None = None
         self.body_complete = True
-        self.body_paused = False
         self.body_resumed_at = 0.0
         self.held_bytes = 0
         self.status = 0
@@ -183,12 +183,16 @@ class Exchange:
 
     # The request's body
 
+    @property
+    def body_paused(self) -> bool:
+        """Any thread: does the client wait with the rest of its body?"""
+        return bool(self._transport.pauses & Pause.BODY)
+
     def pause_body(self, paused: bool) -> None:
         """Let the client wait with the rest of its body, or go on."""
         if self.body_paused and not paused:
             self.body_resumed_at = self._services.now()
-        self.body_paused = paused
-        self._transport.pause_reading(paused)
+        self._transport.pause_reading(Pause.BODY, paused)
 
     def send_continue(self) -> None:
         """100 Continue, once, if the client asked for it (RFC 9110 10.1.1)."""

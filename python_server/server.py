@@ -27,6 +27,7 @@ from python_server.http1.parser import Request
 from python_server.http1.response import http_date
 from python_server.memory_cap import LOOK_SECONDS, end_largest
 from python_server.mounts import Mount, Site, normal_root_path
+from python_server.net.backpressure import Backpressure
 from python_server.net.loop import Deadline, Loop
 from python_server.net.memory import keep_large_blocks
 from python_server.net.pool import Pool
@@ -82,7 +83,8 @@ class Worker:
         self.loop = Loop(
             observe.report,
             receive_buffer_bytes=settings.transport.receive_buffer_bytes,
-            mailbox_max_bytes=settings.mailbox_max_bytes,
+            # What is posted before a client is known to be slow must fit into what it may leave unsent.
+            mailbox_max_bytes=min(settings.mailbox_max_bytes, settings.transport.hard_limit_bytes // 2),
         )
         self._crew = None if seat is None else self._join(seat)
         # Of this machine, among those that share a broker.
@@ -201,7 +203,11 @@ class Worker:
         return Pool(option, max_threads, self.loop, observe.report, self._saturated)
 
     def _websocket_services(self) -> WebSocketServices:
-        limits = self._settings.websocket
+        settings, limits = self._settings, self._settings.websocket
+        waiting_counts = {
+            self._requests_pool: settings.wsgi_threads_count // 2,
+            self._events_pool: settings.event_threads_count // 2,
+        }
         return WebSocketServices(
             limits.max_message_bytes,
             limits.max_fragments_count,
@@ -209,6 +215,9 @@ class Worker:
             limits.unfinished_frame_timeout_seconds,
             limits.ping_interval_seconds,
             limits.ping_timeout_seconds,
+            settings.transport.stall_timeout_seconds,
+            limits.broadcast_wait_seconds,
+            Backpressure(waiting_counts),
             Options() if limits.per_message_deflate else None,
             partial(Deadline, self.loop),
             self._reception.add,

@@ -61,6 +61,9 @@ class WebSocketSettings:
     per_message_deflate: bool = False
     # Messages a blocking WebSocket holds for an application that does not receive them; uvicorn's 32.
     max_queue_count: int = 64
+    # How long a member of a broadcast that does not take it may keep the others waiting, once; NATS holds
+    # up a publisher for milliseconds, and gives a subscriber 10 s, Redis 60 s, before they cut it.
+    broadcast_wait_seconds: float = 1.0
     # How long we wait for the peer's close frame after sending ours (RFC 6455 7.1.1); websockets: 10 s.
     close_timeout_seconds: float = 10.0
 
@@ -160,8 +163,9 @@ class Settings:
     websocket_threads_count: int = 1000
     # WSGI requests that may wait for a thread; 503 above it.
     wsgi_queue_count: int = 10_000
-    # Bytes posted by workers and not yet taken by the loop; workers wait above it, the loop never.
-    mailbox_max_bytes: int = 64 * MIB
+    # Bytes posted by workers and not yet taken by the loop; workers wait above it, the loop never. All of it
+    # may be for one client, beside what that has not taken yet: at most half of `hard_limit_bytes` is used.
+    mailbox_max_bytes: int = 8 * MIB
     # Shorter than CPython's 5 ms: a thread that computes gives the loop its turn back sooner.
     switch_interval_seconds: float = 0.0005
     # CPython's own, once an application reads raw sockets in its own threads (stock Flask-SocketIO).

@@ -10,9 +10,15 @@ from functools import partial
 from typing import Any, Final
 
 from python_server.exchange import Exchange
+from python_server.net.backlog import SOFT_BYTES
 from python_server.net.message_queue import MessageQueue
 from python_server.net.threads import Door
-from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
+from python_server.websocket_channel import (
+    WebSocketChannel,
+    WebSocketServices,
+    accept_websocket,
+    ignore_message,
+)
 from wsframe import CloseCode, ConnectionClosed
 
 MAX_QUEUE_COUNT: Final = 64
@@ -51,9 +57,7 @@ class BlockingWebSocket:
         self._door = door
         self._services = services
         self._channel: WebSocketChannel | None = None
-        self._messages = MessageQueue(max_queue_count)
-        self._max_queue_count = max_queue_count
-        self._paused = False
+        self._messages = MessageQueue(max_queue_count, SOFT_BYTES)
         self.environ = environ
         self.subprotocols: tuple[str, ...] = ()
         self.close_code: int | None = None
@@ -105,12 +109,13 @@ class BlockingWebSocket:
         """
         self.accept()
         message: Message | None = self._messages.get(timeout_seconds)
-        if self._paused and len(self._messages) <= self._max_queue_count // 2:
-            self._door.post(self._resume)
+        channel = self._channel
+        if channel is not None and channel.paused and self._messages.low:
+            self._door.post(self._resume, channel)
         return message
 
     def send(self, message: Any, binary: bool | None = None, compress: bool | None = None) -> None:
-        """Send one message.
+        """Send one message; wait, up to a time, while the client does not take those before it.
 
         Args:
             binary: None: text for str, binary for bytes; True or False to choose.
@@ -131,7 +136,7 @@ class BlockingWebSocket:
             message = message.decode()
         elif not isinstance(message, (str, bytes)):
             message = str(message)
-        self._door.post(channel.send, message, compress, nbytes=len(message))
+        channel.post_message(self._door, message, compress)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, message: str | bytes = "") -> None:
         """Begin the closing handshake; closing twice does nothing."""
@@ -141,7 +146,8 @@ class BlockingWebSocket:
 
     def finish(self) -> None:
         """The application has returned."""
-        self.close()
+        if self._channel is not None:
+            self._door.post(self._finish, self._channel)
 
     # Loop's thread
 
@@ -155,19 +161,24 @@ class BlockingWebSocket:
     def _opened(self, channel: WebSocketChannel) -> None:
         self._channel = channel
         channel.keep_alive(None, None)
-        channel.on_message = self._on_message
+        channel.on_message = partial(self._on_message, channel)
         channel.on_close = self._on_close
 
-    def _on_message(self, message: Message) -> None:
-        if self._messages.offer(message) and not self._paused:
-            self._paused = True
-            if self._channel is not None:
-                self._channel.pause_reading(True)
+    def _on_message(self, channel: WebSocketChannel, message: Message) -> None:
+        if self._messages.offer(message):
+            channel.pause_reading(True)
+            self._resume(channel)  # the worker may have been faster than these lines
 
-    def _resume(self) -> None:
-        if self._paused and self._channel is not None:
-            self._paused = False
-            self._channel.pause_reading(False)
+    def _resume(self, channel: WebSocketChannel) -> None:
+        if self._messages.low:
+            channel.pause_reading(False)
+
+    @staticmethod
+    def _finish(channel: WebSocketChannel) -> None:
+        """Nobody receives any more: what still comes is dropped, up to the client's close frame."""
+        channel.on_message = ignore_message
+        channel.pause_reading(False)
+        channel.close()
 
     def _on_close(self, code: int, reason: str) -> None:
         self.close_code, self.close_reason = code, reason

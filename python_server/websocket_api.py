@@ -9,13 +9,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from python_server.exchange import Exchange
+from python_server.exchange import DeadlineLike, Exchange
 from python_server.http1.parser import Request
+from python_server.net.backlog import Backlog
 from python_server.net.threads import Door, Strand, current_thread_id
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
 from wsframe import CloseCode, Opcode, encode_frame
+
+SLOW_CLIENT_TEXT: Final = (
+    "a WebSocket was cut, slow client: it did not take what was sent to it; the bound is --limit-unsent"
+)
 
 Message = str | bytes
 
@@ -65,6 +70,9 @@ class WebSocket:
     def send(self, message: Message, compress: bool | None = None) -> None:
         """Send one message: text for `str`, binary for `bytes`; nothing happens once it is closing.
 
+        A worker waits, up to a time, while the client does not take those before it; the loop's thread never
+        does.
+
         Args:
             compress: choose for this message where permessage-deflate was agreed; None: by its size.
 
@@ -79,7 +87,7 @@ class WebSocket:
         if current_thread_id() == self._loop_thread:
             self._channel.send(message, compress)
         else:
-            self._door.post(self._channel.send, message, compress, nbytes=len(message))
+            self._channel.post_message(self._door, message, compress)
 
     def send_frames(self, frames: bytes) -> None:
         """Loop's thread: send frames that were encoded for many recipients."""
@@ -133,7 +141,10 @@ class WebSocketApplication:
         return len(self._registry.members) if self._registry is not None else 0
 
     def broadcast(self, message: Message, exclude: Iterable[WebSocket] = ()) -> None:
-        """Send one message to all connections, encoded once. Any thread."""
+        """Send one message to all connections, encoded once. Any thread.
+
+        A worker waits for members that take it a little late, the loop's thread for nobody.
+        """
         if self._registry is not None:
             self._registry.broadcast(message, frozenset(exclude))
 
@@ -144,18 +155,56 @@ class WebSocketApplication:
 
 
 class Registry:
-    """The live WebSockets of one application; its set belongs to the loop's thread."""
+    """The live WebSockets of one application; its collections belong to the loop's thread.
 
-    def __init__(self, door: Door) -> None:
+    A broadcast from a worker waits for members that are behind, each of which may keep the others waiting
+    for `broadcast_wait_seconds` at one time. One that was behind for so long is not waited for again.
+    """
+
+    def __init__(self, door: Door, services: WebSocketServices) -> None:
         self._door = door
+        self._services = services
         self.members: set[WebSocket] = set()
+        self._behind: dict[WebSocketChannel, DeadlineLike] = {}  # who is waited for, and until when
+        self._late: set[WebSocketChannel] = set()  # who is not any more
 
     def broadcast(self, message: Message, excluded: frozenset[WebSocket]) -> None:
         frames = encode_frame(Opcode.TEXT if isinstance(message, str) else Opcode.BINARY, message)
         if self._door.on_loop():
             self._deliver(frames, excluded)
-        else:
-            self._door.post(self._deliver, frames, excluded, nbytes=len(frames))
+            return
+        nbytes, behind = len(frames), self._behind.__len__
+        if not self._door.post_unless(behind, self._deliver, frames, excluded, nbytes=nbytes):
+            services = self._services
+            call = (self._deliver, frames, excluded)
+            services.backpressure.post(
+                self._door, self, behind, services.broadcast_wait_seconds, call, nbytes
+            )
+
+    def member_blocked(self, channel: WebSocketChannel, blocked: bool) -> None:
+        """Loop's thread: a member does not take what it was sent, or has taken it, or is closing."""
+        if not blocked:
+            self._wait_no_longer(channel)
+        elif channel not in self._late:
+            deadline = self._services.deadline(partial(self._leave_behind, channel))
+            deadline.set(self._services.broadcast_wait_seconds)
+            self._behind[channel] = deadline
+
+    def member_left(self, ws: WebSocket) -> None:
+        """Loop's thread."""
+        self.members.discard(ws)
+        self._late.discard(ws._channel)
+
+    def _leave_behind(self, channel: WebSocketChannel) -> None:
+        self._late.add(channel)
+        self._wait_no_longer(channel)
+
+    def _wait_no_longer(self, channel: WebSocketChannel) -> None:
+        deadline = self._behind.pop(channel, None)
+        if deadline is not None:
+            deadline.cancel()
+            if not self._behind:
+                self._services.backpressure.release(self)
 
     def close_all(self, code: int, reason: str) -> None:
         self._door.post(self._close_all, code, reason)
@@ -205,6 +254,7 @@ class _Route:
 
     application: WebSocketApplication
     registry: Registry
+    member_blocked: Callable[[WebSocketChannel, bool], None]  # the registry's: one object for all connections
     refusal: Callable[[Request], str | None]
 
 
@@ -234,8 +284,10 @@ class WebSocketRoutes:
         self._exact: dict[str, _Route] = {}
         self._patterns: list[tuple[re.Pattern[str], _Route]] = []
         for path, application in routes.items():
-            registry = application._registry = Registry(door)
-            route = _Route(application, registry, refusal(application.allowed_origins))
+            registry = application._registry = Registry(door, services)
+            route = _Route(
+                application, registry, registry.member_blocked, refusal(application.allowed_origins)
+            )
             if isinstance(path, str):
                 self._exact[path] = route
             else:
@@ -287,6 +339,7 @@ class WebSocketRoutes:
             self._loop_thread = current_thread_id()  # one number for all
         ws = WebSocket(channel, request, self._door, self._loop_thread)
         route.registry.members.add(ws)
+        channel.on_blocked = route.member_blocked
         channel.keep_alive(application.ping_interval_seconds, application.ping_timeout_seconds)
         on_message = application.on_message
         if application.inline:
@@ -297,13 +350,20 @@ class WebSocketRoutes:
             channel.on_close = partial(self._closed, route, ws, None)
             self._guard(application.on_open, ws)
         else:
-            strand = self._door.strand()
-            channel.on_message = lambda message: strand.submit(partial(self._guard, on_message, ws, message))
-            channel.on_close = partial(self._closed, route, ws, strand)
-            strand.submit(partial(self._guard, application.on_open, ws))
+            backlog = Backlog(self._door, channel.pause_reading)
+
+            def submit(message: Message) -> None:
+                if backlog.submit(partial(self._guard, on_message, ws, message), len(message)):
+                    backlog.pause()
+
+            channel.on_message = submit
+            channel.on_close = partial(self._closed, route, ws, backlog.strand)
+            backlog.strand.submit(partial(self._guard, application.on_open, ws))
 
     def _closed(self, route: _Route, ws: WebSocket, strand: Strand | None, code: int, reason: str) -> None:
-        route.registry.members.discard(ws)
+        route.registry.member_left(ws)
+        if reason == "slow client":
+            self._complain("slow client", SLOW_CLIENT_TEXT)
         job = partial(self._guard, route.application.on_close, ws, code, reason)
         if strand is None:
             job()

@@ -11,6 +11,9 @@ from typing import Any, Final, Protocol
 
 from python_server.exchange import DeadlineLike, Exchange, TransportLike
 from python_server.http1.response import Headers, status_text
+from python_server.net.backpressure import Backpressure
+from python_server.net.pauses import Pause
+from python_server.net.threads import Door
 from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, Role, State, handshake
 from wsframe.deflate import Agreement, Options
 
@@ -32,6 +35,9 @@ class WebSocketServices:
 
     Attributes:
         deflate: what permessage-deflate may be agreed on; None refuses every offer.
+        send_timeout_seconds: how long a worker waits for a client that does not take what it was sent.
+        broadcast_wait_seconds: how long a member of a broadcast may keep the others waiting.
+        backpressure: where they wait.
         began, ended: called with each channel, once each, for the worker's list of connections.
     """
 
@@ -41,6 +47,9 @@ class WebSocketServices:
     unfinished_timeout_seconds: float
     ping_interval_seconds: float
     ping_timeout_seconds: float
+    send_timeout_seconds: float
+    broadcast_wait_seconds: float
+    backpressure: Backpressure
     deflate: Options | None
     deadline: Callable[[Callable[[], Any]], DeadlineLike]
     began: Callable[[WebSocketChannel], None]
@@ -81,6 +90,7 @@ class WebSocketChannel:
     Attributes:
         on_message: called with each whole message. on_close: called once with (close code, reason).
         owner: where it is set, `on_message` is called with it before the message.
+        on_blocked: called with (this, whether it holds up who sends to it), when that changes.
         on_fault: called with what `on_message` raised; the rest of that piece of the stream is dropped.
         peer: the client's address, as a trusted proxy may have named it.
         outbox: of the connection; the transport takes from it. What it declines goes through `send`.
@@ -101,6 +111,7 @@ class WebSocketChannel:
         "_sharing",
         "_transport",
         "_unfinished",
+        "on_blocked",
         "on_close",
         "on_fault",
         "on_message",
@@ -139,6 +150,7 @@ class WebSocketChannel:
         self.peer = transport.peer
         self.on_message: Callable[..., None] = ignore_message
         self.on_close: Callable[[int, str], None] = ignore_close
+        self.on_blocked: Callable[[WebSocketChannel, bool], None] = ignore_message
         self.on_fault: Callable[[Exception], None] = raise_fault
 
     # What the transport tells
@@ -215,7 +227,15 @@ class WebSocketChannel:
 
     def write_blocked(self, blocked: bool) -> None:
         """A client that does not read is not read from (its pongs would queue as well)."""
-        self._transport.pause_reading(blocked)
+        self._transport.pause_reading(Pause.UNSENT, blocked)
+        if blocked:
+            self.on_blocked(self, True)
+        else:
+            self._let_senders_go()
+
+    def _let_senders_go(self) -> None:
+        self._services.backpressure.release(self)
+        self.on_blocked(self, False)
 
     def connection_lost(self, reason: str) -> None:
         connection = self._connection
@@ -224,8 +244,10 @@ class WebSocketChannel:
         for deadline in (self._keep_alive, self._unfinished, self._closing):
             if deadline is not None:
                 deadline.cancel()
+        self._let_senders_go()
         self._services.ended(self)
-        on_close, self.on_close, self.on_message = self.on_close, ignore_close, ignore_message
+        on_close, self.on_close = self.on_close, ignore_close
+        self.on_message = self.on_blocked = ignore_message
         code = connection.close_code
         on_close(CloseCode.ABNORMAL_CLOSURE if code is None else code, connection.close_reason or reason)
 
@@ -249,6 +271,18 @@ class WebSocketChannel:
     def held_bytes(self) -> int:
         """What its client keeps waiting here, in both directions."""
         return self._transport.queued_bytes + self._partial_bytes
+
+    def behind(self) -> bool:
+        """Any thread: does the client hold up who sends to it?"""
+        return self._transport.blocked and self._connection.state is _OPEN
+
+    def post_message(self, door: Door, message: str | bytes, compress: bool | None) -> None:
+        """A worker: have `send` called once the client has taken most of what it was sent, or it is late."""
+        nbytes = len(message)
+        if not door.post_unless(self.behind, self.send, message, compress, nbytes=nbytes):
+            services = self._services
+            call = (self.send, message, compress)
+            services.backpressure.post(door, self, self.behind, services.send_timeout_seconds, call, nbytes)
 
     def send(self, message: str | bytes, compress: bool | None = None) -> None:
         """Queue one message; nothing happens once the WebSocket is closing."""
@@ -306,7 +340,7 @@ class WebSocketChannel:
 
     def _look_alive(self) -> None:
         assert self._keep_alive is not None
-        if self._heard:
+        if self._heard or self.paused:  # then it may have spoken: it is not listened to
             self._heard = self._pinged = False
             self._keep_alive.set(self._ping_interval_seconds)
         elif not self._pinged:
@@ -333,12 +367,19 @@ class WebSocketChannel:
         if connection.state is not State.OPEN:
             return
         connection.close(code, reason)
+        self._let_senders_go()  # nothing of theirs will leave
         self._transport.write(connection.data_to_send())
         self._closing = self._services.deadline(lambda: self._transport.close(cut))
         self._closing.set(timeout_seconds)
 
+    @property
+    def paused(self) -> bool:
+        """Any thread: does the client wait because its messages do?"""
+        return bool(self._transport.pauses & Pause.MESSAGES)
+
     def pause_reading(self, paused: bool) -> None:
-        self._transport.pause_reading(paused)
+        """Let the client wait because its messages do, or go on."""
+        self._transport.pause_reading(Pause.MESSAGES, paused)
 
     def refuse_keep_alive(self) -> None:
         """Graceful stop."""

@@ -76,6 +76,8 @@ INNER = {
     "http1": ["head", "parser", "response"],
     "net": [
         "threads",
+        "backlog",
+        "backpressure",
         "pool",
         "byte_queue",
         "message_queue",
@@ -85,6 +87,7 @@ INNER = {
         "memory",
         "low_water",
         "lingering",
+        "pauses",
         "transport",
         "sockets",
         "certificates",

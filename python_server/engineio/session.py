@@ -140,7 +140,7 @@ class Session:
         outbox: takes prepared frames, behind all that was sent before; what it declines is for `send`.
         context: the handler's own. heartbeat: its entry in the engine's queues.
         awaiting_pong: has a ping been sent that is not answered yet?
-        posting: is the body of a POST under way?
+        posting: is a POST under way, its body or its answer? A second one would overlap it.
     """
 
     __slots__ = (
@@ -280,6 +280,7 @@ class Session:
         """Call `answer` (to the POST whose packets have been taken) now, or when reading goes on."""
         if self._paused and self.alive:
             self._when_reading = answer
+            self.posting = True
         else:
             answer()
 
@@ -359,6 +360,7 @@ class Session:
     def _release_post(self) -> None:
         answer, self._when_reading = self._when_reading, None
         if answer is not None:
+            self.posting = False
             answer()
 
     def _switch(self, link: Link) -> None:

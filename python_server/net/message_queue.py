@@ -1,4 +1,4 @@
-"""Whole messages from the loop to one worker that waits for them, bounded in number.
+"""Whole messages from the loop to one worker that waits for them, bounded in number and bytes.
 
 Must not know: what a message is.
 """
@@ -15,24 +15,32 @@ class MessageQueue:
     """First in, first out; after the end there is only None.
 
     Args:
-        max_count: messages held above which `offer` asks the loop to pause.
+        max_count, max_bytes: what may be held; from the first of them on `offer` asks the loop to pause.
     """
 
-    def __init__(self, max_count: int) -> None:
+    def __init__(self, max_count: int, max_bytes: int) -> None:
         self._max_count = max_count
+        self._max_bytes = max_bytes
         self._messages: deque[Any] = deque()
+        self._held_bytes = 0
         self._ended = False
         self._changed = Condition(Lock())
 
     def __len__(self) -> int:
         return len(self._messages)
 
+    @property
+    def low(self) -> bool:
+        """Any thread: is so little held that the producer should go on?"""
+        return len(self._messages) <= self._max_count // 2 and self._held_bytes <= self._max_bytes // 2
+
     def offer(self, message: Any) -> bool:
-        """Loop's thread: append; True when the producer should pause."""
+        """Loop's thread: append; True when the producer should pause, until the queue is `low`."""
         with self._changed:
             self._messages.append(message)
+            self._held_bytes += len(message)
             self._changed.notify()
-            return len(self._messages) >= self._max_count
+            return len(self._messages) >= self._max_count or self._held_bytes >= self._max_bytes
 
     def end(self) -> None:
         """Any thread: nothing follows."""
@@ -53,4 +61,6 @@ class MessageQueue:
                 about_to_wait()
                 if not self._changed.wait(timeout_seconds):
                     raise TimeoutError(f"no message within {timeout_seconds} s")
-            return self._messages.popleft()
+            message = self._messages.popleft()
+            self._held_bytes -= len(message)
+            return message

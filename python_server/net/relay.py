@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from python_server.net.loop import Loop
+from python_server.net.pauses import Pause
 from python_server.net.transport import Transport
 
 
@@ -29,7 +30,7 @@ class RelayEnd:
             self._other.close()
 
     def write_blocked(self, blocked: bool) -> None:
-        self._other.pause_reading(blocked)
+        self._other.pause_reading(Pause.UNSENT, blocked)
 
     def connection_lost(self, reason: str) -> None:
         self._other.close()

@@ -112,6 +112,33 @@ class Mailbox:
             self.raised = True
             self._ring()
 
+    def post_unless(
+        self, unless: Callable[[], Any], function: Callable[..., Any], *args: Any, nbytes: int
+    ) -> bool:
+        """Any thread: `post`, whose caller changes its mind if `unless()` once nothing is to be waited for.
+
+        Returns:
+            whether it was posted. The loop's thread is not asked.
+
+        Raises:
+            ServerStopped: the loop has ended.
+        """
+        if self._closed or current_thread_id() == self._owner:
+            self.post(function, *args)
+            return True
+        with self._bytes_lock:
+            while self._pending_bytes > self._max_bytes and not self._closed:
+                about_to_wait()
+                self._space.wait()
+            if unless():
+                return False
+            self._pending_bytes += nbytes
+        self._calls.append((function, args, nbytes))
+        if not self.raised:
+            self.raised = True
+            self._ring()
+        return True
+
     def drain(self, report: Report) -> bool:
         """Loop's thread: make the posted calls, at most one batch; returns whether some are left."""
         self.raised = False
@@ -174,14 +201,15 @@ class Strand:
     def waiting_count(self) -> int:
         return len(self._jobs)
 
-    def submit(self, job: Job) -> None:
-        """Loop's thread: run `job` after all jobs submitted before it."""
+    def submit(self, job: Job) -> int:
+        """Loop's thread: run `job` after all jobs submitted before it; returns how many wait."""
         with self._lock:
             self._jobs.append(job)
             if not self.idle:
-                return
+                return len(self._jobs)
             self.idle = False
         self._executor.submit(self._run)
+        return len(self._jobs)
 
     def hold(self) -> None:
         """A worker, from within a job: it is not over when it returns; the next one waits for `go_on`."""
@@ -275,6 +303,7 @@ class Door:
         # One lock for all strands: held for a few instructions, and a strand stays small.
         self._strand_lock = threading.Lock()
         self.post = mailbox.post
+        self.post_unless = mailbox.post_unless
         self.on_loop = mailbox.on_loop
         self.at_once = mailbox.at_once
         # Loop's thread: run a job on a worker, beside the strands and in no order.

@@ -17,6 +17,7 @@ from typing import Any, Final
 from python_server.net.certificates import reason_of
 from python_server.net.files import FileSlice
 from python_server.net.loop import Loop, Timer
+from python_server.net.pauses import Pause
 from python_server.net.sockets import Socket
 from python_server.net.transport import Transport, TransportState
 
@@ -179,11 +180,12 @@ class TLSTransport(Transport):
 
     # In
 
-    def pause_reading(self, paused: bool) -> None:
-        if self.state is TransportState.OPEN and self._reading is paused:
-            super().pause_reading(paused)
-            if not paused and self._phase is TLSPhase.UP and (self._incoming.pending or self._ssl.pending()):
-                self._loop.call_soon(self._deliver)
+    def pause_reading(self, reasons: int, paused: bool) -> None:
+        before = self.pauses
+        super().pause_reading(reasons, paused)
+        goes_on = before and not self.pauses and self._phase is TLSPhase.UP
+        if goes_on and (self._incoming.pending or self._ssl.pending()):
+            self._loop.call_soon(self._deliver)
 
     def _on_readable(self) -> None:
         buffer = self._loop.receive_buffer
@@ -207,7 +209,7 @@ class TLSTransport(Transport):
             if self._incoming.pending > HELLO_MAX_BYTES:
                 self._end("the TLS handshake is too large")
                 return
-            self.pause_reading(True)  # until its turn has come
+            self.pause_reading(Pause.HANDSHAKE, True)  # until its turn has come
             self._handshakes.add(self)
         else:
             self._deliver()
@@ -218,15 +220,15 @@ class TLSTransport(Transport):
             self._end("the client left during the TLS handshake")
             return
         self._deliver()  # what a pause has left unread goes before the end
-        if not self._reading or self.state is not TransportState.OPEN:
+        if self.pauses or self.state is not TransportState.OPEN:
             return
-        self.pause_reading(True)
+        self.pause_reading(Pause.ENDED, True)
         self._tell(self._loop.receive_buffer, 0)
 
     def _refuse_plain(self) -> None:
         """One short answer, which such a client can read, then the end."""
         self._go(TLSPhase.PLAIN)
-        self.pause_reading(True)
+        self.pause_reading(Pause.ENDED, True)
         try:
             self._socket.send(self._plain_answer)
         except OSError:
@@ -242,7 +244,7 @@ class TLSTransport(Transport):
             self._ssl.do_handshake()
         except ssl.SSLWantReadError:
             if self._flush_records():
-                self.pause_reading(False)
+                self.pause_reading(Pause.HANDSHAKE, False)
             return
         except (ssl.SSLError, OSError) as error:
             self._flush_records()  # the alert that says why
@@ -262,11 +264,11 @@ class TLSTransport(Transport):
             self._report("connection", error)
             self._end("internal error")
             return
-        self.pause_reading(False)
+        self.pause_reading(Pause.HANDSHAKE, False)
 
     def _deliver(self) -> None:
         """Hand over what has come, as many records per call as the handler's buffer holds."""
-        while self._reading and self.state is TransportState.OPEN:
+        while not self.pauses and self.state is TransportState.OPEN:
             buffer: Any = self._receive_buffer()
             if buffer is None:
                 buffer = self._loop.receive_buffer
@@ -280,7 +282,7 @@ class TLSTransport(Transport):
                 self._flush_records()  # the alert
                 self._end(f"TLS: {reason_of(fault)}")
             elif ended:
-                self.pause_reading(True)
+                self.pause_reading(Pause.ENDED, True)
                 self._tell(self._loop.receive_buffer, 0)
             elif filled < size_bytes:
                 break
@@ -374,7 +376,7 @@ class TLSTransport(Transport):
     def _send_queued(self) -> None:
         if self._phase is TLSPhase.HANDSHAKE:
             if self._flush_records():
-                self.pause_reading(False)
+                self.pause_reading(Pause.HANDSHAKE, False)
         elif self._queue or self._flush_records():
             super()._send_queued()
 

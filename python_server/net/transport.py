@@ -15,6 +15,7 @@ from python_server.net.files import FileSlice
 from python_server.net.lingering import Lingering
 from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
+from python_server.net.pauses import Pause
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
@@ -93,7 +94,7 @@ class Transport:
     __slots__ = (
         "_blocked", "_buffer", "_bulk", "_data_received", "_descriptor", "_dirty", "_files_count", "_handler",
         "_high_watermark_bytes", "_limits", "_lingering", "_loop", "_outbox", "_queue", "_queued_bytes",
-        "_reading", "_receive_buffer", "_report", "_socket", "_stalled", "_waiting", "local", "peer", "state",
+        "_receive_buffer", "_report", "_socket", "_stalled", "_waiting", "local", "pauses", "peer", "state",
     )  # fmt: skip
     _direct: ClassVar[bool] = True  # bytes leave as they are
 
@@ -120,7 +121,7 @@ class Transport:
         self._dirty = False
         self._waiting = False  # the kernel's buffer is full; the writer callback is armed
         self._blocked = False
-        self._reading = False
+        self.pauses: int = Pause.UNSERVED  # the reasons not to read
         self._bulk: LowWater | None = None  # while a large payload arrives
         self._lingering: Lingering | None = None
         self.peer = peer
@@ -129,24 +130,24 @@ class Transport:
 
     def set_handler(self, handler: ByteHandler) -> None:
         """Give what arrives from now on to `handler`; starts reading at the first call."""
-        first = not hasattr(self, "_handler")
         self._handler = handler
         self._receive_buffer = handler.receive_buffer
         self._data_received = handler.data_received
         self._buffer: Any = self._loop.receive_buffer
-        if first:
-            self.pause_reading(False)
+        self.pause_reading(Pause.UNSERVED, False)
 
     # In
 
-    def pause_reading(self, paused: bool) -> None:
-        """Stop or restart reading; the kernel then slows the peer down."""
-        if self.state is not TransportState.OPEN or self._reading is not paused:
+    def pause_reading(self, reasons: int, paused: bool) -> None:
+        """Give or take back reasons not to read: while one is left, the kernel slows the peer down."""
+        before = self.pauses
+        after = before | reasons if paused else before & ~reasons
+        if after == before or self.state is not _OPEN:
             return
-        self._reading = not paused
-        if paused:
+        self.pauses = after
+        if not before:
             self._loop.remove_reader(self._descriptor)
-        else:
+        elif not after:
             self._loop.add_reader(self._descriptor, self._on_readable)
 
     def _on_readable(self) -> None:
@@ -159,7 +160,7 @@ class Transport:
             self._end(error.strerror or str(error))
             return
         if not nbytes:
-            self.pause_reading(True)  # the end stays readable for ever
+            self.pause_reading(Pause.ENDED, True)
         outbox = self._outbox
         # Have others written in this turn already? Then the loop flushes at its end.
         if outbox is not None:
@@ -391,8 +392,7 @@ class Transport:
             return
         if self.state is not TransportState.OPEN:
             return
-        if self._reading:
-            self.pause_reading(True)
+        self._loop.remove_reader(self._descriptor)
         if self._outbox is not None:
             self._shut_outbox()
             self._outbox.close()

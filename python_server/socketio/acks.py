@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.client import Client, Socket
+from python_server.socketio.client import Socket
 from python_server.socketio.questions import AckHeard, AcksAsked, convert, unpack
 
 # Unanswered questions to one client in one namespace.
@@ -77,13 +77,10 @@ class Acks:
     """Asks the clients of this process. Every method belongs to the loop's thread.
 
     Args:
-        resume: reads again from a client that was paused. call_later: the loop's timer.
+        call_later: the loop's timer.
     """
 
-    def __init__(
-        self, resume: Callable[[Client], None], call_later: Callable[[float, Callable[[], Any]], Any]
-    ) -> None:
-        self._resume = resume
+    def __init__(self, call_later: Callable[[float, Callable[[], Any]], Any]) -> None:
         self._call_later = call_later
 
     def ask(
@@ -101,8 +98,7 @@ class Acks:
                 socket.acks.pop(next(iter(socket.acks)))(None)
             socket.acks[ack_id] = partial(group.answer, socket)
             socket.send(prepared)
-            if socket.client.paused:  # else the answer would never be read
-                self._resume(socket.client)
+            socket.client.backlog.resume()  # else the answer would never be read
         if timeout_seconds is not None and sockets:
             self._call_later(timeout_seconds, partial(self.give_up, sockets, ack_id))
         group.asked()

@@ -12,23 +12,13 @@ from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.net.threads import Strand
+from python_server.net.backlog import Backlog
 from python_server.socketio.backplane import Envelope
 from python_server.socketio.packet import Decoder
 from python_server.socketio.recovery import Saved
 
 # What may wait behind the CONNECT reply of one client while its connect handler runs.
 HELD_MAX_BYTES: Final = 16 * 1024 * 1024
-
-# Events of one client that wait for a thread: above the first bound its reading pauses, above the second
-# (a polling client cannot be paused) its session ends.
-STRAND_SOFT_COUNT: Final = 256
-STRAND_RESUME_COUNT: Final = 64
-STRAND_HARD_COUNT: Final = 10_000
-# The same bounds in characters, for events of at least HEAVY_EVENT_BYTES; lighter ones are bound by number.
-HEAVY_EVENT_BYTES: Final = 4096
-STRAND_SOFT_BYTES: Final = 4 * 1024 * 1024
-STRAND_HARD_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,38 +89,21 @@ class Client:
 
     __slots__ = (
         "__weakref__",
+        "backlog",
         "connect_timer",
         "context",
         "decoder",
-        "finished_bytes",
-        "overtaking_count",
-        "paused",
         "session",
         "sockets",
-        "strand",
-        "submitted_bytes",
     )
 
-    def __init__(self, session: Session, strand: Strand, decoder: Decoder) -> None:
+    def __init__(self, session: Session, backlog: Backlog, decoder: Decoder) -> None:
         self.session = session
-        self.strand = strand
+        self.backlog = backlog  # its events that wait for a worker, and their strand
         self.sockets: dict[str, Socket] = {}
         self.decoder = decoder
         self.connect_timer: Any = None
-        self.paused = False
-        # Of large events: the first counted by the loop, the second by the one worker that runs the strand.
-        self.submitted_bytes = 0
-        self.finished_bytes = 0
-        self.overtaking_count = 0  # events under way or waiting beside the strand
         self.context: Any = None  # the application face's own, shared by the client's namespaces
-
-    @property
-    def overloaded(self) -> bool:
-        """Are its events, waiting or running, above the hard bounds?"""
-        return (
-            self.strand.waiting_count + self.overtaking_count >= STRAND_HARD_COUNT
-            or self.submitted_bytes - self.finished_bytes >= STRAND_HARD_BYTES
-        )
 
 
 class Socket:

@@ -11,16 +11,13 @@ from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
+from python_server.net.backlog import Backlog
 from python_server.net.threads import ServerStopped
 from python_server.socketio.adapter import Adapter
 from python_server.socketio.answering import Answering
 from python_server.socketio.backplane import Command, CommandKind
 from python_server.socketio.client import (
     CONNECTED,
-    HEAVY_EVENT_BYTES,
-    STRAND_RESUME_COUNT,
-    STRAND_SOFT_BYTES,
-    STRAND_SOFT_COUNT,
     Client,
     ConnectionRefused,
     Handler,
@@ -86,7 +83,9 @@ class Hub(Speaker):
 
     def session_opened(self, session: Session) -> None:
         services = self._running()
-        client = session.context = Client(session, services.door.strand(), self.codec.decoder())
+        client = session.context = Client(
+            session, Backlog(services.door, session.pause_reading), self.codec.decoder()
+        )
         client.connect_timer = services.call_later(
             self.patience.connect_timeout_seconds, partial(self._connect_late, client)
         )
@@ -112,7 +111,7 @@ class Hub(Speaker):
         if client is None:
             return
         session.context = None
-        if reason is DisconnectReason.SLOW_CLIENT and not client.overloaded:
+        if reason is DisconnectReason.SLOW_CLIENT and not client.backlog.overloaded:
             self._running().complain("slow client", SLOW_CLIENT_TEXT)
         client.connect_timer.cancel()
         self._unfinished.pop(client, None)
@@ -168,43 +167,17 @@ class Hub(Speaker):
         if handler.rate is not None and not self._within_rate(socket, name, *handler.rate):
             return
         client = socket.client
-        strand = client.strand
+        backlog = client.backlog
         arguments = tuple(rest)
-        if handler.inline and strand.idle:
+        if handler.inline and backlog.strand.idle:
             self._run_event(socket, name, arguments, packet.id, handler)
             return
         job: Callable[[], None] = partial(self._run_event, socket, name, arguments, packet.id, handler)
-        if handler.ordered:
-            if packet.size_bytes >= HEAVY_EVENT_BYTES:
-                client.submitted_bytes += packet.size_bytes
-                job = partial(self._run_heavy, client, packet.size_bytes, job)
-            strand.submit(job)
-        else:
-            client.overtaking_count += 1
-            self._running().door.submit(partial(self._run_overtaking, client, job))
-        if (
-            strand.waiting_count + client.overtaking_count >= STRAND_SOFT_COUNT
-            or client.submitted_bytes - client.finished_bytes >= STRAND_SOFT_BYTES
-        ):
+        submit = backlog.submit if handler.ordered else backlog.submit_beside
+        if submit(job, packet.size_bytes):
             self._press(client)
 
-    def _run_heavy(self, client: Client, size_bytes: int, job: Callable[[], None]) -> None:
-        """Worker: an event that counts by its size."""
-        job()
-        client.finished_bytes += size_bytes
-        if client.paused:
-            self._post_quietly(self._relieve, client)
-
-    def _run_overtaking(self, client: Client, job: Callable[[], None]) -> None:
-        """Worker: an event beside its client's strand."""
-        job()
-        self._post_quietly(self._overtaken, client)
-
-    def _overtaken(self, client: Client) -> None:
-        client.overtaking_count -= 1
-        self._relieve(client)
-
-    def _post_quietly(self, function: Callable[..., None], *args: Any) -> None:
+    def _post_quietly(self, function: Callable[..., Any], *args: Any) -> None:
         """Worker: `_post` of what nobody waits for once the server has stopped."""
         try:
             self._post(function, *args)
@@ -257,34 +230,17 @@ class Hub(Speaker):
     def _put_off(
         self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]
     ) -> None:
-        overtaken = None if handler.ordered else self._overtaken
-        waiting.put_off(socket.client, self._running().door, overtaken, again)
+        waiting.put_off(socket.client.backlog, self._running().door, handler.ordered, again)
 
     def _press(self, client: Client) -> None:
         """Its events come faster than they are handled: stop reading, then give up."""
-        if client.overloaded:
+        if client.backlog.overloaded:
             self._running().complain(
                 "too many events", "a session was closed: its events came faster than they were handled"
             )
             client.session.end(DisconnectReason.SLOW_CLIENT)
-        elif not client.paused and not any(socket.acks for socket in client.sockets.values()):
-            client.paused = True
-            client.session.pause_reading(True)
-            self._relieve(client)  # the worker may have been faster than these lines
-
-    def _relieve(self, client: Client) -> None:
-        """Read again from a client whose events have been handled; until then, be told of it."""
-        if not client.paused:
-            return
-        strand = client.strand
-        if strand.waiting_count >= STRAND_RESUME_COUNT:
-            # A POST that is being read adds events while the client is paused: every look arms the next one.
-            strand.when_below(STRAND_RESUME_COUNT, partial(self._post_quietly, self._relieve, client))
-        if (
-            strand.waiting_count + client.overtaking_count < STRAND_RESUME_COUNT
-            and client.submitted_bytes - client.finished_bytes < STRAND_SOFT_BYTES // 2
-        ):
-            self._resume(client)
+        elif not any(socket.acks for socket in client.sockets.values()):
+            client.backlog.pause()
 
     # Connect and disconnect
 
@@ -320,9 +276,9 @@ class Hub(Speaker):
             return
         job = partial(self._run_connect, socket, handler)
         if former is None:
-            client.strand.submit(job)
+            client.backlog.strand.submit(job)
         else:  # behind the disconnect handler of what it was before
-            former.strand.submit(partial(self._post_quietly, client.strand.submit, job))
+            former.backlog.strand.submit(partial(self._post_quietly, client.backlog.strand.submit, job))
 
     def _log_position(self) -> int:
         return 0 if self.recovery is None else self.recovery.position
@@ -440,6 +396,6 @@ class Hub(Speaker):
     def _run_disconnect(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         handler = self.handlers.find(socket.namespace, "disconnect")
         if handler is not None:
-            socket.client.strand.submit(
+            socket.client.backlog.strand.submit(
                 partial(self._run_event, socket, "disconnect", (str(reason),), None, handler)
             )

@@ -16,7 +16,7 @@ from python_server.net.tasks import check_waiting, wait
 from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckGroup, Acks, Answers, DistantAcks, Heard
 from python_server.socketio.backplane import Envelope, Question, QuestionKind, check_rooms
-from python_server.socketio.client import Client, Socket, SocketState
+from python_server.socketio.client import Socket, SocketState
 from python_server.socketio.ground import HubServices
 from python_server.socketio.packet import EVENT, Codec
 from python_server.socketio.questions import AcksQuestion, pack_text, plain
@@ -43,7 +43,7 @@ class Speaker(Rooms):
 
     def attach(self, services: HubServices) -> None:
         """Loop's thread: a worker serves from here on."""
-        self._acks = Acks(self._resume, services.call_later)
+        self._acks = Acks(services.call_later)
         if not services.backplane.alone:
             # A client may come back to another process and answer there what was asked here.
             self._ack_ids = itertools.count(1 + secrets.randbelow(ACK_IDS_BEGIN_LIMIT))
@@ -315,12 +315,6 @@ class Speaker(Rooms):
             self._adapter(envelope.namespace).recipients(envelope.rooms, envelope.excepted), ack_id
         )
 
-    def _resume(self, client: Client) -> None:
-        """Loop's thread: read from the client again."""
-        if client.paused:
-            client.paused = False
-            client.session.pause_reading(False)
-
     def _call_back(
         self,
         callback: AckCallback,
@@ -337,7 +331,7 @@ class Speaker(Rooms):
         else:
             return
         if socket is not None:
-            strand = socket.client.strand
+            strand = socket.client.backlog.strand
         else:
             if not distant:
                 distant.append(self._running().door.strand())

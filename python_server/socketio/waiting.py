@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from python_server.net.backlog import Backlog
 from python_server.net.threads import Door, Job, ServerStopped
-from python_server.socketio.client import Client, Handler
+from python_server.socketio.client import Handler
 
 # Gives a handler's result, or raises what it raised.
 Outcome = Callable[[], Any]
@@ -29,35 +30,30 @@ class Waiting:
 
     def put_off(
         self,
-        client: Client,
+        backlog: Backlog,
         door: Door,
-        overtaken: Callable[[Client], None] | None,
+        ordered: bool,
         again: Callable[[Handler], Any],
     ) -> None:
         """A worker, from within the handler's job: its thread is free as soon as the job returns.
 
         Args:
-            overtaken: called by the loop at the end of an event that others may overtake; None: the
-                client's next event waits for this one.
+            ordered: the client's next event waits for this one.
             again: called by a worker with a handler that gives the result at once.
         """
 
         def conclude(outcome: Outcome) -> None:
             again(Handler(lambda *told: outcome()))
-            if overtaken is not None:
-                _post(door, overtaken, client)
+            if not ordered:
+                _post(door, backlog.end_beside)
 
-        if overtaken is None:
-            client.strand.hold()
-            go_on: Callable[[Job], None] = client.strand.go_on
+        if ordered:
+            backlog.strand.hold()
+            go_on: Callable[[Job], None] = backlog.strand.go_on
         else:
-            _post(door, _count, client)
+            _post(door, backlog.begin_beside)
             go_on = door.submit
         self.start(lambda outcome: _post(door, go_on, lambda: conclude(outcome)))
-
-
-def _count(client: Client) -> None:
-    client.overtaking_count += 1
 
 
 def _post(door: Door, function: Callable[..., None], *args: Any) -> None:

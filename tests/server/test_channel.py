@@ -26,7 +26,7 @@ class FakeTransport:
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
-        self.paused = False
+        self.pauses = 0
         self.blocked = False
         self.ended: str | None = None
         self.handler: Any = None
@@ -38,8 +38,12 @@ class FakeTransport:
     def write(self, data: Any) -> None:
         self.sent.append(data)
 
-    def pause_reading(self, paused: bool) -> None:
-        self.paused = paused
+    @property
+    def paused(self) -> bool:
+        return bool(self.pauses)
+
+    def pause_reading(self, reasons: int, paused: bool) -> None:
+        self.pauses = self.pauses | reasons if paused else self.pauses & ~reasons
 
     def set_handler(self, handler: Any) -> None:
         self.handler = handler

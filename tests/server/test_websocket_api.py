@@ -4,18 +4,31 @@ It must not know frames beyond what `wsframe` decodes.
 """
 
 import re
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from python_server.exchange import Exchange, ExchangeServices
 from python_server.http1.parser import Request
+from python_server.net.backlog import SOFT_BYTES, SOFT_COUNT
+from python_server.net.backpressure import Backpressure
 from python_server.net.threads import Door, InlineExecutor, Mailbox
-from python_server.websocket_api import Resource, WebSocket, WebSocketApplication, WebSocketRoutes
+from python_server.websocket_api import (
+    SLOW_CLIENT_TEXT,
+    Resource,
+    WebSocket,
+    WebSocketApplication,
+    WebSocketRoutes,
+)
 from python_server.websocket_channel import WebSocketServices
 from told_time import HandDeadline
 from wsframe import Opcode, encode_frame
 
+PATIENCE_SECONDS = 60.0
 MASK = b"\1\2\3\4"
 
 
@@ -52,18 +65,28 @@ class FakeTransport:
         self.sent = b""
         self.handler: Any = None
         self.closed = False
+        self.pauses = 0
 
     def write(self, data: Any) -> None:
         self.sent += bytes(data)
 
-    def pause_reading(self, paused: bool) -> None:
-        pass
+    @property
+    def paused(self) -> bool:
+        return bool(self.pauses)
+
+    def pause_reading(self, reasons: int, paused: bool) -> None:
+        self.pauses = self.pauses | reasons if paused else self.pauses & ~reasons
 
     def set_handler(self, handler: Any) -> None:
         self.handler = handler
 
     def close(self, abort: str | None = None) -> None:
         self.closed = True
+
+    def block(self, blocked: bool) -> None:
+        """Its client does not take what waits for it, or has taken it."""
+        self.blocked = blocked
+        self.handler.write_blocked(blocked)
 
     def receive(self, opcode: int, payload: str | bytes) -> None:
         data = bytearray(encode_frame(opcode, payload, MASK))
@@ -77,10 +100,12 @@ class FakeTransport:
 class Bench:
     """Routes with a worker's surroundings faked; handlers run inline."""
 
-    def __init__(self, routes: dict[Any, WebSocketApplication]) -> None:
+    def __init__(self, routes: dict[Any, WebSocketApplication], executor: Any = None) -> None:
         self.mailbox = Mailbox(lambda: None, 1 << 20)
         self.reports: list[BaseException] = []
         self.complaints: list[str] = []
+        self.backpressure = Backpressure({})
+        self.deadlines: list[HandDeadline] = []
         services = WebSocketServices(
             1000,
             100,
@@ -88,19 +113,31 @@ class Bench:
             30.0,
             0.0,
             0.0,
+            60.0,
+            1.0,
+            self.backpressure,
             None,
-            HandDeadline,
+            self._deadline,
             lambda c: None,
             lambda c: None,
         )
         self.routes = WebSocketRoutes(
             routes,
-            Door(self.mailbox, InlineExecutor()),
+            Door(self.mailbox, executor or InlineExecutor()),
             services,
             lambda allowed: lambda request: self._refusal(allowed, request),
             lambda what, error: self.reports.append(error),
             lambda kind, sentence: self.complaints.append(sentence),
         )
+
+    def _deadline(self, function: Any) -> HandDeadline:
+        self.deadlines.append(HandDeadline(function))
+        return self.deadlines[-1]
+
+    def until_waiting(self) -> None:
+        """A worker waits for somebody to take what it was sent."""
+        while not self.backpressure._bells:
+            pass
 
     @staticmethod
     def _refusal(allowed: Any, request: Request) -> str | None:
@@ -141,6 +178,13 @@ class Bench:
         self.mailbox.drain(lambda what, error: self.reports.append(error))
 
 
+@pytest.fixture
+def worker() -> Iterator[ThreadPoolExecutor]:
+    """A thread that is not the loop's, which is the test's own."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
 @pytest.fixture(params=[True, False], ids=["inline", "worker"])
 def application(request: pytest.FixtureRequest) -> Recorder:
     recorder = Recorder()
@@ -178,6 +222,28 @@ def test_a_failing_handler_is_reported_and_its_connection_closed(application: Re
     assert other.frames() == b"\x81\x02ok"
 
 
+@pytest.mark.parametrize(("size", "bound"), [(1, SOFT_COUNT), (SOFT_BYTES // 8, 8)])
+def test_a_client_that_is_faster_than_its_handler_waits(size: int, bound: int) -> None:
+    """By number and by bytes; the others go on."""
+    jobs: deque[Any] = deque()
+    executor = SimpleNamespace(submit=jobs.append, resubmit=jobs.append)
+    application = Recorder()
+    application.inline = False  # type: ignore[misc]
+    application.max_message_bytes = SOFT_BYTES  # type: ignore[misc]
+    bench = Bench({"/a": application}, executor)
+    fast, other = bench.open("/a"), bench.open("/a")
+    while jobs:
+        jobs.popleft()()
+    for _ in range(bound):
+        assert not fast.paused
+        fast.receive(Opcode.BINARY, bytes(size))
+    assert (fast.paused, other.paused) == (True, False)
+    while jobs or fast.paused:
+        jobs.popleft()()
+        bench.drain()
+    assert [event[0] for event in application.events].count("message") == bound
+
+
 def test_broadcast_and_close_all(application: Recorder) -> None:
     bench = Bench({"/a": application})
     transports = [bench.open("/a") for _ in range(3)]
@@ -192,6 +258,75 @@ def test_broadcast_and_close_all(application: Recorder) -> None:
     bench.drain()  # asked of the registry,
     bench.drain()  # asked of each connection
     assert {transport.frames() for transport in transports} == {b"\x88\x03\x0f\xa0x"}
+
+
+LET_GO = {
+    "it has taken it": lambda bench, transport: transport.block(False),
+    "it is being closed": lambda bench, transport: bench.members[0].close(),
+    "it has left": lambda bench, transport: transport.handler.connection_lost("closed"),
+}
+
+
+@pytest.mark.parametrize("how", [*LET_GO, "it was late for too long"])
+def test_a_broadcast_of_a_worker_waits_for_a_member_that_is_behind(
+    application: Recorder, how: str, worker: ThreadPoolExecutor
+) -> None:
+    bench = Bench({"/a": application})
+    slow, other = bench.open("/a"), bench.open("/a")
+    slow.frames(), other.frames()
+    bench.members = [ws for ws in application._registry.members if ws._channel._transport is slow]  # type: ignore[attr-defined, union-attr]
+    slow.block(True)
+    (deadline,) = [deadline for deadline in bench.deadlines if deadline.seconds == 1.0]
+    done = worker.submit(application.broadcast, "hi")
+    bench.until_waiting()
+    bench.drain()
+    assert other.frames() == b""
+    LET_GO.get(how, lambda bench, transport: deadline.fire())(bench, slow)
+    bench.drain()
+    done.result(PATIENCE_SECONDS)
+    bench.drain()
+    assert other.frames() == b"\x81\x02hi"
+    assert deadline.seconds is None
+
+
+def test_who_was_late_once_is_not_waited_for_again(application: Recorder, worker: ThreadPoolExecutor) -> None:
+    """Else whoever wants to could hold up everybody again and again."""
+    bench = Bench({"/a": application})
+    slow, other = bench.open("/a"), bench.open("/a")
+    slow.frames(), other.frames()
+    slow.block(True)
+    bench.deadlines[-1].fire()
+    for blocked in (False, True):
+        slow.block(blocked)
+        worker.submit(application.broadcast, "hi").result(PATIENCE_SECONDS)
+        bench.drain()
+        assert other.frames() == b"\x81\x02hi"
+    slow.handler.connection_lost("slow client")
+    bench.drain()
+    assert application._registry is not None
+    assert not application._registry._late
+    assert bench.complaints == [SLOW_CLIENT_TEXT]
+
+
+def test_what_a_worker_sends_to_one_client_waits_for_that_client_alone(
+    application: Recorder, worker: ThreadPoolExecutor
+) -> None:
+    bench = Bench({"/a": application})
+    slow, other = bench.open("/a"), bench.open("/a")
+    slow.frames(), other.frames()
+    by_transport = {ws._channel._transport: ws for ws in application._registry.members}  # type: ignore[union-attr]
+    slow.block(True)
+    worker.submit(by_transport[other].send, "hi").result(PATIENCE_SECONDS)  # type: ignore[index]
+    done = worker.submit(by_transport[slow].send, "hi")  # type: ignore[index]
+    bench.until_waiting()
+    bench.drain()
+    assert (slow.frames(), other.frames()) == (b"", b"\x81\x02hi")
+    by_transport[slow].send("the loop waits for nobody")  # type: ignore[index]
+    assert slow.frames().endswith(b"nobody")
+    slow.block(False)
+    done.result(PATIENCE_SECONDS)
+    bench.drain()
+    assert slow.frames() == b"\x81\x02hi"
 
 
 def test_before_it_is_served_an_application_has_nobody() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from python_server.net.backpressure import Backpressure
 from python_server.websocket_channel import GATHERED_MIN_BYTES, WebSocketChannel, WebSocketServices
 from told_time import HandDeadline
 from wsframe import CloseCode, Connection, Opcode, Role, encode_frame
@@ -29,7 +30,7 @@ class FakeTransport:
     def __init__(self, room_bytes: int) -> None:
         self.sent = b""
         self.closed: str | None = None
-        self.paused = False
+        self.pauses = 0
         self.room_bytes = room_bytes
         self.held: Any = None
 
@@ -51,8 +52,12 @@ class FakeTransport:
         self.take()
         self.sent += bytes(data)
 
-    def pause_reading(self, paused: bool) -> None:
-        self.paused = paused
+    @property
+    def paused(self) -> bool:
+        return bool(self.pauses)
+
+    def pause_reading(self, reasons: int, paused: bool) -> None:
+        self.pauses = self.pauses | reasons if paused else self.pauses & ~reasons
 
     def set_handler(self, handler: Any) -> None:
         raise AssertionError("a WebSocket gives its connection to nobody")
@@ -79,6 +84,9 @@ class Bench:
             unfinished_timeout_seconds=30.0,
             ping_interval_seconds=20.0,
             ping_timeout_seconds=7.0,
+            send_timeout_seconds=60.0,
+            broadcast_wait_seconds=1.0,
+            backpressure=Backpressure({}),
             deflate=None,
             deadline=self._deadline,
             began=lambda channel: None,
@@ -349,6 +357,33 @@ def test_a_client_that_does_not_read_is_not_read_from(bench: Bench) -> None:
     assert bench.transport.paused
     bench.channel.write_blocked(False)
     assert not bench.transport.paused
+
+
+def test_a_client_that_reads_again_still_waits_for_its_handler(bench: Bench) -> None:
+    bench.channel.pause_reading(True)
+    bench.channel.write_blocked(True)
+    bench.channel.write_blocked(False)
+    assert bench.transport.paused
+    assert bench.channel.paused
+    bench.channel.pause_reading(False)
+    assert not bench.transport.paused
+
+
+def test_the_silence_of_a_client_that_is_not_listened_to_is_not_its_own(bench: Bench) -> None:
+    bench.channel.keep_alive(None, None)
+    (deadline,) = bench.deadlines
+    deadline.fire()
+    deadline.fire()
+    assert (bench.sent(), deadline.seconds) == (b"\x89\x00", 7.0)
+    bench.channel.pause_reading(True)  # the pong cannot be seen
+    for _ in range(3):
+        deadline.fire()
+        assert (bench.sent(), deadline.seconds) == (b"", 20.0)
+    bench.channel.pause_reading(False)
+    deadline.fire()
+    assert (bench.sent(), deadline.seconds) == (b"\x89\x00", 7.0)
+    deadline.fire()
+    assert close_code(bench.sent()) == 1011
 
 
 def test_a_graceful_stop_says_1001(bench: Bench) -> None:

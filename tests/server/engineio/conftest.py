@@ -13,6 +13,7 @@ import pytest
 from python_server.engineio.engine import Engine, EngineOptions
 from python_server.engineio.sids import Names
 from python_server.http1.parser import Request
+from python_server.net.backpressure import Backpressure
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices
 from told_time import Clock, Timer
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
@@ -45,13 +46,17 @@ class Transport:
     def __init__(self) -> None:
         self.written = bytearray()
         self.closed: str | None = None
-        self.reading = True
+        self.pauses = 0
 
     def write(self, data: Any) -> None:
         self.written += data
 
-    def pause_reading(self, paused: bool) -> None:
-        self.reading = not paused
+    @property
+    def reading(self) -> bool:
+        return not self.pauses
+
+    def pause_reading(self, reasons: int, paused: bool) -> None:
+        self.pauses = self.pauses | reasons if paused else self.pauses & ~reasons
 
     def set_handler(self, handler: Any) -> None:
         self.handler = handler
@@ -170,6 +175,9 @@ class World:
             unfinished_timeout_seconds=30.0,
             ping_interval_seconds=20.0,
             ping_timeout_seconds=20.0,
+            send_timeout_seconds=60.0,
+            broadcast_wait_seconds=1.0,
+            backpressure=Backpressure({}),
             deflate=None,
             deadline=lambda function: Deadline(self.clock, function),
             began=lambda channel: None,

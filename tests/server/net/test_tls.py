@@ -18,6 +18,7 @@ import trustme
 from python_server.net.certificates import CertificateError, make_context
 from python_server.net.files import FileSlice, FileSource
 from python_server.net.loop import Loop
+from python_server.net.pauses import Pause
 from python_server.net.tls import HANDSHAKES_PER_TURN_COUNT, HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport, TransportState
 from python_server.settings import TLSSettings, TransportSettings
@@ -415,7 +416,7 @@ def test_input_that_nobody_reads_does_not_eat_the_answer(rig: Rig, kind: str) ->
 def test_a_paused_reader_gets_nothing_until_it_resumes(rig: Rig, kind: str) -> None:
     transport, peer = rig.open(kind)
     rig.lend(transport, 1_000)  # more is decrypted than one call can take
-    rig.handler.on_data = lambda data: transport.pause_reading(True)
+    rig.handler.on_data = lambda data: transport.pause_reading(Pause.MESSAGES, True)
     peer.send(b"p" * 5_000)
     peer.pump()
     for count in range(1, 6):
@@ -423,7 +424,7 @@ def test_a_paused_reader_gets_nothing_until_it_resumes(rig: Rig, kind: str) -> N
         for _ in range(3):
             rig.loop.run_once(0)
         assert len(rig.handler.received) == count * 1_000
-        transport.pause_reading(False)
+        transport.pause_reading(Pause.MESSAGES, False)
 
 
 def test_another_handler_gets_the_rest(rig: Rig, kind: str) -> None:
@@ -601,7 +602,7 @@ def test_a_ragged_end_is_an_end(rig: Rig) -> None:
 def test_a_pause_keeps_the_end_behind_the_data(rig: Rig) -> None:
     transport, peer = rig.open("tls")
     rig.handler.buffer = memoryview(bytearray(1_000))
-    rig.handler.on_data = lambda data: transport.pause_reading(True)
+    rig.handler.on_data = lambda data: transport.pause_reading(Pause.MESSAGES, True)
     peer.send(b"d" * 5_000)
     peer.pump()
     peer.sock.shutdown(socket.SHUT_WR)
@@ -609,7 +610,7 @@ def test_a_pause_keeps_the_end_behind_the_data(rig: Rig) -> None:
         rig.until(lambda count=count: rig.handler.calls_count == count)  # type: ignore[misc]
         assert len(rig.handler.received) == count * 1_000
         assert not rig.handler.ended
-        transport.pause_reading(False)
+        transport.pause_reading(Pause.MESSAGES, False)
     rig.until(lambda: rig.handler.ended)
     assert len(rig.handler.received) == 5_000
 

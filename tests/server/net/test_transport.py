@@ -16,6 +16,7 @@ import pytest
 
 from python_server.net.files import FileSlice, FileSource
 from python_server.net.loop import SWEEP_MIN_COUNT, WIDE_MIN_COUNT, Deadline, Loop, SelectorPoller
+from python_server.net.pauses import Pause
 from python_server.net.transport import Transport, TransportState
 from python_server.settings import TransportSettings
 from wsframe import Outbox
@@ -188,12 +189,45 @@ def test_a_client_that_takes_nothing_is_given_up(pair: Pair) -> None:
     assert pair.handler.lost == ["client stopped reading"]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_reading_goes_on_when_no_reason_to_pause_is_left(pair: Pair, order: tuple[int, int]) -> None:
+    """What one room gives up, another may still want: each takes back its own."""
+    reasons = (Pause.MESSAGES, Pause.UNSENT)
+    for reason in (*reasons, reasons[0]):  # given twice, taken back once
+        pair.transport.pause_reading(reason, True)
+    pair.peer.sendall(b"later")
+    for index in order:
+        pair.turn()
+        assert pair.handler.got == b""
+        assert pair.transport.pauses & reasons[index]
+        pair.transport.pause_reading(reasons[index], False)
+    assert not pair.transport.pauses
+    pair.turn()
+    assert pair.handler.got == b"later"
+
+
+def test_an_end_of_the_stream_is_told_once_and_again_on_request(pair: Pair) -> None:
+    ends: list[int] = []
+    pair.handler.data_received = lambda buffer, nbytes: ends.append(nbytes)  # type: ignore[method-assign]
+    pair.transport.set_handler(pair.handler)
+    pair.peer.shutdown(socket.SHUT_WR)
+    for _ in range(3):
+        pair.turn()
+    pair.transport.pause_reading(Pause.MESSAGES, True)
+    pair.transport.pause_reading(Pause.MESSAGES, False)  # nobody asks for the end by that
+    pair.turn()
+    assert ends == [0]
+    pair.transport.pause_reading(Pause.ENDED, False)
+    pair.turn()
+    assert ends == [0, 0]
+
+
 def test_paused_reading_leaves_bytes_in_the_kernel(pair: Pair) -> None:
-    pair.transport.pause_reading(True)
+    pair.transport.pause_reading(Pause.MESSAGES, True)
     pair.peer.sendall(b"later")
     pair.turn()
     assert pair.handler.got == b""
-    pair.transport.pause_reading(False)
+    pair.transport.pause_reading(Pause.MESSAGES, False)
     pair.turn()
     assert pair.handler.got == b"later"
 

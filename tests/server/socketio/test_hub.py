@@ -14,12 +14,10 @@ import msgspec
 import pytest
 
 from python_server.engineio.session import DisconnectReason
+from python_server.net.backlog import HARD_COUNT, SOFT_BYTES, SOFT_COUNT
 from python_server.socketio.backplane import Envelope, NoBackplane
 from python_server.socketio.client import (
     HELD_MAX_BYTES,
-    STRAND_HARD_COUNT,
-    STRAND_SOFT_BYTES,
-    STRAND_SOFT_COUNT,
     ConnectionRefused,
     Patience,
 )
@@ -501,18 +499,18 @@ def test_a_client_that_answers_nothing_is_not_asked_without_end(world: Any, monk
 def test_reading_pauses_at_the_soft_bound_and_goes_on_below_it(world: Any) -> None:
     world.on("a")
     peer = world.peer()
-    peer.say(*['2["a"]'] * (STRAND_SOFT_COUNT + 10), run=False)
+    peer.say(*['2["a"]'] * (SOFT_COUNT + 10), run=False)
     assert peer.link.paused
     world.run()
     assert not peer.link.paused
-    assert len(world.called) == STRAND_SOFT_COUNT + 10
+    assert len(world.called) == SOFT_COUNT + 10
 
 
 def test_events_that_still_come_while_a_client_is_paused(world: Any) -> None:
     """A POST is read to its end: its later events must not swallow the word that the earlier are done."""
     world.on("a")
     peer = world.peer()
-    peer.say(*['2["a"]'] * (STRAND_SOFT_COUNT + 10), run=False)
+    peer.say(*['2["a"]'] * (SOFT_COUNT + 10), run=False)
     while world.jobs.waiting:  # the worker is done before the loop hears of it
         world.jobs.waiting.popleft()()
     peer.say(*['2["a"]'] * 100, run=False)
@@ -522,16 +520,16 @@ def test_events_that_still_come_while_a_client_is_paused(world: Any) -> None:
     assert not peer.link.paused
 
 
-def test_large_events_count_by_their_size(world: Any) -> None:
-    world.on("a")
+@pytest.mark.parametrize("ordered", [True, False])
+def test_large_events_count_by_their_size(world: Any, ordered: bool) -> None:
+    world.on("a", ordered=ordered)
     peer = world.peer()
-    text = json.dumps(["a", "x" * (STRAND_SOFT_BYTES // 8)])
+    text = json.dumps(["a", "x" * (SOFT_BYTES // 8)])
     peer.say(*["2" + text] * 8, run=False)
     assert peer.link.paused
     world.run()
     assert not peer.link.paused
-    client = peer.session.context
-    assert client.submitted_bytes == client.finished_bytes
+    assert peer.session.context.backlog.held_bytes == 0
 
 
 def test_a_client_that_owes_an_ack_is_not_paused(world: Any) -> None:
@@ -539,14 +537,14 @@ def test_a_client_that_owes_an_ack_is_not_paused(world: Any) -> None:
     peer = world.peer()
     world.hub.emit("q", (), callback=lambda socket, values: None)
     world.run()
-    peer.say(*['2["a"]'] * (STRAND_SOFT_COUNT + 10), run=False)
+    peer.say(*['2["a"]'] * (SOFT_COUNT + 10), run=False)
     assert not peer.link.paused
 
 
 def test_a_paused_client_is_read_again_when_it_is_asked(world: Any) -> None:
     world.on("a")
     peer = world.peer()
-    peer.say(*['2["a"]'] * (STRAND_SOFT_COUNT + 10), run=False)
+    peer.say(*['2["a"]'] * (SOFT_COUNT + 10), run=False)
     assert peer.link.paused
     world.hub.emit("q", (), callback=lambda socket, values: None)
     world.drain()
@@ -558,7 +556,7 @@ def test_the_hard_bound_ends_the_session(world: Any) -> None:
     peer = world.peer()
     world.hub.emit("q", (), callback=lambda socket, values: None)  # so that it is never paused
     world.run()
-    peer.say(*['2["a"]'] * (STRAND_HARD_COUNT + 2), run=False)
+    peer.say(*['2["a"]'] * (HARD_COUNT + 2), run=False)
     assert closed(peer)
     assert "faster than they were handled" in world.complaints[0]
 

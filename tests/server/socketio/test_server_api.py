@@ -11,6 +11,7 @@ import pytest
 from python_server.engine_api import EngineServer
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
+from python_server.net.backlog import HARD_BYTES, HARD_COUNT, SOFT_BYTES, SOFT_COUNT
 from python_server.server_api import Namespace, Server, WSGIApp
 
 REQUEST = Request("GET", "/?a=1", "/", "a=1", (1, 1), [])
@@ -224,6 +225,29 @@ def test_an_engine_session_is_a_dictionary(world: Any) -> None:
     assert engine.server.transport("S") == "websocket"
     engine.server.disconnect()
     world.run()
+    assert engine.link.closed
+
+
+@pytest.mark.parametrize(("count", "size"), [(SOFT_COUNT, 1), (8, SOFT_BYTES // 8)])
+def test_an_engines_client_is_paused_by_number_and_by_bytes(world: Any, count: int, size: int) -> None:
+    got: list[int] = []
+    engine = Engine(world, message=lambda sid, data: got.append(len(data)))
+    for _ in range(count):
+        assert not engine.link.paused
+        engine.session.receive("4" + "x" * size)
+    assert engine.link.paused
+    world.run()
+    assert not engine.link.paused
+    assert got == [size] * count
+
+
+@pytest.mark.parametrize(("count", "size"), [(HARD_COUNT, 1), (64, HARD_BYTES // 64)])
+def test_an_engines_client_that_cannot_be_paused_is_sent_away(world: Any, count: int, size: int) -> None:
+    engine = Engine(world)
+    for _ in range(count):
+        assert not engine.link.closed
+        engine.session.receive("4" + "x" * size)
+    engine.session.receive("4")
     assert engine.link.closed
 
 

@@ -21,6 +21,7 @@ from python_server.engineio.packet import Prepared, message
 from python_server.engineio.sids import Names
 from python_server.exchange import Exchange, ExchangeServices
 from python_server.http1.parser import Request
+from python_server.net.backpressure import Backpressure
 from python_server.net.loop import Deadline, Loop
 from python_server.net.tls import HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport
@@ -144,7 +145,19 @@ class Worker:
         )
         deadline = partial(Deadline, loop)
         websockets = WebSocketServices(
-            1_000_000, 100, 10.0, 30.0, 20.0, 20.0, None, deadline, self.channels.add, self.channels.discard
+            1_000_000,
+            100,
+            10.0,
+            30.0,
+            20.0,
+            20.0,
+            60.0,
+            1.0,
+            Backpressure({}),
+            None,
+            deadline,
+            self.channels.add,
+            self.channels.discard,
         )
         self.engine = Engine(
             self.heard,

@@ -1,0 +1,80 @@
+"""Workers that send faster than somebody takes: they wait here until he has caught up, or a time is over.
+
+Must not know: what is sent, to whom, or how it is known that he is behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from python_server.net.threads import WORKER, Door, Lock, about_to_wait
+
+
+class Backpressure:
+    """Whoever waits for some target to take what was sent to it.
+
+    Args:
+        places_counts: how many threads of a pool may wait at once, for pools whose threads serve everybody;
+            one more does not wait, so that clients that do not read cannot hold a whole pool.
+    """
+
+    def __init__(self, places_counts: Mapping[Any, int]) -> None:
+        self._places_counts = dict(places_counts)
+        self._lock = Lock()
+        self._bells: dict[object, list[Lock]] = {}  # by target: one of each thread that waits
+
+    def post(
+        self,
+        door: Door,
+        target: object,
+        behind: Callable[[], Any],
+        timeout_seconds: float,
+        call: tuple[Any, ...],
+        nbytes: int,
+    ) -> None:
+        """A worker: post `call` (a function, its arguments) once `target` is not behind, or the time is over.
+
+        Args:
+            behind: asked by any thread; whoever makes it false calls `release` afterwards.
+        """
+        end = time.monotonic() + timeout_seconds
+        while not door.post_unless(behind, *call, nbytes=nbytes):
+            if not self._wait(target, behind, end - time.monotonic()):
+                door.post(*call, nbytes=nbytes)
+                return
+
+    def _wait(self, target: object, behind: Callable[[], Any], timeout_seconds: float) -> bool:
+        """Whether it was worth it: False when the time is over, or this thread must not wait."""
+        if timeout_seconds <= 0 or getattr(WORKER, "coroutines", False):  # all coroutines would wait as well
+            return False
+        pool = getattr(WORKER, "pool", None)
+        bell = Lock()
+        bell.acquire()
+        with self._lock:
+            if not behind():
+                return True
+            left_count = self._places_counts.get(pool)
+            if left_count is not None:
+                if not left_count:
+                    return False
+                self._places_counts[pool] = left_count - 1
+            self._bells.setdefault(target, []).append(bell)
+        about_to_wait()
+        released = bell.acquire(timeout=timeout_seconds)
+        with self._lock:
+            if left_count is not None:
+                self._places_counts[pool] += 1
+            bells = self._bells.get(target, [])
+            if bell in bells:
+                bells.remove(bell)
+                if not bells:
+                    del self._bells[target]
+        return released
+
+    def release(self, target: object) -> None:
+        """Loop's thread: `target` has caught up, or is gone."""
+        with self._lock:
+            for bell in self._bells.pop(target, ()):
+                bell.release()
