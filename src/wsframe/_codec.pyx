@@ -12,6 +12,7 @@ from cpython.buffer cimport PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_CheckExact, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_Append
+from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_CheckExact
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -70,8 +71,55 @@ cdef extern from *:
         *data = resized;
         return 0;
     }
+
+    /* Cython's `except` clauses take a traceback for granted, which an exception without memory lacks: so exceptions
+     * are told apart and kept here. */
+
+    /* 1 when the bytes are not UTF-8. */
+    static int wsf_decode(const uint8_t *p, Py_ssize_t n, PyObject **text) {
+        *text = PyUnicode_DecodeUTF8((const char *)p, n, NULL);
+        if (*text != NULL) return 0;
+        if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) return -1;
+        PyErr_Clear();
+        return 1;
+    }
+
+    /* A view that somebody still has a buffer of is not released. */
+    static void wsf_release(PyObject *view, PyObject *name) {
+        PyObject *done = PyObject_CallMethodNoArgs(view, name);
+        if (done == NULL) PyErr_Clear();
+        Py_XDECREF(done);
+    }
+
+    /* The exception that is under way, which is under way no more. */
+    static PyObject *wsf_take_exception(void) {
+    #if PY_VERSION_HEX >= 0x030C0000
+        return PyErr_GetRaisedException();
+    #else
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+        if (traceback != NULL) PyException_SetTraceback(value, traceback);
+        Py_XDECREF(type);
+        Py_XDECREF(traceback);
+        return value;
+    #endif
+    }
+
+    static int wsf_raise(PyObject *value) {
+    #if PY_VERSION_HEX >= 0x030C0000
+        PyErr_SetRaisedException(Py_NewRef(value));
+    #else
+        PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(value)), Py_NewRef(value), PyException_GetTraceback(value));
+    #endif
+        return -1;
+    }
     """
     int bytes_resize "wsf_bytes_resize"(PyObject **, Py_ssize_t) except -1
+    bint not_utf8 "wsf_decode"(const uint8_t *, Py_ssize_t, PyObject **) except -1
+    void release "wsf_release"(object view, str name)
+    object take_exception "wsf_take_exception"()
+    int raise_again "wsf_raise"(object) except -1
 
 cdef extern from "_mask.h":
     const char *wsf_mask_name() nogil
@@ -241,6 +289,7 @@ def encode_header(int opcode, length, mask=None, bint fin=True, bint rsv1=False)
     cdef uint8_t header[MAX_HEADER]
     cdef uint32_t word
     # Any length that the wire can carry, whatever an address of this machine can.
+    length = PyNumber_Index(length)
     if not 0 <= length < 1 << 63:
         raise ValueError("length must not be negative, and below 2**63 (RFC 6455 section 5.2)")
     _check_sendable(opcode, length, fin, rsv1)
@@ -632,6 +681,24 @@ cdef class _Storage:
 
 # --- decoding -------------------------------------------------------------------------------------
 
+# A step of a decoder, called so that its exception is not propagated but taken: see `guarded`.
+ctypedef int (*Step)(Decoder decoder, const uint8_t *p, Py_ssize_t n, list events) noexcept
+
+cdef str _RELEASE = "release"
+
+
+cdef int _feed(Decoder decoder, const uint8_t *p, Py_ssize_t n, list events) except -1:
+    return decoder.feed(p, n, events)
+
+
+cdef int _lend(Decoder decoder, const uint8_t *p, Py_ssize_t n, list events) except -1:
+    return decoder.lend()
+
+
+cdef int _take_loan(Decoder decoder, const uint8_t *p, Py_ssize_t n, list events) except -1:
+    return decoder.take_loan(n, events)
+
+
 @cython.final
 cdef class Decoder:
     """Bytes received in, messages out. One owner, no lock; see `_codec.pyi` for the words of its interface.
@@ -708,56 +775,32 @@ cdef class Decoder:
         elif length > view.len:
             PyBuffer_Release(&view)
             raise ValueError(f"length {length} is more than the bytes of data")
-        self.attention = False
-        self.busy = True
-        try:
-            self.feed(<const uint8_t *>view.buf, length, events)
-        except BaseException as error:
-            self.broken(error, events)
-        finally:
-            self.busy = False
-            PyBuffer_Release(&view)
+        error = self.guarded(<Step>_feed, <const uint8_t *>view.buf, length, events)
+        PyBuffer_Release(&view)
+        if error is not None:
+            self.keep_or_raise(error, events)
         return events
 
     def receive_buffer(self):
         cdef uint64_t missing = self.payload_bytes - self.payload_came
-        cdef Py_ssize_t room
         self.enter()
         if (self.phase != IN_PAYLOAD or missing < LARGE_PAYLOAD or self.opcode >= CLOSE
                 or self.storage is None or self.storage.filled < LARGE_PAYLOAD or self.message_compressed):
             return None
-        try:
-            self.end_loan(0)
-            self.reserve(1, self.storage.filled)
-            room = self.storage.capacity - self.storage.filled
-            self.storage.lent_bytes = room if <uint64_t>room < missing else <Py_ssize_t>missing
-            self.lent = memoryview(self.storage)
-        except MemoryError as error:
-            # Told by the next `receive`, where every fault of a stream is told.
-            self.end(AFTER_FAULT)
-            self.error = error
+        # Its exception is told by the next `receive`, where every fault of a stream is told.
+        self.error = self.guarded(<Step>_lend, NULL, 0, None)
         return self.lent
 
     def buffer_received(self, Py_ssize_t nbytes):
         cdef list events = []
-        cdef uint8_t *place
         self.enter()
         if self.lent is None:
             raise ValueError("buffer_received without a buffer lent by receive_buffer")
         if nbytes < 0 or nbytes > self.storage.lent_bytes:
             raise ValueError(f"nbytes {nbytes} is outside the lent buffer of {self.storage.lent_bytes} bytes")
-        self.attention = False
-        self.busy = True
-        try:
-            self.end_loan(nbytes)
-            place = <uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled
-            if self.masked:
-                wsf_xor(place, place, nbytes, wsf_mask_at(self.mask, self.payload_came))
-            self.stored(nbytes, events)
-        except BaseException as error:
-            self.broken(error, events)
-        finally:
-            self.busy = False
+        error = self.guarded(<Step>_take_loan, NULL, nbytes, events)
+        if error is not None:
+            self.keep_or_raise(error, events)
         return events
 
     # What follows is the machine: feed -> (take_header | take_payload) -> the end of a frame.
@@ -774,14 +817,27 @@ cdef class Decoder:
     cdef int refuse_reentry(self) except -1:
         raise RuntimeError("a Decoder has one owner: it was called while a call was under way")
 
-    cdef int broken(self, error, list events) except -1:
-        """An exception that is not the peer's fault: nothing is parsed after it, what came before is kept.
-
-        With events before it, it is raised by the next call; what stops the program is raised at once.
-        """
+    cdef object guarded(self, Step step, const uint8_t *p, Py_ssize_t n, list events):
+        """Do one step; after an exception, which is returned, nothing is parsed any more."""
+        cdef int done
+        if events is not None:
+            self.attention = False
+        self.busy = True
+        done = step(self, p, n, events)
+        self.busy = False
+        if done == 0:
+            return None
+        error = take_exception()
         self.end(AFTER_FAULT)
+        return error
+
+    cdef int keep_or_raise(self, error, list events) except -1:
+        """What came before an exception is returned; the exception is raised by the next call.
+
+        At once where nothing came before it, or where it is to stop the program.
+        """
         if not events or not isinstance(error, Exception):
-            raise error
+            return raise_again(error)
         self.error = error
         self.attention = True
         return 0
@@ -794,16 +850,34 @@ cdef class Decoder:
         """
         if self.lent is None:
             return 0
-        lent = self.lent
-        self.lent = None
-        self.storage.lent_bytes = 0
-        try:
-            lent.release()
-        except BufferError:
-            pass  # a buffer of the view is still in use: `exports` says so
+        self.release_view()
         if self.storage.exports:
             self.storage = self.storage.copied(came)
         return 0
+
+    cdef void release_view(self) noexcept:
+        lent = self.lent
+        self.lent = None
+        self.storage.lent_bytes = 0
+        release(lent, _RELEASE)
+
+    cdef int lend(self) except -1:
+        cdef uint64_t missing = self.payload_bytes - self.payload_came
+        cdef Py_ssize_t room
+        self.end_loan(0)
+        self.reserve(1, self.storage.filled)
+        room = self.storage.capacity - self.storage.filled
+        self.storage.lent_bytes = room if <uint64_t>room < missing else <Py_ssize_t>missing
+        self.lent = memoryview(self.storage)
+        return 0
+
+    cdef int take_loan(self, Py_ssize_t came, list events) except -1:
+        cdef uint8_t *place
+        self.end_loan(came)
+        place = <uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled
+        if self.masked:
+            wsf_xor(place, place, came, wsf_mask_at(self.mask, self.payload_came))
+        return self.stored(came, events)
 
     cdef int feed(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
         cdef Py_ssize_t i = 0
@@ -842,14 +916,9 @@ cdef class Decoder:
         return 0
 
     cdef void end(self, Phase phase) noexcept:
-        if self.lent is not None:
-            try:
-                self.lent.release()
-            except BufferError:
-                pass  # a buffer of the view is still in use: it keeps the storage
-            self.storage.lent_bytes = 0
-            self.lent = None
         self.phase = phase
+        if self.lent is not None:
+            self.release_view()
         self.header_bytes = 0
         self.message_opcode = 0
         self.storage = None
@@ -989,10 +1058,11 @@ cdef class Decoder:
         return PyList_Append(events, message)
 
     cdef int text_decoded(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
-        try:
-            message = PyUnicode_DecodeUTF8(<const char *>p, n, NULL)
-        except UnicodeDecodeError:
+        cdef PyObject *text = NULL
+        if not_utf8(p, n, &text):
             return self.fail(Fault.TEXT_NOT_UTF8, events)
+        message = <object>text
+        Py_XDECREF(text)
         return PyList_Append(events, message)
 
     cdef int take_control(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
@@ -1018,6 +1088,7 @@ cdef class Decoder:
 
     cdef int take_close(self, bytes payload, list events) except -1:
         cdef int code
+        cdef PyObject *text = NULL
         if len(payload) == 0:
             events.append(Close(int(CloseCode.NO_STATUS_RCVD), ""))
         elif len(payload) == 1:
@@ -1026,10 +1097,10 @@ cdef class Decoder:
             code = int.from_bytes(payload[:2], "big")
             if not may_be_on_the_wire(code):
                 return self.fail(Fault.CLOSE_CODE, events)
-            try:
-                reason = payload[2:].decode()
-            except UnicodeDecodeError:
+            if not_utf8(<const uint8_t *>PyBytes_AS_STRING(payload) + 2, len(payload) - 2, &text):
                 return self.fail(Fault.CLOSE_REASON_NOT_UTF8, events)
+            reason = <object>text
+            Py_XDECREF(text)
             events.append(Close(code, reason))
         self.end(AFTER_CLOSE)
         return 0

@@ -63,7 +63,7 @@ def encode_header(
     opcode: int, length: int, mask: bytes | None = None, fin: bool = True, rsv1: bool = False
 ) -> bytes:
     """Return the header of a frame whose payload of `length` bytes the caller sends (and masks) apart."""
-    if not 0 <= length < 1 << 63:
+    if not 0 <= index(length) < 1 << 63:
         raise ValueError("length must not be negative, and below 2**63 (RFC 6455 section 5.2)")
     if index(opcode) not in OPCODES:
         raise ValueError(f"opcode {opcode} is not defined by RFC 6455 section 5.2")
