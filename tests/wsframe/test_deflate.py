@@ -194,6 +194,21 @@ def test_empty_messages_in_a_row(forget: bool) -> None:
         assert theirs.inflate(wire, True, 10) == b""
 
 
+def test_a_zlib_that_adds_nothing_to_an_empty_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some flush a second time without a word; the form of section 7.2.3.6 is ours then."""
+
+    class Silent:
+        def compress(self, data: bytes) -> bytes:
+            return b""
+
+        def flush(self, mode: int) -> bytes:
+            return b""
+
+    monkeypatch.setattr(deflate.zlib, "compressobj", lambda *_: Silent())
+    assert MessageDeflate(Agreement(), Role.SERVER).deflate(b"") == b"\x00"
+    assert deflate.compress(b"") == b"\x00"
+
+
 @pytest.mark.parametrize("bits", range(9, 15))
 @pytest.mark.parametrize("forget", [True, False])
 def test_nothing_refers_beyond_the_window_agreed_on(bits: int, forget: bool) -> None:
