@@ -24,6 +24,9 @@ STALE_SECONDS: Final = 3.0
 # How far above the mean a worker may stand before it leaves connections to the others.
 MARGIN_COUNT: Final = 2
 MARGIN_SHARE: Final = 0.125
+# Far above it: it parts with connections that it has, too.
+FAR_COUNT: Final = 8
+FAR_SHARE: Final = 0.5
 
 
 class Board:
@@ -111,6 +114,12 @@ class Row:
         mean = self._board.mean()
         own = self._board._cells[self._at + CONNECTIONS]
         return int(mean + max(MARGIN_COUNT, mean * MARGIN_SHARE) - own)
+
+    def excess(self) -> int:
+        """Connections above the mean, of a worker that stands far above it; else 0."""
+        mean = self._board.mean()
+        above = self._board._cells[self._at + CONNECTIONS] - mean
+        return int(above) if above > mean * FAR_SHARE + FAR_COUNT else 0
 
 
 def _memory() -> int:

@@ -25,6 +25,7 @@ class Life(Enum):
     """The life of a worker."""
 
     STARTING = auto()  # its process imports the application
+    LOADED = auto()  # it has, and accepts when it is told: see `Workers`
     SERVING = auto()
     DRAINING = auto()  # it takes nothing new and ends when what runs has ended
     KILLED = auto()  # told to end at once
@@ -32,14 +33,17 @@ class Life(Enum):
 
 
 MOVES: Final = {
-    Life.STARTING: {Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
+    Life.STARTING: {Life.LOADED, Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
+    Life.LOADED: {Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
     Life.SERVING: {Life.DRAINING, Life.KILLED, Life.GONE},
     Life.DRAINING: {Life.KILLED, Life.GONE},
     Life.KILLED: {Life.GONE},
     Life.GONE: set(),
 }
 
-ALIVE: Final = frozenset({Life.STARTING, Life.SERVING, Life.DRAINING})
+ACCEPTING: Final = frozenset({Life.LOADED, Life.SERVING})  # now, or as soon as they are told
+STAYING: Final = ACCEPTING | {Life.STARTING}
+ALIVE: Final = STAYING | {Life.DRAINING}
 
 
 class Child:
@@ -71,7 +75,7 @@ class Child:
         self.replaces = replaces
         self.life = Life.STARTING
         self.deadline: Timer | None = None
-        self.served_from = loop.now
+        self.served_from = loop.now  # or, before it serves, alive from
         ours, seat.control = pair()
         ends: list[tuple[Child, Socket]] = []
         try:

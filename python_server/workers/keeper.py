@@ -17,7 +17,7 @@ from python_server import observe
 from python_server.net.board import Board
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
-from python_server.workers.child import ALIVE, Child, Life, exit_text
+from python_server.workers.child import ACCEPTING, ALIVE, STAYING, Child, Life, exit_text
 from python_server.workers.seat import Seat
 from python_server.workers.siblings import SUCCESSIONS_MAX_COUNT, MessageKind
 
@@ -25,6 +25,12 @@ BACK_OFF_MIN_SECONDS: Final = 0.1
 BACK_OFF_MAX_SECONDS: Final = 10.0
 # A worker that served for so long was no failure to start.
 PROVEN_SECONDS: Final = 10.0
+# The first worker starts so long before the others: what fails at once is said once.
+HEAD_START_SECONDS: Final = 1.0
+# A worker that has loaded waits for those that were started with it, as long as it took itself, within these
+# bounds. Clients that come first would all be its own; in the system's queue they wait for whoever comes.
+TOGETHER_MIN_SECONDS: Final = 10.0
+TOGETHER_MAX_SECONDS: Final = 30.0
 # What a worker may need beyond the graceful timeout to end its threads and its process.
 END_GRACE_SECONDS: Final = 5.0
 QUIT_GRACE_SECONDS: Final = 3.0
@@ -33,14 +39,16 @@ QUIT_GRACE_SECONDS: Final = 3.0
 class Phase(Enum):
     """The life of the whole."""
 
-    BEGINNING = auto()  # one worker starts; the others when it serves
-    SERVING = auto()
+    BEGINNING = auto()  # one worker starts; the others when it has loaded, or a moment later
+    GATHERING = auto()  # the others start; who has loaded waits for them
+    SERVING = auto()  # workers accept, or have been told to
     STOPPING = auto()
     STOPPED = auto()
 
 
 MOVES: Final = {
-    Phase.BEGINNING: {Phase.SERVING, Phase.STOPPING, Phase.STOPPED},
+    Phase.BEGINNING: {Phase.GATHERING, Phase.SERVING, Phase.STOPPING, Phase.STOPPED},
+    Phase.GATHERING: {Phase.SERVING, Phase.STOPPING, Phase.STOPPED},
     Phase.SERVING: {Phase.STOPPING},
     Phase.STOPPING: {Phase.STOPPED},
     Phase.STOPPED: set(),
@@ -67,7 +75,7 @@ class Workers:
 
     Args:
         listening: the sockets they share. named: further ones, for what is no connection of a client.
-        serving: called once, when the first of them serves.
+        serving: called once, when the first of them accept.
         rolled: called when a rolling restart has ended, well or not.
     """
 
@@ -104,8 +112,10 @@ class Workers:
     # Words from outside
 
     def begin(self) -> None:
-        """Start the first worker; the others follow when it serves."""
+        """Start the first worker; the others follow, and all begin to accept together."""
         self._reconcile()
+        if self._wanted_count > 1:
+            self._loop.call_later(HEAD_START_SECONDS, self._gather)
         if self._rules.worker_timeout_seconds:
             self._look()
 
@@ -119,13 +129,13 @@ class Workers:
         self._begin_stop()
         observe.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
         for child in self._children:
-            if child.life in (Life.STARTING, Life.SERVING):
+            if child.life in STAYING:
                 self._drain(child, None)
         self._look_for_the_end()
 
     def quit(self) -> None:
         """End now."""
-        if self.phase in (Phase.BEGINNING, Phase.SERVING):
+        if self.phase not in (Phase.STOPPING, Phase.STOPPED):
             self._begin_stop()
         for child in self._children:
             if child.life is Life.KILLED:
@@ -144,7 +154,7 @@ class Workers:
         for child in self._children:
             if child.life is Life.STARTING:  # with the old code, or stuck in it
                 self._drain(child, None)
-        self._to_replace = deque(child for child in self._children if child.life is Life.SERVING)
+        self._to_replace = deque(child for child in self._children if child.life in ACCEPTING)
         observe.say(f"rolling restart of {len(self._to_replace)} workers")
         self._reconcile()
         self._replace_next()
@@ -162,6 +172,56 @@ class Workers:
             if child.life in ALIVE:
                 child.tell(MessageKind.REOPEN_LOGS)
 
+    # The start
+
+    def _gather(self) -> None:
+        """Start the others of this start."""
+        if self.phase is Phase.BEGINNING:
+            self._move(Phase.GATHERING)
+            self._reconcile()
+
+    def _loaded(self, child: Child) -> None:
+        if child.life is not Life.STARTING:
+            return
+        child.move(Life.LOADED)
+        self._gather()
+        if self.phase is Phase.SERVING:
+            child.tell(MessageKind.ACCEPT)
+        elif self.phase is Phase.GATHERING:
+            took_seconds = self._loop.now - child.served_from
+            wait_seconds = min(max(took_seconds, TOGETHER_MIN_SECONDS), TOGETHER_MAX_SECONDS)
+            self._loop.call_later(wait_seconds, self._open)
+            self._open_if_all_loaded()
+
+    def _open_if_all_loaded(self) -> None:
+        if all(child.life is not Life.STARTING for child in self._children):
+            self._open()
+
+    def _open(self) -> None:
+        """Those that have loaded accept from now on."""
+        if self.phase not in (Phase.BEGINNING, Phase.GATHERING):
+            return
+        self._move(Phase.SERVING)
+        if any(child.life is Life.STARTING for child in self._children):
+            observe.say("not every worker has loaded yet: the others begin without it")
+        for child in self._children:
+            if child.life is Life.LOADED:
+                child.tell(MessageKind.ACCEPT)
+        self._serving()
+        self._reconcile()
+
+    def _did_not_begin(self, child: Child, code: int) -> None:
+        """One of a start has ended. The others go on without it; it is started again when they serve."""
+        if any(other.life in ALIVE for other in self._children):
+            observe.warn(f"{child.name} did not come up ({exit_text(code)}): the others go on")
+            self._wait_longer()
+            self._open_if_all_loaded()
+            return
+        self.exit_code = code if code >= 0 else 128 - code
+        who = "the first worker" if self.phase is Phase.BEGINNING else "the last of the workers"
+        observe.warn(f"{who} did not come up ({exit_text(code)}): stopping")
+        self._end()
+
     # How many
 
     def _counted(self) -> list[Child]:
@@ -169,13 +229,13 @@ class Workers:
         return [
             child
             for child in self._children
-            if child.life in (Life.STARTING, Life.SERVING)
+            if child.life in STAYING
             and not (child is self._replacing and child.replaces and child.replaces.life is Life.SERVING)
         ]
 
     def _reconcile(self) -> None:
         """Start what is missing, drain what is too many."""
-        if self.phase not in (Phase.BEGINNING, Phase.SERVING):
+        if self.phase in (Phase.STOPPING, Phase.STOPPED):
             return
         wanted_count = 1 if self.phase is Phase.BEGINNING else self._wanted_count
         counted = self._counted()
@@ -199,6 +259,7 @@ class Workers:
             serving=frozenset(other.index for other in others if other.life is not Life.STARTING),
             successors=dict(self._successors),
             named=dict(self._named),
+            together=self.phase is not Phase.SERVING and self._wanted_count > 1,
         )
         try:
             child = Child(self._loop, seat, others, self._listening, self._heard, observe.report, replaces)
@@ -226,7 +287,7 @@ class Workers:
     def _replace_next(self) -> None:
         while self._replacing is None and self._to_replace and self.phase is Phase.SERVING:
             old = self._to_replace[0]
-            if old.life is Life.SERVING:
+            if old.life in ACCEPTING:
                 if self._loop.now < self._not_before:
                     self._loop.call_later(self._not_before - self._loop.now, self._replace_next)
                     return
@@ -257,7 +318,9 @@ class Workers:
     def _heard(self, child: Child, kind: int, payload: bytes) -> None:
         if kind == MessageKind.READY:
             self._ready(child)
-        elif kind == MessageKind.DRAINING and child.life is Life.SERVING:
+        elif kind == MessageKind.LOADED:
+            self._loaded(child)
+        elif kind == MessageKind.DRAINING and child.life in ACCEPTING:
             child.move(Life.DRAINING)  # somebody has told it so itself
             self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
             self._reconcile()
@@ -271,13 +334,11 @@ class Workers:
             self.stop()
 
     def _ready(self, child: Child) -> None:
-        if child.life is not Life.STARTING:
+        if child.life not in (Life.STARTING, Life.LOADED):
             return
         child.serves(self._loop.now)
         observe.say(f"{child.name} serves")
-        if self.phase is Phase.BEGINNING:
-            self._move(Phase.SERVING)
-            self._serving()
+        self._open()
         if child is self._replacing:
             self._replacing = None
             if child.replaces is not None and child.replaces.life is Life.SERVING:
@@ -317,10 +378,8 @@ class Workers:
         life = child.life
         child.bury()
         self._board.clear(child.row)
-        if self.phase is Phase.BEGINNING:
-            self.exit_code = code if code >= 0 else 128 - code
-            observe.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
-            self._end()
+        if self.phase in (Phase.BEGINNING, Phase.GATHERING):
+            self._did_not_begin(child, code)
             return
         if life is Life.DRAINING and code == 0:
             observe.say(f"{child.name} has ended")
@@ -351,7 +410,7 @@ class Workers:
         every_seconds = min(1.0, timeout_seconds / 4)
         if self._loop.now - self._looked_at < timeout_seconds / 2 + every_seconds:
             for child in self._children:
-                if child.life is Life.SERVING and self._board.beat_age_seconds(child.row) > timeout_seconds:
+                if child.life in ACCEPTING and self._board.beat_age_seconds(child.row) > timeout_seconds:
                     observe.warn(f"{child.name} has stood still for {timeout_seconds:g} s: killed")
                     child.kill()
         self._looked_at = self._loop.now

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from python_server.net.board import Board
+from python_server.net.board import Board, Row
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
+from python_server.workers import crew as module
 from python_server.workers.crew import Crew, Orders
 from python_server.workers.seat import Seat
 from python_server.workers.siblings import MessageKind
 
 
 class Bench:
-    def __init__(self, max_requests: int = 0, jitter: int = 0) -> None:
+    def __init__(self, max_requests: int = 0, jitter: int = 0, *, together: bool = False) -> None:
         self.reported: list[str] = []
         self.loop = Loop(self.report)
         self.board = Board()
@@ -29,7 +30,7 @@ class Bench:
         self.drained: list[int | None] = []
         self.reopened: list[bool] = []
         self.crew = Crew(
-            Seat(1, self.row, "host", self.board, theirs),
+            Seat(1, self.row, "host", self.board, theirs, together=together),
             self.loop,
             self.report,
             lambda kind, message: None,
@@ -70,6 +71,36 @@ def test_a_worker_accepts_says_so_and_beats(bench: Bench) -> None:
     first = bench.board._cells[bench.row * 3 + 2]
     while bench.board._cells[bench.row * 3 + 2] == first:
         bench.loop.run_once(5)
+
+
+@pytest.mark.parametrize("how", ["word", "silence", "drained"])
+def test_one_of_a_start_accepts_at_the_supervisors_word(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WORD_MAX_SECONDS", 0.0 if how == "silence" else 1e9)
+    bench = Bench(together=True)
+    accepted: list[bool] = []
+    other = Row(bench.board, bench.board.claim())
+    other.beat()
+    other.accept(True)
+    other.count(8)
+    bench.crew.begin(lambda: accepted.append(True))
+    if how != "silence":
+        bench.turn()
+        assert accepted == []
+        assert bench.heard == [MessageKind.LOADED]
+        assert bench.board.mean() == 4  # whoever accepts before leaves it its share
+        if how == "drained":
+            bench.crew.leave(None)
+        bench.supervisor.send(MessageKind.ACCEPT, b"{}")
+        bench.supervisor.send(MessageKind.ACCEPT, b"{}")
+    bench.turn()
+    last = MessageKind.DRAINING if how == "drained" else MessageKind.READY
+    assert accepted == ([] if how == "drained" else [True])
+    assert bench.heard == [MessageKind.LOADED, last]
+    bench.supervisor.close()
+    bench.crew.close()
+    bench.turn()
+    bench.loop.close()
+    assert bench.reported == []
 
 
 def test_a_worker_that_drains_before_it_serves_never_accepts(bench: Bench) -> None:
