@@ -1,14 +1,17 @@
-"""A start of several workers: those who come first are shared out, whoever has loaded first.
+"""Clients are shared out among workers: at a start, whoever has loaded first, and after a worker's death.
 
 It must not know the supervisor's code: a session's id says which worker has it.
 """
 
 import contextlib
+import http.client
 import json
+import os
 import re
 import signal
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ CLIENTS_COUNT = 200
 PATIENCE_SECONDS = 60.0
 APPLICATION = """
 import itertools
+import os
 from pathlib import Path
 
 import flask
@@ -38,6 +42,11 @@ for number in itertools.count(1):
 assert number != 3 or not Path(__file__).with_name("fail").exists(), "raised on purpose"
 app = flask.Flask(__name__)
 socketio = SocketIO(app)
+
+
+@app.route("/pid")
+def pid():
+    return str(os.getpid())
 """
 KEY = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + KEY
@@ -107,10 +116,10 @@ def clients(listening: socket.socket) -> Iterator[list[FirstClient]]:
         ]
 
 
-def serve(folder: Path, listening: socket.socket) -> RunningProgram:
+def serve(folder: Path, listening: socket.socket, workers_count: int = WORKERS_COUNT) -> RunningProgram:
     (folder / "first_app.py").write_text(APPLICATION)
     number = listening.fileno()
-    arguments = ["--fd", str(number), "--workers", str(WORKERS_COUNT), "--worker-timeout", "600"]
+    arguments = ["--fd", str(number), "--workers", str(workers_count), "--worker-timeout", "600"]
     return RunningProgram(
         [sys.executable, "-m", "python_server", "first_app:app", "--no-access-log", *arguments],
         folder,
@@ -150,3 +159,53 @@ def test_a_worker_that_cannot_be_loaded_holds_nobody(
         assert program.log.count("did not come up (exit code 1)") == 1
         assert len(homes) >= WORKERS_COUNT - 1
         assert max(homes.values()) <= 1.5 * CLIENTS_COUNT / (WORKERS_COUNT - 1), homes
+
+
+class KeptConnection:
+    """A client that asks on one connection for as long as the server keeps it, then on another."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._connection = http.client.HTTPConnection(*address, timeout=PATIENCE_SECONDS)
+        self._connection.connect()
+
+    def ask(self) -> int:
+        """The process that answers."""
+        self._connection.request("GET", "/pid")
+        answer = self._connection.getresponse()
+        body = answer.read()
+        if answer.will_close:
+            self.connect_anew()
+        return int(body)
+
+    def connect_anew(self) -> None:
+        self._connection.close()
+        self._connection.connect()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def test_kept_connections_spread_to_a_worker_that_came_later(
+    listening: socket.socket, tmp_path: Path
+) -> None:
+    """No answer is lost meanwhile, and nobody is asked to leave once they are spread."""
+    count = 60
+    with ended(serve(tmp_path, listening, 2)) as program, contextlib.ExitStack() as stack:
+        program.wait_for(" serves", 2)
+        clients = [
+            stack.enter_context(contextlib.closing(KeptConnection(listening.getsockname())))
+            for _ in range(count)
+        ]
+        homes = {client: client.ask() for client in clients}
+        dead = min(homes.values())
+        os.kill(dead, signal.SIGKILL)
+        program.wait_for("died (signal SIGKILL)")
+        for client, home in homes.items():
+            if home == dead:
+                client.connect_anew()
+        program.wait_for(" serves", 3)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        shares: Counter[int] = Counter()
+        while len(shares) < 2 or max(shares.values()) > 1.5 * count / 2:
+            assert time.monotonic() < deadline, shares
+            shares = Counter(client.ask() for client in clients)
