@@ -25,7 +25,6 @@ class Life(Enum):
     """The life of a worker."""
 
     STARTING = auto()  # its process imports the application
-    LOADED = auto()  # it has, and accepts when it is told: see `Workers`
     SERVING = auto()
     DRAINING = auto()  # it takes nothing new and ends when what runs has ended
     KILLED = auto()  # told to end at once
@@ -33,17 +32,14 @@ class Life(Enum):
 
 
 MOVES: Final = {
-    Life.STARTING: {Life.LOADED, Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
-    Life.LOADED: {Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
+    Life.STARTING: {Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
     Life.SERVING: {Life.DRAINING, Life.KILLED, Life.GONE},
     Life.DRAINING: {Life.KILLED, Life.GONE},
     Life.KILLED: {Life.GONE},
     Life.GONE: set(),
 }
 
-ACCEPTING: Final = frozenset({Life.LOADED, Life.SERVING})  # now, or as soon as they are told
-STAYING: Final = ACCEPTING | {Life.STARTING}
-ALIVE: Final = STAYING | {Life.DRAINING}
+ALIVE: Final = frozenset({Life.STARTING, Life.SERVING, Life.DRAINING})
 
 
 class Child:
@@ -72,6 +68,7 @@ class Child:
     ) -> None:
         self.index = seat.index
         self.row = seat.row
+        self.together = seat.together
         self.replaces = replaces
         self.life = Life.STARTING
         self.deadline: Timer | None = None

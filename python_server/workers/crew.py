@@ -17,7 +17,7 @@ from python_server.workers.seat import Seat
 from python_server.workers.siblings import MessageKind, Report, Siblings
 
 BEAT_SECONDS: Final = 1.0
-# A supervisor that does not say when to accept stands still itself: longer than it ever waits for others.
+# A supervisor that does not say that all are there stands still itself: longer than it ever waits for them.
 WORD_MAX_SECONDS: Final = 60.0
 
 
@@ -60,7 +60,6 @@ class Crew:
         self._orders = orders
         self._beat_seconds = beat_seconds
         self._next_beat: Timer | None = None
-        self._on_word: Callable[[], None] | None = None  # begins to accept; once
         self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else -1
         self.row = Row(seat.board, seat.row)
         self.siblings = Siblings(
@@ -70,34 +69,27 @@ class Crew:
             self.siblings.join(index, sock, serving=index in seat.serving)
         self.siblings.on_supervisor(MessageKind.DRAIN, self._drain)
         self.siblings.on_supervisor(MessageKind.REOPEN_LOGS, lambda index, payload, _: orders.reopen_logs())
-        self.siblings.on_supervisor(MessageKind.ACCEPT, lambda index, payload, _: self._accept())
+        self.siblings.on_supervisor(MessageKind.ACCEPT, lambda index, payload, _: self._take_whoever_comes())
         self.siblings.on_orphaned(lambda: orders.drain(None))
 
     def begin(self, accept: Callable[[], None]) -> None:
-        """Greet the siblings, then `accept()`, and tell the supervisor that we serve.
-
-        One of a start says that it could, and accepts at the supervisor's word.
-        """
+        """Greet the siblings, then `accept()`, and tell the supervisor that we serve."""
 
         def joined() -> None:
             if self.siblings.draining:
                 return
-            self.row.accept(True)  # from now on the others leave us our share
-            self._on_word = accept
             if self._seat.together:
-                self.siblings.tell_supervisor(MessageKind.LOADED)
-                self._loop.call_later(WORD_MAX_SECONDS, self._accept)
-            else:
-                self._accept()
+                self.row.hold_back(True)
+                self._loop.call_later(WORD_MAX_SECONDS, self._take_whoever_comes)
+            accept()
+            self.row.accept(True)
+            self.siblings.tell_supervisor(MessageKind.READY)
 
         self._beat()
         self.siblings.begin(joined)
 
-    def _accept(self) -> None:
-        accept, self._on_word = self._on_word, None
-        if accept is not None and not self.siblings.draining:
-            accept()
-            self.siblings.tell_supervisor(MessageKind.READY)
+    def _take_whoever_comes(self) -> None:
+        self.row.hold_back(False)
 
     def _beat(self) -> None:
         self.row.beat()

@@ -15,9 +15,9 @@ from typing import Final
 
 from python_server import observe
 from python_server.net.board import Board
-from python_server.net.loop import Loop
+from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
-from python_server.workers.child import ACCEPTING, ALIVE, STAYING, Child, Life, exit_text
+from python_server.workers.child import ALIVE, Child, Life, exit_text
 from python_server.workers.seat import Seat
 from python_server.workers.siblings import SUCCESSIONS_MAX_COUNT, MessageKind
 
@@ -25,10 +25,8 @@ BACK_OFF_MIN_SECONDS: Final = 0.1
 BACK_OFF_MAX_SECONDS: Final = 10.0
 # A worker that served for so long was no failure to start.
 PROVEN_SECONDS: Final = 10.0
-# The first worker starts so long before the others: what fails at once is said once.
-HEAD_START_SECONDS: Final = 1.0
-# A worker that has loaded waits for those that were started with it, as long as it took itself, within these
-# bounds. Clients that come first would all be its own; in the system's queue they wait for whoever comes.
+# Workers of one start share out who comes: until all serve each takes a few connections only. They wait for
+# those that still load as long as the first one took, within these bounds.
 TOGETHER_MIN_SECONDS: Final = 10.0
 TOGETHER_MAX_SECONDS: Final = 30.0
 # What a worker may need beyond the graceful timeout to end its threads and its process.
@@ -39,16 +37,14 @@ QUIT_GRACE_SECONDS: Final = 3.0
 class Phase(Enum):
     """The life of the whole."""
 
-    BEGINNING = auto()  # one worker starts; the others when it has loaded, or a moment later
-    GATHERING = auto()  # the others start; who has loaded waits for them
-    SERVING = auto()  # workers accept, or have been told to
+    BEGINNING = auto()  # one worker starts; the others when it serves
+    SERVING = auto()
     STOPPING = auto()
     STOPPED = auto()
 
 
 MOVES: Final = {
-    Phase.BEGINNING: {Phase.GATHERING, Phase.SERVING, Phase.STOPPING, Phase.STOPPED},
-    Phase.GATHERING: {Phase.SERVING, Phase.STOPPING, Phase.STOPPED},
+    Phase.BEGINNING: {Phase.SERVING, Phase.STOPPING, Phase.STOPPED},
     Phase.SERVING: {Phase.STOPPING},
     Phase.STOPPING: {Phase.STOPPED},
     Phase.STOPPED: set(),
@@ -75,7 +71,7 @@ class Workers:
 
     Args:
         listening: the sockets they share. named: further ones, for what is no connection of a client.
-        serving: called once, when the first of them accept.
+        serving: called once, when the first of them serves.
         rolled: called when a rolling restart has ended, well or not.
     """
 
@@ -102,6 +98,7 @@ class Workers:
         self._successors: dict[int, int] = {}
         self._to_replace: deque[Child] = deque()
         self._replacing: Child | None = None
+        self._gathering: Timer | None = None  # until the workers of the start are all there
         self._rolling = False  # the queue is a restart's, not a single worker's wish
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._not_before = 0.0
@@ -112,10 +109,8 @@ class Workers:
     # Words from outside
 
     def begin(self) -> None:
-        """Start the first worker; the others follow, and all begin to accept together."""
+        """Start the first worker; the others follow when it serves."""
         self._reconcile()
-        if self._wanted_count > 1:
-            self._loop.call_later(HEAD_START_SECONDS, self._gather)
         if self._rules.worker_timeout_seconds:
             self._look()
 
@@ -129,13 +124,13 @@ class Workers:
         self._begin_stop()
         observe.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
         for child in self._children:
-            if child.life in STAYING:
+            if child.life in (Life.STARTING, Life.SERVING):
                 self._drain(child, None)
         self._look_for_the_end()
 
     def quit(self) -> None:
         """End now."""
-        if self.phase not in (Phase.STOPPING, Phase.STOPPED):
+        if self.phase in (Phase.BEGINNING, Phase.SERVING):
             self._begin_stop()
         for child in self._children:
             if child.life is Life.KILLED:
@@ -149,12 +144,13 @@ class Workers:
         """Replace every worker, one after the other; each ends only when its successor serves."""
         if self.phase is not Phase.SERVING:
             return
+        self._end_gathering()
         self._rolling = True
         self._replacing = None
         for child in self._children:
             if child.life is Life.STARTING:  # with the old code, or stuck in it
                 self._drain(child, None)
-        self._to_replace = deque(child for child in self._children if child.life in ACCEPTING)
+        self._to_replace = deque(child for child in self._children if child.life is Life.SERVING)
         observe.say(f"rolling restart of {len(self._to_replace)} workers")
         self._reconcile()
         self._replace_next()
@@ -174,53 +170,26 @@ class Workers:
 
     # The start
 
-    def _gather(self) -> None:
-        """Start the others of this start."""
-        if self.phase is Phase.BEGINNING:
-            self._move(Phase.GATHERING)
-            self._reconcile()
-
-    def _loaded(self, child: Child) -> None:
-        if child.life is not Life.STARTING:
-            return
-        child.move(Life.LOADED)
-        self._gather()
-        if self.phase is Phase.SERVING:
-            child.tell(MessageKind.ACCEPT)
-        elif self.phase is Phase.GATHERING:
-            took_seconds = self._loop.now - child.served_from
-            wait_seconds = min(max(took_seconds, TOGETHER_MIN_SECONDS), TOGETHER_MAX_SECONDS)
-            self._loop.call_later(wait_seconds, self._open)
-            self._open_if_all_loaded()
-
-    def _open_if_all_loaded(self) -> None:
-        if all(child.life is not Life.STARTING for child in self._children):
-            self._open()
-
-    def _open(self) -> None:
-        """Those that have loaded accept from now on."""
-        if self.phase not in (Phase.BEGINNING, Phase.GATHERING):
-            return
+    def _begin_serving(self, took_seconds: float) -> None:
+        """The others are going to start: the first worker, which took so long, leaves them who comes."""
         self._move(Phase.SERVING)
-        if any(child.life is Life.STARTING for child in self._children):
-            observe.say("not every worker has loaded yet: the others begin without it")
-        for child in self._children:
-            if child.life is Life.LOADED:
-                child.tell(MessageKind.ACCEPT)
+        if self._wanted_count > 1:
+            wait_seconds = min(max(took_seconds, TOGETHER_MIN_SECONDS), TOGETHER_MAX_SECONDS)
+            self._gathering = self._loop.call_later(wait_seconds, self._end_gathering)
         self._serving()
-        self._reconcile()
 
-    def _did_not_begin(self, child: Child, code: int) -> None:
-        """One of a start has ended. The others go on without it; it is started again when they serve."""
-        if any(other.life in ALIVE for other in self._children):
-            observe.warn(f"{child.name} did not come up ({exit_text(code)}): the others go on")
-            self._wait_longer()
-            self._open_if_all_loaded()
-            return
-        self.exit_code = code if code >= 0 else 128 - code
-        who = "the first worker" if self.phase is Phase.BEGINNING else "the last of the workers"
-        observe.warn(f"{who} did not come up ({exit_text(code)}): stopping")
-        self._end()
+    def _look_who_starts(self) -> None:
+        if not any(child.life is Life.STARTING for child in self._children):
+            self._end_gathering()
+
+    def _end_gathering(self) -> None:
+        """Those that serve take whoever comes from now on."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+            for child in self._children:
+                if child.life is Life.SERVING:
+                    child.tell(MessageKind.ACCEPT)
 
     # How many
 
@@ -229,13 +198,13 @@ class Workers:
         return [
             child
             for child in self._children
-            if child.life in STAYING
+            if child.life in (Life.STARTING, Life.SERVING)
             and not (child is self._replacing and child.replaces and child.replaces.life is Life.SERVING)
         ]
 
     def _reconcile(self) -> None:
         """Start what is missing, drain what is too many."""
-        if self.phase in (Phase.STOPPING, Phase.STOPPED):
+        if self.phase not in (Phase.BEGINNING, Phase.SERVING):
             return
         wanted_count = 1 if self.phase is Phase.BEGINNING else self._wanted_count
         counted = self._counted()
@@ -259,7 +228,8 @@ class Workers:
             serving=frozenset(other.index for other in others if other.life is not Life.STARTING),
             successors=dict(self._successors),
             named=dict(self._named),
-            together=self.phase is not Phase.SERVING and self._wanted_count > 1,
+            together=self._wanted_count > 1
+            and (self.phase is Phase.BEGINNING or self._gathering is not None),
         )
         try:
             child = Child(self._loop, seat, others, self._listening, self._heard, observe.report, replaces)
@@ -287,7 +257,7 @@ class Workers:
     def _replace_next(self) -> None:
         while self._replacing is None and self._to_replace and self.phase is Phase.SERVING:
             old = self._to_replace[0]
-            if old.life in ACCEPTING:
+            if old.life is Life.SERVING:
                 if self._loop.now < self._not_before:
                     self._loop.call_later(self._not_before - self._loop.now, self._replace_next)
                     return
@@ -318,9 +288,7 @@ class Workers:
     def _heard(self, child: Child, kind: int, payload: bytes) -> None:
         if kind == MessageKind.READY:
             self._ready(child)
-        elif kind == MessageKind.LOADED:
-            self._loaded(child)
-        elif kind == MessageKind.DRAINING and child.life in ACCEPTING:
+        elif kind == MessageKind.DRAINING and child.life is Life.SERVING:
             child.move(Life.DRAINING)  # somebody has told it so itself
             self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
             self._reconcile()
@@ -334,17 +302,22 @@ class Workers:
             self.stop()
 
     def _ready(self, child: Child) -> None:
-        if child.life not in (Life.STARTING, Life.LOADED):
+        if child.life is not Life.STARTING:
             return
+        took_seconds = self._loop.now - child.served_from
         child.serves(self._loop.now)
         observe.say(f"{child.name} serves")
-        self._open()
+        if self.phase is Phase.BEGINNING:
+            self._begin_serving(took_seconds)
+        if child.together and self._gathering is None:
+            child.tell(MessageKind.ACCEPT)
         if child is self._replacing:
             self._replacing = None
             if child.replaces is not None and child.replaces.life is Life.SERVING:
                 self._drain(child.replaces, child.index)
         self._reconcile()
         self._replace_next()
+        self._look_who_starts()
 
     def _succession(self, index: int, successor: int) -> None:
         self._successors[index] = successor
@@ -378,8 +351,10 @@ class Workers:
         life = child.life
         child.bury()
         self._board.clear(child.row)
-        if self.phase in (Phase.BEGINNING, Phase.GATHERING):
-            self._did_not_begin(child, code)
+        if self.phase is Phase.BEGINNING:
+            self.exit_code = code if code >= 0 else 128 - code
+            observe.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
+            self._end()
             return
         if life is Life.DRAINING and code == 0:
             observe.say(f"{child.name} has ended")
@@ -391,6 +366,7 @@ class Workers:
             self._replacement_failed(child)
         self._reconcile()
         self._replace_next()
+        self._look_who_starts()
         self._look_for_the_end()
 
     def _mourn(self, child: Child, life: Life, code: int) -> None:
@@ -410,7 +386,7 @@ class Workers:
         every_seconds = min(1.0, timeout_seconds / 4)
         if self._loop.now - self._looked_at < timeout_seconds / 2 + every_seconds:
             for child in self._children:
-                if child.life in ACCEPTING and self._board.beat_age_seconds(child.row) > timeout_seconds:
+                if child.life is Life.SERVING and self._board.beat_age_seconds(child.row) > timeout_seconds:
                     observe.warn(f"{child.name} has stood still for {timeout_seconds:g} s: killed")
                     child.kill()
         self._looked_at = self._loop.now

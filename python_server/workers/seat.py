@@ -32,7 +32,7 @@ class Seat:
         serving: those of them that serve already.
         successors: who took over from whom, of the workers that drained before.
         named: further listening sockets that all workers share, by name.
-        together: it is one of a start, and accepts when the supervisor says that the others are there.
+        together: it is one of a start, and holds back until the supervisor says that all are there.
     """
 
     index: int

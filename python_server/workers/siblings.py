@@ -34,8 +34,7 @@ class MessageKind(IntEnum):
     REPLACE_ME = 6  # to the supervisor: start another worker in my place, then drain me
     REOPEN_LOGS = 7  # from the supervisor
     STOP = 8  # to the supervisor: the whole server is to stop
-    LOADED = 9  # to the supervisor: I could accept, and wait for its word
-    ACCEPT = 10  # from the supervisor: that word
+    ACCEPT = 9  # from the supervisor: those that were started with you are there, take whoever comes
     # Hand-over of connections and of what a drained worker held.
     CONNECTION = 20
     RECORDS = 21

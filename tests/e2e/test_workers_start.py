@@ -156,7 +156,7 @@ def test_a_worker_that_cannot_be_loaded_holds_nobody(
     with ended(serve(tmp_path, listening)) as program:
         homes = Counter(client.open() for client in clients)
         program.wait_for(" serves", WORKERS_COUNT)
-        assert program.log.count("did not come up (exit code 1)") == 1
+        assert program.log.count("did not come up (exit code 1): another is started") == 1
         assert len(homes) >= WORKERS_COUNT - 1
         assert max(homes.values()) <= 1.5 * CLIENTS_COUNT / (WORKERS_COUNT - 1), homes
 

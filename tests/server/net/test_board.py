@@ -74,6 +74,20 @@ def test_who_stands_far_above_the_mean_parts_with_what_is_above_it(
     assert rows[0].excess() == excess
 
 
+def test_a_worker_that_holds_back_takes_a_few_and_then_none(board: Board) -> None:
+    first, other = working(board, 0), working(board, 0)
+    first.hold_back(True)
+    allowed = []
+    for count in range(6):
+        first.count(count)
+        allowed.append(first.allowance())
+    assert allowed == [4, 3, 2, 1, None, None]
+    assert other.allowance() == 4
+    first.hold_back(False)
+    assert first.allowance() == 0
+    assert module.HELD_BACK_COUNT == 4
+
+
 def test_rows_are_reused_and_holes_do_not_hide_the_rest(board: Board) -> None:
     rows = [board.claim() for _ in range(100)]
     for row in rows[:99]:

@@ -50,6 +50,7 @@ class FakeChild:
         if FakeChild.refuse:
             raise OSError("no processes left")
         self.index, self.row, self.seat, self.replaces = seat.index, seat.row, seat, replaces
+        self.together = seat.together
         self.name = f"worker {self.index}"
         self.life = Life.STARTING
         self.deadline: Any = None
@@ -98,15 +99,12 @@ class FakeChild:
     def say(self, kind: MessageKind, **values: Any) -> None:
         self._heard(self, kind, json.dumps(values).encode())
 
-    def loaded(self) -> None:
-        self.say(MessageKind.LOADED)
-
     def ready(self) -> None:
         self.say(MessageKind.READY)
 
     @property
-    def may_accept(self) -> bool:
-        return (MessageKind.ACCEPT, {}) in self.told
+    def held_back(self) -> bool:
+        return self.seat.together and (MessageKind.ACCEPT, {}) not in self.told
 
 
 class Bench:
@@ -152,144 +150,78 @@ def fake_children(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeChild.refuse = False
 
 
-def test_the_first_alone_then_the_others_and_all_accept_together() -> None:
+def test_the_first_alone_then_the_others_and_together_they_take_whoever_comes() -> None:
     bench = Bench(3)
     assert bench.living == [1]
-    child(1).loaded()
+    bench.ready(1)
+    assert bench.news == ["serving"]
+    assert bench.workers.phase is Phase.SERVING
     assert bench.living == [1, 2, 3]
     assert [child(index).siblings for index in (1, 2, 3)] == [[], [1], [1, 2]]
     assert child(3).seat.serving == {1}
-    assert all(child(index).seat.together for index in (1, 2, 3))
-    child(3).loaded()
-    assert bench.news == []
-    assert not any(child(index).may_accept for index in (1, 2, 3))
-    child(2).loaded()
-    assert all(child(index).may_accept for index in (1, 2, 3))
-    assert bench.news == ["serving"]
-    bench.ready(1, 2, 3)
-    assert bench.workers.phase is Phase.SERVING
-    assert bench.living == [1, 2, 3]
+    bench.ready(3)
+    assert all(child(index).held_back for index in (1, 2, 3))
+    bench.ready(2)
+    assert not any(child(index).held_back for index in (1, 2, 3))
     bench.workers.change_count(1)
-    assert not child(4).seat.together  # others accept already: it is waited for by nobody
+    assert not child(4).seat.together  # the others take whoever comes: nobody waits for it
     assert bench.news == ["serving"]
-
-
-def test_the_others_follow_a_first_one_that_takes_its_time() -> None:
-    bench = Bench(3)
-    bench.clock.advance(0.9)
-    assert bench.living == [1]
-    bench.clock.advance(0.2)
-    assert bench.living == [1, 2, 3]
-    for index in (2, 3, 1):
-        assert not child(2).may_accept
-        child(index).loaded()
-    assert child(2).may_accept
 
 
 def test_one_worker_waits_for_nobody() -> None:
-    bench = Bench(1)
+    bench = Bench(1).serve(1)
     assert not child(1).seat.together
-    bench.ready(1)
+    bench.workers.change_count(1)
+    assert not child(2).seat.together
     bench.clock.advance(60)
-    assert bench.news == ["serving"]
-    assert bench.living == [1]
+    assert bench.living == [1, 2]
 
 
-def test_one_that_does_not_load_in_time_is_not_waited_for() -> None:
+@pytest.mark.parametrize(("took", "waits"), [(0, 10), (5, 10), (20, 20), (90, 30)])
+def test_one_that_does_not_load_is_waited_for_as_long_as_the_first_took(took: float, waits: float) -> None:
     bench = Bench(3)
-    child(1).loaded()
-    child(2).loaded()
-    bench.clock.advance(9.9)
-    assert not child(1).may_accept
-    bench.clock.advance(0.2)
-    assert child(1).may_accept
-    assert child(2).may_accept
-    assert not child(3).may_accept
-    assert bench.news == ["serving"]
-    bench.ready(1, 2)
-    child(3).loaded()
-    assert child(3).may_accept
-    bench.ready(3)
-    assert bench.living == [1, 2, 3]
-
-
-@pytest.mark.parametrize(("took", "waits"), [(5, 10), (20, 20), (90, 30)])
-def test_the_wait_is_as_long_as_the_start_of_the_first(took: float, waits: float) -> None:
-    bench = Bench(2)
     bench.clock.advance(took)
-    child(1).loaded()
+    bench.ready(1, 2)
     bench.clock.advance(waits - 0.1)
-    assert bench.news == []
+    assert child(1).held_back
     bench.clock.advance(0.2)
-    assert bench.news == ["serving"]
+    assert not child(1).held_back
+    assert not child(2).held_back
+    assert child(3).held_back
+    bench.ready(3)
+    assert not child(3).held_back
+    assert [child(index).told.count((MessageKind.ACCEPT, {})) for index in (1, 2, 3)] == [1, 1, 1]
 
 
 def test_one_that_cannot_be_loaded_holds_nobody_and_is_tried_again() -> None:
     bench = Bench(3)
-    child(1).loaded()
+    bench.ready(1, 2)
     bench.end(3, 1)
-    child(2).loaded()
-    assert child(1).may_accept
-    assert bench.living == [1, 2]
+    assert not child(1).held_back
+    assert not child(2).held_back
     bench.clock.advance(0.11)
     assert bench.living == [1, 2, 4]
     assert not child(4).seat.together
 
 
-def test_the_others_go_on_when_the_first_is_the_one_that_fails() -> None:
+def test_a_system_without_more_processes_holds_nobody() -> None:
     bench = Bench(3)
-    bench.clock.advance(1.1)
-    bench.end(1, 1)
-    child(2).loaded()
-    child(3).loaded()
-    assert bench.news == ["serving"]
-    bench.ready(2, 3)
-    bench.clock.advance(1)
-    assert bench.living == [2, 3, 4]
+    FakeChild.refuse = True
+    bench.ready(1)
+    assert not child(1).held_back
 
 
-def test_a_start_of_which_nobody_is_left_ends_everything() -> None:
-    bench = Bench(3)
-    bench.clock.advance(1.1)
-    for index in (2, 1, 3):
-        assert not bench.clock.stopped
-        bench.end(index, 3)
-    bench.clock.advance(0)
-    assert bench.clock.stopped
-    assert bench.workers.exit_code == 3
-    assert bench.news == []
-    assert len(FakeChild.born) == 3
-
-
-@pytest.mark.parametrize("how", ["stop", "quit"])
-def test_a_start_may_be_stopped_while_some_wait(how: str) -> None:
-    bench = Bench(3)
-    child(1).loaded()
-    child(2).loaded()
-    getattr(bench.workers, how)()
-    assert {child(index).life for index in (1, 2, 3)} == {
-        "stop": {Life.DRAINING},
-        "quit": {Life.KILLED},
-    }[how]
-    bench.clock.advance(11)
-    assert bench.news == []
-    for index in (1, 2, 3):
-        bench.end(index, -9)
-    bench.clock.advance(0)
-    assert bench.clock.stopped
-    assert bench.workers.exit_code == 0
-
-
-def test_a_restart_at_the_moment_of_the_start_replaces_those_that_were_just_told_to_accept() -> None:
+def test_a_restart_ends_the_wait_for_a_start() -> None:
     bench = Bench(2)
-    child(1).loaded()
-    child(2).loaded()
+    bench.ready(1)
     bench.workers.roll()
-    bench.ready(1, 2)
-    bench.ready(3)
-    assert child(1).told[-1] == (MessageKind.DRAIN, {"successor": 3})
-    bench.ready(4)
-    assert child(2).told[-1] == (MessageKind.DRAIN, {"successor": 4})
+    assert not child(1).held_back
+    assert child(2).life is Life.DRAINING  # it may have loaded the old code
+    bench.end(2, -15)
+    bench.ready(3, 4)
+    assert not child(3).seat.together
+    assert child(1).life is Life.DRAINING
+    assert bench.living == [1, 3, 4]
 
 
 @pytest.mark.parametrize(("code", "exit_code"), [(1, 1), (3, 3), (-9, 137), (0, 0)])
@@ -483,7 +415,7 @@ def test_logs_are_opened_anew_by_those_that_live() -> None:
     bench = Bench(2).serve(2)
     Row(bench.workers._board, child(1).row).beat()
     bench.workers.reopen_logs()
-    assert [child(index).told for index in (1, 2)] == [[(MessageKind.REOPEN_LOGS, {})]] * 2
+    assert [child(index).told[-1] for index in (1, 2)] == [(MessageKind.REOPEN_LOGS, {})] * 2
 
 
 @pytest.mark.parametrize(("code", "text"), [(0, "exit code 0"), (-9, "signal SIGKILL"), (-250, "signal 250")])
