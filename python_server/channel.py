@@ -172,6 +172,17 @@ class HTTPChannel:
         if self._exchange is not None:
             self._exchange.refuse_keep_alive()
 
+    def part(self) -> bool:
+        """Others have clearly less to do: an idle connection ends with its next answer (RFC 9112 9.6).
+
+        Returns:
+            False: something runs; or it has come for a session here, and would only come again.
+        """
+        if self._handed or self._state is not _IDLE:
+            return False
+        self._last = True
+        return True
+
     def close_when_idle(self) -> None:
         """Graceful stop: end now if nothing runs; a running exchange is the last one anyway."""
         if self._state in (_IDLE, HTTPState.HEAD):
@@ -205,7 +216,7 @@ class HTTPChannel:
         self._move(_BUSY)
         self._body_time = None
         request.peer, request.local = self._transport.peer, self._transport.local
-        request.handed, self._handed = self._handed, False
+        request.handed = self._handed and self._parser.served_count == 1
         exchange = self._exchange = Exchange(
             request,
             self._services.route(request),

@@ -23,6 +23,9 @@ from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
 from python_server.settings import Settings
 
+# So often a worker looks whether it stands far above its share.
+SPREAD_SECONDS: Final = 1.0
+
 
 def tls_context(settings: Settings) -> Any:
     """The context that the settings ask for, None for plain TCP.
@@ -100,6 +103,8 @@ class Reception:
             Listener(loop, sock, self._accepted, self._exhausted, settings.accept_batch_count, allowance)
             for sock in listening
         ]
+        if row is not None:
+            loop.call_later(SPREAD_SECONDS, self._spread)
 
     @property
     def scheme(self) -> str:
@@ -143,6 +148,21 @@ class Reception:
         """End every connection now."""
         for channel in list(self.channels):
             channel.abort(reason)
+
+    def _spread(self) -> None:
+        """Far above our share, part with idle connections: their clients come back to whoever has fewest.
+
+        WebSockets stay: their end would be seen by people, an unequal load by nobody but the operator.
+        """
+        if self._row is None or self._closing:
+            return
+        excess = self._row.excess()
+        for channel in self.channels if excess else ():
+            if isinstance(channel, HTTPChannel) and channel.part():
+                excess -= 1
+                if not excess:
+                    break
+        self._loop.call_later(SPREAD_SECONDS, self._spread)
 
     # Connections
 

@@ -290,7 +290,8 @@ class Worker:
         )
 
     def _open_control(self, sock: Socket) -> Control:
-        hubs = {mount.path: mount.hub for mount in self._site.mounts}
+        # An EngineServer stands in a hub's place; it has no events to send.
+        hubs = {mount.path: mount.hub for mount in self._site.mounts if isinstance(mount.hub, Hub)}
         orders = ControlOrders(hubs, self._figures, self._observer.complain)
         return Control(self.loop, sock, orders.obey, observe.report, self._settings.transport)
 

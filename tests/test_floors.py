@@ -88,6 +88,7 @@ INNER = {
         "low_water",
         "lingering",
         "pauses",
+        "byte_handler",
         "transport",
         "sockets",
         "certificates",
@@ -312,7 +313,7 @@ def test_a_file_says_what_it_is_and_what_it_must_not_know(path: Path) -> None:
 PORTS = {
     "RequestHandler": "exchange",
     "TransportLike": "exchange",
-    "ByteHandler": "net.transport",
+    "ByteHandler": "net.byte_handler",
     "SessionHandler": "engineio.session",
     "Executor": "net.threads",
     # Beside the words that travel, which many rooms read.

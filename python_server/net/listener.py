@@ -77,7 +77,8 @@ class Listener:
         exhausted: called with the error when the process or system is out of descriptors.
         batch_count: connections taken per turn of the loop; data of existing ones comes first.
         allowance: where others accept on the same socket: how many to take now. At 0 or less one is taken,
-            since perhaps nobody else was woken for it, and the next ones are left to them for a moment.
+            since perhaps nobody else was woken for it, and the next ones are left to them for a moment. At
+            None none is taken.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Listener:
         accepted: Callable[[Socket, Any], None],
         exhausted: Callable[[OSError], None],
         batch_count: int,
-        allowance: Callable[[], int] | None = None,
+        allowance: Callable[[], int | None] | None = None,
     ) -> None:
         self._loop = loop
         self._socket = sock
@@ -147,11 +148,13 @@ class Listener:
         self.state = state
 
     def _on_readable(self) -> None:
-        count = allowed = self._batch_count
+        count = self._batch_count
+        allowed: int | None = count
         if self._allowance is not None:
-            count = min(count, max(1, allowed := self._allowance()))
+            allowed = self._allowance()
+            count = 0 if allowed is None else min(count, max(1, allowed))
         self._take(count)
-        if allowed <= 0 and self.state is ListenerState.ACCEPTING:
+        if (allowed is None or allowed <= 0) and self.state is ListenerState.ACCEPTING:
             self._leave(ListenerState.YIELDING)
             self._back_off = self._loop.call_later(YIELD_SECONDS, self._accept_again)
 

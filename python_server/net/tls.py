@@ -393,6 +393,10 @@ class TLSTransport(Transport):
         """Its descriptor carries records: of no use to whoever asks."""
         return
 
+    def detach_when_sent(self, taken: Callable[[Any], None]) -> bool:
+        """Never."""
+        return False
+
     def _linger(self) -> None:
         if self._phase is not TLSPhase.NOTIFIED:
             if self._phase is not TLSPhase.UP:

@@ -43,6 +43,7 @@ class MessageKind(IntEnum):
     STOP = 8  # to the supervisor: the whole server is to stop
     KNOWN = 9  # {"index"}: a newborn that hears from now on what I say
     SETTLED = 10  # to a newborn: what was said before everybody knew you has come to me
+    ACCEPT = 11  # from the supervisor: those that were started with you are there, take whoever comes
     # Hand-over of connections and of what a drained worker held.
     CONNECTION = 20
     RECORDS = 21

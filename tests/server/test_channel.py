@@ -80,7 +80,7 @@ class Handler:
 class Bench:
     """A channel with everything around it."""
 
-    def __init__(self, at_once: bool = False) -> None:
+    def __init__(self, at_once: bool = False, *, handed: bool = False) -> None:
         self.handler = Handler(at_once)
         self.transport = FakeTransport()
         self.deadlines: list[HandDeadline] = []
@@ -104,6 +104,7 @@ class Bench:
                 ),
                 lost=self.lost.append,
             ),
+            handed=handed,
         )
 
     def _deadline(self, fire: Callable[[], Any]) -> HandDeadline:
@@ -377,6 +378,29 @@ def test_stop_closes_idle_connections_and_lets_a_running_exchange_end_r73() -> N
     busy.handler.exchanges[0].respond(200, [])
     assert b"Connection: close" in busy.transport.wire
     assert busy.transport.ended == "orderly"
+
+
+def test_an_idle_connection_that_is_parted_with_ends_with_its_next_answer() -> None:
+    bench = Bench(at_once=True)
+    bench.receive(GET % 1)
+    assert bench.channel.part()
+    assert bench.channel.part()  # it has not asked yet: still counted
+    assert bench.transport.ended is None
+    bench.receive(GET % 2)
+    assert bench.transport.wire.count(b"Connection: close") == 1
+    assert bench.transport.ended == "orderly"
+
+
+def test_nobody_parts_with_a_running_request_or_with_one_that_came_for_a_session_here() -> None:
+    busy, handed = Bench(), Bench(at_once=True, handed=True)
+    for bench in (busy, handed):
+        bench.receive(GET % 1)
+        assert not bench.channel.part()
+    busy.handler.exchanges[0].respond(200, [])
+    handed.receive(GET % 2)
+    assert not handed.channel.part()
+    assert [exchange.request.handed for exchange in handed.handler.exchanges] == [True, False]
+    assert busy.transport.ended is handed.transport.ended is None
 
 
 # The exchange itself

@@ -22,6 +22,7 @@ class Channel:
     def __init__(self, transport: Any, services: Any, *, handed: bool) -> None:
         self.transport = transport
         self.handed = handed
+        self.idle = True
         self.received = b""
         self.told: list[str] = []
         self.services = services
@@ -44,6 +45,10 @@ class Channel:
 
     def refuse_keep_alive(self) -> None:
         self.told.append("refuse")
+
+    def part(self) -> bool:
+        self.told.append("part")
+        return self.idle
 
     def close_when_idle(self) -> None:
         self.told.append("idle")
@@ -250,3 +255,38 @@ def test_a_connection_from_a_sibling_comes_with_its_bytes(bench: Bench) -> None:
     bench.loop.run_once(5)
     assert channel.received.endswith(b"more")
     theirs.close()
+
+
+class Talk:
+    """A WebSocket, say: open, and no connection to part with."""
+
+    peers = ("192.0.2.1", 1), ("192.0.2.1", 1)
+
+
+@pytest.mark.parametrize(("others", "parted"), [(0, 22), (40, 0)])
+def test_far_above_its_share_a_worker_parts_with_as_many_idle_connections(
+    monkeypatch: pytest.MonkeyPatch, others: int, parted: int
+) -> None:
+    monkeypatch.setattr(module, "SPREAD_SECONDS", 0.001)
+    bench = Bench()
+    other = Row(bench.board, bench.board.claim())
+    other.beat()
+    other.accept(True)
+    other.count(100)  # until all have been accepted here
+    bench.reception.start()
+    bench.connect(40)
+    bench.until(40)
+    channels: list[Any] = list(bench.reception.channels)
+    for channel in channels[:4]:
+        channel.idle = False
+    talks = [Talk() for _ in range(4)]
+    for talk in talks:
+        bench.reception.add(talk)
+    other.count(others)
+    begun = bench.loop.now
+    while bench.loop.now < begun + 0.02:  # looked at several times
+        bench.loop.run_once(0.005)
+    assert len([channel for channel in channels if channel.told and channel.idle]) == parted
+    for talk in talks:
+        bench.reception.lost(talk)
+    bench.close()
