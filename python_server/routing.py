@@ -24,7 +24,7 @@ class Router:
     Args:
         scheme: what connections speak here. proxies: whose word on the client is believed; None: nobody's.
         root_path: where a proxy has mounted us, "" for nowhere.
-        engines: by path prefix, with both slashes. handlers: what stands before each of them.
+        engines: by path prefix, with both slashes.
         routes: the raw WebSockets. otherwise: who answers everything else.
     """
 
@@ -34,7 +34,6 @@ class Router:
         proxies: ProxyRules | None,
         root_path: str,
         engines: Sequence[tuple[str, Engine]],
-        handlers: Sequence[tuple[str, RequestHandler]],
         routes: WebSocketRoutes,
         otherwise: RequestHandler,
     ) -> None:
@@ -42,7 +41,6 @@ class Router:
         self._proxies = proxies
         self._root_path = root_path
         self._engines = engines
-        self._handlers = handlers
         self._routes = routes
         self._otherwise = otherwise
 
@@ -52,21 +50,23 @@ class Router:
         if self._proxies is not None:
             self._believe(self._proxies, request)
         path = request.path = below_root(self._root_path, request.path)
-        for prefix, handler in self._handlers:
-            if path.startswith(prefix) or path == prefix[:-1]:
-                return handler
+        engine = self._engine_of(path)
+        if engine is not None:
+            return engine
         if request.upgrade == "websocket" and self._routes.serves(path):
             return self._routes
         return self._otherwise
 
     def is_foreign(self, request: Request) -> bool:
         """Is a head for a session of a sibling, or for one that is to begin there?"""
-        if "EIO=" in request.query:
-            path = below_root(self._root_path, request.path)
-            for prefix, engine in self._engines:
-                if path.startswith(prefix) or path == prefix[:-1]:
-                    return engine.is_foreign(request.query)
-        return False
+        engine = self._engine_of(below_root(self._root_path, request.path))
+        return engine is not None and engine.is_foreign(request.query)
+
+    def _engine_of(self, path: str) -> Engine | None:
+        for prefix, engine in self._engines:
+            if path.startswith(prefix) or path == prefix[:-1]:
+                return engine
+        return None
 
     @staticmethod
     def _believe(proxies: ProxyRules, request: Request) -> None:

@@ -20,7 +20,7 @@ from python_server.engineio.engine import Engine
 from python_server.engineio.origin import OriginRules
 from python_server.engineio.sids import Names
 from python_server.estate import leave_behind
-from python_server.exchange import Exchange, ExchangeServices, RequestHandler
+from python_server.exchange import Exchange, ExchangeServices
 from python_server.http1.response import http_date
 from python_server.mounts import Mount, Site, normal_root_path
 from python_server.net.loop import Deadline, Loop
@@ -132,10 +132,6 @@ class Worker:
         self._homes = None if self._crew is None else self._home_finder(self._crew)
         self._control = None if control is None else self._open_control(control)
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
-        handlers = [
-            (path, self._before(engine, mount))
-            for (path, engine), mount in zip(self._engines, site.mounts, strict=True)
-        ]
         self._estate = (
             None
             if self._crew is None
@@ -144,7 +140,7 @@ class Worker:
             )
         )
         proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
-        router = Router(self._reception.scheme, proxies, root_path, self._engines, handlers, routes, wsgi)
+        router = Router(self._reception.scheme, proxies, root_path, self._engines, routes, wsgi)
         self._reception.set_services(self._http_services(router))
 
     def _http_services(self, router: Router) -> HTTPServices:
@@ -229,6 +225,7 @@ class Worker:
             self._observer.complain,
             names,
             self._homes,
+            None if mount.admit is None else Admission(mount.admit, self._door, observe.report).ask,
         )
 
     def _home_finder(self, crew: Crew) -> Homes:
@@ -269,11 +266,6 @@ class Worker:
 
     def _brokers(self) -> list[RedisBackplane]:
         return [backplane for backplane in self._backplanes if isinstance(backplane, RedisBackplane)]
-
-    def _before(self, engine: Engine, mount: Mount) -> RequestHandler:
-        if mount.admit is None:
-            return engine
-        return Admission(engine, mount.admit, self._door, observe.report)
 
     # Serving
 

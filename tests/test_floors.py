@@ -93,7 +93,19 @@ INNER = {
         "board",
     ],
     "workers": ["respawn", "seat", "siblings", "homes", "child", "crew", "keeper"],
-    "engineio": ["packet", "origin", "options", "replies", "sids", "session", "heartbeat", "probe", "engine"],
+    "engineio": [
+        "packet",
+        "origin",
+        "options",
+        "query",
+        "replies",
+        "answers",
+        "sids",
+        "session",
+        "heartbeat",
+        "probe",
+        "engine",
+    ],
     "socketio": [
         "jsoncodec",
         "packet",
@@ -135,6 +147,7 @@ SANS_IO = [
     "engineio.session",
     "engineio.heartbeat",
     "engineio.sids",
+    "engineio.query",
 ]
 SANS_IO += [
     "socketio.adapter",

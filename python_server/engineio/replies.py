@@ -1,4 +1,4 @@
-"""Long polling in HTTP: the query; answers with compression, JSONP, the cookie, refusals. Pure functions.
+"""Long polling in HTTP: answers with compression, JSONP, the cookie, refusals. Pure functions.
 
 Must not know: sessions, exchanges, who may have an answer.
 """
@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qs, parse_qsl
+from urllib.parse import parse_qs
 
 from python_server.http1.response import Headers
 
@@ -23,15 +23,6 @@ NON_DIGITS: Final = re.compile(r"[^0-9]")
 ESCAPED_NEWLINE: Final = re.compile(r"(\\)?\\n")
 # "b64" and "t" mean nothing in version 4; `d` is the body of a JSONP POST, nothing else is read.
 JSONP_FIELDS_MAX_COUNT: Final = 16
-
-
-def read_query(query: str) -> dict[str, str]:
-    """The fields of a request's query; of a repeated one the last."""
-    if "%" in query or "+" in query:
-        return dict(parse_qsl(query, keep_blank_values=True))
-    # Nearly every poll: in a quarter of the time.
-    pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    return {name: value for name, _, value in pairs}
 
 
 def accepted_encoding(accept_encoding: str) -> str | None:

@@ -25,14 +25,13 @@ class Engine:
 
 ROUTES: Any = Routes()
 ENGINE: Any = Engine()
-FRONT: Any = "what stands before the engine"
 REST: Any = "the application"
 UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 
 
 def router(root_path: str = "", proxies: ProxyRules | None = None) -> Router:
     engines = [("/socket.io/", ENGINE)]
-    return Router("http", proxies, root_path, engines, [("/socket.io/", FRONT)], ROUTES, REST)
+    return Router("http", proxies, root_path, engines, ROUTES, REST)
 
 
 def request(target: str, fields: str = "") -> Request:
@@ -46,13 +45,13 @@ def request(target: str, fields: str = "") -> Request:
     ("target", "fields", "root_path", "expected"),
     [
         ("/", "", "", REST),
-        ("/socket.io/?EIO=4", "", "", FRONT),
-        ("/socket.io", "", "", FRONT),
+        ("/socket.io/?EIO=4", "", "", ENGINE),
+        ("/socket.io", "", "", ENGINE),
         ("/socket.iox", "", "", REST),
         ("/echo", "", "", REST),
         ("/echo", UPGRADE, "", ROUTES),
         ("/other", UPGRADE, "", REST),
-        ("/shop/socket.io/", "", "/shop", FRONT),
+        ("/shop/socket.io/", "", "/shop", ENGINE),
         ("/shop/echo", UPGRADE, "/shop", ROUTES),
         ("/shopping/socket.io/", "", "/shop", REST),
     ],

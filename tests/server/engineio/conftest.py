@@ -159,7 +159,9 @@ class Listener:
 class World:
     """An engine and its clients."""
 
-    def __init__(self, *, names: Names | None = None, homes: Any = None, **options: Any) -> None:
+    def __init__(
+        self, *, names: Names | None = None, homes: Any = None, admit: Any = None, **options: Any
+    ) -> None:
         self.clock = Clock()
         self.heard = Listener()
         self.complaints: list[str] = []
@@ -184,6 +186,7 @@ class World:
             lambda kind, sentence: self.complaints.append(sentence),
             names,
             homes,
+            admit,
         )
 
     def request(

@@ -7,7 +7,6 @@ import gzip
 import json
 import zlib
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 
@@ -18,7 +17,6 @@ from python_server.engineio.replies import (
     error_body,
     jsonp_unwrap,
     jsonp_wrap,
-    read_query,
 )
 
 
@@ -96,16 +94,3 @@ def test_cookies(cookie: Any, value: str) -> None:
 
 def test_a_refusal_is_json() -> None:
     assert json.loads(error_body(3, 'Bad "request"')) == {"code": 3, "message": 'Bad "request"'}
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "",
-        "EIO=4&transport=polling&sid=1.abc",
-        *("a", "a=", "=b", "&&a=1&", "a=1&a=2", "a=1=2", "a;b=1&c", "\u00e9=\u00e9"),
-        *("a=%C3%A9+b", "s%69d=x", "a=%ZZ", "%=%"),
-    ],
-)
-def test_a_query_is_read_as_the_standard_library_reads_it(query: str) -> None:
-    assert read_query(query) == dict(parse_qsl(query, keep_blank_values=True))
