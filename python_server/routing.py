@@ -70,7 +70,8 @@ class Router:
 
     @staticmethod
     def _believe(proxies: ProxyRules, request: Request) -> None:
-        origin = proxies.resolve(request.fields, Origin(request.peer, request.scheme, request.authority))
+        said = Origin(request.peer, request.scheme, request.authority)
+        request.fields, origin = proxies.resolve(request.fields, said)
         request.peer, request.scheme, request.authority = origin.peer, origin.scheme, origin.authority
         if origin.port is not None:
             host = request.local[0] if isinstance(request.local, tuple) else "localhost"

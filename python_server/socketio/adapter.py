@@ -5,7 +5,8 @@ Must not know: packets' text, sessions, clocks; a member is something with `send
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from python_server.socketio.backplane import Envelope
@@ -24,7 +25,7 @@ class Member(Protocol):
     def send_volatile(self, prepared: Any) -> None: ...
 
 
-_NOBODY: Final[dict[str, Member]] = {}
+_NOBODY: Final[Mapping[str, Member]] = MappingProxyType({})
 
 
 def send_to_each(members: Iterable[Any], prepared: Any) -> None:
@@ -160,13 +161,14 @@ class Adapter:
     def recipients(self, rooms: Sequence[Any] | None, excepted: Sequence[Any]) -> list[Member]:
         """The members in any of the rooms (None: all), without those in the excepted ones."""
         if rooms is None:
-            chosen: dict[str, Member] = self._members
+            chosen: Mapping[str, Member] = self._members
         elif len(rooms) == 1:
             chosen = self._rooms.get(rooms[0], _NOBODY)
         else:
-            chosen = {}
+            merged: dict[str, Member] = {}
             for room in rooms:
-                chosen.update(self._rooms.get(room, {}))
+                merged.update(self._rooms.get(room, _NOBODY))
+            chosen = merged
         if excepted and chosen:
             left_out: set[str] = set()
             for room in excepted:
