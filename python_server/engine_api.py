@@ -47,6 +47,8 @@ ENGINE_OPTIONS: Final = {
     "upgrade_timeout": "upgrade_timeout_seconds",
     "max_queued_bytes": "max_queued_bytes",
     "allow_request": "allow_request",
+    "max_decode_packets": "max_packets_per_payload_count",
+    "jsonp": "jsonp",
 }
 # The hub speaks the official server's words, these programs expect python-socketio's.
 REASONS: Final = {

@@ -102,6 +102,8 @@ INNER = {
         "answers",
         "sids",
         "session",
+        "intake",
+        "posts",
         "heartbeat",
         "probe",
         "engine",
@@ -148,6 +150,7 @@ SANS_IO = [
     "engineio.heartbeat",
     "engineio.sids",
     "engineio.query",
+    "engineio.intake",
 ]
 SANS_IO += [
     "socketio.adapter",

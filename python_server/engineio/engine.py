@@ -13,10 +13,11 @@ from python_server.engineio.answers import Answers
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.options import EngineError, EngineOptions
 from python_server.engineio.origin import OriginRules
-from python_server.engineio.packet import PacketError, Prepared, decode_payload, open_packet
+from python_server.engineio.packet import Prepared, open_packet
+from python_server.engineio.posts import Post, Posts
 from python_server.engineio.probe import Probe
 from python_server.engineio.query import QueryError, read_query
-from python_server.engineio.replies import cookie_header, jsonp_unwrap
+from python_server.engineio.replies import cookie_header
 from python_server.engineio.session import (
     DisconnectReason,
     OverlapError,
@@ -36,18 +37,6 @@ __all__ = ["Engine", "EngineError", "EngineOptions"]
 PROTOCOL: Final = "4"
 # (exchange, what opens its session): calls the second, now or later, or answers the request itself.
 Admit = Callable[[Exchange, Callable[[], None]], None]
-
-
-class _Post:
-    """The body of a POST under way; `jsonp` is its index when it is a form."""
-
-    __slots__ = ("jsonp", "pieces", "session", "size_bytes")
-
-    def __init__(self, session: Session, jsonp: str | None) -> None:
-        self.session = session
-        self.jsonp = jsonp
-        self.pieces: list[bytes] = []
-        self.size_bytes = 0
 
 
 class Engine:
@@ -86,6 +75,7 @@ class Engine:
         self._complain = complain
         self._origins = OriginRules(options.cors_allowed_origins, options.cors_credentials)
         self._answers = Answers(options, self._origins, complain)
+        self._posts = Posts(options, self._answers, partial(call_later, 0.0), complain)
         self._heartbeats = Heartbeats(options.ping_interval_seconds, options.ping_timeout_seconds)
         self._heartbeat_timer: Any = None
         self.sessions: dict[str, Session] = {}
@@ -162,44 +152,17 @@ class Engine:
         return EngineError.UNKNOWN_SID
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
-        post: _Post | None = exchange.context
-        if type(post) is not _Post:
-            return
-        post.size_bytes += len(piece)
-        if post.size_bytes > self._options.max_payload_bytes:
-            self._too_large(exchange, post)
-        else:
-            post.pieces.append(piece)
+        if type(exchange.context) is Post:
+            self._posts.body_received(exchange, exchange.context, piece)
 
     def body_ended(self, exchange: Exchange) -> None:
-        post: _Post | None = exchange.context
-        if type(post) is not _Post:
-            return
-        session = post.session
-        exchange.context = None
-        session.posting = False
-        if not session.alive:
-            self._refuse(exchange, EngineError.UNKNOWN_SID)
-            return
-        body: bytes | None = b"".join(post.pieces)
-        if post.jsonp is not None and body is not None:
-            body = jsonp_unwrap(body)
-        if body is None:
-            session.end(DisconnectReason.PARSE_ERROR)
-            self._refuse(exchange, EngineError.BAD_REQUEST)
-            return
-        try:
-            session.receive_packets(decode_payload(body))
-        except PacketError:
-            self._refuse(exchange, EngineError.BAD_REQUEST)
-            return
-        session.when_reading(partial(self._answers.post, exchange))
+        if type(exchange.context) is Post:
+            self._posts.body_ended(exchange, exchange.context)
 
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
         context, exchange.context = exchange.context, None
-        if type(context) is _Post:
-            context.session.posting = False
-            context.session.end(DisconnectReason.TRANSPORT_ERROR)
+        if type(context) is Post:
+            self._posts.lost(context)
         elif type(context) is Session:
             context.poll_lost()
             self._release(context)
@@ -307,7 +270,7 @@ class Engine:
         if method == "GET":
             return self._poll(exchange, session, jsonp)
         if method == "POST" and session.alive:
-            return self._post(exchange, session, jsonp)
+            return self._posts.begin(exchange, session, jsonp)
         return EngineError.BAD_REQUEST
 
     def _poll(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
@@ -324,24 +287,6 @@ class Engine:
         finally:
             self._release(session)
         return None
-
-    def _post(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
-        length = exchange.request.body_length
-        if session.posting:
-            session.end(DisconnectReason.TRANSPORT_ERROR)
-            return EngineError.BAD_REQUEST
-        post = exchange.context = _Post(session, jsonp)
-        session.posting = True
-        if length is not None and length > self._options.max_payload_bytes:
-            self._too_large(exchange, post)
-        else:
-            exchange.send_continue()
-        return None
-
-    def _too_large(self, exchange: Exchange, post: _Post) -> None:
-        exchange.context = None
-        post.session.posting = False
-        self._answers.too_large(exchange)
 
     # WebSocket and upgrade
 

@@ -137,7 +137,7 @@ class Session:
         outbox: takes prepared frames, behind all that was sent before; what it declines is for `send`.
         context: the handler's own. heartbeat: its entry in the engine's queues.
         awaiting_pong: has a ping been sent that is not answered yet?
-        posting: is the body of a POST under way?
+        posting: is the body of a POST under way? intake: of packets of POSTs, while there are any.
     """
 
     __slots__ = (
@@ -155,6 +155,7 @@ class Session:
         "awaiting_pong",
         "context",
         "heartbeat",
+        "intake",
         "outbox",
         "posting",
         "request",
@@ -179,6 +180,7 @@ class Session:
         self.heartbeat: Any = None
         self.awaiting_pong = False
         self.posting = False
+        self.intake: Any = None
         self._handler = handler
         self._beat = beat
         self._forget = forget
@@ -253,27 +255,41 @@ class Session:
             self._answer = None
             self.end(DisconnectReason.TRANSPORT_ERROR)
 
-    def receive_packets(self, packets: Iterable[Packet]) -> None:
-        """The packets of a POST, taken one by one: those before a malformed one count.
+    def receive_packets(self, packets: Iterable[Packet], max_count: int) -> bool:
+        """Packets of a POST, taken one by one: those before a malformed one count.
+
+        Returns:
+            whether there is nothing more to take; False after `max_count`, or when reading pauses.
 
         Raises:
             PacketError: a malformed one; the session is over.
         """
+        if not self.alive or self._paused:
+            return not self.alive
         try:
             for packet in packets:
-                if not self.alive:
-                    return
                 self._receive(*packet)
+                max_count -= 1
+                if not self.alive:
+                    return True
+                if self._paused or max_count <= 0:
+                    return False
         except PacketError:
             self.end(DisconnectReason.PARSE_ERROR)
             raise
+        return True
 
-    def when_reading(self, answer: Callable[[], None]) -> None:
-        """Call `answer` (to the POST whose packets have been taken) now, or when reading goes on."""
+    @property
+    def reading(self) -> bool:
+        """Is what the client sends taken?"""
+        return not self._paused
+
+    def when_reading(self, function: Callable[[], None]) -> None:
+        """Call `function` now, or when reading goes on, or the session is over."""
         if self._paused and self.alive:
-            self._when_reading = answer
+            self._when_reading = function
         else:
-            answer()
+            function()
 
     def _answer_poll(self) -> None:
         answer, self._answer = self._answer, None
@@ -346,9 +362,9 @@ class Session:
         self.awaiting_pong = False
         self._beat(self, not paused)
         if not paused:
-            self._release_post()
+            self._release_reader()
 
-    def _release_post(self) -> None:
+    def _release_reader(self) -> None:
         answer, self._when_reading = self._when_reading, None
         if answer is not None:
             answer()
@@ -407,7 +423,7 @@ class Session:
                 link.close()
             else:
                 link.close(code, str(reason))
-        self._release_post()
+        self._release_reader()
         self._forget(self)
         self._handler.session_closed(self, reason)
 

@@ -88,6 +88,8 @@ class SocketIOOptions(TypedDict, total=False):
     upgrade_timeout: float
     max_queued_bytes: int
     allow_request: Callable[[dict[str, Any]], bool | str | None] | None
+    max_decode_packets: int | None
+    jsonp: bool
 
 
 class RunOptions(TypedDict, total=False):
