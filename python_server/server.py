@@ -220,6 +220,7 @@ class Worker:
             mount.hub,
             mount.options,
             self.loop.call_later,
+            self.loop.call_soon,
             self._now,
             websockets,
             self._observer.complain,

@@ -44,7 +44,7 @@ class Engine:
 
     Args:
         handler: hears of sessions and messages.
-        call_later, now: the loop's clock.
+        call_later, now: the loop's clock. call_soon: calls a function in its next turn.
         websockets: what WebSocket channels need.
         complain: called with (kind, sentence) for what an operator should see.
         names: makes session ids. homes: where requests go whose session lives in a sibling.
@@ -56,6 +56,7 @@ class Engine:
         handler: SessionHandler,
         options: EngineOptions,
         call_later: Callable[[float, Callable[[], Any]], Any],
+        call_soon: Callable[[Callable[[], None]], Any],
         now: Callable[[], float],
         websockets: WebSocketServices,
         complain: Callable[[str, str], None],
@@ -75,7 +76,7 @@ class Engine:
         self._complain = complain
         self._origins = OriginRules(options.cors_allowed_origins, options.cors_credentials)
         self._answers = Answers(options, self._origins, complain)
-        self._posts = Posts(options, self._answers, partial(call_later, 0.0), complain)
+        self._posts = Posts(options, self._answers, call_soon, complain)
         self._heartbeats = Heartbeats(options.ping_interval_seconds, options.ping_timeout_seconds)
         self._heartbeat_timer: Any = None
         self.sessions: dict[str, Session] = {}

@@ -5,6 +5,7 @@ It must not know sockets, threads or the time of day.
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,13 @@ class World:
     """An engine and its clients."""
 
     def __init__(
-        self, *, names: Names | None = None, homes: Any = None, admit: Any = None, **options: Any
+        self,
+        *,
+        names: Names | None = None,
+        homes: Any = None,
+        admit: Any = None,
+        call_soon: Any = None,
+        **options: Any,
     ) -> None:
         self.clock = Clock()
         self.heard = Listener()
@@ -181,6 +188,7 @@ class World:
             self.heard,
             EngineOptions(**options),
             self.clock.call_later,
+            call_soon or partial(self.clock.call_later, 0.0),
             lambda: self.clock.now,
             self.services,
             lambda kind, sentence: self.complaints.append(sentence),

@@ -3,11 +3,13 @@
 It must not know sockets; a turn of the loop is what is due now on a clock of our own.
 """
 
+import os
 from typing import Any
 
 import pytest
 
 from python_server.engineio.intake import PACKETS_PER_TURN
+from python_server.net.loop import Loop
 
 
 def turn(world: Any) -> None:
@@ -200,3 +202,22 @@ def test_without_the_option_there_is_no_such_bound(world: Any) -> None:
         turn(world)
     assert post.text == "ok"
     assert world.heard.messages == numbers(20_000)
+
+
+def test_the_loop_waits_for_others_between_two_batches(make_world: Any) -> None:
+    """The real loop, whose timers of one moment run in one turn."""
+    reader, writer = os.pipe()
+    loop = Loop(lambda what, error: None)
+    world = make_world(call_soon=loop.call_soon)
+    try:
+        heard: list[int] = []
+        loop.add_reader(reader, lambda: heard.append(len(world.heard.messages)))
+        os.write(writer, b"x")
+        post = world.post(world.open(), payload(3 * PACKETS_PER_TURN + 1))
+        while not post.status:
+            loop.run_once(0.0)
+        assert heard == [PACKETS_PER_TURN, 2 * PACKETS_PER_TURN, 3 * PACKETS_PER_TURN]
+    finally:
+        loop.close()
+        os.close(reader)
+        os.close(writer)
