@@ -279,6 +279,7 @@ class EngineServer(Registry):
     def session_opened(self, session: Session) -> None:
         client = session.context = _EngineClient(self._running().door.strand())
         self._sessions[session.sid] = session
+        session.join()
         client.strand.submit(partial(self._run_connect, session, client))
 
     def on_message(self, session: Session, data: str | bytes) -> None:

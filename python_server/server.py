@@ -16,6 +16,7 @@ from python_server import observe
 from python_server.admission import Admission
 from python_server.channel import HTTPServices
 from python_server.control import Control
+from python_server.engineio.census import Census, bounds
 from python_server.engineio.engine import Engine
 from python_server.engineio.origin import OriginRules
 from python_server.engineio.sids import Names
@@ -27,7 +28,7 @@ from python_server.net.loop import Deadline, Loop
 from python_server.net.memory import keep_large_blocks
 from python_server.net.pool import Pool
 from python_server.net.relay import relay_to_socket
-from python_server.net.sockets import Socket
+from python_server.net.sockets import Socket, descriptors_max_count
 from python_server.net.threads import Door
 from python_server.proxy import ProxyRules
 from python_server.reception import Reception
@@ -131,6 +132,11 @@ class Worker:
         self._backplanes: list[Backplane] = []
         self._homes = None if self._crew is None else self._home_finder(self._crew)
         self._control = None if control is None else self._open_control(control)
+        self._census = Census(
+            *bounds(
+                settings.sessions_max_count, settings.half_open_sessions_max_count, descriptors_max_count()
+            )
+        )
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
         self._estate = (
             None
@@ -227,6 +233,7 @@ class Worker:
             names,
             self._homes,
             None if mount.admit is None else Admission(mount.admit, self._door, observe.report).ask,
+            self._census,
         )
 
     def _home_finder(self, crew: Crew) -> Homes:

@@ -118,6 +118,10 @@ class Settings:
     reuse_port: bool = False
     # Open connections of one worker; at it accepting pauses (gevent's pool does so). None: no limit.
     connections_max_count: int | None = None
+    # Engine.IO sessions of one worker, and those of them whose client has joined no namespace yet. None: as
+    # many as descriptors, at least 10,000; half of that, at most 65,536. 503 above them.
+    sessions_max_count: int | None = None
+    half_open_sessions_max_count: int | None = None
     # Are Forwarded and X-Forwarded-* of these peers (addresses, networks, "*") to be believed?
     proxy_headers: bool = False
     forwarded_allow_ips: str = "127.0.0.1,::1"

@@ -57,7 +57,7 @@ INNER = {
     "apis": ["engine_api", "hub_words", "server_api"],
     "serving": ["mounts", "estate", "routing", "server"],
     "channels": ["exchange", "channel", "websocket_channel"],
-    "command": ["options", "loading", "reloader", "welcome", "emit", "cli"],
+    "command": ["options", "parameters", "loading", "reloader", "welcome", "emit", "cli"],
     "flask_face": [
         "keywords",
         "options",
@@ -71,7 +71,7 @@ INNER = {
         "api",
         "functions",
     ],
-    "http1": ["head", "parser", "response"],
+    "http1": ["head", "parser", "kept", "response"],
     "net": [
         "threads",
         "pool",
@@ -101,6 +101,7 @@ INNER = {
         "replies",
         "answers",
         "sids",
+        "census",
         "session",
         "intake",
         "posts",
@@ -151,6 +152,8 @@ SANS_IO = [
     "engineio.sids",
     "engineio.query",
     "engineio.intake",
+    "engineio.census",
+    "http1.kept",
 ]
 SANS_IO += [
     "socketio.adapter",

@@ -1,11 +1,10 @@
-"""The command line's options as one table; click's options and the documentation are made from it.
+"""The options as one table; the command line, the configuration file and the documentation are made from it.
 
 Must not know: what a setting does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final
 
@@ -157,6 +156,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
         LISTENING,
         "Open connections; at the limit new ones wait unaccepted.",
         "connections_max_count",
+        COUNT,
+    ),
+    Option(
+        ("--limit-sessions",),
+        LISTENING,
+        "Engine.IO sessions of one worker; 503 above.  [default: as many as descriptors, at least 10000]",
+        "sessions_max_count",
+        COUNT,
+    ),
+    Option(
+        ("--limit-half-open-sessions",),
+        LISTENING,
+        "Sessions whose client has joined no namespace yet; 503 above.  [default: half of the sessions]",
+        "half_open_sessions_max_count",
         COUNT,
     ),
     Option(
@@ -391,47 +404,3 @@ def default_of(option: Option) -> Any:
     """What holds when the option is not given, as it would be written."""
     value = read_setting(DEFAULTS, option.setting) if option.setting else option.default
     return f"{value:o}" if option.kind is octal else value
-
-
-def add_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: give a click command all options of the table."""
-    for option in reversed(OPTIONS):
-        default = default_of(option)
-        command = click.option(
-            *option.flags,
-            option.name,
-            help=option.help,
-            type=None if option.kind is bool else option.kind,
-            is_flag=option.kind is bool,
-            default=default,
-            show_default=default not in (None, False, (), ""),
-            multiple=option.multiple,
-            metavar=option.metavar,
-            envvar=[option.environment, *option.other_environment],
-            cls=GroupedOption,
-            group=option.group,
-        )(command)
-    return command
-
-
-class GroupedOption(click.Option):
-    """An option that knows its heading."""
-
-    def __init__(self, *args: Any, group: str = "Other", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose help shows its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
-        groups["Other"] = groups.pop("Other", [])
-        for heading, records in groups.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from python_server.engineio.answers import Answers
+from python_server.engineio.census import Census, bounds
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.options import EngineError, EngineOptions
 from python_server.engineio.origin import OriginRules
@@ -27,6 +28,7 @@ from python_server.engineio.session import (
 )
 from python_server.engineio.sids import ELSEWHERE, Home, Homes, Names
 from python_server.exchange import Exchange
+from python_server.http1.kept import kept
 from python_server.http1.parser import Request
 from python_server.http1.response import Headers
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
@@ -49,6 +51,7 @@ class Engine:
         complain: called with (kind, sentence) for what an operator should see.
         names: makes session ids. homes: where requests go whose session lives in a sibling.
         admit: asked when a session is about to open, with what opens it; None: nobody is to be asked.
+        census: of all engines of this worker.
     """
 
     def __init__(
@@ -63,7 +66,10 @@ class Engine:
         names: Names | None = None,
         homes: Homes | None = None,
         admit: Admit | None = None,
+        census: Census | None = None,
     ) -> None:
+        self._census = census or Census(*bounds(None, None, 0))
+        self._joined = self._census.joined
         self._admit = admit
         self._closing = False
         self._names = names or Names()
@@ -174,7 +180,8 @@ class Engine:
     def _handshake(
         self, exchange: Exchange, transport: str, protocol: str, jsonp: str | None
     ) -> EngineError | None:
-        if self._admit is None or self._closing:  # who opens the session asks its own middleware
+        # Who opens the session asks its own middleware; where none may open, nobody need be asked.
+        if self._admit is None or self._closing or self._census.refusal() is not None:
             return self._begin(exchange, transport, protocol, jsonp)
         self._admit(
             exchange, lambda: self._refuse(exchange, self._begin(exchange, transport, protocol, jsonp))
@@ -187,6 +194,11 @@ class Engine:
         """Open a session: the only way to one."""
         if self._closing:
             self._begin_elsewhere(exchange)
+            return None
+        refusal = self._census.refusal()
+        if refusal is not None:
+            self._complain("session limit", refusal)
+            self._answers.come_again(exchange)
             return None
         request, options = exchange.request, self._options
         allowed = options.allow_request(request) if options.allow_request is not None else None
@@ -223,9 +235,17 @@ class Engine:
             self._answers.come_again(exchange)
 
     def _open(self, sid: str, request: Request) -> Session:
+        request, head_bytes = kept(request)
         session = Session(
-            sid, self._handler, request, self._set_heartbeat, self._forget, self._options.max_queued_bytes
+            sid,
+            self._handler,
+            request,
+            self._set_heartbeat,
+            self._forget,
+            self._options.max_queued_bytes,
+            self._joined,
         )
+        self._census.opened(session, head_bytes)
         self.sessions[sid] = session
         self._set_heartbeat(session, True)
         return session
@@ -343,13 +363,15 @@ class Engine:
     def _forget(self, session: Session) -> None:
         self._heartbeats.stop(session)
         if session.state is SessionState.CLOSING:
-            self._call_later(
-                self._options.closing_timeout_seconds, partial(self.sessions.pop, session.sid, None)
-            )
+            self._call_later(self._options.closing_timeout_seconds, partial(self._drop, session))
         else:
-            self.sessions.pop(session.sid, None)
+            self._drop(session)
+
+    def _drop(self, session: Session) -> None:
+        if self.sessions.pop(session.sid, None) is not None:
+            self._census.ended(session)
 
     def _release(self, session: Session) -> None:
         """A closing session whose close packet has been fetched is known no longer."""
         if session.state is SessionState.CLOSED:
-            self.sessions.pop(session.sid, None)
+            self._drop(session)

@@ -132,6 +132,7 @@ class Session:
             reading went on), False when its heartbeat rests.
         forget: called once, with the session, when it is over.
         max_queued_bytes: packets waiting for a poll; above it the client is too slow.
+        joined: called with the session when its client has joined.
 
     Attributes:
         outbox: takes prepared frames, behind all that was sent before; what it declines is for `send`.
@@ -146,6 +147,7 @@ class Session:
         "_beat",
         "_forget",
         "_handler",
+        "_joined",
         "_link",
         "_max_queued_bytes",
         "_paused",
@@ -171,6 +173,7 @@ class Session:
         beat: Callable[[Session, bool], None],
         forget: Callable[[Session], None],
         max_queued_bytes: int,
+        joined: Callable[[Session], None] = lambda session: None,
     ) -> None:
         self.sid = sid
         self.request = request
@@ -184,6 +187,7 @@ class Session:
         self._handler = handler
         self._beat = beat
         self._forget = forget
+        self._joined = joined
         self._max_queued_bytes = max_queued_bytes
         self._queue: list[Prepared] = []
         self._queued_bytes = 0
@@ -207,6 +211,10 @@ class Session:
         if self.state is SessionState.WEBSOCKET:
             return self._link is not None and not self._link.blocked
         return self._answer is not None
+
+    def join(self) -> None:
+        """Its handler knows the client now: the session is not half open any more."""
+        self._joined(self)
 
     # Out
 

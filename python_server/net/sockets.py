@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -317,6 +318,12 @@ def adopt(descriptor: int, backlog_count: int) -> Socket:
             raise
         raise BindError(f"cannot listen on {shown}: {error.strerror or error}") from None
     return sock
+
+
+def descriptors_max_count() -> int:
+    """How many descriptors this process may hold; a million where there is no bound."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1_000_000 if soft == resource.RLIM_INFINITY else soft
 
 
 def shown_urls(sockets: Iterable[Socket], scheme: str) -> list[str]:

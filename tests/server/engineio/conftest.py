@@ -166,6 +166,7 @@ class World:
         names: Names | None = None,
         homes: Any = None,
         admit: Any = None,
+        census: Any = None,
         call_soon: Any = None,
         **options: Any,
     ) -> None:
@@ -195,6 +196,7 @@ class World:
             names,
             homes,
             admit,
+            census,
         )
 
     def request(
@@ -242,7 +244,12 @@ class World:
         return self.request("POST", f"EIO=4&transport=polling&sid={sid}", body, **fields)
 
     def websocket(self, sid: str = "") -> ClientSocket:
-        exchange = self.request(
+        exchange = self.ask_for_websocket(sid)
+        assert exchange.websocket is not None, exchange.body
+        return exchange.websocket
+
+    def ask_for_websocket(self, sid: str = "") -> Exchange:
+        return self.request(
             query="EIO=4&transport=websocket" + (f"&sid={sid}" if sid else ""),
             host="example.org",
             connection="Upgrade",
@@ -250,8 +257,6 @@ class World:
             sec_websocket_version="13",
             sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==",
         )
-        assert exchange.websocket is not None, exchange.body
-        return exchange.websocket
 
     def upgraded(self) -> tuple[str, ClientSocket]:
         sid = self.open()

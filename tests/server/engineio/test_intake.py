@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from python_server.engineio.intake import PACKETS_PER_TURN
+from python_server.engineio.session import DisconnectReason
 from python_server.net.loop import Loop
 
 
@@ -155,7 +156,7 @@ def test_the_end_of_the_session_answers_what_waits(world: Any, paused: bool) -> 
     if paused:
         session.pause_reading(True)
         turn(world)
-    session.end("forced close")
+    session.end(DisconnectReason.FORCED_CLOSE)
     for _ in range(3):
         turn(world)
     assert [post.text for post in posts] == ["ok", "ok"]
