@@ -37,6 +37,11 @@ from wsframe import CloseCode
 __all__ = ["Engine", "EngineError", "EngineOptions"]
 
 PROTOCOL: Final = "4"
+JSONP_OFF: Final = "JSONP is off: jsonp=True allows it"
+NO_CREDENTIALS: Final = (
+    'cors_allowed_origins="*": pages of other origins get no Access-Control-Allow-Credentials, so they can '
+    "send no cookies; cors_credentials=True lets them, cors_credentials=False ends this line"
+)
 # (exchange, what opens its session): calls the second, now or later, or answers the request itself.
 Admit = Callable[[Exchange, Callable[[], None]], None]
 
@@ -81,6 +86,8 @@ class Engine:
         self._websockets = websockets
         self._complain = complain
         self._origins = OriginRules(options.cors_allowed_origins, options.cors_credentials)
+        if self._origins.leaves_credentials_out:
+            complain("cors credentials", NO_CREDENTIALS)
         self._answers = Answers(options, self._origins, complain)
         self._posts = Posts(options, self._answers, call_soon, complain)
         self._heartbeats = Heartbeats(options.ping_interval_seconds, options.ping_timeout_seconds)
@@ -119,20 +126,34 @@ class Engine:
             self._answers.refuse(exchange, EngineError.BAD_REQUEST, str(error))
             return None
         transport, sid, protocol = query.get("transport"), query.get("sid"), query.get("EIO", "")
+        jsonp = query.get("j")
         if transport not in self._options.transports:
             return EngineError.UNKNOWN_TRANSPORT
+        if jsonp is not None and self._refuse_jsonp(exchange):
+            return None
         if not sid:
             if request.method != "GET":
                 return EngineError.BAD_HANDSHAKE_METHOD
             if transport == "websocket" and request.upgrade != "websocket":
                 return EngineError.BAD_REQUEST
-            return self._handshake(exchange, transport, protocol, query.get("j"))
+            return self._handshake(exchange, transport, protocol, jsonp)
         session = self.sessions.get(sid)
         if session is None:
             return self._send_home(exchange, sid)
         if transport == "websocket":
             return self._upgrade(exchange, session)
-        return self._polling(exchange, session, query.get("j"))
+        return self._polling(exchange, session, jsonp)
+
+    def _refuse_jsonp(self, exchange: Exchange) -> bool:
+        """Is a request by <script> or form refused, and has it been?"""
+        if not self._options.jsonp:
+            self._answers.refuse(exchange, EngineError.BAD_REQUEST, JSONP_OFF)
+            return True
+        refusal = self._origins.script_refusal(exchange.request)
+        if refusal is not None:
+            self._complain("origin refused", refusal)
+            self._answers.refuse(exchange, EngineError.FORBIDDEN, refusal)
+        return refusal is not None
 
     def is_foreign(self, query: str) -> bool:
         """May a request with that query be for a sibling?"""
@@ -209,7 +230,11 @@ class Engine:
             self._complain_of_version(protocol)
             return EngineError.UNSUPPORTED_PROTOCOL_VERSION
         sid = self._names.make()
-        cookie = [] if options.cookie is None else cookie_header(options.cookie, sid)
+        cookie = (
+            []
+            if options.cookie is None
+            else cookie_header(options.cookie, sid, secure=request.scheme == "https")
+        )
         if transport == "websocket":
             opened = partial(self._open_on_websocket, sid, request)
             self._accept(exchange, opened, cookie)

@@ -43,7 +43,8 @@ class EngineOptions:
     transports: tuple[str, ...] = ("polling", "websocket")
     allow_upgrades: bool = True
     cors_allowed_origins: AllowedOrigins = None
-    cors_credentials: bool = True
+    # None: yes, but not for "*".
+    cors_credentials: bool | None = None
     # Polls whose body is at least this long are compressed for clients that accept it.
     http_compression: bool = True
     compression_threshold_bytes: int = 1024

@@ -90,21 +90,21 @@ def error_body(code: int, message: str) -> bytes:
     return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode()
 
 
-def cookie_header(cookie: str | Mapping[str, Any], sid: str) -> Headers:
+def cookie_header(cookie: str | Mapping[str, Any], sid: str, *, secure: bool = False) -> Headers:
     """The Set-Cookie field of a handshake (RFC 6265 4.1.1).
 
     Args:
-        cookie: a name (then Path=/ and SameSite=Lax), or a mapping with "name" and attributes; True stands
-            for an attribute without a value, False and None for its absence, a function for its result.
+        cookie: a name (then Path=/), or a mapping with "name" and attributes; True stands for an attribute
+            without a value, False and None for its absence, a function for its result. What is not said of
+            SameSite and HttpOnly is the official server's, of Secure it is `secure`.
+        secure: did the request come over TLS?
     """
-    if isinstance(cookie, str):
-        attributes: Mapping[str, Any] = {"name": cookie, "path": "/", "SameSite": "Lax"}
-    else:
-        attributes = cookie
-    parts = [f"{_value(attributes.get('name', 'io'))}={sid}"]
+    given = {"name": cookie, "path": "/"} if isinstance(cookie, str) else cookie
+    said = {name.lower() for name in given}
+    usual = {"SameSite": "Lax", "HttpOnly": True, "Secure": secure}
+    attributes = {**given, **{name: value for name, value in usual.items() if name.lower() not in said}}
+    parts = [f"{_value(attributes.pop('name', 'io'))}={sid}"]
     for name, value in attributes.items():
-        if name == "name":
-            continue
         value = _value(value)
         if value is True:
             parts.append(name)

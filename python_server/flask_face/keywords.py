@@ -77,7 +77,7 @@ class SocketIOOptions(TypedDict, total=False):
     cors_allowed_origins: (
         str | Iterable[str] | Callable[[str], bool] | Callable[[str, dict[str, Any]], bool] | None
     )
-    cors_credentials: bool
+    cors_credentials: bool | None
     engineio_logger: Any
     monitor_clients: bool
     transports: str | Sequence[str] | None

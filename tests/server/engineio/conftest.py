@@ -205,6 +205,7 @@ class World:
         query: str = "EIO=4&transport=polling",
         body: bytes | None = None,
         handed: bool = False,
+        scheme: str = "http",
         **fields: str,
     ) -> Exchange:
         """A request; its body, if any, at once."""
@@ -222,6 +223,7 @@ class World:
             authority="example.org",
             fields=fields,
             handed=handed,
+            scheme=scheme,
         )
         exchange = Exchange(request, self.services)
         self.engine.request_received(exchange)  # type: ignore[arg-type]

@@ -82,14 +82,27 @@ def test_jsonp_posts(form: bytes, payload: bytes | None) -> None:
 @pytest.mark.parametrize(
     ("cookie", "value"),
     [
-        ("io", "io=S; path=/; SameSite=Lax"),
-        ({"name": "sess", "Path": "/x", "HttpOnly": True, "Secure": False}, "sess=S; Path=/x; HttpOnly"),
-        ({"name": lambda: "n", "Max-Age": lambda: 5, "Domain": None}, "n=S; Max-Age=5"),
-        ({"HttpOnly": True}, "io=S; HttpOnly"),
+        ("io", "io=S; path=/; SameSite=Lax; HttpOnly"),
+        (
+            {"name": "sess", "Path": "/x", "HttpOnly": True, "Secure": False},
+            "sess=S; Path=/x; HttpOnly; SameSite=Lax",
+        ),
+        (
+            {"name": lambda: "n", "Max-Age": lambda: 5, "Domain": None},
+            "n=S; Max-Age=5; SameSite=Lax; HttpOnly",
+        ),
+        ({"httponly": False, "samesite": "None", "secure": True}, "io=S; samesite=None; secure"),
+        ({"SameSite": None, "HttpOnly": None}, "io=S"),
     ],
 )
 def test_cookies(cookie: Any, value: str) -> None:
     assert cookie_header(cookie, "S") == [("Set-Cookie", value)]
+
+
+@pytest.mark.parametrize(("cookie", "tail"), [("io", "; Secure"), ({"Secure": False}, ""), ({}, "; Secure")])
+def test_a_cookie_that_came_over_tls_stays_there(cookie: Any, tail: str) -> None:
+    ((_, value),) = cookie_header(cookie, "S", secure=True)
+    assert value.endswith("SameSite=Lax; HttpOnly" + tail)
 
 
 def test_a_refusal_is_json() -> None:

@@ -80,6 +80,18 @@ def test_refused(message: Any) -> None:
         CODEC.decoder().receive(message)
 
 
+@pytest.mark.parametrize("count", [255, 256, 100_000])
+def test_a_namespace_s_name_is_bounded(count: int) -> None:
+    name = "/" + "n" * (count - 1)
+    if count <= 255:
+        packet = CODEC.decoder().receive(packed(type=0, nsp=name))
+        assert packet is not None
+        assert packet.namespace == name
+        return
+    with pytest.raises(PacketError, match="namespace of more than 255 characters"):
+        CODEC.decoder().receive(packed(type=0, nsp=name))
+
+
 def test_nesting_is_bounded() -> None:
     deep: Any = []
     for _ in range(250):
