@@ -5,10 +5,11 @@ Must not know: what any of them does with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from python_server.exchange import RequestHandler
+from python_server.exchange import Exchange, RequestHandler
+from python_server.hosts import AllowedHosts
 from python_server.http1.parser import Request
 from python_server.mounts import below_root
 from python_server.proxy import Origin, ProxyRules
@@ -18,11 +19,39 @@ if TYPE_CHECKING:
     from python_server.websocket_api import WebSocketRoutes
 
 
+class OtherHost:
+    """Answers what is for a host that is not ours with 400, as Django and Starlette do.
+
+    Not 421 (RFC 9110 15.5.20): browsers take it as an invitation to ask again over another connection.
+    """
+
+    def __init__(self, complain: Callable[[str, str], None]) -> None:
+        self._complain = complain
+
+    def request_received(self, exchange: Exchange) -> None:
+        host = exchange.request.authority or "(none)"
+        self._complain("host refused", f"a request for host {host!r} is refused: --allowed-hosts lacks it")
+        exchange.refuse_keep_alive()
+        exchange.respond(
+            400, [("Content-Type", "text/plain; charset=utf-8")], b"this host is not served here\n"
+        )
+
+    def body_received(self, exchange: Exchange, piece: bytes) -> None:
+        """It has been answered."""
+
+    def body_ended(self, exchange: Exchange) -> None:
+        """It has been answered."""
+
+    def exchange_lost(self, exchange: Exchange, reason: str) -> None:
+        """So is the answer."""
+
+
 class Router:
     """Looks at a request's path, after a trusted proxy and the root path have had their say.
 
     Args:
         scheme: what connections speak here. proxies: whose word on the client is believed; None: nobody's.
+        hosts: what requests may be for. complain: called with (kind, sentence).
         root_path: where a proxy has mounted us, "" for nowhere.
         engines: by path prefix, with both slashes.
         routes: the raw WebSockets. otherwise: who answers everything else.
@@ -32,6 +61,8 @@ class Router:
         self,
         scheme: str,
         proxies: ProxyRules | None,
+        hosts: AllowedHosts,
+        complain: Callable[[str, str], None],
         root_path: str,
         engines: Sequence[tuple[str, Engine]],
         routes: WebSocketRoutes,
@@ -39,6 +70,8 @@ class Router:
     ) -> None:
         self._scheme = scheme
         self._proxies = proxies
+        self._hosts = hosts
+        self._other_host: RequestHandler = OtherHost(complain)
         self._root_path = root_path
         self._engines = engines
         self._routes = routes
@@ -49,6 +82,8 @@ class Router:
         request.scheme = self._scheme
         if self._proxies is not None:
             self._believe(self._proxies, request)
+        if not self._hosts.allows(request.authority):
+            return self._other_host
         path = request.path = below_root(self._root_path, request.path)
         engine = self._engine_of(path)
         if engine is not None:

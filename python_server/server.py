@@ -22,6 +22,7 @@ from python_server.engineio.origin import OriginRules
 from python_server.engineio.sids import Names
 from python_server.estate import leave_behind
 from python_server.exchange import Exchange, ExchangeServices
+from python_server.hosts import AllowedHosts
 from python_server.http1.response import http_date
 from python_server.mounts import Mount, Site, normal_root_path
 from python_server.net.loop import Deadline, Loop
@@ -61,7 +62,8 @@ class Worker:
         control: listening, for this user's own words; owned from here on.
 
     Raises:
-        CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address is malformed.
+        CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address, or the name of
+            an allowed host, is malformed.
     """
 
     def __init__(
@@ -146,7 +148,16 @@ class Worker:
             )
         )
         proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
-        router = Router(self._reception.scheme, proxies, root_path, self._engines, routes, wsgi)
+        router = Router(
+            self._reception.scheme,
+            proxies,
+            AllowedHosts(settings.allowed_hosts),
+            self._observer.complain,
+            root_path,
+            self._engines,
+            routes,
+            wsgi,
+        )
         self._reception.set_services(self._http_services(router))
 
     def _http_services(self, router: Router) -> HTTPServices:

@@ -111,6 +111,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         bool,
     ),
     Option(
+        ("--allow-public-debug",),
+        APPLICATION,
+        "Let --debug listen on an address that others reach.",
+        "allow_public_debug",
+        bool,
+    ),
+    Option(
         ("--pid",),
         APPLICATION,
         "File that gets the process id while the server runs.",
@@ -218,6 +225,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         PROXIES,
         "Addresses and networks of proxies, with commas; * for every peer.",
         "forwarded_allow_ips",
+        metavar="LIST",
+    ),
+    Option(
+        ("--allowed-hosts",),
+        PROXIES,
+        "Hosts that requests may be for, with commas; .shop.example with all below it. 400 for others.",
+        "allowed_hosts",
         metavar="LIST",
     ),
     Option(

@@ -3,10 +3,12 @@
 It must not know what those who answer do; names stand for them.
 """
 
+import re
 from typing import Any
 
 import pytest
 
+from python_server.hosts import AllowedHosts
 from python_server.http1.parser import Request, RequestParser
 from python_server.proxy import ProxyRules
 from python_server.routing import Router
@@ -26,12 +28,15 @@ class Engine:
 ROUTES: Any = Routes()
 ENGINE: Any = Engine()
 REST: Any = "the application"
+COMPLAINTS: list[str] = []
 UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 
 
-def router(root_path: str = "", proxies: ProxyRules | None = None) -> Router:
-    engines = [("/socket.io/", ENGINE)]
-    return Router("http", proxies, root_path, engines, ROUTES, REST)
+def router(root_path: str = "", proxies: ProxyRules | None = None, hosts: str = "") -> Router:
+    engines, complaints = [("/socket.io/", ENGINE)], COMPLAINTS
+    complaints.clear()
+    complain = lambda kind, sentence: complaints.append(sentence)  # noqa: E731
+    return Router("http", proxies, AllowedHosts(hosts), complain, root_path, engines, ROUTES, REST)
 
 
 def request(target: str, fields: str = "") -> Request:
@@ -81,3 +86,78 @@ def test_a_trusted_proxys_word_is_the_requests_own() -> None:
 )
 def test_only_an_engine_says_whose_session_a_head_names(target: str, root_path: str, foreign: bool) -> None:
     assert router(root_path).is_foreign(request(target)) is foreign
+
+
+class Exchange:
+    def __init__(self, asked: Request) -> None:
+        self.request = asked
+        self.keep_alive = True
+        self.answer: tuple[Any, ...] = ()
+
+    def refuse_keep_alive(self) -> None:
+        self.keep_alive = False
+
+    def respond(self, *answer: Any) -> None:
+        self.answer = answer
+
+
+@pytest.mark.parametrize("target", ["/", "/socket.io/?EIO=4", "http://evil.test/socket.io/"])
+@pytest.mark.parametrize("fields", ["", UPGRADE])
+def test_what_is_for_another_host_is_refused_before_anybody_sees_it(target: str, fields: str) -> None:
+    served = router(hosts="shop.test,.here.test")
+    exchange: Any = Exchange(request(target, fields))
+    served.route(exchange.request).request_received(exchange)
+    status, _, body = exchange.answer
+    assert (status, exchange.keep_alive) == (400, False)
+    assert b"host" in body
+    assert "--allowed-hosts" in COMPLAINTS[0]
+    assert exchange.request.authority in COMPLAINTS[0]
+
+
+def test_the_host_that_a_trusted_proxy_names_counts() -> None:
+    served = router(hosts="public.test", proxies=ProxyRules("10.0.0.0/8"))
+    assert served.route(request("/", "X-Forwarded-Host: public.test\r\n")) is REST
+    assert served.route(request("/", "X-Forwarded-Host: evil.test\r\n")) is not REST
+    assert router(hosts="public.test").route(request("/", "X-Forwarded-Host: public.test\r\n")) is not REST
+
+
+@pytest.mark.parametrize(
+    ("names", "authority", "allowed"),
+    [
+        *(("", "any.test", True), ("*", "any.test", True), ("", "", True), ("shop.test,*", "x", True)),
+        *(
+            ("shop.test", "shop.test", True),
+            ("shop.test", "SHOP.test:8000", True),
+            ("shop.test", "shop.test.", True),
+        ),
+        *(
+            ("Shop.Test", "shop.test.:80", True),
+            ("shop.test", "a.shop.test", False),
+            ("shop.test", "", False),
+        ),
+        *(
+            (".shop.test", "shop.test", True),
+            (".shop.test", "a.b.shop.test:1", True),
+            (".shop.test", "ashop.test", False),
+        ),
+        *(
+            ("*.shop.test", "a.shop.test", True),
+            ("*.shop.test", "shop.test", False),
+            ("*.shop.test", ".shop.test", False),
+        ),
+        *(("[::1]", "[::1]:8000", True), ("[::1]", "[::2]", False), ("127.0.0.1", "127.0.0.1:8000", True)),
+        *(
+            ("a.test, b.test", "b.test", True),
+            ("a.test", "b.test:80a.test", False),
+            ("a.test", "a.test:80:80", False),
+        ),
+    ],
+)
+def test_allowed_hosts(names: str, authority: str, allowed: bool) -> None:
+    assert AllowedHosts(names).allows(authority) is allowed
+
+
+@pytest.mark.parametrize("names", ["http://shop.test", "shop.test:80", "a b", "shop.*", "::1", "a/b", "."])
+def test_a_malformed_name_of_a_host_is_named(names: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(names))):
+        AllowedHosts("fine.test," + names)

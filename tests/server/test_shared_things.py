@@ -16,6 +16,7 @@ import pytest
 
 import python_server
 from python_server.environ import ServerFacts, build_environ
+from python_server.hosts import AllowedHosts
 from python_server.http1.parser import Request, RequestParser
 from python_server.http1.response import response_head
 from python_server.proxy import ProxyRules
@@ -34,7 +35,16 @@ def request(peer: Any, number: int = 0) -> Request:
 
 
 def test_a_stranger_who_says_what_the_proxy_says_changes_nothing_for_the_proxy() -> None:
-    router = Router("http", ProxyRules("10.0.0.9"), "", [], NO_ROUTES, typing.cast(Any, "the application"))
+    router = Router(
+        "http",
+        ProxyRules("10.0.0.9"),
+        AllowedHosts(""),
+        print,
+        "",
+        [],
+        NO_ROUTES,
+        typing.cast(Any, "the application"),
+    )
     proxied, stranger = ("10.0.0.9", 1), ("192.0.2.1", 1)
     for number, peer in enumerate((proxied, stranger, proxied, stranger, "")):
         asked = request(peer, number)

@@ -17,6 +17,7 @@ from python_server.engineio.origin import OriginRules
 from python_server.engineio.query import SINGLE_FIELDS, QueryError, read_query
 from python_server.engineio.sids import Names
 from python_server.environ import ServerFacts, build_environ
+from python_server.hosts import AllowedHosts
 from python_server.http1.parser import BadRequest, Request, RequestParser
 from python_server.mounts import normal_root_path
 from python_server.proxy import ProxyRules
@@ -220,7 +221,9 @@ def test_router_home_finding_and_application_read_one_path_alike(path: str, rest
     for root in ("", "/shop"):
         request = parse(origin + path + rest)
         assert request is not None
-        router = Router("http", None, root, [("/socket.io/", ENGINE)], NO_ROUTES, REST)
+        router = Router(
+            "http", None, AllowedHosts(""), print, root, [("/socket.io/", ENGINE)], NO_ROUTES, REST
+        )
         foreign = router.is_foreign(request)
         handler = router.route(request)
         path_info = seen_by_an_application(request, root).environ["PATH_INFO"]
@@ -274,7 +277,7 @@ def test_what_a_proxy_says_of_the_host_holds_everywhere() -> None:
         "/", "X-Forwarded-Host: public.test", "X-Forwarded-Proto: https", "X-Forwarded-For: 198.51.100.4"
     )
     assert request is not None
-    Router("http", ProxyRules("192.0.2.9"), "", [], NO_ROUTES, REST).route(request)
+    Router("http", ProxyRules("192.0.2.9"), AllowedHosts(""), print, "", [], NO_ROUTES, REST).route(request)
     application = seen_by_an_application(request)
     assert (request.authority, application.host, application.scheme) == (
         "public.test",
