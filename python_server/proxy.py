@@ -148,8 +148,12 @@ def _with_host(origin: Origin, host: str, port_text: str) -> Origin:
     return replace(origin, authority=authority, port=port)
 
 
-def _values(field: str) -> list[str]:
-    return [value.strip() for value in field.split(",")] if field else []
+def _values(field: str) -> tuple[int, list[str]]:
+    """How many a list has, and the last of them: nobody walks further than those."""
+    if not field:
+        return 0, []
+    last = field.rsplit(",", HOPS_MAX_COUNT)[-HOPS_MAX_COUNT:]
+    return field.count(",") + 1, [value.strip() for value in last]
 
 
 def _x_hops(fields: Fields) -> list[Hop]:
@@ -158,11 +162,12 @@ def _x_hops(fields: Fields) -> list[Hop]:
     The other fields go with them entry by entry when there are as many; else their last entry, which our own
     peer has written, stands for every hop.
     """
-    addresses, *others = (_values(fields.get(name, "")) for name in X_FIELDS)
-    count = max(1, len(addresses))
+    lists = [_values(fields.get(name, "")) for name in X_FIELDS]
+    count = max(1, lists[0][0])
+    last_count = min(count, HOPS_MAX_COUNT)
     columns = [
-        values if len(values) == count else (values[-1:] * count if values else [""] * count)
-        for values in (addresses, *others)
+        last if total == count else (last[-1:] or [""]) * last_count  # their own number, or one for all
+        for total, last in lists
     ]
     return [Hop(*row) for row in zip(*columns, strict=True)]
 

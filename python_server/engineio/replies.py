@@ -21,6 +21,9 @@ GZIP_WINDOW_BITS: Final = 31
 ZLIB_WINDOW_BITS: Final = 15
 NON_DIGITS: Final = re.compile(r"[^0-9]")
 ESCAPED_NEWLINE: Final = re.compile(r"(\\)?\\n")
+# Browsers say four codings, with one parameter each; what stands further behind is not looked at.
+CODINGS_MAX_COUNT: Final = 32
+PARAMETERS_MAX_COUNT: Final = 4
 # "b64" and "t" mean nothing in version 4; `d` is the body of a JSONP POST, nothing else is read.
 JSONP_FIELDS_MAX_COUNT: Final = 16
 
@@ -29,7 +32,7 @@ def accepted_encoding(accept_encoding: str) -> str | None:
     """ "gzip" or "deflate", whichever the client prefers (RFC 9110 12.5.3); None for neither."""
     best, best_weight = None, 0.0
     weights: dict[str, float] = {}
-    for item in accept_encoding.lower().split(","):
+    for item in accept_encoding.lower().split(",", CODINGS_MAX_COUNT)[:CODINGS_MAX_COUNT]:
         name, _, parameters = item.partition(";")
         weights[name.strip()] = _weight(parameters)
     for name in ("gzip", "deflate"):
@@ -40,7 +43,7 @@ def accepted_encoding(accept_encoding: str) -> str | None:
 
 
 def _weight(parameters: str) -> float:
-    for parameter in parameters.split(";"):
+    for parameter in parameters.split(";", PARAMETERS_MAX_COUNT):
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
             try:

@@ -29,6 +29,8 @@ NAMESPACE_MAX_CHARACTERS: Final = 255
 # An ack id is the peer's choice; python-socketio stops at 100 digits.
 ID: Final = re.compile(r"[0-9]{1,100}")
 ATTACHMENTS: Final = re.compile(r"([0-9]{1,4})-")
+# Of what JSON is read to, what holds nothing.
+_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 BINARY_TYPES: Final = (bytes, bytearray, memoryview)
 
 
@@ -310,9 +312,12 @@ def fill(value: Any, attachments: Sequence[bytes], used: set[int]) -> Any:
                 raise PacketError("a placeholder that names no attachment")
             used.add(number)
             return attachments[number]
-        return {key: fill(item, attachments, used) for key, item in value.items()}
+        return {
+            key: item if type(item) in _ATOMS else fill(item, attachments, used)
+            for key, item in value.items()
+        }
     if type(value) is list:
-        return [fill(item, attachments, used) for item in value]
+        return [item if type(item) in _ATOMS else fill(item, attachments, used) for item in value]
     return value
 
 

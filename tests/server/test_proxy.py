@@ -205,3 +205,14 @@ def request(scheme: str, authority: str, **fields: str) -> Request:
 def test_the_same_origin_is_that_of_the_effective_host(scheme: str, origin: str, allowed: bool) -> None:
     asked = request(scheme, "shop.example", origin=origin, x_forwarded_host="evil.example")
     assert (OriginRules().refusal(asked) is None) is allowed
+
+
+def test_of_an_endless_list_the_end_is_read_and_matched() -> None:
+    count = 5 * HOPS_MAX_COUNT
+    fields = {
+        "x-forwarded-for": ",".join(["6.6.6.6"] * (count - 1) + ["192.0.2.7"]),
+        "x-forwarded-proto": ",".join(["http"] * (count - 1) + ["https"]),
+        "x-forwarded-host": ",".join(["evil.example"] * 3 + ["shop.example"]),
+    }
+    origin = resolve(fields)
+    assert (origin.peer[0], origin.scheme, origin.authority) == ("192.0.2.7", "https", "shop.example")

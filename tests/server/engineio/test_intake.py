@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from counted_lines import lines_run
 from python_server.engineio.intake import PACKETS_PER_TURN
 from python_server.engineio.session import DisconnectReason
 from python_server.net.loop import Loop
@@ -222,3 +223,25 @@ def test_the_loop_waits_for_others_between_two_batches(make_world: Any) -> None:
         loop.close()
         os.close(reader)
         os.close(writer)
+
+
+def test_a_turn_s_work_does_not_grow_with_the_payload(world: Any) -> None:
+    def first_turn(count: int) -> int:
+        sid = world.open()
+        lines = lines_run(world.post, sid, payload(count))
+        while world.engine.sessions[sid].intake is not None:
+            turn(world)
+        return lines
+
+    first_turn(10)
+    assert first_turn(40 * PACKETS_PER_TURN) <= first_turn(2 * PACKETS_PER_TURN) + 100
+
+
+@pytest.mark.parametrize("message", ["6", "3", "4", b""])
+def test_the_smallest_frames_cost_a_bounded_number_of_lines_each(world: Any, message: Any) -> None:
+    websocket = world.websocket()
+    messages = [message] * 500
+    websocket.send(message)
+    assert lines_run(websocket.send, *messages) <= 40 * len(
+        messages
+    )  # frames of 6 and 7 bytes; encoding included

@@ -180,6 +180,14 @@ def test_a_session_s_home_is_found_by_the_same_reader(make_world: Any, sid: str,
     assert not engine.is_foreign(f"{BEGIN}&sid=3.abc&sid={sid}")
 
 
+@pytest.mark.parametrize(("fields_count", "status"), [(100, 200), (101, 400)])
+def test_the_fields_of_a_query_are_counted(world: Any, fields_count: int, status: int) -> None:
+    exchange = world.request(query=BEGIN + "&a=%41" * (fields_count - 2))
+    assert exchange.status == status
+    if status == 400:
+        assert (exchange.code, "more than 100 fields" in exchange.text) == (3, True)
+
+
 # The path
 
 

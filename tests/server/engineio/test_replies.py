@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from python_server.engineio.replies import (
+    CODINGS_MAX_COUNT,
     accepted_encoding,
     compress,
     cookie_header,
@@ -107,3 +108,9 @@ def test_a_cookie_that_came_over_tls_stays_there(cookie: Any, tail: str) -> None
 
 def test_a_refusal_is_json() -> None:
     assert json.loads(error_body(3, 'Bad "request"')) == {"code": 3, "message": 'Bad "request"'}
+
+
+def test_of_an_endless_list_of_codings_the_beginning_is_read() -> None:
+    others = ",".join(f"x-{number}" for number in range(CODINGS_MAX_COUNT - 1))
+    assert accepted_encoding(f"{others},gzip") == "gzip"
+    assert accepted_encoding(f"x,{others},gzip") is None
