@@ -276,11 +276,11 @@ class Session:
             return not self.alive
         try:
             for packet in packets:
-                self._receive(*packet)
-                max_count -= 1
                 if not self.alive:
                     return True
-                if self._paused or max_count <= 0:
+                self._receive(*packet)
+                max_count -= 1
+                if (self._paused or max_count <= 0) and self.alive:
                     return False
         except PacketError:
             self.end(DisconnectReason.PARSE_ERROR)

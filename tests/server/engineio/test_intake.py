@@ -119,6 +119,16 @@ def test_a_malformed_packet_counts_from_where_it_stands(world: Any) -> None:
     assert world.heard.messages == numbers(PACKETS_PER_TURN + 2)
 
 
+@pytest.mark.parametrize(("rest", "status"), [("\x1e", 400), ("\x1e4never", 200), ("", 200)])
+def test_what_stands_behind_the_session_s_end_is_judged_and_not_delivered(
+    world: Any, rest: str, status: int
+) -> None:
+    sid = world.open()
+    world.heard.on_message_do = lambda session, data: session.end(DisconnectReason.PARSE_ERROR)
+    assert world.post(sid, "4a" + rest).status == status
+    assert world.heard.messages == ["a"]
+
+
 def test_no_packet_is_taken_while_reading_is_paused(world: Any) -> None:
     def pause_at_10(session: Any, data: str) -> None:
         if data == "9":
