@@ -32,7 +32,7 @@ class Refusal:
 
     status: int
     text: str
-    retry_after_seconds: int
+    retry_after_seconds: int | None = None
 
 
 def ignore(kind: str, message: str) -> None:

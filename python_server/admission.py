@@ -1,6 +1,6 @@
-"""Admission: a handshake request is shown to the application's middleware before the engine answers it.
+"""Admission: a handshake request is shown to the application's middleware before a session opens for it.
 
-Must not know: Engine.IO beyond what a handshake is, Flask, what the middleware looks at.
+Must not know: Engine.IO, which requests are handshakes, Flask, what the middleware looks at.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-from urllib.parse import parse_qsl
 
-from python_server.exchange import Exchange, RequestHandler
+from python_server.exchange import Exchange
 from python_server.http1.parser import Request
 from python_server.http1.response import Headers
 from python_server.net.threads import Door, ServerStopped
@@ -30,38 +29,28 @@ class Refusal:
 
 
 class Admission:
-    """Stands before an engine. Every method belongs to the loop's thread.
+    """What an engine asks when a session is about to open. Every method belongs to the loop's thread.
 
     Args:
-        engine: answers what was admitted, and every request that begins no session.
         admit: called by a worker with a handshake request; None lets it in.
         report: for what `admit` raises; the client then gets 500.
     """
 
     def __init__(
         self,
-        engine: RequestHandler,
         admit: Callable[[Request], Refusal | None],
         door: Door,
         report: Callable[[str, BaseException], None],
     ) -> None:
-        self._engine = engine
         self._admit = admit
         self._door = door
         self._report = report
-        self.body_received = engine.body_received
-        self.body_ended = engine.body_ended
-        self.exchange_lost = engine.exchange_lost
 
-    def request_received(self, exchange: Exchange) -> None:
-        request = exchange.request
-        begins = request.method == "GET" and not dict(parse_qsl(request.query)).get("sid")
-        if begins:
-            self._door.submit(partial(self._ask, exchange))
-        else:
-            self._engine.request_received(exchange)
+    def ask(self, exchange: Exchange, admitted: Callable[[], None]) -> None:
+        """Call `admitted` when the middleware has let the request through; else answer it."""
+        self._door.submit(partial(self._ask, exchange, admitted))
 
-    def _ask(self, exchange: Exchange) -> None:
+    def _ask(self, exchange: Exchange, admitted: Callable[[], None]) -> None:
         """A worker."""
         try:
             refusal = self._admit(exchange.request)
@@ -69,13 +58,15 @@ class Admission:
             self._report("middleware around a Socket.IO handshake", error)
             refusal = Refusal("500 Internal Server Error", [], b"")
         try:
-            self._door.post(self._answer, exchange, refusal)
+            self._door.post(self._answer, exchange, admitted, refusal)
         except ServerStopped:
             pass  # so has the connection
 
-    def _answer(self, exchange: Exchange, refusal: Refusal | None) -> None:
+    def _answer(self, exchange: Exchange, admitted: Callable[[], None], refusal: Refusal | None) -> None:
+        if not exchange.open:  # the client has left meanwhile
+            return
         if refusal is None:
-            self._engine.request_received(exchange)
+            admitted()
             return
         if exchange.request.upgrade:
             exchange.refuse_keep_alive()

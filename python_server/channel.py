@@ -314,7 +314,7 @@ class HTTPChannel:
         exchange = self._exchange
         if exchange is None:
             exchange = Exchange(
-                Request("", "", "", "", (1, 1), []),
+                Request("", "", "", "", (1, 1), ()),
                 None,
                 self._services.exchange,
                 self._transport,

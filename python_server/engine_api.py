@@ -42,6 +42,8 @@ ENGINE_OPTIONS: Final = {
     "upgrade_timeout": "upgrade_timeout_seconds",
     "max_queued_bytes": "max_queued_bytes",
     "allow_request": "allow_request",
+    "max_decode_packets": "max_packets_per_payload_count",
+    "jsonp": "jsonp",
 }
 # The hub speaks the official server's words, these programs expect python-socketio's.
 REASONS: Final = {
@@ -271,6 +273,7 @@ class EngineServer(Registry):
     def session_opened(self, session: Session) -> None:
         client = session.context = _EngineClient(Backlog(self._running().door, session.pause_reading))
         self._sessions[session.sid] = session
+        session.join()
         client.backlog.strand.submit(partial(self._run_connect, session, client))
 
     def on_message(self, session: Session, data: str | bytes) -> None:

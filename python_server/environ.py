@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from python_server.http1.parser import Request
@@ -36,7 +37,7 @@ class ServerFacts:
     software: str = "python_server"
     multiprocess: bool = False
     script_name: str = ""
-    constants: Environ = field(init=False, repr=False, compare=False)
+    constants: MappingProxyType[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         constants = {
@@ -49,7 +50,7 @@ class ServerFacts:
             "wsgi.input_terminated": True,
             "wsgi.file_wrapper": FileWrapper,
         }
-        object.__setattr__(self, "constants", constants)
+        object.__setattr__(self, "constants", MappingProxyType(constants))
 
 
 def environ_key(name: str) -> str:

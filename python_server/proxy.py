@@ -11,11 +11,12 @@ is looked at: the client may have written that itself.
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
+Fields = Mapping[str, str]
 X_FIELDS: Final = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port")
 FIELDS: Final = ("forwarded", *X_FIELDS)
 # RFC 7239 4: pairs of token "=" (token or quoted-string), ";" between them, "," between elements.
@@ -92,23 +93,23 @@ class ProxyRules:
             host = host.ipv4_mapped
         return any(host in network for network in self._networks)
 
-    def resolve(self, fields: MutableMapping[str, str], origin: Origin) -> Origin:
-        """The effective origin of a request that came with `fields` from `origin`.
+    def resolve(self, fields: Fields, origin: Origin) -> tuple[Fields, Origin]:
+        """The fields that may be believed and the effective origin of a request with `fields` from `origin`.
 
-        The fields of a peer that is not trusted are removed: nobody behind us shall believe them either.
+        Those of a peer that is not trusted are left out: nobody behind us shall believe them either.
         X-Forwarded-* are read if there are any, else Forwarded. A proxy that writes one family must remove
         the other, which it would hand on as the client wrote it.
         """
         peer = origin.peer
         if isinstance(peer, tuple) and not self.trusts(str(peer[0])):
-            for name in FIELDS:
-                fields.pop(name, None)
-            return origin
+            if any(name in fields for name in FIELDS):
+                fields = {name: value for name, value in fields.items() if name not in FIELDS}
+            return fields, origin
         if any(name in fields for name in X_FIELDS):
             hops = _x_hops(fields)
         else:
             hops = _forwarded_hops(fields.get("forwarded", ""))
-        return self._walk(hops, origin)
+        return fields, self._walk(hops, origin)
 
     def _walk(self, hops: list[Hop], origin: Origin) -> Origin:
         """Take hops from the right for as long as whoever wrote them is trusted."""
@@ -147,21 +148,26 @@ def _with_host(origin: Origin, host: str, port_text: str) -> Origin:
     return replace(origin, authority=authority, port=port)
 
 
-def _values(field: str) -> list[str]:
-    return [value.strip() for value in field.split(",")] if field else []
+def _values(field: str) -> tuple[int, list[str]]:
+    """How many a list has, and the last of them: nobody walks further than those."""
+    if not field:
+        return 0, []
+    last = field.rsplit(",", HOPS_MAX_COUNT)[-HOPS_MAX_COUNT:]
+    return field.count(",") + 1, [value.strip() for value in last]
 
 
-def _x_hops(fields: MutableMapping[str, str]) -> list[Hop]:
+def _x_hops(fields: Fields) -> list[Hop]:
     """One hop per X-Forwarded-For entry, or a single one without an address.
 
     The other fields go with them entry by entry when there are as many; else their last entry, which our own
     peer has written, stands for every hop.
     """
-    addresses, *others = (_values(fields.get(name, "")) for name in X_FIELDS)
-    count = max(1, len(addresses))
+    lists = [_values(fields.get(name, "")) for name in X_FIELDS]
+    count = max(1, lists[0][0])
+    last_count = min(count, HOPS_MAX_COUNT)
     columns = [
-        values if len(values) == count else (values[-1:] * count if values else [""] * count)
-        for values in (addresses, *others)
+        last if total == count else (last[-1:] or [""]) * last_count  # their own number, or one for all
+        for total, last in lists
     ]
     return [Hop(*row) for row in zip(*columns, strict=True)]
 

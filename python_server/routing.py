@@ -6,10 +6,11 @@ Must not know: what any of them does with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from python_server.address_caps import Refusal
 from python_server.exchange import Exchange, RequestHandler
+from python_server.hosts import AllowedHosts
 from python_server.http1.parser import Request
 from python_server.http1.response import status_text
 from python_server.mounts import below_root
@@ -28,14 +29,11 @@ class Refused:
 
     def request_received(self, exchange: Exchange) -> None:
         exchange.refuse_keep_alive()
-        exchange.respond(
-            status_text(self._refusal.status),
-            [
-                ("Content-Type", "text/plain; charset=utf-8"),
-                ("Retry-After", str(self._refusal.retry_after_seconds)),
-            ],
-            f"{self._refusal.text}\n".encode(),
-        )
+        refusal = self._refusal
+        headers = [("Content-Type", "text/plain; charset=utf-8")]
+        if refusal.retry_after_seconds is not None:
+            headers.append(("Retry-After", str(refusal.retry_after_seconds)))
+        exchange.respond(status_text(refusal.status), headers, f"{refusal.text}\n".encode())
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
         """Nobody reads it."""
@@ -47,13 +45,19 @@ class Refused:
         """Nothing is kept for it."""
 
 
+# As Django and Starlette answer. Not 421 (RFC 9110 15.5.20): browsers take it as an invitation to ask again
+# over another connection.
+OTHER_HOST: Final = Refusal(400, "this host is not served here")
+
+
 class Router:
     """Looks at a request's path, after a trusted proxy and the root path have had their say.
 
     Args:
         scheme: what connections speak here. proxies: whose word on the client is believed; None: nobody's.
+        hosts: what requests may be for. complain: called with (kind, sentence).
         root_path: where a proxy has mounted us, "" for nowhere.
-        engines: by path prefix, with both slashes. handlers: what stands before each of them.
+        engines: by path prefix, with both slashes.
         routes: the raw WebSockets. otherwise: who answers everything else.
         admit: says of (request, its connection's address) what it is told instead of an answer; None: all may
             go on.
@@ -63,18 +67,20 @@ class Router:
         self,
         scheme: str,
         proxies: ProxyRules | None,
+        hosts: AllowedHosts,
+        complain: Callable[[str, str], None],
         root_path: str,
         engines: Sequence[tuple[str, Engine]],
-        handlers: Sequence[tuple[str, RequestHandler]],
         routes: WebSocketRoutes,
         otherwise: RequestHandler,
         admit: Callable[[Request, Any], Refusal | None] | None = None,
     ) -> None:
         self._scheme = scheme
         self._proxies = proxies
+        self._hosts = hosts
+        self._complain = complain
         self._root_path = root_path
         self._engines = engines
-        self._handlers = handlers
         self._routes = routes
         self._otherwise = otherwise
         self._admit = admit
@@ -87,26 +93,35 @@ class Router:
             self._believe(self._proxies, request)
         if self._admit is not None and (refusal := self._admit(request, own)) is not None:
             return Refused(refusal)
+        if not self._hosts.allows(request.authority):
+            host = request.authority or "(none)"
+            self._complain(
+                "host refused", f"a request for host {host!r} is refused: --allowed-hosts lacks it"
+            )
+            return Refused(OTHER_HOST)
         path = request.path = below_root(self._root_path, request.path)
-        for prefix, handler in self._handlers:
-            if path.startswith(prefix) or path == prefix[:-1]:
-                return handler
+        engine = self._engine_of(path)
+        if engine is not None:
+            return engine
         if request.upgrade == "websocket" and self._routes.serves(path):
             return self._routes
         return self._otherwise
 
     def is_foreign(self, request: Request) -> bool:
         """Is a head for a session of a sibling, or for one that is to begin there?"""
-        if "EIO=" in request.query:
-            path = below_root(self._root_path, request.path)
-            for prefix, engine in self._engines:
-                if path.startswith(prefix) or path == prefix[:-1]:
-                    return engine.is_foreign(request.query)
-        return False
+        engine = self._engine_of(below_root(self._root_path, request.path))
+        return engine is not None and engine.is_foreign(request.query)
+
+    def _engine_of(self, path: str) -> Engine | None:
+        for prefix, engine in self._engines:
+            if path.startswith(prefix) or path == prefix[:-1]:
+                return engine
+        return None
 
     @staticmethod
     def _believe(proxies: ProxyRules, request: Request) -> None:
-        origin = proxies.resolve(request.fields, Origin(request.peer, request.scheme, request.authority))
+        said = Origin(request.peer, request.scheme, request.authority)
+        request.fields, origin = proxies.resolve(request.fields, said)
         request.peer, request.scheme, request.authority = origin.peer, origin.scheme, origin.authority
         if origin.port is not None:
             host = request.local[0] if isinstance(request.local, tuple) else "localhost"

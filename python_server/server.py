@@ -13,21 +13,23 @@ from importlib import metadata
 from typing import Any
 
 from python_server import observe
-from python_server.address_caps import SUGGEST_MIN_COUNT, AddressCaps, Refusal
+from python_server.address_caps import SUGGEST_MIN_COUNT, AddressCaps
 from python_server.admission import Admission
 from python_server.channel import HTTPServices
 from python_server.control import Control
+from python_server.engineio.census import Census, bounds
 from python_server.engineio.engine import Engine
 from python_server.engineio.origin import OriginRules
 from python_server.engineio.session import DisconnectReason
 from python_server.engineio.sids import Names
 from python_server.estate import leave_behind
-from python_server.exchange import Exchange, ExchangeServices, RequestHandler
-from python_server.http1.parser import Request
-from python_server.http1.response import http_date
+from python_server.exchange import Exchange, ExchangeServices
+from python_server.hosts import AllowedHosts
+from python_server.http1.response import DateField
 from python_server.memory_cap import LOOK_SECONDS, end_largest
 from python_server.mounts import Mount, Site, normal_root_path
 from python_server.net.backpressure import Backpressure
+from python_server.net.descriptors import MOST_COUNT, descriptors_max_count
 from python_server.net.loop import Deadline, Loop
 from python_server.net.memory import keep_large_blocks
 from python_server.net.pool import Pool
@@ -65,7 +67,8 @@ class Worker:
         control: listening, for this user's own words; owned from here on.
 
     Raises:
-        CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address is malformed.
+        CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address, or the name of
+            an allowed host, is malformed.
     """
 
     def __init__(
@@ -89,7 +92,6 @@ class Worker:
         self._crew = None if seat is None else self._join(seat)
         # Of this machine, among those that share a broker.
         self._host_id = secrets.token_hex(16) if seat is None else seat.host_id
-        self._date = ("", 0)
         self._stopping = False
         self._succeeded = False  # another worker takes over what this one holds
         row = None if self._crew is None else self._crew.row
@@ -139,11 +141,14 @@ class Worker:
         self._backplanes: list[Backplane] = []
         self._homes = None if self._crew is None else self._home_finder(self._crew)
         self._control = None if control is None else self._open_control(control)
+        self._census = Census(
+            *bounds(
+                settings.sessions_max_count,
+                settings.half_open_sessions_max_count,
+                descriptors_max_count() or MOST_COUNT,
+            )
+        )
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
-        handlers = [
-            (path, self._before(engine, mount))
-            for (path, engine), mount in zip(self._engines, site.mounts, strict=True)
-        ]
         self._estate = (
             None
             if self._crew is None
@@ -151,9 +156,20 @@ class Worker:
                 site.mounts, self._crew.siblings, self.loop.call_later, self._now, self._observer.complain
             )
         )
-        admit = self._admit if self._caps.looks_at_requests else None
+        caps = self._caps
+        admit = (
+            (lambda request, own: caps.admit(request, own, self.loop.now)) if caps.looks_at_requests else None
+        )
         router = Router(
-            self._reception.scheme, proxies, root_path, self._engines, handlers, routes, wsgi, admit
+            self._reception.scheme,
+            proxies,
+            AllowedHosts(settings.allowed_hosts),
+            self._observer.complain,
+            root_path,
+            self._engines,
+            routes,
+            wsgi,
+            admit,
         )
         self._reception.set_services(self._http_services(router))
 
@@ -166,7 +182,7 @@ class Worker:
             deadline=partial(Deadline, self.loop),
             exchange=ExchangeServices(
                 time.monotonic,
-                self._http_date,
+                DateField(time.time).now,
                 SOFTWARE,
                 self._count_exchange,
                 lambda exchange: self._caps.ended(exchange.request),
@@ -258,11 +274,14 @@ class Worker:
             mount.hub,
             mount.options,
             self.loop.call_later,
+            self.loop.call_soon,
             self._now,
             websockets,
             self._observer.complain,
             names,
             self._homes,
+            None if mount.admit is None else Admission(mount.admit, self._door, observe.report).ask,
+            self._census,
         )
 
     def _home_finder(self, crew: Crew) -> Homes:
@@ -304,11 +323,6 @@ class Worker:
 
     def _brokers(self) -> list[RedisBackplane]:
         return [backplane for backplane in self._backplanes if isinstance(backplane, RedisBackplane)]
-
-    def _before(self, engine: Engine, mount: Mount) -> RequestHandler:
-        if mount.admit is None:
-            return engine
-        return Admission(engine, mount.admit, self._door, observe.report)
 
     # Serving
 
@@ -415,9 +429,6 @@ class Worker:
 
     # Requests
 
-    def _admit(self, request: Request, own: Any) -> Refusal | None:
-        return self._caps.admit(request, own, self.loop.now)
-
     def _count_exchange(self, exchange: Exchange, seconds: float) -> None:
         self._observer.count("requests")
         if self._caps.looks_at_requests:
@@ -435,9 +446,3 @@ class Worker:
 
     def _now(self) -> float:
         return self.loop.now
-
-    def _http_date(self) -> str:
-        now = int(time.time())
-        if self._date[1] != now:
-            self._date = (http_date(now), now)
-        return self._date[0]

@@ -138,9 +138,15 @@ class Settings:
     # Bytes that all clients of a worker together keep waiting; 0: no bound but each client's own. Redis'
     # maxmemory-clients, off by default too, ends the largest clients.
     clients_max_bytes: int = 0
+    # Engine.IO sessions of one worker, and those of them whose client has joined no namespace yet. None: as
+    # many as descriptors, at least 10,000; half of that, at most 65,536. 503 above them.
+    sessions_max_count: int | None = None
+    half_open_sessions_max_count: int | None = None
     # Are Forwarded and X-Forwarded-* of these peers (addresses, networks, "*") to be believed?
     proxy_headers: bool = False
     forwarded_allow_ips: str = "127.0.0.1,::1"
+    # Names that requests may be for, with commas; "": any, as Starlette begins. Django asks for a list.
+    allowed_hosts: str = ""
     # Where a proxy has mounted the application: SCRIPT_NAME.
     root_path: str = ""
     # gunicorn's and uvicorn's 2,048: a burst of reconnecting clients fits.
@@ -183,8 +189,9 @@ class Settings:
     log_level: str = "info"
     # A file that holds the process id while the server runs.
     pid_file: str | None = None
-    # Tracebacks to the client and the most talkative log; never on a public address.
+    # Tracebacks to the client and the most talkative log; on a public address only where one insists.
     debug: bool = False
+    allow_public_debug: bool = False
     http: HTTPSettings = field(default_factory=HTTPSettings)
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)

@@ -172,6 +172,18 @@ def addresses_of(settings: Settings) -> list[Address]:
     return addresses or [TCPAddress(settings.host, settings.port)]
 
 
+def public_address(settings: Settings) -> Address | None:
+    """The first address that another machine may reach, as far as its name tells; None if there is none.
+
+    A path is the file system's affair, a descriptor that of whoever has bound it.
+
+    Raises:
+        BindError: an address is malformed.
+    """
+    tcp = (address for address in addresses_of(settings) if isinstance(address, TCPAddress))
+    return next((address for address in tcp if not address.is_loopback), None)
+
+
 def announce(urls: Sequence[str]) -> None:
     """The one line that every start prints."""
     print(

@@ -334,7 +334,7 @@ class WebSocketRoutes:
 
     def _opened(self, route: _Route, request: Request, channel: WebSocketChannel) -> None:
         application = route.application
-        request.headers = []  # an idle connection keeps the fields by name, not the list as well
+        request.headers = ()  # an idle connection keeps the fields by name, not the list as well
         if self._loop_thread is None:
             self._loop_thread = current_thread_id()  # one number for all
         ws = WebSocket(channel, request, self._door, self._loop_thread)

@@ -25,13 +25,14 @@ from python_server.command.options import DEFAULTS, OPTIONS, with_setting
 from python_server.command.parameters import GroupedCommand, GroupedOption, add_options
 from python_server.command.reloader import Watched, end_with_reloader, run_reloading, serves_here
 from python_server.command.welcome import site as welcome_site
+from python_server.hosts import AllowedHosts
 from python_server.mounts import Site, find_site
 from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.observe import AccessLog
 from python_server.proxy import ProxyRules
 from python_server.settings import Settings
-from python_server.supervisor import check_listening, is_supervisor, serve, supervise
+from python_server.supervisor import check_listening, is_supervisor, public_address, serve, supervise
 
 
 class StartError(click.ClickException):
@@ -93,6 +94,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         )
     try:
         settings = make_settings(options)
+        refuse_public_debug(settings)
         if options["reload"] and not options["check_config"] and not serves_here():
             folders = options["reload_dir"] or (options["app_dir"],)
             run_reloading(Watched([os.path.abspath(folder) for folder in folders]), settings)
@@ -130,9 +132,25 @@ def make_settings(options: dict[str, Any]) -> Settings:
     try:
         AccessLog(settings.access_log_format)
         ProxyRules(settings.forwarded_allow_ips)
+        AllowedHosts(settings.allowed_hosts)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     return settings
+
+
+def refuse_public_debug(settings: Settings) -> None:
+    """The debugger runs what its visitor types; only a PIN stands before it.
+
+    Raises:
+        click.UsageError: --debug on an address that others reach, and nobody has insisted.
+    """
+    if settings.debug and not settings.allow_public_debug:
+        public = public_address(settings)
+        if public is not None:
+            raise click.UsageError(
+                f"--debug on {public}, which other machines may reach: whoever guesses the debugger's PIN "
+                "runs code here; listen on 127.0.0.1, or add --allow-public-debug"
+            )
 
 
 def make_site(target: str | None, options: dict[str, Any], settings: Settings) -> Site:

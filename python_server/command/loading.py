@@ -147,11 +147,22 @@ def _is_ours(candidate: Path) -> bool:
 
 
 def with_debugger(application: Any) -> Any:
-    """Werkzeug's debugger around an application: tracebacks with a console in the browser."""
+    """Werkzeug's debugger around an application: tracebacks with a console in the browser.
+
+    Flask hands exceptions on to it in debug mode alone. The PIN stands before the console, which Werkzeug
+    opens to pages of localhost only; it prints the PIN for its own reloader alone.
+    """
     try:
         from werkzeug.debug import DebuggedApplication
     except ImportError:
         raise ApplicationError(
             "--debug needs Werkzeug's debugger: pip install werkzeug (Flask brings it)"
         ) from None
-    return DebuggedApplication(application, evalex=True)
+    flask = sys.modules.get("flask")
+    for layer in _layers(application):
+        if flask is not None and isinstance(layer, flask.Flask):
+            layer.debug = True
+    debugged = DebuggedApplication(application, evalex=True)
+    pin = "is off: whoever opens the page runs code here" if debugged.pin is None else debugged.pin
+    print(f"python_server: debugger PIN {pin}", file=sys.stderr, flush=True)
+    return debugged

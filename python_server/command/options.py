@@ -1,4 +1,4 @@
-"""The command line's options as one table; click's options and the documentation are made from it.
+"""The options as one table; the command line, the configuration file and the documentation are made from it.
 
 Must not know: what a setting does.
 """
@@ -66,6 +66,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         APPLICATION,
         "Werkzeug's debugger in the browser, debug log; never on a public address.",
         "debug",
+        bool,
+    ),
+    Option(
+        ("--allow-public-debug",),
+        APPLICATION,
+        "Let --debug listen on an address that others reach.",
+        "allow_public_debug",
         bool,
     ),
     Option(
@@ -145,6 +152,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
         COUNT,
     ),
     Option(
+        ("--limit-sessions",),
+        LISTENING,
+        "Engine.IO sessions of one worker; 503 above.  [default: as many as descriptors, at least 10000]",
+        "sessions_max_count",
+        COUNT,
+    ),
+    Option(
+        ("--limit-half-open-sessions",),
+        LISTENING,
+        "Sessions whose client has joined no namespace yet; 503 above.  [default: half of the sessions]",
+        "half_open_sessions_max_count",
+        COUNT,
+    ),
+    Option(
         ("--limit-unsent",),
         LISTENING,
         "Bytes waiting for one client that does not read; above, it is cut off as too slow.",
@@ -190,6 +211,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         PROXIES,
         "Addresses and networks of proxies, with commas; * for every peer.",
         "forwarded_allow_ips",
+        metavar="LIST",
+    ),
+    Option(
+        ("--allowed-hosts",),
+        PROXIES,
+        "Hosts that requests may be for, with commas; .shop.example with all below it. 400 for others.",
+        "allowed_hosts",
         metavar="LIST",
     ),
     Option(

@@ -9,20 +9,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from python_server.engineio.answers import Answers
+from python_server.engineio.census import Census, bounds
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.options import EngineError, EngineOptions
 from python_server.engineio.origin import OriginRules
-from python_server.engineio.packet import PacketError, Prepared, decode_payload, open_packet
+from python_server.engineio.packet import Prepared, open_packet
+from python_server.engineio.posts import Post, Posts
 from python_server.engineio.probe import Probe
-from python_server.engineio.replies import (
-    accepted_encoding,
-    compress,
-    cookie_header,
-    error_body,
-    jsonp_unwrap,
-    jsonp_wrap,
-    read_query,
-)
+from python_server.engineio.query import QueryError, read_query
+from python_server.engineio.replies import cookie_header
 from python_server.engineio.session import (
     DisconnectReason,
     OverlapError,
@@ -32,6 +28,7 @@ from python_server.engineio.session import (
 )
 from python_server.engineio.sids import ELSEWHERE, Home, Homes, Names
 from python_server.exchange import Exchange
+from python_server.http1.kept import kept
 from python_server.http1.parser import Request
 from python_server.http1.response import Headers
 from python_server.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
@@ -40,18 +37,13 @@ from wsframe import CloseCode
 __all__ = ["Engine", "EngineError", "EngineOptions"]
 
 PROTOCOL: Final = "4"
-
-
-class _Post:
-    """The body of a POST under way; `jsonp` is its index when it is a form."""
-
-    __slots__ = ("jsonp", "pieces", "session", "size_bytes")
-
-    def __init__(self, session: Session, jsonp: str | None) -> None:
-        self.session = session
-        self.jsonp = jsonp
-        self.pieces: list[bytes] = []
-        self.size_bytes = 0
+JSONP_OFF: Final = "JSONP is off: jsonp=True allows it"
+NO_CREDENTIALS: Final = (
+    'cors_allowed_origins="*": pages of other origins get no Access-Control-Allow-Credentials, so they can '
+    "send no cookies; cors_credentials=True lets them, cors_credentials=False ends this line"
+)
+# (exchange, what opens its session): calls the second, now or later, or answers the request itself.
+Admit = Callable[[Exchange, Callable[[], None]], None]
 
 
 class Engine:
@@ -59,10 +51,12 @@ class Engine:
 
     Args:
         handler: hears of sessions and messages.
-        call_later, now: the loop's clock.
+        call_later, now: the loop's clock. call_soon: calls a function in its next turn.
         websockets: what WebSocket channels need.
         complain: called with (kind, sentence) for what an operator should see.
         names: makes session ids. homes: where requests go whose session lives in a sibling.
+        admit: asked when a session is about to open, with what opens it; None: nobody is to be asked.
+        census: of all engines of this worker.
     """
 
     def __init__(
@@ -70,12 +64,18 @@ class Engine:
         handler: SessionHandler,
         options: EngineOptions,
         call_later: Callable[[float, Callable[[], Any]], Any],
+        call_soon: Callable[[Callable[[], None]], Any],
         now: Callable[[], float],
         websockets: WebSocketServices,
         complain: Callable[[str, str], None],
         names: Names | None = None,
         homes: Homes | None = None,
+        admit: Admit | None = None,
+        census: Census | None = None,
     ) -> None:
+        self._census = census or Census(*bounds(None, None, 0))
+        self._joined = self._census.joined
+        self._admit = admit
         self._closing = False
         self._names = names or Names()
         self._homes = homes
@@ -86,6 +86,10 @@ class Engine:
         self._websockets = websockets
         self._complain = complain
         self._origins = OriginRules(options.cors_allowed_origins, options.cors_credentials)
+        if self._origins.leaves_credentials_out:
+            complain("cors credentials", NO_CREDENTIALS)
+        self._answers = Answers(options, self._origins, complain)
+        self._posts = Posts(options, self._answers, call_soon, complain)
         self._heartbeats = Heartbeats(options.ping_interval_seconds, options.ping_timeout_seconds)
         self._heartbeat_timer: Any = None
         self.sessions: dict[str, Session] = {}
@@ -100,49 +104,71 @@ class Engine:
 
     def request_received(self, exchange: Exchange) -> None:
         request = exchange.request
-        query = read_query(request.query)
         refusal = self._origins.refusal(request)
         if refusal is not None:
             self._complain("origin refused", refusal)
-            self._refuse(exchange, EngineError.FORBIDDEN, refusal)
+            self._answers.refuse(exchange, EngineError.FORBIDDEN, refusal)
         elif request.method == "OPTIONS":
             exchange.respond(204, self._origins.headers(request))
         else:
-            error = self._answer_request(exchange, query)
-            if error is not None:
-                self._refuse(exchange, error)
+            self._refuse(exchange, self._answer_request(exchange))
 
-    def _answer_request(self, exchange: Exchange, query: dict[str, str]) -> EngineError | None:
+    def _refuse(self, exchange: Exchange, error: EngineError | None) -> None:
+        if error is not None:
+            self._answers.refuse(exchange, error)
+
+    def _answer_request(self, exchange: Exchange) -> EngineError | None:
         """The official server's checks, in its order."""
         request = exchange.request
+        try:
+            query = read_query(request.query)
+        except QueryError as error:
+            self._answers.refuse(exchange, EngineError.BAD_REQUEST, str(error))
+            return None
         transport, sid, protocol = query.get("transport"), query.get("sid"), query.get("EIO", "")
+        jsonp = query.get("j")
         if transport not in self._options.transports:
             return EngineError.UNKNOWN_TRANSPORT
+        if jsonp is not None and self._refuse_jsonp(exchange):
+            return None
         if not sid:
             if request.method != "GET":
                 return EngineError.BAD_HANDSHAKE_METHOD
             if transport == "websocket" and request.upgrade != "websocket":
                 return EngineError.BAD_REQUEST
-            return self._handshake(exchange, transport, protocol, query.get("j"))
+            return self._handshake(exchange, transport, protocol, jsonp)
         session = self.sessions.get(sid)
         if session is None:
             return self._send_home(exchange, sid)
         if transport == "websocket":
             return self._upgrade(exchange, session)
-        return self._polling(exchange, session, query.get("j"))
+        return self._polling(exchange, session, jsonp)
+
+    def _refuse_jsonp(self, exchange: Exchange) -> bool:
+        """Is a request by <script> or form refused, and has it been?"""
+        if not self._options.jsonp:
+            self._answers.refuse(exchange, EngineError.BAD_REQUEST, JSONP_OFF)
+            return True
+        refusal = self._origins.script_refusal(exchange.request)
+        if refusal is not None:
+            self._complain("origin refused", refusal)
+            self._answers.refuse(exchange, EngineError.FORBIDDEN, refusal)
+        return refusal is not None
 
     def is_foreign(self, query: str) -> bool:
-        """May a request with that query, at a glance, be for a sibling? Its answer looks closer."""
-        if "sid=" in query:
-            return f"sid={self._names.prefix}" not in query
-        return self._closing  # a session that begins
+        """May a request with that query be for a sibling?"""
+        try:
+            sid = read_query(query).get("sid")
+        except QueryError:
+            return False  # it is refused here
+        return not sid.startswith(self._names.prefix) if sid else self._closing  # a session that begins
 
     def _send_home(self, exchange: Exchange, sid: str) -> EngineError | None:
         """A session that is not here."""
         home, index = self._names.find(sid)
         if home is Home.ELSEWHERE:
             self._complain("session of another machine", ELSEWHERE)
-            self._refuse(exchange, EngineError.UNKNOWN_SID, ELSEWHERE)
+            self._answers.refuse(exchange, EngineError.UNKNOWN_SID, ELSEWHERE)
             return None
         if (
             home is Home.SIBLING
@@ -154,45 +180,17 @@ class Engine:
         return EngineError.UNKNOWN_SID
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
-        post: _Post | None = exchange.context
-        if type(post) is not _Post:
-            return
-        post.size_bytes += len(piece)
-        if post.size_bytes > self._options.max_payload_bytes:
-            self._too_large(exchange, post)
-        else:
-            post.pieces.append(piece)
-            exchange.held_bytes = post.size_bytes
+        if type(exchange.context) is Post:
+            self._posts.body_received(exchange, exchange.context, piece)
 
     def body_ended(self, exchange: Exchange) -> None:
-        post: _Post | None = exchange.context
-        if type(post) is not _Post:
-            return
-        session = post.session
-        exchange.context = None
-        session.posting = False
-        if not session.alive:
-            self._refuse(exchange, EngineError.UNKNOWN_SID)
-            return
-        body: bytes | None = b"".join(post.pieces)
-        if post.jsonp is not None and body is not None:
-            body = jsonp_unwrap(body)
-        if body is None:
-            session.end(DisconnectReason.PARSE_ERROR)
-            self._refuse(exchange, EngineError.BAD_REQUEST)
-            return
-        try:
-            session.receive_packets(decode_payload(body))
-        except PacketError:
-            self._refuse(exchange, EngineError.BAD_REQUEST)
-            return
-        session.when_reading(partial(self._answer_post, exchange))
+        if type(exchange.context) is Post:
+            self._posts.body_ended(exchange, exchange.context)
 
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
         context, exchange.context = exchange.context, None
-        if type(context) is _Post:
-            context.session.posting = False
-            context.session.end(DisconnectReason.TRANSPORT_ERROR)
+        if type(context) is Post:
+            self._posts.lost(context)
         elif type(context) is Session:
             context.poll_lost()
             self._release(context)
@@ -203,45 +201,76 @@ class Engine:
     def _handshake(
         self, exchange: Exchange, transport: str, protocol: str, jsonp: str | None
     ) -> EngineError | None:
+        # Who opens the session asks its own middleware; where none may open, nobody need be asked.
+        if self._admit is None or self._closing or self._census.refusal() is not None:
+            return self._begin(exchange, transport, protocol, jsonp)
+        self._admit(
+            exchange, lambda: self._refuse(exchange, self._begin(exchange, transport, protocol, jsonp))
+        )
+        return None
+
+    def _begin(
+        self, exchange: Exchange, transport: str, protocol: str, jsonp: str | None
+    ) -> EngineError | None:
+        """Open a session: the only way to one."""
         if self._closing:
             self._begin_elsewhere(exchange)
+            return None
+        refusal = self._census.refusal()
+        if refusal is not None:
+            self._complain("session limit", refusal)
+            self._answers.come_again(exchange)
             return None
         request, options = exchange.request, self._options
         allowed = options.allow_request(request) if options.allow_request is not None else None
         if allowed is False or isinstance(allowed, str):
-            self._refuse(exchange, EngineError.FORBIDDEN, allowed or None)
+            self._answers.refuse(exchange, EngineError.FORBIDDEN, allowed or None)
             return None
         if protocol != PROTOCOL:
-            if protocol:
-                self._complain(
-                    "protocol version",
-                    f"a client speaks Engine.IO protocol {protocol[:8]!r}, this server speaks 4: "
-                    "socket.io-client 3 or 4 and python-socketio 5 fit",
-                )
+            self._complain_of_version(protocol)
             return EngineError.UNSUPPORTED_PROTOCOL_VERSION
         sid = self._names.make()
-        cookie = [] if options.cookie is None else cookie_header(options.cookie, sid)
+        cookie = (
+            []
+            if options.cookie is None
+            else cookie_header(options.cookie, sid, secure=request.scheme == "https")
+        )
         if transport == "websocket":
             opened = partial(self._open_on_websocket, sid, request)
             self._accept(exchange, opened, cookie)
             return None
         session = self._open(sid, request)
         upgrades = ["websocket"] if options.allow_upgrades and "websocket" in options.transports else []
-        self._answer(exchange, self._open_packet(session, upgrades), jsonp, cookie)
+        self._answers.poll(exchange, self._open_packet(session, upgrades), jsonp, cookie)
         self._handler.session_opened(session)
         return None
+
+    def _complain_of_version(self, protocol: str) -> None:
+        if protocol:
+            self._complain(
+                "protocol version",
+                f"a client speaks Engine.IO protocol {protocol[:8]!r}, this server speaks 4: "
+                "socket.io-client 3 or 4 and python-socketio 5 fit",
+            )
 
     def _begin_elsewhere(self, exchange: Exchange) -> None:
         """A session that began here now would end at once, and with it what its client was sent."""
         handed = exchange.request.handed  # one hop
         if handed or self._homes is None or not self._homes.send_on(exchange):
-            exchange.refuse_keep_alive()
-            exchange.respond(503, [("Retry-After", "1"), *self._origins.headers(exchange.request)])
+            self._answers.come_again(exchange)
 
     def _open(self, sid: str, request: Request) -> Session:
+        request, head_bytes = kept(request)
         session = Session(
-            sid, self._handler, request, self._set_heartbeat, self._forget, self._options.max_queued_bytes
+            sid,
+            self._handler,
+            request,
+            self._set_heartbeat,
+            self._forget,
+            self._options.max_queued_bytes,
+            self._joined,
         )
+        self._census.opened(session, head_bytes)
         self.sessions[sid] = session
         self._set_heartbeat(session, True)
         return session
@@ -268,7 +297,7 @@ class Engine:
             if reason == DisconnectReason.SLOW_CLIENT:
                 session.end(DisconnectReason.SLOW_CLIENT)
             elif code == CloseCode.MESSAGE_TOO_BIG:
-                self._complain("message too large", self._too_large_text("a WebSocket message"))
+                self._complain("message too large", self._answers.too_large_text("a WebSocket message"))
                 session.end(DisconnectReason.MESSAGE_TOO_LARGE)
             elif code in (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA):
                 session.end(DisconnectReason.TRANSPORT_ERROR)
@@ -287,13 +316,13 @@ class Engine:
         if method == "GET":
             return self._poll(exchange, session, jsonp)
         if method == "POST" and session.alive:
-            return self._post(exchange, session, jsonp)
+            return self._posts.begin(exchange, session, jsonp)
         return EngineError.BAD_REQUEST
 
     def _poll(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
         def answer(payload: str) -> None:
             exchange.context = None
-            self._answer(exchange, payload, jsonp)
+            self._answers.poll(exchange, payload, jsonp)
 
         exchange.context = session
         try:
@@ -304,32 +333,6 @@ class Engine:
         finally:
             self._release(session)
         return None
-
-    def _post(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
-        length = exchange.request.body_length
-        if session.posting:
-            session.end(DisconnectReason.TRANSPORT_ERROR)
-            return EngineError.BAD_REQUEST
-        post = exchange.context = _Post(session, jsonp)
-        session.posting = True
-        if length is not None and length > self._options.max_payload_bytes:
-            self._too_large(exchange, post)
-        else:
-            exchange.send_continue()
-        return None
-
-    def _too_large(self, exchange: Exchange, post: _Post) -> None:
-        exchange.context = None
-        post.session.posting = False
-        exchange.refuse_keep_alive()
-        text = self._too_large_text("a polling request")
-        self._complain("payload too large", text)
-        headers = [("Content-Type", "text/plain; charset=utf-8"), *self._origins.headers(exchange.request)]
-        exchange.respond(413, headers, f"{text}\n".encode())
-
-    def _too_large_text(self, what: str) -> str:
-        limit_bytes = self._options.max_payload_bytes
-        return f"message too large: {what} exceeds max_http_buffer_size ({limit_bytes} bytes)"
 
     # WebSocket and upgrade
 
@@ -385,56 +388,15 @@ class Engine:
     def _forget(self, session: Session) -> None:
         self._heartbeats.stop(session)
         if session.state is SessionState.CLOSING:
-            self._call_later(
-                self._options.closing_timeout_seconds, partial(self.sessions.pop, session.sid, None)
-            )
+            self._call_later(self._options.closing_timeout_seconds, partial(self._drop, session))
         else:
-            self.sessions.pop(session.sid, None)
+            self._drop(session)
+
+    def _drop(self, session: Session) -> None:
+        if self.sessions.pop(session.sid, None) is not None:
+            self._census.ended(session)
 
     def _release(self, session: Session) -> None:
         """A closing session whose close packet has been fetched is known no longer."""
         if session.state is SessionState.CLOSED:
-            self.sessions.pop(session.sid, None)
-
-    # Answers
-
-    def _answer(
-        self, exchange: Exchange, payload: str, jsonp: str | None, cookie: Headers | None = None
-    ) -> None:
-        """A poll's answer."""
-        request, options = exchange.request, self._options
-        content_type = "text/plain; charset=UTF-8"
-        if jsonp is not None:
-            payload = jsonp_wrap(jsonp, payload)
-            content_type = "text/javascript; charset=UTF-8"
-        body = payload.encode("utf-8", "replace")
-        headers = [
-            ("Content-Type", content_type),
-            ("Cache-Control", "no-store"),
-            *(cookie or ()),
-            *self._origins.headers(request),
-        ]
-        if options.http_compression and len(body) >= options.compression_threshold_bytes:
-            encoding = accepted_encoding(request.get("accept-encoding"))
-            if encoding is not None:
-                body = compress(body, encoding)
-                headers.append(("Content-Encoding", encoding))
-        exchange.respond(200, headers, body)
-
-    def _answer_post(self, exchange: Exchange) -> None:
-        headers = [
-            ("Content-Type", "text/html"),  # some browsers offer to save text/plain of a form's POST
-            ("Cache-Control", "no-store"),
-            *self._origins.headers(exchange.request),
-        ]
-        exchange.respond(200, headers, b"ok")
-
-    def _refuse(self, exchange: Exchange, error: EngineError, message: str | None = None) -> None:
-        code, text, status = error.value
-        message = message or text
-        if exchange.request.upgrade == "websocket":  # a plain answer, and the end of the connection
-            exchange.refuse_keep_alive()
-            headers, body = [("Content-Type", "text/plain; charset=utf-8")], message.encode()
-        else:
-            headers, body = [("Content-Type", "application/json")], error_body(code, message)
-        exchange.respond(status, [*headers, *self._origins.headers(exchange.request)], body)
+            self._drop(session)

@@ -32,6 +32,8 @@ class EngineOptions:
     ping_timeout_seconds: float = 20.0
     # A polling body or a WebSocket message.
     max_payload_bytes: int = 1_000_000
+    # Packets of one polling body; python-engineio stops at 16, the official server has no bound.
+    max_packets_per_payload_count: int | None = None
     # A probed WebSocket must say "5" within this.
     upgrade_timeout_seconds: float = 10.0
     # How long a close packet waits for a poll to fetch it.
@@ -41,7 +43,8 @@ class EngineOptions:
     transports: tuple[str, ...] = ("polling", "websocket")
     allow_upgrades: bool = True
     cors_allowed_origins: AllowedOrigins = None
-    cors_credentials: bool = True
+    # None: yes, but not for "*".
+    cors_credentials: bool | None = None
     # Polls whose body is at least this long are compressed for clients that accept it.
     http_compression: bool = True
     compression_threshold_bytes: int = 1024
@@ -49,3 +52,10 @@ class EngineOptions:
     cookie: str | Mapping[str, Any] | None = None
     # Asked with the handshake request on the loop's thread; False or a sentence refuses it (403, code 4).
     allow_request: Callable[[Any], bool | str | None] | None = None
+    # Long polling by <script> and form, for browsers of before 2012; every page could ask by it.
+    jsonp: bool = True
+
+    def __post_init__(self) -> None:
+        limit_count = self.max_packets_per_payload_count
+        if limit_count is not None and (type(limit_count) is not int or limit_count < 1):
+            raise ValueError(f"max_decode_packets is a number of packets or None, not {limit_count!r}")

@@ -6,10 +6,18 @@ Must not know: sessions, transports; what a refusal looks like on the wire.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from python_server.http1.parser import Request
 from python_server.http1.response import Headers
+
+# Sec-Fetch-Site of a page that is not ours (Fetch Metadata); browsers of before 2023 may leave it out.
+OTHER_SITES: Final = ("cross-site", "same-site")
+
+# The origin of a Referer.
+PAGE: Final = re.compile(r"https?://[^/?#]+")
 
 AllowedOrigins = str | Iterable[str] | Callable[[str], bool] | Callable[[str, Request], bool] | None
 
@@ -20,13 +28,13 @@ class OriginRules:
     Args:
         allowed: None: the server's own origin only. "*" or ["*"]: any. A string, a list of strings, or a
             function of the origin, or of the origin and the request. []: the check is off.
-        credentials: whether other allowed origins may send cookies.
+        credentials: whether other allowed origins may send cookies. None: unless it is any origin; the Fetch
+            standard lets "*" and credentials never stand together, and an echo of the origin gets round that.
     """
 
-    def __init__(self, allowed: AllowedOrigins = None, credentials: bool = True) -> None:
+    def __init__(self, allowed: AllowedOrigins = None, credentials: bool | None = None) -> None:
         self._rule: Callable[..., bool] | None = allowed if callable(allowed) else None
         self._rule_takes_request = callable(allowed) and _takes_two(allowed)
-        self._credentials = credentials
         self._own_only = allowed is None
         listed = (
             [allowed]
@@ -36,6 +44,9 @@ class OriginRules:
             else list(allowed)
         )
         self._any = "*" in listed
+        self.credentials = credentials is True or (credentials is None and not self._any)
+        # Would they have been allowed before one had to ask for them?
+        self.leaves_credentials_out = credentials is None and self._any
         self._off = not callable(allowed) and allowed is not None and not listed
         self._listed = frozenset(listed)
 
@@ -49,13 +60,27 @@ class OriginRules:
             f"(the request came for host {request.authority or '?'})"
         )
 
+    def script_refusal(self, request: Request) -> str | None:
+        """Why a page may not ask by <script> or form, which carry cookies and no Origin; None if it may."""
+        site = request.get("sec-fetch-site")
+        if site not in OTHER_SITES or self._off or self._any:
+            return None
+        page = PAGE.match(request.get("referer"))
+        origin = request.get("origin") or (page[0] if page is not None else "")
+        if origin and self._allows(origin, request):
+            return None
+        return (
+            f"a page of another origin ({origin or site}) asks by JSONP; to allow it set "
+            f"cors_allowed_origins=[{origin or 'its origin'!r}]"
+        )
+
     def headers(self, request: Request) -> Headers:
         """The CORS fields of a response to an allowed request."""
         origin = request.get("origin")
         if not origin or self._off or not (self._any or self._allows(origin, request)):
             return []
         headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
-        if self._credentials:
+        if self.credentials:
             headers.append(("Access-Control-Allow-Credentials", "true"))
         if request.method == "OPTIONS":
             headers.append(("Access-Control-Allow-Methods", "OPTIONS, GET, POST"))

@@ -18,6 +18,7 @@ from wsframe.deflate import Agreement, compress
 
 # Packets of one polling payload are joined by U+001E (Engine.IO protocol, "HTTP long-polling").
 SEPARATOR: Final = "\x1e"
+SEPARATOR_BYTE: Final = b"\x1e"
 BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
 
 
@@ -160,7 +161,11 @@ def decode_payload(body: bytes) -> Iterator[Packet]:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise PacketError("the payload is not UTF-8") from None
-    for part in text.split(SEPARATOR):
+    start = 0
+    while start >= 0:  # no list of the parts: half a million of them may stand in a megabyte
+        end = text.find(SEPARATOR, start)
+        part = text[start:] if end < 0 else text[start:end]
+        start = end + 1 or -1
         if part[:1] == "b":
             if not BASE64.match(part, 1):
                 raise PacketError("malformed base64 in a binary packet")

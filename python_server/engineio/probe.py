@@ -64,7 +64,12 @@ class Probe:
         elif self.state is ProbeState.WAITING and data == PROBE_PING and self._session.probe(self._channel):
             self._move(ProbeState.PROBED)
             self._channel.send(PROBE_PONG)
-        elif self.state is ProbeState.PROBED and data == PacketType.UPGRADE:
+        elif (
+            self.state is ProbeState.PROBED
+            and data == PacketType.UPGRADE
+            # What comes on the WebSocket would overtake it. The clients wait for their POST's answer first.
+            and self._session.intake is None
+        ):
             self._move(ProbeState.UPGRADED)
             self.timer.cancel()
             self._attach(self._session, self._channel)

@@ -1,4 +1,4 @@
-"""Long polling in HTTP: the query; answers with compression, JSONP, the cookie, refusals. Pure functions.
+"""Long polling in HTTP: answers with compression, JSONP, the cookie, refusals. Pure functions.
 
 Must not know: sessions, exchanges, who may have an answer.
 """
@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qs, parse_qsl
+from urllib.parse import parse_qs
 
 from python_server.http1.response import Headers
 
@@ -21,24 +21,18 @@ GZIP_WINDOW_BITS: Final = 31
 ZLIB_WINDOW_BITS: Final = 15
 NON_DIGITS: Final = re.compile(r"[^0-9]")
 ESCAPED_NEWLINE: Final = re.compile(r"(\\)?\\n")
+# Browsers say four codings, with one parameter each; what stands further behind is not looked at.
+CODINGS_MAX_COUNT: Final = 32
+PARAMETERS_MAX_COUNT: Final = 4
 # "b64" and "t" mean nothing in version 4; `d` is the body of a JSONP POST, nothing else is read.
 JSONP_FIELDS_MAX_COUNT: Final = 16
-
-
-def read_query(query: str) -> dict[str, str]:
-    """The fields of a request's query; of a repeated one the last."""
-    if "%" in query or "+" in query:
-        return dict(parse_qsl(query, keep_blank_values=True))
-    # Nearly every poll: in a quarter of the time.
-    pairs = (pair.partition("=") for pair in query.split("&") if pair)
-    return {name: value for name, _, value in pairs}
 
 
 def accepted_encoding(accept_encoding: str) -> str | None:
     """ "gzip" or "deflate", whichever the client prefers (RFC 9110 12.5.3); None for neither."""
     best, best_weight = None, 0.0
     weights: dict[str, float] = {}
-    for item in accept_encoding.lower().split(","):
+    for item in accept_encoding.lower().split(",", CODINGS_MAX_COUNT)[:CODINGS_MAX_COUNT]:
         name, _, parameters = item.partition(";")
         weights[name.strip()] = _weight(parameters)
     for name in ("gzip", "deflate"):
@@ -49,7 +43,7 @@ def accepted_encoding(accept_encoding: str) -> str | None:
 
 
 def _weight(parameters: str) -> float:
-    for parameter in parameters.split(";"):
+    for parameter in parameters.split(";", PARAMETERS_MAX_COUNT):
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
             try:
@@ -99,21 +93,21 @@ def error_body(code: int, message: str) -> bytes:
     return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode()
 
 
-def cookie_header(cookie: str | Mapping[str, Any], sid: str) -> Headers:
+def cookie_header(cookie: str | Mapping[str, Any], sid: str, *, secure: bool = False) -> Headers:
     """The Set-Cookie field of a handshake (RFC 6265 4.1.1).
 
     Args:
-        cookie: a name (then Path=/ and SameSite=Lax), or a mapping with "name" and attributes; True stands
-            for an attribute without a value, False and None for its absence, a function for its result.
+        cookie: a name (then Path=/), or a mapping with "name" and attributes; True stands for an attribute
+            without a value, False and None for its absence, a function for its result. What is not said of
+            SameSite and HttpOnly is the official server's, of Secure it is `secure`.
+        secure: did the request come over TLS?
     """
-    if isinstance(cookie, str):
-        attributes: Mapping[str, Any] = {"name": cookie, "path": "/", "SameSite": "Lax"}
-    else:
-        attributes = cookie
-    parts = [f"{_value(attributes.get('name', 'io'))}={sid}"]
+    given = {"name": cookie, "path": "/"} if isinstance(cookie, str) else cookie
+    said = {name.lower() for name in given}
+    usual = {"SameSite": "Lax", "HttpOnly": True, "Secure": secure}
+    attributes = {**given, **{name: value for name, value in usual.items() if name.lower() not in said}}
+    parts = [f"{_value(attributes.pop('name', 'io'))}={sid}"]
     for name, value in attributes.items():
-        if name == "name":
-            continue
         value = _value(value)
         if value is True:
             parts.append(name)

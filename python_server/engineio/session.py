@@ -135,12 +135,13 @@ class Session:
             reading went on), False when its heartbeat rests.
         forget: called once, with the session, when it is over.
         max_queued_bytes: packets waiting for a poll; above it the client is too slow.
+        joined: called with the session when its client has joined.
 
     Attributes:
         outbox: takes prepared frames, behind all that was sent before; what it declines is for `send`.
         context: the handler's own. heartbeat: its entry in the engine's queues.
         awaiting_pong: has a ping been sent that is not answered yet?
-        posting: is a POST under way, its body or its answer? A second one would overlap it.
+        posting: is the body of a POST under way? intake: of packets of POSTs, while there are any.
     """
 
     __slots__ = (
@@ -149,6 +150,7 @@ class Session:
         "_beat",
         "_forget",
         "_handler",
+        "_joined",
         "_link",
         "_max_queued_bytes",
         "_paused",
@@ -158,6 +160,7 @@ class Session:
         "awaiting_pong",
         "context",
         "heartbeat",
+        "intake",
         "outbox",
         "posting",
         "request",
@@ -173,6 +176,7 @@ class Session:
         beat: Callable[[Session, bool], None],
         forget: Callable[[Session], None],
         max_queued_bytes: int,
+        joined: Callable[[Session], None] = lambda session: None,
     ) -> None:
         self.sid = sid
         self.request = request
@@ -182,9 +186,11 @@ class Session:
         self.heartbeat: Any = None
         self.awaiting_pong = False
         self.posting = False
+        self.intake: Any = None
         self._handler = handler
         self._beat = beat
         self._forget = forget
+        self._joined = joined
         self._max_queued_bytes = max_queued_bytes
         self._queue: list[Prepared] = []
         self._queued_bytes = 0
@@ -213,6 +219,10 @@ class Session:
         if self.state is SessionState.WEBSOCKET:
             return self._link is not None and not self._link.blocked
         return self._answer is not None
+
+    def join(self) -> None:
+        """Its handler knows the client now: the session is not half open any more."""
+        self._joined(self)
 
     # Out
 
@@ -261,28 +271,41 @@ class Session:
             self._answer = None
             self.end(DisconnectReason.TRANSPORT_ERROR)
 
-    def receive_packets(self, packets: Iterable[Packet]) -> None:
-        """The packets of a POST, taken one by one: those before a malformed one count.
+    def receive_packets(self, packets: Iterable[Packet], max_count: int) -> bool:
+        """Packets of a POST, taken one by one: those before a malformed one count.
+
+        Returns:
+            whether there is nothing more to take; False after `max_count`, or when reading pauses.
 
         Raises:
             PacketError: a malformed one; the session is over.
         """
+        if not self.alive or self._paused:
+            return not self.alive
         try:
             for packet in packets:
                 if not self.alive:
-                    return
+                    return True
                 self._receive(*packet)
+                max_count -= 1
+                if (self._paused or max_count <= 0) and self.alive:
+                    return False
         except PacketError:
             self.end(DisconnectReason.PARSE_ERROR)
             raise
+        return True
 
-    def when_reading(self, answer: Callable[[], None]) -> None:
-        """Call `answer` (to the POST whose packets have been taken) now, or when reading goes on."""
+    @property
+    def reading(self) -> bool:
+        """Is what the client sends taken?"""
+        return not self._paused
+
+    def when_reading(self, function: Callable[[], None]) -> None:
+        """Call `function` now, or when reading goes on, or the session is over."""
         if self._paused and self.alive:
-            self._when_reading = answer
-            self.posting = True
+            self._when_reading = function
         else:
-            answer()
+            function()
 
     def _answer_poll(self) -> None:
         answer, self._answer = self._answer, None
@@ -355,12 +378,11 @@ class Session:
         self.awaiting_pong = False
         self._beat(self, not paused)
         if not paused:
-            self._release_post()
+            self._release_reader()
 
-    def _release_post(self) -> None:
+    def _release_reader(self) -> None:
         answer, self._when_reading = self._when_reading, None
         if answer is not None:
-            self.posting = False
             answer()
 
     def _switch(self, link: Link) -> None:
@@ -419,7 +441,7 @@ class Session:
                 link.fail(code, str(reason))  # nobody is there to answer a close frame
             else:
                 link.close(code, str(reason))
-        self._release_post()
+        self._release_reader()
         self._forget(self)
         self._handler.session_closed(self, reason)
 

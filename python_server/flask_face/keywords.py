@@ -77,7 +77,7 @@ class SocketIOOptions(TypedDict, total=False):
     cors_allowed_origins: (
         str | Iterable[str] | Callable[[str], bool] | Callable[[str, dict[str, Any]], bool] | None
     )
-    cors_credentials: bool
+    cors_credentials: bool | None
     engineio_logger: Any
     monitor_clients: bool
     transports: str | Sequence[str] | None
@@ -88,6 +88,8 @@ class SocketIOOptions(TypedDict, total=False):
     upgrade_timeout: float
     max_queued_bytes: int
     allow_request: Callable[[dict[str, Any]], bool | str | None] | None
+    max_decode_packets: int | None
+    jsonp: bool
 
 
 class RunOptions(TypedDict, total=False):

@@ -30,7 +30,7 @@ from python_server.foreign import ForeignGuard
 from python_server.mounts import Mount, find_site
 from python_server.patched import refuse_patched
 from python_server.settings import Settings, TLSSettings
-from python_server.supervisor import serve
+from python_server.supervisor import public_address, serve
 
 # Under this key of an environ the mounted application puts what has come through to it.
 ARRIVED_KEY: Final = "python_server.arrived"
@@ -126,9 +126,15 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
         log_level="debug" if debug else "info",
         debug=debug,
         workers_count=workers_count,
+        allowed_hosts=",".join(app.config.get("TRUSTED_HOSTS") or ()),
         tls=_tls(options),
     )
     watched = _watched(options)
+    if debug and (public := public_address(settings)) is not None and not serves_here():
+        # A phone on the desk's network is why: Werkzeug allows it, and opens its console to localhost only.
+        observe.warn(
+            f"debug=True on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead"
+        )
     if options.get("use_reloader", debug) and not serves_here():
         run_reloading(watched, settings)
         sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's

@@ -57,6 +57,9 @@ class FakeSession:
     def send(self, prepared: Prepared) -> None:
         self._client._sent(prepared)
 
+    def join(self) -> None:
+        """Nobody counts who has not joined."""
+
     def pause_reading(self, paused: bool) -> None:
         """There is nothing to read from."""
 

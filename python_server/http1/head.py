@@ -6,13 +6,19 @@ Must not know: how a head is cut out of a stream, bodies' bytes, sockets, clocks
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
-Headers = list[tuple[str, str]]
+# Neither is ever changed: one object may belong to the requests of many connections.
+Headers = tuple[tuple[str, str], ...]
+Fields = Mapping[str, str]
+
+NO_FIELDS: Final[Fields] = MappingProxyType({})
 
 # RFC 9110 8.6: digits are matched as ASCII before int() sees them.
 DIGITS: Final = re.compile(r"[0-9]{1,19}\Z")
@@ -35,7 +41,7 @@ _NAMES: dict[bytes, str] = {}
 KNOWN_MAX_COUNT: Final = 256
 KNOWN_MAX_BYTES: Final = 2048
 # Their fields in order, the same by name, whether the connection may go on, and the body's declared bytes.
-_KNOWN: dict[bytes, tuple[Headers, dict[str, str], bool, int | None]] = {}
+_KNOWN: dict[bytes, tuple[Headers, Fields, bool, int | None]] = {}
 # The methods of these requests, which llhttp therefore knows.
 _METHODS: dict[bytes, str] = {}
 
@@ -78,7 +84,8 @@ class Request:
 
     Attributes:
         target: as sent; path: percent-decoded bytes as latin-1 text (PEP 3333); query: as sent, without "?".
-        headers: (lower-case name, value) in the order of arrival; fields: the same, repeated ones joined.
+        headers: (lower-case name, value) in the order of arrival; fields: the same, repeated ones joined;
+            both belong to every request that said the same, and cannot be written to.
         keep_alive: whether the client lets the connection go on (RFC 9112 9.3).
         body_length: declared bytes, None when chunked.
         upgrade: the Upgrade field when Connection names it, lower case, else "".
@@ -106,7 +113,7 @@ class Request:
     raw_head: bytes = b""
     handed: bool = False
     context: Any = None
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: Fields = field(default_factory=lambda: NO_FIELDS)
 
     @property
     def has_body(self) -> bool:
@@ -176,14 +183,7 @@ def parse_head(head: bytes, limits: Limits) -> Request:
             if len(line) > limits.header_line_max_bytes:
                 raise BadRequest(431, f"a header line is longer than {limits.header_line_max_bytes} bytes")
     text, headers = _llhttp(head, match.end() - 2, version)
-    fields = {}
-    for name, value in headers:
-        if name in fields:
-            if name in SINGLE_FIELDS:
-                raise BadRequest(400, f"{name} is repeated (RFC 9110 5.3)")
-            fields[name] += ("; " if name == "cookie" else ",") + value
-        else:
-            fields[name] = value
+    fields = _by_name(headers)
     request = _judge(method.decode("ascii"), text, version, headers, fields)
     plain = not request.upgrade and not request.expect_continue
     if plain and version == (1, 1) and len(lines) <= KNOWN_MAX_BYTES:
@@ -192,6 +192,24 @@ def parse_head(head: bytes, limits: Limits) -> Request:
         _KNOWN[lines] = (headers, fields, request.keep_alive, request.body_length)
         _METHODS[method] = request.method
     return request
+
+
+def _by_name(headers: Headers) -> Fields:
+    """The fields with repeated ones joined (RFC 9110 5.3, RFC 9113 8.2.3 for cookies)."""
+    fields: dict[str, list[str]] = {}
+    for name, value in headers:
+        if name not in fields:
+            fields[name] = [value]
+        elif name in SINGLE_FIELDS:
+            raise BadRequest(400, f"{name} is repeated (RFC 9110 5.3)")
+        else:
+            fields[name].append(value)
+    return MappingProxyType(
+        {
+            name: values[0] if len(values) == 1 else ("; " if name == "cookie" else ",").join(values)
+            for name, values in fields.items()
+        }
+    )
 
 
 def _check_bytes(head: bytes) -> None:
@@ -220,10 +238,10 @@ def _llhttp(head: bytes, line_end: int, version: tuple[int, int]) -> tuple[str, 
         }
         _body_length(version, collected)  # llhttp stops at an unknown transfer coding; 501 says so
         raise BadRequest(400, f"malformed request head: {error}") from None
-    return collector.target.decode("latin-1"), [
+    return collector.target.decode("latin-1"), tuple(
         (_NAMES.get(name) or _lower(name), value.decode("latin-1").strip(" \t"))
         for name, value in collector.fields
-    ]
+    )
 
 
 def _lower(name: bytes) -> str:
@@ -233,9 +251,7 @@ def _lower(name: bytes) -> str:
     return lowered
 
 
-def _judge(
-    method: str, target: str, version: tuple[int, int], headers: Headers, fields: dict[str, str]
-) -> Request:
+def _judge(method: str, target: str, version: tuple[int, int], headers: Headers, fields: Fields) -> Request:
     """The meaning of the fields that frame the message (RFC 9112 3.2, 6, 9.3)."""
     path, authority = _split_target(method, target)
     host = fields.get("host")
@@ -272,7 +288,7 @@ def _path_and_query(path: str) -> tuple[str, str]:
     return path, query
 
 
-def _body_length(version: tuple[int, int], fields: dict[str, str]) -> int | None:
+def _body_length(version: tuple[int, int], fields: Fields) -> int | None:
     """Declared bytes of the body, None when it is chunked (RFC 9112 6.3)."""
     length, coding = fields.get("content-length"), fields.get("transfer-encoding")
     if coding is not None:

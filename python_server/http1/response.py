@@ -6,7 +6,7 @@ Must not know: sockets, clocks, threads, applications; the date is an argument.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from enum import Enum, auto
 from http import HTTPStatus
@@ -141,6 +141,25 @@ def status_text(code: int) -> str:
 def http_date(now_epoch_seconds: float) -> str:
     """An IMF-fixdate (RFC 9110 5.6.7)."""
     return formatdate(now_epoch_seconds, usegmt=True)
+
+
+class DateField:
+    """The Date field's value, written once a second.
+
+    Args:
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._second = 0
+        self._text = ""
+
+    def now(self) -> str:
+        second = int(self._clock())
+        if self._second != second:
+            self._second, self._text = second, http_date(second)
+        return self._text
 
 
 def response_head(

@@ -12,6 +12,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
+# Linux's own default of what any process may have (fs.nr_open).
+MOST_COUNT: Final = 1_048_576
 # Of the descriptors one eighth is left to the application: files, databases, links between workers.
 RESERVE_DIVISOR: Final = 8
 

@@ -250,6 +250,13 @@ class InlineMailbox:
         else:
             self._calls.append(lambda: function(*args))
 
+    def post_unless(
+        self, unless: Callable[[], Any], function: Callable[..., Any], *args: Any, nbytes: int
+    ) -> bool:
+        """Any thread: `post`; nobody waits here, so nobody changes his mind."""
+        self.post(function, *args)
+        return True
+
     def drain(self) -> None:
         """The owner: make the calls that other threads posted."""
         while self._calls:

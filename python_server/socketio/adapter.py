@@ -6,7 +6,8 @@ Must not know: packets' text, sessions, clocks; a member is something with `send
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
 from python_server.socketio.backplane import Envelope
@@ -25,7 +26,7 @@ class Member(Protocol):
     def send_volatile(self, prepared: Any) -> None: ...
 
 
-_NOBODY: Final[dict[str, Member]] = {}
+_NOBODY: Final[Mapping[str, Member]] = MappingProxyType({})
 # A table below it is left as it is; an entry of a full one takes up to a hundred bytes.
 TABLE_MIN_BYTES: Final = 16_384
 TABLE_ENTRY_BYTES: Final = 400
@@ -184,13 +185,14 @@ class Adapter:
     def recipients(self, rooms: Sequence[Any] | None, excepted: Sequence[Any]) -> list[Member]:
         """The members in any of the rooms (None: all), without those in the excepted ones."""
         if rooms is None:
-            chosen: dict[str, Member] = self._members
+            chosen: Mapping[str, Member] = self._members
         elif len(rooms) == 1:
             chosen = self._rooms.get(rooms[0], _NOBODY)
         else:
-            chosen = {}
+            merged: dict[str, Member] = {}
             for room in rooms:
-                chosen.update(self._rooms.get(room, {}))
+                merged.update(self._rooms.get(room, _NOBODY))
+            chosen = merged
         if excepted and chosen:
             left_out: set[str] = set()
             for room in excepted:

@@ -254,6 +254,7 @@ class Hub(Speaker):
             raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
         socket = Socket(namespace, client, packet.data, self._running().names.make())
         client.sockets[namespace] = socket
+        client.session.join()
         if self.comebacks is None:
             self._admit(socket, None, {})
         else:

@@ -23,9 +23,14 @@ RESERVED: Final = frozenset(
 ATTACHMENTS_MAX_COUNT: Final = 10
 # Of one binary packet together.
 ATTACHMENTS_MAX_BYTES: Final = 16 * 1024 * 1024
+# A namespace is a path of the application; a file's name ends there, too. Each that a client joins is kept,
+# with "*" whatever its name. The official server has no bound.
+NAMESPACE_MAX_CHARACTERS: Final = 255
 # An ack id is the peer's choice; python-socketio stops at 100 digits.
 ID: Final = re.compile(r"[0-9]{1,100}")
 ATTACHMENTS: Final = re.compile(r"([0-9]{1,4})-")
+# Of what JSON is read to, what holds nothing.
+_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 BINARY_TYPES: Final = (bytes, bytearray, memoryview)
 
 
@@ -194,8 +199,10 @@ def decode(
         packet.kind = EVENT if kind is _BINARY_EVENT else ACK
         position = match.end()
     if text[position : position + 1] == "/":
-        end = text.find(",", position)
-        end = len(text) if end < 0 else end
+        end = text.find(",", position, position + NAMESPACE_MAX_CHARACTERS + 1)
+        if end < 0:
+            end = len(text)
+            check_namespace(text[position : position + NAMESPACE_MAX_CHARACTERS + 1])
         packet.namespace = text[position:end]
         position = end + 1
     match = ID.match(text, position)
@@ -208,6 +215,12 @@ def decode(
             raise PacketError("the data of a connect packet must be an object")
     check(packet)
     return packet
+
+
+def check_namespace(namespace: str) -> None:
+    """Raises PacketError for a name that is too long."""
+    if len(namespace) > NAMESPACE_MAX_CHARACTERS:
+        raise PacketError(f"a namespace of more than {NAMESPACE_MAX_CHARACTERS} characters")
 
 
 def _json(text: str, words: JSONWords) -> Any:
@@ -299,9 +312,12 @@ def fill(value: Any, attachments: Sequence[bytes], used: set[int]) -> Any:
                 raise PacketError("a placeholder that names no attachment")
             used.add(number)
             return attachments[number]
-        return {key: fill(item, attachments, used) for key, item in value.items()}
+        return {
+            key: item if type(item) in _ATOMS else fill(item, attachments, used)
+            for key, item in value.items()
+        }
     if type(value) is list:
-        return [fill(item, attachments, used) for item in value]
+        return [item if type(item) in _ATOMS else fill(item, attachments, used) for item in value]
     return value
 
 

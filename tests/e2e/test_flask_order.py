@@ -177,6 +177,13 @@ def test_middleware_that_refuses_a_handshake_refuses_the_client(url: str, transp
         client.connect(url + "/?refuse=1", transports=[transport])
 
 
+@pytest.mark.parametrize("tail", ["sid=x&sid=", "sid=&sid=x", "sid=x&%73id=", "EIO=4", "transport=polling"])
+def test_no_spelling_of_a_handshake_goes_past_the_middleware(url: str, tail: str) -> None:
+    address = f"{url}/socket.io/?EIO=4&transport=polling&refuse=1&{tail}"
+    answer = requests.get(address, timeout=PATIENCE_SECONDS)
+    assert (answer.status_code, answer.json()["code"]) == (400, 3)
+
+
 def test_middleware_that_fails_refuses_the_client(serve: Any) -> None:
     server = serve(APPS, "flask_app:app")
     address = server.url + "/socket.io/?EIO=4&transport=polling"

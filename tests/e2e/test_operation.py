@@ -5,6 +5,7 @@ Rows of the servers' table: R2 R15 R55 R57 R58 R59 R60 R70. It must not know the
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -299,6 +300,49 @@ def test_debug_shows_the_traceback_in_the_browser(serve: Callable[..., Any], tmp
     assert b"a word to find" in page
     server.intended_exceptions_count = 1  # the debugger writes it to wsgi.errors as well
     assert b"Werkzeug" in page or b"debugger" in page.lower()
+
+
+@pytest.mark.parametrize("variable", ["", "1"])
+def test_debug_on_flask_shows_the_traceback_and_a_pin_that_opens_the_console(
+    serve: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    if variable:
+        monkeypatch.setenv("FLASK_DEBUG", variable)
+    (tmp_path / "page.py").write_text(
+        "import flask\napp = flask.Flask(__name__)\n"
+        "@app.route('/')\ndef index():\n    raise LookupError('a word to find')\n"
+    )
+    server = serve(tmp_path, "page:app", "--debug")
+    with pytest.raises(urllib.error.HTTPError) as failed:
+        get(server.url + "/")
+    page = failed.value.read().decode()
+    assert "a word to find" in page
+    server.intended_exceptions_count = 1  # the debugger writes it to wsgi.errors as well
+    secret = re.search('SECRET = "([^"]+)"', page)
+    pin = re.search(r"debugger PIN ([0-9-]+)\n", server.log)
+    assert secret is not None
+    assert pin is not None
+    address = f"{server.url}/?__debugger__=yes&cmd=pinauth&s={secret[1]}&pin="
+    assert json.loads(get(address + "000-000-000"))["auth"] is False
+    assert json.loads(get(address + pin[1]))["auth"] is True
+
+
+def test_requests_for_other_hosts_are_refused(serve: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text(
+        "import flask\nfrom python_server import SocketIO\napp = flask.Flask(__name__)\nSocketIO(app)\n"
+        "@app.route('/')\ndef index():\n    return flask.request.host\n"
+    )
+    server = serve(tmp_path, "page:app", "--allowed-hosts", "shop.test,127.0.0.1")
+    handshake = "/socket.io/?EIO=4&transport=polling"
+    for host, status in (("shop.test", 200), ("evil.test", 400), ("127.0.0.1:1", 200)):
+        for path in ("/", handshake):
+            fields = {"Host": host, "Origin": f"http://{host}"}  # as a page of a rebound name says it
+            connection = http.client.HTTPConnection(server.url.partition("//")[2], timeout=PATIENCE_SECONDS)
+            connection.request("GET", path, headers=fields)
+            answer = connection.getresponse()
+            assert answer.status == status, (host, path)
+            connection.close()
+    server.wait_for("--allowed-hosts lacks it")
 
 
 def test_r55_reload_keeps_the_port(serve: Callable[..., Any], tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 It must not know any socket: fields and peers go in, origins come out.
 """
 
+from types import MappingProxyType
+
 import pytest
 
 from python_server.engineio.origin import OriginRules
@@ -16,7 +18,8 @@ CLIENT = ("192.0.2.7", 0)
 def resolve(
     fields: dict[str, str], *, trusted: str = "10.0.0.0/8", peer: object = PROXY, scheme: str = "http"
 ) -> Origin:
-    return ProxyRules(trusted).resolve(fields, Origin(peer, scheme, "inner:8000"))
+    _, origin = ProxyRules(trusted).resolve(MappingProxyType(fields), Origin(peer, scheme, "inner:8000"))
+    return origin
 
 
 @pytest.mark.parametrize(
@@ -61,8 +64,11 @@ def test_a_peer_that_is_not_trusted_is_not_believed_and_its_fields_are_gone() ->
         "x-forwarded-host": "evil.example",
         "x-forwarded-port": "443",
     }
-    assert resolve(fields, peer=CLIENT) == Origin(CLIENT, "http", "inner:8000")
-    assert fields == {"host": "inner:8000"}
+    shared = MappingProxyType(fields)
+    believed, origin = ProxyRules("10.0.0.0/8").resolve(shared, Origin(CLIENT, "http", "inner:8000"))
+    assert origin == Origin(CLIENT, "http", "inner:8000")
+    assert believed == {"host": "inner:8000"}
+    assert ProxyRules("10.0.0.0/8").resolve(shared, Origin(PROXY, "http", "inner:8000"))[0] == fields
 
 
 def test_the_peer_of_a_unix_socket_is_trusted() -> None:
@@ -199,3 +205,14 @@ def request(scheme: str, authority: str, **fields: str) -> Request:
 def test_the_same_origin_is_that_of_the_effective_host(scheme: str, origin: str, allowed: bool) -> None:
     asked = request(scheme, "shop.example", origin=origin, x_forwarded_host="evil.example")
     assert (OriginRules().refusal(asked) is None) is allowed
+
+
+def test_of_an_endless_list_the_end_is_read_and_matched() -> None:
+    count = 5 * HOPS_MAX_COUNT
+    fields = {
+        "x-forwarded-for": ",".join(["6.6.6.6"] * (count - 1) + ["192.0.2.7"]),
+        "x-forwarded-proto": ",".join(["http"] * (count - 1) + ["https"]),
+        "x-forwarded-host": ",".join(["evil.example"] * 3 + ["shop.example"]),
+    }
+    origin = resolve(fields)
+    assert (origin.peer[0], origin.scheme, origin.authority) == ("192.0.2.7", "https", "shop.example")

@@ -42,7 +42,7 @@ def test_the_wsgi_application_answers_everything_else(wire: Any) -> None:
 def test_1_2_the_cookie_comes_with_the_handshake(wire: Any) -> None:
     answer = wire.get("EIO=4&transport=polling")
     assert answer.headers["set-cookie"].startswith("io=")
-    assert answer.headers["set-cookie"].endswith("; path=/; SameSite=Lax")
+    assert answer.headers["set-cookie"].endswith("; path=/; SameSite=Lax; HttpOnly")
 
 
 def test_engineio_alone_echoes_text_and_bytes(wire: Any) -> None:

@@ -132,3 +132,46 @@ def test_the_page_of_options_is_made_from_the_code() -> None:
         [sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "address"),
+    [
+        (("--host", "0.0.0.0"), "0.0.0.0:8000"),
+        (("--host", ""), ":8000"),
+        (("--host", "::"), "[::]:8000"),
+        (("-b", "127.0.0.1:1", "-b", "shop.example:80"), "shop.example:80"),
+    ],
+)
+def test_debug_on_a_public_address_is_refused_unless_one_insists(
+    arguments: tuple[str, ...], address: str
+) -> None:
+    status, said = run("--debug", *arguments, "--check-config")
+    assert status == 2
+    assert f"--debug on {address}, which other machines may reach" in said
+    assert run("--debug", *arguments, "--allow-public-debug", "--check-config") == (0, "")
+    assert run(*arguments, "--check-config")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--host", "127.0.0.2"),
+        ("--host", "::1"),
+        ("--host", "localhost"),
+        ("-b", "unix:/tmp/nowhere.sock"),
+        ("-b", "[::1]:80", "-b", "app.localhost:80"),
+    ],
+)
+def test_debug_on_this_machine_alone_is_fine(arguments: tuple[str, ...]) -> None:
+    assert run("--debug", *arguments, "--check-config") == (0, "")
+
+
+def test_a_malformed_allowed_host_is_refused(tmp_path: Path) -> None:
+    status, said = run("--allowed-hosts", "shop.test,http://x", "--check-config")
+    assert status == 2
+    assert "'http://x' is no name of a host" in said
+    assert run("--check-config", env={"WSFRAME_ALLOWED_HOSTS": "a b"})[0] == 2
+    (tmp_path / "server.toml").write_text('allowed-hosts = "a/b"\n')
+    assert run("--check-config", "--config", str(tmp_path / "server.toml"))[0] == 2

@@ -5,6 +5,7 @@ It must not know sockets, threads or the time of day.
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,16 @@ class Listener:
 class World:
     """An engine and its clients."""
 
-    def __init__(self, *, names: Names | None = None, homes: Any = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        names: Names | None = None,
+        homes: Any = None,
+        admit: Any = None,
+        census: Any = None,
+        call_soon: Any = None,
+        **options: Any,
+    ) -> None:
         self.clock = Clock()
         self.heard = Listener()
         self.complaints: list[str] = []
@@ -187,11 +197,14 @@ class World:
             self.heard,
             EngineOptions(**options),
             self.clock.call_later,
+            call_soon or partial(self.clock.call_later, 0.0),
             lambda: self.clock.now,
             self.services,
             lambda kind, sentence: self.complaints.append(sentence),
             names,
             homes,
+            admit,
+            census,
         )
 
     def request(
@@ -200,6 +213,7 @@ class World:
         query: str = "EIO=4&transport=polling",
         body: bytes | None = None,
         handed: bool = False,
+        scheme: str = "http",
         **fields: str,
     ) -> Exchange:
         """A request; its body, if any, at once."""
@@ -217,6 +231,7 @@ class World:
             authority="example.org",
             fields=fields,
             handed=handed,
+            scheme=scheme,
         )
         exchange = Exchange(request, self.services)
         self.engine.request_received(exchange)  # type: ignore[arg-type]
@@ -239,7 +254,12 @@ class World:
         return self.request("POST", f"EIO=4&transport=polling&sid={sid}", body, **fields)
 
     def websocket(self, sid: str = "") -> ClientSocket:
-        exchange = self.request(
+        exchange = self.ask_for_websocket(sid)
+        assert exchange.websocket is not None, exchange.body
+        return exchange.websocket
+
+    def ask_for_websocket(self, sid: str = "") -> Exchange:
+        return self.request(
             query="EIO=4&transport=websocket" + (f"&sid={sid}" if sid else ""),
             host="example.org",
             connection="Upgrade",
@@ -247,8 +267,6 @@ class World:
             sec_websocket_version="13",
             sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==",
         )
-        assert exchange.websocket is not None, exchange.body
-        return exchange.websocket
 
     def upgraded(self) -> tuple[str, ClientSocket]:
         sid = self.open()

@@ -87,7 +87,7 @@ def test_the_cookie_comes_with_the_handshake_alone(make_world: Any) -> None:
     world = make_world(cookie="io")
     exchange = world.request()
     sid = json.loads(exchange.text[1:])["sid"]
-    assert exchange.headers["set-cookie"] == f"io={sid}; path=/; SameSite=Lax"
+    assert exchange.headers["set-cookie"] == f"io={sid}; path=/; SameSite=Lax; HttpOnly"
     assert "set-cookie" not in world.post(sid, "4a").headers
     assert world.post(sid, "4a").text == "ok"
 
@@ -415,3 +415,85 @@ def test_nothing_is_left_of_sessions_that_ended(world: Any) -> None:
     gc.collect()
     assert world.engine.sessions == {}
     assert [reference() for reference in left if reference() is not None] == []
+
+
+def test_a_cookie_of_a_handshake_over_tls_is_secure(make_world: Any) -> None:
+    assert make_world(cookie="io").request(scheme="https").headers["set-cookie"].endswith("; Secure")
+
+
+@pytest.mark.parametrize("allowed", ["*", ["*"], ["http://a.test", "*"]])
+def test_any_origin_sends_no_cookies_unless_it_is_written_out(make_world: Any, allowed: Any) -> None:
+    world = make_world(cors_allowed_origins=allowed)
+    answer = world.request(origin="http://a.test")
+    assert answer.headers["access-control-allow-origin"] == "http://a.test"
+    assert "access-control-allow-credentials" not in answer.headers
+    assert [sentence for sentence in world.complaints if "cors_credentials=True" in sentence]
+    world = make_world(cors_allowed_origins=allowed, cors_credentials=True)
+    assert world.request(origin="http://a.test").headers["access-control-allow-credentials"] == "true"
+    assert world.complaints == []
+    assert make_world(cors_allowed_origins=allowed, cors_credentials=False).complaints == []
+
+
+def test_named_origins_send_cookies_as_before(make_world: Any) -> None:
+    world = make_world(cors_allowed_origins=["http://a.test"])
+    assert world.request(origin="http://a.test").headers["access-control-allow-credentials"] == "true"
+    assert world.complaints == []
+
+
+JSONP = "EIO=4&transport=polling&j=0"
+
+
+def test_jsonp_is_off_where_an_option_says_so(make_world: Any) -> None:
+    world = make_world(jsonp=False)
+    for query in (JSONP, JSONP + "&sid=" + world.open()):
+        for method in ("GET", "POST"):
+            refused = world.request(method, query)
+            assert (refused.status, refused.code) == (400, 3)
+            assert "jsonp=True" in refused.text
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    ("options", "fields", "passes"),
+    [
+        ({}, {}, True),
+        ({}, {"sec_fetch_site": "same-origin"}, True),
+        ({}, {"sec_fetch_site": "none"}, True),
+        ({}, {"sec_fetch_site": "cross-site"}, False),
+        ({}, {"sec_fetch_site": "same-site"}, False),
+        ({}, {"sec_fetch_site": "cross-site", "referer": "http://evil.test/page"}, False),
+        ({}, {"sec_fetch_site": "cross-site", "referer": "http://[broken"}, False),
+        ({}, {"sec_fetch_site": "same-site", "referer": "http://example.org/page"}, True),
+        ({}, {"origin": "http://evil.test"}, False),
+        ({}, {"origin": "null"}, False),
+        ({"cors_allowed_origins": ["http://a.test"]}, {"sec_fetch_site": "cross-site"}, False),
+        (
+            {"cors_allowed_origins": ["http://a.test"]},
+            {"sec_fetch_site": "cross-site", "referer": "http://a.test/page"},
+            True,
+        ),
+        (
+            {"cors_allowed_origins": ["http://a.test"]},
+            {"sec_fetch_site": "cross-site", "origin": "http://a.test"},
+            True,
+        ),
+        ({"cors_allowed_origins": "*"}, {"sec_fetch_site": "cross-site"}, True),
+        ({"cors_allowed_origins": []}, {"sec_fetch_site": "cross-site"}, True),
+    ],
+)
+def test_a_page_of_another_site_may_not_ask_by_jsonp(
+    make_world: Any, options: Any, fields: Any, passes: bool, method: str
+) -> None:
+    world = make_world(**options)
+    sid = world.open()
+    answer = world.request(method, f"{JSONP}&sid={sid}", b"d=4hello" if method == "POST" else None, **fields)
+    if passes:
+        assert answer.status == (200 if method == "POST" else 0)
+    else:
+        assert (answer.status, answer.code) == (403, 4)
+        assert "cors_allowed_origins=" in answer.text
+        assert world.heard.messages == []
+    plain = {name: value for name, value in fields.items() if name == "sec_fetch_site"}
+    assert (
+        world.request(query="EIO=4&transport=polling", **plain).status == 200
+    )  # what has an Origin is judged by it

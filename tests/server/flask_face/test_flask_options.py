@@ -27,6 +27,8 @@ VALUES = {
     "cookie": "io",
     "upgrade_timeout": 4,
     "max_queued_bytes": 4321,
+    "max_decode_packets": 16,
+    "jsonp": False,
 }
 FIELDS = {
     "ping_interval_seconds": 7,
@@ -41,6 +43,8 @@ FIELDS = {
     "cookie": "io",
     "upgrade_timeout_seconds": 4,
     "max_queued_bytes": 4321,
+    "max_packets_per_payload_count": 16,
+    "jsonp": False,
 }
 
 
@@ -114,6 +118,7 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
         ({"transports": []}, ValueError, "No valid transports provided"),
         ({"ping_interval": 0}, ValueError, "ping_interval is a number of seconds above 0"),
         ({"ping_timeout": "20"}, ValueError, "ping_timeout is a number of seconds above 0"),
+        ({"max_decode_packets": 0}, ValueError, "max_decode_packets is a number of packets or None, not 0"),
         ({"upgrade_timeout": -1}, ValueError, "upgrade_timeout is a number of seconds above 0"),
         ({"connect_timeout": True}, ValueError, "connect_timeout is a number of seconds above 0"),
         ({"attachments_timeout": 0}, ValueError, "attachments_timeout is a number of seconds above 0"),

@@ -11,6 +11,7 @@ from typing import Any
 import flask
 import pytest
 
+from python_server.engineio.origin import OriginRules
 from python_server.flask_face.options import ASYNC_MODES, NAMES, read_options
 
 PACKAGES = ["python_server", "flask_socketio"]
@@ -69,7 +70,9 @@ def test_r33_r34_the_options_and_defaults_of_the_peers() -> None:
         "compression_threshold": ours.engine.compression_threshold_bytes,
         "cookie": ours.engine.cookie,
         "cors_allowed_origins": ours.engine.cors_allowed_origins,
-        "cors_credentials": ours.engine.cors_credentials,
+        "cors_credentials": OriginRules(
+            ours.engine.cors_allowed_origins, ours.engine.cors_credentials
+        ).credentials,
         "always_connect": ours.always_connect,
     }
     checked = set()

@@ -83,12 +83,12 @@ TAKEN = {
     ),
     "white space around a value": (
         head(b"GET / HTTP/1.1", b"X: \t a b \t"),
-        {"headers": [("host", "example.test"), ("x", "a b")]},
+        {"headers": (("host", "example.test"), ("x", "a b"))},
     ),
-    "empty value": (head(b"GET / HTTP/1.1", b"X:"), {"headers": [("host", "example.test"), ("x", "")]}),
+    "empty value": (head(b"GET / HTTP/1.1", b"X:"), {"headers": (("host", "example.test"), ("x", ""))}),
     "latin-1 value": (
         head(b"GET / HTTP/1.1", b"X: \xe9"),
-        {"headers": [("host", "example.test"), ("x", "\xe9")]},
+        {"headers": (("host", "example.test"), ("x", "\xe9"))},
     ),
     "Host with port": (head(host=b"Host: [::1]:80\r\n"), {"authority": "[::1]:80"}),
     "empty Host": (head(host=b"Host:\r\n"), {"authority": ""}),
@@ -185,7 +185,7 @@ def test_limits_are_reached_exactly() -> None:
     assert len(parse_head(head(b"GET / HTTP/1.1", longest), LIMITS).get("x")) == 8187
     assert len(parse_head(head(b"GET / HTTP/1.1", *[b"X: 1"] * 99), LIMITS).headers) == 100
     few = replace(LIMITS, header_max_count=1)
-    assert parse_head(head(), few).headers == [("host", "example.test")]
+    assert parse_head(head(), few).headers == (("host", "example.test"),)
     with pytest.raises(BadRequest, match="more than 1 header"):
         parse_head(head(b"GET / HTTP/1.1", b"X: 1"), few)
 

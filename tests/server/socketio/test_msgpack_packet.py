@@ -3,12 +3,19 @@
 It must not know sessions.
 """
 
+import itertools
+import struct
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from python_server.socketio.msgpack_packet import MsgpackCodec
+from counted_lines import lines_run
+from python_server.socketio import msgpack_packet
+from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, is_deeper
+from python_server.socketio.msgpack_packet import MsgpackCodec, check_values
 from python_server.socketio.packet import PacketError, PacketType
 
 CODEC = MsgpackCodec()
@@ -72,6 +79,18 @@ def test_refused(message: Any) -> None:
         CODEC.decoder().receive(message)
 
 
+@pytest.mark.parametrize("count", [255, 256, 100_000])
+def test_a_namespace_s_name_is_bounded(count: int) -> None:
+    name = "/" + "n" * (count - 1)
+    if count <= 255:
+        packet = CODEC.decoder().receive(packed(type=0, nsp=name))
+        assert packet is not None
+        assert packet.namespace == name
+        return
+    with pytest.raises(PacketError, match="namespace of more than 255 characters"):
+        CODEC.decoder().receive(packed(type=0, nsp=name))
+
+
 def test_nesting_is_bounded() -> None:
     deep: Any = []
     for _ in range(250):
@@ -84,3 +103,137 @@ def test_nesting_is_bounded() -> None:
 def test_what_cannot_be_written_is_the_callers_fault(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         CODEC.prepare(PacketType.EVENT, "/", ["a", value])
+
+
+# Keys of maps
+
+
+def colliding_keys(count: int) -> bytes:
+    """A map whose keys are arrays of -1 and -2, which have one hash in CPython."""
+    keys = itertools.islice(itertools.product((b"\xff", b"\xfe"), repeat=15), count)
+    return b"\xdf" + struct.pack(">I", count) + b"".join(b"\x9f" + b"".join(key) + b"\x01" for key in keys)
+
+
+def colliding_numbers(count: int) -> bytes:
+    """A map whose keys are integers of one hash as far as 64 bits allow, then of one lowest byte."""
+    keys = [n * (2**61 - 1) for n in range(8)] + [n << 40 for n in range(1, count - 7)]
+    return (
+        b"\xdf"
+        + struct.pack(">I", count)
+        + b"".join(b"\xcf" + struct.pack(">Q", key) + b"\x01" for key in keys)
+    )
+
+
+BAD_KEYS = [
+    b"\x01",
+    b"\xff",
+    b"\xcb" + bytes(8),
+    b"\xc0",
+    b"\xc3",
+    b"\xc4\x01a",
+    b"\xd4\x00\x00",
+    b"\x90",
+    b"\x91\x01",
+    b"\x80",
+]
+BAD_MAPS = [*(b"\x81" + key + b"\x01" for key in BAD_KEYS), colliding_keys(3000), colliding_numbers(3000)]
+BESIDE = [b"", b"\xc4\x01a", b"\xd4\x00\x00"]  # bytes and `undefined`: another reader's turn
+
+
+def event(*values: bytes) -> bytes:
+    data = b"\xdc" + struct.pack(">H", 1 + len(values)) + b"\xa1e" + b"".join(values)
+    return b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data" + data
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("depth", [0, 1, 5, 6, 7, 150])
+@pytest.mark.parametrize("bad", BAD_MAPS)
+def test_a_map_whose_keys_are_no_strings_is_refused_before_it_is_built(
+    monkeypatch: pytest.MonkeyPatch, bad: bytes, depth: int, beside: bytes
+) -> None:
+    def built(data: bytes) -> Any:
+        raise AssertionError("the reader that takes any key was asked")
+
+    monkeypatch.setattr(msgpack_packet, "_decode", built)
+    message = event(*filter(None, [beside, b"\x91" * depth + bad]))
+    with pytest.raises(PacketError, match="key must be a string"):
+        CODEC.decoder().receive(message)
+
+
+@pytest.mark.parametrize("depth", [1, 6, 7, 190])
+def test_maps_of_strings_are_read_at_every_depth(depth: int) -> None:
+    message = event(
+        b"\x81\xa1k" * depth + b"\xc4\x01a", b"\x81\xa1k" * depth + b"\x01", b"\xd9\x01x", b"\xd4\x00\x00"
+    )
+    packet = CODEC.decoder().receive(message)
+    assert packet is not None
+    _, first, second, text, undefined = packet.data
+    for _ in range(depth):
+        first, second = first["k"], second["k"]
+    assert (first, second, text, undefined) == (b"a", 1, "x", None)
+
+
+ANY = msgspec.msgpack.Decoder().decode
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=40)
+    | st.binary(max_size=40),
+    lambda inner: (
+        st.lists(inner, max_size=20)
+        | st.dictionaries(st.text(max_size=5) | st.integers(0, 9), inner, max_size=20)
+    ),
+    max_leaves=20,
+)
+
+
+def has_other_keys(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(type(key) is not str for key in value) or any(map(has_other_keys, value.values()))
+    return isinstance(value, list) and any(map(has_other_keys, value))
+
+
+@settings(max_examples=300, deadline=None)
+@given(VALUES, st.integers(0, 300))
+def test_the_walk_refuses_other_keys_and_depth_and_nothing_else(value: Any, levels: int) -> None:
+    for _ in range(levels):
+        value = [value]
+    data = msgspec.msgpack.encode(value)
+    if has_other_keys(value) or is_deeper(value, DEPTH_MAX_COUNT):
+        with pytest.raises(PacketError):
+            check_values(data)
+    else:
+        check_values(data)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=60) | VALUES.map(msgspec.msgpack.encode).map(lambda data: data[:-1]))
+def test_the_walk_lets_nothing_pass_that_builds_other_keys(data: bytes) -> None:
+    try:
+        check_values(data)
+    except PacketError:
+        return
+    try:
+        value = ANY(data)
+    except (msgspec.MsgspecError, ValueError):
+        return
+    assert not has_other_keys(value)
+
+
+WORST = [
+    *(
+        b"\xdd" + struct.pack(">I", 2000) + item * 2000
+        for item in (b"\x80", b"\x91\x00", b"\x81\xa0\x00", b"\xa1a", b"\xcc\x01")
+    ),
+    b"\xdf" + struct.pack(">I", 2000) + b"\xa0\x01" * 2000,
+    b"\xdf" + struct.pack(">I", 2000) + b"\xa0\x91\x01" * 2000,
+    *(b"\x91" * 4000, b"\xdd\xff\xff\xff\xff" * 800, colliding_keys(300), colliding_numbers(300)),
+    b"\xdf\xff\xff\xff\xff" + b"\xa0\x80" * 2000,
+]
+
+
+@pytest.mark.parametrize("data", WORST)
+def test_a_message_costs_a_bounded_number_of_lines_per_byte(data: bytes) -> None:
+    assert lines_run(check_values, data, refusals=(PacketError,)) <= 16 * len(data) + 50

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from python_server.socketio.packet import (
+    NAMESPACE_MAX_CHARACTERS,
     Assembler,
     PacketError,
     PacketType,
@@ -128,3 +129,14 @@ def test_the_codec_keeps_text_and_attachments_together() -> None:
     prepared = TextCodec().prepare(PacketType.EVENT, "/", ["a", b"x"])
     assert list(prepared.packets) == [f'451-["a",{PLACE % 0}]', b"x"]
     assert TextCodec().decoder().receive('2["a"]') is not None
+
+
+@pytest.mark.parametrize("count", [NAMESPACE_MAX_CHARACTERS, NAMESPACE_MAX_CHARACTERS + 1, 500_000])
+@pytest.mark.parametrize("rest", ["", ",", ',{"token":"x"}'])
+def test_a_namespace_s_name_is_bounded(count: int, rest: str) -> None:
+    name = "/" + "n" * (count - 1)
+    if count <= NAMESPACE_MAX_CHARACTERS:
+        assert decode(f"0{name}{rest}").namespace == name
+        return
+    with pytest.raises(PacketError, match="namespace of more than 255 characters"):
+        decode(f"0{name}{rest}")

@@ -338,7 +338,7 @@ class Person:
         auth = {} if self.pid is None else {"pid": self.pid}
         if self.offset is not None:
             auth["offset"] = self.offset
-        self.session.receive_packets(decode_payload(f"40{json.dumps(auth)}".encode()))
+        self.session.receive_packets(decode_payload(f"40{json.dumps(auth)}".encode()), 10)
         self.worker.turn()
 
     def poll(self) -> None:

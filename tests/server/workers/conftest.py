@@ -168,6 +168,7 @@ class Worker:
             self.heard,
             EngineOptions(**options),
             loop.call_later,
+            loop.call_soon,
             lambda: loop.now,
             websockets,
             self.complain,
