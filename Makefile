@@ -11,16 +11,19 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 TESTS ?=
 BENCH ?=
-RECORDS ?= bench/e2e/results/full.json
+RECORDS ?=
+PYTHON_VERSION ?= 3.14
 
-.PHONY: help serve test lint wheel bench bench-pages bench-profiles client optional-tools clean
+.PHONY: help serve test test-python lint wheel bench bench-pages bench-profiles client optional-tools clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
 	@echo "make test    set up and run the tests"
+	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
 	@echo "make wheel   build the wheel into dist/"
-	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes)"
+	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes;"
+	@echo "             BENCH='--against main': this tree against a commit)"
 	@echo "make clean   remove what these commands made"
 
 serve: $(VENV)/installed client
@@ -30,6 +33,9 @@ serve: $(VENV)/installed client
 # Half of the run waits for processes and browsers: two tests at a time (-n 0: one, for --pdb).
 test: $(VENV)/test-installed client optional-tools
 	$(BIN)/pytest -rs -n 2 --dist worksteal $(TESTS)
+
+test-python:
+	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -41,10 +47,10 @@ wheel: $(VENV)/created
 bench:
 	$(PYTHON) bench/e2e/run.py $(BENCH)
 
-# The page and the plots of kept records, and the profiles of the server as it is.
+# The pages and the plots of the kept records (RECORDS: new ones that replace them), and the profiles of the server as it is.
 bench-pages:
 	$(PYTHON) bench/e2e/pages.py $(RECORDS)
-	build/bench-venv/bin/python bench/e2e/plot.py $(RECORDS)
+	build/bench-venv/bin/python bench/e2e/plot.py
 
 bench-profiles:
 	$(PYTHON) bench/e2e/profiles.py

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from python_server.command.options import OPTIONS, Option, default_of
+from python_server.command.option import Option
+from python_server.command.options import OPTIONS, default_of
 
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options of `wsframe serve`

@@ -11,21 +11,26 @@ from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 from python_server.exchange import DeadlineLike, Exchange, ExchangeServices, RequestHandler, TransportLike
+from python_server.http1.body_time import BodyTime
 from python_server.http1.parser import END, BadRequest, Limits, ParserState, Request, RequestParser
 from python_server.http1.response import status_text
 from python_server.net.pauses import Pause
 
 # Bytes of further requests that may wait behind a running one; then reading pauses.
 PIPELINE_MAX_BYTES: Final = 65_536
+# The loop's clock stands still during a turn, the exchanges' does not.
+MOMENT_SECONDS: Final = 0.001
 
 
 class Timeouts(Protocol):
-    """The times this room asks for, in seconds."""
+    """The times this room asks for, in seconds, and the rate of a body."""
 
     @property
     def header_timeout_seconds(self) -> float: ...
     @property
     def body_timeout_seconds(self) -> float: ...
+    @property
+    def body_rate_min_bytes(self) -> int: ...
     @property
     def keep_alive_timeout_seconds(self) -> float: ...
 
@@ -91,6 +96,7 @@ class HTTPChannel:
 
     __slots__ = (
         "_advancing",
+        "_body_time",
         "_deadline",
         "_exchange",
         "_handed",
@@ -107,6 +113,7 @@ class HTTPChannel:
         self._handed = handed
         self._parser = RequestParser(services.limits, services.stop)
         self._exchange: Exchange | None = None
+        self._body_time: BodyTime | None = None  # while the rest of a body is awaited
         self._state = _IDLE
         self._advancing = False
         self._last = False  # no request is to follow the running one: the server stops
@@ -124,6 +131,8 @@ class HTTPChannel:
         if nbytes == 0:
             self._on_end_of_stream()
             return
+        if self._body_time is not None:
+            self._body_time.received(nbytes, self._services.exchange.now(), self._body_resumed_at())
         self._advancing = True
         self._handle(self._parser.receive(memoryview(buffer)[:nbytes]))
         self._advancing = False
@@ -146,11 +155,33 @@ class HTTPChannel:
 
     # What the worker of this channel may ask
 
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        """The client's address and the connection's: the same one as long as no request names another."""
+        return self._transport.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        """What its client keeps waiting here, in both directions."""
+        body_bytes = 0 if self._exchange is None else self._exchange.held_bytes
+        return self._transport.queued_bytes + self._parser.held_bytes + body_bytes
+
     def refuse_keep_alive(self) -> None:
         """Graceful stop: the running exchange, or the next one, is the last."""
         self._last = True
         if self._exchange is not None:
             self._exchange.refuse_keep_alive()
+
+    def part(self) -> bool:
+        """Others have clearly less to do: an idle connection ends with its next answer (RFC 9112 9.6).
+
+        Returns:
+            False: something runs; or it has come for a session here, and would only come again.
+        """
+        if self._handed or self._state is not _IDLE:
+            return False
+        self._last = True
+        return True
 
     def close_when_idle(self) -> None:
         """Graceful stop: end now if nothing runs; a running exchange is the last one anyway."""
@@ -183,8 +214,9 @@ class HTTPChannel:
 
     def _begin(self, request: Request) -> None:
         self._move(_BUSY)
+        self._body_time = None
         request.peer, request.local = self._transport.peer, self._transport.local
-        request.handed, self._handed = self._handed, False
+        request.handed = self._handed and self._parser.served_count == 1
         exchange = self._exchange = Exchange(
             request,
             self._services.route(request),
@@ -244,9 +276,21 @@ class HTTPChannel:
                 self._deadline.set(timeouts.keep_alive_timeout_seconds)
         elif self._state is _BUSY:
             if self._parser.state is _COMPLETE:
+                self._body_time = None
                 self._deadline.clear()
             else:
-                self._deadline.set(timeouts.body_timeout_seconds)
+                self._deadline.set(self._body_left_seconds())
+
+    def _body_left_seconds(self) -> float:
+        """How long the rest of the body may still keep us waiting."""
+        now = self._services.exchange.now()
+        if self._body_time is None:
+            timeouts = self._services.timeouts
+            self._body_time = BodyTime(timeouts.body_timeout_seconds, timeouts.body_rate_min_bytes, now)
+        return self._body_time.left_seconds(now, self._body_resumed_at())
+
+    def _body_resumed_at(self) -> float:
+        return 0.0 if self._exchange is None else self._exchange.body_resumed_at
 
     def _on_deadline(self) -> None:
         if self._state is _IDLE:
@@ -260,8 +304,10 @@ class HTTPChannel:
                 return
             if exchange.body_paused:
                 self._deadline.set(self._services.timeouts.body_timeout_seconds)
-                return
-            self._refuse(BadRequest(408, "the request body did not arrive in time"))
+            elif (left_seconds := self._body_left_seconds()) > MOMENT_SECONDS:  # it was paused in between
+                self._deadline.set(left_seconds)
+            else:
+                self._refuse(BadRequest(408, "the request body did not arrive in time"))
 
     def _refuse(self, error: BadRequest) -> None:
         """Answer the peer's fault and close; nothing after it is looked at (reliability: smuggling)."""

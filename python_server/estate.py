@@ -2,13 +2,14 @@
 
 Must not know: what an event says, or when a worker drains.
 
-The one that drains stays the owner until its end and answers for its lost clients; when one is fetched, the
-successor is told to forget it, on the same link, behind the records.
+The one that drains answers for its lost clients until its end. When one has come back anywhere, all that may
+have it are told to forget it, and tell their successor, behind the records.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
@@ -22,10 +23,10 @@ from python_server.socketio.records import (
     EventRecord,
     client_of,
     client_record,
-    event_records,
     events_of,
+    log_records,
 )
-from python_server.socketio.recovery import RecoveryLog, Saved
+from python_server.socketio.recovery import RecoveryLog, Saved, older
 from python_server.workers.siblings import MessageKind, Siblings
 
 Event = tuple[float, Envelope]
@@ -50,10 +51,11 @@ class Part(msgspec.Struct, tag="part", forbid_unknown_fields=True):
 
 
 class Forget(msgspec.Struct, tag="forget", forbid_unknown_fields=True):
-    """That client is another's now."""
+    """That client has come back to us, or to whoever told us so."""
 
     path: str
     pid: str
+    claimed_at: float | None = None
 
 
 class End(msgspec.Struct, tag="end", forbid_unknown_fields=True):
@@ -92,10 +94,14 @@ class Estate:
         self._heir: int | None = None
         self._left_to: int | None = None
         self._parts: Iterator[bytes] = iter(())
+        self._words: deque[bytes] = deque()  # for the successor, behind what waits already
         self._waiting: bytes | None = None
+        self._next: object | None = None  # the timer of the next message
         self._forgotten: set[tuple[str, str]] = set()
         # What has come of a log, by sender, mount and tag.
         self._coming: dict[tuple[int, str, str], tuple[list[Event], list[Saved]]] = {}
+        # Called with (path, pid, when it came back elsewhere), for one that may seem to be here still.
+        self.moved: Callable[[str, str, float | None], None] = lambda path, pid, claimed_at: None
         siblings.on(MessageKind.RECORDS, self._received)
         siblings.on_lost(self._lost)
 
@@ -111,11 +117,9 @@ class Estate:
             self._parts = self._written()
             self._send_next()
 
-    def forget(self, path: str, pid: str) -> None:
-        """A client was fetched from us: our successor is not to have it."""
-        if self._left_to is not None:
-            self._forgotten.add((path, pid))
-            self._siblings.send(self._left_to, MessageKind.RECORDS, _encode(Forget(path, pid)))
+    def taken(self, path: str, pid: str, claimed_at: float) -> None:
+        """A client of others has come back to us."""
+        self._siblings.send_all(MessageKind.RECORDS, _encode(Forget(path, pid, claimed_at)))
 
     def _written(self) -> Iterator[bytes]:
         for path, log in self._logs.items():
@@ -124,7 +128,7 @@ class Estate:
                 events, clients = each.entries(), each.lost_clients()
                 part = partial(Part, path, each.tag, each.first, now)
                 for start in range(0, len(events), EVENTS_COUNT):
-                    yield _encode(part(event_records(events[start : start + EVENTS_COUNT]), []))
+                    yield _encode(part(log_records(events[start : start + EVENTS_COUNT]), []))
                 for start in range(0, len(clients), CLIENTS_COUNT):
                     records = [
                         client_record(client, self._complain)
@@ -137,18 +141,17 @@ class Estate:
 
     def _send_next(self) -> None:
         """One message, and the next one in another turn of the loop."""
-        heir = self._heir
-        if heir is None:
+        self._next = None
+        if self._left_to is None:
             return
         if self._waiting is None:
-            self._waiting = next(self._parts, None)
+            self._waiting = self._words.popleft() if self._words else next(self._parts, None)
         if self._waiting is None:
             return  # all has been said, and is to be answered
-        if self._siblings.send(heir, MessageKind.RECORDS, self._waiting):
+        sent = self._siblings.send(self._left_to, MessageKind.RECORDS, self._waiting)
+        if sent:
             self._waiting = None
-            self._call_later(0.0, self._send_next)
-        else:
-            self._call_later(RETRY_SECONDS, self._send_next)
+        self._next = self._call_later(0.0 if sent else RETRY_SECONDS, self._send_next)
 
     def _received(self, index: int, payload: bytes, descriptor: int | None) -> None:
         if descriptor is not None:
@@ -158,7 +161,7 @@ class Estate:
             if isinstance(message, Part):
                 self._take(index, message)
             elif isinstance(message, Forget):
-                self._forget(index, message)
+                self._forget(message)
             elif isinstance(message, End):
                 self._siblings.send(index, MessageKind.RECORDS, _encode(Taken()))
             elif index == self._heir:
@@ -177,17 +180,27 @@ class Estate:
             if log is not None and clients:
                 log.inherit(part.tag, events, clients, part.first, part.ended_at)
 
-    def _forget(self, index: int, message: Forget) -> None:
-        for (sender, path, _), (_, clients) in self._coming.items():
-            if (sender, path) == (index, message.path):
-                clients[:] = [client for client in clients if client.pid != message.pid]
-        if message.path in self._logs:
-            self._logs[message.path].forget(message.pid)
+    def _forget(self, message: Forget) -> None:
+        """Whoever has a record of that client that is older forgets it; our successor is told."""
+        path, pid, claimed_at = message.path, message.pid, message.claimed_at
+        for (_, its_path, _), (_, clients) in self._coming.items():
+            if its_path == path:
+                clients[:] = [each for each in clients if each.pid != pid or not older(each, claimed_at)]
+        if path not in self._logs:
+            return
+        self.moved(path, pid, claimed_at)
+        if self._logs[path].forget(pid, claimed_at) and self._left_to is not None:
+            self._forgotten.add((path, pid))
+            self._words.append(_encode(message))
+            if self._next is None:
+                self._send_next()
 
     def _lost(self, index: int) -> None:
         """A worker has gone, with what it had not said yet."""
         for key in [key for key in self._coming if key[0] == index]:
             del self._coming[key]
+        if index == self._left_to:
+            self._left_to = None
         if index == self._heir:
             self._heir = None
             self._complain("records", f"worker {index} died while it took our lost clients over")
@@ -203,7 +216,8 @@ def leave_behind(
     """The estate of a worker that serves `mounts`; see `Estate`."""
     logs = {mount.path: mount.hub.recovery for mount in mounts if mount.hub.recovery is not None}
     estate = Estate(siblings, logs, call_later, now, complain)
-    for mount in mounts:
-        if mount.hub.comebacks is not None:
-            mount.hub.comebacks.given = partial(estate.forget, mount.path)
+    comebacks = {mount.path: mount.hub.comebacks for mount in mounts if mount.hub.comebacks is not None}
+    for path, each in comebacks.items():
+        each.taken = partial(estate.taken, path)
+    estate.moved = lambda path, pid, claimed_at: comebacks[path].moved(pid, claimed_at)
     return estate

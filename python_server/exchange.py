@@ -37,6 +37,8 @@ class TransportLike(Protocol):
 
     @property
     def blocked(self) -> bool: ...
+    @property
+    def queued_bytes(self) -> int: ...
     def write(self, data: Any) -> None: ...
     def pause_reading(self, reasons: int, paused: bool) -> None: ...
     def set_handler(self, handler: Any) -> None: ...
@@ -67,14 +69,23 @@ class RequestHandler(Protocol):
         """Nobody waits for the answer any more ("end of stream": perhaps still, half-closed)."""
 
 
+def ignore_given(exchange: Exchange) -> None:
+    """For who counts nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExchangeServices:
-    """What all exchanges of a worker share: clock, Date text, Server text, and who counts them."""
+    """What all exchanges of a worker share: clock, Date text, Server text, and who counts them.
+
+    Attributes:
+        done: called at the end of each, with its seconds. given: called instead when it goes elsewhere.
+    """
 
     now: Callable[[], float]
     date: Callable[[], str]
     server: str
     done: Callable[[Exchange, float], None]
+    given: Callable[[Exchange], None] = ignore_given
 
 
 class ExchangeState(Enum):
@@ -98,6 +109,8 @@ class Exchange:
         request: the head. context: the handler's own, for this request.
         on_writable: called when a blocked transport takes bytes again.
         status, sent_bytes: of the answer, for the access log.
+        held_bytes: of the body, in the handler's hands until it is complete.
+        body_resumed_at: when the client was last let go on with its body.
     """
 
     __slots__ = (
@@ -110,8 +123,10 @@ class Exchange:
         "_transport",
         "_upgrade",
         "body_complete",
+        "body_resumed_at",
         "context",
         "handler",
+        "held_bytes",
         "on_writable",
         "request",
         "sent_bytes",
@@ -133,6 +148,8 @@ class Exchange:
         self.context: Any = None
         self.on_writable: Callable[[], None] | None = None
         self.body_complete = True
+        self.body_resumed_at = 0.0
+        self.held_bytes = 0
         self.status = 0
         self.sent_bytes = 0
         self.started_at = services.now()
@@ -173,6 +190,8 @@ class Exchange:
 
     def pause_body(self, paused: bool) -> None:
         """Let the client wait with the rest of its body, or go on."""
+        if self.body_paused and not paused:
+            self.body_resumed_at = self._services.now()
         self._transport.pause_reading(Pause.BODY, paused)
 
     def send_continue(self) -> None:
@@ -272,6 +291,7 @@ class Exchange:
         """Hand the connection over with this request: whoever gets it answers, counts and logs it."""
         if self._state is ExchangeState.WAITING:
             self._state = ExchangeState.DONE
+            self._services.given(self)
             self._upgrade(make)
 
     def write_blocked(self, blocked: bool) -> None:

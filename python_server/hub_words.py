@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from python_server.engine_api import REASONS, Function, Registry, takes
 from python_server.environ import Environ
+from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.client import Handler, Socket, SocketState
 from python_server.socketio.handlers import RESERVED
@@ -68,9 +69,9 @@ class HubWords(Registry):
             raise TypeError(f"there is no option {next(iter(options))!r}")
         if inline and event in RESERVED:
             raise TypeError(f"{event} is always a client's own turn, never inline")
-        if inspect.iscoroutinefunction(function):
+        if is_async(function):
             raise TypeError(
-                f"{function.__name__} is an async def: this server runs plain functions, in threads; "
+                f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
                 "SocketIO runs both"
             )
         takes_most = takes(function, 3 if event == "connect" else 2)

@@ -5,17 +5,46 @@ Must not know: what any of them does with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from python_server.exchange import RequestHandler
+from python_server.address_caps import Refusal
+from python_server.exchange import Exchange, RequestHandler
 from python_server.http1.parser import Request
+from python_server.http1.response import status_text
 from python_server.mounts import below_root
 from python_server.proxy import Origin, ProxyRules
 
 if TYPE_CHECKING:
     from python_server.engineio.engine import Engine
     from python_server.websocket_api import WebSocketRoutes
+
+
+class Refused:
+    """Answers one request with a refusal (the RequestHandler port)."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+
+    def request_received(self, exchange: Exchange) -> None:
+        exchange.refuse_keep_alive()
+        exchange.respond(
+            status_text(self._refusal.status),
+            [
+                ("Content-Type", "text/plain; charset=utf-8"),
+                ("Retry-After", str(self._refusal.retry_after_seconds)),
+            ],
+            f"{self._refusal.text}\n".encode(),
+        )
+
+    def body_received(self, exchange: Exchange, piece: bytes) -> None:
+        """Nobody reads it."""
+
+    def body_ended(self, exchange: Exchange) -> None:
+        """It was answered."""
+
+    def exchange_lost(self, exchange: Exchange, reason: str) -> None:
+        """Nothing is kept for it."""
 
 
 class Router:
@@ -26,6 +55,8 @@ class Router:
         root_path: where a proxy has mounted us, "" for nowhere.
         engines: by path prefix, with both slashes. handlers: what stands before each of them.
         routes: the raw WebSockets. otherwise: who answers everything else.
+        admit: says of (request, its connection's address) what it is told instead of an answer; None: all may
+            go on.
     """
 
     def __init__(
@@ -37,6 +68,7 @@ class Router:
         handlers: Sequence[tuple[str, RequestHandler]],
         routes: WebSocketRoutes,
         otherwise: RequestHandler,
+        admit: Callable[[Request, Any], Refusal | None] | None = None,
     ) -> None:
         self._scheme = scheme
         self._proxies = proxies
@@ -45,12 +77,16 @@ class Router:
         self._handlers = handlers
         self._routes = routes
         self._otherwise = otherwise
+        self._admit = admit
 
     def route(self, request: Request) -> RequestHandler:
         """Who answers; the request is changed to what the proxy said."""
         request.scheme = self._scheme
+        own = request.peer
         if self._proxies is not None:
             self._believe(self._proxies, request)
+        if self._admit is not None and (refusal := self._admit(request, own)) is not None:
+            return Refused(refusal)
         path = request.path = below_root(self._root_path, request.path)
         for prefix, handler in self._handlers:
             if path.startswith(prefix) or path == prefix[:-1]:

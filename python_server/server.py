@@ -13,15 +13,19 @@ from importlib import metadata
 from typing import Any
 
 from python_server import observe
+from python_server.address_caps import SUGGEST_MIN_COUNT, AddressCaps, Refusal
 from python_server.admission import Admission
 from python_server.channel import HTTPServices
 from python_server.control import Control
 from python_server.engineio.engine import Engine
 from python_server.engineio.origin import OriginRules
+from python_server.engineio.session import DisconnectReason
 from python_server.engineio.sids import Names
 from python_server.estate import leave_behind
 from python_server.exchange import Exchange, ExchangeServices, RequestHandler
+from python_server.http1.parser import Request
 from python_server.http1.response import http_date
+from python_server.memory_cap import LOOK_SECONDS, end_largest
 from python_server.mounts import Mount, Site, normal_root_path
 from python_server.net.backpressure import Backpressure
 from python_server.net.loop import Deadline, Loop
@@ -31,7 +35,7 @@ from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
 from python_server.proxy import ProxyRules
-from python_server.reception import Reception
+from python_server.reception import Reception, most_connections
 from python_server.routing import Router
 from python_server.settings import Settings
 from python_server.socketio.backplane import Backplane
@@ -89,7 +93,9 @@ class Worker:
         self._stopping = False
         self._succeeded = False  # another worker takes over what this one holds
         row = None if self._crew is None else self._crew.row
-        self._reception = Reception(self.loop, settings, listening, row, self._observer.complain)
+        proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
+        self._caps = self._address_caps(proxies)
+        self._reception = Reception(self.loop, settings, listening, row, self._observer.complain, self._caps)
         if self._crew is not None:
             self._crew.siblings.on_changed(self._reception.look_again)
         self._requests_pool = self._pool("threads", settings.wsgi_threads_count)
@@ -145,8 +151,10 @@ class Worker:
                 site.mounts, self._crew.siblings, self.loop.call_later, self._now, self._observer.complain
             )
         )
-        proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
-        router = Router(self._reception.scheme, proxies, root_path, self._engines, handlers, routes, wsgi)
+        admit = self._admit if self._caps.looks_at_requests else None
+        router = Router(
+            self._reception.scheme, proxies, root_path, self._engines, handlers, routes, wsgi, admit
+        )
         self._reception.set_services(self._http_services(router))
 
     def _http_services(self, router: Router) -> HTTPServices:
@@ -156,7 +164,13 @@ class Worker:
             limits=limits,
             timeouts=limits,
             deadline=partial(Deadline, self.loop),
-            exchange=ExchangeServices(time.monotonic, self._http_date, SOFTWARE, self._count_exchange),
+            exchange=ExchangeServices(
+                time.monotonic,
+                self._http_date,
+                SOFTWARE,
+                self._count_exchange,
+                lambda exchange: self._caps.ended(exchange.request),
+            ),
             lost=self._reception.lost,
             stop=None if self._crew is None else router.is_foreign,
         )
@@ -172,6 +186,17 @@ class Worker:
             settings.max_requests_count,
             settings.max_requests_jitter_count,
             min(BEAT_SECONDS, settings.worker_timeout_seconds / 4 or BEAT_SECONDS),
+        )
+
+    def _address_caps(self, proxies: ProxyRules | None) -> AddressCaps:
+        settings = self._settings
+        most = most_connections(settings)
+        return AddressCaps(
+            settings.address_connections_max_count,
+            settings.address_minute_requests_max_count,
+            0 if most is None else max(SUGGEST_MIN_COUNT, most // 10),
+            proxies,
+            self._observer.complain,
         )
 
     def _pool(self, option: str, max_threads: int) -> Pool:
@@ -265,7 +290,8 @@ class Worker:
         )
 
     def _open_control(self, sock: Socket) -> Control:
-        hubs = {mount.path: mount.hub for mount in self._site.mounts}
+        # An EngineServer stands in a hub's place; it has no events to send.
+        hubs = {mount.path: mount.hub for mount in self._site.mounts if isinstance(mount.hub, Hub)}
         orders = ControlOrders(hubs, self._figures, self._observer.complain)
         return Control(self.loop, sock, orders.obey, observe.report, self._settings.transport)
 
@@ -291,6 +317,8 @@ class Worker:
         sys.setswitchinterval(self._settings.switch_interval_seconds)
         keep_large_blocks()
         self.loop.mailbox.adopt()
+        if self._settings.clients_max_bytes:
+            self._look_at_memory()
         if self._control is not None:
             self._control.start()
         if self._crew is None:
@@ -301,6 +329,16 @@ class Worker:
             self.loop.run()
         finally:
             self._close()
+
+    def _look_at_memory(self) -> None:
+        """As long as the loop turns."""
+        self.loop.call_later(LOOK_SECONDS, self._look_at_memory)
+        holders: list[tuple[Any, Any]] = [(channel, channel.abort) for channel in self._reception.channels]
+        for _, engine in self._engines:
+            holders += [(session, session.end) for session in engine.sessions.values()]
+        end_largest(
+            self._settings.clients_max_bytes, holders, DisconnectReason.SLOW_CLIENT, self._observer.complain
+        )
 
     def stop(self, timeout_seconds: float | None = None) -> None:
         """Any thread: stop accepting, let running requests end, close WebSockets with 1001, then end."""
@@ -377,8 +415,13 @@ class Worker:
 
     # Requests
 
+    def _admit(self, request: Request, own: Any) -> Refusal | None:
+        return self._caps.admit(request, own, self.loop.now)
+
     def _count_exchange(self, exchange: Exchange, seconds: float) -> None:
         self._observer.count("requests")
+        if self._caps.looks_at_requests:
+            self._caps.ended(exchange.request)
         if self._crew is not None:
             self._crew.count_request()
         if self._settings.access_log:

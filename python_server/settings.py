@@ -32,8 +32,11 @@ class HTTPSettings:
     trailer_max_bytes: int = 8 * KIB
     # From the first byte of a head to its end: ends a client that dribbles.
     header_timeout_seconds: float = 10.0
-    # Between two pieces of a request body.
+    # The longest silence within a request body.
     body_timeout_seconds: float = 30.0
+    # Per second: a body that stays slower is ended when it has used up that silence; Apache's mod_reqtimeout
+    # has MinRate=500 after 20 s, Kestrel 240 after 5 s. A gibibyte at GPRS's 4,000 passes. 0: no rate.
+    body_rate_min_bytes: int = 500
     # An idle connection between two requests; nginx closes at 75 s.
     keep_alive_timeout_seconds: float = 75.0
     # Request bytes held for an application that does not read them yet; then reading pauses.
@@ -82,6 +85,9 @@ class TransportSettings:
     stall_timeout_seconds: float = 60.0
     # After our last byte: how long unread input is still taken, so that a reset does not eat the answer.
     linger_timeout_seconds: float = 2.0
+    # ... and how much of it; nginx's lingering_* bound the time alone, Go's net/http reads 256 KiB. 4 MiB is
+    # what Linux holds for the largest sender (tcp_wmem): it has left before the answer can be heard.
+    linger_max_bytes: int = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +125,19 @@ class Settings:
     fd: int | None = None
     # SO_REUSEPORT: several processes bind the same port and the kernel divides the connections.
     reuse_port: bool = False
-    # Open connections of one worker; at it accepting pauses (gevent's pool does so). None: no limit.
+    # Open connections of one worker; gunicorn's and nginx's worker_connections are 1,000 and 512. None: seven
+    # eighths of the descriptors this process may have, so that an application can still open a file.
     connections_max_count: int | None = None
+    # At it accepting pauses (gevent, gunicorn's gthread); who has waited for so long is told 503 (HAProxy's
+    # `timeout queue`, which its manuals set to 5 s or so).
+    connections_wait_seconds: float = 5.0
+    # Connections of one address, and its requests per minute: 0: no cap. nginx's limit_conn and limit_req are
+    # off too: one address may be a school, and only the operator knows.
+    address_connections_max_count: int = 0
+    address_minute_requests_max_count: int = 0
+    # Bytes that all clients of a worker together keep waiting; 0: no bound but each client's own. Redis'
+    # maxmemory-clients, off by default too, ends the largest clients.
+    clients_max_bytes: int = 0
     # Are Forwarded and X-Forwarded-* of these peers (addresses, networks, "*") to be believed?
     proxy_headers: bool = False
     forwarded_allow_ips: str = "127.0.0.1,::1"

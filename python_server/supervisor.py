@@ -182,10 +182,17 @@ def announce(urls: Sequence[str]) -> None:
 
 
 Orders = Mapping[int, Callable[[], Any]]
+# Words of other servers that mean nothing here: left to the system they would end or stop the process.
+NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
+FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
+CODE_STAYS: Final = (
+    "SIGHUP: log files are opened anew, the code stays as it is; new code is served after a restart, or by a "
+    "supervisor (--workers), which restarts its workers one by one"
+)
 
 
 def _orders_of(worker: Worker) -> Orders:
-    """TERM, INT: stop, once more: now. QUIT: now. HUP, USR1: open log files anew. WINCH: nothing."""
+    """TERM, INT: stop, once more: now. QUIT: now. HUP, USR1: open log files anew. Others: nothing."""
     asked = 0
 
     def stop() -> None:
@@ -202,16 +209,24 @@ def _orders_of(worker: Worker) -> Orders:
         observe.reopen_logs()
         systemd.notify(systemd.READY)
 
+    def hang_up() -> None:
+        reopen()
+        worker.loop.mailbox.post(observe.say, CODE_STAYS)
+
     def quit() -> None:
         systemd.notify(systemd.STOPPING)
         worker.force()
 
+    warn = partial(partial, worker.loop.mailbox.post, observe.warn)
     return {
         signal.SIGTERM: stop,
         signal.SIGINT: stop,
         signal.SIGQUIT: quit,
-        signal.SIGHUP: reopen,
+        signal.SIGHUP: hang_up,
         signal.SIGUSR1: reopen,
+        signal.SIGUSR2: warn(NO_SECOND_SERVER),
+        signal.SIGTTIN: warn(FOR_SEVERAL.format("SIGTTIN")),
+        signal.SIGTTOU: warn(FOR_SEVERAL.format("SIGTTOU")),
         signal.SIGWINCH: lambda: None,
     }
 
@@ -242,6 +257,7 @@ def _orders_of_workers(loop: Loop, workers: Workers) -> Orders:
         signal.SIGQUIT: quit,
         signal.SIGHUP: roll,
         signal.SIGUSR1: reopen,
+        signal.SIGUSR2: lambda: observe.warn(NO_SECOND_SERVER),
         signal.SIGTTIN: lambda: workers.change_count(1),
         signal.SIGTTOU: lambda: workers.change_count(-1),
         signal.SIGCHLD: workers.reap,

@@ -60,6 +60,9 @@ class WebSocketServices:
 # 4 MiB message took a third of the time of its echo.
 GATHERED_MIN_BYTES: Final = 16_384
 
+# What a peer that is given up has for taking our last bytes; then the connection is cut.
+FAIL_TIMEOUT_SECONDS: Final = 1.0
+
 # Never opened, it declines everything.
 NO_OUTBOX: Final = Outbox()
 
@@ -89,6 +92,7 @@ class WebSocketChannel:
         owner: where it is set, `on_message` is called with it before the message.
         on_blocked: called with (this, whether it holds up who sends to it), when that changes.
         on_fault: called with what `on_message` raised; the rest of that piece of the stream is dropped.
+        peer: the client's address, as a trusted proxy may have named it.
         outbox: of the connection; the transport takes from it. What it declines goes through `send`.
     """
 
@@ -99,6 +103,7 @@ class WebSocketChannel:
         "_decoder",
         "_heard",
         "_keep_alive",
+        "_partial_bytes",
         "_ping_interval_seconds",
         "_ping_timeout_seconds",
         "_pinged",
@@ -112,6 +117,7 @@ class WebSocketChannel:
         "on_message",
         "outbox",
         "owner",
+        "peer",
         "receive_buffer",
         "subprotocol",
     )
@@ -132,6 +138,7 @@ class WebSocketChannel:
         self._decoder = connection.decoder
         self._services = services
         self._heard = True
+        self._partial_bytes = 0  # received for the message that is unfinished
         self._pinged = False
         self._ping_interval_seconds = self._ping_timeout_seconds = 0.0
         self._keep_alive: DeadlineLike | None = None
@@ -140,6 +147,7 @@ class WebSocketChannel:
         self.receive_buffer = connection.receive_buffer
         self.subprotocol = subprotocol
         self.owner: Any = None
+        self.peer = transport.peer
         self.on_message: Callable[..., None] = ignore_message
         self.on_close: Callable[[int, str], None] = ignore_close
         self.on_blocked: Callable[[WebSocketChannel, bool], None] = ignore_message
@@ -169,8 +177,8 @@ class WebSocketChannel:
                 self._obey(events)
         except Exception as error:
             self.on_fault(error)
-        if (not at_rest or self._unfinished is not None) and decoder.unfinished is (self._unfinished is None):
-            self._watch_unfinished()
+        if not at_rest or self._unfinished is not None:
+            self._watch_unfinished(events, nbytes)
 
     def _obey(self, events: list[Any]) -> None:
         """Hand messages up; pongs leave before what answers them, our close frame after it."""
@@ -194,15 +202,25 @@ class WebSocketChannel:
             self._transport.write(owed)
         self._transport.close()
 
-    def _watch_unfinished(self) -> None:
-        """A frame or message has begun: it must end in time (a client may dribble one for ever)."""
+    def _watch_unfinished(self, events: list[Any], nbytes: int) -> None:
+        """A frame or message that has begun must end in time (a client may dribble one for ever).
+
+        What is unfinished behind a message that came whole is another one, with a time of its own; control
+        frames may come within one (RFC 6455 5.4) and earn none.
+        """
+        if not self._decoder.unfinished:
+            self._partial_bytes = 0
+            if self._unfinished is not None:
+                self._unfinished.cancel()
+                self._unfinished = None
+            return
         if self._unfinished is None:
-            services = self._services
-            self._unfinished = services.deadline(self._end_unfinished)
-            self._unfinished.set(services.unfinished_timeout_seconds)
-        else:
-            self._unfinished.cancel()
-            self._unfinished = None
+            self._unfinished = self._services.deadline(self._end_unfinished)
+        elif not any(type(event) is str or type(event) is bytes for event in events):
+            self._partial_bytes += nbytes
+            return
+        self._partial_bytes = nbytes
+        self._unfinished.set(self._services.unfinished_timeout_seconds)
 
     def _end_unfinished(self) -> None:
         self.close(CloseCode.POLICY_VIOLATION, "a message did not end in time")
@@ -243,6 +261,16 @@ class WebSocketChannel:
     def blocked(self) -> bool:
         """Does the transport hold back bytes that the client has not taken?"""
         return self._transport.blocked
+
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        """The client's address and the connection's; the same one unless a trusted proxy has named it."""
+        return self.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        """What its client keeps waiting here, in both directions."""
+        return self._transport.queued_bytes + self._partial_bytes
 
     def behind(self) -> bool:
         """Any thread: does the client hold up who sends to it?"""
@@ -320,20 +348,29 @@ class WebSocketChannel:
             self.ping()
             self._keep_alive.set(self._ping_timeout_seconds)
         else:
-            self.close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
-            self._transport.close()
+            self.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 7.1.2); cut if no answer comes in time."""
+        self._close(code, reason, self._services.close_timeout_seconds, "no close frame came back")
+
+    def fail(self, code: int, reason: str) -> None:
+        """End without an answer (RFC 6455 7.1.7): the peer has been silent for too long to give one.
+
+        Our close frame and the end of TCP leave together, for a peer that lives after all.
+        """
+        self._close(code, reason, FAIL_TIMEOUT_SECONDS, reason)
+        self._transport.close()
+
+    def _close(self, code: int, reason: str, timeout_seconds: float, cut: str) -> None:
         connection = self._connection
         if connection.state is not State.OPEN:
             return
         connection.close(code, reason)
         self._let_senders_go()  # nothing of theirs will leave
         self._transport.write(connection.data_to_send())
-        services = self._services
-        self._closing = services.deadline(lambda: self._transport.close("no close frame came back"))
-        self._closing.set(services.close_timeout_seconds)
+        self._closing = self._services.deadline(lambda: self._transport.close(cut))
+        self._closing.set(timeout_seconds)
 
     @property
     def paused(self) -> bool:
@@ -401,6 +438,7 @@ def accept_websocket(
             deflate=accepted.deflate,
         )
         channel = WebSocketChannel(transport, connection, services, accepted.subprotocol, accepted.deflate)
+        channel.peer = request.peer
         services.began(channel)
         opened(channel)
         return channel

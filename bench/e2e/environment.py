@@ -23,7 +23,7 @@ FLOOR = BUILD / "floor_epoll"
 PYTHON = VENV / "bin" / "python"
 
 
-def _run(command: Sequence[str | Path], **options: object) -> str | None:
+def trouble_of(command: Sequence[str | Path], **options: object) -> str | None:
     """None when it went well, else the last line of what it said."""
     words = [str(word) for word in command]
     done = subprocess.run(words, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
@@ -42,11 +42,11 @@ def compile_c() -> list[str]:
     sources = sorted((HERE / "generator").glob("*.c"))
     build = [compiler, "-O2", "-Wall", "-Wextra", "-o", GENERATOR, *sources]
     missing = []
-    if no_tls := _run([*build, "-lssl", "-lcrypto"]):
+    if no_tls := trouble_of([*build, "-lssl", "-lcrypto"]):
         missing.append(f"T2, T4: the generator was built without OpenSSL's headers and library: {no_tls}")
-        if trouble := _run([*build, "-DWITHOUT_TLS"]):
+        if trouble := trouble_of([*build, "-DWITHOUT_TLS"]):
             raise SystemExit(f"the load generator does not compile: {trouble}")
-    trouble = _run([compiler, "-O2", "-Wall", "-Wextra", "-o", FLOOR, SERVERS_FOLDER / "floor_epoll.c"])
+    trouble = trouble_of([compiler, "-O2", "-Wall", "-Wextra", "-o", FLOOR, SERVERS_FOLDER / "floor_epoll.c"])
     return [*missing, f"floor-c: {trouble}"] if trouble else missing
 
 
@@ -59,21 +59,19 @@ def make_certificate() -> list[str]:
     command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
     if shutil.which("openssl") is None:
         return ["T2, T4: the command openssl is not there to make a certificate"]
-    trouble = _run([*command, "-keyout", KEY, "-out", CERTIFICATE])
+    trouble = trouble_of([*command, "-keyout", KEY, "-out", CERTIFICATE])
     return [f"T2, T4: {trouble}"] if trouble else []
 
 
-def our_options() -> str:
+def our_options(python: Path | None = None) -> str:
     """The help of the installed command line: what this build can be asked for."""
-    done = subprocess.run(
-        [str(PYTHON), "-m", "python_server", "--help"], capture_output=True, text=True, check=False
-    )
-    return done.stdout
+    command = [str(python or PYTHON), "-m", "python_server", "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def install_ours() -> list[str]:
-    trouble = _run([PYTHON, "-m", "pip", "install", "-q", "--force-reinstall", "--no-deps", ROOT])
-    trouble = trouble or _run([PYTHON, "-m", "pip", "install", "-q", ROOT])
+    trouble = trouble_of([PYTHON, "-m", "pip", "install", "-q", "--force-reinstall", "--no-deps", ROOT])
+    trouble = trouble or trouble_of([PYTHON, "-m", "pip", "install", "-q", ROOT])
     return [f"ours: {trouble}"] if trouble else []
 
 
@@ -89,9 +87,9 @@ def install_peers() -> list[str]:
     print("installing the peers ...", flush=True)
     pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "-q"]
     missing: list[str] = []
-    if _run([*pip, "-r", wanted]):
+    if trouble_of([*pip, "-r", wanted]):
         for line in wanted.read_text().splitlines():
-            if line and not line.startswith("#") and (trouble := _run([*pip, line])):
+            if line and not line.startswith("#") and (trouble := trouble_of([*pip, line])):
                 missing.append(f"{line}: {trouble}")
     if not missing:
         stamp.write_text(wanted.read_text())
@@ -103,7 +101,7 @@ def _install_node() -> list[str]:
         return ["node-ws, node-socketio: Node.js is not installed"]
     if (HERE / "node_modules" / "socket.io").exists():
         return []
-    trouble = _run(["npm", "ci", "--no-fund", "--no-audit"], cwd=HERE)
+    trouble = trouble_of(["npm", "ci", "--no-fund", "--no-audit"], cwd=HERE)
     return [f"node-ws, node-socketio: {trouble}"] if trouble else []
 
 
@@ -147,6 +145,9 @@ def machine() -> dict[str, object]:
 
 
 def _git(*words: str) -> str:
+    """Nothing where there is no git: an unpacked archive can be measured as well."""
+    if shutil.which("git") is None:
+        return ""
     done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
     return done.stdout.strip()
 

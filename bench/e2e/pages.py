@@ -1,5 +1,5 @@
-"""Fills docs/benchmarks/e2e.md from records: `python3 bench/e2e/pages.py bench/e2e/results/LABEL.json ...`.
-Between markers it writes tables, elsewhere it changes nothing; it must not measure."""
+"""Fills the pages from the kept records: `python3 bench/e2e/pages.py [build/bench/results/LABEL.json ...]`.
+A record that is named replaces the kept one of its label. It writes between markers; it must not measure."""
 
 import argparse
 import json
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import goals
+import kept
 import redis_path
 import report
 from peers import SERVERS, Kind
 from scenarios import SCENARIOS
 
-RESULTS = Path(__file__).resolve().parent / "results"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "e2e.md"
+WSGI = PAGE.with_name("wsgi.md")
 README = PAGE.parents[2] / "README.md"
 # What the README quotes: (words, scenario), ours against the fastest peer and against a named one beside it.
 QUOTED = (
@@ -93,22 +94,15 @@ def table_lines(runs: goals.Runs) -> list[str]:
     return lines
 
 
-def version_line(records: list[dict[str, Any]]) -> str:
-    used = {
-        package.lower()
-        for record in records
-        for run in record["runs"]
-        for package in SERVERS[run["server"]].packages
-    }
+def version_line(record: dict[str, Any]) -> str:
+    used = {package.lower() for run in record["runs"] for package in SERVERS[run["server"]].packages}
     used |= {"openssl", "node", "node ws", "node socket.io", "python"}
-    known = {name: version for record in records for name, version in record["versions"].items()}
-    return ", ".join(f"{name} {version}" for name, version in known.items() if name.lower() in used)
+    known = record["versions"].items()
+    return ", ".join(f"{name} {version}" for name, version in known if name.lower() in used)
 
 
-def kept(label: str, lines: Callable[[dict[str, Any]], list[str]]) -> list[str]:
-    """What `lines` makes of a record of its own: its rounds are not those of the full one."""
-    path = RESULTS / f"{label}.json"
-    return lines(json.loads(path.read_text())) if path.exists() else ["No record is kept here yet."]
+def full_run_lines(record: dict[str, Any]) -> list[str]:
+    return [*run_lines(record), f"Versions: {version_line(record)}."]
 
 
 def repeated_lines(record: dict[str, Any]) -> list[str]:
@@ -140,29 +134,63 @@ def fill(page: str, name: str, lines: list[str]) -> str:
     return pattern.sub(lambda _: text, page)
 
 
+def cost_lines(record: dict[str, Any]) -> list[str]:
+    """Microseconds of the server's CPU per request, the cheapest first."""
+    wanted = [SCENARIOS["H"], SCENARIOS["HV"]]
+    rows = [{row.server: row for row in report.rows_of(record["runs"], each)} for each in wanted]
+    costs = {
+        name: [1e6 / found[name].middle(goals.COST) for found in rows]
+        for name in rows[0].keys() & rows[1].keys()
+    }
+    lines = ["| | H: bare function | HV: Flask view |", "|---|---:|---:|"]
+    for name, (bare, view) in sorted(costs.items(), key=lambda item: item[1]):
+        bold = "**" if SERVERS[name].kind is Kind.OURS else ""
+        lines.append(f"| {bold}{name}{bold} | {bare:.1f} | {view:.1f} |")
+    return lines
+
+
+# Per page and markers: the label of the record, and what is made of it.
+Section = tuple[str, Callable[[dict[str, Any]], list[str]]]
+SECTIONS: dict[Path, dict[str, Section]] = {
+    PAGE: {
+        "run": ("full", full_run_lines),
+        "goals": ("full", lambda record: goals.goal_lines(record["runs"])),
+        "quoted": ("full", lambda record: quoted_lines(record["runs"])),
+        "generator": ("full", lambda record: generator_lines(record["runs"])),
+        "repeated": ("repeated", repeated_lines),
+        "idle": ("idle", repeated_lines),
+        "stock": ("stock", repeated_lines),
+        "workers": ("workers", workers_lines),
+        "redis": ("redis", redis_lines),
+        "tables": ("full", lambda record: table_lines(record["runs"])),
+    },
+    WSGI: {"wsgi-floors": ("wsgi-floors", cost_lines)},
+    README: {"figures": ("full", lambda record: quoted_lines(record["runs"]))},
+}
+
+
+def filled(page: Path, records: dict[str, kept.Record]) -> str:
+    """The page's text with every section made anew from the records."""
+    text = page.read_text()
+    for name, (label, lines) in SECTIONS[page].items():
+        text = fill(text, name, lines(records[label]))
+    return text
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("records", type=Path, nargs="+")
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("records", type=Path, nargs="*")
     arguments = parser.parse_args()
-    records = [json.loads(path.read_text()) for path in arguments.records]
-    runs = [run for record in records for run in record["runs"]]
-    run = [line for record in records for line in run_lines(record)]
-    page = arguments.page.read_text()
-    for name, lines in (
-        ("run", [*run, f"Versions: {version_line(records)}."]),
-        ("goals", goals.goal_lines(runs)),
-        ("quoted", quoted_lines(runs)),
-        ("generator", generator_lines(runs)),
-        ("repeated", kept("repeated", repeated_lines)),
-        ("workers", kept("workers", workers_lines)),
-        ("redis", kept("redis", redis_lines)),
-        ("tables", table_lines(runs)),
-    ):
-        page = fill(page, name, lines)
-    arguments.page.write_text(page)
-    if arguments.page == PAGE:
-        README.write_text(fill(README.read_text(), "figures", quoted_lines(runs)))
+    records = kept.load()
+    for path in arguments.records:
+        record = json.loads(path.read_text())
+        if record["label"] not in records:
+            raise SystemExit(f"{path}: --label must be one that a page has: {', '.join(records)}")
+        records[record["label"]] = record
+    kept.save(records)
+    for page in SECTIONS:
+        page.write_text(filled(page, records))
+    runs = records["full"]["runs"]
     print("\n".join([*goals.goal_lines(runs), "", *quoted_lines(runs)]))
     return 0
 

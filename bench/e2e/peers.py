@@ -2,7 +2,7 @@
 It must not know scenarios' loads or results."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from scenarios import Job
@@ -313,3 +313,13 @@ def launch_for(server: Server, job: Job) -> Launch | None:
     if job is Job.ECHO and Job.ECHO not in server.jobs:
         return server.jobs.get(Job.BYTES)
     return server.jobs.get(job)
+
+
+def with_python(server: Server, name: str, python: str) -> Server:
+    """The same server, started with this interpreter instead of the peers' environment's."""
+
+    def started(launch: Launch) -> Launch:
+        return replace(launch, command=tuple(word.replace("{python}", python) for word in launch.command))
+
+    jobs = {job: started(launch) for job, launch in server.jobs.items()}
+    return replace(server, name=name, jobs=jobs, far=False)

@@ -1,4 +1,4 @@
-"""Processes of a run: a server pinned to core 0, the generator pinned to core 1, memory from /proc.
+"""Processes of a run: a server on core 0, the generator on core 1 (or both on all), memory from /proc.
 It must not know scenarios or servers by name."""
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
+CORES, ALL_CORES = (SERVER_CORE, GENERATOR_CORE), (None, None)  # of the server, of the generator
 START_SECONDS, STOP_SECONDS, CALM_SECONDS = 20.0, 3.0, 8.0
 FIRST_PORT, LAST_PORT = 20_000, 32_000  # below the range the kernel takes for outgoing connections
 
@@ -43,8 +44,9 @@ def free_port() -> int:
     raise RunFailed("no free port left")
 
 
-def pinned(core: int, command: Sequence[str]) -> list[str]:
-    return ["taskset", "-c", str(core), *command]
+def pinned(core: int | None, command: Sequence[str]) -> list[str]:
+    """The command on this core alone; None leaves it on all."""
+    return list(command) if core is None else ["taskset", "-c", str(core), *command]
 
 
 def family(pid: int) -> list[int]:
@@ -146,11 +148,12 @@ def running_server(
     environment: Mapping[str, str],
     log: Path,
     processes: int = 1,
+    core: int | None = SERVER_CORE,
 ) -> Iterator[list[int]]:
     """Start, wait until it listens and has its processes, hand out their ids; end it on the way out."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            pinned(SERVER_CORE, command),
+            pinned(core, command),
             cwd=folder,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
@@ -169,12 +172,12 @@ def _generator_failed(message: str, log: Path) -> RunFailed:
     return RunFailed(f"{message.strip() or 'the generator failed'} (server: {_last_line(log)})")
 
 
-def generate(command: Sequence[str], timeout_seconds: float, log: Path) -> dict[str, Any]:
+def generate(
+    command: Sequence[str], timeout_seconds: float, log: Path, core: int | None = GENERATOR_CORE
+) -> dict[str, Any]:
     """One measured run; the generator's JSON object."""
     try:
-        done = subprocess.run(
-            pinned(GENERATOR_CORE, command), capture_output=True, text=True, timeout=timeout_seconds
-        )
+        done = subprocess.run(pinned(core, command), capture_output=True, text=True, timeout=timeout_seconds)
     except subprocess.TimeoutExpired:
         raise RunFailed(f"no result within {timeout_seconds:.0f} s") from None
     if done.returncode:
@@ -184,12 +187,16 @@ def generate(command: Sequence[str], timeout_seconds: float, log: Path) -> dict[
 
 
 def hold_idle(
-    command: Sequence[str], pids: Sequence[int], settle_seconds: float, log: Path
+    command: Sequence[str],
+    pids: Sequence[int],
+    settle_seconds: float,
+    log: Path,
+    core: int | None = GENERATOR_CORE,
 ) -> dict[str, Any]:
     """Open the connections, read the server's memory before and with them, let go."""
     before_kib = resident_kib(pids)
     generator = subprocess.Popen(
-        pinned(GENERATOR_CORE, command),
+        pinned(core, command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What a message from Redis costs a server: `python3 bench/e2e/redis_path.py` keeps results/redis.json.
+"""What a message from Redis costs a server: `python3 bench/e2e/redis_path.py` writes redis.json.
 Messages are python-socketio's JSON, published from outside; the publisher must not know who listens."""
 
 import argparse
@@ -189,6 +189,7 @@ def main() -> int:
                 runs.append(found)
                 print(found, flush=True)
     record = {
+        "label": "redis",
         "command": " ".join(["python3", "bench/e2e/redis_path.py", *sys.argv[1:]]),
         "commit": environment.commit(),
         "ended": run._utc(),
@@ -199,6 +200,7 @@ def main() -> int:
         },
         "runs": runs,
     }
+    run.RESULTS.mkdir(parents=True, exist_ok=True)
     path = run.RESULTS / "redis.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(table(runs)))

@@ -1,4 +1,4 @@
-"""Tables of a kept record again: `python3 bench/e2e/render.py bench/e2e/results/LABEL.json`.
+"""Tables of a kept record again: `python3 bench/e2e/render.py build/bench/results/LABEL.json`.
 It must not measure; the record is the truth, the tables are a view of it."""
 
 import argparse

@@ -181,14 +181,15 @@ def document(record: dict[str, Any]) -> str:
     """The whole record as markdown."""
     machine, settings, runs = record["machine"], record["settings"], record["runs"]
     noisy = sum(machine_busy(run["result"]) for run in runs if "result" in run)
+    places = "On all cores" if settings.get("unpinned") else "Server on core 0, generator on core 1"
     lines = [
         f"# End-to-end figures, {record['label']}",
         "",
         f"`{record['command']}`, commit {record['commit']}, {record['started']} to {record['ended']} UTC.",
         "",
         f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, TCP congestion "
-        f"control {machine['congestion_control']}, Python {record['versions']['python']}. Server on core 0, "
-        f"generator on core 1, loopback, no TLS, no compression. {settings['rounds']} interleaved rounds of "
+        f"control {machine['congestion_control']}, Python {record['versions']['python']}. {places}, "
+        f"loopback, no TLS, no compression. {settings['rounds']} interleaved rounds of "
         f"{settings['seconds']} s after {settings['warmup_seconds']} s of warm-up; medians; ratios are "
         "medians of the ratios within a round.",
         "",

@@ -1,5 +1,6 @@
-"""The end-to-end benchmark: `python3 bench/e2e/run.py [--quick] [--scenarios S,E,L] [--servers ours,picows]`.
-It wires installation, processes and report together; no figure is computed here."""
+"""The end-to-end benchmark: `python3 bench/e2e/run.py [--quick] [--scenarios S,E,L] [--servers ours,picows]`;
+with `--against COMMIT` two builds of ours in pairs. It wires installation, processes and report together and
+must not compute a figure."""
 
 import argparse
 import itertools
@@ -7,21 +8,26 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import against
+import builds
 import environment
+import paired
 import peers
+import processes
 import report
 import scenarios
 from processes import RunFailed, free_port, generate, hold_idle, raise_descriptor_limit, running_server
 
-RESULTS = environment.HERE / "results"
+RESULTS = environment.BUILD / "results"
 LOG = environment.BUILD / "server.log"
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="S2, S3, E; the nearest peers; 2 short rounds")
     parser.add_argument(
@@ -31,20 +37,41 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="interleaved rounds (3)")
     parser.add_argument("--seconds", type=float, help="measured per run (2)")
     parser.add_argument("--warmup-seconds", type=float, help="not measured, per run (0.5)")
-    parser.add_argument("--label", help="name of the files in results/ (the date)")
+    parser.add_argument("--label", help="name of the files in build/bench/results (the date)")
     parser.add_argument("--no-install", action="store_true", help="take the environment as it is")
     parser.add_argument("--ours-only-install", action="store_true", help="reinstall ours, leave the peers")
-    parser.add_argument("--most-minutes", type=float, default=1e9, help="end after these, a round unfinished")
-    arguments = parser.parse_args()
+    parser.add_argument("--most-minutes", type=float, help="end after these, a round unfinished")
+    parser.add_argument(
+        "--unpinned", action="store_true", help="server and generator on all cores, not one each"
+    )
+    paired.add_arguments(parser)
+    parser.add_argument("--by-cpu", action="store_true", help="with --against: judge by server-CPU-seconds")
+    arguments = parser.parse_args(words)
+    paired.check_arguments(parser, arguments)
     quick = arguments.quick
+    if arguments.against:
+        _refuse_what_pairs_have_not(parser, arguments)
+        arguments.scenarios = arguments.scenarios or ",".join(scenarios.PAIRED)
+        arguments.servers = arguments.servers or "ours"
+    elif arguments.by_cpu:
+        parser.error("--by-cpu says what --against judges by")
     arguments.scenarios = arguments.scenarios or (",".join(scenarios.QUICK) if quick else "all")
     arguments.servers = arguments.servers or (",".join(peers.QUICK) if quick else "")
     arguments.rounds = arguments.rounds or (2 if quick else 3)
+    arguments.most_minutes = arguments.most_minutes or 1e9
     arguments.seconds = arguments.seconds or 2.0
     if arguments.warmup_seconds is None:
         arguments.warmup_seconds = 0.5
     arguments.label = arguments.label or datetime.now(UTC).strftime("%Y-%m-%dT%H%M")
     return arguments
+
+
+def _refuse_what_pairs_have_not(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    for name in ("quick", "rounds", "most_minutes", "no_install", "ours_only_install"):
+        if getattr(arguments, name):
+            parser.error(
+                f"--against has no --{name.replace('_', '-')}: it builds both sides and runs --pairs of them"
+            )
 
 
 def _fill(word: str, port: int) -> str:
@@ -84,11 +111,13 @@ def _one_run(
     measured_seconds = max(arguments.seconds, scenario.least_seconds)
     seconds = ["--seconds", str(measured_seconds), "--warmup", str(arguments.warmup_seconds)]
     folder, environ = environment.SERVERS_FOLDER, _environ(scenario)
-    with running_server(command, port, folder, environ, LOG, server.processes) as pids:
+    server_core, core = processes.ALL_CORES if arguments.unpinned else processes.CORES
+    with running_server(command, port, folder, environ, LOG, server.processes, server_core) as pids:
         generator += [word for pid in pids for word in ("--pid", str(pid))]
         if scenario.holds_idle:
-            return hold_idle(generator, pids, 1.0, LOG)
-        return generate([*generator, *seconds], measured_seconds + arguments.warmup_seconds + 60, LOG)
+            return hold_idle(generator, pids, 1.0, LOG, core)
+        patience_seconds = measured_seconds + arguments.warmup_seconds + 60
+        return generate([*generator, *seconds], patience_seconds, LOG, core)
 
 
 def _measure(
@@ -131,24 +160,54 @@ def _utc() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _write(record: dict[str, Any]) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    record["summary"] = report.summary(record["runs"])
+def _write(record: dict[str, Any], document: Callable[[dict[str, Any]], str] = report.document) -> Path:
+    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{record['label']}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
-    path.with_suffix(".md").write_text(report.document(record))
+    path.with_suffix(".md").write_text(document(record))
     return path
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    """The working tree against a commit; 1 when a scenario lost, or was not measured often enough."""
+    chosen = scenarios.resolve(arguments.scenarios.split(","))
+    named = against.chosen_servers(arguments.servers)
+    try:
+        both = builds.both(arguments.against)
+    except builds.BuildFailed as failure:
+        raise SystemExit(f"--against: {failure}") from None
+    servers = [against.servers_of(each, both) for each in named]
+    record = {
+        "label": arguments.label,
+        "command": " ".join(["python3", "bench/e2e/run.py", *sys.argv[1:]]),
+        "by_cpu": arguments.by_cpu,
+        "builds": {name: build.name for name, build in zip(against.NAMES, both, strict=True)},
+        "machine": environment.machine(),
+        "started": _utc(),
+    }
+    record["runs"] = against.measure_pairs(
+        chosen,
+        servers,
+        arguments.pairs,
+        lambda server, scenario, number: _measure(server, scenario, number, arguments),
+    )
+    record["ended"] = _utc()
+    path = _write(record, against.document)
+    print(f"\n{path.with_suffix('.md').read_text()}\nkept as {path.relative_to(environment.ROOT)}")
+    return int(paired.failed(against.judged(record)))
 
 
 def main() -> int:
     arguments = _arguments()
-    chosen = scenarios.resolve(arguments.scenarios.split(","))
-    plan = {scenario.id: _servers_for(scenario, arguments.servers) for scenario in chosen}
-    used = {server.name: server for servers in plan.values() for server in servers}
     if (os.cpu_count() or 1) < 2:
         raise SystemExit("the server and the generator need a core each; this machine has one")
     raise_descriptor_limit()
     missing = environment.compile_c() + environment.make_certificate()
+    if arguments.against:
+        return _compare(arguments)
+    chosen = scenarios.resolve(arguments.scenarios.split(","))
+    plan = {scenario.id: _servers_for(scenario, arguments.servers) for scenario in chosen}
+    used = {server.name: server for servers in plan.values() for server in servers}
     if not arguments.no_install:
         missing += [] if arguments.ours_only_install else environment.install_peers()
         missing += environment.install_ours() if any(s.kind is peers.Kind.OURS for s in used.values()) else []
@@ -170,6 +229,7 @@ def main() -> int:
             "rounds": arguments.rounds,
             "seconds": arguments.seconds,
             "warmup_seconds": arguments.warmup_seconds,
+            "unpinned": arguments.unpinned,
         },
         "runs": [],
     }
@@ -185,6 +245,7 @@ def main() -> int:
                     record["runs"].append(run)
             # After every scenario: what was measured is kept, whatever happens to the rest.
             record["ended"], record["load_average_after"] = _utc(), os.getloadavg()
+            record["summary"] = report.summary(record["runs"])
             path = _write(record)
     print(f"\n{path.with_suffix('.md').read_text()}")
     print(f"kept as {path.relative_to(environment.ROOT)} after {time.monotonic() - began:.0f} s")

@@ -256,6 +256,8 @@ _ALL = [
 SCENARIOS: dict[str, Scenario] = {scenario.id: scenario for scenario in _ALL}
 
 QUICK = ("S2", "S3", "E")
+# What two builds of ours are compared by when nothing is named.
+PAIRED = ("S2", "E", "EA", "R8", "H")
 
 # Short names that stand for several.
 ALIASES: dict[str, tuple[str, ...]] = {

@@ -1,5 +1,6 @@
 """Runs the codec's cases in interleaved rounds and keeps, as JSON, the ratios that the goals speak of.
 
+With `--against COMMIT` the working tree and a commit of ours run them in pairs instead.
 It must not hold one run's figure against another's: each ratio is the median of the rounds' own ratios.
 """
 
@@ -11,12 +12,19 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Behind everything else: that folder has a `peers` of its own.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "e2e"))
+
+import builds
+import paired
 from cases import Case, all_cases, installed_peers, versions
 
 import wsframe
@@ -24,6 +32,7 @@ import wsframe
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "docs" / "benchmarks" / "codec.json"
 STEP_SECONDS = 0.01
+ROUNDS, ROUNDS_OF_A_PAIR = 31, 3
 # Goals: (task, what ours is held against, ratio). "peers" is the fastest of them in the same round.
 GOALS = (
     ("parse 1,000 frames of 32 B", "picows", 3.0),
@@ -113,11 +122,45 @@ def measure(rounds: int) -> dict[str, Any]:
     return results
 
 
-def main() -> int:
+def items_per_second(build: builds.Build, rounds: int) -> dict[str, float]:
+    """Of each task, in a process of this build; its environment has no peers, so ours runs alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "ratios.json"
+        words = [str(build.python), __file__, "--rounds", str(rounds), "--out", str(out)]
+        subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
+        tasks = json.loads(out.read_text())["tasks"]
+    return {task: found["peers"]["wsframe"]["items_per_second"] for task, found in tasks.items()}
+
+
+def compare(commit: str, pairs: int, rounds: int) -> int:
+    """1 when a task's whole interval lies below the limit."""
+    tree, other = builds.both(commit)
+    ratios: dict[str, list[float]] = {}
+    for number in range(1, pairs + 1):
+        print(f"pair {number} of {pairs}", flush=True)
+        found = {build: items_per_second(build, rounds) for build in paired.turns(number, tree, other)}
+        for task, figure in found[tree].items():
+            ratios.setdefault(task, []).append(figure / found[other][task])
+    comparisons = [paired.Comparison(task, tuple(values)) for task, values in ratios.items()]
+    print(f"{tree.name} against {other.name}:", *paired.table(comparisons), sep="\n")
+    return int(paired.failed(comparisons))
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--rounds", type=int, help=f"({ROUNDS}; of a pair {ROUNDS_OF_A_PAIR})")
     parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
+    paired.add_arguments(parser)
+    options = parser.parse_args(words)
+    paired.check_arguments(parser, options)
+    options.rounds = options.rounds or (ROUNDS_OF_A_PAIR if options.against else ROUNDS)
+    return options
+
+
+def main() -> int:
+    options = arguments()
+    if options.against:
+        return compare(options.against, options.pairs, options.rounds)
     missing = [name for name, module in installed_peers().items() if module is None]
     if missing:
         print("not installed, left out:", ", ".join(missing))

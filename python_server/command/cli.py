@@ -21,14 +21,8 @@ from python_server.command.loading import (
     other_python_server,
     with_debugger,
 )
-from python_server.command.options import (
-    DEFAULTS,
-    OPTIONS,
-    GroupedCommand,
-    GroupedOption,
-    add_options,
-    with_setting,
-)
+from python_server.command.options import DEFAULTS, OPTIONS, with_setting
+from python_server.command.parameters import GroupedCommand, GroupedOption, add_options
 from python_server.command.reloader import Watched, end_with_reloader, run_reloading, serves_here
 from python_server.command.welcome import site as welcome_site
 from python_server.mounts import Site, find_site

@@ -6,7 +6,6 @@ Must not know: options, settings, how anything is served.
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import sys
 import traceback
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from python_server.net.tasks import is_async
 from python_server.patched import PatchedError, refuse_patched
 
 DEFAULT_NAMES: Final = ("app", "application")
@@ -91,8 +91,7 @@ def refuse_foreign(application: Any) -> None:
         ApplicationError: an ASGI application, a Socket.IO server in gevent or eventlet mode, or a process
             that was monkey-patched.
     """
-    call = None if inspect.isfunction(application) else type(application).__call__
-    if inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(call):
+    if is_async(application):
         raise ApplicationError(
             f"{type(application).__name__} is an ASGI application; this server runs WSGI: "
             "use uvicorn for it, or serve its WSGI counterpart (WSGIApp, get_wsgi_application)"

@@ -5,61 +5,18 @@ Must not know: what a setting does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
 
 import click
 
+from python_server.command.option import ANY_COUNT, COUNT, SECONDS, Option, octal
 from python_server.observe import LEVELS
 from python_server.settings import Settings
 
 DEFAULTS: Final = Settings()
-ENVIRONMENT_PREFIX: Final = "WSFRAME_"
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option.
-
-    Attributes:
-        flags: "--port/-p" style names, the long one first; "--x/--no-x" pairs as click writes them.
-        group: heading in the help. help: one sentence.
-        setting: dotted path in Settings, or "" for what the command itself uses.
-        kind: a click type. multiple: may be repeated.
-        other_environment: variables that are looked at after our own, since other servers use them.
-    """
-
-    flags: tuple[str, ...]
-    group: str
-    help: str
-    setting: str = ""
-    kind: Any = str
-    default: Any = None
-    multiple: bool = False
-    metavar: str | None = None
-    other_environment: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The parameter's name: "ws_max_size"."""
-        return self.flags[0].partition("/")[0].lstrip("-").replace("-", "_")
-
-    @property
-    def environment(self) -> str:
-        return ENVIRONMENT_PREFIX + self.name.upper()
-
-
-def octal(value: Any) -> int:
-    """File permissions as chmod writes them: 660, in a TOML file a number or a text."""
-    permissions = int(str(value), 8)
-    if not 0 <= permissions <= 0o777:
-        raise ValueError
-    return permissions
-
-
-SECONDS: Final = click.FloatRange(0)
-COUNT: Final = click.IntRange(1)
 APPLICATION, LISTENING, TLS, PROXIES, WORKERS, THREADS, LIMITS, WEBSOCKETS, LOGS = (
     "Application",
     "Listening",
@@ -155,8 +112,36 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         ("--limit-concurrency",),
         LISTENING,
-        "Open connections; at the limit new ones wait unaccepted.",
+        "Open connections; above, new ones wait, then get 503.  [default: 7/8 of the descriptors]",
         "connections_max_count",
+        COUNT,
+    ),
+    Option(
+        ("--limit-connections-per-address",),
+        LISTENING,
+        "Open connections of one address (IPv6: a /64); 503 above, 0 for no cap.",
+        "address_connections_max_count",
+        ANY_COUNT,
+    ),
+    Option(
+        ("--limit-requests-per-address",),
+        LISTENING,
+        "Requests per minute of one address; 429 above, 0 for no cap.",
+        "address_minute_requests_max_count",
+        ANY_COUNT,
+    ),
+    Option(
+        ("--limit-memory",),
+        LISTENING,
+        "Bytes all clients keep waiting; above, the largest are ended, 0 for no bound.",
+        "clients_max_bytes",
+        ANY_COUNT,
+    ),
+    Option(
+        ("--limit-linger",),
+        LISTENING,
+        "Bytes read of who sends on behind a last answer.",
+        "transport.linger_max_bytes",
         COUNT,
     ),
     Option(
@@ -273,6 +258,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "http.header_line_max_bytes",
         COUNT,
     ),
+    Option(
+        ("--limit-request-head",),
+        LIMITS,
+        "Bytes of all header lines; 431 above.",
+        "http.header_total_max_bytes",
+        COUNT,
+    ),
+    Option(
+        ("--limit-body-rate",),
+        LIMITS,
+        "Bytes per second that a body must keep up; 0 for no rate.",
+        "http.body_rate_min_bytes",
+        ANY_COUNT,
+    ),
     Option(("--limit-body",), LIMITS, "Bytes of a request body; 413 above.", "http.body_max_bytes", COUNT),
     Option(
         ("--timeout-keep-alive",),
@@ -291,7 +290,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         ("--timeout-body",),
         LIMITS,
-        "Seconds between two pieces of a body.",
+        "Seconds a request body may be silent.",
         "http.body_timeout_seconds",
         SECONDS,
     ),
@@ -391,47 +390,3 @@ def default_of(option: Option) -> Any:
     """What holds when the option is not given, as it would be written."""
     value = read_setting(DEFAULTS, option.setting) if option.setting else option.default
     return f"{value:o}" if option.kind is octal else value
-
-
-def add_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: give a click command all options of the table."""
-    for option in reversed(OPTIONS):
-        default = default_of(option)
-        command = click.option(
-            *option.flags,
-            option.name,
-            help=option.help,
-            type=None if option.kind is bool else option.kind,
-            is_flag=option.kind is bool,
-            default=default,
-            show_default=default not in (None, False, (), ""),
-            multiple=option.multiple,
-            metavar=option.metavar,
-            envvar=[option.environment, *option.other_environment],
-            cls=GroupedOption,
-            group=option.group,
-        )(command)
-    return command
-
-
-class GroupedOption(click.Option):
-    """An option that knows its heading."""
-
-    def __init__(self, *args: Any, group: str = "Other", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose help shows its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
-        groups["Other"] = groups.pop("Other", [])
-        for heading, records in groups.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)

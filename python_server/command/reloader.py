@@ -33,8 +33,8 @@ LOOK_SECONDS: Final = 1.0
 SERVING_VARIABLE: Final = "WERKZEUG_RUN_MAIN"
 # The process id of the reloader, for its child.
 RELOADER_VARIABLE: Final = "WSFRAME_RELOADER"
-# Orders that the program itself understands: logs or workers anew, one worker more, one less.
-PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGTTIN, signal.SIGTTOU)
+# Orders that the program itself understands, or says that it does not.
+PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 

@@ -162,6 +162,7 @@ class Engine:
             self._too_large(exchange, post)
         else:
             post.pieces.append(piece)
+            exchange.held_bytes = post.size_bytes
 
     def body_ended(self, exchange: Exchange) -> None:
         post: _Post | None = exchange.context

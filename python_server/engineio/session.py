@@ -113,6 +113,9 @@ class Link(Protocol):
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Begin the closing handshake."""
 
+    def fail(self, code: int, reason: str) -> None:
+        """Close without waiting for an answer."""
+
     def pause_reading(self, paused: bool) -> None:
         """Let the client wait, or go on."""
 
@@ -194,6 +197,11 @@ class Session:
     def transport(self) -> str:
         """ "polling" or "websocket"."""
         return "websocket" if self.state is SessionState.WEBSOCKET else "polling"
+
+    @property
+    def held_bytes(self) -> int:
+        """What waits for the next poll."""
+        return self._queued_bytes
 
     @property
     def alive(self) -> bool:
@@ -407,6 +415,8 @@ class Session:
             code = CLOSE_CODES.get(reason)
             if code is None:
                 link.close()
+            elif reason is DisconnectReason.PING_TIMEOUT:
+                link.fail(code, str(reason))  # nobody is there to answer a close frame
             else:
                 link.close(code, str(reason))
         self._release_post()

@@ -164,7 +164,8 @@ class SocketIO(Registration):
             args: the event's data; a tuple as the only one is several arguments, None is none.
             namespace: default "/". to, room: a room, a sid, or a list of them. include_self: with False the
                 sender of the current event is left out. skip_sid, except_rooms: sids, rooms to leave out.
-            volatile: dropped for clients that could not take it at once.
+            volatile: dropped for clients that could not take it at once. ignore_queue: to the clients of this
+                process only.
             callback: called with the arguments of each ack, in a context of the client whose event emits.
 
         Raises:
@@ -182,10 +183,12 @@ class SocketIO(Registration):
             skip = (*skip, current_request("include_self=False").sid)
         callback = kwargs.get("callback")
         rooms = as_rooms(kwargs.get("room") if to is None else to)
+        local = bool(kwargs.get("ignore_queue", False))
         if self._outside is not None:
             if callback is not None:
                 raise RuntimeError("callback: an ack reaches only a process that serves; this one has no app")
-            self._outside.emit(event, *args, to=rooms, skip_sid=skip, namespace=kwargs.get("namespace"))
+            if not local:  # this process has no clients
+                self._outside.emit(event, *args, to=rooms, skip_sid=skip, namespace=kwargs.get("namespace"))
             return
         self._hub.emit(
             event,
@@ -195,6 +198,7 @@ class SocketIO(Registration):
             excepted=skip,
             callback=None if callback is None else self._callback(callback),
             volatile=bool(kwargs.get("volatile", False)),
+            local=local,
         )
 
     def _callback(self, callback: Callable[..., Any]) -> Callable[[Socket | None, list[Any]], None]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from python_server.engine_api import REASONS
 from python_server.flask_face.context import ClientState
-from python_server.net.tasks import AsyncRunner, name_of
+from python_server.net.tasks import AsyncRunner, is_async, name_of
 from python_server.socketio.client import ConnectionRefused, Handler, Socket
 from python_server.socketio.handlers import ANY, RESERVED
 from python_server.socketio.waiting import Waiting
@@ -127,7 +127,7 @@ class EventRunner:
         """
         if not callable(function):
             raise TypeError(f"a handler is a function, not {type(function).__name__}")
-        waits = _is_async(function)
+        waits = is_async(function)
         if message in RESERVED:
             if arity_of(function, message) == 0:
                 function = _without_arguments(function)
@@ -165,7 +165,7 @@ class EventRunner:
 
     def _run_trigger(self, instance: Any, socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
         call = partial(instance.trigger_event, name, socket.sid)
-        waits = _is_async(getattr(instance, f"on_{name}", None))
+        waits = is_async(getattr(instance, f"on_{name}", None))
         run = partial(self.run, call, socket, name, arguments, name, class_based=True, waits=waits)
         result = self._or_error(instance, run)
         if type(result) is not Waiting:
@@ -300,12 +300,6 @@ def _without_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
         return function()
 
     return call
-
-
-def _is_async(function: Any) -> bool:
-    """An `async def`, or an object that is called like one."""
-    call = getattr(function, "__call__", None)  # noqa: B004 - what matters is how it is called
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _leave(entered: AbstractContextManager[Any], work: Callable[[], Any]) -> Any:

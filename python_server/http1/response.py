@@ -45,6 +45,12 @@ PLAIN_ON_TLS: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 33\r\nConnection: close\r\n\r\n"
     b"This port speaks TLS: use https.\n"
 )
+# For a connection over a cap, unasked: nothing of a request has been read.
+CROWDED: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 55\r\n"
+    b"Retry-After: 1\r\nConnection: close\r\n\r\n"
+    b"No room for another connection: try again in a moment.\n"
+)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

@@ -24,6 +24,11 @@ STALE_SECONDS: Final = 3.0
 # How far above the mean a worker may stand before it leaves connections to the others.
 MARGIN_COUNT: Final = 2
 MARGIN_SHARE: Final = 0.125
+# A worker that holds back has so many connections at once: a start with few clients keeps nobody waiting.
+HELD_BACK_COUNT: Final = 4
+# Far above it: it parts with connections that it has, too.
+FAR_COUNT: Final = 8
+FAR_SHARE: Final = 0.5
 
 
 class Board:
@@ -81,6 +86,17 @@ class Board:
                 total += cells[at + CONNECTIONS]
         return total / rows if rows else 0.0
 
+    def fewest(self) -> int:
+        """The smallest number of connections among rows that accept and were beaten lately; 0 without any."""
+        cells = self._cells
+        oldest = time.monotonic_ns() - int(STALE_SECONDS * 1e9)
+        counts = [
+            cells[at + CONNECTIONS]
+            for at in range(FIELDS_COUNT, cells[0] * FIELDS_COUNT, FIELDS_COUNT)
+            if cells[at + ACCEPTING] and cells[at + BEAT] >= oldest
+        ]
+        return min(counts, default=0)
+
     def close(self) -> None:
         self._cells.release()
         self._map.close()
@@ -93,6 +109,7 @@ class Row:
     def __init__(self, board: Board, row: int) -> None:
         self._board = board
         self._at = row * FIELDS_COUNT
+        self._holds_back = False
 
     def beat(self) -> None:
         """The loop turns."""
@@ -106,11 +123,27 @@ class Row:
         """How many connections are open."""
         self._board._cells[self._at + CONNECTIONS] = connections_count
 
-    def allowance(self) -> int:
-        """Connections to accept now; 0 or less while others have clearly fewer."""
-        mean = self._board.mean()
+    def fewest_count(self) -> int:
+        """Connections of the worker that has fewest, perhaps this one."""
+        return self._board.fewest()
+
+    def hold_back(self, held: bool) -> None:
+        """Others are about to accept too: until then we take a few connections only."""
+        self._holds_back = held
+
+    def allowance(self) -> int | None:
+        """Connections to accept now; 0 or less while others have clearly fewer, None for no single one."""
         own = self._board._cells[self._at + CONNECTIONS]
+        if self._holds_back:
+            return HELD_BACK_COUNT - own if own < HELD_BACK_COUNT else None
+        mean = self._board.mean()
         return int(mean + max(MARGIN_COUNT, mean * MARGIN_SHARE) - own)
+
+    def excess(self) -> int:
+        """Connections above the mean, of a worker that stands far above it; else 0."""
+        mean = self._board.mean()
+        above = self._board._cells[self._at + CONNECTIONS] - mean
+        return int(above) if above > mean * FAR_SHARE + FAR_COUNT else 0
 
 
 def _memory() -> int:

@@ -20,6 +20,9 @@ BACK_OFF_MAX_SECONDS: Final = 1.0
 # While other workers have fewer connections they are left the next ones for so long.
 YIELD_SECONDS: Final = 0.005
 
+# A request's head is seldom larger.
+REFUSED_READ_BYTES: Final = 65_536
+
 # Faults of one connection that was lost before we took it: the next accept may succeed.
 TRANSIENT: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
 # Faults of the listening socket itself: no later accept can succeed.
@@ -50,6 +53,21 @@ MOVES: Final = {
 }
 
 
+def turn_away(sock: Socket, answer: bytes) -> None:
+    """End a connection that is not taken, with an answer if it fits.
+
+    Nothing is kept for it: a flood of such connections must not hold descriptors. What the client has sent is
+    read once, since unread bytes would make its end a reset.
+    """
+    try:
+        if answer:
+            sock.send(answer)
+        sock.recv(REFUSED_READ_BYTES)
+    except OSError:  # nothing has come yet
+        pass
+    sock.close()
+
+
 class Listener:
     """Accepts connections on one listening socket. Every method belongs to the loop's thread.
 
@@ -59,7 +77,8 @@ class Listener:
         exhausted: called with the error when the process or system is out of descriptors.
         batch_count: connections taken per turn of the loop; data of existing ones comes first.
         allowance: where others accept on the same socket: how many to take now. At 0 or less one is taken,
-            since perhaps nobody else was woken for it, and the next ones are left to them for a moment.
+            since perhaps nobody else was woken for it, and the next ones are left to them for a moment. At
+            None none is taken.
     """
 
     def __init__(
@@ -69,7 +88,7 @@ class Listener:
         accepted: Callable[[Socket, Any], None],
         exhausted: Callable[[OSError], None],
         batch_count: int,
-        allowance: Callable[[], int] | None = None,
+        allowance: Callable[[], int | None] | None = None,
     ) -> None:
         self._loop = loop
         self._socket = sock
@@ -129,11 +148,13 @@ class Listener:
         self.state = state
 
     def _on_readable(self) -> None:
-        count = allowed = self._batch_count
+        count = self._batch_count
+        allowed: int | None = count
         if self._allowance is not None:
-            count = min(count, max(1, allowed := self._allowance()))
+            allowed = self._allowance()
+            count = 0 if allowed is None else min(count, max(1, allowed))
         self._take(count)
-        if allowed <= 0 and self.state is ListenerState.ACCEPTING:
+        if (allowed is None or allowed <= 0) and self.state is ListenerState.ACCEPTING:
             self._leave(ListenerState.YIELDING)
             self._back_off = self._loop.call_later(YIELD_SECONDS, self._accept_again)
 

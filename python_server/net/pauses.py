@@ -16,3 +16,4 @@ class Pause(IntEnum):
     PIPELINED = 16  # further requests wait behind a running one
     UNSENT = 32  # the client, or what a relay joins it with, does not take what waits for it
     MESSAGES = 64  # messages wait for their handler
+    DETACHING = 128  # its socket is given away once what is queued has left

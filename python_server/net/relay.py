@@ -51,6 +51,8 @@ def relay_to_socket(
     loop_end.setblocking(False)
     inner = Transport(loop, loop_end, report, limits)
     inner.set_handler(RelayEnd(transport))
+    if transport.blocked:  # by what was written to it before
+        inner.pause_reading(Pause.UNSENT, True)
     if leftover:
         inner.write(leftover)
     return application_end, RelayEnd(inner)

@@ -6,6 +6,7 @@ Must not know: what a task does, or which protocol waits for it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -110,12 +111,20 @@ class BackgroundTask:
 
     def _run(self) -> None:
         try:
-            if asyncio.iscoroutinefunction(self._target):
+            if is_async(self._target):
                 asyncio.run(self._target(*self._args, **self._kwargs))
             else:
                 self._target(*self._args, **self._kwargs)
         except Exception as error:
             self._report(f"background task {name_of(self._target)}", error)
+
+
+def is_async(function: Any) -> bool:
+    """An `async def`, an object that is called like one, or a partial of either."""
+    while isinstance(function, partial):
+        function = function.func
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - what matters is how it is called
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -98,6 +98,15 @@ class Handshaking:
     def connection_lost(self, reason: str) -> None:
         self._lost(self, reason)
 
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        """As a channel's."""
+        return self._transport.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        return 0
+
     def refuse_keep_alive(self) -> None:
         """Graceful stop: the client has asked for nothing yet."""
 
@@ -383,6 +392,10 @@ class TLSTransport(Transport):
     def detach(self) -> None:
         """Its descriptor carries records: of no use to whoever asks."""
         return
+
+    def detach_when_sent(self, taken: Callable[[Any], None]) -> bool:
+        """Never."""
+        return False
 
     def _linger(self) -> None:
         if self._phase is not TLSPhase.NOTIFIED:

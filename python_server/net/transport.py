@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
+from python_server.net.byte_handler import ByteHandler, Source
 from python_server.net.files import FileSlice
-from python_server.net.loop import Deadline, Loop, Timer
+from python_server.net.lingering import Lingering
+from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 from python_server.net.pauses import Pause
 
@@ -28,13 +30,15 @@ class TransportState(Enum):
 
     OPEN = auto()
     DRAINING = auto()  # close asked for; queued bytes still leave
+    DETACHING = auto()  # its socket is to be another's; queued bytes still leave
     LINGERING = auto()  # our side is shut; what still comes is dropped, so that no reset eats the answer
     CLOSED = auto()
 
 
 MOVES: Final = {
-    TransportState.OPEN: {TransportState.DRAINING, TransportState.CLOSED},
+    TransportState.OPEN: {TransportState.DRAINING, TransportState.DETACHING, TransportState.CLOSED},
     TransportState.DRAINING: {TransportState.LINGERING, TransportState.CLOSED},
+    TransportState.DETACHING: {TransportState.CLOSED},
     TransportState.LINGERING: {TransportState.CLOSED},
     TransportState.CLOSED: set(),
 }
@@ -42,40 +46,6 @@ MOVES: Final = {
 
 # An enum's member costs ten times a global in CPython 3.11; this one is asked for with every write.
 _OPEN: Final = TransportState.OPEN
-
-
-class Source(Sized, Protocol):
-    """Port: where a handler leaves small pieces for the transport to take, without a call of `write`."""
-
-    max_bytes: int  # above it they come by `write`
-
-    def open(self, max_bytes: int, wake: Callable[[Transport], object], whom: Transport, /) -> None:
-        """Hold up to `max_bytes`; call `wake(whom)` when something comes that nobody expects."""
-
-    def expect(self) -> bool:
-        """The caller is going to take; False when somebody was woken to already."""
-
-    def take(self) -> bytes:
-        """All of it."""
-
-    def close(self) -> None:
-        """Hold nothing more."""
-
-
-class ByteHandler(Protocol):
-    """Port: what a transport tells the protocol that reads it."""
-
-    def receive_buffer(self) -> memoryview | None:
-        """Where to receive next; None for the loop's shared buffer. Asked when much has come at once."""
-
-    def data_received(self, buffer: Any, nbytes: int) -> None:
-        """`nbytes` were put at the start of `buffer`; 0 means the peer has ended its side."""
-
-    def write_blocked(self, blocked: bool) -> None:
-        """The queue passed the high watermark, or fell below the low one."""
-
-    def connection_lost(self, reason: str) -> None:
-        """The connection is gone; called once, last."""
 
 
 class Transport:
@@ -86,14 +56,15 @@ class Transport:
         sock: a connected, non-blocking socket, owned from here on.
         report: for an exception of the handler; the connection ends, the loop lives.
         limits: `high_watermark_bytes`, `low_watermark_bytes`, `hard_limit_bytes`, `linger_timeout_seconds`,
-            `stall_timeout_seconds`.
+            `linger_max_bytes`, `stall_timeout_seconds`.
         peer, local: the two addresses, as the socket module gives them.
     """
 
     __slots__ = (
         "_blocked", "_buffer", "_bulk", "_data_received", "_descriptor", "_dirty", "_files_count", "_handler",
-        "_high_watermark_bytes", "_limits", "_linger_timer", "_loop", "_outbox", "_queue", "_queued_bytes",
-        "_receive_buffer", "_report", "_socket", "_stalled", "_waiting", "local", "pauses", "peer", "state",
+        "_high_watermark_bytes", "_limits", "_lingering", "_loop", "_outbox", "_queue", "_queued_bytes",
+        "_receive_buffer", "_report", "_socket", "_stalled", "_taken", "_waiting", "local", "pauses", "peer",
+        "state",
     )  # fmt: skip
     _direct: ClassVar[bool] = True  # bytes leave as they are
 
@@ -122,7 +93,8 @@ class Transport:
         self._blocked = False
         self.pauses: int = Pause.UNSERVED  # the reasons not to read
         self._bulk: LowWater | None = None  # while a large payload arrives
-        self._linger_timer: Timer | None = None
+        self._lingering: Lingering | None = None
+        self._taken: Callable[[socket.socket], None]  # of DETACHING
         self.peer = peer
         self.local = local
         self.state = TransportState.OPEN
@@ -188,16 +160,6 @@ class Transport:
             self._bulk.cancel()
             self._bulk = None
             self._buffer = self._loop.receive_buffer
-
-    def _on_linger_readable(self) -> None:
-        try:
-            if self._socket.recv_into(self._loop.receive_buffer):
-                return
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            pass
-        self._end("closed")
 
     # Out
 
@@ -311,8 +273,8 @@ class Transport:
             self._loop.remove_writer(self._descriptor)
         if self._stalled is not None:
             self._stalled.clear()
-        if self.state is TransportState.DRAINING:
-            self._linger()
+        if self.state is not _OPEN:
+            self._all_sent()
 
     def _wait_writable(self) -> None:
         """The kernel's buffer is full: go on when it has room, give up when it never has."""
@@ -378,6 +340,23 @@ class Transport:
             self.flush()
         if self._queue or self.state is not TransportState.OPEN:
             return None
+        return self._let_go()
+
+    def detach_when_sent(self, taken: Callable[[socket.socket], None]) -> bool:
+        """Read nothing more; `taken(socket)` once what is queued has left. False: it cannot be detached."""
+        if self.state is TransportState.OPEN:
+            self.pause_reading(Pause.DETACHING, True)
+            self._move(TransportState.DETACHING)
+            self._taken = taken
+        return True
+
+    def _all_sent(self) -> None:
+        if self.state is TransportState.DRAINING:
+            self._linger()
+        elif self.state is TransportState.DETACHING:
+            self._taken(self._let_go())
+
+    def _let_go(self) -> socket.socket:
         self._move(TransportState.CLOSED)
         if self._outbox is not None:
             self._outbox.close()
@@ -419,10 +398,7 @@ class Transport:
         except OSError:
             self._end("closed")
             return
-        self._loop.add_reader(self._descriptor, self._on_linger_readable)
-        self._linger_timer = self._loop.call_later(
-            self._limits.linger_timeout_seconds, lambda: self._end("closed")
-        )
+        self._lingering = Lingering(self._loop, self._socket, self._limits, self._end)
 
     def _move(self, state: TransportState) -> None:
         assert state in MOVES[self.state], (self.state, state)
@@ -433,9 +409,10 @@ class Transport:
         if self.state is TransportState.CLOSED:
             return
         self._move(TransportState.CLOSED)
-        for timed in (self._bulk, self._linger_timer, self._stalled):
+        for timed in (self._bulk, self._lingering, self._stalled):
             if timed is not None:
                 timed.cancel()
+        self._lingering = None
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._queue.clear()

@@ -5,8 +5,9 @@ Must not know: packets' text, sessions, clocks; a member is something with `send
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from python_server.socketio.backplane import Envelope
 
@@ -25,6 +26,23 @@ class Member(Protocol):
 
 
 _NOBODY: Final[dict[str, Member]] = {}
+# A table below it is left as it is; an entry of a full one takes up to a hundred bytes.
+TABLE_MIN_BYTES: Final = 16_384
+TABLE_ENTRY_BYTES: Final = 400
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def shrunk(table: dict[Key, Value]) -> dict[Key, Value]:
+    """The table, or a smaller one: of its own a dict never gives back what it once needed.
+
+    Looked at whenever the number of entries is a power of two, so an entry is copied once at most for each
+    that has gone.
+    """
+    count = len(table)
+    if count & (count - 1) or sys.getsizeof(table) < TABLE_MIN_BYTES + TABLE_ENTRY_BYTES * count:
+        return table
+    return dict(table)
 
 
 def send_to_each(members: Iterable[Any], prepared: Any) -> None:
@@ -69,6 +87,7 @@ class Adapter:
         for room in self._rooms_of.pop(sid, ()):
             self._leave(sid, room)
         self._members.pop(sid, None)
+        self._rooms_of, self._members = shrunk(self._rooms_of), shrunk(self._members)
 
     @property
     def empty(self) -> bool:
@@ -104,6 +123,7 @@ class Adapter:
         rooms = self._rooms_of.get(sid)
         if rooms is not None and room in rooms:
             del rooms[room]
+            self._rooms_of[sid] = shrunk(rooms)
             self._leave(sid, room)
 
     def close_room(self, room: Any) -> None:
@@ -114,8 +134,12 @@ class Adapter:
         """
         if room in self._members or self._reserved(room):
             raise ValueError("cannot close a sid room")
-        for sid in self._rooms.pop(room, ()):
-            self._rooms_of[sid].pop(room, None)
+        members = self._rooms.pop(room, _NOBODY)
+        self._rooms = shrunk(self._rooms)
+        for sid in members:
+            rooms = self._rooms_of[sid]
+            rooms.pop(room, None)
+            self._rooms_of[sid] = shrunk(rooms)
             if self._moved is not None:
                 self._moved("leave", sid, room)
 
@@ -178,7 +202,10 @@ class Adapter:
         members = self._rooms.get(room)
         if members is not None:
             members.pop(sid, None)
-            if not members:
+            if members:
+                self._rooms[room] = shrunk(members)
+            else:
                 del self._rooms[room]
+                self._rooms = shrunk(self._rooms)
             if self._moved is not None and room != sid:
                 self._moved("leave", sid, room)

@@ -40,7 +40,8 @@ class Answering:
     """The Receiver of a hub. Every method belongs to the loop's thread.
 
     Args:
-        adapters: of the hub, by namespace. remember: takes an envelope into the recovery log.
+        adapters: of the hub, by namespace. hear: takes an envelope into the recovery log, and returns what of
+            it is to be delivered.
         disconnect: called with (namespace, sid, detail) for a client of this process.
         ask: has clients of this process asked for acks. report: for an ack that cannot travel.
         fetch: answers for lost clients; None where there is no recovery.
@@ -49,14 +50,14 @@ class Answering:
     def __init__(
         self,
         adapters: Mapping[str, Adapter],
-        remember: Callable[[Envelope], None],
+        hear: Callable[[Envelope], Envelope],
         disconnect: Callable[[str, str, str | None], None],
         ask: AskSockets,
         report: Callable[[str, BaseException], None],
         fetch: Callable[[Question, Reply], None] | None = None,
     ) -> None:
         self._adapters = adapters
-        self._remember = remember
+        self._hear = hear
         self._disconnect = disconnect
         self._ask = ask
         self._report = report
@@ -72,7 +73,7 @@ class Answering:
     def receive(self, message: Envelope | Command) -> None:
         """Remember, then deliver to the clients of this process only; or obey."""
         if isinstance(message, Envelope):
-            self._remember(message)
+            message = self._hear(message)
             adapter = self._adapters.get(message.namespace)
             if adapter is not None:
                 adapter.deliver(message)

@@ -112,7 +112,7 @@ class Socket:
     Attributes:
         sid: public name of the client in the namespace. client: the session it belongs to.
         pid: its secret for a recovery, "" when there is none. recovered: has it come back?
-        last_offset, joined_at, prelude, base, known, private: see recovery.Saved.
+        last_offset, joined_at, prelude, base, known, private, claimed_at: see recovery.Saved.
         data: the application's own, which survives a recovery.
         reason: why it left while its connect handler ran.
     """
@@ -123,6 +123,7 @@ class Socket:
         "auth",
         "base",
         "buckets",
+        "claimed_at",
         "client",
         "data",
         "held",
@@ -156,6 +157,7 @@ class Socket:
         self.base: str | None = None
         self.known: dict[str, float] = {}
         self.private: frozenset[str] = frozenset()
+        self.claimed_at = 0.0
         self.data: Any = None
         self.reason: DisconnectReason | NamespaceReason = DisconnectReason.TRANSPORT_CLOSE
         # Called with the values, or with None when the client has left.
@@ -168,6 +170,7 @@ class Socket:
         self.last_offset, self.data, self.recovered = saved.last_offset, saved.data, True
         self.prelude, self.base = saved.prelude, saved.base
         self.known, self.private = saved.known, saved.private
+        self.claimed_at = saved.claimed_at
 
     def forget_prelude(self) -> None:
         """It has lived here for so long that it has seen all of it."""
@@ -188,6 +191,7 @@ class Socket:
             base=self.base,
             known=self.known,
             private=self.private,
+            claimed_at=self.claimed_at,
         )
 
     def send(self, prepared: Prepared) -> None:

@@ -1,6 +1,9 @@
 """Clients that come back: found here, in what was inherited, or in the other processes of the machine.
 
 Must not know: events, handlers, how a question travels; what a log finds is the log's to say.
+
+A process that is asked for a client lends it, and forgets it only when it hears that the client has arrived:
+the connection for which it was asked may be gone by then, and the client ask from elsewhere.
 """
 
 from __future__ import annotations
@@ -17,19 +20,23 @@ from python_server.socketio.questions import convert, plain
 from python_server.socketio.records import FetchQuestion, read_found, tell_found
 from python_server.socketio.recovery import Found, RecoveryLog
 
-# Other processes answer in milliseconds; after it the client is a new one.
-FETCH_SECONDS: Final = 2.0
+# Other processes answer in milliseconds, on a loaded machine in seconds; after it the client is a new one.
+FETCH_SECONDS: Final = 10.0
 # Clients that wait for it; more are new at once.
 FETCHING_MAX_COUNT: Final = 10_000
-# How long, and in what steps, we wait for events that the client's former home has heard before us.
-CATCH_UP_SECONDS: Final = 0.5
-CATCH_UP_STEP_SECONDS: Final = 0.005
+# Several may know the client, the one better than the other: how long we wait for others after the first.
+COMPARE_SECONDS: Final = 1.0
+# What comes after something is later than it, whatever two clocks say.
+CLAIM_STEP_SECONDS: Final = 1e-6
+# How often we ask again when a process has gone without an answer: its successor may have the client now.
+ASK_AGAIN_MAX_COUNT: Final = 3
 
 # A client that still answers pings after it has taken what it was sent on its return.
 PRELUDE_SECONDS: Final = 120.0
 
 # Called with the client's former self, if it still lived here, and its rooms with their positions.
 Admit = Callable[[Client | None, dict[Any, int]], None]
+AdmitNow = Callable[[dict[Any, int]], None]
 
 
 class Comebacks:
@@ -40,47 +47,52 @@ class Comebacks:
 
     Attributes:
         living: who is here, by the secret with which it would come back.
-        given: told of each secret whose client went to another process; a successor may have it too.
+        taken: told of each secret whose client has come from elsewhere, and when: whoever has lent it may
+            forget it.
     """
 
     def __init__(self, log: RecoveryLog, services: HubServices) -> None:
         self._log = log
         self._services = services
-        self._fetching_count = 0
-        self._arriving: dict[Socket, Found] = {}
+        # For whom others are asked, by the client's secret.
+        self._fetching: dict[str, Socket] = {}
         self.living: dict[str, Socket] = {}
-        self.given: Callable[[str], None] = lambda pid: None
+        self.taken: Callable[[str, float], None] = lambda pid, claimed_at: None
         log.begin(services.now())
 
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
+        socket.claimed_at = self._services.now()
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
-        if type(pid) is not str:
-            self._admit_new(socket, None, admit)
-            return
-        seen = offset if type(offset) is str else None
-        former = self._end_living(pid, socket.namespace)
+        if type(pid) is str:
+            self._look_for(socket, admit, FetchQuestion(pid, offset if type(offset) is str else None))
+        else:
+            self._admit_new(socket, partial(admit, None))
+
+    def _look_for(self, socket: Socket, admit: Admit, asked: FetchQuestion) -> None:
+        pid, seen, namespace = asked.pid, asked.offset, socket.namespace
+        former = self._end_living(pid, namespace)
+        admit = partial(admit, former)
         now = self._services.now()
-        here = self._log.restore(pid, socket.namespace, seen, now)
+        here = self._log.restore(pid, namespace, seen, now)
         if here is not None:
             client, missed = here
-            self._admit_returned(socket, former, admit, Found(client, missed, {}, set(), now))
+            self._admit_returned(socket, admit, Found(client, missed, {}, set(), now))
             return
-        inherited = self._log.find(pid, socket.namespace, seen, now)
-        if inherited is not None:
-            self._arrive(socket, admit, inherited, now + CATCH_UP_SECONDS)
-        elif former is None and self._may_ask(pid):
-            self._fetch(socket, admit, FetchQuestion(pid, seen))
+        # Others may know more of one that we have lent or inherited.
+        best = self._log.find(pid, namespace, seen, now)
+        if self._may_ask(pid):
+            self._fetching[pid] = socket
+            self._fetch(socket, admit, asked, best, ASK_AGAIN_MAX_COUNT)
+        elif best is not None:
+            self._arrive(socket, admit, best)
         else:
-            self._admit_new(socket, former, admit)
+            self._admit_new(socket, admit)
 
     def gone(self, socket: Socket) -> None:
         """A client has left."""
-        found = self._arriving.pop(socket, None)
-        if found is not None:
-            self._arrive(socket, lambda former, rooms: None, found, 0.0)
         if self.living.get(socket.pid) is socket:
             del self.living[socket.pid]
 
@@ -91,14 +103,19 @@ class Comebacks:
         if self._services.names.made_on_this_machine(asked.pid):  # the clock of another is not ours
             self._end_living(asked.pid, question.namespace)
             found = self._log.find(asked.pid, question.namespace, asked.offset, self._services.now())
-        if found is None:
-            reply(None)
-        else:
-            reply(tell_found(found, self._services.complain))
-            self.given(asked.pid)
+        reply(None if found is None else tell_found(found, self._services.complain))
+
+    def moved(self, pid: str, claimed_at: float | None) -> None:
+        """It has come back elsewhere: what seems to be here is a connection that it has lost."""
+        living = self.living.get(pid)
+        if living is not None and (claimed_at is None or living.claimed_at < claimed_at):
+            self._end_living(pid, living.namespace)
 
     def _end_living(self, pid: str, namespace: str) -> Client | None:
         """Its connection is dead, which nobody had noticed."""
+        waiting = self._fetching.pop(pid, None)  # whoever is asked for it lends it to the next as well
+        if waiting is not None and waiting.state is not SocketState.CLOSED:
+            waiting.client.session.end(DisconnectReason.TRANSPORT_ERROR)
         living = self.living.get(pid)
         if living is None or living.namespace != namespace:
             return None
@@ -110,60 +127,69 @@ class Comebacks:
         return (
             not services.backplane.alone
             and services.names.made_on_this_machine(pid)
-            and self._fetching_count < FETCHING_MAX_COUNT
+            and len(self._fetching) < FETCHING_MAX_COUNT
         )
 
-    def _fetch(self, socket: Socket, admit: Admit, asked: FetchQuestion) -> None:
+    def _fetch(
+        self, socket: Socket, admit: AdmitNow, asked: FetchQuestion, best: Found | None, again_count: int
+    ) -> None:
         """Ask everybody: after a recovery elsewhere the secret's beginning names its home no more."""
-        answered = False
 
         def heard(part: Any) -> None:
-            nonlocal answered
-            if part is not None and not answered:
-                found = read_found(part)
-                answered = True
-                self._arrive(socket, admit, found, self._services.now() + CATCH_UP_SECONDS)
+            nonlocal best
+            found = None if part is None else read_found(part)
+            if found is None:
+                return
+            if best is None:
+                self._services.call_later(COMPARE_SECONDS, settle)
+            if best is None or best.client.claimed_at < found.client.claimed_at:
+                best = found
+
+        def settle() -> None:
+            if self._fetched(socket, asked.pid):
+                if best is None:
+                    self._admit_new(socket, admit)
+                else:
+                    self._arrive(socket, admit, best)
 
         def ended(missing_count: int) -> None:
-            self._fetching_count -= 1
-            if not answered:
-                self._admit_new(socket, None, admit)
+            if best is None and missing_count and again_count and self._fetching.get(asked.pid) is socket:
+                self._fetch(socket, admit, asked, best, again_count - 1)
+            else:
+                settle()
 
-        self._fetching_count += 1
         question = Question(QuestionKind.FETCH, socket.namespace, plain(asked))
+        if best is not None:
+            self._services.call_later(COMPARE_SECONDS, settle)
         self._services.backplane.request(question, heard, ended, FETCH_SECONDS)
 
-    def _arrive(self, socket: Socket, admit: Admit, found: Found, deadline: float) -> None:
-        """A client of another process has been found; what is on its way to both must not come twice."""
-        now = self._services.now()
-        if socket.state is SocketState.CLOSED:  # it has left again, and may come back to what is here now
-            self._log.adopt(found)
-            self._log.save(found.client, now)
-        elif now < deadline and self._log.lacks(found, now):
-            self._arriving[socket] = found
-            again = partial(self._arrive_later, socket, admit, deadline)
-            self._services.call_later(CATCH_UP_STEP_SECONDS, again)
-        else:
-            self._log.adopt(found)
-            self._admit_returned(socket, None, admit, found)
-            self._services.call_later(PRELUDE_SECONDS, socket.forget_prelude)
+    def _fetched(self, socket: Socket, pid: str) -> bool:
+        """Others have been asked; does the client wait for it?"""
+        if self._fetching.get(pid) is not socket:
+            return False
+        del self._fetching[pid]
+        return socket.state is not SocketState.CLOSED
 
-    def _arrive_later(self, socket: Socket, admit: Admit, deadline: float) -> None:
-        found = self._arriving.pop(socket, None)
-        if found is not None:
-            self._arrive(socket, admit, found, deadline)
+    def _arrive(self, socket: Socket, admit: AdmitNow, found: Found) -> None:
+        """A client of another process has been found; what is on its way to both will not come twice."""
+        self._log.adopt(found, self._services.now())
+        self._admit_returned(socket, admit, found)
+        self._services.call_later(PRELUDE_SECONDS, socket.forget_prelude)
+        self.taken(socket.pid, socket.claimed_at)
 
-    def _admit_returned(self, socket: Socket, former: Client | None, admit: Admit, found: Found) -> None:
-        socket.come_back(found.client)
+    def _admit_returned(self, socket: Socket, admit: AdmitNow, found: Found) -> None:
+        client = found.client
+        client.claimed_at = max(socket.claimed_at, client.claimed_at + CLAIM_STEP_SECONDS)
+        socket.come_back(client)
         for envelope in found.missed:
             socket.last_offset = envelope.offset
             socket.send(envelope.prepared)
         self.living[socket.pid] = socket
-        admit(former, found.client.rooms)
+        admit(client.rooms)
 
-    def _admit_new(self, socket: Socket, former: Client | None, admit: Admit) -> None:
+    def _admit_new(self, socket: Socket, admit: AdmitNow) -> None:
         if socket.state is not SocketState.CLOSED:
             socket.pid = self._services.names.make()
             socket.joined_at = self._log.position
             self.living[socket.pid] = socket
-            admit(former, {})
+            admit({})

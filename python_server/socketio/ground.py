@@ -109,6 +109,12 @@ class Ground:
         if self.recovery is not None and envelope.offset is not None:
             self.recovery.append(envelope, self._running().now())
 
+    def _hear(self, envelope: Envelope) -> Envelope:
+        """An event of another process: what of it is to be delivered here."""
+        if self.recovery is None or envelope.offset is None:
+            return envelope
+        return self.recovery.hear(envelope, self._running().now())
+
     def _running(self) -> HubServices:
         assert self._services is not None
         return self._services

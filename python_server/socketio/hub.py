@@ -67,7 +67,7 @@ class Hub(Speaker):
         services.backplane.start(
             Answering(
                 self._adapters,
-                self._remember,
+                self._hear,
                 self._disconnect,
                 self._ask_sockets,
                 services.report,
@@ -367,7 +367,9 @@ class Hub(Speaker):
         """The one way out of a namespace."""
         connected = socket.state is SocketState.CONNECTED
         socket.reason = reason
-        if connected and self.recovery is not None and isinstance(reason, DisconnectReason):
+        # One that has come back and not been answered yet may come once more, as what it was.
+        known = connected or (socket.recovered and socket.state is SocketState.PENDING)
+        if known and self.recovery is not None and isinstance(reason, DisconnectReason):
             rooms = self._adapters[socket.namespace].positions_of(socket.sid)
             self.recovery.save(socket.saved(rooms, self.recovery.position), self._running().now())
         self._forget_socket(socket)

@@ -26,7 +26,7 @@ class ControlOrders:
     """Obeys lines. Belongs to the loop's thread.
 
     Args:
-        hubs: the Socket.IO servers, by path. figures: gauges and counters of this worker.
+        hubs: the Socket.IO servers alone, by path. figures: gauges and counters of this worker.
         refused: called with (kind, message) for every line that is refused.
     """
 
@@ -91,7 +91,7 @@ class ControlOrders:
 
     def _hub(self, path: str | None) -> Hub:
         if not self._hubs:
-            raise WireError("foreign message", "no Socket.IO server runs here")
+            raise WireError("foreign message", "no Socket.IO server runs here that could send it")
         if path is None:
             if len(self._hubs) > 1:
                 raise WireError(

@@ -61,6 +61,7 @@ class ClientRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     base: str | None
     known: dict[str, float]
     private: list[str]
+    claimed_at: float = 0.0
 
 
 class FoundRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -136,6 +137,7 @@ def client_record(client: Saved, complain: Complain) -> ClientRecord:
         client.base,
         client.known,
         sorted(client.private),
+        client.claimed_at,
     )
 
 
@@ -155,6 +157,7 @@ def client_of(record: ClientRecord) -> Saved:
         record.base,
         record.known,
         frozenset(record.private),
+        record.claimed_at,
     )
 
 
@@ -187,6 +190,15 @@ def event_records(events: Iterable[tuple[float, Envelope]]) -> list[EventRecord]
     """Those events that can travel."""
     records = (event_record(moment, envelope) for moment, envelope in events)
     return [record for record in records if record is not None]
+
+
+def log_records(events: Iterable[tuple[float, Envelope]]) -> list[EventRecord]:
+    """Every event of a log in its place; those that cannot travel are there for nobody."""
+    return [
+        event_record(moment, event)
+        or EventRecord(str(event.offset), moment, event.namespace, rooms=[], excepted=[], packets=[])
+        for moment, event in events
+    ]
 
 
 def events_of(records: Iterable[EventRecord]) -> list[tuple[float, Envelope]]:

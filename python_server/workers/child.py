@@ -68,10 +68,11 @@ class Child:
     ) -> None:
         self.index = seat.index
         self.row = seat.row
+        self.together = seat.together
         self.replaces = replaces
         self.life = Life.STARTING
         self.deadline: Timer | None = None
-        self.served_from = loop.now
+        self.served_from = loop.now  # or, before it serves, alive from
         ours, seat.control = pair()
         ends: list[tuple[Child, Socket]] = []
         try:

@@ -17,6 +17,8 @@ from python_server.workers.seat import Seat
 from python_server.workers.siblings import MessageKind, Report, Siblings
 
 BEAT_SECONDS: Final = 1.0
+# A supervisor that does not say that all are there stands still itself: longer than it ever waits for them.
+WORD_MAX_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Crew:
             self.siblings.join(index, sock, serving=index in seat.serving)
         self.siblings.on_supervisor(MessageKind.DRAIN, self._drain)
         self.siblings.on_supervisor(MessageKind.REOPEN_LOGS, lambda index, payload, _: orders.reopen_logs())
+        self.siblings.on_supervisor(MessageKind.ACCEPT, lambda index, payload, _: self._take_whoever_comes())
         self.siblings.on_orphaned(lambda: orders.drain(None))
 
     def begin(self, accept: Callable[[], None]) -> None:
@@ -75,12 +78,18 @@ class Crew:
         def joined() -> None:
             if self.siblings.draining:
                 return
+            if self._seat.together:
+                self.row.hold_back(True)
+                self._loop.call_later(WORD_MAX_SECONDS, self._take_whoever_comes)
             accept()
             self.row.accept(True)
             self.siblings.tell_supervisor(MessageKind.READY)
 
         self._beat()
         self.siblings.begin(joined)
+
+    def _take_whoever_comes(self) -> None:
+        self.row.hold_back(False)
 
     def _beat(self) -> None:
         self.row.beat()

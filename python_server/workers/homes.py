@@ -2,9 +2,9 @@
 
 Must not know: sessions, paths, what a request asks for; who may be asked is the siblings' to say.
 
-A plain connection is passed itself, with the bytes already read. What cannot be passed (the state of TLS,
-bytes that the client has not taken yet) is relayed: the home gets one end of a socket pair, and may pass
-that on.
+A plain connection is passed itself, with the bytes already read, as soon as the client has taken what it
+was answered before. TLS, whose state cannot be passed, is relayed: the home gets one end of a socket pair,
+a plain connection again. So no connection has more than one relay, however often its sessions change.
 """
 
 from __future__ import annotations
@@ -46,6 +46,15 @@ class Relayed:
         self._end.connection_lost(reason)
         self._lost(self)
 
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        """As a channel's."""
+        return self._transport.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        return self._transport.queued_bytes
+
     def refuse_keep_alive(self) -> None:
         """Graceful stop: an answer may be on its way through here."""
 
@@ -57,12 +66,54 @@ class Relayed:
         self._transport.close(reason)
 
 
+class Leaving:
+    """A connection that goes home when the client has taken its earlier answers (the ByteHandler port).
+
+    A stopping server lets it: the request is under way, and nothing else is read meanwhile.
+
+    Args:
+        send: passes the socket on. ended: told when it has gone, home or for good.
+    """
+
+    def __init__(
+        self, transport: Transport, send: Callable[[Socket], None], ended: Callable[[Leaving], None]
+    ) -> None:
+        self._transport = transport
+        self._send = send
+        self._ended = ended
+
+    def detached(self, sock: Socket) -> None:
+        self._ended(self)
+        self._send(sock)
+
+    def receive_buffer(self) -> memoryview | None:
+        return None
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        """What came behind the head: `send` has it."""
+
+    def write_blocked(self, blocked: bool) -> None:
+        """Nothing more is written here."""
+
+    def connection_lost(self, reason: str) -> None:
+        self._ended(self)
+
+    def refuse_keep_alive(self) -> None:
+        """Whoever gets it decides."""
+
+    def close_when_idle(self) -> None:
+        """It is not."""
+
+    def abort(self, reason: str) -> None:
+        self._transport.close(reason)
+
+
 class Homes:
     """Passes connections to siblings and takes theirs. Every method belongs to the loop's thread.
 
     Args:
         serve: takes a connection, with the bytes that were read from it, as if it had been accepted here.
-        began, ended: told of each connection that is relayed, for as long as it is.
+        began, ended: told of each connection that is relayed, or waits to be passed, for as long as it does.
         report: for a fault. complain: called with (kind, sentence). limits: of transports.
     """
 
@@ -71,8 +122,8 @@ class Homes:
         loop: Loop,
         siblings: Siblings,
         serve: Callable[[Transport, bytes], None],
-        began: Callable[[Relayed], None],
-        ended: Callable[[Relayed], None],
+        began: Callable[[Relayed | Leaving], None],
+        ended: Callable[[Relayed | Leaving], None],
         report: Callable[[str, BaseException], None],
         complain: Callable[[str, str], None],
         limits: Any,
@@ -100,20 +151,28 @@ class Homes:
         index = self._siblings.likely_successor()
         return index is not None and self.send_home(exchange, index)
 
-    def _give(self, index: int, head: bytes, transport: TransportLike, leftover: bytes) -> Relayed | None:
+    def _give(
+        self, index: int, head: bytes, transport: TransportLike, leftover: bytes
+    ) -> Relayed | Leaving | None:
         """Send it; returns who listens to the connection from now on if it stays on this loop."""
         facts = encode((_plain(transport.peer), _plain(transport.local)))
-        sock: Socket | None = transport.detach() if isinstance(transport, Transport) else None
-        if sock is not None:
-            self._send(index, sock.detach(), facts, head, leftover)
-            return None
+        if isinstance(transport, Transport):
+            sock: Socket | None = transport.detach()
+            if sock is not None:
+                self._send(index, facts, head, leftover, sock)
+                return None
+            leaving = Leaving(transport, partial(self._send, index, facts, head, leftover), self._ended)
+            if transport.detach_when_sent(leaving.detached):
+                self._began(leaving)
+                return leaving
         sock, end = relay_to_socket(self._loop, transport, b"", self._report, self._limits)
         relayed = Relayed(transport, end, self._ended)
         self._began(relayed)
-        self._send(index, sock.detach(), facts, head, b"")  # the leftover takes the relay's way
+        self._send(index, facts, head, b"", sock)  # the leftover takes the relay's way
         return relayed
 
-    def _send(self, index: int, descriptor: int, facts: bytes, head: bytes, leftover: bytes) -> None:
+    def _send(self, index: int, facts: bytes, head: bytes, leftover: bytes, sock: Socket) -> None:
+        descriptor = sock.detach()
         pieces = (facts, LINE_END, head, leftover)
         if not self._siblings.send(index, MessageKind.CONNECTION, *pieces, descriptor=descriptor):
             self._complain("hand-over", f"worker {index} does not take connections: a session is lost")

@@ -15,7 +15,7 @@ from typing import Final
 
 from python_server import observe
 from python_server.net.board import Board
-from python_server.net.loop import Loop
+from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
 from python_server.workers.child import ALIVE, Child, Life, exit_text
 from python_server.workers.seat import Seat
@@ -25,6 +25,10 @@ BACK_OFF_MIN_SECONDS: Final = 0.1
 BACK_OFF_MAX_SECONDS: Final = 10.0
 # A worker that served for so long was no failure to start.
 PROVEN_SECONDS: Final = 10.0
+# Workers of one start share out who comes: until all serve each takes a few connections only. They wait for
+# those that still load as long as the first one took, within these bounds.
+TOGETHER_MIN_SECONDS: Final = 10.0
+TOGETHER_MAX_SECONDS: Final = 30.0
 # What a worker may need beyond the graceful timeout to end its threads and its process.
 END_GRACE_SECONDS: Final = 5.0
 QUIT_GRACE_SECONDS: Final = 3.0
@@ -94,6 +98,7 @@ class Workers:
         self._successors: dict[int, int] = {}
         self._to_replace: deque[Child] = deque()
         self._replacing: Child | None = None
+        self._gathering: Timer | None = None  # until the workers of the start are all there
         self._rolling = False  # the queue is a restart's, not a single worker's wish
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._not_before = 0.0
@@ -139,6 +144,7 @@ class Workers:
         """Replace every worker, one after the other; each ends only when its successor serves."""
         if self.phase is not Phase.SERVING:
             return
+        self._end_gathering()
         self._rolling = True
         self._replacing = None
         for child in self._children:
@@ -161,6 +167,29 @@ class Workers:
         for child in self._children:
             if child.life in ALIVE:
                 child.tell(MessageKind.REOPEN_LOGS)
+
+    # The start
+
+    def _begin_serving(self, took_seconds: float) -> None:
+        """The others are going to start: the first worker, which took so long, leaves them who comes."""
+        self._move(Phase.SERVING)
+        if self._wanted_count > 1:
+            wait_seconds = min(max(took_seconds, TOGETHER_MIN_SECONDS), TOGETHER_MAX_SECONDS)
+            self._gathering = self._loop.call_later(wait_seconds, self._end_gathering)
+        self._serving()
+
+    def _look_who_starts(self) -> None:
+        if not any(child.life is Life.STARTING for child in self._children):
+            self._end_gathering()
+
+    def _end_gathering(self) -> None:
+        """Those that serve take whoever comes from now on."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+            for child in self._children:
+                if child.life is Life.SERVING:
+                    child.tell(MessageKind.ACCEPT)
 
     # How many
 
@@ -199,6 +228,8 @@ class Workers:
             serving=frozenset(other.index for other in others if other.life is not Life.STARTING),
             successors=dict(self._successors),
             named=dict(self._named),
+            together=self._wanted_count > 1
+            and (self.phase is Phase.BEGINNING or self._gathering is not None),
         )
         try:
             child = Child(self._loop, seat, others, self._listening, self._heard, observe.report, replaces)
@@ -273,17 +304,20 @@ class Workers:
     def _ready(self, child: Child) -> None:
         if child.life is not Life.STARTING:
             return
+        took_seconds = self._loop.now - child.served_from
         child.serves(self._loop.now)
         observe.say(f"{child.name} serves")
         if self.phase is Phase.BEGINNING:
-            self._move(Phase.SERVING)
-            self._serving()
+            self._begin_serving(took_seconds)
+        if child.together and self._gathering is None:
+            child.tell(MessageKind.ACCEPT)
         if child is self._replacing:
             self._replacing = None
             if child.replaces is not None and child.replaces.life is Life.SERVING:
                 self._drain(child.replaces, child.index)
         self._reconcile()
         self._replace_next()
+        self._look_who_starts()
 
     def _succession(self, index: int, successor: int) -> None:
         self._successors[index] = successor
@@ -332,6 +366,7 @@ class Workers:
             self._replacement_failed(child)
         self._reconcile()
         self._replace_next()
+        self._look_who_starts()
         self._look_for_the_end()
 
     def _mourn(self, child: Child, life: Life, code: int) -> None:

@@ -32,6 +32,7 @@ class Seat:
         serving: those of them that serve already.
         successors: who took over from whom, of the workers that drained before.
         named: further listening sockets that all workers share, by name.
+        together: it is one of a start, and holds back until the supervisor says that all are there.
     """
 
     index: int
@@ -43,6 +44,7 @@ class Seat:
     serving: frozenset[int] = frozenset()
     successors: dict[int, int] = field(default_factory=dict)
     named: dict[str, Socket] = field(default_factory=dict)
+    together: bool = False
 
     def descriptors(self) -> list[int]:
         """Those that the worker's process needs open."""
@@ -63,6 +65,7 @@ class Seat:
                 "serving": sorted(self.serving),
                 "successors": self.successors,
                 "named": {name: sock.fileno() for name, sock in self.named.items()},
+                "together": self.together,
             }
         )
 
@@ -95,6 +98,7 @@ def take_seat(environment: MutableMapping[str, str]) -> Seat | None:
         frozenset(values["serving"]),
         {int(index): successor for index, successor in values["successors"].items()},
         {name: Socket(fileno=_own(number)) for name, number in values["named"].items()},
+        values.get("together", False),  # a supervisor of an earlier version does not say
     )
 
 

@@ -15,18 +15,25 @@ from typing import Any, Final
 from python_server.net.link import QUEUE_MAX_BYTES, Link, encode, pair
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
+from python_server.workers.greetings import Greetings
 
 Function = Callable[[int, bytes, int | None], None]
 Report = Callable[[str, BaseException], None]
 
 # Successions remembered; a sid of a worker that drained longer ago is nobody's.
 SUCCESSIONS_MAX_COUNT: Final = 4096
+# How long a newborn waits for a sibling that stands still; without it events and returning clients are lost
+# between the two. A loaded machine takes seconds; a worker that stands still for good is killed by then or
+# soon after (--worker-timeout).
+GREETING_SECONDS: Final = 10.0
 
 
 class MessageKind(IntEnum):
     """What a link carries. The first group is this file's own."""
 
-    HELLO = 1  # sibling: I serve. From the supervisor: {"index", "serving"}, its link comes with it
+    # Sibling: I serve; {"living": whom I know, "settles": is SETTLED to follow?}. From the supervisor:
+    # {"index", "serving"}, its link comes with it.
+    HELLO = 1
     READY = 2  # to the supervisor: I accept connections
     DRAIN = 3  # from the supervisor: stop gracefully; {"successor": index, null when everybody stops}
     DRAINING = 4  # I take nothing new over, and lead no more
@@ -34,6 +41,9 @@ class MessageKind(IntEnum):
     REPLACE_ME = 6  # to the supervisor: start another worker in my place, then drain me
     REOPEN_LOGS = 7  # from the supervisor
     STOP = 8  # to the supervisor: the whole server is to stop
+    KNOWN = 9  # {"index"}: a newborn that hears from now on what I say
+    SETTLED = 10  # to a newborn: what was said before everybody knew you has come to me
+    ACCEPT = 11  # from the supervisor: those that were started with you are there, take whoever comes
     # Hand-over of connections and of what a drained worker held.
     CONNECTION = 20
     RECORDS = 21
@@ -83,8 +93,7 @@ class Siblings:
         self._max_queued_bytes = max_queued_bytes
         self._links: dict[int, Link] = {}
         self._draining: set[int] = set()
-        self._awaited: set[int] = set()
-        self._serving = False
+        self._greetings = Greetings(lambda index: self._send_word(index, MessageKind.SETTLED))
         self._on_joined: Callable[[], None] | None = None
         self._successors: dict[int, int] = dict(successors or {})
         self._functions: dict[int, list[Function]] = {}
@@ -221,29 +230,46 @@ class Siblings:
             self._max_queued_bytes,
         )
         if serving:
-            self._awaited.add(index)
-            if self._serving:
-                self._links[index].send(MessageKind.HELLO)
+            self._greetings.expect(index)
+            if self._greetings.began:
+                self._greet(index)
 
-    def begin(self, joined: Callable[[], None], timeout_seconds: float = 1.0) -> None:
+    def begin(self, joined: Callable[[], None], timeout_seconds: float = GREETING_SECONDS) -> None:
         """Greet the siblings; `joined()` once those that serve have greeted back, so that none misses us.
 
-        A sibling that stands still is not waited for longer than the timeout.
+        And once they have heard what was said before all of them knew us, see `greetings`. A sibling that
+        stands still is not waited for longer than the timeout.
         """
-        self._serving = True
+        for index in self.living:  # who began since we were born: it is told who knows it, as by the others
+            self._tell_known(index)
+        self._greetings.begin(self.living)
         self._on_joined = joined
-        for link in self._links.values():
-            link.send(MessageKind.HELLO)
-        self._loop.call_later(timeout_seconds, self._joined)
-        if not self._awaited:
-            self._loop.call_soon(self._joined)
+        for index in self._links:
+            self._greet(index)
+        self._loop.call_later(timeout_seconds, self._wait_no_longer)
+        self._loop.call_soon(self._look_round)
 
-    def _joined(self) -> None:
-        if self._on_joined is not None:
+    def _greet(self, index: int, *, settles: bool = False) -> None:
+        self._send_word(index, MessageKind.HELLO, living=self.living, settles=settles)
+
+    def _tell_known(self, newborn: int) -> None:
+        for index in self._links:
+            if index != newborn:
+                self._send_word(index, MessageKind.KNOWN, index=newborn)
+
+    def _look_round(self) -> None:
+        """Has everybody greeted us?"""
+        if self._on_joined is not None and not self._greetings.awaited:
             joined, self._on_joined = self._on_joined, None
             self.met = True
             joined()
             self._changed()
+
+    def _wait_no_longer(self) -> None:
+        for index in self._greetings.awaited if self._on_joined is not None else ():
+            self._complain("greeting", f"worker {index} stands still: clients it loses may start anew")
+            self._greetings.give_up(index)
+        self._look_round()
 
     def tell_supervisor(self, kind: MessageKind, payload: bytes = b"") -> bool:
         """False: there is none."""
@@ -287,7 +313,12 @@ class Siblings:
 
     def _from_sibling(self, index: int, kind: int, payload: bytes) -> None:
         if kind == MessageKind.HELLO:
-            self._found(index)
+            self._greeted(index, json.loads(payload) if payload else None)
+        elif kind == MessageKind.KNOWN:
+            self._greetings.confirmed(json.loads(payload)["index"], index)
+        elif kind == MessageKind.SETTLED:
+            self._greetings.settled(index)
+            self._look_round()
         elif kind == MessageKind.DRAINING:
             self._draining.add(index)
             self._changed()
@@ -309,15 +340,29 @@ class Siblings:
             del self._successors[next(iter(self._successors))]
         self._changed()
 
-    def _found(self, index: int) -> None:
-        if index in self.living:
-            return
-        self.living = tuple(sorted((*self.living, index)))
-        if self._serving:  # the answer that `begin` over there waits for
-            self._links[index].send(MessageKind.HELLO)
+    def _greeted(self, index: int, said: dict[str, Any] | None) -> None:
+        """`said`: None from a worker of an earlier version."""
+        greetings = self._greetings
+        answer = index in greetings.awaited
+        if said is not None:
+            greetings.tells(index)
+            if self._on_joined is not None:  # whom it knows, and we do not yet, is about to greet us
+                for other in self._links.keys() & set(said["living"]) - set(self.living):
+                    greetings.expect(other)
+        if index not in self.living:
+            self._found(index, newborn=not answer)
+        greetings.greeted(index, settles=said is not None and said["settles"])
+        self._look_round()
+
+    def _found(self, index: int, *, newborn: bool) -> None:
+        others, self.living = self.living, tuple(sorted((*self.living, index)))
+        if self._greetings.began:
+            self._greet(index, settles=True)  # the answer that `begin` over there waits for
+            if newborn:
+                self._tell_known(index)
+            self._greetings.found(index, others)
         self._tell(self._found_functions, index)
         self._changed()
-        self._no_longer_awaited(index)
 
     def _lost(self, index: int) -> None:
         self._links.pop(index, None)
@@ -326,13 +371,8 @@ class Siblings:
             self.living = tuple(other for other in self.living if other != index)
             self._tell(self._lost_functions, index)
             self._changed()
-        self._no_longer_awaited(index)
-
-    def _no_longer_awaited(self, index: int) -> None:
-        if index in self._awaited:
-            self._awaited.discard(index)
-            if not self._awaited:
-                self._joined()
+        self._greetings.lost(index)
+        self._look_round()
 
     def _orphaned(self) -> None:
         self._control = None
@@ -354,6 +394,11 @@ class Siblings:
         self.tell_supervisor(kind, payload)
         for link in self._links.values():
             link.send(kind, payload)
+
+    def _send_word(self, index: int, kind: MessageKind, /, **values: Any) -> None:
+        """To a sibling that may not serve yet."""
+        if index in self._links:
+            self._links[index].send(kind, _json(**values))
 
 
 def _json(**values: Any) -> bytes:

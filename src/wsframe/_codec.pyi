@@ -123,15 +123,24 @@ class Decoder:
     def at_rest(self) -> bool:
         """Whether no `attention` is needed, nothing is `unfinished` and nothing has ended, in one call."""
 
+    def close(self) -> None:
+        """Parse nothing from now on and let go of what is held, a loan as well: the TCP connection ended."""
+
     def receive(self, data: Buffer, length: int = -1) -> list[Event]:
         """Take the first `length` bytes of data (all when negative); return what they completed, in order.
 
         `data` is not kept; where it is what `receive_buffer` lent, this is `buffer_received`. A ProtocolError
         is the list's last element, and a Close frame's follower is not parsed.
+
+        An exception of ours (no memory, a fault of `inflate`) ends the decoder: `failed`. What came before it
+        in the same bytes is returned first, with `attention`; then the next call raises it.
         """
 
     def receive_buffer(self) -> memoryview | None:
-        """Where to receive the rest of a large payload, or None: use a buffer of your own and `receive`."""
+        """Where to receive the rest of a large payload, or None: use a buffer of your own and `receive`.
+
+        It is writable until the next call. What is kept of it, a slice, is not part of the message then.
+        """
 
     def buffer_received(self, nbytes: int) -> list[Event]:
         """Tell that `nbytes` were put into the last `receive_buffer`, which is not valid any more. As

@@ -7,11 +7,12 @@ It must not know a socket, a clock, a log, or what a message means. `_pure.py` i
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release
-from cpython.buffer cimport PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.buffer cimport PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_CheckExact, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_Append
+from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_CheckExact
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -33,6 +34,7 @@ from .types import (
 )
 
 cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     void *PyUnicode_DATA(object)
     bint PyUnicode_IS_COMPACT_ASCII(object)
@@ -40,9 +42,84 @@ cdef extern from "Python.h":
     # The raw forms: a bytes object under construction has one owner and is not shown to Python code.
     PyObject *raw_bytes_new "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
     char *raw_bytes_data "PyBytes_AS_STRING"(PyObject *)
-    int raw_bytes_resize "_PyBytes_Resize"(PyObject **, Py_ssize_t) except -1
     void Py_XDECREF(PyObject *)
     void Py_INCREF(PyObject *)
+
+cdef extern from *:
+    """
+    /* As _PyBytes_Resize, which frees the bytes where it finds no memory for their new size: here they stay as they
+     * were. They have one owner and no hash yet. */
+    static int wsf_bytes_resize(PyObject **data, Py_ssize_t size) {
+        PyObject *resized;
+    #if defined(PYPY_VERSION) || defined(Py_TRACE_REFS)
+        /* Where objects stand in lists of the interpreter's they do not move. */
+        resized = PyBytes_FromStringAndSize(NULL, size);
+        if (resized == NULL) return -1;
+        memcpy(PyBytes_AS_STRING(resized), PyBytes_AS_STRING(*data),
+               (size_t)(size < PyBytes_GET_SIZE(*data) ? size : PyBytes_GET_SIZE(*data)));
+        Py_DECREF(*data);
+    #else
+        const size_t head = offsetof(PyBytesObject, ob_sval) + 1; /* the last byte is a NUL behind the others */
+        resized = (PyObject *)PyObject_Realloc(*data, head + (size_t)size);
+        if (resized == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        Py_SET_SIZE((PyVarObject *)resized, size);
+        PyBytes_AS_STRING(resized)[size] = 0;
+    #endif
+        *data = resized;
+        return 0;
+    }
+
+    /* Cython's `except` clauses take a traceback for granted, which an exception without memory lacks: so exceptions
+     * are told apart and kept here. */
+
+    /* 1 when the bytes are not UTF-8. */
+    static int wsf_decode(const uint8_t *p, Py_ssize_t n, PyObject **text) {
+        *text = PyUnicode_DecodeUTF8((const char *)p, n, NULL);
+        if (*text != NULL) return 0;
+        if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) return -1;
+        PyErr_Clear();
+        return 1;
+    }
+
+    /* A view that somebody still has a buffer of is not released. */
+    static void wsf_release(PyObject *view, PyObject *name) {
+        PyObject *done = PyObject_CallMethodNoArgs(view, name);
+        if (done == NULL) PyErr_Clear();
+        Py_XDECREF(done);
+    }
+
+    /* The exception that is under way, which is under way no more. */
+    static PyObject *wsf_take_exception(void) {
+    #if PY_VERSION_HEX >= 0x030C0000
+        return PyErr_GetRaisedException();
+    #else
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+        if (traceback != NULL) PyException_SetTraceback(value, traceback);
+        Py_XDECREF(type);
+        Py_XDECREF(traceback);
+        return value;
+    #endif
+    }
+
+    static int wsf_raise(PyObject *value) {
+    #if PY_VERSION_HEX >= 0x030C0000
+        PyErr_SetRaisedException(Py_NewRef(value));
+    #else
+        PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(value)), Py_NewRef(value), PyException_GetTraceback(value));
+    #endif
+        return -1;
+    }
+    """
+    int bytes_resize "wsf_bytes_resize"(PyObject **, Py_ssize_t) except -1
+    bint not_utf8 "wsf_decode"(const uint8_t *, Py_ssize_t, PyObject **) except -1
+    void release "wsf_release"(object view, str name)
+    object take_exception "wsf_take_exception"()
+    int raise_again "wsf_raise"(object) except -1
 
 cdef extern from "_mask.h":
     const char *wsf_mask_name() nogil
@@ -109,7 +186,7 @@ def apply_mask(data, mask):
     return out
 
 
-def apply_mask_inplace(buffer, mask, Py_ssize_t offset=0):
+def apply_mask_inplace(buffer, mask, long long offset=0):
     """XOR a writable buffer with mask; `offset` is the place of its first byte in the payload."""
     if offset < 0:
         raise ValueError("offset must not be negative")
@@ -157,6 +234,8 @@ cdef int _check_sendable(int opcode, uint64_t length, bint fin, bint rsv1) excep
             raise ValueError("fin must be set on a control frame (RFC 6455 section 5.5)")
         if rsv1:
             raise ValueError("rsv1 must not be set on a control frame (RFC 7692 section 6.1)")
+    elif opcode == CONTINUATION and rsv1:
+        raise ValueError("rsv1 must not be set on a continuation frame (RFC 7692 section 6.1)")
     return 0
 
 
@@ -205,12 +284,14 @@ def encode_message(message):
     return encode_frame(0x1 if PyUnicode_Check(message) else 0x2, message)
 
 
-def encode_header(int opcode, Py_ssize_t length, mask=None, bint fin=True, bint rsv1=False):
+def encode_header(int opcode, length, mask=None, bint fin=True, bint rsv1=False):
     """Return the header of a frame whose payload of `length` bytes the caller sends (and masks) apart."""
     cdef uint8_t header[MAX_HEADER]
     cdef uint32_t word
-    if length < 0:
-        raise ValueError("length must not be negative")
+    # Any length that the wire can carry, whatever an address of this machine can.
+    length = PyNumber_Index(length)
+    if not 0 <= length < 1 << 63:
+        raise ValueError("length must not be negative, and below 2**63 (RFC 6455 section 5.2)")
     _check_sendable(opcode, length, fin, rsv1)
     cdef Py_ssize_t size = _put_header(header, opcode, length, fin, rsv1, mask is not None)
     if mask is not None:
@@ -314,18 +395,15 @@ cdef class Outbox:
         return first
 
     def take(self):
-        cdef PyObject *data = self.data
-        cdef Py_ssize_t filled = self.filled
         self.awaited = False
-        if data == NULL:
+        if self.data == NULL:
             return b""
+        if self.capacity > self.filled:
+            bytes_resize(&self.data, self.filled)
+        out = <bytes>self.data
+        Py_XDECREF(self.data)
         self.data = NULL
-        self.filled = 0
-        if self.capacity > filled:
-            raw_bytes_resize(&data, filled)
-        self.capacity = 0
-        out = <bytes>data
-        Py_XDECREF(data)
+        self.capacity = self.filled = 0
         return out
 
     cdef bint put(self, int opcode, const uint8_t *payload, Py_ssize_t n) except -1:
@@ -362,18 +440,17 @@ cdef class Outbox:
         return 0
 
     cdef uint8_t *room(self, Py_ssize_t n) except NULL:
-        """The place of the next n bytes. The first frame gets its own size; more, twice what came."""
+        """The place of the next n bytes. The first frame gets its own size; more, twice what came.
+
+        Without memory for them, what is held stays held.
+        """
         cdef Py_ssize_t wanted = self.filled + n
-        cdef Py_ssize_t filled
         cdef PyObject *data
         if wanted > self.capacity:
             if self.data != NULL:
                 wanted = max(2 * wanted, SMALLEST_OUTBOX)
             if self.capacity:
-                filled = self.filled
-                self.capacity = self.filled = 0  # what is left when there is no memory
-                raw_bytes_resize(&self.data, wanted)
-                self.filled = filled
+                bytes_resize(&self.data, wanted)
             else:
                 data = raw_bytes_new(NULL, wanted)
                 if data == NULL:
@@ -537,74 +614,90 @@ cdef bint _utf8_ok(Utf8 *state, const uint8_t *p, Py_ssize_t n) noexcept nogil:
 cdef class _Storage:
     """The bytes object a partial message grows in. Its writable tail can be lent as a buffer.
 
-    While a lent view lives the bytes neither move nor leave: they are copied instead.
+    It does not know who looks at the loan: a view refers to it, it to none, so no cycle keeps its bytes.
+    Bytes are never resized or handed out while a loan lasts: `Decoder.end_loan` comes first.
     """
 
     cdef PyObject *data
     cdef Py_ssize_t capacity
     cdef Py_ssize_t filled
-    cdef Py_ssize_t lent_bytes
+    cdef Py_ssize_t lent_bytes      # behind the filled ones; 0: nothing is lent
     cdef Py_ssize_t exports
-    cdef object view
 
     def __dealloc__(self):
         Py_XDECREF(self.data)
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
-        if self.data == NULL:
-            raise BufferError("this storage was handed out")
-        PyBuffer_FillInfo(buffer, self, raw_bytes_data(self.data) + self.filled, self.lent_bytes, 0, flags)
+        if not self.lent_bytes:
+            raise BufferError("the loan has ended")
+        # By hand: PyBuffer_FillInfo forgets the reference to None that Cython has put into `obj`.
+        buffer.buf = raw_bytes_data(self.data) + self.filled
+        buffer.obj = self
+        buffer.len = self.lent_bytes
+        buffer.readonly = 0
+        buffer.itemsize = 1
+        buffer.format = NULL  # bytes
+        buffer.ndim = 1
+        buffer.shape = &buffer.len if flags & PyBUF_ND else NULL
+        buffer.strides = &buffer.itemsize if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
         self.exports += 1
 
     def __releasebuffer__(self, Py_buffer *buffer):
         self.exports -= 1
 
-    cdef int take_back(self) except -1:
-        view = self.view
-        if view is not None:
-            self.view = None
-            self.lent_bytes = 0
-            try:
-                view.release()
-            except BufferError:
-                pass  # a buffer of the view is still in use: `exports` says so
-        return 0
+    cdef _Storage copied(self, Py_ssize_t came):
+        """A copy of the filled bytes and of those that came behind them."""
+        cdef _Storage other = _Storage.__new__(_Storage)
+        other.grow(self.filled + came)
+        memcpy(raw_bytes_data(other.data), raw_bytes_data(self.data), self.filled + came)
+        other.filled = self.filled
+        return other
 
-    cdef _Storage with_capacity(self, Py_ssize_t capacity):
-        """This storage, or a copy when a lent view still points into it, with room for `capacity` bytes."""
-        cdef _Storage other
-        if self.exports:
-            other = _Storage.__new__(_Storage)
-            other.with_capacity(capacity)
-            memcpy(raw_bytes_data(other.data), raw_bytes_data(self.data), self.filled)
-            other.filled = self.filled
-            return other
+    cdef int grow(self, Py_ssize_t capacity) except -1:
+        """Room for `capacity` bytes in all. Without memory for them nothing changes."""
         if self.data == NULL:
             self.data = raw_bytes_new(NULL, capacity)
             if self.data == NULL:
                 raise MemoryError
         else:
-            self.capacity = 0
-            raw_bytes_resize(&self.data, capacity)
+            bytes_resize(&self.data, capacity)
         self.capacity = capacity
-        return self
+        return 0
 
     cdef bytes give(self):
         """The filled bytes, handed out for good."""
         if self.data == NULL:
             return b""
-        if self.exports:
-            return PyBytes_FromStringAndSize(raw_bytes_data(self.data), self.filled)
         if self.filled != self.capacity:
-            self.capacity = 0
-            raw_bytes_resize(&self.data, self.filled)
+            self.grow(self.filled)
         out = <bytes>self.data
         Py_XDECREF(self.data)
         self.data = NULL
+        self.capacity = self.filled = 0
         return out
 
 
 # --- decoding -------------------------------------------------------------------------------------
+
+# A step of a decoder, called so that its exception is not propagated but taken: see `guarded`.
+ctypedef int (*Step)(Decoder decoder, const uint8_t *p, Py_ssize_t n, list events) noexcept
+
+cdef str _RELEASE = "release"
+
+
+cdef int _feed(Decoder decoder, const uint8_t *p, Py_ssize_t n, list events) except -1:
+    return decoder.feed(p, n, events)
+
+
+cdef int _lend(Decoder decoder, const uint8_t *p, Py_ssize_t n, list events) except -1:
+    return decoder.lend()
+
+
+cdef int _take_loan(Decoder decoder, const uint8_t *p, Py_ssize_t n, list events) except -1:
+    return decoder.take_loan(n, events)
+
 
 @cython.final
 cdef class Decoder:
@@ -612,16 +705,17 @@ cdef class Decoder:
     """
 
     cdef readonly bint attention
-    cdef bint busy
-    cdef bint expects_mask
-    cdef bint fin                   # of the frame under way
-    cdef bint message_compressed
+    # Flags are bytes: every idle connection has them.
+    cdef uint8_t busy
+    cdef uint8_t expects_mask
+    cdef uint8_t fin                # of the frame under way
+    cdef uint8_t message_compressed
+    cdef uint8_t masked
     cdef uint8_t opcode             # of the frame under way
     cdef uint8_t message_opcode     # of the message under way; 0 when there is none
     cdef uint8_t header_bytes       # of `header` that came
     cdef uint8_t header[MAX_HEADER]
     cdef uint8_t mask[4]
-    cdef bint masked
     cdef Phase phase
     cdef Utf8 utf8
     cdef uint32_t fragments
@@ -633,6 +727,8 @@ cdef class Decoder:
     cdef object inflate
     cdef bytes control              # payload of a partial control frame
     cdef _Storage storage           # payload of a partial message
+    cdef object lent                # the view that `receive_buffer` gave, until the next call
+    cdef object error               # raised by the next call: what came before it was returned
 
     def __init__(self, role, *, max_message_bytes=_DEFAULT_MAX_MESSAGE_BYTES,
                  max_fragments=_DEFAULT_MAX_FRAGMENTS, inflate=None):
@@ -643,7 +739,8 @@ cdef class Decoder:
         if inflate is not None and not callable(inflate):
             raise TypeError("inflate must be None or a callable")
         self.expects_mask = Role(role) is Role.SERVER
-        self.max_message_bytes = max_message_bytes
+        # No message is larger than an object can be, growing: of consequence with addresses of 32 bits.
+        self.max_message_bytes = min(max_message_bytes, PY_SSIZE_T_MAX >> 1)
         self.max_fragments = max_fragments
         self.inflate = inflate
 
@@ -660,10 +757,15 @@ cdef class Decoder:
         return (not self.attention and self.phase == IN_HEADER and self.header_bytes == 0
                 and self.message_opcode == 0)
 
+    def close(self):
+        if self.busy:
+            self.refuse_reentry()
+        self.end(self.phase if self.phase == AFTER_FAULT else AFTER_CLOSE)
+
     def receive(self, data, Py_ssize_t length=-1):
         cdef Py_buffer view
         cdef list events
-        if self.storage is not None and self.storage.view is not None and data is self.storage.view:
+        if self.lent is not None and data is self.lent:
             return self.buffer_received(self.storage.lent_bytes if length < 0 else length)
         events = []
         self.enter()
@@ -673,67 +775,115 @@ cdef class Decoder:
         elif length > view.len:
             PyBuffer_Release(&view)
             raise ValueError(f"length {length} is more than the bytes of data")
-        self.attention = False
-        self.busy = True
-        try:
-            self.feed(<const uint8_t *>view.buf, length, events)
-        except BaseException:
-            self.phase = AFTER_FAULT
-            raise
-        finally:
-            self.busy = False
-            PyBuffer_Release(&view)
+        error = self.guarded(<Step>_feed, <const uint8_t *>view.buf, length, events)
+        PyBuffer_Release(&view)
+        if error is not None:
+            self.keep_or_raise(error, events)
         return events
 
     def receive_buffer(self):
         cdef uint64_t missing = self.payload_bytes - self.payload_came
-        cdef Py_ssize_t room
         self.enter()
         if (self.phase != IN_PAYLOAD or missing < LARGE_PAYLOAD or self.opcode >= CLOSE
                 or self.storage is None or self.storage.filled < LARGE_PAYLOAD or self.message_compressed):
             return None
-        self.storage.take_back()
-        self.reserve(1, self.storage.filled)
-        room = self.storage.capacity - self.storage.filled
-        self.storage.lent_bytes = room if <uint64_t>room < missing else <Py_ssize_t>missing
-        self.storage.view = memoryview(self.storage)
-        return self.storage.view
+        # Its exception is told by the next `receive`, where every fault of a stream is told.
+        self.error = self.guarded(<Step>_lend, NULL, 0, None)
+        return self.lent
 
     def buffer_received(self, Py_ssize_t nbytes):
         cdef list events = []
-        cdef uint8_t *place
         self.enter()
-        if self.storage is None or self.storage.view is None:
+        if self.lent is None:
             raise ValueError("buffer_received without a buffer lent by receive_buffer")
         if nbytes < 0 or nbytes > self.storage.lent_bytes:
             raise ValueError(f"nbytes {nbytes} is outside the lent buffer of {self.storage.lent_bytes} bytes")
-        self.storage.take_back()
-        self.attention = False
-        self.busy = True
-        try:
-            place = <uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled
-            if self.masked:
-                wsf_xor(place, place, nbytes, wsf_mask_at(self.mask, self.payload_came))
-            self.stored(nbytes, events)
-        except BaseException:
-            self.phase = AFTER_FAULT
-            raise
-        finally:
-            self.busy = False
+        error = self.guarded(<Step>_take_loan, NULL, nbytes, events)
+        if error is not None:
+            self.keep_or_raise(error, events)
         return events
 
     # What follows is the machine: feed -> (take_header | take_payload) -> the end of a frame.
 
     cdef int enter(self) except -1:
-        if self.busy:
-            raise RuntimeError("a Decoder has one owner: it was called while a call was under way")
+        if self.busy or self.error is not None:
+            if self.busy:
+                self.refuse_reentry()
+            error = self.error
+            self.error = None
+            raise error
         return 0
+
+    cdef int refuse_reentry(self) except -1:
+        raise RuntimeError("a Decoder has one owner: it was called while a call was under way")
+
+    cdef object guarded(self, Step step, const uint8_t *p, Py_ssize_t n, list events):
+        """Do one step; after an exception, which is returned, nothing is parsed any more."""
+        cdef int done
+        if events is not None:
+            self.attention = False
+        self.busy = True
+        done = step(self, p, n, events)
+        self.busy = False
+        if done == 0:
+            return None
+        error = take_exception()
+        self.end(AFTER_FAULT)
+        return error
+
+    cdef int keep_or_raise(self, error, list events) except -1:
+        """What came before an exception is returned; the exception is raised by the next call.
+
+        At once where nothing came before it, or where it is to stop the program.
+        """
+        if not events or not isinstance(error, Exception):
+            return raise_again(error)
+        self.error = error
+        self.attention = True
+        return 0
+
+    cdef int end_loan(self, Py_ssize_t came) except -1:
+        """The view is not valid any more; `came` bytes were put into it.
+
+        A slice of it may have been kept, and be written to: it keeps the old storage. So nobody can change
+        bytes that were accepted and validated. Only who keeps one pays for the copy.
+        """
+        if self.lent is None:
+            return 0
+        self.release_view()
+        if self.storage.exports:
+            self.storage = self.storage.copied(came)
+        return 0
+
+    cdef void release_view(self) noexcept:
+        lent = self.lent
+        self.lent = None
+        self.storage.lent_bytes = 0
+        release(lent, _RELEASE)
+
+    cdef int lend(self) except -1:
+        cdef uint64_t missing = self.payload_bytes - self.payload_came
+        cdef Py_ssize_t room
+        self.end_loan(0)
+        self.reserve(1, self.storage.filled)
+        room = self.storage.capacity - self.storage.filled
+        self.storage.lent_bytes = room if <uint64_t>room < missing else <Py_ssize_t>missing
+        self.lent = memoryview(self.storage)
+        return 0
+
+    cdef int take_loan(self, Py_ssize_t came, list events) except -1:
+        cdef uint8_t *place
+        self.end_loan(came)
+        place = <uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled
+        if self.masked:
+            wsf_xor(place, place, came, wsf_mask_at(self.mask, self.payload_came))
+        return self.stored(came, events)
 
     cdef int feed(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
         cdef Py_ssize_t i = 0
         cdef Py_ssize_t length
-        if self.storage is not None:
-            self.storage.take_back()
+        if self.lent is not None:
+            self.end_loan(0)
         while i < n:
             if self.phase == IN_HEADER:
                 # The common frame: whole, final, masked as it must be, below 126 bytes, no message under way.
@@ -767,6 +917,8 @@ cdef class Decoder:
 
     cdef void end(self, Phase phase) noexcept:
         self.phase = phase
+        if self.lent is not None:
+            self.release_view()
         self.header_bytes = 0
         self.message_opcode = 0
         self.storage = None
@@ -906,10 +1058,11 @@ cdef class Decoder:
         return PyList_Append(events, message)
 
     cdef int text_decoded(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
-        try:
-            message = PyUnicode_DecodeUTF8(<const char *>p, n, NULL)
-        except UnicodeDecodeError:
+        cdef PyObject *text = NULL
+        if not_utf8(p, n, &text):
             return self.fail(Fault.TEXT_NOT_UTF8, events)
+        message = <object>text
+        Py_XDECREF(text)
         return PyList_Append(events, message)
 
     cdef int take_control(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
@@ -935,6 +1088,7 @@ cdef class Decoder:
 
     cdef int take_close(self, bytes payload, list events) except -1:
         cdef int code
+        cdef PyObject *text = NULL
         if len(payload) == 0:
             events.append(Close(int(CloseCode.NO_STATUS_RCVD), ""))
         elif len(payload) == 1:
@@ -943,10 +1097,10 @@ cdef class Decoder:
             code = int.from_bytes(payload[:2], "big")
             if not may_be_on_the_wire(code):
                 return self.fail(Fault.CLOSE_CODE, events)
-            try:
-                reason = payload[2:].decode()
-            except UnicodeDecodeError:
+            if not_utf8(<const uint8_t *>PyBytes_AS_STRING(payload) + 2, len(payload) - 2, &text):
                 return self.fail(Fault.CLOSE_REASON_NOT_UTF8, events)
+            reason = <object>text
+            Py_XDECREF(text)
             events.append(Close(code, reason))
         self.end(AFTER_CLOSE)
         return 0
@@ -998,7 +1152,7 @@ cdef class Decoder:
         if self.storage is None:
             self.storage = _Storage.__new__(_Storage)
         filled = self.storage.filled
-        if filled + n <= self.storage.capacity and not self.storage.exports:
+        if filled + n <= self.storage.capacity:
             return 0
         wanted = max(2 * came, SMALLEST_STORAGE)
         if self.message_compressed or not self.fin:
@@ -1007,8 +1161,7 @@ cdef class Decoder:
             most = <uint64_t>filled + self.payload_bytes - self.payload_came
         if <uint64_t>wanted > most:
             wanted = <Py_ssize_t>most
-        self.storage = self.storage.with_capacity(max(wanted, filled + n))
-        return 0
+        return self.storage.grow(max(wanted, filled + n))
 
     cdef int stored(self, Py_ssize_t n, list events) except -1:
         """n plain bytes of the frame under way were put at the end of the storage."""

@@ -121,6 +121,7 @@ class Decoder:
         self._lent: memoryview | None = None
         self._lent_bytes = 0
         self._utf8 = Utf8()
+        self._error: Exception | None = None  # raised by the next call: what came before it was returned
 
     @property
     def unfinished(self) -> bool:
@@ -134,6 +135,11 @@ class Decoder:
 
     def at_rest(self) -> bool:
         return not self.attention and not self.unfinished and self._phase is _Phase.IN_HEADER
+
+    def close(self) -> None:
+        if self._busy:
+            self._refuse_reentry()
+        self._end(_Phase.AFTER_FAULT if self.failed else _Phase.AFTER_CLOSE)
 
     def receive(self, data: Buffer, length: int = -1) -> list[Event]:
         if self._lent is not None and data is self._lent:
@@ -156,11 +162,17 @@ class Decoder:
             or self._message_compressed
         ):
             return None
-        self._take_back(0)
-        filled = len(self._storage)
-        self._lent_bytes = min(filled, missing)
-        self._storage.extend(bytes(self._lent_bytes))
-        self._lent = memoryview(self._storage)[filled:]
+        try:
+            self._take_back(0)
+            filled = len(self._storage)
+            lent_bytes = min(filled, missing)
+            self._storage.extend(bytes(lent_bytes))
+            self._lent = memoryview(self._storage)[filled:]
+            self._lent_bytes = lent_bytes
+        except MemoryError as error:
+            # Told by the next `receive`, where every fault of a stream is told.
+            self._end(_Phase.AFTER_FAULT)
+            self._error = error
         return self._lent
 
     def buffer_received(self, nbytes: int) -> list[Event]:
@@ -169,33 +181,50 @@ class Decoder:
             raise ValueError("buffer_received without a buffer lent by receive_buffer")
         if nbytes < 0 or nbytes > self._lent_bytes:
             raise ValueError(f"nbytes {nbytes} is outside the lent buffer of {self._lent_bytes} bytes")
-        came = self._take_back(nbytes)
-        return self._guarded(self._feed, came)
+        return self._guarded(self._feed, self._take_back(nbytes))
 
     def _enter(self) -> None:
         if self._busy:
-            raise RuntimeError("a Decoder has one owner: it was called while a call was under way")
+            self._refuse_reentry()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _refuse_reentry(self) -> None:
+        raise RuntimeError("a Decoder has one owner: it was called while a call was under way")
 
     def _guarded(self, step: Callable[[bytes, list[Event]], None], data: bytes) -> list[Event]:
         events: list[Event] = []
         self.attention = False
         self._busy = True
         try:
+            self._refusing(step, data, events)
+        except BaseException as error:
+            # Not the peer's fault: nothing is parsed after it, what came before is kept. With events before
+            # it, it is raised by the next call; what stops the program is raised at once.
+            self._end(_Phase.AFTER_FAULT)
+            if not events or not isinstance(error, Exception):
+                raise
+            self._error = error
+            self.attention = True
+        finally:
+            self._busy = False
+        return events
+
+    def _refusing(self, step: Callable[[bytes, list[Event]], None], data: bytes, events: list[Event]) -> None:
+        try:
             step(data, events)
         except _Refused as refused:
             events.append(refused.fault.error())
             self.attention = True
             self._end(_Phase.AFTER_FAULT)
-        except BaseException:
-            self._end(_Phase.AFTER_FAULT)
-            raise
-        finally:
-            self._busy = False
-        return events
 
     def _take_back(self, nbytes: int) -> bytes:
         """End the loan of the storage's tail; return the nbytes that were put there, which leave the
         storage.
+
+        A slice of the view may have been kept, and be written to: it keeps the old storage. So nobody can
+        change bytes that were accepted and validated. Only who keeps one pays for the copy.
         """
         if self._lent is None:
             return b""
@@ -204,7 +233,7 @@ class Decoder:
         try:
             self._lent.release()
             del self._storage[filled:]
-        except BufferError:  # a view of it is still in use: leave it the old storage
+        except BufferError:
             self._storage = bytearray(memoryview(self._storage)[:filled])
         self._lent = None
         self._lent_bytes = 0
@@ -232,6 +261,13 @@ class Decoder:
 
     def _end(self, phase: _Phase) -> None:
         self._phase = phase
+        if self._lent is not None:
+            try:
+                self._lent.release()
+            except BufferError:
+                pass  # a buffer of the view is still in use: it keeps the storage
+            self._lent = None
+            self._lent_bytes = 0
         self._header = b""
         self._control = b""
         self._message_opcode = None

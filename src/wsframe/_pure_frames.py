@@ -63,8 +63,8 @@ def encode_header(
     opcode: int, length: int, mask: bytes | None = None, fin: bool = True, rsv1: bool = False
 ) -> bytes:
     """Return the header of a frame whose payload of `length` bytes the caller sends (and masks) apart."""
-    if length < 0:
-        raise ValueError("length must not be negative")
+    if not 0 <= index(length) < 1 << 63:
+        raise ValueError("length must not be negative, and below 2**63 (RFC 6455 section 5.2)")
     if index(opcode) not in OPCODES:
         raise ValueError(f"opcode {opcode} is not defined by RFC 6455 section 5.2")
     if opcode >= Opcode.CLOSE:
@@ -74,6 +74,8 @@ def encode_header(
             raise ValueError("fin must be set on a control frame (RFC 6455 section 5.5)")
         if rsv1:
             raise ValueError("rsv1 must not be set on a control frame (RFC 7692 section 6.1)")
+    elif opcode == Opcode.CONTINUATION and rsv1:
+        raise ValueError("rsv1 must not be set on a continuation frame (RFC 7692 section 6.1)")
     first = (FIN if fin else 0) | (RSV1 if rsv1 else 0) | opcode
     masked = 0 if mask is None else MASKED
     if length < 126:

@@ -69,17 +69,18 @@ class Outbox:
         return first
 
     def take(self) -> bytes:
-        out = b"".join(self._frames)
+        self._awaited = False
+        out = b"".join(self._frames)  # without memory for it, what is held stays held
         self._frames.clear()
         self._held_bytes = 0
-        self._awaited = False
         return out
 
     def _put(self, frames: bytes) -> bool:
-        if self._held_bytes + len(frames) > self._max_bytes:
+        held_bytes = self._held_bytes + len(frames)
+        if held_bytes > self._max_bytes:
             return False
         self._frames.append(frames)
-        self._held_bytes += len(frames)
+        self._held_bytes = held_bytes
         if not self._awaited:
             self._awaited = True
             if self._wake is not None:

@@ -40,16 +40,22 @@ MOVES: dict[tuple[State, str], State] = {
     (State.CLOSING, "receive close"): State.CLOSED,
     (State.CLOSING, "fail"): State.CLOSED,
     (State.CLOSING, "end"): State.CLOSED,
+    # What was received before the end of TCP and is looked at after it.
+    (State.CLOSED, "receive close"): State.CLOSED,
+    (State.CLOSED, "fail"): State.CLOSED,
     (State.CLOSED, "end"): State.CLOSED,
 }
 
 # Section 5.5.3 lets the latest ping alone be answered. Up to this many answers wait in the queue (the `ws`
 # package ends the connection above 60); above it the newest takes the place of the one before.
 MAX_WAITING_PONGS = 64
+# Told to the peer, who need not know more.
+INTERNAL_ERROR_REASON = "an internal error (RFC 6455 section 7.4.1)"
 # An enum's member costs ten times a global in CPython 3.11, and these are asked for with every message.
 _OPEN = State.OPEN
 _CLOSED = State.CLOSED
 _TEXT, _BINARY = int(Opcode.TEXT), int(Opcode.BINARY)
+_INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
 
 
 class Connection:
@@ -65,7 +71,7 @@ class Connection:
     frame_encoder: ClassVar[Callable[..., bytes]] = staticmethod(encode_frame)
 
     __slots__ = (
-        "_deflate", "_last_frame", "_mask_needed", "_pongs", "_queue",
+        "_deflate", "_error", "_last_frame", "_mask_needed", "_pongs", "_queue",
         "attention", "close_code", "close_reason", "decoder", "outbox", "plain", "receive_buffer", "state",
     )  # fmt: skip
 
@@ -94,6 +100,7 @@ class Connection:
         # A sender may open it: frames of messages then pass by the queue. It closes with the connection.
         self.outbox = self.outbox_type(self.plain)
         self._last_frame = b""  # a close frame of ours that answers the peer: nothing may follow it
+        self._error: Exception | None = None  # of our own, raised by the next call that receives
         self.state = State.OPEN
         self.attention = False
         self.close_code: int | None = None
@@ -107,10 +114,18 @@ class Connection:
 
         Messages are str and bytes; Ping (already answered), Pong, Close and ProtocolError stand between
         them in the order of arrival. `attention` tells that the list holds any of those.
+
+        An exception of ours (no memory, for one) fails the connection with 1011. What came before it in the
+        same bytes is returned first; then the next call raises it.
         """
         if self.state is _CLOSED:
+            self._raise_error()
             data, length = b"", 0  # section 1.4 and 7.1.7: nothing after the close is looked at
-        events = self.decoder.receive(data, length)
+        try:
+            events = self.decoder.receive(data, length)
+        except BaseException:
+            self._end_failed()
+            raise
         self.attention = attention = self.decoder.attention
         if attention:
             self.obey(events)
@@ -119,8 +134,12 @@ class Connection:
     def buffer_received(self, nbytes: int) -> list[Event]:
         """Tell that `nbytes` were put into the last `receive_buffer`, which is not valid any more."""
         if self.state is State.CLOSED:
-            return []
-        events = self.decoder.buffer_received(nbytes)
+            return self.receive_data(b"")
+        try:
+            events = self.decoder.buffer_received(nbytes)
+        except BaseException:
+            self._end_failed()
+            raise
         self.attention = attention = self.decoder.attention
         if attention:
             self.obey(events)
@@ -128,11 +147,12 @@ class Connection:
 
     def receive_eof(self) -> list[Event]:
         """The TCP connection ended, or is ended now. Without a close frame the code is 1006 (section
-        7.1.5).
+        7.1.5). A message under way is let go of, and what was lent to receive it.
         """
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL_CLOSURE
         self._move("end")
+        self.decoder.close()
         return []
 
     @property
@@ -146,44 +166,83 @@ class Connection:
         `receive_data` does it by itself. Who feeds `decoder` directly, which saves a call per chunk, calls
         this whenever `decoder.attention` is set.
         """
-        for event in events:
-            if isinstance(event, Ping):
-                self._answer_ping(event.payload)
-            elif isinstance(event, Close):
-                self._answer_close(event)
-            elif isinstance(event, ProtocolError):
-                self._fail(event)
+        try:
+            for event in events:
+                if isinstance(event, Ping):
+                    self._answer_ping(event.payload)
+                elif isinstance(event, Close):
+                    self._answer_close(event)
+                elif isinstance(event, ProtocolError):
+                    self._fail(event.code, event.message)
+        except Exception as error:
+            self._error = error  # not now: the caller gets the events first
+            self._end_broken()
+        except BaseException:
+            self._end_broken()
+            raise
+        self._end_failed()
 
     def _answer_ping(self, payload: bytes) -> None:
         """Section 5.5.2: a pong for each ping, unless a close frame was sent."""
         if self.state is not State.OPEN:
             return
+        pong = self._control_frame(Opcode.PONG, payload)
         if self._pongs == MAX_WAITING_PONGS:
-            self._queue.pop()
-            self._pongs -= 1
-        self._put(Opcode.PONG, payload)
-        self._pongs += 1
+            self._queue[-1] = pong
+        else:
+            self._queue.append(pong)
+            self._pongs += 1
 
     def _answer_close(self, close: Close) -> None:
         """Section 5.5.1: the status code is echoed, once."""
+        self._learn_why(close.code, close.reason)
         if self.state is State.OPEN:
             self._last_frame = self._control_frame(Opcode.CLOSE, _close_payload(close.code, ""))
-        self.close_code = close.code
-        self.close_reason = close.reason
         self._move("receive close")
 
-    def _fail(self, error: ProtocolError) -> None:
+    def _fail(self, code: int, reason: str) -> None:
         """Section 7.1.7: say why, and hear no more."""
+        self._learn_why(code, reason)
         if self.state is State.OPEN:
-            self._last_frame = self._control_frame(Opcode.CLOSE, _close_payload(error.code, error.message))
-        self.close_code = error.code
-        self.close_reason = error.message
+            self._last_frame = self._control_frame(Opcode.CLOSE, _close_payload(code, reason))
         self._move("fail")
 
+    def _learn_why(self, code: int, reason: str) -> None:
+        """Section 7.1.5: the first close frame or fault decides; 1006 means that there was none."""
+        if self.close_code is None or self.close_code == CloseCode.ABNORMAL_CLOSURE:
+            self.close_code, self.close_reason = code, reason
+
+    def _end_failed(self) -> None:
+        """An exception ended the decoder: a connection that hears nothing is not open."""
+        if self.state is not _CLOSED and self.decoder.failed:
+            self._end_broken()
+
+    def _end_broken(self) -> None:
+        """Section 7.4.1, code 1011: not the peer's fault. Without memory for a close frame there is none."""
+        if self.close_code is None:
+            self.close_code, self.close_reason = _INTERNAL_ERROR, INTERNAL_ERROR_REASON
+        tells = self.state is _OPEN
+        self._become(_CLOSED)  # as "fail" has it from every state; the table's keys would ask for memory
+        try:
+            self.decoder.close()
+            if tells:
+                payload = _close_payload(_INTERNAL_ERROR, INTERNAL_ERROR_REASON)
+                self._last_frame = self._control_frame(Opcode.CLOSE, payload)
+        except Exception:
+            pass
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
     def _move(self, happening: str) -> None:
-        self.state = MOVES[self.state, happening]
+        self._become(MOVES[self.state, happening])
+
+    def _become(self, state: State) -> None:
+        self.state = state
         self.outbox.close()  # there is no way back to OPEN
-        if self.state is State.CLOSED:
+        if state is _CLOSED:
             self.receive_buffer = _no_buffer
 
     # --- sending ---
@@ -202,9 +261,13 @@ class Connection:
             return self.frame_encoder(opcode, message)
         mask = os.urandom(4) if self._mask_needed else None
         if self._deflate is not None and compress is not False and self._deflate.possible:
-            data = message.encode() if isinstance(message, str) else bytes(message)
+            data = message.encode() if isinstance(message, str) else bytes(memoryview(message))
             if compress or self._deflate.wanted(len(data)):
-                return self.frame_encoder(opcode, self._deflate.deflate(data), mask, True, True)
+                try:
+                    return self.frame_encoder(opcode, self._deflate.deflate(data), mask, True, True)
+                except BaseException:
+                    self._deflate.begin_anew()
+                    raise
             return self.frame_encoder(opcode, data, mask)
         return self.frame_encoder(opcode, message, mask)
 
@@ -251,8 +314,9 @@ class Connection:
         if len(reason.encode()) > MAX_CLOSE_REASON_BYTES:
             raise ValueError("reason must be 123 bytes or less in UTF-8 (RFC 6455 section 5.5.1)")
         if self.state is State.OPEN:
+            closing = MOVES[self.state, "send close"]  # before the frame: what fails has changed nothing
             self._put(Opcode.CLOSE, _close_payload(code, reason))
-            self._move("send close")
+            self._become(closing)
 
     def data_to_send(self, closing: bool = True) -> bytes:
         """The queued wire bytes, which leave the queue; b"" when there are none.
@@ -272,7 +336,12 @@ class Connection:
         return out
 
     def _queue_message(self, frame: bytes) -> None:
-        self._queue.append(frame)
+        try:
+            self._queue.append(frame)
+        except MemoryError:
+            if self._deflate is not None:
+                self._deflate.begin_anew()
+            raise
         self._pongs = 0
 
     def _queue_control(self, opcode: Opcode, payload: Buffer) -> None:

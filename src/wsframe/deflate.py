@@ -30,6 +30,8 @@ SMALLEST_OWN_WINDOW_BITS: Final = 9
 # Blocks with BFINAL set in one message. A sender has one per flush; each costs a new zlib stream, so a
 # flood is refused.
 MAX_FINAL_BLOCKS: Final = 64
+# How zlib's module tells of Z_MEM_ERROR, by words alone: no fault of the peer's.
+NO_MEMORY: Final = "Error -4 "
 # zlib copies what it did not use of its input each time its output is full: so it gets little at a time.
 FEED_BYTES: Final = 16_384
 
@@ -239,6 +241,10 @@ class MessageDeflate:
             )
         return _flushed(self._compressor, data)
 
+    def begin_anew(self) -> None:
+        """What was compressed last does not leave: the next message must not refer to it (section 7.1.1)."""
+        self._compressor = None
+
     def inflate(self, chunk: bytes | None, last: bool, max_bytes: int) -> bytes | None:
         """At most max_bytes more of the message under way; None when its data is corrupt (section 7.2.2).
 
@@ -263,7 +269,9 @@ class MessageDeflate:
                 self._used(len(piece) - rest_bytes)
                 if not self._feed or len(out) == max_bytes:
                     break
-        except zlib.error:
+        except zlib.error as error:
+            if str(error).startswith(NO_MEMORY):
+                raise MemoryError(str(error)) from error
             return None
         if last and len(out) < max_bytes:
             self._final_blocks = 0

@@ -100,11 +100,15 @@ def accept(
     The subprotocol is the first of the client's that stands in `subprotocols`; without a common one there
     is none.
     """
+    _no_single_text(subprotocols)
     fields = _collect(headers)
     if method != "GET":
         raise HandshakeError(405, "the method is not GET (RFC 6455 section 4.2.1)", [("Allow", "GET")])
     if tuple(http_version) < (1, 1):
         raise HandshakeError(400, "the HTTP version is below 1.1 (RFC 6455 section 4.2.1)")
+    if tuple(http_version) >= (2, 0):
+        # RFC 9113 section 8.6: HTTP/2 has no 101; RFC 9110 section 15.6.6: the major version is refused.
+        raise HandshakeError(505, "the HTTP version is not 1.x (RFC 6455 section 4.2.1)")
     if len(_values(fields, "host")) != 1:
         raise HandshakeError(400, "there is not one Host field (RFC 6455 section 4.2.1)")
     if not _has_token(fields, "upgrade", "websocket"):
@@ -172,9 +176,15 @@ def request(
     deflate: Options | None = None,
     headers: Sequence[tuple[str, str]] = (),
 ) -> Request:
-    """A request with a fresh random key. `host` carries the port when it is not the scheme's own."""
+    """A request with a fresh random key. `host` carries the port when it is not the scheme's own.
+
+    `headers` are further fields; those that the handshake writes by itself are refused.
+    """
+    _no_single_text(subprotocols)
     if not resource.startswith("/") or any(not "!" <= char <= "~" for char in resource):
         raise ValueError("resource must begin with / and be of printable ASCII (RFC 6455 section 4.1)")
+    if "#" in resource:
+        raise ValueError("resource must not have a fragment (RFC 6455 section 3)")
     if not host or any(not "!" <= char <= "~" for char in host):
         raise ValueError("host must be of printable ASCII without spaces")
     if len(set(subprotocols)) != len(subprotocols) or not all(map(_TOKEN_ONLY.fullmatch, subprotocols)):
@@ -193,6 +203,12 @@ def request(
         fields.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
     if deflate is not None:
         fields.append(("Sec-WebSocket-Extensions", permessage.offer(deflate)))
+    ours = {name.lower() for name, _ in fields}
+    for name, _ in headers:
+        if name.lower() in ours or name.lower().startswith("sec-websocket-"):
+            raise ValueError(
+                f"headers must not have {name}, which the handshake writes (RFC 6455 section 4.1)"
+            )
     fields.extend(headers)
     for name, value in fields:
         if not _TOKEN_ONLY.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
@@ -216,7 +232,11 @@ def check(sent: Request, status: int, headers: Iterable[tuple[str, str]]) -> Acc
     if len(chosen) > 1 or not set(chosen) <= set(sent.subprotocols):
         raise HandshakeError(status, "the subprotocol was not offered (RFC 6455 section 4.1)")
     agreed = None
-    for name, params in _extensions(fields):
+    try:
+        extensions = _extensions(fields)
+    except HandshakeError as error:
+        raise HandshakeError(status, error.message) from None
+    for name, params in extensions:
         if name.lower() != permessage.NAME or sent.deflate is None or agreed is not None:
             raise HandshakeError(status, f"the extension {name} was not offered (RFC 6455 section 4.1)")
         try:
@@ -224,6 +244,12 @@ def check(sent: Request, status: int, headers: Iterable[tuple[str, str]]) -> Acc
         except permessage.ParameterError as error:
             raise HandshakeError(status, str(error)) from error
     return Accepted(pairs, chosen[0] if chosen else None, agreed)
+
+
+def _no_single_text(subprotocols: Sequence[str]) -> None:
+    """A str is a sequence of str as well, and `in` finds parts of it."""
+    if isinstance(subprotocols, str):
+        raise TypeError("subprotocols must be a sequence of str, not one str")
 
 
 # --- header fields --------------------------------------------------------------------------------

@@ -86,3 +86,30 @@ def test_the_socket_goes_with_the_server(serve: Any) -> None:
 def test_no_socket_where_none_is_wanted(serve: Any) -> None:
     server = serve(APPS, "crew_app:app", "--control-socket", "none")
     assert not Path(default_path(int(server.url.rpartition(":")[2]))).exists()
+
+
+ENGINE_APP = """
+from python_server import EngineServer, Server, WSGIApp
+app = WSGIApp(EngineServer())
+beside = WSGIApp(Server(), app)
+"""
+
+
+def test_engine_io_alone_or_beside_has_no_events(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "engine_app.py").write_text(ENGINE_APP)
+    alone, beside = serve(tmp_path, "engine_app:app"), serve(tmp_path, "engine_app:beside")
+    ports = [server.url.rpartition(":")[2] for server in (alone, beside)]
+    refused = wsframe_emit("news", "1", "--port", ports[0])
+    assert refused.returncode == 1
+    assert "no Socket.IO server runs here" in refused.stderr
+    client = SimpleClient()
+    client.connect(beside.url, transports=["websocket"])
+    done = wsframe_emit("news", "1", "--port", ports[1])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert client.receive(WAIT_SECONDS) == ["news", 1]
+    client.disconnect()
+    with (
+        Emitter(f"unix:{default_path(int(ports[1]))}", path="/engine.io") as emitter,
+        pytest.raises(EmitError, match=r"no Socket\.IO server at '/engine\.io': /socket\.io/"),
+    ):
+        emitter.emit("x")

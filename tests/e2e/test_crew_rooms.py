@@ -106,6 +106,13 @@ def test_a_broadcast_reaches_everybody(crew: Crew) -> None:
         crew.hear(crew.everybody, {"text": "caf\u00e9", "data": b"\x00\xff"})
 
 
+def test_what_ignores_the_queue_stays_in_its_process(crew: Crew) -> None:
+    for speaker in crew.one_of_each():
+        (home,) = [members for members in crew.members.values() if speaker in members]
+        speaker.call("say", "whoever is here", None, {"ignore_queue": True})
+        crew.hear(home, "whoever is here")
+
+
 def test_rooms_exceptions_and_single_clients(crew: Crew) -> None:
     speaker, *others = crew.one_of_each()
     for member in others:

@@ -140,7 +140,8 @@ def test_debug_brings_the_debugger_and_the_access_log(serve: Any, write: Callabl
     server = serve(write("debug=True"), "program.py", program=True)
     with pytest.raises(urllib.error.HTTPError) as failed:
         get(server.url + "/fail")
-    assert "a word to find" in failed.value.read().decode()
+    with failed.value as answer:
+        assert "a word to find" in answer.read().decode()
     server.intended_exceptions_count = 1
     server.wait_for('"GET /fail HTTP/1.1" 500')
 

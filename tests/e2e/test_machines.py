@@ -237,8 +237,9 @@ def test_our_servers_and_stock_ones_are_one(machines: Machines) -> None:
         client.ask("say", {"n": [1, b"\0"]}, {"to": "red"})
         client.ask("say", "but you", {"to": "red", "skip_sid": other.sid})
         client.ask("say", "just you", {"to": other.sid})
+        client.ask("say", "whoever is here", {"to": "red", "ignore_queue": True})
         client.ask("say", "end", {})
-        hears_in_order(client, [{"n": [1, b"\0"]}], ["but you"], ["end"])
+        hears_in_order(client, [{"n": [1, b"\0"]}], ["but you"], ["whoever is here"], ["end"])
         hears_in_order(other, [{"n": [1, b"\0"]}], ["just you"], ["end"])
     there.sio.emit("ask", here.sid)
     assert there.hear() == ["answered", [f"8 from {here.sid}", 8]]

@@ -243,6 +243,22 @@ def test_log_files_and_formats(serve: Callable[..., Any], tmp_path: Path) -> Non
     assert "stopped" in errors.read_text()
 
 
+@pytest.mark.parametrize("arguments", [(), ("--reload",)], ids=["alone", "reloader"])
+def test_signals_that_other_servers_know_harm_nobody(
+    serve: Callable[..., Any], arguments: tuple[str, ...]
+) -> None:
+    server = serve(APPS, "slow_app:app", *arguments)
+    for name in ("SIGUSR2", "SIGTTIN", "SIGTTOU"):
+        server.signal(signal.Signals[name])
+        server.wait_for(f"{name} is ignored")
+        assert get(server.url + "/after") == b"/after \n"
+    server.signal(signal.SIGHUP)
+    server.wait_for("the code stays as it is")
+    server.signal(signal.SIGWINCH)
+    assert get(server.url + "/after") == b"/after \n"
+    assert server.stop() == 0
+
+
 def test_a_reloader_passes_signals_on(serve: Callable[..., Any], tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     server = serve(APPS, "slow_app:app", "--reload", "--access-log", str(log))
@@ -277,7 +293,8 @@ def test_debug_shows_the_traceback_in_the_browser(serve: Callable[..., Any], tmp
     server = serve(tmp_path, "failing:app", "--debug", "--error-log", str(tmp_path / "log"))
     with pytest.raises(urllib.error.HTTPError) as failed:
         get(server.url + "/")
-    page = failed.value.read()
+    with failed.value as answer:
+        page = answer.read()
     assert failed.value.code == 500
     assert b"a word to find" in page
     server.intended_exceptions_count = 1  # the debugger writes it to wsgi.errors as well

@@ -459,6 +459,21 @@ def test_twenty_rolling_restarts_leave_nothing_behind(start: Start) -> None:
 
 
 @LINUX
+def test_signals_for_somebody_else_harm_neither_supervisor_nor_worker(start: Start) -> None:
+    server = start("--workers", "2")
+    server.wait_for(" serves", 2)
+    before = workers_of(server, 2)
+    server.signal(signal.SIGUSR2)
+    server.wait_for("SIGUSR2 is ignored")
+    for pid in before:
+        os.kill(pid, signal.SIGUSR2)
+        os.kill(pid, signal.SIGTTIN)
+    server.wait_for("SIGUSR2 is ignored", 3)
+    server.wait_for("SIGTTIN is ignored", 2)
+    assert workers_of(server, 2) == before
+    assert server.stop() == 0
+
+
 def test_workers_end_when_the_supervisor_is_killed(start: Start, place: Path) -> None:
     server = start("--workers", "3")
     server.wait_for(") serves", 3)

@@ -49,6 +49,12 @@ def test_memory_comes_back() -> None:
     assert "grown" in run("leaks.py", "--frames", "60000")
 
 
+@pytest.mark.skipif(importlib.util.find_spec("_testcapi") is None, reason="this interpreter has no _testcapi")
+def test_memory_that_runs_out() -> None:
+    cores = ["_codec", "_pure"] if BOTH_CORES else ["_pure"]
+    assert "runs without memory" in run("nomemory.py", "--cores", *cores)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
 def test_coverage_guided() -> None:
     run("atheris_decoder.py", "-runs=20000", "-max_len=400")

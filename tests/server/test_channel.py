@@ -80,12 +80,14 @@ class Handler:
 class Bench:
     """A channel with everything around it."""
 
-    def __init__(self, at_once: bool = False) -> None:
+    def __init__(self, at_once: bool = False, *, handed: bool = False) -> None:
         self.handler = Handler(at_once)
         self.transport = FakeTransport()
         self.deadlines: list[HandDeadline] = []
+        self.now = 1000.0
         self.lost: list[object] = []
         self.done: list[int] = []
+        self.given: list[str] = []
         self.channel = HTTPChannel(
             self.transport,
             HTTPServices(
@@ -94,18 +96,25 @@ class Bench:
                 timeouts=HTTPSettings(),
                 deadline=self._deadline,
                 exchange=ExchangeServices(
-                    lambda: 0.0,
+                    lambda: self.now,
                     lambda: "today",
                     "s",
                     lambda exchange, seconds: self.done.append(exchange.status),
+                    lambda exchange: self.given.append(exchange.request.path),
                 ),
                 lost=self.lost.append,
             ),
+            handed=handed,
         )
 
     def _deadline(self, fire: Callable[[], Any]) -> HandDeadline:
-        self.deadlines.append(HandDeadline(fire))
-        return self.deadlines[-1]
+        def reached() -> None:
+            self.now += deadline.seconds or 0.0
+            fire()
+
+        deadline = HandDeadline(reached)
+        self.deadlines.append(deadline)
+        return deadline
 
     @property
     def deadline(self) -> HandDeadline:
@@ -198,6 +207,59 @@ def test_a_body_that_we_keep_waiting_has_no_fault() -> None:
     bench.deadline.fire()
     assert bench.transport.ended is None
     assert bench.deadline.seconds == 30.0
+
+
+def test_a_pause_of_ours_is_not_the_clients_silence() -> None:
+    """Let go on a moment before the deadline, it has its whole time again."""
+    bench = Bench()
+    bench.receive(POST % 5)
+    exchange = bench.handler.exchanges[0]
+    exchange.pause_body(True)
+    bench.now += 29.9
+    exchange.pause_body(False)
+    bench.deadline.seconds = 0.1
+    bench.deadline.fire()
+    assert bench.transport.ended is None
+    assert bench.deadline.seconds == pytest.approx(29.9)
+    bench.deadline.fire()
+    assert bench.statuses() == [408]
+
+
+def test_a_body_that_drips_for_ever_is_ended() -> None:
+    bench = Bench()
+    bench.receive(POST % 100_000)
+    began = bench.now
+    while bench.transport.ended is None:
+        assert bench.now - began < 60, "a byte a second has kept it open"
+        if bench.deadline.seconds is not None and bench.deadline.seconds <= 1.0:
+            bench.deadline.fire()
+        else:
+            bench.now += 1.0
+            bench.receive(b"x")
+    assert bench.statuses() == [408]
+    assert bench.now - began > 29
+
+
+def test_each_body_of_a_connection_begins_with_the_whole_time() -> None:
+    bench = Bench(at_once=True)
+    for _ in range(3):
+        bench.receive(POST % 2)
+        assert bench.deadline.seconds == 30.0
+        bench.now += 20.0
+        bench.receive(b"a")
+        assert bench.deadline.seconds == pytest.approx(10.0, abs=0.01)
+        bench.receive(b"b")
+
+
+def test_a_request_is_told_as_done_or_as_given_away_and_never_as_both() -> None:
+    bench = Bench()
+    bench.receive(GET % 1)
+    bench.handler.exchanges[0].respond(200, [])
+    bench.receive(GET % 2)
+    bench.handler.exchanges[1].give_away(lambda transport, leftover: None)
+    bench.handler.exchanges[1].drop()
+    assert (bench.done, bench.given) == ([200], ["/2"])
+    assert len(bench.lost) == 1
 
 
 def test_an_idle_connection_is_closed_after_75_seconds_r4() -> None:
@@ -316,6 +378,29 @@ def test_stop_closes_idle_connections_and_lets_a_running_exchange_end_r73() -> N
     busy.handler.exchanges[0].respond(200, [])
     assert b"Connection: close" in busy.transport.wire
     assert busy.transport.ended == "orderly"
+
+
+def test_an_idle_connection_that_is_parted_with_ends_with_its_next_answer() -> None:
+    bench = Bench(at_once=True)
+    bench.receive(GET % 1)
+    assert bench.channel.part()
+    assert bench.channel.part()  # it has not asked yet: still counted
+    assert bench.transport.ended is None
+    bench.receive(GET % 2)
+    assert bench.transport.wire.count(b"Connection: close") == 1
+    assert bench.transport.ended == "orderly"
+
+
+def test_nobody_parts_with_a_running_request_or_with_one_that_came_for_a_session_here() -> None:
+    busy, handed = Bench(), Bench(at_once=True, handed=True)
+    for bench in (busy, handed):
+        bench.receive(GET % 1)
+        assert not bench.channel.part()
+    busy.handler.exchanges[0].respond(200, [])
+    handed.receive(GET % 2)
+    assert not handed.channel.part()
+    assert [exchange.request.handed for exchange in handed.handler.exchanges] == [True, False]
+    assert busy.transport.ended is handed.transport.ended is None
 
 
 # The exchange itself

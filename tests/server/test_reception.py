@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from python_server import reception as module
+from python_server.address_caps import AddressCaps
 from python_server.net.board import Board, Row
 from python_server.net.loop import Loop
 from python_server.reception import Reception
@@ -21,9 +22,14 @@ class Channel:
     def __init__(self, transport: Any, services: Any, *, handed: bool) -> None:
         self.transport = transport
         self.handed = handed
+        self.idle = True
         self.received = b""
         self.told: list[str] = []
         self.services = services
+
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        return self.transport.peer, self.transport.peer
 
     def receive_buffer(self) -> memoryview | None:
         return None
@@ -40,6 +46,10 @@ class Channel:
     def refuse_keep_alive(self) -> None:
         self.told.append("refuse")
 
+    def part(self) -> bool:
+        self.told.append("part")
+        return self.idle
+
     def close_when_idle(self) -> None:
         self.told.append("idle")
         self.transport.close("idle")
@@ -49,7 +59,9 @@ class Channel:
 
 
 class Bench:
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(
+        self, limit: int | None = None, per_address: int = 0, wait_seconds: float = 60.0, shared: bool = False
+    ) -> None:
         self.loop = Loop(self.report)
         self.board = Board()
         self.row = self.board.claim()
@@ -61,15 +73,37 @@ class Bench:
         row = Row(self.board, self.row)
         row.beat()
         row.accept(True)
+        if shared:
+            other = Row(self.board, self.board.claim())
+            other.beat()
+            other.accept(True)
+        self.caps = AddressCaps(per_address, complain=self.complain)
         self.reception = Reception(
             self.loop,
-            replace(Settings(), connections_max_count=limit),
+            replace(Settings(), connections_max_count=limit, connections_wait_seconds=wait_seconds),
             [self.socket],
             row,
-            lambda kind, message: self.complaints.append(kind),
+            self.complain,
+            self.caps,
         )
         services: Any = type("Services", (), {"lost": self.reception.lost})
         self.reception.set_services(services)
+
+    def complain(self, kind: str, message: str) -> None:
+        self.complaints.append(kind)
+
+    def turn_until_answered(self, client: socket.socket) -> bytes:
+        client.setblocking(False)
+        heard = b""
+        while True:
+            self.loop.run_once(0.01)
+            try:
+                piece = client.recv(65_536)
+            except BlockingIOError:
+                continue
+            if not piece:
+                return heard
+            heard += piece
 
     def report(self, what: str, error: BaseException) -> None:
         raise AssertionError(what) from error
@@ -129,6 +163,70 @@ def test_at_the_limit_new_ones_wait_until_one_ends() -> None:
     bench.close()
 
 
+def test_who_waits_too_long_at_the_limit_is_told_until_one_ends() -> None:
+    bench = Bench(limit=2, wait_seconds=0.0)
+    bench.reception.start()
+    bench.connect(3)
+    bench.until(2)
+    answer = bench.turn_until_answered(bench.clients[2])
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    body = answer.partition(b"\r\n\r\n")[2]
+    assert f"Content-Length: {len(body)}\r\n".encode() in answer
+    assert len(bench.reception.channels) == 2
+    assert bench.complaints == ["limit", "limit refused"]
+    first = next(iter(bench.reception.channels))
+    first.abort("gone")
+    while first in bench.reception.channels:
+        bench.loop.run_once(5)
+    bench.connect()
+    bench.until(2)
+    bench.close()
+
+
+def test_at_the_limit_nobody_is_refused_whom_another_worker_can_take() -> None:
+    bench = Bench(limit=2, shared=True)
+    bench.reception.start()
+    bench.connect(3)
+    bench.until(2)
+    bench.reception._tell_newcomers()
+    for _ in range(20):
+        bench.loop.run_once(0)
+    bench.clients[2].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        bench.clients[2].recv(1)
+    assert bench.complaints == ["limit"]
+    bench.close()
+
+
+def test_one_address_has_so_many_connections_and_no_more() -> None:
+    bench = Bench(per_address=2)
+    bench.reception.start()
+    bench.connect(2)
+    bench.until(2)
+    bench.connect()
+    assert bench.turn_until_answered(bench.clients[2]).startswith(b"HTTP/1.1 503 ")
+    assert len(bench.reception.channels) == 2
+    assert bench.complaints == ["connections of one address"]
+    first = next(iter(bench.reception.channels))
+    first.abort("gone")
+    bench.until(1)
+    bench.connect()
+    bench.until(2)
+    bench.close()
+
+
+def test_on_a_tls_port_who_is_refused_costs_no_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "tls_context", lambda settings: object())  # no handshake can begin
+    bench = Bench(per_address=1)
+    bench.caps.opened("127.0.0.1")
+    bench.reception.start()
+    bench.connect()
+    assert bench.turn_until_answered(bench.clients[0]) == b""
+    assert bench.complaints == ["connections of one address"]
+    bench.close()
+
+
 @pytest.mark.parametrize(("take_waiting", "count"), [(True, 3), (False, 1)])
 def test_a_stop_takes_what_waits_only_where_nobody_else_would(take_waiting: bool, count: int) -> None:
     bench = Bench()
@@ -157,3 +255,38 @@ def test_a_connection_from_a_sibling_comes_with_its_bytes(bench: Bench) -> None:
     bench.loop.run_once(5)
     assert channel.received.endswith(b"more")
     theirs.close()
+
+
+class Talk:
+    """A WebSocket, say: open, and no connection to part with."""
+
+    peers = ("192.0.2.1", 1), ("192.0.2.1", 1)
+
+
+@pytest.mark.parametrize(("others", "parted"), [(0, 22), (40, 0)])
+def test_far_above_its_share_a_worker_parts_with_as_many_idle_connections(
+    monkeypatch: pytest.MonkeyPatch, others: int, parted: int
+) -> None:
+    monkeypatch.setattr(module, "SPREAD_SECONDS", 0.001)
+    bench = Bench()
+    other = Row(bench.board, bench.board.claim())
+    other.beat()
+    other.accept(True)
+    other.count(100)  # until all have been accepted here
+    bench.reception.start()
+    bench.connect(40)
+    bench.until(40)
+    channels: list[Any] = list(bench.reception.channels)
+    for channel in channels[:4]:
+        channel.idle = False
+    talks = [Talk() for _ in range(4)]
+    for talk in talks:
+        bench.reception.add(talk)
+    other.count(others)
+    begun = bench.loop.now
+    while bench.loop.now < begun + 0.02:  # looked at several times
+        bench.loop.run_once(0.005)
+    assert len([channel for channel in channels if channel.told and channel.idle]) == parted
+    for talk in talks:
+        bench.reception.lost(talk)
+    bench.close()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from python_server.address_caps import Refusal
 from python_server.http1.parser import Request, RequestParser
 from python_server.proxy import ProxyRules
 from python_server.routing import Router
@@ -21,6 +22,17 @@ class Routes:
 class Engine:
     def is_foreign(self, query: str) -> bool:
         return "sid=7." in query
+
+
+class Exchange:
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def refuse_keep_alive(self) -> None:
+        self.told.append("close")
+
+    def respond(self, status: str, headers: Any, body: bytes) -> None:
+        self.told += [status, dict(headers)["Retry-After"], body]
 
 
 ROUTES: Any = Routes()
@@ -68,6 +80,27 @@ def test_a_trusted_proxys_word_is_the_requests_own() -> None:
     router(proxies=ProxyRules("127.0.0.1")).route(doubted)
     assert (believed.scheme, believed.peer[0], believed.local) == ("https", "192.0.2.7", ("10.0.0.1", 8443))
     assert (doubted.scheme, doubted.peer[0], doubted.local) == ("http", "10.0.0.9", ("10.0.0.1", 80))
+
+
+def test_who_is_over_a_cap_is_refused_by_the_address_that_a_proxy_names() -> None:
+    asked: list[Any] = []
+
+    def admit(request: Request, own: Any) -> Refusal | None:
+        asked.append((request.peer[0], own[0]))
+        return Refusal(429, "too many", 7) if request.peer[0] == "192.0.2.7" else None
+
+    engines = [("/socket.io/", ENGINE)]
+    rules = ProxyRules("10.0.0.0/8")
+    capped = Router("http", rules, "", engines, [("/socket.io/", FRONT)], ROUTES, REST, admit)
+    assert capped.route(request("/")) is REST
+    refused: Any = capped.route(request("/socket.io/", "X-Forwarded-For: 192.0.2.7\r\n"))
+    assert asked == [("10.0.0.9", "10.0.0.9"), ("192.0.2.7", "10.0.0.9")]
+    exchange = Exchange()
+    refused.request_received(exchange)
+    refused.body_received(exchange, b"piece")
+    refused.body_ended(exchange)
+    refused.exchange_lost(exchange, "gone")
+    assert exchange.told == ["close", "429 Too Many Requests", "7", b"too many\n"]
 
 
 @pytest.mark.parametrize(

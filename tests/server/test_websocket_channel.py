@@ -43,6 +43,8 @@ class FakeTransport:
         self.held = outbox
         outbox.open(self.room_bytes, FakeTransport.take, self)
 
+    queued_bytes = 0
+
     def take(self) -> None:
         self.sent += self.held.take()
 
@@ -297,6 +299,32 @@ def test_an_unfinished_frame_has_its_time(bench: Bench) -> None:
     assert close_code(bench.sent()) == 1008
 
 
+def test_what_is_unfinished_behind_a_whole_message_has_its_own_time(bench: Bench) -> None:
+    """A client that sends without a pause never ends a chunk between two messages."""
+    data = client(Opcode.TEXT, "hello") * 3
+    bench.receive(data[:4])
+    (deadline,) = bench.deadlines
+    for at in range(4, len(data) - 11, 11):
+        deadline.seconds = 3.0
+        bench.receive(data[at : at + 11])
+        assert deadline.seconds == 30.0
+    assert bench.messages == ["hello"] * 2
+    assert bench.channel.held_bytes == 11
+
+
+def test_pings_earn_an_unfinished_message_no_time(bench: Bench) -> None:
+    bench.receive(client(Opcode.TEXT, "begun", fin=False))
+    (deadline,) = bench.deadlines
+    deadline.seconds = 3.0
+    ping = client(Opcode.PING)
+    bench.receive(ping)
+    bench.receive(client(Opcode.CONTINUATION, "more", fin=False) + ping)
+    assert deadline.seconds == 3.0
+    bench.receive(client(Opcode.CONTINUATION, "end"))
+    assert bench.messages == ["begunmoreend"]
+    assert bench.channel.held_bytes == 0
+
+
 def test_a_silent_client_is_pinged_and_then_ended(bench: Bench) -> None:
     bench.channel.keep_alive(None, None)
     (deadline,) = bench.deadlines
@@ -313,6 +341,10 @@ def test_a_silent_client_is_pinged_and_then_ended(bench: Bench) -> None:
     deadline.fire()
     assert close_code(bench.sent()) == 1011
     assert bench.transport.closed == "orderly"
+    # A dead peer's kernel may take none of it: then the connection is cut, not kept until the close timeout.
+    assert bench.deadlines[-1].seconds == 1.0
+    bench.deadlines[-1].fire()
+    assert bench.transport.closed == "keepalive ping timeout"
 
 
 def test_keepalive_can_be_switched_off(bench: Bench) -> None:

@@ -34,7 +34,7 @@ def test_apply_mask(core: ModuleType, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("offset", [0, 1, 2, 3, 4, 1027])
+@pytest.mark.parametrize("offset", [0, 1, 2, 3, 4, 1027, 2**40 + 3])
 def test_apply_mask_inplace(core: ModuleType, size: int, offset: int) -> None:
     data = random.Random(size).randbytes(size)
     buffer = bytearray(b"<" + data + b">")
@@ -126,8 +126,14 @@ def test_the_callers_mistakes_with_frames(core: ModuleType) -> None:
             core.encode_frame(opcode, b"", fin=False)
         with pytest.raises(ValueError, match="rsv1 must not be set"):
             core.encode_frame(opcode, b"", rsv1=True)
-    with pytest.raises(ValueError, match="length must not be negative"):
-        core.encode_header(2, -1)
+    for rsv1_on in (core.encode_frame, core.encode_header):  # our own decoder would refuse it
+        with pytest.raises(ValueError, match="rsv1 must not be set on a continuation frame"):
+            rsv1_on(0, b"" if rsv1_on is core.encode_frame else 0, fin=False, rsv1=True)
+    for length in (-1, 1 << 63, 1 << 64, 1 << 100):
+        with pytest.raises(ValueError, match=r"length must not be negative, and below 2\*\*63"):
+            core.encode_header(2, length)
+    with pytest.raises(TypeError):
+        core.encode_header(2, 5.0)
     with pytest.raises(TypeError):
         core.encode_frame(1, 5)
     with pytest.raises(TypeError):
@@ -136,7 +142,7 @@ def test_the_callers_mistakes_with_frames(core: ModuleType) -> None:
         core.encode_frame(1, "\ud800")
 
 
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 2**40, 2**62])
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 2**32 + 1, 2**40, 2**62, 2**63 - 1])
 @pytest.mark.parametrize("mask", [None, MASK])
 def test_headers_there_and_back(core: ModuleType, size: int, mask: bytes | None) -> None:
     header = core.encode_header(Opcode.BINARY, size, mask, False, True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from wsframe import Decoder, MessageTooBig, Ping, Role
+from wsframe import Decoder, MessageTooBig, Ping, Role, deflate
 
 MakeFrame = Callable[[int, bytes, bytes | None], bytes]
 MASK = b"\x01\x02\x03\x04"
@@ -298,6 +298,48 @@ def test_an_error_inside_inflate_is_the_callers_and_final(core: ModuleType, make
         decoder.receive(make_frame(0xC1, b"x", MASK))
     assert decoder.failed
     assert decoder.receive(make_frame(0x81, b"x", MASK)) == []
+
+
+@pytest.mark.parametrize("error", [MemoryError, ZeroDivisionError])
+def test_what_came_before_an_error_is_not_lost(
+    core: ModuleType, make_frame: MakeFrame, error: type[Exception]
+) -> None:
+    """The list first, then the error, then nothing."""
+
+    def inflate(chunk: bytes | None, last: bool, max_bytes: int) -> bytes:
+        raise error
+
+    decoder = core.Decoder(Role.SERVER, inflate=inflate)
+    frames = make_frame(0x81, b"first", MASK) + make_frame(0x89, b"ping", MASK)
+    assert decoder.receive(frames + make_frame(0xC1, b"x", MASK) + frames) == ["first", Ping(b"ping")]
+    assert (decoder.failed, decoder.attention, decoder.unfinished) == (True, True, False)
+    with pytest.raises(error):
+        decoder.receive(b"")
+    assert decoder.receive(frames) == []
+    assert decoder.receive_buffer() is None
+
+
+def test_what_stops_the_program_does_not_wait(core: ModuleType, make_frame: MakeFrame) -> None:
+    def inflate(chunk: bytes | None, last: bool, max_bytes: int) -> bytes:
+        raise KeyboardInterrupt
+
+    decoder = core.Decoder(Role.SERVER, inflate=inflate)
+    with pytest.raises(KeyboardInterrupt):
+        decoder.receive(make_frame(0x81, b"first", MASK) + make_frame(0xC1, b"x", MASK))
+    assert decoder.failed
+    assert decoder.receive(make_frame(0x81, b"x", MASK)) == []
+
+
+@pytest.mark.parametrize("limit", [1 << 31, (1 << 32) - 1, 1 << 32, (1 << 32) + 5, 1 << 40, (1 << 62) - 1])
+def test_a_limit_above_what_an_address_can_say_holds_as_it_is(
+    core: ModuleType, make_frame: MakeFrame, limit: int
+) -> None:
+    """Of consequence with addresses of 32 bits, where 2**32 was a limit of nothing."""
+    inflate = deflate.MessageDeflate(deflate.Agreement(), Role.SERVER).inflate
+    decoder = core.Decoder(Role.SERVER, max_message_bytes=limit, inflate=inflate)
+    frames = make_frame(0xC2, deflate.compress(b"hello" * 10), MASK)
+    frames += make_frame(0x02, b"abc", MASK) + make_frame(0x80, b"abc", MASK)
+    assert decoder.receive(frames) == [b"hello" * 10, b"abcabc"]
 
 
 def test_inflate_must_return_bytes(core: ModuleType, make_frame: MakeFrame) -> None:

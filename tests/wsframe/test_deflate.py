@@ -183,10 +183,100 @@ def test_no_takeover_gives_the_same_bytes_for_all() -> None:
     assert ours.deflate(b"broadcast" * 50) == deflate.compress(b"broadcast" * 50, 12)
 
 
-def test_empty_messages_in_a_row() -> None:
-    ours, theirs = MessageDeflate(Agreement(), Role.SERVER), MessageDeflate(Agreement(), Role.CLIENT)
+@pytest.mark.parametrize("forget", [True, False])
+def test_empty_messages_in_a_row(forget: bool) -> None:
+    """Section 7.2.3.6: one byte, 0x00, is the compressed form of an empty message."""
+    agreed = Agreement(forget, forget)
+    ours, theirs = MessageDeflate(agreed, Role.SERVER), MessageDeflate(agreed, Role.CLIENT)
     for _ in range(3):
-        assert theirs.inflate(ours.deflate(b""), True, 10) == b""
+        wire = ours.deflate(b"")
+        assert wire == b"\x00"
+        assert theirs.inflate(wire, True, 10) == b""
+
+
+def test_a_zlib_that_adds_nothing_to_an_empty_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some flush a second time without a word; the form of section 7.2.3.6 is ours then."""
+
+    class Silent:
+        def compress(self, data: bytes) -> bytes:
+            return b""
+
+        def flush(self, mode: int) -> bytes:
+            return b""
+
+    monkeypatch.setattr(deflate.zlib, "compressobj", lambda *_: Silent())
+    assert MessageDeflate(Agreement(), Role.SERVER).deflate(b"") == b"\x00"
+    assert deflate.compress(b"") == b"\x00"
+
+
+@pytest.mark.parametrize("bits", range(9, 15))
+@pytest.mark.parametrize("forget", [True, False])
+def test_nothing_refers_beyond_the_window_agreed_on(bits: int, forget: bool) -> None:
+    """A peer holds no more than it: read in small steps, zlib refuses what lies farther back."""
+    block = random.Random(bits).randbytes((1 << bits) + 300)
+    message = block + block + block
+    wires = [MessageDeflate(Agreement(forget, False, bits), Role.SERVER).deflate(message)]
+    if forget:
+        wires.append(deflate.compress(message, bits))
+    for wire in wires:
+        assert in_small_steps(wire, bits) == message
+    with pytest.raises(zlib.error, match="too far back"):
+        in_small_steps(deflate.compress(message, 15), bits)
+
+
+def in_small_steps(wire: bytes, bits: int) -> bytes:
+    inflater = zlib.decompressobj(-bits)
+    out, rest = b"", wire + deflate.TAIL
+    while piece := inflater.decompress(rest, 32):
+        out, rest = out + piece, inflater.unconsumed_tail
+    return out
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("forgets", [True, False])
+def test_the_peers_context_is_kept_as_agreed(role: Role, forgets: bool) -> None:
+    """Section 7.1.1: who agreed to forget must not refer to his last message; who did not may."""
+    sender = zlib.compressobj(9, zlib.DEFLATED, -15)
+    message = random.Random(1).randbytes(500)
+    first, second = (sender.compress(message) + sender.flush(zlib.Z_SYNC_FLUSH) for _ in range(2))
+    assert len(second) < 100  # it refers to the first
+    agreed = (
+        Agreement(client_no_context_takeover=forgets)
+        if role is Role.SERVER
+        else Agreement(server_no_context_takeover=forgets)
+    )
+    theirs = MessageDeflate(agreed, role)
+    assert theirs.inflate(first[:-4], True, 1000) == message
+    assert theirs.inflate(second[:-4], True, 1000) == (None if forgets else message)
+
+
+@pytest.mark.parametrize("threshold", [1, 100, 1024])
+def test_the_threshold_is_the_smallest_size_compressed(threshold: int) -> None:
+    ours = MessageDeflate(Agreement(options=Options(threshold_bytes=threshold)), Role.SERVER)
+    assert [ours.wanted(threshold + more) for more in (-1, 0, 1)] == [False, True, True]
+
+
+def test_memory_that_runs_out_is_not_the_peers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """zlib tells it with the same exception as corrupt data."""
+
+    class Poor:
+        def decompress(self, *_: object) -> bytes:
+            raise deflate.zlib.error("Error -4 while decompressing data")
+
+    theirs = MessageDeflate(Agreement(), Role.SERVER)
+    monkeypatch.setattr(deflate.zlib, "decompressobj", lambda bits: Poor())
+    with pytest.raises(MemoryError):
+        theirs.inflate(b"x", True, 10)
+
+
+def test_what_did_not_leave_is_not_referred_to() -> None:
+    ours = MessageDeflate(Agreement(), Role.SERVER)
+    theirs = MessageDeflate(Agreement(), Role.CLIENT)
+    message = random.Random(2).randbytes(500)
+    assert theirs.inflate(ours.deflate(b"before"), True, 1000) == b"before"
+    ours.deflate(message)
+    ours.begin_anew()
+    assert theirs.inflate(ours.deflate(message), True, 1000) == message
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, 100])
@@ -221,6 +311,16 @@ def test_blocks_with_bfinal(core: ModuleType, make_frame: MakeFrame) -> None:
     assert decoder.receive(stream) == [message] * 4
     two = raw(message, end=zlib.Z_FINISH) + raw(message, end=zlib.Z_FINISH) + b"\x00"
     assert decoder.receive(make_frame(0xC2, two, MASK)) == [message * 2]
+
+
+def test_final_blocks_are_counted_in_each_message() -> None:
+    theirs = MessageDeflate(Agreement(), Role.SERVER)
+    wire = raw(b"one block", end=zlib.Z_FINISH) + b"\x00"
+    for _ in range(3 * deflate.MAX_FINAL_BLOCKS):
+        assert theirs.inflate(wire, True, 100) == b"one block"
+    most = raw(b"", end=zlib.Z_FINISH) * deflate.MAX_FINAL_BLOCKS
+    assert theirs.inflate(most + b"\x00", True, 100) == b""
+    assert theirs.inflate(raw(b"", end=zlib.Z_FINISH) + most + b"\x00", True, 100) is None
 
 
 def test_a_flood_of_final_blocks_is_refused(core: ModuleType, make_frame: MakeFrame) -> None:

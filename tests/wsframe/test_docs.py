@@ -71,3 +71,31 @@ def test_the_blocking_socket_refuses(page: dict[str, Any], request_head: bytes, 
         theirs.sendall(request_head)
         assert page["echo_over"](ours) == 1002
         assert theirs.recv(4096).startswith(b"HTTP/1.1 " + status)
+
+
+class Ending:
+    """A socket whose peer says a few bytes and goes. Asked once too often, it fails instead of waiting."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = [*pieces, b""]
+
+    def recv(self, size: int) -> bytes:
+        assert self.pieces, "asked again after the end"
+        return self.pieces.pop(0)
+
+    def sendall(self, data: bytes) -> None: ...
+
+    def __enter__(self) -> Ending:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("pieces", [[], [b"GET / HT"], [b"GET / HTTP/1.1\r\n", b"x" * 8192, b"x"]])
+def test_a_peer_that_goes_within_the_head(
+    page: dict[str, Any], pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert page["echo_over"](Ending(*pieces)) == 1006
+    monkeypatch.setattr(socket, "create_connection", lambda address: Ending(*pieces))
+    with pytest.raises(ConnectionError):
+        page["ask"]("host", 80, "question")

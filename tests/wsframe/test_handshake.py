@@ -78,6 +78,8 @@ def test_no_upgrade(headers: Headers) -> None:
         (405, "get", (1, 1), request()),
         (400, "GET", (1, 0), request()),
         (400, "GET", (0, 9), request()),
+        (505, "GET", (2, 0), request()),
+        (505, "GET", (3, 0), request()),
         (400, "GET", (1, 1), request(Host=None)),
         (400, "GET", (1, 1), [*request(), ("host", "other")]),
         (400, "GET", (1, 1), request(Upgrade=None)),
@@ -172,6 +174,20 @@ def test_extensions(fields: list[str], answer: str | None) -> None:
     assert handshake.accept("GET", (1, 1), headers).deflate is None
 
 
+def test_one_text_is_no_list_of_subprotocols() -> None:
+    """`in` would find "per" in "superchat"."""
+    headers = [*request(), ("Sec-WebSocket-Protocol", "per")]
+    with pytest.raises(TypeError, match="subprotocols"):
+        handshake.accept("GET", (1, 1), headers, subprotocols="superchat")
+    with pytest.raises(TypeError, match="subprotocols"):
+        handshake.request("/", "h", subprotocols="chat")
+
+
+def test_a_later_minor_version_is_accepted() -> None:
+    """Section 4.2.1: HTTP/1.1 or higher; HTTP/2 has no such handshake."""
+    assert handshake.accept("GET", (1, 2), request()).subprotocol is None
+
+
 def test_long_fields_take_linear_time() -> None:
     """A quadratic parse of 400 KB would take minutes."""
     begin = time.process_time()
@@ -218,8 +234,8 @@ def test_both_ends_agree() -> None:
 def test_a_request_has_a_fresh_key() -> None:
     keys = {client_request().key for _ in range(50)}
     assert len(keys) == 50
-    sent = handshake.request("/", "h", headers=[("Cookie", "a=b")])
-    assert ("Cookie", "a=b") in sent.headers
+    sent = handshake.request("/", "h", headers=[("Cookie", "a=b"), ("Origin", "http://a")])
+    assert sent.headers[-2:] == [("Cookie", "a=b"), ("Origin", "http://a")]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +254,8 @@ def test_a_request_has_a_fresh_key() -> None:
         (101, {"Sec_WebSocket_Extensions": "x-unknown"}),
         (101, {"Sec_WebSocket_Extensions": "permessage-deflate, permessage-deflate"}),
         (101, {"Sec_WebSocket_Extensions": "permessage-deflate; unknown"}),
+        (101, {"Sec_WebSocket_Extensions": "a b"}),
+        (101, {"Sec_WebSocket_Extensions": 'permessage-deflate; a="'}),
         (101, {"Sec_WebSocket_Extensions": "permessage-deflate; server_max_window_bits=7"}),
     ],
 )
@@ -269,6 +287,16 @@ def test_an_extension_that_was_not_offered() -> None:
         ("headers", {"headers": [("a", "b\r\nc: d")]}),
         ("headers", {"headers": [("a:", "b")]}),
         ("headers", {"origin": "http://a\nb"}),
+        ("fragment", {"resource": "/a#b"}),
+        ("headers must not have Host", {"headers": [("Host", "other")]}),
+        ("headers must not have upgrade", {"headers": [("upgrade", "h2c")]}),
+        ("headers must not have Connection", {"headers": [("Connection", "close")]}),
+        ("headers must not have sec-websocket-key", {"headers": [("sec-websocket-key", KEY)]}),
+        ("headers must not have Sec-WebSocket-Version", {"headers": [("Sec-WebSocket-Version", "8")]}),
+        ("headers must not have Sec-WebSocket-Accept", {"headers": [("Sec-WebSocket-Accept", ACCEPT)]}),
+        ("headers must not have Sec-WebSocket-Protocol", {"headers": [("Sec-WebSocket-Protocol", "a")]}),
+        ("headers must not have Sec-WebSocket-Ext", {"headers": [("Sec-WebSocket-Extensions", "a")]}),
+        ("headers must not have Origin", {"origin": "http://a", "headers": [("Origin", "http://b")]}),
     ],
 )
 def test_the_callers_mistakes(argument: str, options: dict[str, object]) -> None:

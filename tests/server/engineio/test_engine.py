@@ -243,6 +243,17 @@ def test_websocket_pings(world: Any) -> None:
     assert world.heard.closed == ["ping timeout"]
 
 
+def test_who_did_not_answer_a_ping_keeps_no_connection(world: Any) -> None:
+    """No answer to a close frame is waited for: the end of TCP leaves right behind it."""
+    websocket = world.websocket()
+    world.clock.advance(44.9)
+    assert websocket.transport.closed is None
+    world.clock.advance(0.2)
+    assert world.heard.closed == ["ping timeout"]
+    assert websocket.transport.closed == "closed"
+    assert websocket.received()[-1] == "closed"
+
+
 def test_a_client_must_not_ping(world: Any) -> None:
     websocket = world.websocket()
     websocket.send("2")

@@ -45,6 +45,16 @@ def test_the_mean_is_of_those_that_accept_and_live(board: Board, monkeypatch: py
     assert board.mean() == pytest.approx(550 / 3)
 
 
+def test_the_fewest_connections_are_those_of_a_worker_that_accepts(board: Board) -> None:
+    assert board.fewest() == 0
+    for count, accepts in ((7, True), (5, True), (1, False)):
+        row = Row(board, board.claim())
+        row.beat()
+        row.count(count)
+        row.accept(accepts)
+    assert row.fewest_count() == 5
+
+
 def test_an_allowance_leaves_connections_to_those_with_fewer(board: Board) -> None:
     first, second = working(board, 0), working(board, 0)
     assert first.allowance() == 2
@@ -53,6 +63,39 @@ def test_an_allowance_leaves_connections_to_those_with_fewer(board: Board) -> No
     first.count(300)
     second.count(100)
     assert (first.allowance(), second.allowance()) == (-75, 125)
+
+
+@pytest.mark.parametrize(
+    ("counts", "excess"),
+    [
+        ([100, 0], 50),
+        ([100, 100], 0),
+        ([67, 67, 67, 0], 0),  # above, but others take what comes next
+        ([200, 0, 0, 0], 150),
+        ([9, 0], 0),  # too few to be worth a word
+        ([0, 100], 0),
+        ([100], 0),
+    ],
+)
+def test_who_stands_far_above_the_mean_parts_with_what_is_above_it(
+    board: Board, counts: list[int], excess: int
+) -> None:
+    rows = [working(board, count) for count in counts]
+    assert rows[0].excess() == excess
+
+
+def test_a_worker_that_holds_back_takes_a_few_and_then_none(board: Board) -> None:
+    first, other = working(board, 0), working(board, 0)
+    first.hold_back(True)
+    allowed = []
+    for count in range(6):
+        first.count(count)
+        allowed.append(first.allowance())
+    assert allowed == [4, 3, 2, 1, None, None]
+    assert other.allowance() == 4
+    first.hold_back(False)
+    assert first.allowance() == 0
+    assert module.HELD_BACK_COUNT == 4
 
 
 def test_rows_are_reused_and_holes_do_not_hide_the_rest(board: Board) -> None:

@@ -205,6 +205,23 @@ def test_connections_are_left_to_those_with_fewer_for_a_moment() -> None:
     bench.close()
 
 
+def test_while_none_is_allowed_all_wait_and_are_taken_soon_after() -> None:
+    bench = Bench()
+    allowed: list[int | None] = [None]
+    bench.listener._allowance = lambda: allowed[0]
+    bench.connect(3)
+    looked_count = 0
+    while looked_count < 3:
+        bench.loop.run_once(5)
+        looked_count += bench.listener.state is ListenerState.YIELDING
+    assert bench.accepted == []
+    allowed[0] = 10
+    while len(bench.accepted) < 3:
+        bench.loop.run_once(5)
+    assert bench.listener.state is ListenerState.ACCEPTING
+    bench.close()
+
+
 @pytest.mark.parametrize("end", ["drain_and_close", "close", "pause"])
 def test_a_yielding_listener_can_be_ended_and_paused(end: str) -> None:
     bench = Bench()

@@ -644,6 +644,7 @@ def test_a_flood_of_handshakes_leaves_every_turn_to_others(rig: Rig) -> None:
 def test_its_socket_is_given_to_nobody(rig: Rig) -> None:
     transport, _ = rig.open("tls")
     assert transport.detach() is None
+    assert not transport.detach_when_sent(lambda sock: None)
     assert transport.state is TransportState.OPEN
 
 

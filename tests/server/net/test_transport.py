@@ -3,6 +3,7 @@
 It must not know protocols.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -222,6 +223,56 @@ def test_an_end_of_the_stream_is_told_once_and_again_on_request(pair: Pair) -> N
     assert ends == [0, 0]
 
 
+def test_a_socket_is_let_go_when_what_is_queued_has_left(pair: Pair) -> None:
+    taken: list[socket.socket] = []
+    pair.transport.write(bytes(3_000_000))
+    assert pair.transport.detach() is None
+    assert pair.transport.detach_when_sent(taken.append)
+    pair.peer.send(b"for whoever gets it")
+    pair.transport.write(b"too late")
+    pair.transport.close()
+    pair.turn()
+    assert taken == []
+    pair.peer.setblocking(False)
+    received = 0
+    while not taken:
+        with contextlib.suppress(BlockingIOError):
+            received += len(pair.peer.recv(65_536))
+        pair.loop.run_once(0)
+    with contextlib.suppress(BlockingIOError):
+        while data := pair.peer.recv(65_536):
+            received += len(data)
+    assert received == 3_000_000
+    assert taken[0].recv(100) == b"for whoever gets it"
+    assert pair.handler.lost == []
+    assert not pair.handler.got
+    pair.turn()
+    pair.peer.send(b"more")
+    pair.turn()
+    assert taken[0].recv(100) == b"more"
+    taken[0].close()
+
+
+@pytest.mark.parametrize("how", ["gone", "stalled", "cut"])
+def test_a_socket_that_waits_to_be_let_go_still_ends(pair: Pair, how: str) -> None:
+    taken: list[socket.socket] = []
+    pair.transport.write(bytes(3_000_000))
+    pair.turn()
+    assert pair.transport.detach_when_sent(taken.append)
+    if how == "gone":
+        pair.peer.close()
+    elif how == "cut":
+        pair.transport.close("server stopped")
+    else:
+        pair.loop.now += LIMITS.stall_timeout_seconds
+        (due,) = [timer for timer in pair.loop._timers if timer.function is not None]
+        due.function()  # type: ignore[misc]
+    pair.turn()
+    assert len(pair.handler.lost) == 1
+    assert taken == []
+    assert pair.transport.detach_when_sent(taken.append)  # its end has been told
+
+
 def test_paused_reading_leaves_bytes_in_the_kernel(pair: Pair) -> None:
     pair.transport.pause_reading(Pause.MESSAGES, True)
     pair.peer.sendall(b"later")
@@ -251,6 +302,33 @@ def test_lingering_takes_what_still_comes_and_ends_with_the_peer_r4(pair: Pair) 
     pair.turn()
     assert pair.handler.lost == ["closed"]
     assert pair.handler.got == b""
+
+
+def test_lingering_takes_a_bounded_number_of_bytes(pair: Pair) -> None:
+    """A client that sends on for ever after its refusal is read no longer than its answer needs."""
+    pair.transport.write(b"refused")
+    pair.transport.close()
+    pair.turn()
+    pair.peer.setblocking(False)
+    pieces_count, sent_bytes = 0, 0
+    while not pair.handler.lost and pieces_count < 1_000:
+        try:
+            sent_bytes += pair.peer.send(bytes(65_536))
+        except BlockingIOError:
+            pass
+        except OSError:  # the reset
+            break
+        pieces_count += 1
+        pair.turn(1)
+    pair.turn()
+    assert pair.handler.lost == ["closed"]
+    # What was read, one read beyond the bound, and what the two kernels hold.
+    assert LIMITS.linger_max_bytes < sent_bytes <= LIMITS.linger_max_bytes + 8_000_000
+    pair.peer.setblocking(True)
+    try:
+        assert pair.peer.recv(100) == b"refused"  # Linux hands it over before the reset
+    except ConnectionResetError:
+        pass
 
 
 def test_the_end_is_told_once_and_the_descriptor_closed_once_r2(pair: Pair) -> None:

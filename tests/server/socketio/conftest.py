@@ -51,6 +51,9 @@ class Link:
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.closed = True
 
+    def fail(self, code: int, reason: str) -> None:
+        self.closed = True
+
     def pause_reading(self, paused: bool) -> None:
         self.paused = paused
 

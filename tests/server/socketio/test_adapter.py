@@ -3,12 +3,13 @@
 It must not know packets: what is delivered are words.
 """
 
+import sys
 from typing import Any
 
 import pytest
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.adapter import Adapter
+from python_server.socketio.adapter import TABLE_MIN_BYTES, Adapter, shrunk
 from python_server.socketio.backplane import Envelope
 
 WORD = Prepared(["word"])
@@ -164,3 +165,65 @@ def test_offsets_and_volatile_reach_the_member(rooms: Rooms) -> None:
     rooms.adapter.deliver(Envelope("/", ("a",), (), WORD, offset="o1"))
     rooms.adapter.deliver(Envelope("/", ("a",), (), WORD, volatile=True))
     assert (member.last_offset, member.got) == ("o1", [WORD, ("volatile", WORD)])
+
+
+def tables(adapter: Adapter) -> list[dict[Any, Any]]:
+    return [
+        adapter._members,
+        adapter._rooms,
+        adapter._rooms_of,
+        *adapter._rooms.values(),
+        *adapter._rooms_of.values(),
+    ]
+
+
+@pytest.mark.parametrize("way", ["leave", "close_room", "remove"])
+def test_rooms_that_were_left_give_their_memory_back(way: str) -> None:
+    adapter = Adapter()
+    for sid in "ab":
+        adapter.add(Member(sid))
+    for number in range(30_000):
+        adapter.join("a", number)
+    adapter.join("b", 0)
+    assert sum(map(sys.getsizeof, (adapter._rooms, adapter._rooms_of["a"]))) > 2_000_000
+    for number in range(1, 30_000):
+        if way == "leave":
+            adapter.leave("a", number)
+        elif way == "close_room":
+            adapter.close_room(number)
+    if way == "remove":
+        adapter.remove("a")
+    assert sum(map(sys.getsizeof, tables(adapter))) < 20 * TABLE_MIN_BYTES
+    assert adapter.members_of(0) == (["b"] if way == "remove" else ["a", "b"])
+    assert adapter.rooms_of("b") == ["b", 0]
+
+
+@pytest.mark.parametrize("way", ["leave", "remove"])
+def test_members_that_have_gone_give_their_memory_back(way: str) -> None:
+    adapter = Adapter()
+    for number in range(30_000):
+        adapter.add(Member(str(number)))
+        adapter.join(str(number), "room")
+    for number in range(1, 30_000):
+        if way == "leave":
+            adapter.leave(str(number), "room")
+        else:
+            adapter.remove(str(number))
+    held = [adapter._rooms["room"], *([] if way == "leave" else tables(adapter))]
+    assert sum(map(sys.getsizeof, held)) < 20 * TABLE_MIN_BYTES
+    assert adapter.members_of("room") == ["0"]
+
+
+def test_a_table_is_copied_seldom() -> None:
+    """An entry that leaves costs no more than one that is copied."""
+    table = dict.fromkeys(range(2**16))
+    copied_count = 0
+    for key in range(2**16):
+        del table[key]
+        smaller = shrunk(table)
+        if smaller is not table:
+            copied_count += len(smaller)
+            table = smaller
+    assert table == {}
+    assert copied_count < 2**16
+    assert sys.getsizeof(table) < TABLE_MIN_BYTES

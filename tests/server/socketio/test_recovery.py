@@ -9,7 +9,8 @@ import pytest
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.backplane import Envelope
-from python_server.socketio.recovery import ENTRY_BYTES, RecoveryLog, Saved
+from python_server.socketio.event_log import ENTRY_BYTES, TRACK_BYTES
+from python_server.socketio.recovery import RecoveryLog, Saved
 
 
 class Log(RecoveryLog):
@@ -30,7 +31,7 @@ class Log(RecoveryLog):
 
 @pytest.fixture
 def log() -> Log:
-    return Log(max_seconds=120.0, max_bytes=100 * (ENTRY_BYTES + 1), max_clients_count=3)
+    return Log(max_seconds=120.0, max_bytes=100 * (ENTRY_BYTES + 1) + TRACK_BYTES, max_clients_count=3)
 
 
 def test_events_behind_the_offset_are_missed_events(log: Log) -> None:
@@ -96,7 +97,7 @@ def test_events_are_bounded_in_bytes(log: Log) -> None:
     log.lose(None)
     for number in range(200):
         log.say(str(number))
-    assert log.size_bytes <= 100 * (ENTRY_BYTES + 1)
+    assert log.size_bytes <= 100 * (ENTRY_BYTES + 1) + TRACK_BYTES
     assert log.missed(None) is None  # some of what it missed is gone: it must start anew
     log.lose("199")
     assert log.missed("150") == [str(number) for number in range(151, 200)]
@@ -130,3 +131,66 @@ def test_offsets_differ_also_between_logs() -> None:
     logs = [RecoveryLog(), RecoveryLog()]
     offsets = [log.next_offset() for log in logs for _ in range(3)]
     assert len(set(offsets)) == 6
+
+
+class Looks(Log):
+    """Counts the entries that are looked at for a client."""
+
+    looks_count = 0
+
+    @classmethod
+    def _reaches(cls, envelope: Envelope, client: Saved) -> bool:
+        Looks.looks_count += 1
+        return super()._reaches(envelope, client)
+
+
+@pytest.mark.parametrize("lost_elsewhere", [False, True], ids=["here", "for another process"])
+def test_a_return_looks_at_what_was_said_to_its_rooms_alone(lost_elsewhere: bool) -> None:
+    """However much there is to others."""
+    log = Looks()
+    for number in range(10_000):
+        log.say(f"others {number}", ("others", str(number)))
+    for number in range(3):
+        log.say(f"blue {number}", ("blue", "S"))
+    log.lose("blue 2", rooms={"S": 0, "blue": 0})
+    for number in range(10_000):
+        log.say(f"later {number}", ("others",))
+    log.say("to all")
+    Looks.looks_count = 0
+    if lost_elsewhere:
+        found = log.find("P", "/", None, 0.0)
+        assert found is not None
+        missed = [envelope.offset for envelope in found.missed]
+    else:
+        missed = log.missed(None)  # type: ignore[assignment]
+    assert missed == ["blue 0", "blue 1", "blue 2", "to all"]
+    assert Looks.looks_count <= 4 * 4
+
+
+def test_a_client_in_more_rooms_than_there_are_looks_at_those_that_there_are(log: Log) -> None:
+    log.lose(None, rooms=dict.fromkeys(range(1000), 0))
+    log.say("a", (7,))
+    log.say("b", (7, 8, 2000))
+    log.say("c", (2000,))
+    assert log.missed(None) == ["a", "b"]
+
+
+def test_rooms_and_their_entries_go_together(log: Log) -> None:
+    """Rooms are counted: of an event to many, and of many events to one room each."""
+    for number in range(5000):
+        log.say(f"to many {number}", tuple(range(number, number + 50)))
+        log.say(f"to one {number}", (number,))
+        assert log.size_bytes <= 100 * (ENTRY_BYTES + 1) + TRACK_BYTES
+    tracks = log._events._tracks["/"]
+    assert sum(map(len, tracks.values())) < 100 * 51
+    log.expire(1000.0)
+    assert log._events._tracks == {}
+    assert log.size_bytes == 0
+
+
+def test_an_event_that_names_a_room_twice_is_one(log: Log) -> None:
+    log.lose(None, rooms={"S": 0, "blue": 0})
+    log.say("twice", ("blue", "blue", "S"))
+    assert log.missed(None) == ["twice"]
+    log.expire(1000.0)
+    assert log.size_bytes == 0

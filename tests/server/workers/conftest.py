@@ -103,7 +103,10 @@ class Heard:
 
 
 class Elsewhere:
-    """What answers paths that are not the engine's: with the worker's index and the body."""
+    """What answers paths that are not the engine's: with the worker's index and the body.
+
+    Below /long/ as many further bytes follow as the path says.
+    """
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -116,7 +119,9 @@ class Elsewhere:
         exchange.context.append(piece)
 
     def body_ended(self, exchange: Exchange) -> None:
-        exchange.respond(200, [], b"worker %d:" % self.index + b"".join(exchange.context))
+        _, mark, count = exchange.request.path.partition("/long/")
+        body = b"".join(exchange.context) + (b"x" * int(count) if mark else b"")
+        exchange.respond(200, [], b"worker %d:" % self.index + body)
 
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
         exchange.abort(reason)
@@ -416,6 +421,7 @@ class Town:
 
     def _pair(self) -> tuple[socket.socket, socket.socket, Any]:
         ours = socket.create_connection(self.listening.getsockname())
+        ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         theirs, peer = self.listening.accept()
         theirs.setblocking(False)
         return ours, theirs, peer

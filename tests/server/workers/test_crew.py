@@ -10,13 +10,14 @@ import pytest
 from python_server.net.board import Board
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
+from python_server.workers import crew as module
 from python_server.workers.crew import Crew, Orders
 from python_server.workers.seat import Seat
 from python_server.workers.siblings import MessageKind
 
 
 class Bench:
-    def __init__(self, max_requests: int = 0, jitter: int = 0) -> None:
+    def __init__(self, max_requests: int = 0, jitter: int = 0, *, together: bool = False) -> None:
         self.reported: list[str] = []
         self.loop = Loop(self.report)
         self.board = Board()
@@ -29,7 +30,7 @@ class Bench:
         self.drained: list[int | None] = []
         self.reopened: list[bool] = []
         self.crew = Crew(
-            Seat(1, self.row, "host", self.board, theirs),
+            Seat(1, self.row, "host", self.board, theirs, together=together),
             self.loop,
             self.report,
             lambda kind, message: None,
@@ -70,6 +71,29 @@ def test_a_worker_accepts_says_so_and_beats(bench: Bench) -> None:
     first = bench.board._cells[bench.row * 3 + 2]
     while bench.board._cells[bench.row * 3 + 2] == first:
         bench.loop.run_once(5)
+
+
+@pytest.mark.parametrize("how", ["word", "silence"])
+def test_one_of_a_start_holds_back_until_all_are_there(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WORD_MAX_SECONDS", 0.001 if how == "silence" else 1e9)
+    bench = Bench(together=True)
+    allowed: list[int | None] = []
+    bench.crew.row.count(50)
+    bench.crew.begin(lambda: allowed.append(bench.crew.row.allowance()))
+    bench.turn()
+    assert allowed == [None]
+    assert bench.heard == [MessageKind.READY]
+    if how == "word":
+        assert bench.crew.row.allowance() is None
+        bench.supervisor.send(MessageKind.ACCEPT, b"{}")
+    while bench.crew.row.allowance() is None:
+        bench.loop.run_once(1)
+    assert bench.crew.row.allowance() == 6  # of fifty, alone: an eighth more
+    bench.supervisor.close()
+    bench.crew.close()
+    bench.turn()
+    bench.loop.close()
+    assert bench.reported == []
 
 
 def test_a_worker_that_drains_before_it_serves_never_accepts(bench: Bench) -> None:

@@ -110,18 +110,44 @@ def test_more_than_one_message_holds_arrives_whole(street: Street) -> None:
     assert street.second.find(f"P{2 * CLIENTS_COUNT}") == names
 
 
-def test_a_client_that_was_fetched_from_the_former_owner_is_forgotten(street: Street) -> None:
+def test_a_client_that_has_come_back_elsewhere_is_forgotten_by_all(street: Street) -> None:
     for pid in ("early", "late", "kept"):
-        street.first.lose(pid)
-    street.first.estate.forget(PATHS[0], "before there was an heir")
+        street.first.lose(pid, claimed_at=5.0)
     street.first.estate.bequeath(2)
-    street.first.estate.forget(PATHS[0], "early")  # its record has not been written yet
+    street.third.estate.taken(PATHS[0], "early", 6.0)  # its record may be on its way
     street.settle(street.first)
-    street.first.estate.forget(PATHS[0], "late")
+    street.third.estate.taken(PATHS[0], "late", 6.0)
+    street.third.estate.taken(PATHS[0], "kept", 4.0)  # it has been at the first one since
     street.until(lambda: len(street.second.logs[PATHS[0]].logs(street.loop.now)[1].lost_clients()) == 1)
-    assert street.second.find("early") is None
-    assert street.second.find("late") is None
-    assert street.second.find("kept") == []
+    street.until(lambda: len(street.first.logs[PATHS[0]].lost_clients()) == 1)
+    for house in (street.first, street.second):
+        assert [house.find(pid) for pid in ("early", "late", "kept")] == [None, None, []]
+
+
+def test_a_successor_is_told_behind_the_records_who_has_come_back(street: Street) -> None:
+    """Whatever way the word itself has taken: here it never reached the successor."""
+    street.first.lose("P")
+    street.first.say("x" * 200_000)  # in front of the client's record
+    street.first.estate.bequeath(2)
+    street.third.siblings.send(1, MessageKind.RECORDS, b'{"type":"forget","path":"/socket.io/","pid":"P"}')
+    street.until(lambda: not street.first.estate.busy and not street.first.logs[PATHS[0]].lost_clients())
+    street.first.siblings.send(2, MessageKind.ENVELOPE, b"the last word")
+    street.until(lambda: any("kind 40" in said for said in street.second.complaints))
+    assert street.second.find("P") is None
+
+
+def test_events_keep_their_places_where_one_cannot_travel(street: Street) -> None:
+    """A client's positions count every event of its former home."""
+    log = street.first.logs[PATHS[0]]
+    street.first.say("before it came")
+    envelope = Envelope("/", ((1, 2),), (), Prepared(["42of a room that cannot be named"]), f"{log.tag}t")
+    log.append(envelope, street.loop.now)
+    street.first.lose("P", joined_at=log.position, left_at=log.position)
+    street.first.say("a")
+    street.first.say("b")
+    street.first.estate.bequeath(2)
+    street.settle(street.first)
+    assert street.second.find("P") == ["a", "b"]
 
 
 def test_what_was_inherited_goes_on_to_the_next(street: Street) -> None:

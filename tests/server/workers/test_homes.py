@@ -268,26 +268,113 @@ def test_a_connection_of_a_unix_socket_is_passed_as_well(town: Any) -> None:
     assert not town[1].channels
 
 
-def test_answers_that_wait_for_the_client_leave_before_those_of_the_home(town: Any) -> None:
-    """A client that has not read: its connection cannot be passed, what the home says is relayed behind."""
-    sid = town.connect(2).open()
-    client = town.connect(1)
-    (channel,) = town[1].channels
+def fill(town: Any, client: Any, channel: Any) -> list[bytes]:
+    """Ask, and read nothing, until answers wait in the transport; what is to be read later."""
     client.reading = False
     body = b"z" * 20_000
-    asked_count = 0
+    answers: list[bytes] = []
     while not channel._transport.queued_bytes:
         client.send(b"POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         town.turn(3)
-        asked_count += 1
+        answers.append(b"worker 1:" + body)
     assert not channel._transport.blocked
-    client.send(town.post(sid, b"4behind"))
-    town.until(lambda: town[2].heard.messages == ["behind"])
-    assert [type(each).__name__ for each in town[1].channels] == ["Relayed"]
+    return answers
+
+
+def test_a_connection_goes_home_when_the_client_has_taken_its_earlier_answers(town: Any) -> None:
+    sid = town.connect(2).open()
+    client = town.connect(1)
+    (channel,) = town[1].channels
+    answers = fill(town, client, channel)
+    before = town.descriptors_count()
+    client.send(town.post(sid, b"4behind") + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+    town.until(lambda: channel not in town[1].channels)
+    assert town[2].heard.messages == []
+    (leaving,) = town[1].channels
+    leaving.refuse_keep_alive()  # a server that stops lets it
+    leaving.close_when_idle()
+    assert town.descriptors_count() <= before
     client.reading = True
-    for _ in range(asked_count):
-        assert client.response() == (200, b"worker 1:" + body)
+    for answer in answers:
+        assert client.response() == (200, answer)
     assert client.response() == (200, b"ok")
+    assert client.response() == (200, b"worker 2:")
+    assert town[2].heard.messages == ["behind"]
+    assert not town[1].channels
+
+
+@pytest.mark.parametrize("how", ["client", "abort"])
+def test_a_connection_that_ends_while_it_waits_to_go_home(town: Any, how: str) -> None:
+    sid = town.connect(2).open()
+    before = town.descriptors_count()
+    client = town.connect(1)
+    (channel,) = town[1].channels
+    fill(town, client, channel)
+    client.send(town.post(sid, b"4never"))
+    town.until(lambda: channel not in town[1].channels)
+    if how == "client":
+        client.leave()
+    else:
+        for waiting in list(town[1].channels):
+            waiting.abort("server stopped")
+    town.until(lambda: not town[1].channels)
+    client.leave()
+    assert town[2].heard.messages == []
+    assert town.descriptors_count() == before
+
+
+def test_a_home_that_has_gone_while_a_connection_waited_for_its_client(town: Any) -> None:
+    sid = town.connect(2).open()
+    client = town.connect(1)
+    (channel,) = town[1].channels
+    answers = fill(town, client, channel)
+    client.send(town.post(sid, b"4late"))
+    town.until(lambda: channel not in town[1].channels)
+    town[2].siblings.close()
+    town.until(lambda: town[1].siblings.living == (3,))
+    client.reading = True
+    for answer in answers:
+        assert client.response() == (200, answer)
+    assert client.response()[0] == 400
+    assert client.open().startswith("1.")
+
+
+@pytest.mark.parametrize("transport", ["plain", "unix", "tls"])
+def test_a_client_that_is_sent_home_again_and_again_holds_no_more_for_it(
+    town: Any, contexts: Any, transport: str
+) -> None:
+    """Sessions of siblings that never were, each with a long answer behind it, and nothing is read."""
+    hops_count, size = 120, 90_000
+    if transport == "plain":
+        client = town.connect(1)
+    elif transport == "unix":
+        client = town.connect_unix(1, "/run/shop.sock")
+    else:
+        client = connect_tls(town, 1, contexts)
+        town.until(lambda: bool(town[1].channels))
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # the system takes little by itself
+    (channel,) = town[1].channels
+    before = most = town.descriptors_count()
+    answers = fill(town, client, channel)
+    for place in range(hops_count):
+        forged = f"{2 + place % 2}.{'A' * 20}"
+        client.send(
+            town.get(f"EIO=4&transport=polling&sid={forged}")
+            + b"GET /long/%d HTTP/1.1\r\nHost: a\r\n\r\n" % size
+        )
+        town.turn(10)
+        most = max(most, town.descriptors_count())
+    client.reading = True
+    for answer in answers:
+        assert client.response() == (200, answer)
+    for place in range(hops_count):
+        assert client.response()[0] == 400
+        assert client.response() == (200, b"worker %d:" % (2 + place % 2) + b"x" * size)
+        most = max(most, town.descriptors_count())
+    # TLS is relayed, once: two ends of a socket pair, and a channel at each.
+    assert most <= before + (2 if transport == "tls" else 0)
+    open_count = sum(len(worker.channels) for worker in town.workers.values())
+    assert open_count == (2 if transport == "tls" else 1)
 
 
 def connect_tls(town: Any, index: int, contexts: Any) -> Any:

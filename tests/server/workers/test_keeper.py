@@ -50,6 +50,7 @@ class FakeChild:
         if FakeChild.refuse:
             raise OSError("no processes left")
         self.index, self.row, self.seat, self.replaces = seat.index, seat.row, seat, replaces
+        self.together = seat.together
         self.name = f"worker {self.index}"
         self.life = Life.STARTING
         self.deadline: Any = None
@@ -101,6 +102,10 @@ class FakeChild:
     def ready(self) -> None:
         self.say(MessageKind.READY)
 
+    @property
+    def held_back(self) -> bool:
+        return self.seat.together and (MessageKind.ACCEPT, {}) not in self.told
+
 
 class Bench:
     def __init__(self, count: int, timeout_seconds: float = 0) -> None:
@@ -145,16 +150,78 @@ def fake_children(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeChild.refuse = False
 
 
-def test_the_first_alone_then_the_others() -> None:
+def test_the_first_alone_then_the_others_and_together_they_take_whoever_comes() -> None:
     bench = Bench(3)
     assert bench.living == [1]
     bench.ready(1)
+    assert bench.news == ["serving"]
+    assert bench.workers.phase is Phase.SERVING
     assert bench.living == [1, 2, 3]
     assert [child(index).siblings for index in (1, 2, 3)] == [[], [1], [1, 2]]
     assert child(3).seat.serving == {1}
-    bench.ready(2, 3)
+    bench.ready(3)
+    assert all(child(index).held_back for index in (1, 2, 3))
+    bench.ready(2)
+    assert not any(child(index).held_back for index in (1, 2, 3))
+    bench.workers.change_count(1)
+    assert not child(4).seat.together  # the others take whoever comes: nobody waits for it
     assert bench.news == ["serving"]
-    assert bench.workers.phase is Phase.SERVING
+
+
+def test_one_worker_waits_for_nobody() -> None:
+    bench = Bench(1).serve(1)
+    assert not child(1).seat.together
+    bench.workers.change_count(1)
+    assert not child(2).seat.together
+    bench.clock.advance(60)
+    assert bench.living == [1, 2]
+
+
+@pytest.mark.parametrize(("took", "waits"), [(0, 10), (5, 10), (20, 20), (90, 30)])
+def test_one_that_does_not_load_is_waited_for_as_long_as_the_first_took(took: float, waits: float) -> None:
+    bench = Bench(3)
+    bench.clock.advance(took)
+    bench.ready(1, 2)
+    bench.clock.advance(waits - 0.1)
+    assert child(1).held_back
+    bench.clock.advance(0.2)
+    assert not child(1).held_back
+    assert not child(2).held_back
+    assert child(3).held_back
+    bench.ready(3)
+    assert not child(3).held_back
+    assert [child(index).told.count((MessageKind.ACCEPT, {})) for index in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_one_that_cannot_be_loaded_holds_nobody_and_is_tried_again() -> None:
+    bench = Bench(3)
+    bench.ready(1, 2)
+    bench.end(3, 1)
+    assert not child(1).held_back
+    assert not child(2).held_back
+    bench.clock.advance(0.11)
+    assert bench.living == [1, 2, 4]
+    assert not child(4).seat.together
+
+
+def test_a_system_without_more_processes_holds_nobody() -> None:
+    bench = Bench(3)
+    FakeChild.refuse = True
+    bench.ready(1)
+    assert not child(1).held_back
+
+
+def test_a_restart_ends_the_wait_for_a_start() -> None:
+    bench = Bench(2)
+    bench.ready(1)
+    bench.workers.roll()
+    assert not child(1).held_back
+    assert child(2).life is Life.DRAINING  # it may have loaded the old code
+    bench.end(2, -15)
+    bench.ready(3, 4)
+    assert not child(3).seat.together
+    assert child(1).life is Life.DRAINING
+    assert bench.living == [1, 3, 4]
 
 
 @pytest.mark.parametrize(("code", "exit_code"), [(1, 1), (3, 3), (-9, 137), (0, 0)])
@@ -348,7 +415,7 @@ def test_logs_are_opened_anew_by_those_that_live() -> None:
     bench = Bench(2).serve(2)
     Row(bench.workers._board, child(1).row).beat()
     bench.workers.reopen_logs()
-    assert [child(index).told for index in (1, 2)] == [[(MessageKind.REOPEN_LOGS, {})]] * 2
+    assert [child(index).told[-1] for index in (1, 2)] == [(MessageKind.REOPEN_LOGS, {})] * 2
 
 
 @pytest.mark.parametrize(("code", "text"), [(0, "exit code 0"), (-9, "signal SIGKILL"), (-250, "signal 250")])

@@ -1,0 +1,569 @@
+"""Clients through rolling restarts: workers are born, greet, drain, end; what is said waits to be let go.
+
+It must not know sockets or processes; chance is seeded, and the clock moves when it is told to.
+"""
+
+import json
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from python_server.engineio.options import EngineOptions
+from python_server.engineio.packet import decode_payload
+from python_server.engineio.session import DisconnectReason, Session
+from python_server.engineio.sids import Names
+from python_server.estate import leave_behind
+from python_server.mounts import Mount
+from python_server.net.link import HEADER, encode
+from python_server.socketio.backplanes.pipe_backplane import PipeBackplane
+from python_server.socketio.recovery import RecoveryLog
+from python_server.workers import siblings as siblings_room
+from python_server.workers.siblings import GREETING_SECONDS, MessageKind, Siblings
+
+PATH = "/socket.io/"
+SEPARATOR = "\x1e"
+WORKERS_COUNT = 3
+PEOPLE_COUNT = 5
+ROOMS = ("blue", "red")
+
+
+class End:
+    """One end of a link, in the place of a socket: what was sent stays on its way until it is let go."""
+
+    def __init__(self) -> None:
+        self.other: End
+        self.coming: deque[tuple[bytes, End | None]] = deque()
+        self.closed = False
+        self.link: FakeLink | None = None
+
+
+def wire() -> tuple[End, End]:
+    first, second = End(), End()
+    first.other, second.other = second, first
+    return first, second
+
+
+class FakeLink:
+    """The words of `net.link.Link` over such an end."""
+
+    def __init__(
+        self,
+        loop: Any,
+        sock: End,
+        received: Callable[[int, bytes, Any], None],
+        lost: Callable[[], None],
+        report: Callable[[str, BaseException], None],
+        max_queued_bytes: int = 0,
+    ) -> None:
+        self.end, self.received, self.lost = sock, received, lost
+        self.queued_bytes = 0
+        sock.link = self
+
+    def send(self, kind: int, *pieces: Any, descriptor: int | None = None) -> bool:
+        return self.send_encoded(encode(kind, *pieces))
+
+    def send_encoded(self, frame: list[Any]) -> bool:
+        if self.end.closed or self.end.other.closed:
+            return False
+        self.end.other.coming.append((b"".join(frame), None))
+        return True
+
+    def close(self) -> None:
+        self.end.closed = True
+
+    @property
+    def ready(self) -> bool:
+        """May something arrive, or the end of it?"""
+        return not self.end.closed and bool(self.end.coming or self.end.other.closed)
+
+    def step(self) -> None:
+        """The next message arrives, or the end."""
+        if not self.end.coming:
+            self.end.closed = True
+            self.lost()
+            return
+        frame, end = self.end.coming.popleft()
+        kind, _, size_bytes = HEADER.unpack_from(frame)
+        payload = frame[HEADER.size :]
+        assert len(payload) == size_bytes
+        self.received(kind, payload, end)
+
+
+class Worker:
+    """A hub among siblings, with a loop that turns when it is told to."""
+
+    def __init__(self, town: "Town", index: int, control: End) -> None:
+        self.town, self.index = town, index
+        self.accepting = self.draining = self.ended = self.begun = False
+        self.siblings = Siblings(
+            self,  # type: ignore[arg-type]
+            index,
+            "host",
+            self.report,
+            lambda kind, said: None,
+            control,  # type: ignore[arg-type]
+        )
+        self.siblings.on_supervisor(MessageKind.DRAIN, lambda _, payload, __: self.drain(json.loads(payload)))
+        self.world = town.make_world(self.backplane, Names(index), recovery=RecoveryLog())
+        self.log: RecoveryLog = self.world.hub.recovery
+        if town.welcoming:
+            self.world.on("connect")
+        mount = Mount(PATH, self.world.hub, EngineOptions(), lambda facts, application: None)
+        self.estate = leave_behind(
+            [mount], self.siblings, self.call_later, lambda: self.now, lambda kind, said: None
+        )
+        self.sessions: list[Session] = []
+
+    def backplane(self, world: Any) -> PipeBackplane:
+        world.now = self.town.now
+        self.complaints = world.complaints
+        return PipeBackplane(
+            self.siblings, PATH, world.call_later, lambda kind, said: world.complaints.append(said)
+        )
+
+    def report(self, what: str, error: BaseException) -> None:
+        raise error
+
+    # The loop, as Siblings and Estate ask for it
+
+    @property
+    def now(self) -> float:
+        return float(self.world.now)
+
+    def call_later(self, seconds: float, function: Callable[[], Any]) -> Any:
+        return self.world.call_later(seconds, function)
+
+    def call_soon(self, function: Callable[[], Any]) -> None:
+        self.world.call_later(0.0, function)
+
+    # The life of a worker
+
+    def begin(self) -> None:
+        self.begun = True
+        self.siblings.begin(self.accept)
+
+    def accept(self) -> None:
+        if not self.siblings.draining:
+            self.accepting = True
+            self.siblings.tell_supervisor(MessageKind.READY)
+
+    def drain(self, said: dict[str, int]) -> None:
+        """As the wiring of a worker does it."""
+        self.accepting, self.draining = False, True
+        self.siblings.announce_draining(said["successor"])
+        for session in self.sessions:
+            session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
+        self.estate.bequeath(said["successor"])
+
+    def end(self) -> None:
+        self.ended = True
+        self.world.hub.services.backplane.close()
+        self.siblings.close()
+
+    def open(self) -> Session:
+        session = Session(
+            "eio", self.world.hub, None, lambda session, on: None, lambda session: None, 1_000_000
+        )
+        self.sessions.append(session)
+        self.world.hub.session_opened(session)
+        return session
+
+    def say(self, name: str, rooms: tuple[str, ...] | None) -> None:
+        self.world.hub.emit(name, [], rooms=rooms)
+        self.turn()
+
+    def turn(self) -> None:
+        """What handlers are to do waits for a thread."""
+        self.world.drain()
+
+    def work(self) -> None:
+        self.world.jobs.waiting.popleft()()
+        self.turn()
+
+    # What may happen next
+
+    def links(self) -> list[FakeLink]:
+        return [link for link in (*self.siblings._links.values(), self.siblings._control) if link.ready]  # type: ignore[union-attr,misc]
+
+    def timers_due(self) -> bool:
+        return any(timer.function and timer.when <= self.now for timer in self.world.timers)
+
+
+class Town:
+    """A supervisor, its workers, the links between them all, and who wanders among them."""
+
+    def __init__(self, make_world: Any, chance: random.Random, *, welcoming: bool) -> None:
+        self.make_world = make_world
+        self.welcoming = welcoming  # has the application a connect handler?
+        self.chance = chance
+        self.now = 1000.0
+        self.workers: list[Worker] = []
+        self.controls: dict[int, End] = {}
+        self.replacing: dict[Worker, Worker] = {}
+        self.said: dict[int, list[str]] = {}
+        for _ in range(WORKERS_COUNT):
+            self.born()
+        for worker in self.workers:
+            worker.begin()
+        self.settle()
+        assert all(worker.accepting for worker in self.workers)
+
+    # The supervisor
+
+    def living(self) -> list[Worker]:
+        return [worker for worker in self.workers if not worker.ended]
+
+    def born(self, replaces: Worker | None = None) -> Worker:
+        ours, theirs = wire()
+        worker = Worker(self, len(self.workers) + 1, theirs)
+        for other in self.living():
+            first, second = wire()
+            worker.siblings.join(other.index, first, serving=other.begun)  # type: ignore[arg-type]
+            said = json.dumps({"index": worker.index, "serving": False}).encode()
+            self.tell(other, MessageKind.HELLO, said, second)
+        self.controls[worker.index] = ours
+        self.workers.append(worker)
+        if replaces is not None:
+            self.replacing[worker] = replaces
+        return worker
+
+    def hear(self, worker: Worker) -> None:
+        """The supervisor reads one word of a worker."""
+        frame, _ = self.controls[worker.index].coming.popleft()
+        kind, _, _ = HEADER.unpack_from(frame)
+        former = self.replacing.pop(worker, None) if kind == MessageKind.READY else None
+        if former is not None:
+            self.tell(former, MessageKind.DRAIN, json.dumps({"successor": worker.index}).encode())
+
+    def tell(self, worker: Worker, kind: MessageKind, payload: bytes, end: End | None = None) -> None:
+        """`end`: goes with it, as a descriptor would."""
+        link = self.controls[worker.index].other
+        link.coming.append((b"".join(encode(kind, payload)), end))
+
+    # Chance
+
+    def tick(self, seconds: float = 0.0001) -> None:
+        """No two things happen in the same moment."""
+        self.now += seconds
+        for worker in self.workers:
+            worker.world.now = self.now
+
+    def moves(self) -> list[Callable[[], None]]:
+        """Everything that may happen next of what is on its way."""
+        found: list[Callable[[], None]] = []
+        for worker in self.living():
+            found += [lambda link=link, worker=worker: self.arrive(worker, link) for link in worker.links()]
+            if worker.timers_due():
+                found.append(lambda worker=worker: worker.world.advance(0.0))
+            if worker.world.jobs.waiting:
+                found.append(worker.work)
+            if self.controls[worker.index].coming:
+                found.append(lambda worker=worker: self.hear(worker))
+            if worker.draining and not worker.estate.busy:
+                found.append(worker.end)
+        return found
+
+    def arrive(self, worker: Worker, link: FakeLink) -> None:
+        link.step()
+        worker.turn()
+
+    def step(self) -> bool:
+        moves = self.moves()
+        if moves:
+            self.tick()
+            self.chance.choice(moves)()
+        return bool(moves)
+
+    def settle(self) -> None:
+        """Until nothing is on its way."""
+        while self.step():
+            pass
+
+    def say(self) -> None:
+        """A worker that has begun to serve says something to everybody."""
+        speakers = [worker for worker in self.living() if worker.accepting or worker.draining]
+        worker = self.chance.choice(speakers)
+        said = self.said.setdefault(worker.index, [])
+        room = self.chance.choice(("", "", *ROOMS))
+        said.append(f"{worker.index}:{len(said)}:{room}")
+        self.speak(worker, said[-1], room)
+
+    def speak(self, worker: Worker, name: str, room: str = "") -> None:
+        self.tick()
+        worker.say(name, (room,) if room else None)
+
+
+class Person:
+    """The official client over long polling: it keeps pid and offset, and comes back when it is cut off."""
+
+    def __init__(self, town: Town, room: str) -> None:
+        self.town, self.room = town, room
+        self.pid: str | None = None
+        self.offset: str | None = None
+        self.got: list[str] = []
+        self.recovered: list[bool] = []
+        self.session: Session | None = None
+        self.coming: deque[str] = deque()  # answers of polls, on their way
+        self.polling = self.greeted = self.answered = False
+
+    def connect(self, worker: Worker | None = None) -> None:
+        """The handshake, with whom it may be; CONNECT is a request of its own."""
+        open_workers = [each for each in self.town.living() if each.accepting]
+        self.worker = worker or self.town.chance.choice(open_workers)
+        self.session = self.worker.open()
+        self.coming = deque()
+        self.polling = self.greeted = self.answered = False
+
+    def moves(self) -> list[Callable[[], None]]:
+        if self.session is None:
+            return [self.connect]
+        found: list[Callable[[], None]] = []
+        if self.coming:
+            found.append(self.take)
+        elif not self.polling:
+            found.append(self.poll)
+        if not self.greeted:
+            found.append(self.greet)
+        return found
+
+    def greet(self) -> None:
+        assert self.session is not None
+        if not self.session.alive:
+            self.cut()
+            return
+        self.greeted = True
+        auth = {} if self.pid is None else {"pid": self.pid}
+        if self.offset is not None:
+            auth["offset"] = self.offset
+        self.session.receive_packets(decode_payload(f"40{json.dumps(auth)}".encode()))
+        self.worker.turn()
+
+    def poll(self) -> None:
+        assert self.session is not None
+        if not self.session.alive:
+            self.cut()
+            return
+        self.polling = True
+        self.session.poll(self.coming.append)
+
+    def take(self) -> None:
+        """A poll's answer has come whole."""
+        self.polling = False
+        for packet in self.coming.popleft().split(SEPARATOR):
+            if packet == "1":
+                self.cut()
+                return
+            if packet.startswith("40"):
+                pid = json.loads(packet[2:])["pid"]
+                self.recovered.append(pid == self.pid)
+                self.answered = True
+                self.pid = pid
+            elif packet.startswith("42"):
+                name, self.offset = json.loads(packet[2:])
+                self.got.append(name)
+
+    def enter(self) -> None:
+        """Its room, once, while nothing else happens."""
+        assert self.session is not None
+        (socket,) = self.session.context.sockets.values()
+        self.worker.world.hub.join("/", socket.sid, self.room)
+        self.worker.turn()
+
+    def cut(self, *, noticed: bool = True) -> None:
+        """The connection is gone, with what was on its way; `noticed`: the worker knows."""
+        session, self.session = self.session, None
+        self.coming.clear()
+        if noticed and session is not None:
+            session.end(DisconnectReason.TRANSPORT_ERROR)
+            self.worker.turn()
+
+    def settled(self) -> bool:
+        return (
+            self.session is not None
+            and self.session.alive
+            and self.polling
+            and not self.coming
+            and self.greeted
+        )
+
+
+@pytest.fixture(autouse=True)
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links whose messages wait, in the place of real ones."""
+    monkeypatch.setattr(siblings_room, "Link", FakeLink)
+    monkeypatch.setattr(siblings_room, "Socket", lambda fileno: fileno)
+
+
+def make_town(make_world: Any, seed: int, people_count: int = PEOPLE_COUNT) -> tuple[Town, list[Person]]:
+    town = Town(make_world, random.Random(seed), welcoming=seed % 2 == 1)
+    people = [Person(town, town.chance.choice(ROOMS)) for _ in range(people_count)]
+    for person in people:
+        finish(town, person)
+        person.enter()
+    return town, people
+
+
+def finish(town: Town, *people: Person) -> None:
+    """Until everybody is connected and has what there is."""
+    for _ in range(100_000):
+        moves = [move for person in people if not person.settled() for move in person.moves()]
+        if moves:
+            town.tick()
+            town.chance.choice(moves)()
+        elif not town.step():
+            if all(person.answered for person in people):
+                return
+            town.tick(0.005)  # somebody waits for a timer
+    raise AssertionError("it does not come to rest")
+
+
+def arrive(town: Town, sender: int, receiver: int, count: int = 1) -> None:
+    """What one worker has sent to another arrives there, and no other message."""
+    worker = town.workers[receiver - 1]
+    for _ in range(count):
+        town.tick()
+        town.arrive(worker, worker.siblings._links[sender])  # type: ignore[arg-type]
+
+
+def replace_first(town: Town) -> Worker:
+    """A fourth worker is born, and has been told of by the supervisor; it takes over from the first."""
+    newborn = town.born(town.workers[0])
+    for worker in town.workers[:3]:
+        worker.siblings._control.step()  # type: ignore[union-attr]
+    newborn.begin()
+    return newborn
+
+
+def test_an_event_on_its_way_to_one_that_drains_is_not_lost(make_world: Any) -> None:
+    """It was said before its speaker knew the newborn, and comes after the newborn is greeted by all."""
+    town, (person, *_) = make_town(make_world, 0, people_count=1)
+    first, second, third = town.workers
+    while person.worker is not first:
+        person.cut()
+        finish(town, person)
+    newborn = replace_first(town)
+    town.speak(second, "on its way to the first, not to the newborn")
+    for other in (second, third):
+        arrive(town, 4, other.index)
+        arrive(town, other.index, 4)
+    arrive(town, 4, 1)
+    arrive(town, 1, 4)
+    town.settle()
+    assert newborn.accepting
+    assert first.ended
+    person.poll()
+    person.connect(newborn)
+    finish(town, person)
+    assert person.recovered[1:] == [True] * len(person.recovered[1:])
+    assert person.got == ["on its way to the first, not to the newborn"]
+
+
+def test_a_newborn_waits_for_siblings_that_are_slow(make_world: Any) -> None:
+    """Neither would hear the other; a worker that stands still for good is not waited for so long."""
+    town, _ = make_town(make_world, 0, people_count=0)
+    newborn = replace_first(town)
+    for other in (1, 2):
+        arrive(town, 4, other)
+        arrive(town, other, 4)
+    town.tick(GREETING_SECONDS - 1.0)
+    newborn.world.advance(0.0)
+    assert not newborn.accepting
+    town.tick(2.0)
+    newborn.world.advance(0.0)
+    assert newborn.accepting
+
+
+def test_a_client_that_is_lost_while_others_are_asked_for_it_is_not_taken_from_them(make_world: Any) -> None:
+    """It asks again from elsewhere, before the first answer has come."""
+    town, (person, *_) = make_town(make_world, 0, people_count=1)
+    home = person.worker
+    one, other = (worker for worker in town.workers if worker is not home)
+    town.speak(home, "missed")
+    person.cut()
+    person.connect(one)
+    person.greet()
+    person.cut()
+    arrive(town, one.index, home.index)
+    person.connect(other)
+    person.greet()
+    finish(town, person)
+    assert person.recovered == [False, True]
+    assert person.got == ["missed"]
+
+
+def test_a_client_that_is_lost_while_its_connect_handler_runs_comes_back(make_world: Any) -> None:
+    town, (person, *_) = make_town(make_world, 1, people_count=1)
+    home = person.worker
+    person.cut()
+    town.speak(home, "missed")
+    for _ in range(2):
+        person.connect(home)
+        person.greet()
+        assert home.world.jobs.waiting  # its connect handler waits for a thread
+        person.cut()
+    finish(town, person)
+    assert person.recovered == [False, True]
+    assert person.got == ["missed"]
+
+
+def test_of_two_records_of_a_client_the_later_one_counts(make_world: Any) -> None:
+    """It is in a room since that its first home, which has not heard of its return, knows nothing of."""
+    town, (person, *_) = make_town(make_world, 0, people_count=1)
+    home = person.worker
+    one, other = (worker for worker in town.workers if worker is not home)
+    person.cut()
+    person.connect(one)
+    person.greet()
+    for sender, receiver in ((one, home), (one, other), (home, one), (other, one)):
+        arrive(town, sender.index, receiver.index)
+    person.room = "green"
+    person.enter()
+    town.speak(other, "to green", "green")
+    person.cut()
+    person.connect(other)
+    person.greet()
+    arrive(town, other.index, home.index, 2)
+    arrive(town, home.index, other.index)  # the older record comes first
+    finish(town, person)
+    assert person.got == ["to green"]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_rolling_restarts_lose_double_and_reorder_nothing(make_world: Any, seed: int) -> None:
+    town, people = make_town(make_world, seed)
+    chance = town.chance
+    rolls = deque(town.workers)
+    newborn: Worker | None = None
+    for _ in range(600):
+        dice = chance.random()
+        if dice < 0.15:
+            town.say()
+        elif dice < 0.65:
+            town.step()
+        elif dice < 0.93:
+            town.tick()
+            chance.choice(chance.choice(people).moves() or [lambda: None])()
+        elif dice < 0.95:
+            person = chance.choice(people)
+            if person.session is not None:
+                town.tick()
+                person.cut(noticed=chance.random() < 0.5)
+        elif newborn is None:
+            if rolls and not town.replacing and not any(worker.draining for worker in town.living()):
+                newborn = town.born(rolls.popleft())
+        else:
+            town.tick()
+            newborn.begin()
+            newborn = None
+    if newborn is not None:
+        newborn.begin()
+    finish(town, *people)
+    for person in people:
+        assert all(person.recovered[1:]), f"recovered: {person.recovered}"
+        assert len(set(person.got)) == len(person.got), "doubled"
+        for index, names in town.said.items():
+            for_it = [name for name in names if name.split(":")[2] in ("", person.room)]
+            assert [name for name in person.got if name.startswith(f"{index}:")] == for_it
