@@ -24,8 +24,9 @@ from python_server.socketio.recovery import Found, RecoveryLog
 FETCH_SECONDS: Final = 10.0
 # Clients that wait for it; more are new at once.
 FETCHING_MAX_COUNT: Final = 10_000
-# Several may know the client, the one better than the other: how long we wait for others after the first.
-COMPARE_SECONDS: Final = 1.0
+# Several may know the client, the one better than the other: how long we wait for the others after the first.
+# As long as official adapters wait for other processes (requestsTimeout).
+COMPARE_SECONDS: Final = 5.0
 # What comes after something is later than it, whatever two clocks say.
 CLAIM_STEP_SECONDS: Final = 1e-6
 # How often we ask again when a process has gone without an answer: its successor may have the client now.

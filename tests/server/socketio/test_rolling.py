@@ -26,6 +26,7 @@ from python_server.workers.siblings import GREETING_SECONDS, MessageKind, Siblin
 PATH = "/socket.io/"
 SEPARATOR = "\x1e"
 WORKERS_COUNT = 3
+WORKERS_MAX_COUNT = 8
 PEOPLE_COUNT = 5
 ROOMS = ("blue", "red")
 
@@ -461,6 +462,32 @@ def test_an_event_on_its_way_to_one_that_drains_is_not_lost(make_world: Any) -> 
     assert person.got == ["on its way to the first, not to the newborn"]
 
 
+def test_two_that_are_born_at_once_know_each_other_before_they_serve(make_world: Any) -> None:
+    """Neither served when the other was born: those who did say that there is one more to wait for."""
+    town, _ = make_town(make_world, 0, people_count=0)
+    old = (1, 2, 3)
+    newborns = [town.born(), town.born()]
+    for worker in town.workers[:4]:
+        while worker.siblings._control.ready:  # type: ignore[union-attr]
+            worker.siblings._control.step()  # type: ignore[union-attr]
+    for newborn in newborns:
+        newborn.begin()
+    everything = [(sender, receiver) for sender in (*old, 4, 5) for receiver in (*old, 4, 5)]
+    for _ in range(5):
+        for sender, receiver in everything:
+            if (sender, receiver) != (4, 5) and sender != receiver:
+                worker = town.workers[receiver - 1]
+                while worker.siblings._links[sender].ready:  # type: ignore[attr-defined]
+                    arrive(town, sender, receiver)
+        for newborn in newborns:
+            newborn.world.advance(0.0)
+    assert newborns[0].accepting
+    assert not newborns[1].accepting  # it does not know the other, who knows it
+    town.settle()
+    assert newborns[1].accepting
+    assert [newborn.siblings.living for newborn in newborns] == [(1, 2, 3, 5), (1, 2, 3, 4)]
+
+
 def test_a_newborn_waits_for_siblings_that_are_slow(make_world: Any) -> None:
     """Neither would hear the other; a worker that stands still for good is not waited for so long."""
     town, _ = make_town(make_world, 0, people_count=0)
@@ -536,7 +563,7 @@ def test_rolling_restarts_lose_double_and_reorder_nothing(make_world: Any, seed:
     town, people = make_town(make_world, seed)
     chance = town.chance
     rolls = deque(town.workers)
-    newborn: Worker | None = None
+    starting: list[Worker] = []
     for _ in range(600):
         dice = chance.random()
         if dice < 0.15:
@@ -551,15 +578,15 @@ def test_rolling_restarts_lose_double_and_reorder_nothing(make_world: Any, seed:
             if person.session is not None:
                 town.tick()
                 person.cut(noticed=chance.random() < 0.5)
-        elif newborn is None:
-            if rolls and not town.replacing and not any(worker.draining for worker in town.living()):
-                newborn = town.born(rolls.popleft())
-        else:
+        elif starting and chance.random() < 0.5:
             town.tick()
-            newborn.begin()
-            newborn = None
-    if newborn is not None:
-        newborn.begin()
+            starting.pop(chance.randrange(len(starting))).begin()
+        elif rolls and not town.replacing and not any(worker.draining for worker in town.living()):
+            starting.append(town.born(rolls.popleft()))
+        elif len(town.workers) < WORKERS_MAX_COUNT and chance.random() < 0.3:
+            starting.append(town.born())  # one more, beside those that replace others
+    for worker in starting:
+        worker.begin()
     finish(town, *people)
     for person in people:
         assert all(person.recovered[1:]), f"recovered: {person.recovered}"

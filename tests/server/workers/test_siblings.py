@@ -293,3 +293,34 @@ def test_a_malformed_word_is_reported(machine: Machine, message: bytes) -> None:
     assert len(machine.reported) == 1
     assert second.living == (1, 3)
     machine.reported.clear()
+
+
+def test_a_newborn_among_workers_of_an_earlier_version_is_greeted_by_them_alone(machine: Machine) -> None:
+    """They greet without a word and never settle; ours to them they read as theirs."""
+    ours, theirs = pair()
+    heard: list[int] = []
+    old = Link(machine.loop, theirs, lambda kind, *_: heard.append(kind), lambda: None, machine.report)
+    newborn = machine.worker(3)
+    newborn.join(1, ours, serving=True)
+    begun: list[bool] = []
+    newborn.begin(lambda: begun.append(True))
+    machine.turn()
+    assert begun == []
+    old.send(MessageKind.HELLO)
+    machine.turn()
+    assert begun == [True]
+    assert newborn.living == (1,)
+    assert heard[0] == MessageKind.HELLO
+    old.close()
+
+
+def test_who_is_waited_for_in_vain_is_told(machine: Machine) -> None:
+    still = pair()
+    newborn = machine.worker(3)
+    newborn.join(1, still[0], serving=True)
+    begun: list[bool] = []
+    newborn.begin(lambda: begun.append(True), timeout_seconds=0.01)
+    while not begun:
+        machine.loop.run_once(5)
+    assert machine.complaints == ["worker 1 stands still: clients it loses may start anew"]
+    still[1].close()
