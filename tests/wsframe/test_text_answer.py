@@ -51,8 +51,8 @@ def test_no_byte_above_ascii_is_overlooked(core: ModuleType, make_frame: MakeFra
             text[place] &= 0x7F
 
 
-def test_strings_lie_on_both_halves_of_a_wide_vector(make_frame: MakeFrame) -> None:
-    """Otherwise the sizes above would not try the bytes before the first aligned one."""
+def test_strings_begin_beside_a_wide_vectors_border(make_frame: MakeFrame) -> None:
+    """Some of them: otherwise the sizes above would not try the bytes before the first aligned one."""
     codec = pytest.importorskip("wsframe._codec", reason="a WSFRAME_PURE=1 build has no compiled core")
     kept = [
         codec.Decoder(Role.SERVER).receive(make_frame(0x81, bytes(texts(size, seed)[0]), b"\0\0\0\0"))
@@ -60,7 +60,7 @@ def test_strings_lie_on_both_halves_of_a_wide_vector(make_frame: MakeFrame) -> N
         if size >= 256
         for seed in range(4)
     ]
-    assert len({(id(message) + ASCII_HEAD_BYTES) % 32 for (message,) in kept}) > 1
+    assert any((id(message) + ASCII_HEAD_BYTES) % 32 for (message,) in kept)
 
 
 @pytest.mark.parametrize("size", [3, 5, 9, 17, 70, 129, 300])
