@@ -25,7 +25,7 @@ from python_server.http1.response import http_date
 from python_server.mounts import Mount, Site, normal_root_path
 from python_server.net.loop import Deadline, Loop
 from python_server.net.memory import keep_large_blocks
-from python_server.net.pool import Pool
+from python_server.net.pool import Lending, Pool
 from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
@@ -90,6 +90,9 @@ class Worker:
         self._reception = Reception(self.loop, settings, listening, row, self._observer.complain)
         if self._crew is not None:
             self._crew.siblings.on_changed(self._reception.look_again)
+        self._lending = Lending(
+            settings.waiting_threads_count, partial(self.loop.mailbox.post, self._lending_spent)
+        )
         self._requests_pool = self._pool("threads", settings.wsgi_threads_count)
         self._events_pool = self._pool("event-threads", settings.event_threads_count)
         self._websockets_pool = self._pool("websocket-threads", settings.websocket_threads_count)
@@ -173,7 +176,15 @@ class Worker:
         )
 
     def _pool(self, option: str, max_threads: int) -> Pool:
-        return Pool(option, max_threads, self.loop, observe.report, self._saturated)
+        return Pool(
+            option,
+            max_threads,
+            self.loop,
+            observe.report,
+            self._saturated,
+            self._no_thread,
+            self._lending,
+        )
 
     def _websocket_services(self) -> WebSocketServices:
         limits = self._settings.websocket
@@ -379,6 +390,20 @@ class Worker:
         self._observer.complain(
             f"saturated {option}",
             f"work waited {waited_seconds:.1f} s for a thread, all are busy: raise --{option} or block less",
+        )
+
+    def _no_thread(self, option: str, error: BaseException) -> None:
+        self._observer.complain(
+            f"no thread {option}",
+            f"the system has no thread for the pool of --{option}, work waits ({error!r}): "
+            f"lower --{option} or --waiting-threads, or allow more memory or threads",
+        )
+
+    def _lending_spent(self) -> None:
+        self._observer.complain(
+            "waiting threads",
+            f"{self._settings.waiting_threads_count} handlers wait in call or sleep: further ones keep their "
+            "threads while they wait; see --waiting-threads",
         )
 
     def _now(self) -> float:

@@ -319,6 +319,61 @@ def test_ports_are_small_protocols(port: str, home: str) -> None:
     assert 1 <= len(methods) <= 4
 
 
+# What a thread may stand still in.
+WAITS = {"acquire", "result", "sleep", "wait", "wait_for"}
+# Words of this package that are built of `blocking`.
+BUILT_OF_BLOCKING = {"tasks.sleep", "waiter.wait"}
+# (module, function) of those that no pool's worker comes to.
+OWN_WAITS = {
+    ("net.pool", "__init__"),  # locks that are taken before anybody knows them
+    ("net.pool", "_run_jobs"),  # a worker without a job
+    ("net.pool", "_give_way"),  # the loop's
+    ("net.pool", "close"),
+    ("net.tasks", "close"),
+    ("net.tasks", "_result_of"),  # of a task that is done
+    ("command.reloader", "_watch_parent"),  # processes without a pool
+    ("command.reloader", "_stop"),
+    ("command.reloader", "_ended"),
+    ("command.reloader", "_polled"),
+    ("workers.child", "wait"),
+    ("workers.keeper", "close"),
+    ("socketio.backplanes.broker_links", "_keep"),  # threads of their own
+    ("socketio.backplanes.broker_links", "_take"),
+    ("socketio.backplanes.broker_links", "flush"),
+    ("socketio.backplanes.broker_links", "join"),
+}
+
+
+def waits(name: str) -> Iterator[tuple[str, str]]:
+    """(function, call) for each wait that stands in no `with blocking(...)`."""
+
+    def walk(node: ast.AST, function: str) -> Iterator[tuple[str, str]]:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            function = node.name
+        elif isinstance(node, ast.With):
+            if any(ast.unparse(item.context_expr).startswith("blocking(") for item in node.items):
+                return
+        elif isinstance(node, ast.Await):
+            return
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            held, _, word = ast.unparse(node.func).rpartition(".")
+            if (word in WAITS or (word == "join" and held.endswith("._thread"))) and (
+                f"{held}.{word}" not in BUILT_OF_BLOCKING
+            ):
+                yield function, ast.unparse(node)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, function)
+
+    yield from walk(ast.parse(MODULES[name].read_text("utf-8")), "")
+
+
+def test_each_wait_of_a_worker_tells_the_loop() -> None:
+    """The loop gives way to workers: one that waits for the loop, and does not say so, stops both."""
+    found = {(name, function): call for name in MODULES for function, call in waits(name)}
+    assert {place: call for place, call in found.items() if place not in OWN_WAITS} == {}
+    assert found.keys() == OWN_WAITS
+
+
 def test_no_name_of_the_standard_library_is_taken() -> None:
     names = {part for name in MODULES for part in name.split(".")} - {"__main__"}
     assert not names & sys.stdlib_module_names
