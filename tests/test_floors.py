@@ -75,6 +75,7 @@ INNER = {
     "net": [
         "threads",
         "pool",
+        "line_writer",
         "byte_queue",
         "message_queue",
         "tasks",
@@ -329,8 +330,12 @@ OWN_WAITS = {
     ("net.pool", "_run_jobs"),  # a worker without a job
     ("net.pool", "_give_way"),  # the loop's
     ("net.pool", "close"),
+    ("net.line_writer", "_begin"),
+    ("net.line_writer", "_run"),  # a thread of its own
+    ("net.line_writer", "flush"),  # at the process's end
     ("net.tasks", "close"),
     ("net.tasks", "_result_of"),  # of a task that is done
+    ("observe", "_write_all"),  # by the log's own thread
     ("command.reloader", "_watch_parent"),  # processes without a pool
     ("command.reloader", "_stop"),
     ("command.reloader", "_ended"),
