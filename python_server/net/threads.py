@@ -23,6 +23,9 @@ current_thread_id = threading.get_ident
 # Its `pool` is the pool whose worker the current thread is.
 WORKER: Final = threading.local()
 
+# What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
+FAULTS: Final = (Exception, SystemExit, GeneratorExit)
+
 Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
 
@@ -142,7 +145,7 @@ class Mailbox:
             freed_bytes += nbytes
             try:
                 function(*args)
-            except Exception as error:
+            except FAULTS as error:
                 report("posted call", error)
         if freed_bytes:
             with self._space:

@@ -207,5 +207,5 @@ class Rooms(Ground):
         assert self.presence is not None
         try:
             self.presence(*arguments)
-        except Exception as error:
+        except BaseException as error:
             self._running().report("presence handler", error)
