@@ -83,6 +83,7 @@ INNER = {
         "files",
         "memory",
         "low_water",
+        "source",
         "transport",
         "sockets",
         "certificates",

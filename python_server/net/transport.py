@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, ClassVar, Final, Protocol
 
 from python_server.net.files import FileSlice
 from python_server.net.loop import Deadline, Loop, Timer
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
+from python_server.net.source import Source
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
@@ -41,24 +42,6 @@ MOVES: Final = {
 
 # An enum's member costs ten times a global in CPython 3.11; this one is asked for with every write.
 _OPEN: Final = TransportState.OPEN
-
-
-class Source(Sized, Protocol):
-    """Port: where a handler leaves small pieces for the transport to take, without a call of `write`."""
-
-    max_bytes: int  # above it they come by `write`
-
-    def open(self, max_bytes: int, wake: Callable[[Transport], object], whom: Transport, /) -> None:
-        """Hold up to `max_bytes`; call `wake(whom)` when something comes that nobody expects."""
-
-    def expect(self) -> bool:
-        """The caller is going to take; False when somebody was woken to already."""
-
-    def take(self) -> bytes:
-        """All of it."""
-
-    def close(self) -> None:
-        """Hold nothing more."""
 
 
 class ByteHandler(Protocol):
@@ -146,7 +129,16 @@ class Transport:
         if paused:
             self._loop.remove_reader(self._descriptor)
         else:
-            self._loop.add_reader(self._descriptor, self._on_readable)
+            self._watch(self._loop.add_reader, self._on_readable)
+
+    def _watch(self, add: Callable[[int, Callable[[], None]], None], function: Callable[[], None]) -> bool:
+        """False: the system watches no further descriptor, and the connection has ended."""
+        try:
+            add(self._descriptor, function)
+        except OSError as error:
+            self._end(error.strerror or str(error))
+            return False
+        return True
 
     def _on_readable(self) -> None:
         buffer = self._buffer
@@ -316,7 +308,8 @@ class Transport:
     def _wait_writable(self) -> None:
         """The kernel's buffer is full: go on when it has room, give up when it never has."""
         self._waiting = True
-        self._loop.add_writer(self._descriptor, self._on_writable)
+        if not self._watch(self._loop.add_writer, self._on_writable):
+            return
         if self._stalled is None:
             self._stalled = Deadline(self._loop, lambda: self._end("client stopped reading"))
         self._stalled.set(self._limits.stall_timeout_seconds)
@@ -419,7 +412,8 @@ class Transport:
         except OSError:
             self._end("closed")
             return
-        self._loop.add_reader(self._descriptor, self._on_linger_readable)
+        if not self._watch(self._loop.add_reader, self._on_linger_readable):
+            return
         self._linger_timer = self._loop.call_later(
             self._limits.linger_timeout_seconds, lambda: self._end("closed")
         )
