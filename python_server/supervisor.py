@@ -18,6 +18,7 @@ from python_server import observe
 from python_server.control import open_control
 from python_server.mounts import Site
 from python_server.net import systemd
+from python_server.net.descriptors import allow_descriptors
 from python_server.net.line_writer import LineWriter
 from python_server.net.loop import Loop
 from python_server.net.sockets import (
@@ -64,6 +65,7 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     observe.configure_logging(
         settings.log_level, settings.access_log, settings.error_log, name, writer=LineWriter
     )
+    allow_descriptors(settings.connections_max_count, observe.warn)
     if seat is not None:
         worker = Worker(site, settings, bind(settings).sockets, seat, seat.named.get(CONTROL))
         with _signals(_orders_of(worker)):

@@ -82,6 +82,7 @@ INNER = {
         "loop",
         "files",
         "memory",
+        "descriptors",
         "low_water",
         "source",
         "transport",
