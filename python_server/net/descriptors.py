@@ -26,8 +26,8 @@ MOST_COUNT: Final = 1_048_576
 def allow_descriptors(connections_count: int | None, warn: Callable[[str], None]) -> None:
     """Raise the soft limit to what so many connections need, as far as the hard limit allows.
 
-    Node and Go raise it at their start too. A child made by `fork` alone gets the former limit back; one made by
-    `subprocess` inherits the higher one, since Python runs nothing of ours between its fork and its exec.
+    Node and Go raise it at their start too. A child made by `fork` alone gets the former limit back; one made
+    by `subprocess` inherits the higher one: Python runs nothing of ours between its fork and its exec.
 
     Args:
         connections_count: None for as many as the system allows.

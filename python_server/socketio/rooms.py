@@ -207,7 +207,7 @@ class Rooms(Ground):
             if self._presence_strand.waiting_count >= PRESENCE_MAX_COUNT:
                 self._running().complain(
                     "presence",
-                    f"{PRESENCE_MAX_COUNT} moves wait for on_room_join and on_room_leave: further ones are lost",
+                    f"{PRESENCE_MAX_COUNT} moves wait for on_room_join, on_room_leave: further ones are lost",
                 )
                 return
             self._presence_strand.submit(partial(self._run_presence, kind, namespace, sid, room))
