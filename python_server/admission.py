@@ -54,7 +54,7 @@ class Admission:
         """A worker."""
         try:
             refusal = self._admit(exchange.request)
-        except Exception as error:
+        except BaseException as error:
             self._report("middleware around a Socket.IO handshake", error)
             refusal = Refusal("500 Internal Server Error", [], b"")
         try:

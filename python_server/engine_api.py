@@ -99,7 +99,7 @@ def request_rule(allow: Any) -> Any:
     def rule(request: Request) -> Any:
         try:
             return allow(build_environ(request, ServerFacts(), BytesIO()))
-        except Exception as error:
+        except BaseException as error:
             observe.report("allow_request", error)
             return False
 
@@ -310,14 +310,14 @@ class EngineServer(Registry):
                 return
         except ConnectionRefused:
             pass
-        except Exception as error:
+        except BaseException as error:
             observe.report("handler of event 'connect'", error)
         self._running().door.post(self._end, session.sid)
 
     def _run(self, event: str, *arguments: Any) -> None:
         try:
             self._call(event, *arguments)
-        except Exception as error:
+        except BaseException as error:
             observe.report(f"handler of event {event!r}", error)
 
     def _call(self, event: str, *arguments: Any) -> Any:

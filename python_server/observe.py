@@ -5,21 +5,37 @@ Must not know: who counts, or how a connection works.
 
 from __future__ import annotations
 
+import itertools
 import logging
-import logging.handlers
 import os
+import stat
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, Final
+from contextlib import suppress
+from functools import lru_cache, partial
+from types import TracebackType
+from typing import Any, Final, Protocol
 
 LOGGER: Final = logging.getLogger("python_server")
 ACCESS: Final = logging.getLogger("python_server.access")
 
 # How often one kind of complaint may be repeated in the log.
 REPEAT_SECONDS: Final = 10.0
+# Tracebacks of one kind within that time; the kernel's printk stops after 10 in 5 s. The rest is counted.
+FAULTS_BURST_COUNT: Final = 10
+# Kinds told apart at one time: places that raise, so a program's code bounds them; generated code need not.
+FAULT_KINDS_MAX_COUNT: Final = 256
+# Of one record: a fault's text may hold what a client has sent.
+RECORD_MAX_BYTES: Final = 65_536
+# Lines that wait for a log that is written too slowly; above, new ones are dropped and counted. A pipe holds
+# 64 KiB; this is some 40,000 requests more.
+QUEUE_MAX_BYTES: Final = 4_194_304
+# POSIX: so much enters a pipe as one piece, whoever else writes into it.
+PIPE_PIECE_BYTES: Final = 4096
+FILE_PIECE_BYTES: Final = 65_536
+FULL_SECONDS: Final = 0.01
 
 LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 
@@ -30,8 +46,29 @@ FORMATS: Final = {
 }
 
 
+class Writer(Protocol):
+    """Port: lines on their way to one place; nobody who adds one waits."""
+
+    def add(self, line: bytes) -> None:
+        """Any thread, one at a time."""
+
+    def wake(self) -> None:
+        """Any thread: let the place be looked at, even if there is no line."""
+
+    def flush(self) -> None:
+        """Any thread: wait, not for ever, until all lines are out."""
+
+    def untold_count(self) -> int:
+        """Any thread: lines dropped since this was asked last."""
+
+
 def configure_logging(
-    level: str, access_log: str | None, error_log: str | None = None, process_name: str = ""
+    level: str,
+    access_log: str | None,
+    error_log: str | None = None,
+    process_name: str = "",
+    *,
+    writer: Callable[..., Writer],
 ) -> None:
     """Set up the two loggers, unless the application has set them up itself.
 
@@ -39,6 +76,7 @@ def configure_logging(
         level: of the error log. access_log: a file, "-" for standard output, None for none.
         error_log: a file; None is standard error. Files that are moved away are opened anew.
         process_name: stands before each message, where several processes share a log.
+        writer: makes what writes a log's lines; see `net.line_writer`.
     """
     prefix = f"{process_name}: " if process_name else ""
     LOGGER.setLevel(level.upper())
@@ -47,33 +85,147 @@ def configure_logging(
         error_log,
         sys.stderr,
         logging.Formatter(f"[%(asctime)s] %(levelname)s {prefix}%(message)s", "%Y-%m-%d %H:%M:%S"),
+        writer,
     )
     ACCESS.setLevel(logging.INFO if access_log else logging.CRITICAL)
     if access_log:
-        _handle(
-            ACCESS, None if access_log == "-" else access_log, sys.stdout, logging.Formatter("%(message)s")
-        )
+        path = None if access_log == "-" else access_log
+        _handle(ACCESS, path, sys.stdout, logging.Formatter("%(message)s"), writer)
 
 
-def _handle(logger: logging.Logger, path: str | None, stream: Any, formatter: logging.Formatter) -> None:
+def _handle(
+    logger: logging.Logger,
+    path: str | None,
+    stream: Any,
+    formatter: logging.Formatter,
+    writer: Callable[..., Writer],
+) -> None:
     if path is None and (logger.handlers or logging.getLogger().handlers):
         return
-    handler: logging.Handler = (
-        logging.StreamHandler(stream)
-        if path is None
-        else logging.handlers.WatchedFileHandler(path, encoding="utf-8")
-    )
+    logger.propagate = False
+    if path is None and stream is None:  # the process was started without it
+        logger.addHandler(logging.NullHandler())
+        return
+    place = _Stream(stream) if path is None else _File(path)
+    handler = _LineHandler(logger is ACCESS, place, writer)
     handler.setFormatter(formatter)
     logger.addHandler(handler)
-    logger.propagate = False
 
 
 def reopen_logs() -> None:
     """Open log files anew, after something has moved them (SIGUSR1, SIGHUP)."""
     for logger in (LOGGER, ACCESS):
         for handler in logger.handlers:
-            if isinstance(handler, logging.handlers.WatchedFileHandler):
-                handler.reopenIfNeeded()
+            if isinstance(handler, _LineHandler):
+                handler.writer.wake()
+
+
+class _LineHandler(logging.Handler):
+    """Makes a line where a record is logged, and hands it on: a log that nobody reads stops nobody.
+
+    Args:
+        of_access: which log it is. place: called with bytes, by the writer's thread.
+    """
+
+    def __init__(self, of_access: bool, place: Any, writer: Callable[..., Writer]) -> None:
+        super().__init__()
+        self._name_of_log = "access log" if of_access else "error log"
+        self.writer = writer(
+            self._name_of_log,
+            place,
+            piece_bytes=place.piece_bytes,
+            max_bytes=QUEUE_MAX_BYTES,
+            dropping=partial(warn, "the access log is not written as fast as it grows: lines are dropped")
+            if of_access
+            else lambda: None,
+            dropped=self._say_dropped,
+            quiet=FAULTS.say_what_is_over,
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+        except Exception as error:  # of an argument's own words
+            text = f"a line of the log could not be made: {type(error).__name__}"
+        line = text.encode("utf-8", "backslashreplace")
+        if len(line) > RECORD_MAX_BYTES:
+            line = b"%s ... (%d bytes)" % (line[:RECORD_MAX_BYTES], len(line))
+        self.writer.add(line + b"\n")
+
+    def flush(self) -> None:
+        """At the process's end, and whenever somebody asks: everything is said and out."""
+        if self._name_of_log == "error log":
+            FAULTS.say_all()
+        if count := self.writer.untold_count():
+            self._say_dropped(count)
+        self.writer.flush()
+
+    def _say_dropped(self, count: int) -> None:
+        warn(f"{count} lines of the {self._name_of_log} were dropped: it was not written as fast as it grew")
+
+
+class _Stream:
+    """Standard output or error, by descriptor: a write that blocks must not hold the stream's lock, which the
+    interpreter needs at its end."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.piece_bytes = PIPE_PIECE_BYTES
+        with suppress(OSError, ValueError):
+            if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                self.piece_bytes = FILE_PIECE_BYTES
+
+    def __call__(self, piece: bytes) -> None:
+        if not piece:
+            return
+        try:
+            descriptor = self._stream.fileno()
+        except (AttributeError, OSError):  # somebody's stand-in
+            self._stream.write(piece.decode())
+            self._stream.flush()
+        else:
+            _write_all(descriptor, piece)
+
+
+class _File:
+    """A file that grows at its end, opened anew once its path names another one.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    piece_bytes: Final = FILE_PIECE_BYTES
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(path)
+        self._descriptor = self._open()
+
+    def __call__(self, piece: bytes) -> None:
+        if not self._is_there():
+            with suppress(OSError):  # the folder has gone: the old file is better than none
+                descriptor = self._open()
+                os.close(self._descriptor)
+                self._descriptor = descriptor
+        _write_all(self._descriptor, piece)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+
+    def _is_there(self) -> bool:
+        try:
+            named = os.stat(self._path)
+        except OSError:
+            return False
+        return os.path.samestat(named, os.fstat(self._descriptor))
+
+
+def _write_all(descriptor: int, piece: bytes) -> None:
+    left = memoryview(piece)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:  # somebody has made the pipe non-blocking
+            time.sleep(FULL_SECONDS)
 
 
 def say(message: str) -> None:
@@ -86,9 +238,69 @@ def warn(message: str) -> None:
     LOGGER.warning("%s", message)
 
 
-def report(what: str, error: BaseException) -> None:
-    """A fault with its traceback."""
-    LOGGER.error("%s failed", what, exc_info=error)
+class _Kind:
+    """Faults of one kind within one interval."""
+
+    __slots__ = ("numbers", "since", "what")
+
+    def __init__(self, what: str, since: float) -> None:
+        self.what = what
+        self.since = since
+        self.numbers = itertools.count()  # `next` of it is one step: threads need no lock
+
+
+class Faults:
+    """Exceptions on their way to the log: the first of a kind with their tracebacks, the others as a number.
+
+    A kind is what was raised and where: names that clients choose do not make new ones. Any thread.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[tuple[str, str], _Kind] = {}
+
+    def report(self, what: str, error: BaseException) -> None:
+        """A fault: log it, or count it."""
+        name = (type(error).__name__, _place_of(error.__traceback__))
+        now = time.monotonic()
+        kind = self._kinds.get(name)
+        if kind is None or now - kind.since >= REPEAT_SECONDS:
+            self.say_what_is_over()
+            if len(self._kinds) >= FAULT_KINDS_MAX_COUNT:
+                name = ("faults", "other places")
+            kind = self._kinds.setdefault(name, _Kind(what, now))
+        if next(kind.numbers) < FAULTS_BURST_COUNT:
+            LOGGER.error("%s failed", what, exc_info=error)
+
+    def say_what_is_over(self) -> None:
+        """Log the numbers of those kinds whose interval has ended."""
+        now = time.monotonic()
+        for name, kind in list(self._kinds.items()):
+            if now - kind.since >= REPEAT_SECONDS:
+                self._end(name)
+
+    def say_all(self) -> None:
+        """Log the numbers of all kinds."""
+        for name in list(self._kinds):
+            self._end(name)
+
+    def _end(self, name: tuple[str, str]) -> None:
+        kind = self._kinds.pop(name, None)
+        if kind is not None and (more := next(kind.numbers) - FAULTS_BURST_COUNT) > 0:
+            LOGGER.error("and %d more of the same: %s failed, %s in %s", more, kind.what, *name)
+
+
+FAULTS: Final = Faults()
+# A fault with its traceback.
+report = FAULTS.report
+
+
+def _place_of(trace: TracebackType | None) -> str:
+    """Where an exception was raised."""
+    if trace is None:
+        return "no place"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 class Observer:
@@ -96,7 +308,7 @@ class Observer:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._said_at: dict[str, float] = {}
+        self._said: dict[str, tuple[float, int]] = {}  # when a kind was said last, and its count then
 
     def count(self, name: str) -> None:
         self.counts[name] += 1
@@ -105,9 +317,11 @@ class Observer:
         """Count `kind`; log the message unless the same kind was logged a moment ago."""
         self.counts[kind] += 1
         now = time.monotonic()
-        if now - self._said_at.get(kind, float("-inf")) >= REPEAT_SECONDS:
-            self._said_at[kind] = now
-            LOGGER.warning("%s", message)
+        said_at, count = self._said.get(kind, (float("-inf"), self.counts[kind] - 1))
+        if now - said_at >= REPEAT_SECONDS:
+            more = self.counts[kind] - count - 1
+            self._said[kind] = (now, self.counts[kind])
+            LOGGER.warning("%s%s", message, f" (and {more} more of the same before)" if more else "")
 
 
 class _Answer:

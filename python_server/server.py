@@ -32,10 +32,10 @@ from python_server.net.backpressure import Backpressure
 from python_server.net.descriptors import MOST_COUNT, descriptors_max_count
 from python_server.net.loop import Deadline, Loop
 from python_server.net.memory import keep_large_blocks
-from python_server.net.pool import Pool
 from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
+from python_server.pools import Pools
 from python_server.proxy import ProxyRules
 from python_server.reception import Reception, most_connections
 from python_server.routing import Router
@@ -100,10 +100,8 @@ class Worker:
         self._reception = Reception(self.loop, settings, listening, row, self._observer.complain, self._caps)
         if self._crew is not None:
             self._crew.siblings.on_changed(self._reception.look_again)
-        self._requests_pool = self._pool("threads", settings.wsgi_threads_count)
-        self._events_pool = self._pool("event-threads", settings.event_threads_count)
-        self._websockets_pool = self._pool("websocket-threads", settings.websocket_threads_count)
-        self._door = Door(self.loop.mailbox, self._events_pool)
+        self._pools = Pools(self.loop, settings, observe.report, self._observer.complain)
+        self._door = Door(self.loop.mailbox, self._pools.events)
         root_path = normal_root_path(settings.root_path)
         facts = ServerFacts(
             settings.server_name, SOFTWARE, script_name=root_path, multiprocess=seat is not None
@@ -111,12 +109,12 @@ class Worker:
         websockets = self._websocket_services()
         wsgi = WSGIHandler(
             site.application,
-            self._requests_pool,
+            self._pools.requests,
             self.loop.mailbox.post,
             facts,
             observe.report,
             settings.http.body_window_bytes,
-            self._requests_pool.waiting_count,
+            self._pools.requests.waiting_count,
             settings.wsgi_queue_count,
             lambda exchange: Takeover(
                 exchange,
@@ -126,9 +124,9 @@ class Worker:
                 self._socket_taken,
                 settings.websocket.max_queue_count,
             ),
-            self._websockets_pool,
+            self._pools.websockets,
             max(1, settings.wsgi_threads_count // 2),
-            partial(self._saturated, "threads"),
+            partial(self._pools.saturated, "threads"),
         )
         routes = WebSocketRoutes(
             site.websockets,
@@ -215,14 +213,11 @@ class Worker:
             self._observer.complain,
         )
 
-    def _pool(self, option: str, max_threads: int) -> Pool:
-        return Pool(option, max_threads, self.loop, observe.report, self._saturated)
-
     def _websocket_services(self) -> WebSocketServices:
         settings, limits = self._settings, self._settings.websocket
         waiting_counts = {
-            self._requests_pool: settings.wsgi_threads_count // 2,
-            self._events_pool: settings.event_threads_count // 2,
+            self._pools.requests: settings.wsgi_threads_count // 2,
+            self._pools.events: settings.event_threads_count // 2,
         }
         return WebSocketServices(
             limits.max_message_bytes,
@@ -404,7 +399,7 @@ class Worker:
 
     def _await_end(self, deadline: float) -> None:
         # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
-        done = not self._reception.channels and not self._events_pool.waiting_count()
+        done = not self._reception.channels and not self._pools.events.waiting_count()
         if self._crew is not None and self._crew.siblings.queued_bytes():
             done = False
         if self._estate is not None and self._estate.busy:
@@ -421,8 +416,7 @@ class Worker:
         self.loop.run_once(0)
         for backplane in self._backplanes:
             backplane.close()
-        for pool in (self._requests_pool, self._events_pool, self._websockets_pool):
-            pool.close(timeout_seconds=1.0)
+        self._pools.close()
         if self._crew is not None:
             self._crew.close()
         self.loop.close()
@@ -437,12 +431,6 @@ class Worker:
             self._crew.count_request()
         if self._settings.access_log:
             self._access_log.write(exchange.request, exchange.status, exchange.sent_bytes, seconds)
-
-    def _saturated(self, option: str, waited_seconds: float) -> None:
-        self._observer.complain(
-            f"saturated {option}",
-            f"work waited {waited_seconds:.1f} s for a thread, all are busy: raise --{option} or block less",
-        )
 
     def _now(self) -> float:
         return self.loop.now

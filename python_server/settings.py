@@ -165,6 +165,9 @@ class Settings:
     wsgi_threads_count: int = 40
     # Threads for event handlers.
     event_threads_count: int = 256
+    # Threads that wait in `call`, `sleep` and the like, beside the caps above and below: another handler uses
+    # their place meanwhile. Java's ForkJoinPool has 256 such spares, Go ends at 10,000 threads.
+    waiting_threads_count: int = 1024
     # Threads for applications that hold a WebSocket each (blocking style).
     websocket_threads_count: int = 1000
     # WSGI requests that may wait for a thread; 503 above it.

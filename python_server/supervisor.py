@@ -18,6 +18,8 @@ from python_server import observe
 from python_server.control import open_control
 from python_server.mounts import Site
 from python_server.net import systemd
+from python_server.net.descriptors import allow_descriptors
+from python_server.net.line_writer import LineWriter
 from python_server.net.loop import Loop
 from python_server.net.sockets import (
     Address,
@@ -60,7 +62,10 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         return
     seat = take_seat(os.environ)
     name = "" if seat is None else f"worker {seat.index}"
-    observe.configure_logging(settings.log_level, settings.access_log, settings.error_log, name)
+    observe.configure_logging(
+        settings.log_level, settings.access_log, settings.error_log, name, writer=LineWriter
+    )
+    allow_descriptors(settings.connections_max_count, observe.warn)
     if seat is not None:
         worker = Worker(site, settings, bind(settings).sockets, seat, seat.named.get(CONTROL))
         with _signals(_orders_of(worker)):
@@ -88,7 +93,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     """
     if os.name != "posix":
         raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
-    observe.configure_logging(settings.log_level, None, settings.error_log)
+    observe.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
     with (
         bind(settings) as listening,
         _control_of(settings, listening) as control,

@@ -374,9 +374,9 @@ class WebSocketRoutes:
         """One fault: logged once, the WebSocket closed with 1011, everyone else untouched."""
         try:
             function(ws, *args)
-        except Exception as error:
+        except BaseException as error:
             self._fault(function, ws, error)
 
-    def _fault(self, function: Callable[..., None], ws: WebSocket, error: Exception) -> None:
+    def _fault(self, function: Callable[..., None], ws: WebSocket, error: BaseException) -> None:
         self._report(f"WebSocket handler {function.__qualname__}", error)
         ws.close(CloseCode.INTERNAL_ERROR)

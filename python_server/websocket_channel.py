@@ -79,7 +79,7 @@ def ignore_close(code: int, reason: str) -> None:
     """Where the end goes before somebody listens."""
 
 
-def raise_fault(error: Exception) -> None:
+def raise_fault(error: BaseException) -> None:
     """Whoever takes messages without expecting to fail lets the connection end with the fault."""
     raise error
 
@@ -151,7 +151,7 @@ class WebSocketChannel:
         self.on_message: Callable[..., None] = ignore_message
         self.on_close: Callable[[int, str], None] = ignore_close
         self.on_blocked: Callable[[WebSocketChannel, bool], None] = ignore_message
-        self.on_fault: Callable[[Exception], None] = raise_fault
+        self.on_fault: Callable[[BaseException], None] = raise_fault
 
     # What the transport tells
 
@@ -175,7 +175,7 @@ class WebSocketChannel:
                         self.on_message(owner, event)
             else:
                 self._obey(events)
-        except Exception as error:
+        except BaseException as error:
             self.on_fault(error)
         if not at_rest or self._unfinished is not None:
             self._watch_unfinished(events, nbytes)

@@ -273,7 +273,7 @@ class _Run:
                     close()
         except StreamBroken:
             pass  # the client left; it will not hear that its answer failed
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: it ends the request, not the server
             if takeover is not None and takeover.forgives(error):
                 return
             services.report(f"{exchange.request.method} {exchange.request.target}", error)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from python_server import observe
 from python_server.mounts import find_site
+from python_server.net.line_writer import LineWriter
 from python_server.net.sockets import BindError, Socket, bind_tcp
 from python_server.net.threads import BackgroundThread
 from python_server.patched import refuse_patched
@@ -108,7 +109,7 @@ class WSGIServer:
         else:
             host, port = self._listener
             self._socket = bind_tcp(host, port, self._settings.backlog_count)
-        observe.configure_logging(self._settings.log_level, self._settings.access_log)
+        observe.configure_logging(self._settings.log_level, self._settings.access_log, writer=LineWriter)
         self._worker = Worker(find_site(self._application), self._settings, [self._socket])
 
 

@@ -23,6 +23,7 @@ FLOORS = {
     "hosts": 1,
     "settings": 1,
     "address_caps": 2,
+    "pools": 2,
     "memory_cap": 1,
     "observe": 1,
     "places": 1,
@@ -80,12 +81,14 @@ INNER = {
         "backlog",
         "backpressure",
         "pool",
+        "line_writer",
         "byte_queue",
         "message_queue",
         "tasks",
         "loop",
         "files",
         "memory",
+        "descriptors",
         "low_water",
         "lingering",
         "pauses",
@@ -352,6 +355,65 @@ def test_ports_are_small_protocols(port: str, home: str) -> None:
     functions = [node for node in classes[0].body if isinstance(node, ast.FunctionDef)]
     methods = [node for node in functions if not node.decorator_list]
     assert 1 <= len(methods) <= 4
+
+
+# What a thread may stand still in.
+WAITS = {"acquire", "result", "sleep", "wait", "wait_for"}
+# Words of this package that are built of `blocking`.
+BUILT_OF_BLOCKING = {"tasks.sleep", "waiter.wait"}
+# (module, function) of those that no pool's worker comes to.
+OWN_WAITS = {
+    ("net.pool", "__init__"),  # locks that are taken before anybody knows them
+    ("net.pool", "_run_jobs"),  # a worker without a job
+    ("net.pool", "_give_way"),  # the loop's
+    ("net.pool", "close"),
+    ("net.line_writer", "_begin"),
+    ("net.line_writer", "_run"),  # a thread of its own
+    ("net.line_writer", "flush"),  # at the process's end
+    ("net.tasks", "close"),
+    ("net.tasks", "_result_of"),  # of a task that is done
+    ("observe", "_write_all"),  # by the log's own thread
+    ("command.reloader", "_watch_parent"),  # processes without a pool
+    ("command.reloader", "_stop"),
+    ("command.reloader", "_ended"),
+    ("command.reloader", "_polled"),
+    ("workers.child", "wait"),
+    ("workers.keeper", "close"),
+    ("socketio.backplanes.broker_links", "_keep"),  # threads of their own
+    ("socketio.backplanes.broker_links", "_take"),
+    ("socketio.backplanes.broker_links", "flush"),
+    ("socketio.backplanes.broker_links", "join"),
+}
+
+
+def waits(name: str) -> Iterator[tuple[str, str]]:
+    """(function, call) for each wait that stands in no `with blocking(...)`."""
+
+    def walk(node: ast.AST, function: str) -> Iterator[tuple[str, str]]:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            function = node.name
+        elif isinstance(node, ast.With):
+            if any(ast.unparse(item.context_expr).startswith("blocking(") for item in node.items):
+                return
+        elif isinstance(node, ast.Await):
+            return
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            held, _, word = ast.unparse(node.func).rpartition(".")
+            if (word in WAITS or (word == "join" and held.endswith("._thread"))) and (
+                f"{held}.{word}" not in BUILT_OF_BLOCKING
+            ):
+                yield function, ast.unparse(node)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, function)
+
+    yield from walk(ast.parse(MODULES[name].read_text("utf-8")), "")
+
+
+def test_each_wait_of_a_worker_tells_the_loop() -> None:
+    """The loop gives way to workers: one that waits for the loop, and does not say so, stops both."""
+    found = {(name, function): call for name in MODULES for function, call in waits(name)}
+    assert {place: call for place, call in found.items() if place not in OWN_WAITS} == {}
+    assert found.keys() == OWN_WAITS
 
 
 def test_no_name_of_the_standard_library_is_taken() -> None:

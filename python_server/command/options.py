@@ -259,6 +259,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(("--threads",), THREADS, "Threads for WSGI requests.", "wsgi_threads_count", COUNT),
     Option(("--event-threads",), THREADS, "Threads for event handlers.", "event_threads_count", COUNT),
     Option(
+        ("--waiting-threads",),
+        THREADS,
+        "Threads beside the others while handlers wait in call or sleep; above, these keep their places.",
+        "waiting_threads_count",
+        click.IntRange(0),
+    ),
+    Option(
         ("--websocket-threads",),
         THREADS,
         "Threads for applications that hold a WebSocket each.",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from python_server import observe
+from python_server.net.line_writer import LineWriter
 from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
 from python_server.settings import Settings
@@ -62,7 +63,7 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
     Raises:
         BindError: the address cannot be listened on.
     """
-    observe.configure_logging(settings.log_level, None, settings.error_log)
+    observe.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
     with bind(settings) as listening:
         _run(watched, listening.sockets)
 

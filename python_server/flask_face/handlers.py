@@ -252,7 +252,7 @@ class EventRunner:
         variables.run(entered.__enter__).request.__dict__[SOCKET_KEY] = socket
         try:
             result = variables.run(work)
-        except Exception as error:
+        except BaseException as error:
             return close(partial(_raise, error))
         if type(result) is not CoroutineType:
             return close(lambda: result)
@@ -314,5 +314,5 @@ def _leave(entered: AbstractContextManager[Any], work: Callable[[], Any]) -> Any
     return result
 
 
-def _raise(error: Exception) -> Any:
+def _raise(error: BaseException) -> Any:
     raise error

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from python_server.net.threads import WORKER, Door, Lock, about_to_wait
+from python_server.net.threads import WORKER, Door, Lock, Waiter
 
 
 class Backpressure:
@@ -23,7 +23,7 @@ class Backpressure:
     def __init__(self, places_counts: Mapping[Any, int]) -> None:
         self._places_counts = dict(places_counts)
         self._lock = Lock()
-        self._bells: dict[object, list[Lock]] = {}  # by target: one of each thread that waits
+        self._waiters: dict[object, list[Waiter]] = {}  # by target: one of each thread that waits
 
     def post(
         self,
@@ -50,8 +50,7 @@ class Backpressure:
         if timeout_seconds <= 0 or getattr(WORKER, "coroutines", False):  # all coroutines would wait as well
             return False
         pool = getattr(WORKER, "pool", None)
-        bell = Lock()
-        bell.acquire()
+        waiter = Waiter()
         with self._lock:
             if not behind():
                 return True
@@ -60,21 +59,24 @@ class Backpressure:
                 if not left_count:
                     return False
                 self._places_counts[pool] = left_count - 1
-            self._bells.setdefault(target, []).append(bell)
-        about_to_wait()
-        released = bell.acquire(timeout=timeout_seconds)
+            self._waiters.setdefault(target, []).append(waiter)
+        try:
+            waiter.wait(timeout_seconds)
+            released = True
+        except TimeoutError:
+            released = False
         with self._lock:
             if left_count is not None:
                 self._places_counts[pool] += 1
-            bells = self._bells.get(target, [])
-            if bell in bells:
-                bells.remove(bell)
-                if not bells:
-                    del self._bells[target]
+            waiters = self._waiters.get(target, [])
+            if waiter in waiters:
+                waiters.remove(waiter)
+                if not waiters:
+                    del self._waiters[target]
         return released
 
     def release(self, target: object) -> None:
         """Loop's thread: `target` has caught up, or is gone."""
         with self._lock:
-            for bell in self._bells.pop(target, ()):
-                bell.release()
+            for waiter in self._waiters.pop(target, ()):
+                waiter.set(None)

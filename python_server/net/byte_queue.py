@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from python_server.net.threads import Condition, Lock, about_to_wait
+from python_server.net.threads import Condition, Lock, blocking
 
 
 class StreamBroken(ConnectionError):
@@ -49,8 +49,8 @@ class ByteQueue:
         """
         with self._changed:
             while self._held_bytes > self._window_bytes and self._broken is None:
-                about_to_wait()
-                self._changed.wait()
+                with blocking():
+                    self._changed.wait()
             if self._broken is not None:
                 raise StreamBroken(self._broken)
             self._chunks.append(chunk)
@@ -85,8 +85,9 @@ class ByteQueue:
                     raise StreamBroken(self._broken)
                 if self._ended:
                     return b""
-                about_to_wait()
-                if not self._changed.wait(timeout_seconds):
+                with blocking():
+                    came = self._changed.wait(timeout_seconds)
+                if not came:
                     raise TimeoutError(f"nothing arrived within {timeout_seconds} s")
             return self._pop()
 

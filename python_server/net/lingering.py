@@ -19,6 +19,7 @@ class Lingering:
     """Reads one socket whose own side is shut, until the peer ends or a bound is reached.
 
     Args:
+        sock: watched by the caller, who has `on_readable` called.
         limits: `linger_timeout_seconds`, `linger_max_bytes`.
         end: called with the reason, once or again; it takes the descriptor off the loop.
     """
@@ -31,13 +32,13 @@ class Lingering:
         self._room_bytes = limits.linger_max_bytes
         self._end = end
         self._timer = loop.call_later(limits.linger_timeout_seconds, lambda: end("closed"))
-        loop.add_reader(sock.fileno(), self._on_readable)
 
     def cancel(self) -> None:
         """The descriptor is about to be closed."""
         self._timer.cancel()
 
-    def _on_readable(self) -> None:
+    def on_readable(self) -> None:
+        """Take a piece, and look whether it was the last."""
         nbytes = 0
         try:
             nbytes = self._socket.recv_into(self._loop.receive_buffer)

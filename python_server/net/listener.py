@@ -133,7 +133,12 @@ class Listener:
     def _accept(self) -> None:
         self._move(ListenerState.ACCEPTING)
         shared = self._allowance is not None
-        self._loop.add_reader(self._socket.fileno(), self._on_readable, late=True, exclusive=shared)
+        try:
+            self._loop.add_reader(self._socket.fileno(), self._on_readable, late=True, exclusive=shared)
+        except OSError as error:
+            if error.errno not in (errno.ENOMEM, errno.ENOSPC):
+                raise
+            self._wait_for_descriptors(error)  # the system watches no further one now
 
     def _leave(self, state: ListenerState) -> None:
         if self.state is ListenerState.ACCEPTING:

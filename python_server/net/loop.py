@@ -16,7 +16,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from python_server.net.threads import Mailbox
+from python_server.net.threads import FAULTS, Mailbox
 
 # Event bits, with epoll's values: anything but "writable" is news for the reader (data, end, error).
 READABLE: Final = 1
@@ -341,7 +341,7 @@ class Loop:
                         function()
                 else:
                     self._call_both(descriptor, mask)
-            except Exception as error:
+            except FAULTS as error:
                 self._report("descriptor callback", error)
         if self._more or self._dirty or self.mailbox.raised or self._next_due <= now:
             self._finish_turn()
@@ -386,7 +386,7 @@ class Loop:
     def _call(self, function: Callable[[], Any]) -> None:
         try:
             function()
-        except Exception as error:
+        except FAULTS as error:
             self._report("callback", error)
 
     def _run_due(self) -> None:
@@ -407,7 +407,7 @@ class Loop:
         for item in self._dirty:  # which may become longer meanwhile
             try:
                 item.flush()
-            except Exception as error:
+            except FAULTS as error:
                 self._report("flush", error)
         self._dirty.clear()
 

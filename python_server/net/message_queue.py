@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from python_server.net.threads import Condition, Lock, about_to_wait
+from python_server.net.threads import Condition, Lock, blocking
 
 
 class MessageQueue:
@@ -58,8 +58,9 @@ class MessageQueue:
             while not self._messages:
                 if self._ended:
                     return None
-                about_to_wait()
-                if not self._changed.wait(timeout_seconds):
+                with blocking():
+                    came = self._changed.wait(timeout_seconds)
+                if not came:
                     raise TimeoutError(f"no message within {timeout_seconds} s")
             message = self._messages.popleft()
             self._held_bytes -= len(message)

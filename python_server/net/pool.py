@@ -22,6 +22,10 @@ STARVING_SECONDS: Final = 0.05
 # A wait for a thread worth a line in the log.
 SATURATED_SECONDS: Final = 1.0
 IDLE_THREAD_SECONDS: Final = 60.0
+# The system has no thread for us (memory, a limit of processes): when to ask again.
+START_AGAIN_SECONDS: Final = 0.1
+# How often it is said that no more threads are lent.
+REPEAT_SECONDS: Final = 10.0
 # A turn's jobs are handed out together at its end, and then the loop gives way to them. Under one interpreter
 # lock it would only take turns with the workers, at each of its system calls; this way a turn's answers leave
 # in one burst, and each kind of work finds its code in the caches. A one-line Flask view costs a fifth less.
@@ -45,8 +49,44 @@ class Turns(Protocol):
         """The loop's thread waits now, and looks into its mailbox afterwards: workers need not ring."""
 
 
+class Lending:
+    """How many workers, of all pools together, may wait beside the caps of their pools.
+
+    Args:
+        max_count: so many. on_spent: any thread: one was refused; called now and then.
+    """
+
+    def __init__(self, max_count: int, on_spent: Callable[[], None]) -> None:
+        self._max_count = max_count
+        self._on_spent = on_spent
+        self._lock = Lock()
+        self._count = 0
+        self._next_word = float("-inf")
+
+    def take(self) -> bool:
+        """Any thread: one more; False at the cap."""
+        with self._lock:
+            if self._count < self._max_count:
+                self._count += 1
+                return True
+            now = time.monotonic()
+            due = now >= self._next_word
+            if due:
+                self._next_word = now + REPEAT_SECONDS
+        if due:
+            self._on_spent()
+        return False
+
+    def give_back(self) -> None:
+        """Any thread: one less."""
+        with self._lock:
+            self._count -= 1
+
+
 class Pool:
     """Threads that run jobs: none at first, woken and added only while jobs wait, up to a cap.
+
+    A thread is counted once it runs: where the system has none to give, the jobs wait and it is asked again.
 
     Args:
         name: of the pool, and of the option that sets its cap; used for thread names and the log.
@@ -54,6 +94,8 @@ class Pool:
         turns: the loop's.
         report: for a job that raised (jobs are expected to catch their own faults).
         on_saturated: called with (name, waited_seconds) when a job waits long and the cap is reached.
+        on_failed_start: called with (name, error) when the system has no thread for a job.
+        lending: shared by all pools.
     """
 
     def __init__(
@@ -63,18 +105,25 @@ class Pool:
         turns: Turns,
         report: Report,
         on_saturated: Callable[[str, float], None],
+        on_failed_start: Callable[[str, BaseException], None],
+        lending: Lending,
     ) -> None:
         self.name = name
         self._max_threads = max_threads
         self._turns = turns
         self._report = report
         self._on_saturated = on_saturated
+        self._on_failed_start = on_failed_start
+        self._lending = lending
         self._lock = Lock()
         self._fresh: list[Job] = []  # of this turn
+        self._asked = False  # for its end
         self._jobs: deque[tuple[float, Job]] = deque()
         self._idle: list[Lock] = []  # each sleeping thread's bell; the last to sleep wakes first
         self._threads_count = 0
         self._lent_count = 0
+        self._start_error: BaseException | None = None  # of the last start, if it failed
+        self._start_again_at = float("-inf")
         self._watching = False
         self._watched_at = 0.0
         self._watched_cpu = 0.0
@@ -88,11 +137,13 @@ class Pool:
     def submit(self, job: Job) -> None:
         """Loop's thread: run `job` on a thread of the pool, from the end of this turn on."""
         self._fresh.append(job)
-        if len(self._fresh) == 1:
+        if not self._asked:
+            self._asked = True
             self._turns.call_at_turn_end(self._hand_out)
 
     def _hand_out(self) -> None:
         """Loop's thread, at a turn's end: the turn's jobs go to the workers."""
+        self._asked = False  # first: should this run out of memory, the next job asks again
         give_way = not self._vain_left_count
         if give_way:
             self._turns.hush()  # before the first of them can run
@@ -101,7 +152,7 @@ class Pool:
             now = time.monotonic()
             self._jobs.extend([(now, job) for job in self._fresh])
             self._fresh.clear()
-            if self._threads_count - len(self._idle) - self._lent_count <= 0:
+            if self._running_count() <= 0:
                 self._add_worker()
         if give_way:
             self._give_way()
@@ -146,16 +197,24 @@ class Pool:
         """Any thread: jobs that no thread has taken yet."""
         return len(self._jobs) + len(self._fresh)
 
-    def lend(self) -> None:
-        """A worker about to wait: its slot may be used by another thread until `reclaim`."""
+    def lend(self) -> bool:
+        """A worker about to wait: its slot may be used by another thread until `reclaim`.
+
+        Returns:
+            False where too many are lent already: it keeps its slot, and `reclaim` must not follow.
+        """
+        lent = self._lending.take()
         with self._lock:
-            self._lent_count += 1
             self._end_wait()
-            if self._jobs:
-                self._add_worker()
+            if lent:
+                self._lent_count += 1
+                if self._jobs:
+                    self._add_worker()
+        return lent
 
     def reclaim(self) -> None:
         """The same worker, after its wait."""
+        self._lending.give_back()
         with self._lock:
             self._lent_count -= 1
 
@@ -173,20 +232,45 @@ class Pool:
             time.sleep(0.005)
         return self._threads_count
 
+    def _running_count(self) -> int:
+        """Under the lock: threads that neither sleep nor have lent their slot."""
+        return self._threads_count - len(self._idle) - self._lent_count
+
     def _add_worker(self) -> bool:
-        """Under the lock: wake a sleeping thread, or start one if the cap allows."""
+        """Under the lock: wake a thread that sleeps, or start one; False at the cap or the system's limit."""
+        if self._running_count() >= self._max_threads:
+            self._start_error = None  # it is not the system that has none
+            return False
         if self._idle:
             self._idle.pop().release()
             return True
-        if self._threads_count - self._lent_count >= self._max_threads:
+        now = time.monotonic()
+        if now < self._start_again_at:
+            return False
+        try:
+            # Daemon: a handler that never returns must not keep a stopped process alive.
+            name = f"{self.name}-{self._threads_count + 1}"
+            Thread(target=self._work, name=name, daemon=True).start()
+        except (RuntimeError, MemoryError) as error:
+            self._start_error = error.with_traceback(None)
+            self._start_again_at = now + START_AGAIN_SECONDS
             return False
         self._threads_count += 1
-        # Daemon: a handler that never returns must not keep a stopped process alive.
-        Thread(target=self._work, name=f"{self.name}-{self._threads_count}", daemon=True).start()
+        self._start_error = None
         return True
 
     def _work(self) -> None:
+        """A worker's life; however it ends, it is not counted any longer."""
         WORKER.pool = self
+        try:
+            self._run_jobs()
+        except BaseException:  # out of memory between two jobs, or within a report
+            with self._lock:
+                self._threads_count -= 1
+                if self._jobs:
+                    self._add_worker()
+
+    def _run_jobs(self) -> None:
         bell = Lock()
         bell.acquire()
         jobs = self._jobs
@@ -243,6 +327,10 @@ class Pool:
                     if not grown:
                         break
             self._watch()
-        if not grown and waited >= SATURATED_SECONDS and now >= self._next_complaint:
-            self._next_complaint = now + 10.0
+        if grown:
+            return
+        if self._start_error is not None:
+            self._on_failed_start(self.name, self._start_error)
+        elif waited >= SATURATED_SECONDS and now >= self._next_complaint:
+            self._next_complaint = now + REPEAT_SECONDS
             self._on_saturated(self.name, waited)

@@ -9,13 +9,11 @@ import asyncio
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from typing import Any, Final
 
-from python_server.net.pool import Pool
 from python_server.net.threads import (
     WORKER,
     Event,
@@ -24,25 +22,12 @@ from python_server.net.threads import (
     Report,
     Thread,
     Waiter,
+    blocking,
     current_thread_id,
 )
 
 # How long a stop waits for the asyncio loop to give up its tasks.
 ASYNC_STOP_SECONDS: Final = 1.0
-
-
-@contextmanager
-def lent_slot() -> Iterator[None]:
-    """A worker that waits inside gives its place in the pool to another; elsewhere nothing happens."""
-    pool: Pool | None = getattr(WORKER, "pool", None)
-    if pool is None:
-        yield
-        return
-    pool.lend()
-    try:
-        yield
-    finally:
-        pool.reclaim()
 
 
 def check_waiting(what: str) -> None:
@@ -60,7 +45,7 @@ def check_waiting(what: str) -> None:
 
 def sleep(seconds: float = 0.0) -> None:
     """Any thread but the loop's: wait; a pool's worker lends its slot."""
-    with lent_slot():
+    with blocking(lends=True):
         time.sleep(seconds)
 
 
@@ -70,8 +55,7 @@ def wait(waiter: Waiter, timeout_seconds: float | None) -> Any:
     Raises:
         TimeoutError: none came in time.
     """
-    with lent_slot():
-        return waiter.wait(timeout_seconds)
+    return waiter.wait(timeout_seconds, lends=True)
 
 
 class BackgroundTask:
@@ -102,7 +86,7 @@ class BackgroundTask:
         """
         if self._thread.ident is None:
             raise RuntimeError("the background task starts when the server does: it cannot be joined before")
-        with lent_slot():
+        with blocking(lends=True):
             self._thread.join(timeout)
 
     def is_alive(self) -> bool:
@@ -115,8 +99,10 @@ class BackgroundTask:
                 asyncio.run(self._target(*self._args, **self._kwargs))
             else:
                 self._target(*self._args, **self._kwargs)
-        except Exception as error:
-            self._report(f"background task {name_of(self._target)}", error)
+        except BaseException as error:
+            # `sys.exit()` is how a thread ends itself, silently in `threading`; with a code it is a fault.
+            if not (isinstance(error, SystemExit) and not error.code):
+                self._report(f"background task {name_of(self._target)}", error)
 
 
 def is_async(function: Any) -> bool:
@@ -144,9 +130,13 @@ class AsyncRunner:
 
         Raises:
             RuntimeError: called on the asyncio thread itself, where it could only hang.
-            Exception: whatever the coroutine raised.
+            BaseException: whatever the coroutine raised.
         """
-        loop = self._started()
+        try:
+            loop = self._started()
+        except (RuntimeError, MemoryError):
+            coroutine.close()
+            raise
         try:
             running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -155,7 +145,7 @@ class AsyncRunner:
             coroutine.close()
             raise RuntimeError("the asyncio thread cannot wait for itself: await it instead")
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        with lent_slot():
+        with blocking(lends=True):
             return future.result()
 
     def start(
@@ -168,23 +158,34 @@ class AsyncRunner:
 
         Args:
             done: called on the asyncio thread with a function that gives the coroutine's result, or raises
-                what it raised.
+                what it raised; here and now where there can be no such thread.
         """
-        loop = self._started()
 
         def begin() -> None:
             task = loop.create_task(coroutine, context=context)
             task.add_done_callback(lambda task: done(partial(_result_of, task)), context=Context())
 
-        loop.call_soon_threadsafe(begin)
+        try:
+            loop = self._started()
+            loop.call_soon_threadsafe(begin)
+        except (RuntimeError, MemoryError) as error:
+            coroutine.close()
+            done(partial(_raise, error))
 
     def _started(self) -> asyncio.AbstractEventLoop:
+        """Raises RuntimeError, MemoryError: no thread can be started; the next coroutine tries again."""
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                loop = asyncio.new_event_loop()
                 ready = Event()
-                Thread(target=self._serve, args=(self._loop, ready), name="asyncio", daemon=True).start()
-                ready.wait()
+                try:
+                    Thread(target=self._serve, args=(loop, ready), name="asyncio", daemon=True).start()
+                except BaseException:
+                    loop.close()
+                    raise
+                with blocking():
+                    ready.wait()
+                self._loop = loop
             return self._loop
 
     def close(self) -> None:
@@ -205,9 +206,24 @@ class AsyncRunner:
         asyncio.set_event_loop(loop)
         loop.call_soon(ready.set)
         try:
-            loop.run_forever()
+            while not _ran_until_stopped(loop):
+                pass
         finally:
             loop.close()
+
+
+def _ran_until_stopped(loop: asyncio.AbstractEventLoop) -> bool:
+    """asyncio's loop ends with a coroutine that raises one of these two; the others' coroutines must go on.
+    Whoever waits for its result is told by its task."""
+    try:
+        loop.run_forever()
+    except (SystemExit, KeyboardInterrupt):
+        return False
+    return True
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
 
 
 def _result_of(task: asyncio.Task[Any]) -> Any:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
@@ -22,15 +23,35 @@ current_thread_id = threading.get_ident
 # Its `pool` is the pool whose worker the current thread is.
 WORKER: Final = threading.local()
 
+# What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
+FAULTS: Final = (Exception, SystemExit, GeneratorExit)
+
 Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
 
 
-def about_to_wait() -> None:
-    """A worker that will wait for the loop: the loop, which gives way to it, need not wait for it."""
-    pool = getattr(WORKER, "pool", None)
+@contextmanager
+def blocking(*, lends: bool = False) -> Iterator[None]:
+    """Any thread: around each wait of this package that a pool's worker may come to.
+
+    The loop, which may be giving way to this worker, goes on: what the worker waits for could not come else.
+
+    Args:
+        lends: the wait ends by what a client or the clock does: another thread may use the place in the pool
+            meanwhile. Without it the place is kept, so that slow clients cannot multiply threads.
+    """
+    pool: Any = getattr(WORKER, "pool", None)
+    lent = False
     if pool is not None:
-        pool.end_wait()
+        if lends:
+            lent = pool.lend()
+        else:
+            pool.end_wait()
+    try:
+        yield
+    finally:
+        if lent:
+            pool.reclaim()
 
 
 class ServerStopped(RuntimeError):
@@ -104,8 +125,8 @@ class Mailbox:
             else:
                 with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
                     while self._pending_bytes > self._max_bytes and not self._closed:
-                        about_to_wait()
-                        self._space.wait()
+                        with blocking():
+                            self._space.wait()
                     self._pending_bytes += nbytes
         self._calls.append((function, args, nbytes))
         if not self.raised:
@@ -128,8 +149,8 @@ class Mailbox:
             return True
         with self._bytes_lock:
             while self._pending_bytes > self._max_bytes and not self._closed:
-                about_to_wait()
-                self._space.wait()
+                with blocking():
+                    self._space.wait()
             if unless():
                 return False
             self._pending_bytes += nbytes
@@ -151,7 +172,7 @@ class Mailbox:
             freed_bytes += nbytes
             try:
                 function(*args)
-            except Exception as error:
+            except FAULTS as error:
                 report("posted call", error)
         if freed_bytes:
             with self._space:
@@ -241,7 +262,11 @@ class Strand:
                     drained, self._drained = self._drained, None
             if drained is not None:
                 drained()
-            job()
+            try:
+                job()
+            except BaseException:  # whoever submits jobs reports their faults; the client's next ones go on
+                self._executor.resubmit(self._run)
+                raise
             if self._holding is Holding.BY_JOB:
                 with self._lock:
                     if self._holding is Holding.BY_JOB:  # not gone on already, while its job returned
@@ -259,7 +284,8 @@ class BackgroundThread:
 
     def join(self, timeout_seconds: float | None = None) -> None:
         """Any other thread: wait for its end."""
-        self._thread.join(timeout_seconds)
+        with blocking():
+            self._thread.join(timeout_seconds)
 
 
 class Waiter:
@@ -277,16 +303,17 @@ class Waiter:
             self._value = value
             self._event.set()
 
-    def wait(self, timeout_seconds: float | None) -> Any:
-        """A worker: the answer.
+    def wait(self, timeout_seconds: float | None, *, lends: bool = False) -> Any:
+        """A worker: the answer. `lends`: see `blocking`.
 
         Raises:
             TimeoutError: none came in time.
         """
         if not self._event.is_set():
-            about_to_wait()
-        if not self._event.wait(timeout_seconds):
-            raise TimeoutError(f"no answer within {timeout_seconds} s")
+            with blocking(lends=lends):
+                came = self._event.wait(timeout_seconds)
+            if not came:
+                raise TimeoutError(f"no answer within {timeout_seconds} s")
         return self._value
 
 
@@ -327,7 +354,7 @@ class Door:
         def answer() -> None:
             try:
                 waiter.set((question(), None))
-            except Exception as error:
+            except BaseException as error:
                 waiter.set((None, error))
 
         self.post(answer)

@@ -119,7 +119,16 @@ class Transport:
         if not before:
             self._loop.remove_reader(self._descriptor)
         elif not after:
-            self._loop.add_reader(self._descriptor, self._on_readable)
+            self._watch(self._loop.add_reader, self._on_readable)
+
+    def _watch(self, add: Callable[[int, Callable[[], None]], None], function: Callable[[], None]) -> bool:
+        """False: the system watches no further descriptor, and the connection has ended."""
+        try:
+            add(self._descriptor, function)
+        except OSError as error:
+            self._end(error.strerror or str(error))
+            return False
+        return True
 
     def _on_readable(self) -> None:
         buffer = self._buffer
@@ -279,7 +288,8 @@ class Transport:
     def _wait_writable(self) -> None:
         """The kernel's buffer is full: go on when it has room, give up when it never has."""
         self._waiting = True
-        self._loop.add_writer(self._descriptor, self._on_writable)
+        if not self._watch(self._loop.add_writer, self._on_writable):
+            return
         if self._stalled is None:
             self._stalled = Deadline(self._loop, lambda: self._end("client stopped reading"))
         self._stalled.set(self._limits.stall_timeout_seconds)
@@ -399,6 +409,7 @@ class Transport:
             self._end("closed")
             return
         self._lingering = Lingering(self._loop, self._socket, self._limits, self._end)
+        self._watch(self._loop.add_reader, self._lingering.on_readable)
 
     def _move(self, state: TransportState) -> None:
         assert state in MOVES[self.state], (self.state, state)

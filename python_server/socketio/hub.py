@@ -224,7 +224,7 @@ class Hub(Speaker):
                     self._post(socket.send, prepared)
         except ServerStopped:
             pass
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: it ends the handler, not the server
             self._running().report(f"handler of event {name!r}", error)
 
     def _put_off(
@@ -300,7 +300,7 @@ class Hub(Speaker):
                 if error.data is None
                 else {"message": error.message, "data": error.data}
             )
-        except Exception as error:
+        except BaseException as error:
             self._running().report("handler of event 'connect'", error)
             refusal = {"message": "Connection rejected by server"}
         if refusal is None:

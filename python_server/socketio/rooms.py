@@ -29,6 +29,9 @@ from python_server.socketio.recovery import RecoveryLog
 QUESTION_SECONDS: Final = 2.0
 # For our own loop, as `Door.ask` has it.
 LOOP_SECONDS: Final = 30.0
+# Moves that wait for the application to hear of them, some 40 MB. Those of a client that comes or goes cannot
+# be held up by reading less from it: above the bound they are dropped, as Linux drops inotify's above 16,384.
+PRESENCE_MAX_COUNT: Final = 100_000
 
 
 class Rooms(Ground):
@@ -201,11 +204,17 @@ class Rooms(Ground):
         if self.presence is not None:
             if self._presence_strand is None:
                 self._presence_strand = self._running().door.strand()
+            if self._presence_strand.waiting_count >= PRESENCE_MAX_COUNT:
+                self._running().complain(
+                    "presence",
+                    f"{PRESENCE_MAX_COUNT} moves wait for on_room_join, on_room_leave: further ones are lost",
+                )
+                return
             self._presence_strand.submit(partial(self._run_presence, kind, namespace, sid, room))
 
     def _run_presence(self, *arguments: Any) -> None:
         assert self.presence is not None
         try:
             self.presence(*arguments)
-        except Exception as error:
+        except BaseException as error:
             self._running().report("presence handler", error)

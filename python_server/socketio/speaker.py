@@ -341,5 +341,5 @@ class Speaker(Rooms):
     def _run_callback(self, callback: Callable[[], None]) -> None:
         try:
             callback()
-        except Exception as error:
+        except BaseException as error:
             self._running().report("acknowledgement callback", error)

@@ -416,3 +416,27 @@ def test_r58_serve_forever_ends_when_it_is_stopped() -> None:
     server.stop()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another process's limits are read on Linux")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_soft_limit_of_descriptors_is_raised(launch: Callable[..., Any], workers: int) -> None:
+    import resource
+
+    former = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (300, former[1]))
+    try:
+        server = launch(APPS, "slow_app:app", "--limit-concurrency", "200", "--workers", str(workers))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, former)
+
+    def soft(pid: int) -> int:
+        return int(resource.prlimit(pid, resource.RLIMIT_NOFILE)[0])
+
+    if workers == 1:
+        assert soft(server.pid) == 456
+        return
+    assert soft(server.pid) == 300  # the supervisor needs no more than it has
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+    while [soft(int(pid)) for pid in children.read_text().split()] != [456, 456]:
+        assert server.is_alive

@@ -124,7 +124,7 @@ class Bench:
 
     def producer_waits(self, client: Any) -> bool:
         """For it, or for whatever it is a member of."""
-        return bool(self.transports[client.address]._handler._services.backpressure._bells)
+        return bool(self.transports[client.address]._handler._services.backpressure._waiters)
 
     def until(self, condition: Callable[[], Any]) -> None:
         """Asked once a turn of the loop."""

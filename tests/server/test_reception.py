@@ -3,7 +3,9 @@
 It must not know requests: a channel here only remembers what it was told.
 """
 
+import errno
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -290,3 +292,30 @@ def test_far_above_its_share_a_worker_parts_with_as_many_idle_connections(
     for talk in talks:
         bench.reception.lost(talk)
     bench.close()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_a_connection_that_cannot_be_watched_is_not_counted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, secure: bool
+) -> None:
+    """As at /proc/sys/fs/epoll/max_user_watches."""
+    bench.reception.start()
+    if secure:
+        monkeypatch.setattr(bench.reception, "_tls", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    poller: Any = bench.loop._poller
+    real = poller.register
+
+    def register(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(poller, "register", register)
+    bench.connect()
+    assert bench.clients[0].getsockname()
+    while not bench.reception.channels:
+        bench.loop.run_once(5)
+    bench.until(0)
+    assert bench.board.connections_count(bench.row) == 0
+    assert bench.clients[0].recv(1) == b""
+    monkeypatch.setattr(poller, "register", real)
+    bench.connect()
+    bench.until(1)

@@ -136,7 +136,7 @@ class Bench:
 
     def until_waiting(self) -> None:
         """A worker waits for somebody to take what it was sent."""
-        while not self.backpressure._bells:
+        while not self.backpressure._waiters:
             pass
 
     @staticmethod

@@ -53,7 +53,7 @@ class Bench:
             self.asked.wait(PATIENCE_SECONDS)
             self.asked.clear()
             with self.backpressure._lock:
-                if len(self.backpressure._bells.get(self, ())) == count:
+                if len(self.backpressure._waiters.get(self, ())) == count:
                     return
 
     def catch_up(self) -> None:
@@ -87,7 +87,7 @@ def test_a_worker_waits_until_the_target_has_caught_up(bench: Bench) -> None:
         for future in done:
             future.result(PATIENCE_SECONDS)
     assert sorted(bench.drain()) == ["a", "b"]
-    assert bench.backpressure._bells == {}
+    assert bench.backpressure._waiters == {}
 
 
 def test_a_word_without_a_cause_does_not_let_it_go(bench: Bench) -> None:
@@ -108,7 +108,7 @@ def test_when_the_time_is_over_it_posts_all_the_same(bench: Bench) -> None:
         run(bench.post, "a", 0.0).result(PATIENCE_SECONDS)
         run(bench.post, "b", 0.001).result(PATIENCE_SECONDS)
     assert bench.drain() == ["a", "b"]
-    assert bench.backpressure._bells == {}
+    assert bench.backpressure._waiters == {}
 
 
 def test_a_pool_that_serves_everybody_has_few_places_and_gets_them_back(bench: Bench) -> None:

@@ -283,3 +283,22 @@ def test_a_connection_that_another_was_woken_for_is_found_again() -> None:
         second.listener.pause()
         second.listener.look_again()
         assert second.listener.state is ListenerState.PAUSED
+
+
+def test_a_system_that_watches_no_further_descriptor_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.listener.pause()
+    poller: Any = bench.loop._poller
+    real = poller.register
+
+    def register(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(poller, "register", register)
+    bench.listener.start()
+    assert (bench.listener.state, bench.exhausted) == (ListenerState.BACKING_OFF, [errno.ENOSPC])
+    monkeypatch.setattr(poller, "register", real)
+    bench.connect(1)
+    while not bench.accepted:
+        bench.loop.run_once(5)
+    bench.close()

@@ -12,8 +12,8 @@ import pytest
 
 from python_server.net import pool as pool_module
 from python_server.net.loop import Loop
-from python_server.net.pool import Pool
-from python_server.net.threads import Door
+from python_server.net.pool import Lending, Pool
+from python_server.net.threads import Door, blocking
 
 
 def never(what: str, error: BaseException) -> None:
@@ -48,9 +48,20 @@ class Clock:
             function()
 
 
+def pool_of(turns: Any, max_threads: int, **more: Any) -> Pool:
+    given: dict[str, Any] = {
+        "report": never,
+        "on_saturated": lambda *what: None,
+        "on_failed_start": never,
+        "lending": Lending(1_000, lambda: None),
+        **more,
+    }
+    return Pool("threads", max_threads, turns, **given)
+
+
 def make_pool(clock: Clock, max_threads: int) -> tuple[Pool, list[tuple[str, float]]]:
     said: list[tuple[str, float]] = []
-    return Pool("threads", max_threads, clock, never, lambda *what: said.append(what)), said
+    return pool_of(clock, max_threads, on_saturated=lambda *what: said.append(what)), said
 
 
 def test_a_pool_grows_while_jobs_wait_up_to_its_cap_and_then_names_the_option(
@@ -130,7 +141,7 @@ def test_a_lent_slot_is_used_by_another_thread(monkeypatch: pytest.MonkeyPatch) 
 def test_a_job_that_raises_is_reported_and_the_thread_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     reported: list[BaseException] = []
-    pool = Pool("threads", 1, clock, lambda what, error: reported.append(error), lambda *what: None)
+    pool = pool_of(clock, 1, report=lambda what, error: reported.append(error))
     done = Event()
 
     def fail() -> None:
@@ -152,7 +163,7 @@ def loop() -> Any:
 
 
 def test_a_turns_jobs_are_handed_out_together_at_its_end(loop: Loop) -> None:
-    pool = Pool("threads", 4, loop, never, lambda *what: None)
+    pool = pool_of(loop, 4)
     ran: list[int] = []
     for number in range(5):
         loop.call_soon(lambda number=number: pool.submit(lambda: ran.append(number)))  # type: ignore[misc]
@@ -168,7 +179,7 @@ def test_what_workers_post_while_the_loop_gives_way_is_found_without_a_bell(
     rings: list[int] = []
     monkeypatch.setattr(loop.mailbox, "_ring", lambda: rings.append(get_ident()))
     monkeypatch.setattr(pool_module, "GIVE_WAY_SECONDS", 10.0)  # the worker's end ends it, not the clock
-    pool = Pool("threads", 1, loop, never, lambda *what: None)
+    pool = pool_of(loop, 1)
     made: list[int] = []
     for number in range(3):
         loop.call_soon(lambda number=number: pool.submit(lambda: loop.mailbox.post(made.append, number)))  # type: ignore[misc]
@@ -195,7 +206,7 @@ def test_jobs_that_block_are_seldom_waited_for(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_worker_that_waits_itself_is_not_waited_for(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "GIVE_WAY_SECONDS", 10.0)
-    pool = Pool("threads", 1, loop, never, lambda *what: None)
+    pool = pool_of(loop, 1)
     answered = Event()
     order: list[str] = []
 
@@ -216,7 +227,7 @@ def test_a_worker_that_waits_itself_is_not_waited_for(loop: Loop, monkeypatch: p
 def test_a_question_to_the_loop_ends_its_wait(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A handler that asks for its rooms is answered at once, not when the loop has waited long enough."""
     monkeypatch.setattr(pool_module, "GIVE_WAY_SECONDS", 60.0)
-    pool = Pool("threads", 1, loop, never, lambda *what: None)
+    pool = pool_of(loop, 1)
     door = Door(loop.mailbox, pool)
     answers: list[int] = []
     loop.call_soon(lambda: pool.submit(lambda: answers.append(door.ask(lambda: 7))))
@@ -224,4 +235,186 @@ def test_a_question_to_the_loop_ends_its_wait(loop: Loop, monkeypatch: pytest.Mo
     while not answers:
         loop.run_once(0)
     assert answers == [7]
+    assert pool.close(60) == 0
+
+
+class FewThreads:
+    """The system: it has as many threads as a test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+        self.left_count = 0
+        self.refused_count = 0
+        system = self
+        real = pool_module.Thread
+
+        class Limited(real):  # type: ignore[valid-type,misc]
+            def start(self) -> None:
+                if not system.left_count:
+                    system.refused_count += 1
+                    raise error
+                system.left_count -= 1
+                super().start()
+
+        monkeypatch.setattr(pool_module, "Thread", Limited)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
+def test_a_thread_that_did_not_start_is_not_counted_and_its_job_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    clock = Clock(monkeypatch)
+    system = FewThreads(monkeypatch, error)
+    said: list[tuple[str, BaseException]] = []
+    pool = pool_of(clock, 2, on_failed_start=lambda *what: said.append(what))
+    ran: list[int] = []
+    done = Event()
+    for number in range(3):
+        pool.submit(lambda number=number: ran.append(number))  # type: ignore[misc]
+    pool.submit(done.set)
+    for _ in range(10):  # more failures than the cap: each was one thread less, for ever
+        clock.pass_by(0.2)
+    assert pool.waiting_count() == 4
+    assert system.refused_count == 11
+    assert {(option, type(given)) for option, given in said} == {("threads", type(error))}
+    system.left_count = 1
+    clock.pass_by(0.2)
+    assert done.wait(60)
+    assert ran == [0, 1, 2]
+    monkeypatch.undo()
+    assert pool.close(60) == 0
+
+
+def test_where_threads_fail_the_system_is_asked_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    system = FewThreads(monkeypatch, RuntimeError("can't start new thread"))
+    pool = pool_of(clock, 2, on_failed_start=lambda *what: None)
+    pool.submit(lambda: None)
+    for _ in range(99):
+        clock.pass_by(0.001)
+    assert system.refused_count == 1
+    clock.pass_by(0.01)
+    assert system.refused_count == 2
+
+
+def test_a_slot_lent_while_threads_fail_is_taken_by_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    system = FewThreads(monkeypatch, RuntimeError("can't start new thread"))
+    system.left_count = 1
+    pool = pool_of(clock, 1, on_failed_start=lambda *what: None)
+    lends, lent, answered = Event(), Event(), Event()
+
+    def waits() -> None:
+        assert lends.wait(60)
+        assert pool.lend()
+        lent.set()
+        assert answered.wait(60)
+        pool.reclaim()
+
+    pool.submit(waits)
+    pool.submit(answered.set)
+    lends.set()
+    assert lent.wait(60)
+    assert system.refused_count == 1
+    system.left_count = 1
+    clock.pass_by(0.2)
+    assert answered.wait(60)
+    monkeypatch.undo()
+    assert pool.close(60) == 0
+
+
+def test_above_their_cap_waiting_handlers_keep_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As clients do that never answer a `call`: threads are bounded, and nothing stands still for good."""
+    clock = Clock(monkeypatch)
+    spent: list[str] = []
+    lending = Lending(3, lambda: spent.append("said"))
+    pool = pool_of(clock, 2, lending=lending)
+    answered = Event()
+    ended: list[int] = []
+    waiting = [Event() for _ in range(9)]
+
+    def calls(number: int) -> None:
+        with blocking(lends=True):
+            waiting[number].set()
+            assert answered.wait(60)
+        ended.append(number)
+
+    for number in range(9):
+        pool.submit(lambda number=number: calls(number))  # type: ignore[misc]
+    for number in range(5):  # three beside the pool's two
+        while not waiting[number].wait(0.01):
+            clock.pass_by(0.01)
+    for _ in range(50):
+        clock.pass_by(0.06)
+    assert pool.waiting_count() == 4
+    assert [event.is_set() for event in waiting[5:]] == [False] * 4
+    assert spent == ["said"]
+    answered.set()
+    monkeypatch.undo()
+    while len(ended) < 9:
+        pass
+    assert pool.close(60) == 0
+    for _ in range(3):  # every place has come back
+        assert lending.take()
+    assert not lending.take()
+
+
+def test_that_no_more_are_lent_is_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    spent: list[float] = []
+    lending = Lending(0, lambda: spent.append(clock.now))
+    for _ in range(30):
+        assert not lending.take()
+        clock.now += 1.0
+    assert spent == [1000.0, 1010.0, 1020.0]
+
+
+def test_threads_that_slept_are_woken_up_to_the_cap_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are more of them than the cap once slots were lent."""
+    clock = Clock(monkeypatch)
+    pool = pool_of(clock, 1)
+    began, answered, go = [Event(), Event()], Event(), Event()
+
+    def lends(number: int) -> None:
+        with blocking(lends=True):
+            began[number].set()
+            assert answered.wait(60)
+
+    pool.submit(lambda: lends(0))
+    assert began[0].wait(60)
+    pool.submit(lambda: lends(1))
+    assert began[1].wait(60)
+    answered.set()
+    while len(pool._idle) < 2:
+        pass
+    running = [Event(), Event()]
+    for event in running:
+        pool.submit(lambda event=event: (event.set(), go.wait(60)))  # type: ignore[misc]
+    assert running[0].wait(60)
+    for _ in range(20):
+        clock.pass_by(0.06)
+    assert not running[1].is_set()
+    go.set()
+    assert running[1].wait(60)
+    monkeypatch.undo()
+    assert pool.close(60) == 0
+
+
+def test_a_thread_that_dies_of_its_report_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
+    def report(what: str, error: BaseException) -> None:
+        raise MemoryError
+
+    pool = pool_of(clock, 1, report=report)
+    done = Event()
+
+    def fails() -> None:
+        raise ValueError
+
+    for _ in range(3):
+        pool.submit(fails)
+    pool.submit(done.set)
+    while not done.wait(0.01):
+        clock.pass_by(0.06)
+    monkeypatch.undo()
     assert pool.close(60) == 0

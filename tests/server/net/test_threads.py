@@ -290,3 +290,53 @@ def test_a_strand_that_is_held_waits_for_its_last_part(early: bool) -> None:
         strand.go_on(lambda: order.append("last part"))
     assert order == ["first", "last part", "next"]
     assert strand.idle
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_strand_outlives_whatever_a_job_raises(kind: type[BaseException]) -> None:
+    waiting: list[Callable[[], None]] = []
+
+    class Manual(InlineExecutor):
+        submit = staticmethod(waiting.append)  # type: ignore[assignment]
+        resubmit = submit
+
+    strand = Strand(Manual(), Lock())
+    made: list[int] = []
+
+    def fail() -> None:
+        raise kind
+
+    strand.submit(fail)
+    strand.submit(lambda: made.append(1))
+    with pytest.raises(kind):
+        waiting.pop(0)()
+    while waiting:
+        waiting.pop(0)()
+    assert made == [1]
+    assert strand.idle
+    strand.submit(lambda: made.append(2))
+    waiting.pop(0)()
+    assert made == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_question_brings_back_whatever_it_raises(kind: type[BaseException]) -> None:
+    """Else a worker would wait for its answer until the time is over."""
+    box = Mailbox(lambda: None, 10)
+    door = Door(box, InlineExecutor())
+    found: list[BaseException] = []
+
+    def fault() -> int:
+        raise kind
+
+    def work() -> None:
+        try:
+            door.ask(fault)
+        except BaseException as error:
+            found.append(error)
+
+    worker = Thread(target=work, daemon=True)
+    worker.start()
+    while worker.is_alive():
+        box.drain(never)
+    assert [type(error) for error in found] == [kind]

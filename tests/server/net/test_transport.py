@@ -748,3 +748,35 @@ def test_bytes_are_received_into_one_buffer_of_the_loop_r79(pair: Pair) -> None:
         pair.peer.sendall(b"x")
         pair.turn(1)
     assert seen == [id(pair.loop.receive_buffer)] * 3
+
+
+def test_a_connection_that_cannot_be_watched_any_more_ends(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When its reading begins again the system may have no more memory."""
+
+    def refuse(*given: Any) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    pair.transport.pause_reading(Pause.MESSAGES, True)
+    monkeypatch.setattr(pair.loop, "_change", refuse)
+    pair.transport.pause_reading(Pause.MESSAGES, False)
+    pair.loop.run_once(0)
+    assert pair.handler.lost == ["Cannot allocate memory"]
+    assert pair.transport.state is TransportState.CLOSED
+
+
+@pytest.mark.parametrize("size", [0, 20_000_000], ids=["lingering", "writing"])
+def test_the_end_of_a_connection_that_cannot_be_watched(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    def refuse(*given: Any) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(pair.loop, "_change", refuse)
+    pair.transport.write(b"x" * size)
+    pair.transport.close()
+    pair.loop.run_once(0)
+    pair.loop.run_once(0)
+    assert pair.handler.lost == ["Cannot allocate memory"]
+    assert pair.reported == []

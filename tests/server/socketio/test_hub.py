@@ -15,6 +15,7 @@ import pytest
 
 from python_server.engineio.session import DisconnectReason
 from python_server.net.backlog import HARD_COUNT, SOFT_BYTES, SOFT_COUNT
+from python_server.socketio import rooms
 from python_server.socketio.backplane import Envelope, NoBackplane
 from python_server.socketio.client import (
     HELD_MAX_BYTES,
@@ -694,3 +695,21 @@ def test_nothing_is_left_of_10000_clients(world: Any) -> None:
     assert [reference() for reference in left if reference() is not None] == []
     assert world.hub.members_of("/", None) == []
     assert [timer for timer in world.timers if timer.function and timer.when < world.now + 1] == []
+
+
+def test_moves_that_nobody_hears_fast_enough_are_bounded(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "PRESENCE_MAX_COUNT", 3)
+    told: list[Any] = []
+    world.on("x")
+    peer = world.peer()
+    world.hub.presence = lambda kind, namespace, sid, room: told.append((kind, room))
+    sid = peer.names["sid"]
+    for room in range(10):
+        world.hub._join("/", sid, room)
+    assert all("on_room_join" in sentence for sentence in world.complaints)
+    assert len(world.complaints) == 7
+    world.run()
+    assert told == [("join", room) for room in range(3)]
+    world.hub._leave("/", sid, 0)
+    world.run()
+    assert told[3:] == [("leave", 0)]
