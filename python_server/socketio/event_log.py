@@ -20,6 +20,7 @@ ROOM_BYTES: Final = 100
 TRACK_BYTES: Final = 300
 # In the place of a room: the whole namespace.
 EVERYBODY: Final = object()
+_WHOLE_NAMESPACE: Final = (EVERYBODY,)
 
 
 class Entry(NamedTuple):
@@ -73,7 +74,7 @@ class EventLog:
         tracks = self._tracks.get(envelope.namespace)
         if tracks is None:
             tracks = self._tracks[envelope.namespace] = {}
-        for room in (EVERYBODY,) if rooms is None else rooms:
+        for room in _WHOLE_NAMESPACE if rooms is None else rooms:
             track = tracks.get(room)
             if track is None:
                 track = tracks[room] = {}
@@ -82,18 +83,19 @@ class EventLog:
 
     def expire(self, now: float) -> None:
         """Forget what is too old or too much."""
-        oldest = now - self._max_seconds
         entries = self._entries
-        while entries and (entries[0].moment < oldest or self.size_bytes > self._max_bytes):
+        oldest, max_bytes = now - self._max_seconds, self._max_bytes
+        while entries and (self.size_bytes > max_bytes or entries[0].moment < oldest):
             self._drop(entries.popleft())
 
     def _drop(self, entry: Entry) -> None:
         position, _, size_bytes, envelope = entry
+        rooms = envelope.rooms
         self._positions.pop(envelope.offset, None)
         self.first = position + 1
         self.size_bytes -= size_bytes
         tracks = self._tracks[envelope.namespace]
-        for room in (EVERYBODY,) if envelope.rooms is None else envelope.rooms:
+        for room in _WHOLE_NAMESPACE if rooms is None else rooms:
             track = tracks.get(room)
             if track is not None:
                 track.pop(position, None)
