@@ -35,7 +35,7 @@ def test_a_session_costs_at_most_8_kib_and_no_thread(way: str) -> None:
     threads = {int(number) for number in re.findall(r"(\d+) threads", said)}
     assert costs
     assert max(costs) <= SESSION_MAX_BYTES
-    assert max(threads) <= 2
+    assert max(threads) <= 4  # the loop, a worker of the pool, a writer for each log
     assert way == "websocket" or "answered all 1000 parked polls" in said
 
 
