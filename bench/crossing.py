@@ -9,10 +9,10 @@ import time
 from typing import Any
 
 from python_server.net.loop import Loop
-from python_server.socketio.backplane import Envelope
-from python_server.socketio.backplanes.pipe_backplane import PipeBackplane
+from python_server.socketio.cluster.pipe_backplane import PipeBackplane
+from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.packet import PacketType, TextCodec
-from python_server.workers.siblings import Siblings, joined
+from python_server.workers.peers import Siblings, joined
 
 MESSAGES_COUNT = 2_000
 ROUNDS_COUNT = 9

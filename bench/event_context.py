@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import flask
 
-from python_server.flask_face.context import ClientState, EventContexts
+from python_server.api.flask_socketio.context import ClientState, EventContexts
 
 CALLS_COUNT = 5_000
 ROUNDS_COUNT = 9

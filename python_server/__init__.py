@@ -9,10 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from python_server.emitter import Emitter
-    from python_server.engine_api import EngineServer
-    from python_server.flask_face.api import ConnectionRefusedError, Namespace, SocketIO
-    from python_server.flask_face.functions import (
+    from python_server.api.emitter import Emitter
+    from python_server.api.flask_socketio.api import ConnectionRefusedError, Namespace, SocketIO
+    from python_server.api.flask_socketio.functions import (
         call,
         close_room,
         disconnect,
@@ -23,40 +22,41 @@ if TYPE_CHECKING:
         rooms,
         send,
     )
-    from python_server.flask_face.test_client import SocketIOTestClient
-    from python_server.server_api import Server, WSGIApp
+    from python_server.api.flask_socketio.test_client import SocketIOTestClient
+    from python_server.api.python_engineio import EngineServer
+    from python_server.api.python_socketio import Server, WSGIApp
+    from python_server.api.wsgi_server import WSGIServer
     from python_server.settings import Settings
-    from python_server.takeover import WebSocketError
-    from python_server.websocket_api import Resource, WebSocket, WebSocketApplication
-    from python_server.wsgi_server import WSGIServer
+    from python_server.websocket.application import Resource, WebSocket, WebSocketApplication
+    from python_server.wsgi.websocket import WebSocketError
 
 # Tells this package from another one of the same name on PyPI; the command line looks for it at start.
 DISTRIBUTION: Final = "wsframe"
 
 _HOMES: Final = {
-    "ConnectionRefusedError": "flask_face.api",
-    "Emitter": "emitter",
-    "EngineServer": "engine_api",
-    "Namespace": "flask_face.api",
-    "Resource": "websocket_api",
-    "Server": "server_api",
+    "ConnectionRefusedError": "api.flask_socketio.api",
+    "Emitter": "api.emitter",
+    "EngineServer": "api.python_engineio",
+    "Namespace": "api.flask_socketio.api",
+    "Resource": "websocket.application",
+    "Server": "api.python_socketio",
     "Settings": "settings",
-    "SocketIO": "flask_face.api",
-    "SocketIOTestClient": "flask_face.test_client",
-    "WebSocket": "websocket_api",
-    "WebSocketApplication": "websocket_api",
-    "WSGIApp": "server_api",
-    "WSGIServer": "wsgi_server",
-    "WebSocketError": "takeover",
-    "call": "flask_face.functions",
-    "close_room": "flask_face.functions",
-    "disconnect": "flask_face.functions",
-    "emit": "flask_face.functions",
-    "join_room": "flask_face.functions",
-    "leave_room": "flask_face.functions",
-    "room_members": "flask_face.functions",
-    "rooms": "flask_face.functions",
-    "send": "flask_face.functions",
+    "SocketIO": "api.flask_socketio.api",
+    "SocketIOTestClient": "api.flask_socketio.test_client",
+    "WebSocket": "websocket.application",
+    "WebSocketApplication": "websocket.application",
+    "WSGIApp": "api.python_socketio",
+    "WSGIServer": "api.wsgi_server",
+    "WebSocketError": "wsgi.websocket",
+    "call": "api.flask_socketio.functions",
+    "close_room": "api.flask_socketio.functions",
+    "disconnect": "api.flask_socketio.functions",
+    "emit": "api.flask_socketio.functions",
+    "join_room": "api.flask_socketio.functions",
+    "leave_room": "api.flask_socketio.functions",
+    "room_members": "api.flask_socketio.functions",
+    "rooms": "api.flask_socketio.functions",
+    "send": "api.flask_socketio.functions",
 }
 
 __all__ = [

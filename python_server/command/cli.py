@@ -15,24 +15,24 @@ from typing import Any
 import click
 
 from python_server.command.emit import emit_command
-from python_server.command.loading import (
+from python_server.command.options import DEFAULTS, OPTIONS, with_setting
+from python_server.command.parameters import GroupedCommand, GroupedOption, add_options
+from python_server.command.welcome import site as welcome_site
+from python_server.connection.allowed_hosts import AllowedHosts
+from python_server.connection.proxy_headers import ProxyRules
+from python_server.net.certificates import CertificateError
+from python_server.net.sockets import BindError
+from python_server.observe.log import AccessLog
+from python_server.serve.loading import (
     ApplicationError,
     load_application,
     other_python_server,
     with_debugger,
 )
-from python_server.command.options import DEFAULTS, OPTIONS, with_setting
-from python_server.command.parameters import GroupedCommand, GroupedOption, add_options
-from python_server.command.reloader import Watched, end_with_reloader, run_reloading, serves_here
-from python_server.command.welcome import site as welcome_site
-from python_server.hosts import AllowedHosts
-from python_server.mounts import Site, find_site
-from python_server.net.certificates import CertificateError
-from python_server.net.sockets import BindError
-from python_server.observe import AccessLog
-from python_server.proxy import ProxyRules
+from python_server.serve.mounts import Site, find_site
+from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
+from python_server.serve.serve import check_listening, is_supervisor, public_address, serve, supervise
 from python_server.settings import Settings
-from python_server.supervisor import check_listening, is_supervisor, public_address, serve, supervise
 
 
 class StartError(click.ClickException):

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from python_server.control import default_path
-from python_server.emitter import EmitError, Emitter
+from python_server.api.emitter import EmitError, Emitter
+from python_server.control.server import default_path
 from python_server.settings import Settings
-from python_server.socketio.backplanes.broker import FLASK_CHANNEL, BrokerError
+from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, BrokerError
 from python_server.socketio.jsoncodec import JSONError, loads
 
 CONTEXT: Any = {"help_option_names": ["-h", "--help"]}

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from python_server.command.option import ANY_COUNT, COUNT, SECONDS, Option, octal
-from python_server.observe import LEVELS
+from python_server.observe.log import LEVELS
 from python_server.settings import Settings
 
 DEFAULTS: Final = Settings()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from importlib.resources import files
 from typing import Any
 
-from python_server.mounts import Site
-from python_server.websocket_api import WebSocket, WebSocketApplication
+from python_server.serve.mounts import Site
+from python_server.websocket.application import WebSocket, WebSocketApplication
 from wsframe import IMPLEMENTATION
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from python_server.connection.exchange import Exchange
+from python_server.engineio.cors import OriginRules
 from python_server.engineio.options import EngineError, EngineOptions
-from python_server.engineio.origin import OriginRules
-from python_server.engineio.replies import accepted_encoding, compress, error_body, jsonp_wrap
-from python_server.exchange import Exchange
+from python_server.engineio.polling import accepted_encoding, compress, error_body, jsonp_wrap
 from python_server.http1.response import Headers
 
 PLAIN: Final = ("Content-Type", "text/plain; charset=utf-8")

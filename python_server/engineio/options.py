@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from python_server.engineio.origin import AllowedOrigins
+from python_server.engineio.cors import AllowedOrigins
 
 
 class EngineError(Enum):

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from python_server.connection.exchange import Exchange
 from python_server.engineio.answers import Answers
 from python_server.engineio.intake import Intake
 from python_server.engineio.options import EngineError, EngineOptions
 from python_server.engineio.packet import SEPARATOR_BYTE, PacketError, decode_payload
-from python_server.engineio.replies import jsonp_unwrap
+from python_server.engineio.polling import jsonp_unwrap
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.exchange import Exchange
 
 
 class Post:

@@ -15,9 +15,9 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from python_server.net.certificates import reason_of
-from python_server.net.files import FileSlice
 from python_server.net.loop import Loop, Timer
 from python_server.net.pauses import Pause
+from python_server.net.sendfile import FileSlice
 from python_server.net.sockets import Socket
 from python_server.net.transport import Transport, TransportState
 

@@ -12,11 +12,11 @@ from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
 from python_server.net.byte_handler import ByteHandler, Source
-from python_server.net.files import FileSlice
 from python_server.net.lingering import Lingering
 from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 from python_server.net.pauses import Pause
+from python_server.net.sendfile import FileSlice
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.client import Socket
-from python_server.socketio.questions import AckHeard, AcksAsked, convert, unpack
+from python_server.socketio.cluster.requests import AckHeard, AcksAsked, convert, unpack
 
 # Unanswered questions to one client in one namespace.
 ACKS_MAX_COUNT: Final = 10_000

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
-from python_server.socketio.backplane import Envelope
+from python_server.socketio.cluster.port import Envelope
 
 # Called with ("join" or "leave", sid, room) for every room but a client's own.
 Moved = Callable[[str, str, Any], None]

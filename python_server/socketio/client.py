@@ -13,9 +13,9 @@ from typing import Any, Final
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
-from python_server.socketio.backplane import Envelope
+from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.packet import Decoder
-from python_server.socketio.recovery import Saved
+from python_server.socketio.recovery.log import Saved
 
 # What may wait behind the CONNECT reply of one client while its connect handler runs.
 HELD_MAX_BYTES: Final = 16 * 1024 * 1024

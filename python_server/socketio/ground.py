@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from python_server.engineio.packet import Prepared
-from python_server.engineio.sids import Names
+from python_server.engineio.session_ids import Names
 from python_server.net.threads import Door
 from python_server.socketio.adapter import Adapter
-from python_server.socketio.backplane import Backplane, Envelope, NoBackplane
+from python_server.socketio.cluster.port import Backplane, Envelope, NoBackplane
 from python_server.socketio.packet import Codec, TextCodec
-from python_server.socketio.recovery import RecoveryLog
+from python_server.socketio.recovery.log import RecoveryLog
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from python_server.net.tasks import wait
 from python_server.net.threads import Strand, Waiter
-from python_server.socketio.backplane import (
+from python_server.socketio.client import Socket
+from python_server.socketio.cluster.port import (
     Command,
     CommandKind,
     Question,
@@ -19,11 +20,10 @@ from python_server.socketio.backplane import (
     Room,
     check_rooms,
 )
-from python_server.socketio.client import Socket
+from python_server.socketio.cluster.requests import EnterQuestion, convert, plain
 from python_server.socketio.ground import Ground
 from python_server.socketio.packet import Codec
-from python_server.socketio.questions import EnterQuestion, convert, plain
-from python_server.socketio.recovery import RecoveryLog
+from python_server.socketio.recovery.log import RecoveryLog
 
 # How long other processes may take to answer what they can answer at once.
 QUESTION_SECONDS: Final = 2.0

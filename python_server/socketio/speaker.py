@@ -15,12 +15,12 @@ from python_server.engineio.packet import Prepared
 from python_server.net.tasks import check_waiting, wait
 from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckGroup, Acks, Answers, DistantAcks, Heard
-from python_server.socketio.backplane import Envelope, Question, QuestionKind, check_rooms
 from python_server.socketio.client import Socket, SocketState
+from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, check_rooms
+from python_server.socketio.cluster.requests import AcksQuestion, pack_text, plain
 from python_server.socketio.ground import HubServices
 from python_server.socketio.packet import EVENT, Codec
-from python_server.socketio.questions import AcksQuestion, pack_text, plain
-from python_server.socketio.recovery import RecoveryLog
+from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.rooms import Rooms
 
 # Some clients keep an ack's number in 31 bits.

@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 
 from python_server import Resource, WebSocket, WebSocketApplication, WSGIServer
-from python_server.channel import HTTPChannel
-from python_server.engine_api import EngineServer
+from python_server.api.python_engineio import EngineServer
+from python_server.api.python_socketio import Server, WSGIApp
+from python_server.connection.http_channel import HTTPChannel
+from python_server.connection.websocket_channel import WebSocketChannel
 from python_server.net.backlog import SOFT_BYTES, SOFT_COUNT
-from python_server.server_api import Server, WSGIApp
 from python_server.settings import Settings
-from python_server.websocket_channel import WebSocketChannel
 from wsframe import Decoder, Opcode, Role, encode_frame
 
 PATIENCE_SECONDS = 30.0

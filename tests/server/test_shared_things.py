@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 import python_server
-from python_server.environ import ServerFacts, build_environ
-from python_server.hosts import AllowedHosts
+from python_server.connection.allowed_hosts import AllowedHosts
+from python_server.connection.proxy_headers import ProxyRules
 from python_server.http1.parser import Request, RequestParser
 from python_server.http1.response import response_head
-from python_server.proxy import ProxyRules
-from python_server.routing import Router
+from python_server.serve.routing import Router
 from python_server.settings import HTTPSettings
+from python_server.wsgi.environ import ServerFacts, build_environ
 
 LINES = "Host: shop\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-A: 1\r\nX-A: 2\r\n\r\n"
 NO_ROUTES: Any = None

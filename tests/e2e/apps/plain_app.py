@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from python_server import EngineServer, Server, WSGIApp
-from python_server.server_api import Namespace
+from python_server.api.python_socketio import Namespace
 
 socketio = Server(
     serializer=os.environ.get("SERIALIZER", "default"),

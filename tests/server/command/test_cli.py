@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from python_server.command.loading import ApplicationError, load_application
+from python_server.serve.loading import ApplicationError, load_application
 
 
 def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> tuple[int, str]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from python_server.engineio.engine import Engine, EngineOptions
-from python_server.engineio.sids import Names
+from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
+from python_server.engineio.server import Engine, EngineOptions
+from python_server.engineio.session_ids import Names
 from python_server.http1.parser import Request
 from python_server.net.backpressure import Backpressure
-from python_server.websocket_channel import WebSocketChannel, WebSocketServices
 from told_time import Clock, Timer
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
 

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from werkzeug.http import parse_cookie
 from werkzeug.wrappers import Request as WerkzeugRequest
 
-from python_server.engineio.origin import OriginRules
+from python_server.connection.allowed_hosts import AllowedHosts
+from python_server.connection.proxy_headers import ProxyRules
+from python_server.engineio.cors import OriginRules
 from python_server.engineio.query import SINGLE_FIELDS, QueryError, read_query
-from python_server.engineio.sids import Names
-from python_server.environ import ServerFacts, build_environ
-from python_server.hosts import AllowedHosts
+from python_server.engineio.session_ids import Names
 from python_server.http1.parser import BadRequest, Request, RequestParser
-from python_server.mounts import normal_root_path
-from python_server.proxy import ProxyRules
-from python_server.routing import Router
+from python_server.serve.mounts import normal_root_path
+from python_server.serve.routing import Router
 from python_server.settings import HTTPSettings
+from python_server.wsgi.environ import ServerFacts, build_environ
 from wsframe import handshake
 
 TOKEN = "token=secret"

@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 from python_server.net.certificates import CertificateError, make_context
-from python_server.net.files import FileSlice, FileSource
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
+from python_server.net.sendfile import FileSlice, FileSource
 from python_server.net.tls import HANDSHAKES_PER_TURN_COUNT, HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport, TransportState
 from python_server.settings import TLSSettings, TransportSettings

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from python_server.net.files import FileSlice, FileSource
 from python_server.net.loop import SWEEP_MIN_COUNT, WIDE_MIN_COUNT, Deadline, Loop, SelectorPoller
 from python_server.net.pauses import Pause
+from python_server.net.sendfile import FileSlice, FileSource
 from python_server.net.transport import Transport, TransportState
 from python_server.settings import TransportSettings
 from wsframe import Outbox

@@ -10,7 +10,7 @@ import pytest
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.adapter import TABLE_MIN_BYTES, Adapter, shrunk
-from python_server.socketio.backplane import Envelope
+from python_server.socketio.cluster.port import Envelope
 
 WORD = Prepared(["word"])
 

@@ -14,14 +14,14 @@ import pytest
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.packet import decode_payload
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.engineio.sids import Names
-from python_server.estate import leave_behind
-from python_server.mounts import Mount
+from python_server.engineio.session_ids import Names
 from python_server.net.link import HEADER, encode
-from python_server.socketio.backplanes.pipe_backplane import PipeBackplane
-from python_server.socketio.recovery import RecoveryLog
-from python_server.workers import siblings as siblings_room
-from python_server.workers.siblings import GREETING_SECONDS, MessageKind, Siblings
+from python_server.serve.mounts import Mount
+from python_server.serve.recovery_handover import leave_behind
+from python_server.socketio.cluster.pipe_backplane import PipeBackplane
+from python_server.socketio.recovery.log import RecoveryLog
+from python_server.workers import peers as siblings_room
+from python_server.workers.peers import GREETING_SECONDS, MessageKind, Siblings
 
 PATH = "/socket.io/"
 SEPARATOR = "\x1e"

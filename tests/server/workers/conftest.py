@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
-from python_server.channel import HTTPChannel, HTTPServices
-from python_server.engineio.engine import Engine, EngineOptions
+from python_server.connection.exchange import Exchange, ExchangeServices
+from python_server.connection.http_channel import HTTPChannel, HTTPServices
+from python_server.connection.websocket_channel import WebSocketServices
 from python_server.engineio.packet import Prepared, message
-from python_server.engineio.sids import Names
-from python_server.exchange import Exchange, ExchangeServices
+from python_server.engineio.server import Engine, EngineOptions
+from python_server.engineio.session_ids import Names
 from python_server.http1.parser import Request
 from python_server.net.backpressure import Backpressure
 from python_server.net.loop import Deadline, Loop
 from python_server.net.tls import HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport
 from python_server.settings import HTTPSettings, TransportSettings
-from python_server.websocket_channel import WebSocketServices
-from python_server.workers.homes import Homes
-from python_server.workers.siblings import Siblings, joined
+from python_server.workers.handover import Homes
+from python_server.workers.peers import Siblings, joined
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
 
 TURNS_MAX_COUNT = 20_000

@@ -1,0 +1,354 @@
+"""SocketIO: Flask-SocketIO's class on our own hub.
+
+Must not know: selectors, frames, transports; how an event's context is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final, Unpack
+
+import flask
+
+from python_server.api.emitter import Emitter
+from python_server.api.flask_socketio.context import ClientState, EventContexts
+from python_server.api.flask_socketio.handlers import (
+    SOCKET_KEY,
+    ConnectionRefusedError,
+    EventRunner,
+)
+from python_server.api.flask_socketio.keywords import (
+    EmitOptions,
+    RunOptions,
+    SendOptions,
+    SocketIOOptions,
+    names_of,
+)
+from python_server.api.flask_socketio.namespace import Namespace
+from python_server.api.flask_socketio.options import FaceOptions, read_options
+from python_server.api.flask_socketio.registration import Registration
+from python_server.api.flask_socketio.run import Mounted, run_application, through_middleware
+from python_server.api.flask_socketio.server import Server
+from python_server.api.hub_words import DEFAULT_NAMESPACE, Reason, as_arguments, as_rooms
+from python_server.http1.parser import Request
+from python_server.net import tasks
+from python_server.net.threads import Lock
+from python_server.observe import log as observe
+from python_server.serve.mounts import Mount
+from python_server.socketio.client import Socket
+from python_server.socketio.server import Hub
+from python_server.wsgi.environ import ServerFacts, build_environ
+from python_server.wsgi.handshake_middleware import Refusal
+
+if TYPE_CHECKING:
+    from python_server.api.flask_socketio.test_client import SocketIOTestClient
+
+__all__ = ["ConnectionRefusedError", "Namespace", "SocketIO"]
+
+EMIT_OPTIONS: Final = names_of(EmitOptions)
+
+
+class SocketIO(Registration):
+    """Socket.IO for a Flask application.
+
+    Args:
+        app: the application; or call `init_app` later.
+        options: Flask-SocketIO's, python-socketio's and python-engineio's; see docs/migration.md.
+
+    Raises:
+        TypeError, ValueError: an option, or a value of it, that does not exist or is not served here.
+    """
+
+    reason = Reason
+
+    def __init__(self, app: flask.Flask | None = None, **options: Unpack[SocketIOOptions]) -> None:
+        self.server_options: dict[str, Any] = {}
+        self.async_mode = "threading"
+        self.manage_session = True
+        self.wsgi_server: Any = None
+        super().__init__(Hub(), EventRunner(self._state_of))
+        self._state_lock = Lock()
+        self._contexts: EventContexts | None = None
+        self._facts = ServerFacts()
+        self._application: Any = None
+        self._serving = False
+        self._testing = False
+        self._early_tasks: list[tasks.BackgroundTask] = []
+        self.server = self._new_server()
+        self.server_options.update(options)
+        chosen = read_options(self.server_options)
+        self._hub.codec = chosen.codec
+        # Speaks through the broker for a process that serves nobody: a task queue, a console.
+        self._outside: Emitter | None = None
+        if app is not None:
+            self.init_app(app)
+        elif chosen.broker is not None:
+            broker = chosen.broker
+            self._outside = Emitter(broker.url, broker.channel, redis_options=broker.redis_options)
+
+    def init_app(self, app: flask.Flask, **options: Unpack[SocketIOOptions]) -> None:
+        """Mount on `app`; options given here are added to those of the constructor.
+
+        A second application begins anew: handlers are kept, clients are not shared.
+        """
+        self.server_options.update(options)
+        given = dict(self.server_options)
+        if given.get("json") is flask.json:
+            given["json"] = app.json  # what the module does within an application context
+        chosen = read_options(given)
+        if self._contexts is not None:
+            handlers, presence = self._hub.handlers, self._hub.presence
+            self._hub = Hub()
+            self._hub.handlers, self._hub.presence = handlers, presence
+            self.server = self._new_server()
+            for instance in self.namespace_handlers:
+                instance._set_socketio(self)
+        self._mount(app, chosen)
+
+    def _mount(self, app: flask.Flask, chosen: FaceOptions) -> None:
+        self.manage_session = chosen.manage_session
+        self._outside = None
+        self._app = app
+        self._contexts = EventContexts(app, chosen.manage_session)
+        self._hub.codec, self._hub.recovery = chosen.codec, chosen.recovery
+        self._hub.always_connect, self._hub.patience = chosen.always_connect, chosen.patience
+        self._hub.handlers.open |= chosen.namespaces
+        self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._begin, broker=chosen.broker)
+        self.sockio_mw = Mounted(app, chosen.path, self._mounted)
+        app.extensions["socketio"] = self
+        app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
+
+    def _new_server(self) -> Server:
+        return Server(self._hub, self._state_of, self.start_background_task, self.sleep, lambda: self.stop())
+
+    def _begin(self, facts: ServerFacts, application: Any) -> None:
+        """Loop's thread: a worker serves `application` from here on."""
+        self._facts, self._application = facts, application
+        assert self._contexts is not None
+        app = self._contexts.app
+        if not self._testing:
+            wrapped = application is not app or app.wsgi_app is not self.sockio_mw
+            self._mounted.admit = self._admit if wrapped else None
+        with self._state_lock:
+            self._serving = True
+            early, self._early_tasks = self._early_tasks, []
+        for task in early:
+            task.start()
+
+    def _begin_test(self) -> None:
+        """The test client serves the hub."""
+        self._testing = self._runner.blocking = True
+        self._begin(self._facts, self._contexts.app if self._contexts else None)
+
+    def _admit(self, request: Request) -> Refusal | None:
+        """A worker: the middleware around the application sees a handshake, changes or refuses it."""
+        environ = build_environ(request, self._facts, BytesIO())
+        request.context, refusal = through_middleware(self._application, environ)
+        return refusal
+
+    def _state_of(self, socket: Socket) -> ClientState:
+        """A worker: what the face keeps for the client, made at its first event."""
+        state: ClientState | None = socket.client.context
+        if state is not None:
+            return state
+        with self._state_lock:
+            if socket.client.context is None:
+                assert self._contexts is not None
+                request = socket.client.session.request
+                environ = request.context or build_environ(request, self._facts, BytesIO())
+                socket.client.context = ClientState(self._contexts, environ)
+            made: ClientState = socket.client.context
+            return made
+
+    # Sending, from any thread
+
+    def emit(self, event: str, *args: Any, **kwargs: Unpack[EmitOptions]) -> None:
+        """Send an event to everybody, or to rooms.
+
+        Args:
+            args: the event's data; a tuple as the only one is several arguments, None is none.
+            namespace: default "/". to, room: a room, a sid, or a list of them. include_self: with False the
+                sender of the current event is left out. skip_sid, except_rooms: sids, rooms to leave out.
+            volatile: dropped for clients that could not take it at once. ignore_queue: to the clients of this
+                process only.
+            callback: called with the arguments of each ack, in a context of the client whose event emits.
+
+        Raises:
+            TypeError, ValueError: an unknown option; the data cannot be written as JSON.
+            ServerStopped: the server has stopped. EmitError: without an app, the broker cannot be reached.
+        """
+        if not EMIT_OPTIONS.issuperset(kwargs):
+            unknown = kwargs.keys() - EMIT_OPTIONS
+            raise TypeError(f"emit has no option {min(unknown)!r}: it has {', '.join(sorted(EMIT_OPTIONS))}")
+        to = kwargs.get("to")
+        skip: tuple[Any, ...] = ()
+        if "skip_sid" in kwargs or "except_rooms" in kwargs:
+            skip = (as_rooms(kwargs.get("skip_sid")) or ()) + (as_rooms(kwargs.get("except_rooms")) or ())
+        if not kwargs.get("include_self", True):
+            skip = (*skip, current_request("include_self=False").sid)
+        callback = kwargs.get("callback")
+        rooms = as_rooms(kwargs.get("room") if to is None else to)
+        local = bool(kwargs.get("ignore_queue", False))
+        if self._outside is not None:
+            if callback is not None:
+                raise RuntimeError("callback: an ack reaches only a process that serves; this one has no app")
+            if not local:  # this process has no clients
+                self._outside.emit(event, *args, to=rooms, skip_sid=skip, namespace=kwargs.get("namespace"))
+            return
+        self._hub.emit(
+            event,
+            as_arguments(args[0]) if len(args) == 1 else args,
+            namespace=kwargs.get("namespace") or DEFAULT_NAMESPACE,
+            rooms=rooms,
+            excepted=skip,
+            callback=None if callback is None else self._callback(callback),
+            volatile=bool(kwargs.get("volatile", False)),
+            local=local,
+        )
+
+    def _callback(self, callback: Callable[..., Any]) -> Callable[[Socket | None, list[Any]], None]:
+        emitter = flask.request.__dict__.get(SOCKET_KEY) if flask.has_request_context() else None
+
+        def acknowledged(socket: Socket | None, values: list[Any]) -> None:
+            client = emitter or socket
+            if client is None:  # nobody of this process
+                self._runner.run_alone(callback, tuple(values), self._app)
+            else:
+                self._runner.run(callback, client, None, tuple(values), None)
+
+        return acknowledged
+
+    def send(self, data: Any, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
+        """Send the event `message`, or `json`."""
+        self.emit("json" if json else "message", data, **kwargs)
+
+    def call(
+        self,
+        event: str,
+        *args: Any,
+        namespace: str | None = None,
+        to: str | None = None,
+        room: str | None = None,
+        timeout: float | None = 60,
+        ignore_queue: bool = False,
+    ) -> Any:
+        """Send an event to one client and return the values of its ack: None, one, or a tuple.
+
+        Raises:
+            ValueError: no addressee. RuntimeError: it could only hang.
+            TimeoutError: no ack within `timeout` seconds, or the client has left.
+        """
+        data = args[0] if len(args) == 1 else tuple(args)
+        return self.server.call(event, data, to if to is not None else room, None, namespace, timeout)
+
+    def close_room(self, room: Any, namespace: str | None = None) -> None:
+        """Everyone leaves the room."""
+        if self._outside is not None:
+            self._outside.close_room(room, namespace)
+        else:
+            self.server.close_room(room, namespace)
+
+    def room_members(self, room: Any = None, namespace: str | None = None) -> list[str]:
+        """The sids in a room; without one, of everybody in the namespace."""
+        return self._hub.members_of(namespace or DEFAULT_NAMESPACE, room)
+
+    def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
+        """Send a client out of the namespace; a reason reaches it as the event `closing` just before."""
+        if self._outside is not None:
+            self._outside.disconnect(sid, namespace, reason)
+        else:
+            self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid, reason)
+
+    # Threads
+
+    def start_background_task(
+        self, target: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> tasks.BackgroundTask:
+        """Run `target` in a thread of its own; before the server serves it is kept and started then.
+
+        Returns:
+            An object with `join()`.
+        """
+        task = tasks.BackgroundTask(target, args, kwargs, observe.report)
+        with self._state_lock:
+            now = self._serving or self._contexts is None
+            if not now:
+                self._early_tasks.append(task)
+        if now:
+            task.start()
+        return task
+
+    def sleep(self, seconds: float = 0) -> None:
+        """Wait without keeping a thread of the pool from others."""
+        services = self._hub.services
+        if services is not None and services.door.on_loop() and not self._testing:
+            raise RuntimeError(
+                "sleep() would stop the server itself: register the handler without inline=True"
+            )
+        tasks.check_waiting("sleep()")
+        tasks.sleep(seconds)
+
+    # Serving
+
+    def run(
+        self,
+        app: flask.Flask,
+        host: str | None = None,
+        port: int | None = None,
+        **options: Unpack[RunOptions],
+    ) -> None:
+        """Serve the application until SIGINT, SIGTERM or `stop`.
+
+        Args:
+            host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
+            options: debug, log_output (the access log, default `debug`), use_reloader, reloader_options,
+                extra_files, certfile, keyfile; allow_unsafe_werkzeug is taken and not needed.
+
+        Raises:
+            TypeError: an unknown option. BindError: the address cannot be listened on.
+            RuntimeError: the process is monkey-patched.
+        """
+        run_application(app, host, port, options)
+
+    def stop(self) -> None:
+        """Any thread: stop the server that serves this application, as SIGTERM would.
+
+        Raises:
+            RuntimeError: none does.
+        """
+        services = self._hub.services
+        if services is None:
+            raise RuntimeError("Cannot stop: no server runs")
+        services.stop()
+
+    def test_client(
+        self,
+        app: flask.Flask,
+        namespace: str | None = None,
+        query_string: str | None = None,
+        headers: Any = None,
+        auth: Any = None,
+        flask_test_client: Any = None,
+    ) -> SocketIOTestClient:
+        """A client for tests, on the real hub without a network: see SocketIOTestClient."""
+        from python_server.api.flask_socketio.test_client import SocketIOTestClient
+
+        return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
+
+
+def current_request(what: str) -> Any:
+    """The request of the current event.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    if flask.has_request_context():
+        # The request itself: a proxy would look the context up with each attribute.
+        request: Any = flask.request._get_current_object()  # type: ignore[attr-defined]
+        if hasattr(request, "sid"):
+            return request
+    raise RuntimeError(
+        f"{what} needs a current client: call it inside a handler of a Socket.IO event, or say "
+        "whom it is for on the SocketIO object, e.g. socketio.emit(..., to=sid)"
+    )

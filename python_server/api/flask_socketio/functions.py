@@ -1,0 +1,120 @@
+"""emit, send, call, join_room, ... for handlers: client, namespace and application come from the context.
+
+Must not know: the hub; each asks the application's SocketIO.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import flask
+
+from python_server.api.flask_socketio.api import SocketIO, current_request
+from python_server.api.flask_socketio.handlers import SOCKET_KEY
+from python_server.api.flask_socketio.keywords import EmitOptions, SendOptions
+
+
+def emit(event: str, *args: Any, **kwargs: Unpack[EmitOptions]) -> None:
+    """Send an event to the current client; to rooms with `to`, to everybody with `broadcast=True`."""
+    to_sender = kwargs.get("to") is None and kwargs.get("room") is None and not kwargs.get("broadcast")
+    if to_sender or kwargs.get("namespace") is None:
+        request = current_request("emit() without to= or broadcast=True" if to_sender else "emit()")
+        if to_sender:
+            kwargs["to"] = request.sid
+        if kwargs.get("namespace") is None:
+            kwargs["namespace"] = request.namespace
+    current_socketio().emit(event, *args, **kwargs)
+
+
+def send(message: Any, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
+    """`emit` of the event `message`, or `json` with json=True."""
+    emit("json" if json else "message", message, **kwargs)
+
+
+def call(
+    event: str,
+    *args: Any,
+    namespace: str | None = None,
+    to: str | None = None,
+    room: str | None = None,
+    timeout: float | None = 60,
+    ignore_queue: bool = False,
+) -> Any:
+    """Send an event to the current client, or to `to`, and return what it answers."""
+    target = to if to is not None else room
+    return current_socketio().call(
+        event,
+        *args,
+        namespace=namespace or current_request("call()").namespace,
+        to=current_request("call() without to=").sid if target is None else target,
+        timeout=timeout,
+    )
+
+
+def join_room(room: Any, sid: str | None = None, namespace: str | None = None) -> None:
+    """Put the current client, or `sid`, into a room; takes effect before anything emitted after it.
+
+    Raises:
+        ValueError: `sid` is not there, or the room is another client's own.
+    """
+    socketio, sid, namespace = _target("join_room()", sid, namespace)
+    own = flask.request.__dict__.get(SOCKET_KEY) if flask.has_request_context() else None
+    if own is not None and own.sid == sid and own.namespace == namespace and not _like_a_sid(room, sid):
+        socketio._hub.join(namespace, sid, room)  # nothing can be wrong with it: no need to wait
+    else:
+        socketio.server.enter_room(sid, room, namespace)
+
+
+def leave_room(room: Any, sid: str | None = None, namespace: str | None = None) -> None:
+    """Take the current client, or `sid`, out of a room."""
+    socketio, sid, namespace = _target("leave_room()", sid, namespace)
+    socketio.server.leave_room(sid, room, namespace)
+
+
+def close_room(room: Any, namespace: str | None = None) -> None:
+    """Everyone leaves the room."""
+    namespace = namespace or current_request("close_room() without namespace=").namespace
+    current_socketio().close_room(room, namespace)
+
+
+def rooms(sid: str | None = None, namespace: str | None = None) -> list[Any]:
+    """The rooms of the current client, or of `sid`; its own is among them."""
+    socketio, sid, namespace = _target("rooms()", sid, namespace)
+    return socketio.server.rooms(sid, namespace)
+
+
+def room_members(room: Any = None, namespace: str | None = None) -> list[str]:
+    """The sids in a room of the current namespace; without one, of everybody in it."""
+    namespace = namespace or current_request("room_members() without namespace=").namespace
+    return current_socketio().room_members(room, namespace)
+
+
+def disconnect(
+    sid: str | None = None, namespace: str | None = None, silent: bool = False, *, reason: str | None = None
+) -> None:
+    """Send the current client, or `sid`, out of the namespace.
+
+    Args:
+        silent: taken for the sake of old programs, without effect. reason: told to the client just before,
+            as the event `closing`.
+    """
+    socketio, sid, namespace = _target("disconnect()", sid, namespace)
+    socketio.disconnect(sid, namespace, reason)
+
+
+def current_socketio() -> SocketIO:
+    """The SocketIO of the current application."""
+    found: SocketIO = flask.current_app.extensions["socketio"]
+    return found
+
+
+def _target(what: str, sid: str | None, namespace: str | None) -> tuple[SocketIO, str, str]:
+    if sid is None:
+        sid = str(current_request(f"{what} without sid=").sid)
+    if namespace is None:
+        namespace = str(current_request(f"{what} without namespace=").namespace)
+    return current_socketio(), sid, namespace
+
+
+def _like_a_sid(room: Any, sid: str) -> bool:
+    return isinstance(room, str) and len(room) == len(sid) and room != sid

@@ -1,0 +1,186 @@
+"""`run()`, the mounted application, and the way of a handshake request through middleware.
+
+Must not know: events, handlers, rooms.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+import flask
+
+from python_server.api.flask_socketio.keywords import RunOptions, names_of
+from python_server.net.monkey_patch import refuse_patched
+from python_server.observe import log as observe
+from python_server.serve.loading import with_debugger
+from python_server.serve.mounts import Mount, find_site
+from python_server.serve.reloader import (
+    LOOK_SECONDS,
+    Watched,
+    end_with_reloader,
+    folders_of_program,
+    run_reloading,
+    serves_here,
+)
+from python_server.serve.serve import public_address, serve
+from python_server.settings import Settings, TLSSettings
+from python_server.wsgi.environ import Environ
+from python_server.wsgi.foreign_server import ForeignGuard
+from python_server.wsgi.handshake_middleware import Refusal
+
+# Under this key of an environ the mounted application puts what has come through to it.
+ARRIVED_KEY: Final = "python_server.arrived"
+RUN_OPTIONS: Final = names_of(RunOptions)
+RELOADER_OPTIONS: Final = frozenset({"exclude_patterns", "extra_files", "interval", "reloader_type"})
+
+
+class Mounted:
+    """`app.wsgi_app` with Socket.IO on it: our server takes its path before WSGI is asked.
+
+    The mount itself stands in the application's attribute `wsframe_mounts`, where the server looks for it
+    whatever middleware stands between.
+    """
+
+    def __init__(self, app: flask.Flask, path: str, mount: Mount) -> None:
+        self.flask_app = app
+        self.wsgi_app: Any
+        self.path: str
+        inner: Any = app.wsgi_app
+        if isinstance(inner, Mounted) and inner.path == path:
+            inner = inner.wsgi_app  # a second SocketIO on the same path takes its place
+        self.wsgi_app = inner
+        self.path = path
+        self._guard = ForeignGuard(path)
+        holder: Any = app
+        others = [other for other in getattr(app, "wsframe_mounts", []) if other.path != path]
+        holder.wsframe_mounts = [*others, mount]
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        arrived = environ.get(ARRIVED_KEY)
+        if arrived is not None:
+            arrived.append(environ)
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+        refusal = self._guard.answer(environ, start_response)
+        if refusal is not None:
+            return refusal
+        environ["flask.app"] = self.flask_app
+        answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
+        return answer
+
+
+def through_middleware(application: Any, environ: Environ) -> tuple[Environ, Refusal | None]:
+    """Hand a handshake's environ to everything around the mounted application.
+
+    Returns:
+        The environ as it arrived, and None; or the old one, and what it was answered with on the way.
+    """
+    arrived: list[Environ] = []
+    answers: list[tuple[str, Any]] = []
+    body: list[bytes] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], Any]:
+        answers.append((status, headers))
+        return body.append
+
+    result = application({**environ, ARRIVED_KEY: arrived}, start_response)
+    try:
+        body.extend(result)
+    finally:
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+    if not arrived:
+        status, headers = answers[-1] if answers else ("500 Internal Server Error", [])
+        return environ, Refusal(status, list(headers), b"".join(body))
+    arrived[0].pop(ARRIVED_KEY, None)
+    return arrived[0], None
+
+
+def run_application(app: flask.Flask, host: str | None, port: int | None, options: RunOptions) -> None:
+    """Serve `app` in this process; see SocketIO.run."""
+    unknown = options.keys() - RUN_OPTIONS
+    if unknown:
+        raise TypeError(
+            f"run() has no option {min(unknown)!r}: it has {', '.join(sorted(RUN_OPTIONS))}; "
+            "`python -m python_server --help` shows what else the server can be told"
+        )
+    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+        observe.say("socketio.run() does nothing here: a command line serves this application already")
+        return
+    workers_count = options.get("workers", 1)
+    if type(workers_count) is not int or workers_count < 1:
+        raise ValueError(f"run(workers={workers_count!r}): it is a number of processes, 1 or more")
+    refuse_patched()
+    debug = bool(options.get("debug", app.debug))
+    app.debug = debug
+    settings = replace(
+        Settings(),
+        host=host or "127.0.0.1",
+        port=default_port(app) if port is None else port,
+        access_log="-" if options.get("log_output", debug) else None,
+        log_level="debug" if debug else "info",
+        debug=debug,
+        workers_count=workers_count,
+        allowed_hosts=",".join(app.config.get("TRUSTED_HOSTS") or ()),
+        tls=_tls(options),
+    )
+    watched = _watched(options)
+    if debug and (public := public_address(settings)) is not None and not serves_here():
+        # A phone on the desk's network is why: Werkzeug allows it, and opens its console to localhost only.
+        observe.warn(
+            f"debug=True on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead"
+        )
+    if options.get("use_reloader", debug) and not serves_here():
+        run_reloading(watched, settings)
+        sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's
+    end_with_reloader()
+    site = find_site(app)
+    if debug:
+        site.application = with_debugger(app)
+    serve(site, settings)
+
+
+def _watched(options: RunOptions) -> Watched:
+    """Werkzeug's words for what is watched, in `reloader_options` and `extra_files`."""
+    given = {"extra_files": options.get("extra_files"), **(options.get("reloader_options") or {})}
+    unknown = given.keys() - RELOADER_OPTIONS
+    if unknown:
+        raise TypeError(
+            f"reloader_options has no option {min(unknown)!r}: it has {', '.join(sorted(RELOADER_OPTIONS))}"
+        )
+    return Watched(
+        folders_of_program(),
+        [os.path.realpath(path) for path in given["extra_files"] or ()],
+        tuple(given.get("exclude_patterns") or ()),
+        float(given.get("interval") or LOOK_SECONDS),
+        given.get("reloader_type") == "stat",
+    )
+
+
+def _tls(options: RunOptions) -> TLSSettings:
+    certfile, keyfile = options.get("certfile"), options.get("keyfile")
+    context = options.get("ssl_context")
+    if context is not None:
+        if not isinstance(context, tuple) or len(context) != 2:
+            raise ValueError("ssl_context is a pair (certificate file, key file) here")
+        certfile, keyfile = context
+    given: dict[str, Any] = {
+        name: options[name] for name in ("ca_certs", "ciphers") if options.get(name) is not None
+    }
+    required = options.get("cert_reqs")
+    if required is not None:
+        given["cert_reqs"] = ("none", "optional", "required")[int(required)]  # the constants of module ssl
+    return TLSSettings(certfile=certfile, keyfile=keyfile, **given)
+
+
+def default_port(app: flask.Flask) -> int:
+    """From SERVER_NAME, else 5000."""
+    server_name = app.config.get("SERVER_NAME")
+    if server_name and ":" in server_name:
+        return int(server_name.rsplit(":", 1)[1])
+    return 5000

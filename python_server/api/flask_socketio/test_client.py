@@ -1,0 +1,243 @@
+"""SocketIOTestClient: an application's events tested on the real hub, without a server or a network.
+
+Must not know: frames, HTTP; nothing of the application is patched.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from typing import Any, Final
+
+import flask
+from flask.testing import EnvironBuilder
+
+from python_server.api.flask_socketio.context import ClientState, EventContexts
+from python_server.engineio.packet import Prepared
+from python_server.engineio.session import NO_OUTBOX, DisconnectReason
+from python_server.net.tasks import InlineMailbox
+from python_server.net.threads import Door, InlineExecutor
+from python_server.observe import log as observe
+from python_server.socketio.client import Client
+from python_server.socketio.ground import HubServices
+from python_server.socketio.packet import Packet, PacketType
+
+NOT_CONNECTED: Final = "not connected"
+
+
+class TestDoor(Door):
+    """Questions are answered in the caller's thread."""
+
+    __test__ = False
+
+    def ask(self, question: Any, timeout_seconds: float = 30.0) -> Any:
+        return question()
+
+
+class FakeTimer:
+    """A timer that never fires."""
+
+    def cancel(self) -> None:
+        """Nothing waits."""
+
+
+class FakeSession:
+    """What the hub needs of an Engine.IO session; what is sent goes to the test client at once."""
+
+    transport: Final = "polling"
+    outbox: Final = NO_OUTBOX
+
+    def __init__(self, client: SocketIOTestClient) -> None:
+        self.sid = client.eio_sid
+        self.context: Any = None
+        self.alive = True
+        self.writable = True
+        self._client = client
+
+    def send(self, prepared: Prepared) -> None:
+        self._client._sent(prepared)
+
+    def join(self) -> None:
+        """Nobody counts who has not joined."""
+
+    def pause_reading(self, paused: bool) -> None:
+        """There is nothing to read from."""
+
+    def end(self, reason: DisconnectReason) -> None:
+        if self.alive:
+            self.alive = False
+            self._client.connected.clear()
+            self._client._hub.session_closed(self, reason)
+
+
+class SocketIOTestClient:
+    """A client for tests, in Flask-SocketIO's words.
+
+    Events run in the caller's thread, one after another, before `emit` returns.
+
+    Args:
+        app: the application. socketio: its SocketIO. namespace: the first to join. query_string, headers:
+            of the handshake. auth: for the connect handler. flask_test_client: its cookies are sent along.
+
+    Raises:
+        RuntimeError: the SocketIO is being served.
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        app: flask.Flask,
+        socketio: Any,
+        namespace: str | None = None,
+        query_string: str | None = None,
+        headers: Any = None,
+        auth: Any = None,
+        flask_test_client: Any = None,
+    ) -> None:
+        self.app = app
+        self.socketio = socketio
+        self.flask_test_client = flask_test_client
+        self.eio_sid = secrets.token_hex(16)
+        self.connected: dict[str, bool] = {}
+        self.queue: list[dict[str, Any]] = []
+        self.acks: dict[str, Any] | None = None
+        self._ids = itertools.count(1)
+        self._hub, self._mailbox = attach(socketio)
+        self._session: FakeSession | None = None
+        self._decoder = self._hub.codec.decoder()
+        self.connect(namespace, query_string, headers, auth)
+
+    def is_connected(self, namespace: str | None = None) -> bool:
+        """Is the namespace joined?"""
+        self._mailbox.drain()
+        return self.connected.get(namespace or "/", False)
+
+    def connect(
+        self,
+        namespace: str | None = None,
+        query_string: str | None = None,
+        headers: Any = None,
+        auth: Any = None,
+    ) -> None:
+        """Join a namespace; the constructor has done it for the first."""
+        if self._session is None or not self._session.alive:
+            self._session = FakeSession(self)
+            self._hub.session_opened(self._session)
+            client: Client = self._session.context
+            contexts = EventContexts(self.app, self.socketio.manage_session)
+            client.context = ClientState(contexts, self._environ(query_string, headers))
+        self._say(PacketType.CONNECT, namespace, auth)
+
+    def disconnect(self, namespace: str | None = None) -> None:
+        """Leave a namespace."""
+        self._check(namespace)
+        self._say(PacketType.DISCONNECT, namespace)
+        self.connected.pop(namespace or "/", None)
+
+    def emit(self, event: str, *args: Any, callback: bool = False, namespace: str | None = None) -> Any:
+        """Send an event; with `callback`, returns the ack: None, one value, or a list."""
+        self._check(namespace)
+        ack_id = next(self._ids) if callback else None
+        self.acks = None
+        self._say(PacketType.EVENT, namespace, (event, *args), ack_id)
+        acks, self.acks = self.acks, None
+        if acks is None:
+            return None
+        values = acks["args"]
+        return values[0] if len(values) == 1 else values
+
+    def send(
+        self, data: Any, json: bool = False, callback: bool = False, namespace: str | None = None
+    ) -> Any:
+        """Send the event `message`, or `json`."""
+        return self.emit("json" if json else "message", data, callback=callback, namespace=namespace)
+
+    def get_received(self, namespace: str | None = None) -> list[dict[str, Any]]:
+        """What has come since the last call, as {"name", "args", "namespace"}.
+
+        `args` is a list; for the events `message` and `json` the bare value.
+        """
+        self._check(namespace)
+        wanted = namespace or "/"
+        received = [item for item in self.queue if item["namespace"] == wanted]
+        self.queue = [item for item in self.queue if item["namespace"] != wanted]
+        return received
+
+    def _check(self, namespace: str | None) -> None:
+        if not self.is_connected(namespace):
+            raise RuntimeError(NOT_CONNECTED)
+
+    def _environ(self, query_string: str | None, headers: Any) -> dict[str, Any]:
+        builder = EnvironBuilder(
+            self.app, path="/socket.io", query_string=(query_string or "").lstrip("?"), headers=headers
+        )
+        environ = builder.get_environ()
+        if self.flask_test_client is not None:
+            for key, value in self.flask_test_client.environ_base.items():
+                environ.setdefault(key, value)
+            self.flask_test_client._add_cookies_to_wsgi(environ)
+        return environ
+
+    # The fake transport
+
+    def _say(self, kind: PacketType, namespace: str | None, data: Any = None, id: int | None = None) -> None:
+        """To the hub, encoded as a client would."""
+        assert self._session is not None
+        for message in self._hub.codec.prepare(kind, namespace or "/", data, id).packets:
+            self._hub.on_message(self._session, message[1:] if isinstance(message, str) else message)
+        self._mailbox.drain()
+        if self._hub.test_faults:  # a handler's unhandled fault fails the test that sent the event
+            fault = self._hub.test_faults[0]
+            self._hub.test_faults.clear()
+            raise fault
+
+    def _sent(self, prepared: Prepared) -> None:
+        """From the hub; encoded and decoded like everything that goes over a network."""
+        for message in prepared.packets:
+            packet = self._decoder.receive(message[1:] if isinstance(message, str) else message)
+            if packet is not None:
+                self._take(packet)
+
+    def _take(self, packet: Packet) -> None:
+        if packet.kind is PacketType.EVENT:
+            name, *args = packet.data
+            bare = name in ("message", "json")
+            value: Any = (args[0] if args else None) if bare else args
+            self.queue.append({"name": name, "args": value, "namespace": packet.namespace})
+        elif packet.kind is PacketType.ACK:
+            self.acks = {"args": packet.data, "namespace": packet.namespace}
+        elif packet.kind is PacketType.CONNECT:
+            self.connected[packet.namespace] = True
+        else:
+            self.connected[packet.namespace] = False
+
+
+def attach(socketio: Any) -> tuple[Any, InlineMailbox]:
+    """The SocketIO's hub, served in this thread for tests."""
+    hub = socketio._hub
+    mailbox: InlineMailbox | None = getattr(hub, "test_mailbox", None)
+    if mailbox is None:
+        if hub.services is not None:
+            raise RuntimeError("the test client cannot join a SocketIO that is being served")
+        mailbox = hub.test_mailbox = InlineMailbox()
+        hub.test_faults = []
+        door = TestDoor(mailbox, InlineExecutor())  # type: ignore[arg-type]
+        hub.attach(
+            HubServices(
+                door,
+                lambda seconds, function: FakeTimer(),
+                lambda what, error: hub.test_faults.append(error),
+                complain,
+                itertools.count().__next__,
+                lambda: None,
+            )
+        )
+        socketio._begin_test()
+    mailbox.adopt()
+    return hub, mailbox
+
+
+def complain(kind: str, message: str) -> None:
+    """What a served hub would log."""
+    observe.LOGGER.warning("%s", message)

@@ -1,0 +1,318 @@
+"""python-socketio's Server words over a hub: what both application faces offer to programs.
+
+Must not know: Flask, WSGI, options; the handshake's environ comes from the function it was given.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from python_server.api.python_engineio import REASONS, Function, Registry, takes
+from python_server.net.tasks import is_async, name_of
+from python_server.socketio.acks import Answers
+from python_server.socketio.client import Handler, Socket, SocketState
+from python_server.socketio.handlers import RESERVED
+from python_server.socketio.server import Hub
+from python_server.wsgi.environ import Environ
+
+DEFAULT_NAMESPACE: Final = "/"
+HANDLER_PREFIX: Final = "on_"
+
+
+class Reason:
+    """Why a client left, as disconnect handlers are told; the hub has finer words besides."""
+
+    CLIENT_DISCONNECT: Final = "client disconnect"
+    SERVER_DISCONNECT: Final = "server disconnect"
+    PING_TIMEOUT: Final = "ping timeout"
+    TRANSPORT_CLOSE: Final = "transport close"
+    TRANSPORT_ERROR: Final = "transport error"
+
+
+class HubWords(Registry):
+    """python-socketio's methods. Handlers get (sid, *arguments); every call goes to the hub.
+
+    Args:
+        hub: does the work. environ_of: the environ of a client's handshake request.
+    """
+
+    reason = Reason
+    async_mode = "threading"
+    async_handlers = True
+
+    def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
+        self._hub = hub
+        self._environ_of = environ_of
+        self.manager = Manager(hub)
+        self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
+
+    # Registration
+
+    def register_namespace(self, namespace_handler: Any) -> None:
+        """Every `on_...` method of the object handles the event its name ends with."""
+        namespace_handler.server = self
+        for name, method in inspect.getmembers(namespace_handler, callable):
+            if name.startswith(HANDLER_PREFIX):
+                self._register(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
+
+    def _register(self, event: str, function: Function, namespace: str | None, **options: Any) -> None:
+        """The option `inline`: the function never blocks, so it runs on the server's own thread.
+
+        Raises:
+            TypeError: another option; or connect or disconnect inline, which are a client's own turn.
+        """
+        inline = bool(options.pop("inline", False))
+        if options:
+            raise TypeError(f"there is no option {next(iter(options))!r}")
+        if inline and event in RESERVED:
+            raise TypeError(f"{event} is always a client's own turn, never inline")
+        if is_async(function):
+            raise TypeError(
+                f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
+                "SocketIO runs both"
+            )
+        takes_most = takes(function, 3 if event == "connect" else 2)
+
+        def run_connect(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+            given = (socket.sid, self._environ_of(socket), *arguments)
+            return function(*(given if takes_most else given[:2]))
+
+        def run_disconnect(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+            reason = REASONS.get(arguments[0], arguments[0])
+            return function(socket.sid, reason) if takes_most else function(socket.sid)
+
+        def run_any(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+            return function(name, socket.sid, *arguments)
+
+        def run(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+            return function(socket.sid, *arguments)
+
+        runs = {"connect": run_connect, "disconnect": run_disconnect, "*": run_any}
+        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(runs.get(event, run), inline))
+
+    # Sending
+
+    def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: Any = None,
+        room: Any = None,
+        skip_sid: Any = None,
+        namespace: str | None = None,
+        callback: Function | None = None,
+        ignore_queue: bool = False,
+        *,
+        except_rooms: Any = None,
+        volatile: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Send an event to a client, a room, a list of them, or everybody in the namespace.
+
+        Args:
+            data: None is no argument, a tuple several, all else one. callback: called with each ack's values.
+            timeout: seconds after which an ack counts no more. volatile: dropped for who cannot take it now.
+            ignore_queue: to the clients of this process only.
+
+        Raises:
+            TypeError, ValueError: the data cannot be written. ServerStopped: the server has stopped.
+        """
+        self._hub.emit(
+            event,
+            as_arguments(data),
+            namespace=namespace or DEFAULT_NAMESPACE,
+            rooms=as_rooms(room if to is None else to),
+            excepted=()
+            if skip_sid is None and except_rooms is None
+            else (*(as_rooms(skip_sid) or ()), *(as_rooms(except_rooms) or ())),
+            callback=None if callback is None else lambda socket, values: callback(*values),
+            timeout_seconds=timeout,
+            volatile=volatile,
+            local=ignore_queue,
+        )
+
+    def send(self, data: Any, to: Any = None, **options: Any) -> None:
+        """`emit` of the event `message`."""
+        self.emit("message", data, to, **options)
+
+    def call(
+        self,
+        event: str,
+        data: Any = None,
+        to: str | None = None,
+        sid: str | None = None,
+        namespace: str | None = None,
+        timeout: float | None = 60,
+        ignore_queue: bool = False,
+    ) -> Any:
+        """Send an event to one client and wait: None, the value, or a tuple of the values of its ack.
+
+        Raises:
+            ValueError: no addressee, or more than one. RuntimeError: it could only hang.
+            TimeoutError: no ack within `timeout` seconds, or the client has left.
+        """
+        target = to if to is not None else sid
+        if not isinstance(target, str):
+            raise ValueError("Cannot use call() to broadcast. It asks one client: `to` is its sid")
+        values = self._hub.call(
+            event,
+            as_arguments(data),
+            namespace=namespace or DEFAULT_NAMESPACE,
+            sid=target,
+            timeout_seconds=timeout,
+        )
+        return None if not values else values[0] if len(values) == 1 else tuple(values)
+
+    def call_room(
+        self, event: str, data: Any = None, to: Any = None, namespace: str | None = None, timeout: float = 60
+    ) -> Answers:
+        """Send an event to a room and wait for everybody's ack as long as `timeout` allows."""
+        return self._hub.call_room(
+            event,
+            as_arguments(data),
+            namespace=namespace or DEFAULT_NAMESPACE,
+            rooms=as_rooms(to),
+            timeout_seconds=timeout,
+        )
+
+    # Clients and rooms
+
+    def enter_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
+        """Put a client into a room.
+
+        Raises:
+            ValueError: the client is not there, or the room is another client's own.
+        """
+        self._hub.enter(namespace or DEFAULT_NAMESPACE, sid, room)
+
+    def leave_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
+        """Take a client out of a room."""
+        self._hub.leave(namespace or DEFAULT_NAMESPACE, sid, room)
+
+    def close_room(self, room: Any, namespace: str | None = None) -> None:
+        """Everyone leaves the room.
+
+        Raises:
+            ValueError: it is a client's own.
+        """
+        self._hub.close_room(namespace or DEFAULT_NAMESPACE, room)
+
+    def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
+        """The rooms of a client, its own among them."""
+        return self._hub.rooms_of(namespace or DEFAULT_NAMESPACE, sid)
+
+    def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """Send a client out of the namespace."""
+        self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid)
+
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """ "polling" or "websocket".
+
+        Raises:
+            KeyError: no such client.
+        """
+        return self._find(sid, namespace).client.session.transport
+
+    def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
+        """The environ of the client's handshake request; None for an unknown client."""
+        socket = self._hub.find(namespace or DEFAULT_NAMESPACE, sid)
+        return None if socket is None else self._environ_of(socket)
+
+    def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
+        """The client's dictionary in the namespace (nothing to do with Flask's session).
+
+        Raises:
+            KeyError: no such client.
+        """
+        socket = self._find(sid, namespace)
+        if socket.data is None:
+            socket.data = {}
+        data: dict[str, Any] = socket.data
+        return data
+
+    def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
+        """Replace the client's dictionary in the namespace."""
+        self._find(sid, namespace).data = session
+
+    @contextmanager
+    def session(self, sid: str, namespace: str | None = None) -> Iterator[dict[str, Any]]:
+        """The client's dictionary, saved at the end of the block."""
+        session = self.get_session(sid, namespace)
+        yield session
+        self.save_session(sid, session, namespace)
+
+    def _find(self, sid: str, namespace: str | None) -> Socket:
+        socket = self._hub.find(namespace or DEFAULT_NAMESPACE, sid)
+        if socket is None:
+            raise KeyError(f"no client {sid!r} in namespace {namespace or DEFAULT_NAMESPACE!r}")
+        return socket
+
+
+class Manager:
+    """What programs ask of python-socketio's client manager."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def get_participants(self, namespace: str, room: Any) -> list[tuple[str, str]]:
+        """(sid, Engine.IO sid) of each client in the room; of everybody for None.
+
+        The Engine.IO sid is a secret of its worker: it is "" for clients of other processes.
+        """
+        own = {s.sid: s.client.session.sid for s in self._hub.sockets() if s.namespace == namespace}
+        return [(sid, own.get(sid, "")) for sid in self._hub.members_of(namespace, room)]
+
+    def get_rooms(self, sid: str, namespace: str) -> list[Any]:
+        """The rooms of a client."""
+        return self._hub.rooms_of(namespace, sid)
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        """Is the client there, its connect handler done?"""
+        socket = self._hub.find(namespace, sid)
+        return socket is not None and socket.state is SocketState.CONNECTED
+
+    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
+        """The client's name in a namespace."""
+        for socket in self._hub.sockets():
+            if socket.namespace == namespace and socket.client.session.sid == eio_sid:
+                return socket.sid
+        return None
+
+
+class Environs(Mapping[str, Environ]):
+    """Handshake environs by Engine.IO sid."""
+
+    def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
+        self._hub = hub
+        self._environ_of = environ_of
+
+    def __getitem__(self, eio_sid: str) -> Environ:
+        for socket in self._hub.sockets():
+            if socket.client.session.sid == eio_sid:
+                return self._environ_of(socket)
+        raise KeyError(eio_sid)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({socket.client.session.sid: None for socket in self._hub.sockets()})
+
+    def __len__(self) -> int:
+        return len({socket.client.session.sid for socket in self._hub.sockets()})
+
+
+def as_rooms(value: Any) -> tuple[Any, ...] | None:
+    """One room, or a list of them; None is everybody."""
+    if type(value) is str:
+        return (value,)
+    if value is None:
+        return None
+    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+
+
+def as_arguments(data: Any) -> tuple[Any, ...]:
+    """An event's arguments: None is none, a tuple is several, all else is one."""
+    if data is None:
+        return ()
+    return data if isinstance(data, tuple) else (data,)

@@ -1,0 +1,254 @@
+"""Connections as they come: accepted in turn, through TLS, counted, limited, and held until they end.
+
+Must not know: what a request is for, or who else accepts on the same sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Any, Final
+
+from python_server.connection.address_caps import AddressCaps
+from python_server.connection.http_channel import HTTPChannel, HTTPServices
+from python_server.http1.response import CROWDED, PLAIN_ON_TLS
+from python_server.net.certificates import make_context
+from python_server.net.descriptors import connections_max_count
+from python_server.net.listener import Listener, turn_away
+from python_server.net.loop import Deadline, Loop
+from python_server.net.scoreboard import Row
+from python_server.net.sockets import Socket
+from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
+from python_server.net.transport import Transport
+from python_server.observe import log as observe
+from python_server.settings import Settings
+
+# So often a worker looks whether it stands far above its share.
+SPREAD_SECONDS: Final = 1.0
+
+
+def tls_context(settings: Settings) -> Any:
+    """The context that the settings ask for, None for plain TCP.
+
+    Raises:
+        CertificateError: TLS cannot be spoken with these files.
+    """
+    if settings.tls.certfile is None and settings.tls.keyfile is None:
+        return None
+    return make_context(settings.tls, ["http/1.1"])
+
+
+def most_connections(settings: Settings) -> int | None:
+    """Of one worker; None where neither the settings nor the system have a limit."""
+    return settings.connections_max_count or connections_max_count()
+
+
+# A full worker whose siblings have room looks again after so long.
+LOOK_AGAIN_SECONDS: Final = 1.0
+
+
+class Intake(Enum):
+    """What happens to newcomers."""
+
+    TAKEN = auto()
+    WAITING = auto()  # as many as may be are open; the kernel holds the next ones
+    REFUSED = auto()  # for so long that those who wait are told
+
+
+MOVES: Final = {
+    Intake.TAKEN: {Intake.WAITING},
+    Intake.WAITING: {Intake.TAKEN, Intake.REFUSED},
+    Intake.REFUSED: {Intake.TAKEN},
+}
+
+
+class Reception:
+    """The listening sockets of a worker, and every connection that is open. All on the loop's thread.
+
+    Args:
+        listening: bound sockets, owned from here on. row: of this worker, where several share them.
+        complain: called with (kind, message). caps: counts connections by address, and says who has too many.
+
+    Attributes:
+        channels: each with the name its address is counted under.
+
+    Raises:
+        CertificateError: TLS cannot be spoken with these files.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        listening: Sequence[Socket],
+        row: Row | None,
+        complain: Callable[[str, str], None],
+        caps: AddressCaps | None = None,
+    ) -> None:
+        self._loop = loop
+        self._settings = settings
+        self._row = row
+        self._complain = complain
+        self._tls = tls_context(settings)
+        self._handshakes = HandshakeQueue(loop)
+        self._http: HTTPServices
+        self._closing = False
+        self._caps = caps or AddressCaps()
+        self._max_count = most_connections(settings)
+        self._intake = Intake.TAKEN
+        self._told = Deadline(loop, self._tell_newcomers)
+        self.channels: dict[Any, str | None] = {}
+        allowance = None if row is None else row.allowance
+        self._listeners = [
+            Listener(loop, sock, self._accepted, self._exhausted, settings.accept_batch_count, allowance)
+            for sock in listening
+        ]
+        if row is not None:
+            loop.call_later(SPREAD_SECONDS, self._spread)
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self._tls is None else "https"
+
+    def set_services(self, http: HTTPServices) -> None:
+        """What each connection's channel is given; before `start`."""
+        self._http = http
+
+    def start(self) -> None:
+        """Begin to accept."""
+        for listener in self._listeners:
+            listener.start()
+
+    def look_again(self) -> None:
+        """Others who share the sockets have gone: what they were woken for is anybody's."""
+        for listener in self._listeners:
+            listener.look_again()
+
+    def stop(self, *, take_waiting: bool) -> None:
+        """Accept nothing more, and let no connection bring a further request than the one on its way.
+
+        Args:
+            take_waiting: whether what the system has accepted is ours alone to serve.
+        """
+        self._closing = True
+        self._told.cancel()
+        for listener in self._listeners:
+            if take_waiting:
+                listener.drain_and_close()
+            else:
+                listener.close()
+        for channel in list(self.channels):
+            channel.refuse_keep_alive()
+
+    def close_idle(self) -> None:
+        for channel in list(self.channels):
+            channel.close_when_idle()
+
+    def abort(self, reason: str) -> None:
+        """End every connection now."""
+        for channel in list(self.channels):
+            channel.abort(reason)
+
+    def _spread(self) -> None:
+        """Far above our share, part with idle connections: their clients come back to whoever has fewest.
+
+        WebSockets stay: their end would be seen by people, an unequal load by nobody but the operator.
+        """
+        if self._row is None or self._closing:
+            return
+        excess = self._row.excess()
+        for channel in self.channels if excess else ():
+            if isinstance(channel, HTTPChannel) and channel.part():
+                excess -= 1
+                if not excess:
+                    break
+        self._loop.call_later(SPREAD_SECONDS, self._spread)
+
+    # Connections
+
+    def add(self, channel: Any) -> None:
+        """One more is open."""
+        key = self.channels[channel] = self._caps.key(*channel.peers)
+        self._caps.opened(key)
+        if self._row is not None:
+            self._row.count(len(self.channels))
+
+    def lost(self, channel: Any) -> None:
+        """It has ended."""
+        self._remove(channel)
+        if self._row is not None:
+            self._row.count(len(self.channels))
+        if self._intake is not Intake.TAKEN and not self._full():
+            self._told.clear()
+            self._move(Intake.TAKEN)
+            self.start()
+
+    def _remove(self, channel: Any) -> None:
+        if channel in self.channels:
+            self._caps.closed(self.channels.pop(channel))
+
+    def serve(self, transport: Transport, handed: bytes = b"") -> None:
+        """`handed`: bytes that a sibling has read of the connection, a whole head at least."""
+        channel = HTTPChannel(transport, self._http, handed=bool(handed))
+        self.add(channel)
+        if self._closing:  # it was in the system's queue when the stop began
+            channel.refuse_keep_alive()
+        transport.set_handler(channel)
+        if handed:
+            channel.data_received(bytearray(handed), len(handed))
+            transport.flush()  # as behind bytes that are received here
+
+    def _accepted(self, sock: Socket, peer: Any) -> None:
+        if self._intake is Intake.REFUSED or self._caps.refuses(peer):
+            turn_away(
+                sock, CROWDED if self._tls is None else b""
+            )  # a handshake would cost more than it tells
+            return
+        common = (self._loop, sock, observe.report, self._settings.transport, peer, sock.getsockname())
+        if self._tls is None:
+            self.serve(Transport(*common))
+        else:
+            timeout_seconds = self._settings.tls.handshake_timeout_seconds
+            transport = TLSTransport(
+                self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
+            )
+            self.add(transport.begin(self._handshake_lost))
+        if self._full() and self._intake is Intake.TAKEN:
+            self._let_wait()
+
+    def _full(self) -> bool:
+        return self._max_count is not None and len(self.channels) >= self._max_count
+
+    def _let_wait(self) -> None:
+        """The kernel holds newcomers, for this worker or for one that shares the sockets and has room."""
+        text = f"{self._max_count} connections are open: new ones wait, see --limit-concurrency"
+        self._complain("limit", text)
+        for listener in self._listeners:
+            listener.pause()
+        self._move(Intake.WAITING)
+        self._told.set(self._settings.connections_wait_seconds)
+
+    def _tell_newcomers(self) -> None:
+        """Nobody has left meanwhile: who waits hears so, and may go where there is room."""
+        if self._row is not None and self._row.fewest_count() < len(self.channels):
+            self._told.set(LOOK_AGAIN_SECONDS)  # another worker takes them
+            return
+        self._move(Intake.REFUSED)
+        text = f"{self._max_count} connections are open: new ones get 503, see --limit-concurrency"
+        self._complain("limit refused", text)
+        self.start()
+
+    def _move(self, intake: Intake) -> None:
+        assert intake in MOVES[self._intake], (self._intake, intake)
+        self._intake = intake
+
+    def _established(self, transport: TLSTransport, greeting: Handshaking) -> None:
+        self._remove(greeting)
+        self.serve(transport)
+
+    def _handshake_lost(self, greeting: Handshaking, reason: str) -> None:
+        self.lost(greeting)
+        self._complain("handshake", reason)
+
+    def _exhausted(self, error: OSError) -> None:
+        self._complain("accept", f"no new connections for a moment: {error.strerror}")

@@ -1,0 +1,343 @@
+"""One request and its response on an HTTP connection: head, framing and end of the answer, whoever gives it.
+
+Must not know: what comes before or after it on the connection, applications, sessions, threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from python_server.http1.parser import Request
+from python_server.http1.response import (
+    CONTINUE,
+    LAST_CHUNK,
+    Framing,
+    Headers,
+    chunk,
+    response_head,
+    status_text,
+)
+from python_server.net.pauses import Pause
+from python_server.net.sendfile import FileSlice
+
+# A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
+DROPPED_BODY_MAX_BYTES: Final = 65_536
+
+
+class TransportLike(Protocol):
+    """Port: what a channel asks of a connection's transport; the real one, or a fake in tests."""
+
+    peer: Any
+    local: Any
+    outbox: Any  # set by a protocol whose small pieces the transport is to take from there
+    pauses: int  # the reasons not to read, of `Pause`
+
+    @property
+    def blocked(self) -> bool: ...
+    @property
+    def queued_bytes(self) -> int: ...
+    def write(self, data: Any) -> None: ...
+    def pause_reading(self, reasons: int, paused: bool) -> None: ...
+    def set_handler(self, handler: Any) -> None: ...
+    def close(self, abort: str | None = None, *, reset: bool = False) -> None: ...
+
+
+class DeadlineLike(Protocol):
+    """A moment that can be moved, put off for ever, and dropped."""
+
+    def set(self, seconds: float) -> None: ...
+    def clear(self) -> None: ...
+    def cancel(self) -> None: ...
+
+
+class RequestHandler(Protocol):
+    """Port: who answers requests (the Engine.IO engine, raw WebSockets, the WSGI application)."""
+
+    def request_received(self, exchange: Exchange) -> None:
+        """A head has come; the answer may be given now or later."""
+
+    def body_received(self, exchange: Exchange, piece: bytes) -> None:
+        """A piece of the body."""
+
+    def body_ended(self, exchange: Exchange) -> None:
+        """The body is complete (also called, at once, for a request without one)."""
+
+    def exchange_lost(self, exchange: Exchange, reason: str) -> None:
+        """Nobody waits for the answer any more ("end of stream": perhaps still, half-closed)."""
+
+
+def ignore_given(exchange: Exchange) -> None:
+    """For who counts nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeServices:
+    """What all exchanges of a worker share: clock, Date text, Server text, and who counts them.
+
+    Attributes:
+        done: called at the end of each, with its seconds. given: called instead when it goes elsewhere.
+    """
+
+    now: Callable[[], float]
+    date: Callable[[], str]
+    server: str
+    done: Callable[[Exchange, float], None]
+    given: Callable[[Exchange], None] = ignore_given
+
+
+class ExchangeState(Enum):
+    """The life of an answer."""
+
+    WAITING = auto()  # nothing has been written
+    STREAMING = auto()  # the head has left, the body follows
+    DONE = auto()
+
+
+# An enum's member costs ten times a global in CPython 3.11; these are asked for with every answer.
+_WAITING: Final = ExchangeState.WAITING
+_DONE: Final = ExchangeState.DONE
+_NO_BODY: Final = Framing.NONE
+
+
+class Exchange:
+    """A request with the means to answer it. Every method belongs to the loop's thread.
+
+    Attributes:
+        request: the head. context: the handler's own, for this request.
+        on_writable: called when a blocked transport takes bytes again.
+        status, sent_bytes: of the answer, for the access log.
+        held_bytes: of the body, in the handler's hands until it is complete.
+        body_resumed_at: when the client was last let go on with its body.
+    """
+
+    __slots__ = (
+        "_done",
+        "_framing",
+        "_keep_alive",
+        "_remaining",
+        "_services",
+        "_state",
+        "_transport",
+        "_upgrade",
+        "body_complete",
+        "body_resumed_at",
+        "context",
+        "handler",
+        "held_bytes",
+        "on_writable",
+        "request",
+        "sent_bytes",
+        "started_at",
+        "status",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        handler: Any,
+        services: ExchangeServices,
+        transport: TransportLike,
+        done: Callable[[bool], None],
+        upgrade: Callable[[Callable[[TransportLike, bytes], Any]], None],
+    ) -> None:
+        self.request = request
+        self.handler = handler
+        self.context: Any = None
+        self.on_writable: Callable[[], None] | None = None
+        self.body_complete = True
+        self.body_resumed_at = 0.0
+        self.held_bytes = 0
+        self.status = 0
+        self.sent_bytes = 0
+        self.started_at = services.now()
+        self._services = services
+        self._transport = transport
+        self._done = done
+        self._upgrade = upgrade
+        self._state = _WAITING
+        self._framing = _NO_BODY
+        self._keep_alive = request.keep_alive
+        self._remaining = 0
+
+    @property
+    def open(self) -> bool:
+        """May something still be written?"""
+        return self._state is not ExchangeState.DONE
+
+    @property
+    def started(self) -> bool:
+        """Has the head of the answer left?"""
+        return self._state is ExchangeState.STREAMING
+
+    @property
+    def blocked(self) -> bool:
+        """Is the connection's queue above its high watermark?"""
+        return self._transport.blocked
+
+    def refuse_keep_alive(self) -> None:
+        """The connection ends after this answer."""
+        self._keep_alive = False
+
+    # The request's body
+
+    @property
+    def body_paused(self) -> bool:
+        """Any thread: does the client wait with the rest of its body?"""
+        return bool(self._transport.pauses & Pause.BODY)
+
+    def pause_body(self, paused: bool) -> None:
+        """Let the client wait with the rest of its body, or go on."""
+        if self.body_paused and not paused:
+            self.body_resumed_at = self._services.now()
+        self._transport.pause_reading(Pause.BODY, paused)
+
+    def send_continue(self) -> None:
+        """100 Continue, once, if the client asked for it (RFC 9110 10.1.1)."""
+        if self.request.expect_continue and self._state is ExchangeState.WAITING:
+            self.request.expect_continue = False
+            self._transport.write(CONTINUE)
+
+    # The answer
+
+    def respond(self, status: str | int, headers: Headers, body: bytes = b"") -> None:
+        """The whole answer in one write."""
+        if self._state is not _WAITING:
+            return
+        head = self._head(status, headers, len(body))
+        if self._framing is _NO_BODY or not body:
+            self._transport.write(head)
+        else:
+            self.sent_bytes = len(body)
+            self._transport.write(head + body if len(body) <= 16_384 else head)
+            if len(body) > 16_384:
+                self._transport.write(body)
+        self._finish()
+
+    def start(self, status: str | int, headers: Headers, first: bytes = b"") -> None:
+        """The head of an answer whose body follows, with its first piece in the same write."""
+        if self._state is not ExchangeState.WAITING:
+            return
+        head = self._head(status, headers, None)
+        self._state = ExchangeState.STREAMING
+        piece = self._frame(first)
+        self._transport.write(head + piece if piece else head)
+
+    def write_file(self, piece: FileSlice) -> None:
+        """A piece of the body that stands in a file; its bytes are within the Content-Length."""
+        if self._state is ExchangeState.STREAMING and self._framing is Framing.LENGTH:
+            self._remaining -= len(piece)
+            self.sent_bytes += len(piece)
+            self._transport.write(piece)
+
+    def write(self, data: Any) -> None:
+        """A piece of the body; empty pieces are dropped, bytes beyond Content-Length too."""
+        if self._state is ExchangeState.STREAMING:
+            piece = self._frame(data)
+            if piece:
+                self._transport.write(piece)
+
+    def finish(self) -> None:
+        """The body is complete."""
+        if self._state is not ExchangeState.STREAMING:
+            return
+        if self._framing is Framing.CHUNKED:
+            self._transport.write(LAST_CHUNK)
+        elif self._framing is Framing.LENGTH and self._remaining:
+            self.abort("the answer ended before its Content-Length")
+            return
+        self._finish()
+
+    def abort(self, reason: str) -> None:
+        """Cut the answer short so that the client can see it: no last chunk, no clean end (RFC 9112 8).
+
+        An end by closing would look clean, so there the connection is reset.
+        """
+        if self._state is ExchangeState.DONE:
+            return
+        started = self._state is ExchangeState.STREAMING
+        self._end()
+        if started and self._framing in (Framing.LENGTH, Framing.CHUNKED):
+            self._transport.close()
+        else:
+            self._transport.close(reason, reset=started)
+
+    def drop(self) -> None:
+        """The connection has gone: whatever is still written goes nowhere."""
+        if self._state is not ExchangeState.DONE:
+            self._end()
+
+    def upgrade(self, headers: Headers, make: Callable[[TransportLike, bytes], Any]) -> None:
+        """Answer 101 and hand the connection to the protocol that `make` returns."""
+        if self._state is ExchangeState.WAITING:
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+            self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1"))
+            self.hand_over(make)
+
+    def hand_over(self, make: Callable[[TransportLike, bytes], Any]) -> None:
+        """Hand the connection, unanswered, to what `make(transport, bytes behind the head)` returns.
+
+        None means that `make` has taken the connection off the loop.
+        """
+        if self._state is not ExchangeState.WAITING:
+            return
+        self.status = 101
+        self._end()
+        self._upgrade(make)
+
+    def give_away(self, make: Callable[[TransportLike, bytes], Any]) -> None:
+        """Hand the connection over with this request: whoever gets it answers, counts and logs it."""
+        if self._state is ExchangeState.WAITING:
+            self._state = ExchangeState.DONE
+            self._services.given(self)
+            self._upgrade(make)
+
+    def write_blocked(self, blocked: bool) -> None:
+        if not blocked and self.on_writable is not None:
+            self.on_writable()
+
+    def _head(self, status: str | int, headers: Headers, body_length: int | None) -> bytes:
+        request, services = self.request, self._services
+        if isinstance(status, int):
+            status = status_text(status)
+        if not self.body_complete and (
+            request.expect_continue
+            or request.body_length is None
+            or request.body_length > DROPPED_BODY_MAX_BYTES
+        ):
+            self._keep_alive = False
+        head, self._framing, self._keep_alive, self._remaining = response_head(
+            request.method,
+            request.version,
+            self._keep_alive,
+            status,
+            headers,
+            body_length,
+            services.date(),
+            services.server,
+        )
+        self.status = int(status[:3])
+        return head
+
+    def _frame(self, data: Any) -> Any:
+        framing = self._framing
+        if framing is Framing.NONE:
+            return b""
+        if framing is Framing.LENGTH:
+            if len(data) > self._remaining:
+                data = data[: self._remaining]
+            self._remaining -= len(data)
+        self.sent_bytes += len(data)
+        return chunk(data) if framing is Framing.CHUNKED else data
+
+    def _finish(self) -> None:
+        self._end()
+        self.context = None  # it may hold this exchange in turn: a ring that would wait for the collector
+        self._done(self._keep_alive)
+
+    def _end(self) -> None:
+        self._state = _DONE
+        self.on_writable = None
+        self._services.done(self, self._services.now() - self.started_at)

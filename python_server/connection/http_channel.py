@@ -1,0 +1,387 @@
+"""One TCP connection's requests, in order; at a 101 a WebSocketChannel takes this channel's place.
+
+Must not know: sockets and selectors, what a path means, sessions, applications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from python_server.connection.exchange import (
+    DeadlineLike,
+    Exchange,
+    ExchangeServices,
+    RequestHandler,
+    TransportLike,
+)
+from python_server.http1.body_time import BodyTime
+from python_server.http1.parser import END, BadRequest, Limits, ParserState, Request, RequestParser
+from python_server.http1.response import status_text
+from python_server.net.pauses import Pause
+
+# Bytes of further requests that may wait behind a running one; then reading pauses.
+PIPELINE_MAX_BYTES: Final = 65_536
+# The loop's clock stands still during a turn, the exchanges' does not.
+MOMENT_SECONDS: Final = 0.001
+
+
+class Timeouts(Protocol):
+    """The times this room asks for, in seconds, and the rate of a body."""
+
+    @property
+    def header_timeout_seconds(self) -> float: ...
+    @property
+    def body_timeout_seconds(self) -> float: ...
+    @property
+    def body_rate_min_bytes(self) -> int: ...
+    @property
+    def keep_alive_timeout_seconds(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPServices:
+    """What all HTTP channels of a worker share.
+
+    Attributes:
+        route: the handler of a request. limits, timeouts: see settings. deadline: makes one.
+        exchange: what exchanges need. lost: called once with the channel when its connection is gone.
+        stop: says of a head whether its connection may be given away before the body is read.
+    """
+
+    route: Callable[[Request], RequestHandler]
+    limits: Limits
+    timeouts: Timeouts
+    deadline: Callable[[Callable[[], Any]], DeadlineLike]
+    exchange: ExchangeServices
+    lost: Callable[[object], None]
+    stop: Callable[[Request], bool] | None = None
+
+
+class HTTPState(Enum):
+    """Where an HTTP connection stands."""
+
+    __hash__ = object.__hash__  # a member is one object; Enum's own hash is a call of Python
+
+    IDLE = auto()  # between requests
+    HEAD = auto()  # a part of a head has come
+    BUSY = auto()  # an exchange runs, or its unread body is being dropped
+    CLOSING = auto()
+    UPGRADED = auto()
+    LOST = auto()
+
+
+OPEN_STATES: Final = {HTTPState.IDLE, HTTPState.HEAD, HTTPState.BUSY}
+MOVES: Final = {
+    HTTPState.IDLE: {HTTPState.HEAD, HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
+    HTTPState.HEAD: {HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
+    HTTPState.BUSY: {HTTPState.IDLE, HTTPState.HEAD, HTTPState.CLOSING, HTTPState.UPGRADED, HTTPState.LOST},
+    HTTPState.CLOSING: {HTTPState.LOST},
+    HTTPState.UPGRADED: {HTTPState.LOST},  # what was to follow could not be made
+    HTTPState.LOST: set(),
+}
+
+# An enum's member costs ten times a global in CPython 3.11; these are asked for with every request.
+_IDLE: Final = HTTPState.IDLE
+_BUSY: Final = HTTPState.BUSY
+_COMPLETE: Final = ParserState.COMPLETE
+# What lets a client wait no longer when its next request, or another protocol, begins; an end of the stream
+# that came already is told again.
+_NEXT: Final = Pause.BODY | Pause.PIPELINED | Pause.ENDED
+
+
+class HTTPChannel:
+    """The requests of one connection, in order. Every method belongs to the loop's thread.
+
+    Args:
+        transport: the connection. services: see there.
+        handed: its first request was passed on to us by another process.
+    """
+
+    __slots__ = (
+        "_advancing",
+        "_body_time",
+        "_deadline",
+        "_exchange",
+        "_handed",
+        "_last",
+        "_parser",
+        "_services",
+        "_state",
+        "_transport",
+    )
+
+    def __init__(self, transport: TransportLike, services: HTTPServices, *, handed: bool = False) -> None:
+        self._transport = transport
+        self._services = services
+        self._handed = handed
+        self._parser = RequestParser(services.limits, services.stop)
+        self._exchange: Exchange | None = None
+        self._body_time: BodyTime | None = None  # while the rest of a body is awaited
+        self._state = _IDLE
+        self._advancing = False
+        self._last = False  # no request is to follow the running one: the server stops
+        self._deadline = services.deadline(self._on_deadline)
+        self._deadline.set(services.timeouts.header_timeout_seconds)
+
+    # What the transport tells
+
+    def receive_buffer(self) -> memoryview | None:
+        return None
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        if self._state not in OPEN_STATES:
+            return
+        if nbytes == 0:
+            self._on_end_of_stream()
+            return
+        if self._body_time is not None:
+            self._body_time.received(nbytes, self._services.exchange.now(), self._body_resumed_at())
+        self._advancing = True
+        self._handle(self._parser.receive(memoryview(buffer)[:nbytes]))
+        self._advancing = False
+        self._advance()
+        if self._exchange is not None and self._parser.held_bytes > PIPELINE_MAX_BYTES:
+            self._transport.pause_reading(Pause.PIPELINED, True)
+
+    def write_blocked(self, blocked: bool) -> None:
+        if self._exchange is not None:
+            self._exchange.write_blocked(blocked)
+        elif not blocked:
+            self._advance()
+
+    def connection_lost(self, reason: str) -> None:
+        self._end_exchange(reason)
+        self._deadline.cancel()
+        if self._state is not HTTPState.LOST:
+            self._move(HTTPState.LOST)
+        self._services.lost(self)
+
+    # What the worker of this channel may ask
+
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        """The client's address and the connection's: the same one as long as no request names another."""
+        return self._transport.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        """What its client keeps waiting here, in both directions."""
+        body_bytes = 0 if self._exchange is None else self._exchange.held_bytes
+        return self._transport.queued_bytes + self._parser.held_bytes + body_bytes
+
+    def refuse_keep_alive(self) -> None:
+        """Graceful stop: the running exchange, or the next one, is the last."""
+        self._last = True
+        if self._exchange is not None:
+            self._exchange.refuse_keep_alive()
+
+    def part(self) -> bool:
+        """Others have clearly less to do: an idle connection ends with its next answer (RFC 9112 9.6).
+
+        Returns:
+            False: something runs; or it has come for a session here, and would only come again.
+        """
+        if self._handed or self._state is not _IDLE:
+            return False
+        self._last = True
+        return True
+
+    def close_when_idle(self) -> None:
+        """Graceful stop: end now if nothing runs; a running exchange is the last one anyway."""
+        if self._state in (_IDLE, HTTPState.HEAD):
+            self.abort("server stopped")  # nothing was asked, so nothing can be lost by not lingering
+
+    def abort(self, reason: str) -> None:
+        """End at once."""
+        self._transport.close(reason)
+
+    # Requests
+
+    def _handle(self, events: list[Any]) -> None:
+        for event in events:
+            exchange = self._exchange
+            if type(event) is bytes:
+                if exchange is not None:
+                    exchange.handler.body_received(exchange, event)
+            elif event is END:
+                if exchange is not None:
+                    exchange.body_complete = True
+                    exchange.handler.body_ended(exchange)
+            elif type(event) is BadRequest:
+                self._refuse(event)
+                return
+            else:
+                self._begin(event)
+                if self._parser.state is ParserState.STOPPED and self._state in OPEN_STATES:
+                    self._handle(self._parser.go_on(event))  # nobody has taken the connection
+
+    def _begin(self, request: Request) -> None:
+        self._move(_BUSY)
+        self._body_time = None
+        request.peer, request.local = self._transport.peer, self._transport.local
+        request.handed = self._handed and self._parser.served_count == 1
+        exchange = self._exchange = Exchange(
+            request,
+            self._services.route(request),
+            self._services.exchange,
+            self._transport,
+            self._on_exchange_done,
+            self._upgrade,
+        )
+        exchange.body_complete = not request.has_body
+        if self._last:
+            exchange.refuse_keep_alive()
+        exchange.handler.request_received(exchange)
+
+    def _on_exchange_done(self, keep_alive: bool) -> None:
+        """The running exchange has written its last byte."""
+        self._exchange = None
+        if self._state is not _BUSY:
+            return
+        if not keep_alive:
+            self._close()
+            return
+        if self._parser.state is not _COMPLETE:
+            self._transport.pause_reading(Pause.BODY, False)  # the rest of it is dropped
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on to what is next: a pipelined request, or waiting for one.
+
+        Never within the handling of events: what is left of them belongs to the request before.
+        """
+        if self._advancing:
+            return
+        self._advancing = True
+        parser = self._parser
+        while (
+            self._exchange is None
+            and self._state is _BUSY
+            and parser.state is _COMPLETE
+            and not self._transport.blocked  # a client that only asks and never reads
+        ):
+            self._move(_IDLE)
+            events = parser.next_request()
+            if events:
+                self._handle(events)
+            self._transport.pause_reading(_NEXT, False)
+        self._advancing = False
+        self._watch()
+
+    def _watch(self) -> None:
+        """Set the deadline that fits where we stand."""
+        timeouts = self._services.timeouts
+        if self._state is _IDLE:
+            if self._parser.head_begun:
+                self._move(HTTPState.HEAD)
+                self._deadline.set(timeouts.header_timeout_seconds)
+            elif self._parser.served_count:
+                self._deadline.set(timeouts.keep_alive_timeout_seconds)
+        elif self._state is _BUSY:
+            if self._parser.state is _COMPLETE:
+                self._body_time = None
+                self._deadline.clear()
+            else:
+                self._deadline.set(self._body_left_seconds())
+
+    def _body_left_seconds(self) -> float:
+        """How long the rest of the body may still keep us waiting."""
+        now = self._services.exchange.now()
+        if self._body_time is None:
+            timeouts = self._services.timeouts
+            self._body_time = BodyTime(timeouts.body_timeout_seconds, timeouts.body_rate_min_bytes, now)
+        return self._body_time.left_seconds(now, self._body_resumed_at())
+
+    def _body_resumed_at(self) -> float:
+        return 0.0 if self._exchange is None else self._exchange.body_resumed_at
+
+    def _on_deadline(self) -> None:
+        if self._state is _IDLE:
+            self._close()
+        elif self._state is HTTPState.HEAD:
+            self._refuse(BadRequest(408, "the request head did not arrive in time"))
+        elif self._state is _BUSY:
+            exchange = self._exchange
+            if exchange is None:  # the answer has left; only its unread body was still awaited
+                self._close()
+                return
+            if exchange.body_paused:
+                self._deadline.set(self._services.timeouts.body_timeout_seconds)
+            elif (left_seconds := self._body_left_seconds()) > MOMENT_SECONDS:  # it was paused in between
+                self._deadline.set(left_seconds)
+            else:
+                self._refuse(BadRequest(408, "the request body did not arrive in time"))
+
+    def _refuse(self, error: BadRequest) -> None:
+        """Answer the peer's fault and close; nothing after it is looked at (reliability: smuggling)."""
+        exchange = self._exchange
+        if exchange is None:
+            exchange = Exchange(
+                Request("", "", "", "", (1, 1), ()),
+                None,
+                self._services.exchange,
+                self._transport,
+                lambda keep_alive: None,
+                self._upgrade,
+            )
+        else:
+            exchange.handler.exchange_lost(exchange, error.message)
+            self._exchange = None
+        if exchange.started:
+            self._move(HTTPState.CLOSING)
+            exchange.abort(error.message)
+            return
+        exchange.refuse_keep_alive()
+        if exchange.open:
+            exchange.respond(
+                status_text(error.status),
+                [("Content-Type", "text/plain; charset=utf-8")],
+                f"{error.message}\n".encode(),
+            )
+        self._close()
+
+    def _on_end_of_stream(self) -> None:
+        """The peer has ended its side: its message never ends, an answer may still leave."""
+        exchange = self._exchange
+        if exchange is None or not exchange.body_complete:
+            self._end_exchange("the client left")
+            self._close()
+            return
+        self._transport.pause_reading(Pause.ENDED, True)
+        if not self._parser.held_bytes:  # what was pipelined is still answered; the end is then met again
+            exchange.refuse_keep_alive()
+        exchange.handler.exchange_lost(exchange, "end of stream")
+
+    def _end_exchange(self, reason: str) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.drop()
+            exchange.handler.exchange_lost(exchange, reason)
+
+    def _close(self) -> None:
+        self._deadline.cancel()
+        if self._state in OPEN_STATES:
+            self._move(HTTPState.CLOSING)
+            self._transport.close()
+
+    def _upgrade(self, make: Callable[[TransportLike, bytes], Any]) -> None:
+        """Give the connection to another protocol, with the bytes that came behind the head."""
+        self._exchange = None
+        self._deadline.cancel()
+        self._move(HTTPState.UPGRADED)
+        leftover = self._parser.take_leftover()
+        handler = make(self._transport, leftover)
+        self._services.lost(self)
+        if handler is None:
+            return
+        self._transport.set_handler(handler)
+        self._transport.pause_reading(_NEXT, False)
+        if leftover:
+            handler.data_received(bytearray(leftover), len(leftover))
+
+    def _move(self, state: HTTPState) -> None:
+        assert state in MOVES[self._state], (self._state, state)
+        self._state = state

@@ -1,0 +1,447 @@
+"""One open WebSocket on its connection, and the opening handshake that puts it there.
+
+Must not know: sockets and selectors, what a message means, sessions, applications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from python_server.connection.exchange import DeadlineLike, Exchange, TransportLike
+from python_server.http1.response import Headers, status_text
+from python_server.net.backpressure import Backpressure
+from python_server.net.pauses import Pause
+from python_server.net.threads import Door
+from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, Role, State, handshake
+from wsframe.deflate import Agreement, Options
+
+
+class PreparedLike(Protocol):
+    """Port: messages encoded once for many recipients."""
+
+    @property
+    def frames(self) -> bytes:
+        """For who agreed on no compression."""
+
+    def deflated_frames(self, agreement: Agreement) -> bytes:
+        """For who agreed on one, without a context of its own (RFC 7692 7.1.1.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketServices:
+    """What all WebSocket channels of a worker share.
+
+    Attributes:
+        deflate: what permessage-deflate may be agreed on; None refuses every offer.
+        send_timeout_seconds: how long a worker waits for a client that does not take what it was sent.
+        broadcast_wait_seconds: how long a member of a broadcast may keep the others waiting.
+        backpressure: where they wait.
+        began, ended: called with each channel, once each, for the worker's list of connections.
+    """
+
+    max_message_bytes: int
+    max_fragments_count: int
+    close_timeout_seconds: float
+    unfinished_timeout_seconds: float
+    ping_interval_seconds: float
+    ping_timeout_seconds: float
+    send_timeout_seconds: float
+    broadcast_wait_seconds: float
+    backpressure: Backpressure
+    deflate: Options | None
+    deadline: Callable[[Callable[[], Any]], DeadlineLike]
+    began: Callable[[WebSocketChannel], None]
+    ended: Callable[[WebSocketChannel], None]
+
+
+# From here on a payload is gathered behind its header instead of being copied into a frame: the copy of a
+# 4 MiB message took a third of the time of its echo.
+GATHERED_MIN_BYTES: Final = 16_384
+
+# What a peer that is given up has for taking our last bytes; then the connection is cut.
+FAIL_TIMEOUT_SECONDS: Final = 1.0
+
+# Never opened, it declines everything.
+NO_OUTBOX: Final = Outbox()
+
+# An enum's member costs ten times a global in CPython 3.11.
+_OPEN: Final = State.OPEN
+_CLOSED: Final = State.CLOSED
+
+
+def ignore_message(*message: Any) -> None:
+    """Where messages go before somebody listens."""
+
+
+def ignore_close(code: int, reason: str) -> None:
+    """Where the end goes before somebody listens."""
+
+
+def raise_fault(error: BaseException) -> None:
+    """Whoever takes messages without expecting to fail lets the connection end with the fault."""
+    raise error
+
+
+class WebSocketChannel:
+    """One open WebSocket on its connection. Every method belongs to the loop's thread.
+
+    Attributes:
+        on_message: called with each whole message. on_close: called once with (close code, reason).
+        owner: where it is set, `on_message` is called with it before the message.
+        on_blocked: called with (this, whether it holds up who sends to it), when that changes.
+        on_fault: called with what `on_message` raised; the rest of that piece of the stream is dropped.
+        peer: the client's address, as a trusted proxy may have named it.
+        outbox: of the connection; the transport takes from it. What it declines goes through `send`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closing",
+        "_connection",
+        "_decoder",
+        "_heard",
+        "_keep_alive",
+        "_partial_bytes",
+        "_ping_interval_seconds",
+        "_ping_timeout_seconds",
+        "_pinged",
+        "_services",
+        "_sharing",
+        "_transport",
+        "_unfinished",
+        "on_blocked",
+        "on_close",
+        "on_fault",
+        "on_message",
+        "outbox",
+        "owner",
+        "peer",
+        "receive_buffer",
+        "subprotocol",
+    )
+
+    def __init__(
+        self,
+        transport: TransportLike,
+        connection: Connection,
+        services: WebSocketServices,
+        subprotocol: str | None = None,
+        deflate: Agreement | None = None,
+    ) -> None:
+        self._transport = transport
+        self.outbox = transport.outbox = connection.outbox
+        # Compressed messages can be shared when none refers to another (RFC 7692 7.1.1.1).
+        self._sharing = deflate if deflate is not None and deflate.server_no_context_takeover else None
+        self._connection = connection
+        self._decoder = connection.decoder
+        self._services = services
+        self._heard = True
+        self._partial_bytes = 0  # received for the message that is unfinished
+        self._pinged = False
+        self._ping_interval_seconds = self._ping_timeout_seconds = 0.0
+        self._keep_alive: DeadlineLike | None = None
+        self._unfinished: DeadlineLike | None = None
+        self._closing: DeadlineLike | None = None
+        self.receive_buffer = connection.receive_buffer
+        self.subprotocol = subprotocol
+        self.owner: Any = None
+        self.peer = transport.peer
+        self.on_message: Callable[..., None] = ignore_message
+        self.on_close: Callable[[int, str], None] = ignore_close
+        self.on_blocked: Callable[[WebSocketChannel, bool], None] = ignore_message
+        self.on_fault: Callable[[BaseException], None] = raise_fault
+
+    # What the transport tells
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        decoder = self._decoder
+        if not nbytes:
+            self._connection.receive_eof()
+            self._close_transport()
+            return
+        events: list[Any] = decoder.receive(buffer, nbytes)
+        self._heard = True
+        at_rest = decoder.at_rest()
+        try:
+            if at_rest or not decoder.attention:
+                owner = self.owner  # without attention there are messages only
+                if owner is None:
+                    for event in events:
+                        self.on_message(event)
+                else:
+                    for event in events:
+                        self.on_message(owner, event)
+            else:
+                self._obey(events)
+        except BaseException as error:
+            self.on_fault(error)
+        if not at_rest or self._unfinished is not None:
+            self._watch_unfinished(events, nbytes)
+
+    def _obey(self, events: list[Any]) -> None:
+        """Hand messages up; pongs leave before what answers them, our close frame after it."""
+        connection = self._connection
+        connection.obey(events)
+        pongs = connection.data_to_send(closing=False)
+        if pongs:
+            self._transport.write(pongs)
+        try:
+            for event in events:
+                if type(event) is str or type(event) is bytes:
+                    self.on_message(*((event,) if self.owner is None else (self.owner, event)))
+        finally:
+            if connection.state is _CLOSED:
+                self._close_transport()
+
+    def _close_transport(self) -> None:
+        """The WebSocket is over: our close frame leaves, then the TCP connection ends."""
+        owed = self._connection.data_to_send()
+        if owed:
+            self._transport.write(owed)
+        self._transport.close()
+
+    def _watch_unfinished(self, events: list[Any], nbytes: int) -> None:
+        """A frame or message that has begun must end in time (a client may dribble one for ever).
+
+        What is unfinished behind a message that came whole is another one, with a time of its own; control
+        frames may come within one (RFC 6455 5.4) and earn none.
+        """
+        if not self._decoder.unfinished:
+            self._partial_bytes = 0
+            if self._unfinished is not None:
+                self._unfinished.cancel()
+                self._unfinished = None
+            return
+        if self._unfinished is None:
+            self._unfinished = self._services.deadline(self._end_unfinished)
+        elif not any(type(event) is str or type(event) is bytes for event in events):
+            self._partial_bytes += nbytes
+            return
+        self._partial_bytes = nbytes
+        self._unfinished.set(self._services.unfinished_timeout_seconds)
+
+    def _end_unfinished(self) -> None:
+        self.close(CloseCode.POLICY_VIOLATION, "a message did not end in time")
+
+    def write_blocked(self, blocked: bool) -> None:
+        """A client that does not read is not read from (its pongs would queue as well)."""
+        self._transport.pause_reading(Pause.UNSENT, blocked)
+        if blocked:
+            self.on_blocked(self, True)
+        else:
+            self._let_senders_go()
+
+    def _let_senders_go(self) -> None:
+        self._services.backpressure.release(self)
+        self.on_blocked(self, False)
+
+    def connection_lost(self, reason: str) -> None:
+        connection = self._connection
+        if connection.state is not State.CLOSED:
+            connection.receive_eof()
+        for deadline in (self._keep_alive, self._unfinished, self._closing):
+            if deadline is not None:
+                deadline.cancel()
+        self._let_senders_go()
+        self._services.ended(self)
+        on_close, self.on_close = self.on_close, ignore_close
+        self.on_message = self.on_blocked = ignore_message
+        code = connection.close_code
+        on_close(CloseCode.ABNORMAL_CLOSURE if code is None else code, connection.close_reason or reason)
+
+    # What the owner of the WebSocket may ask
+
+    @property
+    def open(self) -> bool:
+        return self._connection.state is State.OPEN
+
+    @property
+    def blocked(self) -> bool:
+        """Does the transport hold back bytes that the client has not taken?"""
+        return self._transport.blocked
+
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        """The client's address and the connection's; the same one unless a trusted proxy has named it."""
+        return self.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        """What its client keeps waiting here, in both directions."""
+        return self._transport.queued_bytes + self._partial_bytes
+
+    def behind(self) -> bool:
+        """Any thread: does the client hold up who sends to it?"""
+        return self._transport.blocked and self._connection.state is _OPEN
+
+    def post_message(self, door: Door, message: str | bytes, compress: bool | None) -> None:
+        """A worker: have `send` called once the client has taken most of what it was sent, or it is late."""
+        nbytes = len(message)
+        if not door.post_unless(self.behind, self.send, message, compress, nbytes=nbytes):
+            services = self._services
+            call = (self.send, message, compress)
+            services.backpressure.post(door, self, self.behind, services.send_timeout_seconds, call, nbytes)
+
+    def send(self, message: str | bytes, compress: bool | None = None) -> None:
+        """Queue one message; nothing happens once the WebSocket is closing."""
+        if self.outbox.send(message):
+            return
+        connection = self._connection
+        try:
+            if len(message) >= GATHERED_MIN_BYTES:
+                for piece in connection.encode_pieces(message, compress):
+                    self._transport.write(piece)
+            else:
+                self._transport.write(connection.encode(message, compress))
+        except ConnectionClosed:
+            pass
+
+    def send_frames(self, frames: bytes) -> None:
+        """Queue frames that were encoded before, to be shared by many recipients."""
+        if not self.outbox.write(frames) and self._connection.state is _OPEN:
+            self._transport.write(frames)
+
+    def send_prepared(self, prepared: PreparedLike) -> None:
+        """Queue messages that many recipients share, compressed for those that agreed on it."""
+        sharing = self._sharing
+        frames = prepared.frames if sharing is None else prepared.deflated_frames(sharing)
+        if not self.outbox.write(frames) and self._connection.state is _OPEN:
+            self._transport.write(frames)
+
+    @property
+    def prepared_outbox(self) -> Outbox:
+        """For who writes prepared frames by himself; it declines all if they leave compressed."""
+        return self.outbox if self._sharing is None else NO_OUTBOX
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Queue a ping; nothing happens once the WebSocket is closing."""
+        connection = self._connection
+        if connection.state is State.OPEN:
+            connection.ping(payload)
+            self._transport.write(connection.data_to_send())
+
+    def keep_alive(self, interval_seconds: float | None, timeout_seconds: float | None) -> None:
+        """Ping after a silence of `interval_seconds`; end after another `timeout_seconds` of it.
+
+        None takes the server's setting, 0 switches it off.
+        """
+        services = self._services
+        self._ping_interval_seconds = (
+            services.ping_interval_seconds if interval_seconds is None else interval_seconds
+        )
+        self._ping_timeout_seconds = (
+            services.ping_timeout_seconds if timeout_seconds is None else timeout_seconds
+        )
+        if self._ping_interval_seconds > 0:
+            self._keep_alive = services.deadline(self._look_alive)
+            self._keep_alive.set(self._ping_interval_seconds)
+
+    def _look_alive(self) -> None:
+        assert self._keep_alive is not None
+        if self._heard or self.paused:  # then it may have spoken: it is not listened to
+            self._heard = self._pinged = False
+            self._keep_alive.set(self._ping_interval_seconds)
+        elif not self._pinged:
+            self._pinged = True
+            self.ping()
+            self._keep_alive.set(self._ping_timeout_seconds)
+        else:
+            self.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Begin the closing handshake (RFC 6455 7.1.2); cut if no answer comes in time."""
+        self._close(code, reason, self._services.close_timeout_seconds, "no close frame came back")
+
+    def fail(self, code: int, reason: str) -> None:
+        """End without an answer (RFC 6455 7.1.7): the peer has been silent for too long to give one.
+
+        Our close frame and the end of TCP leave together, for a peer that lives after all.
+        """
+        self._close(code, reason, FAIL_TIMEOUT_SECONDS, reason)
+        self._transport.close()
+
+    def _close(self, code: int, reason: str, timeout_seconds: float, cut: str) -> None:
+        connection = self._connection
+        if connection.state is not State.OPEN:
+            return
+        connection.close(code, reason)
+        self._let_senders_go()  # nothing of theirs will leave
+        self._transport.write(connection.data_to_send())
+        self._closing = self._services.deadline(lambda: self._transport.close(cut))
+        self._closing.set(timeout_seconds)
+
+    @property
+    def paused(self) -> bool:
+        """Any thread: does the client wait because its messages do?"""
+        return bool(self._transport.pauses & Pause.MESSAGES)
+
+    def pause_reading(self, paused: bool) -> None:
+        """Let the client wait because its messages do, or go on."""
+        self._transport.pause_reading(Pause.MESSAGES, paused)
+
+    def refuse_keep_alive(self) -> None:
+        """Graceful stop."""
+        self.close(CloseCode.GOING_AWAY, "server shutting down")
+
+    close_when_idle = refuse_keep_alive
+
+    def abort(self, reason: str) -> None:
+        """End the TCP connection at once."""
+        self._transport.close(reason)
+
+
+def accept_websocket(
+    exchange: Exchange,
+    services: WebSocketServices,
+    opened: Callable[[WebSocketChannel], None],
+    *,
+    subprotocols: tuple[str, ...] = (),
+    max_message_bytes: int | None = None,
+    headers: Headers | None = None,
+) -> bool:
+    """Answer an opening handshake (RFC 6455 4.2): 101 and a channel, or the refusal.
+
+    Args:
+        opened: sets the channel's callbacks; called before the first message.
+        headers: further fields of the 101.
+
+    Returns:
+        whether the WebSocket is open.
+    """
+    request = exchange.request
+    try:
+        if request.has_body:
+            raise handshake.HandshakeError(400, "an opening handshake has no body (RFC 6455 4.1)")
+        accepted = handshake.accept(
+            request.method,
+            request.version,
+            request.headers,
+            subprotocols=subprotocols,
+            deflate=services.deflate,
+        )
+    except handshake.HandshakeError as error:
+        exchange.refuse_keep_alive()
+        exchange.respond(
+            status_text(error.status),
+            [("Content-Type", "text/plain; charset=utf-8"), *error.headers],
+            f"{error}\n".encode(),
+        )
+        return False
+
+    def make(transport: TransportLike, leftover: bytes) -> WebSocketChannel:
+        connection = Connection(
+            Role.SERVER,
+            max_message_bytes=max_message_bytes or services.max_message_bytes,
+            max_fragments=services.max_fragments_count,
+            deflate=accepted.deflate,
+        )
+        channel = WebSocketChannel(transport, connection, services, accepted.subprotocol, accepted.deflate)
+        channel.peer = request.peer
+        services.began(channel)
+        opened(channel)
+        return channel
+
+    exchange.upgrade([*accepted.headers, *(headers or ())], make)
+    return True

@@ -1,0 +1,106 @@
+"""What a line on the control socket asks of the Socket.IO servers of this process, done and answered.
+
+Must not know: sockets, files, how a line came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from python_server.socketio.cluster.broker.wire_json import (
+    Method,
+    WireError,
+    WireMessage,
+    arguments_of,
+    excepted_of,
+    read,
+    rooms_of,
+)
+from python_server.socketio.cluster.port import Malformed
+from python_server.socketio.jsoncodec import JSONError, dumps, loads
+from python_server.socketio.server import Hub
+
+
+class ControlOrders:
+    """Obeys lines. Belongs to the loop's thread.
+
+    Args:
+        hubs: the Socket.IO servers alone, by path. figures: gauges and counters of this worker.
+        refused: called with (kind, message) for every line that is refused.
+    """
+
+    def __init__(
+        self,
+        hubs: Mapping[str, Hub],
+        figures: Callable[[], Mapping[str, int]],
+        refused: Callable[[str, str], None],
+    ) -> None:
+        self._hubs = hubs
+        self._figures = figures
+        self._refused = refused
+
+    def obey(self, line: bytes) -> bytes:
+        """The answer to one line: {"ok": true}, or {"error": "..."} and nothing was done."""
+        try:
+            answer: dict[str, Any] = {"ok": True}
+            if self._is_status(line):
+                answer["figures"] = dict(self._figures())
+            else:
+                self._do(read(line))
+        except (WireError, Malformed, ValueError, TypeError) as error:
+            self._refused("control line", f"a line on the control socket was refused: {error}")
+            answer = {"error": str(error)}
+        return dumps(answer).encode()
+
+    @staticmethod
+    def _is_status(line: bytes) -> bool:
+        if b'"status"' not in line[:100] or len(line) > 1000:
+            return False
+        try:
+            return bool(loads(line.decode()) == {"method": "status"})
+        except (JSONError, UnicodeDecodeError):
+            return False
+
+    def _do(self, message: WireMessage) -> None:
+        hub = self._hub(message.path)
+        namespace = message.namespace or "/"
+        method = message.method
+        sid = str(message.sid)
+        if method == Method.EMIT:
+            if type(message.event) is not str:
+                raise WireError("foreign message", "an event's name is a string")
+            hub.emit(
+                message.event,
+                arguments_of(message),
+                namespace=namespace,
+                rooms=rooms_of(message),
+                excepted=excepted_of(message),
+                volatile=message.volatile,
+            )
+        elif method == Method.DISCONNECT:
+            hub.disconnect(namespace, sid, message.detail)
+        elif method == Method.ENTER_ROOM:
+            hub.join(namespace, sid, message.room)
+        elif method == Method.LEAVE_ROOM:
+            hub.leave(namespace, sid, message.room)
+        elif method == Method.CLOSE_ROOM:
+            hub.close_room(namespace, message.room)
+        else:
+            raise WireError("foreign message", f"{method} cannot be asked for here")
+
+    def _hub(self, path: str | None) -> Hub:
+        if not self._hubs:
+            raise WireError("foreign message", "no Socket.IO server runs here that could send it")
+        if path is None:
+            if len(self._hubs) > 1:
+                raise WireError(
+                    "foreign message", f"several servers run here, name the path: {', '.join(self._hubs)}"
+                )
+            return next(iter(self._hubs.values()))
+        hub = self._hubs.get("/" + path.strip("/") + "/")
+        if hub is None:
+            raise WireError(
+                "foreign message", f"no Socket.IO server at {path[:100]!r}: {', '.join(self._hubs)}"
+            )
+        return hub

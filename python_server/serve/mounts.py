@@ -1,0 +1,78 @@
+"""What there is to serve: an application, the Socket.IO mounts and raw WebSockets that it carries.
+
+Must not know: how any of them is served.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from python_server.engineio.server import EngineOptions
+from python_server.http1.parser import Request
+from python_server.socketio.cluster.port import BrokerOptions
+from python_server.socketio.server import Hub
+from python_server.websocket.application import WebSocketApplication
+from python_server.wsgi.handler import Application, ServerFacts
+from python_server.wsgi.handshake_middleware import Refusal
+
+
+@dataclass(slots=True)
+class Mount:
+    """A Socket.IO server under a path of an application.
+
+    Attributes:
+        path: with both slashes, "/socket.io/".
+        serving: called with the server's facts and the application served, once a worker serves.
+        admit: set by `serving` where middleware is to see handshakes first: see Admission.
+        broker: what joins it to other machines.
+    """
+
+    path: str
+    hub: Hub
+    options: EngineOptions
+    serving: Callable[[ServerFacts, Application], None]
+    admit: Callable[[Request], Refusal | None] | None = None
+    broker: BrokerOptions | None = None
+
+
+@dataclass(slots=True)
+class Site:
+    """What one server serves: an application, its Socket.IO mounts, its raw WebSockets by path."""
+
+    application: Application
+    mounts: list[Mount] = field(default_factory=list)
+    websockets: Mapping[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
+
+
+def find_site(application: Any) -> Site:
+    """An application with the mounts and raw WebSockets that it, or what it wraps, carries.
+
+    They stand in `wsframe_mounts` and `wsframe_websockets`; middleware keeps what it wraps in `wsgi_app`
+    or `app`, as Flask, Werkzeug and most others do.
+    """
+    site = Site(application)
+    seen: set[int] = set()
+    websockets: dict[Any, WebSocketApplication] = {}
+    while application is not None and id(application) not in seen:
+        seen.add(id(application))
+        site.mounts += getattr(application, "wsframe_mounts", [])
+        websockets |= getattr(application, "wsframe_websockets", {})
+        application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
+    site.websockets = websockets
+    return site
+
+
+def normal_root_path(path: str) -> str:
+    """ "/shop" for "shop/"; "" for "/"."""
+    path = path.strip("/")
+    return f"/{path}" if path else ""
+
+
+def below_root(root: str, path: str) -> str:
+    """The path as the application knows it, below where a proxy has mounted it."""
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("/", ""):
+        return path[len(root) :]
+    return path

@@ -1,0 +1,229 @@
+"""Reloading: a parent that watches files and starts the program anew, on the same listening sockets.
+
+Must not know: the application; only a child serves it, so nothing is served twice and no connection refused.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from python_server.net.line_writer import LineWriter
+from python_server.net.sockets import Socket
+from python_server.net.threads import BackgroundThread
+from python_server.observe import log as observe
+from python_server.serve.serve import bind
+from python_server.settings import Settings
+from python_server.workers.respawn import own_command
+from python_server.workers.spawn import INHERITED_VARIABLE
+
+CHILD_STOP_SECONDS: Final = 5.0
+# Ctrl+C reaches the child as well: it is given this long before it is told once more.
+CHILD_INTERRUPT_SECONDS: Final = 0.5
+# Between two looks at the files, and at the child; Werkzeug's interval.
+LOOK_SECONDS: Final = 1.0
+# Programs ask with this word whether they are the one that serves, since Werkzeug sets it.
+SERVING_VARIABLE: Final = "WERKZEUG_RUN_MAIN"
+# The process id of the reloader, for its child.
+RELOADER_VARIABLE: Final = "WSFRAME_RELOADER"
+# Orders that the program itself understands, or says that it does not.
+PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
+IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is looked at.
+
+    Attributes:
+        folders: every Python file below them. files: of any kind. ignored: patterns of paths that are not.
+        interval_seconds: between two looks. polling: compare times even where the system could tell.
+    """
+
+    folders: Sequence[str]
+    files: Sequence[str] = ()
+    ignored: Sequence[str] = ()
+    interval_seconds: float = LOOK_SECONDS
+    polling: bool = False
+
+
+def run_reloading(watched: Watched, settings: Settings) -> None:
+    """Run this program in a child, and anew after every change, until SIGTERM, SIGINT or its own good end.
+
+    The child knows by the inherited sockets that it is to serve.
+
+    Raises:
+        BindError: the address cannot be listened on.
+    """
+    observe.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
+    with bind(settings) as listening:
+        _run(watched, listening.sockets)
+
+
+def serves_here() -> bool:
+    """Is this the child, or a process without a reloader above it that was given its sockets?"""
+    return INHERITED_VARIABLE in os.environ
+
+
+def end_with_reloader() -> None:
+    """In the child: stop in an orderly way when the reloader has gone without a word (kill -9)."""
+    if os.environ.get(RELOADER_VARIABLE) == str(os.getppid()):  # a worker of the child has it too
+        BackgroundThread(_watch_parent, "reloader's end", os.getppid())
+
+
+def _watch_parent(process_id: int) -> None:
+    while os.getppid() == process_id:
+        time.sleep(LOOK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def folders_of_program() -> list[str]:
+    """The folder of the program, and those of the modules it has imported from outside the installation."""
+    installed = [os.path.realpath(path) for path in {sys.prefix, sys.base_prefix, sys.exec_prefix}]
+    paths = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    folders = {os.path.realpath(os.path.dirname(path)) for path in paths if isinstance(path, str) and path}
+    folders.add(os.path.realpath(sys.path[0] or os.curdir))
+    outside = [
+        folder
+        for folder in sorted(folders)
+        if not any(folder == root or folder.startswith(root + os.sep) for root in installed)
+        and "site-packages" not in folder
+    ]
+    return [
+        folder for folder in outside if not any(folder.startswith(other + os.sep) for other in outside)
+    ] or [os.getcwd()]
+
+
+def _run(watched: Watched, listening: Sequence[Socket]) -> None:
+    def pass_on(number: int, frame: Any) -> None:
+        if child.poll() is None:
+            child.send_signal(number)
+
+    child = _start(listening)
+    signal.signal(signal.SIGTERM, _interrupt)
+    for number in PASSED_ON:
+        signal.signal(number, pass_on)
+    told: subprocess.Popen[bytes] | None = None  # the child whose fault has been told of
+    patience_seconds = 0.0
+    try:
+        for changed in _changes(watched):
+            if changed:
+                shown = [os.path.relpath(path) for path in sorted(changed)[:3]]
+                observe.say(f"{', '.join(shown)} changed: starting anew")
+                _stop(child)
+                child = _start(listening)
+            elif child.poll() == 0:
+                return  # it has stopped by itself
+            elif child.poll() is not None and told is not child:
+                told = child
+                observe.warn("the program has ended with a fault: the next change of a file starts it again")
+    except KeyboardInterrupt as interrupt:
+        patience_seconds = 0.0 if interrupt.args else CHILD_INTERRUPT_SECONDS
+    finally:
+        _stop(child, patience_seconds)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt(number)
+
+
+def _start(listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
+    descriptors = [sock.fileno() for sock in listening]
+    environment = {
+        **os.environ,
+        INHERITED_VARIABLE: ",".join(map(str, descriptors)),
+        SERVING_VARIABLE: "true",
+        RELOADER_VARIABLE: str(os.getpid()),
+    }
+    return subprocess.Popen(own_command(), pass_fds=descriptors, env=environment)
+
+
+def _stop(child: subprocess.Popen[bytes], patience_seconds: float = 0.0) -> None:
+    if _ended(child, patience_seconds):
+        return
+    child.send_signal(signal.SIGTERM)
+    if not _ended(child, CHILD_STOP_SECONDS):
+        child.kill()
+        child.wait()
+
+
+def _ended(child: subprocess.Popen[bytes], timeout_seconds: float) -> bool:
+    try:
+        child.wait(timeout_seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+# Watching
+
+
+def _changes(watched: Watched) -> Iterator[set[str]]:
+    """The paths that changed since the last look; an empty set when nothing did."""
+    try:
+        import watchfiles
+    except ImportError:
+        return _polled(watched)
+    return _polled(watched) if watched.polling else _told(watchfiles, watched)
+
+
+def _told(watchfiles: Any, watched: Watched) -> Iterator[set[str]]:
+    """The system says what changes."""
+    files = {os.path.realpath(path) for path in watched.files}
+    python = watchfiles.PythonFilter()
+
+    def wanted(change: Any, path: str) -> bool:
+        return path in files or (python(change, path) and not _ignored(watched, path))
+
+    places = {*watched.folders, *(os.path.dirname(path) for path in files)}
+    for changes in watchfiles.watch(
+        *places,
+        watch_filter=wanted,
+        raise_interrupt=True,
+        yield_on_timeout=True,
+        rust_timeout=int(watched.interval_seconds * 1000),
+    ):
+        yield {path for _, path in changes}
+
+
+def _polled(watched: Watched) -> Iterator[set[str]]:
+    """The times of all files, compared."""
+    known = _times(watched)
+    while True:
+        time.sleep(watched.interval_seconds)
+        times = _times(watched)
+        yield {path for path in times.keys() | known.keys() if times.get(path) != known.get(path)}
+        known = times
+
+
+def _times(watched: Watched) -> dict[str, int]:
+    times: dict[str, int] = {}
+    for path in _paths(watched):
+        try:
+            times[path] = os.stat(path).st_mtime_ns
+        except OSError:
+            pass  # it has just gone
+    return times
+
+
+def _paths(watched: Watched) -> Iterator[str]:
+    yield from watched.files
+    for top in watched.folders:
+        for folder, below, names in os.walk(top):
+            below[:] = [name for name in below if name not in IGNORED_FOLDERS and not name.startswith(".")]
+            for name in names:
+                path = str(Path(folder, name))
+                if name.endswith(".py") and not _ignored(watched, path):
+                    yield path
+
+
+def _ignored(watched: Watched, path: str) -> bool:
+    return any(fnmatch.fnmatch(path, pattern) for pattern in watched.ignored)

@@ -1,0 +1,128 @@
+"""Which part of a worker answers a request: an engine, a raw WebSocket, or the application.
+
+Must not know: what any of them does with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from python_server.connection.address_caps import Refusal
+from python_server.connection.allowed_hosts import AllowedHosts
+from python_server.connection.exchange import Exchange, RequestHandler
+from python_server.connection.proxy_headers import Origin, ProxyRules
+from python_server.http1.parser import Request
+from python_server.http1.response import status_text
+from python_server.serve.mounts import below_root
+
+if TYPE_CHECKING:
+    from python_server.engineio.server import Engine
+    from python_server.websocket.application import WebSocketRoutes
+
+
+class Refused:
+    """Answers one request with a refusal (the RequestHandler port)."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+
+    def request_received(self, exchange: Exchange) -> None:
+        exchange.refuse_keep_alive()
+        refusal = self._refusal
+        headers = [("Content-Type", "text/plain; charset=utf-8")]
+        if refusal.retry_after_seconds is not None:
+            headers.append(("Retry-After", str(refusal.retry_after_seconds)))
+        exchange.respond(status_text(refusal.status), headers, f"{refusal.text}\n".encode())
+
+    def body_received(self, exchange: Exchange, piece: bytes) -> None:
+        """Nobody reads it."""
+
+    def body_ended(self, exchange: Exchange) -> None:
+        """It was answered."""
+
+    def exchange_lost(self, exchange: Exchange, reason: str) -> None:
+        """Nothing is kept for it."""
+
+
+# As Django and Starlette answer. Not 421 (RFC 9110 15.5.20): browsers take it as an invitation to ask again
+# over another connection.
+OTHER_HOST: Final = Refusal(400, "this host is not served here")
+
+
+class Router:
+    """Looks at a request's path, after a trusted proxy and the root path have had their say.
+
+    Args:
+        scheme: what connections speak here. proxies: whose word on the client is believed; None: nobody's.
+        hosts: what requests may be for. complain: called with (kind, sentence).
+        root_path: where a proxy has mounted us, "" for nowhere.
+        engines: by path prefix, with both slashes.
+        routes: the raw WebSockets. otherwise: who answers everything else.
+        admit: says of (request, its connection's address) what it is told instead of an answer; None: all may
+            go on.
+    """
+
+    def __init__(
+        self,
+        scheme: str,
+        proxies: ProxyRules | None,
+        hosts: AllowedHosts,
+        complain: Callable[[str, str], None],
+        root_path: str,
+        engines: Sequence[tuple[str, Engine]],
+        routes: WebSocketRoutes,
+        otherwise: RequestHandler,
+        admit: Callable[[Request, Any], Refusal | None] | None = None,
+    ) -> None:
+        self._scheme = scheme
+        self._proxies = proxies
+        self._hosts = hosts
+        self._complain = complain
+        self._root_path = root_path
+        self._engines = engines
+        self._routes = routes
+        self._otherwise = otherwise
+        self._admit = admit
+
+    def route(self, request: Request) -> RequestHandler:
+        """Who answers; the request is changed to what the proxy said."""
+        request.scheme = self._scheme
+        own = request.peer
+        if self._proxies is not None:
+            self._believe(self._proxies, request)
+        if self._admit is not None and (refusal := self._admit(request, own)) is not None:
+            return Refused(refusal)
+        if not self._hosts.allows(request.authority):
+            host = request.authority or "(none)"
+            self._complain(
+                "host refused", f"a request for host {host!r} is refused: --allowed-hosts lacks it"
+            )
+            return Refused(OTHER_HOST)
+        path = request.path = below_root(self._root_path, request.path)
+        engine = self._engine_of(path)
+        if engine is not None:
+            return engine
+        if request.upgrade == "websocket" and self._routes.serves(path):
+            return self._routes
+        return self._otherwise
+
+    def is_foreign(self, request: Request) -> bool:
+        """Is a head for a session of a sibling, or for one that is to begin there?"""
+        engine = self._engine_of(below_root(self._root_path, request.path))
+        return engine is not None and engine.is_foreign(request.query)
+
+    def _engine_of(self, path: str) -> Engine | None:
+        for prefix, engine in self._engines:
+            if path.startswith(prefix) or path == prefix[:-1]:
+                return engine
+        return None
+
+    @staticmethod
+    def _believe(proxies: ProxyRules, request: Request) -> None:
+        said = Origin(request.peer, request.scheme, request.authority)
+        request.fields, origin = proxies.resolve(request.fields, said)
+        request.peer, request.scheme, request.authority = origin.peer, origin.scheme, origin.authority
+        if origin.port is not None:
+            host = request.local[0] if isinstance(request.local, tuple) else "localhost"
+            request.local = (host, origin.port)

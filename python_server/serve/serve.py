@@ -1,0 +1,317 @@
+"""serve(): bind, run a worker or several, turn signals into orders.
+
+Must not know: protocols, handlers, or how an application was found.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from python_server.connection.acceptor import tls_context
+from python_server.control.server import open_control
+from python_server.net import systemd
+from python_server.net.descriptors import allow_descriptors
+from python_server.net.line_writer import LineWriter
+from python_server.net.loop import Loop
+from python_server.net.sockets import (
+    Address,
+    BindError,
+    InheritedDescriptor,
+    Listening,
+    Socket,
+    TCPAddress,
+    UnixAddress,
+    listen,
+    parse_address,
+    shown_urls,
+)
+from python_server.net.threads import ServerStopped
+from python_server.observe import log as observe
+from python_server.serve.mounts import Site
+from python_server.serve.worker import Worker
+from python_server.settings import Settings
+from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_seat
+from python_server.workers.supervisor import Rules, Workers
+
+# The name of the control socket among a worker's further listening sockets.
+CONTROL: Final = "control"
+
+
+def serve(site: Site, settings: Settings, started: Callable[[str], None] | None = None) -> None:
+    """Serve `site` until SIGTERM or SIGINT; a second signal, or SIGQUIT, ends at once.
+
+    In a process that a supervisor has started this is one of its workers. Where the settings ask for
+    several it is the supervisor, which starts this program again for each and never serves `site` itself.
+
+    Args:
+        started: called with the real URL once connections are accepted; not in a worker.
+
+    Raises:
+        BindError: the address cannot be listened on.
+        SystemExit: the first of several workers did not come up; with its exit code.
+    """
+    if is_supervisor(settings):
+        supervise(settings, started)
+        return
+    seat = take_seat(os.environ)
+    name = "" if seat is None else f"worker {seat.index}"
+    observe.configure_logging(
+        settings.log_level, settings.access_log, settings.error_log, name, writer=LineWriter
+    )
+    allow_descriptors(settings.connections_max_count, observe.warn)
+    if seat is not None:
+        worker = Worker(site, settings, bind(settings).sockets, seat, seat.named.get(CONTROL))
+        with _signals(_orders_of(worker)):
+            worker.run()
+        return
+    with bind(settings) as listening, _control_of(settings, listening) as control:
+        worker = Worker(site, settings, listening.sockets, control=next(iter(control.sockets), None))
+        with _signals(_orders_of(worker)), _pid_file(settings.pid_file):
+            _tell_started(settings, listening, started)
+            worker.run()
+    observe.say("stopped")
+
+
+def is_supervisor(settings: Settings) -> bool:
+    """Is this process to start workers instead of serving? Then it need not load the application."""
+    return (settings.workers_count > 1 or settings.max_requests_count > 0) and not is_worker(os.environ)
+
+
+def supervise(settings: Settings, started: Callable[[str], None] | None = None) -> None:
+    """Bind, and keep workers alive until SIGTERM or SIGINT.
+
+    Raises:
+        BindError: the address cannot be listened on, or the system has no UNIX sockets.
+        SystemExit: the first worker did not come up; with its exit code.
+    """
+    if os.name != "posix":
+        raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
+    observe.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
+    with (
+        bind(settings) as listening,
+        _control_of(settings, listening) as control,
+        _pid_file(settings.pid_file),
+    ):
+        loop = Loop(observe.report)
+        workers = Workers(
+            loop,
+            Rules(settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds),
+            listening.sockets,
+            dict.fromkeys([CONTROL], control.sockets[0]) if control.sockets else {},
+            lambda: _tell_started(settings, listening, started),
+            lambda: systemd.notify(systemd.READY),
+        )
+        with _signals(_orders_of_workers(loop, workers)):
+            loop.call_soon(workers.begin)
+            try:
+                loop.run()
+            finally:
+                workers.close()
+                loop.close()
+    if workers.exit_code:
+        raise SystemExit(workers.exit_code)
+    observe.say("stopped")
+
+
+def _control_of(settings: Settings, listening: Listening) -> Listening:
+    return open_control(settings.control_socket, listening, observe.warn)
+
+
+def _tell_started(settings: Settings, listening: Listening, started: Callable[[str], None] | None) -> None:
+    urls = shown_urls(listening.sockets, "https" if settings.tls.certfile else "http")
+    announce(urls)
+    systemd.notify(systemd.READY)
+    if started is not None:
+        started(urls[0])
+
+
+def bind(settings: Settings) -> Listening:
+    """The listening sockets: handed over by a supervisor, a reloader or systemd, or bound here.
+
+    Raises:
+        BindError: an address cannot be listened on.
+    """
+    inherited = os.environ.get(INHERITED_VARIABLE)
+    if inherited:
+        sockets = [Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")]
+        for sock in sockets:
+            sock.set_inheritable(False)  # a program that the application starts must not hold the port
+        return Listening(sockets)
+    given = [InheritedDescriptor(descriptor) for descriptor in systemd.activated_descriptors(os.environ)]
+    return listen(
+        given or addresses_of(settings),
+        settings.backlog_count,
+        reuse_port=settings.reuse_port,
+        unix_permissions=settings.uds_permissions,
+    )
+
+
+def check_listening(settings: Settings) -> None:
+    """Look at everything that listening needs, without binding anything.
+
+    Raises:
+        BindError: an address is malformed. CertificateError: TLS cannot be spoken with these files.
+    """
+    addresses_of(settings)
+    tls_context(settings)
+
+
+def addresses_of(settings: Settings) -> list[Address]:
+    """Where the settings ask to listen.
+
+    Raises:
+        BindError: an address is malformed.
+    """
+    addresses: list[Address] = [parse_address(text, settings.port) for text in settings.binds]
+    if settings.uds is not None:
+        addresses.append(UnixAddress(settings.uds))
+    if settings.fd is not None:
+        addresses.append(InheritedDescriptor(settings.fd))
+    return addresses or [TCPAddress(settings.host, settings.port)]
+
+
+def public_address(settings: Settings) -> Address | None:
+    """The first address that another machine may reach, as far as its name tells; None if there is none.
+
+    A path is the file system's affair, a descriptor that of whoever has bound it.
+
+    Raises:
+        BindError: an address is malformed.
+    """
+    tcp = (address for address in addresses_of(settings) if isinstance(address, TCPAddress))
+    return next((address for address in tcp if not address.is_loopback), None)
+
+
+def announce(urls: Sequence[str]) -> None:
+    """The one line that every start prints."""
+    print(
+        f"python_server: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+Orders = Mapping[int, Callable[[], Any]]
+# Words of other servers that mean nothing here: left to the system they would end or stop the process.
+NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
+FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
+CODE_STAYS: Final = (
+    "SIGHUP: log files are opened anew, the code stays as it is; new code is served after a restart, or by a "
+    "supervisor (--workers), which restarts its workers one by one"
+)
+
+
+def _orders_of(worker: Worker) -> Orders:
+    """TERM, INT: stop, once more: now. QUIT: now. HUP, USR1: open log files anew. Others: nothing."""
+    asked = 0
+
+    def stop() -> None:
+        nonlocal asked
+        asked += 1
+        systemd.notify(systemd.STOPPING)
+        if asked == 1:
+            worker.stop()
+        else:
+            worker.force()
+
+    def reopen() -> None:
+        systemd.notify(systemd.reloading())
+        observe.reopen_logs()
+        systemd.notify(systemd.READY)
+
+    def hang_up() -> None:
+        reopen()
+        worker.loop.mailbox.post(observe.say, CODE_STAYS)
+
+    def quit() -> None:
+        systemd.notify(systemd.STOPPING)
+        worker.force()
+
+    warn = partial(partial, worker.loop.mailbox.post, observe.warn)
+    return {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGQUIT: quit,
+        signal.SIGHUP: hang_up,
+        signal.SIGUSR1: reopen,
+        signal.SIGUSR2: warn(NO_SECOND_SERVER),
+        signal.SIGTTIN: warn(FOR_SEVERAL.format("SIGTTIN")),
+        signal.SIGTTOU: warn(FOR_SEVERAL.format("SIGTTOU")),
+        signal.SIGWINCH: lambda: None,
+    }
+
+
+def _orders_of_workers(loop: Loop, workers: Workers) -> Orders:
+    """As for one, and HUP: rolling restart. TTIN, TTOU: one worker more, one less. CHLD: one has ended."""
+
+    def stop() -> None:
+        systemd.notify(systemd.STOPPING)
+        workers.stop()
+
+    def quit() -> None:
+        systemd.notify(systemd.STOPPING)
+        workers.quit()
+
+    def roll() -> None:
+        systemd.notify(systemd.reloading())
+        observe.reopen_logs()
+        workers.roll()
+
+    def reopen() -> None:
+        observe.reopen_logs()
+        workers.reopen_logs()
+
+    orders: dict[int, Callable[[], Any]] = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGQUIT: quit,
+        signal.SIGHUP: roll,
+        signal.SIGUSR1: reopen,
+        signal.SIGUSR2: lambda: observe.warn(NO_SECOND_SERVER),
+        signal.SIGTTIN: lambda: workers.change_count(1),
+        signal.SIGTTOU: lambda: workers.change_count(-1),
+        signal.SIGCHLD: workers.reap,
+        signal.SIGWINCH: lambda: None,
+    }
+    return {number: partial(loop.mailbox.post, order) for number, order in orders.items()}
+
+
+@contextmanager
+def _signals(orders: Orders) -> Iterator[None]:
+    """Each order is given in the main thread, between two instructions of whatever runs."""
+
+    def given(number: int, frame: Any) -> None:
+        try:
+            orders[number]()
+        except ServerStopped:
+            pass  # there is nothing left to stop
+
+    former = {number: signal.signal(number, given) for number in orders}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _pid_file(path: str | None) -> Iterator[None]:
+    """Raises BindError when the file cannot be written."""
+    if path is None:
+        yield
+        return
+    try:
+        Path(path).write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        Path(path).unlink(missing_ok=True)

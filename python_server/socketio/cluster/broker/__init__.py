@@ -1,0 +1,4 @@
+"""Machines joined by a Redis or Valkey channel, in python-socketio's messages.
+
+Must not know: sockets of clients, sessions, handlers.
+"""

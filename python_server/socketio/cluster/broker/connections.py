@@ -1,0 +1,373 @@
+"""Two connections to a broker, each in a thread of its own: one publishes, one is subscribed.
+
+Must not know: what a message says, who is in a room, where the broker is.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+from python_server.net.threads import BackgroundThread, Condition, Lock
+from python_server.socketio.cluster.broker import url as broker
+from python_server.socketio.cluster.broker.resp import PushReader, RESPError
+from python_server.socketio.cluster.broker.url import Connection
+
+# A broker that restarts is back within seconds; python-socketio waits 1 s to 60 s meanwhile.
+BACK_OFF_MIN_SECONDS: Final = 0.1
+BACK_OFF_MAX_SECONDS: Final = 5.0
+# What waits to be published while the broker is away or slow: the oldest goes first.
+QUEUE_MAX_BYTES: Final = 8 * 1024 * 1024
+QUEUE_MAX_COUNT: Final = 10_000
+# Published in one write.
+BATCH_MAX_COUNT: Final = 256
+BATCH_MAX_BYTES: Final = 256 * 1024
+# Below what an allocator maps anew each time.
+RECEIVE_BYTES: Final = 64 * 1024
+
+
+class LinkState(Enum):
+    """The life of a connection."""
+
+    STARTING = auto()  # it was never there
+    UP = auto()
+    LOST = auto()
+    CLOSED = auto()
+
+
+MOVES: Final = {
+    LinkState.STARTING: {LinkState.UP, LinkState.LOST, LinkState.CLOSED},
+    LinkState.UP: {LinkState.LOST, LinkState.CLOSED},
+    LinkState.LOST: {LinkState.UP, LinkState.CLOSED},
+    LinkState.CLOSED: set(),
+}
+
+# Called by the link's thread with its new state and, when it is lost, why.
+Changed = Callable[[LinkState, str], None]
+
+
+class _Kept:
+    """A connection that is made again, with back-off, whenever it is lost. `_serve` runs in its thread.
+
+    Args:
+        connect: makes an unconnected connection. changed: hears of the states UP and LOST.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], changed: Changed, name: str) -> None:
+        self._connect = connect
+        self._changed = changed
+        self._lock = Condition(Lock())
+        self._connection: Connection | None = None
+        self.state = LinkState.STARTING
+        self._back_off_seconds = BACK_OFF_MIN_SECONDS
+        self._name = name
+        self._thread: BackgroundThread | None = None
+
+    def start(self) -> None:
+        """Any thread, once: connect, and go on doing so."""
+        self._thread = BackgroundThread(self._keep, self._name)
+
+    def close(self) -> None:
+        """Any thread: end; what waits is not sent any more."""
+        with self._lock:
+            if self.closed:
+                return
+            self._move(LinkState.CLOSED)
+            connection = self._connection
+            self._lock.notify_all()
+        if connection is not None:
+            shut_down(connection)  # frees its thread from a receive; the thread closes it
+
+    @property
+    def closed(self) -> bool:
+        """Any thread."""
+        return self.state is LinkState.CLOSED
+
+    def join(self, timeout_seconds: float) -> None:
+        """Any other thread: wait for the end of the thread."""
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
+
+    def _move(self, state: LinkState) -> None:
+        assert state in MOVES[self.state], (self.state, state)
+        self.state = state
+
+    def _keep(self) -> None:
+        while not self.closed:
+            connection = None
+            try:
+                connection = self._connect()
+                with self._lock:
+                    if self.closed:
+                        return
+                    self._connection = connection
+                connection.connect()
+                self._serve(connection)
+            except Exception as error:  # redis-py's own kinds have no common root with OSError
+                self._lost(str(error) or type(error).__name__)
+            finally:
+                self._connection = None
+                if connection is not None:
+                    try:
+                        connection.disconnect()
+                    except Exception:  # it is gone either way
+                        pass
+            with self._lock:
+                if not self.closed:
+                    self._lock.wait_for(
+                        lambda: self.closed,
+                        self._back_off_seconds * random.uniform(0.5, 1.0),
+                    )
+            self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
+
+    def _up(self) -> None:
+        """The thread: the broker has answered."""
+        with self._lock:
+            if self.state in (LinkState.UP, LinkState.CLOSED):
+                return
+            self._move(LinkState.UP)
+        self._back_off_seconds = BACK_OFF_MIN_SECONDS
+        self._changed(LinkState.UP, "")
+
+    def _lost(self, reason: str) -> None:
+        with self._lock:
+            if self.state in (LinkState.LOST, LinkState.CLOSED):
+                return
+            self._move(LinkState.LOST)
+        self._changed(LinkState.LOST, reason)
+
+    def _serve(self, connection: Connection) -> None:
+        raise NotImplementedError
+
+
+def shut_down(connection: Any) -> None:
+    """End both directions of a connection that another thread may be waiting on."""
+    sock = connection._sock
+    if sock is not None:
+        try:
+            sock.shutdown(2)  # socket.SHUT_RDWR
+        except OSError:
+            pass
+
+
+@dataclass(slots=True)
+class _Post:
+    channel: bytes
+    payload: bytes
+    # Called by the thread with the number of subscribers reached; None when it was not published.
+    done: Callable[[int | None], None] | None = None
+
+
+class Publisher(_Kept):
+    """Messages to the broker, in order, at most once each; its queue is bounded, the oldest is dropped.
+
+    A message whose answer does not come may have been published or not: it is counted as dropped.
+
+    Args:
+        dropped: called by any thread with the number of messages just dropped.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Connection], changed: Changed, dropped: Callable[[int], None]
+    ) -> None:
+        super().__init__(connect, changed, "broker-publish")
+        self._dropped = dropped
+        self._posts: deque[_Post] = deque()
+        self._queued_bytes = 0
+        self._idle = True
+        self._doubted = False
+        self.published_count = 0
+
+    @property
+    def queued_bytes(self) -> int:
+        """Any thread."""
+        return self._queued_bytes
+
+    @property
+    def queued_count(self) -> int:
+        """Any thread."""
+        return len(self._posts)
+
+    def publish(
+        self, channel: bytes, payload: bytes, done: Callable[[int | None], None] | None = None
+    ) -> None:
+        """Any thread: queue one message; never waits.
+
+        Args:
+            done: called by the publisher's thread with the number of subscribers that got it, or None.
+        """
+        given_up: list[_Post] = []
+        with self._lock:
+            self._posts.append(_Post(channel, payload, done))
+            self._queued_bytes += len(payload)
+            while self._queued_bytes > QUEUE_MAX_BYTES or len(self._posts) > QUEUE_MAX_COUNT:
+                oldest = self._posts.popleft()
+                self._queued_bytes -= len(oldest.payload)
+                given_up.append(oldest)
+            if self._idle:
+                self._lock.notify_all()
+        self._give_up(given_up)
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Any other thread: wait until what is queued has been published; False when it was not in time."""
+        with self._lock:
+            self._lock.wait_for(lambda: (self._idle and not self._posts) or self.closed, timeout_seconds)
+            return self._idle and not self._posts
+
+    def doubt(self) -> None:
+        """Any thread: the broker may be gone; look before anything more is said to it."""
+        with self._lock:
+            self._doubted = True
+            self._lock.notify_all()
+
+    def _give_up(self, posts: list[_Post]) -> None:
+        if posts:
+            self._dropped(len(posts))
+            for post in posts:
+                if post.done is not None:
+                    post.done(None)
+
+    def _serve(self, connection: Connection) -> None:
+        connection.send_command("PING", check_health=False)
+        connection.read_response()
+        self._up()
+        while True:
+            batch = self._take(connection)
+            if batch is None:
+                return
+            answered_count = 0
+            try:
+                commands = connection.pack_commands(("PUBLISH", post.channel, post.payload) for post in batch)
+                connection.send_packed_command(commands, check_health=False)
+                for post in batch:
+                    reached_count = connection.read_response()
+                    answered_count += 1
+                    if post.done is not None:
+                        post.done(int(reached_count))
+                self.published_count += len(batch)
+            except Exception:
+                self._give_up(batch[answered_count:])
+                raise
+            finally:
+                with self._lock:
+                    self._idle = True
+                    self._lock.notify_all()
+
+    def _take(self, connection: Connection) -> list[_Post] | None:
+        """The next messages; None at the end."""
+        pinged_at = time.monotonic()
+        while True:
+            with self._lock:
+                self._lock.wait_for(
+                    lambda: self._posts or self._doubted or self.closed, broker.PATIENCE_SECONDS
+                )
+                if self.closed:
+                    return None
+                doubted, self._doubted = self._doubted, False
+                if self._posts and not doubted:
+                    self._idle = False
+                    batch: list[_Post] = []
+                    size_bytes = 0
+                    while self._posts and len(batch) < BATCH_MAX_COUNT and size_bytes < BATCH_MAX_BYTES:
+                        batch.append(self._posts.popleft())
+                        size_bytes += len(batch[-1].payload)
+                    self._queued_bytes -= size_bytes
+                    return batch
+            if (
+                doubted or time.monotonic() - pinged_at >= broker.PATIENCE_SECONDS
+            ):  # a broker that went while nothing was said
+                connection.send_command("PING", check_health=False)
+                connection.read_response()
+                pinged_at = time.monotonic()
+
+
+class Subscriber(_Kept):
+    """Messages from the channels that are wanted.
+
+    `want` and `unwant` take effect at the next thing heard: who calls them publishes a message to a channel
+    that is wanted already.
+
+    Args:
+        heard: called by the thread with what one receive brought: [(channel, payload, or None where the
+            channel is subscribed to from here on)], and the number of messages larger than max_bytes. It may
+            wait, which makes the broker wait.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        changed: Changed,
+        heard: Callable[[list[tuple[bytes, bytes | None]], int], None],
+        max_bytes: int,
+    ) -> None:
+        super().__init__(connect, changed, "broker-subscribe")
+        self._heard = heard
+        self._max_bytes = max_bytes
+        self._wanted: dict[bytes, None] = {}
+        self._changes_count = 0
+        self._subscribed: set[bytes] = set()
+        self._subscribed_changes_count = 0
+
+    def want(self, *channels: bytes) -> None:
+        """Any thread."""
+        with self._lock:
+            self._wanted.update(dict.fromkeys(channels))
+            self._changes_count += 1
+
+    def unwant(self, *channels: bytes) -> None:
+        """Any thread."""
+        with self._lock:
+            for channel in channels:
+                self._wanted.pop(channel, None)
+            self._changes_count += 1
+
+    def _serve(self, connection: Any) -> None:
+        self._subscribed.clear()
+        # The handshake is over, so nothing waits in the connection's own reader.
+        sock = connection._sock
+        sock.settimeout(broker.PATIENCE_SECONDS)
+        reader = PushReader(self._max_bytes)
+        oversized_count = 0
+        self._subscribe(connection)
+        pinged = False
+        while True:
+            try:
+                data = sock.recv(RECEIVE_BYTES)
+            except TimeoutError:
+                if pinged:
+                    raise TimeoutError(
+                        f"the broker is silent: no answer to a ping in {broker.PATIENCE_SECONDS:g} s"
+                    ) from None
+                pinged = True
+                connection.send_command("PING", check_health=False)
+                continue
+            if not data:
+                raise ConnectionError("the broker has closed the connection")
+            pinged = False
+            try:
+                messages = reader.feed(data)
+            except RESPError as error:
+                raise ConnectionError(str(error)) from None
+            self._up()
+            if messages or reader.oversized_count != oversized_count:
+                self._heard(messages, reader.oversized_count - oversized_count)
+                oversized_count = reader.oversized_count
+            if self._changes_count != self._subscribed_changes_count:
+                self._subscribe(connection)
+
+    def _subscribe(self, connection: Connection) -> None:
+        """Tell the broker what has changed."""
+        with self._lock:
+            wanted = set(self._wanted)
+            self._subscribed_changes_count = self._changes_count
+        new, old = wanted - self._subscribed, self._subscribed - wanted
+        self._subscribed = wanted
+        if new:
+            connection.send_command("SUBSCRIBE", *sorted(new), check_health=False)
+        if old:
+            connection.send_command("UNSUBSCRIBE", *sorted(old), check_health=False)

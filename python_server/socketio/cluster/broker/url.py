@@ -1,0 +1,153 @@
+"""The URL of a Redis or Valkey broker becomes connections of its client library.
+
+Must not know: what is said through a connection, threads. Alone imports redis, when asked to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any, Final, Protocol
+from urllib.parse import unquote, urlsplit
+
+from python_server.socketio.cluster.port import BrokerOptions
+
+# Flask-SocketIO's, and python-socketio's for a manager that was given none.
+FLASK_CHANNEL: Final = "flask-socketio"
+SERVER_CHANNEL: Final = "socketio"
+# Silence after which a connection is pinged, and the time any answer may take. redis-py has no bound.
+PATIENCE_SECONDS: Final = 5.0
+# scheme -> (package, the scheme that package knows)
+SCHEMES: Final = {
+    "redis": ("redis", "redis"),
+    "rediss": ("redis", "rediss"),
+    "unix": ("redis", "unix"),
+    "redis+sentinel": ("redis", None),
+    "valkey": ("valkey", "valkey"),
+    "valkeys": ("valkey", "valkeys"),
+    "valkey+sentinel": ("valkey", None),
+}
+
+
+class BrokerError(ValueError):
+    """The broker cannot be used at all: no such URL, no package."""
+
+
+class Connection(Protocol):
+    """What is used of redis-py's Connection."""
+
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> list[bytes]: ...
+    def send_command(self, *parts: str | bytes, check_health: bool = True) -> None: ...
+    def send_packed_command(self, command: list[bytes], check_health: bool = True) -> None: ...
+    def read_response(self) -> Any: ...
+
+
+def read_broker(given: Mapping[str, Any], default_channel: str) -> BrokerOptions | None:
+    """The options message_queue, channel, redis_options and channel_per_room; None without a message_queue.
+
+    A `client_manager` of python-socketio's RedisManager kind is taken for the URL it holds.
+
+    Raises:
+        ValueError: a client_manager of another kind. BrokerError: as `connector`.
+    """
+    manager = given.get("client_manager")
+    if manager is not None:
+        url = getattr(manager, "redis_url", None)
+        if not isinstance(url, str):
+            raise ValueError(
+                f"client_manager {type(manager).__name__} is not served: give message_queue='redis://...'"
+            )
+        given = {
+            "channel": manager.channel,
+            "redis_options": manager.redis_options,
+            **given,
+            "message_queue": url,
+        }
+    if given.get("message_queue") is None:
+        return None
+    options = BrokerOptions(
+        str(given["message_queue"]),
+        str(given.get("channel") or default_channel),
+        bool(given.get("channel_per_room", False)),
+        dict(given.get("redis_options") or {}),
+    )
+    connector(options)
+    return options
+
+
+def connector(options: BrokerOptions) -> Callable[[], Connection]:
+    """A function that makes a connection to the broker, not connected yet.
+
+    Raises:
+        BrokerError: the URL is malformed, or its package is not installed.
+    """
+    scheme = options.url.partition("://")[0].lower()
+    if "://" not in options.url or scheme not in SCHEMES:
+        raise BrokerError(
+            f"message_queue {without_password(options.url)!r} is served by no broker here: "
+            f"the URL begins with {', '.join(f'{name}://' for name in SCHEMES)}"
+        )
+    package = SCHEMES[scheme][0]
+    try:
+        module = import_module(package)
+        import_module("hiredis")  # reads what is subscribed to: resp.py
+    except ImportError:
+        raise BrokerError(
+            f"message_queue {scheme}:// needs packages that are not installed: pip install {package} hiredis"
+        ) from None
+    settings: dict[str, Any] = {
+        "socket_timeout": PATIENCE_SECONDS,
+        "socket_connect_timeout": PATIENCE_SECONDS,
+        "protocol": 2,
+        "retry": import_module(f"{package}.retry").Retry(import_module(f"{package}.backoff").NoBackoff(), 0),
+        **options.redis_options,
+    }
+    settings["decode_responses"] = False
+    try:
+        if scheme.endswith("+sentinel"):
+            sentinels, service, credentials = sentinel_places(options.url)
+            sentinel = import_module(f"{package}.sentinel").Sentinel(sentinels, **settings, **credentials)
+            client = sentinel.master_for(service or options.channel)
+        else:
+            name = "Redis" if package == "redis" else "Valkey"
+            client = getattr(module, name).from_url(options.url, **settings)
+        make: Callable[[], Connection] = client.connection_pool.make_connection
+        make()  # options that no connection takes are refused here, not at every attempt
+    except (TypeError, ValueError) as error:
+        raise BrokerError(f"message_queue {without_password(options.url)!r}: {error}") from None
+    return make
+
+
+def sentinel_places(url: str) -> tuple[list[tuple[str, int]], str | None, dict[str, Any]]:
+    """The hosts, service and credentials of redis+sentinel://user:password@host:port,host:port/db/service.
+
+    Raises:
+        ValueError: it is malformed.
+    """
+    parts = urlsplit(url)
+    credentials, _, places = parts.netloc.rpartition("@")
+    sentinels = []
+    for place in places.split(","):
+        host, colon, port = place.rpartition(":")
+        if not colon or not port.isdigit():
+            raise ValueError(f"{place!r} is no host:port of a sentinel")
+        sentinels.append((host.strip("[]"), int(port)))
+    given: dict[str, Any] = {}
+    user, _, password = credentials.partition(":")
+    if user:
+        given["username"] = unquote(user)
+    if password:
+        given["password"] = unquote(password)
+    database, _, service = parts.path.strip("/").partition("/")
+    if database:
+        given["db"] = int(database)
+    return sentinels, service or None, given
+
+
+def without_password(url: str) -> str:
+    """The URL as it may stand in a log."""
+    scheme, separator, rest = url.partition("://")
+    place = rest.rpartition("@")[2] if "@" in rest else rest
+    return f"{scheme}{separator}{place.partition('?')[0]}"

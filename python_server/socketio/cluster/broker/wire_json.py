@@ -1,0 +1,386 @@
+"""The JSON that python-socketio's servers and emitters exchange through a broker, read and written. Sans-I/O.
+
+Must not know: brokers, channels, who is in a room. Shapes as PubSubManager of python-socketio 5 writes them.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from python_server.engineio.packet import Prepared
+from python_server.socketio.cluster.broker.leader import Word
+from python_server.socketio.cluster.port import CommandKind, Envelope
+from python_server.socketio.cluster.requests import pack
+from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, JSONError, dumps, loads
+from python_server.socketio.packet import (
+    Assembler,
+    Codec,
+    Packet,
+    PacketError,
+    PacketType,
+    TextCodec,
+)
+
+# Of one message on the wire; what python-socketio's writers send is bound by their broker alone (512 MiB).
+MESSAGE_MAX_BYTES: Final = 16 * 1024 * 1024
+ATTACHMENTS_MAX_COUNT: Final = 1000
+EVENTS_CACHED_COUNT: Final = 1024
+# A name (of an event, room, client, namespace) is a key in somebody's table.
+NAME_MAX_LENGTH: Final = 1024
+
+EMPTY: Final = msgspec.Raw(b"[]")
+# The event's name at the front of a packet's array, and the comma behind it.
+EVENT: Final = re.compile(r'\[("(?:[^"\\]|\\.)*"|-?[0-9]+),?')
+Room = str | int
+# Namespace, rooms, excepted rooms.
+Names = tuple[str, Sequence[Room] | None, Sequence[Room]]
+
+
+class Method(StrEnum):
+    """What a message asks for; other methods are foreign."""
+
+    EMIT = "emit"
+    CALLBACK = "callback"
+    DISCONNECT = "disconnect"
+    ENTER_ROOM = "enter_room"
+    LEAVE_ROOM = "leave_room"
+    CLOSE_ROOM = "close_room"
+    # Ours alone, see leading.py. python-socketio ignores methods it has not.
+    LEAD = "wsframe_lead"
+    LEFT = "wsframe_left"
+
+
+# Plain strings: an enum's hash is a call in Python.
+METHODS: Final = frozenset(map(str, Method))
+WORDS: Final = {str(Method.LEAD): Word.LEAD, str(Method.LEFT): Word.LEFT}
+
+COMMANDS: Final = {
+    Method.DISCONNECT: CommandKind.DISCONNECT,
+    Method.ENTER_ROOM: CommandKind.ENTER,
+    Method.LEAVE_ROOM: CommandKind.LEAVE,
+    Method.CLOSE_ROOM: CommandKind.CLOSE_ROOM,
+}
+# A client's own room, in python-socketio too: it ends with 20 characters of base64url.
+SID: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]{20}\Z")
+
+
+class WireError(ValueError):
+    """A message that is refused; `kind` is what such messages are counted under."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+
+
+class WireMessage(msgspec.Struct, gc=False):
+    """One message as it stands on the channel, its data not yet read.
+
+    Attributes:
+        data: the arguments as a JSON array; with `binary` that array of arguments, with placeholders, and
+            behind it each attachment in base64.
+        room: one, several, or None for everybody. skip_sid: who does not get it.
+        callback: [room, namespace, id] of the sender, who wants the values of the ack.
+        volatile, offset, detail, asked: ours alone; others ignore them.
+        path: of the Socket.IO server, on a control socket.
+    """
+
+    method: str
+    host_id: str | None = None
+    namespace: str | None = "/"
+    event: Room | None = None
+    data: msgspec.Raw = EMPTY
+    binary: bool | None = False
+    room: Room | list[Room] | None = None
+    skip_sid: Room | list[Room | None] | None = None
+    callback: list[Room | None] | None = None
+    sid: Room | None = None
+    id: int | None = None
+    args: msgspec.Raw = EMPTY
+    volatile: bool = False
+    offset: str | None = None
+    path: str | None = None
+    detail: str | None = None
+    asked: bool = False
+
+
+_decoder: Final = msgspec.json.Decoder(WireMessage)
+
+
+# Reading
+
+
+def read(data: bytes) -> WireMessage:
+    """A message, checked in everything but the values of its data.
+
+    Raises:
+        WireError: too large, not JSON, not of these shapes, or nested deeper than 200 levels.
+    """
+    if len(data) > MESSAGE_MAX_BYTES:
+        raise WireError("oversized message", f"{len(data)} bytes, allowed are {MESSAGE_MAX_BYTES}")
+    try:
+        message = _decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise WireError("foreign message", str(error)) from None
+    except RecursionError:
+        raise WireError("deeply nested message", "beyond what the reader follows") from None
+    except UnicodeDecodeError:
+        raise WireError("malformed message", "not UTF-8") from None
+    except msgspec.DecodeError:
+        message = _read_slowly(data)
+    else:
+        # Each level has two ends, so a short message cannot be deep: the count is a third of its reading.
+        if len(data) > 2 * DEPTH_MAX_COUNT and data.count(b"[") + data.count(b"{") > DEPTH_MAX_COUNT:
+            _loads(data)
+    _check(message)
+    return message
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return loads(data.decode())
+    except UnicodeDecodeError:
+        raise WireError("malformed message", "not UTF-8") from None
+    except JSONError as error:
+        kind = "deeply nested message" if "nested" in str(error) else "malformed message"
+        raise WireError(kind, str(error)) from None
+
+
+def _read_slowly(data: bytes) -> WireMessage:
+    """What the fast reader refused may hold a lone surrogate, as JavaScript has them: kept as an escape."""
+    value = _loads(data)
+    try:
+        if isinstance(value, dict):
+            for name in ("data", "args"):
+                if name in value:
+                    value[name] = msgspec.Raw(dumps(value[name]).encode())
+        return msgspec.convert(value, WireMessage)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        raise WireError("foreign message", str(error)) from None
+
+
+def _check(message: WireMessage) -> None:
+    method = message.method
+    if method not in METHODS:
+        raise WireError("foreign message", f"unknown method {method[:100]!r}")
+    if message.namespace != "/":
+        namespace = message.namespace = message.namespace or "/"
+        if not namespace.startswith("/") or "," in namespace or len(namespace) > NAME_MAX_LENGTH:
+            raise WireError("foreign message", f"no namespace: {namespace[:100]!r}")
+    if method == "emit":
+        event = message.event
+        if event is None or (type(event) is str and len(event) > NAME_MAX_LENGTH):
+            raise WireError("foreign message", "an emit without an event's name, or with a very long one")
+        if message.callback is not None and len(message.callback) != 3:
+            message.callback = None  # as python-socketio does
+    elif method == Method.CALLBACK:
+        if message.sid is None or message.id is None or message.host_id is None:
+            raise WireError("foreign message", "a callback without sid, id or host_id")
+    elif method not in WORDS:
+        if method != Method.CLOSE_ROOM and type(message.sid) is not str:
+            raise WireError("foreign message", f"{method} names no client")
+        if method != Method.DISCONNECT and (message.room is None or isinstance(message.room, list)):
+            raise WireError("foreign message", f"{method} names no room")
+
+
+def envelope_of(
+    message: WireMessage, codec: Codec, next_offset: Callable[[], str] | None = None
+) -> Envelope | None:
+    """What an emit delivers; None when it is for nobody.
+
+    Args:
+        codec: of the server whose clients receive it. Text is not decoded for the text codec.
+        next_offset: names the event for the recovery log when its sender has not; None without a log.
+
+    Raises:
+        WireError: data that cannot be: malformed base64, placeholders that fit no attachment.
+    """
+    if message.room == []:
+        return None
+    namespace = message.namespace or "/"
+    offset = None
+    if next_offset is not None and not message.volatile:
+        offset = message.offset or next_offset()
+    if message.binary or not isinstance(codec, TextCodec):
+        tail = () if offset is None else (offset,)
+        said = (message.event, *arguments_of(message), *tail)
+        prepared = codec.prepare(PacketType.EVENT, namespace, said)
+    else:
+        before = "42" if namespace == "/" else f"42{namespace},"
+        prepared = Prepared([before + _spliced(message, offset)])
+    return Envelope(namespace, rooms_of(message), excepted_of(message), prepared, offset, message.volatile)
+
+
+def is_like_sid(room: Any) -> bool:
+    """Could it be a client's own room?"""
+    return isinstance(room, str) and SID.match(room) is not None
+
+
+def rooms_of(message: WireMessage) -> tuple[Any, ...] | None:
+    """The rooms an emit is for, None for everybody."""
+    room = message.room
+    return None if room is None else tuple(room) if type(room) is list else (room,)
+
+
+def excepted_of(message: WireMessage) -> tuple[Any, ...]:
+    """The rooms, or clients, an emit is not for."""
+    skipped = message.skip_sid
+    if skipped is None:
+        return ()
+    return tuple(sid for sid in skipped if sid is not None) if type(skipped) is list else (skipped,)
+
+
+def packed_event_of(message: WireMessage) -> list[str]:
+    """The event of an emit as a question carries it (see `questions.pack_text`).
+
+    Raises:
+        WireError: data that cannot be.
+    """
+    if not message.binary:
+        return [_spliced(message, None)]
+    return pack([message.event, *arguments_of(message)])
+
+
+def _spliced(message: WireMessage, offset: str | None) -> str:
+    """The JSON array [event, *arguments], made around the text of the arguments."""
+    try:
+        inner = str(message.data, "utf-8")
+    except UnicodeDecodeError:
+        raise WireError("malformed message", "not UTF-8") from None
+    if inner.startswith("["):
+        inner = inner[1:-1].strip()
+        if inner == "null" and message.offset is None:  # emit(event, None) of python-socketio
+            inner = ""
+    text = f"{_event_text(message.event)},{inner}" if inner else _event_text(message.event)
+    return f"[{text}]" if offset is None else f"[{text},{dumps(offset)}]"
+
+
+@lru_cache(maxsize=EVENTS_CACHED_COUNT, typed=True)
+def _event_text(event: Room | None) -> str:
+    """The JSON of an event's name: there are few, and they come again and again."""
+    return dumps(event)
+
+
+def arguments_of(message: WireMessage) -> tuple[Any, ...]:
+    """The values of an emit.
+
+    Raises:
+        WireError: they cannot be read.
+    """
+    data = _loads(bytes(message.data))
+    if message.binary:
+        data = _with_attachments(data)
+    if not isinstance(data, list):
+        return (data,)
+    return () if data == [None] and message.offset is None else tuple(data)
+
+
+def packed_values_of(message: WireMessage) -> list[str]:
+    """The values of a callback's ack, packed (see `questions.pack`).
+
+    Raises:
+        WireError: they are no array, or no UTF-8.
+    """
+    try:
+        text = bytes(message.args).decode()
+    except UnicodeDecodeError:
+        raise WireError("malformed message", "not UTF-8") from None
+    if not text.startswith("["):
+        raise WireError("foreign message", "the args of a callback are no array")
+    return [text]
+
+
+def _with_attachments(data: Any) -> Any:
+    """[structure, base64, ...] with the bytes in the places of their placeholders."""
+    if not isinstance(data, list) or not 2 <= len(data) <= ATTACHMENTS_MAX_COUNT + 1:
+        raise WireError("foreign message", "binary data without attachments, or with too many")
+    assembler = Assembler(
+        Packet(PacketType.EVENT, data=data[0], attachments_count=len(data) - 1), MESSAGE_MAX_BYTES
+    )
+    try:
+        for text in data[1:]:
+            whole = assembler.add(b64decode(text, validate=True))
+    except (TypeError, ValueError, binascii.Error, PacketError) as error:
+        raise WireError("foreign message", f"attachments: {error}") from None
+    assert whole is not None
+    return whole.data
+
+
+# Writing
+
+
+def write_emit(envelope: Envelope, host_id: str, codec: Codec, path: str | None = None) -> bytes:
+    """An emit as python-socketio writes it; what is encoded already is not encoded again.
+
+    Args:
+        codec: the one that made `envelope.prepared`.
+
+    Raises:
+        TypeError, ValueError: JSON has no word for a value that MessagePack has.
+    """
+    text, attachments = codec.data_text(envelope.prepared, envelope.namespace)
+    further = ',"volatile":true' if envelope.volatile else ""
+    tail = ""
+    if envelope.offset is not None:
+        offset = dumps(envelope.offset)
+        tail = f",{offset}"
+        further += f',"offset":{offset}'
+    if path is not None:
+        further += f',"path":{dumps(path)}'
+    encoded = [b64encode(attachment).decode() for attachment in attachments]
+    names = (envelope.namespace, envelope.rooms, envelope.excepted)
+    return _emit(text.removesuffix(tail + "]"), encoded, names, host_id, "null", further)
+
+
+def write_question(
+    event: Sequence[str], names: Names, host_id: str, callback: tuple[Room, str, int]
+) -> bytes:
+    """An emit whose ack the sender awaits; servers of this kind were asked in another way.
+
+    Args:
+        event: packed (see `questions.pack_text`). callback: the one room, the namespace, the sender's number.
+    """
+    text, *attachments = event
+    return _emit(text[:-1], attachments, names, host_id, dumps(list(callback)), ',"asked":true')
+
+
+def _emit(
+    said: str, attachments: Sequence[str], names: Names, host_id: str, callback: str, further: str
+) -> bytes:
+    """`said` is the JSON array [event, *arguments] without its last bracket."""
+    match = EVENT.match(said)
+    assert match is not None, said[:100]
+    data = f"[{said[match.end() :]}]"
+    if attachments:
+        data = f"[{','.join([data, *map(dumps, attachments)])}]"
+    namespace, rooms, excepted = names
+    room: Any = None if rooms is None else rooms[0] if len(rooms) == 1 else list(rooms)
+    skipped: Any = None if not excepted else excepted[0] if len(excepted) == 1 else list(excepted)
+    return (
+        f'{{"method":"emit","event":{match[1]},"data":{data},"binary":{"true" if attachments else "false"},'
+        f'"namespace":{dumps(namespace)},"room":{dumps(room)},"skip_sid":{dumps(skipped)},'
+        f'"callback":{callback},"host_id":{dumps(host_id)}{further}}}'
+    ).encode()
+
+
+def write_command(method: str, host_id: str, namespace: str, **names: Any) -> bytes:
+    """A disconnect, enter_room, leave_room (sid, room), close_room (room), or a word between our servers."""
+    message = {"method": method, **names, "namespace": namespace, "host_id": host_id}
+    return dumps(message).encode()
+
+
+def write_callback(message: WireMessage, values: str) -> bytes:
+    """The values of an ack, a JSON array, for the sender of `message`."""
+    assert message.callback is not None
+    room, namespace, number = message.callback
+    return (
+        f'{{"method":"callback","host_id":{dumps(message.host_id)},"sid":{dumps(room)},'
+        f'"namespace":{dumps(namespace)},"id":{dumps(number)},"args":{values}}}'
+    ).encode()

@@ -1,0 +1,153 @@
+"""Messages between workers of one machine: a head in MessagePack, then packets as they are. Sans-I/O.
+
+Must not know: who sends or receives, sockets, what a question is about.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from python_server.engineio.packet import Prepared
+from python_server.socketio.cluster.port import (
+    Command,
+    CommandKind,
+    Envelope,
+    Malformed,
+    Question,
+    QuestionKind,
+    Room,
+)
+
+# In front of the head of an envelope or command: its length.
+HEAD_LENGTH: Final = struct.Struct("!I")
+
+
+class _EnvelopeHead(msgspec.Struct, tag=1, array_like=True):
+    """`sizes_bytes` are the lengths of the packets that follow; of a binary one the complement (~) of it."""
+
+    namespace: str
+    rooms: list[Room] | None
+    excepted: list[Room]
+    sizes_bytes: list[int]
+    offset: str | None
+    volatile: bool
+
+
+class _CommandHead(msgspec.Struct, tag=2, array_like=True):
+    kind: CommandKind
+    namespace: str
+    sid: str | None
+    room: Room | None
+    detail: str | None
+
+
+class _QuestionHead(msgspec.Struct, array_like=True):
+    number: int
+    kind: QuestionKind
+    namespace: str
+    data: Any
+
+
+class _AnswerHead(msgspec.Struct, array_like=True):
+    number: int
+    last: bool
+    part: Any
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_message: Final = msgspec.msgpack.Decoder(_EnvelopeHead | _CommandHead).decode
+_decode_question: Final = msgspec.msgpack.Decoder(_QuestionHead).decode
+_decode_answer: Final = msgspec.msgpack.Decoder(_AnswerHead).decode
+
+
+def encode_message(message: Envelope | Command) -> list[bytes]:
+    """The pieces of an envelope or a command.
+
+    Raises:
+        TypeError, ValueError: a name in it is not one that travels.
+    """
+    if isinstance(message, Command):
+        head = _encode(
+            _CommandHead(message.kind, message.namespace, message.sid, message.room, message.detail)
+        )
+        return [HEAD_LENGTH.pack(len(head)) + head]
+    sizes: list[int] = []
+    packets: list[bytes] = []
+    for packet in message.prepared.packets:
+        if isinstance(packet, str):
+            packets.append(packet.encode())
+            sizes.append(len(packets[-1]))
+        else:
+            packets.append(packet)
+            sizes.append(~len(packet))
+    rooms = None if message.rooms is None else list(message.rooms)
+    head = _encode(
+        _EnvelopeHead(
+            message.namespace, rooms, list(message.excepted), sizes, message.offset, message.volatile
+        )
+    )
+    return [HEAD_LENGTH.pack(len(head)) + head, *packets]
+
+
+def decode_message(payload: bytes, start: int) -> Envelope | Command:
+    """What `encode_message` wrote, from byte `start` on.
+
+    Raises:
+        Malformed: something else.
+    """
+    if len(payload) < start + HEAD_LENGTH.size:
+        raise Malformed("a message without its head")
+    at = start + HEAD_LENGTH.size + HEAD_LENGTH.unpack_from(payload, start)[0]
+    head = _decoded(_decode_message, payload[start + HEAD_LENGTH.size : at])
+    if isinstance(head, _CommandHead):
+        if at != len(payload):
+            raise Malformed("a command of another length than it says")
+        return Command(head.kind, head.namespace, head.sid, head.room, head.detail)
+    packets: list[str | bytes] = []
+    for size in head.sizes_bytes:
+        end = at + (size if size >= 0 else ~size)
+        piece = payload[at:end]
+        try:
+            packets.append(piece.decode() if size >= 0 else piece)
+        except UnicodeDecodeError:
+            raise Malformed("a text packet that is not UTF-8") from None
+        at = end
+    if at != len(payload) or not packets:
+        raise Malformed("an envelope of another length than it says")
+    rooms = None if head.rooms is None else tuple(head.rooms)
+    return Envelope(
+        head.namespace, rooms, tuple(head.excepted), Prepared(packets), head.offset, head.volatile
+    )
+
+
+def encode_question(number: int, question: Question) -> bytes:
+    """A question that its asker knows by `number`."""
+    return _encode(_QuestionHead(number, question.kind, question.namespace, question.data))
+
+
+def decode_question(payload: bytes, start: int) -> tuple[int, Question]:
+    """Raises Malformed."""
+    head = _decoded(_decode_question, payload[start:])
+    return head.number, Question(head.kind, head.namespace, head.data)
+
+
+def encode_answer(number: int, part: Any, last: bool) -> bytes:
+    """A part of the answer to the question `number`."""
+    return _encode(_AnswerHead(number, last, part))
+
+
+def decode_answer(payload: bytes, start: int) -> tuple[int, Any, bool]:
+    """Number, part, last. Raises Malformed."""
+    head = _decoded(_decode_answer, payload[start:])
+    return head.number, head.part, head.last
+
+
+def _decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise Malformed(str(error)) from None

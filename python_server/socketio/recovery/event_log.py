@@ -1,0 +1,142 @@
+"""Recoverable events in the order they were sent, found again by room. Sans-I/O.
+
+Must not know: clients, sessions, packets' text, clocks (time is an argument); bounded in bytes and time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Collection, Iterator
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from python_server.socketio.cluster.port import Envelope
+
+# What an entry costs beside its packet: the envelope, its tuple, its place in the indexes.
+ENTRY_BYTES: Final = 400
+# What one more room of an entry costs, and what a room costs as long as it has an entry.
+ROOM_BYTES: Final = 100
+TRACK_BYTES: Final = 300
+# In the place of a room: the whole namespace.
+EVERYBODY: Final = object()
+_WHOLE_NAMESPACE: Final = (EVERYBODY,)
+
+
+class Entry(NamedTuple):
+    """An event with the moment it was heard."""
+
+    position: int
+    moment: float
+    size_bytes: int
+    envelope: Envelope
+
+
+class EventLog:
+    """Positions only grow. Every method belongs to the loop's thread.
+
+    Args:
+        max_seconds: how long events are kept. max_bytes: of all together.
+
+    Attributes:
+        first: the position of the oldest entry.
+    """
+
+    def __init__(self, max_seconds: float, max_bytes: int, first: int = 0) -> None:
+        self._max_seconds = max_seconds
+        self._max_bytes = max_bytes
+        self._entries: deque[Entry] = deque()
+        self._positions: dict[str | None, int] = {}
+        # Of each namespace, by room: the entries, by position. A dict, of which the oldest goes and whose
+        # newest are read, is a third of a deque as long as it is small.
+        self._tracks: dict[str, dict[Any, dict[int, Entry]]] = {}
+        self.first = first
+        self.size_bytes = 0
+
+    @property
+    def position(self) -> int:
+        """Where the next event will stand."""
+        return self.first + len(self._entries)
+
+    def append(self, envelope: Envelope, moment: float) -> None:
+        """An event was heard; its moment is not earlier than that of the one before."""
+        entries, rooms = self._entries, envelope.rooms
+        if entries and moment < entries[-1].moment:
+            moment = entries[-1].moment
+        size_bytes = envelope.prepared.queued_bytes + ENTRY_BYTES
+        if rooms is not None and len(rooms) > 1:
+            size_bytes += ROOM_BYTES * (len(rooms) - 1)
+        position = self.first + len(entries)
+        entry = Entry(position, moment, size_bytes, envelope)
+        entries.append(entry)
+        self._positions[envelope.offset] = position
+        self.size_bytes += size_bytes
+        tracks = self._tracks.get(envelope.namespace)
+        if tracks is None:
+            tracks = self._tracks[envelope.namespace] = {}
+        for room in _WHOLE_NAMESPACE if rooms is None else rooms:
+            track = tracks.get(room)
+            if track is None:
+                track = tracks[room] = {}
+                self.size_bytes += TRACK_BYTES
+            track[position] = entry
+
+    def expire(self, now: float) -> None:
+        """Forget what is too old or too much."""
+        entries = self._entries
+        oldest, max_bytes = now - self._max_seconds, self._max_bytes
+        while entries and (self.size_bytes > max_bytes or entries[0].moment < oldest):
+            self._drop(entries.popleft())
+
+    def _drop(self, entry: Entry) -> None:
+        position, _, size_bytes, envelope = entry
+        rooms = envelope.rooms
+        self._positions.pop(envelope.offset, None)
+        self.first = position + 1
+        self.size_bytes -= size_bytes
+        tracks = self._tracks[envelope.namespace]
+        for room in _WHOLE_NAMESPACE if rooms is None else rooms:
+            track = tracks.get(room)
+            if track is not None:
+                track.pop(position, None)
+                if not track:
+                    del tracks[room]
+                    self.size_bytes -= TRACK_BYTES
+        if not tracks:
+            del self._tracks[envelope.namespace]
+
+    def position_of(self, offset: str) -> int:
+        """Where the event of that name stands, -1 if it is not here."""
+        return self._positions.get(offset, -1)
+
+    def position_at(self, moment: float) -> int:
+        """The position of the first event heard at that moment or later."""
+        return self.first + bisect_left(self._entries, moment, key=_moment_of)
+
+    def moment_of(self, position: int) -> float:
+        """When the event at that position was heard."""
+        return self._entries[position - self.first].moment
+
+    def since(self, position: int) -> Iterator[Entry]:
+        """Every event from a position on, oldest first."""
+        return islice(self._entries, max(0, position - self.first), None)
+
+    def said_to(self, namespace: str, rooms: Collection[Any], position: int) -> list[Entry]:
+        """From a position on: what was said to the whole namespace or in one of the rooms, in order."""
+        tracks = self._tracks.get(namespace, {})
+        named = (
+            [room for room in rooms if room in tracks]
+            if len(rooms) < len(tracks)
+            else [room for room in tracks if room in rooms]
+        )
+        found: dict[int, Entry] = {}
+        for room in (EVERYBODY, *named):
+            for entry in reversed(tracks.get(room, {}).values()):
+                if entry.position < position:
+                    break
+                found[entry.position] = entry
+        return [found[place] for place in sorted(found)]
+
+
+def _moment_of(entry: Entry) -> float:
+    return entry.moment

@@ -1,0 +1,382 @@
+"""What an application sees of raw WebSockets: an object to speak through, events and routes by path.
+
+Must not know: frames, sockets, sessions, WSGI.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from python_server.connection.exchange import DeadlineLike, Exchange
+from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
+from python_server.http1.parser import Request
+from python_server.net.backlog import Backlog
+from python_server.net.threads import Door, Strand, current_thread_id
+from wsframe import CloseCode, Opcode, encode_frame
+
+SLOW_CLIENT_TEXT: Final = (
+    "a WebSocket was cut, slow client: it did not take what was sent to it; the bound is --limit-unsent"
+)
+
+Message = str | bytes
+
+
+class WebSocket:
+    """One open WebSocket. `send`, `ping` and `close` may be called from any thread.
+
+    Attributes:
+        path: of the request. origin: its Origin field, or "". protocol: the subprotocol chosen, or None.
+        context: the application's own.
+    """
+
+    __slots__ = ("_channel", "_door", "_loop_thread", "_outbox", "_request", "context")
+
+    def __init__(self, channel: WebSocketChannel, request: Request, door: Door, loop_thread: int) -> None:
+        self._channel = channel
+        self._outbox = channel.outbox
+        self._request = request
+        self._door = door
+        self._loop_thread = loop_thread
+        self.context: Any = None
+
+    @property
+    def path(self) -> str:
+        return self._request.path
+
+    @property
+    def query(self) -> str:
+        return self._request.query
+
+    @property
+    def origin(self) -> str:
+        return self._request.get("origin")
+
+    @property
+    def protocol(self) -> str | None:
+        return self._channel.subprotocol
+
+    @property
+    def closed(self) -> bool:
+        return not self._channel.open
+
+    def header(self, name: str) -> str:
+        """A field of the opening handshake's request, or ""."""
+        return self._request.get(name.lower())
+
+    def send(self, message: Message, compress: bool | None = None) -> None:
+        """Send one message: text for `str`, binary for `bytes`; nothing happens once it is closing.
+
+        A worker waits, up to a time, while the client does not take those before it; the loop's thread never
+        does.
+
+        Args:
+            compress: choose for this message where permessage-deflate was agreed; None: by its size.
+
+        Raises:
+            TypeError: neither str nor bytes. ServerStopped: the server has stopped.
+        """
+        if current_thread_id() == self._loop_thread and self._outbox.send(message):
+            return  # nearly every message of an inline handler
+        kind = type(message)
+        if kind is not str and kind is not bytes:
+            raise TypeError(f"message must be str or bytes, not {kind.__name__}")
+        if current_thread_id() == self._loop_thread:
+            self._channel.send(message, compress)
+        else:
+            self._channel.post_message(self._door, message, compress)
+
+    def send_frames(self, frames: bytes) -> None:
+        """Loop's thread: send frames that were encoded for many recipients."""
+        self._channel.send_frames(frames)
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Send a ping (RFC 6455 5.5.2); the pong is not reported."""
+        self._door.post(self._channel.ping, payload)
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Begin the closing handshake (RFC 6455 7.1.2)."""
+        self._door.post(self._channel.close, code, reason)
+
+
+class WebSocketApplication:
+    """Events of the WebSockets on one path; subclass it and override what is needed.
+
+    One instance serves all connections; a connection's events run one at a time, in order.
+
+    Attributes:
+        inline: the methods never block: run them on the loop's thread instead of a worker.
+        subprotocols: what may be chosen, the most wanted first.
+        allowed_origins: pages that may connect: None for our own origin only, "*", a list, or a function.
+        ping_interval_seconds, ping_timeout_seconds: keepalive; None takes the server's setting.
+        max_message_bytes: None takes the server's setting.
+    """
+
+    inline = False
+    subprotocols: tuple[str, ...] = ()
+    allowed_origins: Any = None
+    ping_interval_seconds: float | None = None
+    ping_timeout_seconds: float | None = None
+    max_message_bytes: int | None = None
+
+    def on_open(self, ws: WebSocket) -> None:
+        """A client has come."""
+
+    def on_message(self, ws: WebSocket, message: Message) -> None:
+        """A client has sent a message."""
+
+    def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+        """A client has gone; called once, last."""
+
+    # The live connections. `_registry` is set by the server that serves this application.
+
+    _registry: Registry | None = None
+
+    @property
+    def connection_count(self) -> int:
+        """How many clients are connected. Any thread."""
+        return len(self._registry.members) if self._registry is not None else 0
+
+    def broadcast(self, message: Message, exclude: Iterable[WebSocket] = ()) -> None:
+        """Send one message to all connections, encoded once. Any thread.
+
+        A worker waits for members that take it a little late, the loop's thread for nobody.
+        """
+        if self._registry is not None:
+            self._registry.broadcast(message, frozenset(exclude))
+
+    def close_all(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Close all connections. Any thread."""
+        if self._registry is not None:
+            self._registry.close_all(code, reason)
+
+
+class Registry:
+    """The live WebSockets of one application; its collections belong to the loop's thread.
+
+    A broadcast from a worker waits for members that are behind, each of which may keep the others waiting
+    for `broadcast_wait_seconds` at one time. One that was behind for so long is not waited for again.
+    """
+
+    def __init__(self, door: Door, services: WebSocketServices) -> None:
+        self._door = door
+        self._services = services
+        self.members: set[WebSocket] = set()
+        self._behind: dict[WebSocketChannel, DeadlineLike] = {}  # who is waited for, and until when
+        self._late: set[WebSocketChannel] = set()  # who is not any more
+
+    def broadcast(self, message: Message, excluded: frozenset[WebSocket]) -> None:
+        frames = encode_frame(Opcode.TEXT if isinstance(message, str) else Opcode.BINARY, message)
+        if self._door.on_loop():
+            self._deliver(frames, excluded)
+            return
+        nbytes, behind = len(frames), self._behind.__len__
+        if not self._door.post_unless(behind, self._deliver, frames, excluded, nbytes=nbytes):
+            services = self._services
+            call = (self._deliver, frames, excluded)
+            services.backpressure.post(
+                self._door, self, behind, services.broadcast_wait_seconds, call, nbytes
+            )
+
+    def member_blocked(self, channel: WebSocketChannel, blocked: bool) -> None:
+        """Loop's thread: a member does not take what it was sent, or has taken it, or is closing."""
+        if not blocked:
+            self._wait_no_longer(channel)
+        elif channel not in self._late:
+            deadline = self._services.deadline(partial(self._leave_behind, channel))
+            deadline.set(self._services.broadcast_wait_seconds)
+            self._behind[channel] = deadline
+
+    def member_left(self, ws: WebSocket) -> None:
+        """Loop's thread."""
+        self.members.discard(ws)
+        self._late.discard(ws._channel)
+
+    def _leave_behind(self, channel: WebSocketChannel) -> None:
+        self._late.add(channel)
+        self._wait_no_longer(channel)
+
+    def _wait_no_longer(self, channel: WebSocketChannel) -> None:
+        deadline = self._behind.pop(channel, None)
+        if deadline is not None:
+            deadline.cancel()
+            if not self._behind:
+                self._services.backpressure.release(self)
+
+    def close_all(self, code: int, reason: str) -> None:
+        self._door.post(self._close_all, code, reason)
+
+    def _deliver(self, frames: bytes, excluded: frozenset[WebSocket]) -> None:
+        for ws in self.members - excluded if excluded else self.members:
+            if not ws._outbox.write(frames):
+                ws.send_frames(frames)
+
+    def _close_all(self, code: int, reason: str) -> None:
+        for ws in list(self.members):
+            ws.close(code, reason)
+
+
+class Resource:
+    """Raw WebSockets by path beside a WSGI application; name it on the command line, `module:resource`.
+
+    Args:
+        routes: path, or compiled pattern that must match the whole path, to WebSocketApplication.
+        application: answers every other request; without it they get 404.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str | re.Pattern[str], WebSocketApplication],
+        application: Callable[..., Iterable[bytes]] | None = None,
+    ) -> None:
+        for path, target in routes.items():
+            if not isinstance(target, WebSocketApplication):
+                raise TypeError(
+                    f"the route {path!r} must be a WebSocketApplication, not {type(target).__name__}"
+                )
+        self.wsframe_websockets = dict(routes)
+        self.wsgi_app = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if self.wsgi_app is not None:
+            return self.wsgi_app(environ, start_response)
+        body = b"There is nothing here.\n"
+        start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+        return [body]
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """One application with what the server knows about it."""
+
+    application: WebSocketApplication
+    registry: Registry
+    member_blocked: Callable[[WebSocketChannel, bool], None]  # the registry's: one object for all connections
+    refusal: Callable[[Request], str | None]
+
+
+class WebSocketRoutes:
+    """Answers the opening handshakes of the paths it knows (the RequestHandler port).
+
+    Args:
+        routes: see `Resource`.
+        refusal: for an application's `allowed_origins`, a function that says why a request is refused.
+        complain: called with (kind, sentence) for what an operator should see.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str | re.Pattern[str], WebSocketApplication],
+        door: Door,
+        services: WebSocketServices,
+        refusal: Callable[[Any], Callable[[Request], str | None]],
+        report: Callable[[str, BaseException], None],
+        complain: Callable[[str, str], None],
+    ) -> None:
+        self._door = door
+        self._services = services
+        self._report = report
+        self._complain = complain
+        self._loop_thread: int | None = None
+        self._exact: dict[str, _Route] = {}
+        self._patterns: list[tuple[re.Pattern[str], _Route]] = []
+        for path, application in routes.items():
+            registry = application._registry = Registry(door, services)
+            route = _Route(
+                application, registry, registry.member_blocked, refusal(application.allowed_origins)
+            )
+            if isinstance(path, str):
+                self._exact[path] = route
+            else:
+                self._patterns.append((path, route))
+
+    def serves(self, path: str) -> bool:
+        """Is there an application for WebSockets on this path?"""
+        return self._find(path) is not None
+
+    def _find(self, path: str) -> _Route | None:
+        route = self._exact.get(path)
+        if route is None:
+            route = next((route for pattern, route in self._patterns if pattern.fullmatch(path)), None)
+        return route
+
+    # The RequestHandler port
+
+    def request_received(self, exchange: Exchange) -> None:
+        request = exchange.request
+        route = self._find(request.path)
+        assert route is not None, "asked only for paths it serves"
+        refusal = route.refusal(request)
+        if refusal is not None:
+            self._complain("origin refused", refusal)
+            exchange.refuse_keep_alive()
+            exchange.respond(403, [("Content-Type", "text/plain; charset=utf-8")], f"{refusal}\n".encode())
+            return
+        accept_websocket(
+            exchange,
+            self._services,
+            partial(self._opened, route, request),
+            subprotocols=route.application.subprotocols,
+            max_message_bytes=route.application.max_message_bytes,
+        )
+
+    def body_received(self, exchange: Exchange, piece: bytes) -> None:
+        """A handshake has no body; one that came was refused with its head."""
+
+    def body_ended(self, exchange: Exchange) -> None:
+        """Nothing was expected."""
+
+    def exchange_lost(self, exchange: Exchange, reason: str) -> None:
+        """The refusal may or may not have arrived."""
+
+    def _opened(self, route: _Route, request: Request, channel: WebSocketChannel) -> None:
+        application = route.application
+        request.headers = ()  # an idle connection keeps the fields by name, not the list as well
+        if self._loop_thread is None:
+            self._loop_thread = current_thread_id()  # one number for all
+        ws = WebSocket(channel, request, self._door, self._loop_thread)
+        route.registry.members.add(ws)
+        channel.on_blocked = route.member_blocked
+        channel.keep_alive(application.ping_interval_seconds, application.ping_timeout_seconds)
+        on_message = application.on_message
+        if application.inline:
+            # What runs per message is the method itself.
+            channel.owner = ws
+            channel.on_message = on_message
+            channel.on_fault = partial(self._fault, on_message, ws)
+            channel.on_close = partial(self._closed, route, ws, None)
+            self._guard(application.on_open, ws)
+        else:
+            backlog = Backlog(self._door, channel.pause_reading)
+
+            def submit(message: Message) -> None:
+                if backlog.submit(partial(self._guard, on_message, ws, message), len(message)):
+                    backlog.pause()
+
+            channel.on_message = submit
+            channel.on_close = partial(self._closed, route, ws, backlog.strand)
+            backlog.strand.submit(partial(self._guard, application.on_open, ws))
+
+    def _closed(self, route: _Route, ws: WebSocket, strand: Strand | None, code: int, reason: str) -> None:
+        route.registry.member_left(ws)
+        if reason == "slow client":
+            self._complain("slow client", SLOW_CLIENT_TEXT)
+        job = partial(self._guard, route.application.on_close, ws, code, reason)
+        if strand is None:
+            job()
+        else:
+            strand.submit(job)
+
+    def _guard(self, function: Callable[..., None], ws: WebSocket, *args: Any) -> None:
+        """One fault: logged once, the WebSocket closed with 1011, everyone else untouched."""
+        try:
+            function(ws, *args)
+        except BaseException as error:
+            self._fault(function, ws, error)
+
+    def _fault(self, function: Callable[..., None], ws: WebSocket, error: BaseException) -> None:
+        self._report(f"WebSocket handler {function.__qualname__}", error)
+        ws.close(CloseCode.INTERNAL_ERROR)

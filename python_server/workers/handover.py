@@ -1,0 +1,207 @@
+"""Connections on their way home: a request for a sibling's session goes there with its open connection.
+
+Must not know: sessions, paths, what a request asks for; who may be asked is the siblings' to say.
+
+A plain connection is passed itself, with the bytes already read, as soon as the client has taken what it
+was answered before. TLS, whose state cannot be passed, is relayed: the home gets one end of a socket pair,
+a plain connection again. So no connection has more than one relay, however often its sessions change.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from msgspec.json import decode, encode
+
+from python_server.connection.exchange import Exchange, TransportLike
+from python_server.net.loop import Loop
+from python_server.net.relay import RelayEnd, relay_to_socket
+from python_server.net.sockets import Socket
+from python_server.net.transport import Transport
+from python_server.workers.peers import MessageKind, Siblings
+
+# A message: a line of JSON, [peer, local], then the head and what was read behind it.
+LINE_END: Final = b"\n"
+
+
+class Relayed:
+    """A connection whose bytes come from a sibling and go to it (the ByteHandler port).
+
+    It has the words of a channel, so that a stopping server may treat it like one: it ends when idle channels
+    end, for its home cannot be told to let the client go.
+    """
+
+    def __init__(self, transport: TransportLike, end: RelayEnd, lost: Callable[[Relayed], None]) -> None:
+        self._transport = transport
+        self._lost = lost
+        self._end = end
+        self.receive_buffer = end.receive_buffer
+        self.data_received = end.data_received
+        self.write_blocked = end.write_blocked
+
+    def connection_lost(self, reason: str) -> None:
+        self._end.connection_lost(reason)
+        self._lost(self)
+
+    @property
+    def peers(self) -> tuple[Any, Any]:
+        """As a channel's."""
+        return self._transport.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        return self._transport.queued_bytes
+
+    def refuse_keep_alive(self) -> None:
+        """Graceful stop: an answer may be on its way through here."""
+
+    def close_when_idle(self) -> None:
+        self._end.connection_lost("server stopped")
+        self._transport.close()
+
+    def abort(self, reason: str) -> None:
+        self._transport.close(reason)
+
+
+class Leaving:
+    """A connection that goes home when the client has taken its earlier answers (the ByteHandler port).
+
+    A stopping server lets it: the request is under way, and nothing else is read meanwhile.
+
+    Args:
+        send: passes the socket on. ended: told when it has gone, home or for good.
+    """
+
+    def __init__(
+        self, transport: Transport, send: Callable[[Socket], None], ended: Callable[[Leaving], None]
+    ) -> None:
+        self._transport = transport
+        self._send = send
+        self._ended = ended
+
+    def detached(self, sock: Socket) -> None:
+        self._ended(self)
+        self._send(sock)
+
+    def receive_buffer(self) -> memoryview | None:
+        return None
+
+    def data_received(self, buffer: Any, nbytes: int) -> None:
+        """What came behind the head: `send` has it."""
+
+    def write_blocked(self, blocked: bool) -> None:
+        """Nothing more is written here."""
+
+    def connection_lost(self, reason: str) -> None:
+        self._ended(self)
+
+    def refuse_keep_alive(self) -> None:
+        """Whoever gets it decides."""
+
+    def close_when_idle(self) -> None:
+        """It is not."""
+
+    def abort(self, reason: str) -> None:
+        self._transport.close(reason)
+
+
+class Homes:
+    """Passes connections to siblings and takes theirs. Every method belongs to the loop's thread.
+
+    Args:
+        serve: takes a connection, with the bytes that were read from it, as if it had been accepted here.
+        began, ended: told of each connection that is relayed, or waits to be passed, for as long as it does.
+        report: for a fault. complain: called with (kind, sentence). limits: of transports.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        siblings: Siblings,
+        serve: Callable[[Transport, bytes], None],
+        began: Callable[[Relayed | Leaving], None],
+        ended: Callable[[Relayed | Leaving], None],
+        report: Callable[[str, BaseException], None],
+        complain: Callable[[str, str], None],
+        limits: Any,
+    ) -> None:
+        self._loop = loop
+        self._siblings = siblings
+        self._serve = serve
+        self._began = began
+        self._ended = ended
+        self._report = report
+        self._complain = complain
+        self._limits = limits
+        siblings.on(MessageKind.CONNECTION, self._received)
+
+    def send_home(self, exchange: Exchange, index: int) -> bool:
+        """Give the connection to the worker of that index; False when there is none."""
+        head = exchange.request.raw_head
+        if not head or index not in self._siblings.living:
+            return False
+        exchange.give_away(partial(self._give, index, head))
+        return True
+
+    def send_on(self, exchange: Exchange) -> bool:
+        """Give the connection to a worker that stays; False when there is none."""
+        index = self._siblings.likely_successor()
+        return index is not None and self.send_home(exchange, index)
+
+    def _give(
+        self, index: int, head: bytes, transport: TransportLike, leftover: bytes
+    ) -> Relayed | Leaving | None:
+        """Send it; returns who listens to the connection from now on if it stays on this loop."""
+        facts = encode((_plain(transport.peer), _plain(transport.local)))
+        if isinstance(transport, Transport):
+            sock: Socket | None = transport.detach()
+            if sock is not None:
+                self._send(index, facts, head, leftover, sock)
+                return None
+            leaving = Leaving(transport, partial(self._send, index, facts, head, leftover), self._ended)
+            if transport.detach_when_sent(leaving.detached):
+                self._began(leaving)
+                return leaving
+        sock, end = relay_to_socket(self._loop, transport, b"", self._report, self._limits)
+        relayed = Relayed(transport, end, self._ended)
+        self._began(relayed)
+        self._send(index, facts, head, b"", sock)  # the leftover takes the relay's way
+        return relayed
+
+    def _send(self, index: int, facts: bytes, head: bytes, leftover: bytes, sock: Socket) -> None:
+        descriptor = sock.detach()
+        pieces = (facts, LINE_END, head, leftover)
+        if not self._siblings.send(index, MessageKind.CONNECTION, *pieces, descriptor=descriptor):
+            self._complain("hand-over", f"worker {index} does not take connections: a session is lost")
+            self._received(self._siblings.index, b"".join(pieces), descriptor)  # refused in good order
+
+    def _received(self, index: int, payload: bytes, descriptor: int | None) -> None:
+        if descriptor is None:
+            self._complain("hand-over", f"a connection from worker {index} has come without its descriptor")
+            return
+        try:
+            line, _, data = payload.partition(LINE_END)
+            peer, local = decode(line)
+            sock = Socket(fileno=descriptor)
+        except Exception:
+            os.close(descriptor)
+            raise
+        sock.setblocking(False)
+        transport = Transport(self._loop, sock, self._report, self._limits, _address(peer), _address(local))
+        try:
+            self._serve(transport, data)
+        except Exception as error:
+            self._report("connection", error)
+            transport.close("internal error")
+
+
+def _plain(address: Any) -> Any:
+    """An address as JSON writes it; an abstract UNIX one has bytes."""
+    return os.fsdecode(address) if isinstance(address, bytes) else address
+
+
+def _address(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,120 @@
+"""A worker among others: it greets, beats, counts, asks to be replaced, and hears the supervisor.
+
+Must not know: what is served; the worker itself does what it is told here.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from python_server.net.loop import Loop, Timer
+from python_server.net.scoreboard import Row
+from python_server.workers.peers import MessageKind, Report, Siblings
+from python_server.workers.spawn import Seat
+
+BEAT_SECONDS: Final = 1.0
+# A supervisor that does not say that all are there stands still itself: longer than it ever waits for them.
+WORD_MAX_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a worker does when it is told to.
+
+    Attributes:
+        drain: called with the successor's index, None when everybody stops.
+        reopen_logs: the log files were moved.
+    """
+
+    drain: Callable[[int | None], None]
+    reopen_logs: Callable[[], None]
+
+
+class Crew:
+    """One worker's half of the machinery of many. Every method belongs to the loop's thread.
+
+    Args:
+        seat: its place; owned from here on. report, complain: as `Siblings` has them.
+        max_requests: answered requests after which the worker asks to be replaced; 0 for never.
+        max_requests_jitter: up to so many more, by chance, so that not all workers ask at once.
+        beat_seconds: between two beats.
+    """
+
+    def __init__(
+        self,
+        seat: Seat,
+        loop: Loop,
+        report: Report,
+        complain: Callable[[str, str], None],
+        orders: Orders,
+        max_requests: int = 0,
+        max_requests_jitter: int = 0,
+        beat_seconds: float = BEAT_SECONDS,
+    ) -> None:
+        self._seat = seat
+        self._loop = loop
+        self._orders = orders
+        self._beat_seconds = beat_seconds
+        self._next_beat: Timer | None = None
+        self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else -1
+        self.row = Row(seat.board, seat.row)
+        self.siblings = Siblings(
+            loop, seat.index, seat.host_id, report, complain, seat.control, seat.successors
+        )
+        for index, sock in seat.siblings.items():
+            self.siblings.join(index, sock, serving=index in seat.serving)
+        self.siblings.on_supervisor(MessageKind.DRAIN, self._drain)
+        self.siblings.on_supervisor(MessageKind.REOPEN_LOGS, lambda index, payload, _: orders.reopen_logs())
+        self.siblings.on_supervisor(MessageKind.ACCEPT, lambda index, payload, _: self._take_whoever_comes())
+        self.siblings.on_orphaned(lambda: orders.drain(None))
+
+    def begin(self, accept: Callable[[], None]) -> None:
+        """Greet the siblings, then `accept()`, and tell the supervisor that we serve."""
+
+        def joined() -> None:
+            if self.siblings.draining:
+                return
+            if self._seat.together:
+                self.row.hold_back(True)
+                self._loop.call_later(WORD_MAX_SECONDS, self._take_whoever_comes)
+            accept()
+            self.row.accept(True)
+            self.siblings.tell_supervisor(MessageKind.READY)
+
+        self._beat()
+        self.siblings.begin(joined)
+
+    def _take_whoever_comes(self) -> None:
+        self.row.hold_back(False)
+
+    def _beat(self) -> None:
+        self.row.beat()
+        self._next_beat = self._loop.call_later(self._beat_seconds, self._beat)
+
+    def count_request(self) -> None:
+        """One more request was answered."""
+        self._requests_left -= 1
+        if self._requests_left == 0:
+            self.siblings.tell_supervisor(MessageKind.REPLACE_ME)
+
+    def stop_server(self) -> bool:
+        """Ask for the end of the whole server; False when there is no supervisor to ask."""
+        return self.siblings.tell_supervisor(MessageKind.STOP)
+
+    def leave(self, successor: int | None) -> None:
+        """We accept nothing more and end soon; `successor` takes over what we hold."""
+        self.row.accept(False)
+        self.siblings.announce_draining(successor)
+
+    def _drain(self, index: int, payload: bytes, descriptor: int | None) -> None:
+        self._orders.drain(json.loads(payload)["successor"])
+
+    def close(self) -> None:
+        if self._next_beat is not None:
+            self._next_beat.cancel()
+        self.siblings.close()
+        self._seat.board.close()

@@ -1,0 +1,181 @@
+"""One worker's process as its supervisor sees it: started afresh, told, watched, ended.
+
+Must not know: how many there are to be, or why one is started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum, auto
+from typing import Final
+
+from python_server.net.link import Link, pair
+from python_server.net.loop import Loop, Timer
+from python_server.net.sockets import Socket
+from python_server.workers.peers import MessageKind, Report
+from python_server.workers.respawn import own_command
+from python_server.workers.spawn import INHERITED_VARIABLE, WORKER_VARIABLE, Seat
+
+
+class Life(Enum):
+    """The life of a worker."""
+
+    STARTING = auto()  # its process imports the application
+    SERVING = auto()
+    DRAINING = auto()  # it takes nothing new and ends when what runs has ended
+    KILLED = auto()  # told to end at once
+    GONE = auto()  # its process has ended
+
+
+MOVES: Final = {
+    Life.STARTING: {Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
+    Life.SERVING: {Life.DRAINING, Life.KILLED, Life.GONE},
+    Life.DRAINING: {Life.KILLED, Life.GONE},
+    Life.KILLED: {Life.GONE},
+    Life.GONE: set(),
+}
+
+ALIVE: Final = frozenset({Life.STARTING, Life.SERVING, Life.DRAINING})
+
+
+class Child:
+    """A worker's process.
+
+    Args:
+        seat: without links; the two of the newborn's ends are made here and closed when it has them.
+        others: joined with it, each by a link.
+        listening: descriptors it accepts on.
+        heard: called with (child, kind, payload) for each word of it.
+        replaces: the worker that is to drain once this one serves.
+
+    Raises:
+        OSError: no process can be started.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        seat: Seat,
+        others: Iterable[Child],
+        listening: Sequence[Socket],
+        heard: Callable[[Child, int, bytes], None],
+        report: Report,
+        replaces: Child | None,
+    ) -> None:
+        self.index = seat.index
+        self.row = seat.row
+        self.together = seat.together
+        self.replaces = replaces
+        self.life = Life.STARTING
+        self.deadline: Timer | None = None
+        self.served_from = loop.now  # or, before it serves, alive from
+        ours, seat.control = pair()
+        ends: list[tuple[Child, Socket]] = []
+        try:
+            for other in others:
+                seat.siblings[other.index], end = pair()
+                ends.append((other, end))
+            self._process = _start(seat, listening)
+            for other, end in ends:
+                other._meet(self.index, end.detach())
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            for sock in (seat.control, *seat.siblings.values(), *(end for _, end in ends)):
+                sock.close()
+        self._link = Link(
+            loop, ours, lambda kind, payload, _: heard(self, kind, payload), lambda: None, report
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return f"worker {self.index} (process {self._process.pid})"
+
+    def _meet(self, index: int, descriptor: int) -> None:
+        """Give it the link to a worker that is being born."""
+        payload = json.dumps({"index": index, "serving": False}).encode()
+        if not self._link.send(MessageKind.HELLO, payload, descriptor=descriptor):
+            os.close(descriptor)
+
+    def tell(self, kind: MessageKind, **values: int | None) -> None:
+        self._link.send(kind, json.dumps(values).encode())
+
+    def serves(self, now: float) -> None:
+        """It has said so."""
+        self.move(Life.SERVING)
+        self.served_from = now
+
+    def drain(self, successor: int | None) -> None:
+        """Ask it to end; `successor` goes on with what it holds, None: nobody goes on."""
+        starting = self.life is Life.STARTING
+        self.move(Life.DRAINING)
+        if starting:  # it does not listen to us yet, and holds nothing
+            self._process.send_signal(signal.SIGTERM)
+        else:
+            self.tell(MessageKind.DRAIN, successor=successor)
+
+    def quit(self) -> None:
+        """Ask it to cut off what runs; one that does not serve yet has nothing to cut."""
+        if self.life is Life.STARTING:
+            self.kill()
+        elif self.life in ALIVE:
+            self.move(Life.KILLED)
+            self._process.send_signal(signal.SIGQUIT)
+
+    def kill(self) -> None:
+        if self.life is not Life.KILLED:
+            self.move(Life.KILLED)
+        self._process.kill()
+
+    def ended(self) -> int | None:
+        """The exit code of a process that has ended, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def bury(self) -> None:
+        """The process has ended: hear its last words, free everything."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self._link.read_all()
+        self._link.close()
+        self.move(Life.GONE)
+
+    def wait(self) -> None:
+        """Until the process has ended; `bury` follows."""
+        self._process.wait()
+
+    def move(self, life: Life) -> None:
+        assert life in MOVES[self.life], (self.life, life)
+        self.life = life
+
+
+def _start(seat: Seat, listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
+    """In a process group of its own: the terminal's Ctrl+C is for the supervisor, which passes it on."""
+    numbers = [sock.fileno() for sock in listening]
+    environment: Mapping[str, str] = {
+        **{name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+        WORKER_VARIABLE: seat.to_text(),
+        INHERITED_VARIABLE: ",".join(map(str, numbers)),
+    }
+    return subprocess.Popen(
+        own_command(), pass_fds=[*numbers, *seat.descriptors()], env=environment, process_group=0
+    )
+
+
+def exit_text(code: int) -> str:
+    """ "exit code 1", "signal SIGKILL"."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,108 @@
+"""What a worker is given at birth: its index, its row, its links; how that travels into a new process.
+
+Must not know: who starts workers when, or how one serves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from python_server.net.scoreboard import Board
+from python_server.net.sockets import Socket
+
+# JSON; the descriptors it names are open in the worker, and in no program that the worker starts.
+WORKER_VARIABLE: Final = "WSFRAME_WORKER"
+# Numbers of listening sockets that whoever started this process keeps open over restarts, with commas.
+INHERITED_VARIABLE: Final = "WSFRAME_INHERITED_FDS"
+
+
+@dataclass(slots=True)
+class Seat:
+    """One worker's place.
+
+    Attributes:
+        index: of the worker; grows, and is never given twice by one supervisor.
+        row: on the board. host_id: of the supervisor's machine.
+        control: the link to the supervisor. siblings: a link to each worker that lives, by index.
+        serving: those of them that serve already.
+        successors: who took over from whom, of the workers that drained before.
+        named: further listening sockets that all workers share, by name.
+        together: it is one of a start, and holds back until the supervisor says that all are there.
+    """
+
+    index: int
+    row: int
+    host_id: str
+    board: Board
+    control: Socket | None = None
+    siblings: dict[int, Socket] = field(default_factory=dict)
+    serving: frozenset[int] = frozenset()
+    successors: dict[int, int] = field(default_factory=dict)
+    named: dict[str, Socket] = field(default_factory=dict)
+    together: bool = False
+
+    def descriptors(self) -> list[int]:
+        """Those that the worker's process needs open."""
+        sockets = [*self.siblings.values(), *self.named.values(), *([self.control] if self.control else [])]
+        return [self.board.descriptor, *(sock.fileno() for sock in sockets)]
+
+    def to_text(self) -> str:
+        """For WSFRAME_WORKER of the new process."""
+        assert self.control is not None
+        return json.dumps(
+            {
+                "index": self.index,
+                "row": self.row,
+                "host_id": self.host_id,
+                "board": self.board.descriptor,
+                "control": self.control.fileno(),
+                "siblings": {index: sock.fileno() for index, sock in self.siblings.items()},
+                "serving": sorted(self.serving),
+                "successors": self.successors,
+                "named": {name: sock.fileno() for name, sock in self.named.items()},
+                "together": self.together,
+            }
+        )
+
+
+def is_worker(environment: MutableMapping[str, str]) -> bool:
+    """Has a supervisor started this process? A program that a worker starts has the variable only."""
+    text = environment.get(WORKER_VARIABLE)
+    if not text:
+        return False
+    try:
+        return stat.S_ISSOCK(os.fstat(json.loads(text)["control"]).st_mode)
+    except OSError:
+        return False
+
+
+def take_seat(environment: MutableMapping[str, str]) -> Seat | None:
+    """The seat of this process, taken out of the environment; None when it is no worker."""
+    found = is_worker(environment)
+    text = environment.pop(WORKER_VARIABLE, "")
+    if not found:
+        return None
+    values = json.loads(text)
+    return Seat(
+        values["index"],
+        values["row"],
+        values["host_id"],
+        Board(_own(values["board"])),
+        Socket(fileno=_own(values["control"])),
+        {int(index): Socket(fileno=_own(number)) for index, number in values["siblings"].items()},
+        frozenset(values["serving"]),
+        {int(index): successor for index, successor in values["successors"].items()},
+        {name: Socket(fileno=_own(number)) for name, number in values["named"].items()},
+        values.get("together", False),  # a supervisor of an earlier version does not say
+    )
+
+
+def _own(descriptor: int) -> int:
+    """Programs that this one starts are not to have it."""
+    os.set_inheritable(descriptor, False)
+    return descriptor

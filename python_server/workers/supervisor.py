@@ -1,0 +1,423 @@
+"""The supervisor's heart: how many workers there are to be, which are replaced, and when all end.
+
+Must not know: the application, what is served, or what workers say to each other.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from python_server.net.loop import Loop, Timer
+from python_server.net.scoreboard import Board
+from python_server.net.sockets import Socket
+from python_server.observe import log as observe
+from python_server.workers.peers import SUCCESSIONS_MAX_COUNT, MessageKind
+from python_server.workers.process import ALIVE, Child, Life, exit_text
+from python_server.workers.spawn import Seat
+
+BACK_OFF_MIN_SECONDS: Final = 0.1
+BACK_OFF_MAX_SECONDS: Final = 10.0
+# A worker that served for so long was no failure to start.
+PROVEN_SECONDS: Final = 10.0
+# Workers of one start share out who comes: until all serve each takes a few connections only. They wait for
+# those that still load as long as the first one took, within these bounds.
+TOGETHER_MIN_SECONDS: Final = 10.0
+TOGETHER_MAX_SECONDS: Final = 30.0
+# What a worker may need beyond the graceful timeout to end its threads and its process.
+END_GRACE_SECONDS: Final = 5.0
+QUIT_GRACE_SECONDS: Final = 3.0
+
+
+class Phase(Enum):
+    """The life of the whole."""
+
+    BEGINNING = auto()  # one worker starts; the others when it serves
+    SERVING = auto()
+    STOPPING = auto()
+    STOPPED = auto()
+
+
+MOVES: Final = {
+    Phase.BEGINNING: {Phase.SERVING, Phase.STOPPING, Phase.STOPPED},
+    Phase.SERVING: {Phase.STOPPING},
+    Phase.STOPPING: {Phase.STOPPED},
+    Phase.STOPPED: set(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is asked of the workers.
+
+    Attributes:
+        workers_count: at the start; signals change it.
+        graceful_timeout_seconds: how long a worker may drain. worker_timeout_seconds: how long one may
+            stand still; 0 for ever.
+    """
+
+    workers_count: int
+    graceful_timeout_seconds: float
+    worker_timeout_seconds: float
+
+
+class Workers:
+    """Keeps the workers alive. Every method belongs to the loop's thread.
+
+    Args:
+        listening: the sockets they share. named: further ones, for what is no connection of a client.
+        serving: called once, when the first of them serves.
+        rolled: called when a rolling restart has ended, well or not.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        rules: Rules,
+        listening: Sequence[Socket],
+        named: Mapping[str, Socket],
+        serving: Callable[[], None],
+        rolled: Callable[[], object],
+    ) -> None:
+        self._loop = loop
+        self._rules = rules
+        self._listening = listening
+        self._named = named
+        self._serving = serving
+        self._rolled = rolled
+        self._wanted_count = rules.workers_count
+        self._host_id = uuid.uuid4().hex
+        self._board = Board()
+        self._children: list[Child] = []
+        self._next_index = 1
+        self._successors: dict[int, int] = {}
+        self._to_replace: deque[Child] = deque()
+        self._replacing: Child | None = None
+        self._gathering: Timer | None = None  # until the workers of the start are all there
+        self._rolling = False  # the queue is a restart's, not a single worker's wish
+        self._back_off_seconds = BACK_OFF_MIN_SECONDS
+        self._not_before = 0.0
+        self._looked_at = loop.now
+        self.phase = Phase.BEGINNING
+        self.exit_code = 0
+
+    # Words from outside
+
+    def begin(self) -> None:
+        """Start the first worker; the others follow when it serves."""
+        self._reconcile()
+        if self._rules.worker_timeout_seconds:
+            self._look()
+
+    def stop(self) -> None:
+        """Let what runs end, then end; once more: end now."""
+        if self.phase is Phase.STOPPING:
+            self.quit()
+            return
+        if self.phase is Phase.STOPPED:
+            return
+        self._begin_stop()
+        observe.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
+        for child in self._children:
+            if child.life in (Life.STARTING, Life.SERVING):
+                self._drain(child, None)
+        self._look_for_the_end()
+
+    def quit(self) -> None:
+        """End now."""
+        if self.phase in (Phase.BEGINNING, Phase.SERVING):
+            self._begin_stop()
+        for child in self._children:
+            if child.life is Life.KILLED:
+                child.kill()
+            else:
+                child.quit()
+                self._kill_after(child, QUIT_GRACE_SECONDS)
+        self._look_for_the_end()
+
+    def roll(self) -> None:
+        """Replace every worker, one after the other; each ends only when its successor serves."""
+        if self.phase is not Phase.SERVING:
+            return
+        self._end_gathering()
+        self._rolling = True
+        self._replacing = None
+        for child in self._children:
+            if child.life is Life.STARTING:  # with the old code, or stuck in it
+                self._drain(child, None)
+        self._to_replace = deque(child for child in self._children if child.life is Life.SERVING)
+        observe.say(f"rolling restart of {len(self._to_replace)} workers")
+        self._reconcile()
+        self._replace_next()
+
+    def change_count(self, difference: int) -> None:
+        """More or fewer workers, never less than one."""
+        if self.phase is not Phase.SERVING:
+            return
+        self._wanted_count = max(1, self._wanted_count + difference)
+        observe.say(f"{self._wanted_count} workers are wanted")
+        self._reconcile()
+
+    def reopen_logs(self) -> None:
+        for child in self._children:
+            if child.life in ALIVE:
+                child.tell(MessageKind.REOPEN_LOGS)
+
+    # The start
+
+    def _begin_serving(self, took_seconds: float) -> None:
+        """The others are going to start: the first worker, which took so long, leaves them who comes."""
+        self._move(Phase.SERVING)
+        if self._wanted_count > 1:
+            wait_seconds = min(max(took_seconds, TOGETHER_MIN_SECONDS), TOGETHER_MAX_SECONDS)
+            self._gathering = self._loop.call_later(wait_seconds, self._end_gathering)
+        self._serving()
+
+    def _look_who_starts(self) -> None:
+        if not any(child.life is Life.STARTING for child in self._children):
+            self._end_gathering()
+
+    def _end_gathering(self) -> None:
+        """Those that serve take whoever comes from now on."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+            for child in self._children:
+                if child.life is Life.SERVING:
+                    child.tell(MessageKind.ACCEPT)
+
+    # How many
+
+    def _counted(self) -> list[Child]:
+        """Those that are there to stay: not the one whose successor serves soon, counted once with it."""
+        return [
+            child
+            for child in self._children
+            if child.life in (Life.STARTING, Life.SERVING)
+            and not (child is self._replacing and child.replaces and child.replaces.life is Life.SERVING)
+        ]
+
+    def _reconcile(self) -> None:
+        """Start what is missing, drain what is too many."""
+        if self.phase not in (Phase.BEGINNING, Phase.SERVING):
+            return
+        wanted_count = 1 if self.phase is Phase.BEGINNING else self._wanted_count
+        counted = self._counted()
+        for _ in range(wanted_count - len(counted)):
+            if self._loop.now < self._not_before:
+                self._loop.call_later(self._not_before - self._loop.now, self._reconcile)
+                return
+            if self._start(None) is None:
+                return
+        serving = [child for child in counted if child.life is Life.SERVING]
+        for child in serving[wanted_count:]:
+            self._drain(child, serving[0].index)
+
+    def _start(self, replaces: Child | None) -> Child | None:
+        others = [child for child in self._children if child.life in ALIVE]
+        seat = Seat(
+            self._next_index,
+            self._board.claim(),
+            self._host_id,
+            self._board,
+            serving=frozenset(other.index for other in others if other.life is not Life.STARTING),
+            successors=dict(self._successors),
+            named=dict(self._named),
+            together=self._wanted_count > 1
+            and (self.phase is Phase.BEGINNING or self._gathering is not None),
+        )
+        try:
+            child = Child(self._loop, seat, others, self._listening, self._heard, observe.report, replaces)
+        except OSError as error:
+            self._board.clear(seat.row)
+            observe.report("starting a worker", error)
+            if self.phase is Phase.BEGINNING:
+                self.exit_code = 1
+                self._end()
+                return None
+            self._wait_longer()
+            self._loop.call_later(self._not_before - self._loop.now, self._reconcile)
+            return None
+        self._next_index += 1
+        self._children.append(child)
+        return child
+
+    def _wait_longer(self) -> None:
+        """A worker failed: the next one is not started at once, and the one after it later still."""
+        self._not_before = self._loop.now + self._back_off_seconds
+        self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
+
+    # One for another
+
+    def _replace_next(self) -> None:
+        while self._replacing is None and self._to_replace and self.phase is Phase.SERVING:
+            old = self._to_replace[0]
+            if old.life is Life.SERVING:
+                if self._loop.now < self._not_before:
+                    self._loop.call_later(self._not_before - self._loop.now, self._replace_next)
+                    return
+                self._replacing = self._start(old)
+                if self._replacing is None:
+                    self._loop.call_later(self._not_before - self._loop.now, self._replace_next)
+                    return
+            self._to_replace.popleft()
+        if self._rolling and self._replacing is None and not self._to_replace:
+            self._rolling = False
+            observe.say("rolling restart done")
+            self._rolled()
+
+    def _replacement_failed(self, failed: Child) -> None:
+        """The old workers stay. A restart that was asked for ends here; a worker's wish is tried again."""
+        self._replacing = None
+        if self._rolling:
+            self._rolling = False
+            self._to_replace.clear()
+            observe.warn("rolling restart given up: the new worker did not come up, the old ones go on")
+            self._rolled()
+        elif failed.replaces is not None and failed.replaces.life is Life.SERVING:
+            self._to_replace.append(failed.replaces)
+            self._replace_next()
+
+    # Words of the workers
+
+    def _heard(self, child: Child, kind: int, payload: bytes) -> None:
+        if kind == MessageKind.READY:
+            self._ready(child)
+        elif kind == MessageKind.DRAINING and child.life is Life.SERVING:
+            child.move(Life.DRAINING)  # somebody has told it so itself
+            self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
+            self._reconcile()
+        elif kind == MessageKind.SUCCESSOR:
+            self._succession(**json.loads(payload))
+        elif kind == MessageKind.REPLACE_ME and child.life is Life.SERVING:
+            observe.say(f"{child.name} has answered its requests and is replaced")
+            self._to_replace.append(child)
+            self._replace_next()
+        elif kind == MessageKind.STOP and self.phase is Phase.SERVING:
+            self.stop()
+
+    def _ready(self, child: Child) -> None:
+        if child.life is not Life.STARTING:
+            return
+        took_seconds = self._loop.now - child.served_from
+        child.serves(self._loop.now)
+        observe.say(f"{child.name} serves")
+        if self.phase is Phase.BEGINNING:
+            self._begin_serving(took_seconds)
+        if child.together and self._gathering is None:
+            child.tell(MessageKind.ACCEPT)
+        if child is self._replacing:
+            self._replacing = None
+            if child.replaces is not None and child.replaces.life is Life.SERVING:
+                self._drain(child.replaces, child.index)
+        self._reconcile()
+        self._replace_next()
+        self._look_who_starts()
+
+    def _succession(self, index: int, successor: int) -> None:
+        self._successors[index] = successor
+        while len(self._successors) > SUCCESSIONS_MAX_COUNT:
+            del self._successors[next(iter(self._successors))]
+
+    # The end of one
+
+    def _drain(self, child: Child, successor: int | None) -> None:
+        child.drain(successor)
+        self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
+
+    def _kill_after(self, child: Child, seconds: float) -> None:
+        def kill() -> None:
+            observe.warn(f"{child.name} has not ended in time: killed")
+            child.kill()
+
+        if child.deadline is not None:
+            child.deadline.cancel()
+        child.deadline = self._loop.call_later(seconds, kill)
+
+    def reap(self) -> None:
+        """Some child of this process has ended."""
+        for child in list(self._children):
+            code = child.ended()
+            if code is not None:
+                self._children.remove(child)
+                self._bury(child, code)
+
+    def _bury(self, child: Child, code: int) -> None:
+        life = child.life
+        child.bury()
+        self._board.clear(child.row)
+        if self.phase is Phase.BEGINNING:
+            self.exit_code = code if code >= 0 else 128 - code
+            observe.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
+            self._end()
+            return
+        if life is Life.DRAINING and code == 0:
+            observe.say(f"{child.name} has ended")
+        elif life is Life.DRAINING:
+            observe.warn(f"{child.name} ended with {exit_text(code)}")
+        elif self.phase is Phase.SERVING:
+            self._mourn(child, life, code)
+        if child is self._replacing:
+            self._replacement_failed(child)
+        self._reconcile()
+        self._replace_next()
+        self._look_who_starts()
+        self._look_for_the_end()
+
+    def _mourn(self, child: Child, life: Life, code: int) -> None:
+        if life is not Life.STARTING and self._loop.now - child.served_from >= PROVEN_SECONDS:
+            self._back_off_seconds = BACK_OFF_MIN_SECONDS
+        self._wait_longer()
+        what = "did not come up" if life is Life.STARTING else "died"
+        seconds = self._not_before - self._loop.now
+        next_step = f": another is started in {seconds:.1f} s"
+        if child is self._replacing and self._rolling:
+            next_step = ""  # the restart is given up, which is said next
+        observe.warn(f"{child.name} {what} ({exit_text(code)}){next_step}")
+
+    def _look(self) -> None:
+        """Kill those whose loop stands still. Our own sleep, of the whole machine say, is nobody's fault."""
+        timeout_seconds = self._rules.worker_timeout_seconds
+        every_seconds = min(1.0, timeout_seconds / 4)
+        if self._loop.now - self._looked_at < timeout_seconds / 2 + every_seconds:
+            for child in self._children:
+                if child.life is Life.SERVING and self._board.beat_age_seconds(child.row) > timeout_seconds:
+                    observe.warn(f"{child.name} has stood still for {timeout_seconds:g} s: killed")
+                    child.kill()
+        self._looked_at = self._loop.now
+        self._loop.call_later(every_seconds, self._look)
+
+    # The end of all
+
+    def _begin_stop(self) -> None:
+        self._move(Phase.STOPPING)
+        self._to_replace.clear()
+        self._replacing = None
+        for sock in (*self._listening, *self._named.values()):
+            sock.close()
+
+    def _look_for_the_end(self) -> None:
+        if self.phase is Phase.STOPPING and not self._children:
+            self._end()
+
+    def _end(self) -> None:
+        self._move(Phase.STOPPED)
+        self._loop.call_soon(self._loop.stop)
+
+    def close(self) -> None:
+        """No worker outlives this: those that are left are killed."""
+        for child in self._children:
+            child.kill()
+        for child in self._children:
+            child.wait()
+            child.bury()
+        self._board.close()
+
+    def _move(self, phase: Phase) -> None:
+        assert phase in MOVES[self.phase], (self.phase, phase)
+        self.phase = phase

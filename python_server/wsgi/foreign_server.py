@@ -1,0 +1,40 @@
+"""What a mounted application says under another WSGI server, where our loop does not run.
+
+Must not know: Flask, sessions, or which server it is beyond its name in the environ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from python_server.observe import log as observe
+
+NEEDS_OWN_SERVER: Final = (
+    "its Socket.IO events need the server they came with: run `python -m python_server module:app`"
+)
+
+
+class ForeignGuard:
+    """Answers the mount's path with 501, and warns once.
+
+    Args:
+        path: of the mount, with both slashes.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._warned = False
+
+    def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes] | None:
+        """The body of a 501 for a request below the path, None for every other request."""
+        software = str(environ.get("SERVER_SOFTWARE", ""))  # a test client has none
+        if software and not self._warned and not software.startswith("python_server/"):
+            self._warned = True
+            observe.warn(f"this application is served by {software}: {NEEDS_OWN_SERVER}")
+        if not environ.get("PATH_INFO", "").startswith(self._path):
+            return None
+        body = f"{NEEDS_OWN_SERVER}\n".encode()
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        start_response("501 Not Implemented", headers)
+        return [body]

@@ -1,0 +1,74 @@
+"""Admission: a handshake request is shown to the application's middleware before a session opens for it.
+
+Must not know: Engine.IO, which requests are handshakes, Flask, what the middleware looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from python_server.connection.exchange import Exchange
+from python_server.http1.parser import Request
+from python_server.http1.response import Headers
+from python_server.net.threads import Door, ServerStopped
+
+# The exchange writes these itself.
+FRAMING: Final = frozenset({"connection", "content-length", "transfer-encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer of a middleware that lets nobody through."""
+
+    status: str
+    headers: Headers
+    body: bytes
+
+
+class Admission:
+    """What an engine asks when a session is about to open. Every method belongs to the loop's thread.
+
+    Args:
+        admit: called by a worker with a handshake request; None lets it in.
+        report: for what `admit` raises; the client then gets 500.
+    """
+
+    def __init__(
+        self,
+        admit: Callable[[Request], Refusal | None],
+        door: Door,
+        report: Callable[[str, BaseException], None],
+    ) -> None:
+        self._admit = admit
+        self._door = door
+        self._report = report
+
+    def ask(self, exchange: Exchange, admitted: Callable[[], None]) -> None:
+        """Call `admitted` when the middleware has let the request through; else answer it."""
+        self._door.submit(partial(self._ask, exchange, admitted))
+
+    def _ask(self, exchange: Exchange, admitted: Callable[[], None]) -> None:
+        """A worker."""
+        try:
+            refusal = self._admit(exchange.request)
+        except BaseException as error:
+            self._report("middleware around a Socket.IO handshake", error)
+            refusal = Refusal("500 Internal Server Error", [], b"")
+        try:
+            self._door.post(self._answer, exchange, admitted, refusal)
+        except ServerStopped:
+            pass  # so has the connection
+
+    def _answer(self, exchange: Exchange, admitted: Callable[[], None], refusal: Refusal | None) -> None:
+        if not exchange.open:  # the client has left meanwhile
+            return
+        if refusal is None:
+            admitted()
+            return
+        if exchange.request.upgrade:
+            exchange.refuse_keep_alive()
+        headers = [(name, value) for name, value in refusal.headers if name.lower() not in FRAMING]
+        exchange.respond(refusal.status, headers, refusal.body)

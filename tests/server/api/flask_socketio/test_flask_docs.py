@@ -1,0 +1,33 @@
+"""The tutorial's code is run; every test that the migration page names exists.
+
+It must not know what they say.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[4]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_the_tutorials_blocks_run_in_order() -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
+    blocks = BLOCK.findall(text)
+    assert len(blocks) == 6
+    scope: dict[str, Any] = {"__name__": "counter"}
+    for number, block in enumerate(blocks, 1):
+        exec(compile(block, f"tutorial block {number}", "exec"), scope)
+
+
+def test_each_difference_has_its_test() -> None:
+    text = (ROOT / "docs" / "migration.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    rows = [row for row in rows if not row.startswith(("| theirs", "| name"))]
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(rows) > 25
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row.rsplit("|", 2)[1])
+        assert named, row
+        for name in named:
+            assert f"def {name}(" in tests, f"{name} is named by the migration page and does not exist"

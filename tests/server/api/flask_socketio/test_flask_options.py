@@ -1,0 +1,165 @@
+"""The options of SocketIO: what is taken, what it becomes, what is refused and how.
+
+It must not know an application: options are read before there is one.
+"""
+
+import json
+from typing import Any
+
+import flask
+import pytest
+
+from python_server import SocketIO
+from python_server.api.flask_socketio.options import ASYNC_MODES, NAMES, read_options
+from python_server.http1.parser import Request
+from python_server.socketio.client import Patience
+
+VALUES = {
+    "ping_interval": 7,
+    "ping_timeout": 3,
+    "max_http_buffer_size": 1234,
+    "allow_upgrades": False,
+    "transports": ["websocket"],
+    "cors_allowed_origins": "*",
+    "cors_credentials": False,
+    "http_compression": False,
+    "compression_threshold": 9,
+    "cookie": "io",
+    "upgrade_timeout": 4,
+    "max_queued_bytes": 4321,
+    "max_decode_packets": 16,
+    "jsonp": False,
+}
+FIELDS = {
+    "ping_interval_seconds": 7,
+    "ping_timeout_seconds": 3,
+    "max_payload_bytes": 1234,
+    "allow_upgrades": False,
+    "transports": ("websocket",),
+    "cors_allowed_origins": "*",
+    "cors_credentials": False,
+    "http_compression": False,
+    "compression_threshold_bytes": 9,
+    "cookie": "io",
+    "upgrade_timeout_seconds": 4,
+    "max_queued_bytes": 4321,
+    "max_packets_per_payload_count": 16,
+    "jsonp": False,
+}
+
+
+def test_the_engines_options_arrive() -> None:
+    engine = read_options(VALUES).engine
+    assert {name: getattr(engine, name) for name in FIELDS} == FIELDS
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    chosen = read_options({})
+    assert (chosen.path, chosen.manage_session, chosen.always_connect) == ("/socket.io/", True, False)
+    assert chosen.namespaces == {"/"}
+    assert (chosen.engine.ping_interval_seconds, chosen.engine.ping_timeout_seconds) == (25, 20)
+    assert chosen.engine.max_payload_bytes == 1_000_000
+
+
+def test_allow_request_is_asked_with_the_environ() -> None:
+    request = Request("GET", "/socket.io/?a=1", "/socket.io/", "a=1", (1, 1), [("x-key", "s3")])
+    seen: list[dict[str, Any]] = []
+    rule = read_options({"allow_request": lambda environ: seen.append(environ) or "no"}).engine.allow_request
+    assert rule is not None
+    assert rule(request) == "no"
+    assert seen[0]["QUERY_STRING"] == "a=1"
+    rule = read_options({"allow_request": lambda environ: environ["NO_SUCH_KEY"]}).engine.allow_request
+    assert rule is not None
+    assert rule(request) is False
+    assert read_options({"allow_request": None}).engine.allow_request is None
+
+
+def test_the_hubs_times_arrive() -> None:
+    chosen = read_options({"connect_timeout": 5, "attachments_timeout": 6.5})
+    assert chosen.patience == Patience(5, 6.5)
+    defaults = read_options({})
+    assert defaults.patience == Patience(45, 30)
+    assert defaults.engine.upgrade_timeout_seconds == 10
+    socketio = SocketIO(flask.Flask(__name__), connect_timeout=5, attachments_timeout=6.5)
+    assert socketio._hub.patience == Patience(5, 6.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"path": "ws"}, "/ws/"),
+        ({"path": "/ws/"}, "/ws/"),
+        ({"resource": "/a/b"}, "/a/b/"),
+        ({"path": None}, "/socket.io/"),
+    ],
+)
+def test_path_and_resource(given: dict[str, Any], path: str) -> None:
+    assert read_options(given).path == path
+
+
+def test_a_pair_of_interval_and_grace() -> None:
+    engine = read_options({"ping_interval": (10, 5), "ping_timeout": 3}).engine
+    assert (engine.ping_interval_seconds, engine.ping_timeout_seconds) == (10, 8)
+
+
+@pytest.mark.parametrize("mode", ASYNC_MODES)
+def test_every_known_mode_means_threads(mode: str | None) -> None:
+    assert SocketIO(async_mode=mode).async_mode == "threading"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "sentence"),
+    [
+        ({"pingintervall": 1}, TypeError, "no option 'pingintervall': did you mean 'ping_interval'"),
+        ({"zzz": 1}, TypeError, "no option 'zzz': it has allow_request, allow_upgrades"),
+        ({"async_mode": "uwsgi"}, ValueError, "Invalid async_mode specified"),
+        ({"serializer": "pickle"}, ValueError, "'default' or 'msgpack'"),
+        ({"transports": ["carrier"]}, ValueError, "No valid transports provided"),
+        ({"transports": []}, ValueError, "No valid transports provided"),
+        ({"ping_interval": 0}, ValueError, "ping_interval is a number of seconds above 0"),
+        ({"ping_timeout": "20"}, ValueError, "ping_timeout is a number of seconds above 0"),
+        ({"max_decode_packets": 0}, ValueError, "max_decode_packets is a number of packets or None, not 0"),
+        ({"upgrade_timeout": -1}, ValueError, "upgrade_timeout is a number of seconds above 0"),
+        ({"connect_timeout": True}, ValueError, "connect_timeout is a number of seconds above 0"),
+        ({"attachments_timeout": 0}, ValueError, "attachments_timeout is a number of seconds above 0"),
+        ({"message_queue": "zmq+tcp://x"}, ValueError, "message_queue"),
+        ({"json": object()}, ValueError, "with the functions dumps and loads"),
+        ({"json": json, "serializer": "msgpack"}, ValueError, "leave the option json out"),
+    ],
+)
+def test_what_cannot_be_is_refused(given: dict[str, Any], kind: type[Exception], sentence: str) -> None:
+    with pytest.raises(kind, match=sentence):
+        SocketIO(**given)
+
+
+def test_recovery_is_off_unless_asked_for() -> None:
+    assert read_options({}).recovery is None
+    assert read_options({"connection_state_recovery": True}).recovery is not None
+    assert read_options({"connection_state_recovery": {"max_bytes": 1}}).recovery is not None
+    with pytest.raises(TypeError, match="connection_state_recovery has no option 'max_byts'"):
+        SocketIO(connection_state_recovery={"max_byts": 1})
+
+
+def test_every_name_of_the_peers_is_known() -> None:
+    # engineio.Server, socketio.Server and SocketIO.init_app, as documented.
+    assert (
+        set(VALUES)
+        | {
+            "async_handlers",
+            "async_mode",
+            "always_connect",
+            "channel",
+            "client_manager",
+            "engineio_logger",
+            "json",
+            "logger",
+            "manage_session",
+            "message_queue",
+            "monitor_clients",
+            "namespaces",
+            "path",
+            "resource",
+            "serializer",
+        }
+        <= NAMES
+    )

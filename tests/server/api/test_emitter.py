@@ -1,0 +1,153 @@
+"""Emitter and the options that name a broker: what is published, what is refused, and when it says so.
+
+It must not know servers: a plain subscriber hears what is published.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flask
+import pytest
+import redis
+import socketio
+
+from python_server import Emitter, Server, SocketIO
+from python_server.api.emitter import EmitError
+from python_server.socketio.cluster.broker.url import BrokerError
+
+
+class Ears:
+    """What is published on one channel."""
+
+    def __init__(self, url: str, channel: str) -> None:
+        self._client = redis.Redis.from_url(url)
+        self._ears = self._client.pubsub(ignore_subscribe_messages=True)
+        self._ears.subscribe(channel)
+        self._ears.get_message(timeout=60)
+
+    def hear(self) -> dict[str, Any]:
+        while True:
+            message = self._ears.get_message(timeout=60)
+            if message is not None:
+                heard: dict[str, Any] = json.loads(message["data"])
+                return heard
+
+    def close(self) -> None:
+        self._ears.close()
+        self._client.close()
+
+
+@pytest.fixture
+def ears(redis_server: Any) -> Iterator[Ears]:
+    ears = Ears(redis_server.url, "flask-socketio")
+    yield ears
+    ears.close()
+
+
+def test_words_of_an_emitter(redis_server: Any, ears: Ears) -> None:
+    with Emitter(redis_server.url) as emitter:
+        emitter.emit("e", {"a": 1}, 2, to="r", skip_sid="x", namespace="/n")
+        said = ears.hear()
+        assert said["data"] == [{"a": 1}, 2]
+        assert (said["method"], said["room"], said["skip_sid"], said["namespace"]) == ("emit", "r", "x", "/n")
+        emitter.emit("e", ("several", "arguments"))
+        assert ears.hear()["data"] == ["several", "arguments"]
+        emitter.emit("e", None)
+        assert ears.hear()["data"] == []
+        emitter.send(b"\0")
+        assert ears.hear()["data"] == [[{"_placeholder": True, "num": 0}], "AA=="]
+        emitter.disconnect("s", reason="because")
+        assert ears.hear() | {"host_id": ""} == {
+            "method": "disconnect",
+            "sid": "s",
+            "detail": "because",
+            "namespace": "/",
+            "host_id": "",
+        }
+        for word, room in (("enter_room", "r"), ("leave_room", 7)):
+            getattr(emitter, word)("s", room)
+            said = ears.hear()
+            assert (said["method"], said["sid"], said["room"]) == (word, "s", room)
+        emitter.close_room("r")
+        assert ears.hear()["room"] == "r"
+        with pytest.raises(TypeError, match="cannot be named"):
+            emitter.emit("e", to=1.5)
+        with pytest.raises(TypeError):
+            emitter.emit("e", object())
+
+
+def test_an_emitter_finds_its_broker_again(new_redis: Callable[..., Any]) -> None:
+    broker = new_redis()
+    with Emitter(broker.url) as emitter:
+        emitter.emit("e")
+        broker.stop()
+        with pytest.raises(EmitError, match="nothing was sent"):
+            emitter.emit("e")
+        broker.start()
+        ears = Ears(broker.url, "flask-socketio")
+        emitter.emit("again")
+        assert ears.hear()["event"] == "again"
+        ears.close()
+
+
+def test_an_old_connection_that_died_is_replaced_unseen(new_redis: Callable[..., Any]) -> None:
+    broker = new_redis()
+    with Emitter(broker.url) as emitter:
+        emitter.emit("e")
+        broker.stop()
+        broker.start()
+        emitter.emit("e")
+
+
+def test_socketio_without_an_application(redis_server: Any, ears: Ears) -> None:
+    outside = SocketIO(message_queue=redis_server.url)
+    outside.emit("e", 1, to="r", namespace="/n")
+    said = ears.hear()
+    assert (said["event"], said["data"], said["room"], said["namespace"]) == ("e", [1], "r", "/n")
+    outside.send("hi", to=["a", "b"], skip_sid="x")
+    said = ears.hear()
+    assert (said["event"], said["room"], said["skip_sid"]) == ("message", ["a", "b"], "x")
+    outside.close_room("r")
+    assert ears.hear()["method"] == "close_room"
+    outside.disconnect("s", "/n")
+    assert (ears.hear()["method"]) == "disconnect"
+    with pytest.raises(RuntimeError, match="callback"):
+        outside.emit("e", callback=print)
+    assert outside._outside is not None
+    outside._outside.close()
+
+
+def test_an_application_given_later_serves(redis_server: Any) -> None:
+    later = SocketIO(message_queue=redis_server.url, channel="c", redis_options={"health_check_interval": 5})
+    app = flask.Flask(__name__)
+    later.init_app(app)
+    (mount,) = app.wsframe_mounts  # type: ignore[attr-defined]
+    assert (mount.broker.url, mount.broker.channel) == (redis_server.url, "c")
+    assert later._outside is None
+
+
+@pytest.mark.parametrize("make", [SocketIO, Server])
+def test_what_cannot_be_is_said_when_it_is_given(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BrokerError, match="begins with redis://"):
+        make(message_queue="amqp://localhost")
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(BrokerError, match="pip install redis"):
+        make(message_queue="redis://localhost")
+
+
+def test_the_channels_by_default_are_those_of_the_peers() -> None:
+    assert Server(message_queue="redis://h").mount("/socket.io/").broker.channel == "socketio"  # type: ignore[union-attr]
+    app = flask.Flask(__name__)
+    SocketIO(app, message_queue="redis://h")
+    assert app.wsframe_mounts[0].broker.channel == "flask-socketio"  # type: ignore[attr-defined]
+
+
+def test_a_manager_of_python_socketio_is_taken_for_its_url() -> None:
+    manager = socketio.RedisManager("redis://h/3", channel="theirs")
+    broker = Server(client_manager=manager).mount("/socket.io/").broker
+    assert broker is not None
+    assert (broker.url, broker.channel) == ("redis://h/3", "theirs")
+    with pytest.raises(ValueError, match="Manager is not served"):
+        Server(client_manager=socketio.Manager())

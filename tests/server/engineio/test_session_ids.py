@@ -1,0 +1,152 @@
+"""Names that say where a session lives, and what the engine does with those of others.
+
+It must not know sockets; the hand-over itself stands in tests/server/workers/test_homes.py.
+"""
+
+import json
+from typing import Any
+
+import pytest
+
+from python_server.engineio.session_ids import Home, Names, tag_of
+
+SECRET = "abcdefghij0123456_-z"
+
+
+def test_one_process_alone_has_bare_secrets_and_no_siblings() -> None:
+    names = Names()
+    assert len(names.make()) == 20
+    assert "." not in names.make()
+    assert names.find(f"3.{SECRET}") == (Home.NOWHERE, 0)
+    assert names.find(f"Zk3b.3.{SECRET}") == (Home.NOWHERE, 0)
+
+
+def test_the_workers_of_one_machine_begin_with_their_index() -> None:
+    names = Names(3)
+    assert names.make().startswith("3.")
+    assert len(names.make()) == 22
+    assert names.find(Names(12).make()) == (Home.SIBLING, 12)
+    assert names.find(Names(3).make()) == (Home.NOWHERE, 0)
+
+
+def test_machines_with_a_broker_begin_with_a_tag() -> None:
+    names = Names(3, "one machine")
+    tag = tag_of("one machine")
+    assert names.make().startswith(f"{tag}.3.")
+    assert len(names.make()) == 27
+    assert names.find(Names(4, "one machine").make()) == (Home.SIBLING, 4)
+    assert names.find(Names(4, "another").make()) == (Home.ELSEWHERE, 0)
+    assert names.find(Names(3, "another").make()) == (Home.ELSEWHERE, 0)
+    assert names.find(Names(3).make()) == (Home.NOWHERE, 0)
+
+
+def test_a_process_alone_with_a_broker_knows_other_machines() -> None:
+    names = Names(None, "one machine")
+    assert names.make().startswith(f"{tag_of('one machine')}.0.")
+    assert names.find(Names(2, "another").make()) == (Home.ELSEWHERE, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "4.",
+        f".{SECRET}",
+        f"4.{SECRET}x",
+        f"4.{SECRET[1:]}",
+        f"4.{SECRET}\n",
+        f"-4.{SECRET}",
+        "4" * 99,
+        f"4..{SECRET}",
+        f"{chr(0x664)}.{SECRET}",  # a digit, but not of ours
+        f"{'9' * 10}.{SECRET}",
+        f"4.4.{SECRET}",
+        f"Zk3b.4.{SECRET}",
+    ],
+)
+def test_what_no_server_has_made_lives_nowhere(name: str) -> None:
+    assert Names(3).find(name) == (Home.NOWHERE, 0)
+
+
+class Street:
+    """The Homes port: some homes answer."""
+
+    def __init__(self, *living: int) -> None:
+        self.living = living
+        self.asked: list[int] = []
+
+    def send_home(self, exchange: Any, index: int) -> bool:
+        self.asked.append(index)
+        if index in self.living:
+            exchange.give_away(lambda transport, leftover: None)
+            return True
+        return False
+
+
+def test_a_foreign_session_is_sent_home(make_world: Any) -> None:
+    street = Street(2)
+    world = make_world(names=Names(1), homes=street)
+    for method, query in (
+        ("GET", "transport=polling"),
+        ("POST", "transport=polling"),
+        ("GET", "transport=websocket"),
+    ):
+        exchange = world.request(method, f"EIO=4&{query}&sid={Names(2).make()}")
+        assert exchange.given_away
+        assert not exchange.status
+    assert street.asked == [2, 2, 2]
+
+
+def test_a_dead_home_is_error_1_at_once(make_world: Any) -> None:
+    street = Street(2)
+    exchange = make_world(names=Names(1), homes=street).get(Names(3).make())
+    assert (exchange.status, exchange.code, street.asked) == (400, 1, [3])
+
+
+def test_a_request_is_handed_once(make_world: Any) -> None:
+    street = Street(2)
+    world = make_world(names=Names(1), homes=street)
+    exchange = world.get(Names(2).make(), handed=True)
+    assert (exchange.status, exchange.code, street.asked) == (400, 1, [])
+
+
+def test_own_sessions_of_a_worker_stay(make_world: Any) -> None:
+    street = Street(2)
+    world = make_world(names=Names(1), homes=street)
+    sid = world.open()
+    assert sid.startswith("1.")
+    assert not world.engine.is_foreign(f"EIO=4&transport=polling&sid={sid}")
+    assert world.engine.is_foreign(f"EIO=4&transport=polling&sid={Names(2).make()}")
+    assert not world.engine.is_foreign("EIO=4&transport=polling")
+    assert world.post(sid, "40").status == 200
+    assert street.asked == []
+
+
+def test_refusals_come_before_the_way_home(make_world: Any) -> None:
+    street = Street(2)
+    world = make_world(names=Names(1), homes=street)
+    assert world.get(Names(2).make(), origin="http://evil.test").code == 4
+    assert world.request(query=f"EIO=4&transport=carrier&sid={Names(2).make()}").code == 0
+    assert world.request("OPTIONS", f"sid={Names(2).make()}").status == 204
+    assert street.asked == []
+
+
+def test_a_session_of_another_machine_is_refused_with_the_balancers_setting(make_world: Any) -> None:
+    street = Street(2)
+    world = make_world(names=Names(2, "here"), homes=street)
+    exchange = world.get(Names(2, "there").make())
+    assert (exchange.status, exchange.code) == (400, 1)
+    for told in (json.loads(exchange.body)["message"], *world.complaints):
+        assert "affinity" in told
+        assert "ip_hash" in told
+        assert "WebSocket only" in told
+    assert len(world.complaints) == 1
+    assert street.asked == []
+
+
+def test_a_closing_engine_begins_no_session(world: Any) -> None:
+    world.engine.close()
+    exchange = world.request()
+    assert (exchange.status, exchange.headers["retry-after"], exchange.keep_alive) == (503, "1", False)
+    assert world.engine.sessions == {}

@@ -1,0 +1,210 @@
+"""What a draining worker leaves to its successor, over real links (serve/recovery_handover.py).
+
+It must not know sessions; logs are filled by hand.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from python_server.engineio.packet import Prepared
+from python_server.net.loop import Loop
+from python_server.serve.recovery_handover import CLIENTS_COUNT, EVENTS_COUNT, Estate
+from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.recovery.log import RecoveryLog, Saved
+from python_server.workers.peers import MessageKind, Siblings, joined
+
+PATHS = ("/socket.io/", "/other/")
+TURNS_MAX_COUNT = 20_000
+
+
+class House:
+    """A worker that has logs and nothing else."""
+
+    def __init__(self, loop: Loop, index: int) -> None:
+        self.complaints: list[str] = []
+        self.faults: list[Any] = []
+        self.loop = loop
+        self.siblings = Siblings(loop, index, "host", self.report, self.complain, max_queued_bytes=100_000)
+        self.logs = {path: RecoveryLog(max_bytes=100_000_000) for path in PATHS}
+        self.estate = Estate(self.siblings, self.logs, loop.call_later, lambda: loop.now, self.complain)
+
+    def report(self, what: str, error: BaseException) -> None:
+        self.faults.append((what, error))
+
+    def complain(self, kind: str, sentence: str) -> None:
+        self.complaints.append(sentence)
+
+    def say(self, name: str, path: str = PATHS[0]) -> None:
+        log = self.logs[path]
+        log.append(Envelope("/", None, (), Prepared([f"42{name}"]), f"{log.tag}{name}"), self.loop.now)
+
+    def lose(self, pid: str, path: str = PATHS[0], **fields: Any) -> None:
+        log = self.logs[path]
+        values: dict[str, Any] = {"namespace": "/", "sid": pid, "pid": pid, "rooms": {pid: 0}}
+        values |= {"last_offset": None, "joined_at": 0, "left_at": 0} | fields
+        log.save(Saved(**values), self.loop.now)
+
+    def find(self, pid: str, path: str = PATHS[0]) -> list[str] | None:
+        """The packets of what a client missed."""
+        found = self.logs[path].find(pid, "/", None, self.loop.now)
+        return None if found is None else [event.prepared.packets[0][2:] for event in found.missed]  # type: ignore[misc]
+
+
+class Street:
+    def __init__(self) -> None:
+        self.loop = Loop(lambda what, error: self.faults.append((what, error)))
+        self.faults: list[Any] = []
+        self.loop.mailbox.adopt()
+        self.first, self.second, self.third = self.houses = [House(self.loop, index) for index in (1, 2, 3)]
+        joined(*(house.siblings for house in self.houses))
+        self.until(lambda: all(len(house.siblings.living) == 2 for house in self.houses))
+
+    def until(self, done: Callable[[], bool]) -> None:
+        for _ in range(TURNS_MAX_COUNT):
+            if done():
+                return
+            self.loop.run_once(0.002)
+        raise AssertionError("it has not come to pass")
+
+    def settle(self, house: House) -> None:
+        self.until(lambda: not house.estate.busy)
+
+
+@pytest.fixture
+def street() -> Iterator[Street]:
+    street = Street()
+    yield street
+    for house in street.houses:
+        house.siblings.close()
+    street.loop.run_once(0)
+    street.loop.close()
+    assert street.faults == []
+    assert [house.faults for house in street.houses] == [[], [], []]
+
+
+def test_logs_and_lost_clients_of_every_mount_arrive(street: Street) -> None:
+    for path in PATHS:
+        street.first.say("a", path)
+        street.first.lose(f"P{path}", path)
+        street.first.say("b", path)
+    street.first.estate.bequeath(2)
+    assert street.first.estate.busy
+    street.settle(street.first)
+    for path in PATHS:
+        assert street.second.find(f"P{path}", path) == ["a", "b"]
+    assert street.third.find("P/socket.io/") is None
+
+
+def test_more_than_one_message_holds_arrives_whole(street: Street) -> None:
+    """Also where the successor's queue is full in between: it is bounded far below this."""
+    names = [f"{number}:" + "x" * 500 for number in range(3 * EVENTS_COUNT + 1)]
+    for name in names:
+        street.first.say(name)
+    for number in range(2 * CLIENTS_COUNT + 1):
+        street.first.lose(f"P{number}")
+    street.first.estate.bequeath(2)
+    street.settle(street.first)
+    assert street.second.find("P0") == names
+    assert street.second.find(f"P{2 * CLIENTS_COUNT}") == names
+
+
+def test_a_client_that_has_come_back_elsewhere_is_forgotten_by_all(street: Street) -> None:
+    for pid in ("early", "late", "kept"):
+        street.first.lose(pid, claimed_at=5.0)
+    street.first.estate.bequeath(2)
+    street.third.estate.taken(PATHS[0], "early", 6.0)  # its record may be on its way
+    street.settle(street.first)
+    street.third.estate.taken(PATHS[0], "late", 6.0)
+    street.third.estate.taken(PATHS[0], "kept", 4.0)  # it has been at the first one since
+    street.until(lambda: len(street.second.logs[PATHS[0]].logs(street.loop.now)[1].lost_clients()) == 1)
+    street.until(lambda: len(street.first.logs[PATHS[0]].lost_clients()) == 1)
+    for house in (street.first, street.second):
+        assert [house.find(pid) for pid in ("early", "late", "kept")] == [None, None, []]
+
+
+def test_a_successor_is_told_behind_the_records_who_has_come_back(street: Street) -> None:
+    """Whatever way the word itself has taken: here it never reached the successor."""
+    street.first.lose("P")
+    street.first.say("x" * 200_000)  # in front of the client's record
+    street.first.estate.bequeath(2)
+    street.third.siblings.send(1, MessageKind.RECORDS, b'{"type":"forget","path":"/socket.io/","pid":"P"}')
+    street.until(lambda: not street.first.estate.busy and not street.first.logs[PATHS[0]].lost_clients())
+    street.first.siblings.send(2, MessageKind.ENVELOPE, b"the last word")
+    street.until(lambda: any("kind 40" in said for said in street.second.complaints))
+    assert street.second.find("P") is None
+
+
+def test_events_keep_their_places_where_one_cannot_travel(street: Street) -> None:
+    """A client's positions count every event of its former home."""
+    log = street.first.logs[PATHS[0]]
+    street.first.say("before it came")
+    envelope = Envelope("/", ((1, 2),), (), Prepared(["42of a room that cannot be named"]), f"{log.tag}t")
+    log.append(envelope, street.loop.now)
+    street.first.lose("P", joined_at=log.position, left_at=log.position)
+    street.first.say("a")
+    street.first.say("b")
+    street.first.estate.bequeath(2)
+    street.settle(street.first)
+    assert street.second.find("P") == ["a", "b"]
+
+
+def test_what_was_inherited_goes_on_to_the_next(street: Street) -> None:
+    street.first.say("a")
+    street.first.lose("P")
+    street.first.estate.bequeath(2)
+    street.settle(street.first)
+    street.second.say("b")
+    street.second.estate.bequeath(3)
+    street.settle(street.second)
+    street.third.say("c")
+    assert street.third.find("P") == ["a", "b", "c"]
+
+
+def test_nothing_is_left_to_nobody(street: Street) -> None:
+    street.first.lose("P")
+    street.first.estate.bequeath(9)
+    assert not street.first.estate.busy
+
+
+def test_an_heir_that_dies_is_waited_for_no_longer(street: Street) -> None:
+    street.first.lose("P")
+    street.first.estate.bequeath(2)
+    street.second.siblings.close()
+    street.settle(street.first)
+    assert any("died while it took" in said for said in street.first.complaints)
+
+
+def test_a_sender_that_dies_in_the_middle_leaves_nothing(street: Street) -> None:
+    for number in range(3 * EVENTS_COUNT):
+        street.first.say(f"{number}:" + "x" * 500)
+    street.first.lose("P")
+    street.first.estate.bequeath(2)
+    street.until(lambda: bool(street.second.estate._coming))
+    street.first.siblings.close()
+    street.until(lambda: street.second.siblings.living == (3,))
+    assert street.second.estate._coming == {}
+    assert street.second.find("P") is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"{", b"[]", b'{"type":"part"}', b'{"type":"else"}', b'{"type":"taken","more":1}', b"\xff"],
+)
+def test_malformed_records_are_refused_and_told(street: Street, payload: bytes) -> None:
+    street.first.siblings.send(2, MessageKind.RECORDS, payload)
+    street.until(lambda: bool(street.second.complaints))
+    assert "malformed recovery records from worker 1" in street.second.complaints[0]
+
+
+def test_data_and_rooms_that_cannot_travel_are_told(street: Street) -> None:
+    street.first.lose(
+        "P", rooms={"P": 0, (1, 2): 0, "\ud800": 0}, data={"a": 1, "b": b"bytes", "c": "\ud800"}
+    )
+    street.first.estate.bequeath(2)
+    street.settle(street.first)
+    found = street.second.logs[PATHS[0]].find("P", "/", None, street.loop.now)
+    assert found is not None
+    assert (found.client.rooms, found.client.data) == ({"P": 0}, {"a": 1})
+    assert any("only JSON values can travel" in said for said in street.first.complaints)

@@ -1,0 +1,318 @@
+"""The two connections to a broker: in order, bounded, made again whenever they are lost.
+
+It must not know what a message says. Redis is started, stopped and made to stand still by the tests.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+import trustme
+
+from python_server.socketio.cluster.broker import url as broker
+from python_server.socketio.cluster.broker.connections import (
+    QUEUE_MAX_BYTES,
+    QUEUE_MAX_COUNT,
+    LinkState,
+    Publisher,
+    Subscriber,
+)
+from python_server.socketio.cluster.broker.url import (
+    BrokerError,
+    connector,
+    sentinel_places,
+    without_password,
+)
+from python_server.socketio.cluster.port import BrokerOptions
+
+WAIT_SECONDS = 60.0
+
+
+class Log:
+    """What threads tell, and a wait for it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.states: list[tuple[LinkState, str]] = []
+        self.messages: list[tuple[bytes, bytes | None]] = []
+        self.reached: list[int | None] = []
+        self.oversized_count = self.dropped_count = 0
+
+    def state(self, state: LinkState, reason: str) -> None:
+        self._tell(lambda: self.states.append((state, reason)))
+
+    def heard(self, messages: list[tuple[bytes, bytes | None]], oversized_count: int) -> None:
+        def take() -> None:
+            self.messages += messages
+            self.oversized_count += oversized_count
+
+        self._tell(take)
+
+    def done(self, count: int | None) -> None:
+        self._tell(lambda: self.reached.append(count))
+
+    def dropped(self, count: int) -> None:
+        def take() -> None:
+            self.dropped_count += count
+
+        self._tell(take)
+
+    def _tell(self, change: Callable[[], Any]) -> None:
+        with self._changed:
+            change()
+            self._changed.notify_all()
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, WAIT_SECONDS), vars(self)
+
+    def payloads(self, channel: bytes = b"c") -> list[bytes]:
+        return [payload for name, payload in self.messages if name == channel and payload is not None]
+
+
+@pytest.fixture
+def made() -> Iterator[list[Any]]:
+    links: list[Any] = []
+    yield links
+    for link in links:
+        link.close()
+        link.join(WAIT_SECONDS)
+
+
+Pair = Callable[[str], tuple[Publisher, Subscriber, Log]]
+
+
+@pytest.fixture
+def pair(made: list[Any]) -> Pair:
+    def make(url: str) -> tuple[Publisher, Subscriber, Log]:
+        log = Log()
+        connect = connector(BrokerOptions(url, "c"))
+        publisher = Publisher(connect, log.state, log.dropped)
+        subscriber = Subscriber(connect, log.state, log.heard, 1_000_000)
+        made.extend([publisher, subscriber])
+        subscriber.want(b"c")
+        subscriber.start()
+        publisher.start()
+        return publisher, subscriber, log
+
+    return make
+
+
+def test_messages_arrive_in_order_with_the_number_of_ears(redis_server: Any, pair: Pair) -> None:
+    publisher, _, log = pair(redis_server.url)
+    log.wait(lambda: (b"c", None) in log.messages)
+    sent = [b"%d\r\n" % number for number in range(5000)]
+    for payload in sent:
+        publisher.publish(b"c", payload, log.done)
+    assert publisher.flush(WAIT_SECONDS)
+    log.wait(lambda: len(log.payloads()) == 5000)
+    assert log.payloads() == sent
+    assert log.reached == [1] * 5000
+    assert publisher.queued_bytes == publisher.queued_count == 0
+
+
+def test_channels_change_while_it_listens(redis_server: Any, pair: Pair) -> None:
+    publisher, subscriber, log = pair(redis_server.url)
+    log.wait(lambda: (b"c", None) in log.messages)
+    subscriber.want(b"d", b"e")
+    publisher.publish(b"c", b"poke")
+    log.wait(lambda: (b"d", None) in log.messages and (b"e", None) in log.messages)
+    subscriber.unwant(b"d")
+    publisher.publish(b"c", b"poke")
+    log.wait(lambda: len(log.payloads()) == 2)
+    publisher.publish(b"c", b"poke")  # behind the word that takes d away
+    log.wait(lambda: len(log.payloads()) == 3)
+    publisher.publish(b"d", b"1", log.done)
+    publisher.publish(b"e", b"2", log.done)
+    log.wait(lambda: len(log.reached) == 2)
+    assert log.reached == [0, 1]
+
+
+def test_a_broker_that_goes_and_comes_back(new_redis: Callable[..., Any], pair: Pair) -> None:
+    server = new_redis()
+    publisher, _, log = pair(server.url)
+    log.wait(lambda: (b"c", None) in log.messages and len(log.states) == 2)
+    server.stop()
+    log.wait(lambda: LinkState.LOST in [state for state, _ in log.states])
+    publisher.doubt()  # it would look by itself after a while
+    publisher.publish(b"c", b"meanwhile", log.done)
+    log.wait(lambda: sum(state is LinkState.LOST for state, _ in log.states) == 2)
+    server.start()
+    log.wait(lambda: sum(state is LinkState.UP for state, _ in log.states) == 4)
+    publisher.publish(b"c", b"afterwards", log.done)
+    log.wait(lambda: b"afterwards" in log.payloads())
+    assert [state for state, _ in log.states].count(LinkState.LOST) == 2, "one word for each connection"
+    assert log.reached[0] is not None, "what was said meanwhile was kept"
+    assert log.dropped_count == 0
+
+
+def test_a_broker_that_is_not_there_at_first(new_redis: Callable[..., Any], pair: Pair) -> None:
+    server = new_redis()
+    server.stop()
+    publisher, _, log = pair(server.url)
+    log.wait(lambda: sum(state is LinkState.LOST for state, _ in log.states) == 2)
+    publisher.publish(b"c", b"kept", log.done)
+    server.start()
+    log.wait(lambda: log.reached != [])
+    assert publisher.flush(WAIT_SECONDS)
+
+
+def test_what_waits_is_bounded_and_the_oldest_goes_first(new_redis: Callable[..., Any], pair: Pair) -> None:
+    server = new_redis()
+    server.stop()
+    publisher, _, log = pair(server.url)
+    for number in range(QUEUE_MAX_COUNT + 5):
+        publisher.publish(b"c", b"%d" % number, log.done)
+    assert publisher.queued_count == QUEUE_MAX_COUNT
+    assert log.dropped_count == 5
+    assert log.reached == [None] * 5
+    publisher.publish(b"c", b"x" * QUEUE_MAX_BYTES)
+    assert publisher.queued_count == 1
+    assert publisher.queued_bytes == QUEUE_MAX_BYTES
+    publisher.publish(b"c", b"x" * (QUEUE_MAX_BYTES + 1), log.done)
+    assert publisher.queued_count == 0
+    assert publisher.queued_bytes == 0
+    assert log.dropped_count == QUEUE_MAX_COUNT + 5 + 2
+
+
+def test_a_broker_that_stands_still(
+    new_redis: Callable[..., Any], pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connections stay open and say nothing: both sides find out by themselves, and come back."""
+    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 1.0)
+    server = new_redis()
+    publisher, _, log = pair(server.url)
+    log.wait(lambda: (b"c", None) in log.messages and len(log.states) == 2)
+    server.pause()
+    try:
+        publisher.publish(b"c", b"lost", log.done)
+        log.wait(lambda: sum(state is LinkState.LOST for state, _ in log.states) >= 2)
+        assert log.reached == [None], "what was not answered counts as dropped"
+        assert log.dropped_count == 1
+    finally:
+        server.resume()
+    log.wait(lambda: sum(state is LinkState.UP for state, _ in log.states) >= 4)
+    publisher.publish(b"c", b"afterwards", log.done)
+    log.wait(lambda: b"afterwards" in log.payloads())
+
+
+def test_an_idle_connection_is_kept(
+    new_redis: Callable[..., Any], pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silence is no fault: pings are answered."""
+    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 1.0)
+    server = new_redis()
+    publisher, _, log = pair(server.url)
+    log.wait(lambda: (b"c", None) in log.messages)
+    deadline = time.monotonic() + WAIT_SECONDS
+    with redis.Redis.from_url(server.url) as witness:
+        while witness.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] < 4:  # two of each
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    publisher.publish(b"c", b"still here", log.done)
+    log.wait(lambda: b"still here" in log.payloads())
+    assert LinkState.LOST not in [state for state, _ in log.states]
+
+
+def test_a_message_too_large_is_passed_over(redis_server: Any, pair: Pair) -> None:
+    publisher, _, log = pair(redis_server.url)
+    log.wait(lambda: (b"c", None) in log.messages)
+    publisher.publish(b"c", b"x" * 1_000_001)
+    publisher.publish(b"c", b"next")
+    log.wait(lambda: log.payloads() == [b"next"])
+    assert log.oversized_count == 1
+
+
+def test_a_password(new_redis: Callable[..., Any], pair: Pair) -> None:
+    server = new_redis("--requirepass", "s3cret/@")
+    _, _, refused = pair(server.url)
+    refused.wait(lambda: len(refused.states) == 2)
+    assert all(state is LinkState.LOST for state, _ in refused.states)
+    assert "uthentication" in refused.states[0][1]
+    publisher, _, log = pair(server.url.replace("redis://", "redis://:s3cret%2F%40@"))
+    log.wait(lambda: (b"c", None) in log.messages)
+    publisher.publish(b"c", b"in")
+    log.wait(lambda: log.payloads() == [b"in"])
+
+
+def test_a_unix_socket(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
+    new_redis("--unixsocket", str(tmp_path / "redis.sock"))
+    publisher, _, log = pair(f"unix://{tmp_path}/redis.sock?db=0")
+    log.wait(lambda: (b"c", None) in log.messages)
+    publisher.publish(b"c", b"in")
+    log.wait(lambda: log.payloads() == [b"in"])
+
+
+def test_valkeys_library(redis_server: Any, pair: Pair) -> None:
+    """It speaks to the same kind of server."""
+    publisher, _, log = pair(redis_server.url.replace("redis://", "valkey://"))
+    log.wait(lambda: (b"c", None) in log.messages)
+    publisher.publish(b"c", b"in")
+    log.wait(lambda: log.payloads() == [b"in"])
+
+
+def test_tls(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    files = {"--tls-cert-file": "cert.pem", "--tls-key-file": "key.pem", "--tls-ca-cert-file": "ca.pem"}
+    options = [word for name, file in files.items() for word in (name, str(tmp_path / file))]
+    server = new_redis(*options, "--tls-auth-clients", "no", tls=True)
+    publisher, _, log = pair(f"{server.url}?ssl_ca_certs={tmp_path}/ca.pem")
+    log.wait(lambda: (b"c", None) in log.messages)
+    payload = b"x" * 900_000
+    publisher.publish(b"c", payload)
+    log.wait(lambda: log.payloads() == [payload])
+
+
+def test_sentinels_are_read_from_the_url() -> None:
+    assert sentinel_places("redis+sentinel://u:p%40@a:1,b:2/3/mine") == (
+        [("a", 1), ("b", 2)],
+        "mine",
+        {"username": "u", "password": "p@", "db": 3},
+    )
+    assert sentinel_places("valkey+sentinel://:p@[::1]:26379") == ([("::1", 26379)], None, {"password": "p"})
+    with pytest.raises(ValueError, match="no host:port"):
+        sentinel_places("redis+sentinel://a,b:2/0/mine")
+
+
+def test_a_sentinel_names_the_master(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
+    master = new_redis()
+    settings = tmp_path / "sentinel.conf"
+    settings.write_text(f"sentinel monitor mine 127.0.0.1 {master.port} 1\n")
+    sentinel = new_redis("--sentinel", settings=settings)
+    publisher, _, log = pair(f"redis+sentinel://127.0.0.1:{sentinel.port}/0/mine")
+    log.wait(lambda: (b"c", None) in log.messages)
+    publisher.publish(b"c", b"in")
+    log.wait(lambda: log.payloads() == [b"in"])
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "", "amqp://localhost", "kafka://x", "redis+sentinel://x/0/y", "redis://h:99x/"]
+)
+def test_a_url_that_cannot_be(url: str) -> None:
+    with pytest.raises(BrokerError, match="message_queue"):
+        connector(BrokerOptions(url, "c"))
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("redis", "redis"), ("valkeys", "valkey")])
+def test_a_missing_package_is_named(scheme: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(BrokerError, match=f"pip install {package}"):
+        connector(BrokerOptions(f"{scheme}://localhost", "c"))
+
+
+def test_a_wrong_option_of_the_client_library() -> None:
+    with pytest.raises(BrokerError, match="no_such_option"):
+        connector(BrokerOptions("redis://localhost", "c", redis_options={"no_such_option": 1}))
+
+
+def test_no_password_in_a_log() -> None:
+    assert without_password("redis://user:p@ss@host:1/0?password=x") == "redis://host:1/0"
+    assert without_password("unix:///run/redis.sock") == "unix:///run/redis.sock"

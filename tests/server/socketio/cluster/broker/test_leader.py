@@ -1,0 +1,258 @@
+"""Who passes on what a channel brings: every interleaving of words leaves one who does, and keeps the order.
+
+It must not know brokers: the channel here is a list, each way between two workers another, and each is read
+at a pace of its own.
+"""
+
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import pytest
+
+from python_server.socketio.cluster.broker.leader import Lead, Leading, Place, Word
+
+
+class Worker:
+    """One worker, who reads the channel and what others pass on to it when the test says so.
+
+    Attributes:
+        passed_on: what it took from the channel and passed on. delivered: what its clients have heard.
+    """
+
+    def __init__(self, index: int, stream: list[str], leads: bool) -> None:
+        self.leads = leads
+        self.succeeds = False
+        self.stream = stream
+        self.position: int | None = None
+        self.passed_on: list[str] = []
+        self.delivered: list[str] = []
+        self.others: list[Worker] = []
+        # From each other worker: a message, or what answers that all before it has been read.
+        self.ways: dict[Worker, deque[str | Callable[[], None]]] = {}
+        self.held: list[str] | None = None
+        self.place = Place("host", index, lambda: self.leads, succeeds=lambda: self.succeeds)
+        self.leading = Leading(self.place, self._listen, self._say, self._settle, self._hold)
+
+    def _listen(self, listens: bool) -> None:
+        self.position = len(self.stream) if listens else None
+
+    def _say(self, word: Word, successor: str | None) -> None:
+        self.stream.append(f"{word.name} {self.place.name} {successor}")
+
+    def _settle(self) -> None:
+        waiting = set(self.others)
+
+        def answered(other: Worker) -> None:
+            waiting.discard(other)
+            if not waiting:
+                self.leading.settled()
+
+        for other in self.others:
+            other.ways[self].append(partial(answered, other))
+        if not waiting:
+            self.leading.settled()
+
+    def _hold(self, holds: bool) -> None:
+        if holds:
+            self.held = []
+        else:
+            held, self.held = self.held or [], None
+            for said in held:
+                self._take(said)
+
+    def read(self) -> None:
+        """The next of the stream."""
+        if self.position is None or self.position >= len(self.stream):
+            return
+        said = self.stream[self.position]
+        self.position += 1
+        self._take(said)
+
+    def _take(self, said: str) -> None:
+        if self.held is not None and not said.startswith("LEFT "):
+            self.held.append(said)
+        elif said.startswith(("LEAD ", "LEFT ")):
+            word, name, successor = said.split()
+            self.leading.heard(Word[word], name, successor)
+        elif self.leading.passes_on:
+            self.passed_on.append(said)
+            self.delivered.append(said)
+            for other in self.others:
+                other.ways[self].append(said)
+
+    def read_way(self, other: "Worker") -> None:
+        """The next that another worker has sent."""
+        if self.ways[other]:
+            said = self.ways[other].popleft()
+            if isinstance(said, str):
+                self.delivered.append(said)
+            else:
+                said()
+
+
+def machine(*workers: Worker) -> tuple[Worker, ...]:
+    """Each with a way from every other."""
+    for worker in workers:
+        worker.others = [other for other in workers if other is not worker]
+        worker.ways = {other: deque() for other in worker.others}
+    return workers
+
+
+def paces(workers: Iterable[Worker]) -> list[Callable[[], None]]:
+    """Every step that a worker may take by itself."""
+    steps: list[Callable[[], None]] = []
+    for worker in workers:
+        steps.append(worker.read)
+        steps += [partial(worker.read_way, other) for other in worker.others]
+    return steps
+
+
+def test_a_worker_alone() -> None:
+    stream: list[str] = []
+    worker = Worker(0, stream, True)
+    worker.leading.look()
+    assert worker.leading.state is Lead.JOINING
+    stream.append("too early")
+    worker.leading.subscribed()
+    stream.append("heard")
+    for _ in range(5):
+        worker.read()
+    assert worker.passed_on == ["heard"]
+    worker.leading.lost()
+    assert worker.leading.passes_on
+
+
+# When the old leader (o) and the new one (n) read, when a message comes (m), and when the broker has
+# confirmed the new one's subscription (s).
+@pytest.mark.parametrize("order", sorted(set(itertools.permutations("mmmsoonn"))), ids="".join)
+def test_a_hand_over_loses_and_doubles_nothing(order: tuple[str, ...]) -> None:
+    stream: list[str] = []
+    old, new = Worker(1, stream, True), Worker(2, stream, False)
+    old.leading.look()
+    old.leading.subscribed()
+    old.read()
+    assert old.leading.state is Lead.LEADING
+    old.leads, new.leads, new.succeeds = False, True, True
+    old.leading.look()
+    new.leading.look()
+    numbers = itertools.count()
+    for step in order:
+        if step == "m":
+            stream.append(str(next(numbers)))
+        elif step == "s":
+            new.leading.subscribed()
+        elif step == "o":
+            old.read()
+        else:
+            new.read()
+    stream.append(str(next(numbers)))
+    for _ in range(20):
+        old.read()
+        new.read()
+    assert old.passed_on + new.passed_on == ["0", "1", "2", "3"]
+    assert (old.leading.state, new.leading.state) == (Lead.IDLE, Lead.LEADING)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_nothing_overtakes_what_the_predecessor_passes_on(seed: int) -> None:
+    """Over two hand-overs, each worker's clients hear everything once, in the order of the channel."""
+    chance = random.Random(seed)
+    stream: list[str] = []
+    first, second, third, _ = workers = machine(*(Worker(index, stream, index == 1) for index in range(1, 5)))
+    first.leading.look()
+    first.leading.subscribed()
+    first.read()
+    numbers = itertools.count()
+
+    def speak() -> None:
+        stream.append(str(next(numbers)))
+
+    def succeed(old: Worker, new: Worker) -> None:
+        old.leads, new.leads, new.succeeds = False, True, True
+        for worker in chance.sample([old, new], 2):
+            worker.leading.look()
+
+    happenings = deque([partial(succeed, first, second), second.leading.subscribed])
+    happenings += [partial(succeed, second, third), third.leading.subscribed]
+    while happenings or any(worker.leading.leaves for worker in workers):
+        steps = [*paces(workers), speak]
+        if happenings:
+            steps.append(happenings[0])
+        step = chance.choice(steps)
+        step()
+        if happenings and step is happenings[0]:
+            happenings.popleft()
+    speak()
+    for _ in range(4 * len(stream)):
+        for step in paces(workers):
+            step()
+    assert [worker.leading.state for worker in workers] == [Lead.IDLE, Lead.IDLE, Lead.LEADING, Lead.IDLE]
+    everything = [str(number) for number in range(next(numbers))]
+    assert [worker.delivered for worker in workers] == [everything] * 4
+
+
+def test_a_successor_goes_on_without_a_predecessor_that_dies_or_stands_still() -> None:
+    stream: list[str] = []
+    for ending in ("gone", "still", "lost"):
+        successor = Worker(2, stream, True)
+        successor.succeeds = True
+        successor.leading.look()
+        successor.leading.subscribed()
+        stream.append(ending)
+        for _ in range(3):
+            successor.read()
+        assert (successor.leading.state, successor.passed_on) == (Lead.WAITING, [])
+        if ending == "gone":
+            successor.succeeds = False
+            successor.leading.look()
+        elif ending == "still":
+            successor.leading.go_on()  # its time is over
+        else:
+            successor.leading.lost()
+        assert successor.leading.state is Lead.LEADING
+        assert successor.passed_on == [ending]
+
+
+def test_two_that_had_not_met_yet() -> None:
+    """The elder goes on, the younger leaves."""
+    stream: list[str] = []
+    elder, younger = Worker(1, stream, True), Worker(2, stream, True)
+    for worker in (elder, younger):
+        worker.leading.look()
+        worker.leading.subscribed()
+    younger.leads = False
+    for _ in range(10):
+        elder.read()
+        younger.read()
+    assert (elder.leading.state, younger.leading.state) == (Lead.LEADING, Lead.IDLE)
+    stream.append("x")
+    elder.read()
+    younger.read()
+    assert (elder.passed_on, younger.passed_on) == (["x"], [])
+
+
+def test_one_that_stops_draining_or_loses_the_channel() -> None:
+    stream: list[str] = []
+    worker = Worker(1, stream, True)
+    worker.leading.look()
+    worker.leads = False
+    worker.leading.look()
+    assert worker.leading.state is Lead.IDLE
+    worker.leads = True
+    worker.leading.look()
+    worker.leading.subscribed()
+    worker.read()
+    worker.leads = False
+    worker.leading.look()
+    assert worker.leading.state is Lead.LEAVING
+    worker.leads = True
+    worker.leading.look()
+    assert worker.leading.state is Lead.LEADING
+    worker.leads = False
+    worker.leading.look()
+    worker.leading.lost()
+    assert worker.leading.state is Lead.IDLE
+    assert worker.position is None

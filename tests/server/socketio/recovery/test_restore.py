@@ -1,0 +1,562 @@
+"""Clients that come back to another process: nothing lost, doubled, reordered (comeback.py, records.py).
+
+It must not know sockets or processes; what passes between the hubs waits until a test lets it go.
+"""
+
+import json
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from python_server.engineio.packet import Prepared
+from python_server.engineio.session import DisconnectReason
+from python_server.engineio.session_ids import Names
+from python_server.socketio.cluster.port import Envelope, Malformed, Question, QuestionKind
+from python_server.socketio.recovery.log import LAG_SECONDS, RecoveryLog, Saved
+from python_server.socketio.recovery.records import (
+    client_of,
+    client_record,
+    event_records,
+    events_of,
+    read_found,
+    tell_found,
+)
+from python_server.socketio.recovery.restore import COMPARE_SECONDS
+
+
+class End:
+    """One hub's place in a mesh whose every direction is a queue of its own (the Backplane port)."""
+
+    alone = False
+
+    def __init__(self, mesh: "Mesh", index: int) -> None:
+        self.mesh, self.index = mesh, index
+        self.receiver: Any = None
+
+    def start(self, receiver: Any) -> None:
+        self.receiver = receiver
+
+    def publish(self, message: Any) -> None:
+        for other in self.mesh.living:
+            if other != self.index:
+                end = self.mesh.ends[other]
+                self.mesh.put(self.index, other, lambda end=end: end.receiver.receive(message))
+
+    def request(
+        self, question: Question, heard: Callable[[Any], None], ended: Callable[[int], None], timeout: Any
+    ) -> None:
+        asked = [other for other in self.mesh.living if other != self.index]
+        waiting = set(asked)
+
+        def settle(other: int) -> None:
+            waiting.discard(other)
+            if not waiting:
+                ended(0)
+
+        def answer(other: int) -> None:
+            def reply(part: Any, last: bool = True) -> None:
+                told = json.dumps(part)
+
+                def arrive() -> None:
+                    heard(json.loads(told))
+                    settle(other)
+
+                self.mesh.put(other, self.index, arrive)
+
+            self.mesh.ends[other].receiver.answer(question, reply)
+
+        for other in asked:
+            self.mesh.put(self.index, other, lambda other=other: answer(other))
+        if not asked:
+            ended(0)
+
+    def close(self) -> None:
+        pass
+
+
+class Mesh:
+    """Hubs with recovery, and what is on its way between them."""
+
+    def __init__(self, make_world: Any, count: int = 3) -> None:
+        self.make_world = make_world
+        self.living: list[int] = []
+        self.ends: dict[int, End] = {}
+        self.worlds: dict[int, Any] = {}
+        self.queues: dict[tuple[int, int], deque[Callable[[], None]]] = {}
+        self.sessions: list[Any] = []
+        self.now = 1000.0
+        for _ in range(count):
+            self.born()
+
+    def born(self) -> int:
+        self.tick()
+        index = len(self.ends) + 1
+        end = self.ends[index] = End(self, index)
+        world = self.worlds[index] = self.make_world(lambda world: end, Names(index), recovery=RecoveryLog())
+        world.now = self.now
+        world.hub.recovery.begin(self.now)
+        self.living.append(index)
+        return index
+
+    def __getitem__(self, index: int) -> Any:
+        return self.worlds[index]
+
+    def put(self, sender: int, receiver: int, arrive: Callable[[], None]) -> None:
+        self.queues.setdefault((sender, receiver), deque()).append(arrive)
+
+    def step(self, sender: int, receiver: int) -> None:
+        """One message arrives."""
+        queue = self.queues.get((sender, receiver))
+        if queue:
+            self.tick()
+            queue.popleft()()
+            self.worlds[receiver].run()
+
+    def flow(self, *pairs: tuple[int, int]) -> None:
+        """Everything arrives, between these or everywhere."""
+        while ready := [
+            pair for pair, queue in self.queues.items() if queue and (not pairs or pair in pairs)
+        ]:
+            for pair in ready:
+                self.step(*pair)
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        for world in self.worlds.values():
+            world.advance(seconds)
+
+    def tick(self) -> None:
+        """No two things happen in the same moment."""
+        self.now += 0.0001
+        for world in self.worlds.values():
+            world.now = self.now
+
+    def emit(self, index: int, name: str, **options: Any) -> None:
+        self.tick()
+        self.worlds[index].hub.emit(name, [], **options)
+        self.worlds[index].run()
+
+    def bequeath(self, former: int, successor: int) -> None:
+        """A worker drains: its sessions end, and its successor gets what it holds."""
+        world = self.worlds[former]
+        for session in self.sessions:
+            if session.alive and session._handler is world.hub:
+                session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
+        world.run()
+        now = world.now
+        for log in world.hub.recovery.logs(now):
+            clients = [client_record(client, lambda kind, said: None) for client in log.lost_clients()]
+            self.worlds[successor].hub.recovery.inherit(
+                log.tag,
+                events_of(event_records(log.entries())),
+                [client_of(client) for client in clients],
+                log.first,
+                now,
+            )
+        self.living.remove(former)
+
+
+class Person:
+    """A client that wanders between processes, as the official one does: it keeps pid, offset and events."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.auth: Any = None
+        self.got: list[str] = []
+        self.recovered: list[bool] = []
+        self.connected = False
+        self.peer: Any = None
+
+    def connect(self, index: int) -> None:
+        world = self.mesh[index]
+        self.peer = world.peer(None)
+        self.mesh.sessions.append(self.peer.session)
+        self.peer.say("0" + ("" if self.auth is None else json.dumps(self.auth)))
+        self.look()
+
+    def look(self) -> None:
+        """Take what has come."""
+        for packet in self.peer.heard():
+            if packet[0] == "0":
+                names = json.loads(packet[1:])
+                former = None if self.auth is None else self.auth.get("pid")
+                self.recovered.append(names["pid"] == former)
+                self.auth = {"pid": names["pid"], "offset": (self.auth or {}).get("offset")}
+                if self.auth["offset"] is None:
+                    del self.auth["offset"]
+                self.sid = names["sid"]
+                self.connected = True
+            elif packet[0] == "2":
+                name, *rest = json.loads(packet[1:])
+                self.got.append(name)
+                if rest:
+                    self.auth["offset"] = rest[-1]
+
+    def lose(self, unseen: bool = False) -> None:
+        """The connection goes; `unseen`: with what was on its way."""
+        if not unseen:
+            self.look()
+        self.peer.lose()
+        self.connected = False
+
+
+@pytest.fixture
+def mesh(make_world: Any) -> Mesh:
+    return Mesh(make_world)
+
+
+@pytest.fixture
+def person(mesh: Mesh) -> Person:
+    person = Person(mesh)
+    person.connect(1)
+    assert person.recovered == [False]
+    return person
+
+
+def test_a_client_comes_back_to_another_process(mesh: Mesh, person: Person) -> None:
+    mesh.emit(1, "a")
+    mesh.flow()
+    person.lose()
+    mesh.emit(2, "b")
+    mesh.flow()
+    mesh.emit(1, "c")
+    mesh.flow()
+    person.connect(3)
+    assert not person.connected  # it waits for the answer
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["a", "b", "c"]
+    mesh.emit(2, "d")
+    mesh.flow()
+    person.look()
+    assert person.got == ["a", "b", "c", "d"]
+
+
+def test_rooms_and_data_come_along(mesh: Mesh, person: Person) -> None:
+    mesh[1].hub.join("/", person.sid, "news")
+    mesh[1].hub.join("/", person.sid, 7)
+    mesh[1].run()
+    person.peer.socket.data = {"name": "Ann", "thing": object(), "list": [1, None, {"a": 0.5}]}
+    person.lose()
+    mesh.emit(2, "in", rooms=("news",))
+    mesh.emit(2, "number", rooms=(7,))
+    mesh.emit(2, "out", rooms=("sports",))
+    mesh.flow()
+    person.connect(2)
+    mesh.flow()
+    person.look()
+    assert person.got == ["in", "number"]
+    assert person.peer.socket.data == {"name": "Ann", "list": [1, None, {"a": 0.5}]}
+    assert sorted(map(str, mesh[2].hub.rooms_of("/", person.sid))) == sorted([person.sid, "news", "7"])
+    assert ["data['thing']" in said for said in mesh[1].complaints] == [True]
+
+
+def test_binary_events_come_along(mesh: Mesh, person: Person) -> None:
+    person.lose()
+    mesh[1].hub.emit("bytes", [b"\x00\xff", {"deep": b"x"}])
+    mesh[1].run()
+    person.connect(2)
+    mesh.flow()
+    (_, event, *attachments) = person.peer.heard()
+    assert event.startswith('52-["bytes",')
+    assert attachments == [b"\x00\xff", b"x"]
+
+
+def test_what_everybody_hears_later_comes_once(mesh: Mesh, person: Person) -> None:
+    """The new home lags: an event it has not heard yet stands among the missed ones."""
+    person.lose()
+    mesh.emit(2, "late for 3")
+    mesh.flow((2, 1))
+    person.connect(3)
+    mesh.flow((3, 1), (1, 3), (3, 2))
+    mesh.step(2, 3)  # the event itself comes before 2's answer
+    mesh.flow()
+    mesh.advance(0.01)
+    person.look()
+    assert person.got == ["late for 3"]
+    assert person.recovered == [False, True]
+
+
+def test_what_the_former_home_has_not_heard_is_added(mesh: Mesh, person: Person) -> None:
+    """The former home lags."""
+    person.lose()
+    mesh.emit(2, "late for 1")
+    mesh.flow((2, 3))
+    person.connect(3)
+    mesh.flow((3, 1), (1, 3))
+    mesh.advance(COMPARE_SECONDS)
+    person.look()
+    assert person.got == ["late for 1"]
+    mesh.flow()
+    person.look()
+    assert person.got == ["late for 1"]
+
+
+def test_an_event_that_a_client_has_brought_along_does_not_come_again(mesh: Mesh, person: Person) -> None:
+    """However late it is here: the client is not kept waiting for it, and misses nothing behind it."""
+    person.lose()
+    mesh.emit(2, "late for 3")
+    mesh.flow((2, 1))
+    person.connect(3)
+    mesh.flow((3, 1), (1, 3))
+    mesh.advance(COMPARE_SECONDS)  # 2 does not answer
+    person.look()
+    assert person.got == ["late for 3"]
+    mesh.emit(1, "before it")
+    mesh.flow((1, 3))
+    mesh.flow()
+    person.lose()  # it has seen the first one alone: what the log says of the others counts
+    person.connect(3)
+    mesh.flow()
+    person.look()
+    assert person.got == ["late for 3", "before it"]
+    assert person.recovered == [False, True, True]
+
+
+def test_events_for_one_client_alone_are_not_waited_for(mesh: Mesh, person: Person) -> None:
+    """Its former home told nobody else: nobody else will hear of them."""
+    mesh.living = [1]  # as a backplane that knows who is here
+    mesh.emit(1, "for you", rooms=(person.sid,))
+    mesh.living = [1, 2, 3]
+    person.lose(unseen=True)
+    person.connect(2)
+    mesh.flow()
+    person.look()
+    assert person.got == ["for you"]
+
+
+def test_a_connection_that_was_dead_without_notice_is_ended_at_its_home(mesh: Mesh, person: Person) -> None:
+    former = person.peer
+    mesh.emit(1, "into the void")
+    person.connect(2)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["into the void"]
+    assert former.link.closed
+
+
+def test_a_client_nobody_knows_is_new(mesh: Mesh, person: Person) -> None:
+    person.auth = {"pid": Names(2).make(), "offset": "x"}
+    person.connect(3)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, False]
+
+
+@pytest.mark.parametrize(
+    "pid",
+    ["", "nonsense", Names().make(), Names(1, "another machine").make()],
+    ids=["empty", "nonsense", "of no worker", "of another machine"],
+)
+def test_nobody_is_asked_for_a_secret_that_is_not_of_this_machine(
+    mesh: Mesh, person: Person, pid: str
+) -> None:
+    person.auth = {"pid": pid}
+    person.connect(3)
+    assert not any(mesh.queues.values())
+    assert person.recovered == [False, False]
+
+
+def test_nobody_of_another_machine_gets_our_clients(make_world: Any) -> None:
+    """Its clock is another, so it could not tell what its own log adds."""
+    told: list[Any] = []
+    names = Names(1, "this machine")
+    world = make_world(None, names, recovery=RecoveryLog())
+    for pid in (names.make(), Names(1, "another machine").make()):
+        world.hub.recovery.save(Saved("/", "s", pid, {}, None, 0, 0), world.now)
+        question = Question(QuestionKind.FETCH, "/", {"pid": pid, "offset": None})
+        world.hub.comebacks.answer(question, lambda part, last=True: told.append(part))
+    assert [part is None for part in told] == [False, True]
+
+
+def test_an_event_that_was_seen_and_is_forgotten_is_no_recovery(mesh: Mesh, person: Person) -> None:
+    mesh.emit(1, "a")
+    mesh.flow()
+    person.lose()
+    person.auth["offset"] = "unheard of"
+    person.connect(2)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, False]
+
+
+def test_a_home_that_died_leaves_a_new_client(mesh: Mesh, person: Person) -> None:
+    person.lose()
+    mesh.living.remove(1)
+    person.connect(2)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, False]
+
+
+def test_a_client_that_leaves_while_others_are_asked_comes_back(mesh: Mesh, person: Person) -> None:
+    person.lose()
+    mesh.emit(1, "a")
+    mesh.flow()
+    person.connect(2)
+    person.lose()
+    mesh.flow()
+    person.connect(3)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["a"]
+
+
+def test_a_client_that_leaves_while_it_is_asked_about_leaves_nothing_behind(
+    mesh: Mesh, person: Person
+) -> None:
+    person.lose()
+    mesh.living.remove(1)
+    person.connect(2)
+    person.lose()
+    mesh.flow()
+    assert mesh[2].hub.sockets() == []
+    assert mesh[2].hub.comebacks.living == {}
+
+
+def test_a_successor_has_what_its_predecessor_held(mesh: Mesh, person: Person) -> None:
+    mesh.emit(1, "a")
+    mesh.flow()
+    person.look()
+    mesh.emit(1, "b")
+    mesh.flow()
+    mesh.bequeath(1, 2)
+    mesh.emit(3, "c")
+    mesh.flow()
+    person.peer.heard()  # "b" is lost on the way
+    person.connect(2)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["a", "b", "c"]
+
+
+def test_a_successor_answers_one_that_is_younger(mesh: Mesh, person: Person) -> None:
+    """The one it comes back to was not born when the events were said."""
+    mesh.bequeath(1, 2)
+    mesh.emit(3, "a")
+    mesh.flow()
+    mesh.advance(20.0)
+    young = mesh.born()
+    mesh.emit(3, "b")
+    mesh.flow()
+    person.connect(young)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["a", "b"]
+
+
+def test_what_was_inherited_is_passed_on(mesh: Mesh, person: Person) -> None:
+    mesh.emit(3, "a")
+    mesh.flow()
+    mesh.bequeath(1, 2)
+    person.look()
+    mesh.emit(3, "b")
+    mesh.flow()
+    mesh.advance(20.0)
+    young = mesh.born()
+    mesh.bequeath(2, young)
+    mesh.emit(3, "c")
+    mesh.flow()
+    person.connect(3)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["a", "b", "c"]
+
+
+def test_inherited_logs_are_forgotten_in_time() -> None:
+    log = RecoveryLog(max_seconds=10.0)
+    client = Saved("/", "s", "p", {"s": 0}, None, 0, 0, expires_at=20.0)
+    log.inherit("tag", [], [client], 0, 10.0)
+    assert len(log.logs(11.0)) == 2
+    assert log.find("p", "/", None, 21.0) is None
+    assert log.logs(21.0) == [log]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_wandering_clients_lose_double_and_reorder_nothing(make_world: Any, seed: int) -> None:
+    """Events from everywhere, each direction as slow as it likes, people who are lost, workers that drain."""
+    chance = random.Random(seed)
+    mesh = Mesh(make_world)
+    people = [Person(mesh) for _ in range(3)]
+    for person in people:
+        person.connect(chance.choice(mesh.living))
+    mesh.flow()
+    said: dict[int, list[str]] = {}
+    for number in range(300):
+        dice = chance.random()
+        if dice < 0.45:
+            index = chance.choice(mesh.living)
+            said.setdefault(index, []).append(f"{index}:{number}")
+            mesh.emit(index, f"{index}:{number}")
+        elif dice < 0.85:
+            waiting = [pair for pair, queue in mesh.queues.items() if queue]
+            if waiting:
+                mesh.step(*chance.choice(waiting))
+        elif dice < 0.93:
+            person = chance.choice(people)
+            if person.connected:
+                person.lose(unseen=chance.random() < 0.3)
+            elif person.peer.session.alive:
+                person.look()
+            if not person.connected and not person.peer.session.alive:
+                person.connect(chance.choice(mesh.living))
+        elif dice < 0.97:
+            mesh.advance(0.01)
+        elif number % 3 == 0 and len(mesh.ends) < 8:
+            young = mesh.born()
+            former = mesh.living[0]
+            mesh.flow()
+            mesh.advance(0.01)
+            for person in people:
+                person.look()
+            mesh.bequeath(former, young)
+            for person in people:
+                if not person.peer.session.alive:
+                    person.connected = False
+    for person in people:
+        mesh.flow()
+        mesh.advance(COMPARE_SECONDS)
+        mesh.flow()
+        person.look()
+        if not person.peer.session.alive:
+            person.connect(chance.choice(mesh.living))
+        mesh.flow()
+        mesh.advance(COMPARE_SECONDS)
+        person.look()
+        assert person.connected
+    for person in people:
+        if not all(person.recovered[1:]):
+            continue  # told so: it knows that it may have missed something
+        assert len(set(person.got)) == len(person.got), "doubled"
+        for index, names in said.items():
+            assert [name for name in person.got if name.startswith(f"{index}:")] == names
+    assert sum(all(person.recovered[1:]) for person in people) >= 2, "hardly anybody came back"
+
+
+def test_found_travels_as_it_is() -> None:
+    log = RecoveryLog()
+    log.save(Saved("/", "s", "p", {"s": 0, "news": 0}, None, 0, 0, {"a": 1}), 1.0)
+    for name, rooms in (("x", ("news",)), ("y", None), ("z", ((1, 2),))):
+        envelope = Envelope("/", rooms, ("not here",), Prepared(["42" + name]), f"{log.tag}{name}")
+        log.append(envelope, 2.0)
+    found = log.find("p", "/", None, 2.0)
+    assert found is not None
+    told = read_found(json.loads(json.dumps(tell_found(found, lambda kind, said: None))))
+    assert [event.offset for event in told.missed] == [f"{log.tag}x", f"{log.tag}y"]
+    assert told.missed[0].prepared.packets == ["42x"]
+    assert (told.client, told.known, told.since) == (found.client, found.known, 2.0 - LAG_SECONDS)
+
+
+@pytest.mark.parametrize("told", [{}, [], [1, 2, 3, 4, 5], "text", [[], [], {}, [], 0.0], 7])
+def test_malformed_answers_are_said_so(told: Any) -> None:
+    with pytest.raises(Malformed):
+        read_found(told)

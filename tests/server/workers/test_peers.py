@@ -1,0 +1,326 @@
+"""The workers' view of each other: found, lost, leader, successions, full queues (siblings.py).
+
+It must not know what the messages are for; several workers stand on one loop here.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from python_server.net.link import Link, pair
+from python_server.net.loop import Loop
+from python_server.workers.peers import MessageKind, Siblings, joined
+
+
+class Machine:
+    def __init__(self) -> None:
+        self.reported: list[str] = []
+        self.complaints: list[str] = []
+        self.loop = Loop(self.report)
+        self.everybody: list[Siblings] = []
+
+    def report(self, what: str, error: BaseException) -> None:
+        self.reported.append(f"{what}: {error}")
+
+    def worker(self, index: int, max_queued_bytes: int = 1_000_000) -> Siblings:
+        siblings = Siblings(
+            self.loop,
+            index,
+            "host",
+            self.report,
+            lambda kind, message: self.complaints.append(message),
+            max_queued_bytes=max_queued_bytes,
+        )
+        self.everybody.append(siblings)
+        return siblings
+
+    def turn(self, times: int = 6) -> None:
+        for _ in range(times):
+            self.loop.run_once(0)
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    machine = Machine()
+    yield machine
+    for siblings in machine.everybody:
+        siblings.close()
+    machine.turn()
+    machine.loop.close()
+    assert machine.reported == []
+
+
+def three(machine: Machine) -> list[Siblings]:
+    workers = [machine.worker(index) for index in (1, 2, 3)]
+    joined(*workers)
+    machine.turn()
+    return workers
+
+
+def test_joined_workers_know_each_other(machine: Machine) -> None:
+    workers = three(machine)
+    assert [each.living for each in workers] == [(2, 3), (1, 3), (1, 2)]
+    assert [each.leader() for each in workers] == [True, False, False]
+    assert [workers[0].successor_of(index) for index in (1, 2, 3, 4)] == [1, 2, 3, None]
+
+
+def test_messages_to_one_and_to_all_come_in_order_with_their_sender(machine: Machine) -> None:
+    first, second, third = three(machine)
+    got: list[tuple[str, int, bytes]] = []
+    second.on(MessageKind.ENVELOPE, lambda index, payload, _: got.append(("second", index, payload)))
+    third.on(MessageKind.ENVELOPE, lambda index, payload, _: got.append(("third", index, payload)))
+    assert first.send(3, MessageKind.ENVELOPE, b"a", b"b")
+    assert first.send_all(MessageKind.ENVELOPE, b"c") == 0
+    assert not first.send(9, MessageKind.ENVELOPE, b"")
+    machine.turn()
+    assert [message for message in got if message[0] == "third"] == [("third", 1, b"ab"), ("third", 1, b"c")]
+    assert [message for message in got if message[0] == "second"] == [("second", 1, b"c")]
+
+
+def test_each_function_of_a_kind_is_called(machine: Machine) -> None:
+    first, second, _ = three(machine)
+    got: list[bytes] = []
+    second.on(MessageKind.ENVELOPE, lambda index, payload, _: got.append(payload))
+    second.on(MessageKind.ENVELOPE, lambda index, payload, _: got.append(payload))
+    first.send(2, MessageKind.ENVELOPE, b"x")
+    machine.turn()
+    assert got == [b"x", b"x"]
+
+
+def test_a_descriptor_travels_and_one_that_nobody_takes_is_closed(machine: Machine) -> None:
+    first, second, _ = three(machine)
+    taken: list[int | None] = []
+    second.on(MessageKind.CONNECTION, lambda index, payload, descriptor: taken.append(descriptor))
+    read, write = os.pipe()
+    assert first.send(2, MessageKind.CONNECTION, b"", descriptor=os.dup(write))
+    assert first.send(3, MessageKind.CONNECTION, b"", descriptor=write)
+    machine.turn()
+    assert taken[0] is not None
+    os.write(taken[0], b"through")
+    os.close(taken[0])
+    assert os.read(read, 100) == b"through"
+    assert os.read(read, 100) == b""  # no copy is open any more
+    os.close(read)
+    assert machine.complaints == [f"a message of kind {MessageKind.CONNECTION:d} from worker 1 is not taken"]
+
+
+def test_a_sibling_that_does_not_read_loses_messages_and_holds_nobody_up(machine: Machine) -> None:
+    first, second, third = (machine.worker(index, 100_000) for index in (1, 2, 3))
+    joined(first, second, third)
+    machine.turn()
+    got: list[bytes] = []
+    third.on(MessageKind.ENVELOPE, lambda index, payload, _: got.append(payload))
+    machine.loop.remove_reader(second._links[1]._descriptor)
+    sent = dropped = 0
+    while dropped < 3:
+        dropped += first.send_all(MessageKind.ENVELOPE, b"x" * 50_000)
+        sent += 1
+        machine.turn(3)
+    assert first.dropped[MessageKind.ENVELOPE] == 3
+    assert len(got) == sent
+    assert "1 of 2 workers do not keep up" in machine.complaints[0]
+
+
+def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) -> None:
+    first, second, third = three(machine)
+    lost: list[int] = []
+    changed: list[bool] = []
+    second.on_lost(lost.append)
+    second.on_changed(lambda: changed.append(second.leader()))
+    first.close()
+    machine.turn()
+    assert lost == [1]
+    assert changed == [True]
+    assert not third.leader()
+    assert second.successor_of(1) is None
+    assert not second.send(1, MessageKind.ENVELOPE, b"")
+
+
+def test_a_draining_worker_leads_no_more_and_its_successor_is_followed(machine: Machine) -> None:
+    first, second, third = three(machine)
+    assert first.likely_successor() == 3
+    first.announce_draining()
+    machine.turn()
+    assert [each.leader() for each in (first, second, third)] == [False, True, False]
+    assert second.living == (1, 3)  # it still hears everything
+    assert second.successor_of(1) == 1
+    assert third.likely_successor() == 2
+    first.announce_draining(2)
+    machine.turn()
+    assert [each.successor_of(1) for each in (first, second, third)] == [2, 2, 2]
+    second.announce_draining(3)
+    machine.turn()
+    second.close()
+    first.close()
+    machine.turn()
+    assert third.successor_of(1) == third.successor_of(2) == 3
+    assert third.likely_successor() is None
+
+
+def test_a_newborn_serves_only_when_those_who_serve_know_it(machine: Machine) -> None:
+    first, second = machine.worker(1), machine.worker(2)
+    joined(first, second)
+    machine.turn()
+    found: list[int] = []
+    first.on_found(found.append)
+    newborn, starting = machine.worker(3), machine.worker(4)
+    for old in (first, second):
+        ours, theirs = pair()
+        old.join(3, ours, serving=False)
+        newborn.join(old.index, theirs, serving=True)
+    ours, theirs = pair()
+    newborn.join(4, ours, serving=False)  # it has not come up yet: nobody waits for it
+    starting.join(3, theirs, serving=False)
+    machine.turn()
+    assert found == []
+    assert first.living == (2,)
+    known: list[tuple[int, ...]] = []
+    newborn.begin(lambda: known.append((*first.living, *second.living)))
+    machine.turn(12)
+    assert known == [(2, 3, 1, 3)]
+    assert found == [3]
+    starting.begin(lambda: None)
+    machine.turn(12)
+    assert newborn.living == (1, 2, 4)
+    assert starting.living == (3,)
+
+
+def test_a_newborn_does_not_wait_for_one_that_stands_still_or_dies(machine: Machine) -> None:
+    still, dying = pair(), pair()
+    newborn = machine.worker(3)
+    newborn.join(1, still[0], serving=True)
+    newborn.join(2, dying[0], serving=True)
+    begun: list[float] = []
+    newborn.begin(lambda: begun.append(machine.loop.now), timeout_seconds=0.05)
+    dying[1].close()
+    while not begun:
+        machine.loop.run_once(5)
+    assert newborn.living == ()
+    still[1].close()
+
+
+class Supervisor:
+    """The other end of a control link."""
+
+    def __init__(self, machine: Machine, successors: dict[int, int] | None = None) -> None:
+        ours, theirs = pair()
+        self.got: list[tuple[int, bytes]] = []
+        self.link = Link(
+            machine.loop,
+            ours,
+            lambda kind, payload, _: self.got.append((kind, payload)),
+            lambda: None,
+            machine.report,
+        )
+        self.worker = Siblings(
+            machine.loop,
+            5,
+            "host",
+            machine.report,
+            lambda kind, message: machine.complaints.append(message),
+            theirs,
+            successors,
+        )
+        machine.everybody.append(self.worker)
+
+
+def test_the_supervisor_joins_tells_and_is_told(machine: Machine) -> None:
+    supervisor = Supervisor(machine, {1: 5, 2: 9})
+    worker = supervisor.worker
+    drained: list[bytes] = []
+    worker.on_supervisor(MessageKind.DRAIN, lambda index, payload, _: drained.append(payload))
+    sibling = machine.worker(6)
+    ours, theirs = pair()
+    sibling.join(5, ours, serving=False)
+    message = json.dumps({"index": 6, "serving": False}).encode()
+    supervisor.link.send(MessageKind.HELLO, message, descriptor=theirs.detach())
+    worker.begin(lambda: None)
+    sibling.begin(lambda: None)
+    machine.turn(12)
+    assert worker.living == (6,)
+    supervisor.link.send(MessageKind.SUCCESSOR, b'{"index": 2, "successor": 6}')
+    supervisor.link.send(MessageKind.DRAIN, b"{}")
+    machine.turn()
+    assert [worker.successor_of(index) for index in (1, 2)] == [5, 6]
+    assert drained == [b"{}"]
+    assert worker.tell_supervisor(MessageKind.READY)
+    worker.announce_draining(6)
+    machine.turn()
+    assert [kind for kind, _ in supervisor.got] == [
+        MessageKind.READY,
+        MessageKind.DRAINING,
+        MessageKind.SUCCESSOR,
+    ]
+    orphaned: list[bool] = []
+    worker.on_orphaned(lambda: orphaned.append(True))
+    supervisor.link.close()
+    machine.turn()
+    assert orphaned == [True]
+    assert not worker.tell_supervisor(MessageKind.READY)
+
+
+def test_faults_of_functions_harm_no_other_and_own_kinds_are_guarded(machine: Machine) -> None:
+    first, second, _ = three(machine)
+
+    def fail(index: int) -> None:
+        raise RuntimeError("mine")
+
+    lost: list[int] = []
+    second.on_lost(fail)
+    second.on_lost(lost.append)
+    first.close()
+    machine.turn()
+    assert lost == [1]
+    assert machine.reported == ["news of worker 1: mine"]
+    machine.reported.clear()
+    with pytest.raises(ValueError, match="own life"):
+        second.on(MessageKind.HELLO, lambda index, payload, descriptor: None)
+    ends = pair()
+    with pytest.raises(ValueError, match="joined already"):
+        second.join(3, ends[0], serving=True)
+    for end in ends:
+        end.close()
+
+
+@pytest.mark.parametrize("message", [b"", b"[]", b"{}"])
+def test_a_malformed_word_is_reported(machine: Machine, message: bytes) -> None:
+    first, second, _ = three(machine)
+    tell: Callable[..., bool] = first._links[2].send
+    tell(MessageKind.SUCCESSOR, message)
+    machine.turn()
+    assert len(machine.reported) == 1
+    assert second.living == (1, 3)
+    machine.reported.clear()
+
+
+def test_a_newborn_among_workers_of_an_earlier_version_is_greeted_by_them_alone(machine: Machine) -> None:
+    """They greet without a word and never settle; ours to them they read as theirs."""
+    ours, theirs = pair()
+    heard: list[int] = []
+    old = Link(machine.loop, theirs, lambda kind, *_: heard.append(kind), lambda: None, machine.report)
+    newborn = machine.worker(3)
+    newborn.join(1, ours, serving=True)
+    begun: list[bool] = []
+    newborn.begin(lambda: begun.append(True))
+    machine.turn()
+    assert begun == []
+    old.send(MessageKind.HELLO)
+    machine.turn()
+    assert begun == [True]
+    assert newborn.living == (1,)
+    assert heard[0] == MessageKind.HELLO
+    old.close()
+
+
+def test_who_is_waited_for_in_vain_is_told(machine: Machine) -> None:
+    still = pair()
+    newborn = machine.worker(3)
+    newborn.join(1, still[0], serving=True)
+    begun: list[bool] = []
+    newborn.begin(lambda: begun.append(True), timeout_seconds=0.01)
+    while not begun:
+        machine.loop.run_once(5)
+    assert machine.complaints == ["worker 1 stands still: clients it loses may start anew"]
+    still[1].close()
