@@ -14,6 +14,12 @@ import msgspec
 
 from python_server.net.sockets import connect_unix
 from python_server.net.threads import Lock
+from python_server.socketio.broadcast import (
+    DEFAULT_NAMESPACE,
+    BroadcastOptions,
+    as_arguments,
+    broadcast_options,
+)
 from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, Connection, connector, without_password
 from python_server.socketio.cluster.broker.wire_json import Method, write_command, write_emit
 from python_server.socketio.cluster.port import BrokerOptions, Envelope, check_rooms
@@ -92,14 +98,14 @@ class Emitter:
         Raises:
             TypeError, ValueError: the data cannot be written as JSON. EmitError: it could not be sent.
         """
-        if len(args) == 1:
-            args = () if args[0] is None else args[0] if isinstance(args[0], tuple) else args
-        rooms = _rooms(room if to is None else to)
-        excepted = (*(_rooms(skip_sid) or ()), *(_rooms(except_rooms) or ()))
-        check_rooms(rooms, excepted)
-        namespace = namespace or "/"
-        prepared = self._codec.prepare(PacketType.EVENT, namespace, (event, *args))
-        envelope = Envelope(namespace, rooms, excepted, prepared)
+        options = broadcast_options(to, room, skip_sid, except_rooms, namespace)
+        self.emit_to(options, event, as_arguments(args[0]) if len(args) == 1 else args)
+
+    def emit_to(self, to: BroadcastOptions, event: str, args: tuple[Any, ...]) -> None:
+        """`emit` to whom `to` says; raises what `emit` does."""
+        check_rooms(to.rooms, to.excepted)
+        prepared = self._codec.prepare(PacketType.EVENT, to.namespace, (event, *args))
+        envelope = Envelope(to.namespace, to.rooms, to.excepted, prepared)
         self._send(write_emit(envelope, self._host_id, self._codec, self._path))
 
     def send(self, data: Any, json: bool = False, **options: Any) -> None:
@@ -141,7 +147,7 @@ class Emitter:
             check_rooms((names["room"],))
         if self._path is not None:
             names["path"] = self._path
-        self._send(write_command(method, self._host_id, namespace or "/", **names))
+        self._send(write_command(method, self._host_id, namespace or DEFAULT_NAMESPACE, **names))
 
     def _send(self, message: bytes) -> None:
         with self._lock:
@@ -227,9 +233,3 @@ class ControlWay:
         sock, self._socket = self._socket, None
         if sock is not None:
             sock.close()
-
-
-def _rooms(value: Any) -> tuple[Any, ...] | None:
-    if value is None:
-        return None
-    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)

@@ -13,12 +13,12 @@ from typing import Any, Final
 from python_server.api.python_engineio import REASONS, Function, Registry, takes
 from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
+from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import Handler, Socket, SocketState
 from python_server.socketio.handlers import RESERVED
 from python_server.socketio.server import Hub
 from python_server.wsgi.environ import Environ
 
-DEFAULT_NAMESPACE: Final = "/"
 HANDLER_PREFIX: Final = "on_"
 
 
@@ -123,15 +123,9 @@ class HubWords(Registry):
         self._hub.emit(
             event,
             as_arguments(data),
-            namespace=namespace or DEFAULT_NAMESPACE,
-            rooms=as_rooms(room if to is None else to),
-            excepted=()
-            if skip_sid is None and except_rooms is None
-            else (*(as_rooms(skip_sid) or ()), *(as_rooms(except_rooms) or ())),
-            callback=None if callback is None else lambda socket, values: callback(*values),
-            timeout_seconds=timeout,
-            volatile=volatile,
-            local=ignore_queue,
+            broadcast_options(to, room, skip_sid, except_rooms, namespace, ignore_queue, volatile),
+            None if callback is None else lambda socket, values: callback(*values),
+            timeout,
         )
 
     def send(self, data: Any, to: Any = None, **options: Any) -> None:
@@ -157,13 +151,7 @@ class HubWords(Registry):
         target = to if to is not None else sid
         if not isinstance(target, str):
             raise ValueError("Cannot use call() to broadcast. It asks one client: `to` is its sid")
-        values = self._hub.call(
-            event,
-            as_arguments(data),
-            namespace=namespace or DEFAULT_NAMESPACE,
-            sid=target,
-            timeout_seconds=timeout,
-        )
+        values = self._hub.call(event, as_arguments(data), namespace or DEFAULT_NAMESPACE, target, timeout)
         return None if not values else values[0] if len(values) == 1 else tuple(values)
 
     def call_room(
@@ -171,11 +159,7 @@ class HubWords(Registry):
     ) -> Answers:
         """Send an event to a room and wait for everybody's ack as long as `timeout` allows."""
         return self._hub.call_room(
-            event,
-            as_arguments(data),
-            namespace=namespace or DEFAULT_NAMESPACE,
-            rooms=as_rooms(to),
-            timeout_seconds=timeout,
+            event, as_arguments(data), broadcast_options(to, namespace=namespace), timeout
         )
 
     # Clients and rooms
@@ -300,19 +284,3 @@ class Environs(Mapping[str, Environ]):
 
     def __len__(self) -> int:
         return len({socket.client.session.sid for socket in self._hub.sockets()})
-
-
-def as_rooms(value: Any) -> tuple[Any, ...] | None:
-    """One room, or a list of them; None is everybody."""
-    if type(value) is str:
-        return (value,)
-    if value is None:
-        return None
-    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
-
-
-def as_arguments(data: Any) -> tuple[Any, ...]:
-    """An event's arguments: None is none, a tuple is several, all else is one."""
-    if data is None:
-        return ()
-    return data if isinstance(data, tuple) else (data,)

@@ -15,17 +15,17 @@ from typing import Any, Final, TypeVar, overload
 
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.packet import Prepared, message
-from python_server.engineio.session import DisconnectReason, Session
+from python_server.engineio.session import DisconnectReason, Session, SessionHandler
 from python_server.http1.parser import Request
 from python_server.net import tasks
 from python_server.net.backlog import Backlog
 from python_server.observe import log as observe
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import ConnectionRefused, NamespaceReason
-from python_server.socketio.ground import HubServices
 from python_server.socketio.jsoncodec import words_of
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import Codec, TextCodec
+from python_server.socketio.services import HubServices
 from python_server.wsgi.environ import Environ, ServerFacts, build_environ
 
 ENGINE_OPTIONS: Final = {
@@ -198,10 +198,6 @@ class EngineServer(Registry):
     returns False, or raises ConnectionRefused, ends the session it was called for.
     """
 
-    # What a worker looks for in a hub: it brings nobody back.
-    recovery: Final = None
-    comebacks: Final = None
-
     def __init__(self, **options: Any) -> None:
         self._options = read_engine_options(options)
         self._handlers: dict[str, Function] = {}
@@ -211,8 +207,7 @@ class EngineServer(Registry):
 
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
-        room: Any = self  # it answers sessions and is attached to a worker, as a hub does and is
-        return Mount(path, room, self._options, self._serving)
+        return Mount(path, self, self._options, self._serving)
 
     def _serving(self, facts: ServerFacts, application: Any) -> None:
         self._facts = facts
@@ -266,9 +261,10 @@ class EngineServer(Registry):
 
     # Loop's thread
 
-    def attach(self, services: HubServices) -> None:
-        """A worker serves from here on."""
+    def attach(self, services: HubServices) -> SessionHandler:
+        """A worker serves from here on; this answers its sessions."""
         self._services = services
+        return self
 
     def session_opened(self, session: Session) -> None:
         client = session.context = _EngineClient(Backlog(self._running().door, session.pause_reading))

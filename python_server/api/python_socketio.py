@@ -12,10 +12,12 @@ from typing import Any
 from python_server.api.hub_words import HubWords
 from python_server.api.python_engineio import EngineServer, Function, codec_of, read_engine_options
 from python_server.serve.mounts import Mount
-from python_server.socketio.client import Patience, Socket
+from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import SERVER_CHANNEL, read_broker
+from python_server.socketio.handlers import Handlers
 from python_server.socketio.recovery.log import recovery_log
 from python_server.socketio.server import Hub
+from python_server.socketio.services import Configuration, Patience
 from python_server.wsgi.environ import Environ, ServerFacts, build_environ
 from python_server.wsgi.foreign_server import ForeignGuard
 
@@ -60,12 +62,16 @@ class Server(HubWords):
         client_manager: Any = None,
         **options: Any,
     ) -> None:
-        hub = Hub(codec=codec_of(serializer, json), recovery=recovery_log(connection_state_recovery))
-        super().__init__(hub, self._environ)
-        self._hub.always_connect = always_connect
-        self._hub.patience = Patience(connect_timeout, attachments_timeout)
+        configuration = Configuration(
+            codec_of(serializer, json),
+            recovery_log(connection_state_recovery),
+            always_connect,
+            Patience(connect_timeout, attachments_timeout),
+        )
+        handlers = Handlers()
         if namespaces is not None:
-            self._hub.handlers.open = {namespaces} if isinstance(namespaces, str) else set(namespaces)
+            handlers.only({namespaces} if isinstance(namespaces, str) else namespaces)
+        super().__init__(Hub(configuration, handlers), self._environ)
         self._options = read_engine_options(options)
         broker = {
             "message_queue": message_queue,

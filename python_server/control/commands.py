@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from python_server.socketio.broadcast import DEFAULT_NAMESPACE, BroadcastOptions
 from python_server.socketio.cluster.broker.wire_json import (
     Method,
     WireError,
@@ -64,20 +65,16 @@ class ControlOrders:
 
     def _do(self, message: WireMessage) -> None:
         hub = self._hub(message.path)
-        namespace = message.namespace or "/"
+        namespace = message.namespace or DEFAULT_NAMESPACE
         method = message.method
         sid = str(message.sid)
         if method == Method.EMIT:
             if type(message.event) is not str:
                 raise WireError("foreign message", "an event's name is a string")
-            hub.emit(
-                message.event,
-                arguments_of(message),
-                namespace=namespace,
-                rooms=rooms_of(message),
-                excepted=excepted_of(message),
-                volatile=message.volatile,
+            to = BroadcastOptions(
+                namespace, rooms_of(message), excepted_of(message), volatile=message.volatile
             )
+            hub.emit(message.event, arguments_of(message), to)
         elif method == Method.DISCONNECT:
             hub.disconnect(namespace, sid, message.detail)
         elif method == Method.ENTER_ROOM:

@@ -340,6 +340,13 @@ class Door:
         """Loop's thread: a new client's strand."""
         return Strand(self._events, self._strand_lock)
 
+    def tell(self, function: Callable[..., None], *args: Any) -> None:
+        """Any thread: `post`, or the call itself where it would be the very next thing anyway."""
+        if self.at_once():
+            function(*args)
+        else:
+            self.post(function, *args)
+
     def ask(self, question: Callable[[], Any], timeout_seconds: float = 30.0) -> Any:
         """Any thread: the value of `question()`, computed by the loop (at once when already on it).
 

@@ -8,20 +8,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from python_server.engineio.server import EngineOptions
+from python_server.engineio.options import EngineOptions
+from python_server.engineio.session import SessionHandler
 from python_server.http1.parser import Request
 from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.server import Hub
+from python_server.socketio.services import HubServices
 from python_server.websocket.application import WebSocketApplication
 from python_server.wsgi.handler import Application, ServerFacts
 from python_server.wsgi.handshake_middleware import Refusal
 
 
+class Mountable(Protocol):
+    """Port: what a worker serves under a path."""
+
+    def attach(self, services: HubServices) -> SessionHandler:
+        """Loop's thread: a worker serves from here on; what is returned answers its sessions."""
+
+
 @dataclass(slots=True)
 class Mount:
-    """A Socket.IO server under a path of an application.
+    """A Socket.IO or Engine.IO server under a path of an application.
 
     Attributes:
         path: with both slashes, "/socket.io/".
@@ -31,11 +40,16 @@ class Mount:
     """
 
     path: str
-    hub: Hub
+    server: Mountable
     options: EngineOptions
     serving: Callable[[ServerFacts, Application], None]
     admit: Callable[[Request], Refusal | None] | None = None
     broker: BrokerOptions | None = None
+
+    @property
+    def hub(self) -> Hub | None:
+        """The server, if it speaks Socket.IO: it can be told to emit, and may have lost clients."""
+        return self.server if isinstance(self.server, Hub) else None
 
 
 @dataclass(slots=True)

@@ -214,9 +214,10 @@ def leave_behind(
     complain: Callable[[str, str], None],
 ) -> Estate:
     """The estate of a worker that serves `mounts`; see `Estate`."""
-    logs = {mount.path: mount.hub.recovery for mount in mounts if mount.hub.recovery is not None}
+    hubs = {mount.path: mount.hub for mount in mounts if mount.hub is not None}
+    logs = {path: hub.recovery for path, hub in hubs.items() if hub.recovery is not None}
     estate = Estate(siblings, logs, call_later, now, complain)
-    comebacks = {mount.path: mount.hub.comebacks for mount in mounts if mount.hub.comebacks is not None}
+    comebacks = {path: hub.comebacks for path, hub in hubs.items() if hub.comebacks is not None}
     for path, each in comebacks.items():
         each.taken = partial(estate.taken, path)
     estate.moved = lambda path, pid, claimed_at: comebacks[path].moved(pid, claimed_at)

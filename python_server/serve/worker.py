@@ -44,8 +44,8 @@ from python_server.settings import Settings
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
 from python_server.socketio.cluster.factory import join_broker, make_backplane
 from python_server.socketio.cluster.port import Backplane
-from python_server.socketio.ground import HubServices
 from python_server.socketio.server import Hub
+from python_server.socketio.services import HubServices
 from python_server.websocket.application import WebSocketRoutes
 from python_server.workers.handover import Homes
 from python_server.workers.member import BEAT_SECONDS, Crew, Orders
@@ -245,13 +245,13 @@ class Worker:
     def _mount(self, mount: Mount, websockets: WebSocketServices, facts: ServerFacts) -> Engine:
         siblings = None if self._crew is None else self._crew.siblings
         backplane = make_backplane(mount.path, siblings, self.loop.call_later, self._observer.complain)
-        if mount.broker is not None:
+        if mount.broker is not None and mount.hub is not None:
             services = self._broker_services(mount.hub)
             backplane = join_broker(mount.broker, backplane, self._host_id, siblings, services)
         self._backplanes.append(backplane)
         host_id = "" if mount.broker is None else self._host_id
         names = Names(None if self._crew is None else self._crew.siblings.index, host_id)
-        mount.hub.attach(
+        sessions = mount.server.attach(
             HubServices(
                 self._door,
                 self.loop.call_later,
@@ -266,7 +266,7 @@ class Worker:
         )
         mount.serving(facts, self._site.application)
         return Engine(
-            mount.hub,
+            sessions,
             mount.options,
             self.loop.call_later,
             self.loop.call_soon,
@@ -304,8 +304,7 @@ class Worker:
         )
 
     def _open_control(self, sock: Socket) -> Control:
-        # An EngineServer stands in a hub's place; it has no events to send.
-        hubs = {mount.path: mount.hub for mount in self._site.mounts if isinstance(mount.hub, Hub)}
+        hubs = {mount.path: mount.hub for mount in self._site.mounts if mount.hub is not None}
         orders = ControlOrders(hubs, self._figures, self._observer.complain)
         return Control(self.loop, sock, orders.obey, observe.report, self._settings.transport)
 

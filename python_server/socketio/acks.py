@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.client import Socket
+from python_server.socketio.broadcast import BroadcastOptions
+from python_server.socketio.client import Socket, SocketState
 from python_server.socketio.cluster.requests import AckHeard, AcksAsked, convert, unpack
 
 # Unanswered questions to one client in one namespace.
@@ -30,21 +32,67 @@ class Answers:
     missing_count: int
 
 
-class AckGroup:
-    """The acks of one event. Every method belongs to the loop's thread.
+class AckState(Enum):
+    """The life of a request: waiting, then one of three ends."""
+
+    WAITING = auto()
+    ENDED = auto()  # everybody who was asked has answered or left
+    EXPIRED = auto()  # the deadline came first
+    UNREADY = auto()  # nobody was asked: a client's connect handler has not returned
+
+
+class AckRequest:
+    """One event whose acks are waited for. Every method belongs to the loop's thread.
 
     Args:
-        heard: see there. done: called once, when nobody is waited for any more.
-        parties_count: who ask clients in the name of this group: we, and all other processes together.
+        to: who is asked. prepared: the event, with `ack_id` in it. heard: see there.
+        ended: called once with the state at the end, when nobody is waited for any more.
+        timeout_seconds: after it nobody is waited for; None: as long as they stay.
+        joined_only: nobody is asked where one of them has not finished its connect handler.
+        parties_count: who ask clients in its name: this process, and all others together.
     """
 
-    __slots__ = ("_done", "_heard", "_parties_count", "_waiting_count")
+    __slots__ = (
+        "_ended",
+        "_expired",
+        "_heard",
+        "_parties_count",
+        "_waiting_count",
+        "ack_id",
+        "deadline",
+        "joined_only",
+        "prepared",
+        "state",
+        "timeout_seconds",
+        "to",
+    )
 
-    def __init__(self, heard: Heard, done: Callable[[], None], parties_count: int = 1) -> None:
+    def __init__(
+        self,
+        to: BroadcastOptions,
+        prepared: Prepared,
+        ack_id: int,
+        heard: Heard,
+        ended: Callable[[AckState], None] | None = None,
+        timeout_seconds: float | None = None,
+        joined_only: bool = False,
+    ) -> None:
+        self.to = to
+        self.prepared = prepared
+        self.ack_id = ack_id
+        self.timeout_seconds = timeout_seconds
+        self.joined_only = joined_only
+        self.state = AckState.WAITING
+        self.deadline: Any = None  # the timer, once clients are asked
         self._heard = heard
-        self._done: Callable[[], None] | None = done
-        self._parties_count = parties_count
+        self._ended = ended
+        self._expired = False
+        self._parties_count = 1
         self._waiting_count = 0
+
+    def add_party(self) -> None:
+        """Somebody else asks clients as well, and says `asked` at its end."""
+        self._parties_count += 1
 
     def expect(self, count: int) -> None:
         """So many more clients were asked."""
@@ -52,7 +100,7 @@ class AckGroup:
 
     def answer(self, socket: Socket | None, values: list[Any] | None) -> None:
         """One of them has acknowledged, or never will (None)."""
-        if self._done is not None:
+        if self.state is AckState.WAITING:
             self._waiting_count -= 1
             self._heard(socket, values)
             self._look()
@@ -63,17 +111,27 @@ class AckGroup:
         self._look()
 
     def expire(self) -> None:
-        """Nobody is waited for any more; those who have not answered are not heard."""
-        done, self._done = self._done, None
-        if done is not None:
-            done()
+        """The deadline: who answers later is too late; other processes time their own clients."""
+        self._expired = True
+
+    def refuse(self) -> None:
+        """A client is not ready to be asked."""
+        self._end(AckState.UNREADY)
 
     def _look(self) -> None:
         if not self._waiting_count and not self._parties_count:
-            self.expire()
+            self._end(AckState.EXPIRED if self._expired else AckState.ENDED)
+
+    def _end(self, state: AckState) -> None:
+        if self.state is AckState.WAITING:
+            self.state = state
+            if self.deadline is not None:
+                self.deadline.cancel()
+            if self._ended is not None:
+                self._ended(state)
 
 
-class Acks:
+class LocalAcks:
     """Asks the clients of this process. Every method belongs to the loop's thread.
 
     Args:
@@ -83,62 +141,58 @@ class Acks:
     def __init__(self, call_later: Callable[[float, Callable[[], Any]], Any]) -> None:
         self._call_later = call_later
 
-    def ask(
-        self,
-        sockets: list[Any],
-        prepared: Prepared,
-        ack_id: int,
-        group: AckGroup,
-        timeout_seconds: float | None = None,
-    ) -> None:
-        """Send, and have `group` told of every ack, and of every client that leaves or is late."""
-        group.expect(len(sockets))
+    def ask(self, sockets: list[Any], request: AckRequest) -> None:
+        """Send, and tell `request` of every ack, and of every client that leaves or is late."""
+        if request.joined_only and any(socket.state is SocketState.PENDING for socket in sockets):
+            request.refuse()
+            return
+        request.expect(len(sockets))
+        ack_id, prepared = request.ack_id, request.prepared
         for socket in sockets:
             if len(socket.acks) >= ACKS_MAX_COUNT:  # it answers nothing: the oldest question is given up
                 socket.acks.pop(next(iter(socket.acks)))(None)
-            socket.acks[ack_id] = partial(group.answer, socket)
+            socket.acks[ack_id] = partial(request.answer, socket)
             socket.send(prepared)
             socket.client.backlog.resume()  # else the answer would never be read
-        if timeout_seconds is not None and sockets:
-            self._call_later(timeout_seconds, partial(self.give_up, sockets, ack_id))
-        group.asked()
+        if request.timeout_seconds is not None:
+            late = partial(self._give_up, sockets, request)
+            request.deadline = self._call_later(request.timeout_seconds, late)
+        request.asked()
 
-    def give_up(self, sockets: Iterable[Any], ack_id: int) -> None:
+    @staticmethod
+    def _give_up(sockets: Iterable[Any], request: AckRequest) -> None:
         """The time is over for those who have not answered."""
+        request.expire()
         for socket in sockets:
-            resolve = socket.acks.pop(ack_id, None)
+            resolve = socket.acks.pop(request.ack_id, None)
             if resolve is not None:
                 resolve(None)
 
 
 class DistantAcks:
-    """The acks of other processes' clients, as parts of answers to one AcksQuestion.
+    """The acks of other processes' clients, as parts of answers to one AcksQuestion."""
 
-    Args:
-        unready: called when somewhere a client was not ready to be asked.
-    """
-
-    def __init__(self, group: AckGroup, unready: Callable[[], None] | None = None) -> None:
-        self._group = group
-        self._unready = unready
+    def __init__(self, request: AckRequest) -> None:
+        self._request = request
         self._waiting_count = 0
+        request.add_party()
 
     def heard(self, part: Any) -> None:
         """One part of an answer. Raises Malformed."""
         shaped = convert(part, AcksAsked | AckHeard)
         if isinstance(shaped, AcksAsked):
-            if shaped.unready and self._unready is not None:
-                self._unready()
+            if shaped.unready and self._request.joined_only:
+                self._request.refuse()
             self._waiting_count += shaped.asked_count
-            self._group.expect(shaped.asked_count)
+            self._request.expect(shaped.asked_count)
         elif self._waiting_count:
             values = None if shaped.values is None else unpack(shaped.values)
             self._waiting_count -= 1
-            self._group.answer(None, values)
+            self._request.answer(None, values)
 
     def ended(self, silent_count: int) -> None:
         """No more parts will come: those who have not answered never will."""
         waiting_count, self._waiting_count = self._waiting_count, 0
         for _ in range(waiting_count):
-            self._group.answer(None, None)
-        self._group.asked()
+            self._request.answer(None, None)
+        self._request.asked()

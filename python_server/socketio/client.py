@@ -21,16 +21,6 @@ from python_server.socketio.recovery.log import Saved
 HELD_MAX_BYTES: Final = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a client may keep the hub waiting."""
-
-    # The official server's connectTimeout: a client that joins no namespace is sent away.
-    connect_timeout_seconds: float = 45.0
-    # From a binary packet's text to its last attachment.
-    attachments_timeout_seconds: float = 30.0
-
-
 class NamespaceReason(StrEnum):
     """Why a client left a namespace while its session went on."""
 

@@ -5,14 +5,17 @@ Must not know: packets, threads, what a handler does; time is an argument.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from python_server.socketio.client import Handler
 
 ANY: Final = "*"
 # These two are the namespace's own; a catch-all event does not get them.
 RESERVED: Final = frozenset({"connect", "disconnect"})
+
+Presence = Callable[[str, str, str, Any], None]
 
 
 class Handlers:
@@ -25,8 +28,9 @@ class Handlers:
     def __init__(self) -> None:
         self._events: dict[str, dict[str, Handler]] = {}
         self._whole: dict[str, Handler] = {}
-        # Namespaces a client may join besides those with a handler of their own; "*": all.
-        self.open: set[str] = {"/"}
+        self._open: set[str] = {"/"}
+        # Hears ("join" or "leave", namespace, sid, room) of the clients of this process.
+        self.presence: Presence | None = None
 
     def on(self, namespace: str, event: str, handler: Handler) -> None:
         self._events.setdefault(namespace, {})[event] = handler
@@ -35,14 +39,26 @@ class Handlers:
         """`handler` takes the namespace's events that have no handler of their own."""
         self._whole[namespace] = handler
 
+    def only(self, namespaces: Iterable[str]) -> None:
+        """Clients may join these and those with a handler of their own; not even "/" unless it is said."""
+        self._open = set(namespaces)
+
+    def allow(self, namespaces: Iterable[str]) -> None:
+        """Clients may join these as well, without a handler of their own; "*": all."""
+        self._open |= set(namespaces)
+
+    def on_presence(self, presence: Presence) -> None:
+        """Called on a worker for every client of this process that comes into a room or leaves it."""
+        self.presence = presence
+
     def serves(self, namespace: str) -> bool:
         """May a client join it?"""
-        known = namespace in self._events or namespace in self._whole or namespace in self.open
-        return (known and namespace != ANY) or ANY in self.open
+        known = namespace in self._events or namespace in self._whole or namespace in self._open
+        return (known and namespace != ANY) or ANY in self._open
 
     def permanent(self, namespace: str) -> bool:
         """Does the application know it by name?"""
-        return namespace in self._events or namespace in self._whole or namespace in self.open
+        return namespace in self._events or namespace in self._whole or namespace in self._open
 
     def find(self, namespace: str, event: str) -> Handler | None:
         own = self._events.get(namespace)

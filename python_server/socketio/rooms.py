@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, Final
 
 from python_server.net.tasks import wait
-from python_server.net.threads import Strand, Waiter
+from python_server.net.threads import Waiter
+from python_server.socketio.adapter import Adapter
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import (
     Command,
@@ -21,34 +22,39 @@ from python_server.socketio.cluster.port import (
     check_rooms,
 )
 from python_server.socketio.cluster.requests import EnterQuestion, convert, plain
-from python_server.socketio.ground import Ground
-from python_server.socketio.packet import Codec
-from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.services import HubServices
 
 # How long other processes may take to answer what they can answer at once.
 QUESTION_SECONDS: Final = 2.0
 # For our own loop, as `Door.ask` has it.
 LOOP_SECONDS: Final = 30.0
-# Moves that wait for the application to hear of them, some 40 MB. Those of a client that comes or goes cannot
-# be held up by reading less from it: above the bound they are dropped, as Linux drops inotify's above 16,384.
-PRESENCE_MAX_COUNT: Final = 100_000
+
+# Called with (namespace, "join" or "leave", sid, room) on the loop's thread.
+Moved = Callable[[str, str, str, Any], None]
 
 
-class Rooms(Ground):
-    """The rooms of one Socket.IO server, here and in other processes."""
+class RoomDirectory:
+    """The rooms of one Socket.IO server, here and in other processes.
 
-    def __init__(self, codec: Codec | None = None, recovery: RecoveryLog | None = None) -> None:
-        super().__init__(codec, recovery)
-        # Hears on one strand of its own ("join" or "leave", namespace, sid, room) of this process's clients.
-        self.presence: Callable[[str, str, str, Any], None] | None = None
-        self._presence_strand: Strand | None = None
+    Args:
+        services: of the worker. moved: told who of this process comes into a room and who leaves it.
+        log_position: of the recovery log, noted for every room a client enters.
+    """
+
+    def __init__(self, services: HubServices, moved: Moved, log_position: Callable[[], int]) -> None:
+        self._services = services
+        self._backplane = services.backplane
+        self._moved = moved
+        self._log_position = log_position
+        # Loop's thread: the clients of this process, by namespace.
+        self.adapters: dict[str, Adapter] = {}
 
     # Any thread
 
     def join(self, namespace: str, sid: str, room: Any) -> None:
         """Put a client into a room; takes effect before anything emitted after it."""
-        self._check_rooms((room,))
-        self._tell(self._join, namespace, sid, room)
+        self.check((room,))
+        self._services.door.tell(self._join, namespace, sid, room)
 
     def enter(self, namespace: str, sid: str, room: Any) -> None:
         """`join` that waits for its verdict; on the loop's thread not for that of other processes.
@@ -56,8 +62,8 @@ class Rooms(Ground):
         Raises:
             ValueError: no such client, or the room is another client's own.
         """
-        self._check_rooms((room,))
-        if self._ask(lambda: self._adapter(namespace).enter(sid, room)):
+        self.check((room,))
+        if self._services.door.ask(lambda: self.adapter(namespace).enter(sid, room)):
             return
         verdicts: list[Any] = []
 
@@ -66,7 +72,7 @@ class Rooms(Ground):
             verdicts.extend([verdict] if verdict is not False else [])
             return verdict is not False
 
-        if not self._backplane.alone and self._running().door.on_loop():
+        if not self._backplane.alone and self._services.door.on_loop():
             self._backplane.publish(Command(CommandKind.ENTER, namespace, sid, room))
             return
         self._ask_others(Question(QuestionKind.ENTER, namespace, plain(EnterQuestion(sid, room))), heard)
@@ -77,8 +83,8 @@ class Rooms(Ground):
 
     def leave(self, namespace: str, sid: str, room: Any) -> None:
         """Take a client out of a room; takes effect before anything emitted after it."""
-        self._check_rooms((room,))
-        self._tell(self._leave, namespace, sid, room)
+        self.check((room,))
+        self._services.door.tell(self._leave, namespace, sid, room)
 
     def close_room(self, namespace: str, room: Any) -> None:
         """Everyone leaves.
@@ -86,8 +92,8 @@ class Rooms(Ground):
         Raises:
             ValueError: the room is a client's own.
         """
-        self._check_rooms((room,))
-        self._ask(lambda: self._close_room(namespace, room))
+        self.check((room,))
+        self._services.door.ask(lambda: self._close_room(namespace, room))
 
     def rooms_of(self, namespace: str, sid: str) -> list[Any]:
         """The rooms a client is in, its own included.
@@ -95,7 +101,7 @@ class Rooms(Ground):
         Raises:
             RuntimeError: on the loop's thread, for a client of another process.
         """
-        found: list[Any] = self._ask(lambda: self._adapter(namespace).rooms_of(sid))
+        found: list[Any] = self._services.door.ask(lambda: self.adapter(namespace).rooms_of(sid))
 
         def heard(part: Any) -> bool:
             found.extend(convert(part, list[Room]))
@@ -111,8 +117,8 @@ class Rooms(Ground):
         Raises:
             RuntimeError: on the loop's thread, when there are other processes.
         """
-        self._check_rooms(None if room is None else (room,))
-        found: list[str] = self._ask(lambda: self._adapter(namespace).members_of(room))
+        self.check(None if room is None else (room,))
+        found: list[str] = self._services.door.ask(lambda: self.adapter(namespace).members_of(room))
 
         def heard(part: Any) -> bool:
             found.extend(convert(part, list[str]))
@@ -123,7 +129,7 @@ class Rooms(Ground):
 
     def find(self, namespace: str, sid: str) -> Socket | None:
         """The client of that name in the namespace, if it is connected to this process."""
-        found: Socket | None = self._ask(lambda: self._adapter(namespace).get(sid))
+        found: Socket | None = self._services.door.ask(lambda: self.adapter(namespace).get(sid))
         return found
 
     def sockets(self) -> list[Socket]:
@@ -132,15 +138,16 @@ class Rooms(Ground):
         def gather() -> list[Any]:
             return [
                 socket
-                for adapter in self._adapters.values()
+                for adapter in self.adapters.values()
                 for sid in adapter.members_of(None)
                 if (socket := adapter.get(sid)) is not None
             ]
 
-        found: list[Socket] = self._ask(gather)
+        found: list[Socket] = self._services.door.ask(gather)
         return found
 
-    def _check_rooms(self, *names: tuple[Any, ...] | None) -> None:
+    def check(self, *names: tuple[Any, ...] | None) -> None:
+        """Refuse names that cannot travel, where they would have to: TypeError, ValueError."""
         if not self._backplane.alone:
             check_rooms(*names)
 
@@ -152,7 +159,7 @@ class Rooms(Ground):
         """
         if self._backplane.alone:
             return
-        services = self._running()
+        services = self._services
         if services.door.on_loop():
             raise RuntimeError(
                 "other processes would be waited for on the server's own thread: "
@@ -164,57 +171,58 @@ class Rooms(Ground):
             if heard(answer):
                 waiter.set(0)
 
-        self._post(self._backplane.request, question, part, waiter.set, QUESTION_SECONDS)
+        services.door.post(self._backplane.request, question, part, waiter.set, QUESTION_SECONDS)
         silent_count = wait(waiter, LOOP_SECONDS)
         if silent_count:
-            self._post(
+            services.door.post(
                 services.complain,
                 f"silent {question.kind}",
                 f"{silent_count} other processes did not answer within {QUESTION_SECONDS:g} s when asked for "
                 f"{question.kind}: the answer lacks theirs",
             )
 
-    # Posted calls
+    # Loop's thread
+
+    def adapter(self, namespace: str) -> Adapter:
+        """An unknown namespace has nobody in it."""
+        return self.adapters.get(namespace) or Adapter(reserved=self._reserved)
+
+    def open(self, namespace: str) -> Adapter:
+        """The namespace has its first client."""
+        adapter = self.adapters.get(namespace)
+        if adapter is None:
+            adapter = self.adapters[namespace] = Adapter(
+                partial(self._client_moved, namespace), self._log_position, self._reserved, Socket.send_to_all
+            )
+        return adapter
+
+    def _reserved(self, room: Any) -> bool:
+        """May it be the sid of a client of another process?"""
+        return self._services.names.reserves(room)
 
     def _join(self, namespace: str, sid: str, room: Any) -> None:
-        adapter = self._adapters.get(namespace)
+        adapter = self.adapters.get(namespace)
         if adapter is not None and adapter.get(sid) is not None:
             adapter.join(sid, room)
         else:
             self._backplane.publish(Command(CommandKind.ENTER, namespace, sid, room))
 
     def _leave(self, namespace: str, sid: str, room: Any) -> None:
-        adapter = self._adapters.get(namespace)
+        adapter = self.adapters.get(namespace)
         if adapter is not None and adapter.get(sid) is not None:
             adapter.leave(sid, room)
         else:
             self._backplane.publish(Command(CommandKind.LEAVE, namespace, sid, room))
 
     def _close_room(self, namespace: str, room: Any) -> None:
-        self._adapter(namespace).close_room(room)
+        self.adapter(namespace).close_room(room)
         self._backplane.publish(Command(CommandKind.CLOSE_ROOM, namespace, room=room))
 
-    def _moved(self, namespace: str, kind: str, sid: str, room: Any) -> None:
-        """Loop's thread: somebody came into a room or left it."""
-        held = self._running().room_held
+    def _client_moved(self, namespace: str, kind: str, sid: str, room: Any) -> None:
+        """Somebody came into a room or left it."""
+        held = self._services.room_held
         if held is not None:
-            count = self._adapters[namespace].count(room)
+            count = self.adapters[namespace].count(room)
             if count == (kind == "join"):
                 held(namespace, room, kind == "join")
-        if self.presence is not None:
-            if self._presence_strand is None:
-                self._presence_strand = self._running().door.strand()
-            if self._presence_strand.waiting_count >= PRESENCE_MAX_COUNT:
-                self._running().complain(
-                    "presence",
-                    f"{PRESENCE_MAX_COUNT} moves wait for on_room_join, on_room_leave: further ones are lost",
-                )
-                return
-            self._presence_strand.submit(partial(self._run_presence, kind, namespace, sid, room))
-
-    def _run_presence(self, *arguments: Any) -> None:
-        assert self.presence is not None
-        try:
-            self.presence(*arguments)
-        except BaseException as error:
-            self._running().report("presence handler", error)
+        self._moved(namespace, kind, sid, room)

@@ -1,402 +1,226 @@
-"""The Socket.IO server: which client is in which namespace, who handles an event, who waits for an ack.
+"""The Socket.IO server as programs hold it: before a worker serves, and while it does.
 
 Must not know: frames, HTTP, Flask; handlers are functions it was given, run through the door.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from python_server.engineio.packet import Prepared
-from python_server.engineio.session import DisconnectReason, Session
-from python_server.net.backlog import Backlog
-from python_server.net.threads import ServerStopped
-from python_server.socketio.adapter import Adapter
-from python_server.socketio.client import (
-    CONNECTED,
-    Client,
-    ConnectionRefused,
-    Handler,
-    NamespaceReason,
-    Patience,
-    Socket,
-    SocketState,
-)
-from python_server.socketio.cluster.port import Command, CommandKind
+from python_server.net.threads import Lock
+from python_server.socketio.acks import Answers
+from python_server.socketio.broadcast import EVERYBODY, BroadcastOptions
+from python_server.socketio.broadcaster import AckCallback, Broadcaster
+from python_server.socketio.client import Socket
 from python_server.socketio.cluster.receiver import Answering
-from python_server.socketio.ground import HubServices
-from python_server.socketio.handlers import Bucket, Handlers
-from python_server.socketio.packet import ACK, CONNECT, EVENT, Codec, Packet, PacketError, PacketType
+from python_server.socketio.connections import Connections
+from python_server.socketio.dispatcher import Dispatcher
+from python_server.socketio.handler_runner import HandlerRunner
+from python_server.socketio.handlers import Handlers
+from python_server.socketio.packet import EVENT, Codec
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import Comebacks
-from python_server.socketio.speaker import Speaker
-from python_server.socketio.waiting import Waiting
-
-SLOW_CLIENT_TEXT: Final = (
-    "a session ended, slow client: it did not take what was sent to it; the bounds are --limit-unsent "
-    "for a WebSocket and the option max_queued_bytes for polling"
-)
-# Namespaces one client may join; it matters where "*" lets it choose their names.
-NAMESPACES_MAX_COUNT: Final = 256
-# Rates counted apart per client and namespace.
-BUCKETS_MAX_COUNT: Final = 64
+from python_server.socketio.rooms import RoomDirectory
+from python_server.socketio.services import Configuration, HubServices
 
 
-class Hub(Speaker):
-    """The namespaces of one Socket.IO server. Answers sessions (the SessionHandler port)."""
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """The parts of a server that a worker serves."""
 
-    def __init__(self, codec: Codec | None = None, recovery: RecoveryLog | None = None) -> None:
-        super().__init__(codec, recovery)
-        # Clients whose attachments are due, with the moment their packet began.
-        self._unfinished: dict[Client, float] = {}
-        self._unfinished_timer: Any = None
-        # Of a serving hub with recovery.
-        self.comebacks: Comebacks | None = None
-        self.handlers = Handlers()
-        # CONNECT is answered before the connect handler runs; its refusal is then a DISCONNECT.
-        self.always_connect = False
-        self.patience = Patience()
+    services: HubServices
+    rooms: RoomDirectory
+    broadcaster: Broadcaster
+    connections: Connections
+    dispatcher: Dispatcher
+    comebacks: Comebacks | None
 
-    def attach(self, services: HubServices) -> None:
-        """Loop's thread: a worker serves from here on."""
-        super().attach(services)
-        if self.recovery is not None:
-            self.comebacks = Comebacks(self.recovery, services)
-        services.backplane.start(
-            Answering(
-                self._adapters,
-                self._hear,
-                self._disconnect,
-                self._ask_sockets,
-                services.report,
-                None if self.comebacks is None else self.comebacks.answer,
-            )
+
+def start(configuration: Configuration, handlers: Handlers, services: HubServices) -> RunningServer:
+    """Loop's thread: the parts, from the bottom up, and what other processes say to them."""
+    recovery = configuration.recovery
+    comebacks = None if recovery is None else Comebacks(recovery, services)
+    runner = HandlerRunner(services, configuration.codec, handlers)
+    rooms = RoomDirectory(services, runner.room_changed, lambda: 0 if recovery is None else recovery.position)
+    broadcaster = Broadcaster(services, configuration, rooms)
+    connections = Connections(services, configuration, handlers, rooms, runner, comebacks)
+    dispatcher = Dispatcher(services, configuration, handlers, connections, runner)
+    services.backplane.start(
+        Answering(
+            rooms.adapters,
+            broadcaster.hear,
+            connections.disconnect,
+            broadcaster.ask_here,
+            services.report,
+            None if comebacks is None else comebacks.answer,
         )
+    )
+    return RunningServer(services, rooms, broadcaster, connections, dispatcher, comebacks)
 
-    def disconnect(self, namespace: str, sid: str, reason: str | None = None) -> None:
-        """Send a client out of a namespace; a reason reaches it as the event `closing` just before."""
-        self._post(self._disconnect_anywhere, namespace, sid, reason)
 
-    # Loop's thread: the SessionHandler port
+class Hub:
+    """One Socket.IO server. Any thread may call it; what is said before a worker serves is kept until then.
 
-    def session_opened(self, session: Session) -> None:
-        services = self._running()
-        client = session.context = Client(
-            session, Backlog(services.door, session.pause_reading), self.codec.decoder()
-        )
-        client.connect_timer = services.call_later(
-            self.patience.connect_timeout_seconds, partial(self._connect_late, client)
-        )
+    Args:
+        configuration: what the application has chosen. handlers: of its events.
+    """
 
-    def on_message(self, session: Session, data: str | bytes) -> None:
-        client: Client = session.context
-        try:
-            packet = client.decoder.receive(data)
-            if packet is None:
-                self._await_attachments(client)
-                return
-            if self._unfinished:
-                self._unfinished.pop(client, None)
-            self._receive(client, packet)
-        except PacketError as error:
-            self._running().complain(
-                "bad packet", f"a session was closed for a bad Socket.IO packet: {error}"
-            )
-            session.end(DisconnectReason.PARSE_ERROR)
+    def __init__(self, configuration: Configuration | None = None, handlers: Handlers | None = None) -> None:
+        self.handlers = handlers or Handlers()
+        self._configuration = configuration or Configuration()
+        self._running: RunningServer | None = None
+        self._lock = Lock()
+        self._early: list[Callable[[RunningServer], None]] = []
 
-    def session_closed(self, session: Session, reason: DisconnectReason) -> None:
-        client: Client | None = session.context
-        if client is None:
-            return
-        session.context = None
-        if reason is DisconnectReason.SLOW_CLIENT and not client.backlog.overloaded:
-            self._running().complain("slow client", SLOW_CLIENT_TEXT)
-        client.connect_timer.cancel()
-        self._unfinished.pop(client, None)
-        for socket in list(client.sockets.values()):
-            self._close_socket(socket, reason)
+    def configure(self, configuration: Configuration) -> None:
+        """Take another configuration, before a worker serves.
 
-    def _await_attachments(self, client: Client) -> None:
-        """A binary packet has begun: what is missing of it must come in time."""
-        if client not in self._unfinished:
-            services = self._running()
-            self._unfinished[client] = services.now()
-            if self._unfinished_timer is None:
-                self._unfinished_timer = services.call_later(
-                    self.patience.attachments_timeout_seconds, self._end_unfinished
-                )
+        Raises:
+            RuntimeError: one does.
+        """
+        if self._running is not None:
+            raise RuntimeError("a server that runs keeps its configuration")
+        self._configuration = configuration
 
-    def _end_unfinished(self) -> None:
-        services = self._running()
-        self._unfinished_timer = None
-        for client, began in list(self._unfinished.items()):
-            left_seconds = began + self.patience.attachments_timeout_seconds - services.now()
-            if left_seconds > 0:
-                self._unfinished_timer = services.call_later(left_seconds, self._end_unfinished)
-                return
-            services.complain("bad packet", "a session was closed: attachments of a packet did not come")
-            client.session.end(DisconnectReason.PARSE_ERROR)
+    def attach(self, services: HubServices) -> Dispatcher:
+        """Loop's thread: a worker serves from here on; its sessions are answered by what is returned."""
+        running = start(self._configuration, self.handlers, services)
+        with self._lock:
+            for call in self._early:
+                services.door.post(call, running)
+            self._early.clear()
+            self._running = running
+        return running.dispatcher
 
-    def _receive(self, client: Client, packet: Packet) -> None:
-        socket = client.sockets.get(packet.namespace)
-        kind = packet.kind
-        if kind is CONNECT:
-            if socket is not None:
-                raise PacketError(f"namespace {packet.namespace} is already joined")
-            self._connect(client, packet)
-        elif socket is None or socket.state is not CONNECTED:
-            raise PacketError(f"namespace {packet.namespace} is not joined")
-        elif kind is EVENT:
-            self._dispatch(socket, packet)
-        elif kind is ACK:
-            resolve = socket.acks.pop(packet.id, None)  # type: ignore[arg-type]
-            if resolve is not None:
-                resolve(packet.data)
-        else:
-            self._close_socket(socket, NamespaceReason.CLIENT)
+    @property
+    def codec(self) -> Codec:
+        return self._configuration.codec
+
+    @property
+    def recovery(self) -> RecoveryLog | None:
+        return self._configuration.recovery
+
+    @property
+    def comebacks(self) -> Comebacks | None:
+        """Of a server with recovery, once a worker serves it."""
+        return None if self._running is None else self._running.comebacks
+
+    @property
+    def services(self) -> HubServices | None:
+        """What the worker that serves has given; None before."""
+        return None if self._running is None else self._running.services
 
     # Events
 
-    def _dispatch(self, socket: Socket, packet: Packet) -> None:
-        name, *rest = packet.data
-        handler = self.handlers.find(socket.namespace, name)
-        if handler is None:
-            return
-        if handler.rate is not None and not self._within_rate(socket, name, *handler.rate):
-            return
-        client = socket.client
-        backlog = client.backlog
-        arguments = tuple(rest)
-        if handler.inline and backlog.strand.idle:
-            self._run_event(socket, name, arguments, packet.id, handler)
-            return
-        job: Callable[[], None] = partial(self._run_event, socket, name, arguments, packet.id, handler)
-        submit = backlog.submit if handler.ordered else backlog.submit_beside
-        if submit(job, packet.size_bytes):
-            self._press(client)
-
-    def _post_quietly(self, function: Callable[..., Any], *args: Any) -> None:
-        """Worker: `_post` of what nobody waits for once the server has stopped."""
-        try:
-            self._post(function, *args)
-        except ServerStopped:
-            pass
-
-    def _within_rate(self, socket: Socket, name: str, count: int, seconds: float) -> bool:
-        """Count one event against its rate; beyond it the client leaves the namespace, and is told why."""
-        now = self._running().now()
-        if socket.buckets is None:
-            socket.buckets = {}
-        # Names under a catch-all are the client's to choose: they share one bucket once there are many.
-        name = name if name in socket.buckets or len(socket.buckets) < BUCKETS_MAX_COUNT else "*"
-        bucket = socket.buckets.setdefault(name, Bucket(count, now))
-        if bucket.take(count, seconds, now):
-            return True
-        self._running().complain(
-            "rate limited",
-            f"a client sent more than {count} events {name!r} in {seconds:g} s and was sent away: "
-            f"the rate_limit of that handler",
-        )
-        self._disconnect(
-            socket.namespace, socket.sid, f"more than {count} in {seconds:g} s", NamespaceReason.RATE_LIMITED
-        )
-        return False
-
-    def _run_event(
-        self, socket: Socket, name: str, arguments: tuple[Any, ...], ack_id: int | None, handler: Handler
-    ) -> None:
-        """Worker (or loop, for an inline handler): one event, one fault logged once, one ack."""
-        try:
-            result = handler.function(socket, name, arguments)
-            if type(result) is Waiting:
-                self._put_off(
-                    socket, handler, result, partial(self._run_event, socket, name, arguments, ack_id)
-                )
-                return
-            if ack_id is not None:
-                values = () if result is None else result if isinstance(result, tuple) else (result,)
-                prepared = self.codec.prepare(ACK, socket.namespace, values, ack_id)
-                if self._at_once():
-                    socket.send(prepared)
-                else:
-                    self._post(socket.send, prepared)
-        except ServerStopped:
-            pass
-        except BaseException as error:  # SystemExit too: it ends the handler, not the server
-            self._running().report(f"handler of event {name!r}", error)
-
-    def _put_off(
-        self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]
-    ) -> None:
-        waiting.put_off(socket.client.backlog, self._running().door, handler.ordered, again)
-
-    def _press(self, client: Client) -> None:
-        """Its events come faster than they are handled: stop reading, then give up."""
-        if client.backlog.overloaded:
-            self._running().complain(
-                "too many events", "a session was closed: its events came faster than they were handled"
-            )
-            client.session.end(DisconnectReason.SLOW_CLIENT)
-        elif not any(socket.acks for socket in client.sockets.values()):
-            client.backlog.pause()
-
-    # Connect and disconnect
-
-    def _connect(self, client: Client, packet: Packet) -> None:
-        namespace = packet.namespace
-        if not self.handlers.serves(namespace):
-            error = {"message": "Invalid namespace"}
-            client.session.send(self.codec.prepare(PacketType.CONNECT_ERROR, namespace, error))
-            return
-        if len(client.sockets) >= NAMESPACES_MAX_COUNT:
-            raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
-        socket = Socket(namespace, client, packet.data, self._running().names.make())
-        client.sockets[namespace] = socket
-        client.session.join()
-        if self.comebacks is None:
-            self._admit(socket, None, {})
-        else:
-            self.comebacks.begin(socket, partial(self._admit, socket))
-
-    def _admit(self, socket: Socket, former: Client | None, rooms: dict[Any, int]) -> None:
-        """It is known who it is: its rooms are those of its former self, if it had one."""
-        client, namespace = socket.client, socket.namespace
-        adapter = self._adapters.get(namespace)
-        if adapter is None:
-            adapter = self._adapters[namespace] = Adapter(
-                partial(self._moved, namespace), self._log_position, self._reserved, Socket.send_to_all
-            )
-        adapter.add(socket)
-        adapter.restore(socket.sid, rooms)
-        handler = self.handlers.find(namespace, "connect")
-        if handler is None or self.always_connect:
-            self._connected(socket)
-        if handler is None:
-            return
-        job = partial(self._run_connect, socket, handler)
-        if former is None:
-            client.backlog.strand.submit(job)
-        else:  # behind the disconnect handler of what it was before
-            former.backlog.strand.submit(partial(self._post_quietly, client.backlog.strand.submit, job))
-
-    def _log_position(self) -> int:
-        return 0 if self.recovery is None else self.recovery.position
-
-    def _run_connect(self, socket: Socket, handler: Handler) -> None:
-        """Worker: the connect handler; what it emits waits behind the reply."""
-        refusal: dict[str, Any] | None = None
-        try:
-            result = handler.function(socket, "connect", (socket.auth,))
-            if type(result) is Waiting:
-                self._put_off(socket, handler, result, partial(self._run_connect, socket))
-                return
-            if result is False:
-                refusal = {"message": "Connection rejected by server"}
-        except ConnectionRefused as error:
-            refusal = (
-                {"message": error.message}
-                if error.data is None
-                else {"message": error.message, "data": error.data}
-            )
-        except BaseException as error:
-            self._running().report("handler of event 'connect'", error)
-            refusal = {"message": "Connection rejected by server"}
-        if refusal is None:
-            self._post_quietly(self._connected, socket)
-        else:
-            self._post_quietly(
-                self._refused,
-                socket,
-                self.codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal),
-            )
-
-    def _connected(self, socket: Socket) -> None:
-        if socket.state is SocketState.CONNECTED:
-            return
-        if socket.state is SocketState.CLOSED:  # it left while its connect handler ran, which must be told
-            self._run_disconnect(socket, socket.reason)
-            return
-        socket.client.connect_timer.cancel()
-        socket.move(SocketState.CONNECTED)
-        held, socket.held = socket.held, []
-        names = {"sid": socket.sid, "pid": socket.pid} if socket.pid else {"sid": socket.sid}
-        socket.send(self.codec.prepare(PacketType.CONNECT, socket.namespace, names))
-        for prepared in held:
-            socket.send(prepared)
-
-    def _refused(self, socket: Socket, prepared: Prepared) -> None:
-        if socket.state is SocketState.CONNECTED:
-            self._disconnect(socket.namespace, socket.sid)
-        elif socket.state is SocketState.PENDING:
-            self._forget_socket(socket)
-            socket.client.session.send(prepared)
-
-    def _connect_late(self, client: Client) -> None:
-        """It has joined nothing yet; a connect handler that takes its time is not its fault."""
-        if client.sockets:
-            client.connect_timer = self._running().call_later(
-                self.patience.connect_timeout_seconds, partial(self._connect_late, client)
-            )
-        else:
-            client.session.end(DisconnectReason.FORCED_CLOSE)
-
-    def _disconnect_anywhere(self, namespace: str, sid: str, detail: str | None) -> None:
-        if self._adapter(namespace).get(sid) is None:
-            self._backplane.publish(Command(CommandKind.DISCONNECT, namespace, sid, detail=detail))
-        else:
-            self._disconnect(namespace, sid, detail)
-
-    def _disconnect(
+    def emit(
         self,
-        namespace: str,
-        sid: str,
-        detail: str | None = None,
-        reason: NamespaceReason = NamespaceReason.SERVER,
+        event: str,
+        args: Iterable[Any],
+        to: BroadcastOptions = EVERYBODY,
+        callback: AckCallback | None = None,
+        timeout_seconds: float | None = None,
+        expired: Callable[[Socket | None], None] | None = None,
     ) -> None:
-        socket = self._adapter(namespace).get(sid)
-        if isinstance(socket, Socket):
-            session = socket.client.session
-            if detail is not None:
-                said = {"reason": str(reason), "detail": detail}
-                session.send(self.codec.prepare(PacketType.EVENT, namespace, ("closing", said)))
-            session.send(self.codec.prepare(PacketType.DISCONNECT, namespace))
-            self._close_socket(socket, reason)
+        """Send an event, encoded once, in the caller's thread.
 
-    def _close_socket(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
-        """The one way out of a namespace."""
-        connected = socket.state is SocketState.CONNECTED
-        socket.reason = reason
-        # One that has come back and not been answered yet may come once more, as what it was.
-        known = connected or (socket.recovered and socket.state is SocketState.PENDING)
-        if known and self.recovery is not None and isinstance(reason, DisconnectReason):
-            rooms = self._adapters[socket.namespace].positions_of(socket.sid)
-            self.recovery.save(socket.saved(rooms, self.recovery.position), self._running().now())
-        self._forget_socket(socket)
-        if connected:
-            self._run_disconnect(socket, reason)
+        Args:
+            callback: see AckCallback. timeout_seconds: after it an ack comes too late. expired: called as
+                `callback` is, for each client whose ack did not come in time, or that left.
 
-    def _forget_socket(self, socket: Socket) -> None:
-        socket.move(SocketState.CLOSED)
-        socket.held.clear()
-        if self.comebacks is not None:
-            self.comebacks.gone(socket)
-        acks, socket.acks = socket.acks, {}
-        for resolve in acks.values():
-            resolve(None)
-        namespace = socket.namespace
-        socket.client.sockets.pop(namespace, None)
-        adapter = self._adapters.get(namespace)
-        if adapter is None:
-            return  # others were asked who it was
-        adapter.remove(socket.sid)
-        if adapter.empty and not self.handlers.permanent(namespace):
-            del self._adapters[namespace]  # names that clients choose must not add up
-
-    def _run_disconnect(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
-        handler = self.handlers.find(socket.namespace, "disconnect")
-        if handler is not None:
-            socket.client.backlog.strand.submit(
-                partial(self._run_event, socket, "disconnect", (str(reason),), None, handler)
+        Raises:
+            TypeError, ValueError: the arguments cannot be written as JSON; a room cannot be named to other
+                processes. ServerStopped: the server has stopped.
+        """
+        running = self._running
+        if running is None:
+            args = tuple(args)
+            self.codec.prepare(EVENT, to.namespace, (event, *args))  # what cannot be written is refused now
+            self._later(
+                lambda server: server.broadcaster.emit(event, args, to, callback, timeout_seconds, expired)
             )
+        else:
+            running.broadcaster.emit(event, args, to, callback, timeout_seconds, expired)
+
+    def call_room(
+        self, event: str, args: Iterable[Any], to: BroadcastOptions, timeout_seconds: float
+    ) -> Answers:
+        """Send an event to rooms and wait for every ack, as long as the time allows.
+
+        Raises:
+            RuntimeError: no server runs, or this is the loop's thread.
+        """
+        return self._serving().broadcaster.call_room(event, args, to, timeout_seconds)
+
+    def call(
+        self, event: str, args: Iterable[Any], namespace: str, sid: str, timeout_seconds: float | None
+    ) -> list[Any]:
+        """Send an event to one client and wait for the values of its ack; a worker lends its slot.
+
+        Raises:
+            RuntimeError: it could only hang: no server runs, on the loop's thread, in the client's own
+                connect handler. TimeoutError: no ack came in time, or the client left.
+        """
+        return self._serving().broadcaster.call(event, args, namespace, sid, timeout_seconds)
+
+    # Clients and rooms: RoomDirectory says more
+
+    def join(self, namespace: str, sid: str, room: Any) -> None:
+        """Put a client into a room; takes effect before anything emitted after it."""
+        self._later(lambda server: server.rooms.join(namespace, sid, room))
+
+    def leave(self, namespace: str, sid: str, room: Any) -> None:
+        """Take a client out of a room; takes effect before anything emitted after it."""
+        self._later(lambda server: server.rooms.leave(namespace, sid, room))
+
+    def disconnect(self, namespace: str, sid: str, reason: str | None = None) -> None:
+        """Send a client out of a namespace; a reason reaches it as the event `closing` just before."""
+        self._later(
+            lambda server: server.services.door.post(
+                server.connections.disconnect_anywhere, namespace, sid, reason
+            )
+        )
+
+    def enter(self, namespace: str, sid: str, room: Any) -> None:
+        """`join` that waits for its verdict. Raises ValueError."""
+        if self._running is None:
+            raise ValueError("sid is not connected to requested namespace")
+        self._running.rooms.enter(namespace, sid, room)
+
+    def close_room(self, namespace: str, room: Any) -> None:
+        """Everyone leaves. Raises ValueError."""
+        if self._running is not None:
+            self._running.rooms.close_room(namespace, room)
+
+    def rooms_of(self, namespace: str, sid: str) -> list[Any]:
+        """The rooms a client is in, its own included."""
+        return [] if self._running is None else self._running.rooms.rooms_of(namespace, sid)
+
+    def members_of(self, namespace: str, room: Any) -> list[str]:
+        """The sids in a room, in all processes; of everybody for None."""
+        return [] if self._running is None else self._running.rooms.members_of(namespace, room)
+
+    def find(self, namespace: str, sid: str) -> Socket | None:
+        """The client of that name in the namespace, if it is connected to this process."""
+        return None if self._running is None else self._running.rooms.find(namespace, sid)
+
+    def sockets(self) -> list[Socket]:
+        """Every client of this process in every namespace."""
+        return [] if self._running is None else self._running.rooms.sockets()
+
+    def _later(self, call: Callable[[RunningServer], None]) -> None:
+        """Do it now, or once a worker serves, in the order of the calls."""
+        running = self._running
+        if running is None:
+            with self._lock:
+                running = self._running
+                if running is None:
+                    self._early.append(call)
+                    return
+        call(running)
+
+    def _serving(self) -> RunningServer:
+        if self._running is None:
+            raise RuntimeError("call() waits for a client's answer, and no server runs yet: use emit()")
+        return self._running

@@ -16,8 +16,8 @@ from python_server.engineio.session_ids import Names
 from python_server.net.threads import Door, Mailbox
 from python_server.socketio.client import Handler, Socket
 from python_server.socketio.cluster.port import Backplane, NoBackplane
-from python_server.socketio.ground import HubServices
 from python_server.socketio.server import Hub
+from python_server.socketio.services import Configuration, HubServices
 from told_time import Clock
 from wsframe import Decoder, Outbox, Role
 
@@ -64,9 +64,11 @@ class Peer:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.link = Link()
-        self.session = Session("eio", world.hub, None, lambda session, on: None, lambda session: None, 1000)
+        self.session = Session(
+            "eio", world.sessions, None, lambda session, on: None, lambda session: None, 1000
+        )
         self.session.open_websocket(self.link)
-        world.hub.session_opened(self.session)
+        world.sessions.session_opened(self.session)
 
     def say(self, *messages: str | bytes, run: bool = True) -> None:
         """Packets; then, unless told otherwise, whatever they set going."""
@@ -112,7 +114,6 @@ class World(Clock):
         self.reports: list[tuple[str, BaseException]] = []
         self.complaints: list[str] = []
         self.mailbox = Mailbox(lambda: None, 1_000_000)
-        self.hub = Hub(**options)
         self.services = HubServices(
             Door(self.mailbox, self.jobs),
             self.call_later,
@@ -123,10 +124,14 @@ class World(Clock):
             NoBackplane() if make_backplane is None else make_backplane(self),
             names or Names(),
         )
-        self.hub.attach(self.services)
+        self.serve(Hub(Configuration(**options)))
         self.called: list[tuple[str, tuple[Any, ...]]] = []
 
     make_link = staticmethod(Link)
+
+    def serve(self, hub: Hub) -> None:
+        self.hub = hub
+        self.sessions: Any = hub.attach(self.services)
 
     def advance(self, seconds: float) -> None:
         """In one step: what a timer starts anew is for the next, when other worlds have spoken as well."""

@@ -30,19 +30,20 @@ from python_server.api.flask_socketio.options import FaceOptions, read_options
 from python_server.api.flask_socketio.registration import Registration
 from python_server.api.flask_socketio.run import Mounted, run_application, through_middleware
 from python_server.api.flask_socketio.server import Server
-from python_server.api.hub_words import DEFAULT_NAMESPACE, Reason, as_arguments, as_rooms
+from python_server.api.hub_words import Reason
 from python_server.http1.parser import Request
 from python_server.net import tasks
 from python_server.net.threads import Lock
 from python_server.observe import log as observe
 from python_server.serve.mounts import Mount
+from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import Socket
 from python_server.socketio.server import Hub
 from python_server.wsgi.environ import ServerFacts, build_environ
 from python_server.wsgi.handshake_middleware import Refusal
 
 if TYPE_CHECKING:
-    from python_server.api.flask_socketio.test_client import SocketIOTestClient
+    from python_server.api.flask_socketio.test_client import SocketIOTestClient, TestServer
 
 __all__ = ["ConnectionRefusedError", "Namespace", "SocketIO"]
 
@@ -75,10 +76,11 @@ class SocketIO(Registration):
         self._serving = False
         self._testing = False
         self._early_tasks: list[tasks.BackgroundTask] = []
+        self._test_server: TestServer | None = None
         self.server = self._new_server()
         self.server_options.update(options)
         chosen = read_options(self.server_options)
-        self._hub.codec = chosen.codec
+        self._hub.configure(chosen.configuration)
         # Speaks through the broker for a process that serves nobody: a task queue, a console.
         self._outside: Emitter | None = None
         if app is not None:
@@ -98,9 +100,8 @@ class SocketIO(Registration):
             given["json"] = app.json  # what the module does within an application context
         chosen = read_options(given)
         if self._contexts is not None:
-            handlers, presence = self._hub.handlers, self._hub.presence
-            self._hub = Hub()
-            self._hub.handlers, self._hub.presence = handlers, presence
+            self._hub = Hub(handlers=self._hub.handlers)
+            self._test_server = None
             self.server = self._new_server()
             for instance in self.namespace_handlers:
                 instance._set_socketio(self)
@@ -111,9 +112,8 @@ class SocketIO(Registration):
         self._outside = None
         self._app = app
         self._contexts = EventContexts(app, chosen.manage_session)
-        self._hub.codec, self._hub.recovery = chosen.codec, chosen.recovery
-        self._hub.always_connect, self._hub.patience = chosen.always_connect, chosen.patience
-        self._hub.handlers.open |= chosen.namespaces
+        self._hub.configure(chosen.configuration)
+        self._hub.handlers.allow(chosen.namespaces)
         self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._begin, broker=chosen.broker)
         self.sockio_mw = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
@@ -136,10 +136,13 @@ class SocketIO(Registration):
         for task in early:
             task.start()
 
-    def _begin_test(self) -> None:
-        """The test client serves the hub."""
-        self._testing = self._runner.blocking = True
-        self._begin(self._facts, self._contexts.app if self._contexts else None)
+    def _serve_tests(self, make: Callable[[Hub], TestServer]) -> TestServer:
+        """What serves all test clients, made for the first of them."""
+        if self._test_server is None:
+            self._test_server = make(self._hub)
+            self._testing = self._runner.blocking = True
+            self._begin(self._facts, self._contexts.app if self._contexts else None)
+        return self._test_server
 
     def _admit(self, request: Request) -> Refusal | None:
         """A worker: the middleware around the application sees a handshake, changes or refuses it."""
@@ -181,31 +184,26 @@ class SocketIO(Registration):
         if not EMIT_OPTIONS.issuperset(kwargs):
             unknown = kwargs.keys() - EMIT_OPTIONS
             raise TypeError(f"emit has no option {min(unknown)!r}: it has {', '.join(sorted(EMIT_OPTIONS))}")
-        to = kwargs.get("to")
-        skip: tuple[Any, ...] = ()
-        if "skip_sid" in kwargs or "except_rooms" in kwargs:
-            skip = (as_rooms(kwargs.get("skip_sid")) or ()) + (as_rooms(kwargs.get("except_rooms")) or ())
+        to = broadcast_options(
+            kwargs.get("to"),
+            kwargs.get("room"),
+            kwargs.get("skip_sid"),
+            kwargs.get("except_rooms"),
+            kwargs.get("namespace"),
+            bool(kwargs.get("ignore_queue", False)),
+            bool(kwargs.get("volatile", False)),
+        )
         if not kwargs.get("include_self", True):
-            skip = (*skip, current_request("include_self=False").sid)
+            to = to._replace(excepted=(*to.excepted, current_request("include_self=False").sid))
         callback = kwargs.get("callback")
-        rooms = as_rooms(kwargs.get("room") if to is None else to)
-        local = bool(kwargs.get("ignore_queue", False))
+        arguments = as_arguments(args[0]) if len(args) == 1 else args
         if self._outside is not None:
             if callback is not None:
                 raise RuntimeError("callback: an ack reaches only a process that serves; this one has no app")
-            if not local:  # this process has no clients
-                self._outside.emit(event, *args, to=rooms, skip_sid=skip, namespace=kwargs.get("namespace"))
+            if not to.local:  # this process has no clients
+                self._outside.emit_to(to, event, arguments)
             return
-        self._hub.emit(
-            event,
-            as_arguments(args[0]) if len(args) == 1 else args,
-            namespace=kwargs.get("namespace") or DEFAULT_NAMESPACE,
-            rooms=rooms,
-            excepted=skip,
-            callback=None if callback is None else self._callback(callback),
-            volatile=bool(kwargs.get("volatile", False)),
-            local=local,
-        )
+        self._hub.emit(event, arguments, to, None if callback is None else self._callback(callback))
 
     def _callback(self, callback: Callable[..., Any]) -> Callable[[Socket | None, list[Any]], None]:
         emitter = flask.request.__dict__.get(SOCKET_KEY) if flask.has_request_context() else None

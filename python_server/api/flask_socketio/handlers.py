@@ -18,8 +18,8 @@ from python_server.api.flask_socketio.context import ClientState
 from python_server.api.python_engineio import REASONS
 from python_server.net.tasks import AsyncRunner, is_async, name_of
 from python_server.socketio.client import ConnectionRefused, Handler, Socket
+from python_server.socketio.handler_runner import Waiting
 from python_server.socketio.handlers import ANY, RESERVED
-from python_server.socketio.waiting import Waiting
 
 # Where a request remembers whose event it is.
 SOCKET_KEY: Final = "python_server.socket"

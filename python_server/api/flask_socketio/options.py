@@ -13,11 +13,10 @@ from typing import Any, Final
 from python_server.api.flask_socketio.keywords import SocketIOOptions, names_of
 from python_server.api.python_engineio import ENGINE_OPTIONS, codec_of, origin_rule, request_rule
 from python_server.engineio.options import EngineOptions
-from python_server.socketio.client import Patience
 from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, read_broker
 from python_server.socketio.cluster.port import BrokerOptions
-from python_server.socketio.packet import Codec, TextCodec
-from python_server.socketio.recovery.log import RecoveryLog, recovery_log
+from python_server.socketio.recovery.log import recovery_log
+from python_server.socketio.services import Configuration, Patience
 
 # Numbers of seconds, the hub's and the engine's.
 HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
@@ -34,10 +33,7 @@ class FaceOptions:
 
     path: str = "/socket.io/"
     manage_session: bool = True
-    always_connect: bool = False
-    patience: Patience = field(default_factory=Patience)
-    codec: Codec = field(default_factory=TextCodec)
-    recovery: RecoveryLog | None = None
+    configuration: Configuration = field(default_factory=Configuration)
     # Namespaces that may be joined without a handler of their own; "*" among them: any.
     namespaces: frozenset[str] = frozenset({"/"})
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -62,10 +58,12 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
     return FaceOptions(
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
-        always_connect=bool(given.get("always_connect", False)),
-        patience=_patience(given),
-        recovery=recovery_log(given.get("connection_state_recovery")),
-        codec=codec_of(given.get("serializer", "default"), given.get("json")),
+        configuration=Configuration(
+            codec=codec_of(given.get("serializer", "default"), given.get("json")),
+            recovery=recovery_log(given.get("connection_state_recovery")),
+            always_connect=bool(given.get("always_connect", False)),
+            patience=_patience(given),
+        ),
         namespaces=_namespaces(given.get("namespaces")),
         engine=_engine_options(given),
         broker=read_broker(given, FLASK_CHANNEL),

@@ -14,7 +14,7 @@ import flask
 from python_server.api.flask_socketio.handlers import EventRunner, check_rate
 from python_server.api.flask_socketio.keywords import Function, HandlerOptions, Rate
 from python_server.api.flask_socketio.namespace import Namespace
-from python_server.api.hub_words import DEFAULT_NAMESPACE
+from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.server import Hub
 
 
@@ -143,7 +143,7 @@ class Registration:
 
     def _on_presence(self, kind: str, namespace: str, function: Any) -> Any:
         self._presence.setdefault((kind, namespace), []).append(function)
-        self._hub.presence = self._tell_presence
+        self._hub.handlers.on_presence(self._tell_presence)
         return function
 
     def _tell_presence(self, kind: str, namespace: str, sid: str, room: Any) -> None:

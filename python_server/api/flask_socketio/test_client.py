@@ -19,8 +19,9 @@ from python_server.net.tasks import InlineMailbox
 from python_server.net.threads import Door, InlineExecutor
 from python_server.observe import log as observe
 from python_server.socketio.client import Client
-from python_server.socketio.ground import HubServices
 from python_server.socketio.packet import Packet, PacketType
+from python_server.socketio.server import Hub
+from python_server.socketio.services import HubServices
 
 NOT_CONNECTED: Final = "not connected"
 
@@ -67,7 +68,7 @@ class FakeSession:
         if self.alive:
             self.alive = False
             self._client.connected.clear()
-            self._client._hub.session_closed(self, reason)
+            self._client._server.sessions.session_closed(self, reason)
 
 
 class SocketIOTestClient:
@@ -103,14 +104,15 @@ class SocketIOTestClient:
         self.queue: list[dict[str, Any]] = []
         self.acks: dict[str, Any] | None = None
         self._ids = itertools.count(1)
-        self._hub, self._mailbox = attach(socketio)
+        self._server: TestServer = socketio._serve_tests(TestServer)
+        self._server.mailbox.adopt()
         self._session: FakeSession | None = None
-        self._decoder = self._hub.codec.decoder()
+        self._decoder = self._server.codec.decoder()
         self.connect(namespace, query_string, headers, auth)
 
     def is_connected(self, namespace: str | None = None) -> bool:
         """Is the namespace joined?"""
-        self._mailbox.drain()
+        self._server.mailbox.drain()
         return self.connected.get(namespace or "/", False)
 
     def connect(
@@ -123,7 +125,7 @@ class SocketIOTestClient:
         """Join a namespace; the constructor has done it for the first."""
         if self._session is None or not self._session.alive:
             self._session = FakeSession(self)
-            self._hub.session_opened(self._session)
+            self._server.sessions.session_opened(self._session)
             client: Client = self._session.context
             contexts = EventContexts(self.app, self.socketio.manage_session)
             client.context = ClientState(contexts, self._environ(query_string, headers))
@@ -184,13 +186,12 @@ class SocketIOTestClient:
     def _say(self, kind: PacketType, namespace: str | None, data: Any = None, id: int | None = None) -> None:
         """To the hub, encoded as a client would."""
         assert self._session is not None
-        for message in self._hub.codec.prepare(kind, namespace or "/", data, id).packets:
-            self._hub.on_message(self._session, message[1:] if isinstance(message, str) else message)
-        self._mailbox.drain()
-        if self._hub.test_faults:  # a handler's unhandled fault fails the test that sent the event
-            fault = self._hub.test_faults[0]
-            self._hub.test_faults.clear()
-            raise fault
+        for message in self._server.codec.prepare(kind, namespace or "/", data, id).packets:
+            self._server.sessions.on_message(
+                self._session, message[1:] if isinstance(message, str) else message
+            )
+        self._server.mailbox.drain()
+        self._server.raise_fault()
 
     def _sent(self, prepared: Prepared) -> None:
         """From the hub; encoded and decoded like everything that goes over a network."""
@@ -213,29 +214,41 @@ class SocketIOTestClient:
             self.connected[packet.namespace] = False
 
 
-def attach(socketio: Any) -> tuple[Any, InlineMailbox]:
-    """The SocketIO's hub, served in this thread for tests."""
-    hub = socketio._hub
-    mailbox: InlineMailbox | None = getattr(hub, "test_mailbox", None)
-    if mailbox is None:
+class TestServer:
+    """A SocketIO's server, run in the caller's thread for all test clients of it.
+
+    Raises:
+        RuntimeError: the SocketIO is being served.
+
+    Attributes:
+        sessions: answers sessions, as a worker would have it do. mailbox: of the caller's thread.
+    """
+
+    __test__ = False
+
+    def __init__(self, hub: Hub) -> None:
         if hub.services is not None:
             raise RuntimeError("the test client cannot join a SocketIO that is being served")
-        mailbox = hub.test_mailbox = InlineMailbox()
-        hub.test_faults = []
-        door = TestDoor(mailbox, InlineExecutor())  # type: ignore[arg-type]
-        hub.attach(
+        self.mailbox = InlineMailbox()
+        self.codec = hub.codec
+        self._faults: list[BaseException] = []
+        self.sessions: Any = hub.attach(
             HubServices(
-                door,
+                TestDoor(self.mailbox, InlineExecutor()),  # type: ignore[arg-type]
                 lambda seconds, function: FakeTimer(),
-                lambda what, error: hub.test_faults.append(error),
+                lambda what, error: self._faults.append(error),
                 complain,
                 itertools.count().__next__,
                 lambda: None,
             )
         )
-        socketio._begin_test()
-    mailbox.adopt()
-    return hub, mailbox
+
+    def raise_fault(self) -> None:
+        """A handler's unhandled fault fails the test that sent the event."""
+        if self._faults:
+            fault = self._faults[0]
+            self._faults.clear()
+            raise fault
 
 
 def complain(kind: str, message: str) -> None:

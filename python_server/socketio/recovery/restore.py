@@ -16,9 +16,9 @@ from python_server.engineio.session import DisconnectReason
 from python_server.socketio.client import Client, Socket, SocketState
 from python_server.socketio.cluster.port import Question, QuestionKind, Reply
 from python_server.socketio.cluster.requests import convert, plain
-from python_server.socketio.ground import HubServices
 from python_server.socketio.recovery.log import Found, RecoveryLog
 from python_server.socketio.recovery.records import FetchQuestion, read_found, tell_found
+from python_server.socketio.services import HubServices
 
 # Other processes answer in milliseconds, on a loaded machine in seconds; after it the client is a new one.
 FETCH_SECONDS: Final = 10.0

@@ -23,8 +23,7 @@ class Served:
     def __init__(self, world: Any, **options: Any) -> None:
         self.server = Server(**options)
         self.world = world
-        world.hub = self.server.mount("/socket.io/").hub
-        world.hub.attach(world.services)
+        world.serve(self.server.mount("/socket.io/").hub)
 
     def peer(self) -> Any:
         peer = self.world.peer(None)

@@ -18,6 +18,7 @@ from python_server.engineio.session_ids import Names
 from python_server.net.link import HEADER, encode
 from python_server.serve.mounts import Mount
 from python_server.serve.recovery_handover import leave_behind
+from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.workers import peers as siblings_room
@@ -166,14 +167,14 @@ class Worker:
 
     def open(self) -> Session:
         session = Session(
-            "eio", self.world.hub, None, lambda session, on: None, lambda session: None, 1_000_000
+            "eio", self.world.sessions, None, lambda session, on: None, lambda session: None, 1_000_000
         )
         self.sessions.append(session)
-        self.world.hub.session_opened(session)
+        self.world.sessions.session_opened(session)
         return session
 
     def say(self, name: str, rooms: tuple[str, ...] | None) -> None:
-        self.world.hub.emit(name, [], rooms=rooms)
+        self.world.hub.emit(name, [], to=BroadcastOptions(rooms=rooms))
         self.turn()
 
     def turn(self) -> None:

@@ -15,18 +15,20 @@ import pytest
 
 from python_server.engineio.session import DisconnectReason
 from python_server.net.backlog import HARD_COUNT, SOFT_BYTES, SOFT_COUNT
-from python_server.socketio import rooms
+from python_server.socketio import handler_runner
+from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import (
     HELD_MAX_BYTES,
     ConnectionRefused,
-    Patience,
 )
-from python_server.socketio.cluster.port import Envelope, NoBackplane
+from python_server.socketio.cluster.port import NoBackplane
+from python_server.socketio.connections import NAMESPACES_MAX_COUNT
 from python_server.socketio.jsoncodec import OWN_WORDS
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import TextCodec
 from python_server.socketio.recovery.log import RecoveryLog
-from python_server.socketio.server import NAMESPACES_MAX_COUNT, Hub
+from python_server.socketio.server import Hub
+from python_server.socketio.services import Patience
 
 PLACE = '{"_placeholder":true,"num":0}'
 
@@ -52,7 +54,9 @@ def test_the_handler_gets_auth(world: Any) -> None:
 
 
 def test_the_reply_comes_before_what_the_connect_handler_emitted(world: Any) -> None:
-    world.on("connect", lambda socket, auth: world.hub.emit("hi", (1,), rooms=(socket.sid,)))
+    world.on(
+        "connect", lambda socket, auth: world.hub.emit("hi", (1,), to=BroadcastOptions(rooms=(socket.sid,)))
+    )
     peer = world.peer(None)
     peer.say("0")
     reply, event = peer.heard()
@@ -162,14 +166,14 @@ def test_what_is_held_behind_the_reply_is_bounded(world: Any) -> None:
 
 
 def test_a_client_cannot_join_namespaces_without_end(world: Any) -> None:
-    world.hub.handlers.open.add("*")
+    world.hub.handlers.allow("*")
     peer = world.peer(None)
     for number in range(NAMESPACES_MAX_COUNT):
         peer.say(f"0/n{number},")
     assert not closed(peer)
     peer.say("0/one-more,")
     assert closed(peer)
-    assert world.hub._adapters == {}
+    assert world.sessions._connections._rooms.adapters == {}
 
 
 # ---- events and acks
@@ -265,7 +269,7 @@ def test_a_half_received_packet_is_dropped_with_its_client(world: Any) -> None:
     peer = world.peer()
     peer.say(f'51-["a",{PLACE}]')
     peer.lose()
-    assert world.hub._unfinished == {}
+    assert world.sessions._unfinished == {}
 
 
 def test_an_inline_handler_runs_at_once_but_in_its_turn(world: Any) -> None:
@@ -320,7 +324,7 @@ def test_emit_reaches_rooms_and_leaves_out(world: Any) -> None:
     sids = [peer.join() for peer in peers]
     world.hub.join("/", sids[0], "red")
     world.hub.join("/", sids[1], "red")
-    world.hub.emit("to red", ("x",), rooms=("red",), excepted=(sids[1],))
+    world.hub.emit("to red", ("x",), to=BroadcastOptions(rooms=("red",), excepted=(sids[1],)))
     world.hub.emit("to all", ())
     world.run()
     assert [peer.heard() for peer in peers] == [['2["to red","x"]', '2["to all"]']] + [['2["to all"]']] * 2
@@ -356,7 +360,7 @@ def test_a_broadcast_is_encoded_once(world: Any) -> None:
 def test_volatile_events_are_dropped_for_who_cannot_take_them(world: Any) -> None:
     slow, quick = world.peer(), world.peer()
     slow.link.blocked = True
-    world.hub.emit("now", (), volatile=True)
+    world.hub.emit("now", (), to=BroadcastOptions(volatile=True))
     world.hub.emit("always", ())
     world.run()
     assert (slow.heard(), quick.heard()) == (['2["always"]'], ['2["now"]', '2["always"]'])
@@ -372,7 +376,7 @@ def test_local_events_are_not_published(make_world: Any) -> None:
 
     world = make_world(make_backplane=lambda world: Elsewhere())
     peer = world.peer()
-    world.hub.emit("here", (), local=True)
+    world.hub.emit("here", (), to=BroadcastOptions(local=True))
     world.hub.emit("everywhere", (1,))
     world.run()
     assert len(peer.heard()) == 2
@@ -382,8 +386,7 @@ def test_local_events_are_not_published(make_world: Any) -> None:
 def test_what_is_emitted_before_serving_is_done_once_a_worker_serves(world: Any) -> None:
     hub = Hub()
     hub.emit("early", (1,))
-    world.hub = hub
-    hub.attach(world.services)
+    world.serve(hub)
     peer = world.peer(None)
     peer.say("0", run=False)
     world.run()
@@ -394,7 +397,12 @@ def test_acks_reach_the_callback_once(world: Any) -> None:
     got: list[Any] = []
     peer = world.peer(None)
     sid = peer.join()
-    world.hub.emit("q", (1,), rooms=(sid,), callback=lambda socket, values: got.append((socket.sid, values)))
+    world.hub.emit(
+        "q",
+        (1,),
+        to=BroadcastOptions(rooms=(sid,)),
+        callback=lambda socket, values: got.append((socket.sid, values)),
+    )
     world.run()
     (packet,) = peer.heard()
     ack_id = packet[1 : packet.index("[")]
@@ -422,43 +430,74 @@ def test_an_ack_that_is_late_or_lost_expires(world: Any) -> None:
     assert got == [[], "expired"]
 
 
-def ask_room(world: Any, **options: Any) -> list[Any]:
-    """`call_room` without its wait."""
-    done: list[Any] = []
-    prepared = world.hub.codec.prepare(2, "/", ["q"], 7)
-    world.hub._post(world.hub._ask_room, Envelope("/", None, (), prepared), prepared, 7, done.append, 5.0)
-    world.run()
-    return done
+class RoomCall:
+    """`call_room` on a thread of its own; the room has been asked."""
+
+    def __init__(self, world: Any, peers: list[Any]) -> None:
+        self._world = world
+        self._answers: list[Any] = []
+        self._thread = threading.Thread(target=self._call)
+        self._thread.start()
+        self.ack_id = 0
+        if peers:
+            while not peers[-1].link.messages:
+                world.run()
+            (packet,) = peers[-1].heard()
+            self.ack_id = int(packet[1 : packet.index("[")])
+
+    def _call(self) -> None:
+        self._answers.append(
+            self._world.hub.call_room(
+                "q",
+                (),
+                BroadcastOptions(namespace="/"),
+                timeout_seconds=5.0,
+            )
+        )
+
+    @property
+    def waits(self) -> bool:
+        return not self._answers
+
+    def answers(self) -> tuple[list[Any], int]:
+        while self._thread.is_alive():
+            self._world.run()
+        return self._answers[0].values, self._answers[0].missing_count
 
 
 def test_a_whole_room_answers(world: Any) -> None:
     peers = [world.peer() for _ in range(3)]
-    done = ask_room(world)
+    call = RoomCall(world, peers)
     for number, peer in enumerate(peers):
-        assert done == []
-        peer.say(f"37[{number}]")
-    assert (done[0].values, done[0].missing_count) == ([[0], [1], [2]], 0)
+        assert call.waits
+        peer.say(f"3{call.ack_id}[{number}]")
+    assert call.answers() == ([[0], [1], [2]], 0)
 
 
 def test_a_room_of_which_some_left_and_some_are_late(world: Any) -> None:
     peers = [world.peer() for _ in range(3)]
-    done = ask_room(world)
-    peers[0].say('37["a"]')
+    call = RoomCall(world, peers)
+    peers[0].say(f'3{call.ack_id}["a"]')
     peers[1].lose()
-    assert done == []
+    assert call.waits
     world.advance(5.0)
-    assert (done[0].values, done[0].missing_count) == ([["a"]], 2)
+    assert call.answers() == ([["a"]], 2)
 
 
 def test_an_empty_room_answers_at_once(world: Any) -> None:
-    assert [answers.values for answers in ask_room(world)] == [[]]
+    assert RoomCall(world, []).answers() == ([], 0)
 
 
 def test_a_call_that_could_only_hang_raises_at_once(world: Any) -> None:
     sid = world.peer(None).join()
     for ask in (
-        lambda: world.hub.call("q", (), sid=sid, timeout_seconds=1.0),
-        lambda: world.hub.call_room("q", (), timeout_seconds=1.0),
+        lambda: world.hub.call("q", (), namespace="/", sid=sid, timeout_seconds=1.0),
+        lambda: world.hub.call_room(
+            "q",
+            (),
+            to=BroadcastOptions(),
+            timeout_seconds=1.0,
+        ),
     ):
         with pytest.raises(RuntimeError, match="own thread"):
             ask()
@@ -471,14 +510,15 @@ def test_a_client_owes_no_ack_to_a_call_whose_time_is_over(world: Any) -> None:
 
     def call() -> None:
         try:
-            world.hub.call("q", (), sid=sid, timeout_seconds=0.001)
+            world.hub.call("q", (), namespace="/", sid=sid, timeout_seconds=0.001)
         except TimeoutError as error:
             raised.append(error)
 
     worker = threading.Thread(target=call)
     worker.start()
-    worker.join()
-    world.run()
+    while worker.is_alive():
+        world.run()
+        world.advance(0.001)
     assert len(raised) == len(peer.heard()) == 1
     assert peer.socket.acks == {}
 
@@ -608,9 +648,9 @@ def test_recovery_gives_back_name_rooms_data_and_what_was_missed(lasting: Any) -
     offset = json.loads(event[1:])[-1]
     assert isinstance(offset, str)
     peer.lose()
-    lasting.hub.emit("missed", (2,), rooms=("red",))
-    lasting.hub.emit("not for it", (3,), rooms=("blue",))
-    lasting.hub.emit("gone", (4,), volatile=True)
+    lasting.hub.emit("missed", (2,), to=BroadcastOptions(rooms=("red",)))
+    lasting.hub.emit("not for it", (3,), to=BroadcastOptions(rooms=("blue",)))
+    lasting.hub.emit("gone", (4,), to=BroadcastOptions(volatile=True))
     lasting.run()
     again, events = come_back(lasting, peer.names, offset)
     assert again.names == peer.names
@@ -674,7 +714,9 @@ def test_nothing_is_left_of_10000_clients(world: Any) -> None:
         client = peer.session.context
         left += [weakref.ref(peer.session), weakref.ref(client), weakref.ref(peer.socket)]
         world.hub.join("/", peer.socket.sid, f"room {number % 10}")
-        world.hub.emit("q", (), rooms=(peer.socket.sid,), callback=lambda socket, values: None)
+        world.hub.emit(
+            "q", (), to=BroadcastOptions(rooms=(peer.socket.sid,)), callback=lambda socket, values: None
+        )
         peer.say('21["a"]')
         way = number % 5
         if way == 0:
@@ -698,18 +740,18 @@ def test_nothing_is_left_of_10000_clients(world: Any) -> None:
 
 
 def test_moves_that_nobody_hears_fast_enough_are_bounded(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "PRESENCE_MAX_COUNT", 3)
+    monkeypatch.setattr(handler_runner, "PRESENCE_MAX_COUNT", 3)
     told: list[Any] = []
     world.on("x")
     peer = world.peer()
-    world.hub.presence = lambda kind, namespace, sid, room: told.append((kind, room))
+    world.hub.handlers.on_presence(lambda kind, namespace, sid, room: told.append((kind, room)))
     sid = peer.names["sid"]
     for room in range(10):
-        world.hub._join("/", sid, room)
+        world.hub.join("/", sid, room)
     assert all("on_room_join" in sentence for sentence in world.complaints)
     assert len(world.complaints) == 7
     world.run()
     assert told == [("join", room) for room in range(3)]
-    world.hub._leave("/", sid, 0)
+    world.hub.leave("/", sid, 0)
     world.run()
     assert told[3:] == [("leave", 0)]

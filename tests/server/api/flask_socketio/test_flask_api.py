@@ -378,7 +378,7 @@ def test_acks_call_back_in_a_context_of_the_emitter(app: flask.Flask, socketio: 
 
     client = socketio.test_client(app)
     client.emit("ask")
-    client._hub.on_message(client._session, "31[7,8]")
+    client._server.sessions.on_message(client._session, "31[7,8]")
     assert heard == [(True, (7, 8))]
 
 

@@ -12,7 +12,7 @@ import pytest
 from python_server import SocketIO
 from python_server.api.flask_socketio.options import ASYNC_MODES, NAMES, read_options
 from python_server.http1.parser import Request
-from python_server.socketio.client import Patience
+from python_server.socketio.services import Patience
 
 VALUES = {
     "ping_interval": 7,
@@ -55,7 +55,11 @@ def test_the_engines_options_arrive() -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     chosen = read_options({})
-    assert (chosen.path, chosen.manage_session, chosen.always_connect) == ("/socket.io/", True, False)
+    assert (chosen.path, chosen.manage_session, chosen.configuration.always_connect) == (
+        "/socket.io/",
+        True,
+        False,
+    )
     assert chosen.namespaces == {"/"}
     assert (chosen.engine.ping_interval_seconds, chosen.engine.ping_timeout_seconds) == (25, 20)
     assert chosen.engine.max_payload_bytes == 1_000_000
@@ -76,12 +80,12 @@ def test_allow_request_is_asked_with_the_environ() -> None:
 
 def test_the_hubs_times_arrive() -> None:
     chosen = read_options({"connect_timeout": 5, "attachments_timeout": 6.5})
-    assert chosen.patience == Patience(5, 6.5)
+    assert chosen.configuration.patience == Patience(5, 6.5)
     defaults = read_options({})
-    assert defaults.patience == Patience(45, 30)
+    assert defaults.configuration.patience == Patience(45, 30)
     assert defaults.engine.upgrade_timeout_seconds == 10
     socketio = SocketIO(flask.Flask(__name__), connect_timeout=5, attachments_timeout=6.5)
-    assert socketio._hub.patience == Patience(5, 6.5)
+    assert socketio._hub._configuration.patience == Patience(5, 6.5)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +137,9 @@ def test_what_cannot_be_is_refused(given: dict[str, Any], kind: type[Exception],
 
 
 def test_recovery_is_off_unless_asked_for() -> None:
-    assert read_options({}).recovery is None
-    assert read_options({"connection_state_recovery": True}).recovery is not None
-    assert read_options({"connection_state_recovery": {"max_bytes": 1}}).recovery is not None
+    assert read_options({}).configuration.recovery is None
+    assert read_options({"connection_state_recovery": True}).configuration.recovery is not None
+    assert read_options({"connection_state_recovery": {"max_bytes": 1}}).configuration.recovery is not None
     with pytest.raises(TypeError, match="connection_state_recovery has no option 'max_byts'"):
         SocketIO(connection_state_recovery={"max_byts": 1})
 

@@ -73,7 +73,7 @@ def test_r33_r34_the_options_and_defaults_of_the_peers() -> None:
         "cors_credentials": OriginRules(
             ours.engine.cors_allowed_origins, ours.engine.cors_credentials
         ).credentials,
-        "always_connect": ours.always_connect,
+        "always_connect": ours.configuration.always_connect,
     }
     checked = set()
     for library in ("engineio", "socketio"):

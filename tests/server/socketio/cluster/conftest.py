@@ -243,7 +243,7 @@ class Cluster:
                 names=Names(index),
                 **{name: make() for name, make in options.items()},
             )
-            world.hub.handlers.open.add("*")
+            world.hub.handlers.allow("*")
             self.worlds.append(world)
         joint.pump()  # all have met before anybody speaks
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.recovery.log import RecoveryLog
 
@@ -75,7 +76,7 @@ def test_everybody_everywhere_hears_once(seated: Seated) -> None:
 def test_a_room_reaches_over_all_workers(seated: Seated) -> None:
     for index, name in enumerate(("a0", "a1", "a2")):
         hub(seated, index).join("/", seated.sids[name], "red")
-    hub(seated, 1).emit("x", (), rooms=("red",))
+    hub(seated, 1).emit("x", (), to=BroadcastOptions(rooms=("red",)))
     assert set(seated.heard()) == {"a0", "a1", "a2"}
 
 
@@ -83,37 +84,37 @@ def test_several_rooms_reach_a_client_once(seated: Seated) -> None:
     for room in ("red", 7):
         hub(seated, 0).join("/", seated.sids["a1"], room)
         hub(seated, 0).join("/", seated.sids["b0"], room)
-    hub(seated, 2).emit("x", (), rooms=("red", 7))
+    hub(seated, 2).emit("x", (), to=BroadcastOptions(rooms=("red", 7)))
     assert seated.heard() == {"a1": ['2["x"]'], "b0": ['2["x"]']}
 
 
 def test_a_number_and_its_digits_are_different_rooms(seated: Seated) -> None:
     hub(seated, 0).join("/", seated.sids["a1"], 7)
     hub(seated, 0).join("/", seated.sids["b1"], "7")
-    hub(seated, 0).emit("x", (), rooms=(7,))
-    hub(seated, 0).emit("y", (), rooms=("7",))
+    hub(seated, 0).emit("x", (), to=BroadcastOptions(rooms=(7,)))
+    hub(seated, 0).emit("y", (), to=BroadcastOptions(rooms=("7",)))
     assert seated.heard() == {"a1": ['2["x"]'], "b1": ['2["y"]']}
 
 
 def test_one_client_elsewhere(seated: Seated) -> None:
-    hub(seated, 0).emit("x", (), rooms=(seated.sids["a2"],))
+    hub(seated, 0).emit("x", (), to=BroadcastOptions(rooms=(seated.sids["a2"],)))
     assert seated.heard() == {"a2": ['2["x"]']}
 
 
 def test_exceptions_hold_everywhere(seated: Seated) -> None:
     hub(seated, 1).join("/", seated.sids["a1"], "red")
-    hub(seated, 0).emit("x", (), excepted=("red", seated.sids["a2"], seated.sids["a0"]))
+    hub(seated, 0).emit("x", (), to=BroadcastOptions(excepted=("red", seated.sids["a2"], seated.sids["a0"])))
     assert set(seated.heard()) == {"b0", "b1"}
 
 
 def test_local_events_stay(seated: Seated) -> None:
-    hub(seated, 1).emit("x", (), local=True)
+    hub(seated, 1).emit("x", (), to=BroadcastOptions(local=True))
     assert set(seated.heard()) == {"a1", "b1"}
 
 
 def test_volatile_events_are_dropped_where_the_client_is(seated: Seated) -> None:
     seated.peers["a1"].link.blocked = True
-    hub(seated, 0).emit("x", (), volatile=True)
+    hub(seated, 0).emit("x", (), to=BroadcastOptions(volatile=True))
     assert set(seated.heard()) == {"a0", "b0", "b1", "a2"}
 
 
@@ -146,9 +147,9 @@ def test_messagepack(make_cluster: Any) -> None:
 
 def test_a_namespace_that_nobody_joined_here(seated: Seated) -> None:
     seated.add("d2", "/made/up")
-    hub(seated, 0).emit("x", (1,), namespace="/made/up")
+    hub(seated, 0).emit("x", (1,), to=BroadcastOptions(namespace="/made/up"))
     hub(seated, 1).join("/made/up", seated.sids["d2"], "red")
-    hub(seated, 1).emit("y", (), namespace="/made/up", rooms=("red",))
+    hub(seated, 1).emit("y", (), to=BroadcastOptions(namespace="/made/up", rooms=("red",)))
     assert seated.heard() == {"d2": ['2/made/up,["x",1]', '2/made/up,["y"]']}
 
 
@@ -158,11 +159,11 @@ def test_many_namespaces_come_and_go(seated: Seated) -> None:
         index = number % 3
         peer = seated.cluster.worlds[index].peer(None)
         peer.join(namespace)
-        hub(seated, (index + 1) % 3).emit("x", (number,), namespace=namespace)
+        hub(seated, (index + 1) % 3).emit("x", (number,), to=BroadcastOptions(namespace=namespace))
         seated.cluster.settle()
         assert peer.heard() == [f'2{namespace},["x",{number}]']
         peer.lose()
-        assert namespace not in hub(seated, index)._adapters
+        assert namespace not in hub(seated, index)._running.rooms.adapters
     assert seated.heard() == {}
 
 
@@ -170,8 +171,8 @@ def test_many_namespaces_come_and_go(seated: Seated) -> None:
 def test_rooms_that_cannot_travel_are_refused_in_the_callers_thread(seated: Seated, room: Any) -> None:
     sid = seated.sids["a0"]
     for ask in (
-        lambda: hub(seated).emit("x", (), rooms=(room,)),
-        lambda: hub(seated).emit("x", (), excepted=(room,)),
+        lambda: hub(seated).emit("x", (), to=BroadcastOptions(rooms=(room,))),
+        lambda: hub(seated).emit("x", (), to=BroadcastOptions(excepted=(room,))),
         lambda: hub(seated).join("/", sid, room),
         lambda: hub(seated).enter("/", sid, room),
         lambda: hub(seated).leave("/", sid, room),
@@ -184,7 +185,7 @@ def test_rooms_that_cannot_travel_are_refused_in_the_callers_thread(seated: Seat
 
 
 def test_a_local_event_may_name_any_room(seated: Seated) -> None:
-    hub(seated).emit("x", (), rooms=((1, 2),), local=True)
+    hub(seated).emit("x", (), to=BroadcastOptions(rooms=((1, 2),), local=True))
     assert seated.heard() == {}
 
 
@@ -216,7 +217,9 @@ def test_each_senders_words_and_moves_come_in_its_order_however_all_interleave(
         if what < 4:
             number, everybody = len(said[worker]), what == 0
             said[worker].append(everybody)
-            hub(seated, worker).emit("n", (worker, number), rooms=None if everybody else ("red",))
+            hub(seated, worker).emit(
+                "n", (worker, number), to=BroadcastOptions(rooms=None if everybody else ("red",))
+            )
             for name in seated.peers:
                 if mover[name] == worker and (everybody or name in inside):
                     owed[name].append(number)
@@ -249,9 +252,9 @@ def test_each_senders_words_and_moves_come_in_its_order_however_all_interleave(
 
 def test_a_client_moved_from_elsewhere_hears_what_is_said_after(seated: Seated) -> None:
     hub(seated, 0).join("/", seated.sids["a2"], "red")
-    hub(seated, 0).emit("in", (), rooms=("red",))
+    hub(seated, 0).emit("in", (), to=BroadcastOptions(rooms=("red",)))
     hub(seated, 0).leave("/", seated.sids["a2"], "red")
-    hub(seated, 0).emit("out", (), rooms=("red",))
+    hub(seated, 0).emit("out", (), to=BroadcastOptions(rooms=("red",)))
     assert seated.heard() == {"a2": ['2["in"]']}
 
 
@@ -273,7 +276,9 @@ def test_acks_of_clients_everywhere_reach_the_callback_each_once(seated: Seated)
 def test_binary_values_survive_in_acks(seated: Seated) -> None:
     got: list[Any] = []
     sid = seated.sids["a2"]
-    hub(seated, 0).emit("q", (b"\x07",), rooms=(sid,), callback=lambda socket, values: got.append(values))
+    hub(seated, 0).emit(
+        "q", (b"\x07",), to=BroadcastOptions(rooms=(sid,)), callback=lambda socket, values: got.append(values)
+    )
     seated.cluster.settle()
     event, attachment = seated.peers["a2"].heard()
     assert attachment == b"\x07"
@@ -286,7 +291,9 @@ def test_binary_values_survive_in_acks(seated: Seated) -> None:
 def test_an_ack_that_looks_like_a_placeholder_is_only_data(seated: Seated) -> None:
     got: list[Any] = []
     sid = seated.sids["a2"]
-    hub(seated, 0).emit("q", (), rooms=(sid,), callback=lambda socket, values: got.append(values))
+    hub(seated, 0).emit(
+        "q", (), to=BroadcastOptions(rooms=(sid,)), callback=lambda socket, values: got.append(values)
+    )
     seated.cluster.settle()
     forged = {"_placeholder": True, "num": 0}
     seated.ack("a2", forged)
@@ -320,7 +327,8 @@ def test_a_whole_room_answers_from_all_workers(seated: Seated) -> None:
         hub(seated, 0).join("/", seated.sids[name], "red")
     seated.cluster.settle()
     answers = seated.cluster.ask(
-        lambda: hub(seated, 1).call_room("q", (), rooms=("red",), timeout_seconds=60.0), seated.answer
+        lambda: hub(seated, 1).call_room("q", (), to=BroadcastOptions(rooms=("red",)), timeout_seconds=60.0),
+        seated.answer,
     )
     assert sorted(answers.values) == [["a0"], ["a1"], ["a2"]]
     assert answers.missing_count == 0
@@ -334,13 +342,16 @@ def test_a_room_of_which_some_leave_and_some_are_late(seated: Seated) -> None:
             seated.peers["b1"].link.closed = True
             seated.cluster.advance(60.0)
 
-    answers = seated.cluster.ask(lambda: hub(seated, 2).call_room("q", (), timeout_seconds=60.0), meanwhile)
+    answers = seated.cluster.ask(
+        lambda: hub(seated, 2).call_room("q", (), to=BroadcastOptions(), timeout_seconds=60.0),
+        meanwhile,
+    )
     assert (sorted(answers.values), answers.missing_count) == ([["a0"], ["a1"]], 3)
 
 
 def test_a_room_where_nobody_is_answers_at_once(seated: Seated) -> None:
     answers = seated.cluster.ask(
-        lambda: hub(seated).call_room("q", (), rooms=("empty",), timeout_seconds=60.0)
+        lambda: hub(seated).call_room("q", (), to=BroadcastOptions(rooms=("empty",)), timeout_seconds=60.0)
     )
     assert (answers.values, answers.missing_count) == ([], 0)
 
@@ -348,7 +359,7 @@ def test_a_room_where_nobody_is_answers_at_once(seated: Seated) -> None:
 def test_a_client_elsewhere_is_called(seated: Seated) -> None:
     sid = seated.sids["b1"]
     values = seated.cluster.ask(
-        lambda: hub(seated).call("q", (1, b"x"), sid=sid, timeout_seconds=60.0), seated.answer
+        lambda: hub(seated).call("q", (1, b"x"), namespace="/", sid=sid, timeout_seconds=60.0), seated.answer
     )
     assert values == ["b1"]
     assert seated.asked == {"b1"}
@@ -356,7 +367,9 @@ def test_a_client_elsewhere_is_called(seated: Seated) -> None:
 
 def test_a_call_to_nobody_or_to_a_client_that_leaves(seated: Seated) -> None:
     with pytest.raises(TimeoutError, match="has left"):
-        seated.cluster.ask(lambda: hub(seated).call("q", (), sid="nobody", timeout_seconds=60.0))
+        seated.cluster.ask(
+            lambda: hub(seated).call("q", (), namespace="/", sid="nobody", timeout_seconds=60.0)
+        )
 
     def leave() -> None:
         if seated.peers["a1"].heard():
@@ -364,17 +377,19 @@ def test_a_call_to_nobody_or_to_a_client_that_leaves(seated: Seated) -> None:
 
     with pytest.raises(TimeoutError, match="has left"):
         seated.cluster.ask(
-            lambda: hub(seated).call("q", (), sid=seated.sids["a1"], timeout_seconds=60.0), leave
+            lambda: hub(seated).call("q", (), namespace="/", sid=seated.sids["a1"], timeout_seconds=60.0),
+            leave,
         )
 
 
 def test_a_client_elsewhere_owes_no_ack_to_a_call_whose_time_is_over(seated: Seated) -> None:
     sid = seated.sids["a1"]
     with pytest.raises(TimeoutError, match="no answer within"):
-        seated.cluster.ask(lambda: hub(seated).call("q", (), sid=sid, timeout_seconds=0.001))
-    seated.cluster.settle()
-    assert len(seated.peers["a1"].socket.acks) == 1
-    seated.cluster.advance(0.001)
+        seated.cluster.ask(
+            lambda: hub(seated).call("q", (), namespace="/", sid=sid, timeout_seconds=0.001),
+            lambda: seated.cluster.advance(0.001),
+        )
+    assert len(seated.peers["a1"].heard()) == 1
     assert seated.peers["a1"].socket.acks == {}
 
 
@@ -384,7 +399,7 @@ def test_a_call_to_a_client_elsewhere_whose_connect_handler_runs(seated: Seated)
     peer = world.peer(None)
     peer.say("0", run=False)
     sid = peer.socket.sid
-    question = lambda: hub(seated).call("q", (), sid=sid, timeout_seconds=60.0)  # noqa: E731
+    question = lambda: hub(seated).call("q", (), namespace="/", sid=sid, timeout_seconds=60.0)  # noqa: E731
     jobs, world.jobs.waiting = world.jobs.waiting, type(world.jobs.waiting)()
     with pytest.raises(RuntimeError, match="connect handler has not returned"):
         seated.cluster.ask(question)
@@ -406,7 +421,9 @@ def test_processes_number_their_questions_apart(seated: Seated) -> None:
     numbers: set[int] = set()
     for index in range(3):
         sid = seated.sids[f"a{index}"]
-        hub(seated, index).emit("q", (), rooms=(sid,), callback=lambda socket, values: None)
+        hub(seated, index).emit(
+            "q", (), to=BroadcastOptions(rooms=(sid,)), callback=lambda socket, values: None
+        )
         seated.cluster.settle()
         (packet,) = seated.peers[f"a{index}"].heard()
         numbers.add(int(packet[1 : packet.index("[")]))
@@ -441,7 +458,7 @@ def test_entering_elsewhere_has_a_verdict(seated: Seated) -> None:
 def test_entering_from_the_loops_thread_waits_for_nobody(seated: Seated) -> None:
     hub(seated).enter("/", seated.sids["a2"], "red")
     seated.cluster.settle()
-    assert hub(seated, 2)._adapters["/"].members_of("red") == [seated.sids["a2"]]
+    assert hub(seated, 2)._running.rooms.adapters["/"].members_of("red") == [seated.sids["a2"]]
 
 
 def test_a_room_is_closed_everywhere(seated: Seated) -> None:
@@ -449,7 +466,7 @@ def test_a_room_is_closed_everywhere(seated: Seated) -> None:
         hub(seated, 1).join("/", seated.sids[name], "red")
     seated.cluster.settle()
     seated.cluster.ask(lambda: hub(seated).close_room("/", "red"))
-    hub(seated).emit("x", (), rooms=("red",))
+    hub(seated).emit("x", (), to=BroadcastOptions(rooms=("red",)))
     assert seated.heard() == {}
 
 
@@ -466,7 +483,7 @@ def test_nobody_enters_the_room_of_another_client(seated: Seated, name: str, vic
     with pytest.raises(ValueError, match="sid room"):
         seated.cluster.ask(lambda: hub(seated).enter("/", seated.sids[name], seated.sids[victim]))
     for index in range(3):
-        hub(seated, index).emit("x", (), rooms=(seated.sids[victim],))
+        hub(seated, index).emit("x", (), to=BroadcastOptions(rooms=(seated.sids[victim],)))
     assert seated.heard() == {victim: ['2["x"]'] * 3}
 
 
@@ -498,7 +515,7 @@ def test_a_question_that_could_only_hang_raises_at_once(seated: Seated) -> None:
 def test_each_worker_tells_of_its_own_clients_moves(seated: Seated) -> None:
     moves: dict[int, list[Any]] = {0: [], 1: [], 2: []}
     for index, heard in moves.items():
-        hub(seated, index).presence = lambda *move, heard=heard: heard.append(move)
+        hub(seated, index).handlers.on_presence(lambda *move, heard=heard: heard.append(move))
     sid = seated.sids["a1"]
     hub(seated, 0).join("/", sid, "red")
     hub(seated, 2).leave("/", sid, "red")

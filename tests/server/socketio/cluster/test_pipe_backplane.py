@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from python_server.engineio.packet import Prepared
+from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster import pipe_backplane
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.pipe_messages import (
@@ -74,7 +75,7 @@ def test_a_broadcast_costs_one_encoding_and_one_write_per_sibling(
             world.hub.join("/", sid, "red")
     cluster.settle()
     counted = Counted(cluster, 1, monkeypatch)
-    cluster.worlds[1].hub.emit("x", ({"some": "data"},), rooms=("red",))
+    cluster.worlds[1].hub.emit("x", ({"some": "data"},), to=BroadcastOptions(rooms=("red",)))
     cluster.settle()
     assert counted.encodings == 2  # the packet, and the head in front of it for the siblings
     assert sorted(counted.writes) == [(index, MessageKind.ENVELOPE) for index in (0, 2, 3)]
@@ -87,17 +88,17 @@ def test_what_is_for_clients_of_this_process_alone_is_not_written(piped: Any, mo
     cluster.settle()
     counted = Counted(cluster, 0, monkeypatch)
     hub = cluster.worlds[0].hub
-    hub.emit("x", (), rooms=(sids[0],))
-    hub.emit("x", (), rooms=tuple(sids))
-    hub.emit("q", (), rooms=(sids[0],), callback=lambda socket, values: None)
+    hub.emit("x", (), to=BroadcastOptions(rooms=(sids[0],)))
+    hub.emit("x", (), to=BroadcastOptions(rooms=tuple(sids)))
+    hub.emit("q", (), to=BroadcastOptions(rooms=(sids[0],)), callback=lambda socket, values: None)
     hub.join("/", sids[0], "red")
     hub.leave("/", sids[0], "red")
-    hub.emit("x", (), local=True)
+    hub.emit("x", (), to=BroadcastOptions(local=True))
     hub.rooms_of("/", sids[0])
     hub.disconnect("/", sids[1])
     cluster.settle()
     assert counted.writes == []
-    hub.emit("x", (), rooms=(sids[0], "red"))
+    hub.emit("x", (), to=BroadcastOptions(rooms=(sids[0], "red")))
     cluster.settle()
     assert len(counted.writes) == 2
 

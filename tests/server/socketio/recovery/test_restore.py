@@ -14,6 +14,7 @@ import pytest
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason
 from python_server.engineio.session_ids import Names
+from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.port import Envelope, Malformed, Question, QuestionKind
 from python_server.socketio.recovery.log import LAG_SECONDS, RecoveryLog, Saved
 from python_server.socketio.recovery.records import (
@@ -136,14 +137,14 @@ class Mesh:
 
     def emit(self, index: int, name: str, **options: Any) -> None:
         self.tick()
-        self.worlds[index].hub.emit(name, [], **options)
+        self.worlds[index].hub.emit(name, [], BroadcastOptions(**options))
         self.worlds[index].run()
 
     def bequeath(self, former: int, successor: int) -> None:
         """A worker drains: its sessions end, and its successor gets what it holds."""
         world = self.worlds[former]
         for session in self.sessions:
-            if session.alive and session._handler is world.hub:
+            if session.alive and session._handler is world.sessions:
                 session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
         world.run()
         now = world.now

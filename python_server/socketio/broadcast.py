@@ -1,0 +1,72 @@
+"""To whom an event goes, said once by whoever emits, in the words of all who may. Sans-I/O.
+
+Must not know: who is in a room, how a message is written, where it is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+DEFAULT_NAMESPACE: Final = "/"
+
+
+class BroadcastOptions(NamedTuple):
+    """The recipients of one event: the BroadcastOptions of Socket.IO's adapters.
+
+    A tuple, because every emit makes one.
+
+    Attributes:
+        rooms: a client in any of them receives the event once; None is the whole namespace.
+        excepted: rooms, or sids, whose members do not receive it.
+        local: to the clients of this process only. volatile: dropped for who cannot take it at once.
+    """
+
+    namespace: str = DEFAULT_NAMESPACE
+    rooms: tuple[Any, ...] | None = None
+    excepted: tuple[Any, ...] = ()
+    local: bool = False
+    volatile: bool = False
+
+
+EVERYBODY: Final = BroadcastOptions()
+
+
+def broadcast_options(
+    to: Any = None,
+    room: Any = None,
+    skip_sid: Any = None,
+    except_rooms: Any = None,
+    namespace: str | None = None,
+    ignore_queue: bool = False,
+    volatile: bool = False,
+) -> BroadcastOptions:
+    """The keywords of every `emit` as one value.
+
+    Args:
+        to, room: a room, a sid, or a list of them; `to` goes before `room`. skip_sid, except_rooms: whom to
+            leave out. ignore_queue: to the clients of this process only.
+    """
+    excepted: tuple[Any, ...] = ()
+    if skip_sid is not None:
+        excepted = as_rooms(skip_sid) or ()
+    if except_rooms is not None:
+        excepted += as_rooms(except_rooms) or ()
+    return BroadcastOptions(
+        namespace or DEFAULT_NAMESPACE, as_rooms(room if to is None else to), excepted, ignore_queue, volatile
+    )
+
+
+def as_rooms(value: Any) -> tuple[Any, ...] | None:
+    """One room, or a list of them; None is everybody."""
+    if type(value) is str:
+        return (value,)
+    if value is None:
+        return None
+    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+
+
+def as_arguments(data: Any) -> tuple[Any, ...]:
+    """An event's arguments: None is none, a tuple is several, all else is one."""
+    if data is None:
+        return ()
+    return data if isinstance(data, tuple) else (data,)

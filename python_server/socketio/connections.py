@@ -1,0 +1,199 @@
+"""Clients come into namespaces, are refused, leave: the life of a `Socket`, and the one way out of it.
+
+Must not know: events, acks that are waited for, how a packet comes in.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+from python_server.engineio.packet import Prepared
+from python_server.engineio.session import DisconnectReason
+from python_server.socketio.client import (
+    Client,
+    ConnectionRefused,
+    Handler,
+    NamespaceReason,
+    Socket,
+    SocketState,
+)
+from python_server.socketio.cluster.port import Command, CommandKind
+from python_server.socketio.handler_runner import HandlerRunner, Waiting
+from python_server.socketio.handlers import Handlers
+from python_server.socketio.packet import Packet, PacketError, PacketType
+from python_server.socketio.recovery.restore import Comebacks
+from python_server.socketio.rooms import RoomDirectory
+from python_server.socketio.services import Configuration, HubServices
+
+# Namespaces one client may join; it matters where "*" lets it choose their names.
+NAMESPACES_MAX_COUNT: Final = 256
+
+
+class Connections:
+    """Every method belongs to the loop's thread, if it does not say otherwise.
+
+    Args:
+        rooms: of this server. runner: of handlers. comebacks: of a server with recovery.
+    """
+
+    def __init__(
+        self,
+        services: HubServices,
+        configuration: Configuration,
+        handlers: Handlers,
+        rooms: RoomDirectory,
+        runner: HandlerRunner,
+        comebacks: Comebacks | None,
+    ) -> None:
+        self._services = services
+        self._codec = configuration.codec
+        self._recovery = configuration.recovery
+        self._always_connect = configuration.always_connect
+        self._handlers = handlers
+        self._rooms = rooms
+        self._runner = runner
+        self._comebacks = comebacks
+
+    def connect(self, client: Client, packet: Packet) -> None:
+        """A CONNECT packet. Raises PacketError."""
+        namespace = packet.namespace
+        if not self._handlers.serves(namespace):
+            error = {"message": "Invalid namespace"}
+            client.session.send(self._codec.prepare(PacketType.CONNECT_ERROR, namespace, error))
+            return
+        if len(client.sockets) >= NAMESPACES_MAX_COUNT:
+            raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
+        socket = Socket(namespace, client, packet.data, self._services.names.make())
+        client.sockets[namespace] = socket
+        client.session.join()
+        if self._comebacks is None:
+            self._admit(socket, None, {})
+        else:
+            self._comebacks.begin(socket, partial(self._admit, socket))
+
+    def disconnect_anywhere(self, namespace: str, sid: str, detail: str | None) -> None:
+        """Send a client of any process out of a namespace."""
+        if self._rooms.adapter(namespace).get(sid) is None:
+            command = Command(CommandKind.DISCONNECT, namespace, sid, detail=detail)
+            self._services.backplane.publish(command)
+        else:
+            self.disconnect(namespace, sid, detail)
+
+    def disconnect(
+        self,
+        namespace: str,
+        sid: str,
+        detail: str | None = None,
+        reason: NamespaceReason = NamespaceReason.SERVER,
+    ) -> None:
+        """Send a client of this process out of a namespace; `detail` reaches it as the event `closing`."""
+        socket = self._rooms.adapter(namespace).get(sid)
+        if isinstance(socket, Socket):
+            session = socket.client.session
+            if detail is not None:
+                said = {"reason": str(reason), "detail": detail}
+                session.send(self._codec.prepare(PacketType.EVENT, namespace, ("closing", said)))
+            session.send(self._codec.prepare(PacketType.DISCONNECT, namespace))
+            self.close(socket, reason)
+
+    def close(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
+        """The one way out of a namespace."""
+        connected = socket.state is SocketState.CONNECTED
+        socket.reason = reason
+        # One that has come back and not been answered yet may come once more, as what it was.
+        known = connected or (socket.recovered and socket.state is SocketState.PENDING)
+        if known and self._recovery is not None and isinstance(reason, DisconnectReason):
+            rooms = self._rooms.adapters[socket.namespace].positions_of(socket.sid)
+            self._recovery.save(socket.saved(rooms, self._recovery.position), self._services.now())
+        self._forget(socket)
+        if connected:
+            self._run_disconnect(socket, reason)
+
+    def _admit(self, socket: Socket, former: Client | None, rooms: dict[Any, int]) -> None:
+        """It is known who it is: its rooms are those of its former self, if it had one."""
+        client, namespace = socket.client, socket.namespace
+        adapter = self._rooms.open(namespace)
+        adapter.add(socket)
+        adapter.restore(socket.sid, rooms)
+        handler = self._handlers.find(namespace, "connect")
+        if handler is None or self._always_connect:
+            self._connected(socket)
+        if handler is None:
+            return
+        job = partial(self._run_connect, socket, handler)
+        if former is None:
+            client.backlog.strand.submit(job)
+        else:  # behind the disconnect handler of what it was before
+            submit = client.backlog.strand.submit
+            former.backlog.strand.submit(partial(self._services.post_quietly, submit, job))
+
+    def _run_connect(self, socket: Socket, handler: Handler) -> None:
+        """Worker: the connect handler; what it emits waits behind the reply."""
+        refusal: dict[str, Any] | None = None
+        try:
+            result = handler.function(socket, "connect", (socket.auth,))
+            if type(result) is Waiting:
+                self._runner.put_off(socket, handler, result, partial(self._run_connect, socket))
+                return
+            if result is False:
+                refusal = {"message": "Connection rejected by server"}
+        except ConnectionRefused as error:
+            refusal = (
+                {"message": error.message}
+                if error.data is None
+                else {"message": error.message, "data": error.data}
+            )
+        except BaseException as error:
+            self._services.report("handler of event 'connect'", error)
+            refusal = {"message": "Connection rejected by server"}
+        if refusal is None:
+            self._services.post_quietly(self._connected, socket)
+        else:
+            prepared = self._codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal)
+            self._services.post_quietly(self._refused, socket, prepared)
+
+    def _connected(self, socket: Socket) -> None:
+        if socket.state is SocketState.CONNECTED:
+            return
+        if socket.state is SocketState.CLOSED:  # it left while its connect handler ran, which must be told
+            self._run_disconnect(socket, socket.reason)
+            return
+        socket.client.connect_timer.cancel()
+        socket.move(SocketState.CONNECTED)
+        held, socket.held = socket.held, []
+        names = {"sid": socket.sid, "pid": socket.pid} if socket.pid else {"sid": socket.sid}
+        socket.send(self._codec.prepare(PacketType.CONNECT, socket.namespace, names))
+        for prepared in held:
+            socket.send(prepared)
+
+    def _refused(self, socket: Socket, prepared: Prepared) -> None:
+        if socket.state is SocketState.CONNECTED:
+            self.disconnect(socket.namespace, socket.sid)
+        elif socket.state is SocketState.PENDING:
+            self._forget(socket)
+            socket.client.session.send(prepared)
+
+    def _forget(self, socket: Socket) -> None:
+        socket.move(SocketState.CLOSED)
+        socket.held.clear()
+        if self._comebacks is not None:
+            self._comebacks.gone(socket)
+        acks, socket.acks = socket.acks, {}
+        for resolve in acks.values():
+            resolve(None)
+        namespace = socket.namespace
+        socket.client.sockets.pop(namespace, None)
+        adapter = self._rooms.adapters.get(namespace)
+        if adapter is None:
+            return  # others were asked who it was
+        adapter.remove(socket.sid)
+        if adapter.empty and not self._handlers.permanent(namespace):
+            del self._rooms.adapters[namespace]  # names that clients choose must not add up
+
+    def _run_disconnect(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
+        handler = self._handlers.find(socket.namespace, "disconnect")
+        if handler is not None:
+            socket.client.backlog.strand.submit(
+                partial(self._runner.run, socket, "disconnect", (str(reason),), None, handler)
+            )

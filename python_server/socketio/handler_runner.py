@@ -1,0 +1,135 @@
+"""Runs handlers: a fault is logged once, an ack leaves, a result that comes late is waited for.
+
+Must not know: which handler serves an event, packets that come in, rooms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from python_server.net.backlog import Backlog
+from python_server.net.threads import Door, Job, ServerStopped, Strand
+from python_server.socketio.client import Handler, Socket
+from python_server.socketio.handlers import Handlers
+from python_server.socketio.packet import ACK, Codec
+from python_server.socketio.services import HubServices
+
+# Moves that wait for the application to hear of them, some 40 MB. Those of a client that comes or goes cannot
+# be held up by reading less from it: above the bound they are dropped, as Linux drops inotify's above 16,384.
+PRESENCE_MAX_COUNT: Final = 100_000
+
+# Gives a handler's result, or raises what it raised.
+Outcome = Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A result to come. It holds no thread meanwhile.
+
+    Attributes:
+        start: called once, by a worker, with a function that any thread may call once with the outcome;
+            a worker then calls the outcome.
+    """
+
+    start: Callable[[Callable[[Outcome], None]], None]
+
+    def put_off(
+        self,
+        backlog: Backlog,
+        door: Door,
+        ordered: bool,
+        again: Callable[[Handler], Any],
+    ) -> None:
+        """A worker, from within the handler's job: its thread is free as soon as the job returns.
+
+        Args:
+            ordered: the client's next event waits for this one.
+            again: called by a worker with a handler that gives the result at once.
+        """
+
+        def conclude(outcome: Outcome) -> None:
+            again(Handler(lambda *told: outcome()))
+            if not ordered:
+                _post(door, backlog.end_beside)
+
+        if ordered:
+            backlog.strand.hold()
+            go_on: Callable[[Job], None] = backlog.strand.go_on
+        else:
+            _post(door, backlog.begin_beside)
+            go_on = door.submit
+        self.start(lambda outcome: _post(door, go_on, lambda: conclude(outcome)))
+
+
+def _post(door: Door, function: Callable[..., None], *args: Any) -> None:
+    try:
+        door.post(function, *args)
+    except ServerStopped:
+        pass  # nobody waits for the result any more
+
+
+class HandlerRunner:
+    """What happens around a handler's function.
+
+    Args:
+        codec: writes acks. handlers: has the one that is told of rooms.
+    """
+
+    def __init__(self, services: HubServices, codec: Codec, handlers: Handlers) -> None:
+        self._services = services
+        self._door = services.door
+        self._at_once = services.door.at_once
+        self._prepare = codec.prepare
+        self._handlers = handlers
+        self._presence_strand: Strand | None = None
+
+    def run(
+        self, socket: Socket, name: str, arguments: tuple[Any, ...], ack_id: int | None, handler: Handler
+    ) -> None:
+        """Worker (or loop, for an inline handler): one event, one fault logged once, one ack."""
+        try:
+            result = handler.function(socket, name, arguments)
+            if type(result) is Waiting:
+                self.put_off(socket, handler, result, partial(self.run, socket, name, arguments, ack_id))
+                return
+            if ack_id is not None:
+                values = () if result is None else result if isinstance(result, tuple) else (result,)
+                prepared = self._prepare(ACK, socket.namespace, values, ack_id)
+                if self._at_once():
+                    socket.send(prepared)
+                else:
+                    self._door.post(socket.send, prepared, nbytes=len(prepared.frames))
+        except ServerStopped:
+            pass
+        except BaseException as error:  # SystemExit too: it ends the handler, not the server
+            self._services.report(f"handler of event {name!r}", error)
+
+    def put_off(
+        self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]
+    ) -> None:
+        """Worker: the handler's result is not there yet."""
+        waiting.put_off(socket.client.backlog, self._door, handler.ordered, again)
+
+    def room_changed(self, namespace: str, kind: str, sid: str, room: Any) -> None:
+        """Loop's thread: the handler of rooms is told on one strand of its own."""
+        if self._handlers.presence is not None:
+            if self._presence_strand is None:
+                self._presence_strand = self._door.strand()
+            if self._presence_strand.waiting_count >= PRESENCE_MAX_COUNT:
+                self._services.complain(
+                    "presence",
+                    f"{PRESENCE_MAX_COUNT} moves wait for on_room_join, on_room_leave: further ones are lost",
+                )
+                return
+            self._presence_strand.submit(partial(self._run_presence, kind, namespace, sid, room))
+
+    def _run_presence(self, *arguments: Any) -> None:
+        presence = self._handlers.presence
+        assert presence is not None
+        try:
+            presence(*arguments)
+        except BaseException as error:
+            self._services.report("presence handler", error)

@@ -1,0 +1,66 @@
+"""What a Socket.IO server is given: by its application a configuration, by its worker services.
+
+Must not know: events, handlers, acks, what other processes say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from python_server.engineio.session_ids import Names
+from python_server.net.threads import Door, ServerStopped
+from python_server.socketio.cluster.port import Backplane, NoBackplane
+from python_server.socketio.packet import Codec, TextCodec
+from python_server.socketio.recovery.log import RecoveryLog
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client may keep the server waiting."""
+
+    # The official server's connectTimeout: a client that joins no namespace is sent away.
+    connect_timeout_seconds: float = 45.0
+    # From a binary packet's text to its last attachment.
+    attachments_timeout_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What an application chooses before a worker serves.
+
+    Attributes:
+        codec: how packets are written; both sides must use the same.
+        recovery: with it, clients that were lost come back to their rooms and miss nothing.
+        always_connect: CONNECT is answered before the connect handler runs; its refusal is then a DISCONNECT.
+    """
+
+    codec: Codec = field(default_factory=TextCodec)
+    recovery: RecoveryLog | None = None
+    always_connect: bool = False
+    patience: Patience = Patience()
+
+
+@dataclass(frozen=True, slots=True)
+class HubServices:
+    """What a Socket.IO or Engine.IO server needs of the worker that runs it."""
+
+    door: Door
+    call_later: Callable[[float, Callable[[], Any]], Any]
+    report: Callable[[str, BaseException], None]
+    complain: Callable[[str, str], None]
+    now: Callable[[], float]
+    stop: Callable[[], None]
+    backplane: Backplane = field(default_factory=NoBackplane)
+    names: Names = field(default_factory=Names)
+    # Called with (namespace, room, True) when the first client of this process has entered a room, with False
+    # when the last one has left it.
+    room_held: Callable[[str, Any, bool], None] | None = None
+
+    def post_quietly(self, function: Callable[..., Any], *args: Any) -> None:
+        """Any thread: post what nobody waits for once the server has stopped."""
+        try:
+            self.door.post(function, *args)
+        except ServerStopped:
+            pass
