@@ -145,7 +145,7 @@ class Settings:
     # Are Forwarded and X-Forwarded-* of these peers (addresses, networks, "*") to be believed?
     proxy_headers: bool = False
     forwarded_allow_ips: str = "127.0.0.1,::1"
-    # Names that requests may be for, with commas; "": any, as Starlette begins. Django asks for a list.
+    # Hosts that requests may be for, with commas; "": any, as Starlette begins. Django asks for a list.
     allowed_hosts: str = ""
     # Where a proxy has mounted the application: SCRIPT_NAME.
     root_path: str = ""

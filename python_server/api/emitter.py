@@ -20,7 +20,12 @@ from python_server.socketio.broadcast import (
     as_arguments,
     broadcast_options,
 )
-from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, Connection, connector, without_password
+from python_server.socketio.cluster.broker.url import (
+    FLASK_CHANNEL,
+    BrokerConnection,
+    connector,
+    without_password,
+)
 from python_server.socketio.cluster.broker.wire_json import Method, write_command, write_emit
 from python_server.socketio.cluster.port import BrokerOptions, Envelope, check_rooms
 from python_server.socketio.packet import PacketType, TextCodec
@@ -160,7 +165,7 @@ class BrokerWay:
     def __init__(self, options: BrokerOptions) -> None:
         self._connect = connector(options)
         self._options = options
-        self._connection: Connection | None = None
+        self._connection: BrokerConnection | None = None
 
     def send(self, message: bytes) -> None:
         """Raises EmitError."""

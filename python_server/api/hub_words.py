@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from python_server.api.python_engineio import REASONS, Function, Registry, takes
+from python_server.api.python_engineio import REASONS, Function, HandlerRegistry, takes
 from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
@@ -32,7 +32,7 @@ class Reason:
     TRANSPORT_ERROR: Final = "transport error"
 
 
-class HubWords(Registry):
+class ServerMethods(HandlerRegistry):
     """python-socketio's methods. Handlers get (sid, *arguments); every call goes to the hub.
 
     Args:

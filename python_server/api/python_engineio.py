@@ -121,7 +121,7 @@ def codec_of(serializer: str, json: Any = None) -> Codec:
     return TextCodec() if json is None or json is stdlib_json else TextCodec(words_of(json))
 
 
-class Registry:
+class HandlerRegistry:
     """The decorators that both servers share."""
 
     @overload
@@ -191,7 +191,7 @@ class _EngineClient:
         self.data: dict[str, Any] = {}
 
 
-class EngineServer(Registry):
+class EngineServer(HandlerRegistry):
     """Engine.IO alone: python-engineio's synchronous Server.
 
     Handlers: connect(sid, environ), message(sid, data), disconnect(sid[, reason]). A connect handler that

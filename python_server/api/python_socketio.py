@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
-from python_server.api.hub_words import HubWords
+from python_server.api.hub_words import ServerMethods
 from python_server.api.python_engineio import EngineServer, Function, codec_of, read_engine_options
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import Socket
@@ -17,12 +17,12 @@ from python_server.socketio.cluster.broker.url import SERVER_CHANNEL, read_broke
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.recovery.log import recovery_log
 from python_server.socketio.server import Hub
-from python_server.socketio.services import Configuration, Patience
+from python_server.socketio.services import ClientTimeouts, Configuration
 from python_server.wsgi.environ import Environ, ServerFacts, build_environ
 from python_server.wsgi.foreign_server import ForeignGuard
 
 
-class Server(HubWords):
+class Server(ServerMethods):
     """python-socketio's synchronous Server. Mount it with `WSGIApp(server, application)`.
 
     Handlers get (sid, environ[, auth]) for `connect`, (sid[, reason]) for `disconnect`, (sid, *arguments)
@@ -66,7 +66,7 @@ class Server(HubWords):
             codec_of(serializer, json),
             recovery_log(connection_state_recovery),
             always_connect,
-            Patience(connect_timeout, attachments_timeout),
+            ClientTimeouts(connect_timeout, attachments_timeout),
         )
         handlers = Handlers()
         if namespaces is not None:

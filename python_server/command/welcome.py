@@ -33,7 +33,7 @@ class Echo(WebSocketApplication):
         self._changed()
 
 
-class Connections(WebSocketApplication):
+class EchoConnections(WebSocketApplication):
     """Tells each page how many echo connections are open, whenever the number changes."""
 
     inline = True
@@ -71,5 +71,5 @@ def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
 
 def site() -> Site:
     """The page at `/`, the echo at `/echo`, the counter at `/connections`."""
-    connections = Connections()
+    connections = EchoConnections()
     return Site(page, websockets={"/echo": connections.echo, "/connections": connections})

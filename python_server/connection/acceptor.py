@@ -62,7 +62,7 @@ MOVES: Final = {
 }
 
 
-class Reception:
+class Acceptor:
     """The listening sockets of a worker, and every connection that is open. All on the loop's thread.
 
     Args:

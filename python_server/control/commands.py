@@ -23,7 +23,7 @@ from python_server.socketio.jsoncodec import JSONError, dumps, loads
 from python_server.socketio.server import Hub
 
 
-class ControlOrders:
+class ControlCommands:
     """Obeys lines. Belongs to the loop's thread.
 
     Args:

@@ -17,7 +17,7 @@ from python_server.http1.response import Headers
 PLAIN: Final = ("Content-Type", "text/plain; charset=utf-8")
 
 
-class Answers:
+class PollingAnswers:
     """Every method belongs to the loop's thread.
 
     Args:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from python_server.engineio.packet import Packet, PacketError
+from python_server.engineio.packet import EnginePacketError, Packet
 from python_server.engineio.session import Session
 
 # Taken before others have their turn; a payload of no more is taken at once. python-engineio's client writes
@@ -20,7 +20,7 @@ PACKETS_PER_TURN: Final = 256
 # POSTs whose packets are being taken or wait to be: clients write one at a time, and wait for its answer.
 POSTS_MAX_COUNT: Final = 2
 
-Done = Callable[[PacketError | None], None]
+Done = Callable[[EnginePacketError | None], None]
 
 
 class Intake:
@@ -64,13 +64,13 @@ class Intake:
                 self._soon(self._take)
             else:
                 session.when_reading(self._take)
-        except PacketError as error:
+        except EnginePacketError as error:
             self._finish(error)
 
     def _taken(self) -> None:
         self._finish(None)
 
-    def _finish(self, error: PacketError | None) -> None:
+    def _finish(self, error: EnginePacketError | None) -> None:
         _, done = self._posts.popleft()
         if self._posts:
             self._soon(self._take)

@@ -22,7 +22,7 @@ SEPARATOR_BYTE: Final = b"\x1e"
 BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
 
 
-class PacketType(StrEnum):
+class EnginePacketType(StrEnum):
     """The first character of a text packet."""
 
     OPEN = "0"
@@ -38,11 +38,11 @@ PROBE_PING: Final = "2probe"
 PROBE_PONG: Final = "3probe"
 
 
-class PacketError(ValueError):
+class EnginePacketError(ValueError):
     """A packet that the protocol does not know; the session ends."""
 
 
-Packet = tuple[PacketType, str | bytes]
+Packet = tuple[EnginePacketType, str | bytes]
 
 
 class Prepared:
@@ -104,9 +104,9 @@ class Prepared:
         return payload
 
 
-PING: Final = Prepared([PacketType.PING.value])
-CLOSE: Final = Prepared([PacketType.CLOSE.value])
-NOOP: Final = Prepared([PacketType.NOOP.value])
+PING: Final = Prepared([EnginePacketType.PING.value])
+CLOSE: Final = Prepared([EnginePacketType.CLOSE.value])
+NOOP: Final = Prepared([EnginePacketType.NOOP.value])
 
 
 def message(data: str | bytes) -> str | bytes:
@@ -129,7 +129,7 @@ def open_packet(
         "pingTimeout": round(ping_timeout_seconds * 1000),
         "maxPayload": max_payload_bytes,
     }
-    return PacketType.OPEN + json.dumps(handshake, separators=(",", ":"))
+    return EnginePacketType.OPEN + json.dumps(handshake, separators=(",", ":"))
 
 
 def join_payload(prepared: Iterable[Prepared]) -> str:
@@ -141,26 +141,26 @@ def decode_packet(packet: str | bytes) -> Packet:
     """A WebSocket message as a packet.
 
     Raises:
-        PacketError: empty, or an unknown type.
+        EnginePacketError: empty, or an unknown type.
     """
     if not isinstance(packet, str):
-        return PacketType.MESSAGE, packet
+        return EnginePacketType.MESSAGE, packet
     try:
-        return PacketType(packet[:1]), packet[1:]
+        return EnginePacketType(packet[:1]), packet[1:]
     except ValueError:
-        raise PacketError(f"unknown packet type {packet[:1]!r}") from None
+        raise EnginePacketError(f"unknown packet type {packet[:1]!r}") from None
 
 
 def decode_payload(body: bytes) -> Iterator[Packet]:
     """The packets of a polling request body, one by one.
 
     Raises:
-        PacketError: not UTF-8, an empty or unknown packet, or bad base64.
+        EnginePacketError: not UTF-8, an empty or unknown packet, or bad base64.
     """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
-        raise PacketError("the payload is not UTF-8") from None
+        raise EnginePacketError("the payload is not UTF-8") from None
     start = 0
     while start >= 0:  # no list of the parts: half a million of them may stand in a megabyte
         end = text.find(SEPARATOR, start)
@@ -168,7 +168,7 @@ def decode_payload(body: bytes) -> Iterator[Packet]:
         start = end + 1 or -1
         if part[:1] == "b":
             if not BASE64.match(part, 1):
-                raise PacketError("malformed base64 in a binary packet")
-            yield PacketType.MESSAGE, binascii.a2b_base64(part[1:])
+                raise EnginePacketError("malformed base64 in a binary packet")
+            yield EnginePacketType.MESSAGE, binascii.a2b_base64(part[1:])
         else:
             yield decode_packet(part)

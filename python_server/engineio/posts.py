@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 from python_server.connection.exchange import Exchange
-from python_server.engineio.answers import Answers
+from python_server.engineio.answers import PollingAnswers
 from python_server.engineio.intake import Intake
 from python_server.engineio.options import EngineError, EngineOptions
-from python_server.engineio.packet import SEPARATOR_BYTE, PacketError, decode_payload
+from python_server.engineio.packet import SEPARATOR_BYTE, EnginePacketError, decode_payload
 from python_server.engineio.polling import jsonp_unwrap
 from python_server.engineio.session import DisconnectReason, Session
 
@@ -45,7 +45,7 @@ class Posts:
     def __init__(
         self,
         options: EngineOptions,
-        answers: Answers,
+        answers: PollingAnswers,
         soon: Callable[[Callable[[], None]], Any],
         complain: Callable[[str, str], None],
     ) -> None:
@@ -98,7 +98,7 @@ class Posts:
         post.session.posting = False
         post.session.end(DisconnectReason.TRANSPORT_ERROR)
 
-    def _answer(self, exchange: Exchange, error: PacketError | None) -> None:
+    def _answer(self, exchange: Exchange, error: EnginePacketError | None) -> None:
         if error is None:
             self._answers.post(exchange)
         else:

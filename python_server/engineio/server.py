@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from python_server.connection.exchange import Exchange
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
-from python_server.engineio.answers import Answers
+from python_server.engineio.answers import PollingAnswers
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.options import EngineError, EngineOptions
@@ -26,8 +26,8 @@ from python_server.engineio.session import (
     SessionHandler,
     SessionState,
 )
-from python_server.engineio.session_ids import ELSEWHERE, Home, Homes, Names
-from python_server.engineio.session_limits import Census, bounds
+from python_server.engineio.session_ids import ELSEWHERE, Home, SessionHomes, SessionIds
+from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.engineio.upgrade import Probe
 from python_server.http1.packed_head import kept
 from python_server.http1.parser import Request
@@ -56,7 +56,7 @@ class Engine:
         complain: called with (kind, sentence) for what an operator should see.
         names: makes session ids. homes: where requests go whose session lives in a sibling.
         admit: asked when a session is about to open, with what opens it; None: nobody is to be asked.
-        census: of all engines of this worker.
+        session_limits: of all engines of this worker.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class Engine:
         now: Callable[[], float],
         websockets: WebSocketServices,
         complain: Callable[[str, str], None],
-        names: Names | None = None,
-        homes: Homes | None = None,
+        names: SessionIds | None = None,
+        homes: SessionHomes | None = None,
         admit: Admit | None = None,
-        census: Census | None = None,
+        session_limits: SessionLimits | None = None,
     ) -> None:
-        self._census = census or Census(*bounds(None, None, 0))
-        self._joined = self._census.joined
+        self._session_limits = session_limits or SessionLimits(*bounds(None, None, 0))
+        self._joined = self._session_limits.joined
         self._admit = admit
         self._closing = False
-        self._names = names or Names()
+        self._names = names or SessionIds()
         self._homes = homes
         self._handler = handler
         self._options = options
@@ -88,7 +88,7 @@ class Engine:
         self._origins = OriginRules(options.cors_allowed_origins, options.cors_credentials)
         if self._origins.leaves_credentials_out:
             complain("cors credentials", NO_CREDENTIALS)
-        self._answers = Answers(options, self._origins, complain)
+        self._answers = PollingAnswers(options, self._origins, complain)
         self._posts = Posts(options, self._answers, call_soon, complain)
         self._heartbeats = Heartbeats(options.ping_interval_seconds, options.ping_timeout_seconds)
         self._heartbeat_timer: Any = None
@@ -202,7 +202,7 @@ class Engine:
         self, exchange: Exchange, transport: str, protocol: str, jsonp: str | None
     ) -> EngineError | None:
         # Who opens the session asks its own middleware; where none may open, nobody need be asked.
-        if self._admit is None or self._closing or self._census.refusal() is not None:
+        if self._admit is None or self._closing or self._session_limits.refusal() is not None:
             return self._begin(exchange, transport, protocol, jsonp)
         self._admit(
             exchange, lambda: self._refuse(exchange, self._begin(exchange, transport, protocol, jsonp))
@@ -216,7 +216,7 @@ class Engine:
         if self._closing:
             self._begin_elsewhere(exchange)
             return None
-        refusal = self._census.refusal()
+        refusal = self._session_limits.refusal()
         if refusal is not None:
             self._complain("session limit", refusal)
             self._answers.come_again(exchange)
@@ -270,7 +270,7 @@ class Engine:
             self._options.max_queued_bytes,
             self._joined,
         )
-        self._census.opened(session, head_bytes)
+        self._session_limits.opened(session, head_bytes)
         self.sessions[sid] = session
         self._set_heartbeat(session, True)
         return session
@@ -394,7 +394,7 @@ class Engine:
 
     def _drop(self, session: Session) -> None:
         if self.sessions.pop(session.sid, None) is not None:
-            self._census.ended(session)
+            self._session_limits.ended(session)
 
     def _release(self, session: Session) -> None:
         """A closing session whose close packet has been fetched is known no longer."""

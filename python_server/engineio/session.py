@@ -14,9 +14,9 @@ from python_server.engineio.packet import (
     NOOP,
     PING,
     PROBE_PING,
+    EnginePacketError,
+    EnginePacketType,
     Packet,
-    PacketError,
-    PacketType,
     Prepared,
     decode_packet,
     join_payload,
@@ -96,7 +96,7 @@ class SessionHandler(Protocol):
         """The session is over; called once, last."""
 
 
-class Link(Protocol):
+class WebSocketLink(Protocol):
     """Port: the WebSocket that carries a session, or asks to."""
 
     @property
@@ -195,7 +195,7 @@ class Session:
         self._queue: list[Prepared] = []
         self._queued_bytes = 0
         self._answer: Callable[[str], None] | None = None
-        self._link: Link | None = None
+        self._link: WebSocketLink | None = None
         self._paused = False
         self._when_reading: Callable[[], None] | None = None
 
@@ -278,7 +278,7 @@ class Session:
             whether there is nothing more to take; False after `max_count`, or when reading pauses.
 
         Raises:
-            PacketError: a malformed one; the session is over.
+            EnginePacketError: a malformed one; the session is over.
         """
         if not self.alive or self._paused:
             return not self.alive
@@ -290,7 +290,7 @@ class Session:
                 max_count -= 1
                 if (self._paused or max_count <= 0) and self.alive:
                     return False
-        except PacketError:
+        except EnginePacketError:
             self.end(DisconnectReason.PARSE_ERROR)
             raise
         return True
@@ -324,12 +324,12 @@ class Session:
 
     # WebSocket
 
-    def open_websocket(self, link: Link) -> None:
+    def open_websocket(self, link: WebSocketLink) -> None:
         """The session began on a WebSocket."""
         self._move(SessionState.UPGRADING)
         self._switch(link)
 
-    def probe(self, link: Link) -> bool:
+    def probe(self, link: WebSocketLink) -> bool:
         """A WebSocket said `2probe`: release the poll; False when the session cannot be upgraded."""
         if self.state is not SessionState.POLLING:
             return False
@@ -340,7 +340,7 @@ class Session:
             answer(NOOP.payload)
         return True
 
-    def upgrade(self, link: Link) -> bool:
+    def upgrade(self, link: WebSocketLink) -> bool:
         """The probed WebSocket said `5`: it carries the session from here on."""
         if self.state is not SessionState.UPGRADING:
             return False
@@ -362,7 +362,7 @@ class Session:
             return
         try:
             self._receive(*decode_packet(data))
-        except PacketError:
+        except EnginePacketError:
             self.end(DisconnectReason.PARSE_ERROR)
 
     def pause_reading(self, paused: bool) -> None:
@@ -385,7 +385,7 @@ class Session:
         if answer is not None:
             answer()
 
-    def _switch(self, link: Link) -> None:
+    def _switch(self, link: WebSocketLink) -> None:
         self._move(SessionState.WEBSOCKET)
         self._link = link
         if self._paused:
@@ -398,16 +398,16 @@ class Session:
 
     # In
 
-    def _receive(self, kind: PacketType, data: str | bytes) -> None:
-        if kind is PacketType.MESSAGE:
+    def _receive(self, kind: EnginePacketType, data: str | bytes) -> None:
+        if kind is EnginePacketType.MESSAGE:
             self._handler.on_message(self, data)
-        elif kind is PacketType.PONG:
+        elif kind is EnginePacketType.PONG:
             if self.awaiting_pong:
                 self.awaiting_pong = False
                 self._beat(self, True)
-        elif kind is PacketType.CLOSE:
+        elif kind is EnginePacketType.CLOSE:
             self.end(DisconnectReason.TRANSPORT_CLOSE)
-        elif kind is PacketType.PING:
+        elif kind is EnginePacketType.PING:
             # Only the server pings in version 4; `2probe` belongs to a WebSocket that is not ours yet.
             self.end(DisconnectReason.TRANSPORT_ERROR if data != PROBE_PING else DisconnectReason.PARSE_ERROR)
 

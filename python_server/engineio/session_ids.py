@@ -1,4 +1,4 @@
-"""Names of sessions: secrets that begin with where their session lives. Sans-I/O.
+"""Session ids: secrets that begin with where their session lives. Sans-I/O.
 
 Must not know: sessions, connections, or how a home is reached.
 
@@ -34,7 +34,7 @@ class Home(Enum):
     ELSEWHERE = auto()  # another machine, or an earlier run of this one
 
 
-class Homes(Protocol):
+class SessionHomes(Protocol):
     """Port: how a request reaches the sibling that is to answer it."""
 
     def send_home(self, exchange: Any, index: int) -> bool:
@@ -44,7 +44,7 @@ class Homes(Protocol):
         """Give the connection to a worker that stays; False when there is none."""
 
 
-class Names:
+class SessionIds:
     """Makes names and reads those that others have made.
 
     Args:

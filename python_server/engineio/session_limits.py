@@ -15,7 +15,7 @@ SESSIONS_MIN_COUNT: Final = 10_000
 HALF_OPEN_MAX_COUNT: Final = 65_536
 
 
-class Census:
+class SessionLimits:
     """Every method belongs to the loop's thread.
 
     Args:

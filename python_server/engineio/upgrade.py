@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from python_server.connection.websocket_channel import WebSocketChannel
-from python_server.engineio.packet import PROBE_PING, PROBE_PONG, PacketType
+from python_server.engineio.packet import PROBE_PING, PROBE_PONG, EnginePacketType
 from python_server.engineio.session import Session
 from wsframe import CloseCode
 
@@ -66,7 +66,7 @@ class Probe:
             self._channel.send(PROBE_PONG)
         elif (
             self.state is ProbeState.PROBED
-            and data == PacketType.UPGRADE
+            and data == EnginePacketType.UPGRADE
             # What comes on the WebSocket would overtake it. The clients wait for their POST's answer first.
             and self._session.intake is None
         ):

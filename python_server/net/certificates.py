@@ -19,7 +19,7 @@ class CertificateError(Exception):
     """The certificate, the key or a rule of TLS cannot be used; the message names the file."""
 
 
-class Rules(Protocol):
+class VerificationRules(Protocol):
     """What `make_context` asks for; see the settings of the same names."""
 
     @property
@@ -36,7 +36,7 @@ class Rules(Protocol):
     def ciphers(self) -> str | None: ...
 
 
-def make_context(rules: Rules, application_protocols: list[str]) -> ssl.SSLContext:
+def make_context(rules: VerificationRules, application_protocols: list[str]) -> ssl.SSLContext:
     """A server's context: TLS 1.2 or later (RFC 9325 3.1.1), no compression, no renegotiation.
 
     Raises:
@@ -65,7 +65,7 @@ def make_context(rules: Rules, application_protocols: list[str]) -> ssl.SSLConte
     return context
 
 
-def _load_certificate(context: ssl.SSLContext, rules: Rules) -> None:
+def _load_certificate(context: ssl.SSLContext, rules: VerificationRules) -> None:
     def password() -> str:
         # Without this OpenSSL would ask at the terminal, and a service would hang.
         if rules.keyfile_password is None:

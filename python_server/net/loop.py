@@ -303,7 +303,7 @@ class Loop:
         self._last.append(function)
         self._more = True
 
-    def hush(self) -> None:
+    def stop_waking(self) -> None:
         """The caller holds the loop's thread for a moment: the next turn looks into the mailbox unasked."""
         self.mailbox.raised = True
         self._mail_left = self._more = True

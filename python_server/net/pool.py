@@ -45,7 +45,7 @@ class Turns(Protocol):
     def call_at_turn_end(self, function: Callable[[], None]) -> None:
         """Call once, as this turn's last act."""
 
-    def hush(self) -> None:
+    def stop_waking(self) -> None:
         """The loop's thread waits now, and looks into its mailbox afterwards: workers need not ring."""
 
 
@@ -146,7 +146,7 @@ class Pool:
         self._asked = False  # first: should this run out of memory, the next job asks again
         give_way = not self._vain_left_count
         if give_way:
-            self._turns.hush()  # before the first of them can run
+            self._turns.stop_waking()  # before the first of them can run
         with self._lock:
             self._awaited = give_way
             now = time.monotonic()

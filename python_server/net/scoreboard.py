@@ -31,7 +31,7 @@ FAR_COUNT: Final = 8
 FAR_SHARE: Final = 0.5
 
 
-class Board:
+class Scoreboard:
     """The rows. `descriptor` is passed to other processes, which open the same memory.
 
     Args:
@@ -106,7 +106,7 @@ class Board:
 class Row:
     """One worker's own row; only its process writes it."""
 
-    def __init__(self, board: Board, row: int) -> None:
+    def __init__(self, board: Scoreboard, row: int) -> None:
         self._board = board
         self._at = row * FIELDS_COUNT
         self._holds_back = False

@@ -18,7 +18,7 @@ from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import WebSocketApplication
 from python_server.wsgi.handler import Application, ServerFacts
-from python_server.wsgi.handshake_middleware import Refusal
+from python_server.wsgi.handshake_middleware import MiddlewareRefusal
 
 
 class Mountable(Protocol):
@@ -35,7 +35,7 @@ class Mount:
     Attributes:
         path: with both slashes, "/socket.io/".
         serving: called with the server's facts and the application served, once a worker serves.
-        admit: set by `serving` where middleware is to see handshakes first: see Admission.
+        admit: set by `serving` where middleware is to see handshakes first: see HandshakeMiddleware.
         broker: what joins it to other machines.
     """
 
@@ -43,7 +43,7 @@ class Mount:
     server: Mountable
     options: EngineOptions
     serving: Callable[[ServerFacts, Application], None]
-    admit: Callable[[Request], Refusal | None] | None = None
+    admit: Callable[[Request], MiddlewareRefusal | None] | None = None
     broker: BrokerOptions | None = None
 
     @property

@@ -27,7 +27,7 @@ from python_server.socketio.recovery.records import (
     events_of,
     log_records,
 )
-from python_server.workers.peers import MessageKind, Siblings
+from python_server.workers.peers import MessageKind, Peers
 
 Event = tuple[float, Envelope]
 
@@ -70,7 +70,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Part | Forget | End | Taken).decode
 
 
-class Estate:
+class RecoveryHandover:
     """Every method belongs to the loop's thread.
 
     Args:
@@ -80,7 +80,7 @@ class Estate:
 
     def __init__(
         self,
-        siblings: Siblings,
+        siblings: Peers,
         logs: dict[str, RecoveryLog],
         call_later: Callable[[float, Callable[[], None]], object],
         now: Callable[[], float],
@@ -91,7 +91,7 @@ class Estate:
         self._call_later = call_later
         self._now = now
         self._complain = complain
-        self._heir: int | None = None
+        self._successor: int | None = None
         self._left_to: int | None = None
         self._parts: Iterator[bytes] = iter(())
         self._words: deque[bytes] = deque()  # for the successor, behind what waits already
@@ -108,12 +108,12 @@ class Estate:
     @property
     def busy(self) -> bool:
         """Does the successor not have everything yet?"""
-        return self._heir is not None
+        return self._successor is not None
 
-    def bequeath(self, heir: int) -> None:
+    def hand_over(self, successor: int) -> None:
         """Leave everything to that worker; our sessions have ended."""
-        if self._logs and heir in self._siblings.living:
-            self._heir = self._left_to = heir
+        if self._logs and successor in self._siblings.living:
+            self._successor = self._left_to = successor
             self._parts = self._written()
             self._send_next()
 
@@ -164,8 +164,8 @@ class Estate:
                 self._forget(message)
             elif isinstance(message, End):
                 self._siblings.send(index, MessageKind.RECORDS, _encode(Taken()))
-            elif index == self._heir:
-                self._heir = None
+            elif index == self._successor:
+                self._successor = None
         except (msgspec.DecodeError, Malformed) as error:
             self._complain("records", f"malformed recovery records from worker {index}: {error}")
 
@@ -201,24 +201,24 @@ class Estate:
             del self._coming[key]
         if index == self._left_to:
             self._left_to = None
-        if index == self._heir:
-            self._heir = None
+        if index == self._successor:
+            self._successor = None
             self._complain("records", f"worker {index} died while it took our lost clients over")
 
 
 def leave_behind(
     mounts: Iterable[Mount],
-    siblings: Siblings,
+    siblings: Peers,
     call_later: Callable[[float, Callable[[], None]], object],
     now: Callable[[], float],
     complain: Callable[[str, str], None],
-) -> Estate:
-    """The estate of a worker that serves `mounts`; see `Estate`."""
+) -> RecoveryHandover:
+    """The handover of a worker that serves `mounts`; see `RecoveryHandover`."""
     hubs = {mount.path: mount.hub for mount in mounts if mount.hub is not None}
     logs = {path: hub.recovery for path, hub in hubs.items() if hub.recovery is not None}
-    estate = Estate(siblings, logs, call_later, now, complain)
-    comebacks = {path: hub.comebacks for path, hub in hubs.items() if hub.comebacks is not None}
-    for path, each in comebacks.items():
-        each.taken = partial(estate.taken, path)
-    estate.moved = lambda path, pid, claimed_at: comebacks[path].moved(pid, claimed_at)
-    return estate
+    handover = RecoveryHandover(siblings, logs, call_later, now, complain)
+    restorer = {path: hub.restorer for path, hub in hubs.items() if hub.restorer is not None}
+    for path, each in restorer.items():
+        each.taken = partial(handover.taken, path)
+    handover.moved = lambda path, pid, claimed_at: restorer[path].moved(pid, claimed_at)
+    return handover

@@ -37,8 +37,8 @@ from python_server.observe import log as observe
 from python_server.serve.mounts import Site
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
-from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_seat
-from python_server.workers.supervisor import Rules, Workers
+from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_slot
+from python_server.workers.supervisor import RestartRules, Supervisor
 
 # The name of the control socket among a worker's further listening sockets.
 CONTROL: Final = "control"
@@ -60,14 +60,14 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     if is_supervisor(settings):
         supervise(settings, started)
         return
-    seat = take_seat(os.environ)
-    name = "" if seat is None else f"worker {seat.index}"
+    slot = take_slot(os.environ)
+    name = "" if slot is None else f"worker {slot.index}"
     observe.configure_logging(
         settings.log_level, settings.access_log, settings.error_log, name, writer=LineWriter
     )
     allow_descriptors(settings.connections_max_count, observe.warn)
-    if seat is not None:
-        worker = Worker(site, settings, bind(settings).sockets, seat, seat.named.get(CONTROL))
+    if slot is not None:
+        worker = Worker(site, settings, bind(settings).sockets, slot, slot.named.get(CONTROL))
         with _signals(_orders_of(worker)):
             worker.run()
         return
@@ -100,9 +100,11 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
         _pid_file(settings.pid_file),
     ):
         loop = Loop(observe.report)
-        workers = Workers(
+        workers = Supervisor(
             loop,
-            Rules(settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds),
+            RestartRules(
+                settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds
+            ),
             listening.sockets,
             dict.fromkeys([CONTROL], control.sockets[0]) if control.sockets else {},
             lambda: _tell_started(settings, listening, started),
@@ -248,7 +250,7 @@ def _orders_of(worker: Worker) -> Orders:
     }
 
 
-def _orders_of_workers(loop: Loop, workers: Workers) -> Orders:
+def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
     """As for one, and HUP: rolling restart. TTIN, TTOU: one worker more, one less. CHLD: one has ended."""
 
     def stop() -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
-from python_server.connection.acceptor import Reception, most_connections
+from python_server.connection.acceptor import Acceptor, most_connections
 from python_server.connection.address_caps import SUGGEST_MIN_COUNT, AddressCaps
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.exchange import Exchange, ExchangeServices
@@ -20,13 +20,13 @@ from python_server.connection.http_channel import HTTPServices
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.connection.proxy_headers import ProxyRules
 from python_server.connection.websocket_channel import WebSocketServices
-from python_server.control.commands import ControlOrders
+from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.server import Engine
 from python_server.engineio.session import DisconnectReason
-from python_server.engineio.session_ids import Names
-from python_server.engineio.session_limits import Census, bounds
+from python_server.engineio.session_ids import SessionIds
+from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.http1.response import DateField
 from python_server.net.backpressure import Backpressure
 from python_server.net.descriptors import MOST_COUNT, descriptors_max_count
@@ -47,12 +47,12 @@ from python_server.socketio.cluster.port import Backplane
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import WebSocketRoutes
-from python_server.workers.handover import Homes
-from python_server.workers.member import BEAT_SECONDS, Crew, Orders
-from python_server.workers.spawn import Seat
+from python_server.workers.handover import Handover
+from python_server.workers.member import BEAT_SECONDS, MemberCallbacks, Membership
+from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.handler import ServerFacts, WSGIHandler
-from python_server.wsgi.handshake_middleware import Admission
-from python_server.wsgi.websocket import Takeover
+from python_server.wsgi.handshake_middleware import HandshakeMiddleware
+from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
 
 SOFTWARE = f"python_server/{metadata.version('wsframe')}"
@@ -63,7 +63,7 @@ class Worker:
 
     Args:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
-        seat: its place among several workers, owned from here on; None for the only one.
+        slot: its place among several workers, owned from here on; None for the only one.
         control: listening, for this user's own words; owned from here on.
 
     Raises:
@@ -76,7 +76,7 @@ class Worker:
         site: Site,
         settings: Settings,
         listening: list[Socket],
-        seat: Seat | None = None,
+        slot: WorkerSlot | None = None,
         control: Socket | None = None,
     ) -> None:
         self._site = site
@@ -89,22 +89,22 @@ class Worker:
             # What is posted before a client is known to be slow must fit into what it may leave unsent.
             mailbox_max_bytes=min(settings.mailbox_max_bytes, settings.transport.hard_limit_bytes // 2),
         )
-        self._crew = None if seat is None else self._join(seat)
+        self._membership = None if slot is None else self._join(slot)
         # Of this machine, among those that share a broker.
-        self._host_id = secrets.token_hex(16) if seat is None else seat.host_id
+        self._host_id = secrets.token_hex(16) if slot is None else slot.host_id
         self._stopping = False
         self._succeeded = False  # another worker takes over what this one holds
-        row = None if self._crew is None else self._crew.row
+        row = None if self._membership is None else self._membership.row
         proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
         self._caps = self._address_caps(proxies)
-        self._reception = Reception(self.loop, settings, listening, row, self._observer.complain, self._caps)
-        if self._crew is not None:
-            self._crew.siblings.on_changed(self._reception.look_again)
+        self._acceptor = Acceptor(self.loop, settings, listening, row, self._observer.complain, self._caps)
+        if self._membership is not None:
+            self._membership.siblings.on_changed(self._acceptor.look_again)
         self._pools = Pools(self.loop, settings, observe.report, self._observer.complain)
         self._door = Door(self.loop.mailbox, self._pools.events)
         root_path = normal_root_path(settings.root_path)
         facts = ServerFacts(
-            settings.server_name, SOFTWARE, script_name=root_path, multiprocess=seat is not None
+            settings.server_name, SOFTWARE, script_name=root_path, multiprocess=slot is not None
         )
         websockets = self._websocket_services()
         wsgi = WSGIHandler(
@@ -116,7 +116,7 @@ class Worker:
             settings.http.body_window_bytes,
             self._pools.requests.waiting_count,
             settings.wsgi_queue_count,
-            lambda exchange: Takeover(
+            lambda exchange: WebSocketTakeover(
                 exchange,
                 self._door,
                 websockets,
@@ -137,9 +137,9 @@ class Worker:
             self._observer.complain,
         )
         self._backplanes: list[Backplane] = []
-        self._homes = None if self._crew is None else self._home_finder(self._crew)
+        self._homes = None if self._membership is None else self._home_finder(self._membership)
         self._control = None if control is None else self._open_control(control)
-        self._census = Census(
+        self._session_limits = SessionLimits(
             *bounds(
                 settings.sessions_max_count,
                 settings.half_open_sessions_max_count,
@@ -147,11 +147,15 @@ class Worker:
             )
         )
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
-        self._estate = (
+        self._recovery_handover = (
             None
-            if self._crew is None
+            if self._membership is None
             else leave_behind(
-                site.mounts, self._crew.siblings, self.loop.call_later, self._now, self._observer.complain
+                site.mounts,
+                self._membership.siblings,
+                self.loop.call_later,
+                self._now,
+                self._observer.complain,
             )
         )
         caps = self._caps
@@ -159,7 +163,7 @@ class Worker:
             (lambda request, own: caps.admit(request, own, self.loop.now)) if caps.looks_at_requests else None
         )
         router = Router(
-            self._reception.scheme,
+            self._acceptor.scheme,
             proxies,
             AllowedHosts(settings.allowed_hosts),
             self._observer.complain,
@@ -169,7 +173,7 @@ class Worker:
             wsgi,
             admit,
         )
-        self._reception.set_services(self._http_services(router))
+        self._acceptor.set_services(self._http_services(router))
 
     def _http_services(self, router: Router) -> HTTPServices:
         limits = self._settings.http
@@ -185,18 +189,20 @@ class Worker:
                 self._count_exchange,
                 lambda exchange: self._caps.ended(exchange.request),
             ),
-            lost=self._reception.lost,
-            stop=None if self._crew is None else router.is_foreign,
+            lost=self._acceptor.lost,
+            stop=None if self._membership is None else router.is_foreign,
         )
 
-    def _join(self, seat: Seat) -> Crew:
+    def _join(self, slot: WorkerSlot) -> Membership:
         settings = self._settings
-        return Crew(
-            seat,
+        return Membership(
+            slot,
             self.loop,
             observe.report,
             self._observer.complain,
-            Orders(partial(self._begin_stop, settings.graceful_timeout_seconds), observe.reopen_logs),
+            MemberCallbacks(
+                partial(self._begin_stop, settings.graceful_timeout_seconds), observe.reopen_logs
+            ),
             settings.max_requests_count,
             settings.max_requests_jitter_count,
             min(BEAT_SECONDS, settings.worker_timeout_seconds / 4 or BEAT_SECONDS),
@@ -231,8 +237,8 @@ class Worker:
             Backpressure(waiting_counts),
             Options() if limits.per_message_deflate else None,
             partial(Deadline, self.loop),
-            self._reception.add,
-            self._reception.lost,
+            self._acceptor.add,
+            self._acceptor.lost,
         )
 
     def _socket_taken(self) -> None:
@@ -243,14 +249,14 @@ class Worker:
         return relay_to_socket(self.loop, transport, leftover, observe.report, self._settings.transport)
 
     def _mount(self, mount: Mount, websockets: WebSocketServices, facts: ServerFacts) -> Engine:
-        siblings = None if self._crew is None else self._crew.siblings
+        siblings = None if self._membership is None else self._membership.siblings
         backplane = make_backplane(mount.path, siblings, self.loop.call_later, self._observer.complain)
         if mount.broker is not None and mount.hub is not None:
             services = self._broker_services(mount.hub)
             backplane = join_broker(mount.broker, backplane, self._host_id, siblings, services)
         self._backplanes.append(backplane)
         host_id = "" if mount.broker is None else self._host_id
-        names = Names(None if self._crew is None else self._crew.siblings.index, host_id)
+        names = SessionIds(None if self._membership is None else self._membership.siblings.index, host_id)
         sessions = mount.server.attach(
             HubServices(
                 self._door,
@@ -275,17 +281,17 @@ class Worker:
             self._observer.complain,
             names,
             self._homes,
-            None if mount.admit is None else Admission(mount.admit, self._door, observe.report).ask,
-            self._census,
+            None if mount.admit is None else HandshakeMiddleware(mount.admit, self._door, observe.report).ask,
+            self._session_limits,
         )
 
-    def _home_finder(self, crew: Crew) -> Homes:
-        return Homes(
+    def _home_finder(self, membership: Membership) -> Handover:
+        return Handover(
             self.loop,
-            crew.siblings,
-            self._reception.serve,
-            self._reception.add,
-            self._reception.lost,
+            membership.siblings,
+            self._acceptor.serve,
+            self._acceptor.add,
+            self._acceptor.lost,
             observe.report,
             self._observer.complain,
             self._settings.transport,
@@ -305,12 +311,12 @@ class Worker:
 
     def _open_control(self, sock: Socket) -> Control:
         hubs = {mount.path: mount.hub for mount in self._site.mounts if mount.hub is not None}
-        orders = ControlOrders(hubs, self._figures, self._observer.complain)
+        orders = ControlCommands(hubs, self._figures, self._observer.complain)
         return Control(self.loop, sock, orders.obey, observe.report, self._settings.transport)
 
     def _figures(self) -> dict[str, int]:
         """Loop's thread: what this worker counts, as the control socket tells it."""
-        figures = {"connections": len(self._reception.channels), **self._observer.counts}
+        figures = {"connections": len(self._acceptor.channels), **self._observer.counts}
         for broker in self._brokers():
             figures |= broker.figures()
         return figures
@@ -329,10 +335,10 @@ class Worker:
             self._look_at_memory()
         if self._control is not None:
             self._control.start()
-        if self._crew is None:
-            self._reception.start()
+        if self._membership is None:
+            self._acceptor.start()
         else:
-            self._crew.begin(self._reception.start)
+            self._membership.begin(self._acceptor.start)
         try:
             self.loop.run()
         finally:
@@ -341,7 +347,7 @@ class Worker:
     def _look_at_memory(self) -> None:
         """As long as the loop turns."""
         self.loop.call_later(LOOK_SECONDS, self._look_at_memory)
-        holders: list[tuple[Any, Any]] = [(channel, channel.abort) for channel in self._reception.channels]
+        holders: list[tuple[Any, Any]] = [(channel, channel.abort) for channel in self._acceptor.channels]
         for _, engine in self._engines:
             holders += [(session, session.end) for session in engine.sessions.values()]
         end_largest(
@@ -356,14 +362,16 @@ class Worker:
 
     def _stop_alone(self, timeout_seconds: float) -> None:
         """Nobody has said who takes over: a sibling that stays, where there is one."""
-        crew = self._crew
-        self._begin_stop(timeout_seconds, None if crew is None else crew.siblings.likely_successor())
+        membership = self._membership
+        self._begin_stop(
+            timeout_seconds, None if membership is None else membership.siblings.likely_successor()
+        )
 
     def _stop_server(self) -> None:
         """Any thread: the end of this worker, and of all others where there are any."""
 
         def stop() -> None:
-            if self._crew is None or not self._crew.stop_server():
+            if self._membership is None or not self._membership.stop_server():
                 self._stop_alone(self._settings.graceful_timeout_seconds)
 
         self.loop.mailbox.post(stop)
@@ -379,29 +387,29 @@ class Worker:
         self._stopping = True
         self._succeeded = successor is not None
         # Whoever told a worker to stop says itself what more can be done.
-        hint = "" if self._crew is not None else "; a second signal cuts it off"
+        hint = "" if self._membership is not None else "; a second signal cuts it off"
         observe.say(f"stopping: what runs may end{hint}")
         if self._control is not None:
             self._control.close()
-        if self._crew is not None:
-            self._crew.leave(successor)
+        if self._membership is not None:
+            self._membership.leave(successor)
         # What waits in the system's queue is for those that go on, where there are any.
-        self._reception.stop(take_waiting=successor is None)
+        self._acceptor.stop(take_waiting=successor is None)
         for _, engine in self._engines:
             engine.close()
-        if self._estate is not None and successor is not None:
-            self._estate.bequeath(successor)
+        if self._recovery_handover is not None and successor is not None:
+            self._recovery_handover.hand_over(successor)
         # A request may be on its way on a kept connection: it is still answered, with Connection: close.
         grace = min(timeout_seconds, self._settings.idle_grace_seconds)
-        self.loop.call_later(grace, self._reception.close_idle)
+        self.loop.call_later(grace, self._acceptor.close_idle)
         self._await_end(self.loop.now + timeout_seconds)
 
     def _await_end(self, deadline: float) -> None:
         # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
-        done = not self._reception.channels and not self._pools.events.waiting_count()
-        if self._crew is not None and self._crew.siblings.queued_bytes():
+        done = not self._acceptor.channels and not self._pools.events.waiting_count()
+        if self._membership is not None and self._membership.siblings.queued_bytes():
             done = False
-        if self._estate is not None and self._estate.busy:
+        if self._recovery_handover is not None and self._recovery_handover.busy:
             done = False
         if self._succeeded and any(broker.leaving for broker in self._brokers()):
             done = False
@@ -411,13 +419,13 @@ class Worker:
             self.loop.call_later(0.02, partial(self._await_end, deadline))
 
     def _close(self) -> None:
-        self._reception.abort("server stopped")
+        self._acceptor.abort("server stopped")
         self.loop.run_once(0)
         for backplane in self._backplanes:
             backplane.close()
         self._pools.close()
-        if self._crew is not None:
-            self._crew.close()
+        if self._membership is not None:
+            self._membership.close()
         self.loop.close()
 
     # Requests
@@ -426,8 +434,8 @@ class Worker:
         self._observer.count("requests")
         if self._caps.looks_at_requests:
             self._caps.ended(exchange.request)
-        if self._crew is not None:
-            self._crew.count_request()
+        if self._membership is not None:
+            self._membership.count_request()
         if self._settings.access_log:
             self._access_log.write(exchange.request, exchange.status, exchange.sent_bytes, seconds)
 

@@ -169,7 +169,7 @@ class LocalAcks:
                 resolve(None)
 
 
-class DistantAcks:
+class RemoteAcks:
     """The acks of other processes' clients, as parts of answers to one AcksQuestion."""
 
     def __init__(self, request: AckRequest) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from python_server.net.tasks import check_waiting, wait
 from python_server.net.threads import Strand, Waiter
-from python_server.socketio.acks import AckRequest, AckState, Answers, DistantAcks, Heard, LocalAcks
+from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, LocalAcks, RemoteAcks
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, check_rooms
@@ -215,12 +215,12 @@ class Broadcaster:
         adapter = self._rooms.adapter(to.namespace)
         sockets: list[Any] = adapter.recipients(to.rooms, to.excepted)
         elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
-        distant = DistantAcks(request) if elsewhere else None
+        distant = RemoteAcks(request) if elsewhere else None
         self._acks.ask(sockets, request)
         if distant is not None and request.state is AckState.WAITING:
             self._ask_elsewhere(request, distant)
 
-    def _ask_elsewhere(self, request: AckRequest, distant: DistantAcks) -> None:
+    def _ask_elsewhere(self, request: AckRequest, distant: RemoteAcks) -> None:
         to, timeout_seconds = request.to, request.timeout_seconds
         try:
             text, attachments = self._codec.data_text(request.prepared, to.namespace)

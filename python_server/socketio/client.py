@@ -14,7 +14,7 @@ from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
 from python_server.socketio.cluster.port import Envelope
-from python_server.socketio.packet import Decoder
+from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.log import Saved
 
 # What may wait behind the CONNECT reply of one client while its connect handler runs.
@@ -87,7 +87,7 @@ class Client:
         "sockets",
     )
 
-    def __init__(self, session: Session, backlog: Backlog, decoder: Decoder) -> None:
+    def __init__(self, session: Session, backlog: Backlog, decoder: PacketDecoder) -> None:
         self.session = session
         self.backlog = backlog  # its events that wait for a worker, and their strand
         self.sockets: dict[str, Socket] = {}

@@ -22,7 +22,7 @@ from python_server.socketio.cluster.port import Command, CommandKind
 from python_server.socketio.handler_runner import HandlerRunner, Waiting
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import Packet, PacketError, PacketType
-from python_server.socketio.recovery.restore import Comebacks
+from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
 
@@ -34,7 +34,7 @@ class Connections:
     """Every method belongs to the loop's thread, if it does not say otherwise.
 
     Args:
-        rooms: of this server. runner: of handlers. comebacks: of a server with recovery.
+        rooms: of this server. runner: of handlers. restorer: of a server with recovery.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Connections:
         handlers: Handlers,
         rooms: RoomDirectory,
         runner: HandlerRunner,
-        comebacks: Comebacks | None,
+        restorer: Restorer | None,
     ) -> None:
         self._services = services
         self._codec = configuration.codec
@@ -53,7 +53,7 @@ class Connections:
         self._handlers = handlers
         self._rooms = rooms
         self._runner = runner
-        self._comebacks = comebacks
+        self._restorer = restorer
 
     def connect(self, client: Client, packet: Packet) -> None:
         """A CONNECT packet. Raises PacketError."""
@@ -67,10 +67,10 @@ class Connections:
         socket = Socket(namespace, client, packet.data, self._services.names.make())
         client.sockets[namespace] = socket
         client.session.join()
-        if self._comebacks is None:
+        if self._restorer is None:
             self._admit(socket, None, {})
         else:
-            self._comebacks.begin(socket, partial(self._admit, socket))
+            self._restorer.begin(socket, partial(self._admit, socket))
 
     def disconnect_anywhere(self, namespace: str, sid: str, detail: str | None) -> None:
         """Send a client of any process out of a namespace."""
@@ -111,7 +111,7 @@ class Connections:
             self._run_disconnect(socket, reason)
 
     def _admit(self, socket: Socket, former: Client | None, rooms: dict[Any, int]) -> None:
-        """It is known who it is: its rooms are those of its former self, if it had one."""
+        """It is known who it is: its rooms are those it had before, if it comes back."""
         client, namespace = socket.client, socket.namespace
         adapter = self._rooms.open(namespace)
         adapter.add(socket)
@@ -177,8 +177,8 @@ class Connections:
     def _forget(self, socket: Socket) -> None:
         socket.move(SocketState.CLOSED)
         socket.held.clear()
-        if self._comebacks is not None:
-            self._comebacks.gone(socket)
+        if self._restorer is not None:
+            self._restorer.gone(socket)
         acks, socket.acks = socket.acks, {}
         for resolve in acks.values():
             resolve(None)

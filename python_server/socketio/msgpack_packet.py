@@ -14,8 +14,8 @@ import msgspec
 from python_server.engineio.packet import Prepared
 from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, dumps
 from python_server.socketio.packet import (
-    Decoder,
     Packet,
+    PacketDecoder,
     PacketError,
     PacketType,
     check,
@@ -186,7 +186,7 @@ class MsgpackCodec:
         except (OverflowError, RecursionError) as error:
             raise ValueError(f"the data cannot be written as MessagePack: {error}") from None
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> PacketDecoder:
         return DECODER
 
     def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:

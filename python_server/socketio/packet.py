@@ -78,7 +78,7 @@ class Packet(msgspec.Struct):
     size_bytes: int = 0
 
 
-class Decoder(Protocol):
+class PacketDecoder(Protocol):
     """Port: one client's messages become packets."""
 
     def receive(self, data: str | bytes) -> Packet | None:
@@ -91,7 +91,7 @@ class Codec(Protocol):
     def prepare(self, kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
         """Any thread: a packet encoded for all its recipients. Raises TypeError or ValueError."""
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> PacketDecoder:
         """For one client."""
 
     def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:
@@ -371,7 +371,7 @@ class TextCodec:
         packets[0] = "4" + packets[0]  # type: ignore[operator]
         return Prepared(packets)
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> PacketDecoder:
         return TextDecoder(ATTACHMENTS_MAX_BYTES, self._words)
 
     def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:

@@ -14,14 +14,14 @@ from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import EVERYBODY, BroadcastOptions
 from python_server.socketio.broadcaster import AckCallback, Broadcaster
 from python_server.socketio.client import Socket
-from python_server.socketio.cluster.receiver import Answering
+from python_server.socketio.cluster.receiver import ClusterReceiver
 from python_server.socketio.connections import Connections
 from python_server.socketio.dispatcher import Dispatcher
 from python_server.socketio.handler_runner import HandlerRunner
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import EVENT, Codec
 from python_server.socketio.recovery.log import RecoveryLog
-from python_server.socketio.recovery.restore import Comebacks
+from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
 
@@ -35,29 +35,29 @@ class RunningServer:
     broadcaster: Broadcaster
     connections: Connections
     dispatcher: Dispatcher
-    comebacks: Comebacks | None
+    restorer: Restorer | None
 
 
 def start(configuration: Configuration, handlers: Handlers, services: HubServices) -> RunningServer:
     """Loop's thread: the parts, from the bottom up, and what other processes say to them."""
     recovery = configuration.recovery
-    comebacks = None if recovery is None else Comebacks(recovery, services)
+    restorer = None if recovery is None else Restorer(recovery, services)
     runner = HandlerRunner(services, configuration.codec, handlers)
     rooms = RoomDirectory(services, runner.room_changed, lambda: 0 if recovery is None else recovery.position)
     broadcaster = Broadcaster(services, configuration, rooms)
-    connections = Connections(services, configuration, handlers, rooms, runner, comebacks)
+    connections = Connections(services, configuration, handlers, rooms, runner, restorer)
     dispatcher = Dispatcher(services, configuration, handlers, connections, runner)
     services.backplane.start(
-        Answering(
+        ClusterReceiver(
             rooms.adapters,
             broadcaster.hear,
             connections.disconnect,
             broadcaster.ask_here,
             services.report,
-            None if comebacks is None else comebacks.answer,
+            None if restorer is None else restorer.answer,
         )
     )
-    return RunningServer(services, rooms, broadcaster, connections, dispatcher, comebacks)
+    return RunningServer(services, rooms, broadcaster, connections, dispatcher, restorer)
 
 
 class Hub:
@@ -103,9 +103,9 @@ class Hub:
         return self._configuration.recovery
 
     @property
-    def comebacks(self) -> Comebacks | None:
+    def restorer(self) -> Restorer | None:
         """Of a server with recovery, once a worker serves it."""
-        return None if self._running is None else self._running.comebacks
+        return None if self._running is None else self._running.restorer
 
     @property
     def services(self) -> HubServices | None:

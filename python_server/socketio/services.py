@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from python_server.engineio.session_ids import Names
+from python_server.engineio.session_ids import SessionIds
 from python_server.net.threads import Door, ServerStopped
 from python_server.socketio.cluster.port import Backplane, NoBackplane
 from python_server.socketio.packet import Codec, TextCodec
@@ -17,7 +17,7 @@ from python_server.socketio.recovery.log import RecoveryLog
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class ClientTimeouts:
     """How long a client may keep the server waiting."""
 
     # The official server's connectTimeout: a client that joins no namespace is sent away.
@@ -39,7 +39,7 @@ class Configuration:
     codec: Codec = field(default_factory=TextCodec)
     recovery: RecoveryLog | None = None
     always_connect: bool = False
-    patience: Patience = Patience()
+    patience: ClientTimeouts = ClientTimeouts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class HubServices:
     now: Callable[[], float]
     stop: Callable[[], None]
     backplane: Backplane = field(default_factory=NoBackplane)
-    names: Names = field(default_factory=Names)
+    names: SessionIds = field(default_factory=SessionIds)
     # Called with (namespace, room, True) when the first client of this process has entered a room, with False
     # when the last one has left it.
     room_held: Callable[[str, Any, bool], None] | None = None

@@ -133,7 +133,7 @@ class WebSocketApplication:
 
     # The live connections. `_registry` is set by the server that serves this application.
 
-    _registry: Registry | None = None
+    _registry: WebSocketRegistry | None = None
 
     @property
     def connection_count(self) -> int:
@@ -154,7 +154,7 @@ class WebSocketApplication:
             self._registry.close_all(code, reason)
 
 
-class Registry:
+class WebSocketRegistry:
     """The live WebSockets of one application; its collections belong to the loop's thread.
 
     A broadcast from a worker waits for members that are behind, each of which may keep the others waiting
@@ -253,7 +253,7 @@ class _Route:
     """One application with what the server knows about it."""
 
     application: WebSocketApplication
-    registry: Registry
+    registry: WebSocketRegistry
     member_blocked: Callable[[WebSocketChannel, bool], None]  # the registry's: one object for all connections
     refusal: Callable[[Request], str | None]
 
@@ -284,7 +284,7 @@ class WebSocketRoutes:
         self._exact: dict[str, _Route] = {}
         self._patterns: list[tuple[re.Pattern[str], _Route]] = []
         for path, application in routes.items():
-            registry = application._registry = Registry(door, services)
+            registry = application._registry = WebSocketRegistry(door, services)
             route = _Route(
                 application, registry, registry.member_blocked, refusal(application.allowed_origins)
             )

@@ -21,7 +21,7 @@ from python_server.net.loop import Loop
 from python_server.net.relay import RelayEnd, relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.transport import Transport
-from python_server.workers.peers import MessageKind, Siblings
+from python_server.workers.peers import MessageKind, Peers
 
 # A message: a line of JSON, [peer, local], then the head and what was read behind it.
 LINE_END: Final = b"\n"
@@ -108,7 +108,7 @@ class Leaving:
         self._transport.close(reason)
 
 
-class Homes:
+class Handover:
     """Passes connections to siblings and takes theirs. Every method belongs to the loop's thread.
 
     Args:
@@ -120,7 +120,7 @@ class Homes:
     def __init__(
         self,
         loop: Loop,
-        siblings: Siblings,
+        siblings: Peers,
         serve: Callable[[Transport, bytes], None],
         began: Callable[[Relayed | Leaving], None],
         ended: Callable[[Relayed | Leaving], None],

@@ -13,8 +13,8 @@ from typing import Final
 
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Row
-from python_server.workers.peers import MessageKind, Report, Siblings
-from python_server.workers.spawn import Seat
+from python_server.workers.peers import MessageKind, Peers, Report
+from python_server.workers.spawn import WorkerSlot
 
 BEAT_SECONDS: Final = 1.0
 # A supervisor that does not say that all are there stands still itself: longer than it ever waits for them.
@@ -22,7 +22,7 @@ WORD_MAX_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class MemberCallbacks:
     """What a worker does when it is told to.
 
     Attributes:
@@ -34,11 +34,11 @@ class Orders:
     reopen_logs: Callable[[], None]
 
 
-class Crew:
+class Membership:
     """One worker's half of the machinery of many. Every method belongs to the loop's thread.
 
     Args:
-        seat: its place; owned from here on. report, complain: as `Siblings` has them.
+        slot: its place; owned from here on. report, complain: as `Peers` has them.
         max_requests: answered requests after which the worker asks to be replaced; 0 for never.
         max_requests_jitter: up to so many more, by chance, so that not all workers ask at once.
         beat_seconds: between two beats.
@@ -46,27 +46,25 @@ class Crew:
 
     def __init__(
         self,
-        seat: Seat,
+        slot: WorkerSlot,
         loop: Loop,
         report: Report,
         complain: Callable[[str, str], None],
-        orders: Orders,
+        orders: MemberCallbacks,
         max_requests: int = 0,
         max_requests_jitter: int = 0,
         beat_seconds: float = BEAT_SECONDS,
     ) -> None:
-        self._seat = seat
+        self._slot = slot
         self._loop = loop
         self._orders = orders
         self._beat_seconds = beat_seconds
         self._next_beat: Timer | None = None
         self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else -1
-        self.row = Row(seat.board, seat.row)
-        self.siblings = Siblings(
-            loop, seat.index, seat.host_id, report, complain, seat.control, seat.successors
-        )
-        for index, sock in seat.siblings.items():
-            self.siblings.join(index, sock, serving=index in seat.serving)
+        self.row = Row(slot.board, slot.row)
+        self.siblings = Peers(loop, slot.index, slot.host_id, report, complain, slot.control, slot.successors)
+        for index, sock in slot.siblings.items():
+            self.siblings.join(index, sock, serving=index in slot.serving)
         self.siblings.on_supervisor(MessageKind.DRAIN, self._drain)
         self.siblings.on_supervisor(MessageKind.REOPEN_LOGS, lambda index, payload, _: orders.reopen_logs())
         self.siblings.on_supervisor(MessageKind.ACCEPT, lambda index, payload, _: self._take_whoever_comes())
@@ -78,7 +76,7 @@ class Crew:
         def joined() -> None:
             if self.siblings.draining:
                 return
-            if self._seat.together:
+            if self._slot.together:
                 self.row.hold_back(True)
                 self._loop.call_later(WORD_MAX_SECONDS, self._take_whoever_comes)
             accept()
@@ -117,4 +115,4 @@ class Crew:
         if self._next_beat is not None:
             self._next_beat.cancel()
         self.siblings.close()
-        self._seat.board.close()
+        self._slot.board.close()

@@ -58,7 +58,7 @@ class MessageKind(IntEnum):
 CONTROL_KINDS: Final = frozenset(range(MessageKind.HELLO, MessageKind.CONNECTION))
 
 
-class Siblings:
+class Peers:
     """The other workers of this machine. Every method belongs to the loop's thread.
 
     Args:
@@ -405,7 +405,7 @@ def _json(**values: Any) -> bytes:
     return json.dumps(values).encode()
 
 
-def joined(*siblings: Siblings) -> None:
+def joined(*siblings: Peers) -> None:
     """Join each to each, as a supervisor would, all of them serving. For tests in one process."""
     for place, first in enumerate(siblings):
         for second in siblings[place + 1 :]:

@@ -18,7 +18,7 @@ from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
 from python_server.workers.peers import MessageKind, Report
 from python_server.workers.respawn import own_command
-from python_server.workers.spawn import INHERITED_VARIABLE, WORKER_VARIABLE, Seat
+from python_server.workers.spawn import INHERITED_VARIABLE, WORKER_VARIABLE, WorkerSlot
 
 
 class Life(Enum):
@@ -42,11 +42,11 @@ MOVES: Final = {
 ALIVE: Final = frozenset({Life.STARTING, Life.SERVING, Life.DRAINING})
 
 
-class Child:
+class WorkerProcess:
     """A worker's process.
 
     Args:
-        seat: without links; the two of the newborn's ends are made here and closed when it has them.
+        slot: without links; the two of the newborn's ends are made here and closed when it has them.
         others: joined with it, each by a link.
         listening: descriptors it accepts on.
         heard: called with (child, kind, payload) for each word of it.
@@ -59,34 +59,34 @@ class Child:
     def __init__(
         self,
         loop: Loop,
-        seat: Seat,
-        others: Iterable[Child],
+        slot: WorkerSlot,
+        others: Iterable[WorkerProcess],
         listening: Sequence[Socket],
-        heard: Callable[[Child, int, bytes], None],
+        heard: Callable[[WorkerProcess, int, bytes], None],
         report: Report,
-        replaces: Child | None,
+        replaces: WorkerProcess | None,
     ) -> None:
-        self.index = seat.index
-        self.row = seat.row
-        self.together = seat.together
+        self.index = slot.index
+        self.row = slot.row
+        self.together = slot.together
         self.replaces = replaces
         self.life = Life.STARTING
         self.deadline: Timer | None = None
         self.served_from = loop.now  # or, before it serves, alive from
-        ours, seat.control = pair()
-        ends: list[tuple[Child, Socket]] = []
+        ours, slot.control = pair()
+        ends: list[tuple[WorkerProcess, Socket]] = []
         try:
             for other in others:
-                seat.siblings[other.index], end = pair()
+                slot.siblings[other.index], end = pair()
                 ends.append((other, end))
-            self._process = _start(seat, listening)
+            self._process = _start(slot, listening)
             for other, end in ends:
                 other._meet(self.index, end.detach())
         except BaseException:
             ours.close()
             raise
         finally:
-            for sock in (seat.control, *seat.siblings.values(), *(end for _, end in ends)):
+            for sock in (slot.control, *slot.siblings.values(), *(end for _, end in ends)):
                 sock.close()
         self._link = Link(
             loop, ours, lambda kind, payload, _: heard(self, kind, payload), lambda: None, report
@@ -141,7 +141,7 @@ class Child:
         """The exit code of a process that has ended, negative for a signal; None while it runs."""
         return self._process.poll()
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """The process has ended: hear its last words, free everything."""
         if self.deadline is not None:
             self.deadline.cancel()
@@ -150,7 +150,7 @@ class Child:
         self.move(Life.GONE)
 
     def wait(self) -> None:
-        """Until the process has ended; `bury` follows."""
+        """Until the process has ended; `reap` follows."""
         self._process.wait()
 
     def move(self, life: Life) -> None:
@@ -158,16 +158,16 @@ class Child:
         self.life = life
 
 
-def _start(seat: Seat, listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
+def _start(slot: WorkerSlot, listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
     """In a process group of its own: the terminal's Ctrl+C is for the supervisor, which passes it on."""
     numbers = [sock.fileno() for sock in listening]
     environment: Mapping[str, str] = {
         **{name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
-        WORKER_VARIABLE: seat.to_text(),
+        WORKER_VARIABLE: slot.to_text(),
         INHERITED_VARIABLE: ",".join(map(str, numbers)),
     }
     return subprocess.Popen(
-        own_command(), pass_fds=[*numbers, *seat.descriptors()], env=environment, process_group=0
+        own_command(), pass_fds=[*numbers, *slot.descriptors()], env=environment, process_group=0
     )
 
 

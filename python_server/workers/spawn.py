@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from python_server.net.scoreboard import Board
+from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import Socket
 
 # JSON; the descriptors it names are open in the worker, and in no program that the worker starts.
@@ -22,7 +22,7 @@ INHERITED_VARIABLE: Final = "WSFRAME_INHERITED_FDS"
 
 
 @dataclass(slots=True)
-class Seat:
+class WorkerSlot:
     """One worker's place.
 
     Attributes:
@@ -38,7 +38,7 @@ class Seat:
     index: int
     row: int
     host_id: str
-    board: Board
+    board: Scoreboard
     control: Socket | None = None
     siblings: dict[int, Socket] = field(default_factory=dict)
     serving: frozenset[int] = frozenset()
@@ -81,18 +81,18 @@ def is_worker(environment: MutableMapping[str, str]) -> bool:
         return False
 
 
-def take_seat(environment: MutableMapping[str, str]) -> Seat | None:
-    """The seat of this process, taken out of the environment; None when it is no worker."""
+def take_slot(environment: MutableMapping[str, str]) -> WorkerSlot | None:
+    """The slot of this process, taken out of the environment; None when it is no worker."""
     found = is_worker(environment)
     text = environment.pop(WORKER_VARIABLE, "")
     if not found:
         return None
     values = json.loads(text)
-    return Seat(
+    return WorkerSlot(
         values["index"],
         values["row"],
         values["host_id"],
-        Board(_own(values["board"])),
+        Scoreboard(_own(values["board"])),
         Socket(fileno=_own(values["control"])),
         {int(index): Socket(fileno=_own(number)) for index, number in values["siblings"].items()},
         frozenset(values["serving"]),

@@ -14,12 +14,12 @@ from enum import Enum, auto
 from typing import Final
 
 from python_server.net.loop import Loop, Timer
-from python_server.net.scoreboard import Board
+from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import Socket
 from python_server.observe import log as observe
 from python_server.workers.peers import SUCCESSIONS_MAX_COUNT, MessageKind
-from python_server.workers.process import ALIVE, Child, Life, exit_text
-from python_server.workers.spawn import Seat
+from python_server.workers.process import ALIVE, Life, WorkerProcess, exit_text
+from python_server.workers.spawn import WorkerSlot
 
 BACK_OFF_MIN_SECONDS: Final = 0.1
 BACK_OFF_MAX_SECONDS: Final = 10.0
@@ -52,7 +52,7 @@ MOVES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RestartRules:
     """What is asked of the workers.
 
     Attributes:
@@ -66,7 +66,7 @@ class Rules:
     worker_timeout_seconds: float
 
 
-class Workers:
+class Supervisor:
     """Keeps the workers alive. Every method belongs to the loop's thread.
 
     Args:
@@ -78,7 +78,7 @@ class Workers:
     def __init__(
         self,
         loop: Loop,
-        rules: Rules,
+        rules: RestartRules,
         listening: Sequence[Socket],
         named: Mapping[str, Socket],
         serving: Callable[[], None],
@@ -92,12 +92,12 @@ class Workers:
         self._rolled = rolled
         self._wanted_count = rules.workers_count
         self._host_id = uuid.uuid4().hex
-        self._board = Board()
-        self._children: list[Child] = []
+        self._board = Scoreboard()
+        self._children: list[WorkerProcess] = []
         self._next_index = 1
         self._successors: dict[int, int] = {}
-        self._to_replace: deque[Child] = deque()
-        self._replacing: Child | None = None
+        self._to_replace: deque[WorkerProcess] = deque()
+        self._replacing: WorkerProcess | None = None
         self._gathering: Timer | None = None  # until the workers of the start are all there
         self._rolling = False  # the queue is a restart's, not a single worker's wish
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
@@ -193,7 +193,7 @@ class Workers:
 
     # How many
 
-    def _counted(self) -> list[Child]:
+    def _counted(self) -> list[WorkerProcess]:
         """Those that are there to stay: not the one whose successor serves soon, counted once with it."""
         return [
             child
@@ -218,9 +218,9 @@ class Workers:
         for child in serving[wanted_count:]:
             self._drain(child, serving[0].index)
 
-    def _start(self, replaces: Child | None) -> Child | None:
+    def _start(self, replaces: WorkerProcess | None) -> WorkerProcess | None:
         others = [child for child in self._children if child.life in ALIVE]
-        seat = Seat(
+        slot = WorkerSlot(
             self._next_index,
             self._board.claim(),
             self._host_id,
@@ -232,9 +232,11 @@ class Workers:
             and (self.phase is Phase.BEGINNING or self._gathering is not None),
         )
         try:
-            child = Child(self._loop, seat, others, self._listening, self._heard, observe.report, replaces)
+            child = WorkerProcess(
+                self._loop, slot, others, self._listening, self._heard, observe.report, replaces
+            )
         except OSError as error:
-            self._board.clear(seat.row)
+            self._board.clear(slot.row)
             observe.report("starting a worker", error)
             if self.phase is Phase.BEGINNING:
                 self.exit_code = 1
@@ -271,7 +273,7 @@ class Workers:
             observe.say("rolling restart done")
             self._rolled()
 
-    def _replacement_failed(self, failed: Child) -> None:
+    def _replacement_failed(self, failed: WorkerProcess) -> None:
         """The old workers stay. A restart that was asked for ends here; a worker's wish is tried again."""
         self._replacing = None
         if self._rolling:
@@ -285,7 +287,7 @@ class Workers:
 
     # Words of the workers
 
-    def _heard(self, child: Child, kind: int, payload: bytes) -> None:
+    def _heard(self, child: WorkerProcess, kind: int, payload: bytes) -> None:
         if kind == MessageKind.READY:
             self._ready(child)
         elif kind == MessageKind.DRAINING and child.life is Life.SERVING:
@@ -301,7 +303,7 @@ class Workers:
         elif kind == MessageKind.STOP and self.phase is Phase.SERVING:
             self.stop()
 
-    def _ready(self, child: Child) -> None:
+    def _ready(self, child: WorkerProcess) -> None:
         if child.life is not Life.STARTING:
             return
         took_seconds = self._loop.now - child.served_from
@@ -326,11 +328,11 @@ class Workers:
 
     # The end of one
 
-    def _drain(self, child: Child, successor: int | None) -> None:
+    def _drain(self, child: WorkerProcess, successor: int | None) -> None:
         child.drain(successor)
         self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
 
-    def _kill_after(self, child: Child, seconds: float) -> None:
+    def _kill_after(self, child: WorkerProcess, seconds: float) -> None:
         def kill() -> None:
             observe.warn(f"{child.name} has not ended in time: killed")
             child.kill()
@@ -347,9 +349,9 @@ class Workers:
                 self._children.remove(child)
                 self._bury(child, code)
 
-    def _bury(self, child: Child, code: int) -> None:
+    def _bury(self, child: WorkerProcess, code: int) -> None:
         life = child.life
-        child.bury()
+        child.reap()
         self._board.clear(child.row)
         if self.phase is Phase.BEGINNING:
             self.exit_code = code if code >= 0 else 128 - code
@@ -369,7 +371,7 @@ class Workers:
         self._look_who_starts()
         self._look_for_the_end()
 
-    def _mourn(self, child: Child, life: Life, code: int) -> None:
+    def _mourn(self, child: WorkerProcess, life: Life, code: int) -> None:
         if life is not Life.STARTING and self._loop.now - child.served_from >= PROVEN_SECONDS:
             self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._wait_longer()
@@ -415,7 +417,7 @@ class Workers:
             child.kill()
         for child in self._children:
             child.wait()
-            child.bury()
+            child.reap()
         self._board.close()
 
     def _move(self, phase: Phase) -> None:

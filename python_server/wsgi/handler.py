@@ -27,7 +27,7 @@ from python_server.wsgi.environ import (
     build_environ,
     file_pieces,
 )
-from python_server.wsgi.upload_slots import Places
+from python_server.wsgi.upload_slots import UploadSlots
 
 __all__ = ["Application", "Environ", "ServerFacts", "Takeover", "WSGIHandler", "build_environ"]
 
@@ -88,7 +88,7 @@ class WSGIHandler:
         self._executor = executor
         self._window_bytes = window_bytes
         self._services = _RunServices(application, post, facts, report, window_bytes, self._run_over)
-        self._places: Places[_Run] = Places(places_count, self._start_placed)
+        self._places: UploadSlots[_Run] = UploadSlots(places_count, self._start_placed)
         self._on_waited = on_waited
         self._waiting_count = waiting_count
         self._queue_count = queue_count

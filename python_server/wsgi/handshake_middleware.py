@@ -1,4 +1,4 @@
-"""Admission: a handshake request is shown to the application's middleware before a session opens for it.
+"""A handshake request is shown to the application's middleware before a session opens for it.
 
 Must not know: Engine.IO, which requests are handshakes, Flask, what the middleware looks at.
 """
@@ -20,7 +20,7 @@ FRAMING: Final = frozenset({"connection", "content-length", "transfer-encoding"}
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class MiddlewareRefusal:
     """The answer of a middleware that lets nobody through."""
 
     status: str
@@ -28,7 +28,7 @@ class Refusal:
     body: bytes
 
 
-class Admission:
+class HandshakeMiddleware:
     """What an engine asks when a session is about to open. Every method belongs to the loop's thread.
 
     Args:
@@ -38,7 +38,7 @@ class Admission:
 
     def __init__(
         self,
-        admit: Callable[[Request], Refusal | None],
+        admit: Callable[[Request], MiddlewareRefusal | None],
         door: Door,
         report: Callable[[str, BaseException], None],
     ) -> None:
@@ -56,13 +56,15 @@ class Admission:
             refusal = self._admit(exchange.request)
         except BaseException as error:
             self._report("middleware around a Socket.IO handshake", error)
-            refusal = Refusal("500 Internal Server Error", [], b"")
+            refusal = MiddlewareRefusal("500 Internal Server Error", [], b"")
         try:
             self._door.post(self._answer, exchange, admitted, refusal)
         except ServerStopped:
             pass  # so has the connection
 
-    def _answer(self, exchange: Exchange, admitted: Callable[[], None], refusal: Refusal | None) -> None:
+    def _answer(
+        self, exchange: Exchange, admitted: Callable[[], None], refusal: MiddlewareRefusal | None
+    ) -> None:
         if not exchange.open:  # the client has left meanwhile
             return
         if refusal is None:

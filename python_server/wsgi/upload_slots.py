@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 Job = TypeVar("Job")
 
 
-class Places(Generic[Job]):
+class UploadSlots(Generic[Job]):
     """A bounded number of places and the line before them, first come, first served. One thread's own.
 
     Args:

@@ -214,7 +214,7 @@ class LazySocket:
             self._socket.close()
 
 
-class Takeover:
+class WebSocketTakeover:
     """What one upgrade request may become in an application's hands.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.engineio.session_ids import Names
+from python_server.engineio.session_ids import SessionIds
 from python_server.net.threads import Door, Mailbox
 from python_server.socketio.client import Handler, Socket
 from python_server.socketio.cluster.port import Backplane, NoBackplane
@@ -106,7 +106,7 @@ class World(Clock):
     def __init__(
         self,
         make_backplane: Callable[[Any], Backplane] | None = None,
-        names: Names | None = None,
+        names: SessionIds | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class World(Clock):
             lambda: self.now,
             lambda: None,
             NoBackplane() if make_backplane is None else make_backplane(self),
-            names or Names(),
+            names or SessionIds(),
         )
         self.serve(Hub(Configuration(**options)))
         self.called: list[tuple[str, tuple[Any, ...]]] = []

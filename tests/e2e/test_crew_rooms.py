@@ -56,7 +56,7 @@ class Member:
         self.client.close()
 
 
-class Crew:
+class Membership:
     """A server with four workers and clients on each."""
 
     def __init__(self, server: Any) -> None:
@@ -89,9 +89,9 @@ class Crew:
 
 
 @pytest.fixture(scope="module")
-def crew(serve: Callable[..., Any]) -> Iterator[Crew]:
+def crew(serve: Callable[..., Any]) -> Iterator[Membership]:
     options = ("--workers", str(WORKERS_COUNT), "--worker-timeout", "600")
-    crew = Crew(serve(APPS, "crew_app:app", *options))
+    crew = Membership(serve(APPS, "crew_app:app", *options))
     for count in range(1, WORKERS_COUNT + 1):
         crew.server.wait_for(" serves", count)
     crew.fill(2)
@@ -100,20 +100,20 @@ def crew(serve: Callable[..., Any]) -> Iterator[Crew]:
         member.close()
 
 
-def test_a_broadcast_reaches_everybody(crew: Crew) -> None:
+def test_a_broadcast_reaches_everybody(crew: Membership) -> None:
     for speaker in crew.one_of_each():
         speaker.call("say", {"text": "caf\u00e9", "data": b"\x00\xff"})
         crew.hear(crew.everybody, {"text": "caf\u00e9", "data": b"\x00\xff"})
 
 
-def test_what_ignores_the_queue_stays_in_its_process(crew: Crew) -> None:
+def test_what_ignores_the_queue_stays_in_its_process(crew: Membership) -> None:
     for speaker in crew.one_of_each():
         (home,) = [members for members in crew.members.values() if speaker in members]
         speaker.call("say", "whoever is here", None, {"ignore_queue": True})
         crew.hear(home, "whoever is here")
 
 
-def test_rooms_exceptions_and_single_clients(crew: Crew) -> None:
+def test_rooms_exceptions_and_single_clients(crew: Membership) -> None:
     speaker, *others = crew.one_of_each()
     for member in others:
         assert member.call("join", "red") == "done"
@@ -128,7 +128,7 @@ def test_rooms_exceptions_and_single_clients(crew: Crew) -> None:
     crew.hear([], None)
 
 
-def test_clients_are_moved_from_any_worker(crew: Crew) -> None:
+def test_clients_are_moved_from_any_worker(crew: Membership) -> None:
     first, second, third, fourth = crew.one_of_each()
     assert first.call("join", "moved", fourth.sid) == "done"
     assert "moved" in second.call("rooms", fourth.sid)
@@ -144,13 +144,13 @@ def test_clients_are_moved_from_any_worker(crew: Crew) -> None:
     assert [move for move in first.call("moves") if move[2] == "moved"] == []
 
 
-def test_everybody_is_known_everywhere(crew: Crew) -> None:
+def test_everybody_is_known_everywhere(crew: Membership) -> None:
     sids = sorted(member.sid for member in crew.everybody)
     for member in crew.one_of_each():
         assert member.call("members") == sids
 
 
-def test_acks_come_from_any_worker(crew: Crew) -> None:
+def test_acks_come_from_any_worker(crew: Membership) -> None:
     first, second, *_ = crew.one_of_each()
     assert first.call("ask", second.sid, "data") == [second.sid, "data"]
     assert first.call("ask", "nobody", "data") == {"error": "the client has left: no answer will come"}
@@ -166,7 +166,7 @@ def test_acks_come_from_any_worker(crew: Crew) -> None:
     assert sorted(told) == asked
 
 
-def test_order_of_each_sender_holds_in_a_room(crew: Crew) -> None:
+def test_order_of_each_sender_holds_in_a_room(crew: Membership) -> None:
     listeners = crew.one_of_each()
     for member in listeners:
         member.call("join", "busy")
@@ -182,7 +182,7 @@ def test_order_of_each_sender_holds_in_a_room(crew: Crew) -> None:
     crew.hear([], None)
 
 
-def test_a_client_is_sent_away_from_any_worker(crew: Crew) -> None:
+def test_a_client_is_sent_away_from_any_worker(crew: Membership) -> None:
     guest = Member(crew.server.url)
     home = guest.call("where")
     speaker = next(members[0] for worker, members in crew.members.items() if worker != home)
@@ -193,7 +193,7 @@ def test_a_client_is_sent_away_from_any_worker(crew: Crew) -> None:
     guest.close()
 
 
-def test_a_worker_that_stands_still_blocks_nobody(crew: Crew) -> None:
+def test_a_worker_that_stands_still_blocks_nobody(crew: Membership) -> None:
     """Stopped, it is neither heard nor waited for more than once; continued, it has missed nothing."""
     stopped = crew.one_of_each()[3].call("where")
     awake = [member for worker, members in crew.members.items() for member in members if worker != stopped]
@@ -217,12 +217,12 @@ def test_a_worker_that_stands_still_blocks_nobody(crew: Crew) -> None:
 
 
 @pytest.mark.needs_node
-def test_the_official_client(crew: Crew, drive: Callable[..., None]) -> None:
+def test_the_official_client(crew: Membership, drive: Callable[..., None]) -> None:
     drive("crew.mjs", crew.server.url, str(WORKERS_COUNT))
     crew.hear([], None)
 
 
-def test_a_worker_that_is_killed_is_missed_by_nobody(crew: Crew) -> None:
+def test_a_worker_that_is_killed_is_missed_by_nobody(crew: Membership) -> None:
     """Who waits for its clients' acks hears at once that they are gone; the others go on."""
     first, *_ = crew.one_of_each()
     victim = crew.one_of_each()[3].call("where")

@@ -467,6 +467,6 @@ def leave(bench: Bench, client: Any) -> None:
     """The client goes; nothing of it stays."""
     client.close()
     assert bench.worker._worker is not None
-    reception = bench.worker._worker._reception
-    bench.until(lambda: not reception.channels)
+    acceptor = bench.worker._worker._acceptor
+    bench.until(lambda: not acceptor.channels)
     bench.until(lambda: not any(raw.connection_count for raw in bench.application.raw.values()))

@@ -10,8 +10,7 @@ import pytest
 
 from counted_lines import lines_run
 from python_server.connection.proxy_headers import Origin, ProxyRules
-from python_server.engineio.packet import PacketError as EnginePacketError
-from python_server.engineio.packet import decode_payload
+from python_server.engineio.packet import EnginePacketError, decode_payload
 from python_server.engineio.polling import accepted_encoding, jsonp_unwrap
 from python_server.engineio.query import QueryError, read_query
 from python_server.http1.parser import BadRequest, RequestParser

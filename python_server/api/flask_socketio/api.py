@@ -40,7 +40,7 @@ from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, br
 from python_server.socketio.client import Socket
 from python_server.socketio.server import Hub
 from python_server.wsgi.environ import ServerFacts, build_environ
-from python_server.wsgi.handshake_middleware import Refusal
+from python_server.wsgi.handshake_middleware import MiddlewareRefusal
 
 if TYPE_CHECKING:
     from python_server.api.flask_socketio.test_client import SocketIOTestClient, TestServer
@@ -144,7 +144,7 @@ class SocketIO(Registration):
             self._begin(self._facts, self._contexts.app if self._contexts else None)
         return self._test_server
 
-    def _admit(self, request: Request) -> Refusal | None:
+    def _admit(self, request: Request) -> MiddlewareRefusal | None:
         """A worker: the middleware around the application sees a handshake, changes or refuses it."""
         environ = build_environ(request, self._facts, BytesIO())
         request.context, refusal = through_middleware(self._application, environ)

@@ -11,7 +11,7 @@ from typing import Any, Unpack, cast
 
 from python_server.api.flask_socketio.handlers import method_arity
 from python_server.api.flask_socketio.keywords import Addressing
-from python_server.api.hub_words import HubWords
+from python_server.api.hub_words import ServerMethods
 from python_server.socketio.handlers import RESERVED
 
 
@@ -24,7 +24,7 @@ class Namespace:
     def __init__(self, namespace: str | None = None) -> None:
         self.namespace = namespace or "/"
         self.socketio: Any = None
-        self.server = cast("HubWords", None)  # until it is registered
+        self.server = cast("ServerMethods", None)  # until it is registered
 
     def _set_socketio(self, socketio: Any) -> None:
         self.socketio = socketio

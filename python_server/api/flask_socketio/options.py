@@ -16,7 +16,7 @@ from python_server.engineio.options import EngineOptions
 from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, read_broker
 from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.recovery.log import recovery_log
-from python_server.socketio.services import Configuration, Patience
+from python_server.socketio.services import ClientTimeouts, Configuration
 
 # Numbers of seconds, the hub's and the engine's.
 HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
@@ -70,11 +70,11 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
     )
 
 
-def _patience(given: Mapping[str, Any]) -> Patience:
+def _patience(given: Mapping[str, Any]) -> ClientTimeouts:
     chosen = {name: given[name] for name in HUB_TIMES if name in given}
     for name, value in chosen.items():
         _check_seconds(name, value)
-    return Patience(**{f"{name}_seconds": value for name, value in chosen.items()})
+    return ClientTimeouts(**{f"{name}_seconds": value for name, value in chosen.items()})
 
 
 def _namespaces(value: Any) -> frozenset[str]:

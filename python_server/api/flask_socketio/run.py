@@ -30,7 +30,7 @@ from python_server.serve.serve import public_address, serve
 from python_server.settings import Settings, TLSSettings
 from python_server.wsgi.environ import Environ
 from python_server.wsgi.foreign_server import ForeignGuard
-from python_server.wsgi.handshake_middleware import Refusal
+from python_server.wsgi.handshake_middleware import MiddlewareRefusal
 
 # Under this key of an environ the mounted application puts what has come through to it.
 ARRIVED_KEY: Final = "python_server.arrived"
@@ -73,7 +73,7 @@ class Mounted:
         return answer
 
 
-def through_middleware(application: Any, environ: Environ) -> tuple[Environ, Refusal | None]:
+def through_middleware(application: Any, environ: Environ) -> tuple[Environ, MiddlewareRefusal | None]:
     """Hand a handshake's environ to everything around the mounted application.
 
     Returns:
@@ -96,7 +96,7 @@ def through_middleware(application: Any, environ: Environ) -> tuple[Environ, Ref
             close()
     if not arrived:
         status, headers = answers[-1] if answers else ("500 Internal Server Error", [])
-        return environ, Refusal(status, list(headers), b"".join(body))
+        return environ, MiddlewareRefusal(status, list(headers), b"".join(body))
     arrived[0].pop(ARRIVED_KEY, None)
     return arrived[0], None
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from python_server.api.flask_socketio.context import ClientState
-from python_server.api.hub_words import HubWords
+from python_server.api.hub_words import ServerMethods
 from python_server.net import tasks
 from python_server.socketio.client import Socket
 from python_server.socketio.server import Hub
 
 
-class Server(HubWords):
+class Server(ServerMethods):
     """The hub's words, with the threads and the end of the application's own.
 
     Args:

@@ -12,12 +12,12 @@ from python_server.socketio.cluster.broker.backplane import BrokerServices, Redi
 from python_server.socketio.cluster.broker.leader import Place
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, BrokerOptions, NoBackplane
-from python_server.workers.peers import Siblings
+from python_server.workers.peers import Peers
 
 
 def make_backplane(
     path: str,
-    siblings: Siblings | None,
+    siblings: Peers | None,
     call_later: Callable[[float, Callable[[], Any]], Any],
     complain: Callable[[str, str], None],
 ) -> Backplane:
@@ -35,7 +35,7 @@ def join_broker(
     options: BrokerOptions,
     inner: Backplane,
     host_id: str,
-    siblings: Siblings | None,
+    siblings: Peers | None,
     services: BrokerServices,
 ) -> RedisBackplane:
     """The backplane of a hub whose machine is one of many.

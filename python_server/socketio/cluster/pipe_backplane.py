@@ -20,7 +20,7 @@ from python_server.socketio.cluster.pipe_messages import (
     encode_question,
 )
 from python_server.socketio.cluster.port import Command, Envelope, Malformed, Question, Receiver
-from python_server.workers.peers import MessageKind, Siblings
+from python_server.workers.peers import MessageKind, Peers
 
 # Questions of ours that wait for answers; beyond it the oldest is given up.
 QUESTIONS_MAX_COUNT: Final = 10_000
@@ -57,7 +57,7 @@ class PipeBackplane:
 
     def __init__(
         self,
-        siblings: Siblings,
+        siblings: Peers,
         path: str,
         call_later: Callable[[float, Callable[[], Any]], Any],
         complain: Callable[[str, str], None],

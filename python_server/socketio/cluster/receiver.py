@@ -36,7 +36,7 @@ from python_server.socketio.cluster.requests import (
 AskSockets = Callable[[str, list[Any], list[Any], Heard, float | None], None]
 
 
-class Answering:
+class ClusterReceiver:
     """The Receiver of a hub. Every method belongs to the loop's thread.
 
     Args:

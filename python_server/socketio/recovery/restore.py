@@ -35,12 +35,12 @@ ASK_AGAIN_MAX_COUNT: Final = 3
 # A client that still answers pings after it has taken what it was sent on its return.
 PRELUDE_SECONDS: Final = 120.0
 
-# Called with the client's former self, if it still lived here, and its rooms with their positions.
+# Called with the client it was before, if that one is still here, and its rooms with their positions.
 Admit = Callable[[Client | None, dict[Any, int]], None]
 AdmitNow = Callable[[dict[Any, int]], None]
 
 
-class Comebacks:
+class Restorer:
     """Every method belongs to the loop's thread.
 
     Args:

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 APPS = Path(__file__).parents[1] / "apps"
-Names = dict[str, str]
+SessionIds = dict[str, str]
 
 
-def join(session: Any, auth: Any = None, namespace: str = "") -> Names:
+def join(session: Any, auth: Any = None, namespace: str = "") -> SessionIds:
     """CONNECT; the sid and pid of the reply."""
     session.send(f"40{namespace}" + ("" if auth is None else json.dumps(auth)))
     reply = session.next()
     assert reply.startswith(f"40{namespace}{{"), reply
-    names: Names = json.loads(reply[2 + len(namespace) :])
+    names: SessionIds = json.loads(reply[2 + len(namespace) :])
     assert set(names) == {"sid", "pid"}
     session.name = names["sid"]
     return names
@@ -58,7 +58,7 @@ def wire(open_wire: Any, engine_server: Any) -> Any:
 
 
 @pytest.fixture
-def pair(wire: Any, way: str) -> tuple[Any, Any, Names]:
+def pair(wire: Any, way: str) -> tuple[Any, Any, SessionIds]:
     """One who speaks, one who will be lost; both joined, the second in the room named by its sid."""
     speaker, listener = wire.session(way), wire.session(way)
     join(speaker)
@@ -66,8 +66,8 @@ def pair(wire: Any, way: str) -> tuple[Any, Any, Names]:
 
 
 def back(
-    wire: Any, way: str, names: Names, offset: str | None = None, namespace: str = ""
-) -> tuple[Any, Names]:
+    wire: Any, way: str, names: SessionIds, offset: str | None = None, namespace: str = ""
+) -> tuple[Any, SessionIds]:
     session = wire.session(way)
     auth = {"pid": names["pid"]} | ({} if offset is None else {"offset": offset})
     return session, join(session, auth, namespace)

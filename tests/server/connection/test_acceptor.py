@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from python_server.connection import acceptor as module
-from python_server.connection.acceptor import Reception
+from python_server.connection.acceptor import Acceptor
 from python_server.connection.address_caps import AddressCaps
 from python_server.net.loop import Loop
-from python_server.net.scoreboard import Board, Row
+from python_server.net.scoreboard import Row, Scoreboard
 from python_server.settings import Settings
 
 
@@ -65,7 +65,7 @@ class Bench:
         self, limit: int | None = None, per_address: int = 0, wait_seconds: float = 60.0, shared: bool = False
     ) -> None:
         self.loop = Loop(self.report)
-        self.board = Board()
+        self.board = Scoreboard()
         self.row = self.board.claim()
         self.complaints: list[str] = []
         self.clients: list[socket.socket] = []
@@ -80,7 +80,7 @@ class Bench:
             other.beat()
             other.accept(True)
         self.caps = AddressCaps(per_address, complain=self.complain)
-        self.reception = Reception(
+        self.acceptor = Acceptor(
             self.loop,
             replace(Settings(), connections_max_count=limit, connections_wait_seconds=wait_seconds),
             [self.socket],
@@ -88,8 +88,8 @@ class Bench:
             self.complain,
             self.caps,
         )
-        services: Any = type("Services", (), {"lost": self.reception.lost})
-        self.reception.set_services(services)
+        services: Any = type("Services", (), {"lost": self.acceptor.lost})
+        self.acceptor.set_services(services)
 
     def complain(self, kind: str, message: str) -> None:
         self.complaints.append(kind)
@@ -114,12 +114,12 @@ class Bench:
         self.clients += [socket.create_connection(self.address) for _ in range(count)]
 
     def until(self, count: int) -> None:
-        while len(self.reception.channels) != count:
+        while len(self.acceptor.channels) != count:
             self.loop.run_once(5)
 
     def close(self) -> None:
-        self.reception.stop(take_waiting=False)
-        self.reception.abort("over")
+        self.acceptor.stop(take_waiting=False)
+        self.acceptor.abort("over")
         self.until(0)
         for client in self.clients:
             client.close()
@@ -140,26 +140,26 @@ def bench() -> Iterator[Bench]:
 
 
 def test_connections_are_counted_on_the_board(bench: Bench) -> None:
-    bench.reception.start()
+    bench.acceptor.start()
     bench.connect(3)
     bench.until(3)
     assert bench.board.connections_count(bench.row) == 3
-    next(iter(bench.reception.channels)).abort("gone")
+    next(iter(bench.acceptor.channels)).abort("gone")
     bench.until(2)
     assert bench.board.connections_count(bench.row) == 2
 
 
 def test_at_the_limit_new_ones_wait_until_one_ends() -> None:
     bench = Bench(limit=2)
-    bench.reception.start()
+    bench.acceptor.start()
     bench.connect(3)
     bench.until(2)
     bench.loop.run_once(0)
-    assert len(bench.reception.channels) == 2
+    assert len(bench.acceptor.channels) == 2
     assert bench.complaints == ["limit"]
-    first = next(iter(bench.reception.channels))
+    first = next(iter(bench.acceptor.channels))
     first.abort("gone")
-    while first in bench.reception.channels:
+    while first in bench.acceptor.channels:
         bench.loop.run_once(5)
     bench.until(2)
     bench.close()
@@ -167,7 +167,7 @@ def test_at_the_limit_new_ones_wait_until_one_ends() -> None:
 
 def test_who_waits_too_long_at_the_limit_is_told_until_one_ends() -> None:
     bench = Bench(limit=2, wait_seconds=0.0)
-    bench.reception.start()
+    bench.acceptor.start()
     bench.connect(3)
     bench.until(2)
     answer = bench.turn_until_answered(bench.clients[2])
@@ -175,11 +175,11 @@ def test_who_waits_too_long_at_the_limit_is_told_until_one_ends() -> None:
     assert b"\r\nConnection: close\r\n" in answer
     body = answer.partition(b"\r\n\r\n")[2]
     assert f"Content-Length: {len(body)}\r\n".encode() in answer
-    assert len(bench.reception.channels) == 2
+    assert len(bench.acceptor.channels) == 2
     assert bench.complaints == ["limit", "limit refused"]
-    first = next(iter(bench.reception.channels))
+    first = next(iter(bench.acceptor.channels))
     first.abort("gone")
-    while first in bench.reception.channels:
+    while first in bench.acceptor.channels:
         bench.loop.run_once(5)
     bench.connect()
     bench.until(2)
@@ -188,10 +188,10 @@ def test_who_waits_too_long_at_the_limit_is_told_until_one_ends() -> None:
 
 def test_at_the_limit_nobody_is_refused_whom_another_worker_can_take() -> None:
     bench = Bench(limit=2, shared=True)
-    bench.reception.start()
+    bench.acceptor.start()
     bench.connect(3)
     bench.until(2)
-    bench.reception._tell_newcomers()
+    bench.acceptor._tell_newcomers()
     for _ in range(20):
         bench.loop.run_once(0)
     bench.clients[2].setblocking(False)
@@ -203,14 +203,14 @@ def test_at_the_limit_nobody_is_refused_whom_another_worker_can_take() -> None:
 
 def test_one_address_has_so_many_connections_and_no_more() -> None:
     bench = Bench(per_address=2)
-    bench.reception.start()
+    bench.acceptor.start()
     bench.connect(2)
     bench.until(2)
     bench.connect()
     assert bench.turn_until_answered(bench.clients[2]).startswith(b"HTTP/1.1 503 ")
-    assert len(bench.reception.channels) == 2
+    assert len(bench.acceptor.channels) == 2
     assert bench.complaints == ["connections of one address"]
-    first = next(iter(bench.reception.channels))
+    first = next(iter(bench.acceptor.channels))
     first.abort("gone")
     bench.until(1)
     bench.connect()
@@ -222,7 +222,7 @@ def test_on_a_tls_port_who_is_refused_costs_no_handshake(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "tls_context", lambda settings: object())  # no handshake can begin
     bench = Bench(per_address=1)
     bench.caps.opened("127.0.0.1")
-    bench.reception.start()
+    bench.acceptor.start()
     bench.connect()
     assert bench.turn_until_answered(bench.clients[0]) == b""
     assert bench.complaints == ["connections of one address"]
@@ -232,16 +232,16 @@ def test_on_a_tls_port_who_is_refused_costs_no_handshake(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("take_waiting", "count"), [(True, 3), (False, 1)])
 def test_a_stop_takes_what_waits_only_where_nobody_else_would(take_waiting: bool, count: int) -> None:
     bench = Bench()
-    bench.reception.start()
+    bench.acceptor.start()
     bench.connect()
     bench.until(1)
     bench.connect(2)
-    bench.reception.stop(take_waiting=take_waiting)
-    assert len(bench.reception.channels) == count
-    assert all("refuse" in channel.told for channel in bench.reception.channels)
+    bench.acceptor.stop(take_waiting=take_waiting)
+    assert len(bench.acceptor.channels) == count
+    assert all("refuse" in channel.told for channel in bench.acceptor.channels)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(bench.address)
-    bench.reception.close_idle()
+    bench.acceptor.close_idle()
     bench.until(0)
     bench.close()
 
@@ -250,8 +250,8 @@ def test_a_connection_from_a_sibling_comes_with_its_bytes(bench: Bench) -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     transport = module.Transport(bench.loop, ours, bench.report, Settings().transport)
-    bench.reception.serve(transport, b"GET / HTTP/1.1\r\n\r\n")
-    (channel,) = bench.reception.channels
+    bench.acceptor.serve(transport, b"GET / HTTP/1.1\r\n\r\n")
+    (channel,) = bench.acceptor.channels
     assert (channel.handed, channel.received) == (True, b"GET / HTTP/1.1\r\n\r\n")
     theirs.send(b"more")
     bench.loop.run_once(5)
@@ -275,22 +275,22 @@ def test_far_above_its_share_a_worker_parts_with_as_many_idle_connections(
     other.beat()
     other.accept(True)
     other.count(100)  # until all have been accepted here
-    bench.reception.start()
+    bench.acceptor.start()
     bench.connect(40)
     bench.until(40)
-    channels: list[Any] = list(bench.reception.channels)
+    channels: list[Any] = list(bench.acceptor.channels)
     for channel in channels[:4]:
         channel.idle = False
     talks = [Talk() for _ in range(4)]
     for talk in talks:
-        bench.reception.add(talk)
+        bench.acceptor.add(talk)
     other.count(others)
     begun = bench.loop.now
     while bench.loop.now < begun + 0.02:  # looked at several times
         bench.loop.run_once(0.005)
     assert len([channel for channel in channels if channel.told and channel.idle]) == parted
     for talk in talks:
-        bench.reception.lost(talk)
+        bench.acceptor.lost(talk)
     bench.close()
 
 
@@ -299,9 +299,9 @@ def test_a_connection_that_cannot_be_watched_is_not_counted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, secure: bool
 ) -> None:
     """As at /proc/sys/fs/epoll/max_user_watches."""
-    bench.reception.start()
+    bench.acceptor.start()
     if secure:
-        monkeypatch.setattr(bench.reception, "_tls", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        monkeypatch.setattr(bench.acceptor, "_tls", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     poller: Any = bench.loop._poller
     real = poller.register
 
@@ -311,7 +311,7 @@ def test_a_connection_that_cannot_be_watched_is_not_counted(
     monkeypatch.setattr(poller, "register", register)
     bench.connect()
     assert bench.clients[0].getsockname()
-    while not bench.reception.channels:
+    while not bench.acceptor.channels:
         bench.loop.run_once(5)
     bench.until(0)
     assert bench.board.connections_count(bench.row) == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from python_server.api.emitter import EmitError, Emitter
-from python_server.control.commands import ControlOrders
+from python_server.control.commands import ControlCommands
 from python_server.control.server import (
     CHANNELS_MAX_COUNT,
     Control,
@@ -195,7 +195,7 @@ HOSTILE = [
 
 def test_hostile_lines_change_nothing() -> None:
     refused: list[str] = []
-    orders = ControlOrders({"/socket.io/": Hub()}, dict, lambda kind, text: refused.append(text))
+    orders = ControlCommands({"/socket.io/": Hub()}, dict, lambda kind, text: refused.append(text))
     for line in HOSTILE:
         answer = json.loads(orders.obey(line))
         assert set(answer) == {"error"}, line
@@ -203,7 +203,7 @@ def test_hostile_lines_change_nothing() -> None:
 
 
 def test_figures() -> None:
-    orders = ControlOrders({}, lambda: {"connections": 7}, lambda kind, text: None)
+    orders = ControlCommands({}, lambda: {"connections": 7}, lambda kind, text: None)
     assert json.loads(orders.obey(b'{"method": "status"}')) == {"ok": True, "figures": {"connections": 7}}
 
 

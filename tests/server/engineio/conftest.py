@@ -13,7 +13,7 @@ import pytest
 
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
 from python_server.engineio.server import Engine, EngineOptions
-from python_server.engineio.session_ids import Names
+from python_server.engineio.session_ids import SessionIds
 from python_server.http1.parser import Request
 from python_server.net.backpressure import Backpressure
 from told_time import Clock, Timer
@@ -168,10 +168,10 @@ class World:
     def __init__(
         self,
         *,
-        names: Names | None = None,
+        names: SessionIds | None = None,
         homes: Any = None,
         admit: Any = None,
-        census: Any = None,
+        session_limits: Any = None,
         call_soon: Any = None,
         **options: Any,
     ) -> None:
@@ -204,7 +204,7 @@ class World:
             names,
             homes,
             admit,
-            census,
+            session_limits,
         )
 
     def request(

@@ -17,7 +17,7 @@ from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.query import SINGLE_FIELDS, QueryError, read_query
-from python_server.engineio.session_ids import Names
+from python_server.engineio.session_ids import SessionIds
 from python_server.http1.parser import BadRequest, Request, RequestParser
 from python_server.serve.mounts import normal_root_path
 from python_server.serve.routing import Router
@@ -119,7 +119,9 @@ def test_engine_home_finding_and_application_read_one_query_alike(query: str) ->
 @given(QUERIES, st.sampled_from(["GET", "POST"]))
 def test_no_query_opens_a_session_that_was_not_asked_for(make_world: Any, query: str, method: str) -> None:
     asked: list[Any] = []
-    world = make_world(names=Names(1), admit=lambda exchange, admitted: asked.append((exchange, admitted)))
+    world = make_world(
+        names=SessionIds(1), admit=lambda exchange, admitted: asked.append((exchange, admitted))
+    )
     exchange = world.request(method, query)
     assert not world.engine.sessions
     assert not world.heard.opened
@@ -173,7 +175,7 @@ def test_a_field_that_steers_the_protocol_is_said_once(world: Any, name: str, sp
     [("1.abc", False), ("3.abc", True), ("%33.abc", True), ("%31.abc", False), ("", False)],
 )
 def test_a_session_s_home_is_found_by_the_same_reader(make_world: Any, sid: str, foreign: bool) -> None:
-    engine = make_world(names=Names(1)).engine
+    engine = make_world(names=SessionIds(1)).engine
     assert engine.is_foreign(f"{BEGIN}&sid={sid}") is foreign
     assert engine.is_foreign(f"{BEGIN}&%73id={sid}") is foreign
     assert engine.is_foreign(f"{BEGIN}&x=sid=1.&sid={sid}") is foreign

@@ -11,8 +11,8 @@ import pytest
 
 from python_server.engineio.packet import (
     NOOP,
-    PacketError,
-    PacketType,
+    EnginePacketError,
+    EnginePacketType,
     Prepared,
     decode_packet,
     decode_payload,
@@ -40,7 +40,7 @@ def test_payloads_decode_as_the_table_says(vectors: Any) -> None:
     """R28: digit and text, or binary; text is never read as JSON."""
     for body, packets in vectors["payloads"]:
         expected = [
-            (PacketType(kind), b64decode(data["base64"]) if isinstance(data, dict) else data)
+            (EnginePacketType(kind), b64decode(data["base64"]) if isinstance(data, dict) else data)
             for kind, data in packets
         ]
         assert list(decode_payload(body.encode())) == expected, body
@@ -49,19 +49,19 @@ def test_payloads_decode_as_the_table_says(vectors: Any) -> None:
 def test_refused_payloads(vectors: Any) -> None:
     """R28: an empty packet is refused, as every other that is malformed."""
     for body, why in vectors["refused"]:
-        with pytest.raises(PacketError):
+        with pytest.raises(EnginePacketError):
             print(why, list(decode_payload(body.encode())))
 
 
 def test_packets_before_a_malformed_one_are_delivered() -> None:
     packets = decode_payload(b"4a\x1e9")
-    assert next(packets) == (PacketType.MESSAGE, "a")
-    with pytest.raises(PacketError):
+    assert next(packets) == (EnginePacketType.MESSAGE, "a")
+    with pytest.raises(EnginePacketError):
         next(packets)
 
 
 def test_a_payload_that_is_not_utf8_is_refused() -> None:
-    with pytest.raises(PacketError):
+    with pytest.raises(EnginePacketError):
         list(decode_payload(b"4\xff"))
 
 
@@ -70,18 +70,18 @@ def test_more_than_sixteen_packets_in_one_payload() -> None:
 
 
 def test_a_payload_of_separators_is_refused_at_the_first() -> None:
-    with pytest.raises(PacketError):
+    with pytest.raises(EnginePacketError):
         next(decode_payload(b"\x1e" * 1_000_000))
 
 
 @pytest.mark.parametrize("packet", ["", "x", "9", "bAQI="])
 def test_websocket_messages_that_are_no_packet(packet: str) -> None:
-    with pytest.raises(PacketError):
+    with pytest.raises(EnginePacketError):
         decode_packet(packet)
 
 
 def test_a_binary_websocket_message_is_a_message() -> None:
-    assert decode_packet(b"\x04") == (PacketType.MESSAGE, b"\x04")
+    assert decode_packet(b"\x04") == (EnginePacketType.MESSAGE, b"\x04")
 
 
 def test_a_prepared_packet_is_encoded_once_for_each_transport() -> None:

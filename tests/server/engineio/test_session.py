@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from python_server.engineio.packet import Packet, PacketError, PacketType, Prepared
+from python_server.engineio.packet import EnginePacketError, EnginePacketType, Packet, Prepared
 from python_server.engineio.session import (
     MOVES,
     POLL_PACKETS_MAX_COUNT,
@@ -152,7 +152,7 @@ def test_a_client_that_fetches_nothing_is_too_slow(life: Life) -> None:
 
 def test_close_by_the_client_releases_its_poll_with_a_noop(life: Life) -> None:
     life.poll()
-    life.session.receive_packets([(PacketType.CLOSE, "")], 10)
+    life.session.receive_packets([(EnginePacketType.CLOSE, "")], 10)
     assert life.answers == ["6"]
     assert life.handler.closed == [DisconnectReason.TRANSPORT_CLOSE]
 
@@ -183,9 +183,9 @@ def test_the_end_is_told_once(life: Life) -> None:
 
 def test_packets_behind_a_close_are_not_delivered(life: Life) -> None:
     packets: list[Packet] = [
-        (PacketType.MESSAGE, "a"),
-        (PacketType.CLOSE, ""),
-        (PacketType.MESSAGE, "b"),
+        (EnginePacketType.MESSAGE, "a"),
+        (EnginePacketType.CLOSE, ""),
+        (EnginePacketType.MESSAGE, "b"),
     ]
     life.session.receive_packets(packets, 10)
     assert life.handler.messages == ["a"]
@@ -193,32 +193,32 @@ def test_packets_behind_a_close_are_not_delivered(life: Life) -> None:
 
 def test_a_malformed_packet_ends_the_session_behind_those_before_it(life: Life) -> None:
     def packets() -> Any:
-        yield PacketType.MESSAGE, "a"
-        raise PacketError
+        yield EnginePacketType.MESSAGE, "a"
+        raise EnginePacketError
 
-    with pytest.raises(PacketError):
+    with pytest.raises(EnginePacketError):
         life.session.receive_packets(packets(), 10)
     assert life.handler.messages == ["a"]
     assert life.handler.closed == [DisconnectReason.PARSE_ERROR]
 
 
-@pytest.mark.parametrize("kind", [PacketType.OPEN, PacketType.UPGRADE, PacketType.NOOP])
-def test_packets_a_client_need_not_send_are_ignored(life: Life, kind: PacketType) -> None:
+@pytest.mark.parametrize("kind", [EnginePacketType.OPEN, EnginePacketType.UPGRADE, EnginePacketType.NOOP])
+def test_packets_a_client_need_not_send_are_ignored(life: Life, kind: EnginePacketType) -> None:
     life.session.receive_packets([(kind, "")], 10)
     assert life.session.alive
     assert life.handler.messages == []
 
 
 def test_a_ping_from_the_client_is_an_error(life: Life) -> None:
-    life.session.receive_packets([(PacketType.PING, "")], 10)
+    life.session.receive_packets([(EnginePacketType.PING, "")], 10)
     assert life.handler.closed == [DisconnectReason.TRANSPORT_ERROR]
 
 
 def test_a_pong_counts_only_while_one_is_owed(life: Life) -> None:
-    life.session.receive_packets([(PacketType.PONG, "")], 10)
+    life.session.receive_packets([(EnginePacketType.PONG, "")], 10)
     assert life.beats == []
     life.session.ping()
-    life.session.receive_packets([(PacketType.PONG, "")] * 2, 10)
+    life.session.receive_packets([(EnginePacketType.PONG, "")] * 2, 10)
     assert life.beats == [True]
 
 
@@ -273,7 +273,7 @@ def test_an_upgrade_loses_and_doubles_nothing(life: Life) -> None:
     assert life.session.probe(link)
     life.session.send(text("b"))
     life.poll()
-    life.session.receive_packets([(PacketType.MESSAGE, "posted meanwhile")], 10)
+    life.session.receive_packets([(EnginePacketType.MESSAGE, "posted meanwhile")], 10)
     life.session.send(text("c"))
     assert life.session.upgrade(link)
     life.session.send(text("d"))

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from python_server.engineio.session_ids import Home, Names, tag_of
+from python_server.engineio.session_ids import Home, SessionIds, tag_of
 
 SECRET = "abcdefghij0123456_-z"
 
 
 def test_one_process_alone_has_bare_secrets_and_no_siblings() -> None:
-    names = Names()
+    names = SessionIds()
     assert len(names.make()) == 20
     assert "." not in names.make()
     assert names.find(f"3.{SECRET}") == (Home.NOWHERE, 0)
@@ -22,28 +22,28 @@ def test_one_process_alone_has_bare_secrets_and_no_siblings() -> None:
 
 
 def test_the_workers_of_one_machine_begin_with_their_index() -> None:
-    names = Names(3)
+    names = SessionIds(3)
     assert names.make().startswith("3.")
     assert len(names.make()) == 22
-    assert names.find(Names(12).make()) == (Home.SIBLING, 12)
-    assert names.find(Names(3).make()) == (Home.NOWHERE, 0)
+    assert names.find(SessionIds(12).make()) == (Home.SIBLING, 12)
+    assert names.find(SessionIds(3).make()) == (Home.NOWHERE, 0)
 
 
 def test_machines_with_a_broker_begin_with_a_tag() -> None:
-    names = Names(3, "one machine")
+    names = SessionIds(3, "one machine")
     tag = tag_of("one machine")
     assert names.make().startswith(f"{tag}.3.")
     assert len(names.make()) == 27
-    assert names.find(Names(4, "one machine").make()) == (Home.SIBLING, 4)
-    assert names.find(Names(4, "another").make()) == (Home.ELSEWHERE, 0)
-    assert names.find(Names(3, "another").make()) == (Home.ELSEWHERE, 0)
-    assert names.find(Names(3).make()) == (Home.NOWHERE, 0)
+    assert names.find(SessionIds(4, "one machine").make()) == (Home.SIBLING, 4)
+    assert names.find(SessionIds(4, "another").make()) == (Home.ELSEWHERE, 0)
+    assert names.find(SessionIds(3, "another").make()) == (Home.ELSEWHERE, 0)
+    assert names.find(SessionIds(3).make()) == (Home.NOWHERE, 0)
 
 
 def test_a_process_alone_with_a_broker_knows_other_machines() -> None:
-    names = Names(None, "one machine")
+    names = SessionIds(None, "one machine")
     assert names.make().startswith(f"{tag_of('one machine')}.0.")
-    assert names.find(Names(2, "another").make()) == (Home.ELSEWHERE, 0)
+    assert names.find(SessionIds(2, "another").make()) == (Home.ELSEWHERE, 0)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_process_alone_with_a_broker_knows_other_machines() -> None:
     ],
 )
 def test_what_no_server_has_made_lives_nowhere(name: str) -> None:
-    assert Names(3).find(name) == (Home.NOWHERE, 0)
+    assert SessionIds(3).find(name) == (Home.NOWHERE, 0)
 
 
 class Street:
@@ -86,13 +86,13 @@ class Street:
 
 def test_a_foreign_session_is_sent_home(make_world: Any) -> None:
     street = Street(2)
-    world = make_world(names=Names(1), homes=street)
+    world = make_world(names=SessionIds(1), homes=street)
     for method, query in (
         ("GET", "transport=polling"),
         ("POST", "transport=polling"),
         ("GET", "transport=websocket"),
     ):
-        exchange = world.request(method, f"EIO=4&{query}&sid={Names(2).make()}")
+        exchange = world.request(method, f"EIO=4&{query}&sid={SessionIds(2).make()}")
         assert exchange.given_away
         assert not exchange.status
     assert street.asked == [2, 2, 2]
@@ -100,24 +100,24 @@ def test_a_foreign_session_is_sent_home(make_world: Any) -> None:
 
 def test_a_dead_home_is_error_1_at_once(make_world: Any) -> None:
     street = Street(2)
-    exchange = make_world(names=Names(1), homes=street).get(Names(3).make())
+    exchange = make_world(names=SessionIds(1), homes=street).get(SessionIds(3).make())
     assert (exchange.status, exchange.code, street.asked) == (400, 1, [3])
 
 
 def test_a_request_is_handed_once(make_world: Any) -> None:
     street = Street(2)
-    world = make_world(names=Names(1), homes=street)
-    exchange = world.get(Names(2).make(), handed=True)
+    world = make_world(names=SessionIds(1), homes=street)
+    exchange = world.get(SessionIds(2).make(), handed=True)
     assert (exchange.status, exchange.code, street.asked) == (400, 1, [])
 
 
 def test_own_sessions_of_a_worker_stay(make_world: Any) -> None:
     street = Street(2)
-    world = make_world(names=Names(1), homes=street)
+    world = make_world(names=SessionIds(1), homes=street)
     sid = world.open()
     assert sid.startswith("1.")
     assert not world.engine.is_foreign(f"EIO=4&transport=polling&sid={sid}")
-    assert world.engine.is_foreign(f"EIO=4&transport=polling&sid={Names(2).make()}")
+    assert world.engine.is_foreign(f"EIO=4&transport=polling&sid={SessionIds(2).make()}")
     assert not world.engine.is_foreign("EIO=4&transport=polling")
     assert world.post(sid, "40").status == 200
     assert street.asked == []
@@ -125,17 +125,17 @@ def test_own_sessions_of_a_worker_stay(make_world: Any) -> None:
 
 def test_refusals_come_before_the_way_home(make_world: Any) -> None:
     street = Street(2)
-    world = make_world(names=Names(1), homes=street)
-    assert world.get(Names(2).make(), origin="http://evil.test").code == 4
-    assert world.request(query=f"EIO=4&transport=carrier&sid={Names(2).make()}").code == 0
-    assert world.request("OPTIONS", f"sid={Names(2).make()}").status == 204
+    world = make_world(names=SessionIds(1), homes=street)
+    assert world.get(SessionIds(2).make(), origin="http://evil.test").code == 4
+    assert world.request(query=f"EIO=4&transport=carrier&sid={SessionIds(2).make()}").code == 0
+    assert world.request("OPTIONS", f"sid={SessionIds(2).make()}").status == 204
     assert street.asked == []
 
 
 def test_a_session_of_another_machine_is_refused_with_the_balancers_setting(make_world: Any) -> None:
     street = Street(2)
-    world = make_world(names=Names(2, "here"), homes=street)
-    exchange = world.get(Names(2, "there").make())
+    world = make_world(names=SessionIds(2, "here"), homes=street)
+    exchange = world.get(SessionIds(2, "there").make())
     assert (exchange.status, exchange.code) == (400, 1)
     for told in (json.loads(exchange.body)["message"], *world.complaints):
         assert "affinity" in told

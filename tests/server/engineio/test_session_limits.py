@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from python_server.engineio.session import DisconnectReason
-from python_server.engineio.session_limits import HALF_OPEN_MAX_COUNT, HEAD_UNIT_BYTES, Census, bounds
+from python_server.engineio.session_limits import HALF_OPEN_MAX_COUNT, HEAD_UNIT_BYTES, SessionLimits, bounds
 from python_server.http1.packed_head import kept
 from python_server.http1.parser import Request, RequestParser
 from python_server.settings import HTTPSettings
@@ -19,7 +19,7 @@ from python_server.wsgi.environ import ServerFacts, build_environ
 
 
 def test_sessions_are_bounded_with_a_sentence_that_names_the_option(make_world: Any) -> None:
-    world = make_world(census=Census(2, 100))
+    world = make_world(session_limits=SessionLimits(2, 100))
     first, _ = world.open(), world.open()
     refused = world.request()
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
@@ -32,7 +32,7 @@ def test_sessions_are_bounded_with_a_sentence_that_names_the_option(make_world: 
 
 
 def test_half_open_sessions_are_bounded_until_their_clients_join(make_world: Any) -> None:
-    world = make_world(census=Census(100, 2))
+    world = make_world(session_limits=SessionLimits(100, 2))
     sids = [world.open(), world.open()]
     assert world.request().status == 503
     assert "--limit-half-open-sessions" in world.complaints[-1]
@@ -45,7 +45,7 @@ def test_half_open_sessions_are_bounded_until_their_clients_join(make_world: Any
 
 
 def test_a_large_head_counts_for_several(make_world: Any) -> None:
-    world = make_world(census=Census(100, 10))
+    world = make_world(session_limits=SessionLimits(100, 10))
     assert world.request(x="a" * 8 * HEAD_UNIT_BYTES).status == 200
     assert world.request().status == 200
     assert world.request().status == 503
@@ -53,21 +53,23 @@ def test_a_large_head_counts_for_several(make_world: Any) -> None:
 
 @pytest.mark.parametrize("end", DisconnectReason)
 def test_every_end_is_counted_once(make_world: Any, end: DisconnectReason) -> None:
-    census = Census(100, 100)
-    world = make_world(census=census)
+    session_limits = SessionLimits(100, 100)
+    world = make_world(session_limits=session_limits)
     for sid in (world.open(), world.open()):
         world.engine.sessions[sid].end(end)
     websocket = world.websocket()
-    assert census.half_open_count >= 1
+    assert session_limits.half_open_count >= 1
     websocket.lose()
     world.clock.advance(60)
-    assert (census.sessions_count, census.half_open_count) == (0, 0)
+    assert (session_limits.sessions_count, session_limits.half_open_count) == (0, 0)
     assert not world.engine.sessions
 
 
 def test_nobody_is_asked_to_admit_what_cannot_open(make_world: Any) -> None:
     asked: list[Any] = []
-    world = make_world(census=Census(1, 1), admit=lambda exchange, admitted: (asked.append(1), admitted()))
+    world = make_world(
+        session_limits=SessionLimits(1, 1), admit=lambda exchange, admitted: (asked.append(1), admitted())
+    )
     assert world.request().status == 200
     assert world.request().status == 503
     assert asked == [1]

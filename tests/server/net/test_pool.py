@@ -37,7 +37,7 @@ class Clock:
     def call_at_turn_end(self, function: Callable[[], None]) -> None:
         function()
 
-    def hush(self) -> None:
+    def stop_waking(self) -> None:
         self.hushed_count += 1
 
     def pass_by(self, seconds: float, busy: float = 0.0) -> None:

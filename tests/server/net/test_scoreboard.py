@@ -11,17 +11,17 @@ from collections.abc import Iterator
 import pytest
 
 from python_server.net import scoreboard as module
-from python_server.net.scoreboard import Board, Row
+from python_server.net.scoreboard import Row, Scoreboard
 
 
 @pytest.fixture
-def board() -> Iterator[Board]:
-    board = Board()
+def board() -> Iterator[Scoreboard]:
+    board = Scoreboard()
     yield board
     board.close()
 
 
-def working(board: Board, connections_count: int) -> Row:
+def working(board: Scoreboard, connections_count: int) -> Row:
     row = Row(board, board.claim())
     row.beat()
     row.accept(True)
@@ -29,7 +29,9 @@ def working(board: Board, connections_count: int) -> Row:
     return row
 
 
-def test_the_mean_is_of_those_that_accept_and_live(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mean_is_of_those_that_accept_and_live(
+    board: Scoreboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert board.mean() == 0
     first = working(board, 10)
     working(board, 30)
@@ -45,7 +47,7 @@ def test_the_mean_is_of_those_that_accept_and_live(board: Board, monkeypatch: py
     assert board.mean() == pytest.approx(550 / 3)
 
 
-def test_the_fewest_connections_are_those_of_a_worker_that_accepts(board: Board) -> None:
+def test_the_fewest_connections_are_those_of_a_worker_that_accepts(board: Scoreboard) -> None:
     assert board.fewest() == 0
     for count, accepts in ((7, True), (5, True), (1, False)):
         row = Row(board, board.claim())
@@ -55,7 +57,7 @@ def test_the_fewest_connections_are_those_of_a_worker_that_accepts(board: Board)
     assert row.fewest_count() == 5
 
 
-def test_an_allowance_leaves_connections_to_those_with_fewer(board: Board) -> None:
+def test_an_allowance_leaves_connections_to_those_with_fewer(board: Scoreboard) -> None:
     first, second = working(board, 0), working(board, 0)
     assert first.allowance() == 2
     first.count(2)
@@ -78,13 +80,13 @@ def test_an_allowance_leaves_connections_to_those_with_fewer(board: Board) -> No
     ],
 )
 def test_who_stands_far_above_the_mean_parts_with_what_is_above_it(
-    board: Board, counts: list[int], excess: int
+    board: Scoreboard, counts: list[int], excess: int
 ) -> None:
     rows = [working(board, count) for count in counts]
     assert rows[0].excess() == excess
 
 
-def test_a_worker_that_holds_back_takes_a_few_and_then_none(board: Board) -> None:
+def test_a_worker_that_holds_back_takes_a_few_and_then_none(board: Scoreboard) -> None:
     first, other = working(board, 0), working(board, 0)
     first.hold_back(True)
     allowed = []
@@ -98,7 +100,7 @@ def test_a_worker_that_holds_back_takes_a_few_and_then_none(board: Board) -> Non
     assert module.HELD_BACK_COUNT == 4
 
 
-def test_rows_are_reused_and_holes_do_not_hide_the_rest(board: Board) -> None:
+def test_rows_are_reused_and_holes_do_not_hide_the_rest(board: Scoreboard) -> None:
     rows = [board.claim() for _ in range(100)]
     for row in rows[:99]:
         board.clear(row)
@@ -112,19 +114,20 @@ def test_rows_are_reused_and_holes_do_not_hide_the_rest(board: Board) -> None:
     assert board.mean() == 0
 
 
-def test_a_full_board_says_so(board: Board) -> None:
+def test_a_full_board_says_so(board: Scoreboard) -> None:
     for _ in range(module.ROWS_COUNT - 1):
         board.claim()
     with pytest.raises(RuntimeError, match="rows of the board are in use"):
         board.claim()
 
 
-def test_another_process_writes_its_row(board: Board) -> None:
+def test_another_process_writes_its_row(board: Scoreboard) -> None:
     row = board.claim()
     assert board.beat_age_seconds(row) == float("inf")
     code = (
-        "import sys; from python_server.net.scoreboard import Board, Row;"
-        "row = Row(Board(int(sys.argv[1])), int(sys.argv[2])); row.beat(); row.accept(True); row.count(41)"
+        "import sys; from python_server.net.scoreboard import Scoreboard, Row;"
+        "row = Row(Scoreboard(int(sys.argv[1])), int(sys.argv[2]));"
+        "row.beat(); row.accept(True); row.count(41)"
     )
     command = [sys.executable, "-c", code, str(board.descriptor), str(row)]
     subprocess.run(command, check=True, pass_fds=[board.descriptor])
@@ -135,6 +138,6 @@ def test_another_process_writes_its_row(board: Board) -> None:
 
 def test_without_memfd_a_file_without_a_name_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    board = Board()
+    board = Scoreboard()
     assert working(board, 3).allowance() == 2
     board.close()

@@ -169,7 +169,7 @@ def test_of_faults_of_one_kind_the_first_have_tracebacks_and_the_rest_a_number(t
     faults.report("handler of event 'boom'", raised(KeyError(0)))
     assert told.tracebacks_count == 11
     assert len(told.lines) == 12
-    said = r"and 990 more of the same: handler of event 'boom0' failed, KeyError in \S+test_observe\.py:\d+"
+    said = r"and 990 more of the same: handler of event 'boom0' failed, KeyError in \S+test_log\.py:\d+"
     assert re.fullmatch(said, told.lines[10])
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from python_server.engineio.packet import Prepared
 from python_server.net.loop import Loop
-from python_server.serve.recovery_handover import CLIENTS_COUNT, EVENTS_COUNT, Estate
+from python_server.serve.recovery_handover import CLIENTS_COUNT, EVENTS_COUNT, RecoveryHandover
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.log import RecoveryLog, Saved
-from python_server.workers.peers import MessageKind, Siblings, joined
+from python_server.workers.peers import MessageKind, Peers, joined
 
 PATHS = ("/socket.io/", "/other/")
 TURNS_MAX_COUNT = 20_000
@@ -26,9 +26,11 @@ class House:
         self.complaints: list[str] = []
         self.faults: list[Any] = []
         self.loop = loop
-        self.siblings = Siblings(loop, index, "host", self.report, self.complain, max_queued_bytes=100_000)
+        self.siblings = Peers(loop, index, "host", self.report, self.complain, max_queued_bytes=100_000)
         self.logs = {path: RecoveryLog(max_bytes=100_000_000) for path in PATHS}
-        self.estate = Estate(self.siblings, self.logs, loop.call_later, lambda: loop.now, self.complain)
+        self.handover = RecoveryHandover(
+            self.siblings, self.logs, loop.call_later, lambda: loop.now, self.complain
+        )
 
     def report(self, what: str, error: BaseException) -> None:
         self.faults.append((what, error))
@@ -69,7 +71,7 @@ class Street:
         raise AssertionError("it has not come to pass")
 
     def settle(self, house: House) -> None:
-        self.until(lambda: not house.estate.busy)
+        self.until(lambda: not house.handover.busy)
 
 
 @pytest.fixture
@@ -89,8 +91,8 @@ def test_logs_and_lost_clients_of_every_mount_arrive(street: Street) -> None:
         street.first.say("a", path)
         street.first.lose(f"P{path}", path)
         street.first.say("b", path)
-    street.first.estate.bequeath(2)
-    assert street.first.estate.busy
+    street.first.handover.hand_over(2)
+    assert street.first.handover.busy
     street.settle(street.first)
     for path in PATHS:
         assert street.second.find(f"P{path}", path) == ["a", "b"]
@@ -104,7 +106,7 @@ def test_more_than_one_message_holds_arrives_whole(street: Street) -> None:
         street.first.say(name)
     for number in range(2 * CLIENTS_COUNT + 1):
         street.first.lose(f"P{number}")
-    street.first.estate.bequeath(2)
+    street.first.handover.hand_over(2)
     street.settle(street.first)
     assert street.second.find("P0") == names
     assert street.second.find(f"P{2 * CLIENTS_COUNT}") == names
@@ -113,11 +115,11 @@ def test_more_than_one_message_holds_arrives_whole(street: Street) -> None:
 def test_a_client_that_has_come_back_elsewhere_is_forgotten_by_all(street: Street) -> None:
     for pid in ("early", "late", "kept"):
         street.first.lose(pid, claimed_at=5.0)
-    street.first.estate.bequeath(2)
-    street.third.estate.taken(PATHS[0], "early", 6.0)  # its record may be on its way
+    street.first.handover.hand_over(2)
+    street.third.handover.taken(PATHS[0], "early", 6.0)  # its record may be on its way
     street.settle(street.first)
-    street.third.estate.taken(PATHS[0], "late", 6.0)
-    street.third.estate.taken(PATHS[0], "kept", 4.0)  # it has been at the first one since
+    street.third.handover.taken(PATHS[0], "late", 6.0)
+    street.third.handover.taken(PATHS[0], "kept", 4.0)  # it has been at the first one since
     street.until(lambda: len(street.second.logs[PATHS[0]].logs(street.loop.now)[1].lost_clients()) == 1)
     street.until(lambda: len(street.first.logs[PATHS[0]].lost_clients()) == 1)
     for house in (street.first, street.second):
@@ -128,9 +130,9 @@ def test_a_successor_is_told_behind_the_records_who_has_come_back(street: Street
     """Whatever way the word itself has taken: here it never reached the successor."""
     street.first.lose("P")
     street.first.say("x" * 200_000)  # in front of the client's record
-    street.first.estate.bequeath(2)
+    street.first.handover.hand_over(2)
     street.third.siblings.send(1, MessageKind.RECORDS, b'{"type":"forget","path":"/socket.io/","pid":"P"}')
-    street.until(lambda: not street.first.estate.busy and not street.first.logs[PATHS[0]].lost_clients())
+    street.until(lambda: not street.first.handover.busy and not street.first.logs[PATHS[0]].lost_clients())
     street.first.siblings.send(2, MessageKind.ENVELOPE, b"the last word")
     street.until(lambda: any("kind 40" in said for said in street.second.complaints))
     assert street.second.find("P") is None
@@ -145,7 +147,7 @@ def test_events_keep_their_places_where_one_cannot_travel(street: Street) -> Non
     street.first.lose("P", joined_at=log.position, left_at=log.position)
     street.first.say("a")
     street.first.say("b")
-    street.first.estate.bequeath(2)
+    street.first.handover.hand_over(2)
     street.settle(street.first)
     assert street.second.find("P") == ["a", "b"]
 
@@ -153,10 +155,10 @@ def test_events_keep_their_places_where_one_cannot_travel(street: Street) -> Non
 def test_what_was_inherited_goes_on_to_the_next(street: Street) -> None:
     street.first.say("a")
     street.first.lose("P")
-    street.first.estate.bequeath(2)
+    street.first.handover.hand_over(2)
     street.settle(street.first)
     street.second.say("b")
-    street.second.estate.bequeath(3)
+    street.second.handover.hand_over(3)
     street.settle(street.second)
     street.third.say("c")
     assert street.third.find("P") == ["a", "b", "c"]
@@ -164,13 +166,13 @@ def test_what_was_inherited_goes_on_to_the_next(street: Street) -> None:
 
 def test_nothing_is_left_to_nobody(street: Street) -> None:
     street.first.lose("P")
-    street.first.estate.bequeath(9)
-    assert not street.first.estate.busy
+    street.first.handover.hand_over(9)
+    assert not street.first.handover.busy
 
 
 def test_an_heir_that_dies_is_waited_for_no_longer(street: Street) -> None:
     street.first.lose("P")
-    street.first.estate.bequeath(2)
+    street.first.handover.hand_over(2)
     street.second.siblings.close()
     street.settle(street.first)
     assert any("died while it took" in said for said in street.first.complaints)
@@ -180,11 +182,11 @@ def test_a_sender_that_dies_in_the_middle_leaves_nothing(street: Street) -> None
     for number in range(3 * EVENTS_COUNT):
         street.first.say(f"{number}:" + "x" * 500)
     street.first.lose("P")
-    street.first.estate.bequeath(2)
-    street.until(lambda: bool(street.second.estate._coming))
+    street.first.handover.hand_over(2)
+    street.until(lambda: bool(street.second.handover._coming))
     street.first.siblings.close()
     street.until(lambda: street.second.siblings.living == (3,))
-    assert street.second.estate._coming == {}
+    assert street.second.handover._coming == {}
     assert street.second.find("P") is None
 
 
@@ -202,7 +204,7 @@ def test_data_and_rooms_that_cannot_travel_are_told(street: Street) -> None:
     street.first.lose(
         "P", rooms={"P": 0, (1, 2): 0, "\ud800": 0}, data={"a": 1, "b": b"bytes", "c": "\ud800"}
     )
-    street.first.estate.bequeath(2)
+    street.first.handover.hand_over(2)
     street.settle(street.first)
     found = street.second.logs[PATHS[0]].find("P", "/", None, street.loop.now)
     assert found is not None

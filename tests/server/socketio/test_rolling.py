@@ -14,7 +14,7 @@ import pytest
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.packet import decode_payload
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.engineio.session_ids import Names
+from python_server.engineio.session_ids import SessionIds
 from python_server.net.link import HEADER, encode
 from python_server.serve.mounts import Mount
 from python_server.serve.recovery_handover import leave_behind
@@ -22,7 +22,7 @@ from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.workers import peers as siblings_room
-from python_server.workers.peers import GREETING_SECONDS, MessageKind, Siblings
+from python_server.workers.peers import GREETING_SECONDS, MessageKind, Peers
 
 PATH = "/socket.io/"
 SEPARATOR = "\x1e"
@@ -100,7 +100,7 @@ class Worker:
     def __init__(self, town: "Town", index: int, control: End) -> None:
         self.town, self.index = town, index
         self.accepting = self.draining = self.ended = self.begun = False
-        self.siblings = Siblings(
+        self.siblings = Peers(
             self,  # type: ignore[arg-type]
             index,
             "host",
@@ -109,12 +109,12 @@ class Worker:
             control,  # type: ignore[arg-type]
         )
         self.siblings.on_supervisor(MessageKind.DRAIN, lambda _, payload, __: self.drain(json.loads(payload)))
-        self.world = town.make_world(self.backplane, Names(index), recovery=RecoveryLog())
+        self.world = town.make_world(self.backplane, SessionIds(index), recovery=RecoveryLog())
         self.log: RecoveryLog = self.world.hub.recovery
         if town.welcoming:
             self.world.on("connect")
         mount = Mount(PATH, self.world.hub, EngineOptions(), lambda facts, application: None)
-        self.estate = leave_behind(
+        self.handover = leave_behind(
             [mount], self.siblings, self.call_later, lambda: self.now, lambda kind, said: None
         )
         self.sessions: list[Session] = []
@@ -129,7 +129,7 @@ class Worker:
     def report(self, what: str, error: BaseException) -> None:
         raise error
 
-    # The loop, as Siblings and Estate ask for it
+    # The loop, as Peers and RecoveryHandover ask for it
 
     @property
     def now(self) -> float:
@@ -158,7 +158,7 @@ class Worker:
         self.siblings.announce_draining(said["successor"])
         for session in self.sessions:
             session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
-        self.estate.bequeath(said["successor"])
+        self.handover.hand_over(said["successor"])
 
     def end(self) -> None:
         self.ended = True
@@ -264,7 +264,7 @@ class Town:
                 found.append(worker.work)
             if self.controls[worker.index].coming:
                 found.append(lambda worker=worker: self.hear(worker))
-            if worker.draining and not worker.estate.busy:
+            if worker.draining and not worker.handover.busy:
                 found.append(worker.end)
         return found
 

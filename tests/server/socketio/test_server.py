@@ -28,7 +28,7 @@ from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import TextCodec
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.server import Hub
-from python_server.socketio.services import Patience
+from python_server.socketio.services import ClientTimeouts
 
 PLACE = '{"_placeholder":true,"num":0}'
 
@@ -114,7 +114,7 @@ def test_anything_but_connect_before_it_closes(world: Any, packet: str) -> None:
 def test_who_joins_nothing_is_sent_away(world: Any) -> None:
     silent, joined, refused = world.peer(None), world.peer(), world.peer(None)
     refused.say("0/x,")
-    world.advance(Patience().connect_timeout_seconds)
+    world.advance(ClientTimeouts().connect_timeout_seconds)
     assert [closed(peer) for peer in (silent, joined, refused)] == [True, False, True]
 
 
@@ -122,7 +122,7 @@ def test_a_slow_connect_handler_is_not_the_clients_fault(world: Any) -> None:
     world.on("connect")
     peer = world.peer(None)
     peer.say("0", run=False)
-    world.now += Patience().connect_timeout_seconds
+    world.now += ClientTimeouts().connect_timeout_seconds
     for timer in list(world.timers):
         if timer.function and timer.when <= world.now:
             timer.function()

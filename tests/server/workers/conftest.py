@@ -20,15 +20,15 @@ from python_server.connection.http_channel import HTTPChannel, HTTPServices
 from python_server.connection.websocket_channel import WebSocketServices
 from python_server.engineio.packet import Prepared, message
 from python_server.engineio.server import Engine, EngineOptions
-from python_server.engineio.session_ids import Names
+from python_server.engineio.session_ids import SessionIds
 from python_server.http1.parser import Request
 from python_server.net.backpressure import Backpressure
 from python_server.net.loop import Deadline, Loop
 from python_server.net.tls import HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport
 from python_server.settings import HTTPSettings, TransportSettings
-from python_server.workers.handover import Homes
-from python_server.workers.peers import Siblings, joined
+from python_server.workers.handover import Handover
+from python_server.workers.peers import Peers, joined
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
 
 TURNS_MAX_COUNT = 20_000
@@ -137,8 +137,8 @@ class Worker:
         self.complaints: list[str] = []
         self.answered: list[tuple[str, int, Any]] = []
         self.heard = Heard()
-        self.siblings = Siblings(loop, index, "host", self.report, self.complain)
-        self.homes = Homes(
+        self.siblings = Peers(loop, index, "host", self.report, self.complain)
+        self.homes = Handover(
             loop,
             self.siblings,
             self.serve,
@@ -172,7 +172,7 @@ class Worker:
             lambda: loop.now,
             websockets,
             self.complain,
-            Names(index),
+            SessionIds(index),
             self.homes,
         )
         self.elsewhere = Elsewhere(index)

@@ -9,18 +9,18 @@ import pytest
 
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
-from python_server.net.scoreboard import Board
+from python_server.net.scoreboard import Scoreboard
 from python_server.workers import member as module
-from python_server.workers.member import Crew, Orders
+from python_server.workers.member import MemberCallbacks, Membership
 from python_server.workers.peers import MessageKind
-from python_server.workers.spawn import Seat
+from python_server.workers.spawn import WorkerSlot
 
 
 class Bench:
     def __init__(self, max_requests: int = 0, jitter: int = 0, *, together: bool = False) -> None:
         self.reported: list[str] = []
         self.loop = Loop(self.report)
-        self.board = Board()
+        self.board = Scoreboard()
         self.row = self.board.claim()
         ours, theirs = pair()
         self.heard: list[int] = []
@@ -29,12 +29,12 @@ class Bench:
         )
         self.drained: list[int | None] = []
         self.reopened: list[bool] = []
-        self.crew = Crew(
-            Seat(1, self.row, "host", self.board, theirs, together=together),
+        self.membership = Membership(
+            WorkerSlot(1, self.row, "host", self.board, theirs, together=together),
             self.loop,
             self.report,
             lambda kind, message: None,
-            Orders(self.drained.append, lambda: self.reopened.append(True)),
+            MemberCallbacks(self.drained.append, lambda: self.reopened.append(True)),
             max_requests,
             jitter,
             beat_seconds=0.01,
@@ -53,7 +53,7 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.supervisor.close()
-    bench.crew.close()
+    bench.membership.close()
     bench.turn()
     bench.loop.close()
     assert bench.reported == []
@@ -61,12 +61,12 @@ def bench() -> Iterator[Bench]:
 
 def test_a_worker_accepts_says_so_and_beats(bench: Bench) -> None:
     accepted: list[bool] = []
-    bench.crew.begin(lambda: accepted.append(True))
+    bench.membership.begin(lambda: accepted.append(True))
     bench.turn()
     assert accepted == [True]
     assert bench.heard == [MessageKind.READY]
     assert bench.board.mean() == 0
-    bench.crew.row.count(4)
+    bench.membership.row.count(4)
     assert bench.board.mean() == 4
     first = bench.board._cells[bench.row * 3 + 2]
     while bench.board._cells[bench.row * 3 + 2] == first:
@@ -78,19 +78,19 @@ def test_one_of_a_start_holds_back_until_all_are_there(how: str, monkeypatch: py
     monkeypatch.setattr(module, "WORD_MAX_SECONDS", 0.001 if how == "silence" else 1e9)
     bench = Bench(together=True)
     allowed: list[int | None] = []
-    bench.crew.row.count(50)
-    bench.crew.begin(lambda: allowed.append(bench.crew.row.allowance()))
+    bench.membership.row.count(50)
+    bench.membership.begin(lambda: allowed.append(bench.membership.row.allowance()))
     bench.turn()
     assert allowed == [None]
     assert bench.heard == [MessageKind.READY]
     if how == "word":
-        assert bench.crew.row.allowance() is None
+        assert bench.membership.row.allowance() is None
         bench.supervisor.send(MessageKind.ACCEPT, b"{}")
-    while bench.crew.row.allowance() is None:
+    while bench.membership.row.allowance() is None:
         bench.loop.run_once(1)
-    assert bench.crew.row.allowance() == 6  # of fifty, alone: an eighth more
+    assert bench.membership.row.allowance() == 6  # of fifty, alone: an eighth more
     bench.supervisor.close()
-    bench.crew.close()
+    bench.membership.close()
     bench.turn()
     bench.loop.close()
     assert bench.reported == []
@@ -98,8 +98,8 @@ def test_one_of_a_start_holds_back_until_all_are_there(how: str, monkeypatch: py
 
 def test_a_worker_that_drains_before_it_serves_never_accepts(bench: Bench) -> None:
     accepted: list[bool] = []
-    bench.crew.begin(lambda: accepted.append(True))
-    bench.crew.leave(None)
+    bench.membership.begin(lambda: accepted.append(True))
+    bench.membership.leave(None)
     bench.turn()
     assert accepted == []
     assert bench.heard == [MessageKind.DRAINING]
@@ -112,22 +112,22 @@ def test_orders_of_the_supervisor_are_passed_on(bench: Bench) -> None:
     bench.turn()
     assert bench.drained == [4, None]
     assert bench.reopened == [True]
-    assert bench.crew.stop_server()
+    assert bench.membership.stop_server()
     bench.turn()
     assert bench.heard == [MessageKind.STOP]
     bench.supervisor.close()
     bench.turn()
     assert bench.drained == [4, None, None]  # nobody is above us any more
-    assert not bench.crew.stop_server()
+    assert not bench.membership.stop_server()
 
 
 def test_leaving_takes_the_worker_out_of_the_balance(bench: Bench) -> None:
-    bench.crew.begin(lambda: None)
+    bench.membership.begin(lambda: None)
     bench.turn()
-    bench.crew.row.count(9)
-    bench.crew.leave(None)
+    bench.membership.row.count(9)
+    bench.membership.leave(None)
     assert bench.board.mean() == 0
-    assert bench.crew.siblings.draining
+    assert bench.membership.siblings.draining
 
 
 @pytest.mark.parametrize(("limit", "jitter"), [(3, 0), (3, 2), (0, 5)])
@@ -135,7 +135,7 @@ def test_a_worker_asks_once_to_be_replaced(limit: int, jitter: int) -> None:
     bench = Bench(limit, jitter)
     asked_after = 0
     for number in range(1, 20):
-        bench.crew.count_request()
+        bench.membership.count_request()
         bench.turn()
         if bench.heard and not asked_after:
             asked_after = number
@@ -144,7 +144,7 @@ def test_a_worker_asks_once_to_be_replaced(limit: int, jitter: int) -> None:
         assert limit <= asked_after <= limit + jitter
     else:
         assert bench.heard == []
-    bench.crew.close()
+    bench.membership.close()
     bench.supervisor.close()
     bench.turn()
     bench.loop.close()

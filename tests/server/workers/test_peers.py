@@ -11,7 +11,7 @@ import pytest
 
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
-from python_server.workers.peers import MessageKind, Siblings, joined
+from python_server.workers.peers import MessageKind, Peers, joined
 
 
 class Machine:
@@ -19,13 +19,13 @@ class Machine:
         self.reported: list[str] = []
         self.complaints: list[str] = []
         self.loop = Loop(self.report)
-        self.everybody: list[Siblings] = []
+        self.everybody: list[Peers] = []
 
     def report(self, what: str, error: BaseException) -> None:
         self.reported.append(f"{what}: {error}")
 
-    def worker(self, index: int, max_queued_bytes: int = 1_000_000) -> Siblings:
-        siblings = Siblings(
+    def worker(self, index: int, max_queued_bytes: int = 1_000_000) -> Peers:
+        siblings = Peers(
             self.loop,
             index,
             "host",
@@ -52,7 +52,7 @@ def machine() -> Iterator[Machine]:
     assert machine.reported == []
 
 
-def three(machine: Machine) -> list[Siblings]:
+def three(machine: Machine) -> list[Peers]:
     workers = [machine.worker(index) for index in (1, 2, 3)]
     joined(*workers)
     machine.turn()
@@ -214,7 +214,7 @@ class Supervisor:
             lambda: None,
             machine.report,
         )
-        self.worker = Siblings(
+        self.worker = Peers(
             machine.loop,
             5,
             "host",

@@ -10,33 +10,33 @@ import sys
 import pytest
 
 from python_server.net.link import pair
-from python_server.net.scoreboard import Board, Row
-from python_server.workers.spawn import WORKER_VARIABLE, Seat, is_worker, take_seat
+from python_server.net.scoreboard import Row, Scoreboard
+from python_server.workers.spawn import WORKER_VARIABLE, WorkerSlot, is_worker, take_slot
 
 CHILD = """
 import os, subprocess, sys
-from python_server.workers.spawn import is_worker, take_seat
+from python_server.workers.spawn import is_worker, take_slot
 from python_server.net.scoreboard import Row
 assert is_worker(os.environ)
 below = subprocess.run([sys.executable, "-c",
-    "import os; from python_server.workers.spawn import is_worker, take_seat;"
-    "assert not is_worker(os.environ); assert take_seat(os.environ) is None"])
+    "import os; from python_server.workers.spawn import is_worker, take_slot;"
+    "assert not is_worker(os.environ); assert take_slot(os.environ) is None"])
 assert below.returncode == 0  # it has the variable, and none of the descriptors
-seat = take_seat(os.environ)
+slot = take_slot(os.environ)
 assert not is_worker(os.environ)
-Row(seat.board, seat.row).count(7)
-seat.control.send(b"control")
-seat.siblings[3].send(b"sibling")
-print(seat.index, seat.host_id, sorted(seat.serving), seat.successors, sorted(seat.named))
-print([os.get_inheritable(number) for number in seat.descriptors()])
+Row(slot.board, slot.row).count(7)
+slot.control.send(b"control")
+slot.siblings[3].send(b"sibling")
+print(slot.index, slot.host_id, sorted(slot.serving), slot.successors, sorted(slot.named))
+print([os.get_inheritable(number) for number in slot.descriptors()])
 """
 
 
 def test_a_seat_travels_into_a_new_process() -> None:
     control, sibling, named = pair(), pair(), pair()
-    board = Board()
+    board = Scoreboard()
     row = board.claim()
-    seat = Seat(
+    slot = WorkerSlot(
         5,
         row,
         "abc",
@@ -49,8 +49,8 @@ def test_a_seat_travels_into_a_new_process() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", CHILD],
-        env={**os.environ, WORKER_VARIABLE: seat.to_text()},
-        pass_fds=seat.descriptors(),
+        env={**os.environ, WORKER_VARIABLE: slot.to_text()},
+        pass_fds=slot.descriptors(),
         capture_output=True,
         text=True,
         check=False,
@@ -69,4 +69,4 @@ def test_a_seat_travels_into_a_new_process() -> None:
 @pytest.mark.parametrize("environment", [{}, {WORKER_VARIABLE: ""}])
 def test_a_process_without_a_seat_is_no_worker(environment: dict[str, str]) -> None:
     assert not is_worker(environment)
-    assert take_seat(environment) is None
+    assert take_slot(environment) is None

@@ -13,7 +13,7 @@ from python_server.net.scoreboard import Row
 from python_server.workers import supervisor as module
 from python_server.workers.peers import MessageKind
 from python_server.workers.process import ALIVE, MOVES, Life, exit_text
-from python_server.workers.supervisor import Phase, Rules, Workers
+from python_server.workers.supervisor import Phase, RestartRules, Supervisor
 from told_time import Clock
 
 
@@ -40,7 +40,7 @@ class FakeChild:
     def __init__(
         self,
         loop: LoopClock,
-        seat: Any,
+        slot: Any,
         others: Any,
         listening: Any,
         heard: Callable[["FakeChild", int, bytes], None],
@@ -49,8 +49,8 @@ class FakeChild:
     ) -> None:
         if FakeChild.refuse:
             raise OSError("no processes left")
-        self.index, self.row, self.seat, self.replaces = seat.index, seat.row, seat, replaces
-        self.together = seat.together
+        self.index, self.row, self.slot, self.replaces = slot.index, slot.row, slot, replaces
+        self.together = slot.together
         self.name = f"worker {self.index}"
         self.life = Life.STARTING
         self.deadline: Any = None
@@ -84,7 +84,7 @@ class FakeChild:
     def ended(self) -> int | None:
         return self.code
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         if self.deadline is not None:
             self.deadline.cancel()
         self.move(Life.GONE)
@@ -104,7 +104,7 @@ class FakeChild:
 
     @property
     def held_back(self) -> bool:
-        return self.seat.together and (MessageKind.ACCEPT, {}) not in self.told
+        return self.slot.together and (MessageKind.ACCEPT, {}) not in self.told
 
 
 class Bench:
@@ -112,9 +112,9 @@ class Bench:
         self.clock = LoopClock()
         self.news: list[str] = []
         loop: Any = self.clock
-        self.workers = Workers(
+        self.workers = Supervisor(
             loop,
-            Rules(count, 30, timeout_seconds),
+            RestartRules(count, 30, timeout_seconds),
             [],
             {},
             lambda: self.news.append("serving"),
@@ -145,7 +145,7 @@ def child(index: int) -> FakeChild:
 
 @pytest.fixture(autouse=True)
 def fake_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Child", FakeChild)
+    monkeypatch.setattr(module, "WorkerProcess", FakeChild)
     FakeChild.born = []
     FakeChild.refuse = False
 
@@ -158,21 +158,21 @@ def test_the_first_alone_then_the_others_and_together_they_take_whoever_comes() 
     assert bench.workers.phase is Phase.SERVING
     assert bench.living == [1, 2, 3]
     assert [child(index).siblings for index in (1, 2, 3)] == [[], [1], [1, 2]]
-    assert child(3).seat.serving == {1}
+    assert child(3).slot.serving == {1}
     bench.ready(3)
     assert all(child(index).held_back for index in (1, 2, 3))
     bench.ready(2)
     assert not any(child(index).held_back for index in (1, 2, 3))
     bench.workers.change_count(1)
-    assert not child(4).seat.together  # the others take whoever comes: nobody waits for it
+    assert not child(4).slot.together  # the others take whoever comes: nobody waits for it
     assert bench.news == ["serving"]
 
 
 def test_one_worker_waits_for_nobody() -> None:
     bench = Bench(1).serve(1)
-    assert not child(1).seat.together
+    assert not child(1).slot.together
     bench.workers.change_count(1)
-    assert not child(2).seat.together
+    assert not child(2).slot.together
     bench.clock.advance(60)
     assert bench.living == [1, 2]
 
@@ -201,7 +201,7 @@ def test_one_that_cannot_be_loaded_holds_nobody_and_is_tried_again() -> None:
     assert not child(2).held_back
     bench.clock.advance(0.11)
     assert bench.living == [1, 2, 4]
-    assert not child(4).seat.together
+    assert not child(4).slot.together
 
 
 def test_a_system_without_more_processes_holds_nobody() -> None:
@@ -219,7 +219,7 @@ def test_a_restart_ends_the_wait_for_a_start() -> None:
     assert child(2).life is Life.DRAINING  # it may have loaded the old code
     bench.end(2, -15)
     bench.ready(3, 4)
-    assert not child(3).seat.together
+    assert not child(3).slot.together
     assert child(1).life is Life.DRAINING
     assert bench.living == [1, 3, 4]
 
@@ -354,7 +354,7 @@ def test_a_worker_that_drains_by_itself_is_replaced_at_once() -> None:
     assert bench.living == [1, 2, 3]
     bench.end(1)
     bench.workers.change_count(1)
-    assert child(4).seat.successors == {1: 2}
+    assert child(4).slot.successors == {1: 2}
 
 
 def test_a_worker_that_drains_too_long_is_killed() -> None:

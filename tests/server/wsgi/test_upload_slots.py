@@ -5,12 +5,12 @@ It must not know what waits.
 
 import random
 
-from python_server.wsgi.upload_slots import Places
+from python_server.wsgi.upload_slots import UploadSlots
 
 
 def test_first_come_first_served() -> None:
     started: list[int] = []
-    places = Places(2, started.append)
+    places = UploadSlots(2, started.append)
     for job in range(5):
         places.ask(job)
     assert started == [0, 1]
@@ -37,7 +37,7 @@ def test_no_place_is_lost_or_given_twice() -> None:
         if job in line:
             assert line.pop(0) == job
 
-    places = Places(3, start)
+    places = UploadSlots(3, start)
     for job in range(2_000):
         choice = source.randrange(3)
         if choice == 0:

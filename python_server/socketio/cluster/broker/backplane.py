@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, Final
 
 from python_server.net.threads import ServerStopped
-from python_server.socketio.cluster.broker.connections import LinkState, Publisher, Subscriber
-from python_server.socketio.cluster.broker.leader import Leading, Place, Word
-from python_server.socketio.cluster.broker.requests import Both, Distant
+from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
+from python_server.socketio.cluster.broker.leader import Leadership, Place, Word
+from python_server.socketio.cluster.broker.requests import Both, BrokerRequests
 from python_server.socketio.cluster.broker.url import connector, without_password
 from python_server.socketio.cluster.broker.wire_json import (
     COMMANDS,
@@ -104,11 +104,11 @@ class RedisBackplane:
         self._subscriber = Subscriber(
             connect, partial(self._link_changed, "subscribe"), self._heard, MESSAGE_MAX_BYTES
         )
-        self._leading = Leading(place, self._listen, self._say_word, self._settle, self._hold)
+        self._leading = Leadership(place, self._listen, self._say_word, self._settle, self._hold)
         # What the channel brings while our predecessor has not left, and what may end the wait.
         self._held: list[tuple[Callable[..., None], Any]] | None = None
         self._patience: Any = None
-        self._distant = Distant(
+        self._distant = BrokerRequests(
             place.name,
             self._publisher.publish,
             self._channel,
@@ -395,9 +395,9 @@ class RedisBackplane:
             "broker messages dropped", f"{count} messages did not reach the broker and were dropped"
         )
 
-    def _link_changed(self, name: str, state: LinkState, reason: str) -> None:
+    def _link_changed(self, name: str, state: BrokerLinkState, reason: str) -> None:
         """A link's thread."""
-        self._post(self._changed, name, state is LinkState.UP, reason)
+        self._post(self._changed, name, state is BrokerLinkState.UP, reason)
 
     def _changed(self, name: str, up: bool, reason: str) -> None:
         first = self._up[name] is None

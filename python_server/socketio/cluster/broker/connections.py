@@ -16,7 +16,7 @@ from typing import Any, Final
 from python_server.net.threads import BackgroundThread, Condition, Lock
 from python_server.socketio.cluster.broker import url as broker
 from python_server.socketio.cluster.broker.resp import PushReader, RESPError
-from python_server.socketio.cluster.broker.url import Connection
+from python_server.socketio.cluster.broker.url import BrokerConnection
 
 # A broker that restarts is back within seconds; python-socketio waits 1 s to 60 s meanwhile.
 BACK_OFF_MIN_SECONDS: Final = 0.1
@@ -31,7 +31,7 @@ BATCH_MAX_BYTES: Final = 256 * 1024
 RECEIVE_BYTES: Final = 64 * 1024
 
 
-class LinkState(Enum):
+class BrokerLinkState(Enum):
     """The life of a connection."""
 
     STARTING = auto()  # it was never there
@@ -41,14 +41,14 @@ class LinkState(Enum):
 
 
 MOVES: Final = {
-    LinkState.STARTING: {LinkState.UP, LinkState.LOST, LinkState.CLOSED},
-    LinkState.UP: {LinkState.LOST, LinkState.CLOSED},
-    LinkState.LOST: {LinkState.UP, LinkState.CLOSED},
-    LinkState.CLOSED: set(),
+    BrokerLinkState.STARTING: {BrokerLinkState.UP, BrokerLinkState.LOST, BrokerLinkState.CLOSED},
+    BrokerLinkState.UP: {BrokerLinkState.LOST, BrokerLinkState.CLOSED},
+    BrokerLinkState.LOST: {BrokerLinkState.UP, BrokerLinkState.CLOSED},
+    BrokerLinkState.CLOSED: set(),
 }
 
 # Called by the link's thread with its new state and, when it is lost, why.
-Changed = Callable[[LinkState, str], None]
+Changed = Callable[[BrokerLinkState, str], None]
 
 
 class _Kept:
@@ -58,12 +58,12 @@ class _Kept:
         connect: makes an unconnected connection. changed: hears of the states UP and LOST.
     """
 
-    def __init__(self, connect: Callable[[], Connection], changed: Changed, name: str) -> None:
+    def __init__(self, connect: Callable[[], BrokerConnection], changed: Changed, name: str) -> None:
         self._connect = connect
         self._changed = changed
         self._lock = Condition(Lock())
-        self._connection: Connection | None = None
-        self.state = LinkState.STARTING
+        self._connection: BrokerConnection | None = None
+        self.state = BrokerLinkState.STARTING
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._name = name
         self._thread: BackgroundThread | None = None
@@ -77,7 +77,7 @@ class _Kept:
         with self._lock:
             if self.closed:
                 return
-            self._move(LinkState.CLOSED)
+            self._move(BrokerLinkState.CLOSED)
             connection = self._connection
             self._lock.notify_all()
         if connection is not None:
@@ -86,14 +86,14 @@ class _Kept:
     @property
     def closed(self) -> bool:
         """Any thread."""
-        return self.state is LinkState.CLOSED
+        return self.state is BrokerLinkState.CLOSED
 
     def join(self, timeout_seconds: float) -> None:
         """Any other thread: wait for the end of the thread."""
         if self._thread is not None:
             self._thread.join(timeout_seconds)
 
-    def _move(self, state: LinkState) -> None:
+    def _move(self, state: BrokerLinkState) -> None:
         assert state in MOVES[self.state], (self.state, state)
         self.state = state
 
@@ -128,20 +128,20 @@ class _Kept:
     def _up(self) -> None:
         """The thread: the broker has answered."""
         with self._lock:
-            if self.state in (LinkState.UP, LinkState.CLOSED):
+            if self.state in (BrokerLinkState.UP, BrokerLinkState.CLOSED):
                 return
-            self._move(LinkState.UP)
+            self._move(BrokerLinkState.UP)
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
-        self._changed(LinkState.UP, "")
+        self._changed(BrokerLinkState.UP, "")
 
     def _lost(self, reason: str) -> None:
         with self._lock:
-            if self.state in (LinkState.LOST, LinkState.CLOSED):
+            if self.state in (BrokerLinkState.LOST, BrokerLinkState.CLOSED):
                 return
-            self._move(LinkState.LOST)
-        self._changed(LinkState.LOST, reason)
+            self._move(BrokerLinkState.LOST)
+        self._changed(BrokerLinkState.LOST, reason)
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: BrokerConnection) -> None:
         raise NotImplementedError
 
 
@@ -173,7 +173,7 @@ class Publisher(_Kept):
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], changed: Changed, dropped: Callable[[int], None]
+        self, connect: Callable[[], BrokerConnection], changed: Changed, dropped: Callable[[int], None]
     ) -> None:
         super().__init__(connect, changed, "broker-publish")
         self._dropped = dropped
@@ -232,7 +232,7 @@ class Publisher(_Kept):
                 if post.done is not None:
                     post.done(None)
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: BrokerConnection) -> None:
         connection.send_command("PING", check_health=False)
         connection.read_response()
         self._up()
@@ -258,7 +258,7 @@ class Publisher(_Kept):
                     self._idle = True
                     self._lock.notify_all()
 
-    def _take(self, connection: Connection) -> list[_Post] | None:
+    def _take(self, connection: BrokerConnection) -> list[_Post] | None:
         """The next messages; None at the end."""
         pinged_at = time.monotonic()
         while True:
@@ -300,7 +300,7 @@ class Subscriber(_Kept):
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Callable[[], BrokerConnection],
         changed: Changed,
         heard: Callable[[list[tuple[bytes, bytes | None]], int], None],
         max_bytes: int,
@@ -360,7 +360,7 @@ class Subscriber(_Kept):
             if self._changes_count != self._subscribed_changes_count:
                 self._subscribe(connection)
 
-    def _subscribe(self, connection: Connection) -> None:
+    def _subscribe(self, connection: BrokerConnection) -> None:
         """Tell the broker what has changed."""
         with self._lock:
             wanted = set(self._wanted)

@@ -79,7 +79,7 @@ _LEADING: Final = Lead.LEADING
 _LEAVING: Final = Lead.LEAVING
 
 
-class Leading:
+class Leadership:
     """One worker's part. Every method belongs to the loop's thread.
 
     Args:

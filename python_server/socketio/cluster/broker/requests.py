@@ -38,7 +38,7 @@ class Asking(msgspec.Struct):
     timeout_seconds: float | None = None
 
 
-class Answering(msgspec.Struct):
+class AnsweredQuestion(msgspec.Struct):
     """A word to a worker's inbox: a part of an answer, its end, an ack from elsewhere, or nothing.
 
     Attributes:
@@ -54,7 +54,7 @@ class Answering(msgspec.Struct):
 
 
 _read_asking: Final = msgspec.json.Decoder(Asking).decode
-_read_answering: Final = msgspec.json.Decoder(Answering).decode
+_read_answering: Final = msgspec.json.Decoder(AnsweredQuestion).decode
 _write: Final = msgspec.json.Encoder().encode
 
 
@@ -79,7 +79,7 @@ class Asked:
     clients_count: int = 0
 
 
-class Distant:
+class BrokerRequests:
     """Asks the other machines, and answers them.
 
     Args:
@@ -217,7 +217,7 @@ class Distant:
     @staticmethod
     def forwarded(message: WireMessage) -> bytes:
         """A callback for the inbox of another worker of this machine. Raises WireError."""
-        return _write(Answering(message.id, values=packed_values_of(message)))
+        return _write(AnsweredQuestion(message.id, values=packed_values_of(message)))
 
     # Answering
 
@@ -238,7 +238,7 @@ class Distant:
         inbox = self._questions + b"#" + asking.sender.encode()
 
         def told(part: Any) -> None:
-            self._publish(inbox, _write(Answering(asking.id, part)))
+            self._publish(inbox, _write(AnsweredQuestion(asking.id, part)))
 
         parties_count = 2
         silent_total = 0
@@ -248,7 +248,9 @@ class Distant:
             silent_total += silent_count
             parties_count -= 1
             if not parties_count:
-                self._publish(inbox, _write(Answering(asking.id, last=True, silent_count=silent_total)))
+                self._publish(
+                    inbox, _write(AnsweredQuestion(asking.id, last=True, silent_count=silent_total))
+                )
 
         def reply(part: Any, last: bool = True) -> None:
             told(part)

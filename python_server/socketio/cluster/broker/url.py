@@ -33,7 +33,7 @@ class BrokerError(ValueError):
     """The broker cannot be used at all: no such URL, no package."""
 
 
-class Connection(Protocol):
+class BrokerConnection(Protocol):
     """What is used of redis-py's Connection."""
 
     def connect(self) -> None: ...
@@ -77,7 +77,7 @@ def read_broker(given: Mapping[str, Any], default_channel: str) -> BrokerOptions
     return options
 
 
-def connector(options: BrokerOptions) -> Callable[[], Connection]:
+def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
     """A function that makes a connection to the broker, not connected yet.
 
     Raises:
@@ -113,7 +113,7 @@ def connector(options: BrokerOptions) -> Callable[[], Connection]:
         else:
             name = "Redis" if package == "redis" else "Valkey"
             client = getattr(module, name).from_url(options.url, **settings)
-        make: Callable[[], Connection] = client.connection_pool.make_connection
+        make: Callable[[], BrokerConnection] = client.connection_pool.make_connection
         make()  # options that no connection takes are refused here, not at every attempt
     except (TypeError, ValueError) as error:
         raise BrokerError(f"message_queue {without_password(options.url)!r}: {error}") from None

@@ -41,7 +41,7 @@ EMPTY: Final = msgspec.Raw(b"[]")
 EVENT: Final = re.compile(r'\[("(?:[^"\\]|\\.)*"|-?[0-9]+),?')
 Room = str | int
 # Namespace, rooms, excepted rooms.
-Names = tuple[str, Sequence[Room] | None, Sequence[Room]]
+SessionIds = tuple[str, Sequence[Room] | None, Sequence[Room]]
 
 
 class Method(StrEnum):
@@ -340,7 +340,7 @@ def write_emit(envelope: Envelope, host_id: str, codec: Codec, path: str | None 
 
 
 def write_question(
-    event: Sequence[str], names: Names, host_id: str, callback: tuple[Room, str, int]
+    event: Sequence[str], names: SessionIds, host_id: str, callback: tuple[Room, str, int]
 ) -> bytes:
     """An emit whose ack the sender awaits; servers of this kind were asked in another way.
 
@@ -352,7 +352,7 @@ def write_question(
 
 
 def _emit(
-    said: str, attachments: Sequence[str], names: Names, host_id: str, callback: str, further: str
+    said: str, attachments: Sequence[str], names: SessionIds, host_id: str, callback: str, further: str
 ) -> bytes:
     """`said` is the JSON array [event, *arguments] without its last bracket."""
     match = EVENT.match(said)

@@ -12,7 +12,7 @@ import pytest
 from python_server import SocketIO
 from python_server.api.flask_socketio.options import ASYNC_MODES, NAMES, read_options
 from python_server.http1.parser import Request
-from python_server.socketio.services import Patience
+from python_server.socketio.services import ClientTimeouts
 
 VALUES = {
     "ping_interval": 7,
@@ -80,12 +80,12 @@ def test_allow_request_is_asked_with_the_environ() -> None:
 
 def test_the_hubs_times_arrive() -> None:
     chosen = read_options({"connect_timeout": 5, "attachments_timeout": 6.5})
-    assert chosen.configuration.patience == Patience(5, 6.5)
+    assert chosen.configuration.patience == ClientTimeouts(5, 6.5)
     defaults = read_options({})
-    assert defaults.configuration.patience == Patience(45, 30)
+    assert defaults.configuration.patience == ClientTimeouts(45, 30)
     assert defaults.engine.upgrade_timeout_seconds == 10
     socketio = SocketIO(flask.Flask(__name__), connect_timeout=5, attachments_timeout=6.5)
-    assert socketio._hub._configuration.patience == Patience(5, 6.5)
+    assert socketio._hub._configuration.patience == ClientTimeouts(5, 6.5)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import pytest
 import redis
 
-from python_server.engineio.session_ids import Names
+from python_server.engineio.session_ids import SessionIds
 from python_server.net.loop import Loop
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
 from python_server.socketio.cluster.broker.leader import Lead, Place
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, BrokerOptions, NoBackplane
-from python_server.workers.peers import Siblings, joined
+from python_server.workers.peers import Peers, joined
 
 
 class Joint(Protocol):
@@ -54,7 +54,7 @@ class Pipes:
         self.complaints: Counter[str] = Counter()
         self.loop = Loop(self._report)
         self.siblings = [
-            Siblings(
+            Peers(
                 self.loop,
                 index,
                 "machine",
@@ -240,7 +240,7 @@ class Cluster:
         for index in range(count):
             world = make_world(
                 make_backplane=lambda world, index=index: joint.backplane(index, world),
-                names=Names(index),
+                names=SessionIds(index),
                 **{name: make() for name, make in options.items()},
             )
             world.hub.handlers.allow("*")

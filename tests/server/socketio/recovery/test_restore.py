@@ -13,7 +13,7 @@ import pytest
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason
-from python_server.engineio.session_ids import Names
+from python_server.engineio.session_ids import SessionIds
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.port import Envelope, Malformed, Question, QuestionKind
 from python_server.socketio.recovery.log import LAG_SECONDS, RecoveryLog, Saved
@@ -96,7 +96,9 @@ class Mesh:
         self.tick()
         index = len(self.ends) + 1
         end = self.ends[index] = End(self, index)
-        world = self.worlds[index] = self.make_world(lambda world: end, Names(index), recovery=RecoveryLog())
+        world = self.worlds[index] = self.make_world(
+            lambda world: end, SessionIds(index), recovery=RecoveryLog()
+        )
         world.now = self.now
         world.hub.recovery.begin(self.now)
         self.living.append(index)
@@ -140,7 +142,7 @@ class Mesh:
         self.worlds[index].hub.emit(name, [], BroadcastOptions(**options))
         self.worlds[index].run()
 
-    def bequeath(self, former: int, successor: int) -> None:
+    def hand_over(self, former: int, successor: int) -> None:
         """A worker drains: its sessions end, and its successor gets what it holds."""
         world = self.worlds[former]
         for session in self.sessions:
@@ -342,7 +344,7 @@ def test_a_connection_that_was_dead_without_notice_is_ended_at_its_home(mesh: Me
 
 
 def test_a_client_nobody_knows_is_new(mesh: Mesh, person: Person) -> None:
-    person.auth = {"pid": Names(2).make(), "offset": "x"}
+    person.auth = {"pid": SessionIds(2).make(), "offset": "x"}
     person.connect(3)
     mesh.flow()
     person.look()
@@ -351,7 +353,7 @@ def test_a_client_nobody_knows_is_new(mesh: Mesh, person: Person) -> None:
 
 @pytest.mark.parametrize(
     "pid",
-    ["", "nonsense", Names().make(), Names(1, "another machine").make()],
+    ["", "nonsense", SessionIds().make(), SessionIds(1, "another machine").make()],
     ids=["empty", "nonsense", "of no worker", "of another machine"],
 )
 def test_nobody_is_asked_for_a_secret_that_is_not_of_this_machine(
@@ -366,12 +368,12 @@ def test_nobody_is_asked_for_a_secret_that_is_not_of_this_machine(
 def test_nobody_of_another_machine_gets_our_clients(make_world: Any) -> None:
     """Its clock is another, so it could not tell what its own log adds."""
     told: list[Any] = []
-    names = Names(1, "this machine")
+    names = SessionIds(1, "this machine")
     world = make_world(None, names, recovery=RecoveryLog())
-    for pid in (names.make(), Names(1, "another machine").make()):
+    for pid in (names.make(), SessionIds(1, "another machine").make()):
         world.hub.recovery.save(Saved("/", "s", pid, {}, None, 0, 0), world.now)
         question = Question(QuestionKind.FETCH, "/", {"pid": pid, "offset": None})
-        world.hub.comebacks.answer(question, lambda part, last=True: told.append(part))
+        world.hub.restorer.answer(question, lambda part, last=True: told.append(part))
     assert [part is None for part in told] == [False, True]
 
 
@@ -418,7 +420,7 @@ def test_a_client_that_leaves_while_it_is_asked_about_leaves_nothing_behind(
     person.lose()
     mesh.flow()
     assert mesh[2].hub.sockets() == []
-    assert mesh[2].hub.comebacks.living == {}
+    assert mesh[2].hub.restorer.living == {}
 
 
 def test_a_successor_has_what_its_predecessor_held(mesh: Mesh, person: Person) -> None:
@@ -427,7 +429,7 @@ def test_a_successor_has_what_its_predecessor_held(mesh: Mesh, person: Person) -
     person.look()
     mesh.emit(1, "b")
     mesh.flow()
-    mesh.bequeath(1, 2)
+    mesh.hand_over(1, 2)
     mesh.emit(3, "c")
     mesh.flow()
     person.peer.heard()  # "b" is lost on the way
@@ -440,7 +442,7 @@ def test_a_successor_has_what_its_predecessor_held(mesh: Mesh, person: Person) -
 
 def test_a_successor_answers_one_that_is_younger(mesh: Mesh, person: Person) -> None:
     """The one it comes back to was not born when the events were said."""
-    mesh.bequeath(1, 2)
+    mesh.hand_over(1, 2)
     mesh.emit(3, "a")
     mesh.flow()
     mesh.advance(20.0)
@@ -457,13 +459,13 @@ def test_a_successor_answers_one_that_is_younger(mesh: Mesh, person: Person) -> 
 def test_what_was_inherited_is_passed_on(mesh: Mesh, person: Person) -> None:
     mesh.emit(3, "a")
     mesh.flow()
-    mesh.bequeath(1, 2)
+    mesh.hand_over(1, 2)
     person.look()
     mesh.emit(3, "b")
     mesh.flow()
     mesh.advance(20.0)
     young = mesh.born()
-    mesh.bequeath(2, young)
+    mesh.hand_over(2, young)
     mesh.emit(3, "c")
     mesh.flow()
     person.connect(3)
@@ -519,7 +521,7 @@ def test_wandering_clients_lose_double_and_reorder_nothing(make_world: Any, seed
             mesh.advance(0.01)
             for person in people:
                 person.look()
-            mesh.bequeath(former, young)
+            mesh.hand_over(former, young)
             for person in people:
                 if not person.peer.session.alive:
                     person.connected = False

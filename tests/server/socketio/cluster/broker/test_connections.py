@@ -17,7 +17,7 @@ from python_server.socketio.cluster.broker import url as broker
 from python_server.socketio.cluster.broker.connections import (
     QUEUE_MAX_BYTES,
     QUEUE_MAX_COUNT,
-    LinkState,
+    BrokerLinkState,
     Publisher,
     Subscriber,
 )
@@ -37,12 +37,12 @@ class Log:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self.states: list[tuple[LinkState, str]] = []
+        self.states: list[tuple[BrokerLinkState, str]] = []
         self.messages: list[tuple[bytes, bytes | None]] = []
         self.reached: list[int | None] = []
         self.oversized_count = self.dropped_count = 0
 
-    def state(self, state: LinkState, reason: str) -> None:
+    def state(self, state: BrokerLinkState, reason: str) -> None:
         self._tell(lambda: self.states.append((state, reason)))
 
     def heard(self, messages: list[tuple[bytes, bytes | None]], oversized_count: int) -> None:
@@ -137,15 +137,15 @@ def test_a_broker_that_goes_and_comes_back(new_redis: Callable[..., Any], pair: 
     publisher, _, log = pair(server.url)
     log.wait(lambda: (b"c", None) in log.messages and len(log.states) == 2)
     server.stop()
-    log.wait(lambda: LinkState.LOST in [state for state, _ in log.states])
+    log.wait(lambda: BrokerLinkState.LOST in [state for state, _ in log.states])
     publisher.doubt()  # it would look by itself after a while
     publisher.publish(b"c", b"meanwhile", log.done)
-    log.wait(lambda: sum(state is LinkState.LOST for state, _ in log.states) == 2)
+    log.wait(lambda: sum(state is BrokerLinkState.LOST for state, _ in log.states) == 2)
     server.start()
-    log.wait(lambda: sum(state is LinkState.UP for state, _ in log.states) == 4)
+    log.wait(lambda: sum(state is BrokerLinkState.UP for state, _ in log.states) == 4)
     publisher.publish(b"c", b"afterwards", log.done)
     log.wait(lambda: b"afterwards" in log.payloads())
-    assert [state for state, _ in log.states].count(LinkState.LOST) == 2, "one word for each connection"
+    assert [state for state, _ in log.states].count(BrokerLinkState.LOST) == 2, "one word for each connection"
     assert log.reached[0] is not None, "what was said meanwhile was kept"
     assert log.dropped_count == 0
 
@@ -154,7 +154,7 @@ def test_a_broker_that_is_not_there_at_first(new_redis: Callable[..., Any], pair
     server = new_redis()
     server.stop()
     publisher, _, log = pair(server.url)
-    log.wait(lambda: sum(state is LinkState.LOST for state, _ in log.states) == 2)
+    log.wait(lambda: sum(state is BrokerLinkState.LOST for state, _ in log.states) == 2)
     publisher.publish(b"c", b"kept", log.done)
     server.start()
     log.wait(lambda: log.reached != [])
@@ -190,12 +190,12 @@ def test_a_broker_that_stands_still(
     server.pause()
     try:
         publisher.publish(b"c", b"lost", log.done)
-        log.wait(lambda: sum(state is LinkState.LOST for state, _ in log.states) >= 2)
+        log.wait(lambda: sum(state is BrokerLinkState.LOST for state, _ in log.states) >= 2)
         assert log.reached == [None], "what was not answered counts as dropped"
         assert log.dropped_count == 1
     finally:
         server.resume()
-    log.wait(lambda: sum(state is LinkState.UP for state, _ in log.states) >= 4)
+    log.wait(lambda: sum(state is BrokerLinkState.UP for state, _ in log.states) >= 4)
     publisher.publish(b"c", b"afterwards", log.done)
     log.wait(lambda: b"afterwards" in log.payloads())
 
@@ -215,7 +215,7 @@ def test_an_idle_connection_is_kept(
             time.sleep(0.05)
     publisher.publish(b"c", b"still here", log.done)
     log.wait(lambda: b"still here" in log.payloads())
-    assert LinkState.LOST not in [state for state, _ in log.states]
+    assert BrokerLinkState.LOST not in [state for state, _ in log.states]
 
 
 def test_a_message_too_large_is_passed_over(redis_server: Any, pair: Pair) -> None:
@@ -231,7 +231,7 @@ def test_a_password(new_redis: Callable[..., Any], pair: Pair) -> None:
     server = new_redis("--requirepass", "s3cret/@")
     _, _, refused = pair(server.url)
     refused.wait(lambda: len(refused.states) == 2)
-    assert all(state is LinkState.LOST for state, _ in refused.states)
+    assert all(state is BrokerLinkState.LOST for state, _ in refused.states)
     assert "uthentication" in refused.states[0][1]
     publisher, _, log = pair(server.url.replace("redis://", "redis://:s3cret%2F%40@"))
     log.wait(lambda: (b"c", None) in log.messages)

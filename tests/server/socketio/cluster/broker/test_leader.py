@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from python_server.socketio.cluster.broker.leader import Lead, Leading, Place, Word
+from python_server.socketio.cluster.broker.leader import Lead, Leadership, Place, Word
 
 
 class Worker:
@@ -34,7 +34,7 @@ class Worker:
         self.ways: dict[Worker, deque[str | Callable[[], None]]] = {}
         self.held: list[str] | None = None
         self.place = Place("host", index, lambda: self.leads, succeeds=lambda: self.succeeds)
-        self.leading = Leading(self.place, self._listen, self._say, self._settle, self._hold)
+        self.leading = Leadership(self.place, self._listen, self._say, self._settle, self._hold)
 
     def _listen(self, listens: bool) -> None:
         self.position = len(self.stream) if listens else None
