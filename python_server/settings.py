@@ -142,6 +142,12 @@ class Settings:
     # many as descriptors, at least 10,000; half of that, at most 65,536. 503 above them.
     sessions_max_count: int | None = None
     half_open_sessions_max_count: int | None = None
+    # Rooms of one client in one namespace; 0: no bound. Where handlers join what clients name, each costs 300
+    # bytes. Centrifugo allows 128 channels a client, the official server any number.
+    rooms_max_count: int = 10_000
+    # Sessions of one address; 0: no cap. A session that polls holds no connection in between, so the cap on
+    # connections does not reach it.
+    address_sessions_max_count: int = 0
     # Are Forwarded and X-Forwarded-* of these peers (addresses, networks, "*") to be believed?
     proxy_headers: bool = False
     forwarded_allow_ips: str = "127.0.0.1,::1"

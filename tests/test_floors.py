@@ -82,6 +82,7 @@ INNER = {
         "proxy_headers",
         "address_caps",
         "acceptor",
+        "websocket_handshake",
     ],
     "engineio": [
         "packet",

@@ -166,6 +166,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
         COUNT,
     ),
     Option(
+        ("--limit-rooms",),
+        LISTENING,
+        "Rooms of one client in one namespace; above, join_room raises ValueError, 0 for no bound.",
+        "rooms_max_count",
+        ANY_COUNT,
+    ),
+    Option(
+        ("--limit-sessions-per-address",),
+        LISTENING,
+        "Engine.IO sessions of one address (IPv6: a /64); 503 above, 0 for no cap.",
+        "address_sessions_max_count",
+        ANY_COUNT,
+    ),
+    Option(
         ("--limit-unsent",),
         LISTENING,
         "Bytes waiting for one client that does not read; above, it is cut off as too slow.",

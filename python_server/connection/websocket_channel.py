@@ -1,20 +1,20 @@
-"""One open WebSocket on its connection, and the opening handshake that puts it there.
+"""One open WebSocket on its connection.
 
 Must not know: sockets and selectors, what a message means, sessions, applications.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from python_server.connection.exchange import DeadlineLike, Exchange, TransportLike
-from python_server.http1.response import Headers, status_text
+from python_server.connection.exchange import DeadlineLike, TransportLike
 from python_server.net.backpressure import Backpressure
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door
-from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, Role, State, handshake
+from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, State
 from wsframe.deflate import Agreement, Options
 
 
@@ -37,7 +37,7 @@ class WebSocketServices:
         deflate: what permessage-deflate may be agreed on; None refuses every offer.
         send_timeout_seconds: how long a worker waits for a client that does not take what it was sent.
         broadcast_wait_seconds: how long a member of a broadcast may keep the others waiting.
-        backpressure: where they wait.
+        backpressure: where they wait. call_soon: calls a function in the loop's next turn.
         began, ended: called with each channel, once each, for the worker's list of connections.
     """
 
@@ -54,11 +54,15 @@ class WebSocketServices:
     deadline: Callable[[Callable[[], Any]], DeadlineLike]
     began: Callable[[WebSocketChannel], None]
     ended: Callable[[WebSocketChannel], None]
+    call_soon: Callable[[Callable[[], None]], Any]
 
 
 # From here on a payload is gathered behind its header instead of being copied into a frame: the copy of a
 # 4 MiB message took a third of the time of its echo.
 GATHERED_MIN_BYTES: Final = 16_384
+
+# Messages of one chunk that are handed up before others have their turn: it may hold tens of thousands.
+MESSAGES_PER_TURN: Final = 256
 
 # What a peer that is given up has for taking our last bytes; then the connection is cut.
 FAIL_TIMEOUT_SECONDS: Final = 1.0
@@ -107,6 +111,7 @@ class WebSocketChannel:
         "_ping_interval_seconds",
         "_ping_timeout_seconds",
         "_pinged",
+        "_rest",
         "_services",
         "_sharing",
         "_transport",
@@ -140,6 +145,7 @@ class WebSocketChannel:
         self._heard = True
         self._partial_bytes = 0  # received for the message that is unfinished
         self._pinged = False
+        self._rest: deque[str | bytes] | None = None  # messages that have come, for later turns
         self._ping_interval_seconds = self._ping_timeout_seconds = 0.0
         self._keep_alive: DeadlineLike | None = None
         self._unfinished: DeadlineLike | None = None
@@ -167,7 +173,9 @@ class WebSocketChannel:
         try:
             if at_rest or not decoder.attention:
                 owner = self.owner  # without attention there are messages only
-                if owner is None:
+                if len(events) > MESSAGES_PER_TURN:
+                    self._hand_up_in_turns(events)
+                elif owner is None:
                     for event in events:
                         self.on_message(event)
                 else:
@@ -187,13 +195,45 @@ class WebSocketChannel:
         pongs = connection.data_to_send(closing=False)
         if pongs:
             self._transport.write(pongs)
+        messages = [event for event in events if type(event) is str or type(event) is bytes]
+        if len(messages) > MESSAGES_PER_TURN:
+            self._hand_up_in_turns(messages)
+            return
         try:
-            for event in events:
-                if type(event) is str or type(event) is bytes:
-                    self.on_message(*((event,) if self.owner is None else (self.owner, event)))
+            for message in messages:
+                self.on_message(*((message,) if self.owner is None else (self.owner, message)))
         finally:
             if connection.state is _CLOSED:
                 self._close_transport()
+
+    def _hand_up_in_turns(self, messages: list[Any]) -> None:
+        """The first messages now, more in each turn of the loop; nothing is read until all are handed up."""
+        self._rest = deque(messages)
+        self._transport.pause_reading(Pause.TURN, True)
+        self._hand_up_more()
+
+    def _hand_up_more(self) -> None:
+        rest = self._rest
+        if rest is None:  # the connection has gone, or this is asked twice
+            return
+        self._hand_up(rest, MESSAGES_PER_TURN)
+        if not rest:
+            self._rest = None
+            self._transport.pause_reading(Pause.TURN, False)
+            if self._connection.state is _CLOSED:
+                self._close_transport()
+        elif not self.paused:
+            self._services.call_soon(self._hand_up_more)
+
+    def _hand_up(self, rest: deque[str | bytes], count: int) -> None:
+        try:
+            while rest and count:
+                count -= 1
+                message = rest.popleft()
+                self.on_message(*((message,) if self.owner is None else (self.owner, message)))
+        except BaseException as error:
+            rest.clear()
+            self.on_fault(error)
 
     def _close_transport(self) -> None:
         """The WebSocket is over: our close frame leaves, then the TCP connection ends."""
@@ -245,6 +285,9 @@ class WebSocketChannel:
             if deadline is not None:
                 deadline.cancel()
         self._let_senders_go()
+        rest, self._rest = self._rest, None
+        if rest is not None:  # what has come before the end is handed up before it
+            self._hand_up(rest, len(rest))
         self._services.ended(self)
         on_close, self.on_close = self.on_close, ignore_close
         self.on_message = self.on_blocked = ignore_message
@@ -380,6 +423,8 @@ class WebSocketChannel:
     def pause_reading(self, paused: bool) -> None:
         """Let the client wait because its messages do, or go on."""
         self._transport.pause_reading(Pause.MESSAGES, paused)
+        if not paused and self._rest is not None:
+            self._services.call_soon(self._hand_up_more)
 
     def refuse_keep_alive(self) -> None:
         """Graceful stop."""
@@ -390,58 +435,3 @@ class WebSocketChannel:
     def abort(self, reason: str) -> None:
         """End the TCP connection at once."""
         self._transport.close(reason)
-
-
-def accept_websocket(
-    exchange: Exchange,
-    services: WebSocketServices,
-    opened: Callable[[WebSocketChannel], None],
-    *,
-    subprotocols: tuple[str, ...] = (),
-    max_message_bytes: int | None = None,
-    headers: Headers | None = None,
-) -> bool:
-    """Answer an opening handshake (RFC 6455 4.2): 101 and a channel, or the refusal.
-
-    Args:
-        opened: sets the channel's callbacks; called before the first message.
-        headers: further fields of the 101.
-
-    Returns:
-        whether the WebSocket is open.
-    """
-    request = exchange.request
-    try:
-        if request.has_body:
-            raise handshake.HandshakeError(400, "an opening handshake has no body (RFC 6455 4.1)")
-        accepted = handshake.accept(
-            request.method,
-            request.version,
-            request.headers,
-            subprotocols=subprotocols,
-            deflate=services.deflate,
-        )
-    except handshake.HandshakeError as error:
-        exchange.refuse_keep_alive()
-        exchange.respond(
-            status_text(error.status),
-            [("Content-Type", "text/plain; charset=utf-8"), *error.headers],
-            f"{error}\n".encode(),
-        )
-        return False
-
-    def make(transport: TransportLike, leftover: bytes) -> WebSocketChannel:
-        connection = Connection(
-            Role.SERVER,
-            max_message_bytes=max_message_bytes or services.max_message_bytes,
-            max_fragments=services.max_fragments_count,
-            deflate=accepted.deflate,
-        )
-        channel = WebSocketChannel(transport, connection, services, accepted.subprotocol, accepted.deflate)
-        channel.peer = request.peer
-        services.began(channel)
-        opened(channel)
-        return channel
-
-    exchange.upgrade([*accepted.headers, *(headers or ())], make)
-    return True

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, Final
 
 from python_server.connection.exchange import Exchange
-from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices, accept_websocket
+from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
+from python_server.connection.websocket_handshake import accept_websocket
 from python_server.engineio.answers import PollingAnswers
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.heartbeat import Heartbeats
@@ -202,7 +203,8 @@ class Engine:
         self, exchange: Exchange, transport: str, protocol: str, jsonp: str | None
     ) -> EngineError | None:
         # Who opens the session asks its own middleware; where none may open, nobody need be asked.
-        if self._admit is None or self._closing or self._session_limits.refusal() is not None:
+        full = self._session_limits.refusal(exchange.request.peer) is not None
+        if self._admit is None or self._closing or full:
             return self._begin(exchange, transport, protocol, jsonp)
         self._admit(
             exchange, lambda: self._refuse(exchange, self._begin(exchange, transport, protocol, jsonp))
@@ -216,7 +218,7 @@ class Engine:
         if self._closing:
             self._begin_elsewhere(exchange)
             return None
-        refusal = self._session_limits.refusal()
+        refusal = self._session_limits.refusal(exchange.request.peer)
         if refusal is not None:
             self._complain("session limit", refusal)
             self._answers.come_again(exchange)
@@ -270,7 +272,7 @@ class Engine:
             self._options.max_queued_bytes,
             self._joined,
         )
-        self._session_limits.opened(session, head_bytes)
+        self._session_limits.opened(session, head_bytes, request.peer)
         self.sessions[sid] = session
         self._set_heartbeat(session, True)
         return session

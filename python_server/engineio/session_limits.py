@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from python_server.connection.address_caps import counted_as
+
 # What a half-open session holds of its request beyond this counts for as many more of them.
 HEAD_UNIT_BYTES: Final = 4096
 # Of the default: a session needs a descriptor for its WebSocket or its open poll; so few cost little.
@@ -20,17 +22,22 @@ class SessionLimits:
 
     Args:
         sessions_max_count: of all. half_open_max_count: of those that have not joined a namespace.
+        address_max_count: of one address, as `counted_as` names it; 0: no cap.
     """
 
-    def __init__(self, sessions_max_count: int, half_open_max_count: int) -> None:
+    def __init__(self, sessions_max_count: int, half_open_max_count: int, address_max_count: int = 0) -> None:
         self._sessions_max_count = sessions_max_count
         self._half_open_max_count = half_open_max_count
+        self._address_max_count = address_max_count
         self._half_open: dict[Any, int] = {}
+        # With a cap per address: whose each session is, and how many each has.
+        self._address_of: dict[Any, str] = {}
+        self._counts: dict[str, int] = {}
         self.sessions_count = 0
         self.half_open_count = 0
 
-    def refusal(self) -> str | None:
-        """Why no session may open now, with the option; None if one may."""
+    def refusal(self, peer: Any) -> str | None:
+        """Why that client may open no session now, with the option; None if it may."""
         if self.sessions_count >= self._sessions_max_count:
             return f"{self._sessions_max_count} sessions are open: new ones are refused, see --limit-sessions"
         if self.half_open_count >= self._half_open_max_count:
@@ -38,10 +45,20 @@ class SessionLimits:
                 f"{self._half_open_max_count} sessions have opened and not joined: new ones are refused, "
                 "see --limit-half-open-sessions"
             )
+        if self._address_max_count:
+            address = counted_as(peer)
+            if address is not None and self._counts.get(address, 0) >= self._address_max_count:
+                return (
+                    f"{address} has {self._address_max_count} sessions, more are refused: "
+                    "see --limit-sessions-per-address"
+                )
         return None
 
-    def opened(self, session: Any, head_bytes: int) -> None:
-        """A session begins, and keeps so much of its request."""
+    def opened(self, session: Any, head_bytes: int, peer: Any) -> None:
+        """A session of that client begins, and keeps so much of its request."""
+        if self._address_max_count and (address := counted_as(peer)) is not None:
+            self._address_of[session] = address
+            self._counts[address] = self._counts.get(address, 0) + 1
         weight = self._half_open[session] = 1 + head_bytes // HEAD_UNIT_BYTES
         self.half_open_count += weight
         self.sessions_count += 1
@@ -54,6 +71,11 @@ class SessionLimits:
         """It is forgotten."""
         self.joined(session)
         self.sessions_count -= 1
+        address = self._address_of.pop(session, None)
+        if address is not None:
+            self._counts[address] -= 1
+            if not self._counts[address]:
+                del self._counts[address]
 
 
 def bounds(

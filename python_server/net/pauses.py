@@ -17,3 +17,4 @@ class Pause(IntEnum):
     UNSENT = 32  # the client, or what a relay joins it with, does not take what waits for it
     MESSAGES = 64  # messages wait for their handler
     DETACHING = 128  # its socket is given away once what is queued has left
+    TURN = 256  # messages that came at once are handed up in several turns of the loop

@@ -144,7 +144,8 @@ class Worker:
                 settings.sessions_max_count,
                 settings.half_open_sessions_max_count,
                 descriptors_max_count() or MOST_COUNT,
-            )
+            ),
+            settings.address_sessions_max_count,
         )
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
         self._recovery_handover = (
@@ -239,6 +240,7 @@ class Worker:
             partial(Deadline, self.loop),
             self._acceptor.add,
             self._acceptor.lost,
+            self.loop.call_soon,
         )
 
     def _socket_taken(self) -> None:
@@ -268,6 +270,7 @@ class Worker:
                 backplane,
                 names,
                 backplane.room_held if isinstance(backplane, RedisBackplane) else None,
+                self._settings.rooms_max_count,
             )
         )
         mount.serving(facts, self._site.application)

@@ -60,6 +60,7 @@ class Adapter:
         position: of the recovery log, noted for every room a client enters.
         reserved: may a word be the sid of a client of another process?
         send_to_all: called with members and what is sent to all of them.
+        rooms_max_count: of one client, its own room aside; 0: no bound.
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class Adapter:
         position: Callable[[], int] = int,
         reserved: Callable[[Any], bool] = lambda room: False,
         send_to_all: Callable[[Iterable[Any], Any], None] = send_to_each,
+        rooms_max_count: int = 0,
     ) -> None:
+        self._rooms_max_count = rooms_max_count
         self._send_to_all = send_to_all
         self._reserved = reserved
         self._position = position
@@ -107,6 +110,11 @@ class Adapter:
             if new and self._moved is not None and room != sid:
                 self._moved("join", sid, room)
 
+    def full(self, sid: str, room: Any) -> bool:
+        """Has a client all the rooms it may have, and this would be one more?"""
+        rooms = self._rooms_of.get(sid, ())
+        return 0 < self._rooms_max_count < len(rooms) and room not in rooms
+
     def enter(self, sid: str, room: Any) -> bool:
         """`join` with a verdict: False when the client is not here.
 
@@ -117,6 +125,8 @@ class Adapter:
             return False
         if room != sid and (room in self._members or self._reserved(room)):
             raise ValueError("cannot enter a sid room")
+        if self.full(sid, room):
+            raise ValueError(f"the client is in {self._rooms_max_count} rooms already: see --limit-rooms")
         self.join(sid, room)
         return True
 

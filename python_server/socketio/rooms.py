@@ -192,7 +192,11 @@ class RoomDirectory:
         adapter = self.adapters.get(namespace)
         if adapter is None:
             adapter = self.adapters[namespace] = Adapter(
-                partial(self._client_moved, namespace), self._log_position, self._reserved, Socket.send_to_all
+                partial(self._client_moved, namespace),
+                self._log_position,
+                self._reserved,
+                Socket.send_to_all,
+                self._services.rooms_max_count,
             )
         return adapter
 
@@ -203,7 +207,12 @@ class RoomDirectory:
     def _join(self, namespace: str, sid: str, room: Any) -> None:
         adapter = self.adapters.get(namespace)
         if adapter is not None and adapter.get(sid) is not None:
-            adapter.join(sid, room)
+            if adapter.full(sid, room):
+                most = self._services.rooms_max_count
+                text = f"a client is in {most} rooms and was not put into a further one: see --limit-rooms"
+                self._services.complain("rooms", text)
+            else:
+                adapter.join(sid, room)
         else:
             self._backplane.publish(Command(CommandKind.ENTER, namespace, sid, room))
 

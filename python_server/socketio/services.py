@@ -57,6 +57,7 @@ class HubServices:
     # Called with (namespace, room, True) when the first client of this process has entered a room, with False
     # when the last one has left it.
     room_held: Callable[[str, Any, bool], None] | None = None
+    rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
 
     def post_quietly(self, function: Callable[..., Any], *args: Any) -> None:
         """Any thread: post what nobody waits for once the server has stopped."""

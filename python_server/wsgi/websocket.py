@@ -13,9 +13,9 @@ from python_server.connection.exchange import Exchange
 from python_server.connection.websocket_channel import (
     WebSocketChannel,
     WebSocketServices,
-    accept_websocket,
     ignore_message,
 )
+from python_server.connection.websocket_handshake import accept_websocket
 from python_server.net.backlog import SOFT_BYTES
 from python_server.net.message_queue import MessageQueue
 from python_server.net.threads import Door

@@ -4,11 +4,18 @@ It must not know sockets; deadlines are moved by hand.
 """
 
 import struct
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from python_server.connection.websocket_channel import GATHERED_MIN_BYTES, WebSocketChannel, WebSocketServices
+from python_server.connection.websocket_channel import (
+    GATHERED_MIN_BYTES,
+    MESSAGES_PER_TURN,
+    WebSocketChannel,
+    WebSocketServices,
+)
 from python_server.net.backpressure import Backpressure
 from told_time import HandDeadline
 from wsframe import CloseCode, Connection, Opcode, Role, encode_frame
@@ -74,6 +81,7 @@ class Bench:
     ) -> None:
         self.deadlines: list[HandDeadline] = []
         self.ended: list[WebSocketChannel] = []
+        self.soon: deque[Callable[[], None]] = deque()
         self.messages: list[str | bytes] = []
         self.closes: list[tuple[int, str]] = []
         self.transport = FakeTransport(room_bytes)
@@ -91,6 +99,7 @@ class Bench:
             deadline=self._deadline,
             began=lambda channel: None,
             ended=self.ended.append,
+            call_soon=self.soon.append,
         )
         connection = Connection(
             Role.SERVER, max_message_bytes=max_message_bytes, max_fragments=100, deflate=deflate
@@ -102,6 +111,11 @@ class Bench:
     def _deadline(self, function: Any) -> HandDeadline:
         self.deadlines.append(HandDeadline(function))
         return self.deadlines[-1]
+
+    def turn(self) -> None:
+        """What was to be called in the loop's next turn."""
+        for _ in range(len(self.soon)):
+            self.soon.popleft()()
 
     def armed(self) -> list[float]:
         return [deadline.seconds for deadline in self.deadlines if deadline.seconds is not None]
@@ -391,3 +405,77 @@ def test_a_graceful_stop_says_1001(bench: Bench) -> None:
     assert close_code(bench.sent()) == 1001
     bench.channel.close_when_idle()
     assert bench.sent() == b""
+
+
+MANY = [str(number) for number in range(MESSAGES_PER_TURN * 3 + 5)]
+
+
+def many(behind: bytes = b"") -> bytes:
+    return b"".join(client(Opcode.TEXT, text) for text in MANY) + behind
+
+
+def test_many_messages_of_one_chunk_leave_others_their_turn(bench: Bench) -> None:
+    bench.receive(many())
+    for turns_count in range(1, 4):
+        assert bench.messages == MANY[: MESSAGES_PER_TURN * turns_count]
+        assert bench.transport.paused
+        assert len(bench.soon) == 1
+        bench.turn()
+    assert bench.messages == MANY
+    assert not bench.transport.paused
+    assert not bench.soon
+    bench.receive(client(Opcode.TEXT, "more"))
+    assert bench.messages[-1] == "more"
+
+
+def test_messages_for_later_turns_wait_while_their_handler_is_behind(bench: Bench) -> None:
+    bench.channel.on_message = lambda message: (
+        bench.messages.append(message),
+        bench.channel.pause_reading(True),
+    )
+    bench.receive(many())
+    assert (bench.messages, list(bench.soon)) == (MANY[:MESSAGES_PER_TURN], [])
+    for _ in range(5):  # to go on is asked for once, or again
+        bench.channel.pause_reading(False)
+        bench.channel.pause_reading(False)
+        bench.turn()
+    assert bench.messages == MANY
+
+
+@pytest.mark.parametrize("behind", [client(Opcode.PING, b"?"), client(Opcode.CLOSE, b"\x03\xe8")])
+def test_control_frames_behind_many_messages_are_answered(bench: Bench, behind: bytes) -> None:
+    bench.receive(many(behind))
+    while bench.soon:
+        assert bench.transport.closed is None
+        bench.turn()
+    assert bench.messages == MANY
+    sent = bench.sent()
+    assert sent[0] == (0x8A if behind[0] == 0x89 else 0x88)
+    assert bench.transport.closed == (None if behind[0] == 0x89 else "orderly")
+
+
+def test_what_has_come_before_the_end_is_handed_up_before_it(bench: Bench) -> None:
+    bench.receive(many())
+    told: list[int] = []
+    bench.channel.on_close = lambda code, reason: told.append(len(bench.messages))
+    bench.channel.connection_lost("reset")
+    assert told == [len(MANY)]
+    bench.turn()
+    assert bench.messages == MANY
+
+
+def test_a_fault_drops_what_was_for_later_turns(bench: Bench) -> None:
+    faults: list[BaseException] = []
+
+    def fail(message: str) -> None:
+        bench.messages.append(message)
+        if message == MANY[MESSAGES_PER_TURN + 1]:
+            raise ValueError(message)
+
+    bench.channel.on_message, bench.channel.on_fault = fail, faults.append
+    bench.receive(many())
+    while bench.soon:
+        bench.turn()
+    assert len(faults) == 1
+    assert bench.messages == MANY[: MESSAGES_PER_TURN + 2]
+    assert not bench.transport.paused

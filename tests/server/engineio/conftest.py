@@ -192,6 +192,7 @@ class World:
             deadline=lambda function: Deadline(self.clock, function),
             began=lambda channel: None,
             ended=lambda channel: None,
+            call_soon=lambda function: self.clock.call_later(0.0, function),
         )
         self.engine = Engine(
             self.heard,

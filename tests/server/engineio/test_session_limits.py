@@ -1,4 +1,4 @@
-"""How many sessions there may be, and what a session keeps of its request (census.py, http1/packed_head.py).
+"""How many sessions there may be, and what a session keeps of its request (and http1/packed_head.py).
 
 It must not know sockets.
 """
@@ -148,3 +148,25 @@ def test_the_session_s_request_is_the_kept_one(world: Any) -> None:
     assert request.headers == ()
     assert request.get("x-a") == "1"
     assert build_environ(request, ServerFacts(), BytesIO())["HTTP_X_A"] == "1"
+
+
+def test_sessions_of_one_address_are_bounded_and_counted_off() -> None:
+    limits = SessionLimits(100, 100, address_max_count=2)
+    near, same, other = ("2001:db8::1", 1), ("2001:db8::2", 2), ("192.0.2.1", 3)
+    limits.opened("a", 0, near)
+    assert limits.refusal(same) is None
+    limits.opened("b", 0, same)
+    refusal = limits.refusal(near)
+    assert refusal is not None
+    assert "2001:db8::/64" in refusal
+    assert "--limit-sessions-per-address" in refusal
+    assert limits.refusal(other) is None
+    for number in range(5):  # those of a UNIX socket have no address
+        limits.opened(number, 0, None)
+    assert limits.refusal(None) is None
+    limits.ended("a")
+    assert limits.refusal(near) is None
+    limits.ended("b")
+    for number in range(5):
+        limits.ended(number)
+    assert (limits._counts, limits._address_of, limits.sessions_count) == ({}, {}, 0)

@@ -227,3 +227,17 @@ def test_a_table_is_copied_seldom() -> None:
     assert table == {}
     assert copied_count < 2**16
     assert sys.getsizeof(table) < TABLE_MIN_BYTES
+
+
+def test_a_client_has_so_many_rooms_and_no_more() -> None:
+    adapter = Adapter(rooms_max_count=3)
+    adapter.add(Member("a"))
+    for room in (1, 2, 3, 3):
+        assert adapter.enter("a", room)
+    assert adapter.full("a", 4)
+    with pytest.raises(ValueError, match="--limit-rooms"):
+        adapter.enter("a", 4)
+    assert adapter.enter("a", 2)  # it is there already
+    adapter.leave("a", 1)
+    assert adapter.enter("a", 4)
+    assert set(adapter.rooms_of("a")) == {"a", 2, 3, 4}

@@ -120,6 +120,7 @@ class Bench:
             self._deadline,
             lambda c: None,
             lambda c: None,
+            self.mailbox.post,
         )
         self.routes = WebSocketRoutes(
             routes,

@@ -163,6 +163,7 @@ class Worker:
             deadline,
             self.channels.add,
             self.channels.discard,
+            loop.call_soon,
         )
         self.engine = Engine(
             self.heard,

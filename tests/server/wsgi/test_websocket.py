@@ -77,6 +77,7 @@ class Bench:
             HandDeadline,
             nobody,
             nobody,
+            nobody,
         )
         request = Request("GET", "/", "/", "", (1, 1), list(FIELDS.items()))
         request.fields = FIELDS

@@ -1,0 +1,68 @@
+"""The opening handshake of a WebSocket (RFC 6455 4.2): its answer, and the channel that follows it.
+
+Must not know: sockets, what a message means, sessions, applications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from python_server.connection.exchange import Exchange, TransportLike
+from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
+from python_server.http1.response import Headers, status_text
+from wsframe import Connection, Role, handshake
+
+
+def accept_websocket(
+    exchange: Exchange,
+    services: WebSocketServices,
+    opened: Callable[[WebSocketChannel], None],
+    *,
+    subprotocols: tuple[str, ...] = (),
+    max_message_bytes: int | None = None,
+    headers: Headers | None = None,
+) -> bool:
+    """Answer an opening handshake (RFC 6455 4.2): 101 and a channel, or the refusal.
+
+    Args:
+        opened: sets the channel's callbacks; called before the first message.
+        headers: further fields of the 101.
+
+    Returns:
+        whether the WebSocket is open.
+    """
+    request = exchange.request
+    try:
+        if request.has_body:
+            raise handshake.HandshakeError(400, "an opening handshake has no body (RFC 6455 4.1)")
+        accepted = handshake.accept(
+            request.method,
+            request.version,
+            request.headers,
+            subprotocols=subprotocols,
+            deflate=services.deflate,
+        )
+    except handshake.HandshakeError as error:
+        exchange.refuse_keep_alive()
+        exchange.respond(
+            status_text(error.status),
+            [("Content-Type", "text/plain; charset=utf-8"), *error.headers],
+            f"{error}\n".encode(),
+        )
+        return False
+
+    def make(transport: TransportLike, leftover: bytes) -> WebSocketChannel:
+        connection = Connection(
+            Role.SERVER,
+            max_message_bytes=max_message_bytes or services.max_message_bytes,
+            max_fragments=services.max_fragments_count,
+            deflate=accepted.deflate,
+        )
+        channel = WebSocketChannel(transport, connection, services, accepted.subprotocol, accepted.deflate)
+        channel.peer = request.peer
+        services.began(channel)
+        opened(channel)
+        return channel
+
+    exchange.upgrade([*accepted.headers, *(headers or ())], make)
+    return True
