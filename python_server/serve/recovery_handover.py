@@ -1,4 +1,4 @@
-"""What a worker that drains leaves to its successor: its recovery logs, and who may still come back.
+"""A worker that drains sends its successor its recovery logs, and the records of clients that may come back.
 
 Must not know: what an event says, or when a worker drains.
 
@@ -17,19 +17,18 @@ from typing import Final
 import msgspec
 
 from python_server.serve.mounts import Mount
-from python_server.socketio.cluster.port import Envelope, Malformed
-from python_server.socketio.recovery.log import RecoveryLog, Saved, older
-from python_server.socketio.recovery.records import (
-    ClientRecord,
-    EventRecord,
-    client_of,
-    client_record,
-    events_of,
-    log_records,
+from python_server.socketio.cluster.port import Malformed
+from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.recovery.record import (
+    HeardEvent,
+    RecoveryRecord,
+    checked,
+    decoder,
+    encode,
+    travelling,
+    travelling_event,
 )
 from python_server.workers.peers import MessageKind, Peers
-
-Event = tuple[float, Envelope]
 
 # Of one message; between two of them the loop serves others.
 EVENTS_COUNT: Final = 500
@@ -39,14 +38,14 @@ RETRY_SECONDS: Final = 0.01
 
 
 class Part(msgspec.Struct, tag="part", forbid_unknown_fields=True):
-    """A piece of the log `tag` of the hub mounted under `path`; the last one makes it whole."""
+    """A piece of the log `tag` of the server mounted under `path`; the last one completes it."""
 
     path: str
     tag: str
     first: int
     ended_at: float
-    events: list[EventRecord]
-    clients: list[ClientRecord]
+    events: list[HeardEvent]
+    clients: list[RecoveryRecord]
     last: bool = False
 
 
@@ -55,27 +54,30 @@ class Forget(msgspec.Struct, tag="forget", forbid_unknown_fields=True):
 
     path: str
     pid: str
-    claimed_at: float | None = None
+    came_at: float | None = None
 
 
 class End(msgspec.Struct, tag="end", forbid_unknown_fields=True):
-    """This was all. Answered by Taken."""
+    """This was all. Answered by Received."""
 
 
-class Taken(msgspec.Struct, tag="taken", forbid_unknown_fields=True):
+class Received(msgspec.Struct, tag="received", forbid_unknown_fields=True):
     """All of it is here."""
 
 
-_encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Part | Forget | End | Taken).decode
+_decode: Final = decoder(Part | Forget | End | Received)
 
 
 class RecoveryHandover:
-    """Every method belongs to the loop's thread.
+    """Sends the logs and records of one worker, and receives those of others. On the loop's thread.
 
     Args:
-        logs: of the hubs with recovery, by the path of their mount.
+        logs: of the servers with recovery, by the path of their mount.
         call_later, now: the loop's clock. complain: called with (kind, sentence).
+
+    Attributes:
+        returned_elsewhere: called with (path, pid, when) for a client that has come back to another
+            worker, and may seem to be here still.
     """
 
     def __init__(
@@ -91,67 +93,66 @@ class RecoveryHandover:
         self._call_later = call_later
         self._now = now
         self._complain = complain
-        self._successor: int | None = None
-        self._left_to: int | None = None
+        self._successor: int | None = None  # told of returns as well, after it has received everything
+        self._unconfirmed: int | None = None  # the successor, until it says that it has received everything
         self._parts: Iterator[bytes] = iter(())
-        self._words: deque[bytes] = deque()  # for the successor, behind what waits already
-        self._waiting: bytes | None = None
-        self._next: object | None = None  # the timer of the next message
+        self._forgets: deque[bytes] = deque()  # sent before the parts that are still to be sent
+        self._unsent: bytes | None = None  # did not fit into the successor's queue
+        self._timer: object | None = None  # of the next message
         self._forgotten: set[tuple[str, str]] = set()
-        # What has come of a log, by sender, mount and tag.
-        self._coming: dict[tuple[int, str, str], tuple[list[Event], list[Saved]]] = {}
-        # Called with (path, pid, when it came back elsewhere), for one that may seem to be here still.
-        self.moved: Callable[[str, str, float | None], None] = lambda path, pid, claimed_at: None
+        # The parts received of logs that are not complete, by sender, mount and tag.
+        self._incoming: dict[tuple[int, str, str], tuple[list[HeardEvent], list[RecoveryRecord]]] = {}
+        self.returned_elsewhere: Callable[[str, str, float | None], None] = lambda path, pid, came_at: None
         siblings.on(MessageKind.RECORDS, self._received)
         siblings.on_lost(self._lost)
 
     @property
     def busy(self) -> bool:
         """Does the successor not have everything yet?"""
-        return self._successor is not None
+        return self._unconfirmed is not None
 
     def hand_over(self, successor: int) -> None:
-        """Leave everything to that worker; our sessions have ended."""
+        """Send everything to that worker; our sessions have ended."""
         if self._logs and successor in self._siblings.living:
-            self._successor = self._left_to = successor
-            self._parts = self._written()
+            self._unconfirmed = self._successor = successor
+            self._parts = self._encoded_parts()
             self._send_next()
 
-    def taken(self, path: str, pid: str, claimed_at: float) -> None:
+    def returned(self, path: str, pid: str, came_at: float) -> None:
         """A client of others has come back to us."""
-        self._siblings.send_all(MessageKind.RECORDS, _encode(Forget(path, pid, claimed_at)))
+        self._siblings.send_all(MessageKind.RECORDS, encode(Forget(path, pid, came_at)))
 
-    def _written(self) -> Iterator[bytes]:
+    def _encoded_parts(self) -> Iterator[bytes]:
         for path, log in self._logs.items():
             now = self._now()
             for each in log.logs(now):
                 events, clients = each.entries(), each.lost_clients()
                 part = partial(Part, path, each.tag, each.first, now)
                 for start in range(0, len(events), EVENTS_COUNT):
-                    yield _encode(part(log_records(events[start : start + EVENTS_COUNT]), []))
+                    yield encode(part(list(map(travelling_event, events[start : start + EVENTS_COUNT])), []))
                 for start in range(0, len(clients), CLIENTS_COUNT):
                     records = [
-                        client_record(client, self._complain)
+                        travelling(client, self._complain)
                         for client in clients[start : start + CLIENTS_COUNT]
                         if (path, client.pid) not in self._forgotten
                     ]
-                    yield _encode(part([], records))
-                yield _encode(part([], [], last=True))
-        yield _encode(End())
+                    yield encode(part([], records))
+                yield encode(part([], [], last=True))
+        yield encode(End())
 
     def _send_next(self) -> None:
         """One message, and the next one in another turn of the loop."""
-        self._next = None
-        if self._left_to is None:
+        self._timer = None
+        if self._successor is None:
             return
-        if self._waiting is None:
-            self._waiting = self._words.popleft() if self._words else next(self._parts, None)
-        if self._waiting is None:
-            return  # all has been said, and is to be answered
-        sent = self._siblings.send(self._left_to, MessageKind.RECORDS, self._waiting)
+        if self._unsent is None:
+            self._unsent = self._forgets.popleft() if self._forgets else next(self._parts, None)
+        if self._unsent is None:
+            return  # all has been sent, and is to be confirmed
+        sent = self._siblings.send(self._successor, MessageKind.RECORDS, self._unsent)
         if sent:
-            self._waiting = None
-        self._next = self._call_later(0.0 if sent else RETRY_SECONDS, self._send_next)
+            self._unsent = None
+        self._timer = self._call_later(0.0 if sent else RETRY_SECONDS, self._send_next)
 
     def _received(self, index: int, payload: bytes, descriptor: int | None) -> None:
         if descriptor is not None:
@@ -159,66 +160,69 @@ class RecoveryHandover:
         try:
             message = _decode(payload)
             if isinstance(message, Part):
-                self._take(index, message)
+                self._receive_part(index, message)
             elif isinstance(message, Forget):
                 self._forget(message)
             elif isinstance(message, End):
-                self._siblings.send(index, MessageKind.RECORDS, _encode(Taken()))
-            elif index == self._successor:
-                self._successor = None
-        except (msgspec.DecodeError, Malformed) as error:
+                self._siblings.send(index, MessageKind.RECORDS, encode(Received()))
+            elif index == self._unconfirmed:
+                self._unconfirmed = None
+        except Malformed as error:
             self._complain("records", f"malformed recovery records from worker {index}: {error}")
 
-    def _take(self, index: int, part: Part) -> None:
+    def _receive_part(self, index: int, part: Part) -> None:
+        checked(part.events)
+        for client in part.clients:
+            checked(client.missed_elsewhere)
         key = (index, part.path, part.tag)
-        events, clients = self._coming.setdefault(key, ([], []))
-        events += events_of(part.events)
-        clients += map(client_of, part.clients)
+        events, clients = self._incoming.setdefault(key, ([], []))
+        events += part.events
+        clients += part.clients
         if part.last:
-            del self._coming[key]
+            del self._incoming[key]
             log = self._logs.get(part.path)
             if log is not None and clients:
-                log.inherit(part.tag, events, clients, part.first, part.ended_at)
+                log.keep(part.tag, events, clients, part.first, part.ended_at)
 
     def _forget(self, message: Forget) -> None:
         """Whoever has a record of that client that is older forgets it; our successor is told."""
-        path, pid, claimed_at = message.path, message.pid, message.claimed_at
-        for (_, its_path, _), (_, clients) in self._coming.items():
+        path, pid, came_at = message.path, message.pid, message.came_at
+        for (_, its_path, _), (_, clients) in self._incoming.items():
             if its_path == path:
-                clients[:] = [each for each in clients if each.pid != pid or not older(each, claimed_at)]
+                clients[:] = [each for each in clients if each.pid != pid or not each.older_than(came_at)]
         if path not in self._logs:
             return
-        self.moved(path, pid, claimed_at)
-        if self._logs[path].forget(pid, claimed_at) and self._left_to is not None:
+        self.returned_elsewhere(path, pid, came_at)
+        if self._logs[path].forget(pid, came_at) and self._successor is not None:
             self._forgotten.add((path, pid))
-            self._words.append(_encode(message))
-            if self._next is None:
+            self._forgets.append(encode(message))
+            if self._timer is None:
                 self._send_next()
 
     def _lost(self, index: int) -> None:
-        """A worker has gone, with what it had not said yet."""
-        for key in [key for key in self._coming if key[0] == index]:
-            del self._coming[key]
-        if index == self._left_to:
-            self._left_to = None
+        """A worker has gone, with what it had not sent yet."""
+        for key in [key for key in self._incoming if key[0] == index]:
+            del self._incoming[key]
         if index == self._successor:
             self._successor = None
-            self._complain("records", f"worker {index} died while it took our lost clients over")
+        if index == self._unconfirmed:
+            self._unconfirmed = None
+            self._complain("records", f"worker {index} died while it received our lost clients")
 
 
-def leave_behind(
+def recovery_handover(
     mounts: Iterable[Mount],
     siblings: Peers,
     call_later: Callable[[float, Callable[[], None]], object],
     now: Callable[[], float],
     complain: Callable[[str, str], None],
 ) -> RecoveryHandover:
-    """The handover of a worker that serves `mounts`; see `RecoveryHandover`."""
+    """The handover of a worker that serves `mounts`."""
     hubs = {mount.path: mount.hub for mount in mounts if mount.hub is not None}
     logs = {path: hub.recovery for path, hub in hubs.items() if hub.recovery is not None}
+    restorers = {path: hub.restorer for path, hub in hubs.items() if hub.restorer is not None}
     handover = RecoveryHandover(siblings, logs, call_later, now, complain)
-    restorer = {path: hub.restorer for path, hub in hubs.items() if hub.restorer is not None}
-    for path, each in restorer.items():
-        each.taken = partial(handover.taken, path)
-    handover.moved = lambda path, pid, claimed_at: restorer[path].moved(pid, claimed_at)
+    for path, restorer in restorers.items():
+        restorer.returned = partial(handover.returned, path)
+    handover.returned_elsewhere = lambda path, pid, at: restorers[path].returned_elsewhere(pid, at)
     return handover

@@ -38,7 +38,7 @@ from python_server.net.threads import Door
 from python_server.observe import log as observe
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.pools import Pools
-from python_server.serve.recovery_handover import leave_behind
+from python_server.serve.recovery_handover import recovery_handover
 from python_server.serve.routing import Router
 from python_server.settings import Settings
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
@@ -151,7 +151,7 @@ class Worker:
         self._recovery_handover = (
             None
             if self._membership is None
-            else leave_behind(
+            else recovery_handover(
                 site.mounts,
                 self._membership.siblings,
                 self.loop.call_later,

@@ -13,9 +13,8 @@ from typing import Any, Final
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
-from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.packet import PacketDecoder
-from python_server.socketio.recovery.log import Saved
+from python_server.socketio.recovery.record import RecoveryRecord
 
 # What may wait behind the CONNECT reply of one client while its connect handler runs.
 HELD_MAX_BYTES: Final = 16 * 1024 * 1024
@@ -101,9 +100,10 @@ class Socket:
 
     Attributes:
         sid: public name of the client in the namespace. client: the session it belongs to.
-        pid: its secret for a recovery, "" when there is none. recovered: has it come back?
-        last_offset, joined_at, prelude, base, known, private, claimed_at: see recovery.Saved.
         data: the application's own, which survives a recovery.
+        recovery: what else a recovery needs, None where there is none.
+        last_offset: of the last recoverable event sent to it. It is written for every recipient, which in
+            the record takes three times as long, and noted there when the client is lost.
         reason: why it left while its connect handler ran.
     """
 
@@ -111,22 +111,15 @@ class Socket:
         "__weakref__",
         "acks",
         "auth",
-        "base",
         "buckets",
-        "claimed_at",
         "client",
         "data",
         "held",
         "held_bytes",
-        "joined_at",
-        "known",
         "last_offset",
         "namespace",
-        "pid",
-        "prelude",
-        "private",
         "reason",
-        "recovered",
+        "recovery",
         "sid",
         "state",
     )
@@ -139,50 +132,26 @@ class Socket:
         self.state = SocketState.PENDING
         self.held: list[Prepared] = []
         self.held_bytes = 0
-        self.pid = ""
-        self.recovered = False
+        self.recovery: RecoveryRecord | None = None
         self.last_offset: str | None = None
-        self.joined_at = 0
-        self.prelude: list[tuple[float, Envelope]] = []
-        self.base: str | None = None
-        self.known: dict[str, float] = {}
-        self.private: frozenset[str] = frozenset()
-        self.claimed_at = 0.0
         self.data: Any = None
         self.reason: DisconnectReason | NamespaceReason = DisconnectReason.TRANSPORT_CLOSE
         # Called with the values, or with None when the client has left.
         self.acks: dict[int, Callable[[list[Any] | None], None]] = {}
         self.buckets: dict[str, Any] | None = None  # what is left of each rate-limited event
 
-    def come_back(self, saved: Saved) -> None:
+    @property
+    def recovered(self) -> bool:
+        """Was it lost, and has come back?"""
+        return self.recovery is not None and self.recovery.recovered
+
+    def come_back(self, record: RecoveryRecord) -> None:
         """It is a client that was lost."""
-        self.sid, self.pid, self.joined_at = saved.sid, saved.pid, saved.joined_at
-        self.last_offset, self.data, self.recovered = saved.last_offset, saved.data, True
-        self.prelude, self.base = saved.prelude, saved.base
-        self.known, self.private = saved.known, saved.private
-        self.claimed_at = saved.claimed_at
-
-    def forget_prelude(self) -> None:
-        """It has lived here for so long that it has seen all of it."""
-        self.prelude, self.known, self.private = [], {}, frozenset()
-
-    def saved(self, rooms: dict[Any, int], position: int) -> Saved:
-        """What a recovery needs of it."""
-        return Saved(
-            self.namespace,
-            self.sid,
-            self.pid,
-            rooms,
-            self.last_offset,
-            self.joined_at,
-            position,
-            self.data,
-            prelude=self.prelude,
-            base=self.base,
-            known=self.known,
-            private=self.private,
-            claimed_at=self.claimed_at,
-        )
+        record.recovered = True
+        self.recovery = record
+        self.sid = record.sid
+        self.data = record.data
+        self.last_offset = record.last_offset
 
     def send(self, prepared: Prepared) -> None:
         """Loop's thread: send, or hold back until the CONNECT reply has left."""

@@ -48,7 +48,6 @@ class Connections:
     ) -> None:
         self._services = services
         self._codec = configuration.codec
-        self._recovery = configuration.recovery
         self._always_connect = configuration.always_connect
         self._handlers = handlers
         self._rooms = rooms
@@ -103,9 +102,8 @@ class Connections:
         socket.reason = reason
         # One that has come back and not been answered yet may come once more, as what it was.
         known = connected or (socket.recovered and socket.state is SocketState.PENDING)
-        if known and self._recovery is not None and isinstance(reason, DisconnectReason):
-            rooms = self._rooms.adapters[socket.namespace].positions_of(socket.sid)
-            self._recovery.save(socket.saved(rooms, self._recovery.position), self._services.now())
+        if known and self._restorer is not None and isinstance(reason, DisconnectReason):
+            self._restorer.lost(socket, self._rooms.adapters[socket.namespace].positions_of(socket.sid))
         self._forget(socket)
         if connected:
             self._run_disconnect(socket, reason)
@@ -162,7 +160,9 @@ class Connections:
         socket.client.connect_timer.cancel()
         socket.move(SocketState.CONNECTED)
         held, socket.held = socket.held, []
-        names = {"sid": socket.sid, "pid": socket.pid} if socket.pid else {"sid": socket.sid}
+        names = {"sid": socket.sid}
+        if socket.recovery is not None:
+            names["pid"] = socket.recovery.pid
         socket.send(self._codec.prepare(PacketType.CONNECT, socket.namespace, names))
         for prepared in held:
             socket.send(prepared)
@@ -178,7 +178,7 @@ class Connections:
         socket.move(SocketState.CLOSED)
         socket.held.clear()
         if self._restorer is not None:
-            self._restorer.gone(socket)
+            self._restorer.closed(socket)
         acks, socket.acks = socket.acks, {}
         for resolve in acks.values():
             resolve(None)

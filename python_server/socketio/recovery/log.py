@@ -9,11 +9,13 @@ import itertools
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from python_server.socketio.cluster.port import Envelope
-from python_server.socketio.recovery.event_log import Entry, EventLog
+from python_server.socketio.recovery.event_log import EventLog
+from python_server.socketio.recovery.record import HeardEvent, RecoveryRecord
 
 # The official server's maxDisconnectionDuration.
 RECOVERY_SECONDS: Final = 120.0
@@ -25,62 +27,6 @@ LAG_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 1.0
 # How long an event that a client has brought along is awaited: by then no process is behind the others.
 REPEAT_SECONDS: Final = 120.0
-
-
-@dataclass(slots=True)
-class Saved:
-    """A client that may come back.
-
-    Attributes:
-        sid: its public name; pid: its secret. rooms: room -> the log's position when it entered.
-        last_offset: of the last recoverable event sent to it, None when there was none.
-        joined_at, left_at: positions of the log when it came and when it left.
-        data: the application's own.
-        prelude: of one that came from another process: what it was sent on its return, in that order, which
-            is not this log's, each with the moment it was heard. base: the last event it had seen then.
-        known, private: what was known of it then, see Found.
-        claimed_at: when it came to where this was known of it: of two records the later one counts.
-        lent: may it have come back to another process, which has not said so yet?
-    """
-
-    namespace: str
-    sid: str
-    pid: str
-    rooms: dict[Any, int]
-    last_offset: str | None
-    joined_at: int
-    left_at: int
-    data: Any = None
-    expires_at: float = 0.0
-    prelude: list[tuple[float, Envelope]] = field(default_factory=list)
-    base: str | None = None
-    known: dict[str, float] = field(default_factory=dict)
-    private: frozenset[str] = frozenset()
-    claimed_at: float = 0.0
-    lent: bool = False
-
-
-def older(client: Saved, claimed_at: float | None) -> bool:
-    """Has it come back elsewhere later? None: from a process that does not say when."""
-    return claimed_at is None or client.claimed_at < claimed_at
-
-
-@dataclass(slots=True)
-class Found:
-    """A lost client with what another process needs to take it over.
-
-    Attributes:
-        missed: events for it, in order.
-        known: name -> moment of all events for its rooms that its former home had heard lately: whoever takes
-            it over adds what is not among them.
-        private: those of them that nobody else hears. since: events heard before it are known anyway.
-    """
-
-    client: Saved
-    missed: list[Envelope]
-    known: dict[str, float]
-    private: set[str]
-    since: float
 
 
 class RecoveryLog:
@@ -104,11 +50,11 @@ class RecoveryLog:
         self._max_bytes = max_bytes
         self._max_clients_count = max_clients_count
         self._events = EventLog(max_seconds, max_bytes, first)
-        self._saved: OrderedDict[str, Saved] = OrderedDict()
+        self._lost: OrderedDict[str, RecoveryRecord] = OrderedDict()
         # Of processes that have gone: their logs, each with the clients that they had lost.
-        self._inherited: list[RecoveryLog] = []
+        self._kept_logs: list[RecoveryLog] = []
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
-        self._ended_at: float | None = None  # of an inherited log: nothing was added since
+        self._ended_at: float | None = None  # of a kept log: nothing was added since
         # Events on their way here that a client has already: its sid, by their names; and until when.
         self._repeats: dict[str, list[str]] = {}
         self._repeats_due: deque[tuple[float, str]] = deque()
@@ -147,16 +93,16 @@ class RecoveryLog:
         sids = self._repeats.pop(envelope.offset, None) if self._repeats else None
         return envelope if sids is None else envelope._replace(excepted=(*envelope.excepted, *sids))
 
-    def save(self, client: Saved, now: float) -> None:
-        """A client was lost."""
-        client.expires_at = now + self._max_seconds
-        self._saved[client.pid] = client
-        self._saved.move_to_end(client.pid)
+    def save(self, client: RecoveryRecord, now: float) -> None:
+        """A client was lost here."""
+        client.expires_at, client.offered = now + self._max_seconds, False
+        self._lost[client.pid] = client
+        self._lost.move_to_end(client.pid)
         self.expire(now)
 
     def restore(
         self, pid: str, namespace: str, offset: str | None, now: float
-    ) -> tuple[Saved, list[Envelope]] | None:
+    ) -> tuple[RecoveryRecord, list[Envelope]] | None:
         """The lost client and the events it missed, in order; None when that cannot be said any more, or not
         here alone.
 
@@ -164,15 +110,12 @@ class RecoveryLog:
             offset: of the last event the client saw, None when it saw none.
         """
         self.expire(now)
-        client = self._saved.get(pid)
-        where = None if client is None or client.lent else self._where(client, namespace, offset)
-        if client is None or where is None:
+        client = self._lost.get(pid)
+        unseen = None if client is None or client.offered else self._unseen(client, namespace, offset)
+        if client is None or unseen is None:
             return None
-        del self._saved[pid]
-        prelude, start = where
-        return client, [envelope for _, envelope in prelude] + [
-            entry.envelope for entry in self._missed(client, start)
-        ]
+        del self._lost[pid]
+        return client, [envelope for _, envelope in self._missed(client, *unseen)]
 
     # What other processes need, and what they leave
 
@@ -180,78 +123,80 @@ class RecoveryLog:
         """This process hears the others from now on."""
         self._began_at = now
 
-    def find(self, pid: str, namespace: str, offset: str | None, now: float) -> Found | None:
-        """As `restore`, for another process or out of what was inherited; the client is lent."""
+    def find(self, pid: str, namespace: str, offset: str | None, now: float) -> RecoveryRecord | None:
+        """As `restore`, for another process or out of a kept log; what it missed is in the record, and the
+        client stays here as one that was offered."""
         self.expire(now)
-        best: Found | None = None
-        for log in (self, *self._inherited):
-            client = log._saved.get(pid)
-            if client is None or (best is not None and best.client.claimed_at >= client.claimed_at):
+        best: RecoveryRecord | None = None
+        for log in (self, *self._kept_logs):
+            client = log._lost.get(pid)
+            if client is None or (best is not None and best.came_at >= client.came_at):
                 continue
-            where = log._where(client, namespace, offset)
-            if where is not None:
-                client.lent = True
-                best = log._found(replace(client, base=offset, lent=False), *where, now)
+            unseen = log._unseen(client, namespace, offset)
+            if unseen is not None:
+                client.offered = True
+                best = log._with_missed(client, offset, *unseen, now)
         if best is not None:
-            self.extend(best)
+            self.add_missed(best)
         return best
 
-    def forget(self, pid: str, claimed_at: float | None) -> bool:
+    def forget(self, pid: str, came_at: float | None) -> bool:
         """A client has come back elsewhere at that time; returns whether it had been kept here."""
         kept = False
-        for log in (self, *self._inherited):
-            client = log._saved.get(pid)
-            if client is not None and older(client, claimed_at):
+        for log in (self, *self._kept_logs):
+            client = log._lost.get(pid)
+            if client is not None and client.older_than(came_at):
                 kept = True
-                del log._saved[pid]
+                del log._lost[pid]
         return kept
 
-    def extend(self, found: Found) -> None:
+    def add_missed(self, client: RecoveryRecord) -> None:
         """Add what was heard here and not where the client was."""
-        client, events = found.client, self._events
-        for entry in events.said_to(client.namespace, client.rooms, events.position_at(found.since)):
+        events = self._events
+        for entry in events.said_to(client.namespace, client.rooms, events.position_at(client.compare_from)):
             name = entry.envelope.offset
-            if name is not None and name not in found.known and self._reaches(entry.envelope, client):
-                found.missed.append(entry.envelope)
-                found.known[name] = entry.moment
+            if (
+                name is not None
+                and name not in client.heard_elsewhere
+                and self._reaches(entry.envelope, client)
+            ):
+                client.missed_elsewhere.append((entry.moment, entry.envelope))
+                client.heard_elsewhere[name] = entry.moment
 
-    def adopt(self, found: Found, now: float) -> None:
-        """Make a client of another process one of ours; its positions are then those of this log."""
-        self.extend(found)
-        client = found.client
-        for log in (self, *self._inherited):
-            log._saved.pop(client.pid, None)
-        client.prelude = [(found.known[str(envelope.offset)], envelope) for envelope in found.missed]
-        client.known, client.private = found.known, frozenset(found.private)
+    def take_over(self, client: RecoveryRecord, now: float) -> None:
+        """Make a client that was found one of ours; its positions are then those of this log."""
+        self.add_missed(client)
+        for log in (self, *self._kept_logs):
+            log._lost.pop(client.pid, None)
         client.rooms = dict.fromkeys(client.rooms, self.position)
-        client.joined_at = client.left_at = self.position
+        client.joined_position = client.left_position = self.position
         oldest = self._began_at - TURN_SECONDS
-        for name, moment in found.known.items():
-            if moment > oldest and self._events.position_of(name) < 0 and name not in found.private:
+        for name, moment in client.heard_elsewhere.items():
+            if moment > oldest and self._events.position_of(name) < 0 and name not in client.only_elsewhere:
                 self._repeats.setdefault(name, []).append(client.sid)
                 self._repeats_due.append((now + REPEAT_SECONDS, name))
 
     def logs(self, now: float) -> list[RecoveryLog]:
-        """This log and the inherited ones, each complete up to now, for a successor."""
+        """This log and the kept ones, each complete up to now, for a successor."""
         self.expire(now)
-        for log in self._inherited:
-            log._absorb(self, now)
-        return [self, *self._inherited]
+        for log in self._kept_logs:
+            log._add_later(self, now)
+        return [self, *self._kept_logs]
 
-    def entries(self) -> list[tuple[float, Envelope]]:
+    def entries(self) -> list[HeardEvent]:
         """Every event with the moment it was heard, oldest first."""
         return [(entry.moment, entry.envelope) for entry in self._events.since(self.first)]
 
-    def lost_clients(self) -> list[Saved]:
-        """The clients that may come back; they are lent to whoever is told of them."""
-        for client in self._saved.values():
-            client.lent = True
-        return list(self._saved.values())
+    def lost_clients(self) -> list[RecoveryRecord]:
+        """The clients that may come back; they are offered to whoever is told of them."""
+        for client in self._lost.values():
+            client.offered = True
+        return list(self._lost.values())
 
-    def inherit(
-        self, tag: str, entries: list[tuple[float, Envelope]], clients: list[Saved], first: int, now: float
+    def keep(
+        self, tag: str, entries: list[HeardEvent], clients: list[RecoveryRecord], first: int, now: float
     ) -> None:
-        """Keep another process's log with the clients it has lost.
+        """Keep the log of a process that goes, with the clients it has lost.
 
         Args:
             tag: of that log. first: position of the first entry. now: when it ended.
@@ -262,97 +207,106 @@ class RecoveryLog:
         for moment, envelope in entries:
             log.append(own.get(envelope.offset, envelope), moment)  # most of it was heard here as well
         for client in clients:
-            log._saved[client.pid] = client
-        self._inherited.append(log)
+            log._lost[client.pid] = client
+        self._kept_logs.append(log)
         self.expire(now)
 
-    def _absorb(self, heard: RecoveryLog, now: float) -> None:
+    def _add_later(self, other: RecoveryLog, now: float) -> None:
+        """Add what another log has heard since this one ended."""
         assert self._ended_at is not None
-        for entry in heard._events.since(heard._events.position_at(self._ended_at - LAG_SECONDS)):
+        for entry in other._events.since(other._events.position_at(self._ended_at - LAG_SECONDS)):
             if self._events.position_of(str(entry.envelope.offset)) < 0:
                 self.append(entry.envelope, entry.moment)
         self._ended_at = now
 
-    def _missed(self, client: Saved, start: int) -> list[Entry]:
-        """What was for a client from a position on, without what it had heard before it came here."""
-        return [
-            entry
+    def _missed(self, client: RecoveryRecord, unseen: list[HeardEvent], start: int) -> list[HeardEvent]:
+        """What it has not seen of elsewhere, then what was heard for it from a position on, here alone."""
+        return unseen + [
+            (entry.moment, entry.envelope)
             for entry in self._events.said_to(client.namespace, client.rooms, start)
-            if entry.envelope.offset not in client.known
+            if entry.envelope.offset not in client.heard_elsewhere
             and self._concerns(entry.envelope, entry.position, client)
         ]
 
-    def _found(self, client: Saved, prelude: list[tuple[float, Envelope]], start: int, now: float) -> Found:
+    def _with_missed(
+        self, client: RecoveryRecord, offset: str | None, unseen: list[HeardEvent], start: int, now: float
+    ) -> RecoveryRecord:
+        """The client as another process needs it."""
         events = self._events
-        turning = now if self._ended_at is None else self._ended_at
-        if prelude:
-            turning = min(moment for moment, _ in prelude)
+        missed_from = now if self._ended_at is None else self._ended_at
+        if unseen:
+            missed_from = min(moment for moment, _ in unseen)
         elif start < self.position:
-            turning = events.moment_of(start)
-        oldest = turning - 2 * LAG_SECONDS
-        known = {name: moment for name, moment in client.known.items() if moment >= oldest}
-        known |= {str(envelope.offset): moment for moment, envelope in prelude}
-        missed = [envelope for _, envelope in prelude]
-        missed += [entry.envelope for entry in self._missed(client, start)]
-        found = Found(client, missed, known, set(client.private), turning - LAG_SECONDS)
+            missed_from = events.moment_of(start)
+        oldest = missed_from - 2 * LAG_SECONDS
+        heard = {name: moment for name, moment in client.heard_elsewhere.items() if moment >= oldest}
+        heard |= {str(envelope.offset): moment for moment, envelope in unseen}
+        only_here = set(client.only_elsewhere)
         recent = min(start, events.position_at(oldest))
         for _, moment, _, envelope in events.said_to(client.namespace, client.rooms, recent):
             name = envelope.offset
             if name is None or not self._reaches(envelope, client):
                 continue
-            found.known.setdefault(name, moment)
+            heard.setdefault(name, moment)
             if envelope.rooms == (client.sid,) and name.startswith(self.tag):
-                found.private.add(name)  # we knew that nobody else had that client
-        return found
+                only_here.add(name)  # we knew that nobody else had that client
+        return replace(
+            client,
+            offered=False,
+            missed_elsewhere=self._missed(client, unseen, start),
+            seen_elsewhere=offset,
+            heard_elsewhere=heard,
+            only_elsewhere=frozenset(only_here),
+            compare_from=missed_from - LAG_SECONDS,
+        )
 
-    def _where(
-        self, client: Saved, namespace: str, offset: str | None
-    ) -> tuple[list[tuple[float, Envelope]], int] | None:
-        """What a lost client has not seen of its prelude, and the position from which on it saw nothing."""
+    def _unseen(
+        self, client: RecoveryRecord, namespace: str, offset: str | None
+    ) -> tuple[list[HeardEvent], int] | None:
+        """What a lost client has not seen of elsewhere, and the position from which on it saw nothing; None
+        when that cannot be said."""
         if client.namespace != namespace:
             return None
-        prelude: list[tuple[float, Envelope]] = []
-        start = client.joined_at
-        if offset == client.base and (client.prelude or offset != client.last_offset):
-            prelude = client.prelude  # it saw nothing since it came
+        unseen: list[HeardEvent] = []
+        start = client.joined_position
+        if offset == client.seen_elsewhere and (client.missed_elsewhere or offset != client.last_offset):
+            unseen = client.missed_elsewhere  # it saw nothing since it came
         elif offset == client.last_offset:  # it saw all that was sent to it
-            start = client.left_at
+            start = client.left_position
         elif offset is None:
             return None
-        else:  # the prelude first: an event of it may have been heard here later
-            names = [envelope.offset for _, envelope in client.prelude]
+        else:  # those of elsewhere first: one of them may have been heard here later
+            names = [envelope.offset for _, envelope in client.missed_elsewhere]
             if offset in names:
-                prelude = client.prelude[names.index(offset) + 1 :]
-            elif start <= (seen := self._events.position_of(offset)) < client.left_at:
+                unseen = client.missed_elsewhere[names.index(offset) + 1 :]
+            elif start <= (seen := self._events.position_of(offset)) < client.left_position:
                 start = seen + 1
-            else:  # unknown, or sent to it elsewhere since it left: this is not its last home
+            else:  # unknown, or sent to it elsewhere since it left: another process lost it last
                 return None
-        return None if start < self.first else (prelude, start)
+        return None if start < self.first else (unseen, start)
 
     def expire(self, now: float) -> None:
         """Forget what is too old or too much."""
         self._events.expire(now)
-        saved = self._saved
-        while saved and (
-            next(iter(saved.values())).expires_at <= now or len(saved) > self._max_clients_count
-        ):
-            saved.popitem(last=False)
+        lost = self._lost
+        while lost and (next(iter(lost.values())).expires_at <= now or len(lost) > self._max_clients_count):
+            lost.popitem(last=False)
         while self._repeats_due and self._repeats_due[0][0] <= now:
             self._repeats.pop(self._repeats_due.popleft()[1], None)
-        if self._inherited:
-            for log in self._inherited:
+        if self._kept_logs:
+            for log in self._kept_logs:
                 log.expire(now)
-            self._inherited = [log for log in self._inherited if log._saved]
+            self._kept_logs = [log for log in self._kept_logs if log._lost]
 
     @staticmethod
-    def _reaches(envelope: Envelope, client: Saved) -> bool:
+    def _reaches(envelope: Envelope, client: RecoveryRecord) -> bool:
         """Is the client, in its last rooms, among those the event was for?"""
         if envelope.namespace != client.namespace or any(room in client.rooms for room in envelope.excepted):
             return False
         return envelope.rooms is None or any(room in client.rooms for room in envelope.rooms)
 
     @classmethod
-    def _concerns(cls, envelope: Envelope, position: int, client: Saved) -> bool:
+    def _concerns(cls, envelope: Envelope, position: int, client: RecoveryRecord) -> bool:
         """The same, without what was said in a room before the client entered it."""
         if not cls._reaches(envelope, client):
             return False

@@ -1,9 +1,9 @@
-"""Clients that come back: found here, in what was inherited, or in the other processes of the machine.
+"""Clients that come back: found here, in a log that was kept, or in the other processes of the machine.
 
 Must not know: events, handlers, how a question travels; what a log finds is the log's to say.
 
-A process that is asked for a client lends it, and forgets it only when it hears that the client has arrived:
-the connection for which it was asked may be gone by then, and the client ask from elsewhere.
+A process that is asked for a client offers it, and forgets it only when it hears that the client has come
+back: the connection for which it was asked may be gone by then, and the client ask from elsewhere.
 """
 
 from __future__ import annotations
@@ -14,10 +14,16 @@ from typing import Any, Final
 
 from python_server.engineio.session import DisconnectReason
 from python_server.socketio.client import Client, Socket, SocketState
-from python_server.socketio.cluster.port import Question, QuestionKind, Reply
+from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Reply
 from python_server.socketio.cluster.requests import convert, plain
-from python_server.socketio.recovery.log import Found, RecoveryLog
-from python_server.socketio.recovery.records import FetchQuestion, read_found, tell_found
+from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.recovery.record import (
+    FetchQuestion,
+    RecoveryRecord,
+    decode_record,
+    encode,
+    travelling,
+)
 from python_server.socketio.services import HubServices
 
 # Other processes answer in milliseconds, on a loaded machine in seconds; after it the client is a new one.
@@ -28,12 +34,11 @@ FETCHING_MAX_COUNT: Final = 10_000
 # As long as official adapters wait for other processes (requestsTimeout).
 COMPARE_SECONDS: Final = 5.0
 # What comes after something is later than it, whatever two clocks say.
-CLAIM_STEP_SECONDS: Final = 1e-6
+LATER_SECONDS: Final = 1e-6
 # How often we ask again when a process has gone without an answer: its successor may have the client now.
 ASK_AGAIN_MAX_COUNT: Final = 3
-
 # A client that still answers pings after it has taken what it was sent on its return.
-PRELUDE_SECONDS: Final = 120.0
+TAKEN_SECONDS: Final = 120.0
 
 # Called with the client it was before, if that one is still here, and its rooms with their positions.
 Admit = Callable[[Client | None, dict[Any, int]], None]
@@ -47,9 +52,9 @@ class Restorer:
         log: of the hub. services: of the worker.
 
     Attributes:
-        living: who is here, by the secret with which it would come back.
-        taken: told of each secret whose client has come from elsewhere, and when: whoever has lent it may
-            forget it.
+        sockets: of the clients that are here, by the secret with which they would come back.
+        returned: told of each secret whose client has come from elsewhere, and when: whoever has offered it
+            may forget it.
     """
 
     def __init__(self, log: RecoveryLog, services: HubServices) -> None:
@@ -57,13 +62,14 @@ class Restorer:
         self._services = services
         # For whom others are asked, by the client's secret.
         self._fetching: dict[str, Socket] = {}
-        self.living: dict[str, Socket] = {}
-        self.taken: Callable[[str, float], None] = lambda pid, claimed_at: None
+        self.sockets: dict[str, Socket] = {}
+        self.returned: Callable[[str, float], None] = lambda pid, came_at: None
         log.begin(services.now())
 
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
-        socket.claimed_at = self._services.now()
+        services = self._services
+        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, services.names.make(), services.now())
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
@@ -74,54 +80,61 @@ class Restorer:
 
     def _look_for(self, socket: Socket, admit: Admit, asked: FetchQuestion) -> None:
         pid, seen, namespace = asked.pid, asked.offset, socket.namespace
-        former = self._end_living(pid, namespace)
-        admit = partial(admit, former)
+        admit_now = partial(admit, self._end_former(pid, namespace))
         now = self._services.now()
         here = self._log.restore(pid, namespace, seen, now)
         if here is not None:
-            client, missed = here
-            self._admit_returned(socket, admit, Found(client, missed, {}, set(), now))
+            self._admit_returned(socket, admit_now, *here)
             return
-        # Others may know more of one that we have lent or inherited.
+        # Others may know more of one that we have offered or keep for another process.
         best = self._log.find(pid, namespace, seen, now)
         if self._may_ask(pid):
             self._fetching[pid] = socket
-            self._fetch(socket, admit, asked, best, ASK_AGAIN_MAX_COUNT)
-        elif best is not None:
-            self._arrive(socket, admit, best)
+            self._fetch(socket, admit_now, asked, best, ASK_AGAIN_MAX_COUNT)
         else:
-            self._admit_new(socket, admit)
+            self._admit_found(socket, admit_now, best)
 
-    def gone(self, socket: Socket) -> None:
+    def lost(self, socket: Socket, rooms: dict[Any, int]) -> None:
+        """A client's connection has gone; it may come back."""
+        record = socket.recovery
+        assert record is not None
+        record.left_position = self._log.position
+        record.rooms = rooms
+        record.last_offset = socket.last_offset
+        record.data = socket.data
+        self._log.save(record, self._services.now())
+
+    def closed(self, socket: Socket) -> None:
         """A client has left."""
-        if self.living.get(socket.pid) is socket:
-            del self.living[socket.pid]
+        record = socket.recovery
+        if record is not None and self.sockets.get(record.pid) is socket:
+            del self.sockets[record.pid]
 
     def answer(self, question: Question, reply: Reply) -> None:
         """Another process has a client that says it was ours. Raises Malformed."""
         asked: FetchQuestion = convert(question.data, FetchQuestion)
         found = None
         if self._services.names.made_on_this_machine(asked.pid):  # the clock of another is not ours
-            self._end_living(asked.pid, question.namespace)
+            self._end_former(asked.pid, question.namespace)
             found = self._log.find(asked.pid, question.namespace, asked.offset, self._services.now())
-        reply(None if found is None else tell_found(found, self._services.complain))
+        reply(None if found is None else encode(travelling(found, self._services.complain)))
 
-    def moved(self, pid: str, claimed_at: float | None) -> None:
-        """It has come back elsewhere: what seems to be here is a connection that it has lost."""
-        living = self.living.get(pid)
-        if living is not None and (claimed_at is None or living.claimed_at < claimed_at):
-            self._end_living(pid, living.namespace)
+    def returned_elsewhere(self, pid: str, came_at: float | None) -> None:
+        """A client has come back to another process: what seems to be here is a connection it has lost."""
+        socket = self.sockets.get(pid)
+        if socket is not None and socket.recovery is not None and socket.recovery.older_than(came_at):
+            self._end_former(pid, socket.namespace)
 
-    def _end_living(self, pid: str, namespace: str) -> Client | None:
+    def _end_former(self, pid: str, namespace: str) -> Client | None:
         """Its connection is dead, which nobody had noticed."""
-        waiting = self._fetching.pop(pid, None)  # whoever is asked for it lends it to the next as well
+        waiting = self._fetching.pop(pid, None)  # whoever is asked for it offers it to the next as well
         if waiting is not None and waiting.state is not SocketState.CLOSED:
             waiting.client.session.end(DisconnectReason.TRANSPORT_ERROR)
-        living = self.living.get(pid)
-        if living is None or living.namespace != namespace:
+        former = self.sockets.get(pid)
+        if former is None or former.namespace != namespace:
             return None
-        living.client.session.end(DisconnectReason.TRANSPORT_ERROR)
-        return living.client
+        former.client.session.end(DisconnectReason.TRANSPORT_ERROR)
+        return former.client
 
     def _may_ask(self, pid: str) -> bool:
         services = self._services
@@ -132,26 +145,28 @@ class Restorer:
         )
 
     def _fetch(
-        self, socket: Socket, admit: AdmitNow, asked: FetchQuestion, best: Found | None, again_count: int
+        self,
+        socket: Socket,
+        admit: AdmitNow,
+        asked: FetchQuestion,
+        best: RecoveryRecord | None,
+        again_count: int,
     ) -> None:
-        """Ask everybody: after a recovery elsewhere the secret's beginning names its home no more."""
+        """Ask everybody: after a recovery elsewhere the secret's beginning names its process no more."""
 
         def heard(part: Any) -> None:
             nonlocal best
-            found = None if part is None else read_found(part)
+            found = None if part is None else decode_record(part)
             if found is None:
                 return
             if best is None:
                 self._services.call_later(COMPARE_SECONDS, settle)
-            if best is None or best.client.claimed_at < found.client.claimed_at:
+            if best is None or best.came_at < found.came_at:
                 best = found
 
         def settle() -> None:
             if self._fetched(socket, asked.pid):
-                if best is None:
-                    self._admit_new(socket, admit)
-                else:
-                    self._arrive(socket, admit, best)
+                self._admit_found(socket, admit, best)
 
         def ended(missing_count: int) -> None:
             if best is None and missing_count and again_count and self._fetching.get(asked.pid) is socket:
@@ -171,26 +186,36 @@ class Restorer:
         del self._fetching[pid]
         return socket.state is not SocketState.CLOSED
 
-    def _arrive(self, socket: Socket, admit: AdmitNow, found: Found) -> None:
-        """A client of another process has been found; what is on its way to both will not come twice."""
-        self._log.adopt(found, self._services.now())
-        self._admit_returned(socket, admit, found)
-        self._services.call_later(PRELUDE_SECONDS, socket.forget_prelude)
-        self.taken(socket.pid, socket.claimed_at)
+    def _admit_found(self, socket: Socket, admit: AdmitNow, found: RecoveryRecord | None) -> None:
+        """All that know the client have answered; what is on its way to two of them will not come twice."""
+        if found is None:
+            self._admit_new(socket, admit)
+            return
+        self._log.take_over(found, self._services.now())
+        self._admit_returned(socket, admit, found, [envelope for _, envelope in found.missed_elsewhere])
+        self._services.call_later(TAKEN_SECONDS, partial(self._forget_elsewhere, socket, found))
+        self.returned(found.pid, found.came_at)
 
-    def _admit_returned(self, socket: Socket, admit: AdmitNow, found: Found) -> None:
-        client = found.client
-        client.claimed_at = max(socket.claimed_at, client.claimed_at + CLAIM_STEP_SECONDS)
-        socket.come_back(client)
-        for envelope in found.missed:
+    @staticmethod
+    def _forget_elsewhere(socket: Socket, record: RecoveryRecord) -> None:
+        if socket.state is not SocketState.CLOSED:
+            record.forget_elsewhere()
+
+    def _admit_returned(
+        self, socket: Socket, admit: AdmitNow, record: RecoveryRecord, missed: list[Envelope]
+    ) -> None:
+        assert socket.recovery is not None
+        record.came_at = max(socket.recovery.came_at, record.came_at + LATER_SECONDS)
+        socket.come_back(record)
+        for envelope in missed:
             socket.last_offset = envelope.offset
             socket.send(envelope.prepared)
-        self.living[socket.pid] = socket
-        admit(client.rooms)
+        self.sockets[record.pid] = socket
+        admit(record.rooms)
 
     def _admit_new(self, socket: Socket, admit: AdmitNow) -> None:
-        if socket.state is not SocketState.CLOSED:
-            socket.pid = self._services.names.make()
-            socket.joined_at = self._log.position
-            self.living[socket.pid] = socket
+        record = socket.recovery
+        if socket.state is not SocketState.CLOSED and record is not None:
+            record.joined_position = self._log.position
+            self.sockets[record.pid] = socket
             admit({})

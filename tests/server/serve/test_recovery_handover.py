@@ -12,11 +12,32 @@ from python_server.engineio.packet import Prepared
 from python_server.net.loop import Loop
 from python_server.serve.recovery_handover import CLIENTS_COUNT, EVENTS_COUNT, RecoveryHandover
 from python_server.socketio.cluster.port import Envelope
-from python_server.socketio.recovery.log import RecoveryLog, Saved
+from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.recovery.record import RecoveryRecord, encode
 from python_server.workers.peers import MessageKind, Peers, joined
 
 PATHS = ("/socket.io/", "/other/")
 TURNS_MAX_COUNT = 20_000
+# [moment, [namespace, rooms, excepted, packets, offset]]
+MALFORMED_EVENTS: list[Any] = [
+    [1.0, ["/", [["no room"]], [], ["42x"], "name"]],
+    [1.0, ["/", None, [{}], ["42x"], "name"]],
+    [1.0, ["/", None, [], ["42x"], None]],
+    [1.0, ["/", None, [], "42x", "name"]],
+    [1.0, ["/", None, [], [4], "name"]],
+]
+
+
+def part_of(event: Any) -> dict[str, Any]:
+    return {
+        "type": "part",
+        "path": PATHS[0],
+        "tag": "tag",
+        "first": 0,
+        "ended_at": 1.0,
+        "events": [event],
+        "clients": [],
+    }
 
 
 class House:
@@ -45,13 +66,15 @@ class House:
     def lose(self, pid: str, path: str = PATHS[0], **fields: Any) -> None:
         log = self.logs[path]
         values: dict[str, Any] = {"namespace": "/", "sid": pid, "pid": pid, "rooms": {pid: 0}}
-        values |= {"last_offset": None, "joined_at": 0, "left_at": 0} | fields
-        log.save(Saved(**values), self.loop.now)
+        values |= {"last_offset": None, "joined_position": 0, "left_position": 0} | fields
+        log.save(RecoveryRecord(**values), self.loop.now)
 
     def find(self, pid: str, path: str = PATHS[0]) -> list[str] | None:
         """The packets of what a client missed."""
         found = self.logs[path].find(pid, "/", None, self.loop.now)
-        return None if found is None else [event.prepared.packets[0][2:] for event in found.missed]  # type: ignore[misc]
+        return (
+            None if found is None else [event.prepared.packets[0][2:] for _, event in found.missed_elsewhere]
+        )  # type: ignore[misc]
 
 
 class Street:
@@ -114,12 +137,12 @@ def test_more_than_one_message_holds_arrives_whole(street: Street) -> None:
 
 def test_a_client_that_has_come_back_elsewhere_is_forgotten_by_all(street: Street) -> None:
     for pid in ("early", "late", "kept"):
-        street.first.lose(pid, claimed_at=5.0)
+        street.first.lose(pid, came_at=5.0)
     street.first.handover.hand_over(2)
-    street.third.handover.taken(PATHS[0], "early", 6.0)  # its record may be on its way
+    street.third.handover.returned(PATHS[0], "early", 6.0)  # its record may be on its way
     street.settle(street.first)
-    street.third.handover.taken(PATHS[0], "late", 6.0)
-    street.third.handover.taken(PATHS[0], "kept", 4.0)  # it has been at the first one since
+    street.third.handover.returned(PATHS[0], "late", 6.0)
+    street.third.handover.returned(PATHS[0], "kept", 4.0)  # it has been at the first one since
     street.until(lambda: len(street.second.logs[PATHS[0]].logs(street.loop.now)[1].lost_clients()) == 1)
     street.until(lambda: len(street.first.logs[PATHS[0]].lost_clients()) == 1)
     for house in (street.first, street.second):
@@ -131,7 +154,9 @@ def test_a_successor_is_told_behind_the_records_who_has_come_back(street: Street
     street.first.lose("P")
     street.first.say("x" * 200_000)  # in front of the client's record
     street.first.handover.hand_over(2)
-    street.third.siblings.send(1, MessageKind.RECORDS, b'{"type":"forget","path":"/socket.io/","pid":"P"}')
+    street.third.siblings.send(
+        1, MessageKind.RECORDS, encode({"type": "forget", "path": PATHS[0], "pid": "P"})
+    )
     street.until(lambda: not street.first.handover.busy and not street.first.logs[PATHS[0]].lost_clients())
     street.first.siblings.send(2, MessageKind.ENVELOPE, b"the last word")
     street.until(lambda: any("kind 40" in said for said in street.second.complaints))
@@ -144,7 +169,7 @@ def test_events_keep_their_places_where_one_cannot_travel(street: Street) -> Non
     street.first.say("before it came")
     envelope = Envelope("/", ((1, 2),), (), Prepared(["42of a room that cannot be named"]), f"{log.tag}t")
     log.append(envelope, street.loop.now)
-    street.first.lose("P", joined_at=log.position, left_at=log.position)
+    street.first.lose("P", joined_position=log.position, left_position=log.position)
     street.first.say("a")
     street.first.say("b")
     street.first.handover.hand_over(2)
@@ -170,12 +195,12 @@ def test_nothing_is_left_to_nobody(street: Street) -> None:
     assert not street.first.handover.busy
 
 
-def test_an_heir_that_dies_is_waited_for_no_longer(street: Street) -> None:
+def test_a_successor_that_dies_is_waited_for_no_longer(street: Street) -> None:
     street.first.lose("P")
     street.first.handover.hand_over(2)
     street.second.siblings.close()
     street.settle(street.first)
-    assert any("died while it took" in said for said in street.first.complaints)
+    assert any("died while it received" in said for said in street.first.complaints)
 
 
 def test_a_sender_that_dies_in_the_middle_leaves_nothing(street: Street) -> None:
@@ -183,16 +208,22 @@ def test_a_sender_that_dies_in_the_middle_leaves_nothing(street: Street) -> None
         street.first.say(f"{number}:" + "x" * 500)
     street.first.lose("P")
     street.first.handover.hand_over(2)
-    street.until(lambda: bool(street.second.handover._coming))
+    street.until(lambda: bool(street.second.handover._incoming))
     street.first.siblings.close()
     street.until(lambda: street.second.siblings.living == (3,))
-    assert street.second.handover._coming == {}
+    assert street.second.handover._incoming == {}
     assert street.second.find("P") is None
 
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"{", b"[]", b'{"type":"part"}', b'{"type":"else"}', b'{"type":"taken","more":1}', b"\xff"],
+    [
+        b"",
+        b"\x81",
+        b"\xc1",
+        *map(encode, ([], {"type": "part"}, {"type": "else"}, {"type": "received", "more": 1})),
+        *(encode(part_of(event)) for event in MALFORMED_EVENTS),
+    ],
 )
 def test_malformed_records_are_refused_and_told(street: Street, payload: bytes) -> None:
     street.first.siblings.send(2, MessageKind.RECORDS, payload)
@@ -208,5 +239,5 @@ def test_data_and_rooms_that_cannot_travel_are_told(street: Street) -> None:
     street.settle(street.first)
     found = street.second.logs[PATHS[0]].find("P", "/", None, street.loop.now)
     assert found is not None
-    assert (found.client.rooms, found.client.data) == ({"P": 0}, {"a": 1})
+    assert (found.rooms, found.data) == ({"P": 0}, {"a": 1})
     assert any("only JSON values can travel" in said for said in street.first.complaints)

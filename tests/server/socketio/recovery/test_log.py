@@ -10,7 +10,8 @@ import pytest
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import ENTRY_BYTES, TRACK_BYTES
-from python_server.socketio.recovery.log import RecoveryLog, Saved
+from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.recovery.record import RecoveryRecord
 
 
 class Log(RecoveryLog):
@@ -21,8 +22,8 @@ class Log(RecoveryLog):
 
     def lose(self, seen: str | None = None, now: float = 0.0, **fields: Any) -> None:
         values: dict[str, Any] = {"namespace": "/", "sid": "S", "pid": "P", "rooms": {"S": 0}}
-        values |= {"last_offset": seen, "joined_at": 0, "left_at": self.position} | fields
-        self.save(Saved(**values), now)
+        values |= {"last_offset": seen, "joined_position": 0, "left_position": self.position} | fields
+        self.save(RecoveryRecord(**values), now)
 
     def missed(self, offset: str | None, now: float = 0.0) -> list[Any] | None:
         found = self.restore("P", "/", offset, now)
@@ -44,7 +45,7 @@ def test_events_behind_the_offset_are_missed_events(log: Log) -> None:
 
 def test_a_client_that_saw_nothing_yet_comes_back(log: Log) -> None:
     log.say("before it came")
-    log.lose(None, joined_at=log.position)
+    log.lose(None, joined_position=log.position)
     log.say("a")
     assert log.missed(None) == ["a"]
 
@@ -52,7 +53,7 @@ def test_a_client_that_saw_nothing_yet_comes_back(log: Log) -> None:
 def test_a_client_whose_first_event_was_lost_on_the_way_gets_it_again(log: Log) -> None:
     joined = log.position
     log.say("sent but lost")
-    log.lose("sent but lost", joined_at=joined)
+    log.lose("sent but lost", joined_position=joined)
     assert log.missed(None) == ["sent but lost"]
 
 
@@ -139,7 +140,7 @@ class Looks(Log):
     looks_count = 0
 
     @classmethod
-    def _reaches(cls, envelope: Envelope, client: Saved) -> bool:
+    def _reaches(cls, envelope: Envelope, client: RecoveryRecord) -> bool:
         Looks.looks_count += 1
         return super()._reaches(envelope, client)
 
@@ -160,7 +161,7 @@ def test_a_return_looks_at_what_was_said_to_its_rooms_alone(lost_elsewhere: bool
     if lost_elsewhere:
         found = log.find("P", "/", None, 0.0)
         assert found is not None
-        missed = [envelope.offset for envelope in found.missed]
+        missed = [envelope.offset for _, envelope in found.missed_elsewhere]
     else:
         missed = log.missed(None)  # type: ignore[assignment]
     assert missed == ["blue 0", "blue 1", "blue 2", "to all"]

@@ -1,4 +1,4 @@
-"""Clients that come back to another process: nothing lost, doubled, reordered (comeback.py, records.py).
+"""Clients that come back to another process: nothing lost, doubled, reordered (restore.py, record.py).
 
 It must not know sockets or processes; what passes between the hubs waits until a test lets it go.
 """
@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from python_server.engineio.packet import Prepared
@@ -16,16 +17,19 @@ from python_server.engineio.session import DisconnectReason
 from python_server.engineio.session_ids import SessionIds
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.port import Envelope, Malformed, Question, QuestionKind
-from python_server.socketio.recovery.log import LAG_SECONDS, RecoveryLog, Saved
-from python_server.socketio.recovery.records import (
-    client_of,
-    client_record,
-    event_records,
-    events_of,
-    read_found,
-    tell_found,
+from python_server.socketio.recovery.log import LAG_SECONDS, RecoveryLog
+from python_server.socketio.recovery.record import (
+    HeardEvent,
+    RecoveryRecord,
+    decode_record,
+    decoder,
+    encode,
+    travelling,
+    travelling_event,
 )
 from python_server.socketio.recovery.restore import COMPARE_SECONDS
+
+decode_events = decoder(list[HeardEvent])
 
 
 class End:
@@ -59,10 +63,10 @@ class End:
 
         def answer(other: int) -> None:
             def reply(part: Any, last: bool = True) -> None:
-                told = json.dumps(part)
+                told = msgspec.msgpack.encode(part)
 
                 def arrive() -> None:
-                    heard(json.loads(told))
+                    heard(msgspec.msgpack.decode(told))
                     settle(other)
 
                 self.mesh.put(other, self.index, arrive)
@@ -151,11 +155,11 @@ class Mesh:
         world.run()
         now = world.now
         for log in world.hub.recovery.logs(now):
-            clients = [client_record(client, lambda kind, said: None) for client in log.lost_clients()]
-            self.worlds[successor].hub.recovery.inherit(
+            clients = [travelling(client, lambda kind, said: None) for client in log.lost_clients()]
+            self.worlds[successor].hub.recovery.keep(
                 log.tag,
-                events_of(event_records(log.entries())),
-                [client_of(client) for client in clients],
+                decode_events(encode(list(map(travelling_event, log.entries())))),
+                [decode_record(encode(client)) for client in clients],
                 log.first,
                 now,
             )
@@ -371,7 +375,7 @@ def test_nobody_of_another_machine_gets_our_clients(make_world: Any) -> None:
     names = SessionIds(1, "this machine")
     world = make_world(None, names, recovery=RecoveryLog())
     for pid in (names.make(), SessionIds(1, "another machine").make()):
-        world.hub.recovery.save(Saved("/", "s", pid, {}, None, 0, 0), world.now)
+        world.hub.recovery.save(RecoveryRecord("/", "s", pid), world.now)
         question = Question(QuestionKind.FETCH, "/", {"pid": pid, "offset": None})
         world.hub.restorer.answer(question, lambda part, last=True: told.append(part))
     assert [part is None for part in told] == [False, True]
@@ -420,7 +424,7 @@ def test_a_client_that_leaves_while_it_is_asked_about_leaves_nothing_behind(
     person.lose()
     mesh.flow()
     assert mesh[2].hub.sockets() == []
-    assert mesh[2].hub.restorer.living == {}
+    assert mesh[2].hub.restorer.sockets == {}
 
 
 def test_a_successor_has_what_its_predecessor_held(mesh: Mesh, person: Person) -> None:
@@ -456,7 +460,7 @@ def test_a_successor_answers_one_that_is_younger(mesh: Mesh, person: Person) -> 
     assert person.got == ["a", "b"]
 
 
-def test_what_was_inherited_is_passed_on(mesh: Mesh, person: Person) -> None:
+def test_what_was_kept_is_passed_on(mesh: Mesh, person: Person) -> None:
     mesh.emit(3, "a")
     mesh.flow()
     mesh.hand_over(1, 2)
@@ -475,10 +479,10 @@ def test_what_was_inherited_is_passed_on(mesh: Mesh, person: Person) -> None:
     assert person.got == ["a", "b", "c"]
 
 
-def test_inherited_logs_are_forgotten_in_time() -> None:
+def test_kept_logs_are_forgotten_in_time() -> None:
     log = RecoveryLog(max_seconds=10.0)
-    client = Saved("/", "s", "p", {"s": 0}, None, 0, 0, expires_at=20.0)
-    log.inherit("tag", [], [client], 0, 10.0)
+    client = RecoveryRecord("/", "s", "p", rooms={"s": 0}, expires_at=20.0)
+    log.keep("tag", [], [client], 0, 10.0)
     assert len(log.logs(11.0)) == 2
     assert log.find("p", "/", None, 21.0) is None
     assert log.logs(21.0) == [log]
@@ -547,19 +551,29 @@ def test_wandering_clients_lose_double_and_reorder_nothing(make_world: Any, seed
 
 def test_found_travels_as_it_is() -> None:
     log = RecoveryLog()
-    log.save(Saved("/", "s", "p", {"s": 0, "news": 0}, None, 0, 0, {"a": 1}), 1.0)
+    log.save(RecoveryRecord("/", "s", "p", rooms={"s": 0, "news": 0, 7: 3}, data={"a": 1}), 1.0)
     for name, rooms in (("x", ("news",)), ("y", None), ("z", ((1, 2),))):
-        envelope = Envelope("/", rooms, ("not here",), Prepared(["42" + name]), f"{log.tag}{name}")
+        envelope = Envelope("/", rooms, ("not here",), Prepared(["42" + name, b"\xff"]), f"{log.tag}{name}")
         log.append(envelope, 2.0)
     found = log.find("p", "/", None, 2.0)
     assert found is not None
-    told = read_found(json.loads(json.dumps(tell_found(found, lambda kind, said: None))))
-    assert [event.offset for event in told.missed] == [f"{log.tag}x", f"{log.tag}y"]
-    assert told.missed[0].prepared.packets == ["42x"]
-    assert (told.client, told.known, told.since) == (found.client, found.known, 2.0 - LAG_SECONDS)
+    told = decode_record(encode(travelling(found, lambda kind, said: None)))
+    assert [event.offset for _, event in told.missed_elsewhere] == [f"{log.tag}x", f"{log.tag}y"]
+    assert told.missed_elsewhere[0][1].prepared.packets == ["42x", b"\xff"]
+    assert told.compare_from == 2.0 - LAG_SECONDS
+    assert (told.rooms, told.heard_elsewhere) == (found.rooms, {f"{log.tag}x": 2.0, f"{log.tag}y": 2.0})
+    found.missed_elsewhere = told.missed_elsewhere = []
+    assert told == found
 
 
-@pytest.mark.parametrize("told", [{}, [], [1, 2, 3, 4, 5], "text", [[], [], {}, [], 0.0], 7])
+MALFORMED = [{}, [], [1, 2, 3], ["/", "s", "p", 0.0, "yes"], [[], [], {}, [], 0.0], "text", 7, b"\xc1"]
+# With an event for what is no room.
+MALFORMED.append(
+    ["/", "s", "p", 0.0, False, 0, 0, {}, None, None, 0.0, False, [[1.0, ["/", [[]], [], ["42"], "o"]]]]
+)
+
+
+@pytest.mark.parametrize("told", [*MALFORMED, *map(encode, MALFORMED)])
 def test_malformed_answers_are_said_so(told: Any) -> None:
     with pytest.raises(Malformed):
-        read_found(told)
+        decode_record(told)

@@ -1,0 +1,191 @@
+"""What a client's recovery needs: one record, owned by its socket, kept when it is lost, sent as it is.
+
+Must not know: sessions, who sends a record, when, or what is done with it. Sans-I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from python_server.engineio.packet import Prepared
+from python_server.socketio.cluster.port import ROOM_LIMIT, Envelope, Malformed, Room
+
+# An event with the moment at which a process heard it, on the machine's monotonic clock, in seconds.
+HeardEvent = tuple[float, Envelope]
+# Called with (kind, sentence) for what cannot travel.
+Complain = Callable[[str, str], None]
+# In the place of an event that cannot travel.
+_NO_PACKETS: Final = Prepared(())
+
+
+class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """What is known of a client in a namespace in case its connection is lost.
+
+    Attributes:
+        namespace, sid: of its socket. pid: the secret with which it asks for its recovery.
+        came_at: when it connected to the process that has this; of two records of a client the later counts.
+        recovered: has it been lost before and come back?
+        joined_position: of the log, when it connected here.
+
+        Set when it is lost:
+        left_position: of the log, at that moment.
+        rooms: those it was in, each with the log's position when it entered.
+        last_offset: of the last recoverable event it was sent, None when there was none.
+        data: the application's own.
+        expires_at: until when it may come back.
+        offered: has another process been told of it, where it may be by now?
+
+        Of one that came from another process; positions of this log say nothing of that time:
+        missed_elsewhere: the events it was sent on its return, in that order.
+        seen_elsewhere: offset of the last event it had seen before them.
+        heard_elsewhere: events for its rooms that its former process heard lately, offset -> moment.
+        only_elsewhere: those of them that no other process hears.
+        compare_from: who takes the client over adds the events it has heard itself since that moment, if
+            they are not in heard_elsewhere.
+    """
+
+    namespace: str
+    sid: str
+    pid: str
+    came_at: float = 0.0
+    recovered: bool = False
+    joined_position: int = 0
+    left_position: int = 0
+    rooms: dict[Room, int] = {}
+    last_offset: str | None = None
+    data: Any = None
+    expires_at: float = 0.0
+    offered: bool = False
+    missed_elsewhere: list[HeardEvent] = []
+    seen_elsewhere: str | None = None
+    heard_elsewhere: dict[str, float] = {}
+    only_elsewhere: frozenset[str] = frozenset()
+    compare_from: float = 0.0
+
+    def older_than(self, came_at: float | None) -> bool:
+        """Did it come to another process later? None: to one that does not say when."""
+        return came_at is None or self.came_at < came_at
+
+    def forget_elsewhere(self) -> None:
+        """It has been here for so long that it has seen all it was sent on its return."""
+        self.missed_elsewhere, self.heard_elsewhere, self.only_elsewhere = [], {}, frozenset()
+
+
+class FetchQuestion(msgspec.Struct, forbid_unknown_fields=True):
+    """Hand over the lost client of that secret. Answered by its encoded record, or None.
+
+    Attributes:
+        offset: of the last event the client saw, None when it saw none.
+    """
+
+    pid: str
+    offset: str | None
+
+
+def travelling(record: RecoveryRecord, complain: Complain) -> RecoveryRecord:
+    """The record as it can travel; what is left out is told."""
+    left_out = [f"room {room!r}" for room in record.rooms if not _is_room(room)]
+    data = record.data
+    if type(data) is dict:
+        data = {key: value for key, value in data.items() if _is_text(key) and _is_json(value)}
+        left_out += [f"data[{key!r}]" for key in record.data if key not in data]
+    elif not _is_json(data):
+        left_out.append("data")
+        data = None
+    if left_out:
+        complain(
+            "recovery across workers",
+            f"a client goes to another process without {', '.join(left_out[:3])}: "
+            "only JSON values can travel, and rooms that are text or a number",
+        )
+    return replace(
+        record,
+        rooms={room: position for room, position in record.rooms.items() if _is_room(room)},
+        data=data,
+        missed_elsewhere=[
+            event for event in map(travelling_event, record.missed_elsewhere) if event[1].rooms != ()
+        ],
+    )
+
+
+def travelling_event(event: HeardEvent) -> HeardEvent:
+    """The event without rooms that no other process can have; one that has no other is for nobody."""
+    moment, envelope = event
+    rooms = None if envelope.rooms is None else tuple(filter(_is_room, envelope.rooms))
+    if rooms == ():
+        return moment, envelope._replace(rooms=(), excepted=(), prepared=_NO_PACKETS)
+    return moment, envelope._replace(rooms=rooms, excepted=tuple(filter(_is_room, envelope.excepted)))
+
+
+def checked(events: Iterable[HeardEvent]) -> None:
+    """What no decoder checks. Raises Malformed."""
+    for _, envelope in events:
+        if envelope.offset is None or not all(map(_is_room, (*(envelope.rooms or ()), *envelope.excepted))):
+            raise Malformed("an event without a name, or for what is no room")
+
+
+def decoder(shape: Any) -> Callable[[Any], Any]:
+    """Reads what `encode` has made of that shape. Raises Malformed."""
+    decode = msgspec.msgpack.Decoder(shape, dec_hook=_prepared).decode
+
+    def read(told: Any) -> Any:
+        try:
+            return decode(told)
+        except (msgspec.MsgspecError, TypeError, RecursionError, UnicodeError) as error:
+            raise Malformed(str(error)) from None
+
+    return read
+
+
+def decode_record(told: Any) -> RecoveryRecord:
+    """An encoded record. Raises Malformed."""
+    record: RecoveryRecord = _decode_record(told)
+    checked(record.missed_elsewhere)
+    return record
+
+
+def _packets(value: Any) -> list[str | bytes]:
+    if type(value) is not Prepared:
+        raise TypeError(f"{type(value).__name__} cannot travel")
+    return list(value.packets)
+
+
+def _prepared(shape: type, told: Any) -> Prepared:
+    if type(told) is not list or not all(type(packet) in (str, bytes) for packet in told):
+        raise ValueError("packets are a list of text and bytes")
+    return Prepared(told)
+
+
+encode: Final = msgspec.msgpack.Encoder(enc_hook=_packets).encode
+_decode_record: Final = decoder(RecoveryRecord)
+
+
+def _is_room(value: Any) -> bool:
+    """May a room be named in another process?"""
+    return _is_text(value) or (type(value) is int and -ROOM_LIMIT <= value < ROOM_LIMIT)
+
+
+def _is_text(value: Any) -> bool:
+    """A string that UTF-8 has bytes for: no lone surrogate."""
+    if type(value) is not str:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_json(value: Any) -> bool:
+    kind = type(value)
+    if value is None or kind in (bool, float) or _is_text(value):
+        return True
+    if kind is int:
+        return -ROOM_LIMIT <= int(value) < ROOM_LIMIT
+    if kind in (list, tuple):
+        return all(_is_json(item) for item in value)
+    return kind is dict and all(_is_text(key) and _is_json(item) for key, item in value.items())
