@@ -96,7 +96,7 @@ class Reply(Protocol):
     """How a question is answered: any number of parts, of which one, the final one, is the last."""
 
     def __call__(self, part: Any, last: bool = True) -> None:
-        """Loop's thread: `part` is JSON values, bytes for FETCH; nothing happens when nobody waits any more."""
+        """Loop's thread: `part` is JSON values, or bytes for FETCH; nothing happens when nobody waits."""
 
 
 class Receiver(Protocol):

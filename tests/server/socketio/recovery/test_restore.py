@@ -27,7 +27,7 @@ from python_server.socketio.recovery.record import (
     travelling,
     travelling_event,
 )
-from python_server.socketio.recovery.restore import COMPARE_SECONDS
+from python_server.socketio.recovery.restore import COMPARE_SECONDS, TAKEN_SECONDS
 
 decode_events = decoder(list[HeardEvent])
 
@@ -322,6 +322,38 @@ def test_an_event_that_a_client_has_brought_along_does_not_come_again(mesh: Mesh
     person.look()
     assert person.got == ["late for 3", "before it"]
     assert person.recovered == [False, True, True]
+
+
+def test_what_a_client_missed_is_kept_when_it_is_lost_before_it_has_seen_it(
+    mesh: Mesh, person: Person
+) -> None:
+    """Its connection has gone: whatever time passes from then on, it has not seen what it was sent."""
+    person.lose()
+    mesh.emit(1, "a")
+    mesh.flow()
+    person.connect(2)
+    mesh.flow()
+    mesh.advance(TAKEN_SECONDS - 1.0)
+    person.lose(unseen=True)
+    mesh.advance(2.0)
+    person.connect(2)
+    mesh.flow()
+    person.look()
+    assert person.got == ["a"]
+    assert person.recovered == [False, True]
+
+
+def test_what_a_client_has_seen_on_its_return_is_forgotten_in_time(mesh: Mesh, person: Person) -> None:
+    mesh.emit(1, "a")
+    person.lose(unseen=True)
+    mesh.flow()
+    person.connect(2)
+    mesh.flow()
+    record = person.peer.socket.recovery
+    assert record.missed_elsewhere
+    assert record.heard_elsewhere
+    mesh.advance(TAKEN_SECONDS)
+    assert (record.missed_elsewhere, record.heard_elsewhere) == ([], {})
 
 
 def test_events_for_one_client_alone_are_not_waited_for(mesh: Mesh, person: Person) -> None:
