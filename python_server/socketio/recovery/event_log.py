@@ -17,7 +17,7 @@ from python_server.socketio.cluster.port import Envelope
 ENTRY_BYTES: Final = 400
 # What one more room of an entry costs, and what a room costs as long as it has an entry.
 ROOM_BYTES: Final = 100
-TRACK_BYTES: Final = 300
+INDEX_BYTES: Final = 300
 # In the place of a room: the whole namespace.
 EVERYBODY: Final = object()
 _WHOLE_NAMESPACE: Final = (EVERYBODY,)
@@ -49,7 +49,7 @@ class EventLog:
         self._positions: dict[str | None, int] = {}
         # Of each namespace, by room: the entries, by position. A dict, of which the oldest goes and whose
         # newest are read, is a third of a deque as long as it is small.
-        self._tracks: dict[str, dict[Any, dict[int, Entry]]] = {}
+        self._by_room: dict[str, dict[Any, dict[int, Entry]]] = {}
         self.first = first
         self.size_bytes = 0
 
@@ -71,15 +71,15 @@ class EventLog:
         entries.append(entry)
         self._positions[envelope.offset] = position
         self.size_bytes += size_bytes
-        tracks = self._tracks.get(envelope.namespace)
-        if tracks is None:
-            tracks = self._tracks[envelope.namespace] = {}
+        by_room = self._by_room.get(envelope.namespace)
+        if by_room is None:
+            by_room = self._by_room[envelope.namespace] = {}
         for room in _WHOLE_NAMESPACE if rooms is None else rooms:
-            track = tracks.get(room)
-            if track is None:
-                track = tracks[room] = {}
-                self.size_bytes += TRACK_BYTES
-            track[position] = entry
+            in_room = by_room.get(room)
+            if in_room is None:
+                in_room = by_room[room] = {}
+                self.size_bytes += INDEX_BYTES
+            in_room[position] = entry
 
     def expire(self, now: float) -> None:
         """Forget what is too old or too much."""
@@ -94,16 +94,16 @@ class EventLog:
         self._positions.pop(envelope.offset, None)
         self.first = position + 1
         self.size_bytes -= size_bytes
-        tracks = self._tracks[envelope.namespace]
+        by_room = self._by_room[envelope.namespace]
         for room in _WHOLE_NAMESPACE if rooms is None else rooms:
-            track = tracks.get(room)
-            if track is not None:
-                track.pop(position, None)
-                if not track:
-                    del tracks[room]
-                    self.size_bytes -= TRACK_BYTES
-        if not tracks:
-            del self._tracks[envelope.namespace]
+            in_room = by_room.get(room)
+            if in_room is not None:
+                in_room.pop(position, None)
+                if not in_room:
+                    del by_room[room]
+                    self.size_bytes -= INDEX_BYTES
+        if not by_room:
+            del self._by_room[envelope.namespace]
 
     def position_of(self, offset: str) -> int:
         """Where the event of that name stands, -1 if it is not here."""
@@ -121,17 +121,17 @@ class EventLog:
         """Every event from a position on, oldest first."""
         return islice(self._entries, max(0, position - self.first), None)
 
-    def said_to(self, namespace: str, rooms: Collection[Any], position: int) -> list[Entry]:
+    def sent_to(self, namespace: str, rooms: Collection[Any], position: int) -> list[Entry]:
         """From a position on: what was said to the whole namespace or in one of the rooms, in order."""
-        tracks = self._tracks.get(namespace, {})
+        by_room = self._by_room.get(namespace, {})
         named = (
-            [room for room in rooms if room in tracks]
-            if len(rooms) < len(tracks)
-            else [room for room in tracks if room in rooms]
+            [room for room in rooms if room in by_room]
+            if len(rooms) < len(by_room)
+            else [room for room in by_room if room in rooms]
         )
         found: dict[int, Entry] = {}
         for room in (EVERYBODY, *named):
-            for entry in reversed(tracks.get(room, {}).values()):
+            for entry in reversed(by_room.get(room, {}).values()):
                 if entry.position < position:
                     break
                 found[entry.position] = entry

@@ -153,7 +153,7 @@ class RecoveryLog:
     def add_missed(self, client: RecoveryRecord) -> None:
         """Add what was heard here and not where the client was."""
         events = self._events
-        for entry in events.said_to(client.namespace, client.rooms, events.position_at(client.compare_from)):
+        for entry in events.sent_to(client.namespace, client.rooms, events.position_at(client.compare_from)):
             name = entry.envelope.offset
             if (
                 name is not None
@@ -223,7 +223,7 @@ class RecoveryLog:
         """What it has not seen of elsewhere, then what was heard for it from a position on, here alone."""
         return unseen + [
             (entry.moment, entry.envelope)
-            for entry in self._events.said_to(client.namespace, client.rooms, start)
+            for entry in self._events.sent_to(client.namespace, client.rooms, start)
             if entry.envelope.offset not in client.heard_elsewhere
             and self._concerns(entry.envelope, entry.position, client)
         ]
@@ -243,7 +243,7 @@ class RecoveryLog:
         heard |= {str(envelope.offset): moment for moment, envelope in unseen}
         only_here = set(client.only_elsewhere)
         recent = min(start, events.position_at(oldest))
-        for _, moment, _, envelope in events.said_to(client.namespace, client.rooms, recent):
+        for _, moment, _, envelope in events.sent_to(client.namespace, client.rooms, recent):
             name = envelope.offset
             if name is None or not self._reaches(envelope, client):
                 continue

@@ -46,10 +46,12 @@ AdmitNow = Callable[[dict[Any, int]], None]
 
 
 class Restorer:
-    """Every method belongs to the loop's thread.
+    """Finds who a new connection was before, and gives it back its name, rooms, data and what it missed.
+
+    Every method belongs to the loop's thread.
 
     Args:
-        log: of the hub. services: of the worker.
+        log: of the server. services: of the worker.
 
     Attributes:
         sockets: of the clients that are here, by the secret with which they would come back.
@@ -68,8 +70,12 @@ class Restorer:
 
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
-        services = self._services
-        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, services.names.make(), services.now())
+        socket.recovery = RecoveryRecord(
+            namespace=socket.namespace,
+            sid=socket.sid,
+            pid=self._services.names.make(),
+            came_at=self._services.now(),
+        )
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
@@ -126,7 +132,7 @@ class Restorer:
             self._end_former(pid, socket.namespace)
 
     def _end_former(self, pid: str, namespace: str) -> Client | None:
-        """Its connection is dead, which nobody had noticed."""
+        """End the connection it had, which is dead though nobody had noticed; returns whose that was."""
         waiting = self._fetching.pop(pid, None)  # whoever is asked for it offers it to the next as well
         if waiting is not None and waiting.state is not SocketState.CLOSED:
             waiting.client.session.end(DisconnectReason.TRANSPORT_ERROR)

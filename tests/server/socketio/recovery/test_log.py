@@ -9,7 +9,7 @@ import pytest
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import Envelope
-from python_server.socketio.recovery.event_log import ENTRY_BYTES, TRACK_BYTES
+from python_server.socketio.recovery.event_log import ENTRY_BYTES, INDEX_BYTES
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import RecoveryRecord
 
@@ -32,7 +32,7 @@ class Log(RecoveryLog):
 
 @pytest.fixture
 def log() -> Log:
-    return Log(max_seconds=120.0, max_bytes=100 * (ENTRY_BYTES + 1) + TRACK_BYTES, max_clients_count=3)
+    return Log(max_seconds=120.0, max_bytes=100 * (ENTRY_BYTES + 1) + INDEX_BYTES, max_clients_count=3)
 
 
 def test_events_behind_the_offset_are_missed_events(log: Log) -> None:
@@ -98,7 +98,7 @@ def test_events_are_bounded_in_bytes(log: Log) -> None:
     log.lose(None)
     for number in range(200):
         log.say(str(number))
-    assert log.size_bytes <= 100 * (ENTRY_BYTES + 1) + TRACK_BYTES
+    assert log.size_bytes <= 100 * (ENTRY_BYTES + 1) + INDEX_BYTES
     assert log.missed(None) is None  # some of what it missed is gone: it must start anew
     log.lose("199")
     assert log.missed("150") == [str(number) for number in range(151, 200)]
@@ -146,7 +146,7 @@ class Looks(Log):
 
 
 @pytest.mark.parametrize("lost_elsewhere", [False, True], ids=["here", "for another process"])
-def test_a_return_looks_at_what_was_said_to_its_rooms_alone(lost_elsewhere: bool) -> None:
+def test_a_return_looks_at_what_was_sent_to_its_rooms_alone(lost_elsewhere: bool) -> None:
     """However much there is to others."""
     log = Looks()
     for number in range(10_000):
@@ -181,11 +181,11 @@ def test_rooms_and_their_entries_go_together(log: Log) -> None:
     for number in range(5000):
         log.say(f"to many {number}", tuple(range(number, number + 50)))
         log.say(f"to one {number}", (number,))
-        assert log.size_bytes <= 100 * (ENTRY_BYTES + 1) + TRACK_BYTES
-    tracks = log._events._tracks["/"]
-    assert sum(map(len, tracks.values())) < 100 * 51
+        assert log.size_bytes <= 100 * (ENTRY_BYTES + 1) + INDEX_BYTES
+    by_room = log._events._by_room["/"]
+    assert sum(map(len, by_room.values())) < 100 * 51
     log.expire(1000.0)
-    assert log._events._tracks == {}
+    assert log._events._by_room == {}
     assert log.size_bytes == 0
 
 
