@@ -95,7 +95,7 @@ class RecoveryLog:
 
     def save(self, client: RecoveryRecord, now: float) -> None:
         """A client was lost here."""
-        client.expires_at, client.offered = now + self._max_seconds, False
+        client.expires_at = now + self._max_seconds
         self._lost[client.pid] = client
         self._lost.move_to_end(client.pid)
         self.expire(now)
