@@ -72,6 +72,8 @@ INNER = {
     ],
     "observe": [
         "log",
+        "access_log",
+        "counters",
     ],
     "connection": [
         "exchange",
@@ -267,7 +269,7 @@ CONFINED = {
     },
     "werkzeug": {"api.flask_socketio.api", "api.flask_socketio.test_client", "serve.loading"},
     "httptools": {"http1.parser", "http1.head"},
-    "logging": {"observe.log"},
+    "logging": {"observe.log", "observe.access_log"},
 }
 LINES_MAX_COUNT = 450
 

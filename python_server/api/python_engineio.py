@@ -19,7 +19,7 @@ from python_server.engineio.session import DisconnectReason, Session, SessionHan
 from python_server.http1.parser import Request
 from python_server.net import tasks
 from python_server.net.backlog import Backlog
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import ConnectionRefused, NamespaceReason
 from python_server.socketio.jsoncodec import words_of
@@ -100,7 +100,7 @@ def request_rule(allow: Any) -> Any:
         try:
             return allow(build_environ(request, ServerFacts(), BytesIO()))
         except BaseException as error:
-            observe.report("allow_request", error)
+            log.report("allow_request", error)
             return False
 
     return rule
@@ -162,7 +162,7 @@ class HandlerRegistry:
 
     def start_background_task(self, target: Function, *args: Any, **kwargs: Any) -> tasks.BackgroundTask:
         """Run `target` in a thread of its own; the object that is returned can be joined."""
-        task = tasks.BackgroundTask(target, args, kwargs, observe.report)
+        task = tasks.BackgroundTask(target, args, kwargs, log.report)
         task.start()
         return task
 
@@ -307,14 +307,14 @@ class EngineServer(HandlerRegistry):
         except ConnectionRefused:
             pass
         except BaseException as error:
-            observe.report("handler of event 'connect'", error)
+            log.report("handler of event 'connect'", error)
         self._running().door.post(self._end, session.sid)
 
     def _run(self, event: str, *arguments: Any) -> None:
         try:
             self._call(event, *arguments)
         except BaseException as error:
-            observe.report(f"handler of event {event!r}", error)
+            log.report(f"handler of event {event!r}", error)
 
     def _call(self, event: str, *arguments: Any) -> Any:
         function = self._handlers.get(event)

@@ -20,7 +20,7 @@ from python_server.net.scoreboard import Row
 from python_server.net.sockets import Socket
 from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.settings import Settings
 
 # So often a worker looks whether it stands far above its share.
@@ -204,7 +204,7 @@ class Acceptor:
                 sock, CROWDED if self._tls is None else b""
             )  # a handshake would cost more than it tells
             return
-        common = (self._loop, sock, observe.report, self._settings.transport, peer, sock.getsockname())
+        common = (self._loop, sock, log.report, self._settings.transport, peer, sock.getsockname())
         if self._tls is None:
             self.serve(Transport(*common))
         else:

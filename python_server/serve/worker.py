@@ -36,6 +36,8 @@ from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
 from python_server.observe import log as observe
+from python_server.observe.access_log import AccessLog
+from python_server.observe.counters import Observer
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.pools import Pools
 from python_server.serve.recovery_handover import recovery_handover
@@ -81,8 +83,8 @@ class Worker:
     ) -> None:
         self._site = site
         self._settings = settings
-        self._observer = observe.Observer()
-        self._access_log = observe.AccessLog(settings.access_log_format)
+        self._observer = Observer()
+        self._access_log = AccessLog(settings.access_log_format)
         self.loop = Loop(
             observe.report,
             receive_buffer_bytes=settings.transport.receive_buffer_bytes,

@@ -16,7 +16,7 @@ from typing import Final
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import Socket
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.workers.peers import SUCCESSIONS_MAX_COUNT, MessageKind
 from python_server.workers.process import ALIVE, Life, WorkerProcess, exit_text
 from python_server.workers.spawn import WorkerSlot
@@ -122,7 +122,7 @@ class Supervisor:
         if self.phase is Phase.STOPPED:
             return
         self._begin_stop()
-        observe.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
+        log.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
         for child in self._children:
             if child.life in (Life.STARTING, Life.SERVING):
                 self._drain(child, None)
@@ -151,7 +151,7 @@ class Supervisor:
             if child.life is Life.STARTING:  # with the old code, or stuck in it
                 self._drain(child, None)
         self._to_replace = deque(child for child in self._children if child.life is Life.SERVING)
-        observe.say(f"rolling restart of {len(self._to_replace)} workers")
+        log.say(f"rolling restart of {len(self._to_replace)} workers")
         self._reconcile()
         self._replace_next()
 
@@ -160,7 +160,7 @@ class Supervisor:
         if self.phase is not Phase.SERVING:
             return
         self._wanted_count = max(1, self._wanted_count + difference)
-        observe.say(f"{self._wanted_count} workers are wanted")
+        log.say(f"{self._wanted_count} workers are wanted")
         self._reconcile()
 
     def reopen_logs(self) -> None:
@@ -233,11 +233,11 @@ class Supervisor:
         )
         try:
             child = WorkerProcess(
-                self._loop, slot, others, self._listening, self._heard, observe.report, replaces
+                self._loop, slot, others, self._listening, self._heard, log.report, replaces
             )
         except OSError as error:
             self._board.clear(slot.row)
-            observe.report("starting a worker", error)
+            log.report("starting a worker", error)
             if self.phase is Phase.BEGINNING:
                 self.exit_code = 1
                 self._end()
@@ -270,7 +270,7 @@ class Supervisor:
             self._to_replace.popleft()
         if self._rolling and self._replacing is None and not self._to_replace:
             self._rolling = False
-            observe.say("rolling restart done")
+            log.say("rolling restart done")
             self._rolled()
 
     def _replacement_failed(self, failed: WorkerProcess) -> None:
@@ -279,7 +279,7 @@ class Supervisor:
         if self._rolling:
             self._rolling = False
             self._to_replace.clear()
-            observe.warn("rolling restart given up: the new worker did not come up, the old ones go on")
+            log.warn("rolling restart given up: the new worker did not come up, the old ones go on")
             self._rolled()
         elif failed.replaces is not None and failed.replaces.life is Life.SERVING:
             self._to_replace.append(failed.replaces)
@@ -297,7 +297,7 @@ class Supervisor:
         elif kind == MessageKind.SUCCESSOR:
             self._succession(**json.loads(payload))
         elif kind == MessageKind.REPLACE_ME and child.life is Life.SERVING:
-            observe.say(f"{child.name} has answered its requests and is replaced")
+            log.say(f"{child.name} has answered its requests and is replaced")
             self._to_replace.append(child)
             self._replace_next()
         elif kind == MessageKind.STOP and self.phase is Phase.SERVING:
@@ -308,7 +308,7 @@ class Supervisor:
             return
         took_seconds = self._loop.now - child.served_from
         child.serves(self._loop.now)
-        observe.say(f"{child.name} serves")
+        log.say(f"{child.name} serves")
         if self.phase is Phase.BEGINNING:
             self._begin_serving(took_seconds)
         if child.together and self._gathering is None:
@@ -334,7 +334,7 @@ class Supervisor:
 
     def _kill_after(self, child: WorkerProcess, seconds: float) -> None:
         def kill() -> None:
-            observe.warn(f"{child.name} has not ended in time: killed")
+            log.warn(f"{child.name} has not ended in time: killed")
             child.kill()
 
         if child.deadline is not None:
@@ -355,13 +355,13 @@ class Supervisor:
         self._board.clear(child.row)
         if self.phase is Phase.BEGINNING:
             self.exit_code = code if code >= 0 else 128 - code
-            observe.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
+            log.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
             self._end()
             return
         if life is Life.DRAINING and code == 0:
-            observe.say(f"{child.name} has ended")
+            log.say(f"{child.name} has ended")
         elif life is Life.DRAINING:
-            observe.warn(f"{child.name} ended with {exit_text(code)}")
+            log.warn(f"{child.name} ended with {exit_text(code)}")
         elif self.phase is Phase.SERVING:
             self._mourn(child, life, code)
         if child is self._replacing:
@@ -380,7 +380,7 @@ class Supervisor:
         next_step = f": another is started in {seconds:.1f} s"
         if child is self._replacing and self._rolling:
             next_step = ""  # the restart is given up, which is said next
-        observe.warn(f"{child.name} {what} ({exit_text(code)}){next_step}")
+        log.warn(f"{child.name} {what} ({exit_text(code)}){next_step}")
 
     def _look(self) -> None:
         """Kill those whose loop stands still. Our own sleep, of the whole machine say, is nobody's fault."""
@@ -389,7 +389,7 @@ class Supervisor:
         if self._loop.now - self._looked_at < timeout_seconds / 2 + every_seconds:
             for child in self._children:
                 if child.life is Life.SERVING and self._board.beat_age_seconds(child.row) > timeout_seconds:
-                    observe.warn(f"{child.name} has stood still for {timeout_seconds:g} s: killed")
+                    log.warn(f"{child.name} has stood still for {timeout_seconds:g} s: killed")
                     child.kill()
         self._looked_at = self._loop.now
         self._loop.call_later(every_seconds, self._look)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from python_server.observe import log as observe
+from python_server.observe import log
 
 NEEDS_OWN_SERVER: Final = (
     "its Socket.IO events need the server they came with: run `python -m python_server module:app`"
@@ -31,7 +31,7 @@ class ForeignGuard:
         software = str(environ.get("SERVER_SOFTWARE", ""))  # a test client has none
         if software and not self._warned and not software.startswith("python_server/"):
             self._warned = True
-            observe.warn(f"this application is served by {software}: {NEEDS_OWN_SERVER}")
+            log.warn(f"this application is served by {software}: {NEEDS_OWN_SERVER}")
         if not environ.get("PATH_INFO", "").startswith(self._path):
             return None
         body = f"{NEEDS_OWN_SERVER}\n".encode()

@@ -34,7 +34,7 @@ from python_server.api.hub_words import Reason
 from python_server.http1.parser import Request
 from python_server.net import tasks
 from python_server.net.threads import Lock
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.serve.mounts import Mount
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import Socket
@@ -268,7 +268,7 @@ class SocketIO(Registration):
         Returns:
             An object with `join()`.
         """
-        task = tasks.BackgroundTask(target, args, kwargs, observe.report)
+        task = tasks.BackgroundTask(target, args, kwargs, log.report)
         with self._state_lock:
             now = self._serving or self._contexts is None
             if not now:

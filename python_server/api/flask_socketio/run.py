@@ -15,7 +15,7 @@ import flask
 
 from python_server.api.flask_socketio.keywords import RunOptions, names_of
 from python_server.net.monkey_patch import refuse_patched
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.serve.loading import with_debugger
 from python_server.serve.mounts import Mount, find_site
 from python_server.serve.reloader import (
@@ -110,7 +110,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
             "`python -m python_server --help` shows what else the server can be told"
         )
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
-        observe.say("socketio.run() does nothing here: a command line serves this application already")
+        log.say("socketio.run() does nothing here: a command line serves this application already")
         return
     workers_count = options.get("workers", 1)
     if type(workers_count) is not int or workers_count < 1:
@@ -132,9 +132,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     watched = _watched(options)
     if debug and (public := public_address(settings)) is not None and not serves_here():
         # A phone on the desk's network is why: Werkzeug allows it, and opens its console to localhost only.
-        observe.warn(
-            f"debug=True on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead"
-        )
+        log.warn(f"debug=True on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead")
     if options.get("use_reloader", debug) and not serves_here():
         run_reloading(watched, settings)
         sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's
