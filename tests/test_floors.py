@@ -92,7 +92,6 @@ INNER = {
         "options",
         "query",
         "polling",
-        "answers",
         "session_ids",
         "session_limits",
         "session",

@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 from python_server.connection.exchange import Exchange
-from python_server.engineio.answers import PollingAnswers
 from python_server.engineio.intake import Intake
 from python_server.engineio.options import EngineError, EngineOptions
 from python_server.engineio.packet import SEPARATOR_BYTE, EnginePacketError, decode_payload
-from python_server.engineio.polling import jsonp_unwrap
+from python_server.engineio.polling import PollingAnswers, jsonp_unwrap
 from python_server.engineio.session import DisconnectReason, Session
 
 
