@@ -33,7 +33,7 @@ JSONP_FIELDS_MAX_COUNT: Final = 16
 
 
 class PollingAnswers:
-    """How one engine answers: each answer has its CORS fields. Every method belongs to the loop's thread.
+    """The answers of one engine, each with its CORS fields. Every method belongs to the loop's thread.
 
     Args:
         complain: called with (kind, sentence) for what an operator should see.

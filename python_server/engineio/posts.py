@@ -35,7 +35,7 @@ class Post:
 
 
 class Posts:
-    """Every method belongs to the loop's thread.
+    """The POSTs of one engine, from head to answer. Every method belongs to the loop's thread.
 
     Args:
         soon: calls a function in the loop's next turn. complain: called with (kind, sentence).

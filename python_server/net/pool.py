@@ -50,7 +50,7 @@ class Turns(Protocol):
 
 
 class Lending:
-    """How many workers, of all pools together, may wait beside the caps of their pools.
+    """The slots of workers that wait in a handler, of all pools together, beside the caps of their pools.
 
     Args:
         max_count: so many. on_spent: any thread: one was refused; called now and then.

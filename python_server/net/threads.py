@@ -318,7 +318,7 @@ class Waiter:
 
 
 class Door:
-    """What a room above may do across the border of threads: post, ask, and open a strand.
+    """The way from any thread to the loop's: post a call, ask a question, open a strand.
 
     Args:
         mailbox: the loop's.

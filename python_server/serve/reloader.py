@@ -41,7 +41,7 @@ IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-package
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What is looked at.
+    """Which files are watched, and how.
 
     Attributes:
         folders: every Python file below them. files: of any kind. ignored: patterns of paths that are not.

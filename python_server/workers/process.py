@@ -46,7 +46,7 @@ class WorkerProcess:
     """A worker's process.
 
     Args:
-        slot: without links; the two of the newborn's ends are made here and closed when it has them.
+        slot: without links; the new worker's two ends are made here and closed when it has them.
         others: joined with it, each by a link.
         listening: descriptors it accepts on.
         heard: called with (child, kind, payload) for each word of it.
@@ -102,7 +102,7 @@ class WorkerProcess:
         return f"worker {self.index} (process {self._process.pid})"
 
     def _meet(self, index: int, descriptor: int) -> None:
-        """Give it the link to a worker that is being born."""
+        """Give it the link to a worker that is being started."""
         payload = json.dumps({"index": index, "serving": False}).encode()
         if not self._link.send(MessageKind.HELLO, payload, descriptor=descriptor):
             os.close(descriptor)

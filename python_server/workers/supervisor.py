@@ -1,4 +1,4 @@
-"""The supervisor's heart: how many workers there are to be, which are replaced, and when all end.
+"""The supervisor: how many workers there are to be, which are replaced or killed, and when all end.
 
 Must not know: the application, what is served, or what workers say to each other.
 """
@@ -347,9 +347,9 @@ class Supervisor:
             code = child.ended()
             if code is not None:
                 self._children.remove(child)
-                self._bury(child, code)
+                self._ended(child, code)
 
-    def _bury(self, child: WorkerProcess, code: int) -> None:
+    def _ended(self, child: WorkerProcess, code: int) -> None:
         life = child.life
         child.reap()
         self._board.clear(child.row)
@@ -363,7 +363,7 @@ class Supervisor:
         elif life is Life.DRAINING:
             log.warn(f"{child.name} ended with {exit_text(code)}")
         elif self.phase is Phase.SERVING:
-            self._mourn(child, life, code)
+            self._plan_next(child, life, code)
         if child is self._replacing:
             self._replacement_failed(child)
         self._reconcile()
@@ -371,7 +371,8 @@ class Supervisor:
         self._look_who_starts()
         self._look_for_the_end()
 
-    def _mourn(self, child: WorkerProcess, life: Life, code: int) -> None:
+    def _plan_next(self, child: WorkerProcess, life: Life, code: int) -> None:
+        """A worker has ended that should not have: when the next one is started."""
         if life is not Life.STARTING and self._loop.now - child.served_from >= PROVEN_SECONDS:
             self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._wait_longer()
