@@ -112,7 +112,7 @@ class Supervisor:
         """Start the first worker; the others follow when it serves."""
         self._reconcile()
         if self._rules.worker_timeout_seconds:
-            self._look()
+            self._kill_stuck()
 
     def stop(self) -> None:
         """Let what runs end, then end; once more: end now."""
@@ -383,7 +383,7 @@ class Supervisor:
             next_step = ""  # the restart is given up, which is said next
         log.warn(f"{child.name} {what} ({exit_text(code)}){next_step}")
 
-    def _look(self) -> None:
+    def _kill_stuck(self) -> None:
         """Kill those whose loop stands still. Our own sleep, of the whole machine say, is nobody's fault."""
         timeout_seconds = self._rules.worker_timeout_seconds
         every_seconds = min(1.0, timeout_seconds / 4)
@@ -393,7 +393,7 @@ class Supervisor:
                     log.warn(f"{child.name} has stood still for {timeout_seconds:g} s: killed")
                     child.kill()
         self._looked_at = self._loop.now
-        self._loop.call_later(every_seconds, self._look)
+        self._loop.call_later(every_seconds, self._kill_stuck)
 
     # The end of all
 
