@@ -23,19 +23,24 @@ FILE = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|md))`")
 NAMED = re.compile(r"`((?:\w+/)+\w+\.py)`\s*\|?\s*`([A-Za-z_]\w*(?:\.\w+)?)`")
 CLASS_METHOD = re.compile(r"`([A-Z]\w*\.\w+)`")
 FOLDER = re.compile(r"^\| `((?:\w+/)+)`", re.MULTILINE)
+PATH = re.compile(r"(?<![\w/.-])((?:[\w-]+/)+[\w-]+\.py)\b")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 TASKS_COUNT = 10
 PICTURE_MAX_BYTES = 60_000
 
 # Metaphors that once stood for mechanisms: each has a plain word now.
 WORDS = re.compile(
-    r"(?<![a-z])(mourn|bur(?:y|ied|ies)|bequea\w+|heirs?|hush|former self|rumou?rs?|estates?|crews?|census)(?![a-z])",
+    r"(?<![a-z])"
+    r"(mourn|bur(?:y|ied|ies)|bequea\w+|heirs?|hush|former self|rumou?rs?|estates?|crews?|census)"
+    r"(?![a-z])",
     re.IGNORECASE,
 )
 
 
 def place(file: str) -> Path | None:
     """Of a file that the page names: below the server, the repository, or the codec."""
-    candidates = [SERVER / file, ROOT / file, ROOT / "docs" / file, ROOT / "src" / "wsframe" / file]
+    candidates = [SERVER / file, ROOT / file, ROOT / "docs" / file, ROOT / "src" / file]
+    candidates.append(ROOT / "src" / "wsframe" / file)
     # `port.py`, in a row that names its folder.
     candidates += [path for path in SERVER.rglob(file) if "/" not in file]
     return next((path for path in candidates if path.is_file()), None)
@@ -55,6 +60,12 @@ def names_of(path: Path) -> set[str]:
 @pytest.mark.parametrize("file", sorted(set(FILE.findall(TEXT))))
 def test_a_file_that_is_named_exists(file: str) -> None:
     assert place(file) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_other_pages_name_files_that_exist(page: Path) -> None:
+    named = set(PATH.findall(page.read_text("utf-8")))
+    assert not {file for file in named if place(file) is None}
 
 
 @pytest.mark.parametrize(("file", "name"), sorted(set(NAMED.findall(TEXT))))
