@@ -334,7 +334,7 @@ class Exchange:
 
     def _finish(self) -> None:
         self._end()
-        self.context = None  # it may hold this exchange in turn: a ring that would wait for the collector
+        self.context = None  # it may hold this exchange in turn: a cycle that would wait for the collector
         self._done(self._keep_alive)
 
     def _end(self) -> None:

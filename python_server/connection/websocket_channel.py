@@ -243,7 +243,7 @@ class WebSocketChannel:
         self._transport.close()
 
     def _watch_unfinished(self, events: list[Any], nbytes: int) -> None:
-        """A frame or message that has begun must end in time (a client may dribble one for ever).
+        """A frame or message that has begun must end in time (a client may send it byte by byte).
 
         What is unfinished behind a message that came whole is another one, with a time of its own; control
         frames may come within one (RFC 6455 5.4) and earn none.
@@ -355,7 +355,7 @@ class WebSocketChannel:
 
     @property
     def prepared_outbox(self) -> Outbox:
-        """For who writes prepared frames by himself; it declines all if they leave compressed."""
+        """For whoever writes prepared frames directly; it declines all if they leave compressed."""
         return self.outbox if self._sharing is None else NO_OUTBOX
 
     def ping(self, payload: bytes = b"") -> None:

@@ -46,7 +46,7 @@ class Turns(Protocol):
         """Call once, as this turn's last act."""
 
     def stop_waking(self) -> None:
-        """The loop's thread waits now, and looks into its mailbox afterwards: workers need not ring."""
+        """The loop's thread waits now, and looks into its mailbox afterwards: workers need not wake it."""
 
 
 class Lending:
@@ -119,7 +119,7 @@ class Pool:
         self._fresh: list[Job] = []  # of this turn
         self._asked = False  # for its end
         self._jobs: deque[tuple[float, Job]] = deque()
-        self._idle: list[Lock] = []  # each sleeping thread's bell; the last to sleep wakes first
+        self._idle: list[Lock] = []  # each idle thread's lock; the last one to become idle is woken first
         self._threads_count = 0
         self._lent_count = 0
         self._start_error: BaseException | None = None  # of the last start, if it failed
@@ -260,7 +260,7 @@ class Pool:
         return True
 
     def _work(self) -> None:
-        """A worker's life; however it ends, it is not counted any longer."""
+        """Run jobs until the thread ends; however it ends, it is no longer counted."""
         WORKER.pool = self
         try:
             self._run_jobs()

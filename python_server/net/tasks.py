@@ -269,7 +269,7 @@ class InlineMailbox:
     def post_unless(
         self, unless: Callable[[], Any], function: Callable[..., Any], *args: Any, nbytes: int
     ) -> bool:
-        """Any thread: `post`; nobody waits here, so nobody changes his mind."""
+        """Any thread: `post`; nobody waits here, so `unless` is never asked."""
         self.post(function, *args)
         return True
 

@@ -201,7 +201,7 @@ def announce(urls: Sequence[str]) -> None:
 
 
 Orders = Mapping[int, Callable[[], Any]]
-# Words of other servers that mean nothing here: left to the system they would end or stop the process.
+# Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
 CODE_STAYS: Final = (

@@ -99,10 +99,10 @@ class Leaving:
         self._ended(self)
 
     def refuse_keep_alive(self) -> None:
-        """Whoever gets it decides."""
+        """The worker that gets the connection decides."""
 
     def close_when_idle(self) -> None:
-        """It is not."""
+        """It is not idle: its request is under way."""
 
     def abort(self, reason: str) -> None:
         self._transport.close(reason)

@@ -111,7 +111,7 @@ class WorkerProcess:
         self._link.send(kind, json.dumps(values).encode())
 
     def serves(self, now: float) -> None:
-        """It has said so."""
+        """It has said that it serves."""
         self.move(Life.SERVING)
         self.served_from = now
 
@@ -142,7 +142,7 @@ class WorkerProcess:
         return self._process.poll()
 
     def reap(self) -> None:
-        """The process has ended: hear its last words, free everything."""
+        """The process has ended: read what it still said, free everything."""
         if self.deadline is not None:
             self.deadline.cancel()
         self._link.read_all()

@@ -25,7 +25,7 @@ BACK_OFF_MIN_SECONDS: Final = 0.1
 BACK_OFF_MAX_SECONDS: Final = 10.0
 # A worker that served for so long was no failure to start.
 PROVEN_SECONDS: Final = 10.0
-# Workers of one start share out who comes: until all serve each takes a few connections only. They wait for
+# Workers of one start share new connections: until all serve each takes a few connections only. They wait for
 # those that still load as long as the first one took, within these bounds.
 TOGETHER_MIN_SECONDS: Final = 10.0
 TOGETHER_MAX_SECONDS: Final = 30.0
@@ -35,7 +35,7 @@ QUIT_GRACE_SECONDS: Final = 3.0
 
 
 class Phase(Enum):
-    """The life of the whole."""
+    """What the supervisor does: begins, serves, stops, has stopped."""
 
     BEGINNING = auto()  # one worker starts; the others when it serves
     SERVING = auto()
@@ -106,7 +106,7 @@ class Supervisor:
         self.phase = Phase.BEGINNING
         self.exit_code = 0
 
-    # Words from outside
+    # Orders from outside
 
     def begin(self) -> None:
         """Start the first worker; the others follow when it serves."""
@@ -171,7 +171,7 @@ class Supervisor:
     # The start
 
     def _begin_serving(self, took_seconds: float) -> None:
-        """The others are going to start: the first worker, which took so long, leaves them who comes."""
+        """The others start: the first worker, which took so long to, leaves them new connections."""
         self._move(Phase.SERVING)
         if self._wanted_count > 1:
             wait_seconds = min(max(took_seconds, TOGETHER_MIN_SECONDS), TOGETHER_MAX_SECONDS)
@@ -183,7 +183,7 @@ class Supervisor:
             self._end_gathering()
 
     def _end_gathering(self) -> None:
-        """Those that serve take whoever comes from now on."""
+        """Those that serve take every new connection from now on."""
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
@@ -254,7 +254,7 @@ class Supervisor:
         self._not_before = self._loop.now + self._back_off_seconds
         self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
 
-    # One for another
+    # Replacing one
 
     def _replace_next(self) -> None:
         while self._replacing is None and self._to_replace and self.phase is Phase.SERVING:
@@ -285,7 +285,7 @@ class Supervisor:
             self._to_replace.append(failed.replaces)
             self._replace_next()
 
-    # Words of the workers
+    # What workers say
 
     def _heard(self, child: WorkerProcess, kind: int, payload: bytes) -> None:
         if kind == MessageKind.READY:
@@ -384,7 +384,7 @@ class Supervisor:
         log.warn(f"{child.name} {what} ({exit_text(code)}){next_step}")
 
     def _kill_stuck(self) -> None:
-        """Kill those whose loop stands still. Our own sleep, of the whole machine say, is nobody's fault."""
+        """Kill those whose loop stands still. After a sleep of the whole machine nobody is killed."""
         timeout_seconds = self._rules.worker_timeout_seconds
         every_seconds = min(1.0, timeout_seconds / 4)
         if self._loop.now - self._looked_at < timeout_seconds / 2 + every_seconds:
