@@ -172,7 +172,7 @@ INNER = {
     ],
     "api": [
         "python_engineio",
-        "hub_words",
+        "server_methods",
         "python_socketio",
         "flask_socketio.keywords",
         "flask_socketio.options",

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any
 
-from python_server.api.hub_words import ServerMethods
 from python_server.api.python_engineio import EngineServer, Function, codec_of, read_engine_options
+from python_server.api.server_methods import ServerMethods
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import SERVER_CHANNEL, read_broker

@@ -30,7 +30,7 @@ from python_server.api.flask_socketio.options import FaceOptions, read_options
 from python_server.api.flask_socketio.registration import Registration
 from python_server.api.flask_socketio.run import Mounted, run_application, through_middleware
 from python_server.api.flask_socketio.server import Server
-from python_server.api.hub_words import Reason
+from python_server.api.server_methods import Reason
 from python_server.http1.parser import Request
 from python_server.net import tasks
 from python_server.net.threads import Lock
