@@ -45,7 +45,7 @@ PADDING = 9
 LINE = 14
 TITLE = 17
 # Widths of a character at the sizes below: of text a usual one, of a file's name all.
-TEXT_CHARACTER = 5.9
+TEXT_CHARACTER = 6.2
 FILE_CHARACTER = 6.1
 
 LEGEND = (
