@@ -147,11 +147,17 @@ class _LineHandler(logging.Handler):
 
     def flush(self) -> None:
         """At the process's end, and whenever somebody asks: everything is said and out."""
-        if self._name_of_log == "error log":
+        if self._name_of_log == "access log":
+            self.writer.flush()  # first: what cannot be written now is dropped as well
+            self._say_untold()
+        else:
             FAULTS.say_all()
+            self._say_untold()
+            self.writer.flush()
+
+    def _say_untold(self) -> None:
         if count := self.writer.untold_count():
             self._say_dropped(count)
-        self.writer.flush()
 
     def _say_dropped(self, count: int) -> None:
         warn(f"{count} lines of the {self._name_of_log} were dropped: it was not written as fast as it grew")

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,44 @@ def test_what_was_left_out_is_said_at_the_end(tmp_path: Path, monkeypatch: pytes
         faults.report("handler", raised(KeyError()))
     flush()
     assert (tmp_path / "error").read_text().count("and 5 more of the same: handler failed, KeyError in ") == 1
+
+
+class Failing:
+    """A writer whose place takes nothing: what waits is dropped when it is flushed."""
+
+    def __init__(self) -> None:
+        self.waiting_count = self.dropped_count = 0
+
+    def add(self, line: bytes) -> None:
+        self.waiting_count += 1
+
+    def wake(self) -> None:
+        pass
+
+    def flush(self) -> None:
+        self.dropped_count, self.waiting_count = self.dropped_count + self.waiting_count, 0
+
+    def untold_count(self) -> int:
+        count, self.dropped_count = self.dropped_count, 0
+        return count
+
+
+@pytest.mark.usefixtures("bare")
+def test_lines_that_are_dropped_at_the_end_are_said_with_those_before(tmp_path: Path) -> None:
+    failing = Failing()
+
+    def writer(name: str, *place: Any, **more: Any) -> Any:
+        return failing if name == "access log" else LineWriter(name, *place, **more)
+
+    log.configure_logging("info", str(tmp_path / "access"), str(tmp_path / "error"), writer=writer)
+    log.ACCESS.info("dropped before")
+    failing.flush()
+    log.ACCESS.info("still waiting")
+    flush()
+    flush()
+    assert re.findall(r"\d+ lines of the access log", (tmp_path / "error").read_text()) == [
+        "2 lines of the access log"
+    ]
 
 
 @pytest.mark.usefixtures("bare")
