@@ -74,6 +74,7 @@ INNER = {
         "log",
     ],
     "connection": [
+        "arrival",
         "exchange",
         "http_channel",
         "websocket_channel",
@@ -161,6 +162,7 @@ INNER = {
     ],
     "serve": [
         "mounts",
+        "admissions",
         "recovery_handover",
         "routing",
         "loading",
@@ -201,6 +203,7 @@ SANS_IO = [
     "http1.head",
     "http1.response",
     "http1.body_time",
+    "connection.arrival",
     "connection.proxy_headers",
     "connection.address_caps",
     "connection.memory_cap",

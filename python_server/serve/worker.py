@@ -36,6 +36,7 @@ from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
 from python_server.observe import log as observe
+from python_server.serve.admissions import Admissions
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.pools import Pools
 from python_server.serve.recovery_handover import recovery_handover
@@ -51,7 +52,6 @@ from python_server.workers.handover import Handover
 from python_server.workers.member import BEAT_SECONDS, MemberCallbacks, Membership
 from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.handler import ServerFacts, WSGIHandler
-from python_server.wsgi.handshake_middleware import HandshakeMiddleware
 from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
 
@@ -106,6 +106,7 @@ class Worker:
         facts = ServerFacts(
             settings.server_name, SOFTWARE, script_name=root_path, multiprocess=slot is not None
         )
+        self._admissions = Admissions(site, facts, self._door, observe.report)
         websockets = self._websocket_services()
         wsgi = WSGIHandler(
             site.application,
@@ -135,6 +136,7 @@ class Worker:
             lambda allowed: OriginRules(allowed).refusal,
             observe.report,
             self._observer.complain,
+            self._admissions.of_routes(),
         )
         self._backplanes: list[Backplane] = []
         self._homes = None if self._membership is None else self._home_finder(self._membership)
@@ -284,7 +286,7 @@ class Worker:
             self._observer.complain,
             names,
             self._homes,
-            None if mount.admit is None else HandshakeMiddleware(mount.admit, self._door, observe.report).ask,
+            self._admissions.of_mount(mount),
             self._session_limits,
         )
 
