@@ -232,6 +232,7 @@ class Worker:
             limits.max_message_bytes,
             limits.max_fragments_count,
             limits.close_timeout_seconds,
+            settings.transport.linger_max_bytes,
             limits.unfinished_frame_timeout_seconds,
             limits.ping_interval_seconds,
             limits.ping_timeout_seconds,
