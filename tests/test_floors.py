@@ -76,6 +76,7 @@ INNER = {
         "counters",
     ],
     "connection": [
+        "arrival",
         "exchange",
         "http_channel",
         "websocket_channel",
@@ -162,6 +163,7 @@ INNER = {
     ],
     "serve": [
         "mounts",
+        "admissions",
         "recovery_handover",
         "routing",
         "loading",
@@ -202,6 +204,7 @@ SANS_IO = [
     "http1.head",
     "http1.response",
     "http1.body_time",
+    "connection.arrival",
     "connection.proxy_headers",
     "connection.address_caps",
     "connection.memory_cap",

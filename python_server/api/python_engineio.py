@@ -300,7 +300,8 @@ class EngineServer(HandlerRegistry):
     # Workers
 
     def _run_connect(self, session: Session, client: _EngineClient) -> None:
-        client.environ = build_environ(session.request, self._facts, BytesIO())
+        request = session.request
+        client.environ = request.context or build_environ(request, self._facts, BytesIO())
         try:
             if self._call("connect", session.sid, client.environ) is not False:
                 return

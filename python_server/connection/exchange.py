@@ -34,6 +34,7 @@ class TransportLike(Protocol):
     local: Any
     outbox: Any  # set by a protocol whose small pieces the transport is to take from there
     pauses: int  # the reasons not to read, of `Pause`
+    receive_max_bytes: int  # at once
 
     @property
     def blocked(self) -> bool: ...

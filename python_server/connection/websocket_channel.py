@@ -35,6 +35,7 @@ class WebSocketServices:
 
     Attributes:
         deflate: what permessage-deflate may be agreed on; None refuses every offer.
+        close_timeout_seconds, closing_max_bytes: how long and for how many bytes a close frame is waited for.
         send_timeout_seconds: how long a worker waits for a client that does not take what it was sent.
         broadcast_wait_seconds: how long a member of a broadcast may keep the others waiting.
         backpressure: where they wait. call_soon: calls a function in the loop's next turn.
@@ -44,6 +45,7 @@ class WebSocketServices:
     max_message_bytes: int
     max_fragments_count: int
     close_timeout_seconds: float
+    closing_max_bytes: int
     unfinished_timeout_seconds: float
     ping_interval_seconds: float
     ping_timeout_seconds: float
@@ -103,6 +105,7 @@ class WebSocketChannel:
     __slots__ = (
         "__weakref__",
         "_closing",
+        "_closing_bytes",
         "_connection",
         "_decoder",
         "_heard",
@@ -150,6 +153,7 @@ class WebSocketChannel:
         self._keep_alive: DeadlineLike | None = None
         self._unfinished: DeadlineLike | None = None
         self._closing: DeadlineLike | None = None
+        self._closing_bytes = 0  # received since our close frame
         self.receive_buffer = connection.receive_buffer
         self.subprotocol = subprotocol
         self.owner: Any = None
@@ -187,6 +191,8 @@ class WebSocketChannel:
             self.on_fault(error)
         if not at_rest or self._unfinished is not None:
             self._watch_unfinished(events, nbytes)
+        if self._closing is not None:
+            self._count_closing(nbytes)
 
     def _obey(self, events: list[Any]) -> None:
         """Hand messages up; pongs leave before what answers them, our close frame after it."""
@@ -414,6 +420,12 @@ class WebSocketChannel:
         self._transport.write(connection.data_to_send())
         self._closing = self._services.deadline(lambda: self._transport.close(cut))
         self._closing.set(timeout_seconds)
+
+    def _count_closing(self, nbytes: int) -> None:
+        """A peer may still send what was on its way, but not for ever at full speed."""
+        self._closing_bytes += nbytes
+        if self._closing_bytes > self._services.closing_max_bytes:
+            self._transport.close("no close frame came back")
 
     @property
     def paused(self) -> bool:

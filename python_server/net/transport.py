@@ -63,8 +63,8 @@ class Transport:
     __slots__ = (
         "_blocked", "_buffer", "_bulk", "_data_received", "_descriptor", "_dirty", "_files_count", "_handler",
         "_high_watermark_bytes", "_limits", "_lingering", "_loop", "_outbox", "_queue", "_queued_bytes",
-        "_receive_buffer", "_report", "_socket", "_stalled", "_taken", "_waiting", "local", "pauses", "peer",
-        "state",
+        "_receive_buffer", "_report", "_socket", "_stalled", "_taken", "_usual", "_waiting", "local",
+        "pauses", "peer", "state",
     )  # fmt: skip
     _direct: ClassVar[bool] = True  # bytes leave as they are
 
@@ -82,6 +82,9 @@ class Transport:
         self._descriptor = sock.fileno()
         self._report = report
         self._limits = limits
+        self._usual: Any = (
+            loop.receive_buffer
+        )  # what is received goes there, if the handler has no better place
         self._high_watermark_bytes = limits.high_watermark_bytes
         self._queue: list[Any] = []
         self._queued_bytes = 0
@@ -104,10 +107,19 @@ class Transport:
         self._handler = handler
         self._receive_buffer = handler.receive_buffer
         self._data_received = handler.data_received
-        self._buffer: Any = self._loop.receive_buffer
+        self._buffer: Any = self._usual
         self.pause_reading(Pause.UNSERVED, False)
 
     # In
+
+    @property
+    def receive_max_bytes(self) -> int:
+        """What is taken at once; fewer where few bytes make much work."""
+        return len(self._usual)
+
+    @receive_max_bytes.setter
+    def receive_max_bytes(self, nbytes: int) -> None:
+        self._usual = self._buffer = memoryview(self._loop.receive_buffer)[:nbytes]
 
     def pause_reading(self, reasons: int, paused: bool) -> None:
         """Give or take back reasons not to read: while one is left, the kernel slows the peer down."""
@@ -168,7 +180,7 @@ class Transport:
         elif self._bulk is not None:
             self._bulk.cancel()
             self._bulk = None
-            self._buffer = self._loop.receive_buffer
+            self._buffer = self._usual
 
     # Out
 

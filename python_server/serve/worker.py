@@ -38,6 +38,7 @@ from python_server.net.threads import Door
 from python_server.observe import log as observe
 from python_server.observe.access_log import AccessLog
 from python_server.observe.counters import Observer
+from python_server.serve.admissions import Admissions
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.pools import Pools
 from python_server.serve.recovery_handover import recovery_handover
@@ -53,7 +54,6 @@ from python_server.workers.handover import Handover
 from python_server.workers.member import BEAT_SECONDS, MemberCallbacks, Membership
 from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.handler import ServerFacts, WSGIHandler
-from python_server.wsgi.handshake_middleware import HandshakeMiddleware
 from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
 
@@ -108,6 +108,7 @@ class Worker:
         facts = ServerFacts(
             settings.server_name, SOFTWARE, script_name=root_path, multiprocess=slot is not None
         )
+        self._admissions = Admissions(site, facts, self._door, observe.report)
         websockets = self._websocket_services()
         wsgi = WSGIHandler(
             site.application,
@@ -137,6 +138,7 @@ class Worker:
             lambda allowed: OriginRules(allowed).refusal,
             observe.report,
             self._observer.complain,
+            self._admissions.of_routes(),
         )
         self._backplanes: list[Backplane] = []
         self._homes = None if self._membership is None else self._home_finder(self._membership)
@@ -232,6 +234,7 @@ class Worker:
             limits.max_message_bytes,
             limits.max_fragments_count,
             limits.close_timeout_seconds,
+            settings.transport.linger_max_bytes,
             limits.unfinished_frame_timeout_seconds,
             limits.ping_interval_seconds,
             limits.ping_timeout_seconds,
@@ -286,7 +289,7 @@ class Worker:
             self._observer.complain,
             names,
             self._homes,
-            None if mount.admit is None else HandshakeMiddleware(mount.admit, self._door, observe.report).ask,
+            self._admissions.of_mount(mount),
             self._session_limits,
         )
 

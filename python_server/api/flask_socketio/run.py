@@ -1,4 +1,4 @@
-"""`run()`, the mounted application, and the way of a handshake request through middleware.
+"""`run()`, and the mounted application.
 
 Must not know: events, handlers, rooms.
 """
@@ -14,6 +14,7 @@ from typing import Any, Final
 import flask
 
 from python_server.api.flask_socketio.keywords import RunOptions, names_of
+from python_server.connection.arrival import arrived
 from python_server.net.monkey_patch import refuse_patched
 from python_server.observe import log
 from python_server.serve.loading import with_debugger
@@ -30,10 +31,7 @@ from python_server.serve.serve import public_address, serve
 from python_server.settings import Settings, TLSSettings
 from python_server.wsgi.environ import Environ
 from python_server.wsgi.foreign_server import ForeignGuard
-from python_server.wsgi.handshake_middleware import MiddlewareRefusal
 
-# Under this key of an environ the mounted application puts what has come through to it.
-ARRIVED_KEY: Final = "python_server.arrived"
 RUN_OPTIONS: Final = names_of(RunOptions)
 RELOADER_OPTIONS: Final = frozenset({"exclude_patterns", "extra_files", "interval", "reloader_type"})
 
@@ -60,10 +58,7 @@ class Mounted:
         holder.wsframe_mounts = [*others, mount]
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        arrived = environ.get(ARRIVED_KEY)
-        if arrived is not None:
-            arrived.append(environ)
-            start_response("200 OK", [("Content-Length", "0")])
+        if arrived(self, environ, start_response):
             return [b""]
         refusal = self._guard.answer(environ, start_response)
         if refusal is not None:
@@ -71,34 +66,6 @@ class Mounted:
         environ["flask.app"] = self.flask_app
         answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
         return answer
-
-
-def through_middleware(application: Any, environ: Environ) -> tuple[Environ, MiddlewareRefusal | None]:
-    """Hand a handshake's environ to everything around the mounted application.
-
-    Returns:
-        The environ as it arrived, and None; or the old one, and what it was answered with on the way.
-    """
-    arrived: list[Environ] = []
-    answers: list[tuple[str, Any]] = []
-    body: list[bytes] = []
-
-    def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], Any]:
-        answers.append((status, headers))
-        return body.append
-
-    result = application({**environ, ARRIVED_KEY: arrived}, start_response)
-    try:
-        body.extend(result)
-    finally:
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
-    if not arrived:
-        status, headers = answers[-1] if answers else ("500 Internal Server Error", [])
-        return environ, MiddlewareRefusal(status, list(headers), b"".join(body))
-    arrived[0].pop(ARRIVED_KEY, None)
-    return arrived[0], None
 
 
 def run_application(app: flask.Flask, host: str | None, port: int | None, options: RunOptions) -> None:
