@@ -47,7 +47,7 @@ def most_connections(settings: Settings) -> int | None:
 LOOK_AGAIN_SECONDS: Final = 1.0
 
 
-class Intake(Enum):
+class Newcomers(Enum):
     """What happens to newcomers."""
 
     TAKEN = auto()
@@ -56,9 +56,9 @@ class Intake(Enum):
 
 
 MOVES: Final = {
-    Intake.TAKEN: {Intake.WAITING},
-    Intake.WAITING: {Intake.TAKEN, Intake.REFUSED},
-    Intake.REFUSED: {Intake.TAKEN},
+    Newcomers.TAKEN: {Newcomers.WAITING},
+    Newcomers.WAITING: {Newcomers.TAKEN, Newcomers.REFUSED},
+    Newcomers.REFUSED: {Newcomers.TAKEN},
 }
 
 
@@ -95,7 +95,7 @@ class Acceptor:
         self._closing = False
         self._caps = caps or AddressCaps()
         self._max_count = most_connections(settings)
-        self._intake = Intake.TAKEN
+        self._newcomers = Newcomers.TAKEN
         self._told = Deadline(loop, self._tell_newcomers)
         self.channels: dict[Any, str | None] = {}
         allowance = None if row is None else row.allowance
@@ -178,9 +178,9 @@ class Acceptor:
         self._remove(channel)
         if self._row is not None:
             self._row.count(len(self.channels))
-        if self._intake is not Intake.TAKEN and not self._full():
+        if self._newcomers is not Newcomers.TAKEN and not self._full():
             self._told.clear()
-            self._move(Intake.TAKEN)
+            self._move(Newcomers.TAKEN)
             self.start()
 
     def _remove(self, channel: Any) -> None:
@@ -199,7 +199,7 @@ class Acceptor:
             transport.flush()  # as behind bytes that are received here
 
     def _accepted(self, sock: Socket, peer: Any) -> None:
-        if self._intake is Intake.REFUSED or self._caps.refuses(peer):
+        if self._newcomers is Newcomers.REFUSED or self._caps.refuses(peer):
             turn_away(
                 sock, CROWDED if self._tls is None else b""
             )  # a handshake would cost more than it tells
@@ -213,7 +213,7 @@ class Acceptor:
                 self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
             )
             self.add(transport.begin(self._handshake_lost))
-        if self._full() and self._intake is Intake.TAKEN:
+        if self._full() and self._newcomers is Newcomers.TAKEN:
             self._let_wait()
 
     def _full(self) -> bool:
@@ -225,7 +225,7 @@ class Acceptor:
         self._complain("limit", text)
         for listener in self._listeners:
             listener.pause()
-        self._move(Intake.WAITING)
+        self._move(Newcomers.WAITING)
         self._told.set(self._settings.connections_wait_seconds)
 
     def _tell_newcomers(self) -> None:
@@ -233,14 +233,14 @@ class Acceptor:
         if self._row is not None and self._row.fewest_count() < len(self.channels):
             self._told.set(LOOK_AGAIN_SECONDS)  # another worker takes them
             return
-        self._move(Intake.REFUSED)
+        self._move(Newcomers.REFUSED)
         text = f"{self._max_count} connections are open: new ones get 503, see --limit-concurrency"
         self._complain("limit refused", text)
         self.start()
 
-    def _move(self, intake: Intake) -> None:
-        assert intake in MOVES[self._intake], (self._intake, intake)
-        self._intake = intake
+    def _move(self, newcomers: Newcomers) -> None:
+        assert newcomers in MOVES[self._newcomers], (self._newcomers, newcomers)
+        self._newcomers = newcomers
 
     def _established(self, transport: TLSTransport, greeting: Handshaking) -> None:
         self._remove(greeting)
