@@ -147,7 +147,6 @@ WITHOUT_A_TEST_FILE = {
     "serve.reloader",
     "serve.serve",
     "serve.worker",
-    "socketio.client",
     "socketio.cluster.broker.backplane",
     "socketio.cluster.broker.requests",
     "socketio.cluster.broker.url",
@@ -156,7 +155,6 @@ WITHOUT_A_TEST_FILE = {
     "socketio.cluster.receiver",
     "socketio.recovery.event_log",
     "socketio.recovery.record",
-    "socketio.rooms",
     "workers.process",
 }
 
