@@ -279,21 +279,21 @@ class Pool:
                 _, job = jobs.popleft()
             except IndexError:
                 with self._lock:
-                    if not jobs:
-                        if self._closed:
-                            self._threads_count -= 1
-                            return
-                        self._idle.append(bell)
-                        self._end_wait()
-                    else:
+                    if jobs:
                         continue
-                if not bell.acquire(timeout=IDLE_THREAD_SECONDS):
-                    with self._lock:
-                        if bell in self._idle:  # nobody rang while the wait ran out
-                            self._idle.remove(bell)
-                            self._threads_count -= 1
-                            return
-                    bell.acquire()
+                    if self._closed:
+                        self._threads_count -= 1
+                        return
+                    self._idle.append(bell)
+                    self._end_wait()
+                if bell.acquire(timeout=IDLE_THREAD_SECONDS):
+                    continue
+                with self._lock:
+                    if bell in self._idle:  # nobody rang while the wait ran out
+                        self._idle.remove(bell)
+                        self._threads_count -= 1
+                        return
+                bell.acquire()
                 continue
             try:
                 job()

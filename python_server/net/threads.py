@@ -119,15 +119,14 @@ class Mailbox:
         """
         if self._closed:
             raise ServerStopped("the server has stopped: nothing can be sent through it any more")
+        if nbytes and current_thread_id() == self._owner:
+            nbytes = 0  # it never waits, and drains this itself before it does anything else for long
         if nbytes:
-            if current_thread_id() == self._owner:
-                nbytes = 0  # it never waits, and drains this itself before it does anything else for long
-            else:
-                with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
-                    while self._pending_bytes > self._max_bytes and not self._closed:
-                        with blocking():
-                            self._space.wait()
-                    self._pending_bytes += nbytes
+            with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
+                while self._pending_bytes > self._max_bytes and not self._closed:
+                    with blocking():
+                        self._space.wait()
+                self._pending_bytes += nbytes
         self._calls.append((function, args, nbytes))
         if not self.raised:
             self.raised = True
