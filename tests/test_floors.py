@@ -104,6 +104,7 @@ INNER = {
         "application",
     ],
     "workers": [
+        "words",
         "respawn",
         "spawn",
         "greetings",
@@ -219,6 +220,7 @@ SANS_IO = [
 ]
 SANS_IO += [
     "workers.greetings",
+    "workers.words",
     "socketio.adapter",
     "socketio.recovery.event_log",
     "socketio.broadcast",

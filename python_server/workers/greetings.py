@@ -28,8 +28,6 @@ class Greetings:
 
     def __init__(self, settle: Callable[[int], None]) -> None:
         self._settle = settle
-        # Siblings that say when they know a newborn; those of an earlier version do not.
-        self._telling: set[int] = set()
         # Newborns, with those who are to say that they know them.
         self._unconfirmed: dict[int, set[int]] = {}
         self._rumours: dict[int, set[int]] = {}
@@ -71,13 +69,9 @@ class Greetings:
 
     # The birth of others
 
-    def tells(self, index: int) -> None:
-        """That sibling is one that says when it knows a newborn."""
-        self._telling.add(index)
-
     def found(self, newborn: int, others: Iterable[int]) -> None:
         """We know a newborn, and `others` who served before it."""
-        self._unconfirmed[newborn] = self._telling.intersection(others) - self._rumours.pop(newborn, set())
+        self._unconfirmed[newborn] = set(others) - self._rumours.pop(newborn, set())
         self._look(newborn)
 
     def confirmed(self, newborn: int, teller: int) -> None:
@@ -94,7 +88,6 @@ class Greetings:
         """A worker has gone: nobody waits for it."""
         self._awaited.discard(index)
         self._unsettled.discard(index)
-        self._telling.discard(index)
         self._rumours.pop(index, None)
         self._unconfirmed.pop(index, None)
         for newborn, waiting in list(self._unconfirmed.items()):

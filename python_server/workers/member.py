@@ -5,7 +5,6 @@ Must not know: what is served; the worker itself does what it is told here.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final
 
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Row
+from python_server.workers import words
 from python_server.workers.peers import MessageKind, Peers, Report
 from python_server.workers.spawn import WorkerSlot
 
@@ -81,7 +81,7 @@ class Membership:
                 self._loop.call_later(WORD_MAX_SECONDS, self._take_whoever_comes)
             accept()
             self.row.accept(True)
-            self.siblings.tell_supervisor(MessageKind.READY)
+            self.siblings.tell_supervisor(MessageKind.READY, words.encode(words.Ready(words.VERSION)))
 
         self._beat()
         self.siblings.begin(joined)
@@ -109,7 +109,7 @@ class Membership:
         self.siblings.announce_draining(successor)
 
     def _drain(self, index: int, payload: bytes, descriptor: int | None) -> None:
-        self._orders.drain(json.loads(payload)["successor"])
+        self._orders.drain(words.decode(payload, type=words.Drain).successor)
 
     def close(self) -> None:
         if self._next_beat is not None:

@@ -234,29 +234,21 @@ class BrokerRequests:
         def told(part: Any) -> None:
             self._publish(inbox, _write(AnsweredQuestion(asking.id, part)))
 
-        parties_count = 2
-        silent_total = 0
-
         def ended(silent_count: int) -> None:
-            nonlocal parties_count, silent_total
-            silent_total += silent_count
-            parties_count -= 1
-            if not parties_count:
-                self._publish(
-                    inbox, _write(AnsweredQuestion(asking.id, last=True, silent_count=silent_total))
-                )
+            self._publish(inbox, _write(AnsweredQuestion(asking.id, last=True, silent_count=silent_count)))
+
+        both = Both(ended)
 
         def reply(part: Any, last: bool = True) -> None:
             told(part)
             if last:
-                ended(0)
+                both.ended(0)
 
         if receiver is None or asking.sender.startswith(host_id + "."):
-            parties_count = 1
             ended(0)
             return
         receiver.answer(question, reply)
-        inner.request(question, told, ended, asking.timeout_seconds)
+        inner.request(question, told, both.ended, asking.timeout_seconds)
 
     def close(self) -> None:
         """Nobody is waited for any more."""
