@@ -32,14 +32,16 @@ HOUSE = """
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
                heartbeat upgrade server
 3  websocket   application
-3  workers     respawn spawn greetings peers handover process member supervisor
+3  workers     respawn greetings link_messages spawn peers handover process member supervisor
 3  wsgi        environ foreign_server handshake_middleware upload_slots handler websocket
 4  socketio    jsoncodec packet msgpack_packet cluster.port adapter cluster.requests
                cluster.broker.leader cluster.broker.wire_json cluster.broker.resp cluster.broker.url
-               cluster.broker.connections cluster.broker.requests cluster.broker.backplane
-               cluster.pipe_messages cluster.pipe_backplane cluster.factory recovery.event_log
-               recovery.record recovery.log client handlers broadcast acks cluster.receiver services
-               recovery.restore rooms broadcaster handler_runner connections dispatcher server
+               cluster.broker.connections cluster.pipe_messages cluster.pipe_backplane
+               recovery.event_log recovery.record recovery.log client handlers broadcast acks
+               cluster.receiver services recovery.restore rooms broadcaster handler_runner
+               connections dispatcher server cluster.broker.link_status cluster.broker.messages
+               cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
+               cluster.factory
 5  control     commands server
 6  serve       mounts recovery_handover routing loading pools admissions worker serve reloader
 7  api         python_engineio flask_socketio.keywords flask_socketio.options flask_socketio.context
@@ -88,6 +90,7 @@ SANS_IO = [
 ]
 SANS_IO += [
     "workers.greetings",
+    "workers.link_messages",
     "socketio.adapter",
     "socketio.recovery.event_log",
     "socketio.broadcast",
@@ -102,7 +105,9 @@ SANS_IO += [
     "socketio.cluster.pipe_messages",
     "socketio.cluster.broker.wire_json",
     "socketio.cluster.broker.resp",
+    "socketio.cluster.broker.messages",
     "socketio.cluster.broker.requests",
+    "socketio.cluster.broker.channel_handler",
     "socketio.cluster.broker.leader",
     "control.commands",
 ]

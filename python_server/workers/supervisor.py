@@ -5,7 +5,6 @@ Must not know: the application, what is served, or what workers say to each othe
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import Socket
 from python_server.observe import log
+from python_server.workers import link_messages
 from python_server.workers.peers import SUCCESSIONS_MAX_COUNT, MessageKind
 from python_server.workers.process import ALIVE, Life, WorkerProcess, exit_text
 from python_server.workers.spawn import WorkerSlot
@@ -289,13 +289,13 @@ class Supervisor:
 
     def _heard(self, child: WorkerProcess, kind: int, payload: bytes) -> None:
         if kind == MessageKind.READY:
-            self._ready(child)
+            self._ready(child, link_messages.version_of(payload))
         elif kind == MessageKind.DRAINING and child.life is Life.SERVING:
             child.move(Life.DRAINING)  # somebody has told it so itself
             self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
             self._reconcile()
         elif kind == MessageKind.SUCCESSOR:
-            self._succession(**json.loads(payload))
+            self._succession(link_messages.decode(payload, type=link_messages.Succession))
         elif kind == MessageKind.REPLACE_ME and child.life is Life.SERVING:
             log.say(f"{child.name} has answered its requests and is replaced")
             self._to_replace.append(child)
@@ -303,8 +303,12 @@ class Supervisor:
         elif kind == MessageKind.STOP and self.phase is Phase.SERVING:
             self.stop()
 
-    def _ready(self, child: WorkerProcess) -> None:
+    def _ready(self, child: WorkerProcess, version: int) -> None:
         if child.life is not Life.STARTING:
+            return
+        if version != link_messages.VERSION:
+            log.warn(f"{child.name} {link_messages.other_version(version)}")
+            child.kill()
             return
         took_seconds = self._loop.now - child.served_from
         child.serves(self._loop.now)
@@ -321,8 +325,8 @@ class Supervisor:
         self._replace_next()
         self._look_who_starts()
 
-    def _succession(self, index: int, successor: int) -> None:
-        self._successors[index] = successor
+    def _succession(self, said: link_messages.Succession) -> None:
+        self._successors[said.index] = said.successor
         while len(self._successors) > SUCCESSIONS_MAX_COUNT:
             del self._successors[next(iter(self._successors))]
 
