@@ -152,15 +152,12 @@ class Worker:
             settings.address_sessions_max_count,
         )
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
+        membership, complain = self._membership, self._observer.complain
         self._recovery_handover = (
             None
-            if self._membership is None
+            if membership is None
             else recovery_handover(
-                site.mounts,
-                self._membership.siblings,
-                self.loop.call_later,
-                self._now,
-                self._observer.complain,
+                site.mounts, membership.siblings, self.loop.call_later, self._now, complain
             )
         )
         caps = self._caps
