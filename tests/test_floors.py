@@ -149,7 +149,6 @@ CONFINED = {
 LINES_MAX_COUNT = 450
 # Modules that still wait for a test file of their name; their lines are run by tests of other names.
 WITHOUT_A_TEST_FILE = {
-    "serve.reloader",
     "serve.serve",
     "serve.worker",
     "socketio.cluster.broker.backplane",
@@ -471,10 +470,6 @@ OWN_WAITS = {
     ("net.tasks", "close"),
     ("net.tasks", "_result_of"),  # of a task that is done
     ("observe.log", "_write_all"),  # by the log's own thread
-    ("serve.reloader", "_watch_parent"),  # processes without a pool
-    ("serve.reloader", "_stop"),
-    ("serve.reloader", "_ended"),
-    ("serve.reloader", "_polled"),
     ("workers.process", "wait"),
     ("workers.supervisor", "close"),
     ("socketio.cluster.broker.connections", "_keep"),  # threads of their own
