@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Final
 
 from python_server.net.loop import Loop, Timer
-from python_server.net.scoreboard import Scoreboard
+from python_server.net.scoreboard import WORKERS_MAX_COUNT, Scoreboard
 from python_server.net.sockets import Socket
 from python_server.observe import log as observe
 from python_server.workers.peers import SUCCESSIONS_MAX_COUNT, MessageKind
@@ -156,10 +156,10 @@ class Supervisor:
         self._replace_next()
 
     def change_count(self, difference: int) -> None:
-        """More or fewer workers, never less than one."""
+        """More or fewer workers, never less than one, never more than there are rows for."""
         if self.phase is not Phase.SERVING:
             return
-        self._wanted_count = max(1, self._wanted_count + difference)
+        self._wanted_count = min(max(1, self._wanted_count + difference), WORKERS_MAX_COUNT)
         observe.say(f"{self._wanted_count} workers are wanted")
         self._reconcile()
 

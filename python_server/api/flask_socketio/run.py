@@ -14,7 +14,9 @@ from typing import Any, Final
 import flask
 
 from python_server.api.flask_socketio.keywords import RunOptions, names_of
+from python_server.connection.allowed_hosts import PORT
 from python_server.net.monkey_patch import refuse_patched
+from python_server.net.scoreboard import WORKERS_MAX_COUNT
 from python_server.observe import log as observe
 from python_server.serve.loading import with_debugger
 from python_server.serve.mounts import Mount, find_site
@@ -113,8 +115,10 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
         observe.say("socketio.run() does nothing here: a command line serves this application already")
         return
     workers_count = options.get("workers", 1)
-    if type(workers_count) is not int or workers_count < 1:
-        raise ValueError(f"run(workers={workers_count!r}): it is a number of processes, 1 or more")
+    if type(workers_count) is not int or not 1 <= workers_count <= WORKERS_MAX_COUNT:
+        raise ValueError(
+            f"run(workers={workers_count!r}): it is a number of processes, 1 to {WORKERS_MAX_COUNT}"
+        )
     refuse_patched()
     debug = bool(options.get("debug", app.debug))
     app.debug = debug
@@ -126,7 +130,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
         log_level="debug" if debug else "info",
         debug=debug,
         workers_count=workers_count,
-        allowed_hosts=",".join(app.config.get("TRUSTED_HOSTS") or ()),
+        allowed_hosts=_trusted_hosts(app.config.get("TRUSTED_HOSTS")),
         tls=_tls(options),
     )
     watched = _watched(options)
@@ -143,6 +147,12 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     if debug:
         site.application = with_debugger(app)
     serve(site, settings)
+
+
+def _trusted_hosts(given: str | Iterable[str] | None) -> str:
+    """Flask's TRUSTED_HOSTS, one name or several, with ports that Werkzeug does not look at either."""
+    names = [given] if isinstance(given, str) else given or ()
+    return ",".join(PORT.sub("", name) for name in names)
 
 
 def _watched(options: RunOptions) -> Watched:

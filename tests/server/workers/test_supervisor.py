@@ -1,4 +1,4 @@
-"""How many workers there are, who replaces whom, how long is waited (keeper.py).
+"""How many workers there are, who replaces whom, how long is waited (supervisor.py).
 
 It must not know processes: the workers here are objects, and time is a number.
 """

@@ -45,3 +45,16 @@ def test_flasks_trusted_hosts_are_the_servers(served: list[Any]) -> None:
     SocketIO(app).run(app)
     SocketIO(other := flask.Flask(__name__)).run(other)
     assert [settings.allowed_hosts for settings in served] == ["shop.test,.here.test", ""]
+
+
+def test_trusted_hosts_are_read_as_werkzeug_reads_them(served: list[Any]) -> None:
+    """One name instead of a list; ports that nobody looks at."""
+    app = flask.Flask(__name__)
+    for given in ("shop.test", ["shop.test:8000", "[::1]:5000", "[::1]"], "localhost:5000"):
+        app.config["TRUSTED_HOSTS"] = given
+        SocketIO(app).run(app)
+    assert [settings.allowed_hosts for settings in served] == [
+        "shop.test",
+        "shop.test,[::1],[::1]",
+        "localhost",
+    ]

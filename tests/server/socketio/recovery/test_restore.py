@@ -1,4 +1,4 @@
-"""Clients that come back to another process: nothing lost, doubled, reordered (comeback.py, records.py).
+"""Clients that come back to another process: nothing lost, doubled, reordered (restore.py, records.py).
 
 It must not know sockets or processes; what passes between the hubs waits until a test lets it go.
 """

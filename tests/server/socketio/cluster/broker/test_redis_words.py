@@ -164,7 +164,7 @@ CLOSE_ROOM = (b"channel", b'{"method":"close_room","room":"r","namespace":"/","h
 
 @pytest.mark.parametrize("ending", ["left", "time", "lost"])
 def test_what_stands_behind_its_word_waits_for_the_predecessor(ending: str) -> None:
-    """Else it could overtake what the predecessor still passes on (the whole machine: test_leading.py)."""
+    """Else it could overtake what the predecessor still passes on (the whole machine: test_leader.py)."""
     told = Told(succeeds=True)
     ear = told.backplane._receiver = Ear()
     told.backplane._leading.look()
