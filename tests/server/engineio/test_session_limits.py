@@ -1,4 +1,4 @@
-"""How many sessions there may be, and what a session keeps of its request (engineio/session_limits.py, packed_head.py).
+"""How many sessions there may be, what one keeps of its request (session_limits.py, http1/packed_head.py).
 
 It must not know sockets.
 """
