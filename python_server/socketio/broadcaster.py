@@ -153,7 +153,8 @@ class Broadcaster:
         """A wait that could only hang is refused at once."""
         if self._door.on_loop():
             raise RuntimeError(
-                "call() would wait on the server's own thread: register the handler without inline=True"
+                "call() would wait on the server's own thread: register the handler without inline=True "
+                "(of a test client every handler runs there)"
             )
         check_waiting("call()")
 

@@ -125,7 +125,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     settings = replace(
         Settings(),
         host=host or "127.0.0.1",
-        port=default_port(app) if port is None else port,
+        port=default_port(app) if port is None else _port(port),
         access_log="-" if options.get("log_output", debug) else None,
         log_level="debug" if debug else "info",
         debug=debug,
@@ -186,6 +186,14 @@ def _tls(options: RunOptions) -> TLSSettings:
     if required is not None:
         given["cert_reqs"] = ("none", "optional", "required")[int(required)]  # the constants of module ssl
     return TLSSettings(certfile=certfile, keyfile=keyfile, **given)
+
+
+def _port(given: Any) -> int:
+    """A number, or its text: programs pass on the environment's PORT."""
+    try:
+        return int(given)
+    except (TypeError, ValueError):
+        raise ValueError(f"run(port={given!r}): it is a number from 0 to 65535") from None
 
 
 def default_port(app: flask.Flask) -> int:

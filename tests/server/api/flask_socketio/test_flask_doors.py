@@ -58,3 +58,11 @@ def test_trusted_hosts_are_read_as_werkzeug_reads_them(served: list[Any]) -> Non
         "shop.test,[::1],[::1]",
         "localhost",
     ]
+
+
+def test_a_port_may_be_the_environments_text(served: list[Any]) -> None:
+    app = flask.Flask(__name__)
+    SocketIO(app).run(app, port="8080")  # type: ignore[arg-type]
+    assert [settings.port for settings in served] == [8080]
+    with pytest.raises(ValueError, match=r"run\(port='x'\): it is a number from 0 to 65535"):
+        SocketIO(app).run(app, port="x")  # type: ignore[arg-type]
