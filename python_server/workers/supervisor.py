@@ -6,6 +6,7 @@ Must not know: the application, what is served, or what workers say to each othe
 from __future__ import annotations
 
 import json
+import signal
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -220,9 +221,14 @@ class Supervisor:
 
     def _start(self, replaces: WorkerProcess | None) -> WorkerProcess | None:
         others = [child for child in self._children if child.life in ALIVE]
+        try:
+            row = self._board.claim()
+        except RuntimeError as error:  # workers of several restarts have not ended yet
+            self._not_started(error)
+            return None
         slot = WorkerSlot(
             self._next_index,
-            self._board.claim(),
+            row,
             self._host_id,
             self._board,
             serving=frozenset(other.index for other in others if other.life is not Life.STARTING),
@@ -236,18 +242,21 @@ class Supervisor:
                 self._loop, slot, others, self._listening, self._heard, observe.report, replaces
             )
         except OSError as error:
-            self._board.clear(slot.row)
-            observe.report("starting a worker", error)
-            if self.phase is Phase.BEGINNING:
-                self.exit_code = 1
-                self._end()
-                return None
-            self._wait_longer()
-            self._loop.call_later(self._not_before - self._loop.now, self._reconcile)
+            self._board.clear(row)
+            self._not_started(error)
             return None
         self._next_index += 1
         self._children.append(child)
         return child
+
+    def _not_started(self, error: Exception) -> None:
+        observe.report("starting a worker", error)
+        if self.phase is Phase.BEGINNING:
+            self.exit_code = 1
+            self._end()
+            return
+        self._wait_longer()
+        self._loop.call_later(self._not_before - self._loop.now, self._reconcile)
 
     def _wait_longer(self) -> None:
         """A worker failed: the next one is not started at once, and the one after it later still."""
@@ -347,9 +356,9 @@ class Supervisor:
             code = child.ended()
             if code is not None:
                 self._children.remove(child)
-                self._bury(child, code)
+                self._has_ended(child, code)
 
-    def _bury(self, child: WorkerProcess, code: int) -> None:
+    def _has_ended(self, child: WorkerProcess, code: int) -> None:
         life = child.life
         child.reap()
         self._board.clear(child.row)
@@ -358,12 +367,15 @@ class Supervisor:
             observe.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
             self._end()
             return
-        if life is Life.DRAINING and code == 0:
+        if life is Life.DRAINING and code in (
+            0,
+            -signal.SIGTERM,
+        ):  # ours, before it could obey: it still loaded
             observe.say(f"{child.name} has ended")
         elif life is Life.DRAINING:
             observe.warn(f"{child.name} ended with {exit_text(code)}")
         elif self.phase is Phase.SERVING:
-            self._mourn(child, life, code)
+            self._report_death(child, life, code)
         if child is self._replacing:
             self._replacement_failed(child)
         self._reconcile()
@@ -371,7 +383,7 @@ class Supervisor:
         self._look_who_starts()
         self._look_for_the_end()
 
-    def _mourn(self, child: WorkerProcess, life: Life, code: int) -> None:
+    def _report_death(self, child: WorkerProcess, life: Life, code: int) -> None:
         if life is not Life.STARTING and self._loop.now - child.served_from >= PROVEN_SECONDS:
             self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._wait_longer()
