@@ -9,6 +9,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
+from math import isnan
 from typing import Any, Final
 
 from python_server.net.tasks import check_waiting, wait
@@ -168,6 +169,10 @@ class Broadcaster:
         timeout_seconds: float | None = None,
         joined_only: bool = False,
     ) -> None:
+        if timeout_seconds is not None and (
+            not isinstance(timeout_seconds, (int, float)) or isnan(timeout_seconds)
+        ):
+            raise TypeError(f"timeout={timeout_seconds!r}: it is a number of seconds, or None")
         ack_id = next(self._ack_ids)
         prepared = self._codec.prepare(EVENT, to.namespace, (event, *args), ack_id)
         request = AckRequest(to, prepared, ack_id, heard, ended, timeout_seconds, joined_only)
