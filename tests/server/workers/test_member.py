@@ -1,4 +1,4 @@
-"""A worker's half of many: greeting, beating, counting, orders (crew.py).
+"""A worker's half of many: greeting, beating, counting, orders (member.py).
 
 It must not know the supervisor: its end of the control link is read by hand.
 """

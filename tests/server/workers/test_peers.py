@@ -1,4 +1,4 @@
-"""The workers' view of each other: found, lost, leader, successions, full queues (siblings.py).
+"""The workers' view of each other: found, lost, leader, successions, full queues (peers.py).
 
 It must not know what the messages are for; several workers stand on one loop here.
 """

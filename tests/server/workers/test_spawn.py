@@ -1,4 +1,4 @@
-"""What a worker is given: into a process and out of its environment (seat.py).
+"""What a worker is given: into a process and out of its environment (spawn.py).
 
 It must not know the supervisor.
 """

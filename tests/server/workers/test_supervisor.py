@@ -1,4 +1,4 @@
-"""How many workers there are, who replaces whom, how long is waited (keeper.py).
+"""How many workers there are, who replaces whom, how long is waited (supervisor.py).
 
 It must not know processes: the workers here are objects, and time is a number.
 """
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from python_server.net.scoreboard import Row
+from python_server.net.scoreboard import WORKERS_MAX_COUNT, Row
+from python_server.observe import log as observe
 from python_server.workers import link_messages
 from python_server.workers import supervisor as module
 from python_server.workers.peers import MessageKind
@@ -209,6 +210,33 @@ def test_a_system_without_more_processes_holds_nobody() -> None:
     FakeChild.refuse = True
     bench.ready(1)
     assert not child(1).held_back
+
+
+def test_a_worker_that_still_loaded_when_it_was_to_end_is_no_surprise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It dies of our own signal, which it cannot obey yet."""
+    caplog.set_level("INFO", observe.LOGGER.name)
+    bench = Bench(3).serve(1)
+    bench.workers.stop()
+    bench.end(2, -15)
+    bench.end(3, -9)
+    assert [record.levelname for record in caplog.records if "ended" in record.message] == ["INFO", "WARNING"]
+
+
+def test_no_more_workers_than_there_are_rows_for() -> None:
+    bench = Bench(2).serve(2)
+    bench.workers.change_count(100_000)
+    assert len(bench.living) == WORKERS_MAX_COUNT
+    for _ in range(3):  # their successors have rows as well; those of the third restart wait for some
+        bench.workers.roll()
+    born_count = len(FakeChild.born)
+    draining = [child.index for child in FakeChild.born if child.life is Life.DRAINING]
+    for index in draining:
+        bench.end(index)
+    bench.clock.advance(20)
+    assert len(FakeChild.born) > born_count
+    assert len(bench.living) >= WORKERS_MAX_COUNT
 
 
 def test_a_restart_ends_the_wait_for_a_start() -> None:
