@@ -90,6 +90,7 @@ def test_a_worker_whose_supervisor_is_of_another_version_says_so_and_ends(versio
         capture_output=True,
         text=True,
         check=False,
+        cwd="/",  # the installed package, not this folder
     )
     assert done.returncode == 1
     words = f"the supervisor speaks version {version or 0} of the workers' words, not {slot.version}"
