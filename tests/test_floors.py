@@ -166,6 +166,7 @@ INNER = {
         "routing",
         "loading",
         "pools",
+        "wiring",
         "worker",
         "serve",
         "reloader",

@@ -38,7 +38,7 @@ class Membership:
     """One worker of several: it greets, beats and counts. Every method belongs to the loop's thread.
 
     Args:
-        slot: its place; owned from here on. report, complain: as `Peers` has them.
+        slot: its place; owned from here on. row: its own on the board. report, complain: as `Peers` has them.
         max_requests: answered requests after which the worker asks to be replaced; 0 for never.
         max_requests_jitter: up to so many more, by chance, so that not all workers ask at once.
         beat_seconds: between two beats.
@@ -48,6 +48,7 @@ class Membership:
         self,
         slot: WorkerSlot,
         loop: Loop,
+        row: Row,
         report: Report,
         complain: Callable[[str, str], None],
         orders: MemberCallbacks,
@@ -61,8 +62,16 @@ class Membership:
         self._beat_seconds = beat_seconds
         self._next_beat: Timer | None = None
         self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else -1
-        self.row = Row(slot.board, slot.row)
-        self.siblings = Peers(loop, slot.index, slot.host_id, report, complain, slot.control, slot.successors)
+        self.row = row
+        self.siblings = Peers(
+            loop=loop,
+            index=slot.index,
+            host_id=slot.host_id,
+            report=report,
+            complain=complain,
+            control=slot.control,
+            successors=slot.successors,
+        )
         for index, sock in slot.siblings.items():
             self.siblings.join(index, sock, serving=index in slot.serving)
         self.siblings.on_supervisor(MessageKind.DRAIN, self._drain)

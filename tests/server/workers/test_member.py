@@ -9,7 +9,7 @@ import pytest
 
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
-from python_server.net.scoreboard import Scoreboard
+from python_server.net.scoreboard import Row, Scoreboard
 from python_server.workers import member as module
 from python_server.workers.member import MemberCallbacks, Membership
 from python_server.workers.peers import MessageKind
@@ -32,6 +32,7 @@ class Bench:
         self.membership = Membership(
             WorkerSlot(1, self.row, "host", self.board, theirs, together=together),
             self.loop,
+            Row(self.board, self.row),
             self.report,
             lambda kind, message: None,
             MemberCallbacks(self.drained.append, lambda: self.reopened.append(True)),
