@@ -51,6 +51,8 @@ INNER = {
         "byte_queue",
         "message_queue",
         "tasks",
+        "poller",
+        "system",
         "loop",
         "sendfile",
         "memory",
@@ -243,8 +245,8 @@ CONFINED = {
     "_thread": {"net.threads"},
     "concurrent": set(),
     "queue": {"net.threads"},
-    "selectors": {"net.loop"},
-    "select": {"net.loop"},
+    "selectors": {"net.poller"},
+    "select": {"net.poller"},
     "socket": {
         "net.low_water",
         "net.lingering",
@@ -270,6 +272,28 @@ CONFINED = {
     "werkzeug": {"api.flask_socketio.api", "api.flask_socketio.test_client", "serve.loading"},
     "httptools": {"http1.parser", "http1.head"},
     "logging": {"observe.log", "observe.access_log"},
+}
+# What reads a clock or chance; `sleep` is a wait, and the others write down a time that they are given.
+CHANCE = {"secrets", "random", "uuid"}
+NO_READINGS = {"time.sleep", "time.strftime", "time.localtime", "uuid.UUID"}
+# Who reads the machine's own, all others are given `net.system`'s functions.
+READINGS = {
+    "net.system": {"time.monotonic", "time.time", "time.process_time", "os.urandom"},
+    "net.systemd": {"time.monotonic_ns"},  # the system's manager compares it with its own clock
+    "observe.log": {"time.monotonic"},  # a process has faults before it has a worker, and in any thread
+}
+# Who may name the real ones.
+REAL_IN = {
+    "net.loop",  # what a loop takes that was told nothing
+    "serve.worker",  # the wiring
+    "serve.serve",
+    "api.emitter",  # no loop, no worker
+    "api.flask_socketio.test_client",
+    "command.cli",
+    "engineio.session_ids",  # names of the test client's server, which has no worker
+    "socketio.recovery.log",  # an application makes it before there is a worker
+    "socketio.cluster.broker.backplane",  # defaults: a worker gives its own
+    "socketio.cluster.broker.connections",
 }
 LINES_MAX_COUNT = 450
 
@@ -354,6 +378,37 @@ def test_confined_modules_stay_in_their_rooms(name: str) -> None:
     for module in imports(MODULES[name]):
         allowed = CONFINED.get(module.partition(".")[0])
         assert allowed is None or name in allowed, f"{name} imports {module}"
+
+
+def readings(name: str) -> Iterator[str]:
+    """What a file reads of the machine's clocks and of chance."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+        words: list[str] = []
+        if isinstance(node, ast.Attribute):
+            words = [ast.unparse(node)]
+        elif isinstance(node, ast.ImportFrom):
+            words = [f"{node.module}.{alias.name}" for alias in node.names]
+        for word in words:
+            module, _, function = word.partition(".")
+            read = module in CHANCE | {"time"} or word in ("os.urandom", "os.getrandom")
+            if read and word not in NO_READINGS and "." not in function:
+                yield word
+
+
+def test_the_machine_is_read_in_one_place() -> None:
+    """Else neither faults nor a simulated network can be put under a worker."""
+    found = {name: set(readings(name)) for name in MODULES}
+    assert {name: words for name, words in found.items() if words} == READINGS
+
+
+def test_the_real_machine_is_named_by_the_wiring_alone() -> None:
+    named = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and "REAL" in [alias.name for alias in node.names]
+    }
+    assert named == REAL_IN
 
 
 @pytest.mark.parametrize("name", SANS_IO)

@@ -11,6 +11,7 @@ from functools import partial
 
 from python_server.net.loop import Loop
 from python_server.net.pool import Lending, Pool
+from python_server.net.system import System
 from python_server.net.threads import Door
 from python_server.settings import Settings
 
@@ -34,6 +35,7 @@ class Pools:
 def make_pools(
     loop: Loop,
     settings: Settings,
+    system: System,
     report: Callable[[str, BaseException], None],
     complain: Callable[[str, str], None],
 ) -> Pools:
@@ -63,7 +65,9 @@ def make_pools(
         report=report,
         on_saturated=partial(saturated, complain),
         on_failed_start=no_thread,
-        lending=Lending(most, partial(loop.mailbox.post, lending_spent)),
+        monotonic=system.monotonic,
+        cpu=system.cpu,
+        lending=Lending(most, partial(loop.mailbox.post, lending_spent), system.monotonic),
     )
     events = pool("event-threads", settings.event_threads_count)
     return Pools(

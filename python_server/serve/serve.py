@@ -32,6 +32,7 @@ from python_server.net.sockets import (
     parse_address,
     shown_urls,
 )
+from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped
 from python_server.observe import log
 from python_server.serve.mounts import Site
@@ -40,6 +41,8 @@ from python_server.settings import Settings
 from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_slot
 from python_server.workers.supervisor import RestartRules, Supervisor
 
+# How the lines of a log are written.
+LINES: Final = partial(LineWriter, monotonic=REAL.monotonic)
 # The name of the control socket among a worker's further listening sockets.
 CONTROL: Final = "control"
 
@@ -60,11 +63,9 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     if is_supervisor(settings):
         supervise(settings, started)
         return
-    slot = take_slot(os.environ)
+    slot = take_slot(os.environ, REAL.monotonic)
     name = "" if slot is None else f"worker {slot.index}"
-    log.configure_logging(
-        settings.log_level, settings.access_log, settings.error_log, name, writer=LineWriter
-    )
+    log.configure_logging(settings.log_level, settings.access_log, settings.error_log, name, writer=LINES)
     allow_descriptors(settings.connections_max_count, log.warn)
     if slot is not None:
         worker = Worker(site, settings, bind(settings).sockets, slot, slot.named.get(CONTROL))
@@ -93,7 +94,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     """
     if os.name != "posix":
         raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
-    log.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
+    log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with (
         bind(settings) as listening,
         _control_of(settings, listening) as control,
@@ -102,6 +103,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
         loop = Loop(log.report)
         workers = Supervisor(
             loop,
+            REAL,
             RestartRules(
                 settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds
             ),

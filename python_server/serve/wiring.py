@@ -5,9 +5,7 @@ Must not know: any rule of any protocol, or when a worker begins and ends; it co
 
 from __future__ import annotations
 
-import secrets
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +30,7 @@ from python_server.net.loop import Deadline, Loop
 from python_server.net.relay import relay_to_socket
 from python_server.net.scoreboard import Row
 from python_server.net.sockets import Socket
+from python_server.net.system import System
 from python_server.net.threads import Door
 from python_server.observe import log as observe
 from python_server.observe.access_log import AccessLog
@@ -65,6 +64,7 @@ class Given:
     site: Site
     settings: Settings
     slot: WorkerSlot | None
+    system: System
     complain: Callable[[str, str], None]
 
 
@@ -88,6 +88,7 @@ def make_network(given: Given, listening: list[Socket]) -> Network:
         receive_buffer_bytes=limits.receive_buffer_bytes,
         # What is posted before a client is known to be slow must fit into what it may leave unsent.
         mailbox_max_bytes=min(settings.mailbox_max_bytes, limits.hard_limit_bytes // 2),
+        system=given.system,
     )
     row = None if slot is None else Row(slot.board, slot.row)
     proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
@@ -123,7 +124,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         multiprocess=network.row is not None,
         script_name=normal_root_path(settings.root_path),
     )
-    websockets = _websocket_services(settings, network, pools)
+    websockets = _websocket_services(given, network, pools)
     wsgi = WSGIHandler(
         application=site.application,
         executor=pools.requests,
@@ -145,6 +146,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         takeover_executor=pools.websockets,
         places_count=max(1, settings.wsgi_threads_count // 2),
         on_waited=partial(saturated, complain, "threads"),
+        now=given.system.monotonic,
     )
     routes = WebSocketRoutes(
         routes=site.websockets,
@@ -157,8 +159,8 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
     return Protocols(facts, websockets, wsgi, routes)
 
 
-def _websocket_services(settings: Settings, network: Network, pools: Pools) -> WebSocketServices:
-    limits = settings.websocket
+def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSocketServices:
+    settings, limits = given.settings, given.settings.websocket
     waiting_counts = {
         pools.requests: settings.wsgi_threads_count // 2,
         pools.events: settings.event_threads_count // 2,
@@ -172,7 +174,7 @@ def _websocket_services(settings: Settings, network: Network, pools: Pools) -> W
         ping_timeout_seconds=limits.ping_timeout_seconds,
         send_timeout_seconds=settings.transport.stall_timeout_seconds,
         broadcast_wait_seconds=limits.broadcast_wait_seconds,
-        backpressure=Backpressure(waiting_counts),
+        backpressure=Backpressure(waiting_counts, given.system.monotonic),
         deflate=Options() if limits.per_message_deflate else None,
         deadline=partial(Deadline, network.loop),
         began=network.acceptor.add,
@@ -220,7 +222,7 @@ def make_cluster(
         settings.address_sessions_max_count,
     )
     # Of this machine, among those that share a broker.
-    host_id = secrets.token_hex(16) if slot is None else slot.host_id
+    host_id = given.system.entropy(16).hex() if slot is None else slot.host_id
     engines, backplanes = [], []
     for mount in site.mounts:
         backplane, names = _backplane(given, mount, loop, membership, host_id)
@@ -231,6 +233,7 @@ def make_cluster(
             complain=given.complain,
             now=network.now,
             stop=stop_server,
+            entropy=given.system.entropy,
             backplane=backplane,
             names=names,
             room_held=backplane.room_held if isinstance(backplane, RedisBackplane) else None,
@@ -273,6 +276,7 @@ def _join(
         report=observe.report,
         complain=given.complain,
         orders=MemberCallbacks(drain, observe.reopen_logs),
+        entropy=given.system.entropy,
         max_requests=settings.max_requests_count,
         max_requests_jitter=settings.max_requests_jitter_count,
         beat_seconds=min(BEAT_SECONDS, settings.worker_timeout_seconds / 4 or BEAT_SECONDS),
@@ -297,21 +301,22 @@ def _backplane(
     siblings = None if membership is None else membership.siblings
     backplane = make_backplane(mount.path, siblings, loop.call_later, given.complain)
     if mount.broker is not None and mount.hub is not None:
-        services = _broker_services(mount.hub, loop, given.complain)
+        services = _broker_services(given, mount.hub, loop)
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)
     index = None if siblings is None else siblings.index
-    return backplane, SessionIds(index, "" if mount.broker is None else host_id)
+    return backplane, SessionIds(index, "" if mount.broker is None else host_id, given.system.entropy)
 
 
-def _broker_services(hub: Hub, loop: Loop, complain: Callable[[str, str], None]) -> BrokerServices:
+def _broker_services(given: Given, hub: Hub, loop: Loop) -> BrokerServices:
     return BrokerServices(
         post=loop.mailbox.post,
         call_later=loop.call_later,
-        complain=complain,
+        complain=given.complain,
         report=observe.report,
         say=observe.say,
         warn=observe.warn,
         codec=lambda: hub.codec,
+        system=given.system,
         next_offset=lambda: None if hub.recovery is None else hub.recovery.next_offset,
     )
 
@@ -322,10 +327,10 @@ def _admit(mount: Mount, door: Door) -> Admit | None:
 
 
 def http_services(
-    settings: Settings, network: Network, protocols: Protocols, cluster: Cluster, observer: Observer
+    given: Given, network: Network, protocols: Protocols, cluster: Cluster, observer: Observer
 ) -> HTTPServices:
     """What each accepted connection begins with; the last that is made, since its requests go everywhere."""
-    caps, loop = network.caps, network.loop
+    settings, caps, loop = given.settings, network.caps, network.loop
     router = Router(
         scheme=network.acceptor.scheme,
         proxies=network.proxies,
@@ -343,10 +348,10 @@ def http_services(
         timeouts=settings.http,
         deadline=partial(Deadline, loop),
         exchange=ExchangeServices(
-            now=time.monotonic,
-            date=DateField(time.time).now,
+            now=given.system.monotonic,
+            date=DateField(given.system.wall).now,
             server=SOFTWARE,
-            done=_exchange_counter(settings, caps, cluster.membership, observer),
+            done=_exchange_counter(given, caps, cluster.membership, observer),
             given=lambda exchange: caps.ended(exchange.request),
         ),
         lost=network.acceptor.lost,
@@ -355,10 +360,13 @@ def http_services(
 
 
 def _exchange_counter(
-    settings: Settings, caps: AddressCaps, membership: Membership | None, observer: Observer
+    given: Given, caps: AddressCaps, membership: Membership | None, observer: Observer
 ) -> Callable[[Exchange, float], None]:
     """What is called at the end of each request."""
-    access_log = AccessLog(settings.access_log_format) if settings.access_log else None
+    settings = given.settings
+    access_log = None
+    if settings.access_log:
+        access_log = AccessLog(settings.access_log_format, given.system.wall)
 
     def count(exchange: Exchange, seconds: float) -> None:
         observer.count("requests")

@@ -16,6 +16,7 @@ from python_server.control.server import Control
 from python_server.engineio.session import DisconnectReason
 from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import Socket
+from python_server.net.system import REAL, System
 from python_server.observe import log as observe
 from python_server.observe.counters import Observer
 from python_server.serve.mounts import Site
@@ -46,7 +47,7 @@ class Worker:
     Args:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
         slot: its place among several workers, owned from here on; None for the only one.
-        control: listening, for this user's own words; owned from here on.
+        control: listening, for this user's own words; owned from here on. system: its clocks, poller, chance.
 
     Raises:
         CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address, or the name of
@@ -60,15 +61,16 @@ class Worker:
         listening: list[Socket],
         slot: WorkerSlot | None = None,
         control: Socket | None = None,
+        system: System = REAL,
     ) -> None:
         self._settings = settings
-        self._observer = Observer()
+        self._observer = Observer(system.monotonic)
         self._state = WorkerState.SERVING
-        given = Given(site, settings, slot, self._observer.complain)
+        given = Given(site, settings, slot, system, self._observer.complain)
         network = make_network(given, listening)
         self.loop = network.loop
         self._acceptor = network.acceptor
-        self._pools = make_pools(self.loop, settings, observe.report, given.complain)
+        self._pools = make_pools(self.loop, settings, system, observe.report, given.complain)
         protocols = make_protocols(given, network, self._pools)
         self._control = None if control is None else self._open_control(site, control)
         self._cluster = make_cluster(
@@ -80,7 +82,7 @@ class Worker:
             stop_server=self._stop_server,
         )
         self._membership = self._cluster.membership
-        http = http_services(settings, network, protocols, self._cluster, self._observer)
+        http = http_services(given, network, protocols, self._cluster, self._observer)
         self._acceptor.set_services(http)
 
     def _open_control(self, site: Site, sock: Socket) -> Control:

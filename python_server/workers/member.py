@@ -6,13 +6,13 @@ Must not know: what is served; the worker itself does what it is told here.
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Row
+from python_server.net.system import below
 from python_server.workers.peers import MessageKind, Peers, Report
 from python_server.workers.spawn import WorkerSlot
 
@@ -40,7 +40,7 @@ class Membership:
     Args:
         slot: its place; owned from here on. row: its own on the board. report, complain: as `Peers` has them.
         max_requests: answered requests after which the worker asks to be replaced; 0 for never.
-        max_requests_jitter: up to so many more, by chance, so that not all workers ask at once.
+        max_requests_jitter: up to so many more, by chance (`entropy`), so that not all workers ask at once.
         beat_seconds: between two beats.
     """
 
@@ -52,6 +52,7 @@ class Membership:
         report: Report,
         complain: Callable[[str, str], None],
         orders: MemberCallbacks,
+        entropy: Callable[[int], bytes],
         max_requests: int = 0,
         max_requests_jitter: int = 0,
         beat_seconds: float = BEAT_SECONDS,
@@ -61,7 +62,8 @@ class Membership:
         self._orders = orders
         self._beat_seconds = beat_seconds
         self._next_beat: Timer | None = None
-        self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else -1
+        jitter = below(max_requests_jitter + 1, entropy)
+        self._requests_left = max_requests + jitter if max_requests else -1
         self.row = row
         self.siblings = Peers(
             loop=loop,

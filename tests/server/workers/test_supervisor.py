@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from python_server.net.scoreboard import Row
+from python_server.net.system import REAL
 from python_server.workers import supervisor as module
 from python_server.workers.peers import MessageKind
 from python_server.workers.process import ALIVE, MOVES, Life, exit_text
@@ -114,6 +115,7 @@ class Bench:
         loop: Any = self.clock
         self.workers = Supervisor(
             loop,
+            REAL,
             RestartRules(count, 30, timeout_seconds),
             [],
             {},

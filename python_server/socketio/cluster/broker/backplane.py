@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from python_server.net.system import REAL, System
 from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
 from python_server.socketio.cluster.broker.leader import Leadership, Place, Word
@@ -68,6 +69,7 @@ class BrokerServices:
     warn: Callable[[str], None]
     codec: Callable[[], Codec]
     next_offset: Callable[[], Callable[[], str] | None]
+    system: System = REAL
 
 
 class RedisBackplane:
@@ -98,11 +100,10 @@ class RedisBackplane:
         self._lost_told = False
         self._unsaid: Callable[[], None] | None = None
         self.dropped_count = self.refused_count = self.received_count = 0
-        self._publisher = Publisher(
-            connect, partial(self._link_changed, "publish"), partial(self._post, self._dropped)
-        )
+        system, dropped = services.system, partial(self._post, self._dropped)
+        self._publisher = Publisher(connect, partial(self._link_changed, "publish"), dropped, system)
         self._subscriber = Subscriber(
-            connect, partial(self._link_changed, "subscribe"), self._heard, MESSAGE_MAX_BYTES
+            connect, partial(self._link_changed, "subscribe"), self._heard, MESSAGE_MAX_BYTES, system
         )
         self._leading = Leadership(place, self._listen, self._say_word, self._settle, self._hold)
         # What the channel brings while our predecessor has not left, and what may end the wait.
