@@ -435,6 +435,14 @@ def test_a_file_says_what_it_is_and_what_it_must_not_know(path: Path) -> None:
     assert text.count("\n") <= LINES_MAX_COUNT, f"{path}: {text.count(chr(10))} lines"
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("serve.")])
+def test_the_functions_of_the_wiring_fit_a_screen(name: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 60, f"{name}: {node.name}"
+
+
 # Ports: defined by the room that calls them, at most four methods.
 PORTS = {
     "RequestHandler": "connection.exchange",

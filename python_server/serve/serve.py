@@ -102,15 +102,15 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     ):
         loop = Loop(log.report)
         workers = Supervisor(
-            loop,
-            REAL,
-            RestartRules(
+            loop=loop,
+            system=REAL,
+            rules=RestartRules(
                 settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds
             ),
-            listening.sockets,
-            dict.fromkeys([CONTROL], control.sockets[0]) if control.sockets else {},
-            lambda: _tell_started(settings, listening, started),
-            lambda: systemd.notify(systemd.READY),
+            listening=listening.sockets,
+            named=dict.fromkeys([CONTROL], control.sockets[0]) if control.sockets else {},
+            serving=lambda: _tell_started(settings, listening, started),
+            rolled=lambda: systemd.notify(systemd.READY),
         )
         with _signals(_orders_of_workers(loop, workers)):
             loop.call_soon(workers.begin)

@@ -20,7 +20,8 @@ from python_server.connection.http_channel import HTTPServices
 from python_server.connection.proxy_headers import ProxyRules
 from python_server.connection.websocket_channel import WebSocketServices
 from python_server.engineio.cors import OriginRules
-from python_server.engineio.server import Admit, Engine
+from python_server.engineio.server import Engine
+from python_server.engineio.session import SessionHandler
 from python_server.engineio.session_ids import SessionIds
 from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.http1.response import DateField
@@ -31,7 +32,6 @@ from python_server.net.relay import relay_to_socket
 from python_server.net.scoreboard import Row
 from python_server.net.sockets import Socket
 from python_server.net.system import System
-from python_server.net.threads import Door
 from python_server.observe import log as observe
 from python_server.observe.access_log import AccessLog
 from python_server.observe.counters import Observer
@@ -208,19 +208,12 @@ def make_cluster(
     drain: Callable[[int | None], None],
     stop_server: Callable[[], None],
 ) -> Cluster:
-    """`drain`: called with the successor's index. `stop_server`: any thread, the end of all workers."""
+    """Attaches each mount. `drain`: called with the successor's index. `stop_server`: any thread."""
     site, settings, slot, loop = given.site, given.settings, given.slot, network.loop
     membership = homes = handover = None
     if slot is not None:
         membership, homes = _join(given, slot, network, drain)
-    session_limits = SessionLimits(
-        *bounds(
-            settings.sessions_max_count,
-            settings.half_open_sessions_max_count,
-            descriptors_max_count() or MOST_COUNT,
-        ),
-        settings.address_sessions_max_count,
-    )
+    session_limits = _session_limits(settings)
     # Of this machine, among those that share a broker.
     host_id = given.system.entropy(16).hex() if slot is None else slot.host_id
     engines, backplanes = [], []
@@ -241,26 +234,37 @@ def make_cluster(
         )
         sessions = mount.server.attach(services)
         mount.serving(protocols.facts, site.application)
-        engine = Engine(
-            handler=sessions,
-            options=mount.options,
-            call_later=loop.call_later,
-            call_soon=loop.call_soon,
-            now=network.now,
-            websockets=protocols.websockets,
-            complain=given.complain,
-            names=names,
+        engine = _engine(
+            mount=mount,
+            sessions=sessions,
+            services=services,
+            network=network,
+            protocols=protocols,
             homes=homes,
-            admit=_admit(mount, pools.door),
             session_limits=session_limits,
         )
         backplanes.append(backplane)
         engines.append((mount.path, engine))
     if membership is not None:
         handover = recovery_handover(
-            site.mounts, membership.siblings, loop.call_later, network.now, given.complain
+            mounts=site.mounts,
+            siblings=membership.siblings,
+            call_later=loop.call_later,
+            now=network.now,
+            complain=given.complain,
         )
     return Cluster(membership, engines, backplanes, handover)
+
+
+def _session_limits(settings: Settings) -> SessionLimits:
+    return SessionLimits(
+        *bounds(
+            settings.sessions_max_count,
+            settings.half_open_sessions_max_count,
+            descriptors_max_count() or MOST_COUNT,
+        ),
+        settings.address_sessions_max_count,
+    )
 
 
 def _join(
@@ -321,9 +325,29 @@ def _broker_services(given: Given, hub: Hub, loop: Loop) -> BrokerServices:
     )
 
 
-def _admit(mount: Mount, door: Door) -> Admit | None:
-    """What middleware says of a handshake, where there is some."""
-    return None if mount.admit is None else HandshakeMiddleware(mount.admit, door, observe.report).ask
+def _engine(
+    mount: Mount,
+    sessions: SessionHandler,
+    services: HubServices,
+    network: Network,
+    protocols: Protocols,
+    homes: Handover | None,
+    session_limits: SessionLimits,
+) -> Engine:
+    door, admit = services.door, mount.admit
+    return Engine(
+        handler=sessions,
+        options=mount.options,
+        call_later=services.call_later,
+        call_soon=network.loop.call_soon,
+        now=services.now,
+        websockets=protocols.websockets,
+        complain=services.complain,
+        names=services.names,
+        homes=homes,
+        admit=None if admit is None else HandshakeMiddleware(admit, door, observe.report).ask,
+        session_limits=session_limits,
+    )
 
 
 def http_services(

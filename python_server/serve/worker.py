@@ -66,11 +66,12 @@ class Worker:
         self._settings = settings
         self._observer = Observer(system.monotonic)
         self._state = WorkerState.SERVING
-        given = Given(site, settings, slot, system, self._observer.complain)
+        complain = self._observer.complain
+        given = Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
         network = make_network(given, listening)
         self.loop = network.loop
         self._acceptor = network.acceptor
-        self._pools = make_pools(self.loop, settings, system, observe.report, given.complain)
+        self._pools = make_pools(self.loop, settings, system, observe.report, complain)
         protocols = make_protocols(given, network, self._pools)
         self._control = None if control is None else self._open_control(site, control)
         self._cluster = make_cluster(

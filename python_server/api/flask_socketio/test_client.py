@@ -234,13 +234,13 @@ class TestServer:
         self._faults: list[BaseException] = []
         self.sessions: Any = hub.attach(
             HubServices(
-                TestDoor(self.mailbox, InlineExecutor()),  # type: ignore[arg-type]
-                lambda seconds, function: FakeTimer(),
-                lambda what, error: self._faults.append(error),
-                complain,
-                itertools.count().__next__,
-                lambda: None,
-                REAL.entropy,
+                door=TestDoor(self.mailbox, InlineExecutor()),  # type: ignore[arg-type]
+                call_later=lambda seconds, function: FakeTimer(),
+                report=lambda what, error: self._faults.append(error),
+                complain=complain,
+                now=itertools.count().__next__,
+                stop=lambda: None,
+                entropy=REAL.entropy,
             )
         )
 
