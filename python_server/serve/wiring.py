@@ -32,7 +32,7 @@ from python_server.net.relay import relay_to_socket
 from python_server.net.scoreboard import Row
 from python_server.net.sockets import Socket
 from python_server.net.system import System
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.observe.access_log import AccessLog
 from python_server.observe.counters import Observer
 from python_server.serve.mounts import Mount, Site, normal_root_path
@@ -84,7 +84,7 @@ def make_network(given: Given, listening: list[Socket]) -> Network:
     """Raises CertificateError, and ValueError for a proxy's malformed address."""
     settings, slot, limits = given.settings, given.slot, given.settings.transport
     loop = Loop(
-        observe.report,
+        log.report,
         receive_buffer_bytes=limits.receive_buffer_bytes,
         # What is posted before a client is known to be slow must fit into what it may leave unsent.
         mailbox_max_bytes=min(settings.mailbox_max_bytes, limits.hard_limit_bytes // 2),
@@ -130,7 +130,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         executor=pools.requests,
         post=network.loop.mailbox.post,
         facts=facts,
-        report=observe.report,
+        report=log.report,
         window_bytes=settings.http.body_window_bytes,
         waiting_count=pools.requests.waiting_count,
         queue_count=settings.wsgi_queue_count,
@@ -153,7 +153,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         door=pools.door,
         services=websockets,
         refusal=lambda allowed: OriginRules(allowed).refusal,
-        report=observe.report,
+        report=log.report,
         complain=complain,
     )
     return Protocols(facts, websockets, wsgi, routes)
@@ -184,7 +184,7 @@ def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSock
 
 
 def _relay(loop: Loop, settings: Settings, transport: Any, leftover: bytes) -> tuple[Any, Any]:
-    return relay_to_socket(loop, transport, leftover, observe.report, settings.transport)
+    return relay_to_socket(loop, transport, leftover, log.report, settings.transport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def make_cluster(
         services = HubServices(
             door=pools.door,
             call_later=loop.call_later,
-            report=observe.report,
+            report=log.report,
             complain=given.complain,
             now=network.now,
             stop=stop_server,
@@ -277,9 +277,9 @@ def _join(
         slot=slot,
         loop=network.loop,
         row=network.row,
-        report=observe.report,
+        report=log.report,
         complain=given.complain,
-        orders=MemberCallbacks(drain, observe.reopen_logs),
+        orders=MemberCallbacks(drain, log.reopen_logs),
         entropy=given.system.entropy,
         max_requests=settings.max_requests_count,
         max_requests_jitter=settings.max_requests_jitter_count,
@@ -292,7 +292,7 @@ def _join(
         serve=acceptor.serve,
         began=acceptor.add,
         ended=acceptor.lost,
-        report=observe.report,
+        report=log.report,
         complain=given.complain,
         limits=settings.transport,
     )
@@ -316,9 +316,9 @@ def _broker_services(given: Given, hub: Hub, loop: Loop) -> BrokerServices:
         post=loop.mailbox.post,
         call_later=loop.call_later,
         complain=given.complain,
-        report=observe.report,
-        say=observe.say,
-        warn=observe.warn,
+        report=log.report,
+        say=log.say,
+        warn=log.warn,
         codec=lambda: hub.codec,
         system=given.system,
         next_offset=lambda: None if hub.recovery is None else hub.recovery.next_offset,
@@ -345,7 +345,7 @@ def _engine(
         complain=services.complain,
         names=services.names,
         homes=homes,
-        admit=None if admit is None else HandshakeMiddleware(admit, door, observe.report).ask,
+        admit=None if admit is None else HandshakeMiddleware(admit, door, log.report).ask,
         session_limits=session_limits,
     )
 

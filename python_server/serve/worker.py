@@ -17,7 +17,7 @@ from python_server.engineio.session import DisconnectReason
 from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import Socket
 from python_server.net.system import REAL, System
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.observe.counters import Observer
 from python_server.serve.mounts import Site
 from python_server.serve.pools import make_pools
@@ -71,7 +71,7 @@ class Worker:
         network = make_network(given, listening)
         self.loop = network.loop
         self._acceptor = network.acceptor
-        self._pools = make_pools(self.loop, settings, system, observe.report, complain)
+        self._pools = make_pools(self.loop, settings, system, log.report, complain)
         protocols = make_protocols(given, network, self._pools)
         self._control = None if control is None else self._open_control(site, control)
         self._cluster = make_cluster(
@@ -90,7 +90,7 @@ class Worker:
         hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
         orders = ControlCommands(hubs, self._figures, self._observer.complain)
         limits = self._settings.transport
-        return Control(loop=self.loop, sock=sock, obey=orders.obey, report=observe.report, limits=limits)
+        return Control(loop=self.loop, sock=sock, obey=orders.obey, report=log.report, limits=limits)
 
     def _figures(self) -> dict[str, int]:
         """Loop's thread: what this worker counts, as the control socket tells it."""
@@ -162,7 +162,7 @@ class Worker:
         self._move(WorkerState.STOPPING if successor is None else WorkerState.HANDING_OVER)
         # Whoever told a worker to stop says itself what more can be done.
         hint = "" if self._membership is not None else "; a second signal cuts it off"
-        observe.say(f"stopping: what runs may end{hint}")
+        log.say(f"stopping: what runs may end{hint}")
         if self._control is not None:
             self._control.close()
         if self._membership is not None:

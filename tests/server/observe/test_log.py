@@ -221,7 +221,7 @@ def test_lines_that_are_dropped_at_the_end_are_said_with_those_before(tmp_path: 
     failing = Failing()
 
     def writer(name: str, *place: Any, **more: Any) -> Any:
-        return failing if name == "access log" else LineWriter(name, *place, **more)
+        return failing if name == "access log" else LINES(name, *place, **more)
 
     log.configure_logging("info", str(tmp_path / "access"), str(tmp_path / "error"), writer=writer)
     log.ACCESS.info("dropped before")
