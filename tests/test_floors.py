@@ -22,9 +22,9 @@ CODEC = ROOT / "src" / "wsframe"
 # own folder from the rooms before it.
 HOUSE = """
 1  http1       head parser packed_head response body_time
-1  net         threads backlog backpressure pool line_writer byte_queue message_queue tasks loop
-               sendfile memory descriptors low_water lingering pauses byte_handler transport sockets
-               certificates tls systemd listener relay link scoreboard monkey_patch
+1  net         threads backlog backpressure pool line_writer byte_queue message_queue tasks sendfile
+               memory descriptors pauses byte_handler sockets certificates systemd scoreboard
+               monkey_patch poller system loop low_water lingering transport tls listener relay link
 1  observe     log access_log counters
 1  settings
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
@@ -43,7 +43,8 @@ HOUSE = """
                cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
                cluster.factory
 5  control     commands server
-6  serve       mounts recovery_handover routing loading pools admissions worker serve reloader
+6  serve       mounts recovery_handover routing loading pools admissions wiring worker serve
+               reloader
 7  api         python_engineio flask_socketio.keywords flask_socketio.options flask_socketio.context
                flask_socketio.handlers flask_socketio.run flask_socketio.test_client emitter
                wsgi_server server_methods python_socketio flask_socketio.namespace
@@ -118,8 +119,8 @@ CONFINED = {
     "_thread": {"net.threads"},
     "concurrent": set(),
     "queue": {"net.threads"},
-    "selectors": {"net.loop"},
-    "select": {"net.loop"},
+    "selectors": {"net.poller"},
+    "select": {"net.poller"},
     "socket": {
         "net.low_water",
         "net.lingering",
@@ -145,6 +146,28 @@ CONFINED = {
     "werkzeug": {"api.flask_socketio.api", "api.flask_socketio.test_client", "serve.loading"},
     "httptools": {"http1.parser", "http1.head"},
     "logging": {"observe.log", "observe.access_log"},
+}
+# What reads a clock or chance; `sleep` is a wait, and the others write down a time that they are given.
+CHANCE = {"secrets", "random", "uuid"}
+NO_READINGS = {"time.sleep", "time.strftime", "time.localtime", "uuid.UUID"}
+# Who reads the machine's own, all others are given `net.system`'s functions.
+READINGS = {
+    "net.system": {"time.monotonic", "time.time", "time.process_time", "os.urandom"},
+    "net.systemd": {"time.monotonic_ns"},  # the system's manager compares it with its own clock
+    "observe.log": {"time.monotonic"},  # a process has faults before it has a worker, and in any thread
+}
+# Who may name the real ones.
+REAL_IN = {
+    "net.loop",  # what a loop takes that was told nothing
+    "serve.worker",  # the wiring
+    "serve.serve",
+    "api.emitter",  # no loop, no worker
+    "api.flask_socketio.test_client",
+    "command.cli",
+    "engineio.session_ids",  # names of the test client's server, which has no worker
+    "socketio.recovery.log",  # an application makes it before there is a worker
+    "socketio.cluster.broker.backplane",  # defaults: a worker gives its own
+    "socketio.cluster.broker.connections",
 }
 LINES_MAX_COUNT = 450
 # Modules that still wait for a test file of their name; their lines are run by tests of other names.
@@ -246,6 +269,37 @@ def test_confined_modules_stay_in_their_rooms(name: str) -> None:
         assert allowed is None or name in allowed, f"{name} imports {module}"
 
 
+def readings(name: str) -> Iterator[str]:
+    """What a file reads of the machine's clocks and of chance."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+        words: list[str] = []
+        if isinstance(node, ast.Attribute):
+            words = [ast.unparse(node)]
+        elif isinstance(node, ast.ImportFrom):
+            words = [f"{node.module}.{alias.name}" for alias in node.names]
+        for word in words:
+            module, _, function = word.partition(".")
+            read = module in CHANCE | {"time"} or word in ("os.urandom", "os.getrandom")
+            if read and word not in NO_READINGS and "." not in function:
+                yield word
+
+
+def test_the_machine_is_read_in_one_place() -> None:
+    """Else neither faults nor a simulated network can be put under a worker."""
+    found = {name: set(readings(name)) for name in MODULES}
+    assert {name: words for name, words in found.items() if words} == READINGS
+
+
+def test_the_real_machine_is_named_by_the_wiring_alone() -> None:
+    named = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and "REAL" in [alias.name for alias in node.names]
+    }
+    assert named == REAL_IN
+
+
 @pytest.mark.parametrize("name", SANS_IO)
 def test_sans_io_rooms_import_no_io(name: str) -> None:
     assert not IO_MODULES & {module.partition(".")[0] for module in imports(MODULES[name])}
@@ -301,7 +355,7 @@ def test_no_class_name_stands_for_two_things() -> None:
 FUNCTION_LINES_MAX_COUNT = 60
 NESTING_MAX_COUNT = 4
 # (file below the package, function): how long or deep it is until its mend lands.
-LONG_FUNCTIONS = {("serve/worker.py", "__init__")}  # the wiring, about to become functions
+LONG_FUNCTIONS: set[tuple[str, str]] = set()
 DEEP_FUNCTIONS: set[tuple[str, str]] = set()
 
 BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)

@@ -5,7 +5,6 @@ Must not know: hubs, rooms' members, frameworks.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -13,6 +12,7 @@ from typing import Any, Final, Protocol, Self
 import msgspec
 
 from python_server.net.sockets import connect_unix
+from python_server.net.system import REAL
 from python_server.net.threads import Lock
 from python_server.socketio.broadcast import (
     DEFAULT_NAMESPACE,
@@ -71,7 +71,7 @@ class Emitter:
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._path = path
-        self._host_id = uuid.uuid4().hex
+        self._host_id = REAL.entropy(16).hex()
         self._codec = TextCodec()
         self._lock = Lock()
         if url.startswith("unix:") and not url.startswith("unix://"):

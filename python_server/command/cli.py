@@ -23,6 +23,7 @@ from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
 from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
+from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
 from python_server.observe.log import LogError
 from python_server.serve.loading import (
@@ -137,7 +138,7 @@ def make_settings(options: dict[str, Any]) -> Settings:
     if settings.debug and options["log_level"] == DEFAULTS.log_level:
         settings = replace(settings, log_level="debug")
     try:
-        AccessLog(settings.access_log_format)
+        AccessLog(settings.access_log_format, REAL.wall)
         ProxyRules(settings.forwarded_allow_ips)
     except ValueError as error:
         raise click.UsageError(str(error)) from None

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final, Protocol
+
+from python_server.net.system import REAL, token
 
 SECRET_BYTES: Final = 15  # 20 characters of base64url, as both reference servers
 # 24 bits: of a hundred machines two have the same tag once in 3,000 clusters; the cost is one more hop.
@@ -50,9 +52,13 @@ class SessionIds:
     Args:
         index: of this worker on its machine, None for a process alone.
         host_id: of this machine among those that share a broker, "" without a broker.
+        entropy: so many bytes that nobody can guess.
     """
 
-    def __init__(self, index: int | None = None, host_id: str = "") -> None:
+    def __init__(
+        self, index: int | None = None, host_id: str = "", entropy: Callable[[int], bytes] = REAL.entropy
+    ) -> None:
+        self._entropy = entropy
         self._index = index if index is not None or not host_id else 0
         self._tag = tag_of(host_id) if host_id else None
         self.prefix = "" if self._index is None else f"{self._index}."
@@ -61,7 +67,7 @@ class SessionIds:
 
     def make(self) -> str:
         """A new name, unguessable."""
-        return self.prefix + secrets.token_urlsafe(SECRET_BYTES)
+        return self.prefix + token(SECRET_BYTES, self._entropy)
 
     def find(self, name: str) -> tuple[Home, int]:
         """(where the bearer of a name lives that is not known here, the index of that sibling or 0)."""

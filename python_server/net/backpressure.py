@@ -5,7 +5,6 @@ Must not know: what is sent, to whom, or how it is known that the client is behi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,9 +17,11 @@ class Backpressure:
     Args:
         places_counts: how many threads of a pool may wait at once, for pools whose threads serve everybody;
             one more does not wait, so that clients that do not read cannot hold a whole pool.
+        monotonic: a clock.
     """
 
-    def __init__(self, places_counts: Mapping[Any, int]) -> None:
+    def __init__(self, places_counts: Mapping[Any, int], monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._places_counts = dict(places_counts)
         self._lock = Lock()
         self._waiters: dict[object, list[Waiter]] = {}  # by target: one of each thread that waits
@@ -39,9 +40,9 @@ class Backpressure:
         Args:
             behind: asked by any thread; whoever makes it false calls `release` afterwards.
         """
-        end = time.monotonic() + timeout_seconds
+        end = self._monotonic() + timeout_seconds
         while not door.post_unless(behind, *call, nbytes=nbytes):
-            if not self._wait(target, behind, end - time.monotonic()):
+            if not self._wait(target, behind, end - self._monotonic()):
                 door.post(*call, nbytes=nbytes)
                 return
 

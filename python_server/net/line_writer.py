@@ -21,6 +21,7 @@ GATHER_SECONDS: Final = 0.02
 REPEAT_SECONDS: Final = 10.0
 # A reader that does not read must not hold up the end of the process.
 FLUSH_SECONDS: Final = 2.0
+FLUSHING_SECONDS: Final = 0.001
 
 
 class LineWriter:
@@ -32,7 +33,7 @@ class LineWriter:
         piece_bytes: lines are joined up to this. max_bytes: of lines that wait.
         dropping: any thread, now and then: lines are dropped.
         dropped: by the thread, now and then: lines are written again, and so many were not.
-        quiet: by the thread, when no line has come for a while.
+        quiet: by the thread, when no line has come for a while. monotonic: a clock.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class LineWriter:
         dropping: Callable[[], None],
         dropped: Callable[[int], None],
         quiet: Callable[[], None],
+        monotonic: Callable[[], float],
     ) -> None:
+        self._monotonic = monotonic
         self._name = name
         self._write = write
         self._piece_bytes = piece_bytes
@@ -98,10 +101,11 @@ class LineWriter:
 
     def flush(self, timeout_seconds: float = FLUSH_SECONDS) -> None:
         """Any thread: wait until everything added has been written."""
-        deadline = time.monotonic() + timeout_seconds
-        while self._written_bytes < self._added_bytes and time.monotonic() < deadline:
+        for _ in range(round(timeout_seconds / FLUSHING_SECONDS)):  # its thread has its own time
+            if self._written_bytes >= self._added_bytes:
+                break
             self.wake()
-            time.sleep(0.001)
+            time.sleep(FLUSHING_SECONDS)
 
     def untold_count(self) -> int:
         """Any thread: lines that were dropped, and of which nothing has been said yet; from now on it has."""
@@ -129,7 +133,7 @@ class LineWriter:
                 continue
             self._rung = False
             self._write_lines()
-            self._tell(time.monotonic())
+            self._tell(self._monotonic())
             time.sleep(GATHER_SECONDS)
             wait_seconds = REPEAT_SECONDS
 
@@ -155,14 +159,14 @@ class LineWriter:
                 return
 
     def _alarm(self) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         if now >= self._next_alarm:
             self._next_alarm = now + REPEAT_SECONDS
             self._dropping()
 
     def _tell(self, now: float) -> None:
         if now >= self._next_word and not self._fails and (count := self.untold_count()):
-            self._next_word = time.monotonic() + REPEAT_SECONDS
+            self._next_word = self._monotonic() + REPEAT_SECONDS
             self._dropped(count)
 
 

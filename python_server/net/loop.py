@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import heapq
 import os
-import select
-import selectors
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from time import monotonic
 from typing import Any, Final, Protocol
 
+from python_server.net.poller import EXCLUSIVE, READABLE, WRITABLE
+from python_server.net.system import REAL, System
 from python_server.net.threads import FAULTS, Mailbox
 
-# Event bits, with epoll's values: anything but "writable" is news for the reader (data, end, error).
-READABLE: Final = 1
-WRITABLE: Final = 4
-# With READABLE, on Linux: of several processes that wait for the same socket one is woken, not all.
-EXCLUSIVE: Final = getattr(select, "EPOLLEXCLUSIVE", 0)
 NEVER: Final = float("inf")
 # Without anything to do the loop turns once a day: no system waits for ever in a number of milliseconds.
 LONGEST_WAIT_SECONDS: Final = 86_400.0
@@ -36,63 +30,6 @@ class Flushable(Protocol):
     """What asks to be called once at the end of a turn."""
 
     def flush(self) -> None: ...
-
-
-class Poller(Protocol):
-    """Which descriptors are ready; `selectors` or epoll behind the same four words."""
-
-    def register(self, descriptor: int, events: int) -> None: ...
-    def modify(self, descriptor: int, events: int) -> None: ...
-    def unregister(self, descriptor: int) -> None: ...
-    def poll(self, timeout_seconds: float) -> list[tuple[int, int]]: ...
-    def close(self) -> None: ...
-
-
-class SelectorPoller:
-    """Any system: the standard `selectors` module."""
-
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
-
-    def register(self, descriptor: int, events: int) -> None:
-        self._selector.register(descriptor, self._mask(events))
-
-    def modify(self, descriptor: int, events: int) -> None:
-        self._selector.modify(descriptor, self._mask(events))
-
-    def unregister(self, descriptor: int) -> None:
-        self._selector.unregister(descriptor)
-
-    def poll(self, timeout_seconds: float) -> list[tuple[int, int]]:
-        return [
-            (
-                key.fd,
-                (READABLE if mask & selectors.EVENT_READ else 0)
-                | (WRITABLE if mask & selectors.EVENT_WRITE else 0),
-            )
-            for key, mask in self._selector.select(timeout_seconds)
-        ]
-
-    @staticmethod
-    def _mask(events: int) -> int:
-        return (selectors.EVENT_READ if events & READABLE else 0) | (
-            selectors.EVENT_WRITE if events & WRITABLE else 0
-        )
-
-    def close(self) -> None:
-        self._selector.close()
-
-
-class EpollPoller:
-    """Linux: epoll itself, without the key object that `selectors` makes for every event."""
-
-    def __init__(self) -> None:
-        epoll = select.epoll()
-        self.register = epoll.register
-        self.modify = epoll.modify
-        self.unregister = epoll.unregister
-        self.poll = epoll.poll
-        self.close = epoll.close
 
 
 # Timers at which the cancelled ones are looked for the first time; then whenever their number has doubled.
@@ -187,6 +124,7 @@ class Loop:
         report: called with (what, exception) for a callback that raised; the loop goes on.
         receive_buffer_bytes: size of the shared receive buffer.
         mailbox_max_bytes: bytes that workers may have posted before they wait.
+        system: its monotonic clock and its poller are used.
     """
 
     def __init__(
@@ -195,14 +133,13 @@ class Loop:
         *,
         receive_buffer_bytes: int = 262_144,
         mailbox_max_bytes: int = 67_108_864,
-        poller: Poller | None = None,
+        system: System = REAL,
     ) -> None:
-        self.now: float = monotonic()
+        self._monotonic = system.monotonic
+        self.now: float = self._monotonic()
         self.receive_buffer = bytearray(receive_buffer_bytes)
         self._report = report
-        if poller is None:
-            poller = EpollPoller() if hasattr(select, "epoll") else SelectorPoller()
-        self._poller = poller
+        self._poller = system.poller()
         self._readers: dict[int, Callable[[], None]] = {}
         self._writers: dict[int, Callable[[], None]] = {}
         self._late: list[Callable[[], None]] = []
@@ -326,13 +263,13 @@ class Loop:
         """One turn; waits at most `max_wait_seconds` for something to do."""
         wait = 0.0
         if not (self._more or self._dirty):
-            wait = self._next_due - monotonic()
+            wait = self._next_due - self._monotonic()
             if wait > max_wait_seconds:
                 wait = max_wait_seconds
             elif wait < 0.0:
                 wait = 0.0
         events = self._poller.poll(wait)
-        now = self.now = monotonic()
+        now = self.now = self._monotonic()
         reader_of = self._reader_of
         for descriptor, mask in events:
             try:

@@ -22,6 +22,8 @@ STARVING_SECONDS: Final = 0.05
 # A wait for a thread worth a line in the log.
 SATURATED_SECONDS: Final = 1.0
 IDLE_THREAD_SECONDS: Final = 60.0
+# Between two looks at threads that are to end.
+CLOSING_SECONDS: Final = 0.005
 # The system has no thread for us (memory, a limit of processes): when to ask again.
 START_AGAIN_SECONDS: Final = 0.1
 # How often it is said that no more threads are lent.
@@ -53,10 +55,11 @@ class Lending:
     """The slots of workers that wait in a handler, of all pools together, beside the caps of their pools.
 
     Args:
-        max_count: so many. on_spent: any thread: one was refused; called now and then.
+        max_count: so many. on_spent: any thread: one was refused; called now and then. monotonic: a clock.
     """
 
-    def __init__(self, max_count: int, on_spent: Callable[[], None]) -> None:
+    def __init__(self, max_count: int, on_spent: Callable[[], None], monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._max_count = max_count
         self._on_spent = on_spent
         self._lock = Lock()
@@ -69,7 +72,7 @@ class Lending:
             if self._count < self._max_count:
                 self._count += 1
                 return True
-            now = time.monotonic()
+            now = self._monotonic()
             due = now >= self._next_word
             if due:
                 self._next_word = now + REPEAT_SECONDS
@@ -96,6 +99,7 @@ class Pool:
         on_saturated: called with (name, waited_seconds) when a job waits long and the cap is reached.
         on_failed_start: called with (name, error) when the system has no thread for a job.
         lending: shared by all pools.
+        monotonic, cpu: clocks; the second of the processor's time that this process has used.
     """
 
     def __init__(
@@ -107,7 +111,11 @@ class Pool:
         on_saturated: Callable[[str, float], None],
         on_failed_start: Callable[[str, BaseException], None],
         lending: Lending,
+        monotonic: Callable[[], float],
+        cpu: Callable[[], float],
     ) -> None:
+        self._monotonic = monotonic
+        self._cpu = cpu
         self.name = name
         self._max_threads = max_threads
         self._turns = turns
@@ -149,7 +157,7 @@ class Pool:
             self._turns.stop_waking()  # before the first of them can run
         with self._lock:
             self._awaited = give_way
-            now = time.monotonic()
+            now = self._monotonic()
             self._jobs.extend([(now, job) for job in self._fresh])
             self._fresh.clear()
             if self._running_count() <= 0:
@@ -191,7 +199,7 @@ class Pool:
 
     def resubmit(self, job: Job) -> None:
         """A worker, from within a job: queue `job`; the caller itself comes back for it."""
-        self._jobs.append((time.monotonic(), job))
+        self._jobs.append((self._monotonic(), job))
 
     def waiting_count(self) -> int:
         """Any thread: jobs that no thread has taken yet."""
@@ -220,7 +228,6 @@ class Pool:
 
     def close(self, timeout_seconds: float) -> int:
         """Loop's thread: end idle threads, let running jobs finish; returns how many are still running."""
-        deadline = time.monotonic() + timeout_seconds
         with self._lock:
             self._closed = True
             self._jobs.clear()
@@ -228,8 +235,10 @@ class Pool:
             for bell in self._idle:
                 bell.release()
             self._idle.clear()
-        while self._threads_count and time.monotonic() < deadline:
-            time.sleep(0.005)
+        for _ in range(round(timeout_seconds / CLOSING_SECONDS)):  # threads end in their own time
+            if not self._threads_count:
+                break
+            time.sleep(CLOSING_SECONDS)
         return self._threads_count
 
     def _running_count(self) -> int:
@@ -244,7 +253,7 @@ class Pool:
         if self._idle:
             self._idle.pop().release()
             return True
-        now = time.monotonic()
+        now = self._monotonic()
         if now < self._start_again_at:
             return False
         try:
@@ -305,8 +314,8 @@ class Pool:
 
     def _watch(self) -> None:
         self._watching = True
-        self._watched_at = time.monotonic()
-        self._watched_cpu = time.process_time()
+        self._watched_at = self._monotonic()
+        self._watched_cpu = self._cpu()
         self._turns.call_later(GROW_AFTER_SECONDS, self._look)
 
     def _look(self) -> None:
@@ -315,10 +324,10 @@ class Pool:
             self._watching = False
             if not self._jobs or self._closed:
                 return
-            now = time.monotonic()
+            now = self._monotonic()
             waited = now - self._jobs[0][0]
             elapsed = max(now - self._watched_at, 1e-6)
-            busy = (time.process_time() - self._watched_cpu) / elapsed > BUSY_SHARE
+            busy = (self._cpu() - self._watched_cpu) / elapsed > BUSY_SHARE
             grown = True
             if waited >= GROW_AFTER_SECONDS and (not busy or waited >= STARVING_SECONDS):
                 running_count = max(1, self._threads_count - len(self._idle))

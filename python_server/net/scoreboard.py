@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-import time
+from collections.abc import Callable
 from typing import Final
 
 # accepting (0 or 1), connections, beat in nanoseconds of the system-wide monotonic clock. One aligned
@@ -37,10 +37,12 @@ class Scoreboard:
     """The rows. `descriptor` is passed to other processes, which open the same memory.
 
     Args:
+        monotonic: the machine's clock, the same for all its processes.
         descriptor: of a board made elsewhere, owned from here on; None makes one.
     """
 
-    def __init__(self, descriptor: int | None = None) -> None:
+    def __init__(self, monotonic: Callable[[], float], descriptor: int | None = None) -> None:
+        self.monotonic = monotonic
         if descriptor is None:
             descriptor = _memory()
             os.ftruncate(descriptor, ROWS_COUNT * ROW_BYTES)
@@ -72,7 +74,7 @@ class Scoreboard:
     def beat_age_seconds(self, row: int) -> float:
         """Since the owner's last beat; infinite when there was none."""
         beat = self._cells[row * FIELDS_COUNT + BEAT]
-        return (time.monotonic_ns() - beat) / 1e9 if beat else float("inf")
+        return self.monotonic() - beat / 1e9 if beat else float("inf")
 
     def connections_count(self, row: int) -> int:
         return self._cells[row * FIELDS_COUNT + CONNECTIONS]
@@ -80,7 +82,7 @@ class Scoreboard:
     def mean(self) -> float:
         """Connections per row that accepts and was beaten lately; 0 when there is none."""
         cells = self._cells
-        oldest = time.monotonic_ns() - int(STALE_SECONDS * 1e9)
+        oldest = (self.monotonic() - STALE_SECONDS) * 1e9
         total = rows = 0
         for at in range(FIELDS_COUNT, cells[0] * FIELDS_COUNT, FIELDS_COUNT):
             if cells[at + ACCEPTING] and cells[at + BEAT] >= oldest:
@@ -91,7 +93,7 @@ class Scoreboard:
     def fewest(self) -> int:
         """The smallest number of connections among rows that accept and were beaten lately; 0 without any."""
         cells = self._cells
-        oldest = time.monotonic_ns() - int(STALE_SECONDS * 1e9)
+        oldest = (self.monotonic() - STALE_SECONDS) * 1e9
         counts = [
             cells[at + CONNECTIONS]
             for at in range(FIELDS_COUNT, cells[0] * FIELDS_COUNT, FIELDS_COUNT)
@@ -115,7 +117,7 @@ class Row:
 
     def beat(self) -> None:
         """Write down that the loop turns."""
-        self._board._cells[self._at + BEAT] = time.monotonic_ns()
+        self._board._cells[self._at + BEAT] = int(self._board.monotonic() * 1e9)
 
     def accept(self, accepting: bool) -> None:
         """Does this worker take its share of new connections?"""

@@ -24,9 +24,12 @@ FORMATS: Final = {
 class _Answer:
     """One answer as a format reads it: each atom's value is made only when the format asks for it."""
 
-    __slots__ = ("request", "seconds", "sent_bytes", "status")
+    __slots__ = ("request", "seconds", "sent_bytes", "status", "wall")
 
-    def __init__(self, request: Any, status: int, sent_bytes: int, seconds: float) -> None:
+    def __init__(
+        self, request: Any, status: int, sent_bytes: int, seconds: float, wall: Callable[[], float]
+    ) -> None:
+        self.wall = wall
         self.request = request
         self.status = status
         self.sent_bytes = sent_bytes
@@ -56,7 +59,7 @@ def _local_time(epoch_second: int) -> str:
 ATOMS: Final[dict[str, Callable[[_Answer], Any]]] = {
     "h": _client,
     "r": _request_line,
-    "t": lambda answer: _local_time(int(time.time())),
+    "t": lambda answer: _local_time(int(answer.wall())),
     "s": lambda answer: answer.status,
     "b": lambda answer: answer.sent_bytes,
     "L": lambda answer: f"{answer.seconds:.6f}",
@@ -86,15 +89,17 @@ class AccessLog:
         line_format: a name of FORMATS, or a format with gunicorn's atoms: %(h)s client, %(r)s request line,
             %(s)s status, %(b)s body bytes, %(L)s seconds, %(D)s microseconds, %(t)s time, %(m)s method,
             %(U)s path, %(q)s query, %(f)s referrer, %(a)s user agent, %(p)s process.
+        wall: a clock that tells the time of day.
 
     Raises:
         ValueError: the format names an atom there is not.
     """
 
-    def __init__(self, line_format: str = "common") -> None:
+    def __init__(self, line_format: str, wall: Callable[[], float]) -> None:
+        self._wall = wall
         self._format = FORMATS.get(line_format, line_format)
         try:
-            self._format % _Answer(_NOBODY, 200, 0, 0.0)
+            self._format % _Answer(_NOBODY, 200, 0, 0.0, wall)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"access log format {line_format!r}: unknown atom or malformed ({error})"
@@ -103,7 +108,7 @@ class AccessLog:
     def write(self, request: Any, status: int, sent_bytes: int, seconds: float) -> None:
         """Log one answer."""
         if ACCESS.isEnabledFor(logging.INFO):
-            line = self._format % _Answer(request, status, sent_bytes, seconds)
+            line = self._format % _Answer(request, status, sent_bytes, seconds, self._wall)
             # The record made here: `info` would walk the stack for a caller that no line names.
             ACCESS.handle(ACCESS.makeRecord(ACCESS.name, logging.INFO, __file__, 0, line, (), None))
 

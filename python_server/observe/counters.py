@@ -5,8 +5,8 @@ Must not know: who counts, or where a line goes.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
+from collections.abc import Callable
 
 from python_server.observe.log import LOGGER, REPEAT_SECONDS
 
@@ -14,7 +14,8 @@ from python_server.observe.log import LOGGER, REPEAT_SECONDS
 class Observer:
     """Counters of one worker, and the lines they are worth. Belongs to the loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self.counts: Counter[str] = Counter()
         self._said: dict[str, tuple[float, int]] = {}  # when a kind was said last, and its count then
 
@@ -24,7 +25,7 @@ class Observer:
     def complain(self, kind: str, message: str) -> None:
         """Count `kind`; log the message unless the same kind was logged a moment ago."""
         self.counts[kind] += 1
-        now = time.monotonic()
+        now = self._monotonic()
         said_at, count = self._said.get(kind, (float("-inf"), self.counts[kind] - 1))
         if now - said_at >= REPEAT_SECONDS:
             more = self.counts[kind] - count - 1

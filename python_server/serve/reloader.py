@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from python_server.net.line_writer import LineWriter
 from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
-from python_server.serve.serve import bind
+from python_server.serve.serve import LINES, bind
 from python_server.settings import Settings
 from python_server.workers.respawn import own_command
 from python_server.workers.spawn import INHERITED_VARIABLE
@@ -63,7 +62,7 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
     Raises:
         BindError: the address cannot be listened on.
     """
-    log.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
+    log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with bind(settings) as listening:
         _run(watched, listening.sockets)
 

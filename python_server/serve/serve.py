@@ -32,6 +32,7 @@ from python_server.net.sockets import (
     parse_address,
     shown_urls,
 )
+from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped
 from python_server.observe import log
 from python_server.serve.mounts import Site
@@ -41,6 +42,8 @@ from python_server.workers.link_messages import VERSION, other_version
 from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_slot
 from python_server.workers.supervisor import RestartRules, Supervisor
 
+# How the lines of a log are written.
+LINES: Final = partial(LineWriter, monotonic=REAL.monotonic)
 # The name of the control socket among a worker's further listening sockets.
 CONTROL: Final = "control"
 
@@ -62,11 +65,9 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     if is_supervisor(settings):
         supervise(settings, started)
         return
-    slot = take_slot(os.environ)
+    slot = take_slot(os.environ, REAL.monotonic)
     name = "" if slot is None else f"worker {slot.index}"
-    log.configure_logging(
-        settings.log_level, settings.access_log, settings.error_log, name, writer=LineWriter
-    )
+    log.configure_logging(settings.log_level, settings.access_log, settings.error_log, name, writer=LINES)
     allow_descriptors(settings.connections_max_count, log.warn)
     if slot is not None:
         if slot.version != VERSION:
@@ -98,7 +99,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     """
     if os.name != "posix":
         raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
-    log.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
+    log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with (
         bind(settings) as listening,
         _control_of(settings, listening) as control,
@@ -106,14 +107,15 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     ):
         loop = Loop(log.report)
         workers = Supervisor(
-            loop,
-            RestartRules(
+            loop=loop,
+            system=REAL,
+            rules=RestartRules(
                 settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds
             ),
-            listening.sockets,
-            dict.fromkeys([CONTROL], control.sockets[0]) if control.sockets else {},
-            lambda: _tell_started(settings, listening, started),
-            lambda: systemd.notify(systemd.READY),
+            listening=listening.sockets,
+            named=dict.fromkeys([CONTROL], control.sockets[0]) if control.sockets else {},
+            serving=lambda: _tell_started(settings, listening, started),
+            rolled=lambda: systemd.notify(systemd.READY),
         )
         with _signals(_orders_of_workers(loop, workers)):
             loop.call_soon(workers.begin)

@@ -6,12 +6,12 @@ Must not know: how a packet comes in, what a handler is, how other processes are
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import isnan
 from typing import Any, Final
 
+from python_server.net.system import below
 from python_server.net.tasks import check_waiting, wait
 from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, LocalAcks, RemoteAcks
@@ -51,7 +51,7 @@ class Broadcaster:
         self._adapters = rooms.adapters
         self._acks = LocalAcks(services.call_later)
         # A client may come back to another process and answer there what was asked here.
-        begin = 1 if services.backplane.alone else 1 + secrets.randbelow(ACK_IDS_BEGIN_LIMIT)
+        begin = 1 if services.backplane.alone else 1 + below(ACK_IDS_BEGIN_LIMIT, services.entropy)
         self._ack_ids = itertools.count(begin)
 
     # Any thread

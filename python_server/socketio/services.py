@@ -52,6 +52,7 @@ class HubServices:
     complain: Callable[[str, str], None]
     now: Callable[[], float]
     stop: Callable[[], None]
+    entropy: Callable[[int], bytes]
     backplane: Backplane = field(default_factory=NoBackplane)
     names: SessionIds = field(default_factory=SessionIds)
     # Called with (namespace, room, True) when the first client of this process has entered a room, with False

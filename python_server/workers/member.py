@@ -5,13 +5,13 @@ Must not know: what is served; the worker itself does what it is told here.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Row
+from python_server.net.system import below
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind, Peers, Report
 from python_server.workers.spawn import WorkerSlot
@@ -38,9 +38,9 @@ class Membership:
     """One worker of several: it greets, beats and counts. Every method belongs to the loop's thread.
 
     Args:
-        slot: its place; owned from here on. report, complain: as `Peers` has them.
+        slot: its place; owned from here on. row: its own on the board. report, complain: as `Peers` has them.
         max_requests: answered requests after which the worker asks to be replaced; 0 for never.
-        max_requests_jitter: up to so many more, by chance, so that not all workers ask at once.
+        max_requests_jitter: up to so many more, by chance (`entropy`), so that not all workers ask at once.
         beat_seconds: between two beats.
     """
 
@@ -48,9 +48,11 @@ class Membership:
         self,
         slot: WorkerSlot,
         loop: Loop,
+        row: Row,
         report: Report,
         complain: Callable[[str, str], None],
         orders: MemberCallbacks,
+        entropy: Callable[[int], bytes],
         max_requests: int = 0,
         max_requests_jitter: int = 0,
         beat_seconds: float = BEAT_SECONDS,
@@ -60,9 +62,18 @@ class Membership:
         self._orders = orders
         self._beat_seconds = beat_seconds
         self._next_beat: Timer | None = None
-        self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else -1
-        self.row = Row(slot.board, slot.row)
-        self.siblings = Peers(loop, slot.index, slot.host_id, report, complain, slot.control, slot.successors)
+        jitter = below(max_requests_jitter + 1, entropy)
+        self._requests_left = max_requests + jitter if max_requests else -1
+        self.row = row
+        self.siblings = Peers(
+            loop=loop,
+            index=slot.index,
+            host_id=slot.host_id,
+            report=report,
+            complain=complain,
+            control=slot.control,
+            successors=slot.successors,
+        )
         for index, sock in slot.siblings.items():
             self.siblings.join(index, sock, serving=index in slot.serving)
         self.siblings.on_supervisor(MessageKind.DRAIN, self._drain)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -85,7 +85,7 @@ def is_worker(environment: MutableMapping[str, str]) -> bool:
         return False
 
 
-def take_slot(environment: MutableMapping[str, str]) -> WorkerSlot | None:
+def take_slot(environment: MutableMapping[str, str], monotonic: Callable[[], float]) -> WorkerSlot | None:
     """The slot of this process, taken out of the environment; None when it is no worker."""
     found = is_worker(environment)
     text = environment.pop(WORKER_VARIABLE, "")
@@ -96,7 +96,7 @@ def take_slot(environment: MutableMapping[str, str]) -> WorkerSlot | None:
         values["index"],
         values["row"],
         values["host_id"],
-        Scoreboard(_own(values["board"])),
+        Scoreboard(monotonic, _own(values["board"])),
         Socket(fileno=_own(values["control"])),
         {int(index): Socket(fileno=_own(number)) for index, number in values["siblings"].items()},
         frozenset(values["serving"]),

@@ -6,7 +6,6 @@ Must not know: the application, what is served, or what workers say to each othe
 from __future__ import annotations
 
 import signal
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Final
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import WORKERS_MAX_COUNT, Scoreboard
 from python_server.net.sockets import Socket
+from python_server.net.system import System
 from python_server.observe import log
 from python_server.workers import link_messages
 from python_server.workers.peers import SUCCESSIONS_MAX_COUNT, MessageKind
@@ -79,6 +79,7 @@ class Supervisor:
     def __init__(
         self,
         loop: Loop,
+        system: System,
         rules: RestartRules,
         listening: Sequence[Socket],
         named: Mapping[str, Socket],
@@ -92,8 +93,8 @@ class Supervisor:
         self._serving = serving
         self._rolled = rolled
         self._wanted_count = rules.workers_count
-        self._host_id = uuid.uuid4().hex
-        self._board = Scoreboard()
+        self._host_id = system.entropy(16).hex()
+        self._board = Scoreboard(system.monotonic)
         self._children: list[WorkerProcess] = []
         self._next_index = 1
         self._successors: dict[int, int] = {}

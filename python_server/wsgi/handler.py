@@ -6,7 +6,6 @@ Must not know: selectors, frames, sessions; workers run applications here and ne
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -67,7 +66,7 @@ class WSGIHandler:
         takeover: for a request that asks for a WebSocket, what its application may turn it into;
             such requests run on `takeover_executor`.
         places_count: workers that may be held, at one time, by requests whose body is still on its way.
-        on_waited: called with the seconds that such a request has waited for one of these.
+        on_waited: called with the seconds that such a request has waited for one of these. now: a clock.
     """
 
     def __init__(
@@ -84,12 +83,13 @@ class WSGIHandler:
         takeover_executor: Executor,
         places_count: int,
         on_waited: Callable[[float], None],
+        now: Callable[[], float],
     ) -> None:
         self._executor = executor
         self._window_bytes = window_bytes
         self._services = _RunServices(application, post, facts, report, window_bytes, self._run_over)
         self._places: UploadSlots[_Run] = UploadSlots(places_count, self._start_placed)
-        self._on_waited = on_waited
+        self._on_waited, self._now = on_waited, now
         self._waiting_count = waiting_count
         self._queue_count = queue_count
         self._takeover = takeover
@@ -121,11 +121,11 @@ class WSGIHandler:
             self._submit(exchange, run)
         elif not self._refused(exchange):
             run.state = RunState.IN_LINE
-            run.asked_at = time.monotonic()
+            run.asked_at = self._now()
             self._places.ask(run)
 
     def _start_placed(self, run: _Run) -> None:
-        waited_seconds = time.monotonic() - run.asked_at
+        waited_seconds = self._now() - run.asked_at
         if waited_seconds >= LONG_WAIT_SECONDS:
             self._on_waited(waited_seconds)
         run.state = RunState.PLACED

@@ -13,6 +13,7 @@ import pytest
 
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.engineio.session_ids import SessionIds
+from python_server.net.system import REAL
 from python_server.net.threads import Door, Mailbox
 from python_server.socketio.client import Handler, Socket
 from python_server.socketio.cluster.port import Backplane, NoBackplane
@@ -121,6 +122,7 @@ class World(Clock):
             lambda kind, sentence: self.complaints.append(sentence),
             lambda: self.now,
             lambda: None,
+            REAL.entropy,
             NoBackplane() if make_backplane is None else make_backplane(self),
             names or SessionIds(),
         )

@@ -120,7 +120,7 @@ class Bench:
     def ask(self, question: Callable[[], Any]) -> Any:
         """The loop's own word; asked after whatever it did before."""
         assert self.worker._worker is not None
-        return self.worker._worker._door.ask(question, PATIENCE_SECONDS)
+        return self.worker._worker._pools.door.ask(question, PATIENCE_SECONDS)
 
     def producer_waits(self, client: Any) -> bool:
         """For it, or for whatever it is a member of."""
@@ -237,7 +237,7 @@ class PollingClient:
         else:
             self._post("3")
         self.address = self._posts.sock.getsockname()
-        engine = next(engine for path, engine in bench.worker._worker._engines if path in self._path)  # type: ignore[union-attr]
+        engine = next(engine for path, engine in bench.worker._worker._cluster.engines if path in self._path)  # type: ignore[union-attr]
         self.session = engine.sessions[opened["sid"]]
 
     def _get(self) -> str:

@@ -6,7 +6,6 @@ Must not know: frames, HTTP; nothing of the application is patched.
 from __future__ import annotations
 
 import itertools
-import secrets
 from typing import Any, Final
 
 import flask
@@ -15,6 +14,7 @@ from flask.testing import EnvironBuilder
 from python_server.api.flask_socketio.context import ClientState, EventContexts
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import NO_OUTBOX, DisconnectReason
+from python_server.net.system import REAL
 from python_server.net.tasks import InlineMailbox
 from python_server.net.threads import Door, InlineExecutor
 from python_server.observe import log
@@ -99,7 +99,7 @@ class SocketIOTestClient:
         self.app = app
         self.socketio = socketio
         self.flask_test_client = flask_test_client
-        self.eio_sid = secrets.token_hex(16)
+        self.eio_sid = REAL.entropy(16).hex()
         self.connected: dict[str, bool] = {}
         self.queue: list[dict[str, Any]] = []
         self.acks: dict[str, Any] | None = None
@@ -234,12 +234,13 @@ class TestServer:
         self._faults: list[BaseException] = []
         self.sessions: Any = hub.attach(
             HubServices(
-                TestDoor(self.mailbox, InlineExecutor()),  # type: ignore[arg-type]
-                lambda seconds, function: FakeTimer(),
-                lambda what, error: self._faults.append(error),
-                complain,
-                itertools.count().__next__,
-                lambda: None,
+                door=TestDoor(self.mailbox, InlineExecutor()),  # type: ignore[arg-type]
+                call_later=lambda seconds, function: FakeTimer(),
+                report=lambda what, error: self._faults.append(error),
+                complain=complain,
+                now=itertools.count().__next__,
+                stop=lambda: None,
+                entropy=REAL.entropy,
             )
         )
 

@@ -6,13 +6,13 @@ Must not know: sessions, packets' text, clocks (time is an argument); bounded in
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
 
+from python_server.net.system import REAL, token
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import EventLog
 from python_server.socketio.recovery.record import HeardEvent, RecoveryRecord
@@ -58,7 +58,7 @@ class RecoveryLog:
         # Events on their way here that a client has already: its sid, by their names; and until when.
         self._repeats: dict[str, list[str]] = {}
         self._repeats_due: deque[tuple[float, str]] = deque()
-        self.tag = secrets.token_urlsafe(3)  # of the names of our own events
+        self.tag = token(3, REAL.entropy)  # of the names of our own events
         self._numbers = itertools.count()
 
     def next_offset(self) -> str:

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ class Bench:
         self, limit: int | None = None, per_address: int = 0, wait_seconds: float = 60.0, shared: bool = False
     ) -> None:
         self.loop = Loop(self.report)
-        self.board = Scoreboard()
+        self.board = Scoreboard(monotonic)
         self.row = self.board.claim()
         self.complaints: list[str] = []
         self.clients: list[socket.socket] = []

@@ -6,6 +6,7 @@ It must not know sockets; deadlines are moved by hand.
 import struct
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ class Bench:
             ping_timeout_seconds=7.0,
             send_timeout_seconds=60.0,
             broadcast_wait_seconds=1.0,
-            backpressure=Backpressure({}),
+            backpressure=Backpressure({}, monotonic),
             deflate=None,
             deadline=self._deadline,
             began=lambda channel: None,

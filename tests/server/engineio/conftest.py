@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -188,7 +189,7 @@ class World:
             ping_timeout_seconds=20.0,
             send_timeout_seconds=60.0,
             broadcast_wait_seconds=1.0,
-            backpressure=Backpressure({}),
+            backpressure=Backpressure({}, monotonic),
             deflate=None,
             deadline=lambda function: Deadline(self.clock, function),
             began=lambda channel: None,

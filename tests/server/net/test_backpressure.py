@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ class Bench:
     def __init__(self, mailbox_max_bytes: int = 1 << 20) -> None:
         self.mailbox = Mailbox(lambda: None, mailbox_max_bytes)
         self.door = Door(self.mailbox, InlineExecutor())
-        self.backpressure = Backpressure({POOL: 1})
+        self.backpressure = Backpressure({POOL: 1}, monotonic)
         self.behind = True
         self.asked = Event()
         self.got: list[str] = []

@@ -6,6 +6,7 @@ It must not know logs; a place here is a function that blocks, fails or remember
 import os
 from collections.abc import Callable
 from threading import Event, Semaphore
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -45,6 +46,7 @@ class Place:
             "dropping": lambda: self.told.append("dropping"),
             "dropped": self.dropped,
             "quiet": self.quiet.set,
+            "monotonic": monotonic,
             **more,
         }
         return LineWriter("a log", self, **given)
@@ -225,6 +227,7 @@ def test_a_forked_child_writes_its_own_lines_and_not_its_parents() -> None:
         dropping=lambda: None,
         dropped=place.dropped,
         quiet=lambda: None,
+        monotonic=monotonic,
     )
     writer.add(b"parent\n")
     child = os.fork()

@@ -10,13 +10,16 @@ import resource
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from python_server.net import link as module
 from python_server.net.link import FRAME_MAX_BYTES, Link, LinkState, encode, pair
-from python_server.net.loop import Loop, SelectorPoller
+from python_server.net.loop import Loop
+from python_server.net.poller import SelectorPoller, best_poller
+from python_server.net.system import REAL
 
 
 class End:
@@ -41,7 +44,7 @@ class Bench:
         self.reported: list[str] = []
         self.loop = Loop(
             lambda what, error: self.reported.append(f"{what}: {error}"),
-            poller=SelectorPoller() if selectors else None,
+            system=replace(REAL, poller=SelectorPoller if selectors else best_poller),
         )
         first, second = pair()
         self.first = End(self.loop, first, self.reported, 1_000_000)

@@ -6,6 +6,7 @@ It must not know what jobs are for; time is an argument of the tests, never wait
 import itertools
 from collections.abc import Callable
 from threading import Event, get_ident
+from time import monotonic, process_time
 from typing import Any
 
 import pytest
@@ -23,13 +24,11 @@ def never(what: str, error: BaseException) -> None:
 class Clock:
     """The pool's loop: its time moved by hand, each of its turns one submitted job."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.now = 1_000.0
         self.cpu = 0.0
         self.hushed_count = 0
         self.later: list[Callable[[], None]] = []
-        monkeypatch.setattr(pool_module.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(pool_module.time, "process_time", lambda: self.cpu)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         self.later.append(function)
@@ -49,11 +48,15 @@ class Clock:
 
 
 def pool_of(turns: Any, max_threads: int, **more: Any) -> Pool:
+    """On the turns' own clock, where they have one."""
+    told = isinstance(turns, Clock)
     given: dict[str, Any] = {
+        "monotonic": (lambda: turns.now) if told else monotonic,
+        "cpu": (lambda: turns.cpu) if told else process_time,
         "report": never,
         "on_saturated": lambda *what: None,
         "on_failed_start": never,
-        "lending": Lending(1_000, lambda: None),
+        "lending": Lending(1_000, lambda: None, monotonic),
         **more,
     }
     return Pool("threads", max_threads, turns, **given)
@@ -64,10 +67,8 @@ def make_pool(clock: Clock, max_threads: int) -> tuple[Pool, list[tuple[str, flo
     return pool_of(clock, max_threads, on_saturated=lambda *what: said.append(what)), said
 
 
-def test_a_pool_grows_while_jobs_wait_up_to_its_cap_and_then_names_the_option(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = Clock(monkeypatch)
+def test_a_pool_grows_while_jobs_wait_up_to_its_cap_and_then_names_the_option() -> None:
+    clock = Clock()
     pool, said = make_pool(clock, 3)
     go, running = Event(), [Event() for _ in range(3)]
     numbers = itertools.count()
@@ -94,12 +95,11 @@ def test_a_pool_grows_while_jobs_wait_up_to_its_cap_and_then_names_the_option(
     assert len(said) == 1
     assert pool.waiting_count() == 1
     go.set()
-    monkeypatch.undo()
     assert pool.close(60) == 0
 
 
-def test_a_computing_pool_does_not_grow_until_a_job_starves(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+def test_a_computing_pool_does_not_grow_until_a_job_starves() -> None:
+    clock = Clock()
     pool, _ = make_pool(clock, 2)
     go, first, second = Event(), Event(), Event()
 
@@ -115,12 +115,11 @@ def test_a_computing_pool_does_not_grow_until_a_job_starves(monkeypatch: pytest.
     clock.pass_by(0.05, busy=1.0)
     assert second.wait(60)
     go.set()
-    monkeypatch.undo()
     assert pool.close(60) == 0
 
 
-def test_a_lent_slot_is_used_by_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+def test_a_lent_slot_is_used_by_another_thread() -> None:
+    clock = Clock()
     pool, _ = make_pool(clock, 1)
     answered, asked = Event(), Event()
 
@@ -134,12 +133,11 @@ def test_a_lent_slot_is_used_by_another_thread(monkeypatch: pytest.MonkeyPatch) 
     assert asked.wait(60)
     pool.submit(answered.set)
     assert answered.wait(60)
-    monkeypatch.undo()
     assert pool.close(60) == 0
 
 
-def test_a_job_that_raises_is_reported_and_the_thread_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+def test_a_job_that_raises_is_reported_and_the_thread_goes_on() -> None:
+    clock = Clock()
     reported: list[BaseException] = []
     pool = pool_of(clock, 1, report=lambda what, error: reported.append(error))
     done = Event()
@@ -151,7 +149,6 @@ def test_a_job_that_raises_is_reported_and_the_thread_goes_on(monkeypatch: pytes
     pool.submit(done.set)
     assert done.wait(60)
     assert [type(error) for error in reported] == [SystemExit]
-    monkeypatch.undo()
     assert pool.close(60) == 0
 
 
@@ -190,15 +187,14 @@ def test_what_workers_post_while_the_loop_gives_way_is_found_without_a_bell(
     assert pool.close(60) == 0
 
 
-def test_jobs_that_block_are_seldom_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+def test_jobs_that_block_are_seldom_waited_for() -> None:
+    clock = Clock()
     pool, _ = make_pool(clock, 1)
     go = Event()
     for _ in range(20):
         pool.submit(lambda: go.wait(60))  # type: ignore[arg-type,return-value]
     assert clock.hushed_count <= 5  # turns 1, 3, 7 and 15; one more if the worker took its job late
     go.set()
-    monkeypatch.undo()
     while pool.waiting_count():
         pass
     assert pool.close(60) == 0
@@ -262,7 +258,7 @@ class FewThreads:
 def test_a_thread_that_did_not_start_is_not_counted_and_its_job_is_not_lost(
     monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    clock = Clock(monkeypatch)
+    clock = Clock()
     system = FewThreads(monkeypatch, error)
     said: list[tuple[str, BaseException]] = []
     pool = pool_of(clock, 2, on_failed_start=lambda *what: said.append(what))
@@ -285,7 +281,7 @@ def test_a_thread_that_did_not_start_is_not_counted_and_its_job_is_not_lost(
 
 
 def test_where_threads_fail_the_system_is_asked_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+    clock = Clock()
     system = FewThreads(monkeypatch, RuntimeError("can't start new thread"))
     pool = pool_of(clock, 2, on_failed_start=lambda *what: None)
     pool.submit(lambda: None)
@@ -297,7 +293,7 @@ def test_where_threads_fail_the_system_is_asked_now_and_then_only(monkeypatch: p
 
 
 def test_a_slot_lent_while_threads_fail_is_taken_by_one_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+    clock = Clock()
     system = FewThreads(monkeypatch, RuntimeError("can't start new thread"))
     system.left_count = 1
     pool = pool_of(clock, 1, on_failed_start=lambda *what: None)
@@ -322,11 +318,11 @@ def test_a_slot_lent_while_threads_fail_is_taken_by_one_later(monkeypatch: pytes
     assert pool.close(60) == 0
 
 
-def test_above_their_cap_waiting_handlers_keep_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_above_their_cap_waiting_handlers_keep_their_threads() -> None:
     """As clients do that never answer a `call`: threads are bounded, and nothing stands still for good."""
-    clock = Clock(monkeypatch)
+    clock = Clock()
     spent: list[str] = []
-    lending = Lending(3, lambda: spent.append("said"))
+    lending = Lending(3, lambda: spent.append("said"), lambda: clock.now)
     pool = pool_of(clock, 2, lending=lending)
     answered = Event()
     ended: list[int] = []
@@ -349,7 +345,6 @@ def test_above_their_cap_waiting_handlers_keep_their_threads(monkeypatch: pytest
     assert [event.is_set() for event in waiting[5:]] == [False] * 4
     assert spent == ["said"]
     answered.set()
-    monkeypatch.undo()
     while len(ended) < 9:
         pass
     assert pool.close(60) == 0
@@ -358,19 +353,19 @@ def test_above_their_cap_waiting_handlers_keep_their_threads(monkeypatch: pytest
     assert not lending.take()
 
 
-def test_that_no_more_are_lent_is_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+def test_that_no_more_are_lent_is_said_now_and_then() -> None:
+    clock = Clock()
     spent: list[float] = []
-    lending = Lending(0, lambda: spent.append(clock.now))
+    lending = Lending(0, lambda: spent.append(clock.now), lambda: clock.now)
     for _ in range(30):
         assert not lending.take()
         clock.now += 1.0
     assert spent == [1000.0, 1010.0, 1020.0]
 
 
-def test_threads_that_slept_are_woken_up_to_the_cap_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_slept_are_woken_up_to_the_cap_alone() -> None:
     """There are more of them than the cap once slots were lent."""
-    clock = Clock(monkeypatch)
+    clock = Clock()
     pool = pool_of(clock, 1)
     began, answered, go = [Event(), Event()], Event(), Event()
 
@@ -395,12 +390,11 @@ def test_threads_that_slept_are_woken_up_to_the_cap_alone(monkeypatch: pytest.Mo
     assert not running[1].is_set()
     go.set()
     assert running[1].wait(60)
-    monkeypatch.undo()
     assert pool.close(60) == 0
 
 
-def test_a_thread_that_dies_of_its_report_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
+def test_a_thread_that_dies_of_its_report_is_not_counted() -> None:
+    clock = Clock()
 
     def report(what: str, error: BaseException) -> None:
         raise MemoryError
@@ -416,5 +410,4 @@ def test_a_thread_that_dies_of_its_report_is_not_counted(monkeypatch: pytest.Mon
     pool.submit(done.set)
     while not done.wait(0.01):
         clock.pass_by(0.06)
-    monkeypatch.undo()
     assert pool.close(60) == 0

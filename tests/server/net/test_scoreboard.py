@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 
@@ -16,7 +17,7 @@ from python_server.net.scoreboard import Row, Scoreboard
 
 @pytest.fixture
 def board() -> Iterator[Scoreboard]:
-    board = Scoreboard()
+    board = Scoreboard(monotonic)
     yield board
     board.close()
 
@@ -125,8 +126,8 @@ def test_another_process_writes_its_row(board: Scoreboard) -> None:
     row = board.claim()
     assert board.beat_age_seconds(row) == float("inf")
     code = (
-        "import sys; from python_server.net.scoreboard import Scoreboard, Row;"
-        "row = Row(Scoreboard(int(sys.argv[1])), int(sys.argv[2]));"
+        "import sys; from time import monotonic; from python_server.net.scoreboard import Scoreboard, Row;"
+        "row = Row(Scoreboard(monotonic, int(sys.argv[1])), int(sys.argv[2]));"
         "row.beat(); row.accept(True); row.count(41)"
     )
     command = [sys.executable, "-c", code, str(board.descriptor), str(row)]
@@ -138,6 +139,6 @@ def test_another_process_writes_its_row(board: Scoreboard) -> None:
 
 def test_without_memfd_a_file_without_a_name_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    board = Scoreboard()
+    board = Scoreboard(monotonic)
     assert working(board, 3).allowance() == 2
     board.close()

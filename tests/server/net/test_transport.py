@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
-from python_server.net.loop import SWEEP_MIN_COUNT, WIDE_MIN_COUNT, Deadline, Loop, SelectorPoller
+from python_server.net.loop import SWEEP_MIN_COUNT, WIDE_MIN_COUNT, Deadline, Loop
 from python_server.net.pauses import Pause
+from python_server.net.poller import SelectorPoller, best_poller
 from python_server.net.sendfile import FileSlice, FileSource
+from python_server.net.system import REAL
 from python_server.net.transport import Transport, TransportState
 from python_server.settings import TransportSettings
 from wsframe import Outbox
@@ -84,8 +86,8 @@ class Pair:
 @pytest.fixture(params=["best", "selectors"])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     reported: list[str] = []
-    poller = SelectorPoller() if request.param == "selectors" else None
-    loop = Loop(lambda what, error: reported.append(f"{what}: {error}"), poller=poller)
+    poller = SelectorPoller if request.param == "selectors" else best_poller
+    loop = Loop(lambda what, error: reported.append(f"{what}: {error}"), system=replace(REAL, poller=poller))
     ours, peer = socket.socketpair()
     ours.setblocking(False)
     transport = Transport(loop, ours, lambda what, error: reported.append(f"{what}: {error}"), LIMITS)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from python_server.http1.parser import Request
-from python_server.observe import access_log
 from python_server.observe.access_log import AccessLog
 from python_server.observe.log import ACCESS
 
@@ -67,14 +66,14 @@ ATOMS = {
 
 @pytest.mark.parametrize(("atom", "text"), ATOMS.items(), ids=ATOMS)
 def test_atom(kept: Kept, atom: str, text: str) -> None:
-    AccessLog(f"<%({atom})s>").write(asked(), 404, 12, 0.0015)
+    AccessLog(f"<%({atom})s>", time.time).write(asked(), 404, 12, 0.0015)
     assert kept.lines == [f"<{text}>"]
 
 
-def test_time_is_local_with_its_offset(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = AccessLog("%(t)s")
-    for now in (784_111_777.9, 784_111_778.1):
-        monkeypatch.setattr(access_log.time, "time", lambda now=now: now)
+def test_time_is_local_with_its_offset(kept: Kept) -> None:
+    times = iter((0.0, 784_111_777.9, 784_111_778.1))  # the first for the test of the format
+    lines = AccessLog("%(t)s", lambda: next(times))
+    for _ in range(2):
         lines.write(asked(), 200, 0, 0.0)
     expected = [
         time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second)) for second in (784_111_777, 784_111_778)
@@ -84,7 +83,7 @@ def test_time_is_local_with_its_offset(kept: Kept, monkeypatch: pytest.MonkeyPat
 
 def test_formats_by_name(kept: Kept) -> None:
     for name in ("common", "combined"):
-        AccessLog(name).write(asked(), 200, 5, 0.25)
+        AccessLog(name, time.time).write(asked(), 200, 5, 0.25)
     common, combined = kept.lines
     assert common.startswith("10.0.0.9 - - [")
     assert common.endswith('] "GET /a%20b?q=1 HTTP/1.1" 200 5 0.250000')
@@ -92,17 +91,17 @@ def test_formats_by_name(kept: Kept) -> None:
 
 
 def test_a_refused_request_and_a_unix_socket_have_dashes(kept: Kept) -> None:
-    AccessLog('%(h)s "%(r)s"').write(asked(method="", peer=""), 400, 5, 0.0)
+    AccessLog('%(h)s "%(r)s"', time.time).write(asked(method="", peer=""), 400, 5, 0.0)
     assert kept.lines == ['- "-"']
 
 
 def test_nothing_is_written_while_nobody_listens(kept: Kept) -> None:
     ACCESS.setLevel(logging.CRITICAL)
-    AccessLog().write(asked(), 200, 5, 0.0)
+    AccessLog("common", time.time).write(asked(), 200, 5, 0.0)
     assert kept.lines == []
 
 
 @pytest.mark.parametrize("line_format", ["%(z)s", "%(h", "%s %s"])
 def test_malformed_formats_are_refused_at_start(line_format: str) -> None:
     with pytest.raises(ValueError, match="access log format"):
-        AccessLog(line_format)
+        AccessLog(line_format, time.time)

@@ -5,7 +5,6 @@ It must not know who counts.
 
 import pytest
 
-from python_server.observe import counters
 from python_server.observe.counters import Observer
 from python_server.observe.log import LOGGER
 
@@ -14,9 +13,8 @@ def test_a_complaint_is_counted_always_and_said_now_and_then(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = [50.0]
-    monkeypatch.setattr(counters.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(LOGGER, "propagate", True)
-    observer = Observer()
+    observer = Observer(lambda: now[0])
     for _ in range(3):
         observer.complain("kind", "said")
         now[0] += 6.0

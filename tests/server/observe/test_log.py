@@ -8,7 +8,9 @@ import logging
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ import pytest
 from python_server.net.line_writer import LineWriter
 from python_server.observe import log
 from python_server.observe.log import Faults
+
+# How lines leave.
+LINES = partial(LineWriter, monotonic=time.monotonic)
 
 
 class Told:
@@ -124,7 +129,7 @@ def flush() -> None:
 @pytest.mark.usefixtures("bare")
 def test_files_that_are_moved_away_are_opened_anew(tmp_path: Path) -> None:
     access, error = tmp_path / "access", tmp_path / "error"
-    log.configure_logging("info", str(access), str(error), "worker 3", writer=LineWriter)
+    log.configure_logging("info", str(access), str(error), "worker 3", writer=LINES)
     log.say("first")
     log.ACCESS.info("200")
     flush()
@@ -146,7 +151,7 @@ def test_files_that_are_moved_away_are_opened_anew(tmp_path: Path) -> None:
 def test_a_file_whose_folder_has_gone_is_still_written(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
-    log.configure_logging("info", None, str(folder / "error"), writer=LineWriter)
+    log.configure_logging("info", None, str(folder / "error"), writer=LINES)
     held = (folder / "error").open()
     shutil.rmtree(folder)
     log.say("first")
@@ -161,7 +166,7 @@ def test_a_stream_without_a_descriptor_and_none_at_all(monkeypatch: pytest.Monke
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(sys, "stdout", None)
-    log.configure_logging("info", "-", writer=LineWriter)
+    log.configure_logging("info", "-", writer=LINES)
     log.say("said")
     log.ACCESS.info("200")
     flush()
@@ -170,7 +175,7 @@ def test_a_stream_without_a_descriptor_and_none_at_all(monkeypatch: pytest.Monke
 
 @pytest.mark.usefixtures("bare")
 def test_a_fault_that_holds_what_a_client_sent_is_cut(tmp_path: Path) -> None:
-    log.configure_logging("info", None, str(tmp_path / "error"), writer=LineWriter)
+    log.configure_logging("info", None, str(tmp_path / "error"), writer=LINES)
     Faults().report("handler", raised(ValueError("x" * 1_000_000)))
     log.LOGGER.error("%d", "no number")
     flush()
@@ -184,7 +189,7 @@ def test_a_fault_that_holds_what_a_client_sent_is_cut(tmp_path: Path) -> None:
 def test_what_was_left_out_is_said_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     faults = Faults()
     monkeypatch.setattr(log, "FAULTS", faults)
-    log.configure_logging("info", None, str(tmp_path / "error"), writer=LineWriter)
+    log.configure_logging("info", None, str(tmp_path / "error"), writer=LINES)
     for _ in range(15):
         faults.report("handler", raised(KeyError()))
     flush()
@@ -216,7 +221,7 @@ def test_lines_that_are_dropped_at_the_end_are_said_with_those_before(tmp_path: 
     failing = Failing()
 
     def writer(name: str, *place: Any, **more: Any) -> Any:
-        return failing if name == "access log" else LineWriter(name, *place, **more)
+        return failing if name == "access log" else LINES(name, *place, **more)
 
     log.configure_logging("info", str(tmp_path / "access"), str(tmp_path / "error"), writer=writer)
     log.ACCESS.info("dropped before")
@@ -233,5 +238,5 @@ def test_lines_that_are_dropped_at_the_end_are_said_with_those_before(tmp_path: 
 def test_an_applications_own_handlers_are_left_alone() -> None:
     own = logging.NullHandler()
     logging.getLogger().addHandler(own)
-    log.configure_logging("info", "-", writer=LineWriter)
+    log.configure_logging("info", "-", writer=LINES)
     assert log.LOGGER.handlers == log.ACCESS.handlers == []

@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,7 +105,7 @@ class Bench:
         self.mailbox = Mailbox(lambda: None, 1 << 20)
         self.reports: list[BaseException] = []
         self.complaints: list[str] = []
-        self.backpressure = Backpressure({})
+        self.backpressure = Backpressure({}, monotonic)
         self.deadlines: list[HandDeadline] = []
         services = WebSocketServices(
             1000,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -159,7 +160,7 @@ class Worker:
             20.0,
             60.0,
             1.0,
-            Backpressure({}),
+            Backpressure({}, monotonic),
             None,
             deadline,
             self.channels.add,

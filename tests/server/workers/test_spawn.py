@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from time import monotonic
 
 import pytest
 
@@ -16,14 +17,15 @@ from python_server.workers.spawn import WORKER_VARIABLE, WorkerSlot, is_worker, 
 
 CHILD = """
 import os, subprocess, sys
+from time import monotonic
 from python_server.workers.spawn import is_worker, take_slot
 from python_server.net.scoreboard import Row
 assert is_worker(os.environ)
 below = subprocess.run([sys.executable, "-c",
-    "import os; from python_server.workers.spawn import is_worker, take_slot;"
-    "assert not is_worker(os.environ); assert take_slot(os.environ) is None"])
+    "import os; from time import monotonic; from python_server.workers.spawn import is_worker, take_slot;"
+    "assert not is_worker(os.environ); assert take_slot(os.environ, monotonic) is None"])
 assert below.returncode == 0  # it has the variable, and none of the descriptors
-slot = take_slot(os.environ)
+slot = take_slot(os.environ, monotonic)
 assert not is_worker(os.environ)
 Row(slot.board, slot.row).count(7)
 slot.control.send(b"control")
@@ -35,7 +37,7 @@ print([os.get_inheritable(number) for number in slot.descriptors()])
 
 def test_a_seat_travels_into_a_new_process() -> None:
     control, sibling, named = pair(), pair(), pair()
-    board = Scoreboard()
+    board = Scoreboard(monotonic)
     row = board.claim()
     slot = WorkerSlot(
         5,
@@ -70,13 +72,13 @@ def test_a_seat_travels_into_a_new_process() -> None:
 @pytest.mark.parametrize("environment", [{}, {WORKER_VARIABLE: ""}])
 def test_a_process_without_a_seat_is_no_worker(environment: dict[str, str]) -> None:
     assert not is_worker(environment)
-    assert take_slot(environment) is None
+    assert take_slot(environment, monotonic) is None
 
 
 @pytest.mark.parametrize("version", [None, 99])
 def test_a_worker_whose_supervisor_is_of_another_version_says_so_and_ends(version: int | None) -> None:
     """The rolling restart is given up then, and the old workers go on."""
-    control, board = pair(), Scoreboard()
+    control, board = pair(), Scoreboard(monotonic)
     slot = WorkerSlot(5, board.claim(), "abc", board, control[1])
     said = json.loads(slot.to_text())
     assert said.pop("version") == slot.version

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from python_server.net.scoreboard import WORKERS_MAX_COUNT, Row
+from python_server.net.system import REAL
 from python_server.observe import log as observe
 from python_server.workers import link_messages
 from python_server.workers import supervisor as module
@@ -115,6 +116,7 @@ class Bench:
         loop: Any = self.clock
         self.workers = Supervisor(
             loop,
+            REAL,
             RestartRules(count, 30, timeout_seconds),
             [],
             {},

@@ -11,7 +11,6 @@ import pytest
 from python_server.http1.parser import Request
 from python_server.net.byte_queue import StreamBroken
 from python_server.net.threads import InlineExecutor
-from python_server.wsgi import handler as wsgi
 from python_server.wsgi.environ import ServerFacts
 from python_server.wsgi.handler import BODY_AHEAD_BYTES, WSGIHandler
 
@@ -81,6 +80,7 @@ class Bench:
             resubmit = submit
 
         executor: Any = InlineExecutor() if inline else Held()
+        self.now = 100.0
         self.handler = WSGIHandler(
             application,
             executor,
@@ -94,6 +94,7 @@ class Bench:
             executor,
             places_count,
             self.waited.append,
+            lambda: self.now,
         )
 
     def run(self, exchange: FakeExchange) -> list[Any]:
@@ -229,12 +230,10 @@ def test_the_line_counts_as_waiting_and_is_bounded() -> None:
     assert calls == [[], [], [], ["close after it", ("respond", 503, b"The server is busy.\n")]]
 
 
-def test_a_long_wait_in_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(wsgi.time, "monotonic", lambda: now[0])
+def test_a_long_wait_in_line_is_told() -> None:
     bench = Bench(answering(), inline=False, places_count=1)
     first, _ = stalling(bench, "expecting"), stalling(bench, "expecting")
-    now[0] += 2.5
+    bench.now += 2.5
     bench.handler.body_ended(first)
     assert bench.waited == [2.5]
 

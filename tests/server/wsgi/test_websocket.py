@@ -4,6 +4,7 @@ It must not know WSGI; the test is both the loop and the worker.
 """
 
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ class Bench:
             0.0,
             60.0,
             1.0,
-            Backpressure({}),
+            Backpressure({}, monotonic),
             None,
             HandDeadline,
             nobody,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from python_server.net.system import REAL, System
 from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker.channel_handler import ChannelHandler
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
@@ -52,6 +53,7 @@ class BrokerServices:
     warn: Callable[[str], None]
     codec: Callable[[], Codec]
     next_offset: Callable[[], Callable[[], str] | None]
+    system: System = REAL
 
 
 class RedisBackplane:
@@ -75,11 +77,14 @@ class RedisBackplane:
         self._services = services
         self._status = LinkStatus(options, place, services.say, services.warn)
         self._channels = Channels(options.channel, place.name, options.per_room)
-        self._publisher = Publisher(
-            connect, partial(self._post, self._changed, PUBLISH), partial(self._post, self._dropped)
-        )
+        system, dropped = services.system, partial(self._post, self._dropped)
+        self._publisher = Publisher(connect, partial(self._post, self._changed, PUBLISH), dropped, system)
         self._subscriber = Subscriber(
-            connect, partial(self._post, self._changed, SUBSCRIBE), self._heard, MESSAGE_MAX_BYTES
+            connect,
+            partial(self._post, self._changed, SUBSCRIBE),
+            self._heard,
+            MESSAGE_MAX_BYTES,
+            system,
         )
         self._leadership = Leadership(
             place,

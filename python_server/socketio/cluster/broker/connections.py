@@ -5,14 +5,13 @@ Must not know: what a message says, who is in a room, where the broker is.
 
 from __future__ import annotations
 
-import random
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
+from python_server.net.system import REAL, System, below
 from python_server.net.threads import BackgroundThread, Condition, Lock
 from python_server.socketio.cluster.broker import url as broker
 from python_server.socketio.cluster.broker.resp import PushReader, RESPError
@@ -58,7 +57,14 @@ class _Kept:
         connect: makes an unconnected connection. changed: hears of the states UP and LOST.
     """
 
-    def __init__(self, connect: Callable[[], BrokerConnection], changed: Changed, name: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], BrokerConnection],
+        changed: Changed,
+        name: str,
+        system: System,
+    ) -> None:
+        self._system = system
         self._connect = connect
         self._changed = changed
         self._lock = Condition(Lock())
@@ -121,7 +127,7 @@ class _Kept:
                 if not self.closed:
                     self._lock.wait_for(
                         lambda: self.closed,
-                        self._back_off_seconds * random.uniform(0.5, 1.0),
+                        self._back_off_seconds * (0.5 + below(2**20, self._system.entropy) / 2**21),
                     )
             self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
 
@@ -173,9 +179,13 @@ class Publisher(_Kept):
     """
 
     def __init__(
-        self, connect: Callable[[], BrokerConnection], changed: Changed, dropped: Callable[[int], None]
+        self,
+        connect: Callable[[], BrokerConnection],
+        changed: Changed,
+        dropped: Callable[[int], None],
+        system: System = REAL,
     ) -> None:
-        super().__init__(connect, changed, "broker-publish")
+        super().__init__(connect, changed, "broker-publish", system)
         self._dropped = dropped
         self._posts: deque[_Post] = deque()
         self._queued_bytes = 0
@@ -260,7 +270,7 @@ class Publisher(_Kept):
 
     def _take(self, connection: BrokerConnection) -> list[_Post] | None:
         """The next messages; None at the end."""
-        pinged_at = time.monotonic()
+        pinged_at = self._system.monotonic()
         while True:
             with self._lock:
                 self._lock.wait_for(
@@ -279,11 +289,11 @@ class Publisher(_Kept):
                     self._queued_bytes -= size_bytes
                     return batch
             if (
-                doubted or time.monotonic() - pinged_at >= broker.PATIENCE_SECONDS
+                doubted or self._system.monotonic() - pinged_at >= broker.PATIENCE_SECONDS
             ):  # a broker that went while nothing was said
                 connection.send_command("PING", check_health=False)
                 connection.read_response()
-                pinged_at = time.monotonic()
+                pinged_at = self._system.monotonic()
 
 
 class Subscriber(_Kept):
@@ -304,8 +314,9 @@ class Subscriber(_Kept):
         changed: Changed,
         heard: Callable[[list[tuple[bytes, bytes | None]], int], None],
         max_bytes: int,
+        system: System = REAL,
     ) -> None:
-        super().__init__(connect, changed, "broker-subscribe")
+        super().__init__(connect, changed, "broker-subscribe", system)
         self._heard = heard
         self._max_bytes = max_bytes
         self._wanted: dict[bytes, None] = {}

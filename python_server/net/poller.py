@@ -1,0 +1,78 @@
+"""Which descriptors are ready: epoll or the standard `selectors`, behind the same few words.
+
+Must not know: what is done with a ready descriptor, or who waits.
+"""
+
+from __future__ import annotations
+
+import select
+import selectors
+from typing import Final, Protocol
+
+# Event bits, with epoll's values: anything but "writable" is news for the reader (data, end, error).
+READABLE: Final = 1
+WRITABLE: Final = 4
+# With READABLE, on Linux: of several processes that wait for the same socket one is woken, not all.
+EXCLUSIVE: Final = getattr(select, "EPOLLEXCLUSIVE", 0)
+
+
+class Poller(Protocol):
+    """Which descriptors are ready; `selectors` or epoll behind the same four words."""
+
+    def register(self, descriptor: int, events: int) -> None: ...
+    def modify(self, descriptor: int, events: int) -> None: ...
+    def unregister(self, descriptor: int) -> None: ...
+    def poll(self, timeout_seconds: float) -> list[tuple[int, int]]: ...
+    def close(self) -> None: ...
+
+
+class SelectorPoller:
+    """Any system: the standard `selectors` module."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def register(self, descriptor: int, events: int) -> None:
+        self._selector.register(descriptor, self._mask(events))
+
+    def modify(self, descriptor: int, events: int) -> None:
+        self._selector.modify(descriptor, self._mask(events))
+
+    def unregister(self, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+
+    def poll(self, timeout_seconds: float) -> list[tuple[int, int]]:
+        return [
+            (
+                key.fd,
+                (READABLE if mask & selectors.EVENT_READ else 0)
+                | (WRITABLE if mask & selectors.EVENT_WRITE else 0),
+            )
+            for key, mask in self._selector.select(timeout_seconds)
+        ]
+
+    @staticmethod
+    def _mask(events: int) -> int:
+        return (selectors.EVENT_READ if events & READABLE else 0) | (
+            selectors.EVENT_WRITE if events & WRITABLE else 0
+        )
+
+    def close(self) -> None:
+        self._selector.close()
+
+
+class EpollPoller:
+    """Linux: epoll itself, without the key object that `selectors` makes for every event."""
+
+    def __init__(self) -> None:
+        epoll = select.epoll()
+        self.register = epoll.register
+        self.modify = epoll.modify
+        self.unregister = epoll.unregister
+        self.poll = epoll.poll
+        self.close = epoll.close
+
+
+def best_poller() -> Poller:
+    """What this system has."""
+    return EpollPoller() if hasattr(select, "epoll") else SelectorPoller()

@@ -1,0 +1,44 @@
+"""What is read of the machine: clocks, ready descriptors, chance. The only file that reads the real ones.
+
+Must not know: who reads. Each part is handed the functions that it needs; a test hands it its own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from python_server.net.poller import Poller, best_poller
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Clocks in seconds; any thread.
+
+    Attributes:
+        monotonic: never goes back; the same for all processes of a machine. wall: since 1970.
+        cpu: used by this process. poller: makes a loop's own. entropy: so many bytes that nobody can guess.
+    """
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    cpu: Callable[[], float]
+    poller: Callable[[], Poller]
+    entropy: Callable[[int], bytes]
+
+
+REAL: Final = System(time.monotonic, time.time, time.process_time, best_poller, os.urandom)
+
+
+def token(count: int, entropy: Callable[[int], bytes]) -> str:
+    """A name of letters, digits, "-" and "_" out of so many bytes."""
+    return urlsafe_b64encode(entropy(count)).rstrip(b"=").decode("ascii")
+
+
+def below(limit: int, entropy: Callable[[int], bytes]) -> int:
+    """A number from 0 on, below `limit`; of far fewer bits than are read, so that none comes more often."""
+    return int.from_bytes(entropy(16)) % limit
