@@ -175,6 +175,7 @@ WITHOUT_A_TEST_FILE = {
     "serve.serve",
     "serve.worker",
     "socketio.cluster.broker.backplane",
+    "socketio.cluster.broker.channel_handler",
     "socketio.cluster.broker.requests",
     "socketio.cluster.broker.url",
     "socketio.cluster.pipe_messages",
@@ -183,6 +184,7 @@ WITHOUT_A_TEST_FILE = {
     "socketio.recovery.event_log",
     "socketio.recovery.record",
     "workers.process",
+    "wsgi.handshake_middleware",
 }
 
 
@@ -404,6 +406,7 @@ READ_ELSEWHERE = {
     ("ServerMethods", "manager"): "applications: python-socketio's attribute",
     ("WSGIApp", "wsframe_mounts"): "serve.mounts, by its name",
     ("Resource", "wsframe_websockets"): "serve.mounts, by its name",
+    ("TransportLike", "receive_max_bytes"): "the transport, whose port it is: channels set it",
     ("Source", "max_bytes"): "the codec's Outbox, whose port it is",
     ("Outbox", "max_bytes"): "the transport by another name: the codec's twins have the same words",
     ("Answers", "missing_count"): "applications that call a room",
@@ -522,6 +525,10 @@ OWN_WAITS = {
     ("net.tasks", "close"),
     ("net.tasks", "_result_of"),  # of a task that is done
     ("observe.log", "_write_all"),  # by the log's own thread
+    ("serve.reloader", "_watch_parent"),  # processes without a pool
+    ("serve.reloader", "_stop"),
+    ("serve.reloader", "_ended"),
+    ("serve.reloader", "_polled"),
     ("workers.process", "wait"),
     ("workers.supervisor", "close"),
     ("socketio.cluster.broker.connections", "_keep"),  # threads of their own

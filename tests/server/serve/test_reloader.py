@@ -46,8 +46,8 @@ class Child:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     log: list[Any] = []
-    monkeypatch.setattr(reloader.observe, "say", log.append)
-    monkeypatch.setattr(reloader.observe, "warn", log.append)
+    monkeypatch.setattr(reloader.log, "say", log.append)
+    monkeypatch.setattr(reloader.log, "warn", log.append)
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, *reloader.PASSED_ON)}
     yield log
     for number, handler in kept.items():

@@ -197,3 +197,19 @@ def test_an_event_that_others_are_to_hear_is_published_once(make_world: Any) -> 
     assert (published[0].namespace, published[0].rooms) == ("/", None)
     assert [kind for kind, _ in published[1:]] == [QuestionKind.ACKS]
     assert published[1][1] > 5.0
+
+
+def test_a_call_to_a_room_brings_each_answer_and_counts_who_left(world: Any) -> None:
+    peers = [world.peer() for _ in range(2)]
+    ends: list[Any] = []
+    to = BroadcastOptions()
+    ask = world.hub.call_room
+    thread = threading.Thread(target=lambda: ends.append(ask("q", (), to, timeout_seconds=5.0)))
+    thread.start()
+    while not (packets := peers[0].heard()):
+        world.run()
+    peers[0].say(f"3{packets[0][1 : packets[0].index('[')]}[7]")
+    peers[1].lose()
+    while thread.is_alive():
+        world.run()
+    assert (ends[0].values, ends[0].missing_count) == ([[7]], 1)

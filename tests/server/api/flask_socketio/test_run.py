@@ -11,6 +11,8 @@ from werkzeug.test import EnvironBuilder
 
 from python_server import SocketIO
 from python_server.api.flask_socketio import run as module
+from python_server.connection.arrival import KEY
+from python_server.wsgi.handshake_middleware import through_middleware
 
 
 @pytest.fixture
@@ -121,10 +123,10 @@ def test_a_handshake_comes_through_middleware_to_the_mount() -> None:
     def middleware(environ: dict[str, Any], start_response: Any) -> Any:
         return inner({**environ, "REMOTE_USER": "ann"}, start_response)
 
-    environ, refusal = module.through_middleware(middleware, handshake(HTTP_X_A="1"))
+    environ, refusal = through_middleware(middleware, handshake(HTTP_X_A="1"), inner)
     assert refusal is None
     assert (environ["REMOTE_USER"], environ["HTTP_X_A"]) == ("ann", "1")
-    assert module.ARRIVED_KEY not in environ
+    assert KEY not in environ
 
 
 def test_what_middleware_answers_itself_is_the_refusal() -> None:
@@ -139,12 +141,12 @@ def test_what_middleware_answers_itself_is_the_refusal() -> None:
         return Body([b"you"])
 
     given = handshake()
-    environ, refusal = module.through_middleware(middleware, given)
+    environ, refusal = through_middleware(middleware, given, object())
     assert environ is given
     assert refusal is not None
     assert (refusal.status, refusal.headers, refusal.body) == ("403 Forbidden", [("X-Why", "no")], b"not you")
     assert closed == [True]
-    _, silent = module.through_middleware(lambda environ, start_response: [], given)
+    _, silent = through_middleware(lambda environ, start_response: [], given, object())
     assert silent is not None
     assert silent.status == "500 Internal Server Error"
 
