@@ -43,6 +43,7 @@ INNER = {
         "body_time",
     ],
     "net": [
+        "timers",
         "threads",
         "backlog",
         "backpressure",
@@ -122,6 +123,7 @@ INNER = {
         "websocket",
     ],
     "socketio": [
+        "values",
         "jsoncodec",
         "packet",
         "msgpack_packet",
@@ -216,6 +218,7 @@ SANS_IO = [
 ]
 SANS_IO += [
     "workers.greetings",
+    "socketio.values",
     "socketio.adapter",
     "socketio.recovery.event_log",
     "socketio.broadcast",

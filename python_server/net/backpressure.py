@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeVar
 
 from python_server.net.threads import WORKER, Door, Lock, Waiter
+
+Key = TypeVar("Key")
 
 
 class Backpressure:
@@ -20,18 +22,18 @@ class Backpressure:
             one more does not wait, so that clients that do not read cannot hold a whole pool.
     """
 
-    def __init__(self, places_counts: Mapping[Any, int]) -> None:
-        self._places_counts = dict(places_counts)
+    def __init__(self, places_counts: Mapping[Key, int]) -> None:
+        self._places_counts: dict[object, int] = dict(places_counts.items())
         self._lock = Lock()
-        self._waiters: dict[object, list[Waiter]] = {}  # by target: one of each thread that waits
+        self._waiters: dict[object, list[Waiter[None]]] = {}  # by target: one of each thread that waits
 
     def post(
         self,
         door: Door,
         target: object,
-        behind: Callable[[], Any],
+        behind: Callable[[], object],
         timeout_seconds: float,
-        call: tuple[Any, ...],
+        call: tuple[Callable[..., object], *tuple[object, ...]],
         nbytes: int,
     ) -> None:
         """A worker: post `call` (a function, its arguments) once `target` is not behind, or the time is over.
@@ -45,12 +47,12 @@ class Backpressure:
                 door.post(*call, nbytes=nbytes)
                 return
 
-    def _wait(self, target: object, behind: Callable[[], Any], timeout_seconds: float) -> bool:
+    def _wait(self, target: object, behind: Callable[[], object], timeout_seconds: float) -> bool:
         """Whether it was worth it: False when the time is over, or this thread must not wait."""
         if timeout_seconds <= 0 or getattr(WORKER, "coroutines", False):  # all coroutines would wait as well
             return False
         pool = getattr(WORKER, "pool", None)
-        waiter = Waiter()
+        waiter: Waiter[None] = Waiter()
         with self._lock:
             if not behind():
                 return True

@@ -10,9 +10,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 from python_server.net.loop import Loop
+
+
+class LingerLimits(Protocol):
+    """What an end may cost."""
+
+    @property
+    def linger_timeout_seconds(self) -> float: ...
+    @property
+    def linger_max_bytes(self) -> int: ...
 
 
 class Lingering:
@@ -26,7 +35,9 @@ class Lingering:
 
     __slots__ = ("_end", "_loop", "_room_bytes", "_socket", "_timer")
 
-    def __init__(self, loop: Loop, sock: socket.socket, limits: Any, end: Callable[[str], None]) -> None:
+    def __init__(
+        self, loop: Loop, sock: socket.socket, limits: LingerLimits, end: Callable[[str], None]
+    ) -> None:
         self._loop = loop
         self._socket = sock
         self._room_bytes = limits.linger_max_bytes

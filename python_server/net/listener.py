@@ -9,8 +9,9 @@ import errno
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
+from python_server.net.byte_handler import Address
 from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
 
@@ -85,7 +86,7 @@ class Listener:
         self,
         loop: Loop,
         sock: Socket,
-        accepted: Callable[[Socket, Any], None],
+        accepted: Callable[[Socket, Address], None],
         exhausted: Callable[[OSError], None],
         batch_count: int,
         allowance: Callable[[], int | None] | None = None,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from python_server.net.threads import FAULTS, Mailbox
 
@@ -104,9 +104,9 @@ class Timer:
 
     __slots__ = ("function", "when")
 
-    def __init__(self, when: float, function: Callable[[], Any]) -> None:
+    def __init__(self, when: float, function: Callable[[], object]) -> None:
         self.when = when
-        self.function: Callable[[], Any] | None = function
+        self.function: Callable[[], object] | None = function
 
     def __lt__(self, other: Timer) -> bool:
         return self.when < other.when
@@ -124,7 +124,7 @@ class Deadline:
 
     __slots__ = ("_function", "_loop", "_timer", "_when")
 
-    def __init__(self, loop: Loop, function: Callable[[], Any]) -> None:
+    def __init__(self, loop: Loop, function: Callable[[], object]) -> None:
         self._loop = loop
         self._function = function
         self._when = NEVER
@@ -278,7 +278,7 @@ class Loop:
 
     # Time
 
-    def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
+    def call_later(self, seconds: float, function: Callable[[], object]) -> Timer:
         """Call `function` once, `seconds` after the start of this turn."""
         when = self.now + seconds
         timer = Timer(when, function)
@@ -383,7 +383,7 @@ class Loop:
         os.close(self._wake_receive)
         os.close(self._wake_send)
 
-    def _call(self, function: Callable[[], Any]) -> None:
+    def _call(self, function: Callable[[], object]) -> None:
         try:
             function()
         except FAULTS as error:
@@ -398,9 +398,8 @@ class Loop:
         while timers and (timers[0].when <= self.now or timers[0].function is None):
             timer = heapq.heappop(timers)
             if timer.function is not None:
-                function = timer.function
-                timer.function = None
-                self._call(function)
+                due, timer.function = timer.function, None
+                self._call(due)
         self._next_due = timers[0].when if timers else NEVER
 
     def _flush_dirty(self) -> None:

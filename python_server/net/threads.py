@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
 
 MAILBOX_BATCH_COUNT: Final = 4096
 
@@ -26,6 +27,7 @@ WORKER: Final = threading.local()
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
 FAULTS: Final = (Exception, SystemExit, GeneratorExit)
 
+Answer = TypeVar("Answer")
 Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
 
@@ -56,6 +58,11 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
 
 class ServerStopped(RuntimeError):
     """Something was asked of a server whose loop has ended."""
+
+
+def fail(error: BaseException) -> NoReturn:
+    """What stands for an answer where there is an error: a call of it raises."""
+    raise error
 
 
 class Executor(Protocol):
@@ -91,7 +98,7 @@ class Mailbox:
     def __init__(self, ring: Callable[[], None], max_bytes: int) -> None:
         self._ring = ring
         self._max_bytes = max_bytes
-        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
+        self._calls: deque[tuple[Callable[..., object], tuple[object, ...], int]] = deque()
         self._pending_bytes = 0
         self._bytes_lock = threading.Lock()
         self._space = threading.Condition(self._bytes_lock)
@@ -111,7 +118,7 @@ class Mailbox:
         """Any thread: would a call that is made now, here, come where it would come if it were posted?"""
         return current_thread_id() == self._owner and not self._calls and not self._closed
 
-    def post(self, function: Callable[..., Any], *args: Any, nbytes: int = 0) -> None:
+    def post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
         """Any thread: have `function(*args)` called by the loop, after everything posted before.
 
         Raises:
@@ -134,7 +141,7 @@ class Mailbox:
             self._ring()
 
     def post_unless(
-        self, unless: Callable[[], Any], function: Callable[..., Any], *args: Any, nbytes: int
+        self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
         """Any thread: `post`, whose caller changes its mind if `unless()` once nothing is to be waited for.
 
@@ -278,7 +285,7 @@ class Strand:
 class BackgroundThread:
     """A thread of its own for one function; it never keeps a process alive."""
 
-    def __init__(self, function: Callable[..., Any], name: str, *args: Any) -> None:
+    def __init__(self, function: Callable[..., object], name: str, *args: object) -> None:
         self._thread = threading.Thread(target=function, args=args, name=name, daemon=True)
         self._thread.start()
 
@@ -288,22 +295,22 @@ class BackgroundThread:
             self._thread.join(timeout_seconds)
 
 
-class Waiter:
+class Waiter(Generic[Answer]):
     """One answer that a worker waits for and any thread may bring."""
 
     __slots__ = ("_event", "_value")
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._value: Any = None
+        self._value: Answer  # once the event is set
 
-    def set(self, value: Any) -> None:
+    def set(self, value: Answer) -> None:
         """Any thread: bring the answer; the first one counts."""
         if not self._event.is_set():
             self._value = value
             self._event.set()
 
-    def wait(self, timeout_seconds: float | None, *, lends: bool = False) -> Any:
+    def wait(self, timeout_seconds: float | None, *, lends: bool = False) -> Answer:
         """A worker: the answer. `lends`: see `blocking`.
 
         Raises:
@@ -340,14 +347,14 @@ class Door:
         """Loop's thread: a new client's strand."""
         return Strand(self._events, self._strand_lock)
 
-    def tell(self, function: Callable[..., None], *args: Any) -> None:
+    def tell(self, function: Callable[..., object], *args: object) -> None:
         """Any thread: `post`, or the call itself where it would be the very next thing anyway."""
         if self.at_once():
             function(*args)
         else:
             self.post(function, *args)
 
-    def ask(self, question: Callable[[], Any], timeout_seconds: float = 30.0) -> Any:
+    def ask(self, question: Callable[[], Answer], timeout_seconds: float = 30.0) -> Answer:
         """Any thread: the value of `question()`, computed by the loop (at once when already on it).
 
         Raises:
@@ -356,16 +363,14 @@ class Door:
         """
         if self.on_loop():
             return question()
-        waiter = Waiter()
+        waiter: Waiter[Callable[[], Answer]] = Waiter()
 
         def answer() -> None:
             try:
-                waiter.set((question(), None))
+                value = question()
+                waiter.set(lambda: value)
             except BaseException as error:
-                waiter.set((None, error))
+                waiter.set(partial(fail, error))
 
         self.post(answer)
-        value, error = waiter.wait(timeout_seconds)
-        if error is not None:
-            raise error
-        return value
+        return waiter.wait(timeout_seconds)()

@@ -9,10 +9,10 @@ import socket
 import struct
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
-from python_server.net.byte_handler import ByteHandler, Source
-from python_server.net.lingering import Lingering
+from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
+from python_server.net.lingering import Lingering, LingerLimits
 from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 from python_server.net.pauses import Pause
@@ -48,6 +48,23 @@ MOVES: Final = {
 _OPEN: Final = TransportState.OPEN
 
 
+# What can be written.
+Piece = Buffer | FileSlice
+
+
+class TransportLimits(LingerLimits, Protocol):
+    """How much a client may leave untaken, and for how long."""
+
+    @property
+    def high_watermark_bytes(self) -> int: ...
+    @property
+    def low_watermark_bytes(self) -> int: ...
+    @property
+    def hard_limit_bytes(self) -> int: ...
+    @property
+    def stall_timeout_seconds(self) -> float: ...
+
+
 class Transport:
     """A plain TCP (or UNIX) stream on the loop. Every method belongs to the loop's thread.
 
@@ -73,9 +90,9 @@ class Transport:
         loop: Loop,
         sock: socket.socket,
         report: Callable[[str, BaseException], None],
-        limits: Any,
-        peer: Any = None,
-        local: Any = None,
+        limits: TransportLimits,
+        peer: Address = None,
+        local: Address = None,
     ) -> None:
         self._loop = loop
         self._socket = sock
@@ -83,7 +100,7 @@ class Transport:
         self._report = report
         self._limits = limits
         self._high_watermark_bytes = limits.high_watermark_bytes
-        self._queue: list[Any] = []
+        self._queue: list[Any] = []  # of `Piece`; `_files_count` says whether all are bytes
         self._queued_bytes = 0
         self._files_count = 0  # slices of files in the queue
         self._stalled: Deadline | None = None  # the moment a client that takes nothing is given up
@@ -104,7 +121,7 @@ class Transport:
         self._handler = handler
         self._receive_buffer = handler.receive_buffer
         self._data_received = handler.data_received
-        self._buffer: Any = self._loop.receive_buffer
+        self._buffer: Buffer = self._loop.receive_buffer
         self.pause_reading(Pause.UNSERVED, False)
 
     # In
@@ -196,7 +213,7 @@ class Transport:
         """Is the queue above the high watermark?"""
         return self._blocked
 
-    def write(self, data: Any) -> None:
+    def write(self, data: Piece) -> None:
         """Queue bytes; they leave in one gathered send at the end of the turn."""
         if self.state is not _OPEN:
             return

@@ -57,7 +57,7 @@ class BlockingWebSocket:
         self._door = door
         self._services = services
         self._channel: WebSocketChannel | None = None
-        self._messages = MessageQueue(max_queue_count, SOFT_BYTES)
+        self._messages: MessageQueue[str | bytes] = MessageQueue(max_queue_count, SOFT_BYTES)
         self.environ = environ
         self.subprotocols: tuple[str, ...] = ()
         self.close_code: int | None = None
