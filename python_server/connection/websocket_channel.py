@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from python_server.connection.exchange import DeadlineLike, TransportLike
 from python_server.net.backpressure import Backpressure
+from python_server.net.byte_handler import Buffer
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door
 from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, State
 from wsframe.deflate import Agreement, Options
+from wsframe.types import Event
 
 
 class PreparedLike(Protocol):
@@ -51,7 +53,7 @@ class WebSocketServices:
     broadcast_wait_seconds: float
     backpressure: Backpressure
     deflate: Options | None
-    deadline: Callable[[Callable[[], Any]], DeadlineLike]
+    deadline: Callable[[Callable[[], object]], DeadlineLike]
     began: Callable[[WebSocketChannel], None]
     ended: Callable[[WebSocketChannel], None]
     call_soon: Callable[[Callable[[], None]], Any]
@@ -75,7 +77,7 @@ _OPEN: Final = State.OPEN
 _CLOSED: Final = State.CLOSED
 
 
-def ignore_message(*message: Any) -> None:
+def ignore_message(*message: object) -> None:
     """Where messages go before somebody listens."""
 
 
@@ -152,8 +154,8 @@ class WebSocketChannel:
         self._closing: DeadlineLike | None = None
         self.receive_buffer = connection.receive_buffer
         self.subprotocol = subprotocol
-        self.owner: Any = None
-        self.peer = transport.peer
+        self.owner: object = None
+        self.peer: object = transport.peer
         self.on_message: Callable[..., None] = ignore_message
         self.on_close: Callable[[int, str], None] = ignore_close
         self.on_blocked: Callable[[WebSocketChannel, bool], None] = ignore_message
@@ -161,13 +163,13 @@ class WebSocketChannel:
 
     # What the transport tells
 
-    def data_received(self, buffer: Any, nbytes: int) -> None:
+    def data_received(self, buffer: Buffer, nbytes: int) -> None:
         decoder = self._decoder
         if not nbytes:
             self._connection.receive_eof()
             self._close_transport()
             return
-        events: list[Any] = decoder.receive(buffer, nbytes)
+        events: list[Event] = decoder.receive(buffer, nbytes)
         self._heard = True
         at_rest = decoder.at_rest()
         try:
@@ -188,7 +190,7 @@ class WebSocketChannel:
         if not at_rest or self._unfinished is not None:
             self._watch_unfinished(events, nbytes)
 
-    def _obey(self, events: list[Any]) -> None:
+    def _obey(self, events: list[Event]) -> None:
         """Hand messages up; pongs leave before what answers them, our close frame after it."""
         connection = self._connection
         connection.obey(events)
@@ -242,7 +244,7 @@ class WebSocketChannel:
             self._transport.write(owed)
         self._transport.close()
 
-    def _watch_unfinished(self, events: list[Any], nbytes: int) -> None:
+    def _watch_unfinished(self, events: list[Event], nbytes: int) -> None:
         """A frame or message that has begun must end in time (a client may dribble one for ever).
 
         What is unfinished behind a message that came whole is another one, with a time of its own; control
@@ -306,7 +308,7 @@ class WebSocketChannel:
         return self._transport.blocked
 
     @property
-    def peers(self) -> tuple[Any, Any]:
+    def peers(self) -> tuple[object, object]:
         """The client's address and the connection's; the same one unless a trusted proxy has named it."""
         return self.peer, self._transport.peer
 

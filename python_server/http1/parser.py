@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 from python_server.http1.head import BadRequest, Headers, Limits, Request, parse_head
 
@@ -131,7 +131,7 @@ class RequestParser:
         self.served_count = 0
         self.state = ParserState.HEAD
 
-    def receive(self, data: Any) -> list[Event]:
+    def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take bytes of the connection (any buffer, not kept); return what they complete."""
         state = self.state
         if state is ParserState.FAILED:

@@ -15,9 +15,17 @@ from typing import Protocol
 from python_server.net.loop import Loop
 
 
-class LingerLimits(Protocol):
-    """What an end may cost."""
+class TransportLimits(Protocol):
+    """How much a client may leave untaken and for how long, and what its end may cost."""
 
+    @property
+    def high_watermark_bytes(self) -> int: ...
+    @property
+    def low_watermark_bytes(self) -> int: ...
+    @property
+    def hard_limit_bytes(self) -> int: ...
+    @property
+    def stall_timeout_seconds(self) -> float: ...
     @property
     def linger_timeout_seconds(self) -> float: ...
     @property
@@ -36,7 +44,7 @@ class Lingering:
     __slots__ = ("_end", "_loop", "_room_bytes", "_socket", "_timer")
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, limits: LingerLimits, end: Callable[[str], None]
+        self, loop: Loop, sock: socket.socket, limits: TransportLimits, end: Callable[[str], None]
     ) -> None:
         self._loop = loop
         self._socket = sock

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from python_server.net.byte_handler import Buffer
+from python_server.net.lingering import TransportLimits
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
-from python_server.net.transport import Transport, TransportLimits
+from python_server.net.transport import Transport
 
 
 class RelayTransport(Protocol):

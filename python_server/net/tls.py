@@ -16,11 +16,12 @@ from typing import Final
 
 from python_server.net.byte_handler import Address, Buffer
 from python_server.net.certificates import reason_of
+from python_server.net.lingering import TransportLimits
 from python_server.net.loop import Loop, Timer
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
 from python_server.net.sockets import Socket
-from python_server.net.transport import Transport, TransportLimits, TransportState
+from python_server.net.transport import Transport, TransportState
 
 # Plain bytes sealed ahead of the kernel: one full receive window of most clients.
 SEAL_MAX_BYTES: Final = 262_144

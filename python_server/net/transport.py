@@ -9,10 +9,10 @@ import socket
 import struct
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
-from python_server.net.lingering import Lingering, LingerLimits
+from python_server.net.lingering import Lingering, TransportLimits
 from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 from python_server.net.pauses import Pause
@@ -50,19 +50,6 @@ _OPEN: Final = TransportState.OPEN
 
 # What can be written.
 Piece = Buffer | FileSlice
-
-
-class TransportLimits(LingerLimits, Protocol):
-    """How much a client may leave untaken, and for how long."""
-
-    @property
-    def high_watermark_bytes(self) -> int: ...
-    @property
-    def low_watermark_bytes(self) -> int: ...
-    @property
-    def hard_limit_bytes(self) -> int: ...
-    @property
-    def stall_timeout_seconds(self) -> float: ...
 
 
 class Transport:

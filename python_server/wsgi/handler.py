@@ -433,7 +433,7 @@ class _Run:
             piece = next(self._pieces, None)
             if piece is None:
                 exchange.finish()
-            elif type(piece) is FileSlice:
+            elif isinstance(piece, FileSlice):
                 exchange.write_file(piece)
             else:
                 exchange.write(piece)
