@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import IO, Final, Protocol
 
 from python_server.connection.exchange import Exchange
 from python_server.http1.response import Headers, check_headers, check_status
@@ -21,8 +21,10 @@ from python_server.wsgi.environ import (
     PIECE_BYTES,
     BodyReader,
     Environ,
+    ExcInfo,
     FileWrapper,
     ServerFacts,
+    StartResponse,
     body_pieces,
     build_environ,
     file_pieces,
@@ -31,7 +33,7 @@ from python_server.wsgi.upload_slots import UploadSlots
 
 __all__ = ["Application", "Environ", "ServerFacts", "Takeover", "WSGIHandler", "build_environ"]
 
-Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 # An answer that a worker produces faster than the client takes it waits in this window.
 RESPONSE_WINDOW_BYTES: Final = 262_144
@@ -290,7 +292,7 @@ class _Run:
                     b"Internal Server Error\n",
                 )
 
-    def _input(self) -> Any:
+    def _input(self) -> IO[bytes]:
         if self.body is None:
             return io.BytesIO()
         return io.BufferedReader(BodyReader(self.body, self._before_read, self._after_read), 65_536)
@@ -308,7 +310,9 @@ class _Run:
         ):
             self._post(self._resume_body)
 
-    def _start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
+    def _start_response(
+        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
         if exc_info is not None:
             try:
                 if self._streaming:
