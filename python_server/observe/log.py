@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TextIO
 
 LOGGER: Final = logging.getLogger("python_server")
 ACCESS: Final = logging.getLogger("python_server.access")
@@ -96,17 +96,20 @@ def configure_logging(
 def _handle(
     logger: logging.Logger,
     path: str | None,
-    stream: Any,
+    stream: TextIO | None,
     formatter: logging.Formatter,
     writer: Callable[..., Writer],
 ) -> None:
     if path is None and (logger.handlers or logging.getLogger().handlers):
         return
     logger.propagate = False
-    if path is None and stream is None:  # the process was started without it
+    if path is not None:
+        place: _Stream | _File = _File(path)
+    elif stream is not None:
+        place = _Stream(stream)
+    else:  # the process was started without it
         logger.addHandler(logging.NullHandler())
         return
-    place = _Stream(stream) if path is None else _File(path)
     handler = _LineHandler(logger is ACCESS, place, writer)
     handler.setFormatter(formatter)
     logger.addHandler(handler)
@@ -127,7 +130,7 @@ class _LineHandler(logging.Handler):
         of_access: which log it is. place: called with bytes, by the writer's thread.
     """
 
-    def __init__(self, of_access: bool, place: Any, writer: Callable[..., Writer]) -> None:
+    def __init__(self, of_access: bool, place: _Stream | _File, writer: Callable[..., Writer]) -> None:
         super().__init__()
         self._name_of_log = "access log" if of_access else "error log"
         self.writer = writer(
@@ -168,7 +171,7 @@ class _Stream:
     """Standard output or error, by descriptor: a write that blocks must not hold the stream's lock, which the
     interpreter needs at its end."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.piece_bytes = PIPE_PIECE_BYTES
         with suppress(OSError, ValueError):
@@ -324,18 +327,36 @@ class Observer:
             LOGGER.warning("%s%s", message, f" (and {more} more of the same before)" if more else "")
 
 
+class LoggedRequest(Protocol):
+    """What a line of the access log says of a request."""
+
+    @property
+    def peer(self) -> object: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def query(self) -> str: ...
+    @property
+    def version(self) -> tuple[int, int]: ...
+    def get(self, name: str) -> str: ...
+
+
 class _Answer:
     """One answer as a format reads it: each atom's value is made only when the format asks for it."""
 
     __slots__ = ("request", "seconds", "sent_bytes", "status")
 
-    def __init__(self, request: Any, status: int, sent_bytes: int, seconds: float) -> None:
+    def __init__(self, request: LoggedRequest, status: int, sent_bytes: int, seconds: float) -> None:
         self.request = request
         self.status = status
         self.sent_bytes = sent_bytes
         self.seconds = seconds
 
-    def __getitem__(self, atom: str) -> Any:
+    def __getitem__(self, atom: str) -> object:
         return ATOMS[atom](self)
 
 
@@ -356,7 +377,7 @@ def _local_time(epoch_second: int) -> str:
     return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(epoch_second))
 
 
-ATOMS: Final[dict[str, Callable[[_Answer], Any]]] = {
+ATOMS: Final[dict[str, Callable[[_Answer], object]]] = {
     "h": _client,
     "r": _request_line,
     "t": lambda answer: _local_time(int(time.time())),
@@ -403,7 +424,7 @@ class AccessLog:
                 f"access log format {line_format!r}: unknown atom or malformed ({error})"
             ) from None
 
-    def write(self, request: Any, status: int, sent_bytes: int, seconds: float) -> None:
+    def write(self, request: LoggedRequest, status: int, sent_bytes: int, seconds: float) -> None:
         """Log one answer."""
         if ACCESS.isEnabledFor(logging.INFO):
             line = self._format % _Answer(request, status, sent_bytes, seconds)
