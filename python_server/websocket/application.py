@@ -24,6 +24,8 @@ SLOW_CLIENT_TEXT: Final = (
 )
 
 Message = str | bytes
+# Pages that may connect: None for our own origin only, "*", one, several, or a function that is asked.
+AllowedOrigins = str | Iterable[str] | Callable[[str], bool] | None
 
 
 class WebSocket:
@@ -118,7 +120,7 @@ class WebSocketApplication:
 
     inline = False
     subprotocols: tuple[str, ...] = ()
-    allowed_origins: Any = None
+    allowed_origins: AllowedOrigins = None
     ping_interval_seconds: float | None = None
     ping_timeout_seconds: float | None = None
     max_message_bytes: int | None = None
@@ -241,7 +243,7 @@ class Resource:
         self.wsframe_websockets = dict(routes)
         self.wsgi_app = application
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
         if self.wsgi_app is not None:
             return self.wsgi_app(environ, start_response)
         body = b"There is nothing here.\n"
@@ -273,7 +275,7 @@ class WebSocketRoutes:
         routes: Mapping[str | re.Pattern[str], WebSocketApplication],
         door: Door,
         services: WebSocketServices,
-        refusal: Callable[[Any], Callable[[Request], str | None]],
+        refusal: Callable[[AllowedOrigins], Callable[[Request], str | None]],
         report: Callable[[str, BaseException], None],
         complain: Callable[[str, str], None],
     ) -> None:
@@ -371,7 +373,7 @@ class WebSocketRoutes:
         else:
             strand.submit(job)
 
-    def _guard(self, function: Callable[..., None], ws: WebSocket, *args: Any) -> None:
+    def _guard(self, function: Callable[..., None], ws: WebSocket, *args: object) -> None:
         """One fault: logged once, the WebSocket closed with 1011, everyone else untouched."""
         try:
             function(ws, *args)
