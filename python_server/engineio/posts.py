@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from python_server.connection.exchange import Exchange
 from python_server.engineio.answers import PollingAnswers
@@ -46,7 +45,7 @@ class Posts:
         self,
         options: EngineOptions,
         answers: PollingAnswers,
-        soon: Callable[[Callable[[], None]], Any],
+        soon: Callable[[Callable[[], None]], object],
         complain: Callable[[str, str], None],
     ) -> None:
         self._options = options

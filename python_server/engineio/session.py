@@ -21,6 +21,7 @@ from python_server.engineio.packet import (
     decode_packet,
     join_payload,
 )
+from python_server.http1.parser import Request
 from wsframe import Outbox
 
 # python-engineio's client drops a whole polling payload of more packets than this; the JavaScript client has
@@ -75,7 +76,6 @@ MOVES: Final = {
     SessionState.CLOSING: {SessionState.CLOSED},
     SessionState.CLOSED: set(),
 }
-
 
 # An enum's member costs ten times a global in CPython 3.11; this one is asked for with every packet.
 _WEBSOCKET: Final = SessionState.WEBSOCKET
@@ -172,7 +172,7 @@ class Session:
         self,
         sid: str,
         handler: SessionHandler,
-        request: Any,
+        request: Request,
         beat: Callable[[Session, bool], None],
         forget: Callable[[Session], None],
         max_queued_bytes: int,

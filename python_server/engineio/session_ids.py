@@ -13,7 +13,9 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
+
+from python_server.connection.exchange import Exchange
 
 SECRET_BYTES: Final = 15  # 20 characters of base64url, as both reference servers
 # 24 bits: of a hundred machines two have the same tag once in 3,000 clusters; the cost is one more hop.
@@ -37,10 +39,10 @@ class Home(Enum):
 class SessionHomes(Protocol):
     """Port: how a request reaches the sibling that is to answer it."""
 
-    def send_home(self, exchange: Any, index: int) -> bool:
+    def send_home(self, exchange: Exchange, index: int) -> bool:
         """Give the connection to the worker of that index; False when there is none."""
 
-    def send_on(self, exchange: Any) -> bool:
+    def send_on(self, exchange: Exchange) -> bool:
         """Give the connection to a worker that stays; False when there is none."""
 
 

@@ -12,6 +12,10 @@ from typing import Protocol
 class TimerLike(Protocol):
     """A call to come."""
 
+    @property
+    def when(self) -> float:
+        """The moment, by the loop's clock."""
+
     def cancel(self) -> None:
         """It does not come any more."""
 

@@ -9,14 +9,14 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from python_server.net.tasks import check_waiting, wait
 from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, LocalAcks, RemoteAcks
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket
-from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, check_rooms
+from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Room, check_rooms
 from python_server.socketio.cluster.requests import AcksQuestion, pack_text, plain
 from python_server.socketio.packet import EVENT
 from python_server.socketio.rooms import RoomDirectory
@@ -30,7 +30,7 @@ ACKS_GRACE_SECONDS: Final = 0.5
 
 # Called on a client's strand with the client and the values of its ack. For a client of another process it is
 # called with None, on a strand of the event's own.
-AckCallback = Callable[[Socket | None, list[JSONValue]], None]
+AckCallback = Callable[[Socket | None, list[JSONValue]], object]
 
 
 class Broadcaster:
@@ -229,8 +229,8 @@ class Broadcaster:
             distant.ended(0)
             return
         question = AcksQuestion(
-            None if to.rooms is None else list(to.rooms),
-            list(to.excepted),
+            None if to.rooms is None else cast("list[Room]", [*to.rooms]),
+            cast("list[Room]", list(to.excepted)),
             pack_text(text, attachments),
             timeout_seconds,
             request.joined_only,
@@ -247,7 +247,7 @@ class Broadcaster:
         distant: list[Strand] = []
 
         def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
-            job: Callable[[], None]
+            job: Callable[[], object]
             if values is not None:
                 job = partial(callback, socket, values)
             elif expired is not None:
@@ -264,7 +264,7 @@ class Broadcaster:
 
         return heard
 
-    def _run_callback(self, callback: Callable[[], None]) -> None:
+    def _run_callback(self, callback: Callable[[], object]) -> None:
         try:
             callback()
         except BaseException as error:

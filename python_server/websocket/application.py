@@ -25,7 +25,7 @@ SLOW_CLIENT_TEXT: Final = (
 
 Message = str | bytes
 # Pages that may connect: None for our own origin only, "*", one, several, or a function that is asked.
-AllowedOrigins = str | Iterable[str] | Callable[[str], bool] | None
+PageOrigins = str | Iterable[str] | Callable[[str], bool] | None
 
 
 class WebSocket:
@@ -120,7 +120,7 @@ class WebSocketApplication:
 
     inline = False
     subprotocols: tuple[str, ...] = ()
-    allowed_origins: AllowedOrigins = None
+    allowed_origins: PageOrigins = None
     ping_interval_seconds: float | None = None
     ping_timeout_seconds: float | None = None
     max_message_bytes: int | None = None
@@ -275,7 +275,7 @@ class WebSocketRoutes:
         routes: Mapping[str | re.Pattern[str], WebSocketApplication],
         door: Door,
         services: WebSocketServices,
-        refusal: Callable[[AllowedOrigins], Callable[[Request], str | None]],
+        refusal: Callable[[PageOrigins], Callable[[Request], str | None]],
         report: Callable[[str, BaseException], None],
         complain: Callable[[str, str], None],
     ) -> None:
