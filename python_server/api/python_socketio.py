@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Unpack
 
-from python_server.api.hub_words import ServerMethods
-from python_server.api.python_engineio import EngineServer, Function, codec_of, read_engine_options
+from python_server.api.hub_words import SendKeywords, ServerMethods
+from python_server.api.python_engineio import (
+    EngineKeywords,
+    EngineServer,
+    codec_of,
+    read_engine_options,
+)
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import SERVER_CHANNEL, read_broker
@@ -18,7 +23,8 @@ from python_server.socketio.handlers import Handlers
 from python_server.socketio.recovery.log import recovery_log
 from python_server.socketio.server import Hub
 from python_server.socketio.services import ClientTimeouts, Configuration
-from python_server.wsgi.environ import Environ, ServerFacts, build_environ
+from python_server.socketio.values import Rooms
+from python_server.wsgi.environ import Application, Environ, ServerFacts, StartResponse, build_environ
 from python_server.wsgi.foreign_server import ForeignGuard
 
 
@@ -49,18 +55,18 @@ class Server(ServerMethods):
         self,
         *,
         serializer: str = "default",
-        json: Any = None,
+        json: object = None,
         namespaces: Iterable[str] | str | None = None,
         always_connect: bool = False,
-        connection_state_recovery: bool | Mapping[str, Any] = False,
+        connection_state_recovery: bool | Mapping[str, object] = False,
         connect_timeout: float = 45.0,
         attachments_timeout: float = 30.0,
         message_queue: str | None = None,
         channel: str = SERVER_CHANNEL,
-        redis_options: Mapping[str, Any] | None = None,
+        redis_options: Mapping[str, object] | None = None,
         channel_per_room: bool = False,
-        client_manager: Any = None,
-        **options: Any,
+        client_manager: object = None,
+        **options: Unpack[EngineKeywords],
     ) -> None:
         configuration = Configuration(
             codec_of(serializer, json),
@@ -73,7 +79,7 @@ class Server(ServerMethods):
             handlers.only({namespaces} if isinstance(namespaces, str) else namespaces)
         super().__init__(Hub(configuration, handlers), self._environ)
         self._options = read_engine_options(options)
-        broker = {
+        broker: dict[str, object] = {
             "message_queue": message_queue,
             "channel": channel,
             "redis_options": redis_options,
@@ -88,7 +94,7 @@ class Server(ServerMethods):
         """What the server looks for under `path`."""
         return Mount(path, self._hub, self._options, self._serving, broker=self._broker)
 
-    def _serving(self, facts: ServerFacts, application: Any) -> None:
+    def _serving(self, facts: ServerFacts, application: object) -> None:
         self._facts = facts
 
     def _environ(self, socket: Socket) -> Environ:
@@ -107,9 +113,12 @@ class Namespace:
     def __init__(self, namespace: str | None = None) -> None:
         self.namespace = namespace or "/"
 
-    def emit(self, event: str, data: Any = None, **options: Any) -> None:
+    def emit(
+        self, event: str, data: object = None, to: Rooms = None, **options: Unpack[SendKeywords]
+    ) -> None:
         """`Server.emit` in this namespace."""
-        self.server.emit(event, data, **{"namespace": self.namespace, **options})
+        options.setdefault("namespace", self.namespace)
+        self.server.emit(event, data, to, **options)
 
 
 class WSGIApp:
@@ -120,7 +129,11 @@ class WSGIApp:
     """
 
     def __init__(
-        self, server: Server | EngineServer, wsgi_app: Any = None, path: str | None = None, **places: str
+        self,
+        server: Server | EngineServer,
+        wsgi_app: Application | None = None,
+        path: str | None = None,
+        **places: str,
     ) -> None:
         default = "socket.io" if isinstance(server, Server) else "engine.io"
         path = path or places.pop("socketio_path", None) or places.pop("engineio_path", None) or default
@@ -131,13 +144,12 @@ class WSGIApp:
         self._guard = ForeignGuard(self.path)
         self.wsframe_mounts = [server.mount(self.path)]
 
-    def __call__(self, environ: Environ, start_response: Function) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         refusal = self._guard.answer(environ, start_response)
         if refusal is not None:
             return refusal
         if self.wsgi_app is not None:
-            answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
-            return answer
+            return self.wsgi_app(environ, start_response)
         status, body = "404 Not Found", b"Not Found\n"
         headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
         start_response(status, headers)

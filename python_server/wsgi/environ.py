@@ -9,7 +9,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import IO, Any, Final
@@ -22,7 +22,9 @@ Environ = dict[str, Any]
 # (status, headers, exc_info=None), which gives the imperative `write` (PEP 3333).
 # Of `start_response`'s third argument, as `sys.exc_info` has it.
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
-StartResponse = Callable[..., Callable[[bytes], object]]
+Write = Callable[[bytes], object]
+StartResponse = Callable[..., Write]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 # Files and large bodies are handed to the connection in pieces of this size, as the client takes them.
 PIECE_BYTES: Final = 262_144

@@ -19,12 +19,13 @@ from python_server.net.sendfile import FileSlice, FileSource
 from python_server.net.threads import Executor
 from python_server.wsgi.environ import (
     PIECE_BYTES,
+    Application,
     BodyReader,
     Environ,
     ExcInfo,
     FileWrapper,
     ServerFacts,
-    StartResponse,
+    Write,
     body_pieces,
     build_environ,
     file_pieces,
@@ -33,7 +34,6 @@ from python_server.wsgi.upload_slots import UploadSlots
 
 __all__ = ["Application", "Environ", "ServerFacts", "Takeover", "WSGIHandler", "build_environ"]
 
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 # An answer that a worker produces faster than the client takes it waits in this window.
 RESPONSE_WINDOW_BYTES: Final = 262_144
@@ -303,16 +303,12 @@ class _Run:
 
     def _after_read(self) -> None:
         body = self.body
-        if (
-            self._exchange.body_paused
-            and body is not None
-            and body.held_bytes < self._services.window_bytes // 2
-        ):
+        if body is None or not self._exchange.body_paused:
+            return
+        if body.held_bytes < self._services.window_bytes // 2:
             self._post(self._resume_body)
 
-    def _start_response(
-        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
-    ) -> Callable[[bytes], None]:
+    def _start_response(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         if exc_info is not None:
             try:
                 if self._streaming:

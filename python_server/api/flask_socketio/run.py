@@ -14,6 +14,7 @@ from typing import Any, Final
 import flask
 
 from python_server.api.flask_socketio.keywords import RunOptions, names_of
+from python_server.http1.response import Headers
 from python_server.net.monkey_patch import refuse_patched
 from python_server.observe import log as observe
 from python_server.serve.loading import with_debugger
@@ -28,7 +29,7 @@ from python_server.serve.reloader import (
 )
 from python_server.serve.serve import public_address, serve
 from python_server.settings import Settings, TLSSettings
-from python_server.wsgi.environ import Environ
+from python_server.wsgi.environ import Application, Environ, StartResponse
 from python_server.wsgi.foreign_server import ForeignGuard
 from python_server.wsgi.handshake_middleware import MiddlewareRefusal
 
@@ -47,7 +48,7 @@ class Mounted:
 
     def __init__(self, app: flask.Flask, path: str, mount: Mount) -> None:
         self.flask_app = app
-        self.wsgi_app: Any
+        self.wsgi_app: Application
         self.path: str
         inner: Any = app.wsgi_app
         if isinstance(inner, Mounted) and inner.path == path:
@@ -59,7 +60,7 @@ class Mounted:
         others = [other for other in getattr(app, "wsframe_mounts", []) if other.path != path]
         holder.wsframe_mounts = [*others, mount]
 
-    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         arrived = environ.get(ARRIVED_KEY)
         if arrived is not None:
             arrived.append(environ)
@@ -69,21 +70,22 @@ class Mounted:
         if refusal is not None:
             return refusal
         environ["flask.app"] = self.flask_app
-        answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
-        return answer
+        return self.wsgi_app(environ, start_response)
 
 
-def through_middleware(application: Any, environ: Environ) -> tuple[Environ, MiddlewareRefusal | None]:
+def through_middleware(
+    application: Application, environ: Environ
+) -> tuple[Environ, MiddlewareRefusal | None]:
     """Hand a handshake's environ to everything around the mounted application.
 
     Returns:
         The environ as it arrived, and None; or the old one, and what it was answered with on the way.
     """
     arrived: list[Environ] = []
-    answers: list[tuple[str, Any]] = []
+    answers: list[tuple[str, Headers]] = []
     body: list[bytes] = []
 
-    def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], Any]:
+    def start_response(status: str, headers: Headers, exc_info: object = None) -> Callable[[bytes], object]:
         answers.append((status, headers))
         return body.append
 
