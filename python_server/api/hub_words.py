@@ -67,7 +67,7 @@ class ServerMethods(HandlerRegistry):
     def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
         self._hub = hub
         self._environ_of = environ_of
-        self.manager = Manager(hub)
+        self.manager: Manager = Manager(hub)
         self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
 
     # Registration

@@ -111,7 +111,7 @@ class Namespace:
     server: Server
 
     def __init__(self, namespace: str | None = None) -> None:
-        self.namespace = namespace or "/"
+        self.namespace: str = namespace or "/"
 
     def emit(
         self, event: str, data: object = None, to: Rooms = None, **options: Unpack[SendKeywords]
@@ -140,9 +140,9 @@ class WSGIApp:
         if places:
             raise TypeError(f"WSGIApp has no option {next(iter(places))!r}")
         self.wsgi_app = wsgi_app
-        self.path = "/" + path.strip("/") + "/"
+        self.path: str = "/" + path.strip("/") + "/"
         self._guard = ForeignGuard(self.path)
-        self.wsframe_mounts = [server.mount(self.path)]
+        self.wsframe_mounts: list[Mount] = [server.mount(self.path)]
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         refusal = self._guard.answer(environ, start_response)

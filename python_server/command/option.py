@@ -45,7 +45,7 @@ class Option:
         return ENVIRONMENT_PREFIX + self.name.upper()
 
 
-def octal(value: Any) -> int:
+def octal(value: object) -> int:
     """File permissions as chmod writes them: 660, in a TOML file a number or a text."""
     permissions = int(str(value), 8)
     if not 0 <= permissions <= 0o777:

@@ -56,7 +56,7 @@ class Intake(Enum):
     REFUSED = auto()  # for so long that those who wait are told
 
 
-MOVES: Final = {
+MOVES: Final[dict[Intake, set[Intake]]] = {
     Intake.TAKEN: {Intake.WAITING},
     Intake.WAITING: {Intake.TAKEN, Intake.REFUSED},
     Intake.REFUSED: {Intake.TAKEN},

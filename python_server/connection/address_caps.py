@@ -96,7 +96,7 @@ class AddressCaps:
         self._free_at: dict[str, float] = {}
         self._free_at_older: dict[str, float] = {}
         self._turned_at = -math.inf
-        self.looks_at_requests = requests_per_minute > 0 or (
+        self.looks_at_requests: bool = requests_per_minute > 0 or (
             connections_max_count > 0 and proxies is not None
         )
 

@@ -154,16 +154,16 @@ class Exchange:
         done: Callable[[bool], None],
         upgrade: Callable[[MakeHandler], None],
     ) -> None:
-        self.request = request
+        self.request: Request = request
         self.handler: Any = handler  # None where the request is refused: nothing is told to it
         self.context: Any = None
         self.on_writable: Callable[[], None] | None = None
-        self.body_complete = True
-        self.body_resumed_at = 0.0
-        self.held_bytes = 0
-        self.status = 0
-        self.sent_bytes = 0
-        self.started_at = services.now()
+        self.body_complete: bool = True
+        self.body_resumed_at: float = 0.0
+        self.held_bytes: int = 0
+        self.status: int = 0
+        self.sent_bytes: int = 0
+        self.started_at: float = services.now()
         self._services = services
         self._transport = transport
         self._done = done

@@ -76,7 +76,7 @@ class HTTPState(Enum):
 
 
 OPEN_STATES: Final = {HTTPState.IDLE, HTTPState.HEAD, HTTPState.BUSY}
-MOVES: Final = {
+MOVES: Final[dict[HTTPState, set[HTTPState]]] = {
     HTTPState.IDLE: {HTTPState.HEAD, HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
     HTTPState.HEAD: {HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
     HTTPState.BUSY: {HTTPState.IDLE, HTTPState.HEAD, HTTPState.CLOSING, HTTPState.UPGRADED, HTTPState.LOST},

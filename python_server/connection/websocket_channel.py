@@ -138,7 +138,8 @@ class WebSocketChannel:
         deflate: Agreement | None = None,
     ) -> None:
         self._transport = transport
-        self.outbox = transport.outbox = connection.outbox
+        self.outbox: Outbox = connection.outbox
+        transport.outbox = self.outbox
         # Compressed messages can be shared when none refers to another (RFC 7692 7.1.1.1).
         self._sharing = deflate if deflate is not None and deflate.server_no_context_takeover else None
         self._connection = connection
@@ -152,8 +153,8 @@ class WebSocketChannel:
         self._keep_alive: DeadlineLike | None = None
         self._unfinished: DeadlineLike | None = None
         self._closing: DeadlineLike | None = None
-        self.receive_buffer = connection.receive_buffer
-        self.subprotocol = subprotocol
+        self.receive_buffer: Callable[[], memoryview | None] = connection.receive_buffer
+        self.subprotocol: str | None = subprotocol
         self.owner: object = None
         self.peer: object = transport.peer
         self.on_message: Callable[..., None] = ignore_message

@@ -23,10 +23,10 @@ class Post:
     __slots__ = ("jsonp", "pieces", "session", "size_bytes")
 
     def __init__(self, session: Session, jsonp: str | None) -> None:
-        self.session = session
-        self.jsonp = jsonp
+        self.session: Session = session
+        self.jsonp: str | None = jsonp
         self.pieces: list[bytes] = []
-        self.size_bytes = 0
+        self.size_bytes: int = 0
 
     def body(self) -> bytes | None:
         """What was sent; None for a form that holds no payload."""

@@ -64,7 +64,7 @@ class SessionState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[SessionState, set[SessionState]]] = {
     SessionState.POLLING: {SessionState.UPGRADING, SessionState.CLOSING, SessionState.CLOSED},
     SessionState.UPGRADING: {
         SessionState.POLLING,
@@ -178,14 +178,14 @@ class Session:
         max_queued_bytes: int,
         joined: Callable[[Session], None] = lambda session: None,
     ) -> None:
-        self.sid = sid
-        self.request = request
+        self.sid: str = sid
+        self.request: Request = request
         self.context: Any = None
-        self.state = SessionState.POLLING
-        self.outbox = NO_OUTBOX
+        self.state: SessionState = SessionState.POLLING
+        self.outbox: Outbox = NO_OUTBOX
         self.heartbeat: Any = None
-        self.awaiting_pong = False
-        self.posting = False
+        self.awaiting_pong: bool = False
+        self.posting: bool = False
         self.intake: Any = None
         self._handler = handler
         self._beat = beat

@@ -57,7 +57,7 @@ class SessionIds:
     def __init__(self, index: int | None = None, host_id: str = "") -> None:
         self._index = index if index is not None or not host_id else 0
         self._tag = tag_of(host_id) if host_id else None
-        self.prefix = "" if self._index is None else f"{self._index}."
+        self.prefix: str = "" if self._index is None else f"{self._index}."
         if self._tag is not None:
             self.prefix = f"{self._tag}.{self.prefix}"
 

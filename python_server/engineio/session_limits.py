@@ -33,8 +33,8 @@ class SessionLimits:
         # With a cap per address: whose each session is, and how many each has.
         self._address_of: dict[object, str] = {}
         self._counts: dict[str, int] = {}
-        self.sessions_count = 0
-        self.half_open_count = 0
+        self.sessions_count: int = 0
+        self.half_open_count: int = 0
 
     def refusal(self, peer: object) -> str | None:
         """Why that client may open no session now, with the option; None if it may."""

@@ -67,7 +67,7 @@ class ParserState(Enum):
 _HEAD: Final = ParserState.HEAD
 _COMPLETE: Final = ParserState.COMPLETE
 # What may follow each state; any of them may fail, and a parser that failed stays failed.
-MOVES: Final = {
+MOVES: Final[dict[ParserState, set[ParserState]]] = {
     ParserState.HEAD: {
         ParserState.STOPPED,
         ParserState.BODY,
@@ -128,8 +128,8 @@ class RequestParser:
         self._body_bytes = 0
         self._trailer_bytes = 0
         self._skipped_count = 0
-        self.served_count = 0
-        self.state = ParserState.HEAD
+        self.served_count: int = 0
+        self.state: ParserState = ParserState.HEAD
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take bytes of the connection (any buffer, not kept); return what they complete."""

@@ -50,7 +50,7 @@ class LinkState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[LinkState, set[LinkState]]] = {
     LinkState.OPEN: {LinkState.DEAF, LinkState.CLOSED},
     LinkState.DEAF: {LinkState.CLOSED},
     LinkState.CLOSED: set(),
@@ -88,7 +88,7 @@ class Batch:
     def __init__(self, descriptor: int | None) -> None:
         self.descriptor = descriptor
         self.pieces: list[Buffer] = []
-        self.nbytes = 0
+        self.nbytes: int = 0
 
     def drop_descriptor(self) -> None:
         if self.descriptor is not None:
@@ -142,8 +142,8 @@ class Link:
         self._partial = bytearray()
         # They came, and their frames have not; None is one that there was no room for.
         self._descriptors: deque[int | None] = deque()
-        self.queued_bytes = 0
-        self.state = LinkState.OPEN
+        self.queued_bytes: int = 0
+        self.state: LinkState = LinkState.OPEN
         loop.add_reader(self._descriptor, self._on_readable)
 
     # Out

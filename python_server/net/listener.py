@@ -40,7 +40,7 @@ class ListenerState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[ListenerState, set[ListenerState]]] = {
     ListenerState.PAUSED: {ListenerState.ACCEPTING, ListenerState.CLOSED},
     ListenerState.ACCEPTING: {
         ListenerState.PAUSED,
@@ -99,7 +99,7 @@ class Listener:
         self._allowance = allowance
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._back_off: Timer | None = None
-        self.state = ListenerState.PAUSED
+        self.state: ListenerState = ListenerState.PAUSED
 
     def start(self) -> None:
         """Begin, or go on, to accept."""

@@ -88,11 +88,11 @@ class EpollPoller:
 
     def __init__(self) -> None:
         epoll = select.epoll()
-        self.register = epoll.register
-        self.modify = epoll.modify
-        self.unregister = epoll.unregister
-        self.poll = epoll.poll
-        self.close = epoll.close
+        self.register: Callable[[int, int], None] = epoll.register
+        self.modify: Callable[[int, int], None] = epoll.modify
+        self.unregister: Callable[[int], None] = epoll.unregister
+        self.poll: Callable[[float], list[tuple[int, int]]] = epoll.poll
+        self.close: Callable[[], None] = epoll.close
 
 
 # Timers at which the cancelled ones are looked for the first time; then whenever their number has doubled.
@@ -105,7 +105,7 @@ class Timer:
     __slots__ = ("function", "when")
 
     def __init__(self, when: float, function: Callable[[], object]) -> None:
-        self.when = when
+        self.when: float = when
         self.function: Callable[[], object] | None = function
 
     def __lt__(self, other: Timer) -> bool:
@@ -198,7 +198,7 @@ class Loop:
         poller: Poller | None = None,
     ) -> None:
         self.now: float = monotonic()
-        self.receive_buffer = bytearray(receive_buffer_bytes)
+        self.receive_buffer: bytearray = bytearray(receive_buffer_bytes)
         self._report = report
         if poller is None:
             poller = EpollPoller() if hasattr(select, "epoll") else SelectorPoller()
@@ -219,7 +219,7 @@ class Loop:
         self._wake_receive, self._wake_send = os.pipe()
         os.set_blocking(self._wake_receive, False)
         os.set_blocking(self._wake_send, False)
-        self.mailbox = Mailbox(self._wake, mailbox_max_bytes)
+        self.mailbox: Mailbox = Mailbox(self._wake, mailbox_max_bytes)
         self._poller.register(self._wake_receive, READABLE)
         self._readers[self._wake_receive] = self._empty_pipe
         self._mail_left = False

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 MAILBOX_BATCH_COUNT: Final = 4096
 
 # For rooms of this folder that hand data between threads.
 Condition = threading.Condition
 Event = threading.Event
-Lock = threading.Lock
+Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
 current_thread_id = threading.get_ident
 # Its `pool` is the pool whose worker the current thread is.
@@ -104,7 +104,7 @@ class Mailbox:
         self._space = threading.Condition(self._bytes_lock)
         self._owner = threading.get_ident()
         self._closed = False
-        self.raised = False
+        self.raised: bool = False
 
     def adopt(self) -> None:
         """The calling thread becomes the loop's thread."""
@@ -220,7 +220,7 @@ class Strand:
         self._executor = executor
         self._lock = lock
         self._jobs: deque[Job] = deque()
-        self.idle = True
+        self.idle: bool = True
         self._drained: Callable[[], None] | None = None
         self._low_count = 0
         self._holding = Holding.NO
@@ -324,6 +324,20 @@ class Waiter(Generic[Answer]):
         return self._value
 
 
+class Post(Protocol):
+    """`Mailbox.post`."""
+
+    def __call__(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None: ...
+
+
+class PostUnless(Protocol):
+    """`Mailbox.post_unless`."""
+
+    def __call__(
+        self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
+    ) -> bool: ...
+
+
 class Door:
     """What a room above may do across the border of threads: post, ask, and open a strand.
 
@@ -336,12 +350,12 @@ class Door:
         self._events = events
         # One lock for all strands: held for a few instructions, and a strand stays small.
         self._strand_lock = threading.Lock()
-        self.post = mailbox.post
-        self.post_unless = mailbox.post_unless
-        self.on_loop = mailbox.on_loop
-        self.at_once = mailbox.at_once
+        self.post: Post = mailbox.post
+        self.post_unless: PostUnless = mailbox.post_unless
+        self.on_loop: Callable[[], bool] = mailbox.on_loop
+        self.at_once: Callable[[], bool] = mailbox.at_once
         # Loop's thread: run a job on a worker, beside the strands and in no order.
-        self.submit = events.submit
+        self.submit: Callable[[Job], None] = events.submit
 
     def strand(self) -> Strand:
         """Loop's thread: a new client's strand."""

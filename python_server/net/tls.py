@@ -43,7 +43,7 @@ class TLSPhase(Enum):
     NOTIFIED = auto()  # our close_notify (RFC 8446 6.1) has been sealed; nothing may follow it
 
 
-PHASES: Final = {
+PHASES: Final[dict[TLSPhase, set[TLSPhase]]] = {
     TLSPhase.GREETING: {TLSPhase.HANDSHAKE, TLSPhase.PLAIN},
     TLSPhase.PLAIN: set(),
     TLSPhase.HANDSHAKE: {TLSPhase.UP},

@@ -35,7 +35,7 @@ class TransportState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[TransportState, set[TransportState]]] = {
     TransportState.OPEN: {TransportState.DRAINING, TransportState.DETACHING, TransportState.CLOSED},
     TransportState.DRAINING: {TransportState.LINGERING, TransportState.CLOSED},
     TransportState.DETACHING: {TransportState.CLOSED},
@@ -99,9 +99,9 @@ class Transport:
         self._bulk: LowWater | None = None  # while a large payload arrives
         self._lingering: Lingering | None = None
         self._taken: Callable[[socket.socket], None]  # of DETACHING
-        self.peer = peer
-        self.local = local
-        self.state = TransportState.OPEN
+        self.peer: Address = peer
+        self.local: Address = local
+        self.state: TransportState = TransportState.OPEN
 
     def set_handler(self, handler: ByteHandler) -> None:
         """Give what arrives from now on to `handler`; starts reading at the first call."""

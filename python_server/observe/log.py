@@ -294,7 +294,7 @@ class Faults:
 
 FAULTS: Final = Faults()
 # A fault with its traceback.
-report = FAULTS.report
+report: Callable[[str, BaseException], None] = FAULTS.report
 
 
 def _place_of(trace: TracebackType | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.session import SessionHandler
@@ -61,7 +61,7 @@ class Site:
     websockets: Mapping[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
 
 
-def find_site(application: Any) -> Site:
+def find_site(application: Application) -> Site:
     """An application with the mounts and raw WebSockets that it, or what it wraps, carries.
 
     They stand in `wsframe_mounts` and `wsframe_websockets`; middleware keeps what it wraps in `wsgi_app`
@@ -69,12 +69,13 @@ def find_site(application: Any) -> Site:
     """
     site = Site(application)
     seen: set[int] = set()
-    websockets: dict[Any, WebSocketApplication] = {}
-    while application is not None and id(application) not in seen:
-        seen.add(id(application))
-        site.mounts += getattr(application, "wsframe_mounts", [])
-        websockets |= getattr(application, "wsframe_websockets", {})
-        application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
+    websockets: dict[str | re.Pattern[str], WebSocketApplication] = {}
+    layer: object = application
+    while layer is not None and id(layer) not in seen:
+        seen.add(id(layer))
+        site.mounts += getattr(layer, "wsframe_mounts", [])
+        websockets |= getattr(layer, "wsframe_websockets", {})
+        layer = getattr(layer, "wsgi_app", None) or getattr(layer, "app", None)
     site.websockets = websockets
     return site
 

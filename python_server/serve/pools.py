@@ -39,9 +39,9 @@ class Pools:
         def pool(option: str, max_threads: int) -> Pool:
             return Pool(option, max_threads, loop, report, self.saturated, self._no_thread, lending)
 
-        self.requests = pool("threads", settings.wsgi_threads_count)
-        self.events = pool("event-threads", settings.event_threads_count)
-        self.websockets = pool("websocket-threads", settings.websocket_threads_count)
+        self.requests: Pool = pool("threads", settings.wsgi_threads_count)
+        self.events: Pool = pool("event-threads", settings.event_threads_count)
+        self.websockets: Pool = pool("websocket-threads", settings.websocket_threads_count)
 
     def close(self) -> None:
         for pool in (self.requests, self.events, self.websockets):

@@ -79,12 +79,12 @@ class AckRequest:
         timeout_seconds: float | None = None,
         joined_only: bool = False,
     ) -> None:
-        self.to = to
-        self.prepared = prepared
-        self.ack_id = ack_id
-        self.timeout_seconds = timeout_seconds
-        self.joined_only = joined_only
-        self.state = AckState.WAITING
+        self.to: BroadcastOptions = to
+        self.prepared: Prepared = prepared
+        self.ack_id: int = ack_id
+        self.timeout_seconds: float | None = timeout_seconds
+        self.joined_only: bool = joined_only
+        self.state: AckState = AckState.WAITING
         self.deadline: TimerLike | None = None  # the timer, once clients are asked
         self._heard = heard
         self._ended = ended

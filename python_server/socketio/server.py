@@ -68,7 +68,7 @@ class Hub:
     """
 
     def __init__(self, configuration: Configuration | None = None, handlers: Handlers | None = None) -> None:
-        self.handlers = handlers or Handlers()
+        self.handlers: Handlers = handlers or Handlers()
         self._configuration = configuration or Configuration()
         self._running: RunningServer | None = None
         self._lock = Lock()

@@ -240,7 +240,7 @@ class Resource:
                 raise TypeError(
                     f"the route {path!r} must be a WebSocketApplication, not {type(target).__name__}"
                 )
-        self.wsframe_websockets = dict(routes)
+        self.wsframe_websockets: dict[str | re.Pattern[str], WebSocketApplication] = dict(routes)
         self.wsgi_app = application
 
     def __call__(self, environ: dict[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:

@@ -138,7 +138,7 @@ class FileWrapper:
         self._file = file
         self._block_bytes = block_bytes
         if hasattr(file, "close"):
-            self.close = file.close
+            self.close: Callable[[], None] = file.close
 
     def __iter__(self) -> Iterator[bytes]:
         while block := self._file.read(self._block_bytes):

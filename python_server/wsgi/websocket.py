@@ -64,7 +64,7 @@ class BlockingWebSocket:
         self.environ = environ
         self.subprotocols: tuple[str, ...] = ()
         self.close_code: int | None = None
-        self.close_reason = ""
+        self.close_reason: str = ""
 
     @property
     def path(self) -> str:

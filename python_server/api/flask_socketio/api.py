@@ -72,7 +72,7 @@ class SocketIO(Registration):
     def __init__(self, app: flask.Flask | None = None, **options: Unpack[SocketIOOptions]) -> None:
         self.server_options: dict[str, Any] = {}
         self.async_mode = "threading"
-        self.manage_session = True
+        self.manage_session: bool = True
         self.wsgi_server: Any = None
         super().__init__(Hub(), EventRunner(self._state_of))
         self._state_lock = Lock()
@@ -83,7 +83,7 @@ class SocketIO(Registration):
         self._testing = False
         self._early_tasks: list[tasks.BackgroundTask] = []
         self._test_server: TestServer | None = None
-        self.server = self._new_server()
+        self.server: Server = self._new_server()
         self.server_options.update(options)
         chosen = read_options(self.server_options)
         self._hub.configure(chosen.configuration)
@@ -121,7 +121,7 @@ class SocketIO(Registration):
         self._hub.configure(chosen.configuration)
         self._hub.handlers.allow(chosen.namespaces)
         self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._begin, broker=chosen.broker)
-        self.sockio_mw = Mounted(app, chosen.path, self._mounted)
+        self.sockio_mw: Mounted = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
 

@@ -57,10 +57,10 @@ class ClientState:
 
     def __init__(self, contexts: EventContexts, environ: Environ) -> None:
         app = contexts.app
-        self.contexts = contexts
-        self.environ = environ
+        self.contexts: EventContexts = contexts
+        self.environ: Environ = environ
         environ["flask.app"] = app
-        self.request = app.request_class(environ, populate_request=False)
+        self.request: flask.Request = app.request_class(environ, populate_request=False)
         self.request.json_module = app.json
         self.url_adapter: Any = None
 
@@ -87,7 +87,7 @@ class EventContexts:
             type(app).request_context is not flask.Flask.request_context
             or type(app).app_context is not flask.Flask.app_context
         )
-        self.fast = (FLASK_VERSION in FAST_VERSIONS and not overridden) if fast is None else fast
+        self.fast: bool = (FLASK_VERSION in FAST_VERSIONS and not overridden) if fast is None else fast
 
     def enter(
         self, state: ClientState, sid: str, namespace: str, event: dict[str, object]

@@ -24,9 +24,9 @@ class Namespace:
     """
 
     def __init__(self, namespace: str | None = None) -> None:
-        self.namespace = namespace or "/"
+        self.namespace: str = namespace or "/"
         self.socketio: Any = None
-        self.server = cast("ServerMethods", None)  # until it is registered
+        self.server: ServerMethods = cast("ServerMethods", None)  # until it is registered
 
     def _set_socketio(self, socketio: Any) -> None:
         self.socketio = socketio

@@ -22,7 +22,7 @@ from python_server.net.tasks import InlineMailbox
 from python_server.net.threads import Answer, Door, InlineExecutor
 from python_server.observe import log as observe
 from python_server.socketio.client import Client
-from python_server.socketio.packet import Packet, PacketType
+from python_server.socketio.packet import Codec, Packet, PacketType
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue
@@ -47,9 +47,9 @@ class FakeSession:
     outbox: Final = NO_OUTBOX
 
     def __init__(self, client: SocketIOTestClient) -> None:
-        self.sid = client.eio_sid
+        self.sid: str = client.eio_sid
         self.context: Any = None
-        self.alive = True
+        self.alive: bool = True
         self.writable = True
         self._client = client
 
@@ -105,7 +105,7 @@ class SocketIOTestClient:
         self.app = app
         self.socketio = socketio
         self.flask_test_client = flask_test_client
-        self.eio_sid = secrets.token_hex(16)
+        self.eio_sid: str = secrets.token_hex(16)
         self.connected: dict[str, bool] = {}
         self.queue: list[dict[str, JSONValue]] = []
         self.acks: dict[str, JSONValue] | None = None
@@ -239,8 +239,8 @@ class TestServer:
     def __init__(self, hub: Hub) -> None:
         if hub.services is not None:
             raise RuntimeError("the test client cannot join a SocketIO that is being served")
-        self.mailbox = InlineMailbox()
-        self.codec = hub.codec
+        self.mailbox: InlineMailbox = InlineMailbox()
+        self.codec: Codec = hub.codec
         self._faults: list[BaseException] = []
         self.sessions: Any = hub.attach(
             HubServices(
