@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from python_server.connection.exchange import DeadlineLike, TransportLike
 from python_server.net.backpressure import Backpressure
