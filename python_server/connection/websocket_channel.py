@@ -56,7 +56,7 @@ class WebSocketServices:
     deadline: Callable[[Callable[[], object]], DeadlineLike]
     began: Callable[[WebSocketChannel], None]
     ended: Callable[[WebSocketChannel], None]
-    call_soon: Callable[[Callable[[], None]], Any]
+    call_soon: Callable[[Callable[[], None]], object]
 
 
 # From here on a payload is gathered behind its header instead of being copied into a frame: the copy of a
