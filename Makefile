@@ -12,15 +12,17 @@ PORT ?= 8000
 TESTS ?=
 BENCH ?=
 RECORDS ?=
+MODULES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: help serve test test-python lint wheel bench bench-pages bench-profiles client optional-tools clean
+.PHONY: help serve test test-python lint coverage-mirror wheel bench bench-pages bench-profiles client optional-tools clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
 	@echo "make test    set up and run the tests"
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
+	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes;"
 	@echo "             BENCH='--against main': this tree against a commit)"
@@ -39,6 +41,10 @@ test-python:
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+coverage-mirror: $(VENV)/test-installed
+	$(PIP) install --group coverage
+	$(BIN)/python tests/common/mirror.py $(MODULES)
 
 wheel: $(VENV)/created
 	rm -rf build/lib* build/bdist* dist

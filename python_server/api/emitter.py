@@ -172,7 +172,7 @@ class Emitter:
 
 
 class BrokerWay:
-    """PUBLISH to a broker, once more over a new connection when the old one turns out to be dead."""
+    """PUBLISH to a broker, once more over a new connection when the old one turns out to be broken."""
 
     def __init__(self, options: BrokerOptions) -> None:
         self._connect = connector(options)

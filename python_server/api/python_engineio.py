@@ -20,7 +20,7 @@ from python_server.engineio.session import DisconnectReason, Session, SessionHan
 from python_server.http1.parser import Request
 from python_server.net import tasks
 from python_server.net.backlog import Backlog
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import ConnectionRefused, NamespaceReason
 from python_server.socketio.jsoncodec import words_of
@@ -128,7 +128,7 @@ def request_rule(allow: RequestRule | None) -> Callable[[Request], bool | str | 
         try:
             return allow(build_environ(request, ServerFacts(), BytesIO()))
         except BaseException as error:
-            observe.report("allow_request", error)
+            log.report("allow_request", error)
             return False
 
     return rule
@@ -192,7 +192,7 @@ class HandlerRegistry:
         self, target: Function, *args: object, **kwargs: object
     ) -> tasks.BackgroundTask:
         """Run `target` in a thread of its own; the object that is returned can be joined."""
-        task = tasks.BackgroundTask(target, args, kwargs, observe.report)
+        task = tasks.BackgroundTask(target, args, kwargs, log.report)
         task.start()
         return task
 
@@ -329,21 +329,22 @@ class EngineServer(HandlerRegistry):
     # Workers
 
     def _run_connect(self, session: Session, client: _EngineClient) -> None:
-        client.environ = build_environ(session.request, self._facts, BytesIO())
+        request = session.request
+        client.environ = request.context or build_environ(request, self._facts, BytesIO())
         try:
             if self._call("connect", session.sid, client.environ) is not False:
                 return
         except ConnectionRefused:
             pass
         except BaseException as error:
-            observe.report("handler of event 'connect'", error)
+            log.report("handler of event 'connect'", error)
         self._running().door.post(self._end, session.sid)
 
     def _run(self, event: str, *arguments: object) -> None:
         try:
             self._call(event, *arguments)
         except BaseException as error:
-            observe.report(f"handler of event {event!r}", error)
+            log.report(f"handler of event {event!r}", error)
 
     def _call(self, event: str, *arguments: object) -> object:
         function = self._handlers.get(event)

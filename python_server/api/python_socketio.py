@@ -9,13 +9,9 @@ from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Unpack
 
-from python_server.api.hub_words import SendKeywords, ServerMethods
-from python_server.api.python_engineio import (
-    EngineKeywords,
-    EngineServer,
-    codec_of,
-    read_engine_options,
-)
+from python_server.api.python_engineio import EngineKeywords, EngineServer, codec_of, read_engine_options
+from python_server.api.server_methods import SendKeywords, ServerMethods
+from python_server.connection.arrival import arrived
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import SERVER_CHANNEL, read_broker
@@ -100,7 +96,8 @@ class Server(ServerMethods):
     def _environ(self, socket: Socket) -> Environ:
         client = socket.client
         if client.context is None:
-            client.context = build_environ(client.session.request, self._facts, BytesIO())
+            request = client.session.request
+            client.context = request.context or build_environ(request, self._facts, BytesIO())
         environ: Environ = client.context
         return environ
 
@@ -128,6 +125,8 @@ class WSGIApp:
         server: a Server or an EngineServer. wsgi_app: answers everything else; without it there is only 404.
     """
 
+    wsframe_arrivals = True
+
     def __init__(
         self,
         server: Server | EngineServer,
@@ -145,6 +144,8 @@ class WSGIApp:
         self.wsframe_mounts: list[Mount] = [server.mount(self.path)]
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if arrived(self, environ, start_response):
+            return [b""]
         refusal = self._guard.answer(environ, start_response)
         if refusal is not None:
             return refusal

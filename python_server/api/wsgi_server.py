@@ -13,7 +13,7 @@ from python_server.net.line_writer import LineWriter
 from python_server.net.monkey_patch import refuse_patched
 from python_server.net.sockets import BindError, Socket, bind_tcp
 from python_server.net.threads import BackgroundThread
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.serve.mounts import find_site
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
@@ -115,7 +115,7 @@ class WSGIServer:
         else:
             host, port = self._listener
             self._socket = bind_tcp(host, port, self._settings.backlog_count)
-        observe.configure_logging(self._settings.log_level, self._settings.access_log, writer=LineWriter)
+        log.configure_logging(self._settings.log_level, self._settings.access_log, writer=LineWriter)
         self._worker = Worker(find_site(self._application), self._settings, [self._socket])
 
 

@@ -22,7 +22,7 @@ from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
 from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
-from python_server.observe.log import AccessLog
+from python_server.observe.access_log import AccessLog
 from python_server.serve.loading import (
     ApplicationError,
     load_application,

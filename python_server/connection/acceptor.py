@@ -21,7 +21,7 @@ from python_server.net.scoreboard import Row
 from python_server.net.sockets import Socket
 from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.settings import Settings
 
 # So often a worker looks whether it stands far above its share.
@@ -48,18 +48,18 @@ def most_connections(settings: Settings) -> int | None:
 LOOK_AGAIN_SECONDS: Final = 1.0
 
 
-class Intake(Enum):
-    """What happens to newcomers."""
+class AcceptorState(Enum):
+    """What an acceptor does with new connections."""
 
     TAKEN = auto()
     WAITING = auto()  # as many as may be are open; the kernel holds the next ones
     REFUSED = auto()  # for so long that those who wait are told
 
 
-MOVES: Final[dict[Intake, set[Intake]]] = {
-    Intake.TAKEN: {Intake.WAITING},
-    Intake.WAITING: {Intake.TAKEN, Intake.REFUSED},
-    Intake.REFUSED: {Intake.TAKEN},
+MOVES: Final[dict[AcceptorState, set[AcceptorState]]] = {
+    AcceptorState.TAKEN: {AcceptorState.WAITING},
+    AcceptorState.WAITING: {AcceptorState.TAKEN, AcceptorState.REFUSED},
+    AcceptorState.REFUSED: {AcceptorState.TAKEN},
 }
 
 
@@ -117,7 +117,7 @@ class Acceptor:
         self._closing = False
         self._caps = caps or AddressCaps()
         self._max_count = most_connections(settings)
-        self._intake = Intake.TAKEN
+        self._state = AcceptorState.TAKEN
         self._told = Deadline(loop, self._tell_newcomers)
         self.channels: dict[Channel, str | None] = {}
         allowance = None if row is None else row.allowance
@@ -200,9 +200,9 @@ class Acceptor:
         self._remove(channel)
         if self._row is not None:
             self._row.count(len(self.channels))
-        if self._intake is not Intake.TAKEN and not self._full():
+        if self._state is not AcceptorState.TAKEN and not self._full():
             self._told.clear()
-            self._move(Intake.TAKEN)
+            self._move(AcceptorState.TAKEN)
             self.start()
 
     def _remove(self, channel: Channel) -> None:
@@ -221,12 +221,12 @@ class Acceptor:
             transport.flush()  # as behind bytes that are received here
 
     def _accepted(self, sock: Socket, peer: Address) -> None:
-        if self._intake is Intake.REFUSED or self._caps.refuses(peer):
+        if self._state is AcceptorState.REFUSED or self._caps.refuses(peer):
             turn_away(
                 sock, CROWDED if self._tls is None else b""
             )  # a handshake would cost more than it tells
             return
-        common = (self._loop, sock, observe.report, self._settings.transport, peer, sock.getsockname())
+        common = (self._loop, sock, log.report, self._settings.transport, peer, sock.getsockname())
         if self._tls is None:
             self.serve(Transport(*common))
         else:
@@ -235,7 +235,7 @@ class Acceptor:
                 self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
             )
             self.add(transport.begin(self._handshake_lost))
-        if self._full() and self._intake is Intake.TAKEN:
+        if self._full() and self._state is AcceptorState.TAKEN:
             self._let_wait()
 
     def _full(self) -> bool:
@@ -247,7 +247,7 @@ class Acceptor:
         self._complain("limit", text)
         for listener in self._listeners:
             listener.pause()
-        self._move(Intake.WAITING)
+        self._move(AcceptorState.WAITING)
         self._told.set(self._settings.connections_wait_seconds)
 
     def _tell_newcomers(self) -> None:
@@ -255,14 +255,14 @@ class Acceptor:
         if self._row is not None and self._row.fewest_count() < len(self.channels):
             self._told.set(LOOK_AGAIN_SECONDS)  # another worker takes them
             return
-        self._move(Intake.REFUSED)
+        self._move(AcceptorState.REFUSED)
         text = f"{self._max_count} connections are open: new ones get 503, see --limit-concurrency"
         self._complain("limit refused", text)
         self.start()
 
-    def _move(self, intake: Intake) -> None:
-        assert intake in MOVES[self._intake], (self._intake, intake)
-        self._intake = intake
+    def _move(self, state: AcceptorState) -> None:
+        assert state in MOVES[self._state], (self._state, state)
+        self._state = state
 
     def _established(self, transport: TLSTransport, greeting: Handshaking) -> None:
         self._remove(greeting)

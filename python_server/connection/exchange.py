@@ -35,6 +35,7 @@ class TransportLike(Protocol):
     peer: Address
     local: Address
     pauses: int  # the reasons not to read, of `Pause`
+    receive_max_bytes: int  # at once
 
     @property
     def outbox(self) -> Source | None: ...
@@ -351,7 +352,7 @@ class Exchange:
 
     def _finish(self) -> None:
         self._end()
-        self.context = None  # it may hold this exchange in turn: a ring that would wait for the collector
+        self.context = None  # it may hold this exchange in turn: a cycle that would wait for the collector
         self._done(self._keep_alive)
 
     def _end(self) -> None:

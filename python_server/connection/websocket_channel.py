@@ -17,7 +17,6 @@ from python_server.net.pauses import Pause
 from python_server.net.threads import Door
 from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, State
 from wsframe.deflate import Agreement, Options
-from wsframe.types import Event
 
 
 class PreparedLike(Protocol):
@@ -37,6 +36,7 @@ class WebSocketServices:
 
     Attributes:
         deflate: what permessage-deflate may be agreed on; None refuses every offer.
+        close_timeout_seconds, closing_max_bytes: how long and for how many bytes a close frame is waited for.
         send_timeout_seconds: how long a worker waits for a client that does not take what it was sent.
         broadcast_wait_seconds: how long a member of a broadcast may keep the others waiting.
         backpressure: where they wait. call_soon: calls a function in the loop's next turn.
@@ -46,6 +46,7 @@ class WebSocketServices:
     max_message_bytes: int
     max_fragments_count: int
     close_timeout_seconds: float
+    closing_max_bytes: int
     unfinished_timeout_seconds: float
     ping_interval_seconds: float
     ping_timeout_seconds: float
@@ -105,6 +106,7 @@ class WebSocketChannel:
     __slots__ = (
         "__weakref__",
         "_closing",
+        "_closing_bytes",
         "_connection",
         "_decoder",
         "_heard",
@@ -138,8 +140,7 @@ class WebSocketChannel:
         deflate: Agreement | None = None,
     ) -> None:
         self._transport = transport
-        self.outbox: Outbox = connection.outbox
-        transport.outbox = self.outbox
+        self.outbox = transport.outbox = connection.outbox
         # Compressed messages can be shared when none refers to another (RFC 7692 7.1.1.1).
         self._sharing = deflate if deflate is not None and deflate.server_no_context_takeover else None
         self._connection = connection
@@ -153,6 +154,7 @@ class WebSocketChannel:
         self._keep_alive: DeadlineLike | None = None
         self._unfinished: DeadlineLike | None = None
         self._closing: DeadlineLike | None = None
+        self._closing_bytes = 0  # received since our close frame
         self.receive_buffer: Callable[[], memoryview | None] = connection.receive_buffer
         self.subprotocol: str | None = subprotocol
         self.owner: object = None
@@ -170,7 +172,7 @@ class WebSocketChannel:
             self._connection.receive_eof()
             self._close_transport()
             return
-        events: list[Event] = decoder.receive(buffer, nbytes)
+        events: list[Any] = decoder.receive(buffer, nbytes)
         self._heard = True
         at_rest = decoder.at_rest()
         try:
@@ -190,8 +192,10 @@ class WebSocketChannel:
             self.on_fault(error)
         if not at_rest or self._unfinished is not None:
             self._watch_unfinished(events, nbytes)
+        if self._closing is not None:
+            self._count_closing(nbytes)
 
-    def _obey(self, events: list[Event]) -> None:
+    def _obey(self, events: list[Any]) -> None:
         """Hand messages up; pongs leave before what answers them, our close frame after it."""
         connection = self._connection
         connection.obey(events)
@@ -245,8 +249,8 @@ class WebSocketChannel:
             self._transport.write(owed)
         self._transport.close()
 
-    def _watch_unfinished(self, events: list[Event], nbytes: int) -> None:
-        """A frame or message that has begun must end in time (a client may dribble one for ever).
+    def _watch_unfinished(self, events: list[Any], nbytes: int) -> None:
+        """A frame or message that has begun must end in time (a client may send it byte by byte).
 
         What is unfinished behind a message that came whole is another one, with a time of its own; control
         frames may come within one (RFC 6455 5.4) and earn none.
@@ -358,7 +362,7 @@ class WebSocketChannel:
 
     @property
     def prepared_outbox(self) -> Outbox:
-        """For who writes prepared frames by himself; it declines all if they leave compressed."""
+        """For whoever writes prepared frames directly; it declines all if they leave compressed."""
         return self.outbox if self._sharing is None else NO_OUTBOX
 
     def ping(self, payload: bytes = b"") -> None:
@@ -417,6 +421,12 @@ class WebSocketChannel:
         self._transport.write(connection.data_to_send())
         self._closing = self._services.deadline(lambda: self._transport.close(cut))
         self._closing.set(timeout_seconds)
+
+    def _count_closing(self, nbytes: int) -> None:
+        """A peer may still send what was on its way, but not for ever at full speed."""
+        self._closing_bytes += nbytes
+        if self._closing_bytes > self._services.closing_max_bytes:
+            self._transport.close("no close frame came back")
 
     @property
     def paused(self) -> bool:

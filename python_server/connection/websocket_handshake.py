@@ -6,11 +6,17 @@ Must not know: sockets, what a message means, sessions, applications.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from python_server.connection.exchange import Exchange, TransportLike
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
 from python_server.http1.response import Headers, status_text
 from wsframe import Connection, Role, handshake
+
+# What is received at once where deflate was agreed on, which makes a thousand bytes of one: a turn inflates
+# eight megabytes at most, and what lets the client wait is seen behind them. No more may stand behind the
+# handshake either: a client sends nothing before it has the 101 (RFC 6455 4.1).
+DEFLATED_RECEIVE_BYTES: Final = 8192
 
 
 def accept_websocket(
@@ -51,7 +57,12 @@ def accept_websocket(
         )
         return False
 
-    def make(transport: TransportLike, leftover: bytes) -> WebSocketChannel:
+    def make(transport: TransportLike, leftover: bytes) -> WebSocketChannel | None:
+        if accepted.deflate is not None:
+            if len(leftover) > DEFLATED_RECEIVE_BYTES:
+                transport.close("compressed messages came before the answer to the opening handshake")
+                return None
+            transport.receive_max_bytes = DEFLATED_RECEIVE_BYTES
         connection = Connection(
             Role.SERVER,
             max_message_bytes=max_message_bytes or services.max_message_bytes,
@@ -62,7 +73,9 @@ def accept_websocket(
         channel.peer = request.peer
         services.began(channel)
         opened(channel)
+        made.append(channel)
         return channel
 
+    made: list[WebSocketChannel] = []
     exchange.upgrade([*accepted.headers, *(headers or ())], make)
-    return True
+    return bool(made)

@@ -15,7 +15,7 @@ Entry = list[Any]
 
 
 class Heartbeats:
-    """Who is to be pinged, and who owes a pong.
+    """Two queues of sessions: those to be pinged, and those that owe a pong.
 
     All sessions share the interval and the timeout, so both queues are in order of time by themselves.
 

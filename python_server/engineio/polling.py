@@ -1,6 +1,6 @@
-"""Long polling in HTTP: answers with compression, JSONP, the cookie, refusals. Pure functions.
+"""Long polling in HTTP: what polls, POSTs and refusals are answered; compression, JSONP, the cookie.
 
-Must not know: sessions, exchanges, who may have an answer.
+Must not know: sessions, which request gets which answer.
 """
 
 from __future__ import annotations
@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
+from python_server.connection.exchange import Exchange
+from python_server.engineio.cors import OriginRules
+from python_server.engineio.options import EngineError, EngineOptions
 from python_server.http1.response import Headers
 
+PLAIN: Final = ("Content-Type", "text/plain; charset=utf-8")
 # The loop's thread compresses: the fastest level costs a quarter of the default one on JSON.
 COMPRESSION_LEVEL: Final = 1
 # zlib's word for a gzip wrapper around the largest window (RFC 1952), and for its own (RFC 1950).
@@ -26,6 +30,80 @@ CODINGS_MAX_COUNT: Final = 32
 PARAMETERS_MAX_COUNT: Final = 4
 # "b64" and "t" mean nothing in version 4; `d` is the body of a JSONP POST, nothing else is read.
 JSONP_FIELDS_MAX_COUNT: Final = 16
+
+
+class PollingAnswers:
+    """The answers of one engine, each with its CORS fields. Every method belongs to the loop's thread.
+
+    Args:
+        complain: called with (kind, sentence) for what an operator should see.
+    """
+
+    def __init__(
+        self, options: EngineOptions, origins: OriginRules, complain: Callable[[str, str], None]
+    ) -> None:
+        self._options = options
+        self._origins = origins
+        self._complain = complain
+
+    def poll(
+        self, exchange: Exchange, payload: str, jsonp: str | None, cookie: Headers | None = None
+    ) -> None:
+        """The packets that a poll has waited for."""
+        request, options = exchange.request, self._options
+        content_type = "text/plain; charset=UTF-8"
+        if jsonp is not None:
+            payload = jsonp_wrap(jsonp, payload)
+            content_type = "text/javascript; charset=UTF-8"
+        body = payload.encode("utf-8", "replace")
+        headers = [
+            ("Content-Type", content_type),
+            ("Cache-Control", "no-store"),
+            *(cookie or ()),
+            *self._origins.headers(request),
+        ]
+        if options.http_compression and len(body) >= options.compression_threshold_bytes:
+            encoding = accepted_encoding(request.get("accept-encoding"))
+            if encoding is not None:
+                body = compress(body, encoding)
+                headers.append(("Content-Encoding", encoding))
+        exchange.respond(200, headers, body)
+
+    def post(self, exchange: Exchange) -> None:
+        """The packets of a POST have been taken."""
+        headers = [
+            ("Content-Type", "text/html"),  # some browsers offer to save text/plain of a form's POST
+            ("Cache-Control", "no-store"),
+            *self._origins.headers(exchange.request),
+        ]
+        exchange.respond(200, headers, b"ok")
+
+    def refuse(self, exchange: Exchange, error: EngineError, message: str | None = None) -> None:
+        """One of the protocol's refusals."""
+        code, text, status = error.value
+        message = message or text
+        if exchange.request.upgrade == "websocket":  # a plain answer, and the end of the connection
+            exchange.refuse_keep_alive()
+            headers, body = [PLAIN], message.encode()
+        else:
+            headers, body = [("Content-Type", "application/json")], error_body(code, message)
+        exchange.respond(status, [*headers, *self._origins.headers(exchange.request)], body)
+
+    def too_large(self, exchange: Exchange) -> None:
+        """A POST's body, above the bound."""
+        exchange.refuse_keep_alive()
+        text = self.too_large_text("a polling request")
+        self._complain("payload too large", text)
+        exchange.respond(413, [PLAIN, *self._origins.headers(exchange.request)], f"{text}\n".encode())
+
+    def too_large_text(self, what: str) -> str:
+        limit_bytes = self._options.max_payload_bytes
+        return f"message too large: {what} exceeds max_http_buffer_size ({limit_bytes} bytes)"
+
+    def come_again(self, exchange: Exchange) -> None:
+        """Nothing can begin here now: 503, with the moment to try again (RFC 9110 15.6.4)."""
+        exchange.refuse_keep_alive()
+        exchange.respond(503, [("Retry-After", "1"), *self._origins.headers(exchange.request)])
 
 
 def accepted_encoding(accept_encoding: str) -> str | None:

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from functools import partial
 
 from python_server.connection.exchange import Exchange
-from python_server.engineio.answers import PollingAnswers
 from python_server.engineio.intake import Intake
 from python_server.engineio.options import EngineError, EngineOptions
 from python_server.engineio.packet import SEPARATOR_BYTE, EnginePacketError, decode_payload
-from python_server.engineio.polling import jsonp_unwrap
+from python_server.engineio.polling import PollingAnswers, jsonp_unwrap
 from python_server.engineio.session import DisconnectReason, Session
 
 
@@ -35,7 +34,7 @@ class Post:
 
 
 class Posts:
-    """Every method belongs to the loop's thread.
+    """The POSTs of one engine, from head to answer. Every method belongs to the loop's thread.
 
     Args:
         soon: calls a function in the loop's next turn. complain: called with (kind, sentence).

@@ -12,12 +12,11 @@ from typing import Final
 from python_server.connection.exchange import Exchange
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
 from python_server.connection.websocket_handshake import accept_websocket
-from python_server.engineio.answers import PollingAnswers
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.options import EngineError, EngineOptions
 from python_server.engineio.packet import Prepared, open_packet
-from python_server.engineio.polling import cookie_header
+from python_server.engineio.polling import PollingAnswers, cookie_header
 from python_server.engineio.posts import Post, Posts
 from python_server.engineio.query import QueryError, read_query
 from python_server.engineio.session import (

@@ -18,7 +18,7 @@ HALF_OPEN_MAX_COUNT: Final = 65_536
 
 
 class SessionLimits:
-    """Every method belongs to the loop's thread.
+    """The numbers of open and half-open sessions, with bounds. Every method belongs to the loop's thread.
 
     Args:
         sessions_max_count: of all. half_open_max_count: of those that have not joined a namespace.

@@ -202,8 +202,7 @@ def response_head(
     if code < 200 or code in (204, 304):
         framing = _NONE
     elif "content-length" in names:
-        framing = _LENGTH
-        length = int(names["content-length"])
+        framing, length = _LENGTH, int(names["content-length"])
     elif body_length is not None:
         lines.append(f"Content-Length: {body_length}\r\n")
         framing = _LENGTH
@@ -213,8 +212,7 @@ def response_head(
         lines.append("Transfer-Encoding: chunked\r\n")
         framing = Framing.CHUNKED
     else:
-        framing = Framing.CLOSE
-        keep_alive = False
+        framing, keep_alive = Framing.CLOSE, False
     if method == "HEAD":
         framing = _NONE
     if "connection" not in names:

@@ -12,10 +12,11 @@ from typing import Final
 from python_server.net.threads import Door, Job, ServerStopped, Strand
 
 # Messages of one client that wait: above the first bound its reading pauses, and goes on below the second.
-# Who cannot be paused is given up above the third.
+# Who cannot be paused is given up above the third; what one receive of 320 KiB brings of the smallest frames,
+# of six bytes, is below it, for it comes before a pause is felt.
 SOFT_COUNT: Final = 256
 RESUME_COUNT: Final = 64
-HARD_COUNT: Final = 10_000
+HARD_COUNT: Final = 55_000
 # The same bounds in characters, for messages of at least HEAVY_BYTES; lighter ones are bound by number.
 HEAVY_BYTES: Final = 4096
 SOFT_BYTES: Final = 4 * 1024 * 1024

@@ -1,6 +1,6 @@
-"""Workers that send faster than somebody takes: they wait here until he has caught up, or a time is over.
+"""Workers that send faster than a client takes: they wait here until it has caught up, or a time is over.
 
-Must not know: what is sent, to whom, or how it is known that he is behind.
+Must not know: what is sent, to whom, or how it is known that the client is behind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Key = TypeVar("Key")
 
 
 class Backpressure:
-    """Whoever waits for some target to take what was sent to it.
+    """The workers that wait for a target to take what was sent to it.
 
     Args:
         places_counts: how many threads of a pool may wait at once, for pools whose threads serve everybody;

@@ -143,7 +143,8 @@ class LineWriter:
                 piece_bytes += len(piece[-1])
             try:
                 self._write(b"".join(piece))
-                self._fails = False
+                if piece:  # a look alone does not show that lines are taken again
+                    self._fails = False
             except (OSError, ValueError):
                 self._fails = True
                 if piece:

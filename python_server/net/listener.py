@@ -191,7 +191,7 @@ class Listener:
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
 
     def _wait_for_descriptors(self, error: OSError) -> None:
-        """EMFILE, ENFILE, ENOBUFS, ENOMEM: the listener stays readable, so look away for a while."""
+        """EMFILE, ENFILE, ENOBUFS, ENOMEM: the listener stays readable, so it is not watched for a while."""
         self._leave(ListenerState.BACKING_OFF)
         self._exhausted(error)
         self._back_off = self._loop.call_later(self._back_off_seconds, self._accept_again)

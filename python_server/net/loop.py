@@ -223,7 +223,7 @@ class Loop:
         self._poller.register(self._wake_receive, READABLE)
         self._readers[self._wake_receive] = self._empty_pipe
         self._mail_left = False
-        # Something is to be done that no descriptor, no letter and no timer tells of. A turn that had nothing
+        # Something is to be done that no descriptor, posted call or timer tells of. A turn that had nothing
         # but descriptors asks for no list: with one client that would be paid for each of its messages. With
         # the transport's `_buffer` a message took 246 bytecodes instead of 309, and S2 gained 2 %.
         self._more = False
@@ -410,7 +410,7 @@ class Loop:
                 self._report("flush", error)
         self._dirty.clear()
 
-    # The door's bell
+    # Waking the loop from other threads
 
     def _wake(self) -> None:
         """Any thread: make `poll` return."""

@@ -46,11 +46,11 @@ class Turns(Protocol):
         """Call once, as this turn's last act."""
 
     def stop_waking(self) -> None:
-        """The loop's thread waits now, and looks into its mailbox afterwards: workers need not ring."""
+        """The loop's thread waits now, and looks into its mailbox afterwards: workers need not wake it."""
 
 
 class Lending:
-    """How many workers, of all pools together, may wait beside the caps of their pools.
+    """The slots of workers that wait in a handler, of all pools together, beside the caps of their pools.
 
     Args:
         max_count: so many. on_spent: any thread: one was refused; called now and then.
@@ -119,7 +119,7 @@ class Pool:
         self._fresh: list[Job] = []  # of this turn
         self._asked = False  # for its end
         self._jobs: deque[tuple[float, Job]] = deque()
-        self._idle: list[Lock] = []  # each sleeping thread's bell; the last to sleep wakes first
+        self._idle: list[Lock] = []  # each idle thread's lock; the last one to become idle is woken first
         self._threads_count = 0
         self._lent_count = 0
         self._start_error: BaseException | None = None  # of the last start, if it failed
@@ -260,7 +260,7 @@ class Pool:
         return True
 
     def _work(self) -> None:
-        """A worker's life; however it ends, it is not counted any longer."""
+        """Run jobs until the thread ends; however it ends, it is no longer counted."""
         WORKER.pool = self
         try:
             self._run_jobs()
@@ -279,21 +279,21 @@ class Pool:
                 _, job = jobs.popleft()
             except IndexError:
                 with self._lock:
-                    if not jobs:
-                        if self._closed:
-                            self._threads_count -= 1
-                            return
-                        self._idle.append(bell)
-                        self._end_wait()
-                    else:
+                    if jobs:
                         continue
-                if not bell.acquire(timeout=IDLE_THREAD_SECONDS):
-                    with self._lock:
-                        if bell in self._idle:  # nobody rang while the wait ran out
-                            self._idle.remove(bell)
-                            self._threads_count -= 1
-                            return
-                    bell.acquire()
+                    if self._closed:
+                        self._threads_count -= 1
+                        return
+                    self._idle.append(bell)
+                    self._end_wait()
+                if bell.acquire(timeout=IDLE_THREAD_SECONDS):
+                    continue
+                with self._lock:
+                    if bell in self._idle:  # nobody rang while the wait ran out
+                        self._idle.remove(bell)
+                        self._threads_count -= 1
+                        return
+                bell.acquire()
                 continue
             try:
                 job()

@@ -112,7 +112,7 @@ class Row:
         self._holds_back = False
 
     def beat(self) -> None:
-        """The loop turns."""
+        """Write down that the loop turns."""
         self._board._cells[self._at + BEAT] = time.monotonic_ns()
 
     def accept(self, accepting: bool) -> None:

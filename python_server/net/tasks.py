@@ -270,7 +270,7 @@ class InlineMailbox:
     def post_unless(
         self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
-        """Any thread: `post`; nobody waits here, so nobody changes his mind."""
+        """Any thread: `post`; nobody waits here, so `unless` is never asked."""
         self.post(function, *args)
         return True
 

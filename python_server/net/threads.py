@@ -126,15 +126,14 @@ class Mailbox:
         """
         if self._closed:
             raise ServerStopped("the server has stopped: nothing can be sent through it any more")
+        if nbytes and current_thread_id() == self._owner:
+            nbytes = 0  # it never waits, and drains this itself before it does anything else for long
         if nbytes:
-            if current_thread_id() == self._owner:
-                nbytes = 0  # it never waits, and drains this itself before it does anything else for long
-            else:
-                with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
-                    while self._pending_bytes > self._max_bytes and not self._closed:
-                        with blocking():
-                            self._space.wait()
-                    self._pending_bytes += nbytes
+            with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
+                while self._pending_bytes > self._max_bytes and not self._closed:
+                    with blocking():
+                        self._space.wait()
+                self._pending_bytes += nbytes
         self._calls.append((function, args, nbytes))
         if not self.raised:
             self.raised = True
@@ -339,7 +338,7 @@ class PostUnless(Protocol):
 
 
 class Door:
-    """What a room above may do across the border of threads: post, ask, and open a strand.
+    """The way from any thread to the loop's: post a call, ask a question, open a strand.
 
     Args:
         mailbox: the loop's.

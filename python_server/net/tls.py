@@ -190,7 +190,7 @@ class TLSTransport(Transport):
             self._loop.call_soon(self._deliver)
 
     def _on_readable(self) -> None:
-        buffer = self._loop.receive_buffer
+        buffer = self._usual
         try:
             nbytes = self._socket.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
@@ -273,7 +273,7 @@ class TLSTransport(Transport):
         while not self.pauses and self.state is TransportState.OPEN:
             buffer: Buffer | None = self._receive_buffer()
             if buffer is None:
-                buffer = self._loop.receive_buffer
+                buffer = self._usual
             size_bytes = len(buffer)  # asked for now: the handler may release its buffer
             filled, ended, fault = self._unseal(memoryview(buffer))
             if filled:

@@ -48,8 +48,7 @@ MOVES: Final[dict[TransportState, set[TransportState]]] = {
 _OPEN: Final = TransportState.OPEN
 
 
-# What can be written.
-Piece = Buffer | FileSlice
+Piece = Buffer | FileSlice  # what can be written
 
 
 class Transport:
@@ -67,8 +66,8 @@ class Transport:
     __slots__ = (
         "_blocked", "_buffer", "_bulk", "_data_received", "_descriptor", "_dirty", "_files_count", "_handler",
         "_high_watermark_bytes", "_limits", "_lingering", "_loop", "_outbox", "_queue", "_queued_bytes",
-        "_receive_buffer", "_report", "_socket", "_stalled", "_taken", "_waiting", "local", "pauses", "peer",
-        "state",
+        "_receive_buffer", "_report", "_socket", "_stalled", "_taken", "_usual", "_waiting", "local",
+        "pauses", "peer", "state",
     )  # fmt: skip
     _direct: ClassVar[bool] = True  # bytes leave as they are
 
@@ -86,6 +85,8 @@ class Transport:
         self._descriptor = sock.fileno()
         self._report = report
         self._limits = limits
+        # Where what is received goes, if the handler has no better place.
+        self._usual: Buffer = loop.receive_buffer
         self._high_watermark_bytes = limits.high_watermark_bytes
         self._queue: list[Any] = []  # of `Piece`; `_files_count` says whether all are bytes
         self._queued_bytes = 0
@@ -108,10 +109,19 @@ class Transport:
         self._handler = handler
         self._receive_buffer = handler.receive_buffer
         self._data_received = handler.data_received
-        self._buffer: Buffer = self._loop.receive_buffer
+        self._buffer: Buffer = self._usual
         self.pause_reading(Pause.UNSERVED, False)
 
     # In
+
+    @property
+    def receive_max_bytes(self) -> int:
+        """What is taken at once; fewer where few bytes make much work."""
+        return len(self._usual)
+
+    @receive_max_bytes.setter
+    def receive_max_bytes(self, nbytes: int) -> None:
+        self._usual = self._buffer = memoryview(self._loop.receive_buffer)[:nbytes]
 
     def pause_reading(self, reasons: int, paused: bool) -> None:
         """Give or take back reasons not to read: while one is left, the kernel slows the peer down."""
@@ -172,7 +182,7 @@ class Transport:
         elif self._bulk is not None:
             self._bulk.cancel()
             self._bulk = None
-            self._buffer = self._loop.receive_buffer
+            self._buffer = self._usual
 
     # Out
 

@@ -1,6 +1,6 @@
-"""What the server says of itself: access log, error log, counters. One place formats what others count.
+"""The two logs: how they are set up, written and reopened; lines of the server's own life, and faults.
 
-Must not know: who counts, or how a connection works.
+Must not know: what an access line holds, who counts, or how a connection works.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import os
 import stat
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from types import TracebackType
 from typing import Final, Protocol, TextIO
 
@@ -38,12 +37,6 @@ FILE_PIECE_BYTES: Final = 65_536
 FULL_SECONDS: Final = 0.01
 
 LEVELS: Final = ("critical", "error", "warning", "info", "debug")
-
-# Apache's two formats, the elapsed seconds behind the first as pywsgi has it; the atoms are gunicorn's.
-FORMATS: Final = {
-    "common": '%(h)s - - [%(t)s] "%(r)s" %(s)s %(b)s %(L)s',
-    "combined": '%(h)s - - [%(t)s] "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
-}
 
 
 class Writer(Protocol):
@@ -157,11 +150,17 @@ class _LineHandler(logging.Handler):
 
     def flush(self) -> None:
         """At the process's end, and whenever somebody asks: everything is said and out."""
-        if self._name_of_log == "error log":
+        if self._name_of_log == "access log":
+            self.writer.flush()  # first: what cannot be written now is dropped as well
+            self._say_untold()
+        else:
             FAULTS.say_all()
+            self._say_untold()
+            self.writer.flush()
+
+    def _say_untold(self) -> None:
         if count := self.writer.untold_count():
             self._say_dropped(count)
-        self.writer.flush()
 
     def _say_dropped(self, count: int) -> None:
         warn(f"{count} lines of the {self._name_of_log} were dropped: it was not written as fast as it grew")
@@ -304,142 +303,3 @@ def _place_of(trace: TracebackType | None) -> str:
     while trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-
-
-class Observer:
-    """Counters of one worker, and the lines they are worth. Belongs to the loop's thread."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self._said: dict[str, tuple[float, int]] = {}  # when a kind was said last, and its count then
-
-    def count(self, name: str) -> None:
-        self.counts[name] += 1
-
-    def complain(self, kind: str, message: str) -> None:
-        """Count `kind`; log the message unless the same kind was logged a moment ago."""
-        self.counts[kind] += 1
-        now = time.monotonic()
-        said_at, count = self._said.get(kind, (float("-inf"), self.counts[kind] - 1))
-        if now - said_at >= REPEAT_SECONDS:
-            more = self.counts[kind] - count - 1
-            self._said[kind] = (now, self.counts[kind])
-            LOGGER.warning("%s%s", message, f" (and {more} more of the same before)" if more else "")
-
-
-class LoggedRequest(Protocol):
-    """What a line of the access log says of a request."""
-
-    @property
-    def peer(self) -> object: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def target(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def query(self) -> str: ...
-    @property
-    def version(self) -> tuple[int, int]: ...
-    def get(self, name: str) -> str: ...
-
-
-class _Answer:
-    """One answer as a format reads it: each atom's value is made only when the format asks for it."""
-
-    __slots__ = ("request", "seconds", "sent_bytes", "status")
-
-    def __init__(self, request: LoggedRequest, status: int, sent_bytes: int, seconds: float) -> None:
-        self.request = request
-        self.status = status
-        self.sent_bytes = sent_bytes
-        self.seconds = seconds
-
-    def __getitem__(self, atom: str) -> object:
-        return ATOMS[atom](self)
-
-
-def _client(answer: _Answer) -> str:
-    peer = answer.request.peer
-    return str(peer[0]) if isinstance(peer, tuple) else "-"
-
-
-def _request_line(answer: _Answer) -> str:
-    request = answer.request
-    if not request.method:
-        return "-"
-    return _safe(f"{request.method} {request.target} HTTP/{request.version[0]}.{request.version[1]}")
-
-
-@lru_cache(maxsize=1)
-def _local_time(epoch_second: int) -> str:
-    return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(epoch_second))
-
-
-ATOMS: Final[dict[str, Callable[[_Answer], object]]] = {
-    "h": _client,
-    "r": _request_line,
-    "t": lambda answer: _local_time(int(time.time())),
-    "s": lambda answer: answer.status,
-    "b": lambda answer: answer.sent_bytes,
-    "L": lambda answer: f"{answer.seconds:.6f}",
-    "D": lambda answer: int(answer.seconds * 1e6),
-    "m": lambda answer: answer.request.method or "-",
-    "U": lambda answer: _safe(answer.request.path) or "-",
-    "q": lambda answer: _safe(answer.request.query),
-    "f": lambda answer: _safe(answer.request.get("referer")) or "-",
-    "a": lambda answer: _safe(answer.request.get("user-agent")) or "-",
-    "p": lambda answer: os.getpid(),
-    "l": lambda answer: "-",
-    "u": lambda answer: "-",
-}
-
-
-def _safe(text: str) -> str:
-    """Control characters and quotes that a client sent never reach the log as they are."""
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return text
-    return text.encode("unicode_escape").decode("ascii").replace('"', "\\x22")
-
-
-class AccessLog:
-    """Writes one line per answered request.
-
-    Args:
-        line_format: a name of FORMATS, or a format with gunicorn's atoms: %(h)s client, %(r)s request line,
-            %(s)s status, %(b)s body bytes, %(L)s seconds, %(D)s microseconds, %(t)s time, %(m)s method,
-            %(U)s path, %(q)s query, %(f)s referrer, %(a)s user agent, %(p)s process.
-
-    Raises:
-        ValueError: the format names an atom there is not.
-    """
-
-    def __init__(self, line_format: str = "common") -> None:
-        self._format = FORMATS.get(line_format, line_format)
-        try:
-            self._format % _Answer(_NOBODY, 200, 0, 0.0)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"access log format {line_format!r}: unknown atom or malformed ({error})"
-            ) from None
-
-    def write(self, request: LoggedRequest, status: int, sent_bytes: int, seconds: float) -> None:
-        """Log one answer."""
-        if ACCESS.isEnabledFor(logging.INFO):
-            line = self._format % _Answer(request, status, sent_bytes, seconds)
-            # The record made here: `info` would walk the stack for a caller that no line names.
-            ACCESS.handle(ACCESS.makeRecord(ACCESS.name, logging.INFO, __file__, 0, line, (), None))
-
-
-class _Nobody:
-    """A request for the test of a format."""
-
-    peer = method = target = path = query = ""
-    version = (1, 1)
-
-    def get(self, name: str) -> str:
-        return ""
-
-
-_NOBODY: Final = _Nobody()

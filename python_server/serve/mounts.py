@@ -12,13 +12,12 @@ from typing import Protocol
 
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.session import SessionHandler
-from python_server.http1.parser import Request
 from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import WebSocketApplication
 from python_server.wsgi.handler import Application, ServerFacts
-from python_server.wsgi.handshake_middleware import MiddlewareRefusal
+from python_server.wsgi.handshake_middleware import Admit
 
 
 class Mountable(Protocol):
@@ -37,14 +36,16 @@ class Mount:
         serving: called with the server's facts and the application served, once a worker serves.
         admit: set by `serving` where middleware is to see handshakes first: see HandshakeMiddleware.
         broker: what joins it to other machines.
+        holder: the part of the application that carries it, where something stands around that part.
     """
 
     path: str
     server: Mountable
     options: EngineOptions
     serving: Callable[[ServerFacts, Application], None]
-    admit: Callable[[Request], MiddlewareRefusal | None] | None = None
+    admit: Admit | None = None
     broker: BrokerOptions | None = None
+    holder: object = None
 
     @property
     def hub(self) -> Hub | None:
@@ -54,29 +55,44 @@ class Mount:
 
 @dataclass(slots=True)
 class Site:
-    """What one server serves: an application, its Socket.IO mounts, its raw WebSockets by path."""
+    """What one server serves: an application, its Socket.IO mounts, its raw WebSockets by path.
+
+    Attributes:
+        holders: the part of the application that carries a raw WebSocket, where something stands around it.
+    """
 
     application: Application
     mounts: list[Mount] = field(default_factory=list)
     websockets: Mapping[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
+    holders: Mapping[str | re.Pattern[str], object] = field(default_factory=dict)
 
 
 def find_site(application: Application) -> Site:
     """An application with the mounts and raw WebSockets that it, or what it wraps, carries.
 
     They stand in `wsframe_mounts` and `wsframe_websockets`; middleware keeps what it wraps in `wsgi_app`
-    or `app`, as Flask, Werkzeug and most others do.
+    or `app`, as Flask, Werkzeug and most others do. What stands around a part that carries some, and knows
+    how to let handshakes arrive (`wsframe_arrivals`), is asked whom it lets in.
     """
     site = Site(application)
     seen: set[int] = set()
-    websockets: dict[str | re.Pattern[str], WebSocketApplication] = {}
     layer: object = application
+    websockets: dict[str | re.Pattern[str], WebSocketApplication] = {}
+    holders: dict[str | re.Pattern[str], object] = {}
     while layer is not None and id(layer) not in seen:
         seen.add(id(layer))
-        site.mounts += getattr(layer, "wsframe_mounts", [])
-        websockets |= getattr(layer, "wsframe_websockets", {})
+        mounts, routes = (
+            getattr(layer, "wsframe_mounts", []),
+            getattr(layer, "wsframe_websockets", {}),
+        )
+        site.mounts += mounts
+        websockets |= routes
+        if layer is not site.application and getattr(layer, "wsframe_arrivals", False):
+            holders |= dict.fromkeys(routes, layer)
+            for mount in mounts:
+                mount.holder = layer
         layer = getattr(layer, "wsgi_app", None) or getattr(layer, "app", None)
-    site.websockets = websockets
+    site.websockets, site.holders = websockets, holders
     return site
 
 

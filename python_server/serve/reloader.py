@@ -19,7 +19,7 @@ from typing import Any, Final
 from python_server.net.line_writer import LineWriter
 from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.serve.serve import bind
 from python_server.settings import Settings
 from python_server.workers.respawn import own_command
@@ -41,7 +41,7 @@ IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-package
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What is looked at.
+    """Which files are watched, and how.
 
     Attributes:
         folders: every Python file below them. files: of any kind. ignored: patterns of paths that are not.
@@ -63,7 +63,7 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
     Raises:
         BindError: the address cannot be listened on.
     """
-    observe.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
+    log.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
     with bind(settings) as listening:
         _run(watched, listening.sockets)
 
@@ -117,14 +117,14 @@ def _run(watched: Watched, listening: Sequence[Socket]) -> None:
         for changed in _changes(watched):
             if changed:
                 shown = [os.path.relpath(path) for path in sorted(changed)[:3]]
-                observe.say(f"{', '.join(shown)} changed: starting anew")
+                log.say(f"{', '.join(shown)} changed: starting anew")
                 _stop(child)
                 child = _start(listening)
             elif child.poll() == 0:
                 return  # it has stopped by itself
             elif child.poll() is not None and told is not child:
                 told = child
-                observe.warn("the program has ended with a fault: the next change of a file starts it again")
+                log.warn("the program has ended with a fault: the next change of a file starts it again")
     except KeyboardInterrupt as interrupt:
         patience_seconds = 0.0 if interrupt.args else CHILD_INTERRUPT_SECONDS
     finally:

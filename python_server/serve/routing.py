@@ -51,7 +51,7 @@ OTHER_HOST: Final = Refusal(400, "this host is not served here")
 
 
 class Router:
-    """Looks at a request's path, after a trusted proxy and the root path have had their say.
+    """Finds who answers a request, by its path; what trusted proxies say and the root path come first.
 
     Args:
         scheme: what connections speak here. proxies: whose word on the client is believed; None: nobody's.

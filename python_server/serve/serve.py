@@ -33,7 +33,7 @@ from python_server.net.sockets import (
     shown_urls,
 )
 from python_server.net.threads import ServerStopped
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.serve.mounts import Site
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
@@ -62,10 +62,10 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         return
     slot = take_slot(os.environ)
     name = "" if slot is None else f"worker {slot.index}"
-    observe.configure_logging(
+    log.configure_logging(
         settings.log_level, settings.access_log, settings.error_log, name, writer=LineWriter
     )
-    allow_descriptors(settings.connections_max_count, observe.warn)
+    allow_descriptors(settings.connections_max_count, log.warn)
     if slot is not None:
         worker = Worker(site, settings, bind(settings).sockets, slot, slot.named.get(CONTROL))
         with _signals(_orders_of(worker)):
@@ -76,7 +76,7 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         with _signals(_orders_of(worker)), _pid_file(settings.pid_file):
             _tell_started(settings, listening, started)
             worker.run()
-    observe.say("stopped")
+    log.say("stopped")
 
 
 def is_supervisor(settings: Settings) -> bool:
@@ -93,13 +93,13 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     """
     if os.name != "posix":
         raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
-    observe.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
+    log.configure_logging(settings.log_level, None, settings.error_log, writer=LineWriter)
     with (
         bind(settings) as listening,
         _control_of(settings, listening) as control,
         _pid_file(settings.pid_file),
     ):
-        loop = Loop(observe.report)
+        loop = Loop(log.report)
         workers = Supervisor(
             loop,
             RestartRules(
@@ -119,11 +119,11 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
                 loop.close()
     if workers.exit_code:
         raise SystemExit(workers.exit_code)
-    observe.say("stopped")
+    log.say("stopped")
 
 
 def _control_of(settings: Settings, listening: Listening) -> Listening:
-    return open_control(settings.control_socket, listening, observe.warn)
+    return open_control(settings.control_socket, listening, log.warn)
 
 
 def _tell_started(settings: Settings, listening: Listening, started: Callable[[str], None] | None) -> None:
@@ -201,7 +201,7 @@ def announce(urls: Sequence[str]) -> None:
 
 
 Orders = Mapping[int, Callable[[], Any]]
-# Words of other servers that mean nothing here: left to the system they would end or stop the process.
+# Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
 CODE_STAYS: Final = (
@@ -225,18 +225,18 @@ def _orders_of(worker: Worker) -> Orders:
 
     def reopen() -> None:
         systemd.notify(systemd.reloading())
-        observe.reopen_logs()
+        log.reopen_logs()
         systemd.notify(systemd.READY)
 
     def hang_up() -> None:
         reopen()
-        worker.loop.mailbox.post(observe.say, CODE_STAYS)
+        worker.loop.mailbox.post(log.say, CODE_STAYS)
 
     def quit() -> None:
         systemd.notify(systemd.STOPPING)
         worker.force()
 
-    warn = partial(partial, worker.loop.mailbox.post, observe.warn)
+    warn = partial(partial, worker.loop.mailbox.post, log.warn)
     return {
         signal.SIGTERM: stop,
         signal.SIGINT: stop,
@@ -263,11 +263,11 @@ def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
 
     def roll() -> None:
         systemd.notify(systemd.reloading())
-        observe.reopen_logs()
+        log.reopen_logs()
         workers.roll()
 
     def reopen() -> None:
-        observe.reopen_logs()
+        log.reopen_logs()
         workers.reopen_logs()
 
     orders: dict[int, Callable[[], Any]] = {
@@ -276,7 +276,7 @@ def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
         signal.SIGQUIT: quit,
         signal.SIGHUP: roll,
         signal.SIGUSR1: reopen,
-        signal.SIGUSR2: lambda: observe.warn(NO_SECOND_SERVER),
+        signal.SIGUSR2: lambda: log.warn(NO_SECOND_SERVER),
         signal.SIGTTIN: lambda: workers.change_count(1),
         signal.SIGTTOU: lambda: workers.change_count(-1),
         signal.SIGCHLD: workers.reap,

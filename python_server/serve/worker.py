@@ -36,6 +36,9 @@ from python_server.net.relay import relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
 from python_server.observe import log as observe
+from python_server.observe.access_log import AccessLog
+from python_server.observe.counters import Observer
+from python_server.serve.admissions import Admissions
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.pools import Pools
 from python_server.serve.recovery_handover import recovery_handover
@@ -51,7 +54,6 @@ from python_server.workers.handover import Handover
 from python_server.workers.member import BEAT_SECONDS, MemberCallbacks, Membership
 from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.handler import ServerFacts, WSGIHandler
-from python_server.wsgi.handshake_middleware import HandshakeMiddleware
 from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
 
@@ -81,8 +83,8 @@ class Worker:
     ) -> None:
         self._site = site
         self._settings = settings
-        self._observer = observe.Observer()
-        self._access_log = observe.AccessLog(settings.access_log_format)
+        self._observer = Observer()
+        self._access_log = AccessLog(settings.access_log_format)
         self.loop = Loop(
             observe.report,
             receive_buffer_bytes=settings.transport.receive_buffer_bytes,
@@ -106,6 +108,7 @@ class Worker:
         facts = ServerFacts(
             settings.server_name, SOFTWARE, script_name=root_path, multiprocess=slot is not None
         )
+        self._admissions = Admissions(site, facts, self._door, observe.report)
         websockets = self._websocket_services()
         wsgi = WSGIHandler(
             site.application,
@@ -135,6 +138,7 @@ class Worker:
             lambda allowed: OriginRules(allowed).refusal,
             observe.report,
             self._observer.complain,
+            self._admissions.of_routes(),
         )
         self._backplanes: list[Backplane] = []
         self._homes = None if self._membership is None else self._home_finder(self._membership)
@@ -148,15 +152,12 @@ class Worker:
             settings.address_sessions_max_count,
         )
         self._engines = [(mount.path, self._mount(mount, websockets, facts)) for mount in site.mounts]
+        membership, complain = self._membership, self._observer.complain
         self._recovery_handover = (
             None
-            if self._membership is None
+            if membership is None
             else recovery_handover(
-                site.mounts,
-                self._membership.siblings,
-                self.loop.call_later,
-                self._now,
-                self._observer.complain,
+                site.mounts, membership.siblings, self.loop.call_later, self._now, complain
             )
         )
         caps = self._caps
@@ -230,6 +231,7 @@ class Worker:
             limits.max_message_bytes,
             limits.max_fragments_count,
             limits.close_timeout_seconds,
+            settings.transport.linger_max_bytes,
             limits.unfinished_frame_timeout_seconds,
             limits.ping_interval_seconds,
             limits.ping_timeout_seconds,
@@ -284,7 +286,7 @@ class Worker:
             self._observer.complain,
             names,
             self._homes,
-            None if mount.admit is None else HandshakeMiddleware(mount.admit, self._door, observe.report).ask,
+            self._admissions.of_mount(mount),
             self._session_limits,
         )
 

@@ -32,7 +32,7 @@ NAMESPACES_MAX_COUNT: Final = 256
 
 
 class Connections:
-    """Every method belongs to the loop's thread, if it does not say otherwise.
+    """The sockets of one server, from CONNECT to their end. The loop's thread, where no other is named.
 
     Args:
         rooms: of this server. runner: of handlers. restorer: of a server with recovery.

@@ -1,4 +1,4 @@
-"""What sessions receive becomes CONNECTs, events for their handlers, acks for who waits, and goodbyes.
+"""What sessions receive becomes CONNECTs, events for their handlers, acks for who waits, and ends.
 
 Must not know: frames, HTTP, Flask, who is in a room; handlers are functions run by the runner.
 """

@@ -73,7 +73,7 @@ def _post(door: Door, function: Callable[..., object], *args: object) -> None:
 
 
 class HandlerRunner:
-    """What happens around a handler's function.
+    """Runs handlers, and does what belongs around each: faults, acks, late results.
 
     Args:
         codec: writes acks. handlers: has the one that is told of rooms.

@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
+from python_server.connection.arrival import arrived
 from python_server.connection.exchange import DeadlineLike, Exchange
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
 from python_server.connection.websocket_handshake import accept_websocket
@@ -26,6 +28,11 @@ SLOW_CLIENT_TEXT: Final = (
 Message = str | bytes
 # Pages that may connect: None for our own origin only, "*", one, several, or a function that is asked.
 PageOrigins = str | Iterable[str] | Callable[[str], bool] | None
+# (exchange, what opens its WebSocket): calls the second, now or later, or answers the request itself.
+Admit = Callable[[Exchange, Callable[[], None]], None]
+
+
+NO_ADMITS: Final[Mapping[str | re.Pattern[str], Admit]] = MappingProxyType({})
 
 
 class WebSocket:
@@ -230,6 +237,8 @@ class Resource:
         application: answers every other request; without it they get 404.
     """
 
+    wsframe_arrivals = True
+
     def __init__(
         self,
         routes: Mapping[str | re.Pattern[str], WebSocketApplication],
@@ -243,7 +252,9 @@ class Resource:
         self.wsframe_websockets: dict[str | re.Pattern[str], WebSocketApplication] = dict(routes)
         self.wsgi_app = application
 
-    def __call__(self, environ: dict[str, object], start_response: Callable[..., object]) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if arrived(self, environ, start_response):
+            return [b""]
         if self.wsgi_app is not None:
             return self.wsgi_app(environ, start_response)
         body = b"There is nothing here.\n"
@@ -259,6 +270,7 @@ class _Route:
     registry: WebSocketRegistry
     member_blocked: Callable[[WebSocketChannel, bool], None]  # the registry's: one object for all connections
     refusal: Callable[[Request], str | None]
+    admit: Admit | None
 
 
 class WebSocketRoutes:
@@ -268,6 +280,7 @@ class WebSocketRoutes:
         routes: see `Resource`.
         refusal: for an application's `allowed_origins`, a function that says why a request is refused.
         complain: called with (kind, sentence) for what an operator should see.
+        admits: of routes, who is asked before one of their WebSockets opens.
     """
 
     def __init__(
@@ -278,6 +291,7 @@ class WebSocketRoutes:
         refusal: Callable[[PageOrigins], Callable[[Request], str | None]],
         report: Callable[[str, BaseException], None],
         complain: Callable[[str, str], None],
+        admits: Mapping[str | re.Pattern[str], Admit] = NO_ADMITS,
     ) -> None:
         self._door = door
         self._services = services
@@ -288,9 +302,8 @@ class WebSocketRoutes:
         self._patterns: list[tuple[re.Pattern[str], _Route]] = []
         for path, application in routes.items():
             registry = application._registry = WebSocketRegistry(door, services)
-            route = _Route(
-                application, registry, registry.member_blocked, refusal(application.allowed_origins)
-            )
+            origins = refusal(application.allowed_origins)
+            route = _Route(application, registry, registry.member_blocked, origins, admits.get(path))
             if isinstance(path, str):
                 self._exact[path] = route
             else:
@@ -318,10 +331,16 @@ class WebSocketRoutes:
             exchange.refuse_keep_alive()
             exchange.respond(403, [("Content-Type", "text/plain; charset=utf-8")], f"{refusal}\n".encode())
             return
+        if route.admit is None:
+            self._accept(exchange, route)
+        else:
+            route.admit(exchange, partial(self._accept, exchange, route))
+
+    def _accept(self, exchange: Exchange, route: _Route) -> None:
         accept_websocket(
             exchange,
             self._services,
-            partial(self._opened, route, request),
+            partial(self._opened, route, exchange.request),
             subprotocols=route.application.subprotocols,
             max_message_bytes=route.application.max_message_bytes,
         )

@@ -1,4 +1,4 @@
-"""Several workers on one machine: their birth, their view of each other, connections on their way home.
+"""Several workers on one machine: how they start and end, reach each other, and hand connections over.
 
 Must not know: rooms, events, applications.
 """

@@ -1,10 +1,10 @@
-"""When a newborn worker may serve: all know it, and have heard what was said before they did. Sans-I/O.
+"""When a new worker may serve: all others know it, and have what was said before they did. Sans-I/O.
 
 Must not know: links, how a word is written, what is said among the workers.
 
-What X said before it knew the newborn never comes to the newborn; it may still be on its way to O, whose
-clients the newborn may take over. So X tells everybody when it knows the newborn, behind all that it said
-before, and O tells the newborn that it has settled when everybody has told it so.
+What worker X sent before it knew the new worker N never comes to N; it may still be on its way to worker O,
+whose clients may come back to N. So X tells everybody that it knows N, behind all that it sent before, and
+O tells N that it has settled once everybody has told O so.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-# Newborns of whom we have heard before we met them; it matters where they die at that moment.
-RUMOURS_MAX_COUNT: Final = 1024
+# New workers that others know before we do; such an entry stays when the worker ends at that moment.
+EARLY_MAX_COUNT: Final = 1024
 
 
 class Greetings:
-    """Every method belongs to the loop's thread.
+    """Who knows whom, while this worker or another one begins. Every method belongs to the loop's thread.
 
     Args:
-        settle: called with a newborn's index: all that was said before everybody knew it has come to us.
+        settle: called with a new worker's index: all that was sent before everybody knew it has come to us.
 
     Attributes:
-        began: may we be found?
+        began: do we answer to workers that find us?
     """
 
     def __init__(self, settle: Callable[[int], None]) -> None:
         self._settle = settle
-        # Siblings that say when they know a newborn; those of an earlier version do not.
+        # Siblings that say when they know a new worker; those of an earlier version do not.
         self._telling: set[int] = set()
-        # Newborns, with those who are to say that they know them.
+        # New workers, with those who are to say that they know them.
         self._unconfirmed: dict[int, set[int]] = {}
-        self._rumours: dict[int, set[int]] = {}
-        # Of our own birth: who has not greeted us yet, and who has, but has not settled.
+        self._early: dict[int, set[int]] = {}
+        # Of our own beginning: who has not greeted us yet, and who has, but has not settled.
         self._awaited: set[int] = set()
         self._unsettled: set[int] = set()
         self.began = False
 
-    # Our own birth
+    # Our own beginning
 
     def begin(self, living: Iterable[int]) -> None:
         """Those that began before us are waited for as well."""
@@ -69,39 +69,39 @@ class Greetings:
         """Who is still waited for."""
         return frozenset(self._awaited | self._unsettled)
 
-    # The birth of others
+    # The beginning of others
 
     def tells(self, index: int) -> None:
-        """That sibling is one that says when it knows a newborn."""
+        """That sibling is one that says when it knows a new worker."""
         self._telling.add(index)
 
-    def found(self, newborn: int, others: Iterable[int]) -> None:
-        """We know a newborn, and `others` who served before it."""
-        self._unconfirmed[newborn] = self._telling.intersection(others) - self._rumours.pop(newborn, set())
-        self._look(newborn)
+    def found(self, new: int, others: Iterable[int]) -> None:
+        """We know a new worker, and `others` who served before it."""
+        self._unconfirmed[new] = self._telling.intersection(others) - self._early.pop(new, set())
+        self._look(new)
 
-    def confirmed(self, newborn: int, teller: int) -> None:
+    def confirmed(self, new: int, teller: int) -> None:
         """Another one knows it."""
-        if newborn in self._unconfirmed:
-            self._unconfirmed[newborn].discard(teller)
-            self._look(newborn)
+        if new in self._unconfirmed:
+            self._unconfirmed[new].discard(teller)
+            self._look(new)
         else:
-            self._rumours.setdefault(newborn, set()).add(teller)
-            while len(self._rumours) > RUMOURS_MAX_COUNT:
-                del self._rumours[next(iter(self._rumours))]
+            self._early.setdefault(new, set()).add(teller)
+            while len(self._early) > EARLY_MAX_COUNT:
+                del self._early[next(iter(self._early))]
 
     def lost(self, index: int) -> None:
         """A worker has gone: nobody waits for it."""
         self._awaited.discard(index)
         self._unsettled.discard(index)
         self._telling.discard(index)
-        self._rumours.pop(index, None)
+        self._early.pop(index, None)
         self._unconfirmed.pop(index, None)
-        for newborn, waiting in list(self._unconfirmed.items()):
+        for new, waiting in list(self._unconfirmed.items()):
             waiting.discard(index)
-            self._look(newborn)
+            self._look(new)
 
-    def _look(self, newborn: int) -> None:
-        if not self._unconfirmed[newborn]:
-            del self._unconfirmed[newborn]
-            self._settle(newborn)
+    def _look(self, new: int) -> None:
+        if not self._unconfirmed[new]:
+            del self._unconfirmed[new]
+            self._settle(new)

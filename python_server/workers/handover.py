@@ -1,9 +1,9 @@
-"""Connections on their way home: a request for a sibling's session goes there with its open connection.
+"""A request for a sibling's session is handed to that sibling, together with its open connection.
 
 Must not know: sessions, paths, what a request asks for; who may be asked is the siblings' to say.
 
 A plain connection is passed itself, with the bytes already read, as soon as the client has taken what it
-was answered before. TLS, whose state cannot be passed, is relayed: the home gets one end of a socket pair,
+was answered before. TLS, whose state cannot be passed, is relayed: the sibling gets one end of a socket pair,
 a plain connection again. So no connection has more than one relay, however often its sessions change.
 """
 
@@ -30,8 +30,8 @@ LINE_END: Final = b"\n"
 class Relayed:
     """A connection whose bytes come from a sibling and go to it (the ByteHandler port).
 
-    It has the words of a channel, so that a stopping server may treat it like one: it ends when idle channels
-    end, for its home cannot be told to let the client go.
+    It has a channel's methods, so that a stopping server may treat it like one: it ends when idle channels
+    end, for the sibling cannot be told to let the client go.
     """
 
     def __init__(self, transport: TransportLike, end: RelayEnd, lost: Callable[[Relayed], None]) -> None:
@@ -67,12 +67,12 @@ class Relayed:
 
 
 class Leaving:
-    """A connection that goes home when the client has taken its earlier answers (the ByteHandler port).
+    """A connection that is handed over when the client has taken its earlier answers (the ByteHandler port).
 
     A stopping server lets it: the request is under way, and nothing else is read meanwhile.
 
     Args:
-        send: passes the socket on. ended: told when it has gone, home or for good.
+        send: passes the socket on. ended: told when it has gone, to the sibling or for good.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class Leaving:
         return self._transport.queued_bytes
 
     def refuse_keep_alive(self) -> None:
-        """Whoever gets it decides."""
+        """The worker that gets the connection decides."""
 
     def close_when_idle(self) -> None:
-        """It is not."""
+        """It is not idle: its request is under way."""
 
     def abort(self, reason: str) -> None:
         self._transport.close(reason)

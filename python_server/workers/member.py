@@ -35,7 +35,7 @@ class MemberCallbacks:
 
 
 class Membership:
-    """One worker's half of the machinery of many. Every method belongs to the loop's thread.
+    """One worker of several: it greets, beats and counts. Every method belongs to the loop's thread.
 
     Args:
         slot: its place; owned from here on. report, complain: as `Peers` has them.
@@ -67,7 +67,9 @@ class Membership:
             self.siblings.join(index, sock, serving=index in slot.serving)
         self.siblings.on_supervisor(MessageKind.DRAIN, self._drain)
         self.siblings.on_supervisor(MessageKind.REOPEN_LOGS, lambda index, payload, _: orders.reopen_logs())
-        self.siblings.on_supervisor(MessageKind.ACCEPT, lambda index, payload, _: self._take_whoever_comes())
+        self.siblings.on_supervisor(
+            MessageKind.ACCEPT, lambda index, payload, _: self._take_every_connection()
+        )
         self.siblings.on_orphaned(lambda: orders.drain(None))
 
     def begin(self, accept: Callable[[], None]) -> None:
@@ -78,7 +80,7 @@ class Membership:
                 return
             if self._slot.together:
                 self.row.hold_back(True)
-                self._loop.call_later(WORD_MAX_SECONDS, self._take_whoever_comes)
+                self._loop.call_later(WORD_MAX_SECONDS, self._take_every_connection)
             accept()
             self.row.accept(True)
             self.siblings.tell_supervisor(MessageKind.READY)
@@ -86,7 +88,7 @@ class Membership:
         self._beat()
         self.siblings.begin(joined)
 
-    def _take_whoever_comes(self) -> None:
+    def _take_every_connection(self) -> None:
         self.row.hold_back(False)
 
     def _beat(self) -> None:

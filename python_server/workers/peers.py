@@ -47,8 +47,6 @@ class MessageKind(IntEnum):
     # Hand-over of connections and of what a drained worker held.
     CONNECTION = 20
     RECORDS = 21
-    FETCH = 22
-    FETCHED = 23
     # Broadcasts, commands and questions.
     ENVELOPE = 40
     QUESTION = 41
@@ -98,7 +96,6 @@ class Peers:
         self._successors: dict[int, int] = dict(successors or {})
         self._functions: dict[int, list[Function]] = {}
         self._lost_functions: list[Callable[[int], None]] = []
-        self._found_functions: list[Callable[[int], None]] = []
         self._changed_functions: list[Callable[[], None]] = []
         self._orphaned_functions: list[Callable[[], None]] = []
         self._control: Link | None = None
@@ -162,10 +159,6 @@ class Peers:
         return sum(link.queued_bytes for link in links)
 
     # Who lives
-
-    def on_found(self, function: Callable[[int], None]) -> None:
-        """Have `function(index)` called when a sibling begins to serve; those of `living` are not told."""
-        self._found_functions.append(function)
 
     def on_lost(self, function: Callable[[int], None]) -> None:
         """Have `function(index)` called when a living sibling's link has ended."""
@@ -361,7 +354,6 @@ class Peers:
             if newborn:
                 self._tell_known(index)
             self._greetings.found(index, others)
-        self._tell(self._found_functions, index)
         self._changed()
 
     def _lost(self, index: int) -> None:

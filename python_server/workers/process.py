@@ -46,7 +46,7 @@ class WorkerProcess:
     """A worker's process.
 
     Args:
-        slot: without links; the two of the newborn's ends are made here and closed when it has them.
+        slot: without links; the new worker's two ends are made here and closed when it has them.
         others: joined with it, each by a link.
         listening: descriptors it accepts on.
         heard: called with (child, kind, payload) for each word of it.
@@ -102,7 +102,7 @@ class WorkerProcess:
         return f"worker {self.index} (process {self._process.pid})"
 
     def _meet(self, index: int, descriptor: int) -> None:
-        """Give it the link to a worker that is being born."""
+        """Give it the link to a worker that is being started."""
         payload = json.dumps({"index": index, "serving": False}).encode()
         if not self._link.send(MessageKind.HELLO, payload, descriptor=descriptor):
             os.close(descriptor)
@@ -111,7 +111,7 @@ class WorkerProcess:
         self._link.send(kind, json.dumps(values).encode())
 
     def serves(self, now: float) -> None:
-        """It has said so."""
+        """It has said that it serves."""
         self.move(Life.SERVING)
         self.served_from = now
 
@@ -142,7 +142,7 @@ class WorkerProcess:
         return self._process.poll()
 
     def reap(self) -> None:
-        """The process has ended: hear its last words, free everything."""
+        """The process has ended: read what it still said, free everything."""
         if self.deadline is not None:
             self.deadline.cancel()
         self._link.read_all()

@@ -1,4 +1,4 @@
-"""What a worker is given at birth: its index, its row, its links; how that travels into a new process.
+"""What a worker is started with: its index, its row, its links; how that travels into a new process.
 
 Must not know: who starts workers when, or how one serves.
 """

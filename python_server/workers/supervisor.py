@@ -1,4 +1,4 @@
-"""The supervisor's heart: how many workers there are to be, which are replaced, and when all end.
+"""The supervisor: how many workers there are to be, which are replaced or killed, and when all end.
 
 Must not know: the application, what is served, or what workers say to each other.
 """
@@ -16,7 +16,7 @@ from typing import Final
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import Socket
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.workers.peers import SUCCESSIONS_MAX_COUNT, MessageKind
 from python_server.workers.process import ALIVE, Life, WorkerProcess, exit_text
 from python_server.workers.spawn import WorkerSlot
@@ -25,7 +25,7 @@ BACK_OFF_MIN_SECONDS: Final = 0.1
 BACK_OFF_MAX_SECONDS: Final = 10.0
 # A worker that served for so long was no failure to start.
 PROVEN_SECONDS: Final = 10.0
-# Workers of one start share out who comes: until all serve each takes a few connections only. They wait for
+# Workers of one start share new connections: until all serve each takes a few connections only. They wait for
 # those that still load as long as the first one took, within these bounds.
 TOGETHER_MIN_SECONDS: Final = 10.0
 TOGETHER_MAX_SECONDS: Final = 30.0
@@ -35,7 +35,7 @@ QUIT_GRACE_SECONDS: Final = 3.0
 
 
 class Phase(Enum):
-    """The life of the whole."""
+    """What the supervisor does: begins, serves, stops, has stopped."""
 
     BEGINNING = auto()  # one worker starts; the others when it serves
     SERVING = auto()
@@ -106,13 +106,13 @@ class Supervisor:
         self.phase = Phase.BEGINNING
         self.exit_code = 0
 
-    # Words from outside
+    # Orders from outside
 
     def begin(self) -> None:
         """Start the first worker; the others follow when it serves."""
         self._reconcile()
         if self._rules.worker_timeout_seconds:
-            self._look()
+            self._kill_stuck()
 
     def stop(self) -> None:
         """Let what runs end, then end; once more: end now."""
@@ -122,7 +122,7 @@ class Supervisor:
         if self.phase is Phase.STOPPED:
             return
         self._begin_stop()
-        observe.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
+        log.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
         for child in self._children:
             if child.life in (Life.STARTING, Life.SERVING):
                 self._drain(child, None)
@@ -151,7 +151,7 @@ class Supervisor:
             if child.life is Life.STARTING:  # with the old code, or stuck in it
                 self._drain(child, None)
         self._to_replace = deque(child for child in self._children if child.life is Life.SERVING)
-        observe.say(f"rolling restart of {len(self._to_replace)} workers")
+        log.say(f"rolling restart of {len(self._to_replace)} workers")
         self._reconcile()
         self._replace_next()
 
@@ -160,7 +160,7 @@ class Supervisor:
         if self.phase is not Phase.SERVING:
             return
         self._wanted_count = max(1, self._wanted_count + difference)
-        observe.say(f"{self._wanted_count} workers are wanted")
+        log.say(f"{self._wanted_count} workers are wanted")
         self._reconcile()
 
     def reopen_logs(self) -> None:
@@ -171,7 +171,7 @@ class Supervisor:
     # The start
 
     def _begin_serving(self, took_seconds: float) -> None:
-        """The others are going to start: the first worker, which took so long, leaves them who comes."""
+        """The others start: the first worker, which took so long to, leaves them new connections."""
         self._move(Phase.SERVING)
         if self._wanted_count > 1:
             wait_seconds = min(max(took_seconds, TOGETHER_MIN_SECONDS), TOGETHER_MAX_SECONDS)
@@ -183,7 +183,7 @@ class Supervisor:
             self._end_gathering()
 
     def _end_gathering(self) -> None:
-        """Those that serve take whoever comes from now on."""
+        """Those that serve take every new connection from now on."""
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
@@ -233,11 +233,11 @@ class Supervisor:
         )
         try:
             child = WorkerProcess(
-                self._loop, slot, others, self._listening, self._heard, observe.report, replaces
+                self._loop, slot, others, self._listening, self._heard, log.report, replaces
             )
         except OSError as error:
             self._board.clear(slot.row)
-            observe.report("starting a worker", error)
+            log.report("starting a worker", error)
             if self.phase is Phase.BEGINNING:
                 self.exit_code = 1
                 self._end()
@@ -254,7 +254,7 @@ class Supervisor:
         self._not_before = self._loop.now + self._back_off_seconds
         self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
 
-    # One for another
+    # Replacing one
 
     def _replace_next(self) -> None:
         while self._replacing is None and self._to_replace and self.phase is Phase.SERVING:
@@ -270,7 +270,7 @@ class Supervisor:
             self._to_replace.popleft()
         if self._rolling and self._replacing is None and not self._to_replace:
             self._rolling = False
-            observe.say("rolling restart done")
+            log.say("rolling restart done")
             self._rolled()
 
     def _replacement_failed(self, failed: WorkerProcess) -> None:
@@ -279,13 +279,13 @@ class Supervisor:
         if self._rolling:
             self._rolling = False
             self._to_replace.clear()
-            observe.warn("rolling restart given up: the new worker did not come up, the old ones go on")
+            log.warn("rolling restart given up: the new worker did not come up, the old ones go on")
             self._rolled()
         elif failed.replaces is not None and failed.replaces.life is Life.SERVING:
             self._to_replace.append(failed.replaces)
             self._replace_next()
 
-    # Words of the workers
+    # What workers say
 
     def _heard(self, child: WorkerProcess, kind: int, payload: bytes) -> None:
         if kind == MessageKind.READY:
@@ -297,7 +297,7 @@ class Supervisor:
         elif kind == MessageKind.SUCCESSOR:
             self._succession(**json.loads(payload))
         elif kind == MessageKind.REPLACE_ME and child.life is Life.SERVING:
-            observe.say(f"{child.name} has answered its requests and is replaced")
+            log.say(f"{child.name} has answered its requests and is replaced")
             self._to_replace.append(child)
             self._replace_next()
         elif kind == MessageKind.STOP and self.phase is Phase.SERVING:
@@ -308,7 +308,7 @@ class Supervisor:
             return
         took_seconds = self._loop.now - child.served_from
         child.serves(self._loop.now)
-        observe.say(f"{child.name} serves")
+        log.say(f"{child.name} serves")
         if self.phase is Phase.BEGINNING:
             self._begin_serving(took_seconds)
         if child.together and self._gathering is None:
@@ -334,7 +334,7 @@ class Supervisor:
 
     def _kill_after(self, child: WorkerProcess, seconds: float) -> None:
         def kill() -> None:
-            observe.warn(f"{child.name} has not ended in time: killed")
+            log.warn(f"{child.name} has not ended in time: killed")
             child.kill()
 
         if child.deadline is not None:
@@ -347,23 +347,23 @@ class Supervisor:
             code = child.ended()
             if code is not None:
                 self._children.remove(child)
-                self._bury(child, code)
+                self._ended(child, code)
 
-    def _bury(self, child: WorkerProcess, code: int) -> None:
+    def _ended(self, child: WorkerProcess, code: int) -> None:
         life = child.life
         child.reap()
         self._board.clear(child.row)
         if self.phase is Phase.BEGINNING:
             self.exit_code = code if code >= 0 else 128 - code
-            observe.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
+            log.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
             self._end()
             return
         if life is Life.DRAINING and code == 0:
-            observe.say(f"{child.name} has ended")
+            log.say(f"{child.name} has ended")
         elif life is Life.DRAINING:
-            observe.warn(f"{child.name} ended with {exit_text(code)}")
+            log.warn(f"{child.name} ended with {exit_text(code)}")
         elif self.phase is Phase.SERVING:
-            self._mourn(child, life, code)
+            self._plan_next(child, life, code)
         if child is self._replacing:
             self._replacement_failed(child)
         self._reconcile()
@@ -371,7 +371,8 @@ class Supervisor:
         self._look_who_starts()
         self._look_for_the_end()
 
-    def _mourn(self, child: WorkerProcess, life: Life, code: int) -> None:
+    def _plan_next(self, child: WorkerProcess, life: Life, code: int) -> None:
+        """A worker has ended that should not have: when the next one is started."""
         if life is not Life.STARTING and self._loop.now - child.served_from >= PROVEN_SECONDS:
             self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._wait_longer()
@@ -380,19 +381,19 @@ class Supervisor:
         next_step = f": another is started in {seconds:.1f} s"
         if child is self._replacing and self._rolling:
             next_step = ""  # the restart is given up, which is said next
-        observe.warn(f"{child.name} {what} ({exit_text(code)}){next_step}")
+        log.warn(f"{child.name} {what} ({exit_text(code)}){next_step}")
 
-    def _look(self) -> None:
-        """Kill those whose loop stands still. Our own sleep, of the whole machine say, is nobody's fault."""
+    def _kill_stuck(self) -> None:
+        """Kill those whose loop stands still. After a sleep of the whole machine nobody is killed."""
         timeout_seconds = self._rules.worker_timeout_seconds
         every_seconds = min(1.0, timeout_seconds / 4)
         if self._loop.now - self._looked_at < timeout_seconds / 2 + every_seconds:
             for child in self._children:
                 if child.life is Life.SERVING and self._board.beat_age_seconds(child.row) > timeout_seconds:
-                    observe.warn(f"{child.name} has stood still for {timeout_seconds:g} s: killed")
+                    log.warn(f"{child.name} has stood still for {timeout_seconds:g} s: killed")
                     child.kill()
         self._looked_at = self._loop.now
-        self._loop.call_later(every_seconds, self._look)
+        self._loop.call_later(every_seconds, self._kill_stuck)
 
     # The end of all
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.wsgi.environ import Environ, StartResponse
 
 NEEDS_OWN_SERVER: Final = (
@@ -31,7 +31,7 @@ class ForeignGuard:
         software = str(environ.get("SERVER_SOFTWARE", ""))  # a test client has none
         if software and not self._warned and not software.startswith("python_server/"):
             self._warned = True
-            observe.warn(f"this application is served by {software}: {NEEDS_OWN_SERVER}")
+            log.warn(f"this application is served by {software}: {NEEDS_OWN_SERVER}")
         if not environ.get("PATH_INFO", "").startswith(self._path):
             return None
         body = f"{NEEDS_OWN_SERVER}\n".encode()

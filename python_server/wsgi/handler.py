@@ -110,7 +110,7 @@ class WSGIHandler:
             self._ask_for_place(exchange, run)
 
     def _submit(self, exchange: Exchange, run: _Run) -> None:
-        """Its body is complete, or it has none: it holds its worker on its own account alone."""
+        """Its body is complete, or it has none: its worker never waits for the client's bytes."""
         run.state = _RUNNING
         if run.upgrading:
             self._takeover_executor.submit(run)

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from io import BytesIO
+from typing import Any, Final
 
+from python_server.connection.arrival import KEY, Arrival
 from python_server.connection.exchange import Exchange
 from python_server.http1.parser import Request
 from python_server.http1.response import Headers
 from python_server.net.threads import Door, ServerStopped
+from python_server.wsgi.environ import Environ, ServerFacts, build_environ
 
 # The exchange writes these itself.
 FRAMING: Final = frozenset({"connection", "content-length", "transfer-encoding"})
@@ -28,6 +31,54 @@ class MiddlewareRefusal:
     body: bytes
 
 
+# What middleware says of a handshake. Any worker.
+Admit = Callable[[Request], MiddlewareRefusal | None]
+
+
+def admission(application: Any, facts: ServerFacts, holder: object) -> Admit:
+    """What shows a handshake to everything that `application` has around `holder`.
+
+    What was changed in its environ on the way stands in the request's `context` then.
+    """
+
+    def admit(request: Request) -> MiddlewareRefusal | None:
+        environ = build_environ(request, facts, BytesIO())
+        request.context, refusal = through_middleware(application, environ, holder)
+        return refusal
+
+    return admit
+
+
+def through_middleware(
+    application: Any, environ: Environ, holder: object
+) -> tuple[Environ, MiddlewareRefusal | None]:
+    """Hand a handshake's environ to everything around `holder`.
+
+    Returns:
+        The environ as it arrived, and None; or the old one, and what it was answered with on the way.
+    """
+    arrival = Arrival(holder)
+    answers: list[tuple[str, Any]] = []
+    body: list[bytes] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], Any]:
+        answers.append((status, headers))
+        return body.append
+
+    result = application({**environ, KEY: arrival}, start_response)
+    try:
+        body.extend(result)
+    finally:
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+    if arrival.environ is None:
+        status, headers = answers[-1] if answers else ("500 Internal Server Error", [])
+        return environ, MiddlewareRefusal(status, list(headers), b"".join(body))
+    arrival.environ.pop(KEY, None)
+    return arrival.environ, None
+
+
 class HandshakeMiddleware:
     """What an engine asks when a session is about to open. Every method belongs to the loop's thread.
 
@@ -38,7 +89,7 @@ class HandshakeMiddleware:
 
     def __init__(
         self,
-        admit: Callable[[Request], MiddlewareRefusal | None],
+        admit: Admit,
         door: Door,
         report: Callable[[str, BaseException], None],
     ) -> None:

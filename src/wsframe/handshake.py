@@ -24,6 +24,8 @@ Fields = dict[str, list[str]]
 GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # Section 4.1: the only version there is.
 VERSION: Final = "13"
+# Of all Sec-WebSocket-Extensions fields: what a browser says has 50, and each byte may be a word to be read.
+EXTENSIONS_MAX_BYTES: Final = 2048
 
 # RFC 9110 section 5.6.2 (token) and 5.6.4 (quoted-string), as section 9.1 uses them. Each alternative of
 # each pattern begins with another character, so that matching takes linear time.
@@ -276,7 +278,10 @@ def _extensions(fields: Fields) -> list[tuple[str, Params]]:
     recipient.
     """
     found: list[tuple[str, Params]] = []
-    for value in _values(fields, "sec-websocket-extensions"):
+    values = _values(fields, "sec-websocket-extensions")
+    if sum(map(len, values)) > EXTENSIONS_MAX_BYTES:
+        raise HandshakeError(400, f"Sec-WebSocket-Extensions has more than {EXTENSIONS_MAX_BYTES} bytes")
+    for value in values:
         pieces = _pieces(value)
         end = False
         while not end:

@@ -361,6 +361,16 @@ def test_a_handler_that_stands_still(bench: Bench, face: str, past: str, size: i
     leave(bench, client)
 
 
+@pytest.mark.parametrize("face", ["EngineServer", "Socket.IO"])
+def test_a_burst_of_the_smallest_messages_waits(bench: Bench, face: str) -> None:
+    """One receive may bring more of them than a client that cannot be paused may have waiting."""
+    client, count = connect(bench, face), 60_000
+    bench.application.go_on.set()
+    client._socket.sendall(encode_frame(Opcode.TEXT, client._wrap("k"), MASK) * count)
+    bench.until(lambda: bench.application.handled["k"] == count)
+    others_are_served(bench, face)
+
+
 @pytest.mark.parametrize("face", [face for face in FACES if face not in POLLING])
 def test_a_client_that_takes_no_answers(bench: Bench, face: str) -> None:
     """It is not read from, its messages wait; once it reads, it gets every answer."""

@@ -268,6 +268,17 @@ def test_answers_refused(status: int, changes: dict[str, str | None]) -> None:
     assert refused.value.status == status
 
 
+@pytest.mark.parametrize("fields_count", [1, 4])
+def test_extensions_are_read_up_to_a_bound_in_all(fields_count: int) -> None:
+    """Each byte of the field may be a word: heads of 56 kB full of them took 40 ms each."""
+    each_bytes = handshake.EXTENSIONS_MAX_BYTES // fields_count
+    fields = [("Sec-WebSocket-Extensions", "a," * (each_bytes // 2))] * fields_count
+    assert handshake.accept("GET", (1, 1), [*request(), *fields]).deflate is None
+    with pytest.raises(HandshakeError, match="more than 2048 bytes") as refused:
+        handshake.accept("GET", (1, 1), [*request(), *fields, ("Sec-WebSocket-Extensions", "b")])
+    assert refused.value.status == 400
+
+
 def test_an_extension_that_was_not_offered() -> None:
     sent = client_request()
     with pytest.raises(HandshakeError, match="not offered"):

@@ -29,20 +29,19 @@ from python_server.api.flask_socketio.keywords import (
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.flask_socketio.options import FaceOptions, read_options
 from python_server.api.flask_socketio.registration import Registration
-from python_server.api.flask_socketio.run import Mounted, run_application, through_middleware
+from python_server.api.flask_socketio.run import Mounted, run_application
 from python_server.api.flask_socketio.server import Server
-from python_server.api.hub_words import Reason
-from python_server.http1.parser import Request
+from python_server.api.server_methods import Reason
 from python_server.net import tasks
 from python_server.net.threads import Lock
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.serve.mounts import Mount
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import Socket
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName
 from python_server.wsgi.environ import ServerFacts, build_environ
-from python_server.wsgi.handshake_middleware import MiddlewareRefusal
+from python_server.wsgi.handshake_middleware import admission
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -135,7 +134,7 @@ class SocketIO(Registration):
         app = self._contexts.app
         if not self._testing:
             wrapped = application is not app or app.wsgi_app is not self.sockio_mw
-            self._mounted.admit = self._admit if wrapped else None
+            self._mounted.admit = admission(application, facts, self.sockio_mw) if wrapped else None
         with self._state_lock:
             self._serving = True
             early, self._early_tasks = self._early_tasks, []
@@ -149,12 +148,6 @@ class SocketIO(Registration):
             self._testing = self._runner.blocking = True
             self._begin(self._facts, self._contexts.app if self._contexts else None)
         return self._test_server
-
-    def _admit(self, request: Request) -> MiddlewareRefusal | None:
-        """A worker: the middleware around the application sees a handshake, changes or refuses it."""
-        environ = build_environ(request, self._facts, BytesIO())
-        request.context, refusal = through_middleware(self._application, environ)
-        return refusal
 
     def _state_of(self, socket: Socket) -> ClientState:
         """A worker: what the face keeps for the client, made at its first event."""
@@ -274,7 +267,7 @@ class SocketIO(Registration):
         Returns:
             An object with `join()`.
         """
-        task = tasks.BackgroundTask(target, args, kwargs, observe.report)
+        task = tasks.BackgroundTask(target, args, kwargs, log.report)
         with self._state_lock:
             now = self._serving or self._contexts is None
             if not now:

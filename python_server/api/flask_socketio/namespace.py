@@ -11,8 +11,8 @@ from typing import Any, Unpack, cast
 
 from python_server.api.flask_socketio.handlers import method_arity
 from python_server.api.flask_socketio.keywords import Addressing
-from python_server.api.hub_words import ServerMethods
 from python_server.api.python_engineio import SessionData
+from python_server.api.server_methods import ServerMethods
 from python_server.socketio.handlers import RESERVED
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 

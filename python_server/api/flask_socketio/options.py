@@ -29,7 +29,7 @@ NAMES: Final = names_of(SocketIOOptions)
 
 @dataclass(frozen=True, slots=True)
 class FaceOptions:
-    """What the keywords come to."""
+    """The checked options of one SocketIO."""
 
     path: str = "/socket.io/"
     manage_session: bool = True

@@ -1,4 +1,4 @@
-"""`run()`, the mounted application, and the way of a handshake request through middleware.
+"""`run()`, and the mounted application.
 
 Must not know: events, handlers, rooms.
 """
@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
 import flask
 
 from python_server.api.flask_socketio.keywords import RunOptions, names_of
-from python_server.http1.response import Headers
+from python_server.connection.arrival import arrived
 from python_server.net.monkey_patch import refuse_patched
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.serve.loading import with_debugger
 from python_server.serve.mounts import Mount, find_site
 from python_server.serve.reloader import (
@@ -31,10 +31,7 @@ from python_server.serve.serve import public_address, serve
 from python_server.settings import Settings, TLSSettings
 from python_server.wsgi.environ import Application, Environ, StartResponse
 from python_server.wsgi.foreign_server import ForeignGuard
-from python_server.wsgi.handshake_middleware import MiddlewareRefusal
 
-# Under this key of an environ the mounted application puts what has come through to it.
-ARRIVED_KEY: Final = "python_server.arrived"
 RUN_OPTIONS: Final = names_of(RunOptions)
 RELOADER_OPTIONS: Final = frozenset({"exclude_patterns", "extra_files", "interval", "reloader_type"})
 
@@ -61,46 +58,13 @@ class Mounted:
         holder.wsframe_mounts = [*others, mount]
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        arrived = environ.get(ARRIVED_KEY)
-        if arrived is not None:
-            arrived.append(environ)
-            start_response("200 OK", [("Content-Length", "0")])
+        if arrived(self, environ, start_response):
             return [b""]
         refusal = self._guard.answer(environ, start_response)
         if refusal is not None:
             return refusal
         environ["flask.app"] = self.flask_app
         return self.wsgi_app(environ, start_response)
-
-
-def through_middleware(
-    application: Application, environ: Environ
-) -> tuple[Environ, MiddlewareRefusal | None]:
-    """Hand a handshake's environ to everything around the mounted application.
-
-    Returns:
-        The environ as it arrived, and None; or the old one, and what it was answered with on the way.
-    """
-    arrived: list[Environ] = []
-    answers: list[tuple[str, Headers]] = []
-    body: list[bytes] = []
-
-    def start_response(status: str, headers: Headers, exc_info: object = None) -> Callable[[bytes], object]:
-        answers.append((status, headers))
-        return body.append
-
-    result = application({**environ, ARRIVED_KEY: arrived}, start_response)
-    try:
-        body.extend(result)
-    finally:
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
-    if not arrived:
-        status, headers = answers[-1] if answers else ("500 Internal Server Error", [])
-        return environ, MiddlewareRefusal(status, list(headers), b"".join(body))
-    arrived[0].pop(ARRIVED_KEY, None)
-    return arrived[0], None
 
 
 def run_application(app: flask.Flask, host: str | None, port: int | None, options: RunOptions) -> None:
@@ -112,7 +76,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
             "`python -m python_server --help` shows what else the server can be told"
         )
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
-        observe.say("socketio.run() does nothing here: a command line serves this application already")
+        log.say("socketio.run() does nothing here: a command line serves this application already")
         return
     workers_count = options.get("workers", 1)
     if type(workers_count) is not int or workers_count < 1:
@@ -134,9 +98,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     watched = _watched(options)
     if debug and (public := public_address(settings)) is not None and not serves_here():
         # A phone on the desk's network is why: Werkzeug allows it, and opens its console to localhost only.
-        observe.warn(
-            f"debug=True on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead"
-        )
+        log.warn(f"debug=True on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead")
     if options.get("use_reloader", debug) and not serves_here():
         run_reloading(watched, settings)
         sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from python_server.api.flask_socketio.context import ClientState
-from python_server.api.hub_words import ServerMethods
+from python_server.api.server_methods import ServerMethods
 from python_server.net import tasks
 from python_server.socketio.client import Socket
 from python_server.socketio.server import Hub

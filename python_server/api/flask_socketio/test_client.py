@@ -20,7 +20,7 @@ from python_server.engineio.session import NO_OUTBOX, DisconnectReason
 from python_server.net.loop import Timer
 from python_server.net.tasks import InlineMailbox
 from python_server.net.threads import Answer, Door, InlineExecutor
-from python_server.observe import log as observe
+from python_server.observe import log
 from python_server.socketio.client import Client
 from python_server.socketio.packet import Codec, Packet, PacketType
 from python_server.socketio.server import Hub
@@ -263,4 +263,4 @@ class TestServer:
 
 def complain(kind: str, message: str) -> None:
     """What a served hub would log."""
-    observe.LOGGER.warning("%s", message)
+    log.LOGGER.warning("%s", message)

@@ -8,13 +8,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from python_server.serve.loading import ApplicationError, load_application
+from python_server.command import cli
+from python_server.command.cli import serve_command
 
 
-def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> tuple[int, str]:
+def process(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> tuple[int, str]:
     """Run `python -m python_server ...` to its end; (exit code, standard error)."""
     done = subprocess.run(
         [sys.executable, "-m", "python_server", *arguments],
@@ -28,60 +31,41 @@ def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = N
     return done.returncode, done.stderr
 
 
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command does to its process is taken back."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> tuple[int, str]:
+    """The same command in this process; (exit code, standard error)."""
+    result = CliRunner().invoke(serve_command, arguments, prog_name="wsframe serve", env=env)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stderr
+
+
 @pytest.fixture
-def app_dir(tmp_path: Path) -> Path:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "__init__.py").write_text("")
-    (tmp_path / "shop" / "web.py").write_text(
-        "def app(environ, start_response): ...\nclass site: app = app\nnumber = 5\n"
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would have been served: nothing is, and its settings are kept."""
+    begun: list[Any] = []
+    monkeypatch.setattr(cli, "serve", lambda site, settings: begun.append(("serve", site, settings)))
+    monkeypatch.setattr(cli, "supervise", lambda settings: begun.append(("supervise", None, settings)))
+    monkeypatch.setattr(
+        cli, "run_reloading", lambda watched, settings: begun.append(("reload", watched, settings))
     )
-    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
-    (tmp_path / "raising.py").write_text("1 / 0\n")
-    return tmp_path
+    monkeypatch.setattr(cli, "serves_here", lambda: False)
+    return begun
 
 
-@pytest.mark.parametrize(
-    ("target", "words"),
-    [
-        ("nosuch:app", "no module named 'nosuch' (looked for 'nosuch:app' in "),
-        ("shop.nosuch:app", "no module named 'shop.nosuch'"),
-        ("shop.web:nothing", "module 'shop.web' has no attribute 'nothing'"),
-        ("shop", "module 'shop' has no attribute 'app' or 'application'"),
-        ("shop.web:number", "shop.web:number is int, which is not callable"),
-        (
-            "broken:app",
-            "importing 'broken' raised ModuleNotFoundError: No module named 'nothing_of_that_name'",
-        ),
-        ("raising:app", "importing 'raising' raised ZeroDivisionError: division by zero"),
-    ],
-)
-def test_an_import_string_that_does_not_resolve(app_dir: Path, target: str, words: str) -> None:
-    status, said = run(target, "--app-dir", str(app_dir))
-    assert status == 1
-    last = said.strip().splitlines()[-1]
-    assert last.startswith("Error: ")
-    assert words in last
-    assert ("Traceback" in said) == ("raised" in words)  # the application's own fault keeps its traceback
-
-
-@pytest.mark.parametrize("target", ["shop.web:app", "shop.web", "shop.web:site.app"])
-def test_import_strings_that_resolve(app_dir: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    assert load_application(target, str(app_dir)).__name__ == "app"
-    for name in ("shop", "shop.web"):
-        sys.modules.pop(name, None)
-
-
-def test_the_error_of_an_import_string_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    with pytest.raises(ApplicationError):
-        load_application("nosuch:app", str(tmp_path))
+PROGRAM = "def app(environ, start_response): ...\n"
 
 
 def test_a_busy_port_says_what_to_try() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        status, said = run("--port", str(port))
+        status, said = process("--port", str(port))
     assert status == 1
     assert said.strip().count("\n") == 0
     assert f"cannot listen on 127.0.0.1:{port}: the port is in use" in said
@@ -91,7 +75,7 @@ def test_a_busy_port_says_what_to_try() -> None:
 def test_options_may_stand_in_the_environment() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"127.0.0.1:{port}" in run(env={"WSFRAME_PORT": str(port)})[1]
+        assert f"127.0.0.1:{port}" in process(env={"WSFRAME_PORT": str(port)})[1]
 
 
 def test_usage_errors_exit_with_2() -> None:
@@ -175,3 +159,92 @@ def test_a_malformed_allowed_host_is_refused(tmp_path: Path) -> None:
     assert run("--check-config", env={"WSFRAME_ALLOWED_HOSTS": "a b"})[0] == 2
     (tmp_path / "server.toml").write_text('allowed-hosts = "a/b"\n')
     assert run("--check-config", "--config", str(tmp_path / "server.toml"))[0] == 2
+
+
+def test_an_application_that_cannot_be_found_exits_with_1(tmp_path: Path) -> None:
+    status, said = process("nosuch:app", "--app-dir", str(tmp_path))
+    assert status == 1
+    assert said.startswith("Error: no module named 'nosuch'")
+    assert said.count("\n") == 1
+
+
+def test_the_command_line_comes_before_the_environment_and_that_before_the_file(
+    tmp_path: Path, begun: list[Any]
+) -> None:
+    (tmp_path / "server.toml").write_text('port = 1\nhost = "127.0.0.9"\nthreads = 3\n')
+    config = ("--config", str(tmp_path / "server.toml"))
+    assert run(*config, "--host", "127.0.0.2", env={"WSFRAME_HOST": "127.0.0.3", "WSFRAME_PORT": "2"})[0] == 0
+    ((kind, _, settings),) = begun
+    assert kind == "serve"
+    assert (settings.host, settings.port, settings.wsgi_threads_count) == ("127.0.0.2", 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No such file or directory"),
+        ("port: 1", "is not TOML"),
+        ("prot = 1", "there is no option 'prot'"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: str | None, words: str) -> None:
+    path = tmp_path / "server.toml"
+    if text is not None:
+        path.write_text(text)
+    status, said = run("--config", str(path))
+    assert status == 2
+    assert words in said
+
+
+def test_the_application_is_loaded_from_its_folder_with_its_environment(
+    tmp_path: Path, begun: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEPT", "as it was")
+    monkeypatch.delenv("GIVEN", raising=False)
+    (tmp_path / "shop_of_this_test.py").write_text(PROGRAM)
+    (tmp_path / "env").write_text("# a comment\n\nexport GIVEN='a value'\nKEPT=new\n")
+    arguments = ("shop_of_this_test:app", "--app-dir", str(tmp_path), "--env-file", str(tmp_path / "env"))
+    assert run(*arguments, "--no-access-log")[0] == 0
+    ((_, site, settings),) = begun
+    assert site.application.__name__ == "app"
+    assert settings.access_log is None
+    assert (os.environ.pop("GIVEN"), os.environ["KEPT"]) == ("a value", "as it was")
+    del sys.modules["shop_of_this_test"]
+
+
+@pytest.mark.parametrize(("text", "words"), [(None, "No such file"), ("a b", "line 1: expected NAME=value")])
+def test_a_file_of_variables_that_is_none(
+    tmp_path: Path, begun: list[Any], text: str | None, words: str
+) -> None:
+    if text is not None:
+        (tmp_path / "env").write_text(text)
+    status, said = run("--env-file", str(tmp_path / "env"))
+    assert status == 1
+    assert words in said
+    assert begun == []
+
+
+def test_several_workers_have_a_supervisor_and_a_reloader_watches(tmp_path: Path, begun: list[Any]) -> None:
+    assert run("nosuch:app", "--workers", "2")[0] == 0  # its workers look for the application
+    assert run("nosuch:app", "--reload", "--reload-dir", str(tmp_path))[0] == 0
+    (first, _, settings), (second, watched, _) = begun
+    assert (first, settings.workers_count) == ("supervise", 2)
+    assert (second, watched.folders) == ("reload", [str(tmp_path)])
+
+
+def test_debug_brings_the_debugger_and_the_most_talkative_log(tmp_path: Path, begun: list[Any]) -> None:
+    (tmp_path / "debugged_of_this_test.py").write_text(PROGRAM)
+    assert run("debugged_of_this_test:app", "--app-dir", str(tmp_path), "--debug")[0] == 0
+    ((_, site, settings),) = begun
+    assert type(site.application).__name__ == "DebuggedApplication"
+    assert settings.log_level == "debug"
+    del sys.modules["debugged_of_this_test"]
+
+
+def test_the_help_stands_under_headings() -> None:
+    shown = CliRunner().invoke(serve_command, ["--help"]).output
+    places = [
+        shown.index(f"{heading}:\n") for heading in ("Application", "Listening", "TLS", "Logs", "Other")
+    ]
+    assert places == sorted(places)
+    assert "--limit-concurrency" in shown

@@ -89,6 +89,7 @@ class Bench:
             max_message_bytes=max_message_bytes,
             max_fragments_count=100,
             close_timeout_seconds=10.0,
+            closing_max_bytes=1000,
             unfinished_timeout_seconds=30.0,
             ping_interval_seconds=20.0,
             ping_timeout_seconds=7.0,
@@ -234,6 +235,19 @@ def test_prepared_frames_may_be_written_past_the_channel_where_they_leave_plain(
     bench.channel.close()
     bench.sent()
     assert not bench.channel.prepared_outbox.write(Shared.frames)
+
+
+def test_who_floods_instead_of_answering_our_close_frame_is_cut(bench: Bench) -> None:
+    message = client(Opcode.BINARY, bytes(94))
+    assert len(message) == 100
+    for _ in range(20):
+        bench.receive(message)  # an open one is not counted
+    bench.channel.close(4001, "done")
+    for _ in range(10):
+        bench.receive(message)  # on its way, perhaps
+    assert bench.transport.closed is None
+    bench.receive(message)
+    assert bench.transport.closed == "no close frame came back"
 
 
 def test_we_close_and_wait_for_the_answer(bench: Bench) -> None:

@@ -182,6 +182,7 @@ class World:
             max_message_bytes=1_000_000,
             max_fragments_count=100,
             close_timeout_seconds=10.0,
+            closing_max_bytes=4_000_000,
             unfinished_timeout_seconds=30.0,
             ping_interval_seconds=20.0,
             ping_timeout_seconds=20.0,

@@ -18,6 +18,8 @@ from python_server.net.backlog import (
     Backlog,
 )
 from python_server.net.threads import Door, Mailbox
+from python_server.settings import TransportSettings
+from wsframe import Opcode, encode_frame
 
 
 class Jobs:
@@ -105,6 +107,11 @@ def test_what_comes_in_spite_of_the_pause_is_waited_for_as_well() -> None:
     world.work()
     world.hear()
     assert world.told == [True, False]
+
+
+def test_who_can_be_paused_is_not_overloaded_by_what_one_receive_brings() -> None:
+    frame_bytes = len(encode_frame(Opcode.BINARY, b"", bytes(4)))
+    assert SOFT_COUNT + TransportSettings().receive_buffer_bytes // frame_bytes < HARD_COUNT
 
 
 @pytest.mark.parametrize(("count", "size_bytes"), [(HARD_COUNT, 1), (64, HARD_BYTES // 64)])

@@ -5,7 +5,7 @@ It must not know logs; a place here is a function that blocks, fails or remember
 
 import os
 from collections.abc import Callable
-from threading import Event
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -103,6 +103,33 @@ def test_whoever_adds_never_waits_and_what_is_too_much_is_counted() -> None:
     writer.add(lines(7))
     writer.flush()
     assert place.text.endswith(lines(7))
+
+
+class Stream(Place):
+    """Writes nothing when there is nothing to write, as standard output does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_at = Semaphore(0)
+
+    def __call__(self, piece: bytes) -> None:
+        if piece:
+            super().__call__(piece)
+        else:
+            self.looked_at.release()
+
+
+def test_a_look_at_a_place_that_fails_does_not_mean_that_it_writes_again() -> None:
+    place = Stream()
+    writer = place.writer()
+    place.error = OSError(32, "Broken pipe")
+    writer.add(lines(0))
+    writer.flush()
+    for _ in range(2):  # the second look comes after what the thread does behind the first
+        writer.wake()
+        assert place.looked_at.acquire(timeout=60)
+    assert place.told == ["dropping"]
+    assert writer.untold_count() == 1
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), ValueError("closed file")], ids=repr)

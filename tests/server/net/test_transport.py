@@ -98,6 +98,17 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     loop.close()
 
 
+def test_no_more_is_received_at_once_than_was_asked_for(pair: Pair) -> None:
+    pieces: list[int] = []
+    received = pair.handler.data_received
+    pair.handler.data_received = lambda buffer, nbytes: (pieces.append(nbytes), received(buffer, nbytes))  # type: ignore[method-assign, assignment, func-returns-value]
+    pair.transport.receive_max_bytes = 3
+    pair.transport.set_handler(pair.handler)
+    pair.peer.sendall(b"hello, you")
+    pair.turn(4)
+    assert (pieces, pair.handler.got) == ([3, 3, 3, 1], b"hello, you")
+
+
 def test_bytes_come_in_and_go_out(pair: Pair) -> None:
     pair.peer.sendall(b"hello")
     pair.turn()

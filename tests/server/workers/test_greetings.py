@@ -1,22 +1,22 @@
-"""When a newborn worker may serve (workers/greetings.py).
+"""When a new worker may serve (workers/greetings.py).
 
-It must not know links; what would be sent to a newborn is kept.
+It must not know links; what would be sent to a new worker is kept.
 """
 
 import pytest
 
-from python_server.workers.greetings import RUMOURS_MAX_COUNT, Greetings
+from python_server.workers.greetings import EARLY_MAX_COUNT, Greetings
 
 
 @pytest.fixture
 def told() -> list[int]:
-    """Newborns that were told that all has settled."""
+    """New workers that were told that all has settled."""
     return []
 
 
 @pytest.fixture
 def old(told: list[int]) -> Greetings:
-    """Worker 1 beside 2 and 3, which say when they know a newborn, and 4, of an earlier version."""
+    """Worker 1 beside 2 and 3, which say when they know a new worker, and 4, of an earlier version."""
     greetings = Greetings(told.append)
     greetings.begin(())
     greetings.tells(2)
@@ -24,7 +24,7 @@ def old(told: list[int]) -> Greetings:
     return greetings
 
 
-def test_a_newborn_is_told_when_everybody_knows_it(old: Greetings, told: list[int]) -> None:
+def test_a_new_worker_is_told_when_everybody_knows_it(old: Greetings, told: list[int]) -> None:
     old.found(9, (2, 3, 4))
     old.confirmed(9, 3)
     assert told == []
@@ -58,24 +58,24 @@ def test_among_workers_of_an_earlier_version_nobody_is_waited_for(told: list[int
     assert told == [9]
 
 
-def test_newborns_that_are_never_met_do_not_add_up(old: Greetings) -> None:
-    for newborn in range(3 * RUMOURS_MAX_COUNT):
-        old.confirmed(newborn, 2)
-    assert len(old._rumours) == RUMOURS_MAX_COUNT
+def test_new_workers_that_are_never_met_do_not_add_up(old: Greetings) -> None:
+    for new_worker in range(3 * EARLY_MAX_COUNT):
+        old.confirmed(new_worker, 2)
+    assert len(old._early) == EARLY_MAX_COUNT
 
 
-def test_a_newborn_waits_for_greetings_and_for_what_they_promise() -> None:
-    newborn = Greetings(lambda index: None)
+def test_a_new_worker_waits_for_greetings_and_for_what_they_promise() -> None:
+    new_worker = Greetings(lambda index: None)
     for index in (1, 2, 3):
-        newborn.expect(index)
-    newborn.begin((5,))
-    newborn.greeted(1, settles=True)
-    newborn.greeted(2, settles=False)
-    newborn.greeted(5, settles=True)
-    newborn.greeted(7, settles=True)  # younger than we are: it waits for us
-    assert newborn.awaited == {1, 3, 5}
-    newborn.settled(1)
-    newborn.lost(5)
-    assert newborn.awaited == {3}
-    newborn.give_up(3)
-    assert newborn.awaited == frozenset()
+        new_worker.expect(index)
+    new_worker.begin((5,))
+    new_worker.greeted(1, settles=True)
+    new_worker.greeted(2, settles=False)
+    new_worker.greeted(5, settles=True)
+    new_worker.greeted(7, settles=True)  # younger than we are: it waits for us
+    assert new_worker.awaited == {1, 3, 5}
+    new_worker.settled(1)
+    new_worker.lost(5)
+    assert new_worker.awaited == {3}
+    new_worker.give_up(3)
+    assert new_worker.awaited == frozenset()

@@ -3,7 +3,6 @@
 It must not know sockets; the whole server's answers are in tests/conformance/http.
 """
 
-import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,7 +12,7 @@ from python_server.http1.parser import Request
 from python_server.net.byte_queue import StreamBroken
 from python_server.net.threads import InlineExecutor
 from python_server.wsgi import handler as wsgi
-from python_server.wsgi.environ import FileWrapper, ServerFacts, body_pieces, build_environ, environ_key
+from python_server.wsgi.environ import ServerFacts
 from python_server.wsgi.handler import BODY_AHEAD_BYTES, WSGIHandler
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -328,57 +327,4 @@ def test_a_large_body_goes_out_in_pieces_as_the_client_takes_them() -> None:
 # Environ
 
 
-def test_names_that_would_collide_are_dropped() -> None:
-    assert environ_key("x-a") == "HTTP_X_A"
-    assert environ_key("x_a") == ""
-    assert environ_key("content-type") == "CONTENT_TYPE"
-    assert environ_key("content-length") == "CONTENT_LENGTH"
-
-
-def test_a_unix_socket_still_gives_text_r63() -> None:
-    made = request()
-    made.peer, made.local = "", "/run/socket"
-    environ = build_environ(made, ServerFacts(), io.BytesIO())
-    assert environ["SERVER_NAME"]
-    assert environ["SERVER_PORT"]
-    assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("", "")
-
-
-def test_the_server_name_may_be_given_r64() -> None:
-    environ = build_environ(request(), ServerFacts(server_name="shop.test"), io.BytesIO())
-    assert environ["SERVER_NAME"] == "shop.test"
-
-
 # wsgi.file_wrapper
-
-
-def test_only_plain_files_go_by_descriptor(tmp_path: Any) -> None:
-    import gzip
-
-    path = tmp_path / "file"
-    path.write_bytes(b"0123456789")
-    with path.open("rb") as file:
-        file.read(3)
-        extent = FileWrapper(file).extent()
-        assert extent is not None
-        assert extent[1:] == (3, 7)
-    zipped = tmp_path / "zipped"
-    zipped.write_bytes(gzip.compress(b"hello"))
-    with gzip.open(zipped) as packed:
-        assert FileWrapper(packed).extent() is None
-        assert b"".join(FileWrapper(packed)) == b"hello"
-    assert FileWrapper(io.BytesIO(b"x")).extent() is None
-
-
-def test_the_file_is_closed_when_it_can_be() -> None:
-    file = io.BytesIO(b"x")
-    FileWrapper(file).close()
-    assert file.closed
-    assert not hasattr(FileWrapper(iter(())), "close")
-
-
-def test_pieces_of_a_body_are_views_of_it() -> None:
-    body = bytes(range(256)) * 4_096
-    pieces = list(body_pieces(body))
-    assert b"".join(pieces) == body
-    assert all(piece.obj is body for piece in pieces)

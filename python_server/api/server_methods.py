@@ -1,4 +1,4 @@
-"""python-socketio's Server words over a hub: what both application faces offer to programs.
+"""The methods of python-socketio's Server over a hub: shared by both faces that programs see.
 
 Must not know: Flask, WSGI, options; the handshake's environ comes from the function it was given.
 """

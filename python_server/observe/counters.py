@@ -1,0 +1,32 @@
+"""What one worker counts, and the complaint that a count is worth now and then.
+
+Must not know: who counts, or where a line goes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from python_server.observe.log import LOGGER, REPEAT_SECONDS
+
+
+class Observer:
+    """Counters of one worker, and the lines they are worth. Belongs to the loop's thread."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._said: dict[str, tuple[float, int]] = {}  # when a kind was said last, and its count then
+
+    def count(self, name: str) -> None:
+        self.counts[name] += 1
+
+    def complain(self, kind: str, message: str) -> None:
+        """Count `kind`; log the message unless the same kind was logged a moment ago."""
+        self.counts[kind] += 1
+        now = time.monotonic()
+        said_at, count = self._said.get(kind, (float("-inf"), self.counts[kind] - 1))
+        if now - said_at >= REPEAT_SECONDS:
+            more = self.counts[kind] - count - 1
+            self._said[kind] = (now, self.counts[kind])
+            LOGGER.warning("%s%s", message, f" (and {more} more of the same before)" if more else "")

@@ -1,0 +1,146 @@
+"""What a handler is called with, may answer, and how it refuses; through the test client.
+
+It must not know the hub.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flask
+import pytest
+
+from python_server import (
+    ConnectionRefusedError,
+    SocketIO,
+    emit,
+    rooms,
+)
+
+
+def test_the_request_of_an_event(app: flask.Flask, socketio: SocketIO) -> None:
+    seen: list[Any] = []
+
+    def look(*args: Any) -> None:
+        request: Any = flask.request
+        seen.append((request.namespace, request.event, request.method, request.path))
+        assert request.sid in rooms()
+
+    socketio.on("look")(look)
+    socketio.on("*", namespace="/other")(look)
+    client = socketio.test_client(app)
+    client.connect("/other")
+    client.emit("look", 1, 2)
+    client.emit("peek", 3, namespace="/other")
+    assert seen == [
+        ("/", {"message": "look", "args": (1, 2)}, "GET", "/socket.io"),
+        ("/other", {"message": "*", "args": ("peek", 3)}, "GET", "/socket.io"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "handler", [lambda: None, lambda auth: None, lambda *args: None, lambda auth=None: None]
+)
+def test_connect_handlers_take_auth_or_nothing(
+    app: flask.Flask, socketio: SocketIO, handler: Callable[..., Any]
+) -> None:
+    socketio.on("connect")(handler)
+    assert socketio.test_client(app, auth={"a": 1}).is_connected()
+
+
+def test_a_connect_handler_of_two_arguments_is_refused_at_once(socketio: SocketIO) -> None:
+    with pytest.raises(TypeError, match="may take auth, or nothing"):
+        socketio.on("connect")(lambda sid, environ: None)
+
+
+def test_a_type_error_in_a_handler_does_not_call_it_twice(app: flask.Flask, socketio: SocketIO) -> None:
+    calls: list[Any] = []
+
+    @socketio.on("connect")
+    def connect(auth: Any = None) -> None:
+        calls.append(auth)
+        raise TypeError("inside")
+
+    with pytest.raises(TypeError, match="inside"):
+        socketio.test_client(app, auth={"a": 1})
+    assert calls == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ConnectionRefusedError(), {"message": "Connection rejected by server"}),
+        (ConnectionRefusedError("no"), {"message": "no"}),
+        (ConnectionRefusedError("no", 1), {"message": "no", "data": 1}),
+        (ConnectionRefusedError("no", 1, 2), {"message": "no", "data": [1, 2]}),
+    ],
+)
+def test_what_a_refusal_says(error: ConnectionRefusedError, expected: dict[str, Any]) -> None:
+    assert error.error_args == expected
+
+
+def test_a_refusal_never_reaches_on_error(app: flask.Flask, socketio: SocketIO) -> None:
+    heard: list[Any] = []
+    socketio.on_error_default(heard.append)
+
+    @socketio.on("connect")
+    def connect() -> None:
+        raise ConnectionRefusedError("unauthorized")
+
+    assert not socketio.test_client(app).is_connected()
+    assert heard == []
+
+
+def test_acks_call_back_in_a_context_of_the_emitter(app: flask.Flask, socketio: SocketIO) -> None:
+    heard: list[Any] = []
+
+    @socketio.on("ask")
+    def ask() -> None:
+        def answered(*values: Any) -> None:
+            heard.append((flask.request.sid == asker, values))  # type: ignore[attr-defined]
+
+        asker = flask.request.sid  # type: ignore[attr-defined]
+        emit("question", callback=answered)
+
+    client = socketio.test_client(app)
+    client.emit("ask")
+    client._server.sessions.on_message(client._session, "31[7,8]")
+    assert heard == [(True, (7, 8))]
+
+
+def test_a_rate_is_kept_or_the_client_leaves(app: flask.Flask, socketio: SocketIO) -> None:
+    reasons: list[str] = []
+    handled: list[int] = []
+    socketio.on("disconnect")(lambda reason: reasons.append(reason))
+    # The test client's clock goes one second on with each event.
+    socketio.on("slow", rate_limit=(2, 4.0))(lambda number: handled.append(number))
+    client = socketio.test_client(app)
+    for number in range(10):
+        if client.is_connected():
+            client.emit("slow", number)
+    assert reasons == ["rate limited"]
+    assert handled == [0, 1, 2]
+    closing = client.queue[-1]
+    assert (closing["name"], closing["args"]) == (
+        "closing",
+        [{"reason": "rate limited", "detail": "more than 2 in 4 s"}],
+    )
+
+
+@pytest.mark.parametrize("rate", ["", "fast", "0/s", "5/", (1,), 7])
+def test_a_rate_that_is_none_is_refused(socketio: SocketIO, rate: Any) -> None:
+    with pytest.raises(ValueError, match="rate_limit is a text like"):
+        socketio.on("e", rate_limit=rate)
+
+
+def test_coroutine_handlers_run_in_the_same_context(app: flask.Flask, socketio: SocketIO) -> None:
+    @socketio.on("later")
+    async def later(value: int) -> int:
+        emit("heard", value)
+        flask.g.value = value
+        return int(flask.g.value) + 1
+
+    client = socketio.test_client(app)
+    assert client.emit("later", 1, callback=True) == 2
+    assert client.get_received()[0]["args"] == [1]
+    with pytest.raises(TypeError, match="inline=True is for plain functions"):
+        socketio.on("other", inline=True)(later)

@@ -1,0 +1,160 @@
+"""What `run()` does before it serves: options, a debugger that others reach, the hosts that may be asked for.
+
+It must not know sockets: nothing is served.
+"""
+
+from typing import Any
+
+import flask
+import pytest
+from werkzeug.test import EnvironBuilder
+
+from python_server import SocketIO
+from python_server.api.flask_socketio import run as module
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    settings: list[Any] = []
+    monkeypatch.delenv("FLASK_RUN_FROM_CLI", raising=False)
+    monkeypatch.setattr(module, "serve", lambda site, chosen: settings.append(chosen))
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("host", "debug", "warned"),
+    [
+        ("0.0.0.0", True, True),
+        ("::", True, True),
+        ("127.0.0.1", True, False),
+        (None, True, False),
+        ("0.0.0.0", False, False),
+    ],
+)
+def test_run_warns_of_a_debugger_that_others_reach(
+    served: list[Any], caplog: pytest.LogCaptureFixture, host: str | None, debug: bool, warned: bool
+) -> None:
+    app = flask.Flask(__name__)
+    SocketIO(app).run(app, host=host, debug=debug, use_reloader=False)
+    assert len(served) == 1
+    assert ("other machines may read tracebacks" in caplog.text) is warned
+
+
+def test_flasks_trusted_hosts_are_the_servers(served: list[Any]) -> None:
+    app = flask.Flask(__name__)
+    app.config["TRUSTED_HOSTS"] = ["shop.test", ".here.test"]
+    SocketIO(app).run(app)
+    SocketIO(other := flask.Flask(__name__)).run(other)
+    assert [settings.allowed_hosts for settings in served] == ["shop.test,.here.test", ""]
+
+
+def test_run_refuses_what_it_does_not_know(app: flask.Flask, socketio: SocketIO) -> None:
+    with pytest.raises(TypeError, match=r"run\(\) has no option 'prot'"):
+        socketio.run(app, prot=1)
+
+
+def test_run_does_nothing_under_a_command_line(
+    app: flask.Flask, socketio: SocketIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
+    socketio.run(app, port=1)  # would fail to listen, if it tried
+
+
+def test_run_takes_the_peers_keywords_and_no_others(app: flask.Flask, socketio: SocketIO) -> None:
+    with pytest.raises(ValueError, match="ssl_context is a pair"):
+        socketio.run(app, allow_unsafe_werkzeug=True, log_output=True, ssl_context="adhoc")
+
+
+@pytest.mark.parametrize("count", [0, -1, None, "3", 2.5, True])
+def test_run_refuses_what_is_no_number_of_workers(app: flask.Flask, socketio: SocketIO, count: Any) -> None:
+    with pytest.raises(ValueError, match=r"run\(workers=.*\): it is a number of processes, 1 or more"):
+        socketio.run(app, workers=count)
+
+
+@pytest.mark.parametrize(("server_name", "port"), [(None, 5000), ("shop.test", 5000), ("shop.test:81", 81)])
+def test_the_port_is_that_of_the_servers_name(served: list[Any], server_name: str | None, port: int) -> None:
+    app = flask.Flask(__name__)
+    app.config["SERVER_NAME"] = server_name
+    SocketIO(app).run(app)
+    SocketIO(app).run(app, port=7)
+    assert [settings.port for settings in served] == [port, 7]
+
+
+def test_a_certificate_is_given_as_a_pair_or_by_its_files(served: list[Any]) -> None:
+    app = flask.Flask(__name__)
+    SocketIO(app).run(app, ssl_context=("cert.pem", "key.pem"), cert_reqs=2, ca_certs="ca.pem")
+    SocketIO(app).run(app, certfile="cert.pem", keyfile="key.pem", ciphers="HIGH")
+    first, second = (settings.tls for settings in served)
+    assert (first.certfile, first.keyfile, second.certfile, second.keyfile) == ("cert.pem", "key.pem") * 2
+    assert (first.cert_reqs, first.ca_certs, second.cert_reqs) == ("required", "ca.pem", "none")
+    assert (first.ciphers, second.ciphers) == (None, "HIGH")
+
+
+def test_the_reloader_is_told_what_to_watch(served: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    watching: list[Any] = []
+    monkeypatch.setattr(module, "serves_here", lambda: False)
+    monkeypatch.setattr(module, "run_reloading", lambda watched, settings: watching.append(watched))
+    app = flask.Flask(__name__)
+    with pytest.raises(SystemExit):
+        SocketIO(app).run(app, use_reloader=True, reloader_options={"interval": 3, "reloader_type": "stat"})
+    assert served == []
+    assert (watching[0].interval_seconds, watching[0].polling) == (3.0, True)
+    with pytest.raises(TypeError, match="reloader_options has no option 'intervall'"):
+        SocketIO(app).run(app, reloader_options={"intervall": 3})
+
+
+def mounted() -> flask.Flask:
+    app = flask.Flask(__name__)
+    app.add_url_rule("/", view_func=lambda: "a page")
+    SocketIO(app, path="/ws")
+    return app
+
+
+def handshake(**fields: str) -> dict[str, Any]:
+    return {**EnvironBuilder(path="/ws/").get_environ(), **fields}
+
+
+def test_a_handshake_comes_through_middleware_to_the_mount() -> None:
+    app = mounted()
+    inner: Any = app.wsgi_app
+
+    def middleware(environ: dict[str, Any], start_response: Any) -> Any:
+        return inner({**environ, "REMOTE_USER": "ann"}, start_response)
+
+    environ, refusal = module.through_middleware(middleware, handshake(HTTP_X_A="1"))
+    assert refusal is None
+    assert (environ["REMOTE_USER"], environ["HTTP_X_A"]) == ("ann", "1")
+    assert module.ARRIVED_KEY not in environ
+
+
+def test_what_middleware_answers_itself_is_the_refusal() -> None:
+    closed: list[bool] = []
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            closed.append(True)
+
+    def middleware(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("403 Forbidden", [("X-Why", "no")])(b"not ")
+        return Body([b"you"])
+
+    given = handshake()
+    environ, refusal = module.through_middleware(middleware, given)
+    assert environ is given
+    assert refusal is not None
+    assert (refusal.status, refusal.headers, refusal.body) == ("403 Forbidden", [("X-Why", "no")], b"not you")
+    assert closed == [True]
+    _, silent = module.through_middleware(lambda environ, start_response: [], given)
+    assert silent is not None
+    assert silent.status == "500 Internal Server Error"
+
+
+def test_pages_are_the_applications_and_a_second_mount_of_the_path_replaces_the_first() -> None:
+    app = mounted()
+    assert app.test_client().get("/").data == b"a page"
+    assert app.test_client().get("/ws/").status_code == 501  # another server asked WSGI for it
+    SocketIO(app, path="/ws")
+    second: Any = app.wsgi_app
+    assert not isinstance(second.wsgi_app, module.Mounted)
+    SocketIO(app, path="/other")
+    assert [mount.path for mount in app.wsframe_mounts] == ["/ws/", "/other/"]  # type: ignore[attr-defined]

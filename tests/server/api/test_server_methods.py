@@ -1,0 +1,109 @@
+"""The words that python-socketio's server and ours share: emit, rooms, sessions, call, the manager.
+
+It must not know sockets.
+"""
+
+from typing import Any
+
+import pytest
+
+from python_server.api.python_socketio import Namespace, Server
+from python_server.http1.parser import Request
+
+REQUEST = Request("GET", "/?a=1", "/", "a=1", (1, 1), [])
+
+
+class Served:
+    """A Server whose clients are the world's peers."""
+
+    def __init__(self, world: Any, **options: Any) -> None:
+        self.server = Server(**options)
+        self.world = world
+        world.serve(self.server.mount("/socket.io/").hub)
+
+    def peer(self) -> Any:
+        peer = self.world.peer(None)
+        peer.session.request = REQUEST
+        return peer
+
+
+@pytest.fixture
+def served(world: Any) -> Served:
+    return Served(world)
+
+
+def test_a_namespace_as_a_class(served: Served) -> None:
+    class Shop(Namespace):
+        def on_connect(self, sid: str, environ: Any) -> None:
+            self.emit("opened", (1, 2), to=sid)
+
+        def on_buy(self, sid: str, what: str) -> str:
+            return f"bought {what}"
+
+    served.server.register_namespace(Shop("/shop"))
+    peer = served.peer()
+    peer.say("0/shop,")
+    peer.say('2/shop,7["buy","tea"]')
+    assert peer.heard()[1:] == ['2/shop,["opened",1,2]', '3/shop,7["bought tea"]']
+
+
+def test_emit_with_rooms_skips_and_a_callback(served: Served) -> None:
+    peers = [served.peer() for _ in range(3)]
+    sids = [peer.join() for peer in peers]
+    for sid in sids[:2]:
+        served.server.enter_room(sid, "red")
+    served.server.emit("to red", None, room="red", skip_sid=sids[0])
+    served.server.emit("but red", [1], except_rooms="red")
+    got: list[Any] = []
+    served.server.emit("q", to=sids[0], callback=lambda *values: got.append(values))
+    served.world.run()
+    (question,) = peers[0].heard()
+    peers[0].say("3" + question[1 : question.index("[")] + '["a",2]')
+    assert [peers[1].heard(), peers[2].heard()] == [['2["to red"]'], ['2["but red",[1]]']]
+    assert got == [("a", 2)]
+
+
+def test_rooms_cannot_be_those_of_other_clients(served: Served) -> None:
+    first, second = (served.peer().join() for _ in range(2))
+    with pytest.raises(ValueError, match="sid room"):
+        served.server.enter_room(first, second)
+    with pytest.raises(ValueError, match="sid room"):
+        served.server.close_room(first)
+    with pytest.raises(ValueError, match="not connected"):
+        served.server.enter_room("nobody", "red")
+
+
+def test_sessions_are_a_dictionary_per_client(served: Served) -> None:
+    first, second = (served.peer().join() for _ in range(2))
+    with served.server.session(first) as session:
+        session["n"] = 1
+    served.server.save_session(second, {"n": 2})
+    assert [served.server.get_session(sid)["n"] for sid in (first, second)] == [1, 2]
+    assert served.server.transport(first) == "websocket"
+    environ = served.server.get_environ(first)
+    assert environ is not None
+    assert environ["QUERY_STRING"] == "a=1"
+    assert served.server.get_environ("nobody") is None
+    with pytest.raises(KeyError):
+        served.server.get_session("nobody")
+
+
+def test_call_needs_an_addressee(served: Served) -> None:
+    with pytest.raises(ValueError, match="one client"):
+        served.server.call("q")
+
+
+def test_below_the_server_stand_a_manager_and_environs(served: Served) -> None:
+    first, second = served.peer(), served.peer()
+    sid, other = first.join(), second.join()
+    server = served.server
+    server.enter_room(sid, "red")
+    eio_sid = first.session.sid
+    assert server.manager.get_participants("/", "red") == [(sid, eio_sid)]
+    assert set(server.manager.get_rooms(sid, "/")) == {sid, "red"}
+    assert server.manager.is_connected(other, "/")
+    assert not server.manager.is_connected("nobody", "/")
+    assert server.manager.sid_from_eio_sid("nobody", "/") is None
+    assert server.environ[eio_sid]["QUERY_STRING"] == "a=1"
+    with pytest.raises(KeyError):
+        server.environ["nobody"]

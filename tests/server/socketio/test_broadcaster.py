@@ -1,0 +1,199 @@
+"""What goes out: to whom an event goes, what is encoded once, calls that are refused or late.
+
+It must not know sockets.
+"""
+
+import threading
+from typing import Any
+
+import pytest
+
+from python_server.socketio.broadcast import BroadcastOptions
+from python_server.socketio.cluster.port import NoBackplane, QuestionKind
+
+
+def closed(peer: Any) -> bool:
+    return bool(peer.link.closed)
+
+
+def test_emit_reaches_rooms_and_leaves_out(world: Any) -> None:
+    peers = [world.peer(None) for _ in range(3)]
+    sids = [peer.join() for peer in peers]
+    world.hub.join("/", sids[0], "red")
+    world.hub.join("/", sids[1], "red")
+    world.hub.emit("to red", ("x",), to=BroadcastOptions(rooms=("red",), excepted=(sids[1],)))
+    world.hub.emit("to all", ())
+    world.run()
+    assert [peer.heard() for peer in peers] == [['2["to red","x"]', '2["to all"]']] + [['2["to all"]']] * 2
+
+
+def test_a_broadcast_is_encoded_once(world: Any) -> None:
+    encoded = []
+    prepare = world.hub.codec.prepare
+    world.hub.codec.prepare = lambda *args: encoded.append(1) or prepare(*args)
+    peers = [world.peer() for _ in range(5)]
+    encoded.clear()
+    world.hub.emit("x", ())
+    world.run()
+    assert len(encoded) == 1
+    assert all(peer.heard() == ['2["x"]'] for peer in peers)
+
+
+def test_volatile_events_are_dropped_for_who_cannot_take_them(world: Any) -> None:
+    slow, quick = world.peer(), world.peer()
+    slow.link.blocked = True
+    world.hub.emit("now", (), to=BroadcastOptions(volatile=True))
+    world.hub.emit("always", ())
+    world.run()
+    assert (slow.heard(), quick.heard()) == (['2["always"]'], ['2["now"]', '2["always"]'])
+
+
+def test_local_events_are_not_published(make_world: Any) -> None:
+    class Elsewhere(NoBackplane):
+        alone = False
+        published: list[Any] = []
+
+        def publish(self, envelope: Any) -> None:
+            self.published.append(envelope.prepared.packets)
+
+    world = make_world(make_backplane=lambda world: Elsewhere())
+    peer = world.peer()
+    world.hub.emit("here", (), to=BroadcastOptions(local=True))
+    world.hub.emit("everywhere", (1,))
+    world.run()
+    assert len(peer.heard()) == 2
+    assert Elsewhere.published == [['42["everywhere",1]']]
+
+
+def test_acks_reach_the_callback_once(world: Any) -> None:
+    got: list[Any] = []
+    peer = world.peer(None)
+    sid = peer.join()
+    world.hub.emit(
+        "q",
+        (1,),
+        to=BroadcastOptions(rooms=(sid,)),
+        callback=lambda socket, values: got.append((socket.sid, values)),
+    )
+    world.run()
+    (packet,) = peer.heard()
+    ack_id = packet[1 : packet.index("[")]
+    peer.say(f'3{ack_id}["yes",2]', f'3{ack_id}["again"]', "399999[]")
+    assert got == [(sid, ["yes", 2])]
+    assert not closed(peer)
+
+
+def test_a_call_that_could_only_hang_raises_at_once(world: Any) -> None:
+    sid = world.peer(None).join()
+    for ask in (
+        lambda: world.hub.call("q", (), namespace="/", sid=sid, timeout_seconds=1.0),
+        lambda: world.hub.call_room(
+            "q",
+            (),
+            to=BroadcastOptions(),
+            timeout_seconds=1.0,
+        ),
+    ):
+        with pytest.raises(RuntimeError, match="own thread"):
+            ask()
+
+
+def test_a_client_owes_no_ack_to_a_call_whose_time_is_over(world: Any) -> None:
+    peer = world.peer(None)
+    sid = peer.join()
+    raised: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            world.hub.call("q", (), namespace="/", sid=sid, timeout_seconds=0.001)
+        except TimeoutError as error:
+            raised.append(error)
+
+    worker = threading.Thread(target=call)
+    worker.start()
+    while worker.is_alive():
+        world.run()
+        world.advance(0.001)
+    assert len(raised) == len(peer.heard()) == 1
+    assert peer.socket.acks == {}
+
+
+def called(world: Any, sid: str) -> Any:
+    """What a call to the client ends with: it is made on a thread of its own, while the world turns."""
+    ends: list[Any] = []
+
+    def call() -> None:
+        try:
+            ends.append(world.hub.call("q", (), namespace="/", sid=sid, timeout_seconds=None))
+        except Exception as error:
+            ends.append((type(error).__name__, str(error)))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    while thread.is_alive():
+        world.run()
+        yield
+    yield ends[0]
+
+
+def test_a_call_ends_with_the_answer_or_with_the_client(world: Any) -> None:
+    peer, gone = world.peer(None), world.peer(None)
+    for end in (turn for turn in called(world, peer.join())):
+        for packet in peer.heard() if end is None else ():
+            peer.say(f"3{packet[1 : packet.index('[')]}[1,2]")
+    assert end == [1, 2]
+    for end in called(world, gone.join()):
+        if end is None and gone.heard():
+            gone.lose()
+    assert end == ("TimeoutError", "the client has left: no answer will come")
+
+
+def test_a_client_whose_connect_handler_runs_cannot_be_asked(world: Any) -> None:
+    ends: list[Any] = []
+    world.on("connect", lambda socket, auth: ends.append([*called(world, socket.sid)][-1]))
+    world.peer(None).say("0")
+    assert [kind for kind, _ in ends] == ["RuntimeError"]
+    assert "its connect handler has not returned" in ends[0][1]
+
+
+def test_a_callback_that_fails_is_reported_and_stops_no_other(world: Any) -> None:
+    heard: list[Any] = []
+
+    def callback(socket: Any, values: list[Any]) -> None:
+        heard.append(values)
+        raise LookupError("broken")
+
+    peers = [world.peer() for _ in range(2)]
+    world.hub.emit("q", (), callback=callback)
+    world.run()
+    for number, peer in enumerate(peers):
+        (packet,) = peer.heard()
+        peer.say(f"3{packet[1 : packet.index('[')]}[{number}]")
+    assert heard == [[0], [1]]
+    assert [(what, str(error)) for what, error in world.reports] == [
+        ("acknowledgement callback", "broken")
+    ] * 2
+
+
+def test_an_event_that_others_are_to_hear_is_published_once(make_world: Any) -> None:
+    published: list[Any] = []
+
+    class Others(NoBackplane):
+        alone = False
+
+        def publish(self, item: Any) -> None:
+            published.append(item)
+
+        def request(self, question: Any, heard: Any, ended: Any, timeout_seconds: Any = None) -> None:
+            published.append((question.kind, timeout_seconds))
+            ended(0)
+
+    world = make_world(lambda world: Others())
+    peer = world.peer()
+    world.hub.emit("said", (1,))
+    world.hub.emit("asked", (), callback=lambda socket, values: None, timeout_seconds=5.0)
+    world.run()
+    assert [packet[packet.index("[") :] for packet in peer.heard()] == ['["said",1]', '["asked"]']
+    assert (published[0].namespace, published[0].rooms) == ("/", None)
+    assert [kind for kind, _ in published[1:]] == [QuestionKind.ACKS]
+    assert published[1][1] > 5.0

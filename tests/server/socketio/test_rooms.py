@@ -1,0 +1,170 @@
+"""Who is in which room: asked here, asked of other processes, and what those are told; jobs run by the test.
+
+It must not know sockets, or how other processes are reached: a backplane of the test's own answers.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from python_server.socketio.cluster.port import CommandKind, NoBackplane, QuestionKind
+from python_server.socketio.server import Hub
+from python_server.socketio.services import Configuration
+
+
+class Others(NoBackplane):
+    """Other processes: they answer each question with `parts`, and keep what they are told."""
+
+    alone = False
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.parts: list[Any] = []
+        self.asked: list[Any] = []
+        self.silent_count = 0
+
+    def publish(self, item: Any) -> None:
+        self.told.append(item)
+
+    def request(self, question: Any, heard: Any, ended: Any, timeout_seconds: Any = None) -> None:
+        self.asked.append(question)
+        for part in self.parts:
+            heard(part)
+        ended(self.silent_count)
+
+
+@pytest.fixture
+def others() -> Others:
+    return Others()
+
+
+@pytest.fixture
+def shared(make_world: Any, others: Others) -> Any:
+    return make_world(lambda world: others)
+
+
+def elsewhere(world: Any, function: Callable[[], Any]) -> Any:
+    """The function's result on a worker's thread, while the world turns."""
+    ends: list[Any] = []
+
+    def run() -> None:
+        try:
+            ends.append(function())
+        except Exception as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while thread.is_alive():
+        world.run()
+    world.run()
+    return ends[0]
+
+
+def test_rooms_of_this_process(world: Any) -> None:
+    peer = world.peer(None)
+    sid = peer.join()
+    hub = world.hub
+    hub.join("/", sid, "red")
+    assert sorted(hub.rooms_of("/", sid)) == sorted([sid, "red"])
+    assert hub.members_of("/", "red") == [sid]
+    assert [socket.sid for socket in hub.sockets()] == [sid]
+    assert hub.find("/", sid) is peer.socket
+    hub.leave("/", sid, "red")
+    assert hub.members_of("/", "red") == []
+    hub.join("/", sid, "blue")
+    hub.close_room("/", "blue")
+    assert hub.rooms_of("/", sid) == [sid]
+    assert hub.members_of("/nowhere", None) == []
+    assert hub.find("/nowhere", sid) is None
+    with pytest.raises(ValueError, match="cannot close a sid room"):
+        hub.close_room("/", sid)
+    with pytest.raises(ValueError, match="not connected to requested namespace"):
+        hub.enter("/", "nobody", "red")
+
+
+def test_what_concerns_clients_of_others_is_told_to_them(shared: Any, others: Others) -> None:
+    hub = shared.hub
+    hub.join("/", "theirs", "red")
+    hub.leave("/", "theirs", "red")
+    hub.close_room("/", "red")
+    hub.enter("/", "theirs", "blue")  # on the loop's thread it waits for nobody
+    said = [(command.kind, command.sid, command.room) for command in others.told]
+    assert said == [
+        (CommandKind.ENTER, "theirs", "red"),
+        (CommandKind.LEAVE, "theirs", "red"),
+        (CommandKind.CLOSE_ROOM, None, "red"),
+        (CommandKind.ENTER, "theirs", "blue"),
+    ]
+
+
+def test_on_the_loops_thread_other_processes_are_not_waited_for(shared: Any) -> None:
+    with pytest.raises(RuntimeError, match="on the server's own thread"):
+        shared.hub.members_of("/", "red")
+
+
+def test_members_are_those_of_all_processes(shared: Any, others: Others) -> None:
+    sid = shared.peer(None).join()
+    others.parts = [["one"], ["two", "three"]]
+    assert elsewhere(shared, lambda: shared.hub.members_of("/", None)) == [sid, "one", "two", "three"]
+    assert [question.kind for question in others.asked] == [QuestionKind.MEMBERS]
+    assert shared.complaints == []
+
+
+def test_those_who_say_nothing_are_missing_and_told_of(shared: Any, others: Others) -> None:
+    others.silent_count = 2
+    assert elsewhere(shared, lambda: shared.hub.members_of("/", "red")) == []
+    (complaint,) = shared.complaints
+    assert complaint.startswith("2 other processes did not answer within 2 s")
+
+
+def test_a_client_of_another_process_says_its_rooms_through_that(shared: Any, others: Others) -> None:
+    sid = shared.peer(None).join()
+    assert elsewhere(shared, lambda: shared.hub.rooms_of("/", sid)) == [sid]
+    assert others.asked == []
+    others.parts = [[], ["theirs", "red"], ["never heard"]]
+    assert elsewhere(shared, lambda: shared.hub.rooms_of("/", "theirs"))[:2] == ["theirs", "red"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "end"),
+    [
+        ([False, True], None),
+        ([False, "cannot enter a sid room"], "cannot enter a sid room"),
+        ([False], "sid is not connected to requested namespace"),
+    ],
+)
+def test_entering_waits_for_the_verdict_of_the_clients_process(
+    shared: Any, others: Others, parts: list[Any], end: str | None
+) -> None:
+    others.parts = parts
+    ended = elsewhere(shared, lambda: shared.hub.enter("/", "theirs", "red"))
+    assert (None if ended is None else str(ended)) == end
+
+
+def test_names_that_cannot_travel_are_refused_where_they_would_have_to(shared: Any, world: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        shared.hub.join("/", "sid", object())
+    sid = world.peer(None).join()
+    world.hub.join("/", sid, ("a", "tuple"))  # alone, any hashable thing is a name
+    assert world.hub.members_of("/", ("a", "tuple")) == [sid]
+
+
+def test_who_divides_messages_is_told_of_the_first_and_the_last_in_a_room(world: Any) -> None:
+    told: list[Any] = []
+
+    def hold(namespace: str, room: Any, held: bool) -> None:
+        told.append((room, held))
+
+    world.services = replace(world.services, room_held=hold)
+    world.serve(Hub(Configuration()))
+    sids = [world.peer(None).join() for _ in range(2)]
+    told.clear()
+    for sid in sids:
+        world.hub.join("/", sid, "red")
+    for sid in sids:
+        world.hub.leave("/", sid, "red")
+    assert told == [("red", True), ("red", False)]
