@@ -375,7 +375,7 @@ def read_names() -> set[str]:
 def written_names(owner: ast.ClassDef) -> Iterator[str]:
     """Fields, members of an enum, and what methods assign to `self`; a TypedDict's keys are arguments."""
     bases = [ast.unparse(base) for base in owner.bases]
-    if "TypedDict" in bases:
+    if "TypedDict" in bases or any(keyword.arg == "total" for keyword in owner.keywords):
         return
     for node in owner.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):

@@ -323,13 +323,13 @@ class Waiter(Generic[Answer]):
         return self._value
 
 
-class Post(Protocol):
+class Posting(Protocol):
     """`Mailbox.post`."""
 
     def __call__(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None: ...
 
 
-class PostUnless(Protocol):
+class PostingUnless(Protocol):
     """`Mailbox.post_unless`."""
 
     def __call__(
@@ -349,8 +349,8 @@ class Door:
         self._events = events
         # One lock for all strands: held for a few instructions, and a strand stays small.
         self._strand_lock = threading.Lock()
-        self.post: Post = mailbox.post
-        self.post_unless: PostUnless = mailbox.post_unless
+        self.post: Posting = mailbox.post
+        self.post_unless: PostingUnless = mailbox.post_unless
         self.on_loop: Callable[[], bool] = mailbox.on_loop
         self.at_once: Callable[[], bool] = mailbox.at_once
         # Loop's thread: run a job on a worker, beside the strands and in no order.
