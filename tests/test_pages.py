@@ -1,4 +1,4 @@
-"""The Markdown pages: each link leads somewhere, each command names files, options and targets that exist.
+"""Pages and docstrings: each link leads somewhere, each command and sentence names files that exist.
 
 It must not know what a page says.
 """
@@ -19,6 +19,18 @@ LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s#]*)(?:#([^)\s]+))?\)")
 COMMAND = re.compile(r"\b(?:python3?|pytest|sh) ((?:bench|examples|tests)/[\w./-]+)([^`\n|]*)")
 TARGET = re.compile(r"`make ([\w-]+)|^ {4}make ([\w-]+)", re.MULTILINE)
 OF_PYTEST = {"--benchmark-json"}
+
+# The first sentence of a test's file names what is tested; a comment sends its reader elsewhere.
+SOURCES = [
+    path
+    for folder in ("python_server", "src", "tests", "bench", "examples")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if "node_modules" not in path.parts
+]
+FILES = {path.name for path in SOURCES} | {"_codec.pyx", "setup.py"}
+TESTED = re.compile(r"\A\"\"\"[^\n]*\((?=[\w/]*\.py)([^)\n]*)\)")
+NAMED = re.compile(r"\b[\w/]+\.py\b")
+SENT_TO = re.compile(r"(?:#|^ *[A-Z\"`]).*?\b(?:see|in) `?([\w/]+\.py)\b", re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
@@ -52,6 +64,19 @@ def test_commands_can_be_run(page: Path) -> None:
             assert not {option for option in options if option not in place.read_text("utf-8")}, file
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     assert {first or second for first, second in TARGET.findall(text)} <= targets
+
+
+def test_sources_name_files_that_exist() -> None:
+    missing = []
+    looked_at_count = 0
+    for path in SOURCES:
+        text = path.read_text("utf-8")
+        tested = TESTED.match(text)
+        names = [*(NAMED.findall(tested[1]) if tested else ()), *SENT_TO.findall(text)]
+        looked_at_count += len(names)
+        missing += [f"{path.relative_to(ROOT)}: {file}" for file in names if Path(file).name not in FILES]
+    assert not missing
+    assert looked_at_count > 20
 
 
 def test_something_is_looked_at() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from python_server.command.emit import emit_command
+from python_server.command.option import Option, as_written
 from python_server.command.options import DEFAULTS, OPTIONS, with_setting
 from python_server.command.parameters import GroupedCommand, GroupedOption, add_options
 from python_server.command.welcome import site as welcome_site
@@ -23,6 +24,7 @@ from python_server.connection.proxy_headers import ProxyRules
 from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.observe.access_log import AccessLog
+from python_server.observe.log import LogError
 from python_server.serve.loading import (
     ApplicationError,
     load_application,
@@ -45,7 +47,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
     """Callback of --config: its keys become defaults, below the environment and the command line.
 
     Raises:
-        click.BadParameter: the file cannot be read, is not TOML, or has a key that is no option.
+        click.BadParameter: the file cannot be read, is not TOML, or a key or a value is not an option's.
     """
     if path is None:
         return None
@@ -55,11 +57,16 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
         raise click.BadParameter(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}") from None
-    known = {option.name for option in OPTIONS} | {"target"}
-    defaults = {key.replace("-", "_"): value for key, value in values.items()}
-    for key in defaults:
-        if key not in known:
+    known = {option.name: option for option in OPTIONS} | {"target": Option(("target",), "", "")}
+    defaults: dict[str, Any] = {}
+    for key, value in values.items():
+        option = known.get(key.replace("-", "_"))
+        if option is None:
             raise click.BadParameter(f"{path}: there is no option {key!r}")
+        try:
+            defaults[option.name] = as_written(option, value)
+        except ValueError as error:
+            raise click.BadParameter(f"{path}, {key}: {error}") from None
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     return path
 
@@ -111,7 +118,7 @@ def serve_command(target: str | None, **options: Any) -> None:
             click.echo("The configuration is good.")
             return
         serve(site, settings)
-    except (ApplicationError, BindError, CertificateError) as error:
+    except (ApplicationError, BindError, CertificateError, LogError) as error:
         raise StartError(str(error)) from None
 
 
@@ -132,9 +139,12 @@ def make_settings(options: dict[str, Any]) -> Settings:
     try:
         AccessLog(settings.access_log_format)
         ProxyRules(settings.forwarded_allow_ips)
-        AllowedHosts(settings.allowed_hosts)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    try:
+        AllowedHosts(settings.allowed_hosts)
+    except ValueError as error:
+        raise click.UsageError(f"--allowed-hosts: {error}") from None
     return settings
 
 

@@ -6,11 +6,16 @@ Must not know: any single option, or what a setting does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Final
 
 import click
 
+from python_server.net.scoreboard import WORKERS_MAX_COUNT
+
 ENVIRONMENT_PREFIX: Final = "WSFRAME_"
+# Of options whose one text is several with commas between them; a TOML file may have a list there.
+LIST_METAVAR: Final = "LIST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,24 @@ class Option:
         return ENVIRONMENT_PREFIX + self.name.upper()
 
 
+def as_written(option: Option, value: Any) -> Any:
+    """A value of a TOML file as the command line would have it: a text, a list of them, or a flag's bool.
+
+    Raises:
+        ValueError: nothing of that type can be written there.
+    """
+    if option.kind is bool:
+        if isinstance(value, (bool, int, str)):
+            return value
+    elif isinstance(value, list):
+        texts = [as_written(option, item) for item in value if not isinstance(item, list)]
+        if len(texts) == len(value) and (option.multiple or option.metavar == LIST_METAVAR):
+            return [text for (text,) in texts] if option.multiple else ",".join(texts)
+    elif isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        return [str(value)] if option.multiple else str(value)
+    raise ValueError(f"{value!r} is no value of this option")
+
+
 def octal(value: object) -> int:
     """File permissions as chmod writes them: 660, in a TOML file a number or a text."""
     permissions = int(str(value), 8)
@@ -53,6 +76,19 @@ def octal(value: object) -> int:
     return permissions
 
 
-SECONDS: Final = click.FloatRange(0)
+class Seconds(click.FloatRange):
+    """A duration; 0 is one. "nan" is a float, but neither before nor after any moment."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
+
+
+SECONDS: Final = Seconds(0)
 COUNT: Final = click.IntRange(1)
 ANY_COUNT: Final = click.IntRange(0)
+# listen(2) takes an int.
+BACKLOG: Final = click.IntRange(1, 2**31 - 1)
+WORKERS_COUNT: Final = click.IntRange(1, WORKERS_MAX_COUNT)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from python_server.command.option import ANY_COUNT, COUNT, SECONDS, Option, octal
+from python_server.command.option import ANY_COUNT, BACKLOG, COUNT, SECONDS, WORKERS_COUNT, Option, octal
 from python_server.observe.log import LEVELS
 from python_server.settings import Settings
 
@@ -96,7 +96,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         LISTENING,
         "Connections the system may hold before they are accepted.",
         "backlog_count",
-        COUNT,
+        BACKLOG,
     ),
     Option(
         ("--bind", "-b"),
@@ -246,7 +246,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         WORKERS,
         "Processes that serve; with more than one a supervisor keeps them alive.",
         "workers_count",
-        COUNT,
+        WORKERS_COUNT,
         other_environment=("WEB_CONCURRENCY",),
     ),
     Option(

@@ -23,7 +23,8 @@ class AllowedHosts:
         names: with commas between them; "*" for any. Ports are not looked at.
 
     Raises:
-        ValueError: an entry is no name; the message names it.
+        ValueError: an entry is no name; the message names it. There are commas and no entry: it would be read
+            as a list of nobody, and mean everybody.
     """
 
     def __init__(self, names: str) -> None:
@@ -33,6 +34,8 @@ class AllowedHosts:
                 raise ValueError(
                     f"{entry!r} is no name of a host: write shop.example, .shop.example or [::1]"
                 )
+        if names.strip() and not entries:
+            raise ValueError(f"{names!r} names no host: write shop.example, or * for any")
         self._any = "*" in entries or not entries
         self._names = frozenset(entry.removeprefix(".") for entry in entries if not entry.startswith("*"))
         self._suffixes = tuple(entry.removeprefix("*") for entry in entries if entry[0] in "*.")

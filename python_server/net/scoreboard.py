@@ -19,6 +19,8 @@ ROW_BYTES: Final = 8 * FIELDS_COUNT
 # Rows of workers that drain stay in use until they have ended. Row 0 is the board's own: its first cell
 # says behind which row all are free.
 ROWS_COUNT: Final = 1024
+# While workers are replaced two generations stand side by side.
+WORKERS_MAX_COUNT: Final = ROWS_COUNT // 2
 # A row that was not beaten for so long is not waited for by those who share connections out.
 STALE_SECONDS: Final = 3.0
 # How far above the mean a worker may stand before it leaves connections to the others.

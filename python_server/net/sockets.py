@@ -21,6 +21,7 @@ Socket = socket.socket
 # Where every interface listens; such addresses of both families must not collide on one port.
 ANY_IPV4 = ("", "0.0.0.0")
 ANY_IPV6 = "::"
+PORT_MAX = 65_535
 
 
 class BindError(OSError):
@@ -91,7 +92,7 @@ def parse_address(text: str, default_port: int) -> Address:
             host, port = text, str(default_port)
         bracketed = host.startswith("[") and host.endswith("]")
         host = host[1:-1] if bracketed else host
-        number_ok = port.isascii() and port.isdigit() and int(port) <= 65535
+        number_ok = port.isascii() and port.isdigit() and int(port) <= PORT_MAX
         if number_ok and bracketed == (":" in host) and (host or colon):
             return TCPAddress(host, int(port))
     raise BindError(
@@ -180,9 +181,11 @@ def bind_tcp(
         both_families: whether "::" takes IPv4 connections as well.
 
     Raises:
-        BindError: the name does not resolve, or the address is taken or not ours.
+        BindError: the name does not resolve, there is no such port, or the address is taken or not ours.
     """
     shown = str(TCPAddress(host, port))
+    if not 0 <= port <= PORT_MAX:  # the system would take its lower 16 bits
+        raise BindError(f"cannot listen on {shown}: a port is a number from 0 to {PORT_MAX}")
     family, address = _resolve(host, port, shown)
     sock = socket.socket(family, socket.SOCK_STREAM)
     with _set_up(sock, shown, lambda error: _advice(error, port)):

@@ -55,6 +55,10 @@ class Writer(Protocol):
         """Any thread: lines dropped since this was asked last."""
 
 
+class LogError(Exception):
+    """A log's file cannot be written."""
+
+
 def configure_logging(
     level: str,
     access_log: str | None,
@@ -70,6 +74,9 @@ def configure_logging(
         error_log: a file; None is standard error. Files that are moved away are opened anew.
         process_name: stands before each message, where several processes share a log.
         writer: makes what writes a log's lines; see `net.line_writer`.
+
+    Raises:
+        LogError: a file cannot be opened.
     """
     prefix = f"{process_name}: " if process_name else ""
     LOGGER.setLevel(level.upper())
@@ -96,13 +103,19 @@ def _handle(
     if path is None and (logger.handlers or logging.getLogger().handlers):
         return
     logger.propagate = False
-    if path is not None:
-        place: _Stream | _File = _File(path)
-    elif stream is not None:
-        place = _Stream(stream)
-    else:  # the process was started without it
+    if path is None and stream is None:  # the process was started without it
         logger.addHandler(logging.NullHandler())
         return
+    place: _Stream | _File
+    try:
+        if path is not None:
+            place = _File(path)
+        else:
+            assert stream is not None
+            place = _Stream(stream)
+    except OSError as error:
+        option = "--access-log" if logger is ACCESS else "--error-log"
+        raise LogError(f"{option} {path}: {error.strerror}") from None
     handler = _LineHandler(logger is ACCESS, place, writer)
     handler.setFormatter(formatter)
     logger.addHandler(handler)

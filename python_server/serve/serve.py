@@ -37,6 +37,7 @@ from python_server.observe import log
 from python_server.serve.mounts import Site
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
+from python_server.workers.link_messages import VERSION, other_version
 from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_slot
 from python_server.workers.supervisor import RestartRules, Supervisor
 
@@ -55,7 +56,8 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
 
     Raises:
         BindError: the address cannot be listened on.
-        SystemExit: the first of several workers did not come up; with its exit code.
+        SystemExit: the first of several workers did not come up; with its exit code. Or this is a worker,
+            and its supervisor of another version.
     """
     if is_supervisor(settings):
         supervise(settings, started)
@@ -67,6 +69,9 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     )
     allow_descriptors(settings.connections_max_count, log.warn)
     if slot is not None:
+        if slot.version != VERSION:
+            log.warn(f"the supervisor {other_version(slot.version)}")
+            raise SystemExit(1)
         worker = Worker(site, settings, bind(settings).sockets, slot, slot.named.get(CONTROL))
         with _signals(_orders_of(worker)):
             worker.run()

@@ -47,6 +47,9 @@ def broadcast_options(
     Args:
         to, room: a room, a sid, or a list of them; `to` goes before `room`. skip_sid, except_rooms: whom to
             leave out. ignore_queue: to the clients of this process only.
+
+    Raises:
+        TypeError: a list or a dict instead of a room's name.
     """
     excepted: tuple[RoomName, ...] = ()
     if skip_sid is not None:
@@ -59,12 +62,27 @@ def broadcast_options(
 
 
 def as_rooms(value: Rooms) -> tuple[RoomName, ...] | None:
-    """One room, or a list of them; None is everybody."""
+    """One room, or a list of them; None is everybody. Raises TypeError: one of them can be no room."""
     if type(value) is str:
         return (value,)
     if value is None:
         return None
-    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+    return check_hashable(tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,))
+
+
+def check_hashable(rooms: tuple[RoomName, ...]) -> tuple[RoomName, ...]:
+    """Refuse, in the caller's thread, what the loop could find nobody by.
+
+    Raises:
+        TypeError: one of them can be no room.
+    """
+    try:
+        hash(rooms)
+    except TypeError:
+        raise TypeError(
+            f"{rooms!r:.200} names no rooms: a room is a string, an integer or something else hashable"
+        ) from None
+    return rooms
 
 
 def as_arguments(data: object) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
+from math import isnan
 from typing import Final, cast
 
 from python_server.net.tasks import check_waiting, wait
@@ -153,7 +154,8 @@ class Broadcaster:
         """A wait that could only hang is refused at once."""
         if self._door.on_loop():
             raise RuntimeError(
-                "call() would wait on the server's own thread: register the handler without inline=True"
+                "call() would wait on the server's own thread: register the handler without inline=True "
+                "(of a test client every handler runs there)"
             )
         check_waiting("call()")
 
@@ -167,6 +169,10 @@ class Broadcaster:
         timeout_seconds: float | None = None,
         joined_only: bool = False,
     ) -> None:
+        if timeout_seconds is not None and (
+            not isinstance(timeout_seconds, (int, float)) or isnan(timeout_seconds)
+        ):
+            raise TypeError(f"timeout={timeout_seconds!r}: it is a number of seconds, or None")
         ack_id = next(self._ack_ids)
         prepared = self._codec.prepare(EVENT, to.namespace, (event, *args), ack_id)
         request = AckRequest(to, prepared, ack_id, heard, ended, timeout_seconds, joined_only)

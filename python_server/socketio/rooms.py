@@ -12,6 +12,7 @@ from typing import Final, cast
 from python_server.net.tasks import wait
 from python_server.net.threads import Waiter
 from python_server.socketio.adapter import Adapter
+from python_server.socketio.broadcast import check_hashable
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import (
     Command,
@@ -149,9 +150,12 @@ class RoomDirectory:
         return self._services.door.ask(gather)
 
     def check(self, *names: tuple[RoomName, ...] | None) -> None:
-        """Refuse names that cannot travel, where they would have to: TypeError, ValueError."""
+        """Refuse what names no room, or cannot travel where it would have to: TypeError, ValueError."""
         if not self._backplane.alone:
             check_rooms(*names)
+        else:
+            for rooms in names:
+                check_hashable(rooms or ())
 
     def _ask_others(self, question: Question, heard: Callable[[JSONValue], bool]) -> None:
         """Wait for what the other processes answer; `heard` says of each part whether it suffices.

@@ -28,8 +28,6 @@ class Greetings:
 
     def __init__(self, settle: Callable[[int], None]) -> None:
         self._settle = settle
-        # Siblings that say when they know a new worker; those of an earlier version do not.
-        self._telling: set[int] = set()
         # New workers, with those who are to say that they know them.
         self._unconfirmed: dict[int, set[int]] = {}
         self._early: dict[int, set[int]] = {}
@@ -71,13 +69,9 @@ class Greetings:
 
     # The beginning of others
 
-    def tells(self, index: int) -> None:
-        """That sibling is one that says when it knows a new worker."""
-        self._telling.add(index)
-
     def found(self, new: int, others: Iterable[int]) -> None:
         """We know a new worker, and `others` who served before it."""
-        self._unconfirmed[new] = self._telling.intersection(others) - self._early.pop(new, set())
+        self._unconfirmed[new] = set(others) - self._early.pop(new, set())
         self._look(new)
 
     def confirmed(self, new: int, teller: int) -> None:
@@ -94,7 +88,6 @@ class Greetings:
         """A worker has gone: nobody waits for it."""
         self._awaited.discard(index)
         self._unsettled.discard(index)
-        self._telling.discard(index)
         self._early.pop(index, None)
         self._unconfirmed.pop(index, None)
         for new, waiting in list(self._unconfirmed.items()):

@@ -12,19 +12,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from msgspec.json import decode, encode
+import msgspec
 
 from python_server.connection.exchange import Exchange, TransportLike
 from python_server.net.loop import Loop
 from python_server.net.relay import RelayEnd, relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.transport import Transport
+from python_server.workers.link_messages import decode, encode
 from python_server.workers.peers import MessageKind, Peers
 
-# A message: a line of JSON, [peer, local], then the head and what was read behind it.
-LINE_END: Final = b"\n"
+
+class PassedConnection(msgspec.Struct, array_like=True):
+    """CONNECTION, with a descriptor. `data`: a request's head, and what was read behind it."""
+
+    peer: Any
+    local: Any
+    data: bytes
 
 
 class Relayed:
@@ -164,53 +170,50 @@ class Handover:
         self, index: int, head: bytes, transport: TransportLike, leftover: bytes
     ) -> Relayed | Leaving | None:
         """Send it; returns who listens to the connection from now on if it stays on this loop."""
-        facts = encode((_plain(transport.peer), _plain(transport.local)))
+        send = partial(self._send, index, transport.peer, transport.local)
         if isinstance(transport, Transport):
             sock: Socket | None = transport.detach()
             if sock is not None:
-                self._send(index, facts, head, leftover, sock)
+                send(head + leftover, sock)
                 return None
-            leaving = Leaving(transport, partial(self._send, index, facts, head, leftover), self._ended)
+            leaving = Leaving(transport, partial(send, head + leftover), self._ended)
             if transport.detach_when_sent(leaving.detached):
                 self._began(leaving)
                 return leaving
         sock, end = relay_to_socket(self._loop, transport, b"", self._report, self._limits)
         relayed = Relayed(transport, end, self._ended)
         self._began(relayed)
-        self._send(index, facts, head, b"", sock)  # the leftover takes the relay's way
+        send(head, sock)  # the leftover takes the relay's way
         return relayed
 
-    def _send(self, index: int, facts: bytes, head: bytes, leftover: bytes, sock: Socket) -> None:
+    def _send(self, index: int, peer: Any, local: Any, data: bytes, sock: Socket) -> None:
         descriptor = sock.detach()
-        pieces = (facts, LINE_END, head, leftover)
-        if not self._siblings.send(index, MessageKind.CONNECTION, *pieces, descriptor=descriptor):
+        payload = encode(PassedConnection(peer, local, data))
+        if not self._siblings.send(index, MessageKind.CONNECTION, payload, descriptor=descriptor):
             self._complain("hand-over", f"worker {index} does not take connections: a session is lost")
-            self._received(self._siblings.index, b"".join(pieces), descriptor)  # refused in good order
+            self._received(self._siblings.index, payload, descriptor)  # refused in good order
 
     def _received(self, index: int, payload: bytes, descriptor: int | None) -> None:
         if descriptor is None:
             self._complain("hand-over", f"a connection from worker {index} has come without its descriptor")
             return
         try:
-            line, _, data = payload.partition(LINE_END)
-            peer, local = decode(line)
+            passed = decode(payload, type=PassedConnection)
             sock = Socket(fileno=descriptor)
         except Exception:
             os.close(descriptor)
             raise
         sock.setblocking(False)
-        transport = Transport(self._loop, sock, self._report, self._limits, _address(peer), _address(local))
+        transport = Transport(
+            self._loop, sock, self._report, self._limits, _address(passed.peer), _address(passed.local)
+        )
         try:
-            self._serve(transport, data)
+            self._serve(transport, passed.data)
         except Exception as error:
             self._report("connection", error)
             transport.close("internal error")
 
 
-def _plain(address: Any) -> Any:
-    """An address as JSON writes it; an abstract UNIX one has bytes."""
-    return os.fsdecode(address) if isinstance(address, bytes) else address
-
-
 def _address(value: Any) -> Any:
+    """A socket's addresses are tuples, or the name of a UNIX one."""
     return tuple(value) if isinstance(value, list) else value

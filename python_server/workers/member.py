@@ -5,7 +5,6 @@ Must not know: what is served; the worker itself does what it is told here.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final
 
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Row
+from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind, Peers, Report
 from python_server.workers.spawn import WorkerSlot
 
@@ -83,7 +83,9 @@ class Membership:
                 self._loop.call_later(WORD_MAX_SECONDS, self._take_every_connection)
             accept()
             self.row.accept(True)
-            self.siblings.tell_supervisor(MessageKind.READY)
+            self.siblings.tell_supervisor(
+                MessageKind.READY, link_messages.encode(link_messages.Ready(link_messages.VERSION))
+            )
 
         self._beat()
         self.siblings.begin(joined)
@@ -111,7 +113,7 @@ class Membership:
         self.siblings.announce_draining(successor)
 
     def _drain(self, index: int, payload: bytes, descriptor: int | None) -> None:
-        self._orders.drain(json.loads(payload)["successor"])
+        self._orders.drain(link_messages.decode(payload, type=link_messages.Drain).successor)
 
     def close(self) -> None:
         if self._next_beat is not None:

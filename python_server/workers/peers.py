@@ -5,7 +5,6 @@ Must not know: what the messages of other rooms mean, or how a worker serves.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from typing import Any, Final
 from python_server.net.link import QUEUE_MAX_BYTES, Link, encode, pair
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
+from python_server.workers import link_messages
 from python_server.workers.greetings import Greetings
 
 Function = Callable[[int, bytes, int | None], None]
@@ -29,19 +29,17 @@ GREETING_SECONDS: Final = 10.0
 
 
 class MessageKind(IntEnum):
-    """What a link carries. The first group is this file's own."""
+    """What a link carries. The first group is this file's own; what they say stands in `words`."""
 
-    # Sibling: I serve; {"living": whom I know, "settles": is SETTLED to follow?}. From the supervisor:
-    # {"index", "serving"}, its link comes with it.
-    HELLO = 1
+    HELLO = 1  # a sibling: I serve; the supervisor: a newborn, its link comes with it
     READY = 2  # to the supervisor: I accept connections
-    DRAIN = 3  # from the supervisor: stop gracefully; {"successor": index, null when everybody stops}
+    DRAIN = 3  # from the supervisor: stop gracefully
     DRAINING = 4  # I take nothing new over, and lead no more
-    SUCCESSOR = 5  # {"index", "successor"}: who holds what the drained worker held
+    SUCCESSOR = 5  # who holds what a drained worker held
     REPLACE_ME = 6  # to the supervisor: start another worker in my place, then drain me
     REOPEN_LOGS = 7  # from the supervisor
     STOP = 8  # to the supervisor: the whole server is to stop
-    KNOWN = 9  # {"index"}: a newborn that hears from now on what I say
+    KNOWN = 9  # a newborn that hears from now on what I say
     SETTLED = 10  # to a newborn: what was said before everybody knew you has come to me
     ACCEPT = 11  # from the supervisor: those that were started with you are there, take whoever comes
     # Hand-over of connections and of what a drained worker held.
@@ -91,7 +89,7 @@ class Peers:
         self._max_queued_bytes = max_queued_bytes
         self._links: dict[int, Link] = {}
         self._draining: set[int] = set()
-        self._greetings = Greetings(lambda index: self._send_word(index, MessageKind.SETTLED))
+        self._greetings = Greetings(lambda index: self._send_word(index, MessageKind.SETTLED, b""))
         self._on_joined: Callable[[], None] | None = None
         self._successors: dict[int, int] = dict(successors or {})
         self._functions: dict[int, list[Function]] = {}
@@ -205,7 +203,9 @@ class Peers:
             self._tell_all(MessageKind.DRAINING, b"")
         if successor is not None:
             self._successors[self.index] = successor
-            self._tell_all(MessageKind.SUCCESSOR, _json(index=self.index, successor=successor))
+            self._tell_all(
+                MessageKind.SUCCESSOR, link_messages.encode(link_messages.Succession(self.index, successor))
+            )
         self._changed()
 
     # Birth
@@ -243,12 +243,15 @@ class Peers:
         self._loop.call_soon(self._look_round)
 
     def _greet(self, index: int, *, settles: bool = False) -> None:
-        self._send_word(index, MessageKind.HELLO, living=self.living, settles=settles)
+        said = link_messages.Greeting(link_messages.VERSION, self.living, settles)
+        self._send_word(index, MessageKind.HELLO, link_messages.encode(said))
 
     def _tell_known(self, newborn: int) -> None:
         for index in self._links:
             if index != newborn:
-                self._send_word(index, MessageKind.KNOWN, index=newborn)
+                self._send_word(
+                    index, MessageKind.KNOWN, link_messages.encode(link_messages.NewWorker(newborn))
+                )
 
     def _look_round(self) -> None:
         """Has everybody greeted us?"""
@@ -306,9 +309,11 @@ class Peers:
 
     def _from_sibling(self, index: int, kind: int, payload: bytes) -> None:
         if kind == MessageKind.HELLO:
-            self._greeted(index, json.loads(payload) if payload else None)
+            self._greeted(index, payload)
         elif kind == MessageKind.KNOWN:
-            self._greetings.confirmed(json.loads(payload)["index"], index)
+            self._greetings.confirmed(
+                link_messages.decode(payload, type=link_messages.NewWorker).index, index
+            )
         elif kind == MessageKind.SETTLED:
             self._greetings.settled(index)
             self._look_round()
@@ -316,35 +321,42 @@ class Peers:
             self._draining.add(index)
             self._changed()
         elif kind == MessageKind.SUCCESSOR:
-            self._succession(json.loads(payload))
+            self._succession(payload)
 
     def _from_supervisor(self, kind: int, payload: bytes, descriptor: int | None) -> None:
         if kind == MessageKind.HELLO and descriptor is not None:
-            message = json.loads(payload)
-            self.join(message["index"], Socket(fileno=descriptor), serving=message["serving"])
+            newborn = link_messages.decode(payload, type=link_messages.NewWorker).index
+            self.join(newborn, Socket(fileno=descriptor), serving=False)
         elif kind == MessageKind.SUCCESSOR:
-            self._succession(json.loads(payload))
+            self._succession(payload)
         else:
             self._call(-kind, 0, payload, descriptor)
 
-    def _succession(self, message: dict[str, int]) -> None:
-        self._successors[message["index"]] = message["successor"]
+    def _succession(self, payload: bytes) -> None:
+        said = link_messages.decode(payload, type=link_messages.Succession)
+        self._successors[said.index] = said.successor
         while len(self._successors) > SUCCESSIONS_MAX_COUNT:
             del self._successors[next(iter(self._successors))]
         self._changed()
 
-    def _greeted(self, index: int, said: dict[str, Any] | None) -> None:
-        """`said`: None from a worker of an earlier version."""
+    def _greeted(self, index: int, payload: bytes) -> None:
+        version = link_messages.version_of(payload)
+        if version != link_messages.VERSION:
+            self._complain(
+                "version", f"worker {index} {link_messages.other_version(version)}; its link is closed"
+            )
+            self._links[index].close()
+            self._lost(index)
+            return
+        said = link_messages.decode(payload, type=link_messages.Greeting)
         greetings = self._greetings
         answer = index in greetings.awaited
-        if said is not None:
-            greetings.tells(index)
-            if self._on_joined is not None:  # whom it knows, and we do not yet, is about to greet us
-                for other in self._links.keys() & set(said["living"]) - set(self.living):
-                    greetings.expect(other)
+        if self._on_joined is not None:  # whom it knows, and we do not yet, is about to greet us
+            for other in self._links.keys() & set(said.living) - set(self.living):
+                greetings.expect(other)
         if index not in self.living:
             self._found(index, newborn=not answer)
-        greetings.greeted(index, settles=said is not None and said["settles"])
+        greetings.greeted(index, settles=said.settles)
         self._look_round()
 
     def _found(self, index: int, *, newborn: bool) -> None:
@@ -387,14 +399,10 @@ class Peers:
         for link in self._links.values():
             link.send(kind, payload)
 
-    def _send_word(self, index: int, kind: MessageKind, /, **values: Any) -> None:
+    def _send_word(self, index: int, kind: MessageKind, payload: bytes) -> None:
         """To a sibling that may not serve yet."""
         if index in self._links:
-            self._links[index].send(kind, _json(**values))
-
-
-def _json(**values: Any) -> bytes:
-    return json.dumps(values).encode()
+            self._links[index].send(kind, payload)
 
 
 def joined(*siblings: Peers) -> None:

@@ -5,17 +5,17 @@ Must not know: how many there are to be, or why one is started.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
+from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind, Report
 from python_server.workers.respawn import own_command
 from python_server.workers.spawn import INHERITED_VARIABLE, WORKER_VARIABLE, WorkerSlot
@@ -103,12 +103,13 @@ class WorkerProcess:
 
     def _meet(self, index: int, descriptor: int) -> None:
         """Give it the link to a worker that is being started."""
-        payload = json.dumps({"index": index, "serving": False}).encode()
+        payload = link_messages.encode(link_messages.NewWorker(index))
         if not self._link.send(MessageKind.HELLO, payload, descriptor=descriptor):
             os.close(descriptor)
 
-    def tell(self, kind: MessageKind, **values: int | None) -> None:
-        self._link.send(kind, json.dumps(values).encode())
+    def tell(self, kind: MessageKind, word: Any = None) -> None:
+        """`word`: of `words`, for a kind that carries one."""
+        self._link.send(kind, b"" if word is None else link_messages.encode(word))
 
     def serves(self, now: float) -> None:
         """It has said that it serves."""
@@ -122,7 +123,7 @@ class WorkerProcess:
         if starting:  # it does not listen to us yet, and holds nothing
             self._process.send_signal(signal.SIGTERM)
         else:
-            self.tell(MessageKind.DRAIN, successor=successor)
+            self.tell(MessageKind.DRAIN, link_messages.Drain(successor))
 
     def quit(self) -> None:
         """Ask it to cut off what runs; one that does not serve yet has nothing to cut."""

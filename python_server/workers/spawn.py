@@ -14,6 +14,7 @@ from typing import Final
 
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import Socket
+from python_server.workers.link_messages import VERSION
 
 # JSON; the descriptors it names are open in the worker, and in no program that the worker starts.
 WORKER_VARIABLE: Final = "WSFRAME_WORKER"
@@ -33,6 +34,7 @@ class WorkerSlot:
         successors: who took over from whom, of the workers that drained before.
         named: further listening sockets that all workers share, by name.
         together: it is one of a start, and holds back until the supervisor says that all are there.
+        version: of the supervisor's words.
     """
 
     index: int
@@ -45,6 +47,7 @@ class WorkerSlot:
     successors: dict[int, int] = field(default_factory=dict)
     named: dict[str, Socket] = field(default_factory=dict)
     together: bool = False
+    version: int = VERSION
 
     def descriptors(self) -> list[int]:
         """Those that the worker's process needs open."""
@@ -66,6 +69,7 @@ class WorkerSlot:
                 "successors": self.successors,
                 "named": {name: sock.fileno() for name, sock in self.named.items()},
                 "together": self.together,
+                "version": self.version,
             }
         )
 
@@ -98,7 +102,8 @@ def take_slot(environment: MutableMapping[str, str]) -> WorkerSlot | None:
         frozenset(values["serving"]),
         {int(index): successor for index, successor in values["successors"].items()},
         {name: Socket(fileno=_own(number)) for name, number in values["named"].items()},
-        values.get("together", False),  # a supervisor of an earlier version does not say
+        values.get("together", False),  # neither stood here before there were versions
+        values.get("version", 0),
     )
 
 

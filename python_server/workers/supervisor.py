@@ -5,7 +5,7 @@ Must not know: the application, what is served, or what workers say to each othe
 
 from __future__ import annotations
 
-import json
+import signal
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,10 @@ from enum import Enum, auto
 from typing import Final
 
 from python_server.net.loop import Loop, Timer
-from python_server.net.scoreboard import Scoreboard
+from python_server.net.scoreboard import WORKERS_MAX_COUNT, Scoreboard
 from python_server.net.sockets import Socket
 from python_server.observe import log
+from python_server.workers import link_messages
 from python_server.workers.peers import SUCCESSIONS_MAX_COUNT, MessageKind
 from python_server.workers.process import ALIVE, Life, WorkerProcess, exit_text
 from python_server.workers.spawn import WorkerSlot
@@ -156,10 +157,10 @@ class Supervisor:
         self._replace_next()
 
     def change_count(self, difference: int) -> None:
-        """More or fewer workers, never less than one."""
+        """More or fewer workers, never less than one, never more than there are rows for."""
         if self.phase is not Phase.SERVING:
             return
-        self._wanted_count = max(1, self._wanted_count + difference)
+        self._wanted_count = min(max(1, self._wanted_count + difference), WORKERS_MAX_COUNT)
         log.say(f"{self._wanted_count} workers are wanted")
         self._reconcile()
 
@@ -220,9 +221,14 @@ class Supervisor:
 
     def _start(self, replaces: WorkerProcess | None) -> WorkerProcess | None:
         others = [child for child in self._children if child.life in ALIVE]
+        try:
+            row = self._board.claim()
+        except RuntimeError as error:  # workers of several restarts have not ended yet
+            self._not_started(error)
+            return None
         slot = WorkerSlot(
             self._next_index,
-            self._board.claim(),
+            row,
             self._host_id,
             self._board,
             serving=frozenset(other.index for other in others if other.life is not Life.STARTING),
@@ -236,18 +242,21 @@ class Supervisor:
                 self._loop, slot, others, self._listening, self._heard, log.report, replaces
             )
         except OSError as error:
-            self._board.clear(slot.row)
-            log.report("starting a worker", error)
-            if self.phase is Phase.BEGINNING:
-                self.exit_code = 1
-                self._end()
-                return None
-            self._wait_longer()
-            self._loop.call_later(self._not_before - self._loop.now, self._reconcile)
+            self._board.clear(row)
+            self._not_started(error)
             return None
         self._next_index += 1
         self._children.append(child)
         return child
+
+    def _not_started(self, error: Exception) -> None:
+        log.report("starting a worker", error)
+        if self.phase is Phase.BEGINNING:
+            self.exit_code = 1
+            self._end()
+            return
+        self._wait_longer()
+        self._loop.call_later(self._not_before - self._loop.now, self._reconcile)
 
     def _wait_longer(self) -> None:
         """A worker failed: the next one is not started at once, and the one after it later still."""
@@ -289,13 +298,13 @@ class Supervisor:
 
     def _heard(self, child: WorkerProcess, kind: int, payload: bytes) -> None:
         if kind == MessageKind.READY:
-            self._ready(child)
+            self._ready(child, link_messages.version_of(payload))
         elif kind == MessageKind.DRAINING and child.life is Life.SERVING:
             child.move(Life.DRAINING)  # somebody has told it so itself
             self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
             self._reconcile()
         elif kind == MessageKind.SUCCESSOR:
-            self._succession(**json.loads(payload))
+            self._succession(link_messages.decode(payload, type=link_messages.Succession))
         elif kind == MessageKind.REPLACE_ME and child.life is Life.SERVING:
             log.say(f"{child.name} has answered its requests and is replaced")
             self._to_replace.append(child)
@@ -303,8 +312,12 @@ class Supervisor:
         elif kind == MessageKind.STOP and self.phase is Phase.SERVING:
             self.stop()
 
-    def _ready(self, child: WorkerProcess) -> None:
+    def _ready(self, child: WorkerProcess, version: int) -> None:
         if child.life is not Life.STARTING:
+            return
+        if version != link_messages.VERSION:
+            log.warn(f"{child.name} {link_messages.other_version(version)}")
+            child.kill()
             return
         took_seconds = self._loop.now - child.served_from
         child.serves(self._loop.now)
@@ -321,8 +334,8 @@ class Supervisor:
         self._replace_next()
         self._look_who_starts()
 
-    def _succession(self, index: int, successor: int) -> None:
-        self._successors[index] = successor
+    def _succession(self, said: link_messages.Succession) -> None:
+        self._successors[said.index] = said.successor
         while len(self._successors) > SUCCESSIONS_MAX_COUNT:
             del self._successors[next(iter(self._successors))]
 
@@ -358,7 +371,10 @@ class Supervisor:
             log.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
             self._end()
             return
-        if life is Life.DRAINING and code == 0:
+        if life is Life.DRAINING and code in (
+            0,
+            -signal.SIGTERM,
+        ):  # ours, before it could obey: it still loaded
             log.say(f"{child.name} has ended")
         elif life is Life.DRAINING:
             log.warn(f"{child.name} ended with {exit_text(code)}")

@@ -142,11 +142,17 @@ class SocketIO(Registration):
             task.start()
 
     def _serve_tests(self, make: Callable[[Hub], TestServer]) -> TestServer:
-        """What serves all test clients, made for the first of them."""
+        """What serves all test clients, made for the first of them.
+
+        Raises:
+            RuntimeError: no application is there to be tested.
+        """
+        if self._contexts is None:
+            raise RuntimeError("a test client needs an application: call init_app(app) first")
         if self._test_server is None:
             self._test_server = make(self._hub)
             self._testing = self._runner.blocking = True
-            self._begin(self._facts, self._contexts.app if self._contexts else None)
+            self._begin(self._facts, self._contexts.app)
         return self._test_server
 
     def _state_of(self, socket: Socket) -> ClientState:

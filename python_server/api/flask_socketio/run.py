@@ -14,8 +14,10 @@ from typing import Any, Final
 import flask
 
 from python_server.api.flask_socketio.keywords import RunOptions, names_of
+from python_server.connection.allowed_hosts import PORT
 from python_server.connection.arrival import arrived
 from python_server.net.monkey_patch import refuse_patched
+from python_server.net.scoreboard import WORKERS_MAX_COUNT
 from python_server.observe import log
 from python_server.serve.loading import with_debugger
 from python_server.serve.mounts import Mount, find_site
@@ -79,20 +81,22 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
         log.say("socketio.run() does nothing here: a command line serves this application already")
         return
     workers_count = options.get("workers", 1)
-    if type(workers_count) is not int or workers_count < 1:
-        raise ValueError(f"run(workers={workers_count!r}): it is a number of processes, 1 or more")
+    if type(workers_count) is not int or not 1 <= workers_count <= WORKERS_MAX_COUNT:
+        raise ValueError(
+            f"run(workers={workers_count!r}): it is a number of processes, 1 to {WORKERS_MAX_COUNT}"
+        )
     refuse_patched()
     debug = bool(options.get("debug", app.debug))
     app.debug = debug
     settings = replace(
         Settings(),
         host=host or "127.0.0.1",
-        port=default_port(app) if port is None else port,
+        port=default_port(app) if port is None else _port(port),
         access_log="-" if options.get("log_output", debug) else None,
         log_level="debug" if debug else "info",
         debug=debug,
         workers_count=workers_count,
-        allowed_hosts=",".join(app.config.get("TRUSTED_HOSTS") or ()),
+        allowed_hosts=_trusted_hosts(app.config.get("TRUSTED_HOSTS")),
         tls=_tls(options),
     )
     watched = _watched(options)
@@ -107,6 +111,12 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     if debug:
         site.application = with_debugger(app)
     serve(site, settings)
+
+
+def _trusted_hosts(given: str | Iterable[str] | None) -> str:
+    """Flask's TRUSTED_HOSTS, one name or several, with ports that Werkzeug does not look at either."""
+    names = [given] if isinstance(given, str) else given or ()
+    return ",".join(PORT.sub("", name) for name in names)
 
 
 def _watched(options: RunOptions) -> Watched:
@@ -140,6 +150,14 @@ def _tls(options: RunOptions) -> TLSSettings:
     if required is not None:
         given["cert_reqs"] = ("none", "optional", "required")[int(required)]  # the constants of module ssl
     return TLSSettings(certfile=certfile, keyfile=keyfile, **given)
+
+
+def _port(given: Any) -> int:
+    """A number, or its text: programs pass on the environment's PORT."""
+    try:
+        return int(given)
+    except (TypeError, ValueError):
+        raise ValueError(f"run(port={given!r}): it is a number from 0 to 65535") from None
 
 
 def default_port(app: flask.Flask) -> int:

@@ -87,7 +87,7 @@ class SocketIOTestClient:
             of the handshake. auth: for the connect handler. flask_test_client: its cookies are sent along.
 
     Raises:
-        RuntimeError: the SocketIO is being served.
+        RuntimeError: the SocketIO is being served, or has no application.
     """
 
     __test__ = False

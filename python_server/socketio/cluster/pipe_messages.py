@@ -21,6 +21,7 @@ from python_server.socketio.cluster.port import (
     QuestionKind,
     Room,
 )
+from python_server.workers.link_messages import encode
 
 # In front of the head of an envelope or command: its length.
 HEAD_LENGTH: Final = struct.Struct("!I")
@@ -58,7 +59,6 @@ class _AnswerHead(msgspec.Struct, array_like=True):
     part: Any
 
 
-_encode: Final = msgspec.msgpack.Encoder().encode
 _decode_message: Final = msgspec.msgpack.Decoder(_EnvelopeHead | _CommandHead).decode
 _decode_question: Final = msgspec.msgpack.Decoder(_QuestionHead).decode
 _decode_answer: Final = msgspec.msgpack.Decoder(_AnswerHead).decode
@@ -71,7 +71,7 @@ def encode_message(message: Envelope | Command) -> list[bytes]:
         TypeError, ValueError: a name in it is not one that travels.
     """
     if isinstance(message, Command):
-        head = _encode(
+        head = encode(
             _CommandHead(message.kind, message.namespace, message.sid, message.room, message.detail)
         )
         return [HEAD_LENGTH.pack(len(head)) + head]
@@ -85,7 +85,7 @@ def encode_message(message: Envelope | Command) -> list[bytes]:
             packets.append(packet)
             sizes.append(~len(packet))
     rooms = None if message.rooms is None else list(message.rooms)
-    head = _encode(
+    head = encode(
         _EnvelopeHead(
             message.namespace, rooms, list(message.excepted), sizes, message.offset, message.volatile
         )
@@ -126,7 +126,7 @@ def decode_message(payload: bytes, start: int) -> Envelope | Command:
 
 def encode_question(number: int, question: Question) -> bytes:
     """A question that its asker knows by `number`."""
-    return _encode(_QuestionHead(number, question.kind, question.namespace, question.data))
+    return encode(_QuestionHead(number, question.kind, question.namespace, question.data))
 
 
 def decode_question(payload: bytes, start: int) -> tuple[int, Question]:
@@ -137,7 +137,7 @@ def decode_question(payload: bytes, start: int) -> tuple[int, Question]:
 
 def encode_answer(number: int, part: Any, last: bool) -> bytes:
     """A part of the answer to the question `number`."""
-    return _encode(_AnswerHead(number, last, part))
+    return encode(_AnswerHead(number, last, part))
 
 
 def decode_answer(payload: bytes, start: int) -> tuple[int, Any, bool]:

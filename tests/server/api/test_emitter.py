@@ -4,7 +4,9 @@ It must not know servers: a plain subscriber hears what is published.
 """
 
 import json
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -151,3 +153,88 @@ def test_a_manager_of_python_socketio_is_taken_for_its_url() -> None:
     assert (broker.url, broker.channel) == ("redis://h/3", "theirs")
     with pytest.raises(ValueError, match="Manager is not served"):
         Server(client_manager=socketio.Manager())
+
+
+class Control:
+    """A server's control socket that gives `answers` in turn; an empty one closes the connection."""
+
+    def __init__(self, path: str, answers: list[bytes]) -> None:
+        self.heard: list[Any] = []
+        self._answers = answers
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(path)
+        self._listening.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while self._answers:
+            connection, _ = self._listening.accept()
+            with connection, connection.makefile("rb") as lines:
+                for line in lines:
+                    self.heard.append(json.loads(line))
+                    answer = self._answers.pop(0)
+                    connection.sendall(answer)
+                    if not answer or not self._answers:
+                        break
+
+    def close(self) -> None:
+        self._thread.join()
+        self._listening.close()
+
+
+@pytest.fixture
+def control(tmp_path: Any) -> Iterator[Callable[..., Control]]:
+    made: list[Control] = []
+
+    def make(*answers: bytes) -> Control:
+        made.append(Control(str(tmp_path / "control"), list(answers)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+GOOD = b'{"ok":true}\n'
+
+
+def test_a_control_socket_takes_events_and_answers_each(control: Any, tmp_path: Any) -> None:
+    server = control(GOOD, GOOD)
+    with Emitter(f"unix:{tmp_path}/control", path="/ws") as emitter:
+        emitter.emit("e", {"a": 1}, to="r")
+        emitter.close_room("r")
+    assert [said["method"] for said in server.heard] == ["emit", "close_room"]
+    assert (server.heard[0]["data"], server.heard[0]["room"]) == ([{"a": 1}], "r")
+
+
+def test_a_server_that_was_started_anew_is_reached_over_a_new_line(control: Any, tmp_path: Any) -> None:
+    server = control(GOOD, b"", GOOD)
+    with Emitter(f"unix:{tmp_path}/control") as emitter:
+        for number in range(2):
+            emitter.emit("e", number)
+    assert [said["data"] for said in server.heard] == [[0], [1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b'{"ok":false,"error":"no such path"}\n', "the server refused: no such path"),
+        (b"[]\n", "it does not speak this protocol"),
+        (b"HTTP/1.1 400\n", "it does not speak this protocol"),
+        (b"", "the connection was closed before the answer"),
+    ],
+)
+def test_what_a_control_socket_says_else_is_an_error(
+    control: Any, tmp_path: Any, answer: bytes, words: str
+) -> None:
+    control(answer)
+    with Emitter(f"unix:{tmp_path}/control") as emitter, pytest.raises(EmitError, match=words):
+        emitter.emit("e")
+
+
+def test_where_no_control_socket_is_nobody_answers(tmp_path: Any) -> None:
+    with Emitter(f"unix:{tmp_path}/nowhere") as emitter, pytest.raises(EmitError, match="no server answers"):
+        emitter.emit("e")
+    with pytest.raises(ValueError, match="names no control socket"):
+        Emitter("unix:")

@@ -196,6 +196,27 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, text: str | None, words
     assert words in said
 
 
+def test_a_list_of_no_host_is_not_everybody() -> None:
+    status, said = run("--allowed-hosts", " , ", "--check-config")
+    assert status == 2
+    assert "--allowed-hosts: ' , ' names no host" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--backlog", "99999999999"), "'--backlog': 99999999999 is not in the range"),
+        (("--workers", "100000000"), "'--workers' / '-w': 100000000 is not in the range 1<=x<=512"),
+        (("--timeout-header", "nan"), "'--timeout-header': 'nan' is no number of seconds"),
+        (("--worker-timeout", "NaN"), "'--worker-timeout': 'NaN' is no number of seconds"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(arguments: tuple[str, str], words: str) -> None:
+    status, said = run(*arguments, "--check-config")
+    assert status == 2
+    assert words in said
+
+
 def test_the_application_is_loaded_from_its_folder_with_its_environment(
     tmp_path: Path, begun: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,3 +269,43 @@ def test_the_help_stands_under_headings() -> None:
     ]
     assert places == sorted(places)
     assert "--limit-concurrency" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("limit-concurrency = 1.5", "'--limit-concurrency': '1.5' is not a valid integer"),
+        ("limit-memory = true", "limit-memory: True is no value of this option"),
+        ("threads = []", "threads: [] is no value of this option"),
+        ("threads = [1]", "threads: [1] is no value of this option"),
+        ("host = { a = 1 }", "host: {'a': 1} is no value of this option"),
+        ("bind = [['x']]", "bind: [['x']] is no value of this option"),
+        ("allowed-hosts = [1.5, true]", "True is no value of this option"),
+        ("timeout-header = nan", "'--timeout-header': 'nan' is no number of seconds"),
+        ("debug = []", "debug: [] is no value of this option"),
+        ("target = ['a']", "target: ['a'] is no value of this option"),
+    ],
+)
+def test_values_of_a_file_are_those_of_the_command_line(tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "server.toml").write_text(f"{line}\n")
+    status, said = run("--check-config", "--config", str(tmp_path / "server.toml"))
+    assert status == 2
+    assert words in said
+
+
+def test_a_file_may_have_lists_and_one_of_several(tmp_path: Path) -> None:
+    (tmp_path / "server.toml").write_text(
+        'bind = "127.0.0.1:0"\nallowed-hosts = ["shop.test", "[::1]"]\nforwarded-allow-ips = ["10.0.0.0/8"]\n'
+        'reload-dir = ["/a", "/b"]\nuds-permissions = 660\ntimeout-header = 2.5\nthreads = 3\n'
+        "reuse-port = true\n"
+    )
+    assert run("--check-config", "--config", str(tmp_path / "server.toml")) == (0, "")
+
+
+@pytest.mark.parametrize("option", ["--error-log", "--access-log"])
+def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path, option: str) -> None:
+    status, said = run("--port", "0", "--control-socket", "none", option, str(tmp_path / "missing" / "log"))
+    assert status == 1
+    assert said.splitlines() == [f"Error: {option} {tmp_path}/missing/log: No such file or directory"]
+    status, said = run("--port", "0", "--control-socket", "none", option, str(tmp_path))
+    assert (status, said) == (1, f"Error: {option} {tmp_path}: Is a directory\n")

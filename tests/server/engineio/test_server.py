@@ -1,4 +1,4 @@
-"""Requests, sessions, upgrades and their refusals on a clock of our own (engineio/server.py, probe.py).
+"""Requests, sessions, upgrades and their refusals on a clock of our own (engineio/server.py, upgrade.py).
 
 It must not know sockets; the same rules over real ones stand in tests/e2e/wire.
 """

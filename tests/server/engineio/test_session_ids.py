@@ -1,6 +1,6 @@
 """Names that say where a session lives, and what the engine does with those of others.
 
-It must not know sockets; the hand-over itself stands in tests/server/workers/test_homes.py.
+It must not know sockets; the hand-over itself stands in tests/server/workers/test_handover.py.
 """
 
 import json

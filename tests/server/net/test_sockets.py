@@ -231,3 +231,10 @@ def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert systemd.notify(systemd.READY) is False  # nobody listens any more
     monkeypatch.delenv("NOTIFY_SOCKET")
     assert systemd.notify(systemd.READY) is False
+
+
+@pytest.mark.parametrize("port", [65_536, 99_999, -1])
+def test_a_port_that_does_not_exist_is_no_other_port(port: int) -> None:
+    """getaddrinfo takes the lower 16 bits of it."""
+    with pytest.raises(BindError, match="a port is a number from 0 to 65535"):
+        bind_tcp("127.0.0.1", port, 1)

@@ -21,6 +21,7 @@ from python_server.serve.recovery_handover import recovery_handover
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.recovery.log import RecoveryLog
+from python_server.workers import link_messages
 from python_server.workers import peers as siblings_room
 from python_server.workers.peers import GREETING_SECONDS, MessageKind, Peers
 
@@ -108,7 +109,7 @@ class Worker:
             lambda kind, said: None,
             control,  # type: ignore[arg-type]
         )
-        self.siblings.on_supervisor(MessageKind.DRAIN, lambda _, payload, __: self.drain(json.loads(payload)))
+        self.siblings.on_supervisor(MessageKind.DRAIN, lambda _, payload, __: self.drain(payload))
         self.world = town.make_world(self.backplane, SessionIds(index), recovery=RecoveryLog())
         self.log: RecoveryLog = self.world.hub.recovery
         if town.welcoming:
@@ -152,13 +153,13 @@ class Worker:
             self.accepting = True
             self.siblings.tell_supervisor(MessageKind.READY)
 
-    def drain(self, said: dict[str, int]) -> None:
+    def drain(self, payload: bytes) -> None:
         """As the wiring of a worker does it."""
         self.accepting, self.draining = False, True
-        self.siblings.announce_draining(said["successor"])
+        self.siblings.announce_draining(link_messages.decode(payload, type=link_messages.Drain).successor)
         for session in self.sessions:
             session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
-        self.handover.hand_over(said["successor"])
+        self.handover.hand_over(link_messages.decode(payload, type=link_messages.Drain).successor)
 
     def end(self) -> None:
         self.ended = True
@@ -224,7 +225,7 @@ class Town:
         for other in self.living():
             first, second = wire()
             worker.siblings.join(other.index, first, serving=other.begun)  # type: ignore[arg-type]
-            said = json.dumps({"index": worker.index, "serving": False}).encode()
+            said = link_messages.encode(link_messages.NewWorker(worker.index))
             self.tell(other, MessageKind.HELLO, said, second)
         self.controls[worker.index] = ours
         self.workers.append(worker)
@@ -238,7 +239,7 @@ class Town:
         kind, _, _ = HEADER.unpack_from(frame)
         former = self.replacing.pop(worker, None) if kind == MessageKind.READY else None
         if former is not None:
-            self.tell(former, MessageKind.DRAIN, json.dumps({"successor": worker.index}).encode())
+            self.tell(former, MessageKind.DRAIN, link_messages.encode(link_messages.Drain(worker.index)))
 
     def tell(self, worker: Worker, kind: MessageKind, payload: bytes, end: End | None = None) -> None:
         """`end`: goes with it, as a descriptor would."""

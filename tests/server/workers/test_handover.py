@@ -1,4 +1,4 @@
-"""Requests for a sibling's session reach it with their open connection (homes.py and what it leans on).
+"""Requests for a sibling's session reach it with their open connection (handover.py and what it leans on).
 
 It must not know processes: the same between real workers stands in tests/e2e/test_workers_homes.py.
 """

@@ -1,4 +1,4 @@
-"""A worker's half of many: greeting, beating, counting, orders (crew.py).
+"""A worker's half of many: greeting, beating, counting, orders (member.py).
 
 It must not know the supervisor: its end of the control link is read by hand.
 """
@@ -10,6 +10,7 @@ import pytest
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
 from python_server.net.scoreboard import Scoreboard
+from python_server.workers import link_messages
 from python_server.workers import member as module
 from python_server.workers.member import MemberCallbacks, Membership
 from python_server.workers.peers import MessageKind
@@ -85,7 +86,7 @@ def test_one_of_a_start_holds_back_until_all_are_there(how: str, monkeypatch: py
     assert bench.heard == [MessageKind.READY]
     if how == "word":
         assert bench.membership.row.allowance() is None
-        bench.supervisor.send(MessageKind.ACCEPT, b"{}")
+        bench.supervisor.send(MessageKind.ACCEPT)
     while bench.membership.row.allowance() is None:
         bench.loop.run_once(1)
     assert bench.membership.row.allowance() == 6  # of fifty, alone: an eighth more
@@ -106,9 +107,9 @@ def test_a_worker_that_drains_before_it_serves_never_accepts(bench: Bench) -> No
 
 
 def test_orders_of_the_supervisor_are_passed_on(bench: Bench) -> None:
-    bench.supervisor.send(MessageKind.DRAIN, b'{"successor": 4}')
-    bench.supervisor.send(MessageKind.DRAIN, b'{"successor": null}')
-    bench.supervisor.send(MessageKind.REOPEN_LOGS, b"{}")
+    bench.supervisor.send(MessageKind.DRAIN, link_messages.encode(link_messages.Drain(4)))
+    bench.supervisor.send(MessageKind.DRAIN, link_messages.encode(link_messages.Drain(None)))
+    bench.supervisor.send(MessageKind.REOPEN_LOGS)
     bench.turn()
     assert bench.drained == [4, None]
     assert bench.reopened == [True]

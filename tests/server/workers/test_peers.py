@@ -1,9 +1,8 @@
-"""The workers' view of each other: found, lost, leader, successions, full queues (siblings.py).
+"""The workers' view of each other: found, lost, leader, successions, full queues (peers.py).
 
 It must not know what the messages are for; several workers stand on one loop here.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator
 
@@ -11,6 +10,7 @@ import pytest
 
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
+from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind, Peers, joined
 
 
@@ -231,13 +231,13 @@ def test_the_supervisor_joins_tells_and_is_told(machine: Machine) -> None:
     sibling = machine.worker(6)
     ours, theirs = pair()
     sibling.join(5, ours, serving=False)
-    message = json.dumps({"index": 6, "serving": False}).encode()
+    message = link_messages.encode(link_messages.NewWorker(6))
     supervisor.link.send(MessageKind.HELLO, message, descriptor=theirs.detach())
     worker.begin(lambda: None)
     sibling.begin(lambda: None)
     machine.turn(12)
     assert worker.living == (6,)
-    supervisor.link.send(MessageKind.SUCCESSOR, b'{"index": 2, "successor": 6}')
+    supervisor.link.send(MessageKind.SUCCESSOR, link_messages.encode(link_messages.Succession(2, 6)))
     supervisor.link.send(MessageKind.DRAIN, b"{}")
     machine.turn()
     assert [worker.successor_of(index) for index in (1, 2)] == [5, 6]
@@ -281,7 +281,9 @@ def test_faults_of_functions_harm_no_other_and_own_kinds_are_guarded(machine: Ma
         end.close()
 
 
-@pytest.mark.parametrize("message", [b"", b"[]", b"{}"])
+@pytest.mark.parametrize(
+    "message", [b"", b"[]", b"{}", link_messages.encode([2]), link_messages.encode([2, "3"])]
+)
 def test_a_malformed_word_is_reported(machine: Machine, message: bytes) -> None:
     first, second, _ = three(machine)
     tell: Callable[..., bool] = first._links[2].send
@@ -292,23 +294,38 @@ def test_a_malformed_word_is_reported(machine: Machine, message: bytes) -> None:
     machine.reported.clear()
 
 
-def test_a_newborn_among_workers_of_an_earlier_version_is_greeted_by_them_alone(machine: Machine) -> None:
-    """They greet without a word and never settle; ours to them they read as theirs."""
+OTHER_VERSIONS = {
+    "before versions": (b"", 0),
+    "in JSON": (b'{"living": [], "settles": true}', 0),
+    "a later one": (
+        link_messages.encode([link_messages.VERSION + 1, {"more": 1}]),
+        link_messages.VERSION + 1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("greeting", "version"), OTHER_VERSIONS.values(), ids=OTHER_VERSIONS.keys())
+def test_a_sibling_of_another_version_is_told_and_its_link_closed(
+    machine: Machine, greeting: bytes, version: int
+) -> None:
+    """Nobody waits for it, and nothing goes to it or is taken from it."""
     ours, theirs = pair()
-    heard: list[int] = []
-    old = Link(machine.loop, theirs, lambda kind, *_: heard.append(kind), lambda: None, machine.report)
-    newborn = machine.worker(3)
-    newborn.join(1, ours, serving=True)
+    lost: list[bool] = []
+    other = Link(machine.loop, theirs, lambda *_: None, lambda: lost.append(True), machine.report)
+    worker = machine.worker(3)
+    worker.join(1, ours, serving=True)
     begun: list[bool] = []
-    newborn.begin(lambda: begun.append(True))
+    worker.begin(lambda: begun.append(True))
     machine.turn()
     assert begun == []
-    old.send(MessageKind.HELLO)
+    other.send(MessageKind.HELLO, greeting)
+    other.send(MessageKind.DRAINING)
     machine.turn()
-    assert begun == [True]
-    assert newborn.living == (1,)
-    assert heard[0] == MessageKind.HELLO
-    old.close()
+    assert (begun, lost, worker.living) == ([True], [True], ())
+    assert machine.complaints == [
+        f"worker 1 speaks version {version} of the workers' words, not {link_messages.VERSION}: "
+        "restart the whole server; its link is closed"
+    ]
 
 
 def test_who_is_waited_for_in_vain_is_told(machine: Machine) -> None:

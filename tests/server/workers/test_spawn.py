@@ -1,8 +1,9 @@
-"""What a worker is given: into a process and out of its environment (seat.py).
+"""What a worker is given: into a process and out of its environment (spawn.py).
 
 It must not know the supervisor.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -70,3 +71,30 @@ def test_a_seat_travels_into_a_new_process() -> None:
 def test_a_process_without_a_seat_is_no_worker(environment: dict[str, str]) -> None:
     assert not is_worker(environment)
     assert take_slot(environment) is None
+
+
+@pytest.mark.parametrize("version", [None, 99])
+def test_a_worker_whose_supervisor_is_of_another_version_says_so_and_ends(version: int | None) -> None:
+    """The rolling restart is given up then, and the old workers go on."""
+    control, board = pair(), Scoreboard()
+    slot = WorkerSlot(5, board.claim(), "abc", board, control[1])
+    said = json.loads(slot.to_text())
+    assert said.pop("version") == slot.version
+    if version is not None:
+        said["version"] = version
+    control[0].close()  # a worker that did not look would end as one whose supervisor is gone
+    done = subprocess.run(
+        [sys.executable, "-m", "python_server", "wsgiref.simple_server:demo_app", "--port", "0"],
+        env={**os.environ, WORKER_VARIABLE: json.dumps(said)},
+        pass_fds=slot.descriptors(),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",  # the installed package, not this folder
+    )
+    assert done.returncode == 1
+    words = f"the supervisor speaks version {version or 0} of the workers' words, not {slot.version}"
+    assert f"{words}: restart the whole server" in done.stderr
+    assert "Traceback" not in done.stderr
+    control[1].close()
+    board.close()

@@ -1,15 +1,16 @@
-"""How many workers there are, who replaces whom, how long is waited (keeper.py).
+"""How many workers there are, who replaces whom, how long is waited (supervisor.py).
 
 It must not know processes: the workers here are objects, and time is a number.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from python_server.net.scoreboard import Row
+from python_server.net.scoreboard import WORKERS_MAX_COUNT, Row
+from python_server.observe import log as observe
+from python_server.workers import link_messages
 from python_server.workers import supervisor as module
 from python_server.workers.peers import MessageKind
 from python_server.workers.process import ALIVE, MOVES, Life, exit_text
@@ -62,8 +63,8 @@ class FakeChild:
         self._heard = heard
         FakeChild.born.append(self)
 
-    def tell(self, kind: MessageKind, **values: Any) -> None:
-        self.told.append((kind, values))
+    def tell(self, kind: MessageKind, word: Any = None) -> None:
+        self.told.append((kind, word))
 
     def serves(self, now: float) -> None:
         self.move(Life.SERVING)
@@ -71,7 +72,7 @@ class FakeChild:
 
     def drain(self, successor: int | None) -> None:
         self.move(Life.DRAINING)
-        self.told.append((MessageKind.DRAIN, {"successor": successor}))
+        self.told.append((MessageKind.DRAIN, successor))
 
     def quit(self) -> None:
         self.move(Life.KILLED)
@@ -96,15 +97,15 @@ class FakeChild:
         assert life in MOVES[self.life], (self.life, life)
         self.life = life
 
-    def say(self, kind: MessageKind, **values: Any) -> None:
-        self._heard(self, kind, json.dumps(values).encode())
+    def say(self, kind: MessageKind, word: Any = None) -> None:
+        self._heard(self, kind, link_messages.encode(word))
 
-    def ready(self) -> None:
-        self.say(MessageKind.READY)
+    def ready(self, version: int = link_messages.VERSION) -> None:
+        self.say(MessageKind.READY, link_messages.Ready(version))
 
     @property
     def held_back(self) -> bool:
-        return self.slot.together and (MessageKind.ACCEPT, {}) not in self.told
+        return self.slot.together and (MessageKind.ACCEPT, None) not in self.told
 
 
 class Bench:
@@ -190,7 +191,7 @@ def test_one_that_does_not_load_is_waited_for_as_long_as_the_first_took(took: fl
     assert child(3).held_back
     bench.ready(3)
     assert not child(3).held_back
-    assert [child(index).told.count((MessageKind.ACCEPT, {})) for index in (1, 2, 3)] == [1, 1, 1]
+    assert [child(index).told.count((MessageKind.ACCEPT, None)) for index in (1, 2, 3)] == [1, 1, 1]
 
 
 def test_one_that_cannot_be_loaded_holds_nobody_and_is_tried_again() -> None:
@@ -209,6 +210,33 @@ def test_a_system_without_more_processes_holds_nobody() -> None:
     FakeChild.refuse = True
     bench.ready(1)
     assert not child(1).held_back
+
+
+def test_a_worker_that_still_loaded_when_it_was_to_end_is_no_surprise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It dies of our own signal, which it cannot obey yet."""
+    caplog.set_level("INFO", observe.LOGGER.name)
+    bench = Bench(3).serve(1)
+    bench.workers.stop()
+    bench.end(2, -15)
+    bench.end(3, -9)
+    assert [record.levelname for record in caplog.records if "ended" in record.message] == ["INFO", "WARNING"]
+
+
+def test_no_more_workers_than_there_are_rows_for() -> None:
+    bench = Bench(2).serve(2)
+    bench.workers.change_count(100_000)
+    assert len(bench.living) == WORKERS_MAX_COUNT
+    for _ in range(3):  # their successors have rows as well; those of the third restart wait for some
+        bench.workers.roll()
+    born_count = len(FakeChild.born)
+    draining = [child.index for child in FakeChild.born if child.life is Life.DRAINING]
+    for index in draining:
+        bench.end(index)
+    bench.clock.advance(20)
+    assert len(FakeChild.born) > born_count
+    assert len(bench.living) >= WORKERS_MAX_COUNT
 
 
 def test_a_restart_ends_the_wait_for_a_start() -> None:
@@ -271,7 +299,7 @@ def test_a_restart_replaces_one_after_the_other() -> None:
     bench.workers.roll()
     assert bench.living == [1, 2, 3]
     bench.ready(3)
-    assert child(1).told[-1] == (MessageKind.DRAIN, {"successor": 3})
+    assert child(1).told[-1] == (MessageKind.DRAIN, 3)
     assert bench.living == [1, 2, 3, 4]  # the first still drains
     bench.end(1)
     bench.ready(4)
@@ -287,6 +315,28 @@ def test_a_failed_restart_keeps_the_old_and_the_next_one_works() -> None:
     bench.clock.advance(60)
     assert bench.living == [1, 2]
     assert bench.news == ["serving", "rolled"]
+    bench.workers.roll()
+    bench.ready(4)
+    assert child(1).life is Life.DRAINING
+
+
+@pytest.mark.parametrize(
+    "word", [None, link_messages.Ready(link_messages.VERSION + 1)], ids=["older", "newer"]
+)
+def test_a_new_worker_of_another_version_is_killed_and_the_restart_given_up(
+    word: link_messages.Ready | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The code beneath a running supervisor was replaced by some that does not look itself."""
+    bench = Bench(2).serve(2)
+    bench.workers.roll()
+    child(3).say(MessageKind.READY, word)
+    assert (child(3).life, child(3).killed_count) == (Life.KILLED, 1)
+    bench.end(3, -9)
+    bench.clock.advance(60)
+    assert bench.living == [1, 2]
+    assert bench.news == ["serving", "rolled"]
+    version = 0 if word is None else word.version
+    assert f"speaks version {version} of the workers' words, not {link_messages.VERSION}" in caplog.text
     bench.workers.roll()
     bench.ready(4)
     assert child(1).life is Life.DRAINING
@@ -327,7 +377,7 @@ def test_a_workers_wish_to_be_replaced_is_tried_until_it_works() -> None:
     bench.clock.advance(0.11)
     assert bench.living == [1, 2, 4]
     bench.ready(4)
-    assert child(2).told[-1] == (MessageKind.DRAIN, {"successor": 4})
+    assert child(2).told[-1] == (MessageKind.DRAIN, 4)
     bench.end(2)
     assert bench.living == [1, 4]
     assert bench.news == ["serving"]  # that was no restart
@@ -340,7 +390,7 @@ def test_more_and_fewer() -> None:
     bench.workers.change_count(-1)  # the third has not come up: nobody goes before it has
     assert child(2).life is Life.SERVING
     bench.ready(3)
-    assert child(3).told[-1] == (MessageKind.DRAIN, {"successor": 1})
+    assert child(3).told[-1] == (MessageKind.DRAIN, 1)
     for _ in range(3):
         bench.workers.change_count(-1)
     assert child(2).life is Life.DRAINING
@@ -350,7 +400,7 @@ def test_more_and_fewer() -> None:
 def test_a_worker_that_drains_by_itself_is_replaced_at_once() -> None:
     bench = Bench(2).serve(2)
     child(1).say(MessageKind.DRAINING)
-    child(1).say(MessageKind.SUCCESSOR, index=1, successor=2)
+    child(1).say(MessageKind.SUCCESSOR, link_messages.Succession(1, 2))
     assert bench.living == [1, 2, 3]
     bench.end(1)
     bench.workers.change_count(1)
@@ -373,7 +423,7 @@ def test_stopping_waits_then_cuts_then_kills() -> None:
     bench = Bench(3).serve(2)
     bench.workers.stop()
     assert all(child(index).life is Life.DRAINING for index in (1, 2, 3))
-    assert child(1).told[-1] == (MessageKind.DRAIN, {"successor": None})
+    assert child(1).told[-1] == (MessageKind.DRAIN, None)
     bench.workers.stop()
     assert all(child(index).life is Life.KILLED for index in (1, 2, 3))
     assert child(1).killed_count == 0
@@ -415,7 +465,7 @@ def test_logs_are_opened_anew_by_those_that_live() -> None:
     bench = Bench(2).serve(2)
     Row(bench.workers._board, child(1).row).beat()
     bench.workers.reopen_logs()
-    assert [child(index).told[-1] for index in (1, 2)] == [(MessageKind.REOPEN_LOGS, {})] * 2
+    assert [child(index).told[-1] for index in (1, 2)] == [(MessageKind.REOPEN_LOGS, None)] * 2
 
 
 @pytest.mark.parametrize(("code", "text"), [(0, "exit code 0"), (-9, "signal SIGKILL"), (-250, "signal 250")])

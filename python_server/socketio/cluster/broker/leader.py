@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
+
+# How long a sibling may take to say that it has what was passed on to it; a successor waits twice as long.
+HAND_OVER_SECONDS: Final = 1.0
+# What a successor keeps meanwhile; with more it goes on at once.
+HELD_MAX_COUNT: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ MOVES: Final = {
 
 
 # An enum's member costs ten times a global in CPython 3.11; these are asked for with every message.
+_WAITING: Final = Lead.WAITING
 _LEADING: Final = Lead.LEADING
 _LEAVING: Final = Lead.LEAVING
 
@@ -86,7 +92,8 @@ class Leadership:
         listen: to the shared channel from now on, or no more.
         say: a word, on the channel; LEFT with the name of the successor.
         settle: calls `settled` when every other worker has what was passed on to it.
-        hold: what comes on the channel from here on is kept in order, or comes again after all.
+        release: takes what `holds` has kept, in order, before anything else comes.
+        call_later: the loop's timer.
     """
 
     def __init__(
@@ -95,15 +102,20 @@ class Leadership:
         listen: Callable[[bool], None],
         say: Callable[[Word, str | None], None],
         settle: Callable[[], None],
-        hold: Callable[[bool], None],
+        release: Callable[[list[Any]], None],
+        call_later: Callable[[float, Callable[[], Any]], Any],
     ) -> None:
         self._place = place
         self._listen = listen
         self._say = say
         self._settle = settle
-        self._hold = hold
+        self._release = release
+        self._call_later = call_later
         self.state = Lead.IDLE
         self._successor: str | None = None
+        # While we wait: what stands behind our word, and what ends the wait in any case.
+        self._held: list[Any] = []
+        self._patience: Any = None
 
     @property
     def passes_on(self) -> bool:
@@ -154,12 +166,28 @@ class Leadership:
             else:
                 self._hand_over(name)
 
+    def holds(self, message: Any) -> bool:
+        """Keep what came on the channel while our predecessor may still pass on what stood before it.
+
+        Returns:
+            False: it is to be handled now.
+        """
+        if self.state is not _WAITING:
+            return False
+        if len(self._held) >= HELD_MAX_COUNT:
+            self.go_on()
+            return False
+        self._held.append(message)
+        return True
+
     def go_on(self) -> None:
         """Our predecessor has left, is gone, or has had time enough."""
         if self.state is Lead.WAITING:
+            self._patience.cancel()
+            held, self._held = self._held, []
             self._move(Lead.LEADING)
             self.look()
-            self._hold(False)
+            self._release(held)
 
     def settled(self) -> None:
         """Every other worker has what was passed on to it."""
@@ -178,7 +206,7 @@ class Leadership:
     def _begin(self) -> None:
         if self._place.succeeds():
             self._move(Lead.WAITING)
-            self._hold(True)
+            self._patience = self._call_later(2 * HAND_OVER_SECONDS, self.go_on)
         else:
             self._move(Lead.LEADING)
             self.look()

@@ -13,11 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from python_server.socketio.cluster.broker.wire_json import (
-    WireMessage,
-    packed_values_of,
-    write_question,
-)
+from python_server.socketio.cluster.broker.messages import Channels
+from python_server.socketio.cluster.broker.wire_json import WireMessage, packed_values_of, write_question
 from python_server.socketio.cluster.port import Backplane, Malformed, Question, QuestionKind, Receiver
 from python_server.socketio.cluster.requests import AckHeard, AcksAsked, AcksQuestion, convert, plain
 
@@ -83,8 +80,7 @@ class BrokerRequests:
     """Asks the other machines, and answers them.
 
     Args:
-        name: of this worker. publish: (channel, payload, done) to the broker. channel: that all servers hear.
-        questions: the channel that our machines hear; a worker's inbox is named after it.
+        name: of this worker. publish: (channel, payload, done) to the broker.
         post: any thread: a call on the loop.
     """
 
@@ -92,15 +88,13 @@ class BrokerRequests:
         self,
         name: str,
         publish: Publish,
-        channel: bytes,
-        questions: bytes,
+        channels: Channels,
         call_later: Callable[[float, Callable[[], Any]], Any],
         post: Callable[..., None],
     ) -> None:
         self._name = name
         self._publish = publish
-        self._channel = channel
-        self._questions = questions
+        self._channels = channels
         self._call_later = call_later
         self._post = post
         self._asked: dict[int, Asked] = {}
@@ -126,9 +120,9 @@ class BrokerRequests:
         asked = self._asked[number] = Asked(heard, ended, foreign is not None)
         if timeout_seconds is not None:
             asked.timer = self._call_later(timeout_seconds, partial(self._expire, number))
-        self._publish(self._questions, _write(asking), partial(self._post, self._reached, number))
+        self._publish(self._channels.questions, _write(asking), partial(self._post, self._reached, number))
         if foreign is not None:
-            self._publish(self._channel, foreign, partial(self._post, self._listened, number))
+            self._publish(self._channels.shared, foreign, partial(self._post, self._listened, number))
 
     def _foreign_question(self, question: Question, number: int) -> bytes | None:
         """The same for servers of python-socketio, who can answer for one room."""
@@ -235,34 +229,26 @@ class BrokerRequests:
             question = Question(QuestionKind(asking.kind), asking.namespace, asking.data)
         except (ValueError, RecursionError) as error:
             raise Malformed(f"no question: {error}") from None
-        inbox = self._questions + b"#" + asking.sender.encode()
+        inbox = self._channels.inbox_of(asking.sender)
 
         def told(part: Any) -> None:
             self._publish(inbox, _write(AnsweredQuestion(asking.id, part)))
 
-        parties_count = 2
-        silent_total = 0
-
         def ended(silent_count: int) -> None:
-            nonlocal parties_count, silent_total
-            silent_total += silent_count
-            parties_count -= 1
-            if not parties_count:
-                self._publish(
-                    inbox, _write(AnsweredQuestion(asking.id, last=True, silent_count=silent_total))
-                )
+            self._publish(inbox, _write(AnsweredQuestion(asking.id, last=True, silent_count=silent_count)))
+
+        both = Both(ended)
 
         def reply(part: Any, last: bool = True) -> None:
             told(part)
             if last:
-                ended(0)
+                both.ended(0)
 
         if receiver is None or asking.sender.startswith(host_id + "."):
-            parties_count = 1
             ended(0)
             return
         receiver.answer(question, reply)
-        inner.request(question, told, ended, asking.timeout_seconds)
+        inner.request(question, told, both.ended, asking.timeout_seconds)
 
     def close(self) -> None:
         """Nobody is waited for any more."""

@@ -53,7 +53,7 @@ class Method(StrEnum):
     ENTER_ROOM = "enter_room"
     LEAVE_ROOM = "leave_room"
     CLOSE_ROOM = "close_room"
-    # Ours alone, see leading.py. python-socketio ignores methods it has not.
+    # Ours alone, see leader.py. python-socketio ignores methods it has not.
     LEAD = "wsframe_lead"
     LEFT = "wsframe_left"
 

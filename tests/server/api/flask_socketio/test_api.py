@@ -12,6 +12,7 @@ import pytest
 import python_server
 from heard_events import names
 from python_server import (
+    Namespace,
     SocketIO,
     call,
     close_room,
@@ -253,3 +254,37 @@ def test_emits_before_the_server_are_kept_in_order(app: flask.Flask, socketio: S
 def test_stop_without_a_server(socketio: SocketIO) -> None:
     with pytest.raises(RuntimeError, match="no server runs"):
         socketio.stop()
+
+
+def test_a_factory_that_is_called_again_keeps_class_namespaces_and_flasks_json() -> None:
+    socketio = SocketIO(json=flask.json)
+
+    class Shop(Namespace):
+        def on_who(self) -> None:
+            self.emit("you", flask.current_app.name)
+
+    socketio.on_namespace(Shop("/shop"))
+    for name in ("first", "second"):
+        app = flask.Flask(name)
+        socketio.init_app(app)
+        client = socketio.test_client(app, namespace="/shop")
+        client.emit("who", namespace="/shop")
+        assert [item["args"] for item in client.get_received("/shop")] == [[name]]
+
+
+def test_a_message_is_the_event_message_or_json(app: flask.Flask, socketio: SocketIO) -> None:
+    client = socketio.test_client(app)
+    socketio.send("text")
+    socketio.send({"a": 1}, json=True)
+    assert names(client) == ["message", "json"]
+
+
+def test_a_callback_outside_of_an_event_runs_in_the_clients_context(
+    app: flask.Flask, socketio: SocketIO
+) -> None:
+    heard: list[Any] = []
+    client = socketio.test_client(app)
+    (sid,) = socketio.room_members()
+    socketio.emit("question", to=sid, callback=lambda *values: heard.append((flask.request.sid, values)))  # type: ignore[attr-defined]
+    client._server.sessions.on_message(client._session, "31[7]")
+    assert heard == [(sid, (7,))]

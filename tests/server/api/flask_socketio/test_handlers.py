@@ -3,6 +3,7 @@
 It must not know the hub.
 """
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from python_server import (
     ConnectionRefusedError,
+    Namespace,
     SocketIO,
     emit,
     rooms,
@@ -144,3 +146,97 @@ def test_coroutine_handlers_run_in_the_same_context(app: flask.Flask, socketio: 
     assert client.get_received()[0]["args"] == [1]
     with pytest.raises(TypeError, match="inline=True is for plain functions"):
         socketio.on("other", inline=True)(later)
+
+
+class Shop(Namespace):
+    def on_connect(self, auth: Any) -> None:
+        if auth == "refuse":
+            raise ConnectionRefusedError("closed")
+
+    def on_disconnect(self) -> None:
+        told.append("left")
+
+    async def on_later(self, value: int) -> int:
+        return value + 1
+
+    def on_fail(self) -> None:
+        raise LookupError("nothing")
+
+
+class Polite(Shop):
+    def error(self, exc: Exception) -> str:
+        return f"sorry: {exc}"
+
+
+told: list[Any] = []
+
+
+def test_a_class_namespaces_methods_are_handlers(app: flask.Flask, socketio: SocketIO) -> None:
+    told.clear()
+    socketio.on_namespace(Polite("/shop"))
+    assert not socketio.test_client(app, namespace="/shop", auth="refuse").is_connected("/shop")
+    client = socketio.test_client(app, namespace="/shop")
+    assert client.emit("later", 1, callback=True, namespace="/shop") == 2
+    assert client.emit("fail", callback=True, namespace="/shop") == "sorry: nothing"
+    client.disconnect("/shop")
+    assert told == ["left"]
+
+
+def test_without_an_error_handler_the_fault_is_the_programs(app: flask.Flask, socketio: SocketIO) -> None:
+    socketio.on_namespace(Shop("/shop"))
+    client = socketio.test_client(app, namespace="/shop")
+    with pytest.raises(LookupError, match="nothing"):
+        client.emit("fail", namespace="/shop")
+
+
+def test_a_refused_connection_of_the_standard_library_is_a_refusal_when_connecting_alone(
+    app: flask.Flask, socketio: SocketIO
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise builtins.ConnectionRefusedError("the database says no")
+
+    socketio.on_error_default(lambda error: f"error: {error}")
+    socketio.on("connect", namespace="/other")(refuse)
+    socketio.on("ask")(refuse)
+    client = socketio.test_client(app)
+    assert client.emit("ask", callback=True) == "error: the database says no"
+    client.connect("/other")
+    assert not client.is_connected("/other")
+
+
+@pytest.mark.parametrize(
+    ("event", "function", "options", "words"),
+    [
+        ("e", 7, {}, "a handler is a function, not int"),
+        ("connect", lambda: None, {"inline": True}, "connect is always a client's own turn"),
+        ("disconnect", lambda: None, {"ordered": False}, "disconnect is always a client's own turn"),
+        ("disconnect", lambda a, b: None, {}, "may take"),
+    ],
+)
+def test_what_is_no_handler(socketio: SocketIO, event: str, function: Any, options: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        socketio.on(event, **options)(function)
+
+
+def test_what_stands_before_events_sees_the_names_that_a_catch_all_gets(
+    app: flask.Flask, socketio: SocketIO
+) -> None:
+    seen: list[Any] = []
+    handled: list[Any] = []
+    socketio.before_event(lambda event, arguments: seen.append((event, arguments)))
+    socketio.on("*")(lambda *arguments: handled.append(arguments))
+    client = socketio.test_client(app)
+    client.emit("any", 1)
+    assert seen == [("any", (1,))]
+    assert handled == [("any", 1)]
+
+
+def test_a_disconnect_handler_takes_the_reason_or_nothing(app: flask.Flask, socketio: SocketIO) -> None:
+    told.clear()
+    socketio.on("disconnect")(lambda: told.append("nothing"))
+    socketio.on("disconnect", namespace="/other")(told.append)
+    client = socketio.test_client(app)
+    client.connect("/other")
+    client.disconnect("/other")
+    client.disconnect()
+    assert told == ["client disconnect", "nothing"]

@@ -158,3 +158,24 @@ def test_pages_are_the_applications_and_a_second_mount_of_the_path_replaces_the_
     assert not isinstance(second.wsgi_app, module.Mounted)
     SocketIO(app, path="/other")
     assert [mount.path for mount in app.wsframe_mounts] == ["/ws/", "/other/"]  # type: ignore[attr-defined]
+
+
+def test_trusted_hosts_are_read_as_werkzeug_reads_them(served: list[Any]) -> None:
+    """One name instead of a list; ports that nobody looks at."""
+    app = flask.Flask(__name__)
+    for given in ("shop.test", ["shop.test:8000", "[::1]:5000", "[::1]"], "localhost:5000"):
+        app.config["TRUSTED_HOSTS"] = given
+        SocketIO(app).run(app)
+    assert [settings.allowed_hosts for settings in served] == [
+        "shop.test",
+        "shop.test,[::1],[::1]",
+        "localhost",
+    ]
+
+
+def test_a_port_may_be_the_environments_text(served: list[Any]) -> None:
+    app = flask.Flask(__name__)
+    SocketIO(app).run(app, port="8080")  # type: ignore[arg-type]
+    assert [settings.port for settings in served] == [8080]
+    with pytest.raises(ValueError, match=r"run\(port='x'\): it is a number from 0 to 65535"):
+        SocketIO(app).run(app, port="x")  # type: ignore[arg-type]

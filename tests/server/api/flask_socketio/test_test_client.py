@@ -36,6 +36,23 @@ def test_an_event_is_answered_and_received(app: flask.Flask, socketio: SocketIO)
     assert client.get_received() == []
 
 
+def test_without_an_application_nothing_is_tested(app: flask.Flask) -> None:
+    socketio = SocketIO()
+    with pytest.raises(RuntimeError, match=r"needs an application: call init_app\(app\) first"):
+        socketio.test_client(app)
+    socketio.init_app(app)
+    assert socketio.test_client(app).is_connected()
+
+
+def test_a_call_names_the_test_client_as_its_reason(app: flask.Flask, socketio: SocketIO) -> None:
+    @socketio.on("ask")
+    def ask(data: Any) -> None:
+        socketio.call("question", to=flask.request.sid)  # type: ignore[attr-defined]
+
+    with pytest.raises(RuntimeError, match="of a test client every handler runs there"):
+        socketio.test_client(app).emit("ask", 1)
+
+
 def test_message_and_json_are_bare(app: flask.Flask, socketio: SocketIO) -> None:
     socketio.on("message")(lambda text: send(text.upper()))
     socketio.on("json")(lambda data: send(data, json=True))

@@ -18,6 +18,7 @@ from python_server.engineio.session_ids import SessionIds
 from python_server.net.loop import Loop
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
 from python_server.socketio.cluster.broker.leader import Lead, Place
+from python_server.socketio.cluster.broker.messages import InboxAnswer
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, BrokerOptions, NoBackplane
 from python_server.workers.peers import Peers, joined
@@ -123,7 +124,9 @@ class Machines:
             self._posted[index].append((function, args))
             for taken in args:
                 if type(taken) is list:
-                    self._fences.update((index, value) for _, value in taken if type(value) is bytes)
+                    self._fences.update(
+                        (index, came.payload) for came in taken if isinstance(came, InboxAnswer)
+                    )
             self._heard.notify_all()
 
     def backplane(self, index: int, world: Any) -> Backplane:
@@ -163,7 +166,7 @@ class Machines:
             if backplane.connected and not publisher.closed:
                 assert publisher.flush(self.FENCE_SECONDS)
 
-        publisher.publish = backplane._distant._publish = publish
+        publisher.publish = backplane._requests._publish = backplane._handler._publish = publish
 
     def pump(self) -> None:
         """All that was published before is heard by all when this returns; each machine has a leader."""
@@ -174,7 +177,7 @@ class Machines:
     @staticmethod
     def _unsettled(backplane: RedisBackplane) -> bool:
         expected = {Lead.LEADING} if backplane._place.leads() else {Lead.IDLE, Lead.LEAVING}
-        return not backplane._publisher.closed and backplane._leading.state not in expected
+        return not backplane._publisher.closed and backplane._leadership.state not in expected
 
     def _pump(self) -> None:
         for pipes in self.pipes:
@@ -188,7 +191,7 @@ class Machines:
             if not backplane._subscriber.closed:
                 fence = b'{"id":-%d}' % next(self._numbers)
                 fences.add((index, fence))
-                while not self._connection.publish(backplane._inbox, fence):
+                while not self._connection.publish(backplane._channels.inbox, fence):
                     pass  # it has not subscribed yet
         with self._heard:
             assert self._heard.wait_for(lambda: fences <= self._fences, self.FENCE_SECONDS), self.said

@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 
+from python_server.net.loop import Timer
 from python_server.socketio.cluster.broker.leader import Lead, Leadership, Place, Word
 
 
@@ -32,9 +33,8 @@ class Worker:
         self.others: list[Worker] = []
         # From each other worker: a message, or what answers that all before it has been read.
         self.ways: dict[Worker, deque[str | Callable[[], None]]] = {}
-        self.held: list[str] | None = None
         self.place = Place("host", index, lambda: self.leads, succeeds=lambda: self.succeeds)
-        self.leading = Leadership(self.place, self._listen, self._say, self._settle, self._hold)
+        self.leading = Leadership(self.place, self._listen, self._say, self._settle, self._release, Timer)
 
     def _listen(self, listens: bool) -> None:
         self.position = len(self.stream) if listens else None
@@ -55,13 +55,9 @@ class Worker:
         if not waiting:
             self.leading.settled()
 
-    def _hold(self, holds: bool) -> None:
-        if holds:
-            self.held = []
-        else:
-            held, self.held = self.held or [], None
-            for said in held:
-                self._take(said)
+    def _release(self, held: list[str]) -> None:
+        for said in held:
+            self._take(said)
 
     def read(self) -> None:
         """The next of the stream."""
@@ -72,9 +68,9 @@ class Worker:
         self._take(said)
 
     def _take(self, said: str) -> None:
-        if self.held is not None and not said.startswith("LEFT "):
-            self.held.append(said)
-        elif said.startswith(("LEAD ", "LEFT ")):
+        if not said.startswith("LEFT ") and self.leading.holds(said):
+            return
+        if said.startswith(("LEAD ", "LEFT ")):
             word, name, successor = said.split()
             self.leading.heard(Word[word], name, successor)
         elif self.leading.passes_on:

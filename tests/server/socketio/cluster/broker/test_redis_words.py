@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from python_server.net.loop import Timer
-from python_server.socketio.cluster.broker import backplane as redis_backplane
+from python_server.socketio.cluster.broker import leader
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
+from python_server.socketio.cluster.broker.connections import BrokerLinkState
 from python_server.socketio.cluster.broker.leader import Place, Word
 from python_server.socketio.cluster.broker.wire_json import Method, write_command
 from python_server.socketio.cluster.port import BrokerOptions, Envelope, NoBackplane, Question
@@ -50,8 +51,9 @@ class Told:
         raise error
 
     def links(self, up: bool, *names: str) -> None:
+        state = BrokerLinkState.UP if up else BrokerLinkState.LOST
         for name in names or ("publish", "subscribe"):
-            self.backplane._changed(name, up, "" if up else "it went")
+            self.backplane._changed(name, state, "" if up else "it went")
 
 
 def test_the_leader_says_that_its_machine_has_joined() -> None:
@@ -100,7 +102,7 @@ def test_a_leader_that_drains_is_busy_until_another_passes_on() -> None:
     """A worker that ended before would take with it what comes until its successor hears the channel."""
     told = Told()
     told.links(True)
-    leading = told.backplane._leading
+    leading = told.backplane._leadership
     leading.look()
     leading.subscribed()
     assert not told.backplane.leaving
@@ -121,7 +123,7 @@ def test_a_worker_that_drains_waits_for_nobody_while_the_broker_is_away(
     """It would stay for the whole of its graceful time: no word can come."""
     told = Told()
     told.links(True)
-    leading = told.backplane._leading
+    leading = told.backplane._leadership
     leading.look()
     leading.subscribed()
     if heard:
@@ -164,10 +166,10 @@ CLOSE_ROOM = (b"channel", b'{"method":"close_room","room":"r","namespace":"/","h
 
 @pytest.mark.parametrize("ending", ["left", "time", "lost"])
 def test_what_stands_behind_its_word_waits_for_the_predecessor(ending: str) -> None:
-    """Else it could overtake what the predecessor still passes on (the whole machine: test_leading.py)."""
+    """Else it could overtake what the predecessor still passes on (the whole machine: test_leader.py)."""
     told = Told(succeeds=True)
-    ear = told.backplane._receiver = Ear()
-    told.backplane._leading.look()
+    ear = told.backplane._handler.receiver = Ear()
+    told.backplane._leadership.look()
     told.backplane._heard([(b"channel", None), said(0), word(Method.LEAD, "host.1"), said(1), CLOSE_ROOM], 0)
     told.backplane._heard(
         [word(Method.LEFT, "host.0", "host.3"), word(Method.LEFT, "elsewhere.1", "host.1")], 0
@@ -189,10 +191,10 @@ def test_what_stands_behind_its_word_waits_for_the_predecessor(ending: str) -> N
 
 
 def test_a_successor_that_must_keep_too_much_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_backplane, "HELD_MAX_COUNT", 10)
+    monkeypatch.setattr(leader, "HELD_MAX_COUNT", 10)
     told = Told(succeeds=True)
-    ear = told.backplane._receiver = Ear()
-    told.backplane._leading.look()
+    ear = told.backplane._handler.receiver = Ear()
+    told.backplane._leadership.look()
     told.backplane._heard([(b"channel", None), word(Method.LEAD, "host.1")], 0)
     told.backplane._heard([said(number) for number in range(10)], 0)
     assert ear.heard == []

@@ -1,0 +1,93 @@
+"""What a broker's channels bring, read: one value for each kind, and which of them keep the channel's order.
+
+It must not know who leads, or what is done with a value.
+"""
+
+from typing import Any, get_args
+
+import pytest
+
+from python_server.socketio.cluster.broker.messages import (
+    ORDERED,
+    ChannelReader,
+    Channels,
+    ForeignAck,
+    ForeignQuestion,
+    InboxAnswer,
+    Incoming,
+    LeadSaid,
+    LeftSaid,
+    MachineQuestion,
+    RoomEnvelope,
+    Subscribed,
+)
+from python_server.socketio.cluster.broker.wire_json import WireError
+from python_server.socketio.cluster.port import Command, CommandKind, Envelope
+from python_server.socketio.packet import TextCodec
+
+ROOM = b"channel#/#r"
+EMIT = b'{"method":"emit","event":"e","data":[],"host_id":"other.1"%s}'
+ACK = b'{"method":"callback","sid":"s","id":7,"namespace":"/","args":[1],"host_id":"%s"}'
+LEFT = b'{"method":"wsframe_left","host_id":"%s","detail":"host.2"}'
+
+
+def read(*messages: tuple[bytes, bytes | None], oversized_count: int = 0) -> list[Any]:
+    reader = ChannelReader(Channels("channel", "host.1", True), "host", TextCodec, lambda: None)
+    return list(reader.read(messages, oversized_count))
+
+
+KINDS: list[tuple[bytes, bytes | None, type]] = [
+    (b"channel", EMIT % b"", Envelope),
+    (b"channel", EMIT % b',"callback":["r","/",1]', ForeignQuestion),
+    (b"channel", b'{"method":"close_room","room":"r","host_id":"other.1"}', Command),
+    (b"channel", ACK % b"host.2", ForeignAck),
+    (b"channel", b'{"method":"wsframe_lead","host_id":"host.2"}', LeadSaid),
+    (b"channel", LEFT % b"host.2", LeftSaid),
+    (b"channel", None, Subscribed),
+    (b"channel", b"[]", WireError),
+    (ROOM, EMIT % b"", RoomEnvelope),
+    (b"channel#wsframe", b"what", MachineQuestion),
+    (b"channel#wsframe#host.1", b"what", InboxAnswer),
+]
+
+
+@pytest.mark.parametrize(("channel", "payload", "kind"), KINDS, ids=[kind.__name__ for *_, kind in KINDS])
+def test_each_kind_is_a_value_of_its_own(channel: bytes, payload: bytes | None, kind: type) -> None:
+    assert [type(came) for came in read((channel, payload))] == [kind]
+
+
+def test_every_kind_is_read_here() -> None:
+    assert {kind for *_, kind in KINDS} == set(get_args(Incoming))
+
+
+def test_what_waits_for_a_predecessor() -> None:
+    """All that came on the channel which machines share; not the word that ends the wait, nor other ways."""
+    shared = {kind for channel, _, kind in KINDS if channel in (b"channel", b"channel#wsframe")}
+    assert shared - ORDERED == {LeftSaid, Subscribed, WireError}
+    assert shared > ORDERED
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        EMIT.replace(b"other.1", b"host.2") % b"",
+        EMIT.replace(b"other.1", b"host.2") % b',"callback":["r","/",1]',
+        EMIT % b',"callback":["r","/",1],"asked":true',
+        EMIT % b',"room":[]',
+        b'{"method":"close_room","room":"r","host_id":"host.2"}',
+        ACK % b"other.1",
+        LEFT % b"other.1",
+    ],
+)
+def test_what_is_not_for_us_is_nothing(payload: bytes) -> None:
+    assert read((b"channel", payload)) == []
+
+
+def test_a_command_is_read_whole_and_order_is_kept_around_what_is_refused() -> None:
+    command = b'{"method":"leave_room","sid":"s","room":"r","namespace":"/n","host_id":"other.1"}'
+    came = read(
+        (ROOM, None), (b"channel", command), (b"channel", b"\xff"), (b"channel", None), oversized_count=2
+    )
+    assert came[0] == Command(CommandKind.LEAVE, "/n", "s", "r")
+    assert [type(each) for each in came[1:]] == [WireError, Subscribed, WireError, WireError]
+    assert {each.kind for each in came[3:]} == {"oversized message"}

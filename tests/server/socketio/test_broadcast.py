@@ -1,0 +1,39 @@
+"""What names no room, or is no time, is refused where it is said (broadcast.py, broadcaster.py).
+
+It must not know sockets: a hub on a clock of our own.
+"""
+
+from typing import Any
+
+import pytest
+
+from python_server.socketio.broadcast import BroadcastOptions, broadcast_options
+
+
+@pytest.mark.parametrize("room", [{}, {"a": 1}, [[1]], [{}, "a"], bytearray(b"a")])
+def test_what_cannot_be_a_key_is_no_room(room: Any) -> None:
+    for words in ({"to": room}, {"room": room}, {"skip_sid": room}, {"except_rooms": room}):
+        with pytest.raises(TypeError, match="names no rooms"):
+            broadcast_options(**words)
+
+
+@pytest.mark.parametrize("room", ["a", 5, ("a", 1), ["a", 5], {"a"}, None, "", frozenset({1}), b"a"])
+def test_what_can_be_one_is(room: Any) -> None:
+    assert broadcast_options(to=room).excepted == ()
+
+
+def test_a_whole_room_that_is_none_is_not_waited_for(world: Any) -> None:
+    """The question failed on the loop, and its asker waited for ever."""
+    with pytest.raises(TypeError, match="names no rooms"):
+        world.hub.call_room("q", (), BroadcastOptions(rooms=({},)), 1.0)
+    sid = world.peer(None).join()
+    for change in (world.hub.join, world.hub.leave):
+        with pytest.raises(TypeError, match="names no rooms"):
+            change("/", sid, [])
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), "5", b"5", [5]])
+def test_a_time_that_is_none_is_refused(world: Any, seconds: Any) -> None:
+    world.peer(None).join()
+    with pytest.raises(TypeError, match="it is a number of seconds, or None"):
+        world.hub.emit("q", (), callback=lambda socket, values: None, timeout_seconds=seconds)
