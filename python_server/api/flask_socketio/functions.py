@@ -96,8 +96,7 @@ def disconnect(
     """Send the current client, or `sid`, out of the namespace.
 
     Args:
-        silent: taken for the sake of old programs, without effect. reason: told to the client just before,
-            as the event `closing`.
+        silent: has no effect. reason: told to the client just before, as the event `closing`.
     """
     socketio, sid, namespace = _target("disconnect()", sid, namespace)
     socketio.disconnect(sid, namespace, reason)
