@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 import msgspec
 
-from python_server.net.sockets import connect_unix
+from python_server.net.sockets import Socket, connect_unix
 from python_server.net.system import REAL
 from python_server.net.threads import Lock
 from python_server.socketio.broadcast import (
@@ -29,6 +29,7 @@ from python_server.socketio.cluster.broker.url import (
 from python_server.socketio.cluster.broker.wire_json import Method, write_command, write_emit
 from python_server.socketio.cluster.port import BrokerOptions, Envelope, check_rooms
 from python_server.socketio.packet import PacketType, TextCodec
+from python_server.socketio.values import Rooms
 
 TIMEOUT_SECONDS: Final = 5.0
 ANSWER_MAX_BYTES: Final = 64 * 1024
@@ -66,7 +67,7 @@ class Emitter:
         url: str,
         channel: str = FLASK_CHANNEL,
         *,
-        redis_options: Mapping[str, Any] | None = None,
+        redis_options: Mapping[str, object] | None = None,
         path: str | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
@@ -87,11 +88,11 @@ class Emitter:
     def emit(
         self,
         event: str,
-        *args: Any,
-        to: Any = None,
-        room: Any = None,
-        skip_sid: Any = None,
-        except_rooms: Any = None,
+        *args: object,
+        to: Rooms = None,
+        room: Rooms = None,
+        skip_sid: Rooms = None,
+        except_rooms: Rooms = None,
         namespace: str | None = None,
     ) -> None:
         """Send an event to everybody, or to rooms.
@@ -106,16 +107,27 @@ class Emitter:
         options = broadcast_options(to, room, skip_sid, except_rooms, namespace)
         self.emit_to(options, event, as_arguments(args[0]) if len(args) == 1 else args)
 
-    def emit_to(self, to: BroadcastOptions, event: str, args: tuple[Any, ...]) -> None:
+    def emit_to(self, to: BroadcastOptions, event: str, args: tuple[object, ...]) -> None:
         """`emit` to whom `to` says; raises what `emit` does."""
         check_rooms(to.rooms, to.excepted)
         prepared = self._codec.prepare(PacketType.EVENT, to.namespace, (event, *args))
         envelope = Envelope(to.namespace, to.rooms, to.excepted, prepared)
         self._send(write_emit(envelope, self._host_id, self._codec, self._path))
 
-    def send(self, data: Any, json: bool = False, **options: Any) -> None:
+    def send(
+        self,
+        data: object,
+        json: bool = False,
+        *,
+        to: Rooms = None,
+        room: Rooms = None,
+        skip_sid: Rooms = None,
+        except_rooms: Rooms = None,
+        namespace: str | None = None,
+    ) -> None:
         """`emit` of the event `message`, or `json`."""
-        self.emit("json" if json else "message", data, **options)
+        options = broadcast_options(to, room, skip_sid, except_rooms, namespace)
+        self.emit_to(options, "json" if json else "message", as_arguments(data))
 
     def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
         """Send a client out; a reason reaches it as the event `closing` where our servers hold it."""
@@ -147,7 +159,7 @@ class Emitter:
     ) -> None:
         self.close()
 
-    def _command(self, method: Method, namespace: str | None, **names: Any) -> None:
+    def _command(self, method: Method, namespace: str | None, **names: str | int) -> None:
         if "room" in names:
             check_rooms((names["room"],))
         if self._path is not None:
@@ -197,7 +209,7 @@ class ControlWay:
     def __init__(self, path: str, timeout_seconds: float) -> None:
         self._path = path
         self._timeout_seconds = timeout_seconds
-        self._socket: Any = None
+        self._socket: Socket | None = None
 
     def send(self, message: bytes) -> None:
         """Raises EmitError."""
@@ -207,7 +219,7 @@ class ControlWay:
                 if self._socket is None:
                     self._socket = connect_unix(self._path, self._timeout_seconds)
                 self._socket.sendall(message + b"\n")
-                answer = self._read_line()
+                answer = self._read_line(self._socket)
                 break
             except OSError as error:
                 self.close()
@@ -225,10 +237,11 @@ class ControlWay:
             said = told.get("error") if isinstance(told, dict) else None
             raise EmitError(f"the server refused: {said or 'it does not speak this protocol'}")
 
-    def _read_line(self) -> bytes:
+    @staticmethod
+    def _read_line(sock: Socket) -> bytes:
         answer = b""
         while not answer.endswith(b"\n"):
-            chunk = self._socket.recv(ANSWER_MAX_BYTES)
+            chunk = sock.recv(ANSWER_MAX_BYTES)
             if not chunk or len(answer) > ANSWER_MAX_BYTES:
                 raise ConnectionError("the connection was closed before the answer")
             answer += chunk

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import inspect
 import json as stdlib_json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
+from python_server.engineio.cors import AllowedOrigins
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session, SessionHandler
@@ -51,11 +52,37 @@ REASONS: Final = {
     NamespaceReason.SERVER.value: "server disconnect",
     DisconnectReason.FORCED_CLOSE.value: "server disconnect",
 }
-Function = Callable[..., Any]
+Function = Callable[..., object]
+# Options as they were given: each is looked at where it is read.
+Keywords: TypeAlias = Mapping[str, Any]
+# What a program keeps for one client.
+SessionData: TypeAlias = dict[str, Any]
+# How a program judges a handshake: False or a sentence refuses it.
+RequestRule = Callable[[Environ], bool | str | None]
 Decorated = TypeVar("Decorated", bound=Function)
 
 
-def read_engine_options(given: Mapping[str, Any]) -> EngineOptions:
+class EngineKeywords(TypedDict, total=False):
+    """What python-engineio's Server takes, and what we add."""
+
+    ping_interval: float | tuple[float, float]
+    ping_timeout: float
+    upgrade_timeout: float
+    max_http_buffer_size: int
+    max_queued_bytes: int
+    allow_upgrades: bool
+    http_compression: bool
+    compression_threshold: int
+    cookie: str | Mapping[str, object] | None
+    cors_allowed_origins: str | Iterable[str] | Callable[[str], bool] | Callable[[str, Environ], bool] | None
+    cors_credentials: bool | None
+    transports: str | Sequence[str] | None
+    allow_request: RequestRule | None
+    max_decode_packets: int | None
+    jsonp: bool
+
+
+def read_engine_options(given: Keywords) -> EngineOptions:
     """python-engineio's keywords as ours.
 
     Raises:
@@ -74,13 +101,14 @@ def read_engine_options(given: Mapping[str, Any]) -> EngineOptions:
     return EngineOptions(**values)
 
 
-def origin_rule(allowed: Any) -> Any:
+def origin_rule(allowed: Any) -> AllowedOrigins:
     """`cors_allowed_origins`, where a function of two arguments gets the origin and the environ.
 
     It is called on the server's own thread, and must not block.
     """
     if not callable(allowed) or not takes(allowed, 2):
-        return allowed
+        verbatim: AllowedOrigins = allowed
+        return verbatim
 
     def rule(origin: str, request: Request) -> bool:
         return bool(allowed(origin, build_environ(request, ServerFacts(), BytesIO())))
@@ -88,7 +116,7 @@ def origin_rule(allowed: Any) -> Any:
     return rule
 
 
-def request_rule(allow: Any) -> Any:
+def request_rule(allow: RequestRule | None) -> Callable[[Request], bool | str | None] | None:
     """`allow_request`: asked with the environ of each handshake; False or a sentence refuses (403, code 4).
 
     It is called on the server's own thread, and must not block; one that raises refuses.
@@ -96,7 +124,7 @@ def request_rule(allow: Any) -> Any:
     if allow is None:
         return None
 
-    def rule(request: Request) -> Any:
+    def rule(request: Request) -> bool | str | None:
         try:
             return allow(build_environ(request, ServerFacts(), BytesIO()))
         except BaseException as error:
@@ -106,7 +134,7 @@ def request_rule(allow: Any) -> Any:
     return rule
 
 
-def codec_of(serializer: str, json: Any = None) -> Codec:
+def codec_of(serializer: str, json: object = None) -> Codec:
     """The codec that the options `serializer` and `json` ask for.
 
     Raises:
@@ -126,17 +154,17 @@ class HandlerRegistry:
 
     @overload
     def on(
-        self, event: str, handler: None = None, namespace: str | None = None, **options: Any
+        self, event: str, handler: None = None, namespace: str | None = None, **options: bool
     ) -> Callable[[Decorated], Decorated]: ...
 
     @overload
     def on(
-        self, event: str, handler: Decorated, namespace: str | None = None, **options: Any
+        self, event: str, handler: Decorated, namespace: str | None = None, **options: bool
     ) -> Decorated: ...
 
     def on(
-        self, event: str, handler: Function | None = None, namespace: str | None = None, **options: Any
-    ) -> Any:
+        self, event: str, handler: Function | None = None, namespace: str | None = None, **options: bool
+    ) -> object:
         """Register a handler; without one, a decorator. `options` are the server's own, if it has any."""
 
         def register(function: Function) -> Function:
@@ -149,7 +177,7 @@ class HandlerRegistry:
     def event(self, function: Decorated, /) -> Decorated: ...
 
     @overload
-    def event(self, *args: Any, **kwargs: Any) -> Callable[[Decorated], Decorated]: ...
+    def event(self, *, namespace: str | None = None, **options: bool) -> Callable[[Decorated], Decorated]: ...
 
     def event(self, *args: Any, **kwargs: Any) -> Any:
         """Decorator: the event is named as the function is."""
@@ -157,10 +185,12 @@ class HandlerRegistry:
             return self.on(args[0].__name__)(args[0])
         return lambda function: self.on(function.__name__, *args, **kwargs)(function)
 
-    def _register(self, event: str, function: Function, namespace: str | None, **options: Any) -> None:
+    def _register(self, event: str, function: Function, namespace: str | None, **options: bool) -> None:
         raise NotImplementedError
 
-    def start_background_task(self, target: Function, *args: Any, **kwargs: Any) -> tasks.BackgroundTask:
+    def start_background_task(
+        self, target: Function, *args: object, **kwargs: object
+    ) -> tasks.BackgroundTask:
         """Run `target` in a thread of its own; the object that is returned can be joined."""
         task = tasks.BackgroundTask(target, args, kwargs, log.report)
         task.start()
@@ -188,7 +218,7 @@ class _EngineClient:
     def __init__(self, backlog: Backlog) -> None:
         self.backlog = backlog
         self.environ: Environ | None = None
-        self.data: dict[str, Any] = {}
+        self.data: SessionData = {}
 
 
 class EngineServer(HandlerRegistry):
@@ -198,7 +228,7 @@ class EngineServer(HandlerRegistry):
     returns False, or raises ConnectionRefused, ends the session it was called for.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[EngineKeywords]) -> None:
         self._options = read_engine_options(options)
         self._handlers: dict[str, Function] = {}
         self._sessions: dict[str, Session] = {}
@@ -209,10 +239,10 @@ class EngineServer(HandlerRegistry):
         """What the server looks for under `path`."""
         return Mount(path, self, self._options, self._serving)
 
-    def _serving(self, facts: ServerFacts, application: Any) -> None:
+    def _serving(self, facts: ServerFacts, application: object) -> None:
         self._facts = facts
 
-    def _register(self, event: str, function: Function, namespace: str | None, **options: Any) -> None:
+    def _register(self, event: str, function: Function, namespace: str | None, **options: bool) -> None:
         if options:
             raise TypeError(f"there is no option {next(iter(options))!r}")
         if event not in ("connect", "message", "disconnect"):
@@ -232,19 +262,18 @@ class EngineServer(HandlerRegistry):
 
     def transport(self, sid: str) -> str:
         """ "polling" or "websocket"."""
-        transport: str = self._running().door.ask(lambda: self._sessions[sid].transport)
-        return transport
+        return self._running().door.ask(lambda: self._sessions[sid].transport)
 
-    def get_session(self, sid: str) -> dict[str, Any]:
+    def get_session(self, sid: str) -> SessionData:
         """The client's dictionary."""
-        data: dict[str, Any] = self._client(sid).data
+        data: SessionData = self._client(sid).data
         return data
 
-    def save_session(self, sid: str, session: dict[str, Any]) -> None:
+    def save_session(self, sid: str, session: SessionData) -> None:
         self._client(sid).data = session
 
     @contextmanager
-    def session(self, sid: str) -> Iterator[dict[str, Any]]:
+    def session(self, sid: str) -> Iterator[SessionData]:
         """The client's dictionary, saved at the end of the block."""
         session = self.get_session(sid)
         yield session
@@ -311,13 +340,13 @@ class EngineServer(HandlerRegistry):
             log.report("handler of event 'connect'", error)
         self._running().door.post(self._end, session.sid)
 
-    def _run(self, event: str, *arguments: Any) -> None:
+    def _run(self, event: str, *arguments: object) -> None:
         try:
             self._call(event, *arguments)
         except BaseException as error:
             log.report(f"handler of event {event!r}", error)
 
-    def _call(self, event: str, *arguments: Any) -> Any:
+    def _call(self, event: str, *arguments: object) -> object:
         function = self._handlers.get(event)
         if function is None:
             return None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Unpack
 
-from python_server.api.python_engineio import EngineServer, Function, codec_of, read_engine_options
-from python_server.api.server_methods import ServerMethods
+from python_server.api.python_engineio import EngineKeywords, EngineServer, codec_of, read_engine_options
+from python_server.api.server_methods import SendKeywords, ServerMethods
 from python_server.connection.arrival import arrived
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import Socket
@@ -19,7 +19,8 @@ from python_server.socketio.handlers import Handlers
 from python_server.socketio.recovery.log import recovery_log
 from python_server.socketio.server import Hub
 from python_server.socketio.services import ClientTimeouts, Configuration
-from python_server.wsgi.environ import Environ, ServerFacts, build_environ
+from python_server.socketio.values import Rooms
+from python_server.wsgi.environ import Application, Environ, ServerFacts, StartResponse, build_environ
 from python_server.wsgi.foreign_server import ForeignGuard
 
 
@@ -50,18 +51,18 @@ class Server(ServerMethods):
         self,
         *,
         serializer: str = "default",
-        json: Any = None,
+        json: object = None,
         namespaces: Iterable[str] | str | None = None,
         always_connect: bool = False,
-        connection_state_recovery: bool | Mapping[str, Any] = False,
+        connection_state_recovery: bool | Mapping[str, object] = False,
         connect_timeout: float = 45.0,
         attachments_timeout: float = 30.0,
         message_queue: str | None = None,
         channel: str = SERVER_CHANNEL,
-        redis_options: Mapping[str, Any] | None = None,
+        redis_options: Mapping[str, object] | None = None,
         channel_per_room: bool = False,
-        client_manager: Any = None,
-        **options: Any,
+        client_manager: object = None,
+        **options: Unpack[EngineKeywords],
     ) -> None:
         configuration = Configuration(
             codec_of(serializer, json),
@@ -74,7 +75,7 @@ class Server(ServerMethods):
             handlers.only({namespaces} if isinstance(namespaces, str) else namespaces)
         super().__init__(Hub(configuration, handlers), self._environ)
         self._options = read_engine_options(options)
-        broker = {
+        broker: dict[str, object] = {
             "message_queue": message_queue,
             "channel": channel,
             "redis_options": redis_options,
@@ -89,7 +90,7 @@ class Server(ServerMethods):
         """What the server looks for under `path`."""
         return Mount(path, self._hub, self._options, self._serving, broker=self._broker)
 
-    def _serving(self, facts: ServerFacts, application: Any) -> None:
+    def _serving(self, facts: ServerFacts, application: object) -> None:
         self._facts = facts
 
     def _environ(self, socket: Socket) -> Environ:
@@ -107,11 +108,14 @@ class Namespace:
     server: Server
 
     def __init__(self, namespace: str | None = None) -> None:
-        self.namespace = namespace or "/"
+        self.namespace: str = namespace or "/"
 
-    def emit(self, event: str, data: Any = None, **options: Any) -> None:
+    def emit(
+        self, event: str, data: object = None, to: Rooms = None, **options: Unpack[SendKeywords]
+    ) -> None:
         """`Server.emit` in this namespace."""
-        self.server.emit(event, data, **{"namespace": self.namespace, **options})
+        options.setdefault("namespace", self.namespace)
+        self.server.emit(event, data, to, **options)
 
 
 class WSGIApp:
@@ -124,26 +128,29 @@ class WSGIApp:
     wsframe_arrivals = True
 
     def __init__(
-        self, server: Server | EngineServer, wsgi_app: Any = None, path: str | None = None, **places: str
+        self,
+        server: Server | EngineServer,
+        wsgi_app: Application | None = None,
+        path: str | None = None,
+        **places: str,
     ) -> None:
         default = "socket.io" if isinstance(server, Server) else "engine.io"
         path = path or places.pop("socketio_path", None) or places.pop("engineio_path", None) or default
         if places:
             raise TypeError(f"WSGIApp has no option {next(iter(places))!r}")
         self.wsgi_app = wsgi_app
-        self.path = "/" + path.strip("/") + "/"
+        self.path: str = "/" + path.strip("/") + "/"
         self._guard = ForeignGuard(self.path)
-        self.wsframe_mounts = [server.mount(self.path)]
+        self.wsframe_mounts: list[Mount] = [server.mount(self.path)]
 
-    def __call__(self, environ: Environ, start_response: Function) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if arrived(self, environ, start_response):
             return [b""]
         refusal = self._guard.answer(environ, start_response)
         if refusal is not None:
             return refusal
         if self.wsgi_app is not None:
-            answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
-            return answer
+            return self.wsgi_app(environ, start_response)
         status, body = "404 Not Found", b"Not Found\n"
         headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
         start_response(status, headers)

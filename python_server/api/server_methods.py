@@ -8,15 +8,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypedDict, Unpack
 
-from python_server.api.python_engineio import REASONS, Function, HandlerRegistry, takes
+from python_server.api.python_engineio import REASONS, Function, HandlerRegistry, SessionData, takes
 from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import Handler, Socket, SocketState
 from python_server.socketio.handlers import RESERVED
 from python_server.socketio.server import Hub
+from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Environ
 
 HANDLER_PREFIX: Final = "on_"
@@ -30,6 +31,26 @@ class Reason:
     PING_TIMEOUT: Final = "ping timeout"
     TRANSPORT_CLOSE: Final = "transport close"
     TRANSPORT_ERROR: Final = "transport error"
+
+
+class SendKeywords(TypedDict, total=False):
+    """What `send` takes besides its data and `to`."""
+
+    room: Rooms
+    skip_sid: Rooms
+    namespace: str | None
+    callback: Function | None
+    ignore_queue: bool
+    except_rooms: Rooms
+    volatile: bool
+    timeout: float | None
+
+
+class NamespaceHandler(Protocol):
+    """An object whose `on_...` methods handle the events of its namespace."""
+
+    namespace: str
+    server: Any  # who it was registered with; its own affair
 
 
 class ServerMethods(HandlerRegistry):
@@ -46,19 +67,19 @@ class ServerMethods(HandlerRegistry):
     def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
         self._hub = hub
         self._environ_of = environ_of
-        self.manager = Manager(hub)
+        self.manager: Manager = Manager(hub)
         self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
 
     # Registration
 
-    def register_namespace(self, namespace_handler: Any) -> None:
+    def register_namespace(self, namespace_handler: NamespaceHandler) -> None:
         """Every `on_...` method of the object handles the event its name ends with."""
         namespace_handler.server = self
         for name, method in inspect.getmembers(namespace_handler, callable):
             if name.startswith(HANDLER_PREFIX):
                 self._register(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
 
-    def _register(self, event: str, function: Function, namespace: str | None, **options: Any) -> None:
+    def _register(self, event: str, function: Function, namespace: str | None, **options: bool) -> None:
         """The option `inline`: the function never blocks, so it runs on the server's own thread.
 
         Raises:
@@ -76,18 +97,18 @@ class ServerMethods(HandlerRegistry):
             )
         takes_most = takes(function, 3 if event == "connect" else 2)
 
-        def run_connect(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+        def run_connect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             given = (socket.sid, self._environ_of(socket), *arguments)
             return function(*(given if takes_most else given[:2]))
 
-        def run_disconnect(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+        def run_disconnect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             reason = REASONS.get(arguments[0], arguments[0])
             return function(socket.sid, reason) if takes_most else function(socket.sid)
 
-        def run_any(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+        def run_any(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             return function(name, socket.sid, *arguments)
 
-        def run(socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             return function(socket.sid, *arguments)
 
         runs = {"connect": run_connect, "disconnect": run_disconnect, "*": run_any}
@@ -98,15 +119,15 @@ class ServerMethods(HandlerRegistry):
     def emit(
         self,
         event: str,
-        data: Any = None,
-        to: Any = None,
-        room: Any = None,
-        skip_sid: Any = None,
+        data: object = None,
+        to: Rooms = None,
+        room: Rooms = None,
+        skip_sid: Rooms = None,
         namespace: str | None = None,
         callback: Function | None = None,
         ignore_queue: bool = False,
         *,
-        except_rooms: Any = None,
+        except_rooms: Rooms = None,
         volatile: bool = False,
         timeout: float | None = None,
     ) -> None:
@@ -128,20 +149,20 @@ class ServerMethods(HandlerRegistry):
             timeout,
         )
 
-    def send(self, data: Any, to: Any = None, **options: Any) -> None:
+    def send(self, data: object, to: Rooms = None, **options: Unpack[SendKeywords]) -> None:
         """`emit` of the event `message`."""
         self.emit("message", data, to, **options)
 
     def call(
         self,
         event: str,
-        data: Any = None,
+        data: object = None,
         to: str | None = None,
         sid: str | None = None,
         namespace: str | None = None,
         timeout: float | None = 60,
         ignore_queue: bool = False,
-    ) -> Any:
+    ) -> JSONValue:
         """Send an event to one client and wait: None, the value, or a tuple of the values of its ack.
 
         Raises:
@@ -155,7 +176,12 @@ class ServerMethods(HandlerRegistry):
         return None if not values else values[0] if len(values) == 1 else tuple(values)
 
     def call_room(
-        self, event: str, data: Any = None, to: Any = None, namespace: str | None = None, timeout: float = 60
+        self,
+        event: str,
+        data: object = None,
+        to: Rooms = None,
+        namespace: str | None = None,
+        timeout: float = 60,
     ) -> Answers:
         """Send an event to a room and wait for everybody's ack as long as `timeout` allows."""
         return self._hub.call_room(
@@ -164,7 +190,7 @@ class ServerMethods(HandlerRegistry):
 
     # Clients and rooms
 
-    def enter_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
+    def enter_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
         """Put a client into a room.
 
         Raises:
@@ -172,11 +198,11 @@ class ServerMethods(HandlerRegistry):
         """
         self._hub.enter(namespace or DEFAULT_NAMESPACE, sid, room)
 
-    def leave_room(self, sid: str, room: Any, namespace: str | None = None) -> None:
+    def leave_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
         """Take a client out of a room."""
         self._hub.leave(namespace or DEFAULT_NAMESPACE, sid, room)
 
-    def close_room(self, room: Any, namespace: str | None = None) -> None:
+    def close_room(self, room: RoomName, namespace: str | None = None) -> None:
         """Everyone leaves the room.
 
         Raises:
@@ -184,7 +210,7 @@ class ServerMethods(HandlerRegistry):
         """
         self._hub.close_room(namespace or DEFAULT_NAMESPACE, room)
 
-    def rooms(self, sid: str, namespace: str | None = None) -> list[Any]:
+    def rooms(self, sid: str, namespace: str | None = None) -> list[JSONValue]:
         """The rooms of a client, its own among them."""
         return self._hub.rooms_of(namespace or DEFAULT_NAMESPACE, sid)
 
@@ -205,7 +231,7 @@ class ServerMethods(HandlerRegistry):
         socket = self._hub.find(namespace or DEFAULT_NAMESPACE, sid)
         return None if socket is None else self._environ_of(socket)
 
-    def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
+    def get_session(self, sid: str, namespace: str | None = None) -> SessionData:
         """The client's dictionary in the namespace (nothing to do with Flask's session).
 
         Raises:
@@ -214,15 +240,15 @@ class ServerMethods(HandlerRegistry):
         socket = self._find(sid, namespace)
         if socket.data is None:
             socket.data = {}
-        data: dict[str, Any] = socket.data
+        data: SessionData = socket.data
         return data
 
-    def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
+    def save_session(self, sid: str, session: SessionData, namespace: str | None = None) -> None:
         """Replace the client's dictionary in the namespace."""
         self._find(sid, namespace).data = session
 
     @contextmanager
-    def session(self, sid: str, namespace: str | None = None) -> Iterator[dict[str, Any]]:
+    def session(self, sid: str, namespace: str | None = None) -> Iterator[SessionData]:
         """The client's dictionary, saved at the end of the block."""
         session = self.get_session(sid, namespace)
         yield session
@@ -241,7 +267,7 @@ class Manager:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def get_participants(self, namespace: str, room: Any) -> list[tuple[str, str]]:
+    def get_participants(self, namespace: str, room: RoomName) -> list[tuple[str, str]]:
         """(sid, Engine.IO sid) of each client in the room; of everybody for None.
 
         The Engine.IO sid is a secret of its worker: it is "" for clients of other processes.
@@ -249,7 +275,7 @@ class Manager:
         own = {s.sid: s.client.session.sid for s in self._hub.sockets() if s.namespace == namespace}
         return [(sid, own.get(sid, "")) for sid in self._hub.members_of(namespace, room)]
 
-    def get_rooms(self, sid: str, namespace: str) -> list[Any]:
+    def get_rooms(self, sid: str, namespace: str) -> list[JSONValue]:
         """The rooms of a client."""
         return self._hub.rooms_of(namespace, sid)
 

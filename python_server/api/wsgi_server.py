@@ -5,8 +5,9 @@ Must not know: signals and command lines; those are the supervisor's.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from python_server.net.monkey_patch import refuse_patched
 from python_server.net.sockets import BindError, Socket, bind_tcp
@@ -30,7 +31,12 @@ class WSGIServer:
         TypeError, ValueError: `listener` is none of these.
     """
 
-    def __init__(self, listener: Any, application: Any, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        listener: tuple[str, int] | str | int | Socket,
+        application: Callable[..., Iterable[bytes]],
+        settings: Settings | None = None,
+    ) -> None:
         self._settings = settings or Settings(access_log=None)
         self._application = application
         self._listener = listener if isinstance(listener, Socket) else _parse_address(listener)
@@ -113,7 +119,7 @@ class WSGIServer:
         self._worker = Worker(find_site(self._application), self._settings, [self._socket])
 
 
-def _parse_address(listener: Any) -> tuple[str, int]:
+def _parse_address(listener: object) -> tuple[str, int]:
     if isinstance(listener, int):
         return "", listener
     if isinstance(listener, str):

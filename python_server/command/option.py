@@ -68,7 +68,7 @@ def as_written(option: Option, value: Any) -> Any:
     raise ValueError(f"{value!r} is no value of this option")
 
 
-def octal(value: Any) -> int:
+def octal(value: object) -> int:
     """File permissions as chmod writes them: 660, in a TOML file a number or a text."""
     permissions = int(str(value), 8)
     if not 0 <= permissions <= 0o777:

@@ -13,7 +13,7 @@ import click
 from python_server.command.options import OPTIONS, default_of
 
 
-def add_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def add_options(command: Callable[..., object]) -> Callable[..., object]:
     """Decorator: give a click command all options of the table."""
     for option in reversed(OPTIONS):
         default = default_of(option)

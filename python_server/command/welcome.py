@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib.resources import files
-from typing import Any
 
 from python_server.serve.mounts import Site
-from python_server.websocket.application import WebSocket, WebSocketApplication
+from python_server.websocket.application import PageOrigins, WebSocket, WebSocketApplication
+from python_server.wsgi.environ import Environ, StartResponse
 from wsframe import IMPLEMENTATION
 
 
@@ -18,7 +18,7 @@ class Echo(WebSocketApplication):
     """Every message back: same opcode, same payload."""
 
     inline = True
-    allowed_origins = "*"
+    allowed_origins: PageOrigins = "*"
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -39,7 +39,7 @@ class EchoConnections(WebSocketApplication):
     inline = True
 
     def __init__(self) -> None:
-        self.echo = Echo(self.changed)
+        self.echo: Echo = Echo(self.changed)
 
     def on_open(self, ws: WebSocket) -> None:
         ws.send(str(self.echo.connection_count))
@@ -48,7 +48,7 @@ class EchoConnections(WebSocketApplication):
         self.broadcast(str(self.echo.connection_count))
 
 
-def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+def page(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The WSGI application behind the page."""
     if environ["PATH_INFO"] == "/echo":
         status, kind, body = (

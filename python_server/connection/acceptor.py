@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final, Protocol
 
 from python_server.connection.address_caps import AddressCaps
 from python_server.connection.http_channel import HTTPChannel, HTTPServices
 from python_server.http1.response import CROWDED, PLAIN_ON_TLS
-from python_server.net.certificates import make_context
+from python_server.net.byte_handler import Address
+from python_server.net.certificates import TLSContext, make_context
 from python_server.net.descriptors import connections_max_count
 from python_server.net.listener import Listener, turn_away
 from python_server.net.loop import Deadline, Loop
@@ -27,7 +28,7 @@ from python_server.settings import Settings
 SPREAD_SECONDS: Final = 1.0
 
 
-def tls_context(settings: Settings) -> Any:
+def tls_context(settings: Settings) -> TLSContext | None:
     """The context that the settings ask for, None for plain TCP.
 
     Raises:
@@ -55,11 +56,32 @@ class AcceptorState(Enum):
     REFUSED = auto()  # for so long that those who wait are told
 
 
-MOVES: Final = {
+MOVES: Final[dict[AcceptorState, set[AcceptorState]]] = {
     AcceptorState.TAKEN: {AcceptorState.WAITING},
     AcceptorState.WAITING: {AcceptorState.TAKEN, AcceptorState.REFUSED},
     AcceptorState.REFUSED: {AcceptorState.TAKEN},
 }
+
+
+class Channel(Protocol):
+    """An open connection, in the hands of whatever protocol."""
+
+    @property
+    def peers(self) -> tuple[object, object]:
+        """The client's address and the connection's; the same one unless a trusted proxy has named it."""
+
+    @property
+    def held_bytes(self) -> int:
+        """What its client keeps waiting."""
+
+    def refuse_keep_alive(self) -> None:
+        """Graceful stop: what runs, or comes next, is the last."""
+
+    def close_when_idle(self) -> None:
+        """Graceful stop: end now if nothing runs."""
+
+    def abort(self, reason: str) -> None:
+        """End at once."""
 
 
 class Acceptor:
@@ -97,7 +119,7 @@ class Acceptor:
         self._max_count = most_connections(settings)
         self._state = AcceptorState.TAKEN
         self._told = Deadline(loop, self._tell_newcomers)
-        self.channels: dict[Any, str | None] = {}
+        self.channels: dict[Channel, str | None] = {}
         allowance = None if row is None else row.allowance
         self._listeners = [
             Listener(loop, sock, self._accepted, self._exhausted, settings.accept_batch_count, allowance)
@@ -166,14 +188,14 @@ class Acceptor:
 
     # Connections
 
-    def add(self, channel: Any) -> None:
+    def add(self, channel: Channel) -> None:
         """One more is open."""
         key = self.channels[channel] = self._caps.key(*channel.peers)
         self._caps.opened(key)
         if self._row is not None:
             self._row.count(len(self.channels))
 
-    def lost(self, channel: Any) -> None:
+    def lost(self, channel: Channel) -> None:
         """It has ended."""
         self._remove(channel)
         if self._row is not None:
@@ -183,7 +205,7 @@ class Acceptor:
             self._move(AcceptorState.TAKEN)
             self.start()
 
-    def _remove(self, channel: Any) -> None:
+    def _remove(self, channel: Channel) -> None:
         if channel in self.channels:
             self._caps.closed(self.channels.pop(channel))
 
@@ -198,7 +220,7 @@ class Acceptor:
             channel.data_received(bytearray(handed), len(handed))
             transport.flush()  # as behind bytes that are received here
 
-    def _accepted(self, sock: Socket, peer: Any) -> None:
+    def _accepted(self, sock: Socket, peer: Address) -> None:
         if self._state is AcceptorState.REFUSED or self._caps.refuses(peer):
             turn_away(
                 sock, CROWDED if self._tls is None else b""

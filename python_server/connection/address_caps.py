@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Final
+from typing import Final
 
 from python_server.connection.proxy_headers import ProxyRules
+from python_server.http1.parser import Request
 
 MINUTE_SECONDS: Final = 60.0
 IPV6_NETWORK_BITS: Final = 64
@@ -39,7 +40,7 @@ def ignore(kind: str, message: str) -> None:
     """Where complaints go that nobody wants."""
 
 
-def counted_as(peer: Any) -> str | None:
+def counted_as(peer: object) -> str | None:
     """The name an address is counted under; None for a UNIX socket's, which has none."""
     if not isinstance(peer, tuple):
         return None
@@ -95,18 +96,17 @@ class AddressCaps:
         self._free_at: dict[str, float] = {}
         self._free_at_older: dict[str, float] = {}
         self._turned_at = -math.inf
-        self.looks_at_requests = requests_per_minute > 0 or (
+        self.looks_at_requests: bool = requests_per_minute > 0 or (
             connections_max_count > 0 and proxies is not None
         )
 
-    def key(self, peer: Any, own: Any) -> str | None:
+    def key(self, peer: object, own: object) -> str | None:
         """Who is counted.
 
         Args:
             peer: the client. own: the connection's; another one when a trusted proxy has named the client.
         """
-        direct = peer is own and isinstance(own, tuple)
-        if direct and self._trusts is not None and self._trusts(str(own[0])):
+        if peer is own and isinstance(own, tuple) and self._trusts is not None and self._trusts(str(own[0])):
             return None
         return counted_as(peer)
 
@@ -135,7 +135,7 @@ class AddressCaps:
         else:
             self._connections.pop(key, None)
 
-    def refuses(self, peer: Any) -> bool:
+    def refuses(self, peer: object) -> bool:
         """Is a connection from that address one too many? The log says so."""
         return self._connections_max_count > 0 and self.full(self.key(peer, peer))
 
@@ -152,7 +152,7 @@ class AddressCaps:
 
     # Requests
 
-    def admit(self, request: Any, own: Any, now: float) -> Refusal | None:
+    def admit(self, request: Request, own: object, now: float) -> Refusal | None:
         """Count a request; what it is told instead of an answer, None when it may go on."""
         key = self.key(request.peer, own)
         if key is None:
@@ -174,7 +174,7 @@ class AddressCaps:
         )
         return Refusal(429, "too many requests from this address", math.ceil(wait_seconds))
 
-    def ended(self, request: Any) -> None:
+    def ended(self, request: Request) -> None:
         """A request has been answered, or its connection has gone elsewhere."""
         self.closed(self._running.pop(id(request), None))
 

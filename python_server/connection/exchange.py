@@ -20,8 +20,10 @@ from python_server.http1.response import (
     response_head,
     status_text,
 )
+from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
+from python_server.net.transport import Piece
 
 # A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
 DROPPED_BODY_MAX_BYTES: Final = 65_536
@@ -30,20 +32,29 @@ DROPPED_BODY_MAX_BYTES: Final = 65_536
 class TransportLike(Protocol):
     """Port: what a channel asks of a connection's transport; the real one, or a fake in tests."""
 
-    peer: Any
-    local: Any
-    outbox: Any  # set by a protocol whose small pieces the transport is to take from there
+    peer: Address
+    local: Address
     pauses: int  # the reasons not to read, of `Pause`
     receive_max_bytes: int  # at once
+
+    @property
+    def outbox(self) -> Source | None: ...
+    @outbox.setter
+    def outbox(self, outbox: Source) -> None:
+        """By a protocol whose small pieces the transport is to take from there."""
 
     @property
     def blocked(self) -> bool: ...
     @property
     def queued_bytes(self) -> int: ...
-    def write(self, data: Any) -> None: ...
+    def write(self, data: Piece) -> None: ...
     def pause_reading(self, reasons: int, paused: bool) -> None: ...
-    def set_handler(self, handler: Any) -> None: ...
+    def set_handler(self, handler: ByteHandler) -> None: ...
     def close(self, abort: str | None = None, *, reset: bool = False) -> None: ...
+
+
+# Makes the protocol that a connection goes to, of what came behind the head; None: it keeps the connection.
+MakeHandler = Callable[[TransportLike, bytes], ByteHandler | None]
 
 
 class DeadlineLike(Protocol):
@@ -138,22 +149,22 @@ class Exchange:
     def __init__(
         self,
         request: Request,
-        handler: Any,
+        handler: RequestHandler | None,
         services: ExchangeServices,
         transport: TransportLike,
         done: Callable[[bool], None],
-        upgrade: Callable[[Callable[[TransportLike, bytes], Any]], None],
+        upgrade: Callable[[MakeHandler], None],
     ) -> None:
-        self.request = request
-        self.handler = handler
+        self.request: Request = request
+        self.handler: Any = handler  # None where the request is refused: nothing is told to it
         self.context: Any = None
         self.on_writable: Callable[[], None] | None = None
-        self.body_complete = True
-        self.body_resumed_at = 0.0
-        self.held_bytes = 0
-        self.status = 0
-        self.sent_bytes = 0
-        self.started_at = services.now()
+        self.body_complete: bool = True
+        self.body_resumed_at: float = 0.0
+        self.held_bytes: int = 0
+        self.status: int = 0
+        self.sent_bytes: int = 0
+        self.started_at: float = services.now()
         self._services = services
         self._transport = transport
         self._done = done
@@ -172,6 +183,12 @@ class Exchange:
     def started(self) -> bool:
         """Has the head of the answer left?"""
         return self._state is ExchangeState.STREAMING
+
+    @property
+    def outbox(self) -> Source | None: ...
+    @outbox.setter
+    def outbox(self, outbox: Source) -> None:
+        """By a protocol whose small pieces the transport is to take from there."""
 
     @property
     def blocked(self) -> bool:
@@ -233,7 +250,7 @@ class Exchange:
             self.sent_bytes += len(piece)
             self._transport.write(piece)
 
-    def write(self, data: Any) -> None:
+    def write(self, data: Buffer) -> None:
         """A piece of the body; empty pieces are dropped, bytes beyond Content-Length too."""
         if self._state is ExchangeState.STREAMING:
             piece = self._frame(data)
@@ -270,14 +287,14 @@ class Exchange:
         if self._state is not ExchangeState.DONE:
             self._end()
 
-    def upgrade(self, headers: Headers, make: Callable[[TransportLike, bytes], Any]) -> None:
+    def upgrade(self, headers: Headers, make: MakeHandler) -> None:
         """Answer 101 and hand the connection to the protocol that `make` returns."""
         if self._state is ExchangeState.WAITING:
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
             self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1"))
             self.hand_over(make)
 
-    def hand_over(self, make: Callable[[TransportLike, bytes], Any]) -> None:
+    def hand_over(self, make: MakeHandler) -> None:
         """Hand the connection, unanswered, to what `make(transport, bytes behind the head)` returns.
 
         None means that `make` has taken the connection off the loop.
@@ -288,7 +305,7 @@ class Exchange:
         self._end()
         self._upgrade(make)
 
-    def give_away(self, make: Callable[[TransportLike, bytes], Any]) -> None:
+    def give_away(self, make: MakeHandler) -> None:
         """Hand the connection over with this request: whoever gets it answers, counts and logs it."""
         if self._state is ExchangeState.WAITING:
             self._state = ExchangeState.DONE
@@ -322,7 +339,7 @@ class Exchange:
         self.status = int(status[:3])
         return head
 
-    def _frame(self, data: Any) -> Any:
+    def _frame(self, data: Buffer) -> Buffer:
         framing = self._framing
         if framing is Framing.NONE:
             return b""

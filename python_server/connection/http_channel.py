@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from python_server.connection.exchange import (
     DeadlineLike,
     Exchange,
     ExchangeServices,
+    MakeHandler,
     RequestHandler,
     TransportLike,
 )
 from python_server.http1.body_time import BodyTime
-from python_server.http1.parser import END, BadRequest, Limits, ParserState, Request, RequestParser
+from python_server.http1.parser import END, BadRequest, Event, Limits, ParserState, Request, RequestParser
 from python_server.http1.response import status_text
+from python_server.net.byte_handler import Buffer
 from python_server.net.pauses import Pause
 
 # Bytes of further requests that may wait behind a running one; then reading pauses.
@@ -54,9 +56,9 @@ class HTTPServices:
     route: Callable[[Request], RequestHandler]
     limits: Limits
     timeouts: Timeouts
-    deadline: Callable[[Callable[[], Any]], DeadlineLike]
+    deadline: Callable[[Callable[[], object]], DeadlineLike]
     exchange: ExchangeServices
-    lost: Callable[[object], None]
+    lost: Callable[[HTTPChannel], None]
     stop: Callable[[Request], bool] | None = None
 
 
@@ -74,7 +76,7 @@ class HTTPState(Enum):
 
 
 OPEN_STATES: Final = {HTTPState.IDLE, HTTPState.HEAD, HTTPState.BUSY}
-MOVES: Final = {
+MOVES: Final[dict[HTTPState, set[HTTPState]]] = {
     HTTPState.IDLE: {HTTPState.HEAD, HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
     HTTPState.HEAD: {HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
     HTTPState.BUSY: {HTTPState.IDLE, HTTPState.HEAD, HTTPState.CLOSING, HTTPState.UPGRADED, HTTPState.LOST},
@@ -131,7 +133,7 @@ class HTTPChannel:
     def receive_buffer(self) -> memoryview | None:
         return None
 
-    def data_received(self, buffer: Any, nbytes: int) -> None:
+    def data_received(self, buffer: Buffer, nbytes: int) -> None:
         if self._state not in OPEN_STATES:
             return
         if nbytes == 0:
@@ -162,7 +164,7 @@ class HTTPChannel:
     # What the worker of this channel may ask
 
     @property
-    def peers(self) -> tuple[Any, Any]:
+    def peers(self) -> tuple[object, object]:
         """The client's address and the connection's: the same one as long as no request names another."""
         return self._transport.peer, self._transport.peer
 
@@ -200,17 +202,17 @@ class HTTPChannel:
 
     # Requests
 
-    def _handle(self, events: list[Any]) -> None:
+    def _handle(self, events: list[Event]) -> None:
         for event in events:
             exchange = self._exchange
-            if type(event) is bytes:
+            if isinstance(event, bytes):
                 if exchange is not None:
                     exchange.handler.body_received(exchange, event)
             elif event is END:
                 if exchange is not None:
                     exchange.body_complete = True
                     exchange.handler.body_ended(exchange)
-            elif type(event) is BadRequest:
+            elif isinstance(event, BadRequest):
                 self._refuse(event)
                 return
             else:
@@ -367,7 +369,7 @@ class HTTPChannel:
             self._move(HTTPState.CLOSING)
             self._transport.close()
 
-    def _upgrade(self, make: Callable[[TransportLike, bytes], Any]) -> None:
+    def _upgrade(self, make: MakeHandler) -> None:
         """Give the connection to another protocol, with the bytes that came behind the head."""
         self._exchange = None
         self._deadline.cancel()

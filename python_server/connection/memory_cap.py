@@ -6,16 +6,24 @@ Must not know: sockets, clocks, or in which direction the bytes go.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final, Protocol, TypeVar
 
 # How often it is looked at: between two looks the sum may grow by what arrives meanwhile.
 LOOK_SECONDS: Final = 0.25
+Reason = TypeVar("Reason")
+
+
+class Holder(Protocol):
+    """Who keeps bytes waiting."""
+
+    @property
+    def held_bytes(self) -> int: ...
 
 
 def end_largest(
     max_bytes: int,
-    holders: Iterable[tuple[Any, Callable[[Any], Any]]],
-    reason: Any,
+    holders: Iterable[tuple[Holder, Callable[[Reason], object]]],
+    reason: Reason,
     complain: Callable[[str, str], None],
 ) -> None:
     """End holders, the largest first, until the others hold no more than the bound.

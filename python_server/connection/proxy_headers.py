@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, Final
+from typing import Final
 
 Fields = Mapping[str, str]
 X_FIELDS: Final = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port")
@@ -43,7 +43,7 @@ class Origin:
             no proxy has said so.
     """
 
-    peer: Any
+    peer: object
     scheme: str
     authority: str
     port: int | None = None

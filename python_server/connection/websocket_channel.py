@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from python_server.connection.exchange import DeadlineLike, TransportLike
 from python_server.net.backpressure import Backpressure
+from python_server.net.byte_handler import Buffer
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door
 from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, State
@@ -53,10 +54,10 @@ class WebSocketServices:
     broadcast_wait_seconds: float
     backpressure: Backpressure
     deflate: Options | None
-    deadline: Callable[[Callable[[], Any]], DeadlineLike]
+    deadline: Callable[[Callable[[], object]], DeadlineLike]
     began: Callable[[WebSocketChannel], None]
     ended: Callable[[WebSocketChannel], None]
-    call_soon: Callable[[Callable[[], None]], Any]
+    call_soon: Callable[[Callable[[], None]], object]
 
 
 # From here on a payload is gathered behind its header instead of being copied into a frame: the copy of a
@@ -77,7 +78,7 @@ _OPEN: Final = State.OPEN
 _CLOSED: Final = State.CLOSED
 
 
-def ignore_message(*message: Any) -> None:
+def ignore_message(*message: object) -> None:
     """Where messages go before somebody listens."""
 
 
@@ -154,10 +155,10 @@ class WebSocketChannel:
         self._unfinished: DeadlineLike | None = None
         self._closing: DeadlineLike | None = None
         self._closing_bytes = 0  # received since our close frame
-        self.receive_buffer = connection.receive_buffer
-        self.subprotocol = subprotocol
-        self.owner: Any = None
-        self.peer = transport.peer
+        self.receive_buffer: Callable[[], memoryview | None] = connection.receive_buffer
+        self.subprotocol: str | None = subprotocol
+        self.owner: object = None
+        self.peer: object = transport.peer
         self.on_message: Callable[..., None] = ignore_message
         self.on_close: Callable[[int, str], None] = ignore_close
         self.on_blocked: Callable[[WebSocketChannel, bool], None] = ignore_message
@@ -165,7 +166,7 @@ class WebSocketChannel:
 
     # What the transport tells
 
-    def data_received(self, buffer: Any, nbytes: int) -> None:
+    def data_received(self, buffer: Buffer, nbytes: int) -> None:
         decoder = self._decoder
         if not nbytes:
             self._connection.receive_eof()
@@ -312,7 +313,7 @@ class WebSocketChannel:
         return self._transport.blocked
 
     @property
-    def peers(self) -> tuple[Any, Any]:
+    def peers(self) -> tuple[object, object]:
         """The client's address and the connection's; the same one unless a trusted proxy has named it."""
         return self.peer, self._transport.peer
 

@@ -6,7 +6,6 @@ Must not know: sockets, files, how a line came.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, BroadcastOptions
 from python_server.socketio.cluster.broker.wire_json import (
@@ -21,6 +20,7 @@ from python_server.socketio.cluster.broker.wire_json import (
 from python_server.socketio.cluster.port import Malformed
 from python_server.socketio.jsoncodec import JSONError, dumps, loads
 from python_server.socketio.server import Hub
+from python_server.socketio.values import RoomName
 
 
 class ControlCommands:
@@ -44,7 +44,7 @@ class ControlCommands:
     def obey(self, line: bytes) -> bytes:
         """The answer to one line: {"ok": true}, or {"error": "..."} and nothing was done."""
         try:
-            answer: dict[str, Any] = {"ok": True}
+            answer: dict[str, object] = {"ok": True}
             if self._is_status(line):
                 answer["figures"] = dict(self._figures())
             else:
@@ -78,11 +78,11 @@ class ControlCommands:
         elif method == Method.DISCONNECT:
             hub.disconnect(namespace, sid, message.detail)
         elif method == Method.ENTER_ROOM:
-            hub.join(namespace, sid, message.room)
+            hub.join(namespace, sid, _room(message))
         elif method == Method.LEAVE_ROOM:
-            hub.leave(namespace, sid, message.room)
+            hub.leave(namespace, sid, _room(message))
         elif method == Method.CLOSE_ROOM:
-            hub.close_room(namespace, message.room)
+            hub.close_room(namespace, _room(message))
         else:
             raise WireError("foreign message", f"{method} cannot be asked for here")
 
@@ -101,3 +101,10 @@ class ControlCommands:
                 "foreign message", f"no Socket.IO server at {path[:100]!r}: {', '.join(self._hubs)}"
             )
         return hub
+
+
+def _room(message: WireMessage) -> RoomName:
+    """Of a command about one: `read` refuses those that name none, or several."""
+    room = message.room
+    assert not isinstance(room, list)
+    return room

@@ -9,8 +9,9 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
+from python_server.net.byte_handler import Buffer
 from python_server.net.listener import Listener
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
@@ -128,7 +129,7 @@ class Control:
         for channel in list(self._channels):
             channel.close()
 
-    def _accepted(self, sock: Socket, peer: Any) -> None:
+    def _accepted(self, sock: Socket, peer: object) -> None:
         transport = Transport(self._loop, sock, self._report, self._limits)
         channel = ControlChannel(transport, self._obey, self._report, self._channels.discard)
         self._channels.add(channel)
@@ -167,7 +168,7 @@ class ControlChannel:
     def receive_buffer(self) -> memoryview | None:
         return None
 
-    def data_received(self, buffer: Any, nbytes: int) -> None:
+    def data_received(self, buffer: Buffer, nbytes: int) -> None:
         if not nbytes:
             self._transport.close()
             return

@@ -44,9 +44,9 @@ class OriginRules:
             else list(allowed)
         )
         self._any = "*" in listed
-        self.credentials = credentials is True or (credentials is None and not self._any)
+        self.credentials: bool = credentials is True or (credentials is None and not self._any)
         # Would they have been allowed before one had to ask for them?
-        self.leaves_credentials_out = credentials is None and self._any
+        self.leaves_credentials_out: bool = credentials is None and self._any
         self._off = not callable(allowed) and allowed is not None and not listed
         self._listed = frozenset(listed)
 

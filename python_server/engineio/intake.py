@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from python_server.engineio.packet import EnginePacketError, Packet
 from python_server.engineio.session import Session
@@ -34,7 +34,7 @@ class Intake:
 
     __slots__ = ("_posts", "_session", "_soon")
 
-    def __init__(self, session: Session, soon: Callable[[Callable[[], None]], Any]) -> None:
+    def __init__(self, session: Session, soon: Callable[[Callable[[], None]], object]) -> None:
         self._session = session
         self._soon = soon
         self._posts: deque[tuple[Iterator[Packet], Done]] = deque()

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from python_server.engineio.cors import AllowedOrigins
+from python_server.http1.parser import Request
 
 
 class EngineError(Enum):
@@ -49,9 +49,9 @@ class EngineOptions:
     http_compression: bool = True
     compression_threshold_bytes: int = 1024
     # The session id as a cookie of the handshake: a name, or a name and attributes (functions are called).
-    cookie: str | Mapping[str, Any] | None = None
+    cookie: str | Mapping[str, object] | None = None
     # Asked with the handshake request on the loop's thread; False or a sentence refuses it (403, code 4).
-    allow_request: Callable[[Any], bool | str | None] | None = None
+    allow_request: Callable[[Request], bool | str | None] | None = None
     # Long polling by <script> and form, for browsers of before 2012; every page could ask by it.
     jsonp: bool = True
 

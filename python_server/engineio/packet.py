@@ -61,9 +61,9 @@ class Prepared:
     __slots__ = ("_deflated", "_payload", "frames", "packets")
 
     def __init__(self, packets: Sequence[str | bytes]) -> None:
-        self.packets = packets
+        self.packets: Sequence[str | bytes] = packets
         # At once, though a polling client has no use for them: every recipient on a WebSocket asks.
-        self.frames = (
+        self.frames: bytes = (
             encode_message(packets[0]) if len(packets) == 1 else b"".join(map(encode_message, packets))
         )
         self._deflated: dict[int, bytes] | None = None  # by window size

@@ -9,7 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs
 
 from python_server.connection.exchange import Exchange
@@ -171,7 +171,7 @@ def error_body(code: int, message: str) -> bytes:
     return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode()
 
 
-def cookie_header(cookie: str | Mapping[str, Any], sid: str, *, secure: bool = False) -> Headers:
+def cookie_header(cookie: str | Mapping[str, object], sid: str, *, secure: bool = False) -> Headers:
     """The Set-Cookie field of a handshake (RFC 6265 4.1.1).
 
     Args:
@@ -194,5 +194,5 @@ def cookie_header(cookie: str | Mapping[str, Any], sid: str, *, secure: bool = F
     return [("Set-Cookie", "; ".join(parts))]
 
 
-def _value(value: Any) -> Any:
+def _value(value: object) -> object:
     return value() if callable(value) else value

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from python_server.connection.exchange import Exchange
 from python_server.engineio.intake import Intake
@@ -23,10 +22,10 @@ class Post:
     __slots__ = ("jsonp", "pieces", "session", "size_bytes")
 
     def __init__(self, session: Session, jsonp: str | None) -> None:
-        self.session = session
-        self.jsonp = jsonp
+        self.session: Session = session
+        self.jsonp: str | None = jsonp
         self.pieces: list[bytes] = []
-        self.size_bytes = 0
+        self.size_bytes: int = 0
 
     def body(self) -> bytes | None:
         """What was sent; None for a form that holds no payload."""
@@ -45,7 +44,7 @@ class Posts:
         self,
         options: EngineOptions,
         answers: PollingAnswers,
-        soon: Callable[[Callable[[], None]], Any],
+        soon: Callable[[Callable[[], None]], object],
         complain: Callable[[str, str], None],
     ) -> None:
         self._options = options

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from python_server.connection.exchange import Exchange
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
@@ -32,6 +32,7 @@ from python_server.engineio.upgrade import Probe
 from python_server.http1.packed_head import kept
 from python_server.http1.parser import Request
 from python_server.http1.response import Headers
+from python_server.net.timers import CallLater, TimerLike
 from wsframe import CloseCode
 
 __all__ = ["Engine", "EngineError", "EngineOptions"]
@@ -63,8 +64,8 @@ class Engine:
         self,
         handler: SessionHandler,
         options: EngineOptions,
-        call_later: Callable[[float, Callable[[], Any]], Any],
-        call_soon: Callable[[Callable[[], None]], Any],
+        call_later: CallLater,
+        call_soon: Callable[[Callable[[], None]], object],
         now: Callable[[], float],
         websockets: WebSocketServices,
         complain: Callable[[str, str], None],
@@ -91,7 +92,7 @@ class Engine:
         self._answers = PollingAnswers(options, self._origins, complain)
         self._posts = Posts(options, self._answers, call_soon, complain)
         self._heartbeats = Heartbeats(options.ping_interval_seconds, options.ping_timeout_seconds)
-        self._heartbeat_timer: Any = None
+        self._heartbeat_timer: TimerLike | None = None
         self.sessions: dict[str, Session] = {}
 
     def close(self, reason: DisconnectReason = DisconnectReason.SERVER_SHUTTING_DOWN) -> None:

@@ -21,6 +21,7 @@ from python_server.engineio.packet import (
     decode_packet,
     join_payload,
 )
+from python_server.http1.parser import Request
 from wsframe import Outbox
 
 # python-engineio's client drops a whole polling payload of more packets than this; the JavaScript client has
@@ -63,7 +64,7 @@ class SessionState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[SessionState, set[SessionState]]] = {
     SessionState.POLLING: {SessionState.UPGRADING, SessionState.CLOSING, SessionState.CLOSED},
     SessionState.UPGRADING: {
         SessionState.POLLING,
@@ -75,7 +76,6 @@ MOVES: Final = {
     SessionState.CLOSING: {SessionState.CLOSED},
     SessionState.CLOSED: set(),
 }
-
 
 # An enum's member costs ten times a global in CPython 3.11; this one is asked for with every packet.
 _WEBSOCKET: Final = SessionState.WEBSOCKET
@@ -172,20 +172,20 @@ class Session:
         self,
         sid: str,
         handler: SessionHandler,
-        request: Any,
+        request: Request,
         beat: Callable[[Session, bool], None],
         forget: Callable[[Session], None],
         max_queued_bytes: int,
         joined: Callable[[Session], None] = lambda session: None,
     ) -> None:
-        self.sid = sid
-        self.request = request
+        self.sid: str = sid
+        self.request: Request = request
         self.context: Any = None
-        self.state = SessionState.POLLING
-        self.outbox = NO_OUTBOX
+        self.state: SessionState = SessionState.POLLING
+        self.outbox: Outbox = NO_OUTBOX
         self.heartbeat: Any = None
-        self.awaiting_pong = False
-        self.posting = False
+        self.awaiting_pong: bool = False
+        self.posting: bool = False
         self.intake: Any = None
         self._handler = handler
         self._beat = beat

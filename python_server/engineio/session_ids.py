@@ -13,8 +13,9 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from python_server.connection.exchange import Exchange
 from python_server.net.system import REAL, token
 
 SECRET_BYTES: Final = 15  # 20 characters of base64url, as both reference servers
@@ -39,10 +40,10 @@ class Home(Enum):
 class SessionHomes(Protocol):
     """Port: how a request reaches the sibling that is to answer it."""
 
-    def send_home(self, exchange: Any, index: int) -> bool:
+    def send_home(self, exchange: Exchange, index: int) -> bool:
         """Give the connection to the worker of that index; False when there is none."""
 
-    def send_on(self, exchange: Any) -> bool:
+    def send_on(self, exchange: Exchange) -> bool:
         """Give the connection to a worker that stays; False when there is none."""
 
 
@@ -61,7 +62,7 @@ class SessionIds:
         self._entropy = entropy
         self._index = index if index is not None or not host_id else 0
         self._tag = tag_of(host_id) if host_id else None
-        self.prefix = "" if self._index is None else f"{self._index}."
+        self.prefix: str = "" if self._index is None else f"{self._index}."
         if self._tag is not None:
             self.prefix = f"{self._tag}.{self.prefix}"
 

@@ -5,7 +5,7 @@ Must not know: requests, transports, whose sessions they are; engines of one wor
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from python_server.connection.address_caps import counted_as
 
@@ -29,14 +29,14 @@ class SessionLimits:
         self._sessions_max_count = sessions_max_count
         self._half_open_max_count = half_open_max_count
         self._address_max_count = address_max_count
-        self._half_open: dict[Any, int] = {}
+        self._half_open: dict[object, int] = {}
         # With a cap per address: whose each session is, and how many each has.
-        self._address_of: dict[Any, str] = {}
+        self._address_of: dict[object, str] = {}
         self._counts: dict[str, int] = {}
-        self.sessions_count = 0
-        self.half_open_count = 0
+        self.sessions_count: int = 0
+        self.half_open_count: int = 0
 
-    def refusal(self, peer: Any) -> str | None:
+    def refusal(self, peer: object) -> str | None:
         """Why that client may open no session now, with the option; None if it may."""
         if self.sessions_count >= self._sessions_max_count:
             return f"{self._sessions_max_count} sessions are open: new ones are refused, see --limit-sessions"
@@ -54,7 +54,7 @@ class SessionLimits:
                 )
         return None
 
-    def opened(self, session: Any, head_bytes: int, peer: Any) -> None:
+    def opened(self, session: object, head_bytes: int, peer: object) -> None:
         """A session of that client begins, and keeps so much of its request."""
         if self._address_max_count and (address := counted_as(peer)) is not None:
             self._address_of[session] = address
@@ -63,11 +63,11 @@ class SessionLimits:
         self.half_open_count += weight
         self.sessions_count += 1
 
-    def joined(self, session: Any) -> None:
+    def joined(self, session: object) -> None:
         """Its client has joined a namespace."""
         self.half_open_count -= self._half_open.pop(session, 0)
 
-    def ended(self, session: Any) -> None:
+    def ended(self, session: object) -> None:
         """It is forgotten."""
         self.joined(session)
         self.sessions_count -= 1

@@ -24,7 +24,7 @@ class ProbeState(Enum):
     FAILED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[ProbeState, set[ProbeState]]] = {
     ProbeState.WAITING: {ProbeState.PROBED, ProbeState.FAILED},
     ProbeState.PROBED: {ProbeState.UPGRADED, ProbeState.FAILED},
     ProbeState.UPGRADED: set(),
@@ -53,7 +53,7 @@ class Probe:
         self._session = session
         self._channel = channel
         self._attach = attach
-        self.state = ProbeState.WAITING
+        self.state: ProbeState = ProbeState.WAITING
         self.timer: Any = None
         channel.on_message = self._receive
         channel.on_close = self._closed

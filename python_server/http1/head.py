@@ -107,8 +107,8 @@ class Request:
     expect_continue: bool = False
     upgrade: str = ""
     authority: str = ""
-    peer: Any = None
-    local: Any = None
+    peer: object = None
+    local: object = None
     scheme: str = "http"
     raw_head: bytes = b""
     handed: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 from python_server.http1.head import BadRequest, Headers, Limits, Request, parse_head
 
@@ -67,7 +67,7 @@ class ParserState(Enum):
 _HEAD: Final = ParserState.HEAD
 _COMPLETE: Final = ParserState.COMPLETE
 # What may follow each state; any of them may fail, and a parser that failed stays failed.
-MOVES: Final = {
+MOVES: Final[dict[ParserState, set[ParserState]]] = {
     ParserState.HEAD: {
         ParserState.STOPPED,
         ParserState.BODY,
@@ -128,10 +128,10 @@ class RequestParser:
         self._body_bytes = 0
         self._trailer_bytes = 0
         self._skipped_count = 0
-        self.served_count = 0
-        self.state = ParserState.HEAD
+        self.served_count: int = 0
+        self.state: ParserState = ParserState.HEAD
 
-    def receive(self, data: Any) -> list[Event]:
+    def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take bytes of the connection (any buffer, not kept); return what they complete."""
         state = self.state
         if state is ParserState.FAILED:

@@ -224,6 +224,6 @@ def response_head(
     return "".join(lines).encode("latin-1"), framing, keep_alive, length
 
 
-def chunk(data: bytes) -> bytes:
+def chunk(data: bytes | bytearray | memoryview) -> bytes:
     """One chunk of a chunked body (RFC 9112 7.1); nothing for empty data: a zero chunk ends the body."""
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # type: ignore[str-format]

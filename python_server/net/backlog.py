@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from python_server.net.threads import Door, Job, ServerStopped
+from python_server.net.threads import Door, Job, ServerStopped, Strand
 
 # Messages of one client that wait: above the first bound its reading pauses, and goes on below the second.
 # Who cannot be paused is given up above the third; what one receive of 320 KiB brings of the smallest frames,
@@ -46,8 +46,8 @@ class Backlog:
     def __init__(self, door: Door, pause_reading: Callable[[bool], None]) -> None:
         self._door = door
         self._pause_reading = pause_reading
-        self.strand = door.strand()
-        self.paused = False
+        self.strand: Strand = door.strand()
+        self.paused: bool = False
         # Of large messages: the first counted by the loop, the second by the one worker that runs the strand.
         self._submitted_bytes = 0
         self._finished_bytes = 0

@@ -6,9 +6,11 @@ Must not know: what is sent, to whom, or how it is known that the client is behi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeVar
 
 from python_server.net.threads import WORKER, Door, Lock, Waiter
+
+Key = TypeVar("Key")
 
 
 class Backpressure:
@@ -20,19 +22,19 @@ class Backpressure:
         monotonic: a clock.
     """
 
-    def __init__(self, places_counts: Mapping[Any, int], monotonic: Callable[[], float]) -> None:
+    def __init__(self, places_counts: Mapping[Key, int], monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._places_counts = dict(places_counts)
+        self._places_counts: dict[object, int] = dict(places_counts.items())
         self._lock = Lock()
-        self._waiters: dict[object, list[Waiter]] = {}  # by target: one of each thread that waits
+        self._waiters: dict[object, list[Waiter[None]]] = {}  # by target: one of each thread that waits
 
     def post(
         self,
         door: Door,
         target: object,
-        behind: Callable[[], Any],
+        behind: Callable[[], object],
         timeout_seconds: float,
-        call: tuple[Any, ...],
+        call: tuple[Callable[..., object], *tuple[object, ...]],
         nbytes: int,
     ) -> None:
         """A worker: post `call` (a function, its arguments) once `target` is not behind, or the time is over.
@@ -46,12 +48,12 @@ class Backpressure:
                 door.post(*call, nbytes=nbytes)
                 return
 
-    def _wait(self, target: object, behind: Callable[[], Any], timeout_seconds: float) -> bool:
+    def _wait(self, target: object, behind: Callable[[], object], timeout_seconds: float) -> bool:
         """Whether it was worth it: False when the time is over, or this thread must not wait."""
         if timeout_seconds <= 0 or getattr(WORKER, "coroutines", False):  # all coroutines would wait as well
             return False
         pool = getattr(WORKER, "pool", None)
-        waiter = Waiter()
+        waiter: Waiter[None] = Waiter()
         with self._lock:
             if not behind():
                 return True

@@ -6,7 +6,12 @@ Must not know: any protocol, or how bytes travel.
 from __future__ import annotations
 
 from collections.abc import Callable, Sized
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
+
+Buffer = bytes | bytearray | memoryview
+# As the socket module tells an address: its form is its family's.
+Address = tuple[object, ...] | str | bytes | None
+Whom = TypeVar("Whom")
 
 
 class Source(Sized, Protocol):
@@ -14,7 +19,7 @@ class Source(Sized, Protocol):
 
     max_bytes: int  # above it they come by `write`
 
-    def open(self, max_bytes: int, wake: Callable[[Any], object], whom: Any, /) -> None:
+    def open(self, max_bytes: int, wake: Callable[[Whom], object], whom: Whom, /) -> None:
         """Hold up to `max_bytes`; call `wake(whom)` when something comes that nobody expects."""
 
     def expect(self) -> bool:
@@ -33,7 +38,7 @@ class ByteHandler(Protocol):
     def receive_buffer(self) -> memoryview | None:
         """Where to receive next; None for the loop's shared buffer. Asked when much has come at once."""
 
-    def data_received(self, buffer: Any, nbytes: int) -> None:
+    def data_received(self, buffer: Buffer, nbytes: int) -> None:
         """`nbytes` were put at the start of `buffer`; 0 means the peer has ended its side."""
 
     def write_blocked(self, blocked: bool) -> None:

@@ -36,7 +36,10 @@ class VerificationRules(Protocol):
     def ciphers(self) -> str | None: ...
 
 
-def make_context(rules: VerificationRules, application_protocols: list[str]) -> ssl.SSLContext:
+TLSContext = ssl.SSLContext
+
+
+def make_context(rules: VerificationRules, application_protocols: list[str]) -> TLSContext:
     """A server's context: TLS 1.2 or later (RFC 9325 3.1.1), no compression, no renegotiation.
 
     Raises:

@@ -10,9 +10,26 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 from python_server.net.loop import Loop
+
+
+class TransportLimits(Protocol):
+    """How much a client may leave untaken and for how long, and what its end may cost."""
+
+    @property
+    def high_watermark_bytes(self) -> int: ...
+    @property
+    def low_watermark_bytes(self) -> int: ...
+    @property
+    def hard_limit_bytes(self) -> int: ...
+    @property
+    def stall_timeout_seconds(self) -> float: ...
+    @property
+    def linger_timeout_seconds(self) -> float: ...
+    @property
+    def linger_max_bytes(self) -> int: ...
 
 
 class Lingering:
@@ -26,7 +43,9 @@ class Lingering:
 
     __slots__ = ("_end", "_loop", "_room_bytes", "_socket", "_timer")
 
-    def __init__(self, loop: Loop, sock: socket.socket, limits: Any, end: Callable[[str], None]) -> None:
+    def __init__(
+        self, loop: Loop, sock: socket.socket, limits: TransportLimits, end: Callable[[str], None]
+    ) -> None:
         self._loop = loop
         self._socket = sock
         self._room_bytes = limits.linger_max_bytes

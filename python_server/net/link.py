@@ -13,8 +13,9 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
+from python_server.net.byte_handler import Buffer
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
 
@@ -49,7 +50,7 @@ class LinkState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[LinkState, set[LinkState]]] = {
     LinkState.OPEN: {LinkState.DEAF, LinkState.CLOSED},
     LinkState.DEAF: {LinkState.CLOSED},
     LinkState.CLOSED: set(),
@@ -64,7 +65,7 @@ def pair() -> tuple[Socket, Socket]:
     return ends
 
 
-def encode(kind: int, *pieces: Any, flags: int = 0) -> list[Any]:
+def encode(kind: int, *pieces: Buffer, flags: int = 0) -> list[Buffer]:
     """The pieces of one frame; small ones are one piece. `pieces` are bytes-like.
 
     Raises:
@@ -86,8 +87,8 @@ class Batch:
 
     def __init__(self, descriptor: int | None) -> None:
         self.descriptor = descriptor
-        self.pieces: list[Any] = []
-        self.nbytes = 0
+        self.pieces: list[Buffer] = []
+        self.nbytes: int = 0
 
     def drop_descriptor(self) -> None:
         if self.descriptor is not None:
@@ -141,13 +142,13 @@ class Link:
         self._partial = bytearray()
         # They came, and their frames have not; None is one that there was no room for.
         self._descriptors: deque[int | None] = deque()
-        self.queued_bytes = 0
-        self.state = LinkState.OPEN
+        self.queued_bytes: int = 0
+        self.state: LinkState = LinkState.OPEN
         loop.add_reader(self._descriptor, self._on_readable)
 
     # Out
 
-    def send(self, kind: int, *pieces: Any, descriptor: int | None = None) -> bool:
+    def send(self, kind: int, *pieces: Buffer, descriptor: int | None = None) -> bool:
         """Queue a message; it leaves at the end of this turn, with a descriptor at once.
 
         Args:
@@ -171,7 +172,7 @@ class Link:
             self._send_queued()  # now: a client waits at the other end of the descriptor
         return True
 
-    def send_encoded(self, frame: list[Any]) -> bool:
+    def send_encoded(self, frame: list[Buffer]) -> bool:
         """As `send`, for what `encode` made: one encoding serves many links."""
         if self.state is not LinkState.OPEN or self.queued_bytes > self._max_queued_bytes:
             return False
@@ -183,7 +184,7 @@ class Link:
             self._loop.flush_at_turn_end(self)
         return True
 
-    def _append(self, frame: list[Any]) -> None:
+    def _append(self, frame: list[Buffer]) -> None:
         nbytes = sum(map(len, frame))
         batch = self._queue[-1]
         batch.pieces += frame
@@ -316,7 +317,7 @@ class Link:
         if len(self._descriptors) > 1:  # one may be ahead of its frame's header, never two
             raise LinkError("a descriptor came that no message mentions")
 
-    def _frame_bytes(self, data: Any, at: int) -> int:
+    def _frame_bytes(self, data: Buffer, at: int) -> int:
         _, flags, payload_bytes = HEADER.unpack_from(data, at)
         if payload_bytes > FRAME_MAX_BYTES or flags & ~DESCRIPTOR_FLAG:
             raise LinkError(f"malformed frame: flags {flags}, {payload_bytes} bytes")

@@ -9,8 +9,9 @@ import errno
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
+from python_server.net.byte_handler import Address
 from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
 
@@ -39,7 +40,7 @@ class ListenerState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[ListenerState, set[ListenerState]]] = {
     ListenerState.PAUSED: {ListenerState.ACCEPTING, ListenerState.CLOSED},
     ListenerState.ACCEPTING: {
         ListenerState.PAUSED,
@@ -85,7 +86,7 @@ class Listener:
         self,
         loop: Loop,
         sock: Socket,
-        accepted: Callable[[Socket, Any], None],
+        accepted: Callable[[Socket, Address], None],
         exhausted: Callable[[OSError], None],
         batch_count: int,
         allowance: Callable[[], int | None] | None = None,
@@ -98,7 +99,7 @@ class Listener:
         self._allowance = allowance
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._back_off: Timer | None = None
-        self.state = ListenerState.PAUSED
+        self.state: ListenerState = ListenerState.PAUSED
 
     def start(self) -> None:
         """Begin, or go on, to accept."""

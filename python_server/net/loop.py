@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from python_server.net.poller import EXCLUSIVE, READABLE, WRITABLE
 from python_server.net.system import REAL, System
@@ -41,9 +41,9 @@ class Timer:
 
     __slots__ = ("function", "when")
 
-    def __init__(self, when: float, function: Callable[[], Any]) -> None:
-        self.when = when
-        self.function: Callable[[], Any] | None = function
+    def __init__(self, when: float, function: Callable[[], object]) -> None:
+        self.when: float = when
+        self.function: Callable[[], object] | None = function
 
     def __lt__(self, other: Timer) -> bool:
         return self.when < other.when
@@ -61,7 +61,7 @@ class Deadline:
 
     __slots__ = ("_function", "_loop", "_timer", "_when")
 
-    def __init__(self, loop: Loop, function: Callable[[], Any]) -> None:
+    def __init__(self, loop: Loop, function: Callable[[], object]) -> None:
         self._loop = loop
         self._function = function
         self._when = NEVER
@@ -137,7 +137,7 @@ class Loop:
     ) -> None:
         self._monotonic = system.monotonic
         self.now: float = self._monotonic()
-        self.receive_buffer = bytearray(receive_buffer_bytes)
+        self.receive_buffer: bytearray = bytearray(receive_buffer_bytes)
         self._report = report
         self._poller = system.poller()
         self._readers: dict[int, Callable[[], None]] = {}
@@ -156,7 +156,7 @@ class Loop:
         self._wake_receive, self._wake_send = os.pipe()
         os.set_blocking(self._wake_receive, False)
         os.set_blocking(self._wake_send, False)
-        self.mailbox = Mailbox(self._wake, mailbox_max_bytes)
+        self.mailbox: Mailbox = Mailbox(self._wake, mailbox_max_bytes)
         self._poller.register(self._wake_receive, READABLE)
         self._readers[self._wake_receive] = self._empty_pipe
         self._mail_left = False
@@ -215,7 +215,7 @@ class Loop:
 
     # Time
 
-    def call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
+    def call_later(self, seconds: float, function: Callable[[], object]) -> Timer:
         """Call `function` once, `seconds` after the start of this turn."""
         when = self.now + seconds
         timer = Timer(when, function)
@@ -320,7 +320,7 @@ class Loop:
         os.close(self._wake_receive)
         os.close(self._wake_send)
 
-    def _call(self, function: Callable[[], Any]) -> None:
+    def _call(self, function: Callable[[], object]) -> None:
         try:
             function()
         except FAULTS as error:
@@ -335,9 +335,8 @@ class Loop:
         while timers and (timers[0].when <= self.now or timers[0].function is None):
             timer = heapq.heappop(timers)
             if timer.function is not None:
-                function = timer.function
-                timer.function = None
-                self._call(function)
+                due, timer.function = timer.function, None
+                self._call(due)
         self._next_due = timers[0].when if timers else NEVER
 
     def _flush_dirty(self) -> None:

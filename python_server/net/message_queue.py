@@ -6,12 +6,15 @@ Must not know: what a message is.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from collections.abc import Sized
+from typing import Generic, TypeVar
 
 from python_server.net.threads import Condition, Lock, blocking
 
+Message = TypeVar("Message", bound=Sized)
 
-class MessageQueue:
+
+class MessageQueue(Generic[Message]):
     """First in, first out; after the end there is only None.
 
     Args:
@@ -21,7 +24,7 @@ class MessageQueue:
     def __init__(self, max_count: int, max_bytes: int) -> None:
         self._max_count = max_count
         self._max_bytes = max_bytes
-        self._messages: deque[Any] = deque()
+        self._messages: deque[Message] = deque()
         self._held_bytes = 0
         self._ended = False
         self._changed = Condition(Lock())
@@ -34,7 +37,7 @@ class MessageQueue:
         """Any thread: is so little held that the producer should go on?"""
         return len(self._messages) <= self._max_count // 2 and self._held_bytes <= self._max_bytes // 2
 
-    def offer(self, message: Any) -> bool:
+    def offer(self, message: Message) -> bool:
         """Loop's thread: append; True when the producer should pause, until the queue is `low`."""
         with self._changed:
             self._messages.append(message)
@@ -48,7 +51,7 @@ class MessageQueue:
             self._ended = True
             self._changed.notify_all()
 
-    def get(self, timeout_seconds: float | None = None) -> Any:
+    def get(self, timeout_seconds: float | None = None) -> Message | None:
         """Worker: the next message, None after the end.
 
         Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from python_server.net.threads import WORKER, Job, Lock, Report, Thread
 
@@ -41,7 +41,7 @@ VAIN_MAX_COUNT: Final = 63
 class Turns(Protocol):
     """Port: what a pool asks of the loop."""
 
-    def call_later(self, seconds: float, function: Callable[[], Any]) -> Any:
+    def call_later(self, seconds: float, function: Callable[[], object]) -> object:
         """Call once, after a time."""
 
     def call_at_turn_end(self, function: Callable[[], None]) -> None:

@@ -7,23 +7,35 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
+from python_server.net.byte_handler import Buffer
+from python_server.net.lingering import TransportLimits
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
 from python_server.net.transport import Transport
 
 
+class RelayTransport(Protocol):
+    """What is asked of each side's transport."""
+
+    @property
+    def blocked(self) -> bool: ...
+    def write(self, data: bytes) -> None: ...
+    def pause_reading(self, reasons: int, paused: bool) -> None: ...
+    def close(self) -> None: ...
+
+
 class RelayEnd:
     """Hands what its own transport receives to the other one (the ByteHandler port)."""
 
-    def __init__(self, other: Any) -> None:
+    def __init__(self, other: RelayTransport) -> None:
         self._other = other
 
     def receive_buffer(self) -> memoryview | None:
         return None
 
-    def data_received(self, buffer: Any, nbytes: int) -> None:
+    def data_received(self, buffer: Buffer, nbytes: int) -> None:
         if nbytes:
             self._other.write(bytes(memoryview(buffer)[:nbytes]))
         else:
@@ -37,7 +49,11 @@ class RelayEnd:
 
 
 def relay_to_socket(
-    loop: Loop, transport: Any, leftover: bytes, report: Callable[[str, BaseException], None], limits: Any
+    loop: Loop,
+    transport: RelayTransport,
+    leftover: bytes,
+    report: Callable[[str, BaseException], None],
+    limits: TransportLimits,
 ) -> tuple[socket.socket, RelayEnd]:
     """Give an application a socket of its own that stands for `transport`'s connection.
 

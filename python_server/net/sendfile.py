@@ -17,7 +17,7 @@ class FileSource:
     __slots__ = ("descriptor",)
 
     def __init__(self, descriptor: int) -> None:
-        self.descriptor = os.dup(descriptor)
+        self.descriptor: int = os.dup(descriptor)
 
     def __del__(self) -> None:
         os.close(self.descriptor)

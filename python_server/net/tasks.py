@@ -16,14 +16,15 @@ from typing import Any, Final
 
 from python_server.net.threads import (
     WORKER,
+    Answer,
     Event,
-    Job,
     Lock,
     Report,
     Thread,
     Waiter,
     blocking,
     current_thread_id,
+    fail,
 )
 
 # How long a stop waits for the asyncio loop to give up its tasks.
@@ -49,7 +50,7 @@ def sleep(seconds: float = 0.0) -> None:
         time.sleep(seconds)
 
 
-def wait(waiter: Waiter, timeout_seconds: float | None) -> Any:
+def wait(waiter: Waiter[Answer], timeout_seconds: float | None) -> Answer:
     """Any thread but the loop's: `waiter`'s answer; a pool's worker lends its slot.
 
     Raises:
@@ -66,10 +67,14 @@ class BackgroundTask:
     """
 
     def __init__(
-        self, target: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], report: Report
+        self,
+        target: Callable[..., object],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        report: Report,
     ) -> None:
         self._report = report
-        self._target = target
+        self._target: Callable[..., Any] = target
         self._args = args
         self._kwargs = kwargs
         self._thread = Thread(target=self._run, name=f"background {name_of(target)}", daemon=True)
@@ -105,7 +110,7 @@ class BackgroundTask:
                 self._report(f"background task {name_of(self._target)}", error)
 
 
-def is_async(function: Any) -> bool:
+def is_async(function: object) -> bool:
     """An `async def`, an object that is called like one, or a partial of either."""
     while isinstance(function, partial):
         function = function.func
@@ -113,7 +118,7 @@ def is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
-def name_of(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., object]) -> str:
     """How a log line calls a function."""
     return str(getattr(function, "__name__", type(function).__name__))
 
@@ -125,7 +130,7 @@ class AsyncRunner:
         self._lock = Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def run(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
         """A worker: the coroutine's result; it sees the caller's context variables. Its slot is lent.
 
         Raises:
@@ -150,9 +155,9 @@ class AsyncRunner:
 
     def start(
         self,
-        coroutine: Coroutine[Any, Any, Any],
+        coroutine: Coroutine[Any, Any, Answer],
         context: Context,
-        done: Callable[[Callable[[], Any]], None],
+        done: Callable[[Callable[[], Answer]], None],
     ) -> None:
         """A worker: run the coroutine in `context`, which nobody else may enter until it is over.
 
@@ -170,7 +175,7 @@ class AsyncRunner:
             loop.call_soon_threadsafe(begin)
         except (RuntimeError, MemoryError) as error:
             coroutine.close()
-            done(partial(_raise, error))
+            done(partial(fail, error))
 
     def _started(self) -> asyncio.AbstractEventLoop:
         """Raises RuntimeError, MemoryError: no thread can be started; the next coroutine tries again."""
@@ -201,7 +206,7 @@ class AsyncRunner:
             loop.call_soon_threadsafe(loop.stop)
 
     @staticmethod
-    def _serve(loop: asyncio.AbstractEventLoop, ready: Any) -> None:
+    def _serve(loop: asyncio.AbstractEventLoop, ready: Event) -> None:
         WORKER.coroutines = True
         asyncio.set_event_loop(loop)
         loop.call_soon(ready.set)
@@ -222,11 +227,7 @@ def _ran_until_stopped(loop: asyncio.AbstractEventLoop) -> bool:
     return True
 
 
-def _raise(error: BaseException) -> Any:
-    raise error
-
-
-def _result_of(task: asyncio.Task[Any]) -> Any:
+def _result_of(task: asyncio.Task[Answer]) -> Answer:
     if task.cancelled():
         raise RuntimeError("the coroutine was cancelled")
     return task.result()
@@ -244,7 +245,7 @@ class InlineMailbox:
 
     def __init__(self) -> None:
         self._owner = current_thread_id()
-        self._calls: deque[Job] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
 
     def adopt(self) -> None:
         """The calling thread becomes the owner."""
@@ -258,7 +259,7 @@ class InlineMailbox:
         """Any thread: `post` sees to it."""
         return False
 
-    def post(self, function: Callable[..., Any], *args: Any, nbytes: int = 0) -> None:
+    def post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
         """Any thread: have `function(*args)` called by the owner."""
         if self.on_loop():
             self.drain()
@@ -267,7 +268,7 @@ class InlineMailbox:
             self._calls.append(lambda: function(*args))
 
     def post_unless(
-        self, unless: Callable[[], Any], function: Callable[..., Any], *args: Any, nbytes: int
+        self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
         """Any thread: `post`; nobody waits here, so `unless` is never asked."""
         self.post(function, *args)

@@ -10,14 +10,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 MAILBOX_BATCH_COUNT: Final = 4096
 
 # For rooms of this folder that hand data between threads.
 Condition = threading.Condition
 Event = threading.Event
-Lock = threading.Lock
+Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
 current_thread_id = threading.get_ident
 # Its `pool` is the pool whose worker the current thread is.
@@ -26,6 +27,7 @@ WORKER: Final = threading.local()
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
 FAULTS: Final = (Exception, SystemExit, GeneratorExit)
 
+Answer = TypeVar("Answer")
 Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
 
@@ -56,6 +58,11 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
 
 class ServerStopped(RuntimeError):
     """Something was asked of a server whose loop has ended."""
+
+
+def fail(error: BaseException) -> NoReturn:
+    """What stands for an answer where there is an error: a call of it raises."""
+    raise error
 
 
 class Executor(Protocol):
@@ -91,13 +98,13 @@ class Mailbox:
     def __init__(self, ring: Callable[[], None], max_bytes: int) -> None:
         self._ring = ring
         self._max_bytes = max_bytes
-        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...], int]] = deque()
+        self._calls: deque[tuple[Callable[..., object], tuple[object, ...], int]] = deque()
         self._pending_bytes = 0
         self._bytes_lock = threading.Lock()
         self._space = threading.Condition(self._bytes_lock)
         self._owner = threading.get_ident()
         self._closed = False
-        self.raised = False
+        self.raised: bool = False
 
     def adopt(self) -> None:
         """The calling thread becomes the loop's thread."""
@@ -111,7 +118,7 @@ class Mailbox:
         """Any thread: would a call that is made now, here, come where it would come if it were posted?"""
         return current_thread_id() == self._owner and not self._calls and not self._closed
 
-    def post(self, function: Callable[..., Any], *args: Any, nbytes: int = 0) -> None:
+    def post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
         """Any thread: have `function(*args)` called by the loop, after everything posted before.
 
         Raises:
@@ -133,7 +140,7 @@ class Mailbox:
             self._ring()
 
     def post_unless(
-        self, unless: Callable[[], Any], function: Callable[..., Any], *args: Any, nbytes: int
+        self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
         """Any thread: `post`, whose caller changes its mind if `unless()` once nothing is to be waited for.
 
@@ -212,7 +219,7 @@ class Strand:
         self._executor = executor
         self._lock = lock
         self._jobs: deque[Job] = deque()
-        self.idle = True
+        self.idle: bool = True
         self._drained: Callable[[], None] | None = None
         self._low_count = 0
         self._holding = Holding.NO
@@ -277,7 +284,7 @@ class Strand:
 class BackgroundThread:
     """A thread of its own for one function; it never keeps a process alive."""
 
-    def __init__(self, function: Callable[..., Any], name: str, *args: Any) -> None:
+    def __init__(self, function: Callable[..., object], name: str, *args: object) -> None:
         self._thread = threading.Thread(target=function, args=args, name=name, daemon=True)
         self._thread.start()
 
@@ -287,22 +294,22 @@ class BackgroundThread:
             self._thread.join(timeout_seconds)
 
 
-class Waiter:
+class Waiter(Generic[Answer]):
     """One answer that a worker waits for and any thread may bring."""
 
     __slots__ = ("_event", "_value")
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._value: Any = None
+        self._value: Answer  # once the event is set
 
-    def set(self, value: Any) -> None:
+    def set(self, value: Answer) -> None:
         """Any thread: bring the answer; the first one counts."""
         if not self._event.is_set():
             self._value = value
             self._event.set()
 
-    def wait(self, timeout_seconds: float | None, *, lends: bool = False) -> Any:
+    def wait(self, timeout_seconds: float | None, *, lends: bool = False) -> Answer:
         """A worker: the answer. `lends`: see `blocking`.
 
         Raises:
@@ -314,6 +321,20 @@ class Waiter:
             if not came:
                 raise TimeoutError(f"no answer within {timeout_seconds} s")
         return self._value
+
+
+class Posting(Protocol):
+    """`Mailbox.post`."""
+
+    def __call__(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None: ...
+
+
+class PostingUnless(Protocol):
+    """`Mailbox.post_unless`."""
+
+    def __call__(
+        self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
+    ) -> bool: ...
 
 
 class Door:
@@ -328,25 +349,25 @@ class Door:
         self._events = events
         # One lock for all strands: held for a few instructions, and a strand stays small.
         self._strand_lock = threading.Lock()
-        self.post = mailbox.post
-        self.post_unless = mailbox.post_unless
-        self.on_loop = mailbox.on_loop
-        self.at_once = mailbox.at_once
+        self.post: Posting = mailbox.post
+        self.post_unless: PostingUnless = mailbox.post_unless
+        self.on_loop: Callable[[], bool] = mailbox.on_loop
+        self.at_once: Callable[[], bool] = mailbox.at_once
         # Loop's thread: run a job on a worker, beside the strands and in no order.
-        self.submit = events.submit
+        self.submit: Callable[[Job], None] = events.submit
 
     def strand(self) -> Strand:
         """Loop's thread: a new client's strand."""
         return Strand(self._events, self._strand_lock)
 
-    def tell(self, function: Callable[..., None], *args: Any) -> None:
+    def tell(self, function: Callable[..., object], *args: object) -> None:
         """Any thread: `post`, or the call itself where it would be the very next thing anyway."""
         if self.at_once():
             function(*args)
         else:
             self.post(function, *args)
 
-    def ask(self, question: Callable[[], Any], timeout_seconds: float = 30.0) -> Any:
+    def ask(self, question: Callable[[], Answer], timeout_seconds: float = 30.0) -> Answer:
         """Any thread: the value of `question()`, computed by the loop (at once when already on it).
 
         Raises:
@@ -355,16 +376,14 @@ class Door:
         """
         if self.on_loop():
             return question()
-        waiter = Waiter()
+        waiter: Waiter[Callable[[], Answer]] = Waiter()
 
         def answer() -> None:
             try:
-                waiter.set((question(), None))
+                value = question()
+                waiter.set(lambda: value)
             except BaseException as error:
-                waiter.set((None, error))
+                waiter.set(partial(fail, error))
 
         self.post(answer)
-        value, error = waiter.wait(timeout_seconds)
-        if error is not None:
-            raise error
-        return value
+        return waiter.wait(timeout_seconds)()

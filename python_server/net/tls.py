@@ -12,9 +12,11 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
+from python_server.net.byte_handler import Address, Buffer
 from python_server.net.certificates import reason_of
+from python_server.net.lingering import TransportLimits
 from python_server.net.loop import Loop, Timer
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
@@ -41,7 +43,7 @@ class TLSPhase(Enum):
     NOTIFIED = auto()  # our close_notify (RFC 8446 6.1) has been sealed; nothing may follow it
 
 
-PHASES: Final = {
+PHASES: Final[dict[TLSPhase, set[TLSPhase]]] = {
     TLSPhase.GREETING: {TLSPhase.HANDSHAKE, TLSPhase.PLAIN},
     TLSPhase.PLAIN: set(),
     TLSPhase.HANDSHAKE: {TLSPhase.UP},
@@ -89,7 +91,7 @@ class Handshaking:
     def receive_buffer(self) -> memoryview | None:
         return None
 
-    def data_received(self, buffer: Any, nbytes: int) -> None:
+    def data_received(self, buffer: Buffer, nbytes: int) -> None:
         """Nothing is received before the end of the handshake."""
 
     def write_blocked(self, blocked: bool) -> None:
@@ -99,7 +101,7 @@ class Handshaking:
         self._lost(self, reason)
 
     @property
-    def peers(self) -> tuple[Any, Any]:
+    def peers(self) -> tuple[Address, Address]:
         """As a channel's."""
         return self._transport.peer, self._transport.peer
 
@@ -154,9 +156,9 @@ class TLSTransport(Transport):
         loop: Loop,
         sock: Socket,
         report: Callable[[str, BaseException], None],
-        limits: Any,
-        peer: Any = None,
-        local: Any = None,
+        limits: TransportLimits,
+        peer: Address = None,
+        local: Address = None,
     ) -> None:
         super().__init__(loop, sock, report, limits, peer, local)
         self._incoming = ssl.MemoryBIO()
@@ -269,7 +271,7 @@ class TLSTransport(Transport):
     def _deliver(self) -> None:
         """Hand over what has come, as many records per call as the handler's buffer holds."""
         while not self.pauses and self.state is TransportState.OPEN:
-            buffer: Any = self._receive_buffer()
+            buffer: Buffer | None = self._receive_buffer()
             if buffer is None:
                 buffer = self._usual
             size_bytes = len(buffer)  # asked for now: the handler may release its buffer
@@ -306,7 +308,7 @@ class TLSTransport(Transport):
             return filled, False, error
         return filled, False, None
 
-    def _tell(self, buffer: Any, nbytes: int) -> None:
+    def _tell(self, buffer: Buffer, nbytes: int) -> None:
         try:
             self._data_received(buffer, nbytes)
         except Exception as error:
@@ -325,11 +327,11 @@ class TLSTransport(Transport):
         return len(self._queue), covered
 
     def _seal(self) -> None:
-        pieces: list[Any] = []
+        pieces: list[Buffer] = []
         room = SEAL_MAX_BYTES
         for piece in self._queue:
             if type(piece) is FileSlice:
-                part: Any = piece.read(room)
+                part: Buffer = piece.read(room)
                 if not part and len(piece):
                     raise OSError("the file became shorter than announced")
             else:
@@ -393,7 +395,7 @@ class TLSTransport(Transport):
         """Its descriptor carries records: of no use to whoever asks."""
         return
 
-    def detach_when_sent(self, taken: Callable[[Any], None]) -> bool:
+    def detach_when_sent(self, taken: Callable[[Socket], None]) -> bool:
         """Never."""
         return False
 

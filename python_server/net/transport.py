@@ -11,8 +11,8 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
-from python_server.net.byte_handler import ByteHandler, Source
-from python_server.net.lingering import Lingering
+from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
+from python_server.net.lingering import Lingering, TransportLimits
 from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 from python_server.net.pauses import Pause
@@ -35,7 +35,7 @@ class TransportState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[TransportState, set[TransportState]]] = {
     TransportState.OPEN: {TransportState.DRAINING, TransportState.DETACHING, TransportState.CLOSED},
     TransportState.DRAINING: {TransportState.LINGERING, TransportState.CLOSED},
     TransportState.DETACHING: {TransportState.CLOSED},
@@ -46,6 +46,9 @@ MOVES: Final = {
 
 # An enum's member costs ten times a global in CPython 3.11; this one is asked for with every write.
 _OPEN: Final = TransportState.OPEN
+
+
+Piece = Buffer | FileSlice  # what can be written
 
 
 class Transport:
@@ -73,20 +76,19 @@ class Transport:
         loop: Loop,
         sock: socket.socket,
         report: Callable[[str, BaseException], None],
-        limits: Any,
-        peer: Any = None,
-        local: Any = None,
+        limits: TransportLimits,
+        peer: Address = None,
+        local: Address = None,
     ) -> None:
         self._loop = loop
         self._socket = sock
         self._descriptor = sock.fileno()
         self._report = report
         self._limits = limits
-        self._usual: Any = (
-            loop.receive_buffer
-        )  # what is received goes there, if the handler has no better place
+        # Where what is received goes, if the handler has no better place.
+        self._usual: Buffer = loop.receive_buffer
         self._high_watermark_bytes = limits.high_watermark_bytes
-        self._queue: list[Any] = []
+        self._queue: list[Any] = []  # of `Piece`; `_files_count` says whether all are bytes
         self._queued_bytes = 0
         self._files_count = 0  # slices of files in the queue
         self._stalled: Deadline | None = None  # the moment a client that takes nothing is given up
@@ -98,16 +100,16 @@ class Transport:
         self._bulk: LowWater | None = None  # while a large payload arrives
         self._lingering: Lingering | None = None
         self._taken: Callable[[socket.socket], None]  # of DETACHING
-        self.peer = peer
-        self.local = local
-        self.state = TransportState.OPEN
+        self.peer: Address = peer
+        self.local: Address = local
+        self.state: TransportState = TransportState.OPEN
 
     def set_handler(self, handler: ByteHandler) -> None:
         """Give what arrives from now on to `handler`; starts reading at the first call."""
         self._handler = handler
         self._receive_buffer = handler.receive_buffer
         self._data_received = handler.data_received
-        self._buffer: Any = self._usual
+        self._buffer: Buffer = self._usual
         self.pause_reading(Pause.UNSERVED, False)
 
     # In
@@ -208,7 +210,7 @@ class Transport:
         """Is the queue above the high watermark?"""
         return self._blocked
 
-    def write(self, data: Any) -> None:
+    def write(self, data: Piece) -> None:
         """Queue bytes; they leave in one gathered send at the end of the turn."""
         if self.state is not _OPEN:
             return

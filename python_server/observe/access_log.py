@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final, Protocol
 
 from python_server.observe.log import ACCESS
 
@@ -21,13 +21,36 @@ FORMATS: Final = {
 }
 
 
+class LoggedRequest(Protocol):
+    """What a line of the access log says of a request."""
+
+    @property
+    def peer(self) -> object: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def query(self) -> str: ...
+    @property
+    def version(self) -> tuple[int, int]: ...
+    def get(self, name: str) -> str: ...
+
+
 class _Answer:
     """One answer as a format reads it: each atom's value is made only when the format asks for it."""
 
     __slots__ = ("request", "seconds", "sent_bytes", "status", "wall")
 
     def __init__(
-        self, request: Any, status: int, sent_bytes: int, seconds: float, wall: Callable[[], float]
+        self,
+        request: LoggedRequest,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        wall: Callable[[], float],
     ) -> None:
         self.wall = wall
         self.request = request
@@ -35,7 +58,7 @@ class _Answer:
         self.sent_bytes = sent_bytes
         self.seconds = seconds
 
-    def __getitem__(self, atom: str) -> Any:
+    def __getitem__(self, atom: str) -> object:
         return ATOMS[atom](self)
 
 
@@ -56,7 +79,7 @@ def _local_time(epoch_second: int) -> str:
     return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(epoch_second))
 
 
-ATOMS: Final[dict[str, Callable[[_Answer], Any]]] = {
+ATOMS: Final[dict[str, Callable[[_Answer], object]]] = {
     "h": _client,
     "r": _request_line,
     "t": lambda answer: _local_time(int(answer.wall())),
@@ -105,7 +128,7 @@ class AccessLog:
                 f"access log format {line_format!r}: unknown atom or malformed ({error})"
             ) from None
 
-    def write(self, request: Any, status: int, sent_bytes: int, seconds: float) -> None:
+    def write(self, request: LoggedRequest, status: int, sent_bytes: int, seconds: float) -> None:
         """Log one answer."""
         if ACCESS.isEnabledFor(logging.INFO):
             line = self._format % _Answer(request, status, sent_bytes, seconds, self._wall)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TextIO
 
 LOGGER: Final = logging.getLogger("python_server")
 ACCESS: Final = logging.getLogger("python_server.access")
@@ -96,7 +96,7 @@ def configure_logging(
 def _handle(
     logger: logging.Logger,
     path: str | None,
-    stream: Any,
+    stream: TextIO | None,
     formatter: logging.Formatter,
     writer: Callable[..., Writer],
 ) -> None:
@@ -108,7 +108,11 @@ def _handle(
         return
     place: _Stream | _File
     try:
-        place = _Stream(stream) if path is None else _File(path)
+        if path is not None:
+            place = _File(path)
+        else:
+            assert stream is not None
+            place = _Stream(stream)
     except OSError as error:
         option = "--access-log" if logger is ACCESS else "--error-log"
         raise LogError(f"{option} {path}: {error.strerror}") from None
@@ -132,7 +136,7 @@ class _LineHandler(logging.Handler):
         of_access: which log it is. place: called with bytes, by the writer's thread.
     """
 
-    def __init__(self, of_access: bool, place: Any, writer: Callable[..., Writer]) -> None:
+    def __init__(self, of_access: bool, place: _Stream | _File, writer: Callable[..., Writer]) -> None:
         super().__init__()
         self._name_of_log = "access log" if of_access else "error log"
         self.writer = writer(
@@ -179,7 +183,7 @@ class _Stream:
     """Standard output or error, by descriptor: a write that blocks must not hold the stream's lock, which the
     interpreter needs at its end."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.piece_bytes = PIPE_PIECE_BYTES
         with suppress(OSError, ValueError):
@@ -302,7 +306,7 @@ class Faults:
 
 FAULTS: Final = Faults()
 # A fault with its traceback.
-report = FAULTS.report
+report: Callable[[str, BaseException], None] = FAULTS.report
 
 
 def _place_of(trace: TracebackType | None) -> str:

@@ -9,12 +9,14 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from python_server.net.monkey_patch import PatchedError, refuse_patched
 from python_server.net.tasks import is_async
+from python_server.wsgi.environ import Application
 
 DEFAULT_NAMES: Final = ("app", "application")
 FACTORY_NAMES: Final = ("create_app", "make_app")
@@ -25,7 +27,7 @@ class ApplicationError(Exception):
     """The application cannot be found or cannot run here; the message is one line for its owner."""
 
 
-def load_application(target: str, app_dir: str, *, factory: bool = False) -> Callable[..., Any]:
+def load_application(target: str, app_dir: str, *, factory: bool = False) -> Application:
     """The object that `module:attribute` names.
 
     Without an attribute it is `app`, `application`, or what `create_app()` or `make_app()` return.
@@ -51,11 +53,11 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> Cal
     if not callable(application):
         raise ApplicationError(f"{module_name}:{name} is {type(application).__name__}, which is not callable")
     refuse_foreign(application)
-    loaded: Callable[..., Any] = application
+    loaded: Application = application
     return loaded
 
 
-def _import(module_name: str, target: str, app_dir: str) -> Any:
+def _import(module_name: str, target: str, app_dir: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -70,7 +72,7 @@ def _import(module_name: str, target: str, app_dir: str) -> Any:
     raise ApplicationError(f"importing {module_name!r} raised {type(failed).__name__}: {failed}")
 
 
-def _find(module: Any, module_name: str, attribute: str, target: str) -> tuple[Any, str, bool]:
+def _find(module: ModuleType, module_name: str, attribute: str, target: str) -> tuple[Any, str, bool]:
     names = (attribute,) if attribute else (*DEFAULT_NAMES, *FACTORY_NAMES)
     for name in names:
         found: Any = module
@@ -84,7 +86,7 @@ def _find(module: Any, module_name: str, attribute: str, target: str) -> tuple[A
     raise ApplicationError(f"module {module_name!r} has no attribute {wanted} (looked for {target!r})")
 
 
-def refuse_foreign(application: Any) -> None:
+def refuse_foreign(application: object) -> None:
     """Refuse what needs another kind of server.
 
     Raises:
@@ -109,7 +111,7 @@ def refuse_foreign(application: Any) -> None:
         raise ApplicationError(str(error)) from None
 
 
-def _layers(application: Any) -> Iterator[Any]:
+def _layers(application: Any) -> Iterator[object]:
     """The application, what it wraps, and what its extensions hold."""
     seen: set[int] = set()
     while application is not None and id(application) not in seen:
@@ -124,7 +126,7 @@ def _layers(application: Any) -> Iterator[Any]:
         application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
 
 
-def _async_mode(thing: Any) -> Any:
+def _async_mode(thing: Any) -> object:
     try:
         return thing.async_mode
     except Exception:  # an extension's attribute may be anything, a property that fails included
@@ -146,7 +148,7 @@ def _is_ours(candidate: Path) -> bool:
     return 'DISTRIBUTION: Final = "wsframe"' in candidate.read_text("utf-8", "replace")
 
 
-def with_debugger(application: Any) -> Any:
+def with_debugger(application: Application) -> Application:
     """Werkzeug's debugger around an application: tracebacks with a console in the browser.
 
     Flask hands exceptions on to it in debug mode alone. The PIN stands before the console, which Werkzeug

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.session import SessionHandler
@@ -67,7 +67,7 @@ class Site:
     holders: Mapping[str | re.Pattern[str], object] = field(default_factory=dict)
 
 
-def find_site(application: Any) -> Site:
+def find_site(application: Application) -> Site:
     """An application with the mounts and raw WebSockets that it, or what it wraps, carries.
 
     They stand in `wsframe_mounts` and `wsframe_websockets`; middleware keeps what it wraps in `wsgi_app`
@@ -76,21 +76,22 @@ def find_site(application: Any) -> Site:
     """
     site = Site(application)
     seen: set[int] = set()
-    websockets: dict[Any, WebSocketApplication] = {}
-    holders: dict[Any, object] = {}
-    while application is not None and id(application) not in seen:
-        seen.add(id(application))
+    layer: object = application
+    websockets: dict[str | re.Pattern[str], WebSocketApplication] = {}
+    holders: dict[str | re.Pattern[str], object] = {}
+    while layer is not None and id(layer) not in seen:
+        seen.add(id(layer))
         mounts, routes = (
-            getattr(application, "wsframe_mounts", []),
-            getattr(application, "wsframe_websockets", {}),
+            getattr(layer, "wsframe_mounts", []),
+            getattr(layer, "wsframe_websockets", {}),
         )
         site.mounts += mounts
         websockets |= routes
-        if application is not site.application and getattr(application, "wsframe_arrivals", False):
-            holders |= dict.fromkeys(routes, application)
+        if layer is not site.application and getattr(layer, "wsframe_arrivals", False):
+            holders |= dict.fromkeys(routes, layer)
             for mount in mounts:
-                mount.holder = application
-        application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
+                mount.holder = layer
+        layer = getattr(layer, "wsgi_app", None) or getattr(layer, "app", None)
     site.websockets, site.holders = websockets, holders
     return site
 

@@ -9,26 +9,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from python_server.engineio.packet import Prepared
+from python_server.net.timers import CallLater, TimerLike
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket, SocketState
 from python_server.socketio.cluster.requests import AckHeard, AcksAsked, convert, unpack
+from python_server.socketio.values import JSONValue
 
 # Unanswered questions to one client in one namespace.
 ACKS_MAX_COUNT: Final = 10_000
 
 # Called for every client that was asked: with it (None: it is another process's) and the values of its ack,
 # or with values None when it has left or its time is over.
-Heard = Callable[[Socket | None, list[Any] | None], None]
+Heard = Callable[[Socket | None, list[JSONValue] | None], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What a whole room answered: the values of each ack that came, and how many did not."""
 
-    values: list[list[Any]]
+    values: list[list[JSONValue]]
     missing_count: int
 
 
@@ -77,13 +79,13 @@ class AckRequest:
         timeout_seconds: float | None = None,
         joined_only: bool = False,
     ) -> None:
-        self.to = to
-        self.prepared = prepared
-        self.ack_id = ack_id
-        self.timeout_seconds = timeout_seconds
-        self.joined_only = joined_only
-        self.state = AckState.WAITING
-        self.deadline: Any = None  # the timer, once clients are asked
+        self.to: BroadcastOptions = to
+        self.prepared: Prepared = prepared
+        self.ack_id: int = ack_id
+        self.timeout_seconds: float | None = timeout_seconds
+        self.joined_only: bool = joined_only
+        self.state: AckState = AckState.WAITING
+        self.deadline: TimerLike | None = None  # the timer, once clients are asked
         self._heard = heard
         self._ended = ended
         self._expired = False
@@ -98,7 +100,7 @@ class AckRequest:
         """So many more clients were asked."""
         self._waiting_count += count
 
-    def answer(self, socket: Socket | None, values: list[Any] | None) -> None:
+    def answer(self, socket: Socket | None, values: list[JSONValue] | None) -> None:
         """One of them has acknowledged, or never will (None)."""
         if self.state is AckState.WAITING:
             self._waiting_count -= 1
@@ -138,10 +140,10 @@ class LocalAcks:
         call_later: the loop's timer.
     """
 
-    def __init__(self, call_later: Callable[[float, Callable[[], Any]], Any]) -> None:
+    def __init__(self, call_later: CallLater) -> None:
         self._call_later = call_later
 
-    def ask(self, sockets: list[Any], request: AckRequest) -> None:
+    def ask(self, sockets: list[Socket], request: AckRequest) -> None:
         """Send, and tell `request` of every ack, and of every client that leaves or is late."""
         if request.joined_only and any(socket.state is SocketState.PENDING for socket in sockets):
             request.refuse()
@@ -160,7 +162,7 @@ class LocalAcks:
         request.asked()
 
     @staticmethod
-    def _give_up(sockets: Iterable[Any], request: AckRequest) -> None:
+    def _give_up(sockets: Iterable[Socket], request: AckRequest) -> None:
         """The time is over for those who have not answered."""
         request.expire()
         for socket in sockets:
@@ -177,7 +179,7 @@ class RemoteAcks:
         self._waiting_count = 0
         request.add_party()
 
-    def heard(self, part: Any) -> None:
+    def heard(self, part: JSONValue) -> None:
         """One part of an answer. Raises Malformed."""
         shaped = convert(part, AcksAsked | AckHeard)
         if isinstance(shaped, AcksAsked):

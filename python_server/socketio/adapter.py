@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
+from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.values import RoomName
 
 # Called with ("join" or "leave", sid, room) for every room but a client's own.
-Moved = Callable[[str, str, Any], None]
+Moved = Callable[[str, str, RoomName], None]
 
 
 class Member(Protocol):
@@ -22,11 +24,12 @@ class Member(Protocol):
     sid: str
     last_offset: str | None
 
-    def send(self, prepared: Any) -> None: ...
-    def send_volatile(self, prepared: Any) -> None: ...
+    def send(self, prepared: Prepared) -> None: ...
+    def send_volatile(self, prepared: Prepared) -> None: ...
 
 
-_NOBODY: Final[Mapping[str, Member]] = MappingProxyType({})
+_NOBODY: Final[Mapping[str, Any]] = MappingProxyType({})
+MemberType = TypeVar("MemberType", bound=Member)
 # A table below it is left as it is; an entry of a full one takes up to a hundred bytes.
 TABLE_MIN_BYTES: Final = 16_384
 TABLE_ENTRY_BYTES: Final = 400
@@ -46,13 +49,13 @@ def shrunk(table: dict[Key, Value]) -> dict[Key, Value]:
     return dict(table)
 
 
-def send_to_each(members: Iterable[Any], prepared: Any) -> None:
+def send_to_each(members: Iterable[Member], prepared: Prepared) -> None:
     """How members are sent to who know no faster way."""
     for member in members:
         member.send(prepared)
 
 
-class Adapter:
+class Adapter(Generic[MemberType]):
     """The rooms of one namespace. Every method belongs to the loop's thread.
 
     Args:
@@ -67,8 +70,8 @@ class Adapter:
         self,
         moved: Moved | None = None,
         position: Callable[[], int] = int,
-        reserved: Callable[[Any], bool] = lambda room: False,
-        send_to_all: Callable[[Iterable[Any], Any], None] = send_to_each,
+        reserved: Callable[[RoomName], bool] = lambda room: False,
+        send_to_all: Callable[[Iterable[MemberType], Prepared], None] = send_to_each,
         rooms_max_count: int = 0,
     ) -> None:
         self._rooms_max_count = rooms_max_count
@@ -76,11 +79,11 @@ class Adapter:
         self._reserved = reserved
         self._position = position
         self._moved = moved
-        self._members: dict[str, Member] = {}
-        self._rooms: dict[Any, dict[str, Member]] = {}
-        self._rooms_of: dict[str, dict[Any, int]] = {}
+        self._members: dict[str, MemberType] = {}
+        self._rooms: dict[RoomName, dict[str, MemberType]] = {}
+        self._rooms_of: dict[str, dict[RoomName, int]] = {}
 
-    def add(self, member: Member) -> None:
+    def add(self, member: MemberType) -> None:
         """A client has come; it is alone in a room of its own name."""
         self._members[member.sid] = member
         self._rooms_of[member.sid] = {}
@@ -97,10 +100,10 @@ class Adapter:
     def empty(self) -> bool:
         return not self._members
 
-    def get(self, sid: str) -> Member | None:
+    def get(self, sid: str) -> MemberType | None:
         return self._members.get(sid)
 
-    def join(self, sid: str, room: Any) -> None:
+    def join(self, sid: str, room: RoomName) -> None:
         """Nothing happens for a client that has gone."""
         rooms = self._rooms_of.get(sid)
         if rooms is not None:
@@ -110,12 +113,12 @@ class Adapter:
             if new and self._moved is not None and room != sid:
                 self._moved("join", sid, room)
 
-    def full(self, sid: str, room: Any) -> bool:
+    def full(self, sid: str, room: RoomName) -> bool:
         """Has a client all the rooms it may have, and this would be one more?"""
         rooms = self._rooms_of.get(sid, ())
         return 0 < self._rooms_max_count < len(rooms) and room not in rooms
 
-    def enter(self, sid: str, room: Any) -> bool:
+    def enter(self, sid: str, room: RoomName) -> bool:
         """`join` with a verdict: False when the client is not here.
 
         Raises:
@@ -130,14 +133,14 @@ class Adapter:
         self.join(sid, room)
         return True
 
-    def leave(self, sid: str, room: Any) -> None:
+    def leave(self, sid: str, room: RoomName) -> None:
         rooms = self._rooms_of.get(sid)
         if rooms is not None and room in rooms:
             del rooms[room]
             self._rooms_of[sid] = shrunk(rooms)
             self._leave(sid, room)
 
-    def close_room(self, room: Any) -> None:
+    def close_room(self, room: RoomName) -> None:
         """Everyone leaves the room.
 
         Raises:
@@ -154,28 +157,28 @@ class Adapter:
             if self._moved is not None:
                 self._moved("leave", sid, room)
 
-    def positions_of(self, sid: str) -> dict[Any, int]:
+    def positions_of(self, sid: str) -> dict[RoomName, int]:
         """A client's rooms, each with the position of the recovery log when it entered."""
         return dict(self._rooms_of.get(sid, {}))
 
-    def restore(self, sid: str, rooms: dict[Any, int]) -> None:
+    def restore(self, sid: str, rooms: dict[RoomName, int]) -> None:
         """The rooms of a client that has come back, as they were."""
         for room, position in rooms.items():
             self.join(sid, room)
             self._rooms_of[sid][room] = position
 
-    def rooms_of(self, sid: str) -> list[Any]:
+    def rooms_of(self, sid: str) -> list[RoomName]:
         return list(self._rooms_of.get(sid, ()))
 
-    def members_of(self, room: Any) -> list[str]:
+    def members_of(self, room: RoomName) -> list[str]:
         """The sids in a room; of everybody for None."""
         return list(self._members if room is None else self._rooms.get(room, ()))
 
-    def count(self, room: Any) -> int:
+    def count(self, room: RoomName) -> int:
         """How many clients of this process are in a room."""
         return len(self._rooms.get(room, ()))
 
-    def owns(self, rooms: tuple[Any, ...] | None) -> bool:
+    def owns(self, rooms: tuple[RoomName, ...] | None) -> bool:
         """Are all of these rooms clients of this process, so that nobody elsewhere is in them?"""
         return rooms is not None and all(map(self._members.__contains__, rooms))
 
@@ -192,14 +195,14 @@ class Adapter:
                 member.last_offset = offset
         self._send_to_all(members, prepared)
 
-    def recipients(self, rooms: Sequence[Any] | None, excepted: Sequence[Any]) -> list[Member]:
+    def recipients(self, rooms: Sequence[RoomName] | None, excepted: Sequence[RoomName]) -> list[MemberType]:
         """The members in any of the rooms (None: all), without those in the excepted ones."""
         if rooms is None:
-            chosen: Mapping[str, Member] = self._members
+            chosen: Mapping[str, MemberType] = self._members
         elif len(rooms) == 1:
             chosen = self._rooms.get(rooms[0], _NOBODY)
         else:
-            merged: dict[str, Member] = {}
+            merged: dict[str, MemberType] = {}
             for room in rooms:
                 merged.update(self._rooms.get(room, _NOBODY))
             chosen = merged
@@ -210,7 +213,7 @@ class Adapter:
             return [member for sid, member in chosen.items() if sid not in left_out]
         return [*chosen.values()]
 
-    def _leave(self, sid: str, room: Any) -> None:
+    def _leave(self, sid: str, room: RoomName) -> None:
         members = self._rooms.get(room)
         if members is not None:
             members.pop(sid, None)

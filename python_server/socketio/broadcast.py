@@ -5,7 +5,9 @@ Must not know: who is in a room, how a message is written, where it is sent.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
+
+from python_server.socketio.values import RoomName, Rooms
 
 DEFAULT_NAMESPACE: Final = "/"
 
@@ -22,8 +24,8 @@ class BroadcastOptions(NamedTuple):
     """
 
     namespace: str = DEFAULT_NAMESPACE
-    rooms: tuple[Any, ...] | None = None
-    excepted: tuple[Any, ...] = ()
+    rooms: tuple[RoomName, ...] | None = None
+    excepted: tuple[RoomName, ...] = ()
     local: bool = False
     volatile: bool = False
 
@@ -32,10 +34,10 @@ EVERYBODY: Final = BroadcastOptions()
 
 
 def broadcast_options(
-    to: Any = None,
-    room: Any = None,
-    skip_sid: Any = None,
-    except_rooms: Any = None,
+    to: Rooms = None,
+    room: Rooms = None,
+    skip_sid: Rooms = None,
+    except_rooms: Rooms = None,
     namespace: str | None = None,
     ignore_queue: bool = False,
     volatile: bool = False,
@@ -49,7 +51,7 @@ def broadcast_options(
     Raises:
         TypeError: a list or a dict instead of a room's name.
     """
-    excepted: tuple[Any, ...] = ()
+    excepted: tuple[RoomName, ...] = ()
     if skip_sid is not None:
         excepted = as_rooms(skip_sid) or ()
     if except_rooms is not None:
@@ -59,7 +61,7 @@ def broadcast_options(
     )
 
 
-def as_rooms(value: Any) -> tuple[Any, ...] | None:
+def as_rooms(value: Rooms) -> tuple[RoomName, ...] | None:
     """One room, or a list of them; None is everybody. Raises TypeError: one of them can be no room."""
     if type(value) is str:
         return (value,)
@@ -68,7 +70,7 @@ def as_rooms(value: Any) -> tuple[Any, ...] | None:
     return check_hashable(tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,))
 
 
-def check_hashable(rooms: tuple[Any, ...]) -> tuple[Any, ...]:
+def check_hashable(rooms: tuple[RoomName, ...]) -> tuple[RoomName, ...]:
     """Refuse, in the caller's thread, what the loop could find nobody by.
 
     Raises:
@@ -83,7 +85,7 @@ def check_hashable(rooms: tuple[Any, ...]) -> tuple[Any, ...]:
     return rooms
 
 
-def as_arguments(data: Any) -> tuple[Any, ...]:
+def as_arguments(data: object) -> tuple[object, ...]:
     """An event's arguments: None is none, a tuple is several, all else is one."""
     if data is None:
         return ()

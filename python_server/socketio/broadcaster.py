@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from functools import partial
 from math import isnan
-from typing import Any, Final
+from typing import Final, cast
 
 from python_server.net.system import below
 from python_server.net.tasks import check_waiting, wait
@@ -17,11 +17,12 @@ from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, LocalAcks, RemoteAcks
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket
-from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, check_rooms
+from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Room, check_rooms
 from python_server.socketio.cluster.requests import AcksQuestion, pack_text, plain
 from python_server.socketio.packet import EVENT
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
+from python_server.socketio.values import JSONValue
 
 # Some clients keep an ack's number in 31 bits.
 ACK_IDS_BEGIN_LIMIT: Final = 2**30
@@ -30,7 +31,7 @@ ACKS_GRACE_SECONDS: Final = 0.5
 
 # Called on a client's strand with the client and the values of its ack. For a client of another process it is
 # called with None, on a strand of the event's own.
-AckCallback = Callable[[Socket | None, list[Any]], None]
+AckCallback = Callable[[Socket | None, list[JSONValue]], object]
 
 
 class Broadcaster:
@@ -59,7 +60,7 @@ class Broadcaster:
     def emit(
         self,
         event: str,
-        args: Iterable[Any],
+        args: Iterable[object],
         to: BroadcastOptions,
         callback: AckCallback | None = None,
         timeout_seconds: float | None = None,
@@ -81,7 +82,7 @@ class Broadcaster:
             if alone and not volatile and self._at_once():  # it need not be written down for anybody
                 adapter = self._adapters.get(namespace)
                 if adapter is not None:
-                    recipients: list[Any] = adapter.recipients(rooms, excepted)
+                    recipients: list[Socket] = adapter.recipients(rooms, excepted)
                     Socket.send_to_all(recipients, prepared)
                 return
             envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
@@ -96,16 +97,16 @@ class Broadcaster:
             self._door.post(deliver, envelope, nbytes=len(prepared.frames))
 
     def call_room(
-        self, event: str, args: Iterable[Any], to: BroadcastOptions, timeout_seconds: float
+        self, event: str, args: Iterable[object], to: BroadcastOptions, timeout_seconds: float
     ) -> Answers:
         """See `Hub.call_room`."""
         self._rooms.check(to.rooms, to.excepted)
         self._check_waiting()
-        waiter = Waiter()
-        values: list[list[Any]] = []
+        waiter: Waiter[Answers] = Waiter()
+        values: list[list[JSONValue]] = []
         missing: list[None] = []
 
-        def heard(socket: Socket | None, answered: list[Any] | None) -> None:
+        def heard(socket: Socket | None, answered: list[JSONValue] | None) -> None:
             if answered is None:
                 missing.append(None)
             else:
@@ -115,18 +116,17 @@ class Broadcaster:
             waiter.set(Answers(values, len(missing)))
 
         self._ask_all(event, args, to, heard, ended, timeout_seconds)
-        answers: Answers = wait(waiter, None)
-        return answers
+        return wait(waiter, None)
 
     def call(
-        self, event: str, args: Iterable[Any], namespace: str, sid: str, timeout_seconds: float | None
-    ) -> list[Any]:
+        self, event: str, args: Iterable[object], namespace: str, sid: str, timeout_seconds: float | None
+    ) -> list[JSONValue]:
         """See `Hub.call`."""
         self._rooms.check((sid,))
         self._check_waiting()
-        waiter = Waiter()
+        waiter: Waiter[list[JSONValue] | Exception] = Waiter()
 
-        def heard(socket: Socket | None, values: list[Any] | None) -> None:
+        def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
             if values is not None:
                 waiter.set(values)
 
@@ -162,7 +162,7 @@ class Broadcaster:
     def _ask_all(
         self,
         event: str,
-        args: Iterable[Any],
+        args: Iterable[object],
         to: BroadcastOptions,
         heard: Heard,
         ended: Callable[[AckState], None] | None = None,
@@ -204,8 +204,8 @@ class Broadcaster:
     def ask_here(
         self,
         namespace: str,
-        sockets: list[Any],
-        event: list[Any],
+        sockets: list[Socket],
+        event: list[object],
         heard: Heard,
         timeout_seconds: float | None,
     ) -> None:
@@ -219,7 +219,7 @@ class Broadcaster:
         """Have the clients asked, here and elsewhere."""
         to = request.to
         adapter = self._rooms.adapter(to.namespace)
-        sockets: list[Any] = adapter.recipients(to.rooms, to.excepted)
+        sockets: list[Socket] = adapter.recipients(to.rooms, to.excepted)
         elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
         distant = RemoteAcks(request) if elsewhere else None
         self._acks.ask(sockets, request)
@@ -235,8 +235,8 @@ class Broadcaster:
             distant.ended(0)
             return
         question = AcksQuestion(
-            None if to.rooms is None else list(to.rooms),
-            list(to.excepted),
+            None if to.rooms is None else cast("list[Room]", [*to.rooms]),
+            cast("list[Room]", list(to.excepted)),
             pack_text(text, attachments),
             timeout_seconds,
             request.joined_only,
@@ -252,8 +252,8 @@ class Broadcaster:
         """Each ack is a job on its client's strand, or on one for all clients of other processes."""
         distant: list[Strand] = []
 
-        def heard(socket: Socket | None, values: list[Any] | None) -> None:
-            job: Callable[[], None]
+        def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
+            job: Callable[[], object]
             if values is not None:
                 job = partial(callback, socket, values)
             elif expired is not None:
@@ -270,7 +270,7 @@ class Broadcaster:
 
         return heard
 
-    def _run_callback(self, callback: Callable[[], None]) -> None:
+    def _run_callback(self, callback: Callable[[], object]) -> None:
         try:
             callback()
         except BaseException as error:

@@ -15,6 +15,7 @@ from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
 from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.record import RecoveryRecord
+from python_server.socketio.values import JSONValue
 
 # What may wait behind the CONNECT reply of one client while its connect handler runs.
 HELD_MAX_BYTES: Final = 16 * 1024 * 1024
@@ -31,7 +32,7 @@ class NamespaceReason(StrEnum):
 class ConnectionRefused(Exception):
     """A connect handler's refusal; `data` goes to the client beside the message."""
 
-    def __init__(self, message: str, data: Any = None) -> None:
+    def __init__(self, message: str, data: object = None) -> None:
         super().__init__(message)
         self.message = message
         self.data = data
@@ -48,7 +49,7 @@ class Handler:
         rate: at most that many events of one client in so many seconds; above it the client leaves.
     """
 
-    function: Callable[[Socket, str, tuple[Any, ...]], Any]
+    function: Callable[[Socket, str, tuple[JSONValue, ...]], object]
     inline: bool = False
     ordered: bool = True
     rate: tuple[int, float] | None = None
@@ -62,7 +63,7 @@ class SocketState(Enum):
     CLOSED = auto()
 
 
-MOVES: Final = {
+MOVES: Final[dict[SocketState, set[SocketState]]] = {
     SocketState.PENDING: {SocketState.CONNECTED, SocketState.CLOSED},
     SocketState.CONNECTED: {SocketState.CLOSED},
     SocketState.CLOSED: set(),
@@ -87,10 +88,10 @@ class Client:
     )
 
     def __init__(self, session: Session, backlog: Backlog, decoder: PacketDecoder) -> None:
-        self.session = session
-        self.backlog = backlog  # its events that wait for a worker, and their strand
+        self.session: Session = session
+        self.backlog: Backlog = backlog  # its events that wait for a worker, and their strand
         self.sockets: dict[str, Socket] = {}
-        self.decoder = decoder
+        self.decoder: PacketDecoder = decoder
         self.connect_timer: Any = None
         self.context: Any = None  # the application face's own, shared by the client's namespaces
 
@@ -124,20 +125,20 @@ class Socket:
         "state",
     )
 
-    def __init__(self, namespace: str, client: Client, auth: Any, sid: str) -> None:
-        self.sid = sid
-        self.namespace = namespace
-        self.client = client
-        self.auth = auth
-        self.state = SocketState.PENDING
+    def __init__(self, namespace: str, client: Client, auth: JSONValue, sid: str) -> None:
+        self.sid: str = sid
+        self.namespace: str = namespace
+        self.client: Client = client
+        self.auth: JSONValue = auth
+        self.state: SocketState = SocketState.PENDING
         self.held: list[Prepared] = []
-        self.held_bytes = 0
+        self.held_bytes: int = 0
         self.recovery: RecoveryRecord | None = None
         self.last_offset: str | None = None
         self.data: Any = None
         self.reason: DisconnectReason | NamespaceReason = DisconnectReason.TRANSPORT_CLOSE
         # Called with the values, or with None when the client has left.
-        self.acks: dict[int, Callable[[list[Any] | None], None]] = {}
+        self.acks: dict[int, Callable[[list[JSONValue] | None], None]] = {}
         self.buckets: dict[str, Any] | None = None  # what is left of each rate-limited event
 
     @property

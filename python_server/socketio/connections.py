@@ -6,7 +6,7 @@ Must not know: events, acks that are waited for, how a packet comes in.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason
@@ -25,6 +25,7 @@ from python_server.socketio.packet import Packet, PacketError, PacketType
 from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
+from python_server.socketio.values import RoomName
 
 # Namespaces one client may join; it matters where "*" lets it choose their names.
 NAMESPACES_MAX_COUNT: Final = 256
@@ -108,7 +109,7 @@ class Connections:
         if connected:
             self._run_disconnect(socket, reason)
 
-    def _admit(self, socket: Socket, former: Client | None, rooms: dict[Any, int]) -> None:
+    def _admit(self, socket: Socket, former: Client | None, rooms: dict[RoomName, int]) -> None:
         """It is known who it is: its rooms are those it had before, if it comes back."""
         client, namespace = socket.client, socket.namespace
         adapter = self._rooms.open(namespace)
@@ -128,7 +129,7 @@ class Connections:
 
     def _run_connect(self, socket: Socket, handler: Handler) -> None:
         """Worker: the connect handler; what it emits waits behind the reply."""
-        refusal: dict[str, Any] | None = None
+        refusal: dict[str, object] | None = None
         try:
             result = handler.function(socket, "connect", (socket.auth,))
             if type(result) is Waiting:

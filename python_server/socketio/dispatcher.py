@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
+from python_server.net.timers import TimerLike
 from python_server.socketio.client import CONNECTED, Client, NamespaceReason, Socket
 from python_server.socketio.connections import Connections
 from python_server.socketio.handler_runner import HandlerRunner
@@ -45,7 +46,7 @@ class Dispatcher:
         self._run = runner.run
         # Clients whose attachments are due, with the moment their packet began.
         self._unfinished: dict[Client, float] = {}
-        self._unfinished_timer: Any = None
+        self._unfinished_timer: TimerLike | None = None
 
     def session_opened(self, session: Session) -> None:
         services = self._services

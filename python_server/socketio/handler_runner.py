@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from python_server.net.backlog import Backlog
 from python_server.net.threads import Door, Job, ServerStopped, Strand
@@ -16,13 +16,14 @@ from python_server.socketio.client import Handler, Socket
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import ACK, Codec
 from python_server.socketio.services import HubServices
+from python_server.socketio.values import JSONValue, RoomName
 
 # Moves that wait for the application to hear of them, some 40 MB. Those of a client that comes or goes cannot
 # be held up by reading less from it: above the bound they are dropped, as Linux drops inotify's above 16,384.
 PRESENCE_MAX_COUNT: Final = 100_000
 
 # Gives a handler's result, or raises what it raised.
-Outcome = Callable[[], Any]
+Outcome = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Waiting:
         backlog: Backlog,
         door: Door,
         ordered: bool,
-        again: Callable[[Handler], Any],
+        again: Callable[[Handler], object],
     ) -> None:
         """A worker, from within the handler's job: its thread is free as soon as the job returns.
 
@@ -64,7 +65,7 @@ class Waiting:
         self.start(lambda outcome: _post(door, go_on, lambda: conclude(outcome)))
 
 
-def _post(door: Door, function: Callable[..., None], *args: Any) -> None:
+def _post(door: Door, function: Callable[..., object], *args: object) -> None:
     try:
         door.post(function, *args)
     except ServerStopped:
@@ -87,7 +88,12 @@ class HandlerRunner:
         self._presence_strand: Strand | None = None
 
     def run(
-        self, socket: Socket, name: str, arguments: tuple[Any, ...], ack_id: int | None, handler: Handler
+        self,
+        socket: Socket,
+        name: str,
+        arguments: tuple[JSONValue, ...],
+        ack_id: int | None,
+        handler: Handler,
     ) -> None:
         """Worker (or loop, for an inline handler): one event, one fault logged once, one ack."""
         try:
@@ -113,7 +119,7 @@ class HandlerRunner:
         """Worker: the handler's result is not there yet."""
         waiting.put_off(socket.client.backlog, self._door, handler.ordered, again)
 
-    def room_changed(self, namespace: str, kind: str, sid: str, room: Any) -> None:
+    def room_changed(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
         """Loop's thread: the handler of rooms is told on one strand of its own."""
         if self._handlers.presence is not None:
             if self._presence_strand is None:
@@ -126,10 +132,10 @@ class HandlerRunner:
                 return
             self._presence_strand.submit(partial(self._run_presence, kind, namespace, sid, room))
 
-    def _run_presence(self, *arguments: Any) -> None:
+    def _run_presence(self, kind: str, namespace: str, sid: str, room: RoomName) -> None:
         presence = self._handlers.presence
         assert presence is not None
         try:
-            presence(*arguments)
+            presence(kind, namespace, sid, room)
         except BaseException as error:
             self._services.report("presence handler", error)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from python_server.socketio.client import Handler
+from python_server.socketio.values import RoomName
 
 ANY: Final = "*"
 # These two are the namespace's own; a catch-all event does not get them.
 RESERVED: Final = frozenset({"connect", "disconnect"})
 
-Presence = Callable[[str, str, str, Any], None]
+Presence = Callable[[str, str, str, RoomName], None]
 
 
 class Handlers:

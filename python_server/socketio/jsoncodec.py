@@ -11,11 +11,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Final, NoReturn
 from uuid import UUID
 
 import msgspec
 import orjson
+
+from python_server.socketio.values import JSONValue
 
 # msgspec and the standard library both stop near the interpreter's recursion limit (about 1,000); a handler
 # that sends back what it got needs room to walk it again. Node has no bound and dies of 20,000 levels.
@@ -37,7 +39,7 @@ class JSONError(ValueError):
     """Text that is not JSON, or goes beyond the bounds on depth and digits."""
 
 
-def dumps(value: Any) -> str:
+def dumps(value: object) -> str:
     """Compact JSON text, all of it valid UTF-8 and valid for JavaScript.
 
     A UUID is written as text, an enum's member as its value.
@@ -51,7 +53,7 @@ def dumps(value: Any) -> str:
     return text
 
 
-def dumps_plain(value: Any) -> str | None:
+def dumps_plain(value: object) -> str | None:
     """The same text, when all of `value` is what JSON has words for; None when it needs a closer look.
 
     So the writing tells that there are no bytes to be attached either.
@@ -65,7 +67,7 @@ def dumps_plain(value: Any) -> str | None:
     return text
 
 
-def _default(value: Any) -> Any:
+def _default(value: object) -> object:
     """What orjson has a word for and the standard library has not."""
     if isinstance(value, UUID):
         return str(value)
@@ -74,7 +76,7 @@ def _default(value: Any) -> Any:
     raise TypeError(f"JSON has no word for {type(value).__name__}")
 
 
-def loads(text: str) -> Any:
+def loads(text: str) -> JSONValue:
     """The value of JSON text.
 
     Integers are bounded by both readers at about 4,300 digits, before a conversion in quadratic time.
@@ -91,12 +93,12 @@ def loads(text: str) -> Any:
     return value
 
 
-def _check_depth(text: str, value: Any) -> None:
+def _check_depth(text: str, value: JSONValue) -> None:
     if text.count("[") + text.count("{") > DEPTH_MAX_COUNT and is_deeper(value, DEPTH_MAX_COUNT):
         raise JSONError(f"nested deeper than {DEPTH_MAX_COUNT} levels")
 
 
-def _loads_slowly(text: str) -> Any:
+def _loads_slowly(text: str) -> JSONValue:
     try:
         return json.loads(text, parse_float=_parse_float, parse_constant=_refuse_constant)
     except RecursionError:
@@ -112,11 +114,11 @@ def _parse_float(text: str) -> float:
     return value
 
 
-def _refuse_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> NoReturn:
     raise JSONError(f"{name} is not JSON")
 
 
-def is_deeper(value: Any, depth: int) -> bool:
+def is_deeper(value: JSONValue, depth: int) -> bool:
     """Is a value of lists and dicts nested more than `depth` times?"""
     kind = type(value)
     if kind is dict:
@@ -128,7 +130,7 @@ def is_deeper(value: Any, depth: int) -> bool:
     return any(type(item) not in _ATOMS and is_deeper(item, depth - 1) for item in value)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: JSONValue) -> bool:
     """Is every number among atoms, lists and dicts one that JSON has a word for? False if there is more."""
     kind = type(value)
     for item in value.values() if kind is dict else value if kind in _LISTS else (value,):
@@ -150,15 +152,15 @@ class JSONWords:
         dumps_plain: `dumps` of a value that surely holds no bytes, else None.
     """
 
-    dumps: Callable[[Any], str] = dumps
-    loads: Callable[[str], Any] = loads
-    dumps_plain: Callable[[Any], str | None] = dumps_plain
+    dumps: Callable[[object], str] = dumps
+    loads: Callable[[str], JSONValue] = loads
+    dumps_plain: Callable[[object], str | None] = dumps_plain
 
 
 OWN_WORDS: Final = JSONWords()
 
 
-def words_of(module: Any) -> JSONWords:
+def words_of(module: object) -> JSONWords:
     """The words of anything with `dumps` and `loads`: a JSON module, Flask's `app.json`.
 
     `dumps` may give text or UTF-8 bytes, and is asked for compact text if it takes `separators`. What comes
@@ -172,11 +174,11 @@ def words_of(module: Any) -> JSONWords:
         raise ValueError("json is a module, or an object, with the functions dumps and loads")
     compact = {"separators": (",", ":")} if _takes_separators(write) else {}
 
-    def dumps(value: Any) -> str:
+    def dumps(value: object) -> str:
         text = write(value, **compact)
         return text.decode() if isinstance(text, bytes) else str(text)
 
-    def loads(text: str) -> Any:
+    def loads(text: str) -> JSONValue:
         try:
             value = read(text)
         except Exception as error:  # whatever a module of somebody's own says about a client's text
@@ -187,11 +189,11 @@ def words_of(module: Any) -> JSONWords:
     return JSONWords(dumps, loads, _needs_a_look)
 
 
-def _needs_a_look(value: Any) -> None:
+def _needs_a_look(value: object) -> None:
     """`dumps_plain` of a module of somebody's own: it may write bytes in a way of its own."""
 
 
-def _takes_separators(write: Callable[..., Any]) -> bool:
+def _takes_separators(write: Callable[..., object]) -> bool:
     try:
         inspect.signature(write).bind(None, separators=None)
     except (TypeError, ValueError):  # it does not, or nobody knows: a function of C without a signature

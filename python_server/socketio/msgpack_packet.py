@@ -22,6 +22,7 @@ from python_server.socketio.packet import (
     check_namespace,
     extract,
 )
+from python_server.socketio.values import JSONValue
 
 # JavaScript's `undefined` as notepack writes it: an extension of type 0.
 UNDEFINED_CODE: Final = 0
@@ -113,7 +114,7 @@ def _plain(levels: int) -> Any:
     return kind
 
 
-def _extension(code: int, data: memoryview) -> Any:
+def _extension(code: int, data: memoryview) -> object:
     return None if code == UNDEFINED_CODE else msgspec.msgpack.Ext(code, bytes(data))
 
 
@@ -148,7 +149,7 @@ def decode(data: bytes) -> Packet:
     return packet
 
 
-def _decode_checked(data: bytes) -> Any:
+def _decode_checked(data: bytes) -> JSONValue:
     """What the plain type does not cover, or refuses."""
     check_values(data)
     try:
@@ -174,9 +175,11 @@ DECODER: Final = MsgpackDecoder()
 class MsgpackCodec:
     """What `serializer="msgpack"` stands for."""
 
-    def prepare(self, kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
+    def prepare(
+        self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
+    ) -> Prepared:
         assert kind not in UNUSED, kind
-        fields: dict[str, Any] = {"type": int(kind), "nsp": namespace}
+        fields: dict[str, object] = {"type": int(kind), "nsp": namespace}
         if data is not None:
             fields["data"] = data
         if id is not None:

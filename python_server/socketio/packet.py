@@ -14,6 +14,7 @@ import msgspec
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.jsoncodec import OWN_WORDS, JSONError, JSONWords
+from python_server.socketio.values import JSONValue
 
 # Event names that belong to the library: a client that could send them would run connect handlers.
 RESERVED: Final = frozenset(
@@ -72,7 +73,7 @@ class Packet(msgspec.Struct):
 
     kind: PacketType
     namespace: str = "/"
-    data: Any = None
+    data: JSONValue = None
     id: int | None = None
     attachments_count: int = 0
     size_bytes: int = 0
@@ -88,7 +89,9 @@ class PacketDecoder(Protocol):
 class Codec(Protocol):
     """Port: how packets are written: as text with attachments, or as MessagePack."""
 
-    def prepare(self, kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
+    def prepare(
+        self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
+    ) -> Prepared:
         """Any thread: a packet encoded for all its recipients. Raises TypeError or ValueError."""
 
     def decoder(self) -> PacketDecoder:
@@ -108,7 +111,7 @@ class Codec(Protocol):
 def encode(
     kind: PacketType,
     namespace: str = "/",
-    data: Any = None,
+    data: object = None,
     id: int | None = None,
     words: JSONWords = OWN_WORDS,
 ) -> list[str | bytes]:
@@ -151,7 +154,7 @@ def _has_binary(value: Any) -> bool:
     return isinstance(value, BINARY_TYPES)
 
 
-def extract(value: Any, attachments: list[bytes]) -> Any:
+def extract(value: object, attachments: list[bytes]) -> object:
     """A copy of `value` with placeholders where bytes were, which are added to `attachments`."""
     if isinstance(value, BINARY_TYPES):
         attachments.append(bytes(value))
@@ -223,7 +226,7 @@ def check_namespace(namespace: str) -> None:
         raise PacketError(f"a namespace of more than {NAMESPACE_MAX_CHARACTERS} characters")
 
 
-def _json(text: str, words: JSONWords) -> Any:
+def _json(text: str, words: JSONWords) -> JSONValue:
     try:
         return words.loads(text)
     except JSONError as error:
@@ -252,7 +255,7 @@ def check(packet: Packet) -> None:
         raise PacketError("only the server sends connect errors")
 
 
-def _check_event(data: Any) -> Any:
+def _check_event(data: JSONValue) -> JSONValue:
     if type(data) is not list or not data:
         raise PacketError("an event must be a non-empty array")
     name = data[0]
@@ -299,7 +302,7 @@ class Assembler:
         return self._packet
 
 
-def fill(value: Any, attachments: Sequence[bytes], used: set[int]) -> Any:
+def fill(value: JSONValue, attachments: Sequence[bytes], used: set[int]) -> JSONValue:
     """A copy of `value` with bytes where placeholders were, whose numbers are added to `used`.
 
     Raises:
@@ -366,7 +369,9 @@ class TextCodec:
     def __init__(self, words: JSONWords = OWN_WORDS) -> None:
         self._words = words
 
-    def prepare(self, kind: PacketType, namespace: str, data: Any = None, id: int | None = None) -> Prepared:
+    def prepare(
+        self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
+    ) -> Prepared:
         packets = encode(kind, namespace, data, id, self._words)
         packets[0] = "4" + packets[0]  # type: ignore[operator]
         return Prepared(packets)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final, cast
 
 from python_server.net.tasks import wait
 from python_server.net.threads import Waiter
@@ -24,6 +24,7 @@ from python_server.socketio.cluster.port import (
 )
 from python_server.socketio.cluster.requests import EnterQuestion, convert, plain
 from python_server.socketio.services import HubServices
+from python_server.socketio.values import JSONValue, RoomName
 
 # How long other processes may take to answer what they can answer at once.
 QUESTION_SECONDS: Final = 2.0
@@ -31,7 +32,7 @@ QUESTION_SECONDS: Final = 2.0
 LOOP_SECONDS: Final = 30.0
 
 # Called with (namespace, "join" or "leave", sid, room) on the loop's thread.
-Moved = Callable[[str, str, str, Any], None]
+Moved = Callable[[str, str, str, RoomName], None]
 
 
 class RoomDirectory:
@@ -48,16 +49,16 @@ class RoomDirectory:
         self._moved = moved
         self._log_position = log_position
         # Loop's thread: the clients of this process, by namespace.
-        self.adapters: dict[str, Adapter] = {}
+        self.adapters: dict[str, Adapter[Socket]] = {}
 
     # Any thread
 
-    def join(self, namespace: str, sid: str, room: Any) -> None:
+    def join(self, namespace: str, sid: str, room: RoomName) -> None:
         """Put a client into a room; takes effect before anything emitted after it."""
         self.check((room,))
         self._services.door.tell(self._join, namespace, sid, room)
 
-    def enter(self, namespace: str, sid: str, room: Any) -> None:
+    def enter(self, namespace: str, sid: str, room: RoomName) -> None:
         """`join` that waits for its verdict; on the loop's thread not for that of other processes.
 
         Raises:
@@ -66,45 +67,48 @@ class RoomDirectory:
         self.check((room,))
         if self._services.door.ask(lambda: self.adapter(namespace).enter(sid, room)):
             return
-        verdicts: list[Any] = []
+        travelling = cast(Room, room)  # `check` has looked
+        verdicts: list[bool | str] = []
 
-        def heard(part: Any) -> bool:
+        def heard(part: JSONValue) -> bool:
             verdict = convert(part, bool | str)
             verdicts.extend([verdict] if verdict is not False else [])
             return verdict is not False
 
         if not self._backplane.alone and self._services.door.on_loop():
-            self._backplane.publish(Command(CommandKind.ENTER, namespace, sid, room))
+            self._backplane.publish(Command(CommandKind.ENTER, namespace, sid, travelling))
             return
-        self._ask_others(Question(QuestionKind.ENTER, namespace, plain(EnterQuestion(sid, room))), heard)
+        self._ask_others(
+            Question(QuestionKind.ENTER, namespace, plain(EnterQuestion(sid, travelling))), heard
+        )
         if not verdicts:
             raise ValueError("sid is not connected to requested namespace")
         if verdicts[0] is not True:
             raise ValueError(verdicts[0])
 
-    def leave(self, namespace: str, sid: str, room: Any) -> None:
+    def leave(self, namespace: str, sid: str, room: RoomName) -> None:
         """Take a client out of a room; takes effect before anything emitted after it."""
         self.check((room,))
         self._services.door.tell(self._leave, namespace, sid, room)
 
-    def close_room(self, namespace: str, room: Any) -> None:
+    def close_room(self, namespace: str, room: RoomName) -> None:
         """Everyone leaves.
 
         Raises:
             ValueError: the room is a client's own.
         """
         self.check((room,))
-        self._services.door.ask(lambda: self._close_room(namespace, room))
+        self._services.door.ask(lambda: self._close_room(namespace, cast(Room, room)))
 
-    def rooms_of(self, namespace: str, sid: str) -> list[Any]:
+    def rooms_of(self, namespace: str, sid: str) -> list[RoomName]:
         """The rooms a client is in, its own included.
 
         Raises:
             RuntimeError: on the loop's thread, for a client of another process.
         """
-        found: list[Any] = self._services.door.ask(lambda: self.adapter(namespace).rooms_of(sid))
+        found = self._services.door.ask(lambda: self.adapter(namespace).rooms_of(sid))
 
-        def heard(part: Any) -> bool:
+        def heard(part: JSONValue) -> bool:
             found.extend(convert(part, list[Room]))
             return bool(found)
 
@@ -112,16 +116,16 @@ class RoomDirectory:
             self._ask_others(Question(QuestionKind.ROOMS, namespace, sid), heard)
         return found
 
-    def members_of(self, namespace: str, room: Any) -> list[str]:
+    def members_of(self, namespace: str, room: RoomName) -> list[str]:
         """The sids in a room, in all processes; those of one that does not answer in time are missing.
 
         Raises:
             RuntimeError: on the loop's thread, when there are other processes.
         """
         self.check(None if room is None else (room,))
-        found: list[str] = self._services.door.ask(lambda: self.adapter(namespace).members_of(room))
+        found = self._services.door.ask(lambda: self.adapter(namespace).members_of(room))
 
-        def heard(part: Any) -> bool:
+        def heard(part: JSONValue) -> bool:
             found.extend(convert(part, list[str]))
             return False
 
@@ -130,13 +134,12 @@ class RoomDirectory:
 
     def find(self, namespace: str, sid: str) -> Socket | None:
         """The client of that name in the namespace, if it is connected to this process."""
-        found: Socket | None = self._services.door.ask(lambda: self.adapter(namespace).get(sid))
-        return found
+        return self._services.door.ask(lambda: self.adapter(namespace).get(sid))
 
     def sockets(self) -> list[Socket]:
         """Every client of this process in every namespace."""
 
-        def gather() -> list[Any]:
+        def gather() -> list[Socket]:
             return [
                 socket
                 for adapter in self.adapters.values()
@@ -144,10 +147,9 @@ class RoomDirectory:
                 if (socket := adapter.get(sid)) is not None
             ]
 
-        found: list[Socket] = self._services.door.ask(gather)
-        return found
+        return self._services.door.ask(gather)
 
-    def check(self, *names: tuple[Any, ...] | None) -> None:
+    def check(self, *names: tuple[RoomName, ...] | None) -> None:
         """Refuse what names no room, or cannot travel where it would have to: TypeError, ValueError."""
         if not self._backplane.alone:
             check_rooms(*names)
@@ -155,7 +157,7 @@ class RoomDirectory:
             for rooms in names:
                 check_hashable(rooms or ())
 
-    def _ask_others(self, question: Question, heard: Callable[[Any], bool]) -> None:
+    def _ask_others(self, question: Question, heard: Callable[[JSONValue], bool]) -> None:
         """Wait for what the other processes answer; `heard` says of each part whether it suffices.
 
         Raises:
@@ -169,9 +171,9 @@ class RoomDirectory:
                 "other processes would be waited for on the server's own thread: "
                 "register the handler without inline=True"
             )
-        waiter = Waiter()
+        waiter: Waiter[int] = Waiter()
 
-        def part(answer: Any) -> None:
+        def part(answer: JSONValue) -> None:
             if heard(answer):
                 waiter.set(0)
 
@@ -187,11 +189,11 @@ class RoomDirectory:
 
     # Loop's thread
 
-    def adapter(self, namespace: str) -> Adapter:
+    def adapter(self, namespace: str) -> Adapter[Socket]:
         """An unknown namespace has nobody in it."""
         return self.adapters.get(namespace) or Adapter(reserved=self._reserved)
 
-    def open(self, namespace: str) -> Adapter:
+    def open(self, namespace: str) -> Adapter[Socket]:
         """The namespace has its first client."""
         adapter = self.adapters.get(namespace)
         if adapter is None:
@@ -204,11 +206,11 @@ class RoomDirectory:
             )
         return adapter
 
-    def _reserved(self, room: Any) -> bool:
+    def _reserved(self, room: RoomName) -> bool:
         """May it be the sid of a client of another process?"""
         return self._services.names.reserves(room)
 
-    def _join(self, namespace: str, sid: str, room: Any) -> None:
+    def _join(self, namespace: str, sid: str, room: Room) -> None:
         adapter = self.adapters.get(namespace)
         if adapter is not None and adapter.get(sid) is not None:
             if adapter.full(sid, room):
@@ -220,18 +222,18 @@ class RoomDirectory:
         else:
             self._backplane.publish(Command(CommandKind.ENTER, namespace, sid, room))
 
-    def _leave(self, namespace: str, sid: str, room: Any) -> None:
+    def _leave(self, namespace: str, sid: str, room: Room) -> None:
         adapter = self.adapters.get(namespace)
         if adapter is not None and adapter.get(sid) is not None:
             adapter.leave(sid, room)
         else:
             self._backplane.publish(Command(CommandKind.LEAVE, namespace, sid, room))
 
-    def _close_room(self, namespace: str, room: Any) -> None:
+    def _close_room(self, namespace: str, room: Room) -> None:
         self.adapter(namespace).close_room(room)
         self._backplane.publish(Command(CommandKind.CLOSE_ROOM, namespace, room=room))
 
-    def _client_moved(self, namespace: str, kind: str, sid: str, room: Any) -> None:
+    def _client_moved(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
         """Somebody came into a room or left it."""
         held = self._services.room_held
         if held is not None:

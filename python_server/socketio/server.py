@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from python_server.net.threads import Lock
 from python_server.socketio.acks import Answers
@@ -24,6 +23,7 @@ from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
+from python_server.socketio.values import JSONValue, RoomName
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Hub:
     """
 
     def __init__(self, configuration: Configuration | None = None, handlers: Handlers | None = None) -> None:
-        self.handlers = handlers or Handlers()
+        self.handlers: Handlers = handlers or Handlers()
         self._configuration = configuration or Configuration()
         self._running: RunningServer | None = None
         self._lock = Lock()
@@ -117,7 +117,7 @@ class Hub:
     def emit(
         self,
         event: str,
-        args: Iterable[Any],
+        args: Iterable[object],
         to: BroadcastOptions = EVERYBODY,
         callback: AckCallback | None = None,
         timeout_seconds: float | None = None,
@@ -144,7 +144,7 @@ class Hub:
             running.broadcaster.emit(event, args, to, callback, timeout_seconds, expired)
 
     def call_room(
-        self, event: str, args: Iterable[Any], to: BroadcastOptions, timeout_seconds: float
+        self, event: str, args: Iterable[object], to: BroadcastOptions, timeout_seconds: float
     ) -> Answers:
         """Send an event to rooms and wait for every ack, as long as the time allows.
 
@@ -154,8 +154,8 @@ class Hub:
         return self._serving().broadcaster.call_room(event, args, to, timeout_seconds)
 
     def call(
-        self, event: str, args: Iterable[Any], namespace: str, sid: str, timeout_seconds: float | None
-    ) -> list[Any]:
+        self, event: str, args: Iterable[object], namespace: str, sid: str, timeout_seconds: float | None
+    ) -> list[JSONValue]:
         """Send an event to one client and wait for the values of its ack; a worker lends its slot.
 
         Raises:
@@ -166,11 +166,11 @@ class Hub:
 
     # Clients and rooms: RoomDirectory says more
 
-    def join(self, namespace: str, sid: str, room: Any) -> None:
+    def join(self, namespace: str, sid: str, room: RoomName) -> None:
         """Put a client into a room; takes effect before anything emitted after it."""
         self._later(lambda server: server.rooms.join(namespace, sid, room))
 
-    def leave(self, namespace: str, sid: str, room: Any) -> None:
+    def leave(self, namespace: str, sid: str, room: RoomName) -> None:
         """Take a client out of a room; takes effect before anything emitted after it."""
         self._later(lambda server: server.rooms.leave(namespace, sid, room))
 
@@ -182,22 +182,22 @@ class Hub:
             )
         )
 
-    def enter(self, namespace: str, sid: str, room: Any) -> None:
+    def enter(self, namespace: str, sid: str, room: RoomName) -> None:
         """`join` that waits for its verdict. Raises ValueError."""
         if self._running is None:
             raise ValueError("sid is not connected to requested namespace")
         self._running.rooms.enter(namespace, sid, room)
 
-    def close_room(self, namespace: str, room: Any) -> None:
+    def close_room(self, namespace: str, room: RoomName) -> None:
         """Everyone leaves. Raises ValueError."""
         if self._running is not None:
             self._running.rooms.close_room(namespace, room)
 
-    def rooms_of(self, namespace: str, sid: str) -> list[Any]:
+    def rooms_of(self, namespace: str, sid: str) -> list[RoomName]:
         """The rooms a client is in, its own included."""
         return [] if self._running is None else self._running.rooms.rooms_of(namespace, sid)
 
-    def members_of(self, namespace: str, room: Any) -> list[str]:
+    def members_of(self, namespace: str, room: RoomName) -> list[str]:
         """The sids in a room, in all processes; of everybody for None."""
         return [] if self._running is None else self._running.rooms.members_of(namespace, room)
 

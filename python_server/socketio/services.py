@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from python_server.engineio.session_ids import SessionIds
 from python_server.net.threads import Door, ServerStopped
+from python_server.net.timers import CallLater
 from python_server.socketio.cluster.port import Backplane, NoBackplane
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.values import RoomName
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class HubServices:
     """What a Socket.IO or Engine.IO server needs of the worker that runs it."""
 
     door: Door
-    call_later: Callable[[float, Callable[[], Any]], Any]
+    call_later: CallLater
     report: Callable[[str, BaseException], None]
     complain: Callable[[str, str], None]
     now: Callable[[], float]
@@ -57,10 +58,10 @@ class HubServices:
     names: SessionIds = field(default_factory=SessionIds)
     # Called with (namespace, room, True) when the first client of this process has entered a room, with False
     # when the last one has left it.
-    room_held: Callable[[str, Any, bool], None] | None = None
+    room_held: Callable[[str, RoomName, bool], None] | None = None
     rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
 
-    def post_quietly(self, function: Callable[..., Any], *args: Any) -> None:
+    def post_quietly(self, function: Callable[..., object], *args: object) -> None:
         """Any thread: post what nobody waits for once the server has stopped."""
         try:
             self.door.post(function, *args)

@@ -26,6 +26,8 @@ SLOW_CLIENT_TEXT: Final = (
 )
 
 Message = str | bytes
+# Pages that may connect: None for our own origin only, "*", one, several, or a function that is asked.
+PageOrigins = str | Iterable[str] | Callable[[str], bool] | None
 # (exchange, what opens its WebSocket): calls the second, now or later, or answers the request itself.
 Admit = Callable[[Exchange, Callable[[], None]], None]
 
@@ -125,7 +127,7 @@ class WebSocketApplication:
 
     inline = False
     subprotocols: tuple[str, ...] = ()
-    allowed_origins: Any = None
+    allowed_origins: PageOrigins = None
     ping_interval_seconds: float | None = None
     ping_timeout_seconds: float | None = None
     max_message_bytes: int | None = None
@@ -247,7 +249,7 @@ class Resource:
                 raise TypeError(
                     f"the route {path!r} must be a WebSocketApplication, not {type(target).__name__}"
                 )
-        self.wsframe_websockets = dict(routes)
+        self.wsframe_websockets: dict[str | re.Pattern[str], WebSocketApplication] = dict(routes)
         self.wsgi_app = application
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -286,7 +288,7 @@ class WebSocketRoutes:
         routes: Mapping[str | re.Pattern[str], WebSocketApplication],
         door: Door,
         services: WebSocketServices,
-        refusal: Callable[[Any], Callable[[Request], str | None]],
+        refusal: Callable[[PageOrigins], Callable[[Request], str | None]],
         report: Callable[[str, BaseException], None],
         complain: Callable[[str, str], None],
         admits: Mapping[str | re.Pattern[str], Admit] = NO_ADMITS,
@@ -390,7 +392,7 @@ class WebSocketRoutes:
         else:
             strand.submit(job)
 
-    def _guard(self, function: Callable[..., None], ws: WebSocket, *args: Any) -> None:
+    def _guard(self, function: Callable[..., None], ws: WebSocket, *args: object) -> None:
         """One fault: logged once, the WebSocket closed with 1011, everyone else untouched."""
         try:
             function(ws, *args)

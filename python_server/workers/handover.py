@@ -53,7 +53,7 @@ class Relayed:
         self._lost(self)
 
     @property
-    def peers(self) -> tuple[Any, Any]:
+    def peers(self) -> tuple[object, object]:
         """As a channel's."""
         return self._transport.peer, self._transport.peer
 
@@ -103,6 +103,15 @@ class Leaving:
 
     def connection_lost(self, reason: str) -> None:
         self._ended(self)
+
+    @property
+    def peers(self) -> tuple[object, object]:
+        """As a channel's."""
+        return self._transport.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        return self._transport.queued_bytes
 
     def refuse_keep_alive(self) -> None:
         """The worker that gets the connection decides."""

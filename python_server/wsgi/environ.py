@@ -9,16 +9,22 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Final
+from types import MappingProxyType, TracebackType
+from typing import IO, Any, Final
 
 from python_server.http1.parser import Request
 from python_server.net.byte_queue import ByteQueue
 from python_server.net.sendfile import FileSlice, FileSource
 
 Environ = dict[str, Any]
+# (status, headers, exc_info=None), which gives the imperative `write` (PEP 3333).
+# Of `start_response`'s third argument, as `sys.exc_info` has it.
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+Write = Callable[[bytes], object]
+StartResponse = Callable[..., Write]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 # Files and large bodies are handed to the connection in pieces of this size, as the client takes them.
 PIECE_BYTES: Final = 262_144
@@ -37,7 +43,7 @@ class ServerFacts:
     software: str = "python_server"
     multiprocess: bool = False
     script_name: str = ""
-    constants: MappingProxyType[str, Any] = field(init=False, repr=False, compare=False)
+    constants: MappingProxyType[str, object] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         constants = {
@@ -65,7 +71,7 @@ def environ_key(name: str) -> str:
     return key
 
 
-def build_environ(request: Request, facts: ServerFacts, body: Any) -> Environ:
+def build_environ(request: Request, facts: ServerFacts, body: IO[bytes]) -> Environ:
     """The environ of PEP 3333 for one request; `body` is the file-like `wsgi.input`."""
     peer, local, version = request.peer, request.local, request.version
     host, port = ("localhost", "443" if request.scheme == "https" else "80")
@@ -128,11 +134,11 @@ class BodyReader(io.RawIOBase):
 class FileWrapper:
     """`wsgi.file_wrapper` (PEP 3333): blocks of a file; a plain file goes out by sendfile instead."""
 
-    def __init__(self, file: Any, block_bytes: int = 65_536) -> None:
+    def __init__(self, file: IO[bytes], block_bytes: int = 65_536) -> None:
         self._file = file
         self._block_bytes = block_bytes
         if hasattr(file, "close"):
-            self.close = file.close
+            self.close: Callable[[], None] = file.close
 
     def __iter__(self) -> Iterator[bytes]:
         while block := self._file.read(self._block_bytes):

@@ -5,10 +5,10 @@ Must not know: Flask, sessions, or which server it is beyond its name in the env
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from python_server.observe import log
+from python_server.wsgi.environ import Environ, StartResponse
 
 NEEDS_OWN_SERVER: Final = (
     "its Socket.IO events need the server they came with: run `python -m python_server module:app`"
@@ -26,7 +26,7 @@ class ForeignGuard:
         self._path = path
         self._warned = False
 
-    def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes] | None:
+    def answer(self, environ: Environ, start_response: StartResponse) -> list[bytes] | None:
         """The body of a 501 for a request below the path, None for every other request."""
         software = str(environ.get("SERVER_SOFTWARE", ""))  # a test client has none
         if software and not self._warned and not software.startswith("python_server/"):

@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import IO, Final, Protocol
 
 from python_server.connection.exchange import Exchange
 from python_server.http1.response import Headers, check_headers, check_status
@@ -18,10 +18,13 @@ from python_server.net.sendfile import FileSlice, FileSource
 from python_server.net.threads import Executor
 from python_server.wsgi.environ import (
     PIECE_BYTES,
+    Application,
     BodyReader,
     Environ,
+    ExcInfo,
     FileWrapper,
     ServerFacts,
+    Write,
     body_pieces,
     build_environ,
     file_pieces,
@@ -30,7 +33,6 @@ from python_server.wsgi.upload_slots import UploadSlots
 
 __all__ = ["Application", "Environ", "ServerFacts", "Takeover", "WSGIHandler", "build_environ"]
 
-Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 # An answer that a worker produces faster than the client takes it waits in this window.
 RESPONSE_WINDOW_BYTES: Final = 262_144
@@ -290,7 +292,7 @@ class _Run:
                     b"Internal Server Error\n",
                 )
 
-    def _input(self) -> Any:
+    def _input(self) -> IO[bytes]:
         if self.body is None:
             return io.BytesIO()
         return io.BufferedReader(BodyReader(self.body, self._before_read, self._after_read), 65_536)
@@ -301,14 +303,12 @@ class _Run:
 
     def _after_read(self) -> None:
         body = self.body
-        if (
-            self._exchange.body_paused
-            and body is not None
-            and body.held_bytes < self._services.window_bytes // 2
-        ):
+        if body is None or not self._exchange.body_paused:
+            return
+        if body.held_bytes < self._services.window_bytes // 2:
             self._post(self._resume_body)
 
-    def _start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], None]:
+    def _start_response(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         if exc_info is not None:
             try:
                 if self._streaming:
@@ -433,7 +433,7 @@ class _Run:
             piece = next(self._pieces, None)
             if piece is None:
                 exchange.finish()
-            elif type(piece) is FileSlice:
+            elif isinstance(piece, FileSlice):
                 exchange.write_file(piece)
             else:
                 exchange.write(piece)

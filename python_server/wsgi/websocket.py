@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from python_server.connection.exchange import Exchange
+from python_server.connection.exchange import Exchange, TransportLike
 from python_server.connection.websocket_channel import (
     WebSocketChannel,
     WebSocketServices,
@@ -17,8 +17,11 @@ from python_server.connection.websocket_channel import (
 )
 from python_server.connection.websocket_handshake import accept_websocket
 from python_server.net.backlog import SOFT_BYTES
+from python_server.net.byte_handler import ByteHandler
 from python_server.net.message_queue import MessageQueue
+from python_server.net.sockets import Socket
 from python_server.net.threads import Door
+from python_server.wsgi.environ import Environ
 from wsframe import CloseCode, ConnectionClosed
 
 MAX_QUEUE_COUNT: Final = 64
@@ -50,18 +53,18 @@ class BlockingWebSocket:
         exchange: Exchange,
         door: Door,
         services: WebSocketServices,
-        environ: dict[str, Any],
+        environ: Environ,
         max_queue_count: int,
     ) -> None:
         self._exchange = exchange
         self._door = door
         self._services = services
         self._channel: WebSocketChannel | None = None
-        self._messages = MessageQueue(max_queue_count, SOFT_BYTES)
+        self._messages: MessageQueue[str | bytes] = MessageQueue(max_queue_count, SOFT_BYTES)
         self.environ = environ
         self.subprotocols: tuple[str, ...] = ()
         self.close_code: int | None = None
-        self.close_reason = ""
+        self.close_reason: str = ""
 
     @property
     def path(self) -> str:
@@ -108,13 +111,13 @@ class BlockingWebSocket:
             WebSocketError: it was closed before. TimeoutError: nothing came in time.
         """
         self.accept()
-        message: Message | None = self._messages.get(timeout_seconds)
+        message = self._messages.get(timeout_seconds)
         channel = self._channel
         if channel is not None and channel.paused and self._messages.low:
             self._door.post(self._resume, channel)
         return message
 
-    def send(self, message: Any, binary: bool | None = None, compress: bool | None = None) -> None:
+    def send(self, message: object, binary: bool | None = None, compress: bool | None = None) -> None:
         """Send one message; wait, up to a time, while the client does not take those before it.
 
         Args:
@@ -192,9 +195,9 @@ class LazySocket:
     in threading mode. It has the names of `socket.socket`.
     """
 
-    def __init__(self, take: Callable[[], Any]) -> None:
+    def __init__(self, take: Callable[[], Socket]) -> None:
         self._take = take
-        self._socket: Any = None
+        self._socket: Socket | None = None
 
     @property
     def taken(self) -> bool:
@@ -229,7 +232,7 @@ class WebSocketTakeover:
         exchange: Exchange,
         door: Door,
         services: WebSocketServices,
-        relay: Callable[[Any, bytes], tuple[Any, Any]],
+        relay: Callable[[TransportLike, bytes], tuple[Socket, ByteHandler]],
         socket_taken: Callable[[], None],
         max_queue_count: int = MAX_QUEUE_COUNT,
     ) -> None:
@@ -244,7 +247,7 @@ class WebSocketTakeover:
 
     # Worker
 
-    def entries(self, environ: dict[str, Any]) -> dict[str, Any]:
+    def entries(self, environ: Environ) -> Environ:
         """What the environ gets."""
         self._websocket = BlockingWebSocket(
             self._exchange, self._door, self._services, environ, self._max_queue_count
@@ -276,12 +279,12 @@ class WebSocketTakeover:
 
     # Loop's thread
 
-    def _take(self) -> Any:
+    def _take(self) -> Socket:
         if not self._exchange.open:
             raise ClientLeft("the client has left, or was answered already")
-        taken: list[Any] = []
+        taken: list[Socket] = []
 
-        def make(transport: Any, leftover: bytes) -> Any:
+        def make(transport: Any, leftover: bytes) -> ByteHandler | None:
             own = transport.detach() if not leftover else None
             if own is not None:
                 taken.append(own)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 import flask
 
@@ -20,6 +20,7 @@ from python_server.api.flask_socketio.handlers import (
 )
 from python_server.api.flask_socketio.keywords import (
     EmitOptions,
+    HandshakeHeaders,
     RunOptions,
     SendOptions,
     SocketIOOptions,
@@ -38,11 +39,16 @@ from python_server.serve.mounts import Mount
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import Socket
 from python_server.socketio.server import Hub
+from python_server.socketio.values import JSONValue, RoomName
 from python_server.wsgi.environ import ServerFacts, build_environ
 from python_server.wsgi.handshake_middleware import admission
 
 if TYPE_CHECKING:
+    from flask.testing import FlaskClient
+
+    from python_server.api.flask_socketio.context import EventRequest
     from python_server.api.flask_socketio.test_client import SocketIOTestClient, TestServer
+    from python_server.socketio.broadcaster import AckCallback
 
 __all__ = ["ConnectionRefusedError", "Namespace", "SocketIO"]
 
@@ -65,7 +71,7 @@ class SocketIO(Registration):
     def __init__(self, app: flask.Flask | None = None, **options: Unpack[SocketIOOptions]) -> None:
         self.server_options: dict[str, Any] = {}
         self.async_mode = "threading"
-        self.manage_session = True
+        self.manage_session: bool = True
         self.wsgi_server: Any = None
         super().__init__(Hub(), EventRunner(self._state_of))
         self._state_lock = Lock()
@@ -76,7 +82,7 @@ class SocketIO(Registration):
         self._testing = False
         self._early_tasks: list[tasks.BackgroundTask] = []
         self._test_server: TestServer | None = None
-        self.server = self._new_server()
+        self.server: Server = self._new_server()
         self.server_options.update(options)
         chosen = read_options(self.server_options)
         self._hub.configure(chosen.configuration)
@@ -114,7 +120,7 @@ class SocketIO(Registration):
         self._hub.configure(chosen.configuration)
         self._hub.handlers.allow(chosen.namespaces)
         self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._begin, broker=chosen.broker)
-        self.sockio_mw = Mounted(app, chosen.path, self._mounted)
+        self.sockio_mw: Mounted = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
 
@@ -165,7 +171,7 @@ class SocketIO(Registration):
 
     # Sending, from any thread
 
-    def emit(self, event: str, *args: Any, **kwargs: Unpack[EmitOptions]) -> None:
+    def emit(self, event: str, *args: object, **kwargs: Unpack[EmitOptions]) -> None:
         """Send an event to everybody, or to rooms.
 
         Args:
@@ -204,10 +210,10 @@ class SocketIO(Registration):
             return
         self._hub.emit(event, arguments, to, None if callback is None else self._callback(callback))
 
-    def _callback(self, callback: Callable[..., Any]) -> Callable[[Socket | None, list[Any]], None]:
+    def _callback(self, callback: Callable[..., object]) -> AckCallback:
         emitter = flask.request.__dict__.get(SOCKET_KEY) if flask.has_request_context() else None
 
-        def acknowledged(socket: Socket | None, values: list[Any]) -> None:
+        def acknowledged(socket: Socket | None, values: list[JSONValue]) -> None:
             client = emitter or socket
             if client is None:  # nobody of this process
                 self._runner.run_alone(callback, tuple(values), self._app)
@@ -216,20 +222,20 @@ class SocketIO(Registration):
 
         return acknowledged
 
-    def send(self, data: Any, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
+    def send(self, data: object, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
         """Send the event `message`, or `json`."""
         self.emit("json" if json else "message", data, **kwargs)
 
     def call(
         self,
         event: str,
-        *args: Any,
+        *args: object,
         namespace: str | None = None,
         to: str | None = None,
         room: str | None = None,
         timeout: float | None = 60,
         ignore_queue: bool = False,
-    ) -> Any:
+    ) -> JSONValue:
         """Send an event to one client and return the values of its ack: None, one, or a tuple.
 
         Raises:
@@ -239,14 +245,14 @@ class SocketIO(Registration):
         data = args[0] if len(args) == 1 else tuple(args)
         return self.server.call(event, data, to if to is not None else room, None, namespace, timeout)
 
-    def close_room(self, room: Any, namespace: str | None = None) -> None:
+    def close_room(self, room: RoomName, namespace: str | None = None) -> None:
         """Everyone leaves the room."""
         if self._outside is not None:
-            self._outside.close_room(room, namespace)
+            self._outside.close_room(cast("str | int", room), namespace)  # which looks
         else:
             self.server.close_room(room, namespace)
 
-    def room_members(self, room: Any = None, namespace: str | None = None) -> list[str]:
+    def room_members(self, room: RoomName = None, namespace: str | None = None) -> list[str]:
         """The sids in a room; without one, of everybody in the namespace."""
         return self._hub.members_of(namespace or DEFAULT_NAMESPACE, room)
 
@@ -260,7 +266,7 @@ class SocketIO(Registration):
     # Threads
 
     def start_background_task(
-        self, target: Callable[..., Any], *args: Any, **kwargs: Any
+        self, target: Callable[..., object], *args: object, **kwargs: object
     ) -> tasks.BackgroundTask:
         """Run `target` in a thread of its own; before the server serves it is kept and started then.
 
@@ -324,9 +330,9 @@ class SocketIO(Registration):
         app: flask.Flask,
         namespace: str | None = None,
         query_string: str | None = None,
-        headers: Any = None,
-        auth: Any = None,
-        flask_test_client: Any = None,
+        headers: HandshakeHeaders = None,
+        auth: object = None,
+        flask_test_client: FlaskClient | None = None,
     ) -> SocketIOTestClient:
         """A client for tests, on the real hub without a network: see SocketIOTestClient."""
         from python_server.api.flask_socketio.test_client import SocketIOTestClient
@@ -334,7 +340,7 @@ class SocketIO(Registration):
         return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
 
 
-def current_request(what: str) -> Any:
+def current_request(what: str) -> EventRequest:
     """The request of the current event.
 
     Raises:
@@ -342,7 +348,7 @@ def current_request(what: str) -> Any:
     """
     if flask.has_request_context():
         # The request itself: a proxy would look the context up with each attribute.
-        request: Any = flask.request._get_current_object()  # type: ignore[attr-defined]
+        request: EventRequest = flask.request._get_current_object()  # type: ignore[attr-defined]
         if hasattr(request, "sid"):
             return request
     raise RuntimeError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import flask
 from flask.ctx import AppContext, RequestContext
@@ -28,6 +28,19 @@ FLASK_VERSION: Final = tuple(int(part) for part in metadata.version("flask").spl
 FAST_VERSIONS: Final = ((3, 0), (3, 1))
 
 
+# What an event's handler runs in.
+FlaskContext = RequestContext
+
+if TYPE_CHECKING:
+
+    class EventRequest(flask.Request):
+        """The request of an event's context; the attributes are set on Flask's own."""
+
+        sid: str
+        namespace: str
+        event: dict[str, object]
+
+
 class ManagedSession(dict[str, Any], SessionMixin):
     """A client's copy of the Flask session: its events share it, HTTP routes never see it change."""
 
@@ -44,18 +57,19 @@ class ClientState:
 
     def __init__(self, contexts: EventContexts, environ: Environ) -> None:
         app = contexts.app
-        self.contexts = contexts
-        self.environ = environ
+        self.contexts: EventContexts = contexts
+        self.environ: Environ = environ
         environ["flask.app"] = app
-        self.request = app.request_class(environ, populate_request=False)
+        self.request: flask.Request = app.request_class(environ, populate_request=False)
         self.request.json_module = app.json
         self.url_adapter: Any = None
 
-    def copy_request(self) -> Any:
+    def copy_request(self) -> EventRequest:
         """The handshake's request, free to be written on by one event."""
-        fresh = object.__new__(type(self.request))
+        fresh: Any = object.__new__(type(self.request))
         fresh.__dict__.update(self.request.__dict__)
-        return fresh
+        request: EventRequest = fresh
+        return request
 
 
 class EventContexts:
@@ -73,11 +87,11 @@ class EventContexts:
             type(app).request_context is not flask.Flask.request_context
             or type(app).app_context is not flask.Flask.app_context
         )
-        self.fast = (FLASK_VERSION in FAST_VERSIONS and not overridden) if fast is None else fast
+        self.fast: bool = (FLASK_VERSION in FAST_VERSIONS and not overridden) if fast is None else fast
 
     def enter(
-        self, state: ClientState, sid: str, namespace: str, event: dict[str, Any]
-    ) -> AbstractContextManager[Any]:
+        self, state: ClientState, sid: str, namespace: str, event: dict[str, object]
+    ) -> AbstractContextManager[RequestContext]:
         """A context whose `request` says who sent what."""
         request = state.copy_request()
         request.sid = sid
@@ -87,7 +101,7 @@ class EventContexts:
             return _EventContext(self, self.app, state, request)
         return self._enter_publicly(state, request)
 
-    def open_session(self, state: ClientState, request: Any) -> Any:
+    def open_session(self, state: ClientState, request: flask.Request) -> SessionMixin:
         """The client's managed session, or a fresh one of Flask's; inside the context."""
         environ = state.environ
         if self._manage_session:
@@ -97,7 +111,7 @@ class EventContexts:
             return saved
         return self._open(request)
 
-    def _open(self, request: Any) -> Any:
+    def _open(self, request: flask.Request) -> SessionMixin:
         interface = self.app.session_interface
         session = interface.open_session(self.app, request)
         return interface.make_null_session(self.app) if session is None else session
@@ -113,16 +127,16 @@ class EventContexts:
         """After a handler: write Flask's session back, if there is a need."""
         if self._manage_session:
             return
-        context: Any = _cv_request.get(None)
+        context = _cv_request.get(None)
         if isinstance(context, _EventContext) and context._session is None:
             return  # nobody asked for it
-        session: Any = flask.session._get_current_object()  # type: ignore[attr-defined]
+        session: SessionMixin = flask.session._get_current_object()  # type: ignore[attr-defined]
         if getattr(session, "modified", True):
             self.app.session_interface.save_session(self.app, session, self.app.response_class())
 
     @contextmanager
-    def _enter_publicly(self, state: ClientState, request: Any) -> Iterator[Any]:
-        context: Any = self.app.request_context(state.environ)
+    def _enter_publicly(self, state: ClientState, request: EventRequest) -> Iterator[RequestContext]:
+        context = self.app.request_context(state.environ)
         for name in ("sid", "namespace", "event"):
             setattr(context.request, name, getattr(request, name))
         saved = state.environ.get("saved_session") if self._manage_session else None
@@ -136,7 +150,7 @@ class EventContexts:
             yield context
 
 
-def _set_session(context: Any, session: Any) -> None:
+def _set_session(context: RequestContext, session: SessionMixin) -> None:
     # 3.1.3 and later keep it behind a property.
     setattr(context, "_session" if hasattr(context, "_session") else "session", session)
 
@@ -160,18 +174,20 @@ class _EventContext(RequestContext):
     It runs the same teardown functions and sends the same signals as its parent, in the same order.
     """
 
-    def __init__(self, contexts: EventContexts, app: flask.Flask, state: ClientState, request: Any) -> None:
+    def __init__(
+        self, contexts: EventContexts, app: flask.Flask, state: ClientState, request: EventRequest
+    ) -> None:
         self.app = app
         self.request = request
         self.flashes = None
         self._contexts = contexts
         self._state = state
-        self._session: Any = None
+        self._session: SessionMixin | None = None
         self._after_request_functions = []
         self._cv_tokens = []
 
     @property
-    def session(self) -> Any:
+    def session(self) -> SessionMixin:
         session = self._session
         if session is None:
             session = self._session = self._contexts.open_session(self._state, self.request)
@@ -179,7 +195,7 @@ class _EventContext(RequestContext):
         return session
 
     @session.setter
-    def session(self, value: Any) -> None:
+    def session(self, value: SessionMixin) -> None:
         self._session = value
 
     @property

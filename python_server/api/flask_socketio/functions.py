@@ -5,16 +5,17 @@ Must not know: the hub; each asks the application's SocketIO.
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import flask
 
 from python_server.api.flask_socketio.api import SocketIO, current_request
 from python_server.api.flask_socketio.handlers import SOCKET_KEY
 from python_server.api.flask_socketio.keywords import EmitOptions, SendOptions
+from python_server.socketio.values import JSONValue, RoomName
 
 
-def emit(event: str, *args: Any, **kwargs: Unpack[EmitOptions]) -> None:
+def emit(event: str, *args: object, **kwargs: Unpack[EmitOptions]) -> None:
     """Send an event to the current client; to rooms with `to`, to everybody with `broadcast=True`."""
     to_sender = kwargs.get("to") is None and kwargs.get("room") is None and not kwargs.get("broadcast")
     if to_sender or kwargs.get("namespace") is None:
@@ -26,20 +27,20 @@ def emit(event: str, *args: Any, **kwargs: Unpack[EmitOptions]) -> None:
     current_socketio().emit(event, *args, **kwargs)
 
 
-def send(message: Any, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
+def send(message: object, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
     """`emit` of the event `message`, or `json` with json=True."""
     emit("json" if json else "message", message, **kwargs)
 
 
 def call(
     event: str,
-    *args: Any,
+    *args: object,
     namespace: str | None = None,
     to: str | None = None,
     room: str | None = None,
     timeout: float | None = 60,
     ignore_queue: bool = False,
-) -> Any:
+) -> JSONValue:
     """Send an event to the current client, or to `to`, and return what it answers."""
     target = to if to is not None else room
     return current_socketio().call(
@@ -51,7 +52,7 @@ def call(
     )
 
 
-def join_room(room: Any, sid: str | None = None, namespace: str | None = None) -> None:
+def join_room(room: RoomName, sid: str | None = None, namespace: str | None = None) -> None:
     """Put the current client, or `sid`, into a room; takes effect before anything emitted after it.
 
     Raises:
@@ -65,25 +66,25 @@ def join_room(room: Any, sid: str | None = None, namespace: str | None = None) -
         socketio.server.enter_room(sid, room, namespace)
 
 
-def leave_room(room: Any, sid: str | None = None, namespace: str | None = None) -> None:
+def leave_room(room: RoomName, sid: str | None = None, namespace: str | None = None) -> None:
     """Take the current client, or `sid`, out of a room."""
     socketio, sid, namespace = _target("leave_room()", sid, namespace)
     socketio.server.leave_room(sid, room, namespace)
 
 
-def close_room(room: Any, namespace: str | None = None) -> None:
+def close_room(room: RoomName, namespace: str | None = None) -> None:
     """Everyone leaves the room."""
     namespace = namespace or current_request("close_room() without namespace=").namespace
     current_socketio().close_room(room, namespace)
 
 
-def rooms(sid: str | None = None, namespace: str | None = None) -> list[Any]:
+def rooms(sid: str | None = None, namespace: str | None = None) -> list[JSONValue]:
     """The rooms of the current client, or of `sid`; its own is among them."""
     socketio, sid, namespace = _target("rooms()", sid, namespace)
     return socketio.server.rooms(sid, namespace)
 
 
-def room_members(room: Any = None, namespace: str | None = None) -> list[str]:
+def room_members(room: RoomName = None, namespace: str | None = None) -> list[str]:
     """The sids in a room of the current namespace; without one, of everybody in it."""
     namespace = namespace or current_request("room_members() without namespace=").namespace
     return current_socketio().room_members(room, namespace)
@@ -95,8 +96,7 @@ def disconnect(
     """Send the current client, or `sid`, out of the namespace.
 
     Args:
-        silent: taken for the sake of old programs, without effect. reason: told to the client just before,
-            as the event `closing`.
+        silent: has no effect. reason: told to the client just before, as the event `closing`.
     """
     socketio, sid, namespace = _target("disconnect()", sid, namespace)
     socketio.disconnect(sid, namespace, reason)
@@ -116,5 +116,5 @@ def _target(what: str, sid: str | None, namespace: str | None) -> tuple[SocketIO
     return current_socketio(), sid, namespace
 
 
-def _like_a_sid(room: Any, sid: str) -> bool:
+def _like_a_sid(room: RoomName, sid: str) -> bool:
     return isinstance(room, str) and len(room) == len(sid) and room != sid

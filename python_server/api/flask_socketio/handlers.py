@@ -12,14 +12,17 @@ from contextlib import AbstractContextManager
 from contextvars import copy_context
 from functools import lru_cache, partial
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from python_server.api.flask_socketio.context import ClientState
+from python_server.api.flask_socketio.context import ClientState, FlaskContext
+from python_server.api.flask_socketio.keywords import Rate
 from python_server.api.python_engineio import REASONS
 from python_server.net.tasks import AsyncRunner, is_async, name_of
+from python_server.net.threads import fail
 from python_server.socketio.client import ConnectionRefused, Handler, Socket
 from python_server.socketio.handler_runner import Waiting
 from python_server.socketio.handlers import ANY, RESERVED
+from python_server.socketio.values import JSONValue
 
 # Where a request remembers whose event it is.
 SOCKET_KEY: Final = "python_server.socket"
@@ -28,19 +31,19 @@ SOCKET_KEY: Final = "python_server.socket"
 class ConnectionRefusedError(ConnectionRefused):
     """Raise it in a connect handler: the first argument is the message, the others go along as data."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: object) -> None:
         message, data = (str(args[0]), args[1:]) if args else ("Connection rejected by server", ())
         super().__init__(message, (data[0] if len(data) == 1 else list(data)) if data else None)
 
     @property
-    def error_args(self) -> dict[str, Any]:
+    def error_args(self) -> dict[str, object]:
         """What the client gets."""
         return (
             {"message": self.message} if self.data is None else {"message": self.message, "data": self.data}
         )
 
 
-def arity_of(function: Callable[..., Any], event: str) -> int:
+def arity_of(function: Callable[..., object], event: str) -> int:
     """How many arguments a handler of `connect` or `disconnect` takes: 1, or 0.
 
     Raises:
@@ -61,17 +64,17 @@ def arity_of(function: Callable[..., Any], event: str) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _method_arity(function: Callable[..., Any], event: str) -> int:
+def _method_arity(function: Callable[..., object], event: str) -> int:
     return arity_of(partial(function, None), event)
 
 
-def method_arity(method: Any, event: str) -> int:
+def method_arity(method: Callable[..., object], event: str) -> int:
     """`arity_of` a bound method, worked out once per class."""
     function = getattr(method, "__func__", None)
     return arity_of(method, event) if function is None else _method_arity(function, event)
 
 
-def check_rate(rate: Any) -> tuple[int, float] | None:
+def check_rate(rate: Rate) -> tuple[int, float] | None:
     """ "20/s", "5/10s", "100/m" or (count, seconds) as (count, seconds).
 
     Raises:
@@ -93,6 +96,13 @@ def check_rate(rate: Any) -> tuple[int, float] | None:
     return count, seconds
 
 
+class ClassNamespace(Protocol):
+    """An object with a method for each event; `error`, if there is one, gets their faults."""
+
+    def trigger_event(self, event: str, *args: JSONValue) -> object:
+        """Find the method for `event` and call it."""
+
+
 class EventRunner:
     """Runs handlers in contexts, and hands their faults to the application's error handlers.
 
@@ -105,20 +115,20 @@ class EventRunner:
         self._asyncio = AsyncRunner()
         # Coroutines keep the thread that called them: tests wait for their results.
         self.blocking = False
-        self.error_handlers: dict[str, Callable[[Any], Any]] = {}
-        self.default_error_handler: Callable[[Any], Any] | None = None
-        self.before_event: Callable[[str, tuple[Any, ...]], Any] | None = None
+        self.error_handlers: dict[str, Callable[..., object]] = {}
+        self.default_error_handler: Callable[..., object] | None = None
+        self.before_event: Callable[..., object] | None = None
 
     # At registration
 
     def handler(
         self,
         message: str,
-        function: Callable[..., Any],
+        function: Callable[..., object],
         *,
         inline: bool = False,
         ordered: bool = True,
-        rate_limit: Any = None,
+        rate_limit: Rate = None,
     ) -> Handler:
         """The hub's handler of the event `message`.
 
@@ -138,7 +148,7 @@ class EventRunner:
         run = partial(self._run_handler, function, message == ANY, waits)
         return Handler(run, inline, ordered, check_rate(rate_limit))
 
-    def whole(self, instance: Any) -> Handler:
+    def whole(self, instance: ClassNamespace) -> Handler:
         """The hub's handler of a class namespace: its `trigger_event(event, sid, *arguments)`.
 
         Its method `error`, if there is one, gets what no error handler took.
@@ -152,18 +162,20 @@ class EventRunner:
 
     def _run_handler(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., object],
         catch_all: bool,
         waits: bool,
         socket: Socket,
         name: str,
-        arguments: tuple[Any, ...],
-    ) -> Any:
+        arguments: tuple[JSONValue, ...],
+    ) -> object:
         if catch_all:
             return self.run(function, socket, ANY, (name, *arguments), name, waits=waits)
         return self.run(function, socket, name, arguments, name, waits=waits)
 
-    def _run_trigger(self, instance: Any, socket: Socket, name: str, arguments: tuple[Any, ...]) -> Any:
+    def _run_trigger(
+        self, instance: ClassNamespace, socket: Socket, name: str, arguments: tuple[JSONValue, ...]
+    ) -> object:
         call = partial(instance.trigger_event, name, socket.sid)
         waits = is_async(getattr(instance, f"on_{name}", None))
         run = partial(self.run, call, socket, name, arguments, name, class_based=True, waits=waits)
@@ -174,26 +186,27 @@ class EventRunner:
         return Waiting(lambda resume: start(lambda end: resume(partial(self._or_error, instance, end))))
 
     @staticmethod
-    def _or_error(instance: Any, work: Callable[[], Any]) -> Any:
+    def _or_error(instance: ClassNamespace, work: Callable[[], object]) -> object:
         try:
             return work()
         except ConnectionRefused:
             raise
         except Exception as error:
-            if not hasattr(instance, "error"):
+            on_error: Callable[[Exception], object] | None = getattr(instance, "error", None)
+            if on_error is None:
                 raise
-            return instance.error(error)
+            return on_error(error)
 
     def run(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., object],
         socket: Socket,
         message: str | None,
-        arguments: tuple[Any, ...],
+        arguments: tuple[JSONValue, ...],
         name: str | None,
         class_based: bool = False,
         waits: bool = False,
-    ) -> Any:
+    ) -> object:
         """One call in one context: its result, or Waiting for it.
 
         Args:
@@ -218,12 +231,12 @@ class EventRunner:
 
     def _work(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., object],
         name: str | None,
-        arguments: tuple[Any, ...],
+        arguments: tuple[JSONValue, ...],
         catch_all: bool,
         waits: bool,
-    ) -> Any:
+    ) -> object:
         """In the context: the function's result, or its coroutine."""
         if self.before_event is not None and name is not None and name not in RESERVED:
             data = arguments[1:] if catch_all else arguments
@@ -236,24 +249,24 @@ class EventRunner:
 
     def _start(
         self,
-        entered: AbstractContextManager[Any],
+        entered: AbstractContextManager[FlaskContext],
         state: ClientState,
         socket: Socket,
         name: str | None,
-        work: Callable[[], Any],
-    ) -> Any:
+        work: Callable[[], object],
+    ) -> object:
         """The context lives in variables of its own: a worker opens it, the asyncio thread runs the coroutine
         in it, and a worker concludes and closes it."""
         variables = copy_context()
 
-        def close(outcome: Callable[[], Any]) -> Any:
+        def close(outcome: Callable[[], object]) -> object:
             return variables.run(_leave, entered, partial(self._conclude, state, socket, name, outcome))
 
         variables.run(entered.__enter__).request.__dict__[SOCKET_KEY] = socket
         try:
             result = variables.run(work)
         except BaseException as error:
-            return close(partial(_raise, error))
+            return close(partial(fail, error))
         if type(result) is not CoroutineType:
             return close(lambda: result)
         if self.blocking:
@@ -261,7 +274,9 @@ class EventRunner:
         start = self._asyncio.start
         return Waiting(lambda resume: start(result, variables, lambda end: resume(partial(close, end))))
 
-    def _conclude(self, state: ClientState, socket: Socket, name: str | None, work: Callable[[], Any]) -> Any:
+    def _conclude(
+        self, state: ClientState, socket: Socket, name: str | None, work: Callable[[], object]
+    ) -> object:
         """In the context: the result of `work`, its faults handed to the error handlers."""
         try:
             result = work()
@@ -276,14 +291,14 @@ class EventRunner:
         state.contexts.save_session()
         return result
 
-    def run_alone(self, function: Callable[..., Any], arguments: tuple[Any, ...], app: Any) -> None:
+    def run_alone(self, function: Callable[..., object], arguments: tuple[JSONValue, ...], app: Any) -> None:
         """A call in no client's name: in a context of the application alone."""
         with app.app_context():
             result = function(*arguments)
             if type(result) is CoroutineType:
                 self._asyncio.run(result)
 
-    def _failed(self, namespace: str, error: Exception) -> Any:
+    def _failed(self, namespace: str, error: Exception) -> object:
         """In the context of the event that failed: the error handler's result is the ack."""
         on_error = self.error_handlers.get(namespace, self.default_error_handler)
         if on_error is None:
@@ -295,14 +310,14 @@ class EventRunner:
         self._asyncio.close()
 
 
-def _without_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
+def _without_arguments(function: Callable[..., object]) -> Callable[..., object]:
+    def call(*arguments: object) -> object:
         return function()
 
     return call
 
 
-def _leave(entered: AbstractContextManager[Any], work: Callable[[], Any]) -> Any:
+def _leave(entered: AbstractContextManager[FlaskContext], work: Callable[[], object]) -> object:
     """The end of a `with`, whose beginning was elsewhere."""
     try:
         result = work()
@@ -312,7 +327,3 @@ def _leave(entered: AbstractContextManager[Any], work: Callable[[], Any]) -> Any
         return None
     entered.__exit__(None, None, None)
     return result
-
-
-def _raise(error: BaseException) -> Any:
-    raise error

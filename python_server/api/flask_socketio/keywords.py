@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-# One room, sid, or several; a room may be any value that can be a key, most often a text.
-Rooms = Any
+from python_server.api.python_engineio import EngineKeywords
+from python_server.socketio.values import Rooms
+
+Function = TypeVar("Function", bound=Callable[..., object])
+# Of a test client's handshake.
+HandshakeHeaders = Mapping[str, str] | Iterable[tuple[str, str]] | None
 Rate = str | tuple[int, float] | None
 
 
@@ -39,14 +42,14 @@ class SendOptions(Addressing, total=False):
     namespace: str | None
     room: Rooms
     include_self: bool
-    callback: Callable[..., Any] | None
+    callback: Callable[..., object] | None
 
 
 class EmitOptions(SendOptions, total=False):
     """What `emit` takes besides its event and data."""
 
 
-class SocketIOOptions(TypedDict, total=False):
+class SocketIOOptions(EngineKeywords, total=False):
     """What SocketIO and init_app take: Flask-SocketIO's, python-socketio's, python-engineio's and our own."""
 
     # Flask-SocketIO
@@ -54,42 +57,25 @@ class SocketIOOptions(TypedDict, total=False):
     message_queue: str | None
     channel: str
     channel_per_room: bool
-    redis_options: dict[str, Any]
+    redis_options: Mapping[str, object]
     path: str | None
     resource: str | None
     async_mode: str | None
     # python-socketio
-    client_manager: Any
-    logger: Any
+    client_manager: object
+    logger: object
     serializer: str
-    json: Any
+    json: object
     async_handlers: bool
     always_connect: bool
     namespaces: str | Iterable[str] | None
     # python-engineio
-    ping_interval: float | tuple[float, float]
-    ping_timeout: float
-    max_http_buffer_size: int
-    allow_upgrades: bool
-    http_compression: bool
-    compression_threshold: int
-    cookie: str | Mapping[str, Any] | None
-    cors_allowed_origins: (
-        str | Iterable[str] | Callable[[str], bool] | Callable[[str, dict[str, Any]], bool] | None
-    )
-    cors_credentials: bool | None
-    engineio_logger: Any
+    engineio_logger: object
     monitor_clients: bool
-    transports: str | Sequence[str] | None
     # Ours
-    connection_state_recovery: bool | Mapping[str, Any]
+    connection_state_recovery: bool | Mapping[str, object]
     connect_timeout: float
     attachments_timeout: float
-    upgrade_timeout: float
-    max_queued_bytes: int
-    allow_request: Callable[[dict[str, Any]], bool | str | None] | None
-    max_decode_packets: int | None
-    jsonp: bool
 
 
 class RunOptions(TypedDict, total=False):
@@ -112,5 +98,4 @@ class RunOptions(TypedDict, total=False):
 
 def names_of(options: Any) -> frozenset[str]:
     """The keywords that a class above lists."""
-    names: frozenset[str] = options.__optional_keys__
-    return names
+    return frozenset(options.__optional_keys__)

@@ -6,12 +6,12 @@ Must not know: Flask, hubs; it turns keywords into values and refuses what it do
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from python_server.api.flask_socketio.keywords import SocketIOOptions, names_of
-from python_server.api.python_engineio import ENGINE_OPTIONS, codec_of, origin_rule, request_rule
+from python_server.api.python_engineio import ENGINE_OPTIONS, Keywords, codec_of, origin_rule, request_rule
 from python_server.engineio.options import EngineOptions
 from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, read_broker
 from python_server.socketio.cluster.port import BrokerOptions
@@ -41,7 +41,7 @@ class FaceOptions:
     broker: BrokerOptions | None = None
 
 
-def read_options(given: Mapping[str, Any]) -> FaceOptions:
+def read_options(given: Keywords) -> FaceOptions:
     """Check the keywords of SocketIO and init_app.
 
     Raises:
@@ -70,20 +70,20 @@ def read_options(given: Mapping[str, Any]) -> FaceOptions:
     )
 
 
-def _patience(given: Mapping[str, Any]) -> ClientTimeouts:
+def _patience(given: Keywords) -> ClientTimeouts:
     chosen = {name: given[name] for name in HUB_TIMES if name in given}
     for name, value in chosen.items():
         _check_seconds(name, value)
     return ClientTimeouts(**{f"{name}_seconds": value for name, value in chosen.items()})
 
 
-def _namespaces(value: Any) -> frozenset[str]:
+def _namespaces(value: str | Iterable[str] | None) -> frozenset[str]:
     if value is None:
         return frozenset({"/"})
     return frozenset({value} if isinstance(value, str) else value)
 
 
-def _engine_options(given: Mapping[str, Any]) -> EngineOptions:
+def _engine_options(given: Keywords) -> EngineOptions:
     chosen: dict[str, Any] = {}
     for name, ours in ENGINE_OPTIONS.items():
         if name not in given:
@@ -107,12 +107,12 @@ def _engine_options(given: Mapping[str, Any]) -> EngineOptions:
     return EngineOptions(**chosen)
 
 
-def _check_seconds(name: str, value: Any) -> None:
+def _check_seconds(name: str, value: object) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
         raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
 
 
-def _transports(value: Any) -> tuple[str, ...]:
+def _transports(value: str | Iterable[str] | None) -> tuple[str, ...]:
     if value is None:
         return ("polling", "websocket")
     names = (value,) if isinstance(value, str) else tuple(value)

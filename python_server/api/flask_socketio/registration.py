@@ -16,6 +16,7 @@ from python_server.api.flask_socketio.keywords import Function, HandlerOptions, 
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.server import Hub
+from python_server.socketio.values import RoomName
 
 
 class Registration:
@@ -26,20 +27,20 @@ class Registration:
     """
 
     def __init__(self, hub: Hub, runner: EventRunner) -> None:
-        self.handlers: list[tuple[str, Callable[..., Any], str]] = []
+        self.handlers: list[tuple[str, Callable[..., object], str]] = []
         self.namespace_handlers: list[Namespace] = []
         self._hub = hub
         self._runner = runner
         self._app: flask.Flask | None = None
-        self._presence: dict[tuple[str, str], list[Callable[[str, Any], Any]]] = {}
+        self._presence: dict[tuple[str, str], list[Callable[..., object]]] = {}
 
     @property
-    def exception_handlers(self) -> dict[str, Callable[[Any], Any]]:
+    def exception_handlers(self) -> dict[str, Callable[..., object]]:
         """Error handlers by namespace."""
         return self._runner.error_handlers
 
     @property
-    def default_exception_handler(self) -> Callable[[Any], Any] | None:
+    def default_exception_handler(self) -> Callable[..., object] | None:
         return self._runner.default_error_handler
 
     def on(
@@ -85,7 +86,7 @@ class Registration:
     def on_event(
         self,
         message: str,
-        handler: Callable[..., Any],
+        handler: Callable[..., object],
         namespace: str | None = None,
         *,
         inline: bool = False,
@@ -141,12 +142,12 @@ class Registration:
         """Decorator: the function is told (sid, room) of every client that leaves a room, or the server."""
         return partial(self._on_presence, "leave", namespace or DEFAULT_NAMESPACE)
 
-    def _on_presence(self, kind: str, namespace: str, function: Any) -> Any:
+    def _on_presence(self, kind: str, namespace: str, function: Function) -> Function:
         self._presence.setdefault((kind, namespace), []).append(function)
         self._hub.handlers.on_presence(self._tell_presence)
         return function
 
-    def _tell_presence(self, kind: str, namespace: str, sid: str, room: Any) -> None:
+    def _tell_presence(self, kind: str, namespace: str, sid: str, room: RoomName) -> None:
         """A worker: in an application context, in the order in which it happened."""
         for function in self._presence.get((kind, namespace), []):
             self._runner.run_alone(function, (sid, room), self._app)

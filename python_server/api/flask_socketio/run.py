@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ from python_server.serve.reloader import (
 )
 from python_server.serve.serve import public_address, serve
 from python_server.settings import Settings, TLSSettings
-from python_server.wsgi.environ import Environ
+from python_server.wsgi.environ import Application, Environ, StartResponse
 from python_server.wsgi.foreign_server import ForeignGuard
 
 RUN_OPTIONS: Final = names_of(RunOptions)
@@ -47,7 +47,7 @@ class Mounted:
 
     def __init__(self, app: flask.Flask, path: str, mount: Mount) -> None:
         self.flask_app = app
-        self.wsgi_app: Any
+        self.wsgi_app: Application
         self.path: str
         inner: Any = app.wsgi_app
         if isinstance(inner, Mounted) and inner.path == path:
@@ -59,15 +59,14 @@ class Mounted:
         others = [other for other in getattr(app, "wsframe_mounts", []) if other.path != path]
         holder.wsframe_mounts = [*others, mount]
 
-    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if arrived(self, environ, start_response):
             return [b""]
         refusal = self._guard.answer(environ, start_response)
         if refusal is not None:
             return refusal
         environ["flask.app"] = self.flask_app
-        answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
-        return answer
+        return self.wsgi_app(environ, start_response)
 
 
 def run_application(app: flask.Flask, host: str | None, port: int | None, options: RunOptions) -> None:

@@ -6,7 +6,6 @@ Must not know: Flask's context; handlers registered here run without one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from python_server.api.flask_socketio.context import ClientState
 from python_server.api.server_methods import ServerMethods
@@ -27,7 +26,7 @@ class Server(ServerMethods):
         self,
         hub: Hub,
         state_of: Callable[[Socket], ClientState],
-        background: Callable[..., Any],
+        background: Callable[..., tasks.BackgroundTask],
         sleep: Callable[[float], None],
         shutdown: Callable[[], None],
     ) -> None:
@@ -41,8 +40,7 @@ class Server(ServerMethods):
         self._sleep(seconds)
 
     def start_background_task(
-        self, target: Callable[..., Any], *args: Any, **kwargs: Any
+        self, target: Callable[..., object], *args: object, **kwargs: object
     ) -> tasks.BackgroundTask:
         """`SocketIO.start_background_task`."""
-        task: tasks.BackgroundTask = self._background(target, *args, **kwargs)
-        return task
+        return self._background(target, *args, **kwargs)

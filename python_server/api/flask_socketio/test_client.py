@@ -6,22 +6,27 @@ Must not know: frames, HTTP; nothing of the application is patched.
 from __future__ import annotations
 
 import itertools
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import flask
-from flask.testing import EnvironBuilder
+from flask.testing import EnvironBuilder, FlaskClient
 
 from python_server.api.flask_socketio.context import ClientState, EventContexts
+from python_server.api.flask_socketio.keywords import HandshakeHeaders
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import NO_OUTBOX, DisconnectReason
+from python_server.net.loop import Timer
 from python_server.net.system import REAL
 from python_server.net.tasks import InlineMailbox
-from python_server.net.threads import Door, InlineExecutor
+from python_server.net.threads import Answer, Door, InlineExecutor
 from python_server.observe import log
 from python_server.socketio.client import Client
-from python_server.socketio.packet import Packet, PacketType
+from python_server.socketio.packet import Codec, Packet, PacketType
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
+from python_server.socketio.values import JSONValue
+from python_server.wsgi.environ import Environ
 
 NOT_CONNECTED: Final = "not connected"
 
@@ -31,15 +36,8 @@ class TestDoor(Door):
 
     __test__ = False
 
-    def ask(self, question: Any, timeout_seconds: float = 30.0) -> Any:
+    def ask(self, question: Callable[[], Answer], timeout_seconds: float = 30.0) -> Answer:
         return question()
-
-
-class FakeTimer:
-    """A timer that never fires."""
-
-    def cancel(self) -> None:
-        """Nothing waits."""
 
 
 class FakeSession:
@@ -49,9 +47,9 @@ class FakeSession:
     outbox: Final = NO_OUTBOX
 
     def __init__(self, client: SocketIOTestClient) -> None:
-        self.sid = client.eio_sid
+        self.sid: str = client.eio_sid
         self.context: Any = None
-        self.alive = True
+        self.alive: bool = True
         self.writable = True
         self._client = client
 
@@ -69,6 +67,14 @@ class FakeSession:
             self.alive = False
             self._client.connected.clear()
             self._client._server.sessions.session_closed(self, reason)
+
+
+class SocketIOToTest(Protocol):
+    """What a test client asks of its SocketIO."""
+
+    manage_session: bool
+
+    def _serve_tests(self, make: Callable[[Hub], TestServer]) -> TestServer: ...
 
 
 class SocketIOTestClient:
@@ -89,20 +95,20 @@ class SocketIOTestClient:
     def __init__(
         self,
         app: flask.Flask,
-        socketio: Any,
+        socketio: SocketIOToTest,
         namespace: str | None = None,
         query_string: str | None = None,
-        headers: Any = None,
-        auth: Any = None,
-        flask_test_client: Any = None,
+        headers: HandshakeHeaders = None,
+        auth: object = None,
+        flask_test_client: FlaskClient | None = None,
     ) -> None:
         self.app = app
         self.socketio = socketio
         self.flask_test_client = flask_test_client
-        self.eio_sid = REAL.entropy(16).hex()
+        self.eio_sid: str = REAL.entropy(16).hex()
         self.connected: dict[str, bool] = {}
-        self.queue: list[dict[str, Any]] = []
-        self.acks: dict[str, Any] | None = None
+        self.queue: list[dict[str, JSONValue]] = []
+        self.acks: dict[str, JSONValue] | None = None
         self._ids = itertools.count(1)
         self._server: TestServer = socketio._serve_tests(TestServer)
         self._server.mailbox.adopt()
@@ -119,8 +125,8 @@ class SocketIOTestClient:
         self,
         namespace: str | None = None,
         query_string: str | None = None,
-        headers: Any = None,
-        auth: Any = None,
+        headers: HandshakeHeaders = None,
+        auth: object = None,
     ) -> None:
         """Join a namespace; the constructor has done it for the first."""
         if self._session is None or not self._session.alive:
@@ -137,7 +143,9 @@ class SocketIOTestClient:
         self._say(PacketType.DISCONNECT, namespace)
         self.connected.pop(namespace or "/", None)
 
-    def emit(self, event: str, *args: Any, callback: bool = False, namespace: str | None = None) -> Any:
+    def emit(
+        self, event: str, *args: object, callback: bool = False, namespace: str | None = None
+    ) -> JSONValue:
         """Send an event; with `callback`, returns the ack: None, one value, or a list."""
         self._check(namespace)
         ack_id = next(self._ids) if callback else None
@@ -150,12 +158,12 @@ class SocketIOTestClient:
         return values[0] if len(values) == 1 else values
 
     def send(
-        self, data: Any, json: bool = False, callback: bool = False, namespace: str | None = None
-    ) -> Any:
+        self, data: object, json: bool = False, callback: bool = False, namespace: str | None = None
+    ) -> JSONValue:
         """Send the event `message`, or `json`."""
         return self.emit("json" if json else "message", data, callback=callback, namespace=namespace)
 
-    def get_received(self, namespace: str | None = None) -> list[dict[str, Any]]:
+    def get_received(self, namespace: str | None = None) -> list[dict[str, JSONValue]]:
         """What has come since the last call, as {"name", "args", "namespace"}.
 
         `args` is a list; for the events `message` and `json` the bare value.
@@ -170,7 +178,7 @@ class SocketIOTestClient:
         if not self.is_connected(namespace):
             raise RuntimeError(NOT_CONNECTED)
 
-    def _environ(self, query_string: str | None, headers: Any) -> dict[str, Any]:
+    def _environ(self, query_string: str | None, headers: HandshakeHeaders) -> Environ:
         builder = EnvironBuilder(
             self.app, path="/socket.io", query_string=(query_string or "").lstrip("?"), headers=headers
         )
@@ -183,7 +191,9 @@ class SocketIOTestClient:
 
     # The fake transport
 
-    def _say(self, kind: PacketType, namespace: str | None, data: Any = None, id: int | None = None) -> None:
+    def _say(
+        self, kind: PacketType, namespace: str | None, data: object = None, id: int | None = None
+    ) -> None:
         """To the hub, encoded as a client would."""
         assert self._session is not None
         for message in self._server.codec.prepare(kind, namespace or "/", data, id).packets:
@@ -204,7 +214,7 @@ class SocketIOTestClient:
         if packet.kind is PacketType.EVENT:
             name, *args = packet.data
             bare = name in ("message", "json")
-            value: Any = (args[0] if args else None) if bare else args
+            value: JSONValue = (args[0] if args else None) if bare else args
             self.queue.append({"name": name, "args": value, "namespace": packet.namespace})
         elif packet.kind is PacketType.ACK:
             self.acks = {"args": packet.data, "namespace": packet.namespace}
@@ -229,13 +239,13 @@ class TestServer:
     def __init__(self, hub: Hub) -> None:
         if hub.services is not None:
             raise RuntimeError("the test client cannot join a SocketIO that is being served")
-        self.mailbox = InlineMailbox()
-        self.codec = hub.codec
+        self.mailbox: InlineMailbox = InlineMailbox()
+        self.codec: Codec = hub.codec
         self._faults: list[BaseException] = []
         self.sessions: Any = hub.attach(
             HubServices(
                 door=TestDoor(self.mailbox, InlineExecutor()),  # type: ignore[arg-type]
-                call_later=lambda seconds, function: FakeTimer(),
+                call_later=Timer,  # never armed
                 report=lambda what, error: self._faults.append(error),
                 complain=complain,
                 now=itertools.count().__next__,

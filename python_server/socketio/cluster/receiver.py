@@ -49,7 +49,7 @@ class ClusterReceiver:
 
     def __init__(
         self,
-        adapters: Mapping[str, Adapter],
+        adapters: Mapping[str, Adapter[Socket]],
         hear: Callable[[Envelope], Envelope],
         disconnect: Callable[[str, str, str | None], None],
         ask: AskSockets,

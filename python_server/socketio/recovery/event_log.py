@@ -9,9 +9,10 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterator
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.values import RoomName
 
 # What an entry costs beside its packet: the envelope, its tuple, its place in the indexes.
 ENTRY_BYTES: Final = 400
@@ -49,9 +50,9 @@ class EventLog:
         self._positions: dict[str | None, int] = {}
         # Of each namespace, by room: the entries, by position. A dict, of which the oldest goes and whose
         # newest are read, is a third of a deque as long as it is small.
-        self._by_room: dict[str, dict[Any, dict[int, Entry]]] = {}
-        self.first = first
-        self.size_bytes = 0
+        self._by_room: dict[str, dict[RoomName, dict[int, Entry]]] = {}
+        self.first: int = first
+        self.size_bytes: int = 0
 
     @property
     def position(self) -> int:
@@ -121,7 +122,7 @@ class EventLog:
         """Every event from a position on, oldest first."""
         return islice(self._entries, max(0, position - self.first), None)
 
-    def sent_to(self, namespace: str, rooms: Collection[Any], position: int) -> list[Entry]:
+    def sent_to(self, namespace: str, rooms: Collection[RoomName], position: int) -> list[Entry]:
         """From a position on: what was said to the whole namespace or in one of the rooms, in order."""
         by_room = self._by_room.get(namespace, {})
         named = (

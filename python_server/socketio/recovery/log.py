@@ -58,7 +58,7 @@ class RecoveryLog:
         # Events on their way here that a client has already: its sid, by their names; and until when.
         self._repeats: dict[str, list[str]] = {}
         self._repeats_due: deque[tuple[float, str]] = deque()
-        self.tag = token(3, REAL.entropy)  # of the names of our own events
+        self.tag: str = token(3, REAL.entropy)  # of the names of our own events
         self._numbers = itertools.count()
 
     def next_offset(self) -> str:

@@ -25,6 +25,7 @@ from python_server.socketio.recovery.record import (
     travelling,
 )
 from python_server.socketio.services import HubServices
+from python_server.socketio.values import JSONValue
 
 # Other processes answer in milliseconds, on a loaded machine in seconds; after it the client is a new one.
 FETCH_SECONDS: Final = 10.0
@@ -160,7 +161,7 @@ class Restorer:
     ) -> None:
         """Ask everybody: after a recovery elsewhere the secret's beginning names its process no more."""
 
-        def heard(part: Any) -> None:
+        def heard(part: JSONValue) -> None:
             nonlocal best
             found = None if part is None else decode_record(part)
             if found is None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from python_server.connection.acceptor import Channel
+from python_server.connection.address_caps import AddressCaps
 from python_server.connection.exchange import Exchange, ExchangeServices
 from python_server.connection.http_channel import HTTPChannel, HTTPServices
 from python_server.connection.websocket_channel import WebSocketServices
@@ -143,7 +145,7 @@ class Worker:
             loop,
             self.siblings,
             self.serve,
-            self.channels.add,
+            self.began,
             self.channels.discard,
             self.report,
             self.complain,
@@ -194,6 +196,12 @@ class Worker:
 
     def complain(self, kind: str, sentence: str) -> None:
         self.complaints.append(sentence)
+
+    def began(self, channel: Channel) -> None:
+        """What the acceptor asks of each connection, and the cap of memory of all."""
+        AddressCaps().key(*channel.peers)
+        assert channel.held_bytes >= 0
+        self.channels.add(channel)
 
     def count(self, exchange: Exchange, seconds: float) -> None:
         self.answered.append((exchange.request.target, exchange.status, exchange.request.peer))
