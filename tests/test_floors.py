@@ -111,7 +111,6 @@ SANS_IO += [
     "socketio.cluster.broker.resp",
     "socketio.cluster.broker.messages",
     "socketio.cluster.broker.requests",
-    "socketio.cluster.broker.channel_handler",
     "socketio.cluster.broker.leader",
     "control.commands",
 ]
@@ -176,9 +175,8 @@ LINES_MAX_COUNT = 450
 # Modules that still wait for a test file of their name; their lines are run by tests of other names.
 WITHOUT_A_TEST_FILE = {
     "serve.serve",
-    "serve.worker",
+    "serve.wiring",  # test_worker makes all of it
     "socketio.cluster.broker.backplane",
-    "socketio.cluster.broker.channel_handler",
     "socketio.cluster.broker.requests",
     "socketio.cluster.broker.url",
     "socketio.cluster.pipe_messages",
@@ -415,7 +413,6 @@ READ_ELSEWHERE = {
     ("Answers", "missing_count"): "applications that call a room",
     ("Request", "resource"): "a WebSocket client that sends the request",
     ("CloseCode", "*"): "applications: RFC 6455's table, whole",
-    ("SendOptions", "*"): "the calls that they are keywords of",
     ("Header", "*"): "those who frame by hand: the codec's own decoder does not",
 }
 

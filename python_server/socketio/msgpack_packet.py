@@ -28,12 +28,12 @@ from python_server.socketio.values import JSONValue
 UNDEFINED_CODE: Final = 0
 # Binary values are part of the data here, so these two do not occur.
 UNUSED: Final = frozenset({PacketType.BINARY_EVENT, PacketType.BINARY_ACK})
-# Bytes of a whole value by its first byte ("Formats" of the MessagePack specification), empty arrays and maps
-# among them; 0 where more must be read.
+# Bytes of a whole value by its first byte ("Formats" of the MessagePack specification); 0 where more must be
+# read. An empty array or map is not among them: it is a level.
 _NUMBERS: Final = {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
 _EXTENSIONS: Final = {0xD4: 3, 0xD5: 4, 0xD6: 6, 0xD7: 10, 0xD8: 18}
 _STRINGS: Final = {first: first - 0x9F for first in range(0xA0, 0xC0)}
-_ONES: Final = dict.fromkeys((*range(0x81), 0x90, 0xC0, 0xC2, 0xC3, *range(0xE0, 0x100)), 1)
+_ONES: Final = dict.fromkeys((*range(0x80), 0xC0, 0xC2, 0xC3, *range(0xE0, 0x100)), 1)
 _WHOLE: Final = _NUMBERS | _EXTENSIONS | _STRINGS | _ONES
 SIZES: Final = bytes(_WHOLE.get(first, 0) for first in range(256))
 # By first byte: (bytes of the length that follows it, further bytes before the value's own).

@@ -8,21 +8,14 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from python_server.net import loop as module
-from python_server.net.loop import (
-    READABLE,
-    SWEEP_MIN_COUNT,
-    WIDE_MIN_COUNT,
-    WRITABLE,
-    Deadline,
-    EpollPoller,
-    Loop,
-    SelectorPoller,
-)
+from python_server.net.loop import SWEEP_MIN_COUNT, WIDE_MIN_COUNT, Deadline, Loop
+from python_server.net.poller import EXCLUSIVE, READABLE, WRITABLE, EpollPoller, SelectorPoller
+from python_server.net.system import REAL
 
 POLLERS = [SelectorPoller, *([EpollPoller] if hasattr(select, "epoll") else [])]
 
@@ -38,16 +31,15 @@ class Time:
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    time = Time()
-    monkeypatch.setattr(module, "monotonic", time)
-    return time
+def time() -> Time:
+    return Time()
 
 
 @pytest.fixture(params=POLLERS, ids=lambda kind: kind.__name__)
 def loop(request: pytest.FixtureRequest, time: Time) -> Iterator[Any]:
     faults: list[tuple[str, str]] = []
-    loop: Any = Loop(lambda what, error: faults.append((what, str(error))), poller=request.param())
+    system = replace(REAL, monotonic=time, poller=request.param)
+    loop: Any = Loop(lambda what, error: faults.append((what, str(error))), system=system)
     loop.mailbox.adopt()
     loop_faults[loop] = faults
     yield loop
@@ -151,11 +143,11 @@ def test_an_exclusive_reader_is_asked_for_as_such() -> None:
         def unregister(self, descriptor: int) -> None:
             asked.append((descriptor, 0))
 
-    loop = Loop(lambda what, error: None, poller=Poller())
+    loop = Loop(lambda what, error: None, system=replace(REAL, poller=Poller))
     loop.add_reader(12345, failing, exclusive=True)
     loop.remove_reader(12345)
     loop.close()
-    assert asked[1:] == [(12345, READABLE | module.EXCLUSIVE), (12345, 0)]
+    assert asked[1:] == [(12345, READABLE | EXCLUSIVE), (12345, 0)]
 
 
 def test_what_raises_is_reported_and_stops_nothing(loop: Any, pipe: tuple[int, int]) -> None:

@@ -69,7 +69,7 @@ def test_run_takes_the_peers_keywords_and_no_others(app: flask.Flask, socketio: 
 
 @pytest.mark.parametrize("count", [0, -1, None, "3", 2.5, True])
 def test_run_refuses_what_is_no_number_of_workers(app: flask.Flask, socketio: SocketIO, count: Any) -> None:
-    with pytest.raises(ValueError, match=r"run\(workers=.*\): it is a number of processes, 1 or more"):
+    with pytest.raises(ValueError, match=r"run\(workers=.*\): it is a number of processes, 1 to 512"):
         socketio.run(app, workers=count)
 
 
