@@ -315,7 +315,8 @@ def test_debug_on_flask_shows_the_traceback_and_a_pin_that_opens_the_console(
     server = serve(tmp_path, "page:app", "--debug")
     with pytest.raises(urllib.error.HTTPError) as failed:
         get(server.url + "/")
-    page = failed.value.read().decode()
+    with failed.value as answer:
+        page = answer.read().decode()
     assert "a word to find" in page
     server.intended_exceptions_count = 1  # the debugger writes it to wsgi.errors as well
     secret = re.search('SECRET = "([^"]+)"', page)
