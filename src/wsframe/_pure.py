@@ -65,6 +65,8 @@ MASK_IMPLEMENTATION = "int"
 LARGE_PAYLOAD_BYTES = 16_384
 # Output taken from the inflater at a time, so that its own buffers stay small beside the message.
 INFLATE_PIECE_BYTES = 65_536
+# Of every decoder whose stream has ended: nothing is stored after that.
+_NO_STORAGE = bytearray()
 
 
 class _Phase(Enum):
@@ -260,19 +262,20 @@ class Decoder:
         return self._phase is _Phase.IN_PAYLOAD
 
     def _end(self, phase: _Phase) -> None:
+        """Takes no memory, whose want may be why the stream ends."""
         self._phase = phase
-        if self._lent is not None:
-            try:
-                self._lent.release()
-            except BufferError:
-                pass  # a buffer of the view is still in use: it keeps the storage
-            self._lent = None
-            self._lent_bytes = 0
+        lent, self._lent = self._lent, None
+        self._lent_bytes = 0
         self._header = b""
         self._control = b""
         self._message_opcode = None
-        self._storage = bytearray()
+        self._storage = _NO_STORAGE
         self._inflate = None
+        if lent is not None:
+            try:
+                lent.release()
+            except (BufferError, MemoryError):
+                pass  # a buffer of the view is still in use: it keeps the storage
 
     def _take_header(self, data: bytes) -> int:
         """Read a header, or keep what there is of it. Returns the bytes used."""

@@ -49,11 +49,16 @@ def _checked_mask(mask: bytes) -> bytes:
 
 
 def xor(data: Buffer, mask: bytes, offset: int) -> bytes:
-    """Two large integers XOR-ed: j = i MOD 4 (section 5.3)."""
+    """Two large integers XOR-ed: j = i MOD 4 (section 5.3).
+
+    A last byte of 1 keeps the result large. CPython 3.14 would keep the memory of a large one that came out
+    small (zeros were masked) and give it to the next small integer, for as long as that one is held.
+    """
     length = len(data)
     turned = mask[offset % 4 :] + mask[: offset % 4]
-    repeated = turned * (length // 4) + turned[: length % 4]
-    return (int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")).to_bytes(length, "little")
+    repeated = turned * (length // 4) + turned[: length % 4] + b"\1"
+    mixed = int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")
+    return mixed.to_bytes(length + 1, "little")[:length]
 
 
 # --- encoding (section 5.2) -----------------------------------------------------------------------

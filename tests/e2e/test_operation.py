@@ -46,6 +46,14 @@ def run(*arguments: str, cwd: Path = APPS, env: dict[str, str] | None = None) ->
     return done.returncode, done.stdout + done.stderr
 
 
+def wait_logged(log: Path, text: str) -> None:
+    """A line is written beside the answer that it tells of, maybe after it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while text not in log.read_text():
+        assert time.monotonic() < deadline, f"{text} was not written"
+        time.sleep(0.01)
+
+
 # Stopping
 
 
@@ -235,6 +243,7 @@ def test_log_files_and_formats(serve: Callable[..., Any], tmp_path: Path) -> Non
     )
     request = urllib.request.Request(server.url + "/a?b=1", headers={"User-Agent": 'a"b'})
     urllib.request.urlopen(request, timeout=PATIENCE_SECONDS).close()
+    wait_logged(log, "GET /a")
     log.rename(tmp_path / "access.log.1")
     server.signal(signal.SIGUSR1)
     get(server.url + "/second")
@@ -264,6 +273,7 @@ def test_a_reloader_passes_signals_on(serve: Callable[..., Any], tmp_path: Path)
     log = tmp_path / "access.log"
     server = serve(APPS, "slow_app:app", "--reload", "--access-log", str(log))
     get(server.url + "/first")
+    wait_logged(log, "/first")
     log.rename(tmp_path / "access.log.1")
     server.signal(signal.SIGHUP)
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -315,7 +325,8 @@ def test_debug_on_flask_shows_the_traceback_and_a_pin_that_opens_the_console(
     server = serve(tmp_path, "page:app", "--debug")
     with pytest.raises(urllib.error.HTTPError) as failed:
         get(server.url + "/")
-    page = failed.value.read().decode()
+    with failed.value as answer:
+        page = answer.read().decode()
     assert "a word to find" in page
     server.intended_exceptions_count = 1  # the debugger writes it to wsgi.errors as well
     secret = re.search('SECRET = "([^"]+)"', page)
