@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from python_server.connection.address_caps import AddressCaps
 from python_server.connection.http_channel import HTTPChannel, HTTPServices
 from python_server.http1.response import CROWDED, PLAIN_ON_TLS
 from python_server.net.byte_handler import Address
-from python_server.net.certificates import TLSContext, make_context
+from python_server.net.certificates import make_context
 from python_server.net.descriptors import connections_max_count
 from python_server.net.listener import Listener, turn_away
 from python_server.net.loop import Deadline, Loop
@@ -23,6 +23,9 @@ from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
 from python_server.observe import log
 from python_server.settings import Settings
+
+if TYPE_CHECKING:
+    from python_server.net.certificates import TLSContext
 
 # So often a worker looks whether it stands far above its share.
 SPREAD_SECONDS: Final = 1.0

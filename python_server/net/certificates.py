@@ -6,7 +6,7 @@ Must not know: connections, or what is spoken inside TLS.
 from __future__ import annotations
 
 import ssl
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 CERTIFICATE_RULES: Final = {
     "none": ssl.CERT_NONE,
@@ -36,7 +36,9 @@ class VerificationRules(Protocol):
     def ciphers(self) -> str | None: ...
 
 
-TLSContext = ssl.SSLContext
+# For type checkers alone: a module that holds the class itself makes gevent warn that it comes too late.
+if TYPE_CHECKING:
+    TLSContext: TypeAlias = ssl.SSLContext
 
 
 def make_context(rules: VerificationRules, application_protocols: list[str]) -> TLSContext:

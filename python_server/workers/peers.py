@@ -89,6 +89,8 @@ class Peers:
         self._max_queued_bytes = max_queued_bytes
         self._links: dict[int, Link] = {}
         self._draining: set[int] = set()
+        # Who began beside us, known from what others said; others wait for our word that we know it as well.
+        self._announced: set[int] = set()
         self._greetings = Greetings(lambda index: self._send_word(index, MessageKind.SETTLED, b""))
         self._on_joined: Callable[[], None] | None = None
         self._successors: dict[int, int] = dict(successors or {})
@@ -350,10 +352,12 @@ class Peers:
             return
         said = link_messages.decode(payload, type=link_messages.Greeting)
         greetings = self._greetings
-        answer = index in greetings.awaited
+        answer = index in greetings.awaited and index not in self._announced
+        self._announced.discard(index)
         if self._on_joined is not None:  # whom it knows, and we do not yet, is about to greet us
-            for other in self._links.keys() & set(said.living) - set(self.living):
+            for other in self._links.keys() & set(said.living) - set(self.living) - greetings.awaited:
                 greetings.expect(other)
+                self._announced.add(other)
         if index not in self.living:
             self._found(index, newborn=not answer)
         greetings.greeted(index, settles=said.settles)
@@ -371,6 +375,7 @@ class Peers:
     def _lost(self, index: int) -> None:
         self._links.pop(index, None)
         self._draining.discard(index)
+        self._announced.discard(index)
         if index in self.living:
             self.living = tuple(other for other in self.living if other != index)
             self._tell(self._lost_functions, index)

@@ -183,7 +183,7 @@ def test_the_command_line_beats_the_environment_and_that_a_toml_file(tmp_path: P
     assert status == 0, said
     config.write_text("nothing-like-it = 1\n")
     status, said = run("--config", str(config))
-    assert (status, "there is no option 'nothing_like_it'" in said) == (2, True)
+    assert (status, "there is no option 'nothing-like-it'" in said) == (2, True)
     config.write_text("= 1\n")
     status, said = run("--config", str(config))
     assert (status, "is not TOML" in said) == (2, True)

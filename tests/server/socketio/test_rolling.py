@@ -490,6 +490,20 @@ def test_two_that_are_born_at_once_know_each_other_before_they_serve(make_world:
     assert [newborn.siblings.living for newborn in newborns] == [(1, 2, 3, 5), (1, 2, 3, 4)]
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_several_that_are_born_at_once_wait_for_nobody_in_vain(make_world: Any, seed: int) -> None:
+    """Each is told by whoever heard of it from others before it heard of it itself."""
+    town, _ = make_town(make_world, seed, people_count=0)
+    newborns = [town.born() for _ in range(3)]
+    for newborn in newborns:
+        for _ in range(town.chance.randrange(40)):
+            town.step()
+        newborn.begin()
+    town.settle()
+    assert [newborn.accepting for newborn in newborns] == [True] * 3
+    assert not any("stands still" in said for worker in town.workers for said in worker.world.complaints)
+
+
 def test_a_newborn_waits_for_siblings_that_are_slow(make_world: Any) -> None:
     """Neither would hear the other; a worker that stands still for good is not waited for so long."""
     town, _ = make_town(make_world, 0, people_count=0)
