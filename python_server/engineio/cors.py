@@ -61,13 +61,16 @@ class OriginRules:
         )
 
     def script_refusal(self, request: Request) -> str | None:
-        """Why a page may not ask by <script> or form, which carry cookies and no Origin; None if it may."""
+        """Why a page may not ask by <script> or form, which carry cookies and no Origin; None if it may.
+
+        Over plain HTTP browsers send no Sec-Fetch-Site (but to localhost): then the Referer alone tells.
+        """
         site = request.get("sec-fetch-site")
-        if site not in OTHER_SITES or self._off or self._any:
-            return None
         page = PAGE.match(request.get("referer"))
         origin = request.get("origin") or (page[0] if page is not None else "")
-        if origin and self._allows(origin, request):
+        if self._off or self._any or (site not in OTHER_SITES if site else not origin):
+            return None
+        if origin and (origin.lower() in own_origins(request) or self._allows(origin, request)):
             return None
         return (
             f"a page of another origin ({origin or site}) asks by JSONP; to allow it set "
@@ -93,12 +96,18 @@ class OriginRules:
         if self._rule is not None:
             return bool(self._rule(origin, request) if self._rule_takes_request else self._rule(origin))
         if self._own_only:
-            # The request's authority and scheme are a trusted proxy's word where there is one. Plain HTTP may
-            # have been TLS up to a proxy that does not say so; the other way round cannot be.
-            schemes = ("https",) if request.scheme == "https" else ("http", "https")
-            own = {f"{scheme}://{request.authority}".lower() for scheme in schemes}
-            return bool(request.authority) and origin.lower() in own
+            return origin.lower() in own_origins(request)
         return origin in self._listed
+
+
+def own_origins(request: Request) -> frozenset[str]:
+    """The origins that the request came for, in small letters; none where it names no host.
+
+    Its authority and scheme are a trusted proxy's word where there is one. Plain HTTP may have been TLS up to
+    a proxy that does not say so; the other way round cannot be.
+    """
+    schemes = () if not request.authority else ("https",) if request.scheme == "https" else ("http", "https")
+    return frozenset(f"{scheme}://{request.authority}".lower() for scheme in schemes)
 
 
 def _takes_two(rule: Callable[..., bool]) -> bool:

@@ -464,6 +464,12 @@ def test_jsonp_is_off_where_an_option_says_so(make_world: Any) -> None:
         ({}, {"sec_fetch_site": "cross-site", "referer": "http://evil.test/page"}, False),
         ({}, {"sec_fetch_site": "cross-site", "referer": "http://[broken"}, False),
         ({}, {"sec_fetch_site": "same-site", "referer": "http://example.org/page"}, True),
+        # Over plain HTTP there is the Referer alone, if anything.
+        ({}, {"referer": "http://evil.test/page"}, False),
+        ({}, {"referer": "http://example.org/page"}, True),
+        ({"cors_allowed_origins": ["http://a.test"]}, {"referer": "http://a.test/page"}, True),
+        ({"cors_allowed_origins": ["http://a.test"]}, {"referer": "http://example.org/page"}, True),
+        ({"cors_allowed_origins": ["http://a.test"]}, {"referer": "http://evil.test/page"}, False),
         ({}, {"origin": "http://evil.test"}, False),
         ({}, {"origin": "null"}, False),
         ({"cors_allowed_origins": ["http://a.test"]}, {"sec_fetch_site": "cross-site"}, False),
