@@ -110,13 +110,14 @@ class WSGIServer:
         if isinstance(self._listener, Socket):
             if self._listener.fileno() < 0:
                 raise BindError("the socket is closed: a stopped server cannot be started again on it")
-            self._socket = self._listener
-            self._socket.setblocking(False)
+            sock = self._listener
+            sock.setblocking(False)
         else:
             host, port = self._listener
-            self._socket = bind_tcp(host, port, self._settings.backlog_count)
+            sock = bind_tcp(host, port, self._settings.backlog_count)
         log.configure_logging(self._settings.log_level, self._settings.access_log, writer=LINES)
-        self._worker = Worker(find_site(self._application), self._settings, [self._socket])
+        self._worker = Worker(find_site(self._application), self._settings, [sock])
+        self._socket = sock  # whoever sees the address can stop the worker
 
 
 def _parse_address(listener: object) -> tuple[str, int]:
