@@ -9,28 +9,7 @@ import pytest
 
 from python_server.api.python_engineio import EngineServer
 from python_server.api.python_socketio import Server, WSGIApp
-from python_server.http1.parser import Request
-
-REQUEST = Request("GET", "/?a=1", "/", "a=1", (1, 1), [])
-
-
-class Served:
-    """A Server whose clients are the world's peers."""
-
-    def __init__(self, world: Any, **options: Any) -> None:
-        self.server = Server(**options)
-        self.world = world
-        world.serve(self.server.mount("/socket.io/").hub)
-
-    def peer(self) -> Any:
-        peer = self.world.peer(None)
-        peer.session.request = REQUEST
-        return peer
-
-
-@pytest.fixture
-def served(world: Any) -> Served:
-    return Served(world)
+from served_server import Served
 
 
 def test_unknown_options_and_values() -> None:

@@ -7,29 +7,8 @@ from typing import Any
 
 import pytest
 
-from python_server.api.python_socketio import Namespace, Server
-from python_server.http1.parser import Request
-
-REQUEST = Request("GET", "/?a=1", "/", "a=1", (1, 1), [])
-
-
-class Served:
-    """A Server whose clients are the world's peers."""
-
-    def __init__(self, world: Any, **options: Any) -> None:
-        self.server = Server(**options)
-        self.world = world
-        world.serve(self.server.mount("/socket.io/").hub)
-
-    def peer(self) -> Any:
-        peer = self.world.peer(None)
-        peer.session.request = REQUEST
-        return peer
-
-
-@pytest.fixture
-def served(world: Any) -> Served:
-    return Served(world)
+from python_server.api.python_socketio import Namespace
+from served_server import Served
 
 
 def test_a_namespace_as_a_class(served: Served) -> None:
