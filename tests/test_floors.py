@@ -23,10 +23,10 @@ CODEC = ROOT / "src" / "wsframe"
 # own folder from the rooms before it.
 HOUSE = """
 1  http1       head parser packed_head response body_time
-1  net         timers threads backlog backpressure pool line_writer byte_queue message_queue tasks
-               sendfile memory descriptors pauses byte_handler sockets certificates systemd
-               scoreboard monkey_patch poller system loop low_water lingering transport tls listener
-               relay link
+1  net         timers threads backlog backpressure line_writer byte_queue message_queue sendfile
+               memory descriptors pauses byte_handler sockets certificates systemd scoreboard
+               monkey_patch poller system turn pool tasks loop low_water lingering transport tls
+               listener relay link
 1  observe     log access_log counters
 1  settings
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
@@ -52,8 +52,10 @@ HOUSE = """
                wsgi_server server_methods python_socketio flask_socketio.namespace
                flask_socketio.registration flask_socketio.server flask_socketio.api
                flask_socketio.functions
-8  command     option options parameters welcome emit cli
-9  __main__
+8  drop_in     importing modules turns installing servers waiting events greenlets words
+               wsgi_servers
+9  command     option options parameters welcome emit cli
+10  __main__
 """
 
 
@@ -120,7 +122,7 @@ CONFINED = {
     "threading": {"net.threads"},
     "_thread": {"net.threads"},
     "concurrent": set(),
-    "queue": {"net.threads"},
+    "queue": {"net.threads", "drop_in.events"},
     "selectors": {"net.poller"},
     "select": {"net.poller"},
     "socket": {
@@ -161,11 +163,14 @@ READINGS = {
 # Who may name the real ones.
 REAL_IN = {
     "net.loop",  # what a loop takes that was told nothing
+    "net.turn",  # likewise
     "serve.worker",  # the wiring
     "serve.serve",
     "api.emitter",  # no loop, no worker
     "api.flask_socketio.test_client",
     "command.cli",
+    "drop_in.greenlets",  # threads of an application
+    "drop_in.waiting",
     "engineio.session_ids",  # names of the test client's server, which has no worker
     "socketio.recovery.log",  # an application makes it before there is a worker
     "socketio.cluster.broker.backplane",  # defaults: a worker gives its own
@@ -522,6 +527,11 @@ OWN_WAITS = {
     ("net.line_writer", "_begin"),
     ("net.line_writer", "_run"),  # a thread of its own
     ("net.line_writer", "flush"),  # at the process's end
+    ("net.threads", "wait_on"),  # the lock of a condition that it has waited on
+    ("drop_in.events", "__enter__"),  # words that are built of `blocking` themselves
+    ("drop_in.greenlets", "__iter__"),
+    ("drop_in.greenlets", "iwait"),
+    ("drop_in.greenlets", "start"),
     ("net.tasks", "close"),
     ("net.tasks", "_result_of"),  # of a task that is done
     ("observe.log", "_write_all"),  # by the log's own thread

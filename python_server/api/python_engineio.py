@@ -62,6 +62,16 @@ RequestRule = Callable[[Environ], bool | str | None]
 Decorated = TypeVar("Decorated", bound=Function)
 
 
+class Reason:
+    """Why a client left, as disconnect handlers are told; the hub has finer words besides."""
+
+    CLIENT_DISCONNECT: Final = "client disconnect"
+    SERVER_DISCONNECT: Final = "server disconnect"
+    PING_TIMEOUT: Final = "ping timeout"
+    TRANSPORT_CLOSE: Final = "transport close"
+    TRANSPORT_ERROR: Final = "transport error"
+
+
 class EngineKeywords(TypedDict, total=False):
     """What python-engineio's Server takes, and what we add."""
 
@@ -227,6 +237,8 @@ class EngineServer(HandlerRegistry):
     Handlers: connect(sid, environ), message(sid, data), disconnect(sid[, reason]). A connect handler that
     returns False, or raises ConnectionRefused, ends the session it was called for.
     """
+
+    reason = Reason
 
     def __init__(self, **options: Unpack[EngineKeywords]) -> None:
         self._options = read_engine_options(options)

@@ -10,11 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypedDict, Unpack
 
-from python_server.api.python_engineio import REASONS, Function, HandlerRegistry, SessionData, takes
+from python_server.api.python_engineio import (
+    REASONS,
+    Function,
+    HandlerRegistry,
+    Reason,
+    SessionData,
+    takes,
+)
 from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
-from python_server.socketio.client import Handler, Socket, SocketState
+from python_server.socketio.client import ConnectionRefused, Handler, Socket, SocketState
 from python_server.socketio.handlers import RESERVED
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
@@ -23,14 +30,19 @@ from python_server.wsgi.environ import Environ
 HANDLER_PREFIX: Final = "on_"
 
 
-class Reason:
-    """Why a client left, as disconnect handlers are told; the hub has finer words besides."""
+class ConnectionRefusedError(ConnectionRefused):
+    """Raise it in a connect handler: the first argument is the message, the others go along as data."""
 
-    CLIENT_DISCONNECT: Final = "client disconnect"
-    SERVER_DISCONNECT: Final = "server disconnect"
-    PING_TIMEOUT: Final = "ping timeout"
-    TRANSPORT_CLOSE: Final = "transport close"
-    TRANSPORT_ERROR: Final = "transport error"
+    def __init__(self, *args: object) -> None:
+        message, data = (str(args[0]), args[1:]) if args else ("Connection rejected by server", ())
+        super().__init__(message, (data[0] if len(data) == 1 else list(data)) if data else None)
+
+    @property
+    def error_args(self) -> dict[str, object]:
+        """What the client gets."""
+        return (
+            {"message": self.message} if self.data is None else {"message": self.message, "data": self.data}
+        )
 
 
 class SendKeywords(TypedDict, total=False):

@@ -10,17 +10,25 @@ import tomllib
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from python_server.command.emit import emit_command
 from python_server.command.option import Option, as_written
 from python_server.command.options import DEFAULTS, OPTIONS, with_setting
-from python_server.command.parameters import GroupedCommand, GroupedOption, add_options
+from python_server.command.parameters import (
+    SCRIPT_ARGUMENTS,
+    GroupedCommand,
+    GroupedOption,
+    add_options,
+    is_script,
+)
 from python_server.command.welcome import site as welcome_site
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
+from python_server.drop_in.installing import install, run_script, say_what_drop_in_gains
 from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.net.system import REAL
@@ -34,8 +42,18 @@ from python_server.serve.loading import (
 )
 from python_server.serve.mounts import Site, find_site
 from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
-from python_server.serve.serve import check_listening, is_supervisor, public_address, serve, supervise
+from python_server.serve.serve import (
+    ON_START,
+    check_listening,
+    is_supervisor,
+    public_address,
+    serve,
+    supervise,
+)
 from python_server.settings import Settings
+
+# What the command line decides for a script that starts its server itself.
+OPTIONS_OF_SCRIPTS: Final = frozenset({"drop_in", "drop_in_parallel", "env_file"})
 
 
 class StartError(click.ClickException):
@@ -92,7 +110,8 @@ def serve_command(target: str | None, **options: Any) -> None:
 
     MODULE:APP names the application, for example `shop.web:app`. Without it a page with a live
     WebSocket echo is served. Every option may also be given in the environment (WSFRAME_PORT=9000) and
-    in a TOML file (port = 9000).
+    in a TOML file (port = 9000). With --drop-in a script that starts its server itself may stand in the
+    place of MODULE:APP (app.py and its arguments).
     """
     other = other_python_server()
     if other is not None:
@@ -101,6 +120,17 @@ def serve_command(target: str | None, **options: Any) -> None:
             "uninstall it (pip uninstall python-server) or move it away"
         )
     try:
+        if target is not None and is_script(target):
+            if not options["drop_in"]:
+                raise click.UsageError(
+                    f"{target} is a script: name its application (module:app), or add --drop-in"
+                )
+            refuse_options_of_servers(target)
+            if options["env_file"]:
+                load_environment(options["env_file"])
+            install(parallel=options["drop_in_parallel"])
+            run_script(target, click.get_current_context().meta[SCRIPT_ARGUMENTS])
+            return
         settings = make_settings(options)
         refuse_public_debug(settings)
         if options["reload"] and not options["check_config"] and not serves_here():
@@ -121,6 +151,21 @@ def serve_command(target: str | None, **options: Any) -> None:
         serve(site, settings)
     except (ApplicationError, BindError, CertificateError, LogError) as error:
         raise StartError(str(error)) from None
+
+
+def refuse_options_of_servers(script: str) -> None:
+    """A program that starts its server itself decides where and how.
+
+    Raises:
+        click.UsageError: the command line says something of that.
+    """
+    source = click.get_current_context().get_parameter_source
+    for option in OPTIONS:
+        if source(option.name) is ParameterSource.COMMANDLINE and option.name not in OPTIONS_OF_SCRIPTS:
+            raise click.UsageError(
+                f"{option.flags[0]} with a script: {script} starts the server itself, and decides that; "
+                "what stands behind it are its own arguments"
+            )
 
 
 def make_settings(options: dict[str, Any]) -> Settings:
@@ -174,6 +219,10 @@ def make_site(target: str | None, options: dict[str, Any], settings: Settings) -
         return welcome_site()
     # Stock Flask-SocketIO then takes its threading mode whatever else is installed; app.run() does nothing.
     os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")
+    if options["drop_in"]:
+        install(parallel=options["drop_in_parallel"])
+    else:
+        ON_START.append(say_what_drop_in_gains)
     application = load_application(target, os.path.abspath(options["app_dir"]), factory=options["factory"])
     site = find_site(application)
     if settings.debug:

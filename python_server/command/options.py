@@ -17,17 +17,8 @@ from python_server.settings import Settings
 DEFAULTS: Final = Settings()
 
 
-APPLICATION, LISTENING, TLS, PROXIES, WORKERS, THREADS, LIMITS, WEBSOCKETS, LOGS = (
-    "Application",
-    "Listening",
-    "TLS",
-    "Proxies",
-    "Workers",
-    "Threads",
-    "HTTP limits and timeouts",
-    "WebSockets",
-    "Logs",
-)
+APPLICATION, LISTENING, TLS, PROXIES, WORKERS = "Application", "Listening", "TLS", "Proxies", "Workers"
+THREADS, LIMITS, WEBSOCKETS, LOGS = "Threads", "HTTP limits and timeouts", "WebSockets", "Logs"
 
 OPTIONS: Final[tuple[Option, ...]] = (
     Option(("--app-dir",), APPLICATION, "Folder that MODULE is looked for in.", default=".", metavar="DIR"),
@@ -35,6 +26,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
         ("--factory",),
         APPLICATION,
         "APP is a function that returns the application.",
+        kind=bool,
+        default=False,
+    ),
+    Option(
+        ("--drop-in",),
+        APPLICATION,
+        "Our own under the names flask_socketio, socketio, engineio, eventlet, gevent.",
+        kind=bool,
+        default=False,
+    ),
+    Option(
+        ("--drop-in-parallel",),
+        APPLICATION,
+        "Handlers of programs for eventlet or gevent run side by side.",
         kind=bool,
         default=False,
     ),

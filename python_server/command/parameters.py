@@ -6,11 +6,19 @@ Must not know: any single option, or what a setting does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from python_server.command.options import OPTIONS, default_of
+
+# Where a command's context keeps what stands behind the script.
+SCRIPT_ARGUMENTS: Final = "python_server.script_arguments"
+
+
+def is_script(word: str) -> bool:
+    """Does a word of the command line name a script, not an option or module:app?"""
+    return word.endswith(".py") and not word.startswith("-")
 
 
 def add_options(command: Callable[..., object]) -> Callable[..., object]:
@@ -43,7 +51,12 @@ class GroupedOption(click.Option):
 
 
 class GroupedCommand(click.Command):
-    """A command whose help shows its options under headings."""
+    """A command whose help shows its options under headings; what stands behind a script is the script's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        script = next((place for place, word in enumerate(args) if is_script(word)), len(args))
+        ctx.meta[SCRIPT_ARGUMENTS] = args[script + 1 :]
+        return super().parse_args(ctx, args[: script + 1])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}

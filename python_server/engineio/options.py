@@ -24,6 +24,12 @@ class EngineError(Enum):
     UNSUPPORTED_PROTOCOL_VERSION = (5, "Unsupported protocol version", 400)
 
 
+class Payload:
+    """python-engineio's place for the bound of all servers of a process; an engine's own goes before."""
+
+    max_decode_packets: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Options of an engine, with the official server's defaults."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from python_server.net.threads import Condition, Lock, blocking
+from python_server.net.threads import Condition, Lock, wait_on
 
 
 class StreamBroken(ConnectionError):
@@ -49,8 +49,7 @@ class ByteQueue:
         """
         with self._changed:
             while self._held_bytes > self._window_bytes and self._broken is None:
-                with blocking():
-                    self._changed.wait()
+                wait_on(self._changed)
             if self._broken is not None:
                 raise StreamBroken(self._broken)
             self._chunks.append(chunk)
@@ -85,9 +84,7 @@ class ByteQueue:
                     raise StreamBroken(self._broken)
                 if self._ended:
                     return b""
-                with blocking():
-                    came = self._changed.wait(timeout_seconds)
-                if not came:
+                if not wait_on(self._changed, timeout_seconds):
                     raise TimeoutError(f"nothing arrived within {timeout_seconds} s")
             return self._pop()
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sized
 from typing import Generic, TypeVar
 
-from python_server.net.threads import Condition, Lock, blocking
+from python_server.net.threads import Condition, Lock, wait_on
 
 Message = TypeVar("Message", bound=Sized)
 
@@ -61,9 +61,7 @@ class MessageQueue(Generic[Message]):
             while not self._messages:
                 if self._ended:
                     return None
-                with blocking():
-                    came = self._changed.wait(timeout_seconds)
-                if not came:
+                if not wait_on(self._changed, timeout_seconds):
                     raise TimeoutError(f"no message within {timeout_seconds} s")
             message = self._messages.popleft()
             self._held_bytes -= len(message)

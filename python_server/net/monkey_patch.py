@@ -13,14 +13,18 @@ class PatchedError(RuntimeError):
     """The process is monkey-patched; one sentence for its owner."""
 
 
+def patched_by() -> list[str]:
+    """Who has patched the process: gevent, eventlet."""
+    return [name for name, patched in _patches() if patched()]
+
+
 def refuse_patched() -> None:
     """Raises PatchedError when the process is monkey-patched by gevent or eventlet."""
-    for name, patched in _patches():
-        if patched():
-            raise PatchedError(
-                f"the process is monkey-patched by {name}: remove the patching, "
-                "handlers run in ordinary threads here"
-            )
+    for name in patched_by():
+        raise PatchedError(
+            f"the process is monkey-patched by {name}: remove the patching, "
+            "handlers run in ordinary threads here"
+        )
 
 
 def _patches() -> Iterator[tuple[str, Callable[[], bool]]]:

@@ -26,6 +26,7 @@ from python_server.net.threads import (
     current_thread_id,
     fail,
 )
+from python_server.net.turn import run_in_turn
 
 # How long a stop waits for the asyncio loop to give up its tasks.
 ASYNC_STOP_SECONDS: Final = 1.0
@@ -103,7 +104,7 @@ class BackgroundTask:
             if is_async(self._target):
                 asyncio.run(self._target(*self._args, **self._kwargs))
             else:
-                self._target(*self._args, **self._kwargs)
+                run_in_turn(partial(self._target, *self._args, **self._kwargs))
         except BaseException as error:
             # `sys.exit()` is how a thread ends itself, silently in `threading`; with a code it is a fault.
             if not (isinstance(error, SystemExit) and not error.code):

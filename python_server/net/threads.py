@@ -20,8 +20,9 @@ Condition = threading.Condition
 Event = threading.Event
 Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
+ThreadLocal = threading.local
 current_thread_id = threading.get_ident
-# Its `pool` is the pool whose worker the current thread is.
+# Its `pool` is the pool whose worker the current thread is; its `turn` is set while it runs in one.
 WORKER: Final = threading.local()
 
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
@@ -43,7 +44,10 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
             meanwhile. Without it the place is kept, so that slow clients cannot multiply threads.
     """
     pool: Any = getattr(WORKER, "pool", None)
+    turn = getattr(WORKER, "turn", None)
     lent = False
+    if turn is not None:
+        turn.leave()
     if pool is not None:
         if lends:
             lent = pool.lend()
@@ -54,6 +58,32 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
     finally:
         if lent:
             pool.reclaim()
+        if turn is not None:
+            turn.join()
+
+
+def wait_on(condition: threading.Condition, timeout_seconds: float | None = None) -> bool:
+    """A worker that holds `condition` and looks again afterwards: `condition.wait`, as a wait of `blocking`.
+
+    Whoever waits for its turn holds no lock: the one who has the turn may need it.
+    """
+    with blocking():
+        came = condition.wait(timeout_seconds)
+        condition.release()
+    condition.acquire()
+    return came
+
+
+def end_turn() -> None:
+    """The calling thread is a server's from here on: it shares no turn with handlers."""
+    turn = getattr(WORKER, "turn", None)
+    if turn is not None:
+        turn.leave()
+
+
+def on_main_thread() -> bool:
+    """Is this the thread that the program began on?"""
+    return threading.current_thread() is threading.main_thread()
 
 
 class ServerStopped(RuntimeError):
@@ -131,8 +161,7 @@ class Mailbox:
         if nbytes:
             with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
                 while self._pending_bytes > self._max_bytes and not self._closed:
-                    with blocking():
-                        self._space.wait()
+                    wait_on(self._space)
                 self._pending_bytes += nbytes
         self._calls.append((function, args, nbytes))
         if not self.raised:
@@ -155,8 +184,7 @@ class Mailbox:
             return True
         with self._bytes_lock:
             while self._pending_bytes > self._max_bytes and not self._closed:
-                with blocking():
-                    self._space.wait()
+                wait_on(self._space)
             if unless():
                 return False
             self._pending_bytes += nbytes

@@ -17,6 +17,7 @@ from python_server.engineio.session import DisconnectReason
 from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import Socket
 from python_server.net.system import REAL, System
+from python_server.net.threads import end_turn
 from python_server.observe import log
 from python_server.observe.counters import Observer
 from python_server.serve.mounts import Site
@@ -103,6 +104,7 @@ class Worker:
 
     def run(self) -> None:
         """Serve until `stop`; then everything is closed."""
+        end_turn()
         sys.setswitchinterval(self._settings.switch_interval_seconds)
         keep_large_blocks()
         self.loop.mailbox.adopt()

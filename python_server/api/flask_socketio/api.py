@@ -13,11 +13,7 @@ import flask
 
 from python_server.api.emitter import Emitter
 from python_server.api.flask_socketio.context import ClientState, EventContexts
-from python_server.api.flask_socketio.handlers import (
-    SOCKET_KEY,
-    ConnectionRefusedError,
-    EventRunner,
-)
+from python_server.api.flask_socketio.handlers import SOCKET_KEY, EventRunner
 from python_server.api.flask_socketio.keywords import (
     EmitOptions,
     HandshakeHeaders,
@@ -31,7 +27,8 @@ from python_server.api.flask_socketio.options import FaceOptions, read_options
 from python_server.api.flask_socketio.registration import Registration
 from python_server.api.flask_socketio.run import Mounted, run_application
 from python_server.api.flask_socketio.server import Server
-from python_server.api.server_methods import Reason
+from python_server.api.python_engineio import Reason
+from python_server.api.server_methods import ConnectionRefusedError
 from python_server.net import tasks
 from python_server.net.threads import Lock
 from python_server.observe import log

@@ -28,21 +28,6 @@ from python_server.socketio.values import JSONValue
 SOCKET_KEY: Final = "python_server.socket"
 
 
-class ConnectionRefusedError(ConnectionRefused):
-    """Raise it in a connect handler: the first argument is the message, the others go along as data."""
-
-    def __init__(self, *args: object) -> None:
-        message, data = (str(args[0]), args[1:]) if args else ("Connection rejected by server", ())
-        super().__init__(message, (data[0] if len(data) == 1 else list(data)) if data else None)
-
-    @property
-    def error_args(self) -> dict[str, object]:
-        """What the client gets."""
-        return (
-            {"message": self.message} if self.data is None else {"message": self.message, "data": self.data}
-        )
-
-
 def arity_of(function: Callable[..., object], event: str) -> int:
     """How many arguments a handler of `connect` or `disconnect` takes: 1, or 0.
 
