@@ -527,6 +527,7 @@ OWN_WAITS = {
     ("net.line_writer", "_begin"),
     ("net.line_writer", "_run"),  # a thread of its own
     ("net.line_writer", "flush"),  # at the process's end
+    ("net.turn", "take"),  # a lock that nobody knows yet
     ("net.threads", "wait_on"),  # the lock of a condition that it has waited on
     ("drop_in.events", "__enter__"),  # words that are built of `blocking` themselves
     ("drop_in.greenlets", "__iter__"),

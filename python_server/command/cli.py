@@ -122,9 +122,7 @@ def serve_command(target: str | None, **options: Any) -> None:
     try:
         if target is not None and is_script(target):
             if not options["drop_in"]:
-                raise click.UsageError(
-                    f"{target} is a script: name its application (module:app), or add --drop-in"
-                )
+                raise click.UsageError(f"{target} is a script: name module:app, or add --drop-in")
             refuse_options_of_servers(target)
             if options["env_file"]:
                 load_environment(options["env_file"])
