@@ -43,7 +43,7 @@ class Linked:
         for callback in links:
             callback(self)
 
-    def _wait_ready(self, timeout: float | None) -> bool:
+    def _wait_ready(self, timeout: float | None = None) -> bool:
         return wait_until(self._changed, self.ready, timeout)
 
 

@@ -36,8 +36,8 @@ HOMES: Final = (
     "python_server",
 )
 _APPS: Final = "WSGIApp Middleware=WSGIApp"
-_QUEUES: Final = "Empty Full LifoQueue PriorityQueue Queue LightQueue=Queue"
-_SPAWN: Final = "sleep kill spawn spawn_n=spawn spawn_after=spawn_later spawn_after_local=spawn_later"
+_QUEUES: Final = "Empty Full LifoQueue PriorityQueue Queue"
+_SPAWN: Final = "sleep kill spawn spawn_n=spawn spawn_after=spawn_later getcurrent"
 _TIMEOUT: Final = "Timeout=StartedTimeout with_timeout"
 
 # A module's names; `theirs=ours` where two differ. Before a colon: the module that has all others, the real
@@ -56,7 +56,7 @@ MODULES: Final = {
     "engineio.middleware": f"real: {_APPS}",
     "engineio.payload": "real: Payload",
     "engineio.server": "real: Server=EngineServer",
-    "eventlet": f"{_SPAWN} {_TIMEOUT} getcurrent monkey_patch import_patched=original listen GreenPool "
+    "eventlet": f"{_SPAWN} {_TIMEOUT} monkey_patch import_patched=original listen GreenPool "
     "GreenPile Semaphore BoundedSemaphore CappedSemaphore=BoundedSemaphore Event=SentEvent Queue "
     "__version__=EVENTLET",
     "eventlet.convenience": "listen",
@@ -64,10 +64,10 @@ MODULES: Final = {
     "eventlet.debug": "hub_blocking_detection=ignore hub_exceptions=ignore tpool_exceptions=ignore",
     "eventlet.event": "Event=SentEvent",
     "eventlet.greenpool": "GreenPool GreenPile",
-    "eventlet.greenthread": f"{_SPAWN} getcurrent GreenThread=Greenlet",
+    "eventlet.greenthread": f"{_SPAWN} spawn_after_local=spawn_later GreenThread=Greenlet",
     "eventlet.hubs": "use_hub=ignore",
     "eventlet.patcher": "monkey_patch is_monkey_patched=never import_patched=original original",
-    "eventlet.queue": _QUEUES,
+    "eventlet.queue": f"{_QUEUES} LightQueue=Queue",
     "eventlet.semaphore": "Semaphore BoundedSemaphore CappedSemaphore=BoundedSemaphore",
     "eventlet.timeout": _TIMEOUT,
     "eventlet.tpool": "execute Proxy=proxied killall=ignore set_num_threads=ignore",
@@ -81,7 +81,6 @@ MODULES: Final = {
     "eventlet.green.builtin": "builtins:",
     "eventlet.green.httplib": "http.client:",
     "eventlet.green.thread": "_thread:",
-    "eventlet.green.urllib2": "urllib.request:",
     **{
         f"eventlet.green.{name}": f"{name}:"
         for name in ("ftplib", "http", "http.client", "http.server", "os")

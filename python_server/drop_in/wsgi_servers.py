@@ -78,6 +78,11 @@ class PyWSGIServer(WSGIServer):
         super().__init__(listener, application, settings)
         self.application = application
 
+    def stop(self, timeout: float | None = None) -> None:
+        super().stop(timeout)
+
+    close = stop
+
     @property
     def server_port(self) -> int:
         return self.address[1]
@@ -180,7 +185,7 @@ class WebSocketWSGI:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         websocket = environ.get("wsgi.websocket")
         if websocket is None:
-            start_response("400 Bad Request", [("Connection", "close"), ("Content-Length", "0")])
+            start_response("400 Bad Request", [("Content-Length", "0")])
             return []
         websocket.accept(self._protocols)
         self.handler(EventletWebSocket(websocket))
