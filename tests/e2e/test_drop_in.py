@@ -294,5 +294,6 @@ def test_a_stock_program_is_told_once_what_drop_in_would_gain() -> None:
     apps = PROGRAMS.with_name("apps")
     program = RunningProgram([sys.executable, "-m", "python_server", "stock_app:app", "--port", "0"], apps)
     program.wait_for("--drop-in puts python_server's own in its place")
+    program.wait_for("listening on")
     assert program.stop() == 0
     assert program.log.count("--drop-in") == 1
