@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
+from python_server.net.sockets import Socket
 from python_server.socketio.cluster.port import BrokerOptions
 
 # Flask-SocketIO's, and python-socketio's for a manager that was given none.
@@ -35,6 +36,8 @@ class BrokerError(ValueError):
 
 class BrokerConnection(Protocol):
     """What is used of redis-py's Connection."""
+
+    _sock: Socket | None  # there is no public way to it
 
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...

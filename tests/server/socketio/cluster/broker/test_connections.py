@@ -132,6 +132,17 @@ def test_channels_change_while_it_listens(redis_server: Any, pair: Pair) -> None
     assert log.reached == [0, 1]
 
 
+def test_a_channel_given_up_and_wanted_again_is_confirmed_again(redis_server: Any, pair: Pair) -> None:
+    """A leader that hands over and leads again at once waits for the word that it hears the channel."""
+    publisher, subscriber, log = pair(redis_server.url)
+    log.wait(lambda: (b"c", None) in log.messages)
+    subscriber.unwant(b"c")
+    subscriber.want(b"c", b"d")
+    publisher.publish(b"c", b"poke")
+    log.wait(lambda: (b"d", None) in log.messages)
+    assert log.messages.count((b"c", None)) == 2
+
+
 def test_a_broker_that_goes_and_comes_back(new_redis: Callable[..., Any], pair: Pair) -> None:
     server = new_redis()
     publisher, _, log = pair(server.url)
