@@ -43,7 +43,6 @@ HOUSE = """
                cluster.receiver services recovery.restore rooms broadcaster handler_runner
                connections dispatcher server cluster.broker.link_status cluster.broker.messages
                cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
-               cluster.factory
 5  control     commands server
 6  serve       mounts recovery_handover routing loading pools admissions wiring worker serve
                reloader

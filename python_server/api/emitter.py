@@ -26,8 +26,8 @@ from python_server.socketio.cluster.broker.url import (
     connector,
     without_password,
 )
-from python_server.socketio.cluster.broker.wire_json import Method, write_command, write_emit
-from python_server.socketio.cluster.port import BrokerOptions, Envelope, check_rooms
+from python_server.socketio.cluster.broker.wire_json import write_command, write_emit
+from python_server.socketio.cluster.port import BrokerOptions, CommandKind, Envelope, check_rooms
 from python_server.socketio.packet import PacketType, TextCodec
 from python_server.socketio.values import Rooms
 
@@ -132,19 +132,19 @@ class Emitter:
     def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
         """Send a client out; a reason reaches it as the event `closing` where our servers hold it."""
         detail = {} if reason is None else {"detail": reason}
-        self._command(Method.DISCONNECT, namespace, sid=sid, **detail)
+        self._command(CommandKind.DISCONNECT, namespace, sid=sid, **detail)
 
     def enter_room(self, sid: str, room: str | int, namespace: str | None = None) -> None:
         """Put a client into a room."""
-        self._command(Method.ENTER_ROOM, namespace, sid=sid, room=room)
+        self._command(CommandKind.ENTER, namespace, sid=sid, room=room)
 
     def leave_room(self, sid: str, room: str | int, namespace: str | None = None) -> None:
         """Take a client out of a room."""
-        self._command(Method.LEAVE_ROOM, namespace, sid=sid, room=room)
+        self._command(CommandKind.LEAVE, namespace, sid=sid, room=room)
 
     def close_room(self, room: str | int, namespace: str | None = None) -> None:
         """Everyone leaves the room."""
-        self._command(Method.CLOSE_ROOM, namespace, room=room)
+        self._command(CommandKind.CLOSE_ROOM, namespace, room=room)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -159,7 +159,7 @@ class Emitter:
     ) -> None:
         self.close()
 
-    def _command(self, method: Method, namespace: str | None, **names: str | int) -> None:
+    def _command(self, method: CommandKind, namespace: str | None, **names: str | int) -> None:
         if "room" in names:
             check_rooms((names["room"],))
         if self._path is not None:

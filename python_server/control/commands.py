@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, BroadcastOptions
 from python_server.socketio.cluster.broker.wire_json import (
-    Method,
     WireError,
     WireMessage,
     arguments_of,
@@ -17,7 +16,7 @@ from python_server.socketio.cluster.broker.wire_json import (
     read,
     rooms_of,
 )
-from python_server.socketio.cluster.port import Malformed
+from python_server.socketio.cluster.port import CommandKind, Malformed
 from python_server.socketio.jsoncodec import JSONError, dumps, loads
 from python_server.socketio.server import Hub
 from python_server.socketio.values import RoomName
@@ -68,20 +67,20 @@ class ControlCommands:
         namespace = message.namespace or DEFAULT_NAMESPACE
         method = message.method
         sid = str(message.sid)
-        if method == Method.EMIT:
+        if method == "emit":
             if type(message.event) is not str:
                 raise WireError("foreign message", "an event's name is a string")
             to = BroadcastOptions(
                 namespace, rooms_of(message), excepted_of(message), volatile=message.volatile
             )
             hub.emit(message.event, arguments_of(message), to)
-        elif method == Method.DISCONNECT:
+        elif method == CommandKind.DISCONNECT:
             hub.disconnect(namespace, sid, message.detail)
-        elif method == Method.ENTER_ROOM:
+        elif method == CommandKind.ENTER:
             hub.join(namespace, sid, _room(message))
-        elif method == Method.LEAVE_ROOM:
+        elif method == CommandKind.LEAVE:
             hub.leave(namespace, sid, _room(message))
-        elif method == Method.CLOSE_ROOM:
+        elif method == CommandKind.CLOSE_ROOM:
             hub.close_room(namespace, _room(message))
         else:
             raise WireError("foreign message", f"{method} cannot be asked for here")

@@ -41,9 +41,9 @@ from python_server.serve.pools import Pools, saturated
 from python_server.serve.recovery_handover import RecoveryHandover, recovery_handover
 from python_server.serve.routing import Router
 from python_server.settings import Settings
-from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
-from python_server.socketio.cluster.factory import join_broker, make_backplane
-from python_server.socketio.cluster.port import Backplane
+from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane, join_broker
+from python_server.socketio.cluster.pipe_backplane import PipeBackplane
+from python_server.socketio.cluster.port import Backplane, NoBackplane
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import WebSocketRoutes
@@ -307,7 +307,9 @@ def _backplane(
 ) -> tuple[Backplane, SessionIds]:
     """What reaches the others under a mount's path, and the names of its sessions."""
     siblings = None if membership is None else membership.siblings
-    backplane = make_backplane(mount.path, siblings, loop.call_later, given.complain)
+    backplane: Backplane = NoBackplane()
+    if siblings is not None:
+        backplane = PipeBackplane(siblings, mount.path, loop.call_later, given.complain)
     if mount.broker is not None and mount.hub is not None:
         services = _broker_services(given, mount.hub, loop)
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)

@@ -17,7 +17,14 @@ from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, LocalAcks, RemoteAcks
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket
-from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Room, check_rooms
+from python_server.socketio.cluster.port import (
+    Envelope,
+    PeerRequest,
+    Question,
+    QuestionKind,
+    Room,
+    check_rooms,
+)
 from python_server.socketio.cluster.requests import AcksQuestion, pack_text, plain
 from python_server.socketio.packet import EVENT
 from python_server.socketio.rooms import RoomDirectory
@@ -242,10 +249,12 @@ class Broadcaster:
             request.joined_only,
         )
         self._backplane.request(
-            Question(QuestionKind.ACKS, to.namespace, plain(question)),
-            distant.heard,
-            distant.ended,
-            None if timeout_seconds is None else timeout_seconds + ACKS_GRACE_SECONDS,
+            PeerRequest(
+                Question(QuestionKind.ACKS, to.namespace, plain(question)),
+                distant.heard,
+                distant.ended,
+                None if timeout_seconds is None else timeout_seconds + ACKS_GRACE_SECONDS,
+            )
         )
 
     def _call_back(self, callback: AckCallback, expired: Callable[[Socket | None], None] | None) -> Heard:

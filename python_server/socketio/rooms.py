@@ -17,6 +17,7 @@ from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import (
     Command,
     CommandKind,
+    PeerRequest,
     Question,
     QuestionKind,
     Room,
@@ -177,7 +178,8 @@ class RoomDirectory:
             if heard(answer):
                 waiter.set(0)
 
-        services.door.post(self._backplane.request, question, part, waiter.set, QUESTION_SECONDS)
+        request = PeerRequest(question, part, waiter.set, QUESTION_SECONDS)
+        services.door.post(self._backplane.request, request)
         silent_count = wait(waiter, LOOP_SECONDS)
         if silent_count:
             services.door.post(

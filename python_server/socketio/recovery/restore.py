@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from python_server.engineio.session import DisconnectReason
 from python_server.socketio.client import Client, Socket, SocketState
-from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Reply
+from python_server.socketio.cluster.port import Envelope, PeerRequest, Question, QuestionKind, Reply
 from python_server.socketio.cluster.requests import convert, plain
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
@@ -184,7 +184,7 @@ class Restorer:
         question = Question(QuestionKind.FETCH, socket.namespace, plain(asked))
         if best is not None:
             self._services.call_later(COMPARE_SECONDS, settle)
-        self._services.backplane.request(question, heard, ended, FETCH_SECONDS)
+        self._services.backplane.request(PeerRequest(question, heard, ended, FETCH_SECONDS))
 
     def _fetched(self, socket: Socket, pid: str) -> bool:
         """Others have been asked; does the client wait for it?"""

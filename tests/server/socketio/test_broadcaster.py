@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from python_server.socketio.broadcast import BroadcastOptions
-from python_server.socketio.cluster.port import NoBackplane, QuestionKind
+from python_server.socketio.cluster.port import NoBackplane, PeerRequest, QuestionKind
 
 
 def closed(peer: Any) -> bool:
@@ -184,9 +184,9 @@ def test_an_event_that_others_are_to_hear_is_published_once(make_world: Any) -> 
         def publish(self, item: Any) -> None:
             published.append(item)
 
-        def request(self, question: Any, heard: Any, ended: Any, timeout_seconds: Any = None) -> None:
-            published.append((question.kind, timeout_seconds))
-            ended(0)
+        def request(self, request: PeerRequest) -> None:
+            published.append((request.question.kind, request.timeout_seconds))
+            request.ended(0)
 
     world = make_world(lambda world: Others())
     peer = world.peer()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from python_server.socketio.cluster.port import CommandKind, NoBackplane, QuestionKind
+from python_server.socketio.cluster.port import CommandKind, NoBackplane, PeerRequest, QuestionKind
 from python_server.socketio.server import Hub
 from python_server.socketio.services import Configuration
 
@@ -29,11 +29,11 @@ class Others(NoBackplane):
     def publish(self, item: Any) -> None:
         self.told.append(item)
 
-    def request(self, question: Any, heard: Any, ended: Any, timeout_seconds: Any = None) -> None:
-        self.asked.append(question)
+    def request(self, request: PeerRequest) -> None:
+        self.asked.append(request.question)
         for part in self.parts:
-            heard(part)
-        ended(self.silent_count)
+            request.heard(part)
+        request.ended(self.silent_count)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from python_server.socketio.cluster.port import (
     CommandKind,
     Envelope,
     Malformed,
+    PeerRequest,
     Question,
     QuestionKind,
 )
@@ -232,7 +233,7 @@ def test_a_closed_backplane_ends_its_questions(piped: Any) -> None:
     peer = cluster.worlds[1].peer()
     ended: list[int] = []
     backplane = cluster.worlds[0].services.backplane
-    backplane.request(Question(QuestionKind.MEMBERS, "/"), lambda part: None, ended.append, None)
+    backplane.request(PeerRequest(Question(QuestionKind.MEMBERS, "/"), lambda part: None, ended.append))
     backplane.close()
     assert ended == [1]
     cluster.worlds[1].hub.emit("x", ())
@@ -355,7 +356,7 @@ def test_a_question_of_another_shape_is_refused_and_ends(piped: Any, data: Any) 
     heard: list[Any] = []
     ended: list[int] = []
     cluster.worlds[0].services.backplane.request(
-        Question(QuestionKind.ACKS, "/", data), heard.append, ended.append, None
+        PeerRequest(Question(QuestionKind.ACKS, "/", data), heard.append, ended.append)
     )
     cluster.settle()
     assert (heard, ended) == ([None], [0])
@@ -365,8 +366,12 @@ def test_a_question_of_another_shape_is_refused_and_ends(piped: Any, data: Any) 
 
 def test_an_answer_of_another_shape_counts_as_none(piped: Any, monkeypatch: Any) -> None:
     cluster = piped(2)
-    receiver = cluster.worlds[1].services.backplane._receiver
-    monkeypatch.setattr(receiver, "answer", lambda question, reply: reply({"odd": 1}), raising=False)
+
+    class Odd:
+        def answer(self, question: Question, reply: Any) -> None:
+            reply({"odd": 1})
+
+    monkeypatch.setattr(cluster.worlds[1].services.backplane, "_receiver", Odd())
     assert cluster.ask(lambda: cluster.worlds[0].hub.members_of("/", "red")) == []
     assert cluster.joint.complaints == {"malformed sibling message": 1}
     assert "1 other processes did not answer" in cluster.worlds[0].complaints[0]

@@ -16,7 +16,7 @@ from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason
 from python_server.engineio.session_ids import SessionIds
 from python_server.socketio.broadcast import BroadcastOptions
-from python_server.socketio.cluster.port import Envelope, Malformed, Question, QuestionKind
+from python_server.socketio.cluster.port import Envelope, Malformed, PeerRequest, Question, QuestionKind
 from python_server.socketio.recovery.log import LAG_SECONDS, RecoveryLog
 from python_server.socketio.recovery.record import (
     HeardEvent,
@@ -50,33 +50,31 @@ class End:
                 end = self.mesh.ends[other]
                 self.mesh.put(self.index, other, lambda end=end: end.receiver.receive(message))
 
-    def request(
-        self, question: Question, heard: Callable[[Any], None], ended: Callable[[int], None], timeout: Any
-    ) -> None:
+    def request(self, request: PeerRequest) -> None:
         asked = [other for other in self.mesh.living if other != self.index]
         waiting = set(asked)
 
         def settle(other: int) -> None:
             waiting.discard(other)
             if not waiting:
-                ended(0)
+                request.ended(0)
 
         def answer(other: int) -> None:
             def reply(part: Any, last: bool = True) -> None:
                 told = msgspec.msgpack.encode(part)
 
                 def arrive() -> None:
-                    heard(msgspec.msgpack.decode(told))
+                    request.heard(msgspec.msgpack.decode(told))
                     settle(other)
 
                 self.mesh.put(other, self.index, arrive)
 
-            self.mesh.ends[other].receiver.answer(question, reply)
+            self.mesh.ends[other].receiver.answer(request.question, reply)
 
         for other in asked:
             self.mesh.put(self.index, other, lambda other=other: answer(other))
         if not asked:
-            ended(0)
+            request.ended(0)
 
     def close(self) -> None:
         pass

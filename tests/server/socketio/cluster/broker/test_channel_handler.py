@@ -9,9 +9,14 @@ import pytest
 
 from python_server.socketio.cluster.broker.channel_handler import ChannelHandler
 from python_server.socketio.cluster.broker.leader import Lead, Leadership, Place
-from python_server.socketio.cluster.broker.messages import Channels, ForeignAck, RoomEnvelope
+from python_server.socketio.cluster.broker.messages import (
+    AnsweredQuestion,
+    Channels,
+    ForeignAck,
+    RoomEnvelope,
+)
 from python_server.socketio.cluster.broker.requests import BrokerRequests
-from python_server.socketio.cluster.broker.wire_json import WireError, WireMessage
+from python_server.socketio.cluster.broker.wire_json import WireError
 from python_server.socketio.cluster.port import Command, CommandKind, Envelope, NoBackplane
 from python_server.socketio.packet import PacketType, TextCodec
 
@@ -53,7 +58,7 @@ class Worker:
 
 ENVELOPE = Envelope("/", ("r",), (), TextCodec().prepare(PacketType.EVENT, "/", ("e",)))
 COMMAND = Command(CommandKind.CLOSE_ROOM, "/", room="r")
-ACK = ForeignAck(WireMessage("callback", host_id="host.2", sid="s", id=3))
+ACK = ForeignAck("host.2", AnsweredQuestion(3, values=["[1]"]))
 
 
 @pytest.mark.parametrize("state", [Lead.LEADING, Lead.IDLE])

@@ -13,7 +13,7 @@ from python_server.socketio.cluster.broker import leader
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
 from python_server.socketio.cluster.broker.connections import BrokerLinkState
 from python_server.socketio.cluster.broker.leader import Place, Word
-from python_server.socketio.cluster.broker.wire_json import Method, write_command
+from python_server.socketio.cluster.broker.wire_json import write_command
 from python_server.socketio.cluster.port import BrokerOptions, Envelope, NoBackplane, Question
 from python_server.socketio.packet import TextCodec
 
@@ -157,7 +157,7 @@ def said(number: int) -> tuple[bytes, bytes]:
     return b"channel", b'{"method":"emit","event":"said","data":[%d],"host_id":"other.1"}' % number
 
 
-def word(method: Method, name: str, successor: str | None = None) -> tuple[bytes, bytes]:
+def word(method: Word, name: str, successor: str | None = None) -> tuple[bytes, bytes]:
     return b"channel", write_command(method, name, "/", detail=successor)
 
 
@@ -170,14 +170,12 @@ def test_what_stands_behind_its_word_waits_for_the_predecessor(ending: str) -> N
     told = Told(succeeds=True)
     ear = told.backplane._handler.receiver = Ear()
     told.backplane._leadership.look()
-    told.backplane._heard([(b"channel", None), said(0), word(Method.LEAD, "host.1"), said(1), CLOSE_ROOM], 0)
-    told.backplane._heard(
-        [word(Method.LEFT, "host.0", "host.3"), word(Method.LEFT, "elsewhere.1", "host.1")], 0
-    )
+    told.backplane._heard([(b"channel", None), said(0), word(Word.LEAD, "host.1"), said(1), CLOSE_ROOM], 0)
+    told.backplane._heard([word(Word.LEFT, "host.0", "host.3"), word(Word.LEFT, "elsewhere.1", "host.1")], 0)
     assert ear.heard == []
     (timer,) = told.timers
     if ending == "left":
-        told.backplane._heard([said(2), word(Method.LEFT, "host.0", "host.1"), said(3)], 0)
+        told.backplane._heard([said(2), word(Word.LEFT, "host.0", "host.1"), said(3)], 0)
         assert timer.function is None
     else:
         told.backplane._heard([said(2)], 0)
@@ -195,7 +193,7 @@ def test_a_successor_that_must_keep_too_much_goes_on(monkeypatch: pytest.MonkeyP
     told = Told(succeeds=True)
     ear = told.backplane._handler.receiver = Ear()
     told.backplane._leadership.look()
-    told.backplane._heard([(b"channel", None), word(Method.LEAD, "host.1")], 0)
+    told.backplane._heard([(b"channel", None), word(Word.LEAD, "host.1")], 0)
     told.backplane._heard([said(number) for number in range(10)], 0)
     assert ear.heard == []
     told.backplane._heard([said(10)], 0)
