@@ -146,7 +146,9 @@ class PipeBackplane:
             try:
                 function(self._receiver, index, payload)
             except Malformed as error:
-                self._refuse(index, error)
+                self._complain(
+                    "malformed sibling message", f"a message of worker {index} was ignored: {error}"
+                )
 
     def _on_message(self, receiver: Receiver, index: int, payload: bytes) -> None:
         receiver.receive(decode_message(payload, len(self._prefix)))
@@ -163,9 +165,9 @@ class PipeBackplane:
 
         try:
             receiver.answer(question, reply)
-        except Malformed as error:
-            self._refuse(index, error)
+        except Malformed:
             reply(None)  # which is no answer, and ends it
+            raise
 
     def _answer(self, index: int, number: int, part: JSONValue, last: bool) -> None:
         try:
@@ -189,9 +191,6 @@ class PipeBackplane:
         finally:
             if last:
                 self._done(number, asked, index)
-
-    def _refuse(self, index: int, error: Malformed) -> None:
-        self._complain("malformed sibling message", f"a message of worker {index} was ignored: {error}")
 
     # The end of a question
 

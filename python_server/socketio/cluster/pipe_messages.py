@@ -44,11 +44,7 @@ _decode_answer: Final = msgspec.msgpack.Decoder(tuple[int, bool, JSONValue]).dec
 
 
 def encode_message(message: Envelope | Command) -> list[bytes]:
-    """The pieces of an envelope or a command.
-
-    Raises:
-        TypeError, ValueError: a name in it is not one that travels.
-    """
+    """The pieces of an envelope or a command. Raises TypeError, ValueError: a name in it does not travel."""
     if isinstance(message, Command):
         head = encode(_CommandHead(*astuple(message)))
         return [HEAD_LENGTH.pack(len(head)) + head]
@@ -71,11 +67,7 @@ def encode_message(message: Envelope | Command) -> list[bytes]:
 
 
 def decode_message(payload: bytes, start: int) -> Envelope | Command:
-    """What `encode_message` wrote, from byte `start` on.
-
-    Raises:
-        Malformed: something else.
-    """
+    """What `encode_message` wrote, from byte `start` on. Raises Malformed."""
     if len(payload) < start + HEAD_LENGTH.size:
         raise Malformed("a message without its head")
     at = start + HEAD_LENGTH.size + HEAD_LENGTH.unpack_from(payload, start)[0]

@@ -67,7 +67,7 @@ class Command(Struct, frozen=True):
 
 
 class QuestionKind(StrEnum):
-    """What one process asks all others; the shapes of data and answers stand in `questions`."""
+    """What one process asks all others; the shapes of data and answers stand in `requests`."""
 
     ACKS = "acks"
     MEMBERS = "members"
@@ -124,11 +124,7 @@ class Receiver(Protocol):
         """Remember, then deliver to the clients of this process only; or obey."""
 
     def answer(self, question: Question, reply: Reply) -> None:
-        """Answer for the clients of this process, now or later.
-
-        Raises:
-            Malformed: the question's data has not the shape of its kind.
-        """
+        """Answer for the clients of this process, now or later. Raises Malformed."""
 
 
 class Backplane(Protocol):

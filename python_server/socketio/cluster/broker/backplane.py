@@ -19,7 +19,8 @@ from python_server.socketio.cluster.broker.connections import BrokerLinkState, P
 from python_server.socketio.cluster.broker.leader import HAND_OVER_SECONDS, Leadership, Place, Word
 from python_server.socketio.cluster.broker.link_status import PUBLISH, SUBSCRIBE, LinkStatus
 from python_server.socketio.cluster.broker.messages import ChannelReader, Channels, Incoming
-from python_server.socketio.cluster.broker.requests import Both, BrokerRequests
+from python_server.socketio.cluster.broker.requests import BrokerRequests, both
+from python_server.socketio.cluster.broker.resp import Push
 from python_server.socketio.cluster.broker.url import connector
 from python_server.socketio.cluster.broker.wire_json import MESSAGE_MAX_BYTES, write_command, write_emit
 from python_server.socketio.cluster.port import (
@@ -151,13 +152,12 @@ class RedisBackplane:
         if request.question.kind is QuestionKind.FETCH:  # only this machine can answer
             self._inner.request(request)
             return
-        both = Both(request.ended)
-        half = replace(request, ended=both.ended)
+        half = replace(request, ended=both(request.ended))
         self._inner.request(half)
         if self._status.up(PUBLISH):
             self._requests.ask(half)
         else:
-            both.ended(1)
+            half.ended(1)
 
     def close(self) -> None:
         self._requests.close()
@@ -171,10 +171,7 @@ class RedisBackplane:
 
     @property
     def room_held(self) -> Callable[[str, RoomName, bool], None] | None:
-        """What is to be told of rooms that this process holds; None where all share one channel.
-
-        Loop's thread: (namespace, room, has the first client entered, or the last left?).
-        """
+        """What `HubServices.room_held` is to call; None where all rooms share one channel."""
         return self._room_held if self._channels.per_room else None
 
     def _room_held(self, namespace: str, room: RoomName, held: bool) -> None:
@@ -186,7 +183,7 @@ class RedisBackplane:
         # The subscriber looks at what is wanted after anything it hears.
         self._publisher.publish(self._channels.inbox, b"{}")
 
-    def _heard(self, messages: list[tuple[bytes, bytes | None]], oversized_count: int) -> None:
+    def _heard(self, messages: list[Push], oversized_count: int) -> None:
         """The subscriber's thread: read all of one receive, then go to the loop once."""
         came = self._reader.read(messages, oversized_count)
         if came:
@@ -211,10 +208,9 @@ class RedisBackplane:
 
     def _settle(self) -> None:
         """Whoever answers has handled all that was passed on to it before: one way, in order."""
-        question = Question(QuestionKind.SETTLED, "/")
         self._inner.request(
             PeerRequest(
-                question,
+                Question(QuestionKind.SETTLED, "/"),
                 lambda part: None,
                 lambda silent_count: self._leadership.settled(),
                 HAND_OVER_SECONDS,
@@ -240,15 +236,10 @@ class RedisBackplane:
         """Loop's thread: do others wait for this worker? Not while the channel is away, and their word."""
         return self._status.up(SUBSCRIBE) and self._leadership.leaves
 
-    @property
-    def connected(self) -> bool:
-        """Loop's thread: are both connections there?"""
-        return self._status.connected
-
     def figures(self) -> dict[str, int]:
         """Loop's thread: the gauges and counters of this worker."""
         return {
-            "broker_connected": int(self.connected),
+            "broker_connected": int(self._status.connected),
             "broker_queued_messages": self._publisher.queued_count,
             "broker_queued_bytes": self._publisher.queued_bytes,
             "broker_published_messages": self._publisher.published_count,

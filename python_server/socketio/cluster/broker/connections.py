@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from python_server.net.system import REAL, System, below
 from python_server.net.threads import BackgroundThread, Condition, Lock
 from python_server.socketio.cluster.broker import url as broker
-from python_server.socketio.cluster.broker.resp import PushReader, RESPError
+from python_server.socketio.cluster.broker.resp import Push, PushReader, RESPError
 from python_server.socketio.cluster.broker.url import BrokerConnection
 
 # A broker that restarts is back within seconds; python-socketio waits 1 s to 60 s meanwhile.
@@ -82,10 +83,18 @@ class _Kept:
             if self.closed:
                 return
             self._move(BrokerLinkState.CLOSED)
-            connection = self._connection
+            sock = None if self._connection is None else self._connection._sock
             self._lock.notify_all()
-        if connection is not None:
-            shut_down(connection)  # frees its thread from a receive; the thread closes it
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(2)  # socket.SHUT_RDWR: frees the thread from a receive; it closes it
+
+    def doubt(self) -> None:
+        """Any thread: the broker may be gone; look before anything more is said to it."""
+        with self._lock:
+            if self.state is BrokerLinkState.UP:
+                self._move(BrokerLinkState.DOUBTED)
+                self._lock.notify_all()
 
     @property
     def closed(self) -> bool:
@@ -113,52 +122,31 @@ class _Kept:
                 connection.connect()
                 self._serve(connection)
             except Exception as error:  # redis-py's own kinds have no common root with OSError
-                self._lost(str(error) or type(error).__name__)
+                self._become(BrokerLinkState.LOST, str(error) or type(error).__name__)
             finally:
                 self._connection = None
                 if connection is not None:
-                    try:
+                    with suppress(Exception):  # it is gone either way
                         connection.disconnect()
-                    except Exception:  # it is gone either way
-                        pass
+            jitter = 0.5 + below(2**20, self._system.entropy) / 2**21
             with self._lock:
-                if not self.closed:
-                    self._lock.wait_for(
-                        lambda: self.closed,
-                        self._back_off_seconds * (0.5 + below(2**20, self._system.entropy) / 2**21),
-                    )
+                self._lock.wait_for(lambda: self.closed, self._back_off_seconds * jitter)
             self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
 
-    def _up(self) -> None:
-        """The thread: the broker has answered."""
+    def _become(self, state: BrokerLinkState, reason: str = "") -> None:
+        """The thread: UP, as the broker has answered, or LOST; told where it was not before."""
         with self._lock:
             before = self.state
-            if before in (BrokerLinkState.UP, BrokerLinkState.CLOSED):
+            if before in (state, BrokerLinkState.CLOSED):
                 return
-            self._move(BrokerLinkState.UP)
-        if before is not BrokerLinkState.DOUBTED:
+            self._move(state)
+        if state is BrokerLinkState.UP:
             self._back_off_seconds = BACK_OFF_MIN_SECONDS
-            self._changed(BrokerLinkState.UP, "")
-
-    def _lost(self, reason: str) -> None:
-        with self._lock:
-            if self.state in (BrokerLinkState.LOST, BrokerLinkState.CLOSED):
-                return
-            self._move(BrokerLinkState.LOST)
-        self._changed(BrokerLinkState.LOST, reason)
+        if state is BrokerLinkState.LOST or before is not BrokerLinkState.DOUBTED:
+            self._changed(state, reason)
 
     def _serve(self, connection: BrokerConnection) -> None:
         raise NotImplementedError
-
-
-def shut_down(connection: BrokerConnection) -> None:
-    """End both directions of a connection that another thread may be waiting on."""
-    sock = connection._sock
-    if sock is not None:
-        try:
-            sock.shutdown(2)  # socket.SHUT_RDWR
-        except OSError:
-            pass
 
 
 class _Post(NamedTuple):
@@ -214,13 +202,6 @@ class Publisher(_Kept):
             self._lock.wait_for(lambda: self.closed or not self._owes, timeout_seconds)
             return not self._owes
 
-    def doubt(self) -> None:
-        """Any thread: the broker may be gone; look before anything more is said to it."""
-        with self._lock:
-            if self.state is BrokerLinkState.UP:
-                self._move(BrokerLinkState.DOUBTED)
-                self._lock.notify_all()
-
     @property
     def _owes(self) -> bool:
         return bool(self._unanswered or self._posts)
@@ -235,7 +216,7 @@ class Publisher(_Kept):
     def _ping(self, connection: BrokerConnection) -> None:
         connection.send_command("PING", check_health=False)
         connection.read_response()
-        self._up()
+        self._become(BrokerLinkState.UP)
 
     def _serve(self, connection: BrokerConnection) -> None:
         self._ping(connection)
@@ -286,16 +267,15 @@ class Subscriber(_Kept):
     that is wanted already.
 
     Args:
-        heard: called by the thread with what one receive brought: [(channel, payload, or None where the
-            channel is subscribed to from here on)], and the number of messages larger than max_bytes. It may
-            wait, which makes the broker wait.
+        heard: called by the thread with what one receive brought, and the number of messages larger than
+            max_bytes. It may wait, which makes the broker wait.
     """
 
     def __init__(
         self,
         connect: Connect,
         changed: Changed,
-        heard: Callable[[list[tuple[bytes, bytes | None]], int], None],
+        heard: Callable[[list[Push], int], None],
         max_bytes: int,
         system: System = REAL,
     ) -> None:
@@ -328,26 +308,24 @@ class Subscriber(_Kept):
         reader = PushReader(self._max_bytes)
         oversized_count = 0
         self._subscribe(connection)
-        pinged = False
-        while True:
+        while not self.closed:
             try:
                 data = sock.recv(RECEIVE_BYTES)
             except TimeoutError:
-                if pinged:
+                if self.state is not BrokerLinkState.UP:
                     raise TimeoutError(
                         f"the broker is silent: no answer to a ping in {broker.PATIENCE_SECONDS:g} s"
                     ) from None
-                pinged = True
+                self.doubt()
                 connection.send_command("PING", check_health=False)
                 continue
             if not data:
                 raise ConnectionError("the broker has closed the connection")
-            pinged = False
             try:
                 messages = reader.feed(data)
             except RESPError as error:
                 raise ConnectionError(str(error)) from None
-            self._up()
+            self._become(BrokerLinkState.UP)
             if messages or reader.oversized_count != oversized_count:
                 self._heard(messages, reader.oversized_count - oversized_count)
                 oversized_count = reader.oversized_count

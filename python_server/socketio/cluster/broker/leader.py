@@ -161,11 +161,7 @@ class Leadership(Generic[Message]):
                 self._hand_over(name)
 
     def holds(self, message: Message) -> bool:
-        """Keep what came on the channel while our predecessor may still pass on what stood before it.
-
-        Returns:
-            False: it is to be handled now.
-        """
+        """Keep what came while our predecessor may still pass on what stood before it; else it is for now."""
         if self.state is not _WAITING:
             return False
         if len(self._held) >= HELD_MAX_COUNT:

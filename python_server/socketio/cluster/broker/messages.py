@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from msgspec import MsgspecError, Struct, json
 
 from python_server.socketio.cluster.broker.leader import Word
+from python_server.socketio.cluster.broker.resp import Push
 from python_server.socketio.cluster.broker.wire_json import (
     COMMANDS,
     MESSAGE_MAX_BYTES,
@@ -154,9 +155,7 @@ class ChannelReader:
     codec: Callable[[], Codec]
     next_offset: Callable[[], Callable[[], str] | None]
 
-    def read(
-        self, messages: Iterable[tuple[bytes, bytes | None]], oversized_count: int = 0
-    ) -> list[Incoming]:
+    def read(self, messages: Iterable[Push], oversized_count: int) -> list[Incoming]:
         """What is for this worker, in order; nothing on a broker raises here."""
         codec, next_offset, shared = self.codec(), self.next_offset(), self.channels.shared
         came: list[Incoming] = []

@@ -5,10 +5,10 @@ Must not know: what a question means, who leads, how bytes travel. Every method 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Final, Protocol
 
 from python_server.net.threads import Posting
@@ -62,23 +62,21 @@ class Asked:
         return self.listeners_count is not None and self.listeners_count <= self.machines_count
 
 
+@dataclass(slots=True)
 class BrokerRequests:
     """Asks the other machines, and answers them.
 
-    Args:
+    Attributes:
         name: of this worker. post: any thread: a call on the loop.
     """
 
-    def __init__(
-        self, name: str, publish: Publish, channels: Channels, call_later: CallLater, post: Posting
-    ) -> None:
-        self._name = name
-        self._publish = publish
-        self._channels = channels
-        self._call_later = call_later
-        self._post = post
-        self._asked: dict[int, Asked] = {}
-        self._ids = itertools.count(1)
+    name: str
+    publish: Publish
+    channels: Channels
+    call_later: CallLater
+    post: Posting
+    _asked: dict[int, Asked] = field(init=False, default_factory=dict)
+    _ids: Iterator[int] = field(init=False, default_factory=partial(count, 1))
 
     # Asking
 
@@ -87,14 +85,14 @@ class BrokerRequests:
         if len(self._asked) >= ASKED_MAX_COUNT:
             self._expire(next(iter(self._asked.values())))
         number, question, timeout_seconds = next(self._ids), request.question, request.timeout_seconds
-        asking = Asking(number, self._name, question.kind, question.namespace, question.data, timeout_seconds)
+        asking = Asking(number, self.name, question.kind, question.namespace, question.data, timeout_seconds)
         foreign = self._foreign_question(question, number)
         asked = self._asked[number] = Asked(number, request, foreign is not None)
         if timeout_seconds is not None:
-            asked.timer = self._call_later(timeout_seconds, partial(self._expire, asked))
-        self._publish(self._channels.questions, write(asking), partial(self._post, self._reached, asked))
+            asked.timer = self.call_later(timeout_seconds, partial(self._expire, asked))
+        self.publish(self.channels.questions, write(asking), partial(self.post, self._reached, asked))
         if foreign is not None:
-            self._publish(self._channels.shared, foreign, partial(self._post, self._listened, asked))
+            self.publish(self.channels.shared, foreign, partial(self.post, self._listened, asked))
 
     def _foreign_question(self, question: Question, number: int) -> bytes | None:
         """The same for servers of python-socketio, who can answer for one room."""
@@ -104,7 +102,7 @@ class BrokerRequests:
         if data.rooms is None or len(data.rooms) != 1:
             return None
         names = (question.namespace, data.rooms, data.excepted)
-        return write_question(data.event, names, self._name, (data.rooms[0], question.namespace, number))
+        return write_question(data.event, names, self.name, (data.rooms[0], question.namespace, number))
 
     def _reached(self, asked: Asked, reached_count: int | None) -> None:
         if reached_count is None:
@@ -158,27 +156,27 @@ class BrokerRequests:
         Args:
             receiver: None: this worker does not lead, and has nothing to say.
         """
-        inbox = self._channels.inbox_of(asking.sender)
+        inbox = self.channels.inbox_of(asking.sender)
 
         def told(part: JSONValue) -> None:
-            self._publish(inbox, write(AnsweredQuestion(asking.id, part)))
+            self.publish(inbox, write(AnsweredQuestion(asking.id, part)))
 
         def ended(silent_count: int) -> None:
-            self._publish(inbox, write(AnsweredQuestion(asking.id, last=True, silent_count=silent_count)))
+            self.publish(inbox, write(AnsweredQuestion(asking.id, last=True, silent_count=silent_count)))
 
         if receiver is None or asking.sender.startswith(host_id + "."):
             ended(0)
             return
-        both = Both(ended)
+        half_ended = both(ended)
 
         def reply(part: JSONValue, last: bool = True) -> None:
             told(part)
             if last:
-                both.ended(0)
+                half_ended(0)
 
         question = Question(asking.kind, asking.namespace, asking.data)
         receiver.answer(question, reply)
-        inner.request(PeerRequest(question, told, both.ended, asking.timeout_seconds))
+        inner.request(PeerRequest(question, told, half_ended, asking.timeout_seconds))
 
     def close(self) -> None:
         """Nobody is waited for any more."""
@@ -186,19 +184,13 @@ class BrokerRequests:
             self._expire(asked)
 
 
-class Both:
-    """Two parties that are asked the same: ended when both have."""
+def both(ended: Callable[[int], object]) -> Callable[[int], None]:
+    """For two parties that are asked the same: `ended` is called when each has, with all who were silent."""
+    silent_counts: list[int] = []
 
-    __slots__ = ("_ended", "_silent_count", "_waiting_count")
+    def half_ended(silent_count: int) -> None:
+        silent_counts.append(silent_count)
+        if len(silent_counts) == 2:
+            ended(sum(silent_counts))
 
-    def __init__(self, ended: Callable[[int], object]) -> None:
-        self._ended = ended
-        self._waiting_count = 2
-        self._silent_count = 0
-
-    def ended(self, silent_count: int) -> None:
-        """One has."""
-        self._silent_count += silent_count
-        self._waiting_count -= 1
-        if not self._waiting_count:
-            self._ended(self._silent_count)
+    return half_ended

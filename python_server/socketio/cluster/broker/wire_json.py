@@ -35,7 +35,6 @@ EVENT: Final = re.compile(r'\[("(?:[^"\\]|\\.)*"|-?[0-9]+),?')
 # Namespace, rooms, excepted rooms.
 Names = tuple[str, Sequence[Room] | None, Sequence[Room]]
 
-
 # The methods of messages, beside "emit" and "callback"; others are foreign. Plain strings: an enum's hash is
 # a call in Python.
 COMMANDS: Final = {kind.value: kind for kind in CommandKind}
@@ -104,9 +103,7 @@ def read(data: bytes) -> WireMessage:
         raise WireError("foreign message", str(error)) from None
     except RecursionError:
         raise WireError("deeply nested message", "beyond what the reader follows") from None
-    except UnicodeDecodeError:
-        raise WireError("malformed message", "not UTF-8") from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         message = _read_slowly(data)
     else:
         # Each level has two ends, so a short message cannot be deep: the count is a third of its reading.

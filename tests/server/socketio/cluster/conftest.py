@@ -163,10 +163,10 @@ class Machines:
 
         def publish(*arguments: Any) -> None:
             queue(*arguments)
-            if backplane.connected and not publisher.closed:
+            if backplane._status.connected and not publisher.closed:
                 assert publisher.flush(self.FENCE_SECONDS)
 
-        publisher.publish = backplane._requests._publish = backplane._handler.publish = publish
+        publisher.publish = backplane._requests.publish = backplane._handler.publish = publish
 
     def pump(self) -> None:
         """All that was published before is heard by all when this returns; each machine has a leader."""
