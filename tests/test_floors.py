@@ -175,12 +175,6 @@ LINES_MAX_COUNT = 450
 WITHOUT_A_TEST_FILE = {
     "serve.serve",
     "serve.wiring",  # test_worker makes all of it
-    "socketio.cluster.broker.backplane",
-    "socketio.cluster.broker.requests",
-    "socketio.cluster.broker.url",
-    "socketio.cluster.pipe_messages",
-    "socketio.cluster.port",
-    "socketio.cluster.receiver",
     "socketio.recovery.event_log",
     "socketio.recovery.record",
     "workers.process",

@@ -332,6 +332,26 @@ def cluster(make_cluster: Many) -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def make_pipes() -> Iterator[Callable[[int], Pipes]]:
+    made: list[Pipes] = []
+
+    def make(workers_count: int) -> Pipes:
+        made.append(Pipes(workers_count))
+        return made[-1]
+
+    yield make
+    for pipes in made:
+        pipes.close()
+
+
+@pytest.fixture
+def machines(redis_server: Any, make_world: Any) -> Iterator[Many]:
+    many = Many(partial(Machines, url=redis_server.url), make_world)
+    yield many
+    many.close()
+
+
+@pytest.fixture
 def piped(make_world: Any) -> Iterator[Many]:
     many = Many(Pipes, make_world)
     yield many

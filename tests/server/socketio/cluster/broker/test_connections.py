@@ -3,7 +3,6 @@
 It must not know what a message says. Redis is started, stopped and made to stand still by the tests.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +20,7 @@ from python_server.socketio.cluster.broker.connections import (
     Publisher,
     Subscriber,
 )
-from python_server.socketio.cluster.broker.url import (
-    BrokerError,
-    connector,
-    sentinel_places,
-    without_password,
-)
+from python_server.socketio.cluster.broker.url import connector
 from python_server.socketio.cluster.port import BrokerOptions
 
 WAIT_SECONDS = 60.0
@@ -282,17 +276,6 @@ def test_tls(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
     log.wait(lambda: log.payloads() == [payload])
 
 
-def test_sentinels_are_read_from_the_url() -> None:
-    assert sentinel_places("redis+sentinel://u:p%40@a:1,b:2/3/mine") == (
-        [("a", 1), ("b", 2)],
-        "mine",
-        {"username": "u", "password": "p@", "db": 3},
-    )
-    assert sentinel_places("valkey+sentinel://:p@[::1]:26379") == ([("::1", 26379)], None, {"password": "p"})
-    with pytest.raises(ValueError, match="no host:port"):
-        sentinel_places("redis+sentinel://a,b:2/0/mine")
-
-
 def test_a_sentinel_names_the_master(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
     master = new_redis()
     settings = tmp_path / "sentinel.conf"
@@ -302,28 +285,3 @@ def test_a_sentinel_names_the_master(new_redis: Callable[..., Any], pair: Pair, 
     log.wait(lambda: (b"c", None) in log.messages)
     publisher.publish(b"c", b"in")
     log.wait(lambda: log.payloads() == [b"in"])
-
-
-@pytest.mark.parametrize(
-    "url", ["localhost:6379", "", "amqp://localhost", "kafka://x", "redis+sentinel://x/0/y", "redis://h:99x/"]
-)
-def test_a_url_that_cannot_be(url: str) -> None:
-    with pytest.raises(BrokerError, match="message_queue"):
-        connector(BrokerOptions(url, "c"))
-
-
-@pytest.mark.parametrize(("scheme", "package"), [("redis", "redis"), ("valkeys", "valkey")])
-def test_a_missing_package_is_named(scheme: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(BrokerError, match=f"pip install {package}"):
-        connector(BrokerOptions(f"{scheme}://localhost", "c"))
-
-
-def test_a_wrong_option_of_the_client_library() -> None:
-    with pytest.raises(BrokerError, match="no_such_option"):
-        connector(BrokerOptions("redis://localhost", "c", redis_options={"no_such_option": 1}))
-
-
-def test_no_password_in_a_log() -> None:
-    assert without_password("redis://user:p@ss@host:1/0?password=x") == "redis://host:1/0"
-    assert without_password("unix:///run/redis.sock") == "unix:///run/redis.sock"
