@@ -247,15 +247,11 @@ class Publisher(_Kept):
             self._lock.wait_for(
                 lambda: self._posts or self.state is not BrokerLinkState.UP, broker.PATIENCE_SECONDS
             )
-            size_bytes = 0
-            while (
-                self._posts
-                and self.state is BrokerLinkState.UP
-                and len(self._unanswered) < BATCH_MAX_COUNT
-                and size_bytes < BATCH_MAX_BYTES
-            ):
-                self._unanswered.append(self._posts.popleft())
-                size_bytes += len(self._unanswered[-1].payload)
+            batch, size_bytes = self._unanswered, 0
+            if self.state is BrokerLinkState.UP:
+                while self._posts and len(batch) < BATCH_MAX_COUNT and size_bytes < BATCH_MAX_BYTES:
+                    batch.append(self._posts.popleft())
+                    size_bytes += len(batch[-1].payload)
             self.queued_bytes -= size_bytes
             return not self.closed
 
