@@ -166,6 +166,35 @@ def test_a_broker_that_is_not_there_at_first(new_redis: Callable[..., Any], pair
     assert publisher.flush(WAIT_SECONDS)
 
 
+@pytest.mark.parametrize("kind", [Publisher, Subscriber])
+def test_a_link_that_is_closed_while_it_connects_ends(redis_server: Any, made: list[Any], kind: type) -> None:
+    """There is no socket yet that could be shut down."""
+    log, connections = Log(), []
+    make = connector(BrokerOptions(redis_server.url, "c"))
+
+    def connect() -> Any:
+        connection: Any = make()
+        connect_really = connection.connect
+
+        def connect_late() -> None:
+            link.close()
+            connect_really()
+
+        connection.connect = connect_late
+        connections.append(connection)
+        return connection
+
+    link: Any = Publisher(connect, log.state, log.dropped)
+    if kind is Subscriber:
+        link = Subscriber(connect, log.state, log.heard, 1_000_000)
+        link.want(b"c")
+    made.append(link)
+    link.start()
+    link.join(WAIT_SECONDS)
+    assert [connection._sock for connection in connections] == [None], "given back by the thread's end"
+    assert log.states == []
+
+
 def test_what_waits_is_bounded_and_the_oldest_goes_first(new_redis: Callable[..., Any], pair: Pair) -> None:
     server = new_redis()
     server.stop()
