@@ -186,6 +186,7 @@ def test_the_client_closes_a_blocking_websocket(url: str) -> None:
 
 @pytest.mark.parametrize("query", ["", "?ping"])
 def test_an_unmodified_simple_websocket_program(url: str, query: str) -> None:
+    """R77: a program that reads and writes the socket it is given."""
     with dial(url, "/simple" + query) as ws:
         for message in ("héllo", b"\x00\xff", "x" * 100_000):
             ws.send(message)
@@ -193,6 +194,7 @@ def test_an_unmodified_simple_websocket_program(url: str, query: str) -> None:
 
 
 def test_an_unmodified_flask_sock_program(serve: Callable[..., Any]) -> None:
+    """R77."""
     server = serve(APPS, "sock_app:app")
     with dial(server.url, "/echo") as ws:
         ws.send("hi")
