@@ -17,7 +17,7 @@ import click
 from python_server.command.emit import emit_command
 from python_server.command.option import Option, as_written
 from python_server.command.options import DEFAULTS, OPTIONS, with_setting
-from python_server.command.parameters import GroupedCommand, GroupedOption, add_options
+from python_server.command.parameters import GroupedCommand, add_options
 from python_server.command.welcome import site as welcome_site
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
@@ -58,7 +58,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
         raise click.BadParameter(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}") from None
-    known = {option.name: option for option in OPTIONS} | {"target": Option(("target",), "", "")}
+    known = {option.name: option for option in OPTIONS} | {"target": Option("target", "")}
     defaults: dict[str, Any] = {}
     for key, value in values.items():
         option = known.get(key.replace("-", "_"))
@@ -82,8 +82,6 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
     is_eager=True,
     expose_value=False,
     callback=read_config,
-    cls=GroupedOption,
-    group="Application",
 )
 @add_options
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")

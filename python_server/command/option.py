@@ -5,6 +5,7 @@ Must not know: any single option, or what a setting does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, Final
@@ -18,39 +19,48 @@ ENVIRONMENT_PREFIX: Final = "WSFRAME_"
 LIST_METAVAR: Final = "LIST"
 
 
+# A type of click, or a function of the text.
+Kind = Callable[..., object]
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option.
 
     Attributes:
-        flags: "--port/-p" style names, the long one first; "--x/--no-x" pairs as click writes them.
-        group: heading in the help. help: one sentence.
+        flag: its long name; "--x/--no-x" pairs as click writes them. short: such as "-p".
+        help: one sentence. group: heading above it.
         setting: dotted path in Settings, or "" for what the command itself uses.
-        kind: a click type. multiple: may be repeated.
+        kind: None in a row of the table: by the type of the default. multiple: may be repeated.
         other_environment: variables that are looked at after our own, since other servers use them.
     """
 
-    flags: tuple[str, ...]
-    group: str
+    flag: str
     help: str
     setting: str = ""
-    kind: Any = str
-    default: Any = None
+    kind: Kind | None = None
+    default: object = None
+    short: str = ""
     multiple: bool = False
     metavar: str | None = None
     other_environment: tuple[str, ...] = ()
+    group: str = ""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return (self.flag, self.short) if self.short else (self.flag,)
 
     @property
     def name(self) -> str:
         """The parameter's name: "ws_max_size"."""
-        return self.flags[0].partition("/")[0].lstrip("-").replace("-", "_")
+        return self.flag.partition("/")[0].lstrip("-").replace("-", "_")
 
     @property
     def environment(self) -> str:
         return ENVIRONMENT_PREFIX + self.name.upper()
 
 
-def as_written(option: Option, value: Any) -> Any:
+def as_written(option: Option, value: object) -> object:
     """A value of a TOML file as the command line would have it: a text, a list of them, or a flag's bool.
 
     Raises:
@@ -60,15 +70,21 @@ def as_written(option: Option, value: Any) -> Any:
         if isinstance(value, (bool, int, str)):
             return value
     elif isinstance(value, list):
-        texts = [as_written(option, item) for item in value if not isinstance(item, list)]
+        texts = [_text(item) for item in value if not isinstance(item, list)]
         if len(texts) == len(value) and (option.multiple or option.metavar == LIST_METAVAR):
-            return [text for (text,) in texts] if option.multiple else ",".join(texts)
-    elif isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        return [str(value)] if option.multiple else str(value)
+            return texts if option.multiple else ",".join(texts)
+    else:
+        return [_text(value)] if option.multiple else _text(value)
     raise ValueError(f"{value!r} is no value of this option")
 
 
-def octal(value: object) -> int:
+def _text(value: object) -> str:
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"{value!r} is no value of this option")
+
+
+def octal(value: str | int) -> int:
     """File permissions as chmod writes them: 660, in a TOML file a number or a text."""
     permissions = int(str(value), 8)
     if not 0 <= permissions <= 0o777:

@@ -6,11 +6,15 @@ Must not know: any single option, or what a setting does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 import click
 
-from python_server.command.options import OPTIONS, default_of
+from python_server.command.options import APPLICATION, OPTIONS, default_of
+
+# By the parameter's name; --config is the command's own.
+HEADINGS: Final = {"config": APPLICATION} | {option.name: option.group for option in OPTIONS}
+OTHER: Final = "Other"
 
 
 def add_options(command: Callable[..., object]) -> Callable[..., object]:
@@ -28,30 +32,19 @@ def add_options(command: Callable[..., object]) -> Callable[..., object]:
             multiple=option.multiple,
             metavar=option.metavar,
             envvar=[option.environment, *option.other_environment],
-            cls=GroupedOption,
-            group=option.group,
         )(command)
     return command
-
-
-class GroupedOption(click.Option):
-    """An option that knows its heading."""
-
-    def __init__(self, *args: Any, group: str = "Other", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
 
 
 class GroupedCommand(click.Command):
     """A command whose help shows its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
+        groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (*HEADINGS.values(), OTHER)}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
-                groups.setdefault(getattr(parameter, "group", "Other"), []).append(record)
-        groups["Other"] = groups.pop("Other", [])
+                groups[HEADINGS.get(parameter.name or "", OTHER)].append(record)
         for heading, records in groups.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
