@@ -25,7 +25,7 @@ from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
-from python_server.observe.log import LogError
+from python_server.observe.log import LogError, check_log_files
 from python_server.serve.loading import (
     ApplicationError,
     load_application,
@@ -114,6 +114,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         site = make_site(target, options, settings)
         if options["check_config"]:
             check_listening(settings)
+            check_log_files(settings.access_log, settings.error_log)
             click.echo("The configuration is good.")
             return
         serve(site, settings)

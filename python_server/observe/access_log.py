@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -39,24 +40,15 @@ class LoggedRequest(Protocol):
     def get(self, name: str) -> str: ...
 
 
+@dataclass(slots=True)
 class _Answer:
     """One answer as a format reads it: each atom's value is made only when the format asks for it."""
 
-    __slots__ = ("request", "seconds", "sent_bytes", "status", "wall")
-
-    def __init__(
-        self,
-        request: LoggedRequest,
-        status: int,
-        sent_bytes: int,
-        seconds: float,
-        wall: Callable[[], float],
-    ) -> None:
-        self.wall = wall
-        self.request = request
-        self.status = status
-        self.sent_bytes = sent_bytes
-        self.seconds = seconds
+    request: LoggedRequest
+    status: int
+    sent_bytes: int
+    seconds: float
+    wall: Callable[[], float]
 
     def __getitem__(self, atom: str) -> object:
         return ATOMS[atom](self)
