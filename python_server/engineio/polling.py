@@ -171,15 +171,17 @@ def error_body(code: int, message: str) -> bytes:
     return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode()
 
 
-def cookie_header(cookie: str | Mapping[str, object], sid: str, *, secure: bool = False) -> Headers:
+def cookie_header(cookie: str | Mapping[str, object] | None, sid: str, *, secure: bool = False) -> Headers:
     """The Set-Cookie field of a handshake (RFC 6265 4.1.1).
 
     Args:
         cookie: a name (then Path=/), or a mapping with "name" and attributes; True stands for an attribute
             without a value, False and None for its absence, a function for its result. What is not said of
-            SameSite and HttpOnly is the official server's, of Secure it is `secure`.
+            SameSite and HttpOnly is the official server's, of Secure it is `secure`. None: no field.
         secure: did the request come over TLS?
     """
+    if cookie is None:
+        return []
     given = {"name": cookie, "path": "/"} if isinstance(cookie, str) else cookie
     said = {name.lower() for name in given}
     usual = {"SameSite": "Lax", "HttpOnly": True, "Secure": secure}
