@@ -12,8 +12,6 @@ from typing import Any, Final
 
 import click
 
-from python_server.net.scoreboard import WORKERS_MAX_COUNT
-
 ENVIRONMENT_PREFIX: Final = "WSFRAME_"
 # Of options whose one text is several with commas between them; a TOML file may have a list there.
 LIST_METAVAR: Final = "LIST"
@@ -100,11 +98,3 @@ class Seconds(click.FloatRange):
         if isnan(seconds):
             self.fail(f"{value!r} is no number of seconds.", param, ctx)
         return seconds
-
-
-SECONDS: Final = Seconds(0)
-COUNT: Final = click.IntRange(1)
-ANY_COUNT: Final = click.IntRange(0)
-# listen(2) takes an int.
-BACKLOG: Final = click.IntRange(1, 2**31 - 1)
-WORKERS_COUNT: Final = click.IntRange(1, WORKERS_MAX_COUNT)

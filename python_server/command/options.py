@@ -11,20 +11,20 @@ from typing import Any, Final
 
 import click
 
-from python_server.command.option import (
-    ANY_COUNT,
-    BACKLOG,
-    COUNT,
-    SECONDS,
-    WORKERS_COUNT,
-    Kind,
-    Option,
-    octal,
-)
+from python_server.command.option import Kind, Option, Seconds, octal
+from python_server.net.scoreboard import WORKERS_MAX_COUNT
 from python_server.observe.log import LEVELS
 from python_server.settings import Settings
 
 DEFAULTS: Final = Settings()
+SECONDS: Final = Seconds(0)
+COUNT: Final = click.IntRange(1)
+ANY_COUNT: Final = click.IntRange(0)
+# listen(2) takes an int.
+BACKLOG: Final = click.IntRange(1, 2**31 - 1)
+# What an option takes whose row does not say it, by the type of its default.
+KINDS: Final[dict[type, Kind]] = {bool: bool, int: COUNT, float: SECONDS}
+
 APPLICATION: Final = "Application"
 
 TABLE: Final[dict[str, tuple[Option, ...]]] = {
@@ -176,7 +176,7 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             "--workers",
             "Processes that serve; with more than one a supervisor keeps them alive.",
             "workers_count",
-            WORKERS_COUNT,
+            click.IntRange(1, WORKERS_MAX_COUNT),
             short="-w",
             other_environment=("WEB_CONCURRENCY",),
         ),
@@ -273,9 +273,6 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
         ),
     ),
 }
-
-# What an option takes whose row does not say it, by the type of its default.
-KINDS: Final[dict[type, Kind]] = {bool: bool, int: COUNT, float: SECONDS}
 
 
 def read_setting(settings: Settings, path: str) -> Any:

@@ -70,10 +70,9 @@ class ControlCommands:
         sid = str(message.sid)
         if method == Method.EMIT:
             if type(message.event) is not str:
-                raise WireError("foreign message", "an event's name is a string")
-            to = BroadcastOptions(
-                namespace, rooms_of(message), excepted_of(message), volatile=message.volatile
-            )
+                raise _refused("an event's name is a string")
+            rooms, excepted = rooms_of(message), excepted_of(message)
+            to = BroadcastOptions(namespace, rooms, excepted, volatile=message.volatile)
             hub.emit(message.event, arguments_of(message), to)
         elif method == Method.DISCONNECT:
             hub.disconnect(namespace, sid, message.detail)
@@ -84,23 +83,23 @@ class ControlCommands:
         elif method == Method.CLOSE_ROOM:
             hub.close_room(namespace, _room(message))
         else:
-            raise WireError("foreign message", f"{method} cannot be asked for here")
+            raise _refused(f"{method} cannot be asked for here")
 
     def _hub(self, path: str | None) -> Hub:
         if not self._hubs:
-            raise WireError("foreign message", "no Socket.IO server runs here that could send it")
+            raise _refused("no Socket.IO server runs here that could send it")
         if path is None:
             if len(self._hubs) > 1:
-                raise WireError(
-                    "foreign message", f"several servers run here, name the path: {', '.join(self._hubs)}"
-                )
+                raise _refused(f"several servers run here, name the path: {', '.join(self._hubs)}")
             return next(iter(self._hubs.values()))
         hub = self._hubs.get("/" + path.strip("/") + "/")
         if hub is None:
-            raise WireError(
-                "foreign message", f"no Socket.IO server at {path[:100]!r}: {', '.join(self._hubs)}"
-            )
+            raise _refused(f"no Socket.IO server at {path[:100]!r}: {', '.join(self._hubs)}")
         return hub
+
+
+def _refused(reason: str) -> WireError:
+    return WireError("foreign message", reason)
 
 
 def _room(message: WireMessage) -> RoomName:

@@ -18,6 +18,7 @@ from python_server.engineio.options import EngineError, EngineOptions
 from python_server.http1.response import Headers
 
 PLAIN: Final = ("Content-Type", "text/plain; charset=utf-8")
+NO_STORE: Final = ("Cache-Control", "no-store")
 # The loop's thread compresses: the fastest level costs a quarter of the default one on JSON.
 COMPRESSION_LEVEL: Final = 1
 # zlib's word for a gzip wrapper around the largest window (RFC 1952), and for its own (RFC 1950).
@@ -50,33 +51,23 @@ class PollingAnswers:
         self, exchange: Exchange, payload: str, jsonp: str | None, cookie: Headers | None = None
     ) -> None:
         """The packets that a poll has waited for."""
-        request, options = exchange.request, self._options
-        content_type = "text/plain; charset=UTF-8"
+        options, content_type = self._options, "text/plain; charset=UTF-8"
         if jsonp is not None:
             payload = jsonp_wrap(jsonp, payload)
             content_type = "text/javascript; charset=UTF-8"
         body = payload.encode("utf-8", "replace")
-        headers = [
-            ("Content-Type", content_type),
-            ("Cache-Control", "no-store"),
-            *(cookie or ()),
-            *self._origins.headers(request),
-        ]
+        headers = [("Content-Type", content_type), NO_STORE, *(cookie or ())]
         if options.http_compression and len(body) >= options.compression_threshold_bytes:
-            encoding = accepted_encoding(request.get("accept-encoding"))
+            encoding = accepted_encoding(exchange.request.get("accept-encoding"))
             if encoding is not None:
                 body = compress(body, encoding)
                 headers.append(("Content-Encoding", encoding))
-        exchange.respond(200, headers, body)
+        self._respond(exchange, 200, headers, body)
 
     def post(self, exchange: Exchange) -> None:
         """The packets of a POST have been taken."""
-        headers = [
-            ("Content-Type", "text/html"),  # some browsers offer to save text/plain of a form's POST
-            ("Cache-Control", "no-store"),
-            *self._origins.headers(exchange.request),
-        ]
-        exchange.respond(200, headers, b"ok")
+        # Some browsers offer to save text/plain of a form's POST.
+        self._respond(exchange, 200, [("Content-Type", "text/html"), NO_STORE], b"ok")
 
     def refuse(self, exchange: Exchange, error: EngineError, message: str | None = None) -> None:
         """One of the protocol's refusals."""
@@ -84,26 +75,30 @@ class PollingAnswers:
         message = message or text
         if exchange.request.upgrade == "websocket":  # a plain answer, and the end of the connection
             exchange.refuse_keep_alive()
-            headers, body = [PLAIN], message.encode()
+            self._respond(exchange, status, [PLAIN], message.encode())
         else:
-            headers, body = [("Content-Type", "application/json")], error_body(code, message)
-        exchange.respond(status, [*headers, *self._origins.headers(exchange.request)], body)
+            body = json.dumps({"code": code, "message": message}, separators=(",", ":")).encode()
+            self._respond(exchange, status, [("Content-Type", "application/json")], body)
 
     def too_large(self, exchange: Exchange) -> None:
         """A POST's body, above the bound."""
         exchange.refuse_keep_alive()
         text = self.too_large_text("a polling request")
         self._complain("payload too large", text)
-        exchange.respond(413, [PLAIN, *self._origins.headers(exchange.request)], f"{text}\n".encode())
-
-    def too_large_text(self, what: str) -> str:
-        limit_bytes = self._options.max_payload_bytes
-        return f"message too large: {what} exceeds max_http_buffer_size ({limit_bytes} bytes)"
+        self._respond(exchange, 413, [PLAIN], f"{text}\n".encode())
 
     def come_again(self, exchange: Exchange) -> None:
         """Nothing can begin here now: 503, with the moment to try again (RFC 9110 15.6.4)."""
         exchange.refuse_keep_alive()
-        exchange.respond(503, [("Retry-After", "1"), *self._origins.headers(exchange.request)])
+        self._respond(exchange, 503, [("Retry-After", "1")])
+
+    def _respond(self, exchange: Exchange, status: int, headers: Headers, body: bytes = b"") -> None:
+        headers += self._origins.headers(exchange.request)
+        exchange.respond(status, headers, body)
+
+    def too_large_text(self, what: str) -> str:
+        limit_bytes = self._options.max_payload_bytes
+        return f"message too large: {what} exceeds max_http_buffer_size ({limit_bytes} bytes)"
 
 
 def accepted_encoding(accept_encoding: str) -> str | None:
@@ -164,11 +159,6 @@ def jsonp_unwrap(body: bytes) -> bytes | None:
         return None
     text = ESCAPED_NEWLINE.sub(lambda match: match[0] if match[1] else "\n", data[0])
     return text.replace("\\\\n", "\\n").encode("utf-8")
-
-
-def error_body(code: int, message: str) -> bytes:
-    """The JSON of a refusal."""
-    return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode()
 
 
 def cookie_header(cookie: str | Mapping[str, object] | None, sid: str, *, secure: bool = False) -> Headers:

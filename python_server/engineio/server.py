@@ -43,6 +43,12 @@ NO_CREDENTIALS: Final = (
     'cors_allowed_origins="*": pages of other origins get no Access-Control-Allow-Credentials, so they can '
     "send no cookies; cors_credentials=True lets them, cors_credentials=False ends this line"
 )
+# Why a session ends whose WebSocket was closed with that code.
+CLOSED_WITH: Final[dict[int, DisconnectReason]] = {
+    CloseCode.MESSAGE_TOO_BIG: DisconnectReason.MESSAGE_TOO_LARGE,
+    CloseCode.PROTOCOL_ERROR: DisconnectReason.TRANSPORT_ERROR,
+    CloseCode.INVALID_DATA: DisconnectReason.TRANSPORT_ERROR,
+}
 # (exchange, what opens its session): calls the second, now or later, or answers the request itself.
 Admit = Callable[[Exchange, Callable[[], None]], None]
 
@@ -102,11 +108,11 @@ class Engine:
         self._heartbeat_timer: TimerLike | None = None
         self.sessions: dict[str, Session] = {}
 
-    def close(self, reason: DisconnectReason = DisconnectReason.SERVER_SHUTTING_DOWN) -> None:
+    def close(self) -> None:
         """End every session, and begin no other one."""
         self._closing = True
         for session in list(self.sessions.values()):
-            session.end(reason)
+            session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
 
     # The RequestHandler port
 
@@ -281,13 +287,10 @@ class Engine:
         def closed(code: int, reason: str) -> None:
             if reason == DisconnectReason.SLOW_CLIENT:
                 session.end(DisconnectReason.SLOW_CLIENT)
-            elif code == CloseCode.MESSAGE_TOO_BIG:
+                return
+            if code == CloseCode.MESSAGE_TOO_BIG:
                 self._complain("message too large", self._answers.too_large_text("a WebSocket message"))
-                session.end(DisconnectReason.MESSAGE_TOO_LARGE)
-            elif code in (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA):
-                session.end(DisconnectReason.TRANSPORT_ERROR)
-            else:
-                session.end(DisconnectReason.TRANSPORT_CLOSE)
+            session.end(CLOSED_WITH.get(code, DisconnectReason.TRANSPORT_CLOSE))
 
         channel.on_message = session.receive
         channel.on_close = closed

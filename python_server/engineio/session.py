@@ -93,27 +93,16 @@ class SessionHandler(Protocol):
 
 
 class WebSocketLink(Protocol):
-    """Port: the WebSocket that carries a session, or asks to."""
+    """Port: the WebSocket that carries a session, or asks to; a `WebSocketChannel`."""
 
     @property
-    def blocked(self) -> bool:
-        """Does it hold bytes back that its client has not taken?"""
-
+    def blocked(self) -> bool: ...
     @property
-    def prepared_outbox(self) -> Outbox:
-        """Takes frames of what is prepared, as `send_prepared` does, or declines them."""
-
-    def send_prepared(self, prepared: Prepared) -> None:
-        """Queue its frames."""
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Begin the closing handshake."""
-
-    def fail(self, code: int, reason: str) -> None:
-        """Close without waiting for an answer."""
-
-    def pause_reading(self, paused: bool) -> None:
-        """Let the client wait, or go on."""
+    def prepared_outbox(self) -> Outbox: ...
+    def send_prepared(self, prepared: Prepared) -> None: ...
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+    def fail(self, code: int, reason: str) -> None: ...
+    def pause_reading(self, paused: bool) -> None: ...
 
 
 class OverlapError(Exception):

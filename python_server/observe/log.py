@@ -41,19 +41,12 @@ LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 
 
 class Writer(Protocol):
-    """Port: lines on their way to one place; nobody who adds one waits."""
+    """Port: lines on their way to one place; nobody who adds one waits. See `net.line_writer`."""
 
-    def add(self, line: bytes) -> None:
-        """Any thread, one at a time."""
-
-    def wake(self) -> None:
-        """Any thread: let the place be looked at, even if there is no line."""
-
-    def flush(self) -> None:
-        """Any thread: wait, not for ever, until all lines are out."""
-
-    def untold_count(self) -> int:
-        """Any thread: lines dropped since this was asked last."""
+    def add(self, line: bytes) -> None: ...
+    def wake(self) -> None: ...
+    def flush(self) -> None: ...
+    def untold_count(self) -> int: ...
 
 
 class LogError(Exception):
@@ -74,7 +67,7 @@ def configure_logging(
         level: of the error log. access_log: a file, "-" for standard output, None for none.
         error_log: a file; None is standard error. Files that are moved away are opened anew.
         process_name: stands before each message, where several processes share a log.
-        writer: makes what writes a log's lines; see `net.line_writer`.
+        writer: makes what writes a log's lines.
 
     Raises:
         LogError: a file cannot be opened.

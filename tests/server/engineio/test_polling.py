@@ -15,7 +15,6 @@ from python_server.engineio.polling import (
     accepted_encoding,
     compress,
     cookie_header,
-    error_body,
     jsonp_unwrap,
     jsonp_wrap,
 )
@@ -106,8 +105,9 @@ def test_a_cookie_that_came_over_tls_stays_there(cookie: Any, tail: str) -> None
     assert value.endswith("SameSite=Lax; HttpOnly" + tail)
 
 
-def test_a_refusal_is_json() -> None:
-    assert json.loads(error_body(3, 'Bad "request"')) == {"code": 3, "message": 'Bad "request"'}
+def test_a_refusal_is_json(make_world: type[Any]) -> None:
+    exchange = make_world(allow_request=lambda request: 'Not "you"').request()
+    assert (exchange.status, json.loads(exchange.text)) == (403, {"code": 4, "message": 'Not "you"'})
 
 
 def test_of_an_endless_list_of_codings_the_beginning_is_read() -> None:
