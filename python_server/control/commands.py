@@ -6,6 +6,7 @@ Must not know: sockets, files, how a line came.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, BroadcastOptions
 from python_server.socketio.cluster.broker.wire_json import (
@@ -23,6 +24,7 @@ from python_server.socketio.server import Hub
 from python_server.socketio.values import RoomName
 
 
+@dataclass(slots=True, eq=False)
 class ControlCommands:
     """Obeys lines. Belongs to the loop's thread.
 
@@ -31,15 +33,9 @@ class ControlCommands:
         refused: called with (kind, message) for every line that is refused.
     """
 
-    def __init__(
-        self,
-        hubs: Mapping[str, Hub],
-        figures: Callable[[], Mapping[str, int]],
-        refused: Callable[[str, str], None],
-    ) -> None:
-        self._hubs = hubs
-        self._figures = figures
-        self._refused = refused
+    _hubs: Mapping[str, Hub]
+    _figures: Callable[[], Mapping[str, int]]
+    _refused: Callable[[str, str], None]
 
     def obey(self, line: bytes) -> bytes:
         """The answer to one line: {"ok": true}, or {"error": "..."} and nothing was done."""

@@ -6,10 +6,12 @@ Must not know: transports, clocks (time is an argument), what a ping looks like.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 
 from python_server.engineio.session import DisconnectReason, HeartbeatEntry, Session
 
 
+@dataclass(slots=True, eq=False)
 class Heartbeats:
     """Two queues of sessions: those to be pinged, and those that owe a pong.
 
@@ -20,15 +22,14 @@ class Heartbeats:
         timeout_seconds: from a ping to the end of the session that did not answer.
     """
 
-    def __init__(self, interval_seconds: float, timeout_seconds: float) -> None:
-        self._interval_seconds = interval_seconds
-        self._timeout_seconds = timeout_seconds
-        self._pings: deque[HeartbeatEntry] = deque()
-        self._timeouts: deque[HeartbeatEntry] = deque()
+    interval_seconds: float
+    timeout_seconds: float
+    _pings: deque[HeartbeatEntry] = field(default_factory=deque)
+    _timeouts: deque[HeartbeatEntry] = field(default_factory=deque)
 
     def start(self, session: Session, now: float) -> None:
         """The session has just opened, or has just answered: the next ping is one interval away."""
-        self._enter(self._pings, session, now + self._interval_seconds)
+        self._enter(self._pings, session, now + self.interval_seconds)
 
     def stop(self, session: Session) -> None:
         """The session is over."""
@@ -41,7 +42,7 @@ class Heartbeats:
         while self._pings and self._pings[0].moment <= now:
             session = self._pings.popleft().session
             if session is not None:
-                self._enter(self._timeouts, session, now + self._timeout_seconds)
+                self._enter(self._timeouts, session, now + self.timeout_seconds)
                 session.ping()
         while self._timeouts and self._timeouts[0].moment <= now:
             session = self._timeouts.popleft().session

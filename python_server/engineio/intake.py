@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from python_server.engineio.packet import EnginePacketError, Packet
@@ -23,6 +24,7 @@ POSTS_MAX_COUNT: Final = 2
 Done = Callable[[EnginePacketError | None], None]
 
 
+@dataclass(slots=True, eq=False)
 class Intake:
     """One session's, for as long as there are packets to be taken. Every method belongs to the loop's thread.
 
@@ -32,12 +34,9 @@ class Intake:
         soon: calls a function in the loop's next turn.
     """
 
-    __slots__ = ("_posts", "_session", "_soon")
-
-    def __init__(self, session: Session, soon: Callable[[Callable[[], None]], object]) -> None:
-        self._session = session
-        self._soon = soon
-        self._posts: deque[tuple[Iterator[Packet], Done]] = deque()
+    _session: Session
+    _soon: Callable[[Callable[[], None]], object]
+    _posts: deque[tuple[Iterator[Packet], Done]] = field(default_factory=deque)
 
     @property
     def full(self) -> bool:

@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -33,6 +34,7 @@ PARAMETERS_MAX_COUNT: Final = 4
 JSONP_FIELDS_MAX_COUNT: Final = 16
 
 
+@dataclass(slots=True, eq=False)
 class PollingAnswers:
     """The answers of one engine, each with its CORS fields. Every method belongs to the loop's thread.
 
@@ -40,12 +42,9 @@ class PollingAnswers:
         complain: called with (kind, sentence) for what an operator should see.
     """
 
-    def __init__(
-        self, options: EngineOptions, origins: OriginRules, complain: Callable[[str, str], None]
-    ) -> None:
-        self._options = options
-        self._origins = origins
-        self._complain = complain
+    _options: EngineOptions
+    _origins: OriginRules
+    _complain: Callable[[str, str], None]
 
     def poll(
         self, exchange: Exchange, payload: str, jsonp: str | None, cookie: Headers | None = None

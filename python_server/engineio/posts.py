@@ -32,6 +32,7 @@ class Post:
         return body if self.jsonp is None else jsonp_unwrap(body)
 
 
+@dataclass(slots=True, eq=False)
 class Posts:
     """The POSTs of one engine, from head to answer. Every method belongs to the loop's thread.
 
@@ -39,17 +40,10 @@ class Posts:
         soon: calls a function in the loop's next turn. complain: called with (kind, sentence).
     """
 
-    def __init__(
-        self,
-        options: EngineOptions,
-        answers: PollingAnswers,
-        soon: Callable[[Callable[[], None]], object],
-        complain: Callable[[str, str], None],
-    ) -> None:
-        self._options = options
-        self._answers = answers
-        self._soon = soon
-        self._complain = complain
+    _options: EngineOptions
+    _answers: PollingAnswers
+    _soon: Callable[[Callable[[], None]], object]
+    _complain: Callable[[str, str], None]
 
     def begin(self, exchange: Exchange, session: Session, jsonp: str | None) -> None:
         """A head has come.

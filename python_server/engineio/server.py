@@ -81,13 +81,12 @@ class Engine:
         session_limits: SessionLimits | None = None,
     ) -> None:
         self._session_limits = session_limits or SessionLimits(*bounds(None, None, 0))
-        self._make_session = partial(
-            Session,
-            handler=handler,
-            beat=self._set_heartbeat,
-            forget=self._forget,
-            max_queued_bytes=options.max_queued_bytes,
-            joined=self._session_limits.joined,
+        # Made once, for all sessions: a bound method would weigh on each.
+        self._for_sessions = (
+            self._set_heartbeat,
+            self._forget,
+            options.max_queued_bytes,
+            self._session_limits.joined,
         )
         self._admit = admit
         self._closing = False
@@ -266,7 +265,7 @@ class Engine:
 
     def _open(self, sid: str, request: Request) -> Session:
         request, head_bytes = kept(request)
-        session = self._make_session(sid, request=request)
+        session = Session(sid, self._handler, request, *self._for_sessions)
         self._session_limits.opened(session, head_bytes, request.peer)
         self.sessions[sid] = session
         self._set_heartbeat(session, True)

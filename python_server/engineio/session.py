@@ -6,7 +6,7 @@ Must not know: HTTP, sockets, event names; it calls the functions it was handed,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Any, Final, Protocol
 
@@ -117,6 +117,7 @@ class HeartbeatEntry:
     session: Session | None
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class Session:
     """A client's session. Every method belongs to the loop's thread.
 
@@ -138,60 +139,26 @@ class Session:
         reading: is what the client sends taken? held_bytes: what waits for the next poll.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_answer",
-        "_beat",
-        "_forget",
-        "_handler",
-        "_joined",
-        "_link",
-        "_max_queued_bytes",
-        "_queue",
-        "_when_reading",
-        "awaiting_pong",
-        "context",
-        "heartbeat",
-        "held_bytes",
-        "intake",
-        "outbox",
-        "posting",
-        "reading",
-        "request",
-        "sid",
-        "state",
-    )
-
-    def __init__(
-        self,
-        sid: str,
-        handler: SessionHandler,
-        request: Request,
-        beat: Callable[[Session, bool], None],
-        forget: Callable[[Session], None],
-        max_queued_bytes: int,
-        joined: Callable[[Session], None] = lambda session: None,
-    ) -> None:
-        self.sid: str = sid
-        self.request: Request = request
-        self.context: Any = None
-        self.state: SessionState = SessionState.POLLING
-        self.outbox: Outbox = NO_OUTBOX
-        self.heartbeat: HeartbeatEntry | None = None
-        self.awaiting_pong: bool = False
-        self.posting: bool = False
-        self.intake: Any = None
-        self.reading: bool = True
-        self.held_bytes: int = 0
-        self._handler = handler
-        self._beat = beat
-        self._forget = forget
-        self._joined = joined
-        self._max_queued_bytes = max_queued_bytes
-        self._queue: list[Prepared] = []
-        self._answer: Callable[[str], None] | None = None
-        self._link: WebSocketLink | None = None
-        self._when_reading: Callable[[], None] | None = None
+    sid: str
+    _handler: SessionHandler
+    request: Request
+    _beat: Callable[[Session, bool], None]
+    _forget: Callable[[Session], None]
+    _max_queued_bytes: int
+    _joined: Callable[[Session], None] = lambda session: None
+    context: Any = None
+    state: SessionState = SessionState.POLLING
+    outbox: Outbox = NO_OUTBOX
+    heartbeat: HeartbeatEntry | None = None
+    awaiting_pong: bool = False
+    posting: bool = False
+    intake: Any = None
+    reading: bool = True
+    held_bytes: int = 0
+    _queue: list[Prepared] = field(default_factory=list)
+    _answer: Callable[[str], None] | None = None
+    _link: WebSocketLink | None = None
+    _when_reading: Callable[[], None] | None = None
 
     @property
     def transport(self) -> str:

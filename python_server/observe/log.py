@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, TextIO
 
@@ -94,13 +93,12 @@ def check_log_files(access_log: str | None, error_log: str | None) -> None:
         LogError: a file cannot be opened.
     """
     for logger, path in ((LOGGER, error_log), (ACCESS, None if access_log == "-" else access_log)):
-        if path is None or Path(path).is_fifo():  # to open it would wait for its reader
+        existed = path is not None and os.path.exists(path)
+        if path is None or (existed and stat.S_ISFIFO(os.stat(path).st_mode)):  # it would wait for a reader
             continue
-        place = Path(path).resolve()
-        existed = place.exists()
         _open(logger, path).close()
         if not existed:
-            place.unlink()
+            os.unlink(os.path.realpath(path))
 
 
 def _handle(
