@@ -26,12 +26,7 @@ from python_server.net.sockets import BindError
 from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
 from python_server.observe.log import LogError, check_log_files
-from python_server.serve.loading import (
-    ApplicationError,
-    load_application,
-    other_python_server,
-    with_debugger,
-)
+from python_server.serve.loading import ApplicationError, load_application, other_python_server, with_debugger
 from python_server.serve.mounts import Site, find_site
 from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
 from python_server.serve.serve import check_listening, is_supervisor, public_address, serve, supervise

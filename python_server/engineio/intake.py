@@ -58,7 +58,7 @@ class Intake:
         session = self._session
         try:
             if session.receive_packets(packets, PACKETS_PER_TURN):
-                session.when_reading(self._taken)
+                session.when_reading(self._finish)
             elif session.reading:
                 self._soon(self._take)
             else:
@@ -66,10 +66,7 @@ class Intake:
         except EnginePacketError as error:
             self._finish(error)
 
-    def _taken(self) -> None:
-        self._finish(None)
-
-    def _finish(self, error: EnginePacketError | None) -> None:
+    def _finish(self, error: EnginePacketError | None = None) -> None:
         _, done = self._posts.popleft()
         if self._posts:
             self._soon(self._take)

@@ -26,11 +26,6 @@ class Post:
     pieces: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
 
-    def body(self) -> bytes | None:
-        """What was sent; None for a form that holds no payload."""
-        body = b"".join(self.pieces)
-        return body if self.jsonp is None else jsonp_unwrap(body)
-
 
 @dataclass(slots=True, eq=False)
 class Posts:
@@ -77,7 +72,8 @@ class Posts:
         if not session.alive:
             self._answers.refuse(exchange, EngineError.UNKNOWN_SID)
             return
-        body = post.body()
+        sent = b"".join(post.pieces)
+        body = sent if post.jsonp is None else jsonp_unwrap(sent)  # None for a form without a payload
         too_many = "" if body is None else self._too_many(body)
         if body is None or too_many:
             session.end(DisconnectReason.PARSE_ERROR)

@@ -19,13 +19,7 @@ from python_server.engineio.packet import Prepared, open_packet
 from python_server.engineio.polling import PollingAnswers, cookie_header
 from python_server.engineio.posts import Post, Posts
 from python_server.engineio.query import QueryError, read_query
-from python_server.engineio.session import (
-    DisconnectReason,
-    OverlapError,
-    Session,
-    SessionHandler,
-    SessionState,
-)
+from python_server.engineio.session import DisconnectReason, Session, SessionHandler, SessionState
 from python_server.engineio.session_ids import ELSEWHERE, Home, SessionHomes, SessionIds
 from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.engineio.upgrade import Probe
@@ -224,7 +218,10 @@ class Engine:
     def _begin(self, exchange: Exchange, query: Mapping[str, str]) -> None:
         """Open a session: the only way to one."""
         if self._closing:
-            self._begin_elsewhere(exchange)
+            # A session that began here now would end at once, and with it what its client was sent.
+            handed = exchange.request.handed  # one hop
+            if handed or self._homes is None or not self._homes.send_on(exchange):
+                self._answers.come_again(exchange)
             return
         request, options = exchange.request, self._options
         refusal = self._session_limits.refusal(request.peer)
@@ -256,12 +253,6 @@ class Engine:
                 "socket.io-client 3 or 4 and python-socketio 5 fit",
             )
         raise EngineRefusal(EngineError.UNSUPPORTED_PROTOCOL_VERSION)
-
-    def _begin_elsewhere(self, exchange: Exchange) -> None:
-        """A session that began here now would end at once, and with it what its client was sent."""
-        handed = exchange.request.handed  # one hop
-        if handed or self._homes is None or not self._homes.send_on(exchange):
-            self._answers.come_again(exchange)
 
     def _open(self, sid: str, request: Request) -> Session:
         request, head_bytes = kept(request)
@@ -313,13 +304,11 @@ class Engine:
             self._answers.poll(exchange, payload, jsonp)
 
         exchange.context = session
-        try:
-            session.poll(answer)
-        except OverlapError:
+        alone = session.poll(answer)
+        self._release(session)
+        if not alone:
             exchange.context = None
-            raise EngineRefusal(EngineError.BAD_REQUEST) from None
-        finally:
-            self._release(session)
+            raise EngineRefusal(EngineError.BAD_REQUEST)
 
     # WebSocket and upgrade
 

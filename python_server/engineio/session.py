@@ -105,10 +105,6 @@ class WebSocketLink(Protocol):
     def pause_reading(self, paused: bool) -> None: ...
 
 
-class OverlapError(Exception):
-    """Two polls at once: the session is over (Engine.IO protocol: one open GET per session)."""
-
-
 @dataclass(slots=True, eq=False)
 class HeartbeatEntry:
     """When something is due for a session; the session is taken out when something newer is."""
@@ -203,23 +199,25 @@ class Session:
 
     # Long polling
 
-    def poll(self, answer: Callable[[str], None]) -> None:
+    def poll(self, answer: Callable[[str], None]) -> bool:
         """A GET: answer with what is queued, now or when there is something.
 
-        Raises:
-            OverlapError: another GET was open; it was answered with a close packet.
+        Returns:
+            False when another GET was open, which the protocol forbids: that one was answered with a close
+            packet, and the session is over.
         """
         if self._answer is not None:
             first, self._answer = self._answer, None
             first(CLOSE.payload)
             self.end(DisconnectReason.TRANSPORT_ERROR)
-            raise OverlapError
+            return False
         if self.state is SessionState.UPGRADING:
             answer(NOOP.payload)
-            return
+            return True
         self._answer = answer
         if self._queue:
             self._answer_poll()
+        return True
 
     def poll_lost(self) -> None:
         """The open GET's connection has gone."""
