@@ -86,7 +86,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}") from None
     known = {option.name: option for option in OPTIONS} | {"target": Option("target", "")}
-    defaults: dict[str, Any] = {}
+    defaults: dict[str, object] = {}
     for key, value in values.items():
         option = known.get(key.replace("-", "_"))
         if option is None:
@@ -138,7 +138,7 @@ def serve_command(target: str | None, **options: Any) -> None:
             return
         if options["env_file"]:
             load_environment(options["env_file"])
-        site = make_site(target, options, settings)
+        site = make_site(target, settings, options["app_dir"], factory=options["factory"])
         if options["check_config"]:
             check_listening(settings)
             check_log_files(settings.access_log, settings.error_log)
@@ -190,7 +190,7 @@ def refuse_public_debug(settings: Settings) -> None:
             )
 
 
-def make_site(target: str | None, options: dict[str, Any], settings: Settings) -> Site:
+def make_site(target: str | None, settings: Settings, folder: str, *, factory: bool) -> Site:
     """What is to be served.
 
     Raises:
@@ -200,7 +200,7 @@ def make_site(target: str | None, options: dict[str, Any], settings: Settings) -
         return welcome_site()
     # Stock Flask-SocketIO then takes its threading mode whatever else is installed; app.run() does nothing.
     os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")
-    application = load_application(target, os.path.abspath(options["app_dir"]), factory=options["factory"])
+    application = load_application(target, os.path.abspath(folder), factory=factory)
     site = find_site(application)
     if settings.debug:
         site.application = with_debugger(application)

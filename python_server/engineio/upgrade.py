@@ -55,7 +55,7 @@ class Probe:
         self._channel = channel
         self._attach = attach
         self._state = ProbeState.WAITING
-        self._timer = call_later(timeout_seconds, self.fail)
+        self._timer = call_later(timeout_seconds, self._fail)
         channel.on_message = self._receive
         channel.on_close = self._closed
 
@@ -76,9 +76,9 @@ class Probe:
             self._attach(self._session, self._channel)
             self._session.upgrade(self._channel)
         else:
-            self.fail()
+            self._fail()
 
-    def fail(self) -> None:
+    def _fail(self) -> None:
         """The wrong packet, or too late: only the WebSocket ends, polling goes on."""
         self._channel.close()
         self._closed(CloseCode.NORMAL_CLOSURE, "upgrade failed")
