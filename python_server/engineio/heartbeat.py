@@ -61,5 +61,5 @@ class Heartbeats:
 
     def _enter(self, queue: deque[HeartbeatEntry], session: Session, moment: float) -> None:
         self.stop(session)
-        session.heartbeat = HeartbeatEntry(moment, session)
+        session.heartbeat = HeartbeatEntry(moment, session, queue is self._timeouts)
         queue.append(session.heartbeat)

@@ -107,10 +107,14 @@ class WebSocketLink(Protocol):
 
 @dataclass(slots=True, eq=False)
 class HeartbeatEntry:
-    """When something is due for a session; the session is taken out when something newer is."""
+    """When a session is due: to be pinged, or `pinged` and without a pong, to be ended.
+
+    The session is taken out when something newer is due for it.
+    """
 
     moment: float
     session: Session | None
+    pinged: bool
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
@@ -129,8 +133,7 @@ class Session:
 
     Attributes:
         outbox: takes prepared frames, behind all that was sent before; what it declines is for `send`.
-        context: the handler's own. heartbeat: its entry in the engine's queues.
-        awaiting_pong: has a ping been sent that is not answered yet?
+        context: the handler's own. heartbeat: its entry in the engine's queues; None while it rests.
         posting: is the body of a POST under way? intake: of packets of POSTs, while there are any.
         reading: is what the client sends taken? held_bytes: what waits for the next poll.
     """
@@ -146,7 +149,6 @@ class Session:
     state: SessionState = SessionState.POLLING
     outbox: Outbox = NO_OUTBOX
     heartbeat: HeartbeatEntry | None = None
-    awaiting_pong: bool = False
     posting: bool = False
     intake: Any = None
     reading: bool = True
@@ -194,7 +196,6 @@ class Session:
 
     def ping(self) -> None:
         """The heartbeat is due."""
-        self.awaiting_pong = True
         self.send(PING)
 
     # Long polling
@@ -324,7 +325,6 @@ class Session:
         self.reading = not paused
         if self.state is SessionState.WEBSOCKET and self._link is not None:
             self._link.pause_reading(paused)
-        self.awaiting_pong = False
         self._beat(self, not paused)
         if not paused:
             self._release_reader()
@@ -351,8 +351,7 @@ class Session:
         if kind is EnginePacketType.MESSAGE:
             self._handler.on_message(self, data)
         elif kind is EnginePacketType.PONG:
-            if self.awaiting_pong:
-                self.awaiting_pong = False
+            if self.heartbeat is not None and self.heartbeat.pinged:
                 self._beat(self, True)
         elif kind is EnginePacketType.CLOSE:
             self.end(DisconnectReason.TRANSPORT_CLOSE)
