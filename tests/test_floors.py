@@ -51,7 +51,7 @@ HOUSE = """
                wsgi_server server_methods python_socketio flask_socketio.namespace
                flask_socketio.registration flask_socketio.server flask_socketio.api
                flask_socketio.functions
-8  command     option options parameters welcome emit cli
+8  command     option options welcome emit cli
 9  __main__
 """
 

@@ -34,7 +34,7 @@ from python_server.net.sockets import Socket
 from python_server.net.system import System
 from python_server.observe import log
 from python_server.observe.access_log import AccessLog
-from python_server.observe.counters import Observer
+from python_server.observe.counters import Counters
 from python_server.serve.admissions import Admissions
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.pools import Pools, saturated
@@ -356,7 +356,7 @@ def _engine(
 
 
 def http_services(
-    given: Given, network: Network, protocols: Protocols, cluster: Cluster, observer: Observer
+    given: Given, network: Network, protocols: Protocols, cluster: Cluster, counters: Counters
 ) -> HTTPServices:
     """What each accepted connection begins with; the last that is made, since its requests go everywhere."""
     settings, caps, loop = given.settings, network.caps, network.loop
@@ -364,7 +364,7 @@ def http_services(
         scheme=network.acceptor.scheme,
         proxies=network.proxies,
         hosts=AllowedHosts(settings.allowed_hosts),
-        complain=observer.complain,
+        complain=counters.complain,
         root_path=protocols.facts.script_name,
         engines=cluster.engines,
         routes=protocols.routes,
@@ -380,7 +380,7 @@ def http_services(
             now=given.system.monotonic,
             date=DateField(given.system.wall).now,
             server=SOFTWARE,
-            done=_exchange_counter(given, caps, cluster.membership, observer),
+            done=_exchange_counter(given, caps, cluster.membership, counters),
             given=lambda exchange: caps.ended(exchange.request),
         ),
         lost=network.acceptor.lost,
@@ -389,7 +389,7 @@ def http_services(
 
 
 def _exchange_counter(
-    given: Given, caps: AddressCaps, membership: Membership | None, observer: Observer
+    given: Given, caps: AddressCaps, membership: Membership | None, counters: Counters
 ) -> Callable[[Exchange, float], None]:
     """What is called at the end of each request."""
     settings = given.settings
@@ -398,7 +398,7 @@ def _exchange_counter(
         access_log = AccessLog(settings.access_log_format, given.system.wall)
 
     def count(exchange: Exchange, seconds: float) -> None:
-        observer.count("requests")
+        counters.count("requests")
         if caps.looks_at_requests:
             caps.ended(exchange.request)
         if membership is not None:

@@ -18,7 +18,7 @@ from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import Socket
 from python_server.net.system import REAL, System
 from python_server.observe import log
-from python_server.observe.counters import Observer
+from python_server.observe.counters import Counters
 from python_server.serve.mounts import Site
 from python_server.serve.pools import make_pools
 from python_server.serve.wiring import Given, http_services, make_cluster, make_network, make_protocols
@@ -64,9 +64,9 @@ class Worker:
         system: System = REAL,
     ) -> None:
         self._settings = settings
-        self._observer = Observer(system.monotonic)
+        self._counters = Counters(system.monotonic)
         self._state = WorkerState.SERVING
-        complain = self._observer.complain
+        complain = self._counters.complain
         given = Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
         network = make_network(given, listening)
         self.loop = network.loop
@@ -83,18 +83,18 @@ class Worker:
             stop_server=self._stop_server,
         )
         self._membership = self._cluster.membership
-        http = http_services(given, network, protocols, self._cluster, self._observer)
+        http = http_services(given, network, protocols, self._cluster, self._counters)
         self._acceptor.set_services(http)
 
     def _open_control(self, site: Site, sock: Socket) -> Control:
         hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
-        orders = ControlCommands(hubs, self._figures, self._observer.complain)
+        orders = ControlCommands(hubs, self._figures, self._counters.complain)
         limits = self._settings.transport
         return Control(loop=self.loop, sock=sock, obey=orders.obey, report=log.report, limits=limits)
 
     def _figures(self) -> dict[str, int]:
         """Loop's thread: what this worker counts, as the control socket tells it."""
-        figures = {"connections": len(self._acceptor.channels), **self._observer.counts}
+        figures = {"connections": len(self._acceptor.channels), **self._counters.counts}
         for broker in self._cluster.brokers():
             figures |= broker.figures()
         return figures
@@ -126,7 +126,7 @@ class Worker:
         for _, engine in self._cluster.engines:
             holders += [(session, session.end) for session in engine.sessions.values()]
         end_largest(
-            self._settings.clients_max_bytes, holders, DisconnectReason.SLOW_CLIENT, self._observer.complain
+            self._settings.clients_max_bytes, holders, DisconnectReason.SLOW_CLIENT, self._counters.complain
         )
 
     def stop(self, timeout_seconds: float | None = None) -> None:
