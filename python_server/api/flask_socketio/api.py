@@ -13,7 +13,7 @@ import flask
 
 from python_server.api.emitter import Emitter
 from python_server.api.flask_socketio.context import ClientState, EventContexts
-from python_server.api.flask_socketio.handlers import (
+from python_server.api.flask_socketio.event_runner import (
     SOCKET_KEY,
     ConnectionRefusedError,
     EventRunner,

@@ -10,7 +10,7 @@ from typing import Unpack
 import flask
 
 from python_server.api.flask_socketio.api import SocketIO, current_request
-from python_server.api.flask_socketio.handlers import SOCKET_KEY
+from python_server.api.flask_socketio.event_runner import SOCKET_KEY
 from python_server.api.flask_socketio.keywords import EmitOptions, SendOptions
 from python_server.socketio.values import JSONValue, RoomName
 

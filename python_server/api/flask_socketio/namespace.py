@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Unpack, cast
 
-from python_server.api.flask_socketio.handlers import method_arity
+from python_server.api.flask_socketio.event_runner import method_arity
 from python_server.api.flask_socketio.keywords import Addressing
 from python_server.api.python_engineio import SessionData
 from python_server.api.server_methods import ServerMethods

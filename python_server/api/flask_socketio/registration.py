@@ -11,7 +11,7 @@ from typing import Any, Unpack, overload
 
 import flask
 
-from python_server.api.flask_socketio.handlers import EventRunner, check_rate
+from python_server.api.flask_socketio.event_runner import EventRunner, check_rate
 from python_server.api.flask_socketio.keywords import Function, HandlerOptions, Rate
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE
