@@ -8,18 +8,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Protocol, TypedDict, Unpack
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, cast
 
-from python_server.api.python_engineio import REASONS, Function, HandlerRegistry, SessionData, takes
+from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
+from python_server.api.keywords import Function, SendKeywords, SessionData
+from python_server.api.options import takes
 from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import Handler, Socket, SocketState
-from python_server.socketio.handlers import RESERVED
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Environ
 
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 HANDLER_PREFIX: Final = "on_"
 
 
@@ -31,19 +35,6 @@ class Reason:
     PING_TIMEOUT: Final = "ping timeout"
     TRANSPORT_CLOSE: Final = "transport close"
     TRANSPORT_ERROR: Final = "transport error"
-
-
-class SendKeywords(TypedDict, total=False):
-    """What `send` takes besides its data and `to`."""
-
-    room: Rooms
-    skip_sid: Rooms
-    namespace: str | None
-    callback: Function | None
-    ignore_queue: bool
-    except_rooms: Rooms
-    volatile: bool
-    timeout: float | None
 
 
 class NamespaceHandler(Protocol):
@@ -77,33 +68,23 @@ class ServerMethods(HandlerRegistry):
         namespace_handler.server = self
         for name, method in inspect.getmembers(namespace_handler, callable):
             if name.startswith(HANDLER_PREFIX):
-                self._register(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
+                self.on(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
 
-    def _register(self, event: str, function: Function, namespace: str | None, **options: bool) -> None:
-        """The option `inline`: the function never blocks, so it runs on the server's own thread.
-
-        Raises:
-            TypeError: another option; or connect or disconnect inline, which are a client's own turn.
-        """
-        inline = bool(options.pop("inline", False))
-        if options:
-            raise TypeError(f"there is no option {next(iter(options))!r}")
-        if inline and event in RESERVED:
-            raise TypeError(f"{event} is always a client's own turn, never inline")
+    def _register(self, event: str, function: Function, namespace: str | None, turn: Turn) -> None:
         if is_async(function):
             raise TypeError(
                 f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
                 "SocketIO runs both"
             )
-        takes_most = takes(function, 3 if event == "connect" else 2)
+        count = 3 if event == "connect" else 2
+        if not takes(function, count):
+            count -= 1
 
         def run_connect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            given = (socket.sid, self._environ_of(socket), *arguments)
-            return function(*(given if takes_most else given[:2]))
+            return function(*(socket.sid, self._environ_of(socket), *arguments)[:count])
 
         def run_disconnect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            reason = REASONS.get(arguments[0], arguments[0])
-            return function(socket.sid, reason) if takes_most else function(socket.sid)
+            return function(*(socket.sid, REASONS.get(arguments[0], arguments[0]))[:count])
 
         def run_any(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             return function(name, socket.sid, *arguments)
@@ -112,7 +93,7 @@ class ServerMethods(HandlerRegistry):
             return function(socket.sid, *arguments)
 
         runs = {"connect": run_connect, "disconnect": run_disconnect, "*": run_any}
-        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(runs.get(event, run), inline))
+        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(runs.get(event, run), *turn))
 
     # Sending
 
@@ -203,11 +184,7 @@ class ServerMethods(HandlerRegistry):
         self._hub.leave(namespace or DEFAULT_NAMESPACE, sid, room)
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
-        """Everyone leaves the room.
-
-        Raises:
-            ValueError: it is a client's own.
-        """
+        """Everyone leaves the room. Raises ValueError: it is a client's own."""
         self._hub.close_room(namespace or DEFAULT_NAMESPACE, room)
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[JSONValue]:
@@ -219,11 +196,7 @@ class ServerMethods(HandlerRegistry):
         self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid)
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
-        """ "polling" or "websocket".
-
-        Raises:
-            KeyError: no such client.
-        """
+        """ "polling" or "websocket". Raises KeyError: no such client."""
         return self._find(sid, namespace).client.session.transport
 
     def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
@@ -259,6 +232,47 @@ class ServerMethods(HandlerRegistry):
         if socket is None:
             raise KeyError(f"no client {sid!r} in namespace {namespace or DEFAULT_NAMESPACE!r}")
         return socket
+
+
+def in_own_namespace(
+    method: Callable[Concatenate[ServerMethods, Parameters], Result],
+) -> Callable[Concatenate[NamespaceMethods, Parameters], Result]:
+    """The server's method, in the namespace of the object it is called on unless another one is given."""
+    names = [*inspect.signature(method).parameters][1:]
+    position = names.index("namespace") if "namespace" in names else len(names)
+
+    @wraps(method)
+    def call(self: NamespaceMethods, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        given: tuple[object, ...] = args
+        if len(given) > position:
+            given = (*given[:position], given[position] or self.namespace, *given[position + 1 :])
+        else:
+            kwargs["namespace"] = kwargs.get("namespace") or self.namespace
+        result: Result = getattr(self.server, method.__name__)(*given, **kwargs)
+        return result
+
+    return call
+
+
+class NamespaceMethods:
+    """What the handlers of a class may ask of the server that it is registered with.
+
+    Attributes:
+        server: None until it is registered.
+    """
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self.namespace: str = namespace or DEFAULT_NAMESPACE
+        self.server: ServerMethods = cast("ServerMethods", None)
+
+    call = in_own_namespace(ServerMethods.call)
+    enter_room = in_own_namespace(ServerMethods.enter_room)
+    leave_room = in_own_namespace(ServerMethods.leave_room)
+    rooms = in_own_namespace(ServerMethods.rooms)
+    get_session = in_own_namespace(ServerMethods.get_session)
+    save_session = in_own_namespace(ServerMethods.save_session)
+    session = in_own_namespace(ServerMethods.session)
+    disconnect = in_own_namespace(ServerMethods.disconnect)
 
 
 class Manager:
