@@ -174,8 +174,7 @@ class ServerMethods(HandlerRegistry):
     def enter_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
         """Put a client into a room.
 
-        Raises:
-            ValueError: the client is not there, or the room is another client's own.
+        Raises ValueError: the client is not there, or the room is another client's own.
         """
         self._hub.enter(namespace or DEFAULT_NAMESPACE, sid, room)
 
@@ -205,11 +204,7 @@ class ServerMethods(HandlerRegistry):
         return None if socket is None else self._environ_of(socket)
 
     def get_session(self, sid: str, namespace: str | None = None) -> SessionData:
-        """The client's dictionary in the namespace (nothing to do with Flask's session).
-
-        Raises:
-            KeyError: no such client.
-        """
+        """The client's dictionary in the namespace (not Flask's session). Raises KeyError: no such client."""
         socket = self._find(sid, namespace)
         if socket.data is None:
             socket.data = {}
@@ -300,10 +295,8 @@ class Manager:
 
     def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
         """The client's name in a namespace."""
-        for socket in self._hub.sockets():
-            if socket.namespace == namespace and socket.client.session.sid == eio_sid:
-                return socket.sid
-        return None
+        sockets = (socket for socket in self._hub.sockets() if socket.namespace == namespace)
+        return next((socket.sid for socket in sockets if socket.client.session.sid == eio_sid), None)
 
 
 class Environs(Mapping[str, Environ]):
@@ -314,13 +307,14 @@ class Environs(Mapping[str, Environ]):
         self._environ_of = environ_of
 
     def __getitem__(self, eio_sid: str) -> Environ:
-        for socket in self._hub.sockets():
-            if socket.client.session.sid == eio_sid:
-                return self._environ_of(socket)
-        raise KeyError(eio_sid)
+        return self._environ_of(self._sockets()[eio_sid])
 
     def __iter__(self) -> Iterator[str]:
-        return iter({socket.client.session.sid: None for socket in self._hub.sockets()})
+        return iter(self._sockets())
 
     def __len__(self) -> int:
-        return len({socket.client.session.sid for socket in self._hub.sockets()})
+        return len(self._sockets())
+
+    def _sockets(self) -> dict[str, Socket]:
+        """One of each client."""
+        return {socket.client.session.sid: socket for socket in self._hub.sockets()}

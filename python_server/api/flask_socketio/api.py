@@ -270,11 +270,7 @@ class SocketIO(Registration):
     def start_background_task(
         self, target: Function, *args: object, **kwargs: object
     ) -> tasks.BackgroundTask:
-        """Run `target` in a thread of its own; before the server serves it is kept and started then.
-
-        Returns:
-            An object with `join()`.
-        """
+        """Run `target` in a thread of its own, which can be joined; kept until the server serves."""
         task = tasks.BackgroundTask(target, args, kwargs, log.report)
         with self._state_lock:
             now = self._served_by is not ServedBy.NOBODY or self._contexts is None
@@ -319,8 +315,7 @@ class SocketIO(Registration):
     def stop(self) -> None:
         """Any thread: stop the server that serves this application, as SIGTERM would.
 
-        Raises:
-            RuntimeError: none does.
+        Raises RuntimeError: none does.
         """
         services = self._hub.services
         if services is None:

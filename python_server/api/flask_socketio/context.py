@@ -22,7 +22,6 @@ FLASK_VERSION: Final = tuple(int(part) for part in metadata.version("flask").spl
 # The versions whose contexts are built from the attributes set below; others take the public way.
 FAST_VERSIONS: Final = ((3, 0), (3, 1))
 
-
 # What an event's handler runs in.
 FlaskContext = RequestContext
 
@@ -83,6 +82,11 @@ class EventContexts:
             or type(app).app_context is not flask.Flask.app_context
         )
         self.fast: bool = (FLASK_VERSION in FAST_VERSIONS and not overridden) if fast is None else fast
+        # A teardown without functions and listeners does nothing, unless it is the application's own.
+        self.tears_down: bool = (
+            type(app).do_teardown_request is not flask.Flask.do_teardown_request
+            or type(app).do_teardown_appcontext is not flask.Flask.do_teardown_appcontext
+        )
 
     def enter(
         self, state: ClientState, sid: str, namespace: str, event: dict[str, object]
@@ -218,7 +222,8 @@ class _EventContext(RequestContext):
         last = len(self._cv_tokens) == 1
         try:
             if last:
-                if request_tearing_down.receivers or app.teardown_request_funcs or _overrides_teardown(app):
+                always = self._contexts.tears_down
+                if always or request_tearing_down.receivers or app.teardown_request_funcs:
                     app.do_teardown_request(exc)
                 self.request.close()
         finally:
@@ -230,17 +235,10 @@ class _EventContext(RequestContext):
     def _pop_app(self, context: AppContext, exc: BaseException | None) -> None:
         app = self.app
         try:
-            if appcontext_tearing_down.receivers or app.teardown_appcontext_funcs or _overrides_teardown(app):
+            always = self._contexts.tears_down
+            if always or appcontext_tearing_down.receivers or app.teardown_appcontext_funcs:
                 app.do_teardown_appcontext(exc)
         finally:
             _cv_app.reset(context._cv_tokens.pop())
             if appcontext_popped.receivers:
                 appcontext_popped.send(app, _async_wrapper=app.ensure_sync)
-
-
-def _overrides_teardown(app: flask.Flask) -> bool:
-    kind = type(app)
-    return (
-        kind.do_teardown_request is not flask.Flask.do_teardown_request
-        or kind.do_teardown_appcontext is not flask.Flask.do_teardown_appcontext
-    )

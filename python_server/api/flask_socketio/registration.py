@@ -76,21 +76,20 @@ class Registration(Face):
 
     def on_error(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
         """Decorator: the function gets the exceptions of the namespace's handlers; its result is the ack."""
-
-        def register(function: Decorated) -> Decorated:
-            if not callable(function):
-                raise ValueError("exception_handler must be callable")
-            self._runner.error_handlers[namespace or DEFAULT_NAMESPACE] = function
-            return function
-
-        return register
+        return partial(self._on_error, namespace or DEFAULT_NAMESPACE)
 
     def on_error_default(self, exception_handler: Decorated) -> Decorated:
         """Decorator: the function gets the exceptions that no `on_error` took."""
-        if not callable(exception_handler):
+        return self._on_error(None, exception_handler)
+
+    def _on_error(self, namespace: str | None, function: Decorated) -> Decorated:
+        if not callable(function):
             raise ValueError("exception_handler must be callable")
-        self._runner.default_error_handler = exception_handler
-        return exception_handler
+        if namespace is None:
+            self._runner.default_error_handler = function
+        else:
+            self._runner.error_handlers[namespace] = function
+        return function
 
     def on_namespace(self, namespace_handler: Namespace) -> None:
         """Register a class namespace."""

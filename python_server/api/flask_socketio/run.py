@@ -125,19 +125,13 @@ def _watched(options: RunKeywords) -> Watched:
 
 
 def _tls(options: RunKeywords) -> TLSSettings:
-    certfile, keyfile = options.get("certfile"), options.get("keyfile")
-    context = options.get("ssl_context")
-    if context is not None:
-        if not isinstance(context, tuple) or len(context) != 2:
-            raise ValueError("ssl_context is a pair (certificate file, key file) here")
-        certfile, keyfile = context
-    given: dict[str, Any] = {
-        name: options[name] for name in ("ca_certs", "ciphers") if options.get(name) is not None
-    }
-    required = options.get("cert_reqs")
-    if required is not None:
-        given["cert_reqs"] = ("none", "optional", "required")[int(required)]  # the constants of module ssl
-    return TLSSettings(certfile=certfile, keyfile=keyfile, **given)
+    pair = options.get("ssl_context") or (options.get("certfile"), options.get("keyfile"))
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise ValueError("ssl_context is a pair (certificate file, key file) here")
+    required = ("none", "optional", "required")[options.get("cert_reqs") or 0]  # the constants of module ssl
+    return TLSSettings(
+        *pair, ca_certs=options.get("ca_certs"), cert_reqs=required, ciphers=options.get("ciphers")
+    )
 
 
 def _port(app: flask.Flask, given: int | str | None) -> int:
