@@ -92,6 +92,7 @@ class EngineServer(HandlerRegistry):
         return self._client(sid).data
 
     def save_session(self, sid: str, session: SessionData) -> None:
+        """Replace the client's dictionary."""
         self._client(sid).data = session
 
     @contextmanager

@@ -11,9 +11,10 @@ from typing import Unpack
 from python_server.api.keywords import ServerKeywords
 from python_server.api.options import read_server_options
 from python_server.api.python_engineio import EngineServer
-from python_server.api.server_methods import NamespaceMethods, ServerMethods, in_own_namespace
+from python_server.api.server_methods import HubMethods, ServerMethods
 from python_server.connection.arrival import arrived
 from python_server.serve.mounts import Mount
+from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import SERVER_CHANNEL
 from python_server.socketio.handlers import Handlers
@@ -70,10 +71,10 @@ class Server(ServerMethods):
         return environ
 
 
-class Namespace(NamespaceMethods):
+class Namespace(HubMethods):
     """Handlers of one namespace as methods `on_<event>`; register an instance with `register_namespace`.
 
-    Its methods are the server's, in its own namespace unless another one is given:
+    Its other methods are the server's, in its own namespace unless another one is given:
 
         class Shop(Namespace):
             def on_buy(self, sid, what):
@@ -82,9 +83,10 @@ class Namespace(NamespaceMethods):
         server.register_namespace(Shop("/shop"))
     """
 
-    emit = in_own_namespace(ServerMethods.emit)
-    send = in_own_namespace(ServerMethods.send)
-    close_room = in_own_namespace(ServerMethods.close_room)
+    server: Server
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self.namespace: str = namespace or DEFAULT_NAMESPACE
 
 
 class WSGIApp:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, cast
+from typing import Any, Final, Protocol, Unpack
 
 from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
 from python_server.api.keywords import Function, SendKeywords, SessionData
@@ -22,8 +21,6 @@ from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Environ
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 HANDLER_PREFIX: Final = "on_"
 
 
@@ -44,58 +41,98 @@ class NamespaceHandler(Protocol):
     server: Any  # who it was registered with; its own affair
 
 
-class ServerMethods(HandlerRegistry):
-    """python-socketio's methods. Handlers get (sid, *arguments); every call goes to the hub.
+class ClientMethods:
+    """python-socketio's methods that ask or move one client.
 
-    Args:
-        hub: does the work. environ_of: the environ of a client's handshake request.
+    Attributes:
+        namespace: the one that is meant where none is said.
     """
 
-    reason = Reason
-    async_mode = "threading"
-    async_handlers = True
+    namespace: str = DEFAULT_NAMESPACE
+    _hub: Hub
+    _environ_of: Callable[[Socket], Environ]
 
-    def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
-        self._hub = hub
-        self._environ_of = environ_of
-        self.manager: Manager = Manager(hub)
-        self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
+    def _speak_through(self, other: ClientMethods) -> None:
+        self._hub, self._environ_of = other._hub, other._environ_of
 
-    # Registration
+    def call(
+        self,
+        event: str,
+        data: object = None,
+        to: str | None = None,
+        sid: str | None = None,
+        namespace: str | None = None,
+        timeout: float | None = 60,
+        ignore_queue: bool = False,
+    ) -> JSONValue:
+        """Send an event to one client and wait: None, the value, or a tuple of the values of its ack.
 
-    def register_namespace(self, namespace_handler: NamespaceHandler) -> None:
-        """Every `on_...` method of the object handles the event its name ends with."""
-        namespace_handler.server = self
-        for name, method in inspect.getmembers(namespace_handler, callable):
-            if name.startswith(HANDLER_PREFIX):
-                self.on(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
+        Raises:
+            ValueError: no addressee, or more than one. RuntimeError: it could only hang.
+            TimeoutError: no ack within `timeout` seconds, or the client has left.
+        """
+        target = to if to is not None else sid
+        if not isinstance(target, str):
+            raise ValueError("Cannot use call() to broadcast. It asks one client: `to` is its sid")
+        values = self._hub.call(event, as_arguments(data), namespace or self.namespace, target, timeout)
+        return None if not values else values[0] if len(values) == 1 else tuple(values)
 
-    def _register(self, event: str, function: Function, namespace: str | None, turn: Turn) -> None:
-        if is_async(function):
-            raise TypeError(
-                f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
-                "SocketIO runs both"
-            )
-        count = 3 if event == "connect" else 2
-        if not takes(function, count):
-            count -= 1
+    def enter_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
+        """Put a client into a room.
 
-        def run_connect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(*(socket.sid, self._environ_of(socket), *arguments)[:count])
+        Raises ValueError: the client is not there, or the room is another client's own.
+        """
+        self._hub.enter(namespace or self.namespace, sid, room)
 
-        def run_disconnect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(*(socket.sid, REASONS.get(arguments[0], arguments[0]))[:count])
+    def leave_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
+        """Take a client out of a room."""
+        self._hub.leave(namespace or self.namespace, sid, room)
 
-        def run_any(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(name, socket.sid, *arguments)
+    def rooms(self, sid: str, namespace: str | None = None) -> list[JSONValue]:
+        """The rooms of a client, its own among them."""
+        return self._hub.rooms_of(namespace or self.namespace, sid)
 
-        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(socket.sid, *arguments)
+    def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """Send a client out of the namespace."""
+        self._hub.disconnect(namespace or self.namespace, sid)
 
-        runs = {"connect": run_connect, "disconnect": run_disconnect, "*": run_any}
-        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(runs.get(event, run), *turn))
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """ "polling" or "websocket". Raises KeyError: no such client."""
+        return self._find(sid, namespace).client.session.transport
 
-    # Sending
+    def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
+        """The environ of the client's handshake request; None for an unknown client."""
+        socket = self._hub.find(namespace or self.namespace, sid)
+        return None if socket is None else self._environ_of(socket)
+
+    def get_session(self, sid: str, namespace: str | None = None) -> SessionData:
+        """The client's dictionary in the namespace (not Flask's session). Raises KeyError: no such client."""
+        socket = self._find(sid, namespace)
+        if socket.data is None:
+            socket.data = {}
+        data: SessionData = socket.data
+        return data
+
+    def save_session(self, sid: str, session: SessionData, namespace: str | None = None) -> None:
+        """Replace the client's dictionary in the namespace."""
+        self._find(sid, namespace).data = session
+
+    @contextmanager
+    def session(self, sid: str, namespace: str | None = None) -> Iterator[SessionData]:
+        """The client's dictionary, saved at the end of the block."""
+        session = self.get_session(sid, namespace)
+        yield session
+        self.save_session(sid, session, namespace)
+
+    def _find(self, sid: str, namespace: str | None) -> Socket:
+        socket = self._hub.find(namespace or self.namespace, sid)
+        if socket is None:
+            raise KeyError(f"no client {sid!r} in namespace {namespace or self.namespace!r}")
+        return socket
+
+
+class HubMethods(ClientMethods):
+    """Those as well that send to many."""
 
     def emit(
         self,
@@ -125,7 +162,9 @@ class ServerMethods(HandlerRegistry):
         self._hub.emit(
             event,
             as_arguments(data),
-            broadcast_options(to, room, skip_sid, except_rooms, namespace, ignore_queue, volatile),
+            broadcast_options(
+                to, room, skip_sid, except_rooms, namespace or self.namespace, ignore_queue, volatile
+            ),
             None if callback is None else lambda socket, values: callback(*values),
             timeout,
         )
@@ -133,28 +172,6 @@ class ServerMethods(HandlerRegistry):
     def send(self, data: object, to: Rooms = None, **options: Unpack[SendKeywords]) -> None:
         """`emit` of the event `message`."""
         self.emit("message", data, to, **options)
-
-    def call(
-        self,
-        event: str,
-        data: object = None,
-        to: str | None = None,
-        sid: str | None = None,
-        namespace: str | None = None,
-        timeout: float | None = 60,
-        ignore_queue: bool = False,
-    ) -> JSONValue:
-        """Send an event to one client and wait: None, the value, or a tuple of the values of its ack.
-
-        Raises:
-            ValueError: no addressee, or more than one. RuntimeError: it could only hang.
-            TimeoutError: no ack within `timeout` seconds, or the client has left.
-        """
-        target = to if to is not None else sid
-        if not isinstance(target, str):
-            raise ValueError("Cannot use call() to broadcast. It asks one client: `to` is its sid")
-        values = self._hub.call(event, as_arguments(data), namespace or DEFAULT_NAMESPACE, target, timeout)
-        return None if not values else values[0] if len(values) == 1 else tuple(values)
 
     def call_room(
         self,
@@ -166,108 +183,66 @@ class ServerMethods(HandlerRegistry):
     ) -> Answers:
         """Send an event to a room and wait for everybody's ack as long as `timeout` allows."""
         return self._hub.call_room(
-            event, as_arguments(data), broadcast_options(to, namespace=namespace), timeout
+            event, as_arguments(data), broadcast_options(to, namespace=namespace or self.namespace), timeout
         )
-
-    # Clients and rooms
-
-    def enter_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
-        """Put a client into a room.
-
-        Raises ValueError: the client is not there, or the room is another client's own.
-        """
-        self._hub.enter(namespace or DEFAULT_NAMESPACE, sid, room)
-
-    def leave_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
-        """Take a client out of a room."""
-        self._hub.leave(namespace or DEFAULT_NAMESPACE, sid, room)
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
         """Everyone leaves the room. Raises ValueError: it is a client's own."""
-        self._hub.close_room(namespace or DEFAULT_NAMESPACE, room)
-
-    def rooms(self, sid: str, namespace: str | None = None) -> list[JSONValue]:
-        """The rooms of a client, its own among them."""
-        return self._hub.rooms_of(namespace or DEFAULT_NAMESPACE, sid)
-
-    def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """Send a client out of the namespace."""
-        self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid)
-
-    def transport(self, sid: str, namespace: str | None = None) -> str:
-        """ "polling" or "websocket". Raises KeyError: no such client."""
-        return self._find(sid, namespace).client.session.transport
-
-    def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
-        """The environ of the client's handshake request; None for an unknown client."""
-        socket = self._hub.find(namespace or DEFAULT_NAMESPACE, sid)
-        return None if socket is None else self._environ_of(socket)
-
-    def get_session(self, sid: str, namespace: str | None = None) -> SessionData:
-        """The client's dictionary in the namespace (not Flask's session). Raises KeyError: no such client."""
-        socket = self._find(sid, namespace)
-        if socket.data is None:
-            socket.data = {}
-        data: SessionData = socket.data
-        return data
-
-    def save_session(self, sid: str, session: SessionData, namespace: str | None = None) -> None:
-        """Replace the client's dictionary in the namespace."""
-        self._find(sid, namespace).data = session
-
-    @contextmanager
-    def session(self, sid: str, namespace: str | None = None) -> Iterator[SessionData]:
-        """The client's dictionary, saved at the end of the block."""
-        session = self.get_session(sid, namespace)
-        yield session
-        self.save_session(sid, session, namespace)
-
-    def _find(self, sid: str, namespace: str | None) -> Socket:
-        socket = self._hub.find(namespace or DEFAULT_NAMESPACE, sid)
-        if socket is None:
-            raise KeyError(f"no client {sid!r} in namespace {namespace or DEFAULT_NAMESPACE!r}")
-        return socket
+        self._hub.close_room(namespace or self.namespace, room)
 
 
-def in_own_namespace(
-    method: Callable[Concatenate[ServerMethods, Parameters], Result],
-) -> Callable[Concatenate[NamespaceMethods, Parameters], Result]:
-    """The server's method, in the namespace of the object it is called on unless another one is given."""
-    names = [*inspect.signature(method).parameters][1:]
-    position = names.index("namespace") if "namespace" in names else len(names)
+class ServerMethods(HubMethods, HandlerRegistry):
+    """python-socketio's methods. Handlers get (sid, *arguments); every call goes to the hub.
 
-    @wraps(method)
-    def call(self: NamespaceMethods, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        given: tuple[object, ...] = args
-        if len(given) > position:
-            given = (*given[:position], given[position] or self.namespace, *given[position + 1 :])
-        else:
-            kwargs["namespace"] = kwargs.get("namespace") or self.namespace
-        result: Result = getattr(self.server, method.__name__)(*given, **kwargs)
-        return result
-
-    return call
-
-
-class NamespaceMethods:
-    """What the handlers of a class may ask of the server that it is registered with.
-
-    Attributes:
-        server: None until it is registered.
+    Args:
+        hub: does the work. environ_of: the environ of a client's handshake request.
     """
 
-    def __init__(self, namespace: str | None = None) -> None:
-        self.namespace: str = namespace or DEFAULT_NAMESPACE
-        self.server: ServerMethods = cast("ServerMethods", None)
+    reason = Reason
+    async_mode = "threading"
+    async_handlers = True
 
-    call = in_own_namespace(ServerMethods.call)
-    enter_room = in_own_namespace(ServerMethods.enter_room)
-    leave_room = in_own_namespace(ServerMethods.leave_room)
-    rooms = in_own_namespace(ServerMethods.rooms)
-    get_session = in_own_namespace(ServerMethods.get_session)
-    save_session = in_own_namespace(ServerMethods.save_session)
-    session = in_own_namespace(ServerMethods.session)
-    disconnect = in_own_namespace(ServerMethods.disconnect)
+    def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
+        self._hub = hub
+        self._environ_of = environ_of
+        self.manager: Manager = Manager(hub)
+        self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
+
+    # Registration
+
+    def register_namespace(self, namespace_handler: NamespaceHandler) -> None:
+        """Every `on_...` method of the object handles the event its name ends with."""
+        namespace_handler.server = self
+        if isinstance(namespace_handler, ClientMethods):
+            namespace_handler._speak_through(self)
+        for name, method in inspect.getmembers(namespace_handler, callable):
+            if name.startswith(HANDLER_PREFIX):
+                self.on(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
+
+    def _register(self, event: str, function: Function, namespace: str | None, turn: Turn) -> None:
+        if is_async(function):
+            raise TypeError(
+                f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
+                "SocketIO runs both"
+            )
+        count = 3 if event == "connect" else 2
+        if not takes(function, count):
+            count -= 1
+
+        def run_connect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            return function(*(socket.sid, self._environ_of(socket), *arguments)[:count])
+
+        def run_disconnect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            return function(*(socket.sid, REASONS.get(arguments[0], arguments[0]))[:count])
+
+        def run_any(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            return function(name, socket.sid, *arguments)
+
+        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            return function(socket.sid, *arguments)
+
+        runs = {"connect": run_connect, "disconnect": run_disconnect, "*": run_any}
+        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(runs.get(event, run), *turn))
 
 
 class Manager:

@@ -70,9 +70,9 @@ class Server(ServerMethods):
 
     def __init__(self, face: SocketIO) -> None:
         super().__init__(face._hub, lambda socket: face._state_of(socket).environ)
-        self.start_background_task = face.start_background_task  # type: ignore[method-assign]
-        self.sleep = face.sleep  # type: ignore[method-assign]
-        self.shutdown = lambda: face.stop()
+        self.start_background_task: Callable[..., tasks.BackgroundTask] = face.start_background_task
+        self.sleep: Callable[..., None] = face.sleep
+        self.shutdown: Callable[[], None] = lambda: face.stop()
 
 
 class SocketIO(Registration):

@@ -5,16 +5,17 @@ Must not know: the hub; it speaks through the SocketIO it is registered with.
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from python_server.api.handler_registry import method_arity
 from python_server.api.keywords import Addressing, Function
-from python_server.api.server_methods import NamespaceMethods
+from python_server.api.server_methods import ClientMethods, ServerMethods
+from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.handlers import RESERVED
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 
 
-class Namespace(NamespaceMethods):
+class Namespace(ClientMethods):
     """Subclass it, give it methods `on_<event>`, and register an instance with `socketio.on_namespace`.
 
     A method `error(exception)` gets what no error handler took; its result is the ack. What it may ask of its
@@ -28,12 +29,14 @@ class Namespace(NamespaceMethods):
     """
 
     def __init__(self, namespace: str | None = None) -> None:
-        super().__init__(namespace)
+        self.namespace: str = namespace or DEFAULT_NAMESPACE
         self.socketio: Any = None
+        self.server: ServerMethods = cast("ServerMethods", None)  # until it is registered
 
     def _set_socketio(self, socketio: Any) -> None:
         self.socketio = socketio
         self.server = socketio.server
+        self._speak_through(self.server)
 
     def trigger_event(self, event: str, *args: JSONValue) -> object:
         """Find the method for `event` and call it; overload it for a routing of your own.
