@@ -22,13 +22,12 @@ from python_server.api.keywords import (
     EmitKeywords,
     Function,
     HandshakeHeaders,
-    Recipients,
     RunKeywords,
     SocketIOKeywords,
     names_of,
     refuse_unknown,
 )
-from python_server.api.options import ServerOptions, read_server_options
+from python_server.api.options import read_server_options
 from python_server.api.server_methods import Reason, ServerMethods
 from python_server.net import tasks
 from python_server.net.threads import Lock
@@ -126,9 +125,6 @@ class SocketIO(Registration):
             self.server = Server(self)
             for instance in self.namespace_handlers:
                 instance._set_socketio(self)
-        self._mount(app, chosen)
-
-    def _mount(self, app: flask.Flask, chosen: ServerOptions) -> None:
         self.manage_session = chosen.manage_session
         self._outside = None
         self._app = app
@@ -201,7 +197,7 @@ class SocketIO(Registration):
             refuse_unknown("emit", options, EmitKeywords)
         include_self, callback = options.pop("include_self", True), options.pop("callback", None)
         options.pop("broadcast", None)  # everybody is who is meant anyway
-        to = broadcast_options(**cast("Recipients", options))
+        to = broadcast_options(**options)  # type: ignore[misc]  # without those three
         if not include_self:
             to = to._replace(excepted=(*to.excepted, current_request("include_self=False").sid))
         arguments = as_arguments(args[0]) if len(args) == 1 else args

@@ -102,18 +102,16 @@ class EventContexts:
 
     def open_session(self, state: ClientState, request: flask.Request) -> SessionMixin:
         """The client's managed session, or a fresh one of Flask's; inside the context."""
-        environ = state.environ
-        if self._manage_session:
-            saved = environ.get("saved_session")
-            if saved is None:
-                saved = environ["saved_session"] = ManagedSession(self._open(request))
+        saved: ManagedSession | None = state.environ.get("saved_session") if self._manage_session else None
+        if saved is not None:
             return saved
-        return self._open(request)
-
-    def _open(self, request: flask.Request) -> SessionMixin:
         interface = self.app.session_interface
         session = interface.open_session(self.app, request)
-        return interface.make_null_session(self.app) if session is None else session
+        if session is None:
+            session = interface.make_null_session(self.app)
+        if self._manage_session:
+            session = state.environ["saved_session"] = ManagedSession(session)
+        return session
 
     def eager(self, state: ClientState) -> bool:
         """Must the session be opened with the event? A cookie's cannot change under it, a store's can."""

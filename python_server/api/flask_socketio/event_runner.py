@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from builtins import ConnectionRefusedError as BuiltinConnectionRefusedError
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from contextvars import copy_context
 from functools import partial
 from types import CoroutineType
@@ -185,11 +185,16 @@ class EventRunner:
         """The context lives in variables of its own: a worker opens it, the asyncio thread runs the coroutine
         in it, and a worker concludes and closes it."""
         variables = copy_context()
+        opened = ExitStack()
+
+        def conclude(outcome: Callable[[], object]) -> object:
+            with opened:
+                return self._conclude(state, socket, name, outcome)
 
         def close(outcome: Callable[[], object]) -> object:
-            return variables.run(_leave, entered, partial(self._conclude, state, socket, name, outcome))
+            return variables.run(conclude, outcome)
 
-        variables.run(entered.__enter__).request.__dict__[SOCKET_KEY] = socket
+        variables.run(opened.enter_context, entered).request.__dict__[SOCKET_KEY] = socket
         try:
             result = variables.run(work)
         except BaseException as error:
@@ -233,15 +238,3 @@ class EventRunner:
         if on_error is None:
             raise error
         return on_error(error)
-
-
-def _leave(entered: AbstractContextManager[FlaskContext], work: Callable[[], object]) -> object:
-    """The end of a `with`, whose beginning was elsewhere."""
-    try:
-        result = work()
-    except BaseException as error:
-        if not entered.__exit__(type(error), error, error.__traceback__):
-            raise
-        return None
-    entered.__exit__(None, None, None)
-    return result
