@@ -34,7 +34,7 @@ class _EngineClient:
 
 
 class EngineServer(HandlerRegistry):
-    """Engine.IO alone: python-engineio's synchronous Server.
+    """Engine.IO alone: the synchronous Server of python-engineio 4.
 
     Handlers: connect(sid, environ), message(sid, data), disconnect(sid[, reason]). A connect handler that
     returns False, or raises ConnectionRefused, ends the session it was called for. Mount it with WSGIApp:

@@ -24,7 +24,7 @@ from python_server.wsgi.foreign_server import ForeignGuard
 
 
 class Server(ServerMethods):
-    """python-socketio's synchronous Server. Mount it with `WSGIApp(server, application)`.
+    """The synchronous Server of python-socketio 5. Mount it with `WSGIApp(server, application)`.
 
     Handlers get (sid, environ[, auth]) for `connect`, (sid[, reason]) for `disconnect`, (sid, *arguments)
     else; a catch-all `*` gets the event's name first. They run in ordinary threads, a client's in order.

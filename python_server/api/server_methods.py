@@ -163,7 +163,7 @@ class HubMethods(ClientMethods):
             event,
             as_arguments(data),
             broadcast_options(
-                to, room, skip_sid, except_rooms, namespace or self.namespace, ignore_queue, volatile
+                to, room, skip_sid, except_rooms, namespace or self.namespace, ignore_queue, bool(volatile)
             ),
             None if callback is None else lambda socket, values: callback(*values),
             timeout,

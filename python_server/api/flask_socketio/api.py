@@ -75,11 +75,19 @@ class Server(ServerMethods):
 
 
 class SocketIO(Registration):
-    """Socket.IO for a Flask application.
+    """Socket.IO for a Flask application, in the words of Flask-SocketIO 5 (docs/migration.md).
+
+        socketio = SocketIO(app, cors_allowed_origins="https://shop.example")
+
+        @socketio.on("sum")
+        def add(first, second):
+            emit("told", first + second, broadcast=True)
+
+        socketio.run(app)
 
     Args:
         app: the application; or call `init_app` later.
-        options: Flask-SocketIO's, python-socketio's and python-engineio's; see docs/migration.md.
+        options: Flask-SocketIO's, python-socketio's and python-engineio's; times in seconds, sizes in bytes.
 
     Raises:
         TypeError, ValueError: an option, or a value of it, that does not exist or is not served here.
@@ -183,11 +191,11 @@ class SocketIO(Registration):
 
         Args:
             args: the event's data; a tuple as the only one is several arguments, None is none.
-            namespace: default "/". to, room: a room, a sid, or a list of them. include_self: with False the
-                sender of the current event is left out. skip_sid, except_rooms: sids, rooms to leave out.
-            volatile: dropped for clients that could not take it at once. ignore_queue: to the clients of this
-                process only.
-            callback: called with the arguments of each ack, in a context of the client whose event emits.
+            options: namespace: default "/". to, room: a room, a sid, or a list. skip_sid, except_rooms: sids,
+                rooms to leave out. include_self: with False the current event's sender is left out too.
+                volatile: dropped for clients that could not take it at once. ignore_queue: to the clients of
+                this process only. callback: called with the arguments of each ack, in a context of the client
+                whose event emits.
 
         Raises:
             TypeError, ValueError: an unknown option; the data cannot be written as JSON.
@@ -197,6 +205,7 @@ class SocketIO(Registration):
             refuse_unknown("emit", options, EmitKeywords)
         include_self, callback = options.pop("include_self", True), options.pop("callback", None)
         options.pop("broadcast", None)  # everybody is who is meant anyway
+        options["volatile"] = bool(options.get("volatile"))  # it travels, and others take nothing else
         to = broadcast_options(**options)  # type: ignore[misc]  # without those three
         if not include_self:
             to = to._replace(excepted=(*to.excepted, current_request("include_self=False").sid))

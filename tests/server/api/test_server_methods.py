@@ -66,6 +66,18 @@ def test_a_namespace_asks_its_server_in_its_own_namespace_unless_told_otherwise(
     assert served.server.rooms(far, "/far") == [far]
 
 
+def test_a_handler_may_be_out_of_order_and_has_a_rate(served: Served) -> None:
+    ran: list[int] = []
+    served.server.on("buy", lambda sid, number: ran.append(number), ordered=False, rate_limit="2/s")
+    peer = served.peer()
+    peer.join()
+    for number in range(3):
+        peer.say(f'2["buy",{number}]')
+    served.world.run()
+    assert ran == [0, 1]
+    assert any("closing" in said for said in peer.heard())
+
+
 def test_emit_with_rooms_skips_and_a_callback(served: Served) -> None:
     peers = [served.peer() for _ in range(3)]
     sids = [peer.join() for peer in peers]
