@@ -206,11 +206,7 @@ class ServerMethods(HubMethods, HandlerRegistry):
         self._hub = hub
         self._environ_of = environ_of
         self.manager: Manager = Manager(hub)
-
-    @property
-    def environ(self) -> Mapping[str, Environ]:
-        """The environs of the clients' handshake requests by Engine.IO sid."""
-        return {socket.client.session.sid: self._environ_of(socket) for socket in self._hub.sockets()}
+        self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
 
     # Registration
 
@@ -276,3 +272,23 @@ class Manager:
         """The client's name in a namespace."""
         sockets = (socket for socket in self._hub.sockets() if socket.namespace == namespace)
         return next((socket.sid for socket in sockets if socket.client.session.sid == eio_sid), None)
+
+
+class Environs(Mapping[str, Environ]):
+    """The environs of handshakes by Engine.IO sid: those of the clients that are there when it is asked."""
+
+    def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
+        self._hub = hub
+        self._environ_of = environ_of
+
+    def __getitem__(self, eio_sid: str) -> Environ:
+        return self._environ_of(self._sockets()[eio_sid])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sockets())
+
+    def __len__(self) -> int:
+        return len(self._sockets())
+
+    def _sockets(self) -> dict[str, Socket]:
+        return {socket.client.session.sid: socket for socket in self._hub.sockets()}
