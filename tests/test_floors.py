@@ -46,11 +46,10 @@ HOUSE = """
 5  control     commands server
 6  serve       mounts recovery_handover routing loading pools admissions wiring worker serve
                reloader
-7  api         python_engineio flask_socketio.keywords flask_socketio.options flask_socketio.context
-               flask_socketio.handlers flask_socketio.run flask_socketio.test_client emitter
-               wsgi_server server_methods python_socketio flask_socketio.namespace
-               flask_socketio.registration flask_socketio.server flask_socketio.api
-               flask_socketio.functions
+7  api         flask_socketio.context wsgi_server keywords flask_socketio.run
+               flask_socketio.test_client emitter options handler_registry python_engineio
+               server_methods python_socketio flask_socketio.namespace flask_socketio.event_runner
+               flask_socketio.registration flask_socketio.api flask_socketio.functions
 8  command     option options welcome emit cli
 9  __main__
 """
