@@ -42,7 +42,7 @@ def no_timer(seconds: float, function: Any) -> None:
 def measure(workers_count: int, batch_count: int) -> tuple[float, float]:
     """Microseconds of the sender's publish, and of sending and receiving at each sibling, per message."""
     loop = Loop(report)
-    siblings = [Peers(loop, index, "machine", report, report) for index in range(workers_count)]
+    siblings = [Peers(loop, index, report, report) for index in range(workers_count)]
     joined(*siblings)
     for _ in range(4):
         loop.run_once(0)

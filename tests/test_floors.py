@@ -34,7 +34,7 @@ HOUSE = """
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
                heartbeat upgrade server
 3  websocket   application
-3  workers     respawn greetings link_messages spawn peers handover process member supervisor
+3  workers     greetings link_messages spawn peers handover process member supervisor
 3  wsgi        environ foreign_server handshake_middleware upload_slots handler websocket
 4  socketio    values jsoncodec packet msgpack_packet cluster.port adapter cluster.requests
                cluster.broker.leader cluster.broker.wire_json cluster.broker.resp cluster.broker.url

@@ -21,8 +21,7 @@ from python_server.net.threads import BackgroundThread
 from python_server.observe import log
 from python_server.serve.serve import LINES, bind
 from python_server.settings import Settings
-from python_server.workers.respawn import own_command
-from python_server.workers.spawn import INHERITED_VARIABLE
+from python_server.workers.spawn import INHERITED_VARIABLE, start_again
 
 CHILD_STOP_SECONDS: Final = 5.0
 # Ctrl+C reaches the child as well: it is given this long before it is told once more.
@@ -135,14 +134,8 @@ def _interrupt(number: int, frame: Any) -> None:
 
 
 def _start(listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
-    descriptors = [sock.fileno() for sock in listening]
-    environment = {
-        **os.environ,
-        INHERITED_VARIABLE: ",".join(map(str, descriptors)),
-        SERVING_VARIABLE: "true",
-        RELOADER_VARIABLE: str(os.getpid()),
-    }
-    return subprocess.Popen(own_command(), pass_fds=descriptors, env=environment)
+    marks = {SERVING_VARIABLE: "true", RELOADER_VARIABLE: str(os.getpid())}
+    return start_again({**os.environ, **marks}, listening)
 
 
 def _stop(child: subprocess.Popen[bytes], patience_seconds: float = 0.0) -> None:

@@ -48,7 +48,7 @@ from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import WebSocketRoutes
 from python_server.workers.handover import Handover
-from python_server.workers.member import BEAT_SECONDS, MemberCallbacks, Membership
+from python_server.workers.member import BEAT_SECONDS, Membership
 from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.handler import ServerFacts, WSGIHandler
 from python_server.wsgi.websocket import WebSocketTakeover
@@ -283,7 +283,8 @@ def _join(
         row=network.row,
         report=log.report,
         complain=given.complain,
-        orders=MemberCallbacks(drain, log.reopen_logs),
+        drain=drain,
+        reopen_logs=log.reopen_logs,
         entropy=given.system.entropy,
         max_requests=settings.max_requests_count,
         max_requests_jitter=settings.max_requests_jitter_count,

@@ -181,7 +181,7 @@ class Worker:
     def _await_end(self, deadline: float) -> None:
         # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
         done = not self._acceptor.channels and not self._pools.events.waiting_count()
-        if self._membership is not None and self._membership.siblings.queued_bytes():
+        if self._membership is not None and self._membership.queued_bytes():
             done = False
         if self._cluster.recovery_handover is not None and self._cluster.recovery_handover.busy:
             done = False

@@ -9,7 +9,6 @@ a plain connection again. So no connection has more than one relay, however ofte
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,12 +16,14 @@ from typing import Any
 import msgspec
 
 from python_server.connection.exchange import Exchange, TransportLike
+from python_server.net.byte_handler import Address
+from python_server.net.lingering import TransportLimits
 from python_server.net.loop import Loop
 from python_server.net.relay import RelayEnd, relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.transport import Transport
-from python_server.workers.link_messages import decode, encode
-from python_server.workers.peers import MessageKind, Peers
+from python_server.workers.link_messages import encode
+from python_server.workers.peers import MessageKind, Peers, with_socket
 
 
 class PassedConnection(msgspec.Struct, array_like=True):
@@ -33,75 +34,29 @@ class PassedConnection(msgspec.Struct, array_like=True):
     data: bytes
 
 
-class Relayed:
-    """A connection whose bytes come from a sibling and go to it (the ByteHandler port).
+class Departing:
+    """A connection that a sibling serves, for as long as it still passes here (the ByteHandler port).
 
-    It has a channel's methods, so that a stopping server may treat it like one: it ends when idle channels
-    end, for the sibling cannot be told to let the client go.
-    """
-
-    def __init__(self, transport: TransportLike, end: RelayEnd, lost: Callable[[Relayed], None]) -> None:
-        self._transport = transport
-        self._lost = lost
-        self._end = end
-        self.receive_buffer = end.receive_buffer
-        self.data_received = end.data_received
-        self.write_blocked = end.write_blocked
-
-    def connection_lost(self, reason: str) -> None:
-        self._end.connection_lost(reason)
-        self._lost(self)
-
-    @property
-    def peers(self) -> tuple[object, object]:
-        """As a channel's."""
-        return self._transport.peer, self._transport.peer
-
-    @property
-    def held_bytes(self) -> int:
-        return self._transport.queued_bytes
-
-    def refuse_keep_alive(self) -> None:
-        """Graceful stop: an answer may be on its way through here."""
-
-    def close_when_idle(self) -> None:
-        self._end.connection_lost("server stopped")
-        self._transport.close()
-
-    def abort(self, reason: str) -> None:
-        self._transport.close(reason)
-
-
-class Leaving:
-    """A connection that is handed over when the client has taken its earlier answers (the ByteHandler port).
-
-    A stopping server lets it: the request is under way, and nothing else is read meanwhile.
-
-    Args:
-        send: passes the socket on. ended: told when it has gone, to the sibling or for good.
+    A relay carries its bytes to and fro. Without one the sibling gets the connection itself, once the client
+    has taken its earlier answers; nothing is read meanwhile. It has a channel's methods, so that a stopping
+    server may treat it like one.
     """
 
     def __init__(
-        self, transport: Transport, send: Callable[[Socket], None], ended: Callable[[Leaving], None]
+        self, transport: TransportLike, relay: RelayEnd | None, ended: Callable[[Departing], None]
     ) -> None:
         self._transport = transport
-        self._send = send
+        self._relay = relay
         self._ended = ended
-
-    def detached(self, sock: Socket) -> None:
-        self._ended(self)
-        self._send(sock)
+        self.data_received = _ignore if relay is None else relay.data_received
+        self.write_blocked = _ignore if relay is None else relay.write_blocked
 
     def receive_buffer(self) -> memoryview | None:
         return None
 
-    def data_received(self, buffer: Any, nbytes: int) -> None:
-        """What came behind the head: `send` has it."""
-
-    def write_blocked(self, blocked: bool) -> None:
-        """Nothing more is written here."""
-
     def connection_lost(self, reason: str) -> None:
+        if self._relay is not None:
+            self._relay.connection_lost(reason)
         self._ended(self)
 
     @property
@@ -114,13 +69,20 @@ class Leaving:
         return self._transport.queued_bytes
 
     def refuse_keep_alive(self) -> None:
-        """The worker that gets the connection decides."""
+        """The sibling decides; an answer may be on its way through here."""
 
     def close_when_idle(self) -> None:
-        """It is not idle: its request is under way."""
+        """A relay ends, for the sibling cannot be told to let the client go; else a request is under way."""
+        if self._relay is not None:
+            self._relay.connection_lost("server stopped")
+            self._transport.close()
 
     def abort(self, reason: str) -> None:
         self._transport.close(reason)
+
+
+def _ignore(*_: object) -> None:
+    """What came behind the head goes with the connection."""
 
 
 class Handover:
@@ -137,11 +99,11 @@ class Handover:
         loop: Loop,
         siblings: Peers,
         serve: Callable[[Transport, bytes], None],
-        began: Callable[[Relayed | Leaving], None],
-        ended: Callable[[Relayed | Leaving], None],
+        began: Callable[[Departing], None],
+        ended: Callable[[Departing], None],
         report: Callable[[str, BaseException], None],
         complain: Callable[[str, str], None],
-        limits: Any,
+        limits: TransportLimits,
     ) -> None:
         self._loop = loop
         self._siblings = siblings
@@ -166,9 +128,7 @@ class Handover:
         index = self._siblings.likely_successor()
         return index is not None and self.send_home(exchange, index)
 
-    def _give(
-        self, index: int, head: bytes, transport: TransportLike, leftover: bytes
-    ) -> Relayed | Leaving | None:
+    def _give(self, index: int, head: bytes, transport: TransportLike, leftover: bytes) -> Departing | None:
         """Send it; returns who listens to the connection from now on if it stays on this loop."""
         send = partial(self._send, index, transport.peer, transport.local)
         if isinstance(transport, Transport):
@@ -176,17 +136,22 @@ class Handover:
             if sock is not None:
                 send(head + leftover, sock)
                 return None
-            leaving = Leaving(transport, partial(send, head + leftover), self._ended)
-            if transport.detach_when_sent(leaving.detached):
-                self._began(leaving)
-                return leaving
+            departing = Departing(transport, None, self._ended)
+
+            def detached(sock: Socket) -> None:
+                self._ended(departing)
+                send(head + leftover, sock)
+
+            if transport.detach_when_sent(detached):
+                self._began(departing)
+                return departing
         sock, end = relay_to_socket(self._loop, transport, b"", self._report, self._limits)
-        relayed = Relayed(transport, end, self._ended)
+        relayed = Departing(transport, end, self._ended)
         self._began(relayed)
         send(head, sock)  # the leftover takes the relay's way
         return relayed
 
-    def _send(self, index: int, peer: Any, local: Any, data: bytes, sock: Socket) -> None:
+    def _send(self, index: int, peer: Address, local: Address, data: bytes, sock: Socket) -> None:
         descriptor = sock.detach()
         payload = encode(PassedConnection(peer, local, data))
         if not self._siblings.send(index, MessageKind.CONNECTION, payload, descriptor=descriptor):
@@ -197,12 +162,7 @@ class Handover:
         if descriptor is None:
             self._complain("hand-over", f"a connection from worker {index} has come without its descriptor")
             return
-        try:
-            passed = decode(payload, type=PassedConnection)
-            sock = Socket(fileno=descriptor)
-        except Exception:
-            os.close(descriptor)
-            raise
+        passed, sock = with_socket(payload, PassedConnection, descriptor)
         sock.setblocking(False)
         transport = Transport(
             self._loop, sock, self._report, self._limits, _address(passed.peer), _address(passed.local)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, MutableMapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -72,6 +74,28 @@ class WorkerSlot:
                 "version": self.version,
             }
         )
+
+
+def start_again(
+    environment: Mapping[str, str],
+    listening: Sequence[Socket],
+    descriptors: Iterable[int] = (),
+    process_group: int | None = None,
+) -> subprocess.Popen[bytes]:
+    """This very program in a new process: the interpreter with its options, module or script, arguments.
+
+    `sys.orig_argv` still has `-m package`, `-X` and `-W` options, which `sys.argv` has lost.
+
+    Args:
+        listening: the sockets that it is to accept on. descriptors: further ones that stay open in it.
+    """
+    numbers = [sock.fileno() for sock in listening]
+    return subprocess.Popen(
+        [sys.executable, *sys.orig_argv[1:]],
+        pass_fds=[*numbers, *descriptors],
+        env={**environment, INHERITED_VARIABLE: ",".join(map(str, numbers))},
+        process_group=process_group,
+    )
 
 
 def is_worker(environment: MutableMapping[str, str]) -> bool:

@@ -47,7 +47,7 @@ class House:
         self.complaints: list[str] = []
         self.faults: list[Any] = []
         self.loop = loop
-        self.siblings = Peers(loop, index, "host", self.report, self.complain, max_queued_bytes=100_000)
+        self.siblings = Peers(loop, index, self.report, self.complain, max_queued_bytes=100_000)
         self.logs = {path: RecoveryLog(max_bytes=100_000_000) for path in PATHS}
         self.handover = RecoveryHandover(
             self.siblings, self.logs, loop.call_later, lambda: loop.now, self.complain

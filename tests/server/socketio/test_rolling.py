@@ -104,12 +104,10 @@ class Worker:
         self.siblings = Peers(
             self,  # type: ignore[arg-type]
             index,
-            "host",
             self.report,
             lambda kind, said: None,
-            control,  # type: ignore[arg-type]
         )
-        self.siblings.on_supervisor(MessageKind.DRAIN, lambda _, payload, __: self.drain(payload))
+        self.control = FakeLink(self, control, self.told, lambda: None, self.report)
         self.world = town.make_world(self.backplane, SessionIds(index), recovery=RecoveryLog())
         self.log: RecoveryLog = self.world.hub.recovery
         if town.welcoming:
@@ -149,22 +147,29 @@ class Worker:
         self.siblings.begin(self.accept)
 
     def accept(self) -> None:
-        if not self.siblings.draining:
-            self.accepting = True
-            self.siblings.tell_supervisor(MessageKind.READY)
+        self.accepting = True
+        self.control.send(MessageKind.READY)
 
-    def drain(self, payload: bytes) -> None:
+    def told(self, kind: int, payload: bytes, descriptor: Any) -> None:
+        if kind == MessageKind.DRAIN:
+            self.drain(link_messages.decode(payload, type=link_messages.Drain).successor)
+        else:
+            self.siblings.told(kind, payload, descriptor)
+
+    def drain(self, successor: int | None) -> None:
         """As the wiring of a worker does it."""
         self.accepting, self.draining = False, True
-        self.siblings.announce_draining(link_messages.decode(payload, type=link_messages.Drain).successor)
+        self.siblings.announce_draining(successor)
         for session in self.sessions:
             session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
-        self.handover.hand_over(link_messages.decode(payload, type=link_messages.Drain).successor)
+        assert successor is not None
+        self.handover.hand_over(successor)
 
     def end(self) -> None:
         self.ended = True
         self.world.hub.services.backplane.close()
         self.siblings.close()
+        self.control.close()
 
     def open(self) -> Session:
         session = Session(
@@ -189,7 +194,7 @@ class Worker:
     # What may happen next
 
     def links(self) -> list[FakeLink]:
-        return [link for link in (*self.siblings._links.values(), self.siblings._control) if link.ready]  # type: ignore[union-attr,misc]
+        return [link for link in (*self.siblings._links.values(), self.control) if link.ready]  # type: ignore[misc]
 
     def timers_due(self) -> bool:
         return any(timer.function and timer.when <= self.now for timer in self.world.timers)
@@ -435,7 +440,7 @@ def replace_first(town: Town) -> Worker:
     """A fourth worker is born, and has been told of by the supervisor; it takes over from the first."""
     newborn = town.born(town.workers[0])
     for worker in town.workers[:3]:
-        worker.siblings._control.step()  # type: ignore[union-attr]
+        worker.control.step()
     newborn.begin()
     return newborn
 
@@ -470,8 +475,8 @@ def test_two_that_are_born_at_once_know_each_other_before_they_serve(make_world:
     old = (1, 2, 3)
     newborns = [town.born(), town.born()]
     for worker in town.workers[:4]:
-        while worker.siblings._control.ready:  # type: ignore[union-attr]
-            worker.siblings._control.step()  # type: ignore[union-attr]
+        while worker.control.ready:
+            worker.control.step()
     for newborn in newborns:
         newborn.begin()
     everything = [(sender, receiver) for sender in (*old, 4, 5) for receiver in (*old, 4, 5)]

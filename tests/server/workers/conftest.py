@@ -140,7 +140,7 @@ class Worker:
         self.complaints: list[str] = []
         self.answered: list[tuple[str, int, Any]] = []
         self.heard = Heard()
-        self.siblings = Peers(loop, index, "host", self.report, self.complain)
+        self.siblings = Peers(loop, index, self.report, self.complain)
         self.homes = Handover(
             loop,
             self.siblings,

@@ -124,6 +124,7 @@ class Bench:
             lambda: self.news.append("rolled"),
         )
         self.workers.begin()
+        self.clock.advance(0)
 
     @property
     def living(self) -> list[int]:
@@ -132,10 +133,12 @@ class Bench:
     def ready(self, *indexes: int) -> None:
         for index in indexes:
             child(index).ready()
+            self.clock.advance(0)
 
     def end(self, index: int, code: int = 0) -> None:
         child(index).code = code
         self.workers.reap()
+        self.clock.advance(0)
 
     def serve(self, count: int) -> "Bench":
         self.ready(*range(1, count + 1))
@@ -169,6 +172,16 @@ def test_the_first_alone_then_the_others_and_together_they_take_whoever_comes() 
     bench.workers.change_count(1)
     assert not child(4).slot.together  # the others take whoever comes: nobody waits for it
     assert bench.news == ["serving"]
+
+
+def test_an_order_is_heard_between_the_starts_of_two_workers() -> None:
+    """Each turn of the loop hears what signals ask, and starts one."""
+    bench = Bench(200)
+    child(1).ready()
+    assert bench.living == [1, 2]
+    bench.workers.stop()
+    bench.clock.advance(60)
+    assert len(FakeChild.born) == 2
 
 
 def test_one_worker_waits_for_nobody() -> None:
@@ -229,9 +242,11 @@ def test_a_worker_that_still_loaded_when_it_was_to_end_is_no_surprise(
 def test_no_more_workers_than_there_are_rows_for() -> None:
     bench = Bench(2).serve(2)
     bench.workers.change_count(100_000)
+    bench.clock.advance(0)
     assert len(bench.living) == WORKERS_MAX_COUNT
     for _ in range(3):  # their successors have rows as well; those of the third restart wait for some
         bench.workers.roll()
+        bench.clock.advance(0)
     born_count = len(FakeChild.born)
     draining = [child.index for child in FakeChild.born if child.life is Life.DRAINING]
     for index in draining:

@@ -58,7 +58,6 @@ class Pipes:
             Peers(
                 self.loop,
                 index,
-                "machine",
                 self._report,
                 self.complain,
                 max_queued_bytes=max_queued_bytes,
