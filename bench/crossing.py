@@ -6,13 +6,17 @@ on one loop in this process; the time of the processor is counted.
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from python_server.net.loop import Loop
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.packet import PacketType, TextCodec
-from python_server.workers.peers import Peers, joined
+from python_server.workers.peers import Peers
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "common"))
+from joined_peers import joined  # noqa: E402
 
 MESSAGES_COUNT = 2_000
 ROUNDS_COUNT = 9

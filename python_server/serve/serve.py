@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, Final
+from types import FrameType
+from typing import Final
 
 from python_server.connection.acceptor import tls_context
 from python_server.control.server import open_control
@@ -40,7 +42,7 @@ from python_server.serve.worker import Worker
 from python_server.settings import Settings
 from python_server.workers.link_messages import VERSION, other_version
 from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_slot
-from python_server.workers.supervisor import RestartRules, Supervisor
+from python_server.workers.supervisor import Supervisor
 
 # How the lines of a log are written.
 LINES: Final = partial(LineWriter, monotonic=REAL.monotonic)
@@ -109,11 +111,9 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
         workers = Supervisor(
             loop=loop,
             system=REAL,
-            rules=RestartRules(
-                settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds
-            ),
+            settings=settings,
             listening=listening.sockets,
-            named=dict.fromkeys([CONTROL], control.sockets[0]) if control.sockets else {},
+            named={CONTROL: control.sockets[0]} if control.sockets else {},
             serving=lambda: _tell_started(settings, listening, started),
             rolled=lambda: systemd.notify(systemd.READY),
         )
@@ -135,7 +135,11 @@ def _control_of(settings: Settings, listening: Listening) -> Listening:
 
 def _tell_started(settings: Settings, listening: Listening, started: Callable[[str], None] | None) -> None:
     urls = shown_urls(listening.sockets, "https" if settings.tls.certfile else "http")
-    announce(urls)
+    print(
+        f"python_server: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)",
+        file=sys.stderr,
+        flush=True,
+    )
     systemd.notify(systemd.READY)
     if started is not None:
         started(urls[0])
@@ -198,16 +202,7 @@ def public_address(settings: Settings) -> Address | None:
     return next((address for address in tcp if not address.is_loopback), None)
 
 
-def announce(urls: Sequence[str]) -> None:
-    """The one line that every start prints."""
-    print(
-        f"python_server: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
-Orders = Mapping[int, Callable[[], Any]]
+Orders = Mapping[int, Callable[[], object]]
 # Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
@@ -217,18 +212,17 @@ CODE_STAYS: Final = (
 )
 
 
+def _end(order: Callable[[], None]) -> None:
+    systemd.notify(systemd.STOPPING)
+    order()
+
+
 def _orders_of(worker: Worker) -> Orders:
     """TERM, INT: stop, once more: now. QUIT: now. HUP, USR1: open log files anew. Others: nothing."""
-    asked = 0
+    stops = chain([worker.stop], repeat(worker.force))
 
     def stop() -> None:
-        nonlocal asked
-        asked += 1
-        systemd.notify(systemd.STOPPING)
-        if asked == 1:
-            worker.stop()
-        else:
-            worker.force()
+        _end(next(stops))
 
     def reopen() -> None:
         systemd.notify(systemd.reloading())
@@ -239,15 +233,11 @@ def _orders_of(worker: Worker) -> Orders:
         reopen()
         worker.loop.mailbox.post(log.say, CODE_STAYS)
 
-    def quit() -> None:
-        systemd.notify(systemd.STOPPING)
-        worker.force()
-
     warn = partial(partial, worker.loop.mailbox.post, log.warn)
     return {
         signal.SIGTERM: stop,
         signal.SIGINT: stop,
-        signal.SIGQUIT: quit,
+        signal.SIGQUIT: partial(_end, worker.force),
         signal.SIGHUP: hang_up,
         signal.SIGUSR1: reopen,
         signal.SIGUSR2: warn(NO_SECOND_SERVER),
@@ -260,14 +250,6 @@ def _orders_of(worker: Worker) -> Orders:
 def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
     """As for one, and HUP: rolling restart. TTIN, TTOU: one worker more, one less. CHLD: one has ended."""
 
-    def stop() -> None:
-        systemd.notify(systemd.STOPPING)
-        workers.stop()
-
-    def quit() -> None:
-        systemd.notify(systemd.STOPPING)
-        workers.quit()
-
     def roll() -> None:
         systemd.notify(systemd.reloading())
         log.reopen_logs()
@@ -277,10 +259,10 @@ def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
         log.reopen_logs()
         workers.reopen_logs()
 
-    orders: dict[int, Callable[[], Any]] = {
-        signal.SIGTERM: stop,
-        signal.SIGINT: stop,
-        signal.SIGQUIT: quit,
+    orders: Orders = {
+        signal.SIGTERM: partial(_end, workers.stop),
+        signal.SIGINT: partial(_end, workers.stop),
+        signal.SIGQUIT: partial(_end, workers.quit),
         signal.SIGHUP: roll,
         signal.SIGUSR1: reopen,
         signal.SIGUSR2: lambda: log.warn(NO_SECOND_SERVER),
@@ -296,7 +278,7 @@ def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
 def _signals(orders: Orders) -> Iterator[None]:
     """Each order is given in the main thread, between two instructions of whatever runs."""
 
-    def given(number: int, frame: Any) -> None:
+    def given(number: int, frame: FrameType | None) -> None:
         try:
             orders[number]()
         except ServerStopped:

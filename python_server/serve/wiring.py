@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from typing import Any, Final
+from typing import Final
 
 from python_server.connection.acceptor import Acceptor, most_connections
 from python_server.connection.address_caps import SUGGEST_MIN_COUNT, AddressCaps
@@ -21,7 +21,6 @@ from python_server.connection.proxy_headers import ProxyRules
 from python_server.connection.websocket_channel import WebSocketServices
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.server import Engine
-from python_server.engineio.session import SessionHandler
 from python_server.engineio.session_ids import SessionIds
 from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.http1.response import DateField
@@ -35,7 +34,6 @@ from python_server.net.system import System
 from python_server.observe import log
 from python_server.observe.access_log import AccessLog
 from python_server.observe.counters import Observer
-from python_server.serve.admissions import Admissions
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.pools import Pools, saturated
 from python_server.serve.recovery_handover import RecoveryHandover, recovery_handover
@@ -46,11 +44,12 @@ from python_server.socketio.cluster.factory import join_broker, make_backplane
 from python_server.socketio.cluster.port import Backplane
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
-from python_server.websocket.application import WebSocketRoutes
+from python_server.websocket.application import Admit, WebSocketRoutes
 from python_server.workers.handover import Handover
 from python_server.workers.member import BEAT_SECONDS, Membership
 from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.handler import ServerFacts, WSGIHandler
+from python_server.wsgi.handshake_middleware import HandshakeMiddleware, admission
 from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
 
@@ -114,7 +113,6 @@ class Protocols:
     websockets: WebSocketServices
     wsgi: WSGIHandler
     routes: WebSocketRoutes
-    admissions: Admissions
 
 
 def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
@@ -125,7 +123,6 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         multiprocess=network.row is not None,
         script_name=normal_root_path(settings.root_path),
     )
-    admissions = Admissions(site, facts, pools.door, log.report)
     websockets = _websocket_services(given, network, pools)
     wsgi = WSGIHandler(
         application=site.application,
@@ -140,7 +137,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
             WebSocketTakeover,
             door=pools.door,
             services=websockets,
-            relay=partial(_relay, network.loop, settings),
+            relay=partial(relay_to_socket, network.loop, report=log.report, limits=settings.transport),
             # Programs with a thread per socket lose a fifth of their events to a short interval.
             socket_taken=partial(sys.setswitchinterval, settings.own_io_switch_interval_seconds),
             max_queue_count=settings.websocket.max_queue_count,
@@ -157,9 +154,21 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         refusal=lambda allowed: OriginRules(allowed).refusal,
         report=log.report,
         complain=complain,
-        admits=admissions.of_routes(),
+        admits={path: _asks(given, facts, pools, holder) for path, holder in site.holders.items()},
     )
-    return Protocols(facts, websockets, wsgi, routes, admissions)
+    return Protocols(facts, websockets, wsgi, routes)
+
+
+def _asks(given: Given, facts: ServerFacts, pools: Pools, holder: object) -> Admit:
+    """Who is asked before a session or a raw WebSocket opens: what stands around the part that carries it."""
+    admit = admission(given.site.application, facts, holder)
+    return HandshakeMiddleware(admit, pools.door, log.report).ask
+
+
+def _asks_of_mount(given: Given, facts: ServerFacts, pools: Pools, mount: Mount) -> Admit | None:
+    if mount.admit is not None:
+        return HandshakeMiddleware(mount.admit, pools.door, log.report).ask
+    return None if mount.holder is None else _asks(given, facts, pools, mount.holder)
 
 
 def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSocketServices:
@@ -185,10 +194,6 @@ def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSock
         ended=network.acceptor.lost,
         call_soon=network.loop.call_soon,
     )
-
-
-def _relay(loop: Loop, settings: Settings, transport: Any, leftover: bytes) -> tuple[Any, Any]:
-    return relay_to_socket(loop, transport, leftover, log.report, settings.transport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,16 +243,20 @@ def make_cluster(
         )
         sessions = mount.server.attach(services)
         mount.serving(protocols.facts, site.application)
-        engine = _engine(
-            mount=mount,
-            sessions=sessions,
-            services=services,
-            network=network,
-            protocols=protocols,
+        backplanes.append(backplane)
+        engine = Engine(
+            handler=sessions,
+            options=mount.options,
+            call_later=loop.call_later,
+            call_soon=loop.call_soon,
+            now=network.now,
+            websockets=protocols.websockets,
+            complain=given.complain,
+            names=names,
             homes=homes,
+            admit=_asks_of_mount(given, protocols.facts, pools, mount),
             session_limits=session_limits,
         )
-        backplanes.append(backplane)
         engines.append((mount.path, engine))
     if membership is not None:
         handover = recovery_handover(
@@ -330,30 +339,6 @@ def _broker_services(given: Given, hub: Hub, loop: Loop) -> BrokerServices:
     )
 
 
-def _engine(
-    mount: Mount,
-    sessions: SessionHandler,
-    services: HubServices,
-    network: Network,
-    protocols: Protocols,
-    homes: Handover | None,
-    session_limits: SessionLimits,
-) -> Engine:
-    return Engine(
-        handler=sessions,
-        options=mount.options,
-        call_later=services.call_later,
-        call_soon=network.loop.call_soon,
-        now=services.now,
-        websockets=protocols.websockets,
-        complain=services.complain,
-        names=services.names,
-        homes=homes,
-        admit=protocols.admissions.of_mount(mount),
-        session_limits=session_limits,
-    )
-
-
 def http_services(
     given: Given, network: Network, protocols: Protocols, cluster: Cluster, observer: Observer
 ) -> HTTPServices:
@@ -392,9 +377,7 @@ def _exchange_counter(
 ) -> Callable[[Exchange, float], None]:
     """What is called at the end of each request."""
     settings = given.settings
-    access_log = None
-    if settings.access_log:
-        access_log = AccessLog(settings.access_log_format, given.system.wall)
+    access_log = AccessLog(settings.access_log_format, given.system.wall) if settings.access_log else None
 
     def count(exchange: Exchange, seconds: float) -> None:
         observer.count("requests")

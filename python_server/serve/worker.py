@@ -137,10 +137,8 @@ class Worker:
 
     def _stop_alone(self, timeout_seconds: float) -> None:
         """Nobody has said who takes over: a sibling that stays, where there is one."""
-        membership = self._membership
-        self._begin_stop(
-            timeout_seconds, None if membership is None else membership.siblings.likely_successor()
-        )
+        siblings = None if self._membership is None else self._membership.siblings
+        self._begin_stop(timeout_seconds, None if siblings is None else siblings.likely_successor())
 
     def _stop_server(self) -> None:
         """Any thread: the end of this worker, and of all others where there are any."""
@@ -179,18 +177,22 @@ class Worker:
         self._await_end(self.loop.now + timeout_seconds)
 
     def _await_end(self, deadline: float) -> None:
-        # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
-        done = not self._acceptor.channels and not self._pools.events.waiting_count()
-        if self._membership is not None and self._membership.queued_bytes():
-            done = False
-        if self._cluster.recovery_handover is not None and self._cluster.recovery_handover.busy:
-            done = False
-        if self._state is WorkerState.HANDING_OVER and any(each.leaving for each in self._cluster.brokers()):
-            done = False
-        if done or self.loop.now >= deadline:
+        if not self._busy() or self.loop.now >= deadline:
             self.loop.call_soon(self.loop.stop)
         else:
             self.loop.call_later(0.02, partial(self._await_end, deadline))
+
+    def _busy(self) -> bool:
+        """Is anybody served, told of the end, or sent what the successor is to have?"""
+        cluster = self._cluster
+        return bool(
+            self._acceptor.channels
+            # Disconnect handlers that wait for a thread; what runs has its time in `_close`.
+            or self._pools.events.waiting_count()
+            or (self._membership is not None and self._membership.queued_bytes())
+            or (cluster.recovery_handover is not None and cluster.recovery_handover.busy)
+            or (self._state is WorkerState.HANDING_OVER and any(each.leaving for each in cluster.brokers()))
+        )
 
     def _move(self, state: WorkerState) -> None:
         assert state in MOVES[self._state], (self._state, state)

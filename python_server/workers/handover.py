@@ -10,6 +10,7 @@ a plain connection again. So no connection has more than one relay, however ofte
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -85,47 +86,39 @@ def _ignore(*_: object) -> None:
     """What came behind the head goes with the connection."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Handover:
     """Passes connections to siblings and takes theirs. Every method belongs to the loop's thread.
 
-    Args:
+    Attributes:
         serve: takes a connection, with the bytes that were read from it, as if it had been accepted here.
         began, ended: told of each connection that is relayed, or waits to be passed, for as long as it does.
         report: for a fault. complain: called with (kind, sentence). limits: of transports.
     """
 
-    def __init__(
-        self,
-        loop: Loop,
-        siblings: Peers,
-        serve: Callable[[Transport, bytes], None],
-        began: Callable[[Departing], None],
-        ended: Callable[[Departing], None],
-        report: Callable[[str, BaseException], None],
-        complain: Callable[[str, str], None],
-        limits: TransportLimits,
-    ) -> None:
-        self._loop = loop
-        self._siblings = siblings
-        self._serve = serve
-        self._began = began
-        self._ended = ended
-        self._report = report
-        self._complain = complain
-        self._limits = limits
-        siblings.on(MessageKind.CONNECTION, self._received)
+    loop: Loop
+    siblings: Peers
+    serve: Callable[[Transport, bytes], None]
+    began: Callable[[Departing], None]
+    ended: Callable[[Departing], None]
+    report: Callable[[str, BaseException], None]
+    complain: Callable[[str, str], None]
+    limits: TransportLimits
+
+    def __post_init__(self) -> None:
+        self.siblings.on(MessageKind.CONNECTION, self._received)
 
     def send_home(self, exchange: Exchange, index: int) -> bool:
         """Give the connection to the worker of that index; False when there is none."""
         head = exchange.request.raw_head
-        if not head or index not in self._siblings.living:
+        if not head or index not in self.siblings.living:
             return False
         exchange.give_away(partial(self._give, index, head))
         return True
 
     def send_on(self, exchange: Exchange) -> bool:
         """Give the connection to a worker that stays; False when there is none."""
-        index = self._siblings.likely_successor()
+        index = self.siblings.likely_successor()
         return index is not None and self.send_home(exchange, index)
 
     def _give(self, index: int, head: bytes, transport: TransportLike, leftover: bytes) -> Departing | None:
@@ -136,41 +129,41 @@ class Handover:
             if sock is not None:
                 send(head + leftover, sock)
                 return None
-            departing = Departing(transport, None, self._ended)
+            departing = Departing(transport, None, self.ended)
 
             def detached(sock: Socket) -> None:
-                self._ended(departing)
+                self.ended(departing)
                 send(head + leftover, sock)
 
             if transport.detach_when_sent(detached):
-                self._began(departing)
+                self.began(departing)
                 return departing
-        sock, end = relay_to_socket(self._loop, transport, b"", self._report, self._limits)
-        relayed = Departing(transport, end, self._ended)
-        self._began(relayed)
+        sock, end = relay_to_socket(self.loop, transport, b"", self.report, self.limits)
+        relayed = Departing(transport, end, self.ended)
+        self.began(relayed)
         send(head, sock)  # the leftover takes the relay's way
         return relayed
 
     def _send(self, index: int, peer: Address, local: Address, data: bytes, sock: Socket) -> None:
         descriptor = sock.detach()
         payload = encode(PassedConnection(peer, local, data))
-        if not self._siblings.send(index, MessageKind.CONNECTION, payload, descriptor=descriptor):
-            self._complain("hand-over", f"worker {index} does not take connections: a session is lost")
-            self._received(self._siblings.index, payload, descriptor)  # refused in good order
+        if not self.siblings.send(index, MessageKind.CONNECTION, payload, descriptor=descriptor):
+            self.complain("hand-over", f"worker {index} does not take connections: a session is lost")
+            self._received(self.siblings.index, payload, descriptor)  # refused in good order
 
     def _received(self, index: int, payload: bytes, descriptor: int | None) -> None:
         if descriptor is None:
-            self._complain("hand-over", f"a connection from worker {index} has come without its descriptor")
+            self.complain("hand-over", f"a connection from worker {index} has come without its descriptor")
             return
         passed, sock = with_socket(payload, PassedConnection, descriptor)
         sock.setblocking(False)
         transport = Transport(
-            self._loop, sock, self._report, self._limits, _address(passed.peer), _address(passed.local)
+            self.loop, sock, self.report, self.limits, _address(passed.peer), _address(passed.local)
         )
         try:
-            self._serve(transport, passed.data)
+            self.serve(transport, passed.data)
         except Exception as error:
-            self._report("connection", error)
+            self.report("connection", error)
             transport.close("internal error")
 
 

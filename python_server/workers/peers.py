@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from python_server.net.byte_handler import Buffer
-from python_server.net.link import QUEUE_MAX_BYTES, Link, encode, pair
+from python_server.net.link import QUEUE_MAX_BYTES, Link, encode
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
 from python_server.workers import link_messages
@@ -406,14 +406,3 @@ def with_socket(payload: bytes, kind: type[Word], descriptor: int) -> tuple[Word
     except Exception:
         os.close(descriptor)
         raise
-
-
-def joined(*siblings: Peers) -> None:
-    """Join each to each, as a supervisor would, all of them serving. For tests in one process."""
-    for place, first in enumerate(siblings):
-        for second in siblings[place + 1 :]:
-            ours, theirs = pair()
-            first.join(second.index, ours, serving=True)
-            second.join(first.index, theirs, serving=True)
-    for each in siblings:
-        each.begin(lambda: None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
@@ -17,6 +16,7 @@ from python_server.net.scoreboard import WORKERS_MAX_COUNT, Scoreboard
 from python_server.net.sockets import Socket
 from python_server.net.system import System
 from python_server.observe import log
+from python_server.settings import Settings
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind, remember_succession
 from python_server.workers.process import ALIVE, Life, WorkerProcess, exit_text
@@ -52,21 +52,6 @@ MOVES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RestartRules:
-    """What is asked of the workers.
-
-    Attributes:
-        workers_count: at the start; signals change it.
-        graceful_timeout_seconds: how long a worker may drain. worker_timeout_seconds: how long one may
-            stand still; 0 for ever.
-    """
-
-    workers_count: int
-    graceful_timeout_seconds: float
-    worker_timeout_seconds: float
-
-
 class Supervisor:
     """Keeps the workers alive. Every method belongs to the loop's thread.
 
@@ -80,19 +65,20 @@ class Supervisor:
         self,
         loop: Loop,
         system: System,
-        rules: RestartRules,
+        settings: Settings,
         listening: Sequence[Socket],
         named: Mapping[str, Socket],
         serving: Callable[[], None],
         rolled: Callable[[], object],
     ) -> None:
         self._loop = loop
-        self._rules = rules
+        self._drain_seconds = settings.graceful_timeout_seconds + END_GRACE_SECONDS
+        self._stuck_seconds = settings.worker_timeout_seconds
         self._listening = listening
         self._named = named
         self._serving = serving
         self._rolled = rolled
-        self._wanted_count = rules.workers_count
+        self._wanted_count = settings.workers_count
         self._host_id = system.entropy(16).hex()
         self._board = Scoreboard(system.monotonic)
         self._children: list[WorkerProcess] = []
@@ -114,7 +100,7 @@ class Supervisor:
     def begin(self) -> None:
         """Start the first worker; the others follow when it serves."""
         self._look_round()
-        if self._rules.worker_timeout_seconds:
+        if self._stuck_seconds:
             self._kill_stuck()
 
     def stop(self) -> None:
@@ -300,7 +286,7 @@ class Supervisor:
             self._ready(child, link_messages.version_of(payload))
         elif kind == MessageKind.DRAINING and child.life is Life.SERVING:
             child.move(Life.DRAINING)  # somebody has told it so itself
-            self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
+            self._kill_after(child, self._drain_seconds)
             self._look_round()
         elif kind == MessageKind.SUCCESSOR:
             remember_succession(
@@ -337,7 +323,7 @@ class Supervisor:
 
     def _drain(self, child: WorkerProcess, successor: int | None) -> None:
         child.drain(successor)
-        self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
+        self._kill_after(child, self._drain_seconds)
 
     def _kill_after(self, child: WorkerProcess, seconds: float) -> None:
         def kill() -> None:
@@ -392,7 +378,7 @@ class Supervisor:
 
     def _kill_stuck(self) -> None:
         """Kill those whose loop stands still. After a sleep of the whole machine nobody is killed."""
-        timeout_seconds = self._rules.worker_timeout_seconds
+        timeout_seconds = self._stuck_seconds
         every_seconds = min(1.0, timeout_seconds / 4)
         if self._loop.now - self._looked_at < timeout_seconds / 2 + every_seconds:
             for child in self._children:

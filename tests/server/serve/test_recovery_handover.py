@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from joined_peers import joined
 from python_server.engineio.packet import Prepared
 from python_server.net.loop import Loop
 from python_server.serve.recovery_handover import CLIENTS_COUNT, EVENTS_COUNT, RecoveryHandover
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import RecoveryRecord, encode
-from python_server.workers.peers import MessageKind, Peers, joined
+from python_server.workers.peers import MessageKind, Peers
 
 PATHS = ("/socket.io/", "/other/")
 TURNS_MAX_COUNT = 20_000

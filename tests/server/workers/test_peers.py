@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 
+from joined_peers import joined
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
 from python_server.workers import link_messages
 from python_server.workers import peers as module
-from python_server.workers.peers import MessageKind, Peers, joined
+from python_server.workers.peers import MessageKind, Peers
 
 
 class Machine:

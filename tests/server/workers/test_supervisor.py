@@ -11,11 +11,12 @@ import pytest
 from python_server.net.scoreboard import WORKERS_MAX_COUNT, Row
 from python_server.net.system import REAL
 from python_server.observe import log as observe
+from python_server.settings import Settings
 from python_server.workers import link_messages
 from python_server.workers import supervisor as module
 from python_server.workers.peers import MessageKind
 from python_server.workers.process import ALIVE, MOVES, Life, exit_text
-from python_server.workers.supervisor import Phase, RestartRules, Supervisor
+from python_server.workers.supervisor import Phase, Supervisor
 from told_time import Clock
 
 
@@ -117,7 +118,9 @@ class Bench:
         self.workers = Supervisor(
             loop,
             REAL,
-            RestartRules(count, 30, timeout_seconds),
+            Settings(
+                workers_count=count, graceful_timeout_seconds=30, worker_timeout_seconds=timeout_seconds
+            ),
             [],
             {},
             lambda: self.news.append("serving"),
