@@ -16,7 +16,7 @@ from python_server.socketio.packet import PacketType, TextCodec
 from python_server.workers.peers import Peers
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "common"))
-from joined_peers import joined  # noqa: E402
+from joined_peers import joined
 
 MESSAGES_COUNT = 2_000
 ROUNDS_COUNT = 9

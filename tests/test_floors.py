@@ -528,8 +528,7 @@ OWN_WAITS = {
     ("serve.reloader", "_stop"),
     ("serve.reloader", "_ended"),
     ("serve.reloader", "_polled"),
-    ("workers.process", "wait"),
-    ("workers.supervisor", "close"),
+    ("workers.process", "reap"),
     ("socketio.cluster.broker.connections", "_keep"),  # threads of their own
     ("socketio.cluster.broker.connections", "_take"),
     ("socketio.cluster.broker.connections", "flush"),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from python_server.net.sockets import Socket
@@ -101,7 +102,7 @@ def folders_of_program() -> list[str]:
 
 
 def _run(watched: Watched, listening: Sequence[Socket]) -> None:
-    def pass_on(number: int, frame: Any) -> None:
+    def pass_on(number: int, frame: FrameType | None) -> None:
         if child.poll() is None:
             child.send_signal(number)
 
@@ -129,7 +130,7 @@ def _run(watched: Watched, listening: Sequence[Socket]) -> None:
         _stop(child, patience_seconds)
 
 
-def _interrupt(number: int, frame: Any) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(number)
 
 
@@ -139,12 +140,11 @@ def _start(listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
 
 
 def _stop(child: subprocess.Popen[bytes], patience_seconds: float = 0.0) -> None:
-    if _ended(child, patience_seconds):
-        return
-    child.send_signal(signal.SIGTERM)
-    if not _ended(child, CHILD_STOP_SECONDS):
-        child.kill()
-        child.wait()
+    if not _ended(child, patience_seconds):
+        child.send_signal(signal.SIGTERM)
+        if not _ended(child, CHILD_STOP_SECONDS):
+            child.kill()
+            child.wait()
 
 
 def _ended(child: subprocess.Popen[bytes], timeout_seconds: float) -> bool:

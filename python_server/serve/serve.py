@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -76,12 +76,12 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
             log.warn(f"the supervisor {other_version(slot.version)}")
             raise SystemExit(1)
         worker = Worker(site, settings, bind(settings).sockets, slot, slot.named.get(CONTROL))
-        with _signals(_orders_of(worker)):
+        with _signals(worker.loop, _orders_of(worker)):
             worker.run()
         return
-    with bind(settings) as listening, _control_of(settings, listening) as control:
+    with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
         worker = Worker(site, settings, listening.sockets, control=next(iter(control.sockets), None))
-        with _signals(_orders_of(worker)), _pid_file(settings.pid_file):
+        with _signals(worker.loop, _orders_of(worker)), _pid_file(settings.pid_file):
             _tell_started(settings, listening, started)
             worker.run()
     log.say("stopped")
@@ -104,7 +104,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with (
         bind(settings) as listening,
-        _control_of(settings, listening) as control,
+        open_control(settings.control_socket, listening, log.warn) as control,
         _pid_file(settings.pid_file),
     ):
         loop = Loop(log.report)
@@ -117,7 +117,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             serving=lambda: _tell_started(settings, listening, started),
             rolled=lambda: systemd.notify(systemd.READY),
         )
-        with _signals(_orders_of_workers(loop, workers)):
+        with _signals(loop, _orders_of_workers(workers)):
             loop.call_soon(workers.begin)
             try:
                 loop.run()
@@ -127,10 +127,6 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     if workers.exit_code:
         raise SystemExit(workers.exit_code)
     log.say("stopped")
-
-
-def _control_of(settings: Settings, listening: Listening) -> Listening:
-    return open_control(settings.control_socket, listening, log.warn)
 
 
 def _tell_started(settings: Settings, listening: Listening, started: Callable[[str], None] | None) -> None:
@@ -202,7 +198,8 @@ def public_address(settings: Settings) -> Address | None:
     return next((address for address in tcp if not address.is_loopback), None)
 
 
-Orders = Mapping[int, Callable[[], object]]
+Order = Callable[[], object]
+Orders = dict[int, Order]
 # Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
@@ -212,17 +209,9 @@ CODE_STAYS: Final = (
 )
 
 
-def _end(order: Callable[[], None]) -> None:
-    systemd.notify(systemd.STOPPING)
-    order()
-
-
 def _orders_of(worker: Worker) -> Orders:
-    """TERM, INT: stop, once more: now. QUIT: now. HUP, USR1: open log files anew. Others: nothing."""
+    """A second TERM or INT: end now. HUP, USR1: open log files anew."""
     stops = chain([worker.stop], repeat(worker.force))
-
-    def stop() -> None:
-        _end(next(stops))
 
     def reopen() -> None:
         systemd.notify(systemd.reloading())
@@ -231,24 +220,16 @@ def _orders_of(worker: Worker) -> Orders:
 
     def hang_up() -> None:
         reopen()
-        worker.loop.mailbox.post(log.say, CODE_STAYS)
+        log.say(CODE_STAYS)
 
-    warn = partial(partial, worker.loop.mailbox.post, log.warn)
-    return {
-        signal.SIGTERM: stop,
-        signal.SIGINT: stop,
-        signal.SIGQUIT: partial(_end, worker.force),
-        signal.SIGHUP: hang_up,
-        signal.SIGUSR1: reopen,
-        signal.SIGUSR2: warn(NO_SECOND_SERVER),
-        signal.SIGTTIN: warn(FOR_SEVERAL.format("SIGTTIN")),
-        signal.SIGTTOU: warn(FOR_SEVERAL.format("SIGTTOU")),
-        signal.SIGWINCH: lambda: None,
+    return _orders(stop=lambda: next(stops)(), quit=worker.force, hang_up=hang_up, reopen=reopen) | {
+        signal.SIGTTIN: partial(log.warn, FOR_SEVERAL.format("SIGTTIN")),
+        signal.SIGTTOU: partial(log.warn, FOR_SEVERAL.format("SIGTTOU")),
     }
 
 
-def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
-    """As for one, and HUP: rolling restart. TTIN, TTOU: one worker more, one less. CHLD: one has ended."""
+def _orders_of_workers(workers: Supervisor) -> Orders:
+    """HUP: rolling restart. USR1: open log files anew. TTIN, TTOU: one worker more, one less. CHLD: one ended."""
 
     def roll() -> None:
         systemd.notify(systemd.reloading())
@@ -259,30 +240,38 @@ def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
         log.reopen_logs()
         workers.reopen_logs()
 
-    orders: Orders = {
-        signal.SIGTERM: partial(_end, workers.stop),
-        signal.SIGINT: partial(_end, workers.stop),
-        signal.SIGQUIT: partial(_end, workers.quit),
-        signal.SIGHUP: roll,
-        signal.SIGUSR1: reopen,
-        signal.SIGUSR2: lambda: log.warn(NO_SECOND_SERVER),
-        signal.SIGTTIN: lambda: workers.change_count(1),
-        signal.SIGTTOU: lambda: workers.change_count(-1),
+    return _orders(stop=workers.stop, quit=workers.quit, hang_up=roll, reopen=reopen) | {
+        signal.SIGTTIN: partial(workers.change_count, 1),
+        signal.SIGTTOU: partial(workers.change_count, -1),
         signal.SIGCHLD: workers.reap,
+    }
+
+
+def _orders(stop: Order, quit: Order, hang_up: Order, reopen: Order) -> Orders:
+    """What one worker and several have in common. TERM, INT: stop. QUIT: end now."""
+
+    def end(order: Order) -> None:
+        systemd.notify(systemd.STOPPING)
+        order()
+
+    return {
+        signal.SIGTERM: partial(end, stop),
+        signal.SIGINT: partial(end, stop),
+        signal.SIGQUIT: partial(end, quit),
+        signal.SIGHUP: hang_up,
+        signal.SIGUSR1: reopen,
+        signal.SIGUSR2: partial(log.warn, NO_SECOND_SERVER),
         signal.SIGWINCH: lambda: None,
     }
-    return {number: partial(loop.mailbox.post, order) for number, order in orders.items()}
 
 
 @contextmanager
-def _signals(orders: Orders) -> Iterator[None]:
-    """Each order is given in the main thread, between two instructions of whatever runs."""
+def _signals(loop: Loop, orders: Orders) -> Iterator[None]:
+    """Each order is carried out by the loop: a signal comes between any two instructions of what runs."""
 
     def given(number: int, frame: FrameType | None) -> None:
-        try:
-            orders[number]()
-        except ServerStopped:
-            pass  # there is nothing left to stop
+        with suppress(ServerStopped):  # there is nothing left to stop
+            loop.mailbox.post(orders[number])
 
     former = {number: signal.signal(number, given) for number in orders}
     try:
@@ -295,14 +284,13 @@ def _signals(orders: Orders) -> Iterator[None]:
 @contextmanager
 def _pid_file(path: str | None) -> Iterator[None]:
     """Raises BindError when the file cannot be written."""
-    if path is None:
-        yield
-        return
-    try:
-        Path(path).write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
+    if path is not None:
+        try:
+            Path(path).write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
     try:
         yield
     finally:
-        Path(path).unlink(missing_ok=True)
+        if path is not None:
+            Path(path).unlink(missing_ok=True)

@@ -119,9 +119,7 @@ class Peers:
     def send(self, index: int, kind: int, *pieces: Buffer, descriptor: int | None = None) -> bool:
         """Send to one sibling, in order with everything else sent to it; with a descriptor at once.
 
-        Returns:
-            False: there is no such sibling (any more), or its queue is full; the descriptor is still the
-            caller's.
+        False: there is no such sibling (any more), or its queue is full; the descriptor stays the caller's.
 
         Raises:
             ValueError: the message is longer than a link carries (64 MiB).
@@ -129,16 +127,14 @@ class Peers:
         return index in self.living and self._links[index].send(kind, *pieces, descriptor=descriptor)
 
     def send_all(self, kind: int, *pieces: Buffer) -> int:
-        """Send to every living sibling; encoded once.
-
-        Returns:
-            The number of siblings whose queue was full: for them the message is dropped, counted in
-            `dropped` and complained about.
-        """
+        """Send to every living sibling, encoded once; returns how many have a full queue and do not get it."""
         if not self.living:
             return 0
         frame = encode(kind, *pieces)
-        dropped_count = sum(not self._links[index].send_encoded(frame) for index in self.living)
+        dropped_count = 0
+        for index in self.living:
+            if not self._links[index].send_encoded(frame):
+                dropped_count += 1
         if dropped_count:
             self.dropped[kind] += dropped_count
             self._complain(
@@ -176,7 +172,7 @@ class Peers:
 
     @property
     def met(self) -> bool:
-        """Have all that served before us greeted us back, or stood still for too long?"""
+        """Have all that served before us greeted us back, or stood still for too long? Or do we drain?"""
         return self.state in (PeersState.SERVING, PeersState.DRAINING)
 
     def leader(self) -> bool:
@@ -238,14 +234,11 @@ class Peers:
     def begin(self, joined: Callable[[], None], timeout_seconds: float = GREETING_SECONDS) -> None:
         """Greet the siblings; `joined()` once those that serve have greeted back, so that none misses us.
 
-        And once they have heard what was said before all of them knew us, see `greetings`. A sibling that
-        stands still is not waited for longer than the timeout. Not called when we drain by then.
+        And have settled, see `greetings`; or the timeout has passed. Not when we drain by then.
         """
         self._move(PeersState.GREETING)
         self._on_joined = joined
-        for (
-            index
-        ) in self.living:  # who began since we were started: it is told who knows it, as by the others
+        for index in self.living:  # who began since our start is told who knows it, as by the others
             self._tell_known(index)
             self._greetings.expect(index)
         for index in self._links:

@@ -141,16 +141,13 @@ class WorkerProcess:
         return self._process.poll()
 
     def reap(self) -> None:
-        """The process has ended: read what it still said, free everything."""
+        """When the process has ended: read what it still said, free everything."""
+        self._process.wait()
         if self.deadline is not None:
             self.deadline.cancel()
         self._link.read_all()
         self._link.close()
         self.move(Life.GONE)
-
-    def wait(self) -> None:
-        """Until the process has ended; `reap` follows."""
-        self._process.wait()
 
     def move(self, life: Life) -> None:
         assert life in MOVES[self.life], (self.life, life)

@@ -406,7 +406,6 @@ class Supervisor:
         for child in self._children:
             child.kill()
         for child in self._children:
-            child.wait()
             child.reap()
         self._board.close()
 

@@ -88,12 +88,10 @@ class FakeChild:
         return self.code
 
     def reap(self) -> None:
+        assert self.killed_count or self.code is not None
         if self.deadline is not None:
             self.deadline.cancel()
         self.move(Life.GONE)
-
-    def wait(self) -> None:
-        assert self.killed_count
 
     def move(self, life: Life) -> None:
         assert life in MOVES[self.life], (self.life, life)
