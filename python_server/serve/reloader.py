@@ -88,17 +88,15 @@ def folders_of_program() -> list[str]:
     """The folder of the program, and those of the modules it has imported from outside the installation."""
     installed = [os.path.realpath(path) for path in {sys.prefix, sys.base_prefix, sys.exec_prefix}]
     paths = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    folders = {os.path.realpath(os.path.dirname(path)) for path in paths if isinstance(path, str) and path}
-    folders.add(os.path.realpath(sys.path[0] or os.curdir))
+    folders = {Path(path).parent.resolve() for path in paths if isinstance(path, str) and path}
+    folders.add(Path(sys.path[0] or os.curdir).resolve())
     outside = [
         folder
         for folder in sorted(folders)
-        if not any(folder == root or folder.startswith(root + os.sep) for root in installed)
-        and "site-packages" not in folder
+        if not any(map(folder.is_relative_to, installed)) and "site-packages" not in str(folder)
     ]
-    return [
-        folder for folder in outside if not any(folder.startswith(other + os.sep) for other in outside)
-    ] or [os.getcwd()]
+    highest = [folder for folder in outside if not any(other in folder.parents for other in outside)]
+    return [str(folder) for folder in highest] or [os.getcwd()]
 
 
 def _run(watched: Watched, listening: Sequence[Socket]) -> None:

@@ -79,9 +79,9 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         with _signals(worker.loop, _orders_of(worker)):
             worker.run()
         return
-    with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
-        worker = Worker(site, settings, listening.sockets, control=next(iter(control.sockets), None))
-        with _signals(worker.loop, _orders_of(worker)), _pid_file(settings.pid_file):
+    with _opened(settings) as (listening, control):
+        worker = Worker(site, settings, listening.sockets, control=control)
+        with _signals(worker.loop, _orders_of(worker)):
             _tell_started(settings, listening, started)
             worker.run()
     log.say("stopped")
@@ -102,18 +102,14 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     if os.name != "posix":
         raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
-    with (
-        bind(settings) as listening,
-        open_control(settings.control_socket, listening, log.warn) as control,
-        _pid_file(settings.pid_file),
-    ):
+    with _opened(settings) as (listening, control):
         loop = Loop(log.report)
         workers = Supervisor(
             loop=loop,
             system=REAL,
             settings=settings,
             listening=listening.sockets,
-            named={CONTROL: control.sockets[0]} if control.sockets else {},
+            named={} if control is None else {CONTROL: control},
             serving=lambda: _tell_started(settings, listening, started),
             rolled=lambda: systemd.notify(systemd.READY),
         )
@@ -229,7 +225,7 @@ def _orders_of(worker: Worker) -> Orders:
 
 
 def _orders_of_workers(workers: Supervisor) -> Orders:
-    """HUP: rolling restart. USR1: open log files anew. TTIN, TTOU: one worker more, one less. CHLD: one ended."""
+    """HUP: rolling restart. USR1: open log files anew. TTIN, TTOU: one worker more, one less."""
 
     def roll() -> None:
         systemd.notify(systemd.reloading())
@@ -282,15 +278,21 @@ def _signals(loop: Loop, orders: Orders) -> Iterator[None]:
 
 
 @contextmanager
-def _pid_file(path: str | None) -> Iterator[None]:
-    """Raises BindError when the file cannot be written."""
-    if path is not None:
-        try:
-            Path(path).write_text(f"{os.getpid()}\n")
-        except OSError as error:
-            raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
-    try:
-        yield
-    finally:
+def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
+    """The listening sockets, the control socket if there is one, and the file with our process id.
+
+    Raises:
+        BindError: an address cannot be listened on, or the file cannot be written.
+    """
+    path = settings.pid_file
+    with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
         if path is not None:
-            Path(path).unlink(missing_ok=True)
+            try:
+                Path(path).write_text(f"{os.getpid()}\n")
+            except OSError as error:
+                raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
+        try:
+            yield listening, next(iter(control.sockets), None)
+        finally:
+            if path is not None:
+                Path(path).unlink(missing_ok=True)

@@ -36,7 +36,7 @@ from python_server.observe.access_log import AccessLog
 from python_server.observe.counters import Observer
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.pools import Pools, saturated
-from python_server.serve.recovery_handover import RecoveryHandover, recovery_handover
+from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.serve.routing import Router
 from python_server.settings import Settings
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
@@ -259,7 +259,7 @@ def make_cluster(
         )
         engines.append((mount.path, engine))
     if membership is not None:
-        handover = recovery_handover(
+        handover = RecoveryHandover(
             mounts=site.mounts,
             siblings=membership.siblings,
             call_later=loop.call_later,

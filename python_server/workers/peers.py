@@ -127,7 +127,7 @@ class Peers:
         return index in self.living and self._links[index].send(kind, *pieces, descriptor=descriptor)
 
     def send_all(self, kind: int, *pieces: Buffer) -> int:
-        """Send to every living sibling, encoded once; returns how many have a full queue and do not get it."""
+        """Send to every living sibling, encoded once; returns how many do not get it: their queue is full."""
         if not self.living:
             return 0
         frame = encode(kind, *pieces)
@@ -198,8 +198,7 @@ class Peers:
 
     def likely_successor(self) -> int | None:
         """The youngest sibling that does not drain, or None: who may take over from us."""
-        candidates = [index for index in self.living if index not in self._draining]
-        return max(candidates, default=None)
+        return max((index for index in self.living if index not in self._draining), default=None)
 
     def announce_draining(self, successor: int | None) -> None:
         """Tell everybody that we lead no more and take nothing over, and who takes over from us."""

@@ -84,7 +84,7 @@ class WorkerProcess:
             # A process group of its own: the terminal's Ctrl+C is for the supervisor, which passes it on.
             self._process = start_again(environment, listening, slot.descriptors(), process_group=0)
             for other, end in ends:
-                other._meet(self.index, end.detach())
+                other.tell(MessageKind.HELLO, link_messages.NewWorker(self.index), end.detach())
         except BaseException:
             ours.close()
             raise
@@ -100,14 +100,13 @@ class WorkerProcess:
         """For the log."""
         return f"worker {self.index} (process {self._process.pid})"
 
-    def _meet(self, index: int, descriptor: int) -> None:
-        """Give it the link to a worker that is being started."""
-        payload = link_messages.encode(link_messages.NewWorker(index))
-        if not self._link.send(MessageKind.HELLO, payload, descriptor=descriptor):
+    def tell(
+        self, kind: MessageKind, word: msgspec.Struct | None = None, descriptor: int | None = None
+    ) -> None:
+        """The descriptor is closed here if the worker cannot get it."""
+        sent = self._link.send(kind, link_messages.payload_of(word), descriptor=descriptor)
+        if not sent and descriptor is not None:
             os.close(descriptor)
-
-    def tell(self, kind: MessageKind, word: msgspec.Struct | None = None) -> None:
-        self._link.send(kind, link_messages.payload_of(word))
 
     def serves(self, now: float) -> None:
         """It has said that it serves."""

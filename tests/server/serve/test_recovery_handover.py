@@ -4,6 +4,7 @@ It must not know sessions; logs are filled by hand.
 """
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,8 +51,12 @@ class House:
         self.loop = loop
         self.siblings = Peers(loop, index, self.report, self.complain, max_queued_bytes=100_000)
         self.logs = {path: RecoveryLog(max_bytes=100_000_000) for path in PATHS}
+        mounts: Any = [
+            SimpleNamespace(path=path, hub=SimpleNamespace(recovery=log, restorer=None))
+            for path, log in self.logs.items()
+        ]
         self.handover = RecoveryHandover(
-            self.siblings, self.logs, loop.call_later, lambda: loop.now, self.complain
+            mounts, self.siblings, loop.call_later, lambda: loop.now, self.complain
         )
 
     def report(self, what: str, error: BaseException) -> None:

@@ -17,7 +17,7 @@ from python_server.engineio.session import DisconnectReason, Session
 from python_server.engineio.session_ids import SessionIds
 from python_server.net.link import HEADER, encode
 from python_server.serve.mounts import Mount
-from python_server.serve.recovery_handover import recovery_handover
+from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.recovery.log import RecoveryLog
@@ -113,7 +113,7 @@ class Worker:
         if town.welcoming:
             self.world.on("connect")
         mount = Mount(PATH, self.world.hub, EngineOptions(), lambda facts, application: None)
-        self.handover = recovery_handover(
+        self.handover = RecoveryHandover(
             [mount], self.siblings, self.call_later, lambda: self.now, lambda kind, said: None
         )
         self.sessions: list[Session] = []
