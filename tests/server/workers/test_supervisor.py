@@ -15,7 +15,7 @@ from python_server.settings import Settings
 from python_server.workers import link_messages
 from python_server.workers import supervisor as module
 from python_server.workers.peers import MessageKind
-from python_server.workers.process import ALIVE, MOVES, Life, exit_text
+from python_server.workers.process import ALIVE, MOVES, Life
 from python_server.workers.supervisor import Phase, Supervisor
 from told_time import Clock
 
@@ -484,8 +484,3 @@ def test_logs_are_opened_anew_by_those_that_live() -> None:
     Row(bench.workers._board, child(1).row).beat()
     bench.workers.reopen_logs()
     assert [child(index).told[-1] for index in (1, 2)] == [(MessageKind.REOPEN_LOGS, None)] * 2
-
-
-@pytest.mark.parametrize(("code", "text"), [(0, "exit code 0"), (-9, "signal SIGKILL"), (-250, "signal 250")])
-def test_exit_codes_in_words(code: int, text: str) -> None:
-    assert exit_text(code) == text
