@@ -173,7 +173,6 @@ REAL_IN = {
 LINES_MAX_COUNT = 450
 # Modules that still wait for a test file of their name; their lines are run by tests of other names.
 WITHOUT_A_TEST_FILE = {
-    "serve.wiring",  # test_worker makes all of it
     "socketio.cluster.broker.backplane",
     "socketio.cluster.broker.requests",
     "socketio.cluster.broker.url",
