@@ -45,7 +45,7 @@ HOUSE = """
                cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
                cluster.factory
 5  control     commands server
-6  serve       mounts recovery_handover routing loading pools wiring worker serve reloader
+6  serve       mounts recovery_handover routing loading wiring worker serve reloader
 7  api         python_engineio flask_socketio.keywords flask_socketio.options flask_socketio.context
                flask_socketio.handlers flask_socketio.run flask_socketio.test_client emitter
                wsgi_server server_methods python_socketio flask_socketio.namespace

@@ -57,10 +57,8 @@ class Watched:
 def run_reloading(watched: Watched, settings: Settings) -> None:
     """Run this program in a child, and anew after every change, until SIGTERM, SIGINT or its own good end.
 
-    The child knows by the inherited sockets that it is to serve.
-
-    Raises:
-        BindError: the address cannot be listened on.
+    The child knows by the inherited sockets that it is to serve. Raises BindError when the address cannot be
+    listened on.
     """
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with bind(settings) as listening:

@@ -140,11 +140,9 @@ def _tell_started(settings: Settings, listening: Listening, started: Callable[[s
 def bind(settings: Settings) -> Listening:
     """The listening sockets: handed over by a supervisor, a reloader or systemd, or bound here.
 
-    Raises:
-        BindError: an address cannot be listened on.
+    Raises BindError when an address cannot be listened on.
     """
-    inherited = os.environ.get(INHERITED_VARIABLE)
-    if inherited:
+    if inherited := os.environ.get(INHERITED_VARIABLE):
         sockets = [Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")]
         for sock in sockets:
             sock.set_inheritable(False)  # a program that the application starts must not hold the port
@@ -169,11 +167,7 @@ def check_listening(settings: Settings) -> None:
 
 
 def addresses_of(settings: Settings) -> list[Address]:
-    """Where the settings ask to listen.
-
-    Raises:
-        BindError: an address is malformed.
-    """
+    """Where the settings ask to listen. Raises BindError for a malformed address."""
     addresses: list[Address] = [parse_address(text, settings.port) for text in settings.binds]
     if settings.uds is not None:
         addresses.append(UnixAddress(settings.uds))
@@ -185,10 +179,8 @@ def addresses_of(settings: Settings) -> list[Address]:
 def public_address(settings: Settings) -> Address | None:
     """The first address that another machine may reach, as far as its name tells; None if there is none.
 
-    A path is the file system's affair, a descriptor that of whoever has bound it.
-
-    Raises:
-        BindError: an address is malformed.
+    A path is the file system's affair, a descriptor that of whoever has bound it. Raises BindError for a
+    malformed address.
     """
     tcp = (address for address in addresses_of(settings) if isinstance(address, TCPAddress))
     return next((address for address in tcp if not address.is_loopback), None)
@@ -281,8 +273,7 @@ def _signals(loop: Loop, orders: Orders) -> Iterator[None]:
 def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
     """The listening sockets, the control socket if there is one, and the file with our process id.
 
-    Raises:
-        BindError: an address cannot be listened on, or the file cannot be written.
+    Raises BindError when an address cannot be listened on, or the file cannot be written.
     """
     path = settings.pid_file
     with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:

@@ -1,4 +1,4 @@
-"""The wiring of one worker, from the bottom up: network, protocols, cluster; the pools are made in `pools`.
+"""The wiring of one worker, from the bottom up: network, pools, protocols, cluster.
 
 Must not know: any rule of any protocol, or when a worker begins and ends; it constructs and connects.
 """
@@ -27,32 +27,33 @@ from python_server.http1.response import DateField
 from python_server.net.backpressure import Backpressure
 from python_server.net.descriptors import MOST_COUNT, descriptors_max_count
 from python_server.net.loop import Deadline, Loop
+from python_server.net.pool import Lending, Pool
 from python_server.net.relay import relay_to_socket
 from python_server.net.scoreboard import Row
 from python_server.net.sockets import Socket
 from python_server.net.system import System
+from python_server.net.threads import Door
 from python_server.observe import log
 from python_server.observe.access_log import AccessLog
 from python_server.observe.counters import Observer
 from python_server.serve.mounts import Mount, Site, normal_root_path
-from python_server.serve.pools import Pools, saturated
 from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.serve.routing import Router
 from python_server.settings import Settings
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
 from python_server.socketio.cluster.factory import join_broker, make_backplane
 from python_server.socketio.cluster.port import Backplane
-from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import Admit, WebSocketRoutes
 from python_server.workers.handover import Handover
-from python_server.workers.member import BEAT_SECONDS, Membership
+from python_server.workers.member import Membership
 from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.handler import ServerFacts, WSGIHandler
 from python_server.wsgi.handshake_middleware import HandshakeMiddleware, admission
 from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
 
+POOLS_CLOSE_SECONDS: Final = 1.0
 SOFTWARE: Final = f"python_server/{metadata.version('wsframe')}"
 
 
@@ -106,6 +107,64 @@ def make_network(given: Given, listening: list[Socket]) -> Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Pools:
+    """Each grows on demand to its own cap; `door` is the way of events."""
+
+    requests: Pool
+    events: Pool
+    websockets: Pool
+    door: Door
+
+    def close(self) -> None:
+        for pool in (self.requests, self.events, self.websockets):
+            pool.close(timeout_seconds=POOLS_CLOSE_SECONDS)
+
+
+def make_pools(given: Given, loop: Loop) -> Pools:
+    """On the loop's thread."""
+
+    def no_thread(option: str, error: BaseException) -> None:
+        given.complain(
+            f"no thread {option}",
+            f"the system has no thread for the pool of --{option}, work waits ({error!r}): "
+            f"lower --{option} or --waiting-threads, or allow more memory or threads",
+        )
+
+    most = given.settings.waiting_threads_count
+    lending_spent = partial(
+        given.complain,
+        "waiting threads",
+        f"{most} handlers wait in call or sleep: further ones keep their threads while they wait; "
+        "see --waiting-threads",
+    )
+    pool = partial(
+        Pool,
+        turns=loop,
+        report=log.report,
+        on_saturated=partial(_saturated, given.complain),
+        on_failed_start=no_thread,
+        monotonic=given.system.monotonic,
+        cpu=given.system.cpu,
+        lending=Lending(most, partial(loop.mailbox.post, lending_spent), given.system.monotonic),
+    )
+    events = pool("event-threads", given.settings.event_threads_count)
+    return Pools(
+        requests=pool("threads", given.settings.wsgi_threads_count),
+        events=events,
+        websockets=pool("websocket-threads", given.settings.websocket_threads_count),
+        door=Door(loop.mailbox, events),
+    )
+
+
+def _saturated(complain: Callable[[str, str], None], option: str, waited_seconds: float) -> None:
+    """Work has waited that long for a thread."""
+    complain(
+        f"saturated {option}",
+        f"work waited {waited_seconds:.1f} s for a thread, all are busy: raise --{option} or block less",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Protocols:
     """What answers requests without looking for a session: the application and the raw WebSockets."""
 
@@ -144,7 +203,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         ),
         takeover_executor=pools.websockets,
         places_count=max(1, settings.wsgi_threads_count // 2),
-        on_waited=partial(saturated, complain, "threads"),
+        on_waited=partial(_saturated, complain, "threads"),
         now=given.system.monotonic,
     )
     routes = WebSocketRoutes(
@@ -260,24 +319,15 @@ def make_cluster(
         engines.append((mount.path, engine))
     if membership is not None:
         handover = RecoveryHandover(
-            mounts=site.mounts,
-            siblings=membership.siblings,
-            call_later=loop.call_later,
-            now=network.now,
-            complain=given.complain,
+            site.mounts, membership.siblings, loop.call_later, network.now, given.complain
         )
     return Cluster(membership, engines, backplanes, handover)
 
 
 def _session_limits(settings: Settings) -> SessionLimits:
-    return SessionLimits(
-        *bounds(
-            settings.sessions_max_count,
-            settings.half_open_sessions_max_count,
-            descriptors_max_count() or MOST_COUNT,
-        ),
-        settings.address_sessions_max_count,
-    )
+    most = descriptors_max_count() or MOST_COUNT
+    sessions = bounds(settings.sessions_max_count, settings.half_open_sessions_max_count, most)
+    return SessionLimits(*sessions, settings.address_sessions_max_count)
 
 
 def _join(
@@ -295,9 +345,7 @@ def _join(
         drain=drain,
         reopen_logs=log.reopen_logs,
         entropy=given.system.entropy,
-        max_requests=settings.max_requests_count,
-        max_requests_jitter=settings.max_requests_jitter_count,
-        beat_seconds=min(BEAT_SECONDS, settings.worker_timeout_seconds / 4 or BEAT_SECONDS),
+        settings=settings,
     )
     membership.siblings.on_changed(acceptor.look_again)
     return membership, Handover(
@@ -318,25 +366,22 @@ def _backplane(
     """What reaches the others under a mount's path, and the names of its sessions."""
     siblings = None if membership is None else membership.siblings
     backplane = make_backplane(mount.path, siblings, loop.call_later, given.complain)
-    if mount.broker is not None and mount.hub is not None:
-        services = _broker_services(given, mount.hub, loop)
+    hub = mount.hub
+    if mount.broker is not None and hub is not None:
+        services = BrokerServices(
+            post=loop.mailbox.post,
+            call_later=loop.call_later,
+            complain=given.complain,
+            report=log.report,
+            say=log.say,
+            warn=log.warn,
+            codec=lambda: hub.codec,
+            system=given.system,
+            next_offset=lambda: None if hub.recovery is None else hub.recovery.next_offset,
+        )
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)
     index = None if siblings is None else siblings.index
     return backplane, SessionIds(index, "" if mount.broker is None else host_id, given.system.entropy)
-
-
-def _broker_services(given: Given, hub: Hub, loop: Loop) -> BrokerServices:
-    return BrokerServices(
-        post=loop.mailbox.post,
-        call_later=loop.call_later,
-        complain=given.complain,
-        report=log.report,
-        say=log.say,
-        warn=log.warn,
-        codec=lambda: hub.codec,
-        system=given.system,
-        next_offset=lambda: None if hub.recovery is None else hub.recovery.next_offset,
-    )
 
 
 def http_services(
@@ -376,8 +421,9 @@ def _exchange_counter(
     given: Given, caps: AddressCaps, membership: Membership | None, observer: Observer
 ) -> Callable[[Exchange, float], None]:
     """What is called at the end of each request."""
-    settings = given.settings
-    access_log = AccessLog(settings.access_log_format, given.system.wall) if settings.access_log else None
+    access_log = None
+    if given.settings.access_log:
+        access_log = AccessLog(given.settings.access_log_format, given.system.wall)
 
     def count(exchange: Exchange, seconds: float) -> None:
         observer.count("requests")

@@ -6,11 +6,12 @@ Must not know: any rule of any protocol, or how the parts are connected; see `wi
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
+from python_server.connection.memory_cap import LOOK_SECONDS, Holder, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
 from python_server.engineio.session import DisconnectReason
@@ -19,9 +20,8 @@ from python_server.net.sockets import Socket
 from python_server.net.system import REAL, System
 from python_server.observe import log
 from python_server.observe.counters import Observer
+from python_server.serve import wiring
 from python_server.serve.mounts import Site
-from python_server.serve.pools import make_pools
-from python_server.serve.wiring import Given, http_services, make_cluster, make_network, make_protocols
 from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
 
@@ -67,14 +67,14 @@ class Worker:
         self._observer = Observer(system.monotonic)
         self._state = WorkerState.SERVING
         complain = self._observer.complain
-        given = Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
-        network = make_network(given, listening)
+        given = wiring.Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
+        network = wiring.make_network(given, listening)
         self.loop = network.loop
         self._acceptor = network.acceptor
-        self._pools = make_pools(self.loop, settings, system, log.report, complain)
-        protocols = make_protocols(given, network, self._pools)
+        self._pools = wiring.make_pools(given, self.loop)
+        protocols = wiring.make_protocols(given, network, self._pools)
         self._control = None if control is None else self._open_control(site, control)
-        self._cluster = make_cluster(
+        self._cluster = wiring.make_cluster(
             given=given,
             network=network,
             pools=self._pools,
@@ -83,7 +83,7 @@ class Worker:
             stop_server=self._stop_server,
         )
         self._membership = self._cluster.membership
-        http = http_services(given, network, protocols, self._cluster, self._observer)
+        http = wiring.http_services(given, network, protocols, self._cluster, self._observer)
         self._acceptor.set_services(http)
 
     def _open_control(self, site: Site, sock: Socket) -> Control:
@@ -122,7 +122,8 @@ class Worker:
     def _look_at_memory(self) -> None:
         """As long as the loop turns."""
         self.loop.call_later(LOOK_SECONDS, self._look_at_memory)
-        holders: list[tuple[Any, Any]] = [(channel, channel.abort) for channel in self._acceptor.channels]
+        holders: list[tuple[Holder, Callable[[DisconnectReason], object]]] = []
+        holders += [(channel, channel.abort) for channel in self._acceptor.channels]
         for _, engine in self._cluster.engines:
             holders += [(session, session.end) for session in engine.sessions.values()]
         end_largest(

@@ -15,7 +15,7 @@ import msgspec
 # this rule, is killed when it says READY; a sibling's link is closed at its HELLO.
 VERSION: Final = 1
 
-encode: Final = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.msgpack.Encoder().encode
 decode: Final = msgspec.msgpack.decode
 
 
@@ -52,9 +52,9 @@ class Drain(msgspec.Struct, array_like=True):
     successor: int | None
 
 
-def payload_of(word: msgspec.Struct | None) -> bytes:
+def encode(word: object) -> bytes:
     """None: the kind alone says it."""
-    return b"" if word is None else encode(word)
+    return b"" if word is None else _encode(word)
 
 
 def version_of(payload: bytes) -> int:

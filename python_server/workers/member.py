@@ -14,7 +14,8 @@ from python_server.net.link import Link
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Row
 from python_server.net.system import below
-from python_server.workers.link_messages import VERSION, Drain, Ready, Succession, decode, payload_of
+from python_server.settings import Settings
+from python_server.workers.link_messages import VERSION, Drain, Ready, Succession, decode, encode
 from python_server.workers.peers import MessageKind, Peers, Report
 from python_server.workers.spawn import WorkerSlot
 
@@ -30,8 +31,8 @@ class Membership:
         slot: its place; owned from here on. row: its own on the board. report, complain: as `Peers` has them.
         drain: called with the successor's index, None when everybody stops.
         reopen_logs: called when the log files were moved.
-        max_requests: answered requests after which the worker asks to be replaced; 0 for never.
-        max_requests_jitter: up to so many more, by chance (`entropy`), so that not all workers ask at once.
+        entropy: chance says how many more requests than `max_requests_count` are answered, so that not all
+            workers ask at once to be replaced.
     """
 
     def __init__(
@@ -44,18 +45,17 @@ class Membership:
         drain: Callable[[int | None], None],
         reopen_logs: Callable[[], None],
         entropy: Callable[[int], bytes],
-        max_requests: int = 0,
-        max_requests_jitter: int = 0,
-        beat_seconds: float = BEAT_SECONDS,
+        settings: Settings,
     ) -> None:
         self._slot = slot
         self._loop = loop
         self._drain = drain
         self._reopen_logs = reopen_logs
-        self._beat_seconds = beat_seconds
+        self._beat_seconds = min(BEAT_SECONDS, settings.worker_timeout_seconds / 4 or BEAT_SECONDS)
         self._next_beat: Timer | None = None
-        jitter = below(max_requests_jitter + 1, entropy)
-        self._requests_left = max_requests + jitter if max_requests else -1
+        jitter = below(settings.max_requests_jitter_count + 1, entropy)
+        most = settings.max_requests_count
+        self._requests_left = most + jitter if most else -1
         self.row = row
         assert slot.control is not None
         self._supervisor: Link | None = Link(loop, slot.control, self._told, self._orphaned, report)
@@ -109,7 +109,7 @@ class Membership:
 
     def _tell_supervisor(self, kind: MessageKind, word: msgspec.Struct | None = None) -> bool:
         """False: there is none any more."""
-        return self._supervisor is not None and self._supervisor.send(kind, payload_of(word))
+        return self._supervisor is not None and self._supervisor.send(kind, encode(word))
 
     def _told(self, kind: int, payload: bytes, descriptor: int | None) -> None:
         if kind == MessageKind.DRAIN:

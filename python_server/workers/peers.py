@@ -120,9 +120,7 @@ class Peers:
         """Send to one sibling, in order with everything else sent to it; with a descriptor at once.
 
         False: there is no such sibling (any more), or its queue is full; the descriptor stays the caller's.
-
-        Raises:
-            ValueError: the message is longer than a link carries (64 MiB).
+        Raises ValueError for a message that is longer than a link carries (64 MiB).
         """
         return index in self.living and self._links[index].send(kind, *pieces, descriptor=descriptor)
 
@@ -147,10 +145,7 @@ class Peers:
         """Have `function(from index, payload, descriptor)` called for messages of `kind`.
 
         Several functions may share a kind, each is called; a message with a descriptor, which then belongs
-        to the function, needs a kind with one function alone.
-
-        Raises:
-            ValueError: the kind is this room's own.
+        to the function, needs a kind with one function alone. Raises ValueError for a kind of this room.
         """
         if kind in CONTROL_KINDS:
             raise ValueError(f"messages of kind {kind} belong to the workers' own life")
@@ -256,7 +251,7 @@ class Peers:
     def _tell(self, index: int, kind: MessageKind, word: msgspec.Struct | None = None) -> None:
         """Also to a sibling that may not serve yet."""
         if index in self._links:
-            self._links[index].send(kind, link_messages.payload_of(word))
+            self._links[index].send(kind, link_messages.encode(word))
 
     def _look_round(self) -> None:
         """Has everybody greeted us?"""

@@ -43,17 +43,13 @@ ALIVE: Final = frozenset({Life.STARTING, Life.SERVING, Life.DRAINING})
 
 
 class WorkerProcess:
-    """A worker's process, from its start to its end.
+    """A worker's process, from its start to its end. Raises OSError when none can be started.
 
     Args:
         slot: without links; the new worker's two ends are made here and closed when it has them.
-        others: joined with it, each by a link.
-        listening: descriptors it accepts on.
+        others: joined with it, each by a link. listening: what it accepts on.
         heard: called with (child, kind, payload) for each word of it.
         replaces: the worker that is to drain once this one serves.
-
-    Raises:
-        OSError: no process can be started.
     """
 
     def __init__(
@@ -104,7 +100,7 @@ class WorkerProcess:
         self, kind: MessageKind, word: msgspec.Struct | None = None, descriptor: int | None = None
     ) -> None:
         """The descriptor is closed here if the worker cannot get it."""
-        sent = self._link.send(kind, link_messages.payload_of(word), descriptor=descriptor)
+        sent = self._link.send(kind, link_messages.encode(word), descriptor=descriptor)
         if not sent and descriptor is not None:
             os.close(descriptor)
 

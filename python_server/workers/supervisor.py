@@ -17,7 +17,7 @@ from python_server.net.sockets import Socket
 from python_server.net.system import System
 from python_server.observe import log
 from python_server.settings import Settings
-from python_server.workers import link_messages
+from python_server.workers.link_messages import VERSION, Succession, decode, other_version, version_of
 from python_server.workers.peers import MessageKind, remember_succession
 from python_server.workers.process import ALIVE, Life, WorkerProcess, exit_text
 from python_server.workers.spawn import WorkerSlot
@@ -192,7 +192,7 @@ class Supervisor:
             return
         wanted_count = 1 if self.phase is Phase.BEGINNING else self._wanted_count
         counted = self._counted()
-        if len(counted) < wanted_count and self._may_start() and self._start(None) is not None:
+        if len(counted) < wanted_count and self._start(None) is not None:
             self._loop.call_soon(self._look_round)  # one in a turn: signals are heard between two
             return
         serving = [child for child in counted if child.life is Life.SERVING]
@@ -202,14 +202,10 @@ class Supervisor:
         if not any(child.life is Life.STARTING for child in self._children):
             self._end_gathering()
 
-    def _may_start(self) -> bool:
-        """False: not so soon after a failure; this is looked at again then."""
-        if self._loop.now < self._not_before:
-            self._next_look.set(self._not_before - self._loop.now)
-            return False
-        return True
-
     def _start(self, replaces: WorkerProcess | None) -> WorkerProcess | None:
+        """None: not so soon after a failure, or it has failed; it is tried again then."""
+        if self._loop.now < self._not_before:
+            return None
         others = [child for child in self._children if child.life in ALIVE]
         try:
             row = self._board.claim()
@@ -244,13 +240,13 @@ class Supervisor:
         if self.phase is Phase.BEGINNING:
             self.exit_code = 1
             self._end()
-            return
-        self._wait_longer()
-        self._next_look.set(self._not_before - self._loop.now)
+        else:
+            self._wait_longer()
 
     def _wait_longer(self) -> None:
         """A worker failed: the next one is not started at once, and the one after it later still."""
         self._not_before = self._loop.now + self._back_off_seconds
+        self._next_look.set(self._back_off_seconds)
         self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
 
     # Replacing one
@@ -259,7 +255,7 @@ class Supervisor:
         while self._replacing is None and self._to_replace and self.phase is Phase.SERVING:
             old = self._to_replace[0]
             if old.life is Life.SERVING:
-                self._replacing = self._start(old) if self._may_start() else None
+                self._replacing = self._start(old)
                 if self._replacing is None:
                     return
             self._to_replace.popleft()
@@ -283,15 +279,13 @@ class Supervisor:
 
     def _heard(self, child: WorkerProcess, kind: int, payload: bytes) -> None:
         if kind == MessageKind.READY:
-            self._ready(child, link_messages.version_of(payload))
+            self._ready(child, version_of(payload))
         elif kind == MessageKind.DRAINING and child.life is Life.SERVING:
             child.move(Life.DRAINING)  # somebody has told it so itself
             self._kill_after(child, self._drain_seconds)
             self._look_round()
         elif kind == MessageKind.SUCCESSOR:
-            remember_succession(
-                self._successors, link_messages.decode(payload, type=link_messages.Succession)
-            )
+            remember_succession(self._successors, decode(payload, type=Succession))
         elif kind == MessageKind.REPLACE_ME and child.life is Life.SERVING:
             log.say(f"{child.name} has answered its requests and is replaced")
             self._to_replace.append(child)
@@ -302,8 +296,8 @@ class Supervisor:
     def _ready(self, child: WorkerProcess, version: int) -> None:
         if child.life is not Life.STARTING:
             return
-        if version != link_messages.VERSION:
-            log.warn(f"{child.name} {link_messages.other_version(version)}")
+        if version != VERSION:
+            log.warn(f"{child.name} {other_version(version)}")
             child.kill()
             return
         took_seconds = self._loop.now - child.served_from
@@ -351,10 +345,7 @@ class Supervisor:
             log.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
             self._end()
             return
-        if life is Life.DRAINING and code in (
-            0,
-            -signal.SIGTERM,
-        ):  # ours: it still loaded, and could not obey
+        if life is Life.DRAINING and code in (0, -signal.SIGTERM):  # our signal came while it loaded
             log.say(f"{child.name} has ended")
         elif life is Life.DRAINING:
             log.warn(f"{child.name} ended with {exit_text(code)}")

@@ -21,13 +21,13 @@ from python_server.net.system import REAL
 from python_server.observe import log
 from python_server.observe.counters import Observer
 from python_server.serve.mounts import Site, find_site
-from python_server.serve.pools import make_pools
 from python_server.serve.wiring import (
     SOFTWARE,
     Given,
     http_services,
     make_cluster,
     make_network,
+    make_pools,
     make_protocols,
 )
 from python_server.settings import Settings
@@ -58,7 +58,7 @@ class Wired:
         self.network = make_network(given, [])
         self.loop: Loop = self.network.loop
         self.loop.mailbox.adopt()
-        self.pools = make_pools(self.loop, settings, REAL, log.report, self.observer.complain)
+        self.pools = make_pools(given, self.loop)
         self.protocols = make_protocols(given, self.network, self.pools)
         self.cluster = make_cluster(
             given, self.network, self.pools, self.protocols, self.drained.append, lambda: None

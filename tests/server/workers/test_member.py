@@ -11,6 +11,7 @@ import pytest
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
 from python_server.net.scoreboard import Row, Scoreboard
+from python_server.settings import Settings
 from python_server.workers import link_messages
 from python_server.workers import member as module
 from python_server.workers.member import Membership
@@ -40,9 +41,11 @@ class Bench:
             self.drained.append,
             lambda: self.reopened.append(True),
             lambda count: (2).to_bytes(count),
-            max_requests,
-            jitter,
-            beat_seconds=0.01,
+            Settings(
+                max_requests_count=max_requests,
+                max_requests_jitter_count=jitter,
+                worker_timeout_seconds=0.04,
+            ),
         )
 
     def report(self, what: str, error: BaseException) -> None:
