@@ -54,8 +54,7 @@ class Membership:
         self._beat_seconds = min(BEAT_SECONDS, settings.worker_timeout_seconds / 4 or BEAT_SECONDS)
         self._next_beat: Timer | None = None
         jitter = below(settings.max_requests_jitter_count + 1, entropy)
-        most = settings.max_requests_count
-        self._requests_left = most + jitter if most else -1
+        self._requests_left = settings.max_requests_count + jitter if settings.max_requests_count else -1
         self.row = row
         assert slot.control is not None
         self._supervisor: Link | None = Link(loop, slot.control, self._told, self._orphaned, report)

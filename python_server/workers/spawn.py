@@ -82,12 +82,9 @@ def start_again(
     descriptors: Iterable[int] = (),
     process_group: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """This very program in a new process: the interpreter with its options, module or script, arguments.
+    """This very program in a new process that accepts on `listening`; `descriptors` stay open in it as well.
 
     `sys.orig_argv` still has `-m package`, `-X` and `-W` options, which `sys.argv` has lost.
-
-    Args:
-        listening: the sockets that it is to accept on. descriptors: further ones that stay open in it.
     """
     numbers = [sock.fileno() for sock in listening]
     return subprocess.Popen(
