@@ -61,16 +61,19 @@ def sends(*numbers: int) -> Started:
 
 
 @pytest.fixture(autouse=True)
-def _as_before(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def _as_before(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a server changes of its process."""
     limits, interval = resource.getrlimit(resource.RLIMIT_NOFILE), sys.getswitchinterval()
     handlers = {number: signal.getsignal(number) for number in range(1, signal.NSIG)}
-    level, kept = log.LOGGER.level, list(log.LOGGER.handlers)
-    with caplog.at_level(logging.INFO, log.LOGGER.name):
-        yield
+    levels = log.LOGGER.level, log.ACCESS.level
+    for logger in (log.LOGGER, log.ACCESS):
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level(logging.INFO)
+    yield
     assert handlers == {number: signal.getsignal(number) for number in range(1, signal.NSIG)}
-    log.LOGGER.handlers, log.LOGGER.propagate = kept, True
-    log.LOGGER.setLevel(level)
+    for logger, level in zip((log.LOGGER, log.ACCESS), levels, strict=True):
+        logger.setLevel(level)
     sys.setswitchinterval(interval)
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 

@@ -125,7 +125,8 @@ def site_of(*servers: Server) -> Site:
 def test_the_application_answers_below_its_root_and_each_answer_is_counted(
     wire: Callable[..., Wired], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log.ACCESS, "propagate", True)
+    monkeypatch.setattr(log.ACCESS, "handlers", [caplog.handler])
+    monkeypatch.setattr(log.ACCESS, "propagate", False)
     wired = wire(root_path="shop/", access_log="-", access_log_format="%(m)s %(U)s %(s)s")
     with caplog.at_level(logging.INFO, log.ACCESS.name):
         status, head, body = wired.ask("/shop/cart")
