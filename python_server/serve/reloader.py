@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from types import FrameType, ModuleType
+from typing import Final
 
 from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
@@ -163,12 +163,12 @@ def _changes(watched: Watched) -> Iterator[set[str]]:
     return _polled(watched) if watched.polling else _told(watchfiles, watched)
 
 
-def _told(watchfiles: Any, watched: Watched) -> Iterator[set[str]]:
+def _told(watchfiles: ModuleType, watched: Watched) -> Iterator[set[str]]:
     """The system says what changes."""
     files = {os.path.realpath(path) for path in watched.files}
     python = watchfiles.PythonFilter()
 
-    def wanted(change: Any, path: str) -> bool:
+    def wanted(change: object, path: str) -> bool:
         return path in files or (python(change, path) and not _ignored(watched, path))
 
     places = {*watched.folders, *(os.path.dirname(path) for path in files)}
