@@ -119,9 +119,9 @@ def _parts(application: object) -> Iterator[object]:
         yield getattr(layer, "engineio_app", None)
 
 
-def _async_mode(thing: object) -> object:
+def _async_mode(thing: Any) -> object:
     try:
-        return getattr(thing, "async_mode", None)
+        return thing.async_mode
     except Exception:  # an extension's attribute may be anything, a property that fails included
         return None
 
