@@ -34,7 +34,7 @@ HOUSE = """
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
                heartbeat upgrade server
 3  websocket   application
-3  workers     respawn greetings link_messages spawn peers handover process member supervisor
+3  workers     greetings link_messages spawn peers handover process member supervisor
 3  wsgi        environ foreign_server handshake_middleware upload_slots handler websocket
 4  socketio    values jsoncodec packet msgpack_packet cluster.port adapter cluster.requests
                cluster.broker.leader cluster.broker.wire_json cluster.broker.resp cluster.broker.url
@@ -44,8 +44,7 @@ HOUSE = """
                connections dispatcher server cluster.broker.link_status cluster.broker.messages
                cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
 5  control     commands server
-6  serve       mounts recovery_handover routing loading pools admissions wiring worker serve
-               reloader
+6  serve       mounts recovery_handover routing loading wiring worker serve reloader
 7  api         flask_socketio.context wsgi_server keywords flask_socketio.run
                flask_socketio.test_client emitter options handler_registry python_engineio
                server_methods python_socketio flask_socketio.namespace flask_socketio.event_runner
@@ -172,11 +171,8 @@ REAL_IN = {
 LINES_MAX_COUNT = 450
 # Modules that still wait for a test file of their name; their lines are run by tests of other names.
 WITHOUT_A_TEST_FILE = {
-    "serve.serve",
-    "serve.wiring",  # test_worker makes all of it
     "socketio.recovery.event_log",
     "socketio.recovery.record",
-    "workers.process",
     "wsgi.handshake_middleware",
 }
 
@@ -521,8 +517,7 @@ OWN_WAITS = {
     ("serve.reloader", "_stop"),
     ("serve.reloader", "_ended"),
     ("serve.reloader", "_polled"),
-    ("workers.process", "wait"),
-    ("workers.supervisor", "close"),
+    ("workers.process", "reap"),
     ("socketio.cluster.broker.connections", "_keep"),  # threads of their own
     ("socketio.cluster.broker.connections", "_take"),
     ("socketio.cluster.broker.connections", "flush"),

@@ -6,11 +6,12 @@ Must not know: any rule of any protocol, or how the parts are connected; see `wi
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
+from python_server.connection.memory_cap import LOOK_SECONDS, Holder, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
 from python_server.engineio.session import DisconnectReason
@@ -19,9 +20,8 @@ from python_server.net.sockets import Socket
 from python_server.net.system import REAL, System
 from python_server.observe import log
 from python_server.observe.counters import Counters
+from python_server.serve import wiring
 from python_server.serve.mounts import Site
-from python_server.serve.pools import make_pools
-from python_server.serve.wiring import Given, http_services, make_cluster, make_network, make_protocols
 from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
 
@@ -67,14 +67,14 @@ class Worker:
         self._counters = Counters(system.monotonic)
         self._state = WorkerState.SERVING
         complain = self._counters.complain
-        given = Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
-        network = make_network(given, listening)
+        given = wiring.Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
+        network = wiring.make_network(given, listening)
         self.loop = network.loop
         self._acceptor = network.acceptor
-        self._pools = make_pools(self.loop, settings, system, log.report, complain)
-        protocols = make_protocols(given, network, self._pools)
+        self._pools = wiring.make_pools(given, self.loop)
+        protocols = wiring.make_protocols(given, network, self._pools)
         self._control = None if control is None else self._open_control(site, control)
-        self._cluster = make_cluster(
+        self._cluster = wiring.make_cluster(
             given=given,
             network=network,
             pools=self._pools,
@@ -83,7 +83,7 @@ class Worker:
             stop_server=self._stop_server,
         )
         self._membership = self._cluster.membership
-        http = http_services(given, network, protocols, self._cluster, self._counters)
+        http = wiring.http_services(given, network, protocols, self._cluster, self._counters)
         self._acceptor.set_services(http)
 
     def _open_control(self, site: Site, sock: Socket) -> Control:
@@ -122,7 +122,8 @@ class Worker:
     def _look_at_memory(self) -> None:
         """As long as the loop turns."""
         self.loop.call_later(LOOK_SECONDS, self._look_at_memory)
-        holders: list[tuple[Any, Any]] = [(channel, channel.abort) for channel in self._acceptor.channels]
+        holders: list[tuple[Holder, Callable[[DisconnectReason], object]]] = []
+        holders += [(channel, channel.abort) for channel in self._acceptor.channels]
         for _, engine in self._cluster.engines:
             holders += [(session, session.end) for session in engine.sessions.values()]
         end_largest(
@@ -137,10 +138,8 @@ class Worker:
 
     def _stop_alone(self, timeout_seconds: float) -> None:
         """Nobody has said who takes over: a sibling that stays, where there is one."""
-        membership = self._membership
-        self._begin_stop(
-            timeout_seconds, None if membership is None else membership.siblings.likely_successor()
-        )
+        siblings = None if self._membership is None else self._membership.siblings
+        self._begin_stop(timeout_seconds, None if siblings is None else siblings.likely_successor())
 
     def _stop_server(self) -> None:
         """Any thread: the end of this worker, and of all others where there are any."""
@@ -179,18 +178,22 @@ class Worker:
         self._await_end(self.loop.now + timeout_seconds)
 
     def _await_end(self, deadline: float) -> None:
-        # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
-        done = not self._acceptor.channels and not self._pools.events.waiting_count()
-        if self._membership is not None and self._membership.siblings.queued_bytes():
-            done = False
-        if self._cluster.recovery_handover is not None and self._cluster.recovery_handover.busy:
-            done = False
-        if self._state is WorkerState.HANDING_OVER and any(each.leaving for each in self._cluster.brokers()):
-            done = False
-        if done or self.loop.now >= deadline:
+        if not self._busy() or self.loop.now >= deadline:
             self.loop.call_soon(self.loop.stop)
         else:
             self.loop.call_later(0.02, partial(self._await_end, deadline))
+
+    def _busy(self) -> bool:
+        """Is anybody served, told of the end, or sent what the successor is to have?"""
+        cluster = self._cluster
+        return bool(
+            self._acceptor.channels
+            # Disconnect handlers that wait for a thread; what runs has its time in `_close`.
+            or self._pools.events.waiting_count()
+            or (self._membership is not None and self._membership.queued_bytes())
+            or (cluster.recovery_handover is not None and cluster.recovery_handover.busy)
+            or (self._state is WorkerState.HANDING_OVER and any(each.leaving for each in cluster.brokers()))
+        )
 
     def _move(self, state: WorkerState) -> None:
         assert state in MOVES[self._state], (self._state, state)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from joined_peers import joined
 from python_server.connection.acceptor import Channel
 from python_server.connection.address_caps import AddressCaps
 from python_server.connection.exchange import Exchange, ExchangeServices
@@ -31,7 +32,7 @@ from python_server.net.tls import HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport
 from python_server.settings import HTTPSettings, TransportSettings
 from python_server.workers.handover import Handover
-from python_server.workers.peers import Peers, joined
+from python_server.workers.peers import Peers
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
 
 TURNS_MAX_COUNT = 20_000
@@ -140,7 +141,7 @@ class Worker:
         self.complaints: list[str] = []
         self.answered: list[tuple[str, int, Any]] = []
         self.heard = Heard()
-        self.siblings = Peers(loop, index, "host", self.report, self.complain)
+        self.siblings = Peers(loop, index, self.report, self.complain)
         self.homes = Handover(
             loop,
             self.siblings,

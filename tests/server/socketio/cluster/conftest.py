@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pytest
 import redis
 
+from joined_peers import joined
 from python_server.engineio.session_ids import SessionIds
 from python_server.net.loop import Loop
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
@@ -21,7 +22,7 @@ from python_server.socketio.cluster.broker.leader import Lead, Place
 from python_server.socketio.cluster.broker.messages import AnsweredQuestion
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, BrokerOptions, NoBackplane
-from python_server.workers.peers import Peers, joined
+from python_server.workers.peers import Peers
 
 
 class Joint(Protocol):
@@ -58,7 +59,6 @@ class Pipes:
             Peers(
                 self.loop,
                 index,
-                "machine",
                 self._report,
                 self.complain,
                 max_queued_bytes=max_queued_bytes,
