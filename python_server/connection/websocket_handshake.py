@@ -10,7 +10,7 @@ from typing import Final
 
 from python_server.connection.exchange import Exchange, TransportLike
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
-from python_server.http1.response import Headers, status_text
+from python_server.http1.response import Headers
 from wsframe import Connection, Role, handshake
 
 # What is received at once where deflate was agreed on, which makes a thousand bytes of one: a turn inflates
@@ -49,12 +49,7 @@ def accept_websocket(
             deflate=services.deflate,
         )
     except handshake.HandshakeError as error:
-        exchange.refuse_keep_alive()
-        exchange.respond(
-            status_text(error.status),
-            [("Content-Type", "text/plain; charset=utf-8"), *error.headers],
-            f"{error}\n".encode(),
-        )
+        exchange.refuse(error.status, str(error), error.headers)
         return False
 
     def make(transport: TransportLike, leftover: bytes) -> WebSocketChannel | None:

@@ -371,8 +371,7 @@ def http_services(
     )
     return HTTPServices(
         route=router.route,
-        limits=settings.http,
-        timeouts=settings.http,
+        settings=settings.http,
         deadline=partial(Deadline, loop),
         exchange=ExchangeServices(
             now=given.system.monotonic,

@@ -106,7 +106,7 @@ class Bench:
         connection = Connection(
             Role.SERVER, max_message_bytes=max_message_bytes, max_fragments=100, deflate=deflate
         )
-        self.channel = WebSocketChannel(self.transport, connection, services, deflate=deflate)
+        self.channel = WebSocketChannel(self.transport, connection, services, sharing=deflate)
         self.channel.on_message = self.messages.append
         self.channel.on_close = lambda code, reason: self.closes.append((code, reason))
 

@@ -167,7 +167,6 @@ class Bench:
 
         exchange = Exchange(
             request,
-            self.routes,
             ExchangeServices(lambda: 0.0, lambda: "today", "server", lambda exchange, seconds: None),
             transport,
             lambda keep_alive: None,

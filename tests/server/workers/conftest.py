@@ -183,8 +183,7 @@ class Worker:
         self.elsewhere = Elsewhere(index)
         self.services = HTTPServices(
             route=lambda request: self.engine if request.path == ENGINE_PATH else self.elsewhere,
-            limits=HTTPSettings(),
-            timeouts=HTTPSettings(),
+            settings=HTTPSettings(),
             deadline=deadline,
             exchange=ExchangeServices(lambda: loop.now, lambda: "today", "town", self.count),
             lost=self.channels.discard,

@@ -84,7 +84,7 @@ class Bench:
         request = Request("GET", "/", "/", "", (1, 1), list(FIELDS.items()))
         request.fields = FIELDS
         clock = ExchangeServices(lambda: 0.0, lambda: "today", "server", lambda exchange, seconds: None)
-        exchange = Exchange(request, None, clock, self.transport, lambda keep_alive: None, self._upgrade)
+        exchange = Exchange(request, clock, self.transport, lambda keep_alive: None, self._upgrade)
         door = Door(self.mailbox, InlineExecutor())
         self.websocket = BlockingWebSocket(exchange, door, services, {}, MAX_QUEUE_COUNT)
         self.websocket.accept()
