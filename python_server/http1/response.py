@@ -63,7 +63,6 @@ class Framing(Enum):
     CLOSE = auto()
 
 
-# An enum's member costs ten times a global in CPython 3.11; these two are asked for with every answer.
 _NONE: Final = Framing.NONE
 _LENGTH: Final = Framing.LENGTH
 
