@@ -50,7 +50,7 @@ from python_server.websocket.application import WebSocketRoutes
 from python_server.workers.handover import Handover
 from python_server.workers.member import BEAT_SECONDS, MemberCallbacks, Membership
 from python_server.workers.spawn import WorkerSlot
-from python_server.wsgi.handler import ServerFacts, WSGIHandler
+from python_server.wsgi.handler import ServerFacts, WSGIHandler, WSGIServices
 from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
 
@@ -127,7 +127,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
     )
     admissions = Admissions(site, facts, pools.door, log.report)
     websockets = _websocket_services(given, network, pools)
-    wsgi = WSGIHandler(
+    wsgi = WSGIServices(
         application=site.application,
         executor=pools.requests,
         post=network.loop.mailbox.post,
@@ -159,7 +159,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         complain=complain,
         admits=admissions.of_routes(),
     )
-    return Protocols(facts, websockets, wsgi, routes, admissions)
+    return Protocols(facts, websockets, WSGIHandler(wsgi), routes, admissions)
 
 
 def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSocketServices:
