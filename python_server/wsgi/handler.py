@@ -6,6 +6,7 @@ Must not know: selectors, frames, sessions; workers run applications here and ne
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -57,7 +58,7 @@ class Takeover(Protocol):
     def taken(self) -> bool: ...
     def entries(self, environ: Environ) -> Environ: ...
     def forgives(self, error: BaseException) -> bool: ...
-    def finish(self) -> None: ...
+    def finish(self, error: BaseException | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ class _Run:
                     self._send(result)
             finally:
                 if takeover is not None:
-                    takeover.finish()
+                    takeover.finish(sys.exception())
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
