@@ -185,7 +185,6 @@ WITHOUT_A_TEST_FILE = {
     "socketio.recovery.event_log",
     "socketio.recovery.record",
     "workers.process",
-    "wsgi.handshake_middleware",
 }
 
 
