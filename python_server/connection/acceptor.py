@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # So often a worker looks whether it stands far above its share.
 SPREAD_SECONDS: Final = 1.0
+# A full worker whose siblings have room looks again after so long.
+LOOK_AGAIN_SECONDS: Final = 1.0
 
 
 def tls_context(settings: Settings) -> TLSContext | None:
@@ -45,10 +47,6 @@ def tls_context(settings: Settings) -> TLSContext | None:
 def most_connections(settings: Settings) -> int | None:
     """Of one worker; None where neither the settings nor the system have a limit."""
     return settings.connections_max_count or connections_max_count()
-
-
-# A full worker whose siblings have room looks again after so long.
-LOOK_AGAIN_SECONDS: Final = 1.0
 
 
 class AcceptorState(Enum):
@@ -108,7 +106,7 @@ class Acceptor:
         listening: Sequence[Socket],
         row: Row | None,
         complain: Callable[[str, str], None],
-        caps: AddressCaps | None = None,
+        caps: AddressCaps,
     ) -> None:
         self._loop = loop
         self._settings = settings
@@ -118,7 +116,7 @@ class Acceptor:
         self._handshakes = HandshakeQueue(loop)
         self._http: HTTPServices
         self._closing = False
-        self._caps = caps or AddressCaps()
+        self._caps = caps
         self._max_count = most_connections(settings)
         self._state = AcceptorState.TAKEN
         self._told = Deadline(loop, self._tell_newcomers)
@@ -195,18 +193,20 @@ class Acceptor:
         """One more is open."""
         key = self.channels[channel] = self._caps.key(*channel.peers)
         self._caps.opened(key)
-        if self._row is not None:
-            self._row.count(len(self.channels))
+        self._count()
 
     def lost(self, channel: Channel) -> None:
         """It has ended."""
         self._remove(channel)
-        if self._row is not None:
-            self._row.count(len(self.channels))
+        self._count()
         if self._state is not AcceptorState.TAKEN and not self._full():
             self._told.clear()
             self._move(AcceptorState.TAKEN)
             self.start()
+
+    def _count(self) -> None:
+        if self._row is not None:
+            self._row.count(len(self.channels))
 
     def _remove(self, channel: Channel) -> None:
         if channel in self.channels:
@@ -225,9 +225,8 @@ class Acceptor:
 
     def _accepted(self, sock: Socket, peer: Address) -> None:
         if self._state is AcceptorState.REFUSED or self._caps.refuses(peer):
-            turn_away(
-                sock, CROWDED if self._tls is None else b""
-            )  # a handshake would cost more than it tells
+            # Without a word where TLS is spoken: a handshake would cost more than it tells.
+            turn_away(sock, CROWDED if self._tls is None else b"")
             return
         common = (self._loop, sock, log.report, self._settings.transport, peer, sock.getsockname())
         if self._tls is None:

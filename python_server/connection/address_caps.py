@@ -13,10 +13,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Final
 
-from python_server.connection.proxy_headers import ProxyRules
+from python_server.connection.proxy_headers import ProxyRules, parse_address
 from python_server.http1.parser import Request
 
 MINUTE_SECONDS: Final = 60.0
@@ -50,14 +50,9 @@ def counted_as(peer: object) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _network(host: str) -> str:
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
+    address = parse_address(host)
     if not isinstance(address, IPv6Address):
-        return host
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
+        return host if address is None else str(address)
     shift = 128 - IPV6_NETWORK_BITS
     return f"{IPv6Address(int(address) >> shift << shift)}/{IPV6_NETWORK_BITS}"
 

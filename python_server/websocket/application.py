@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Final
 
 from python_server.connection.arrival import arrived
@@ -30,9 +29,6 @@ Message = str | bytes
 PageOrigins = str | Iterable[str] | Callable[[str], bool] | None
 # (exchange, what opens its WebSocket): calls the second, now or later, or answers the request itself.
 Admit = Callable[[Exchange, Callable[[], None]], None]
-
-
-NO_ADMITS: Final[Mapping[str | re.Pattern[str], Admit]] = MappingProxyType({})
 
 
 class WebSocket:
@@ -291,7 +287,7 @@ class WebSocketRoutes:
         refusal: Callable[[PageOrigins], Callable[[Request], str | None]],
         report: Callable[[str, BaseException], None],
         complain: Callable[[str, str], None],
-        admits: Mapping[str | re.Pattern[str], Admit] = NO_ADMITS,
+        admits: Mapping[str | re.Pattern[str], Admit],
     ) -> None:
         self._door = door
         self._services = services
@@ -328,10 +324,8 @@ class WebSocketRoutes:
         refusal = route.refusal(request)
         if refusal is not None:
             self._complain("origin refused", refusal)
-            exchange.refuse_keep_alive()
-            exchange.respond(403, [("Content-Type", "text/plain; charset=utf-8")], f"{refusal}\n".encode())
-            return
-        if route.admit is None:
+            exchange.refuse(403, refusal)
+        elif route.admit is None:
             self._accept(exchange, route)
         else:
             route.admit(exchange, partial(self._accept, exchange, route))

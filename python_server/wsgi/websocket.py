@@ -143,11 +143,9 @@ class BlockingWebSocket:
     # Loop's thread
 
     def _accept(self) -> bool:
-        if self._channel is not None:  # another thread of the application was faster
-            return True
-        return self._exchange.open and accept_websocket(
-            self._exchange, self._services, self._opened, subprotocols=self.subprotocols
-        )
+        if self._exchange.open:  # else another thread of the application may have been faster
+            accept_websocket(self._exchange, self._services, self._opened, subprotocols=self.subprotocols)
+        return self._channel is not None
 
     def _opened(self, channel: WebSocketChannel) -> None:
         self._channel = channel

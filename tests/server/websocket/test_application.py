@@ -131,6 +131,7 @@ class Bench:
             lambda allowed: lambda request: self._refusal(allowed, request),
             lambda what, error: self.reports.append(error),
             lambda kind, sentence: self.complaints.append(sentence),
+            {},
         )
 
     def _deadline(self, function: Any) -> HandDeadline:
