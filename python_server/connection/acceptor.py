@@ -55,12 +55,14 @@ class AcceptorState(Enum):
     TAKEN = auto()
     WAITING = auto()  # as many as may be are open; the kernel holds the next ones
     REFUSED = auto()  # for so long that those who wait are told
+    STOPPED = auto()  # what the system had accepted before may be taken; each request is the last
 
 
 MOVES: Final[dict[AcceptorState, set[AcceptorState]]] = {
-    AcceptorState.TAKEN: {AcceptorState.WAITING},
-    AcceptorState.WAITING: {AcceptorState.TAKEN, AcceptorState.REFUSED},
-    AcceptorState.REFUSED: {AcceptorState.TAKEN},
+    AcceptorState.TAKEN: {AcceptorState.WAITING, AcceptorState.STOPPED},
+    AcceptorState.WAITING: {AcceptorState.TAKEN, AcceptorState.REFUSED, AcceptorState.STOPPED},
+    AcceptorState.REFUSED: {AcceptorState.TAKEN, AcceptorState.STOPPED},
+    AcceptorState.STOPPED: {AcceptorState.STOPPED},
 }
 
 
@@ -115,7 +117,6 @@ class Acceptor:
         self._tls = tls_context(settings)
         self._handshakes = HandshakeQueue(loop)
         self._http: HTTPServices
-        self._closing = False
         self._caps = caps
         self._max_count = most_connections(settings)
         self._state = AcceptorState.TAKEN
@@ -153,7 +154,7 @@ class Acceptor:
         Args:
             take_waiting: whether what the system has accepted is ours alone to serve.
         """
-        self._closing = True
+        self._move(AcceptorState.STOPPED)
         self._told.cancel()
         for listener in self._listeners:
             if take_waiting:
@@ -177,7 +178,7 @@ class Acceptor:
 
         WebSockets stay: their end would be seen by people, an unequal load by nobody but the operator.
         """
-        if self._row is None or self._closing:
+        if self._row is None or self._state is AcceptorState.STOPPED:
             return
         excess = self._row.excess()
         for channel in self.channels if excess else ():
@@ -199,7 +200,7 @@ class Acceptor:
         """It has ended."""
         self._remove(channel)
         self._count()
-        if self._state is not AcceptorState.TAKEN and not self._full():
+        if self._state in (AcceptorState.WAITING, AcceptorState.REFUSED) and not self._full():
             self._told.clear()
             self._move(AcceptorState.TAKEN)
             self.start()
@@ -216,7 +217,7 @@ class Acceptor:
         """`handed`: bytes that a sibling has read of the connection, a whole head at least."""
         channel = HTTPChannel(transport, self._http, handed=bool(handed))
         self.add(channel)
-        if self._closing:  # it was in the system's queue when the stop began
+        if self._state is AcceptorState.STOPPED:  # it was in the system's queue when the stop began
             channel.refuse_keep_alive()
         transport.set_handler(channel)
         if handed:
@@ -224,7 +225,8 @@ class Acceptor:
             transport.flush()  # as behind bytes that are received here
 
     def _accepted(self, sock: Socket, peer: Address) -> None:
-        if self._state is AcceptorState.REFUSED or self._caps.refuses(peer):
+        crowded = self._state in (AcceptorState.REFUSED, AcceptorState.STOPPED) and self._full()
+        if crowded or self._caps.refuses(peer):
             # Without a word where TLS is spoken: a handshake would cost more than it tells.
             turn_away(sock, CROWDED if self._tls is None else b"")
             return
