@@ -226,7 +226,7 @@ class Acceptor:
 
     def _accepted(self, sock: Socket, peer: Address) -> None:
         crowded = self._state in (AcceptorState.REFUSED, AcceptorState.STOPPED) and self._full()
-        if crowded or self._caps.refuses(peer):
+        if crowded or self._caps.full(self._caps.key(peer, peer)):
             # Without a word where TLS is spoken: a handshake would cost more than it tells.
             turn_away(sock, CROWDED if self._tls is None else b"")
             return

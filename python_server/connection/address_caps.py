@@ -10,6 +10,7 @@ connection of the client it names for as long as it runs, as nginx's limit_conn 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,7 +86,7 @@ class AddressCaps:
         # The few addresses of proxies come again and again.
         self._trusts = None if proxies is None else lru_cache(maxsize=1024)(proxies.trusts)
         self._complain = complain
-        self._connections: dict[str, int] = {}
+        self._connections: Counter[str] = Counter()
         self._running: dict[int, str] = {}  # requests that proxies have passed on, by identity
         # When each address will have its whole minute again; in two halves by the minute it last asked in.
         self._free_at: dict[str, float] = {}
@@ -111,7 +112,8 @@ class AddressCaps:
         """One more connection."""
         if key is None:
             return
-        count = self._connections[key] = self._connections.get(key, 0) + 1
+        self._connections[key] += 1
+        count = self._connections[key]
         if count == self._suggest_at_count:
             self._suggest_at_count = 0
             self._complain(
@@ -122,22 +124,15 @@ class AddressCaps:
 
     def closed(self, key: str | None) -> None:
         """One fewer."""
-        if key is None:
-            return
-        count = self._connections.get(key, 0) - 1
-        if count > 0:
-            self._connections[key] = count
-        else:
-            self._connections.pop(key, None)
-
-    def refuses(self, peer: object) -> bool:
-        """Is a connection from that address one too many? The log says so."""
-        return self._connections_max_count > 0 and self.full(self.key(peer, peer))
+        if key is not None:
+            self._connections[key] -= 1
+            if self._connections[key] <= 0:
+                del self._connections[key]
 
     def full(self, key: str | None) -> bool:
         """Has an address all the connections it may have? The log says so."""
         most = self._connections_max_count
-        if not most or key is None or self._connections.get(key, 0) < most:
+        if not most or key is None or self._connections[key] < most:
             return False
         self._complain(
             "connections of one address",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 from python_server.connection.exchange import DeadlineLike, TransportLike
@@ -164,7 +165,10 @@ class WebSocketChannel:
         if not at_rest or self._unfinished is not None:
             self._watch_unfinished(events, nbytes)
         if self._closing is not None:
-            self._count_closing(nbytes)
+            # A peer may still send what was on its way, but not for ever at full speed.
+            self._closing_bytes += nbytes
+            if self._closing_bytes > self._services.closing_max_bytes:
+                self._transport.close("no close frame came back")
 
     def _obey(self, events: list[Event]) -> None:
         """Hand messages up; pongs leave before what answers them, our close frame after it."""
@@ -233,15 +237,13 @@ class WebSocketChannel:
                 self._unfinished = None
             return
         if self._unfinished is None:
-            self._unfinished = self._services.deadline(self._end_unfinished)
+            late = partial(self.close, CloseCode.POLICY_VIOLATION, "a message did not end in time")
+            self._unfinished = self._services.deadline(late)
         elif not any(type(event) is str or type(event) is bytes for event in events):
             self._partial_bytes += nbytes
             return
         self._partial_bytes = nbytes
         self._unfinished.set(self._services.unfinished_timeout_seconds)
-
-    def _end_unfinished(self) -> None:
-        self.close(CloseCode.POLICY_VIOLATION, "a message did not end in time")
 
     def write_blocked(self, blocked: bool) -> None:
         """A client that does not read is not read from (its pongs would queue as well)."""
@@ -389,12 +391,6 @@ class WebSocketChannel:
         self._transport.write(connection.data_to_send())
         self._closing = self._services.deadline(lambda: self._transport.close(cut))
         self._closing.set(timeout_seconds)
-
-    def _count_closing(self, nbytes: int) -> None:
-        """A peer may still send what was on its way, but not for ever at full speed."""
-        self._closing_bytes += nbytes
-        if self._closing_bytes > self._services.closing_max_bytes:
-            self._transport.close("no close frame came back")
 
     @property
     def paused(self) -> bool:

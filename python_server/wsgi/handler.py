@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
 from python_server.connection.exchange import Exchange
 from python_server.http1.response import Headers, check_headers, check_status
@@ -23,7 +23,6 @@ from python_server.wsgi.environ import (
     PIECE_BYTES,
     Application,
     BodyReader,
-    Environ,
     ExcInfo,
     FileWrapper,
     ServerFacts,
@@ -33,8 +32,9 @@ from python_server.wsgi.environ import (
     file_pieces,
 )
 from python_server.wsgi.upload_slots import UploadSlots
+from python_server.wsgi.websocket import WebSocketTakeover
 
-__all__ = ["Application", "ServerFacts", "Takeover", "WSGIHandler", "WSGIServices"]
+__all__ = ["Application", "ServerFacts", "WSGIHandler", "WSGIServices"]
 
 # An answer that a worker produces faster than the client takes it waits in this window.
 RESPONSE_WINDOW_BYTES: Final = 262_144
@@ -49,16 +49,6 @@ LARGE_BODY_BYTES: Final = 1_048_576
 
 # The next piece of an answer, b"" at its end, None when there is none yet.
 TakePiece = Callable[[], FileSlice | Buffer | None]
-
-
-class Takeover(Protocol):
-    """What an upgrade request may become: the application may take its connection."""
-
-    @property
-    def taken(self) -> bool: ...
-    def entries(self, environ: Environ) -> Environ: ...
-    def forgives(self, error: BaseException) -> bool: ...
-    def finish(self, error: BaseException | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +75,7 @@ class WSGIServices:
     window_bytes: int
     waiting_count: Callable[[], int]
     queue_count: int
-    takeover: Callable[[Exchange], Takeover]
+    takeover: Callable[[Exchange], WebSocketTakeover]
     takeover_executor: Executor
     places_count: int
     on_waited: Callable[[float], None]
@@ -199,7 +189,7 @@ class _Run:
     _exchange: Exchange
     _services: WSGIServices
     _over: Callable[[_Run], None]  # loop's thread
-    _takeover: Takeover | None
+    _takeover: WebSocketTakeover | None
     body: ByteQueue | None = field(default=None, init=False)
     state: RunState = field(default=_COLLECTING, init=False)  # the loop's own note
     asked_at: float = field(default=0.0, init=False)
