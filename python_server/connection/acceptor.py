@@ -75,7 +75,7 @@ class Channel(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """What its client keeps waiting."""
+        """What its client keeps waiting here, in both directions."""
 
     def refuse_keep_alive(self) -> None:
         """Graceful stop: what runs, or comes next, is the last."""
@@ -240,19 +240,16 @@ class Acceptor:
             )
             self.add(transport.begin(self._handshake_lost))
         if self._full() and self._state is AcceptorState.TAKEN:
-            self._let_wait()
+            # The kernel holds newcomers, for this worker or for one that shares the sockets and has room.
+            text = f"{self._max_count} connections are open: new ones wait, see --limit-concurrency"
+            self._complain("limit", text)
+            for listener in self._listeners:
+                listener.pause()
+            self._move(AcceptorState.WAITING)
+            self._told.set(self._settings.connections_wait_seconds)
 
     def _full(self) -> bool:
         return self._max_count is not None and len(self.channels) >= self._max_count
-
-    def _let_wait(self) -> None:
-        """The kernel holds newcomers, for this worker or for one that shares the sockets and has room."""
-        text = f"{self._max_count} connections are open: new ones wait, see --limit-concurrency"
-        self._complain("limit", text)
-        for listener in self._listeners:
-            listener.pause()
-        self._move(AcceptorState.WAITING)
-        self._told.set(self._settings.connections_wait_seconds)
 
     def _tell_newcomers(self) -> None:
         """Nobody has left meanwhile: who waits hears so, and may go where there is room."""

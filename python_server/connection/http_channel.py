@@ -137,16 +137,14 @@ class HTTPChannel:
             self._move(HTTPState.LOST)
         self._services.lost(self)
 
-    # What the worker of this channel may ask
+    # What its acceptor may ask (the Channel port)
 
     @property
     def peers(self) -> tuple[object, object]:
-        """The client's address and the connection's: the same one as long as no request names another."""
         return self._transport.peer, self._transport.peer
 
     @property
     def held_bytes(self) -> int:
-        """What its client keeps waiting here, in both directions."""
         body_bytes = 0 if self._exchange is None else self._exchange.held_bytes
         return self._transport.queued_bytes + self._parser.held_bytes + body_bytes
 
@@ -173,7 +171,6 @@ class HTTPChannel:
             self.abort("server stopped")  # nothing was asked, so nothing can be lost by not lingering
 
     def abort(self, reason: str) -> None:
-        """End at once."""
         self._transport.close(reason)
 
     # Requests

@@ -27,6 +27,8 @@ PAIR: Final = re.compile(
 QUOTED: Final = re.compile(r"\\(.)")
 # RFC 3986 3.2.2 and 3.2.3, without a user name.
 HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~]+)(?::([0-9]{1,5}))?\Z")
+# RFC 7239 6, with a port or without; IPv6 without brackets, as X-Forwarded-For has it, is not matched.
+NODE: Final = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::([0-9]{1,5}|_[A-Za-z0-9._-]+|))?\Z")
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 # Hops looked at: each costs an address parse, and a client may send as many as a header line holds.
@@ -196,17 +198,9 @@ def _forwarded_hops(field: str) -> list[Hop]:
 
 def _node(text: str) -> tuple[str, int] | None:
     """(address, port or 0) of "192.0.2.1", "192.0.2.1:80", "[2001:db8::1]:80" or "2001:db8::1", else None."""
-    host, port = text, ""
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            return None
-        port = rest[1:]
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if port and not re.fullmatch("[0-9]{1,5}|_[A-Za-z0-9._-]+", port):
-        return None
+    match = NODE.match(text)
+    host, port = (text, "") if match is None else (match[1] or match[2], match[3] or "")
     address = parse_address(host)
-    if address is None:
-        return None
-    return str(address), int(port) if port.isdigit() and int(port) < 65536 else 0
+    return (
+        None if address is None else (str(address), int(port) if port.isdigit() and int(port) < 65536 else 0)
+    )

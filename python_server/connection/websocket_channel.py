@@ -285,16 +285,6 @@ class WebSocketChannel:
         """Does the transport hold back bytes that the client has not taken?"""
         return self._transport.blocked
 
-    @property
-    def peers(self) -> tuple[object, object]:
-        """The client's address and the connection's; the same one unless a trusted proxy has named it."""
-        return self.peer, self._transport.peer
-
-    @property
-    def held_bytes(self) -> int:
-        """What its client keeps waiting here, in both directions."""
-        return self._transport.queued_bytes + self._partial_bytes
-
     def behind(self) -> bool:
         """Any thread: does the client hold up who sends to it?"""
         return self._transport.blocked and self._connection.state is _OPEN
@@ -403,12 +393,20 @@ class WebSocketChannel:
         if not paused and self._rest is not None:
             self._services.call_soon(self._hand_up_more)
 
+    # What its acceptor may ask (the Channel port)
+
+    @property
+    def peers(self) -> tuple[object, object]:
+        return self.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        return self._transport.queued_bytes + self._partial_bytes
+
     def refuse_keep_alive(self) -> None:
-        """Graceful stop."""
         self.close(CloseCode.GOING_AWAY, "server shutting down")
 
     close_when_idle = refuse_keep_alive
 
     def abort(self, reason: str) -> None:
-        """End the TCP connection at once."""
         self._transport.close(reason)

@@ -27,6 +27,7 @@ REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ([\x21-\x7e]+) H
 AUTHORITY: Final = re.compile(
     r"(?:\[[0-9A-Fa-fvV:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?\Z"
 )
+ABSOLUTE_FORM: Final = re.compile(r"https?://([^/?]+)(.*)", re.IGNORECASE)
 # Every control character but TAB, CR and LF: none may stand in a field (RFC 9110 5.5).
 CONTROLS: Final = bytes(c for c in (*range(32), 127) if c not in b"\t\r\n")
 # Fields whose repetition changes the meaning of the message (RFC 9110 5.3, RFC 9112 6.3).
@@ -312,12 +313,8 @@ def _split_target(method: str, target: str) -> tuple[str, str]:
         return target.partition("#")[0], ""
     if target == "*" and method == "OPTIONS":
         return "*", ""
-    scheme, separator, rest = target.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
-        authority, slash, path = rest.partition("/")
-        authority, mark, query = authority.partition("?")
-        if authority and AUTHORITY.match(authority):
-            if mark:
-                return ("/?" + query + slash + path).partition("#")[0], authority
-            return ("/" + path).partition("#")[0], authority
+    match = ABSOLUTE_FORM.match(target)
+    if match is not None and AUTHORITY.match(match[1]):
+        path = match[2].partition("#")[0]
+        return path if path.startswith("/") else f"/{path}", match[1]
     raise BadRequest(400, "malformed request target (RFC 9112 3.2)")

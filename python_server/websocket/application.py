@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -160,6 +160,7 @@ class WebSocketApplication:
             self._registry.close_all(code, reason)
 
 
+@dataclass(slots=True, eq=False)
 class WebSocketRegistry:
     """The live WebSockets of one application; its collections belong to the loop's thread.
 
@@ -167,12 +168,12 @@ class WebSocketRegistry:
     for `broadcast_wait_seconds` at one time. One that was behind for so long is not waited for again.
     """
 
-    def __init__(self, door: Door, services: WebSocketServices) -> None:
-        self._door = door
-        self._services = services
-        self.members: set[WebSocket] = set()
-        self._behind: dict[WebSocketChannel, DeadlineLike] = {}  # who is waited for, and until when
-        self._late: set[WebSocketChannel] = set()  # who is not any more
+    _door: Door
+    _services: WebSocketServices
+    members: set[WebSocket] = field(default_factory=set, init=False)
+    # Who is waited for, and until when; who is not any more.
+    _behind: dict[WebSocketChannel, DeadlineLike] = field(default_factory=dict, init=False)
+    _late: set[WebSocketChannel] = field(default_factory=set, init=False)
 
     def broadcast(self, message: Message, excluded: frozenset[WebSocket]) -> None:
         frames = encode_frame(Opcode.TEXT if isinstance(message, str) else Opcode.BINARY, message)

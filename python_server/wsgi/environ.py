@@ -108,10 +108,10 @@ class BodyReader(io.RawIOBase):
     """A worker's end of a request body; `io.BufferedReader` around it is `wsgi.input`."""
 
     def __init__(
-        self, queue: ByteQueue, before_read: Callable[[], None], after_read: Callable[[], None]
+        self, queue: ByteQueue, before_read: Callable[[], None] | None, after_read: Callable[[], None]
     ) -> None:
         self._queue = queue
-        self._before_read: Callable[[], None] | None = before_read
+        self._before_read = before_read
         self._after_read = after_read
         self._chunk = memoryview(b"")
 

@@ -254,11 +254,10 @@ class _Run:
     def _input(self) -> IO[bytes]:
         if self.body is None:
             return io.BytesIO()
-        return io.BufferedReader(BodyReader(self.body, self._before_read, self._after_read), 65_536)
-
-    def _before_read(self) -> None:
+        before_read = None
         if self._exchange.request.expect_continue:
-            self._services.post(self._exchange.send_continue)
+            before_read = partial(self._services.post, self._exchange.send_continue)
+        return io.BufferedReader(BodyReader(self.body, before_read, self._after_read), 65_536)
 
     def _after_read(self) -> None:
         body = self.body
