@@ -16,6 +16,7 @@ from python_server.net.backpressure import Backpressure
 from python_server.net.byte_handler import Buffer
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door
+from python_server.settings import WebSocketSettings
 from wsframe import CloseCode, Connection, ConnectionClosed, Decoder, Outbox, State
 from wsframe.deflate import Agreement, Options
 from wsframe.types import Event
@@ -38,22 +39,15 @@ class WebSocketServices:
 
     Attributes:
         deflate: what permessage-deflate may be agreed on; None refuses every offer.
-        close_timeout_seconds, closing_max_bytes: how long and for how many bytes a close frame is waited for.
+        closing_max_bytes: for how many bytes a close frame is waited for.
         send_timeout_seconds: how long a worker waits for a client that does not take what it was sent.
-        broadcast_wait_seconds: how long a member of a broadcast may keep the others waiting.
         backpressure: where they wait. call_soon: calls a function in the loop's next turn.
         began, ended: called with each channel, once each, for the worker's list of connections.
     """
 
-    max_message_bytes: int
-    max_fragments_count: int
-    close_timeout_seconds: float
+    settings: WebSocketSettings
     closing_max_bytes: int
-    unfinished_timeout_seconds: float
-    ping_interval_seconds: float
-    ping_timeout_seconds: float
     send_timeout_seconds: float
-    broadcast_wait_seconds: float
     backpressure: Backpressure
     deflate: Options | None
     deadline: Callable[[Callable[[], object]], DeadlineLike]
@@ -243,7 +237,7 @@ class WebSocketChannel:
             self._partial_bytes += nbytes
             return
         self._partial_bytes = nbytes
-        self._unfinished.set(self._services.unfinished_timeout_seconds)
+        self._unfinished.set(self._services.settings.unfinished_frame_timeout_seconds)
 
     def write_blocked(self, blocked: bool) -> None:
         """A client that does not read is not read from (its pongs would queue as well)."""
@@ -319,7 +313,9 @@ class WebSocketChannel:
     def send_prepared(self, prepared: PreparedLike) -> None:
         """Queue messages that many recipients share, compressed for those that agreed on it."""
         sharing = self.sharing
-        self.send_frames(prepared.frames if sharing is None else prepared.deflated_frames(sharing))
+        frames = prepared.frames if sharing is None else prepared.deflated_frames(sharing)
+        if not self.outbox.write(frames) and self._connection.state is _OPEN:
+            self._transport.write(frames)
 
     @property
     def prepared_outbox(self) -> Outbox:
@@ -338,14 +334,14 @@ class WebSocketChannel:
 
         None takes the server's setting, 0 switches it off.
         """
-        services = self._services
+        settings = self._services.settings
         if interval_seconds is None:
-            interval_seconds = services.ping_interval_seconds
+            interval_seconds = settings.ping_interval_seconds
         if timeout_seconds is None:
-            timeout_seconds = services.ping_timeout_seconds
+            timeout_seconds = settings.ping_timeout_seconds
         self._ping_interval_seconds, self._ping_timeout_seconds = interval_seconds, timeout_seconds
         if self._ping_interval_seconds > 0:
-            self._keep_alive = services.deadline(self._look_alive)
+            self._keep_alive = self._services.deadline(self._look_alive)
             self._keep_alive.set(self._ping_interval_seconds)
 
     def _look_alive(self) -> None:
@@ -362,7 +358,7 @@ class WebSocketChannel:
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 7.1.2); cut if no answer comes in time."""
-        self._close(code, reason, self._services.close_timeout_seconds, "no close frame came back")
+        self._close(code, reason, self._services.settings.close_timeout_seconds, "no close frame came back")
 
     def fail(self, code: int, reason: str) -> None:
         """End without an answer (RFC 6455 7.1.7): the peer has been silent for too long to give one.

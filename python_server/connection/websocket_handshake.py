@@ -56,8 +56,8 @@ def accept_websocket(
             transport.receive_max_bytes = DEFLATED_RECEIVE_BYTES
         connection = Connection(
             Role.SERVER,
-            max_message_bytes=max_message_bytes or services.max_message_bytes,
-            max_fragments=services.max_fragments_count,
+            max_message_bytes=max_message_bytes or services.settings.max_message_bytes,
+            max_fragments=services.settings.max_fragments_count,
             deflate=accepted.deflate,
         )
         channel = WebSocketChannel(transport, connection, services, accepted.subprotocol, accepted.deflate)

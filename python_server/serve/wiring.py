@@ -169,15 +169,9 @@ def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSock
         pools.events: settings.event_threads_count // 2,
     }
     return WebSocketServices(
-        max_message_bytes=limits.max_message_bytes,
-        max_fragments_count=limits.max_fragments_count,
-        close_timeout_seconds=limits.close_timeout_seconds,
+        settings=limits,
         closing_max_bytes=settings.transport.linger_max_bytes,
-        unfinished_timeout_seconds=limits.unfinished_frame_timeout_seconds,
-        ping_interval_seconds=limits.ping_interval_seconds,
-        ping_timeout_seconds=limits.ping_timeout_seconds,
         send_timeout_seconds=settings.transport.stall_timeout_seconds,
-        broadcast_wait_seconds=limits.broadcast_wait_seconds,
         backpressure=Backpressure(waiting_counts, given.system.monotonic),
         deflate=Options() if limits.per_message_deflate else None,
         deadline=partial(Deadline, network.loop),

@@ -185,7 +185,7 @@ class WebSocketRegistry:
             services = self._services
             call = (self._deliver, frames, excluded)
             services.backpressure.post(
-                self._door, self, behind, services.broadcast_wait_seconds, call, nbytes
+                self._door, self, behind, services.settings.broadcast_wait_seconds, call, nbytes
             )
 
     def member_blocked(self, channel: WebSocketChannel, blocked: bool) -> None:
@@ -194,7 +194,7 @@ class WebSocketRegistry:
             self._wait_no_longer(channel)
         elif channel not in self._late:
             deadline = self._services.deadline(partial(self._leave_behind, channel))
-            deadline.set(self._services.broadcast_wait_seconds)
+            deadline.set(self._services.settings.broadcast_wait_seconds)
             self._behind[channel] = deadline
 
     def member_left(self, ws: WebSocket) -> None:

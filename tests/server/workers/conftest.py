@@ -29,7 +29,7 @@ from python_server.net.backpressure import Backpressure
 from python_server.net.loop import Deadline, Loop
 from python_server.net.tls import HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport
-from python_server.settings import HTTPSettings, TransportSettings
+from python_server.settings import HTTPSettings, TransportSettings, WebSocketSettings
 from python_server.workers.handover import Handover
 from python_server.workers.peers import Peers, joined
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
@@ -153,15 +153,9 @@ class Worker:
         )
         deadline = partial(Deadline, loop)
         websockets = WebSocketServices(
-            1_000_000,
-            100,
-            10.0,
+            WebSocketSettings(),
             4_000_000,
-            30.0,
-            20.0,
-            20.0,
             60.0,
-            1.0,
             Backpressure({}, monotonic),
             None,
             deadline,

@@ -19,6 +19,7 @@ from python_server.net.backpressure import Backpressure
 from python_server.net.message_queue import MessageQueue
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door, InlineExecutor, Mailbox
+from python_server.settings import WebSocketSettings
 from python_server.wsgi.environ import ServerFacts
 from python_server.wsgi.handler import WSGIHandler, WSGIServices
 from python_server.wsgi.websocket import BlockingWebSocket, WebSocketError, WebSocketTakeover
@@ -69,15 +70,9 @@ class FakeTransport:
 
 def services() -> WebSocketServices:
     return WebSocketServices(
-        max_message_bytes=SOFT_BYTES,
-        max_fragments_count=100,
-        close_timeout_seconds=10.0,
+        settings=WebSocketSettings(max_message_bytes=SOFT_BYTES, ping_interval_seconds=0.0),
         closing_max_bytes=4_000_000,
-        unfinished_timeout_seconds=30.0,
-        ping_interval_seconds=0.0,
-        ping_timeout_seconds=0.0,
         send_timeout_seconds=60.0,
-        broadcast_wait_seconds=1.0,
         backpressure=Backpressure({}, monotonic),
         deflate=None,
         deadline=HandDeadline,
