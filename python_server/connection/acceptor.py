@@ -96,9 +96,6 @@ class Acceptor:
 
     Attributes:
         channels: each with the name its address is counted under.
-
-    Raises:
-        CertificateError: TLS cannot be spoken with these files.
     """
 
     def __init__(
@@ -149,10 +146,9 @@ class Acceptor:
             listener.look_again()
 
     def stop(self, *, take_waiting: bool) -> None:
-        """Accept nothing more, and let no connection bring a further request than the one on its way.
+        """Accept nothing more (`take_waiting`: than what the system has, where that is ours alone to serve).
 
-        Args:
-            take_waiting: whether what the system has accepted is ours alone to serve.
+        No connection brings a further request than the one on its way.
         """
         self._move(AcceptorState.STOPPED)
         self._told.cancel()

@@ -37,10 +37,6 @@ class Refusal:
     retry_after_seconds: int | None = None
 
 
-def ignore(kind: str, message: str) -> None:
-    """Where complaints go that nobody wants."""
-
-
 def counted_as(peer: object) -> str | None:
     """The name an address is counted under; None for a UNIX socket's, which has none."""
     if not isinstance(peer, tuple):
@@ -77,7 +73,7 @@ class AddressCaps:
         requests_per_minute: int = 0,
         suggest_at_count: int = 0,
         proxies: ProxyRules | None = None,
-        complain: Callable[[str, str], None] = ignore,
+        complain: Callable[[str, str], None] = lambda kind, message: None,
     ) -> None:
         self._connections_max_count = connections_max_count
         self._interval_seconds = MINUTE_SECONDS / requests_per_minute if requests_per_minute else 0.0
@@ -97,11 +93,7 @@ class AddressCaps:
         )
 
     def key(self, peer: object, own: object) -> str | None:
-        """Who is counted.
-
-        Args:
-            peer: the client. own: the connection's; another one when a trusted proxy has named the client.
-        """
+        """Who is counted; `own` is the connection's, not `peer` when a trusted proxy has named the client."""
         if peer is own and isinstance(own, tuple) and self._trusts is not None and self._trusts(str(own[0])):
             return None
         return counted_as(peer)

@@ -80,15 +80,11 @@ _NEXT: Final = Pause.BODY | Pause.PIPELINED | Pause.ENDED
 
 @dataclass(slots=True, eq=False)
 class HTTPChannel:
-    """The requests of one connection, in order. Every method belongs to the loop's thread.
-
-    Attributes:
-        handed: its first request was passed on to us by another process.
-    """
+    """The requests of one connection, in order. Every method belongs to the loop's thread."""
 
     _transport: TransportLike
     _services: HTTPServices
-    handed: bool = False
+    handed: bool = False  # its first request was passed on to us by another process
     _exchange: Exchange | None = field(default=None, init=False)
     _handler: RequestHandler = field(init=False)  # of the last exchange
     _body_time: BodyTime | None = field(default=None, init=False)  # while the rest of a body is awaited
@@ -157,8 +153,7 @@ class HTTPChannel:
     def part(self) -> bool:
         """Others have clearly less to do: an idle connection ends with its next answer (RFC 9112 9.6).
 
-        Returns:
-            False: something runs; or it has come for a session here, and would only come again.
+        False: something runs; or it has come for a session here, and would only come again.
         """
         if self.handed or self._state is not _IDLE:
             return False
@@ -269,21 +264,17 @@ class HTTPChannel:
         return 0.0 if self._exchange is None else self._exchange.body_resumed_at
 
     def _on_deadline(self) -> None:
-        if self._state is _IDLE:
-            self._close()
-        elif self._state is HTTPState.HEAD:
+        exchange = self._exchange
+        if self._state is HTTPState.HEAD:
             self._refuse(BadRequest(408, "the request head did not arrive in time"))
-        elif self._state is _BUSY:
-            exchange = self._exchange
-            if exchange is None:  # the answer has left; only its unread body was still awaited
-                self._close()
-                return
-            if exchange.body_paused:
-                self._deadline.set(self._services.settings.body_timeout_seconds)
-            elif (left_seconds := self._body_left_seconds()) > MOMENT_SECONDS:  # it was paused in between
-                self._deadline.set(left_seconds)
-            else:
-                self._refuse(BadRequest(408, "the request body did not arrive in time"))
+        elif exchange is None:  # idle, or only a body that nobody reads is awaited
+            self._close()
+        elif exchange.body_paused:
+            self._deadline.set(self._services.settings.body_timeout_seconds)
+        elif (left_seconds := self._body_left_seconds()) > MOMENT_SECONDS:  # it was paused in between
+            self._deadline.set(left_seconds)
+        else:
+            self._refuse(BadRequest(408, "the request body did not arrive in time"))
 
     def _refuse(self, error: BadRequest) -> None:
         """Answer the peer's fault and close; nothing after it is looked at (reliability: smuggling)."""

@@ -11,12 +11,12 @@ is looked at: the client may have written that itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-Fields = Mapping[str, str]
+from python_server.http1.head import Fields
+
 X_FIELDS: Final = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port")
 FIELDS: Final = ("forwarded", *X_FIELDS)
 # RFC 7239 4: pairs of token "=" (token or quoted-string), ";" between them, "," between elements.

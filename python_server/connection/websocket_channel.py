@@ -59,16 +59,12 @@ class WebSocketServices:
 # From here on a payload is gathered behind its header instead of being copied into a frame: the copy of a
 # 4 MiB message took a third of the time of its echo.
 GATHERED_MIN_BYTES: Final = 16_384
-
 # Messages of one chunk that are handed up before others have their turn: it may hold tens of thousands.
 MESSAGES_PER_TURN: Final = 256
-
 # What a peer that is given up has for taking our last bytes; then the connection is cut.
 FAIL_TIMEOUT_SECONDS: Final = 1.0
-
 # Never opened, it declines everything.
 NO_OUTBOX: Final = Outbox()
-
 _OPEN: Final = State.OPEN
 _CLOSED: Final = State.CLOSED
 

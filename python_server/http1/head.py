@@ -67,11 +67,7 @@ class Limits(Protocol):
 
 
 class BadRequest(Exception):
-    """The peer's fault, with its answer; nothing after it on the connection may be looked at.
-
-    Attributes:
-        status: the HTTP status to answer with.
-    """
+    """The peer's fault, with its HTTP answer; nothing after it on the connection may be looked at."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -125,14 +121,12 @@ class Request:
         return self.fields.get(name, default)
 
 
+@dataclass(slots=True)
 class _HeadCollector:
     """What llhttp calls for one head."""
 
-    __slots__ = ("fields", "target")
-
-    def __init__(self) -> None:
-        self.target = b""
-        self.fields: list[tuple[bytes, bytes]] = []
+    target: bytes = b""
+    fields: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def on_url(self, url: bytes) -> None:
         self.target += url

@@ -13,7 +13,7 @@ from typing import Final
 
 from python_server.http1.head import BadRequest, Limits, Request, parse_head
 
-__all__ = ["END", "BadRequest", "BodyEnd", "Event", "Limits", "ParserState", "Request", "RequestParser"]
+__all__ = ["END", "BadRequest", "Event", "ParserState", "Request", "RequestParser"]
 
 # RFC 9112 7.1. Deviation: the "bad whitespace" its grammar allows around ";" and "=" is refused: llhttp
 # refuses it too.

@@ -19,10 +19,10 @@ from python_server.net.byte_queue import ByteQueue
 from python_server.net.sendfile import FileSlice, FileSource
 
 Environ = dict[str, Any]
-# (status, headers, exc_info=None), which gives the imperative `write` (PEP 3333).
-# Of `start_response`'s third argument, as `sys.exc_info` has it.
+# The third argument of `start_response`, as `sys.exc_info` has it.
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 Write = Callable[[bytes], object]
+# (status, headers, exc_info=None), which gives the imperative `write` (PEP 3333).
 StartResponse = Callable[..., Write]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 

@@ -36,10 +36,7 @@ Admit = Callable[[Request], MiddlewareRefusal | None]
 
 
 def admission(application: Application, facts: ServerFacts, holder: object) -> Admit:
-    """What shows a handshake to everything that `application` has around `holder`.
-
-    What was changed in its environ on the way stands in the request's `context` then.
-    """
+    """What shows a handshake to all around `holder`; the request's `context` is its environ as it arrived."""
 
     def admit(request: Request) -> MiddlewareRefusal | None:
         environ = build_environ(request, facts, BytesIO())

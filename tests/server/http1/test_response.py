@@ -11,11 +11,11 @@ from python_server.http1.response import (
     LINE_MAX_BYTES,
     LINES_MAX_COUNT,
     STATUSES_MAX_COUNT,
+    DateField,
     Framing,
     check_headers,
     check_status,
     chunk,
-    http_date,
     response_head,
     status_text,
 )
@@ -173,4 +173,4 @@ def test_an_empty_chunk_is_no_chunk_r41() -> None:
 def test_texts() -> None:
     assert status_text(404) == "404 Not Found"
     assert status_text(299) == "299 Unknown"
-    assert http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"
+    assert DateField(lambda: 784111777.9).now() == "Sun, 06 Nov 1994 08:49:37 GMT"
