@@ -302,14 +302,7 @@ class Exchange:
         ):
             self._keep_alive = False
         head, self._framing, self._keep_alive, self._remaining = response_head(
-            request.method,
-            request.version,
-            self._keep_alive,
-            status,
-            headers,
-            body_length,
-            services.date(),
-            services.server,
+            request, self._keep_alive, status, headers, body_length, services.date(), services.server
         )
         self.status = int(status[:3])
         return head

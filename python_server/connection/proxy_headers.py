@@ -112,10 +112,8 @@ class ProxyRules:
             if any(name in fields for name in FIELDS):
                 fields = {name: value for name, value in fields.items() if name not in FIELDS}
             return fields, origin
-        if any(name in fields for name in X_FIELDS):
-            hops = _x_hops(fields)
-        else:
-            hops = _forwarded_hops(fields.get("forwarded", ""))
+        x_given = any(name in fields for name in X_FIELDS)
+        hops = _x_hops(fields) if x_given else _forwarded_hops(fields.get("forwarded", ""))
         return fields, self._walk(hops, origin)
 
     def _walk(self, hops: list[Hop], origin: Origin) -> Origin:

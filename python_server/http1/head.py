@@ -161,10 +161,9 @@ def parse_head(head: bytes, limits: Limits) -> Request:
         headers, fields, keep_alive, body_length = known
         text = target.decode("ascii")
         path, query = _path_and_query(text.partition("#")[0])
-        authority = fields.get("host", "")
         return Request(
             *(_METHODS[method], text, path, query, (1, 1), headers, keep_alive, body_length, False, ""),
-            authority=authority,
+            authority=fields.get("host", ""),
             fields=fields,
         )
     _check_bytes(head)

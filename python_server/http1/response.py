@@ -12,7 +12,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
 
-from python_server.http1.head import DIGITS
+from python_server.http1.head import DIGITS, Request
 
 Headers = list[tuple[str, str]]
 
@@ -154,8 +154,7 @@ class DateField:
 
 
 def response_head(
-    method: str,
-    version: tuple[int, int],
+    request: Request,
     keep_alive: bool,
     status: str,
     headers: Headers,
@@ -163,17 +162,18 @@ def response_head(
     date: str,
     server: str,
 ) -> tuple[bytes, Framing, bool, int]:
-    """The head of a final response.
+    """The head of a final response to a request.
 
     Args:
-        method, version, keep_alive: of the request.
-        status: "200 OK". headers: end-to-end fields; `Connection: close` is obeyed too.
+        keep_alive: whether the connection may go on. status: "200 OK".
+        headers: end-to-end fields; `Connection: close` is obeyed too.
         body_length: bytes that will follow, None when that is not known yet.
         date, server: default values of the Date and Server fields.
 
     Returns:
         (head, framing of the body, whether the connection may go on, bytes of the body if they are told).
     """
+    method, version = request.method, request.version
     code = _STATUSES.get(status) or int(status[:3])
     lines = [f"HTTP/1.1 {status}\r\n"]
     names: dict[str, str] = {}

@@ -104,14 +104,14 @@ class WSGIHandler:
     def _submit(self, exchange: Exchange, run: _Run) -> None:
         """Its body is complete, or it has none: its worker never waits for the client's bytes."""
         run.state = _RUNNING
-        if run.upgrading:
+        if run.takeover is not None:
             self._services.takeover_executor.submit(run)
         elif not self._refused(exchange):
             self._services.executor.submit(run)
 
     def _ask_for_place(self, exchange: Exchange, run: _Run) -> None:
         """A worker would wait for its client."""
-        if run.upgrading:
+        if run.takeover is not None:
             self._submit(exchange, run)
         elif not self._refused(exchange):
             run.state = RunState.IN_LINE
@@ -189,7 +189,7 @@ class _Run:
     _exchange: Exchange
     _services: WSGIServices
     _over: Callable[[_Run], None]  # loop's thread
-    _takeover: WebSocketTakeover | None
+    takeover: WebSocketTakeover | None
     body: ByteQueue | None = field(default=None, init=False)
     state: RunState = field(default=_COLLECTING, init=False)  # the loop's own note
     asked_at: float = field(default=0.0, init=False)
@@ -205,10 +205,6 @@ class _Run:
         if self._exchange.request.has_body:
             self.body = ByteQueue(self._services.window_bytes)
 
-    @property
-    def upgrading(self) -> bool:
-        return self._takeover is not None
-
     # Worker
 
     def __call__(self) -> None:
@@ -223,7 +219,7 @@ class _Run:
     def _answer(self) -> None:
         exchange, services = self._exchange, self._services
         environ = build_environ(exchange.request, services.facts, self._input())
-        takeover = self._takeover
+        takeover = self.takeover
         if takeover is not None:
             environ.update(takeover.entries(environ))
         result: Iterable[bytes] = ()
@@ -260,10 +256,8 @@ class _Run:
         return io.BufferedReader(BodyReader(self.body, before_read, self._after_read), 65_536)
 
     def _after_read(self) -> None:
-        body = self.body
-        if body is None or not self._exchange.body_paused:
-            return
-        if body.held_bytes < self._services.window_bytes // 2:
+        low_bytes = self._services.window_bytes // 2
+        if self._exchange.body_paused and self.body is not None and self.body.held_bytes < low_bytes:
             self._services.post(self._resume_body)
 
     def _start_response(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
@@ -276,7 +270,7 @@ class _Run:
         elif self._status is not None:
             raise RuntimeError("start_response was called twice without exc_info (PEP 3333)")
         check_status(status)
-        if status[0] == "1" and self._takeover is None:
+        if status[0] == "1" and self.takeover is None:
             raise ValueError(f"an interim status cannot be the answer (RFC 9110 15.2): {status!r}")
         headers = list(headers)
         declared = check_headers(headers)
