@@ -203,13 +203,12 @@ class RequestParser:
             return False
         start = max(0, self._searched_bytes - 3)
         end = buffer.find(b"\r\n\r\n", start)
+        if end < 0 and BAD_LINE_END.search(buffer, start):
+            raise BadRequest(400, "bare CR, bare LF or NUL in the request head (RFC 9112 2.2)")
+        self._check_head_size(end)
         if end < 0:
-            if BAD_LINE_END.search(buffer, start):
-                raise BadRequest(400, "bare CR, bare LF or NUL in the request head (RFC 9112 2.2)")
-            self._check_head_size(end)
             self._searched_bytes = len(buffer)
             return False
-        self._check_head_size(end)
         self._searched_bytes = 0
         head = bytes(buffer[: end + 4])
         del buffer[: end + 4]

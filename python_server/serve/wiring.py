@@ -50,7 +50,8 @@ from python_server.websocket.application import WebSocketRoutes
 from python_server.workers.handover import Handover
 from python_server.workers.member import BEAT_SECONDS, MemberCallbacks, Membership
 from python_server.workers.spawn import WorkerSlot
-from python_server.wsgi.handler import ServerFacts, WSGIHandler, WSGIServices
+from python_server.wsgi.environ import ServerFacts
+from python_server.wsgi.handler import WSGIHandler, WSGIServices
 from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
 

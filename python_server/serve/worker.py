@@ -122,9 +122,10 @@ class Worker:
     def _look_at_memory(self) -> None:
         """As long as the loop turns."""
         self.loop.call_later(LOOK_SECONDS, self._look_at_memory)
-        holders: list[tuple[Any, Any]] = [(channel, channel.abort) for channel in self._acceptor.channels]
+        channels = self._acceptor.channels
+        holders: list[tuple[int, Any]] = [(channel.held_bytes, channel.abort) for channel in channels]
         for _, engine in self._cluster.engines:
-            holders += [(session, session.end) for session in engine.sessions.values()]
+            holders += [(session.held_bytes, session.end) for session in engine.sessions.values()]
         end_largest(
             self._settings.clients_max_bytes, holders, DisconnectReason.SLOW_CLIENT, self._observer.complain
         )

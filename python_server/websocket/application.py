@@ -138,7 +138,6 @@ class WebSocketApplication:
         """A client has gone; called once, last."""
 
     # The live connections. `_registry` is set by the server that serves this application.
-
     _registry: WebSocketRegistry | None = None
 
     @property
@@ -182,11 +181,9 @@ class WebSocketRegistry:
             return
         nbytes, behind = len(frames), self._behind.__len__
         if not self._door.post_unless(behind, self._deliver, frames, excluded, nbytes=nbytes):
-            services = self._services
             call = (self._deliver, frames, excluded)
-            services.backpressure.post(
-                self._door, self, behind, services.settings.broadcast_wait_seconds, call, nbytes
-            )
+            wait_seconds = self._services.settings.broadcast_wait_seconds
+            self._services.backpressure.post(self._door, self, behind, wait_seconds, call, nbytes)
 
     def member_blocked(self, channel: WebSocketChannel, blocked: bool) -> None:
         """Loop's thread: a member does not take what it was sent, or has taken it, or is closing."""
@@ -311,10 +308,9 @@ class WebSocketRoutes:
         return self._find(path) is not None
 
     def _find(self, path: str) -> _Route | None:
-        route = self._exact.get(path)
-        if route is None:
-            route = next((route for pattern, route in self._patterns if pattern.fullmatch(path)), None)
-        return route
+        return self._exact.get(path) or next(
+            (route for pattern, route in self._patterns if pattern.fullmatch(path)), None
+        )
 
     # The RequestHandler port
 

@@ -159,10 +159,8 @@ class FileWrapper:
 def file_pieces(source: FileSource, offset: int, count: int) -> Iterator[FileSlice]:
     """A part of a file, in slices."""
     end = offset + count
-    while offset < end:
-        size = min(PIECE_BYTES, end - offset)
-        yield FileSlice(source, offset, size)
-        offset += size
+    for start in range(offset, end, PIECE_BYTES):
+        yield FileSlice(source, start, min(PIECE_BYTES, end - start))
 
 
 def body_pieces(body: bytes) -> Iterator[memoryview]:

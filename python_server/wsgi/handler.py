@@ -34,8 +34,6 @@ from python_server.wsgi.environ import (
 from python_server.wsgi.upload_slots import UploadSlots
 from python_server.wsgi.websocket import WebSocketTakeover
 
-__all__ = ["Application", "ServerFacts", "WSGIHandler", "WSGIServices"]
-
 # An answer that a worker produces faster than the client takes it waits in this window.
 RESPONSE_WINDOW_BYTES: Final = 262_144
 # So much of a body, or all of it, has come before a worker is taken: a client that stalls holds none. Who
@@ -45,8 +43,6 @@ BODY_AHEAD_BYTES: Final = 65_536
 LONG_WAIT_SECONDS: Final = 1.0
 # A whole body above it goes out in pieces: it must not fill the connection's queue to its hard limit.
 LARGE_BODY_BYTES: Final = 1_048_576
-
-
 # The next piece of an answer, b"" at its end, None when there is none yet.
 TakePiece = Callable[[], FileSlice | Buffer | None]
 

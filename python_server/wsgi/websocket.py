@@ -225,9 +225,8 @@ class WebSocketTakeover:
         self._exchange = exchange
         self._relay = relay
         self._socket_taken = socket_taken
-        self._websocket = BlockingWebSocket(
-            exchange, door, services, MessageQueue(max_queue_count, SOFT_BYTES)
-        )
+        messages: MessageQueue[Message] = MessageQueue(max_queue_count, SOFT_BYTES)
+        self._websocket = BlockingWebSocket(exchange, door, services, messages)
         self._socket = LazySocket(partial(door.ask, self._take))
 
     # Worker
