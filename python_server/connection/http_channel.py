@@ -89,7 +89,7 @@ class HTTPChannel:
     _handler: RequestHandler = field(init=False)  # of the last exchange
     _body_time: BodyTime | None = field(default=None, init=False)  # while the rest of a body is awaited
     _state: HTTPState = field(default=_IDLE, init=False)
-    _advancing: bool = field(default=False, init=False)
+    _advancing: bool = field(default=False, init=False)  # further down the stack events are being handled
     _last: bool = field(default=False, init=False)  # no request is to follow the running one
     _parser: RequestParser = field(init=False)
     _deadline: DeadlineLike = field(init=False)

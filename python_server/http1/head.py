@@ -89,7 +89,7 @@ class Request:
         authority: host and port asked for. peer, local: the connection's addresses, filled in by its owner.
         scheme: "http" or "https", what the client spoke; the owner knows.
         raw_head: the head as it was sent, where the parser was asked to stop behind it, else empty.
-        context: of whoever answers it.
+        context: its WSGI environ as middleware has passed it on, where it came through some.
         handed: has another process passed it on to us? Once is enough.
     """
 
@@ -109,7 +109,7 @@ class Request:
     scheme: str = "http"
     raw_head: bytes = b""
     handed: bool = False
-    context: Any = None
+    context: dict[str, Any] | None = None
     fields: Fields = field(default_factory=lambda: NO_FIELDS)
 
     @property

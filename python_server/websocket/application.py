@@ -246,7 +246,7 @@ class Resource:
         self.wsframe_websockets: dict[str | re.Pattern[str], WebSocketApplication] = dict(routes)
         self.wsgi_app = application
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         if arrived(self, environ, start_response):
             return [b""]
         if self.wsgi_app is not None:

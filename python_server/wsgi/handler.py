@@ -192,7 +192,7 @@ class _Run:
     _status: str | None = field(default=None, init=False)
     _headers: Headers = field(init=False)
     _declared: int | None = field(default=None, init=False)  # the Content-Length among them
-    _streaming: bool = field(default=False, init=False)
+    _head_posted: bool = field(default=False, init=False)  # the worker's own note: nothing changes it now
     _broken: str | None = field(default=None, init=False)
     _response: ByteQueue | None = field(default=None, init=False)  # of an answer that comes in pieces
     _take: TakePiece = field(init=False)  # where the loop gets the next piece from
@@ -238,7 +238,7 @@ class _Run:
             services.report(f"{exchange.request.method} {exchange.request.target}", error)
             if takeover is not None and takeover.taken:
                 return
-            if self._streaming:
+            if self._head_posted:
                 services.post(exchange.abort, "the application failed in the middle of its answer")
             else:
                 services.post(exchange.refuse, 500, "Internal Server Error")
@@ -259,7 +259,7 @@ class _Run:
     def _start_response(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         if exc_info is not None:
             try:
-                if self._streaming:
+                if self._head_posted:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None
@@ -279,10 +279,10 @@ class _Run:
         """The imperative `write` of PEP 3333; also every streamed piece."""
         if type(data) is not bytes:
             raise TypeError(f"the application gave {type(data).__name__} where bytes are due")
-        if not self._streaming:
+        if not self._head_posted:
             if self._status is None:
                 raise RuntimeError("the application gave data before it called start_response")
-            self._streaming = True
+            self._head_posted = True
             self._response = ByteQueue(RESPONSE_WINDOW_BYTES)
             if self._broken is not None:  # looked at after the queue is there: `break_off` looks in turn
                 self._response.break_off(self._broken)
@@ -294,10 +294,10 @@ class _Run:
                     self._services.post(self._pump)
 
     def _send(self, result: Iterable[bytes]) -> None:
-        if type(result) in (list, tuple) and not self._streaming:
+        if type(result) in (list, tuple) and not self._head_posted:
             self._send_whole(b"".join(result))
             return
-        if type(result) is FileWrapper and not self._streaming and self._status is not None:
+        if type(result) is FileWrapper and not self._head_posted and self._status is not None:
             extent = result.extent()
             if extent is not None:
                 source, offset, count = extent
@@ -306,7 +306,7 @@ class _Run:
                 return
         first: bytes | None = None
         for piece in result:
-            if first is None and not self._streaming:
+            if first is None and not self._head_posted:
                 if not piece:
                     continue
                 if self._declared == len(piece):
@@ -316,7 +316,7 @@ class _Run:
                 self._write(first)
                 first = None
             self._write(piece)
-        if self._streaming:
+        if self._head_posted:
             self._end_stream()
         else:
             self._send_whole(first or b"")
@@ -331,7 +331,7 @@ class _Run:
 
     def _send_pieces(self, pieces: Iterator[FileSlice | memoryview], count: int) -> None:
         """An answer of `count` bytes that the loop sends by itself."""
-        self._streaming = True
+        self._head_posted = True
         if self._declared is None:
             self._headers.append(("Content-Length", str(count)))
         self._post_begin(b"", partial(next, pieces, b""))
@@ -349,7 +349,7 @@ class _Run:
         if len(body) > LARGE_BODY_BYTES:
             self._send_pieces(body_pieces(body), len(body))
             return
-        self._streaming = True
+        self._head_posted = True
         self._services.post(self._exchange.respond, self._status, self._headers, body, nbytes=len(body))
 
     # Loop's thread
