@@ -35,7 +35,7 @@ HOUSE = """
                heartbeat upgrade server
 3  websocket   application
 3  workers     greetings link_messages spawn peers handover process member supervisor
-3  wsgi        environ foreign_server handshake_middleware upload_slots handler websocket
+3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port adapter cluster.requests
                cluster.broker.leader cluster.broker.wire_json cluster.broker.resp cluster.broker.url
                cluster.broker.connections cluster.pipe_messages cluster.pipe_backplane
@@ -173,7 +173,6 @@ LINES_MAX_COUNT = 450
 WITHOUT_A_TEST_FILE = {
     "socketio.recovery.event_log",
     "socketio.recovery.record",
-    "wsgi.handshake_middleware",
 }
 
 

@@ -5,7 +5,7 @@ Must not know: event names, rooms, Flask, sockets; a connection is an exchange o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, NoReturn
 
@@ -313,7 +313,7 @@ class Engine:
     # WebSocket and upgrade
 
     def _accept(
-        self, exchange: Exchange, opened: Callable[[WebSocketChannel], None], headers: Headers | None = None
+        self, exchange: Exchange, opened: Callable[[WebSocketChannel], None], headers: Headers = ()
     ) -> None:
         limit_bytes = self._options.max_payload_bytes
         accept_websocket(exchange, self._websockets, opened, max_message_bytes=limit_bytes, headers=headers)

@@ -16,7 +16,7 @@ from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import WebSocketApplication
-from python_server.wsgi.handler import Application, ServerFacts
+from python_server.wsgi.environ import Application, ServerFacts
 from python_server.wsgi.handshake_middleware import Admit
 
 

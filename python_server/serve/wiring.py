@@ -48,7 +48,8 @@ from python_server.websocket.application import Admit, WebSocketRoutes
 from python_server.workers.handover import Handover
 from python_server.workers.member import Membership
 from python_server.workers.spawn import WorkerSlot
-from python_server.wsgi.handler import ServerFacts, WSGIHandler
+from python_server.wsgi.environ import ServerFacts
+from python_server.wsgi.handler import WSGIHandler, WSGIServices
 from python_server.wsgi.handshake_middleware import HandshakeMiddleware, admission
 from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
@@ -183,7 +184,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         script_name=normal_root_path(settings.root_path),
     )
     websockets = _websocket_services(given, network, pools)
-    wsgi = WSGIHandler(
+    wsgi = WSGIServices(
         application=site.application,
         executor=pools.requests,
         post=network.loop.mailbox.post,
@@ -215,7 +216,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         complain=complain,
         admits={path: _asks(given, facts, pools, holder) for path, holder in site.holders.items()},
     )
-    return Protocols(facts, websockets, wsgi, routes)
+    return Protocols(facts, websockets, WSGIHandler(wsgi), routes)
 
 
 def _asks(given: Given, facts: ServerFacts, pools: Pools, holder: object) -> Admit:
@@ -237,15 +238,9 @@ def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSock
         pools.events: settings.event_threads_count // 2,
     }
     return WebSocketServices(
-        max_message_bytes=limits.max_message_bytes,
-        max_fragments_count=limits.max_fragments_count,
-        close_timeout_seconds=limits.close_timeout_seconds,
+        settings=limits,
         closing_max_bytes=settings.transport.linger_max_bytes,
-        unfinished_timeout_seconds=limits.unfinished_frame_timeout_seconds,
-        ping_interval_seconds=limits.ping_interval_seconds,
-        ping_timeout_seconds=limits.ping_timeout_seconds,
         send_timeout_seconds=settings.transport.stall_timeout_seconds,
-        broadcast_wait_seconds=limits.broadcast_wait_seconds,
         backpressure=Backpressure(waiting_counts, given.system.monotonic),
         deflate=Options() if limits.per_message_deflate else None,
         deadline=partial(Deadline, network.loop),
@@ -404,8 +399,7 @@ def http_services(
     )
     return HTTPServices(
         route=router.route,
-        limits=settings.http,
-        timeouts=settings.http,
+        settings=settings.http,
         deadline=partial(Deadline, loop),
         exchange=ExchangeServices(
             now=given.system.monotonic,

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import partial
 from typing import Final
 
-from python_server.connection.memory_cap import LOOK_SECONDS, Holder, end_largest
+from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
 from python_server.engineio.session import DisconnectReason
@@ -122,10 +122,12 @@ class Worker:
     def _look_at_memory(self) -> None:
         """As long as the loop turns."""
         self.loop.call_later(LOOK_SECONDS, self._look_at_memory)
-        holders: list[tuple[Holder, Callable[[DisconnectReason], object]]] = []
-        holders += [(channel, channel.abort) for channel in self._acceptor.channels]
+        channels = self._acceptor.channels
+        holders: list[tuple[int, Callable[[DisconnectReason], object]]] = [
+            (channel.held_bytes, channel.abort) for channel in channels
+        ]
         for _, engine in self._cluster.engines:
-            holders += [(session, session.end) for session in engine.sessions.values()]
+            holders += [(session.held_bytes, session.end) for session in engine.sessions.values()]
         end_largest(
             self._settings.clients_max_bytes, holders, DisconnectReason.SLOW_CLIENT, self._counters.complain
         )

@@ -174,6 +174,7 @@ def test_an_application_that_fails_after_accepting_ends_the_connection(url: str)
         ws.send("fail")
         with pytest.raises(ConnectionClosed):
             hear(ws)
+        assert ws.close_code == 1011
 
 
 def test_the_client_closes_a_blocking_websocket(url: str) -> None:

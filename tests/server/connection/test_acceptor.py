@@ -247,6 +247,19 @@ def test_a_stop_takes_what_waits_only_where_nobody_else_would(take_waiting: bool
     bench.close()
 
 
+def test_a_stop_takes_no_more_than_the_limit_and_tells_the_others() -> None:
+    bench = Bench(limit=2)
+    bench.acceptor.start()
+    bench.connect()
+    bench.until(1)
+    bench.connect(2)
+    bench.acceptor.stop(take_waiting=True)
+    assert len(bench.acceptor.channels) == 2
+    assert bench.turn_until_answered(bench.clients[2]).startswith(b"HTTP/1.1 503 ")
+    assert bench.complaints == []  # nobody waits any more
+    bench.close()
+
+
 def test_a_connection_from_a_sibling_comes_with_its_bytes(bench: Bench) -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

@@ -133,7 +133,7 @@ def test_the_application_answers_below_its_root_and_each_answer_is_counted(
         wired.until(lambda: bool(caplog.records))
     assert (status, body) == (200, b"/shop /cart 192.0.2.1")
     assert f"\r\nServer: {SOFTWARE}" in head
-    assert wired.observer.counts["requests"] == 1
+    assert wired.counters.counts["requests"] == 1
     assert [record.message for record in caplog.records] == ["GET /cart 200"]
     assert wired.services.stop is None  # no sibling has sessions
 

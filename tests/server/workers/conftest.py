@@ -30,7 +30,7 @@ from python_server.net.backpressure import Backpressure
 from python_server.net.loop import Deadline, Loop
 from python_server.net.tls import HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport
-from python_server.settings import HTTPSettings, TransportSettings
+from python_server.settings import HTTPSettings, TransportSettings, WebSocketSettings
 from python_server.workers.handover import Handover
 from python_server.workers.peers import Peers
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
@@ -154,15 +154,9 @@ class Worker:
         )
         deadline = partial(Deadline, loop)
         websockets = WebSocketServices(
-            1_000_000,
-            100,
-            10.0,
+            WebSocketSettings(),
             4_000_000,
-            30.0,
-            20.0,
-            20.0,
             60.0,
-            1.0,
             Backpressure({}, monotonic),
             None,
             deadline,
@@ -184,8 +178,7 @@ class Worker:
         self.elsewhere = Elsewhere(index)
         self.services = HTTPServices(
             route=lambda request: self.engine if request.path == ENGINE_PATH else self.elsewhere,
-            limits=HTTPSettings(),
-            timeouts=HTTPSettings(),
+            settings=HTTPSettings(),
             deadline=deadline,
             exchange=ExchangeServices(lambda: loop.now, lambda: "today", "town", self.count),
             lost=self.channels.discard,
