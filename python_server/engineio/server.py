@@ -25,7 +25,6 @@ from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.engineio.upgrade import Probe
 from python_server.http1.packed_head import kept
 from python_server.http1.parser import Request
-from python_server.http1.response import Headers
 from python_server.net.timers import CallLater, TimerLike
 from wsframe import CloseCode
 
@@ -313,7 +312,10 @@ class Engine:
     # WebSocket and upgrade
 
     def _accept(
-        self, exchange: Exchange, opened: Callable[[WebSocketChannel], None], headers: Headers = ()
+        self,
+        exchange: Exchange,
+        opened: Callable[[WebSocketChannel], None],
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
         limit_bytes = self._options.max_payload_bytes
         accept_websocket(exchange, self._websockets, opened, max_message_bytes=limit_bytes, headers=headers)
