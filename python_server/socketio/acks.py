@@ -26,6 +26,10 @@ ACKS_MAX_COUNT: Final = 10_000
 Heard = Callable[[Socket | None, list[JSONValue] | None], None]
 
 
+def nobody_waits(state: AckState) -> None:
+    """For whom the end of a request is nothing: each ack is its own affair."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What a whole room answered: the values of each ack that came, and how many did not."""
@@ -35,62 +39,43 @@ class Answers:
 
 
 class AckState(Enum):
-    """The life of a request: waiting, then one of three ends."""
+    """The life of a request: two states in which acks are waited for, then one of four ends."""
 
     WAITING = auto()
+    OVERDUE = auto()  # the deadline has come here; other processes time their own clients
     ENDED = auto()  # everybody who was asked has answered or left
     EXPIRED = auto()  # the deadline came first
     UNREADY = auto()  # nobody was asked: a client's connect handler has not returned
+    FAILED = auto()  # not everybody could be asked
 
 
+OPEN: Final = (AckState.WAITING, AckState.OVERDUE)
+
+
+@dataclass(eq=False, slots=True)
 class AckRequest:
     """One event whose acks are waited for. Every method belongs to the loop's thread.
 
-    Args:
+    Attributes:
         to: who is asked. prepared: the event, with `ack_id` in it. heard: see there.
         ended: called once with the state at the end, when nobody is waited for any more.
         timeout_seconds: after it nobody is waited for; None: as long as they stay.
-        joined_only: nobody is asked where one of them has not finished its connect handler.
-        parties_count: who ask clients in its name: this process, and all others together.
+        one_client: the first answer is the end; and a client is not asked whose connect handler has not
+            returned.
+        deadline: the timer, once clients are asked.
     """
 
-    __slots__ = (
-        "_ended",
-        "_expired",
-        "_heard",
-        "_parties_count",
-        "_waiting_count",
-        "ack_id",
-        "deadline",
-        "joined_only",
-        "prepared",
-        "state",
-        "timeout_seconds",
-        "to",
-    )
-
-    def __init__(
-        self,
-        to: BroadcastOptions,
-        prepared: Prepared,
-        ack_id: int,
-        heard: Heard,
-        ended: Callable[[AckState], None] | None = None,
-        timeout_seconds: float | None = None,
-        joined_only: bool = False,
-    ) -> None:
-        self.to: BroadcastOptions = to
-        self.prepared: Prepared = prepared
-        self.ack_id: int = ack_id
-        self.timeout_seconds: float | None = timeout_seconds
-        self.joined_only: bool = joined_only
-        self.state: AckState = AckState.WAITING
-        self.deadline: TimerLike | None = None  # the timer, once clients are asked
-        self._heard = heard
-        self._ended = ended
-        self._expired = False
-        self._parties_count = 1
-        self._waiting_count = 0
+    to: BroadcastOptions
+    prepared: Prepared
+    ack_id: int
+    heard: Heard
+    ended: Callable[[AckState], None] = nobody_waits
+    timeout_seconds: float | None = None
+    one_client: bool = False
+    state: AckState = AckState.WAITING
+    deadline: TimerLike | None = None
+    _parties_count: int = 1  # who ask clients in its name: this process, and all others together
+    _waiting_count: int = 0
 
     def add_party(self) -> None:
         """Somebody else asks clients as well, and says `asked` at its end."""
@@ -102,9 +87,11 @@ class AckRequest:
 
     def answer(self, socket: Socket | None, values: list[JSONValue] | None) -> None:
         """One of them has acknowledged, or never will (None)."""
-        if self.state is AckState.WAITING:
+        if self.state in OPEN:
             self._waiting_count -= 1
-            self._heard(socket, values)
+            self.heard(socket, values)
+            if self.one_client and values is not None:
+                self.end(AckState.ENDED)
             self._look()
 
     def asked(self) -> None:
@@ -114,23 +101,20 @@ class AckRequest:
 
     def expire(self) -> None:
         """The deadline: who answers later is too late; other processes time their own clients."""
-        self._expired = True
+        if self.state in OPEN:
+            self.state = AckState.OVERDUE
 
-    def refuse(self) -> None:
-        """A client is not ready to be asked."""
-        self._end(AckState.UNREADY)
-
-    def _look(self) -> None:
-        if not self._waiting_count and not self._parties_count:
-            self._end(AckState.EXPIRED if self._expired else AckState.ENDED)
-
-    def _end(self, state: AckState) -> None:
-        if self.state is AckState.WAITING:
+    def end(self, state: AckState) -> None:
+        """Nobody is waited for any more."""
+        if self.state in OPEN:
             self.state = state
             if self.deadline is not None:
                 self.deadline.cancel()
-            if self._ended is not None:
-                self._ended(state)
+            self.ended(state)
+
+    def _look(self) -> None:
+        if not self._waiting_count and not self._parties_count:
+            self.end(AckState.EXPIRED if self.state is AckState.OVERDUE else AckState.ENDED)
 
 
 class LocalAcks:
@@ -145,8 +129,8 @@ class LocalAcks:
 
     def ask(self, sockets: list[Socket], request: AckRequest) -> None:
         """Send, and tell `request` of every ack, and of every client that leaves or is late."""
-        if request.joined_only and any(socket.state is SocketState.PENDING for socket in sockets):
-            request.refuse()
+        if request.one_client and any(socket.state is SocketState.PENDING for socket in sockets):
+            request.end(AckState.UNREADY)
             return
         request.expect(len(sockets))
         ack_id, prepared = request.ack_id, request.prepared
@@ -183,8 +167,8 @@ class RemoteAcks:
         """One part of an answer. Raises Malformed."""
         shaped = convert(part, AcksAsked | AckHeard)
         if isinstance(shaped, AcksAsked):
-            if shaped.unready and self._request.joined_only:
-                self._request.refuse()
+            if shaped.unready and self._request.one_client:
+                self._request.end(AckState.UNREADY)
             self._waiting_count += shaped.asked_count
             self._request.expect(shaped.asked_count)
         elif self._waiting_count:

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from math import isnan
 from typing import Final, cast
 
 from python_server.net.system import below
 from python_server.net.tasks import check_waiting, wait
-from python_server.net.threads import Strand, Waiter
-from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, LocalAcks, RemoteAcks
+from python_server.net.threads import Waiter
+from python_server.socketio.acks import (
+    AckRequest,
+    AckState,
+    Answers,
+    Heard,
+    LocalAcks,
+    RemoteAcks,
+    nobody_waits,
+)
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Room, check_rooms
@@ -35,11 +43,7 @@ AckCallback = Callable[[Socket | None, list[JSONValue]], object]
 
 
 class Broadcaster:
-    """Encodes an event once, in the caller's thread, and has it delivered.
-
-    Args:
-        rooms: of this server.
-    """
+    """Encodes an event once, in the caller's thread, and has it delivered."""
 
     def __init__(self, services: HubServices, configuration: Configuration, rooms: RoomDirectory) -> None:
         self._services = services
@@ -72,9 +76,8 @@ class Broadcaster:
         if not alone:
             check_rooms(rooms, excepted)
         if callback is not None:
-            self._ask_all(
-                event, args, to, self._call_back(callback, expired), timeout_seconds=timeout_seconds
-            )
+            heard = self._call_back(callback, expired)
+            self._ask_all(event, args, to, heard, nobody_waits, timeout_seconds)
             return
         recovery = self._recovery
         if recovery is None or volatile:
@@ -101,63 +104,57 @@ class Broadcaster:
     ) -> Answers:
         """See `Hub.call_room`."""
         self._rooms.check(to.rooms, to.excepted)
-        self._check_waiting()
-        waiter: Waiter[Answers] = Waiter()
-        values: list[list[JSONValue]] = []
-        missing: list[None] = []
-
-        def heard(socket: Socket | None, answered: list[JSONValue] | None) -> None:
-            if answered is None:
-                missing.append(None)
-            else:
-                values.append(answered)
-
-        def ended(state: AckState) -> None:
-            waiter.set(Answers(values, len(missing)))
-
-        self._ask_all(event, args, to, heard, ended, timeout_seconds)
-        return wait(waiter, None)
+        _, answers = self._gather(event, args, to, timeout_seconds)
+        return answers
 
     def call(
         self, event: str, args: Iterable[object], namespace: str, sid: str, timeout_seconds: float | None
     ) -> list[JSONValue]:
         """See `Hub.call`."""
         self._rooms.check((sid,))
-        self._check_waiting()
-        waiter: Waiter[list[JSONValue] | Exception] = Waiter()
-
-        def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
-            if values is not None:
-                waiter.set(values)
-
-        def ended(state: AckState) -> None:
-            if state is AckState.UNREADY:
-                waiter.set(
-                    RuntimeError(
-                        "its connect handler has not returned, so it cannot answer: "
-                        "call() it from a later event"
-                    )
-                )
-            elif state is AckState.EXPIRED:
-                waiter.set(TimeoutError(f"no answer within {timeout_seconds} s"))
-            else:
-                waiter.set(TimeoutError("the client has left: no answer will come"))
-
         to = BroadcastOptions(namespace, (sid,))
-        self._ask_all(event, args, to, heard, ended, timeout_seconds, joined_only=True)
-        values = wait(waiter, None)
-        if isinstance(values, Exception):
-            raise values
-        return list(values)
+        state, answers = self._gather(event, args, to, timeout_seconds, one_client=True)
+        if answers.values:
+            return answers.values[0]
+        if state is AckState.UNREADY:
+            raise RuntimeError(
+                "its connect handler has not returned, so it cannot answer: call() it from a later event"
+            )
+        if state is AckState.EXPIRED:
+            raise TimeoutError(f"no answer within {timeout_seconds} s")
+        raise TimeoutError("the client has left: no answer will come")
 
-    def _check_waiting(self) -> None:
-        """A wait that could only hang is refused at once."""
+    def _gather(
+        self,
+        event: str,
+        args: Iterable[object],
+        to: BroadcastOptions,
+        timeout_seconds: float | None,
+        one_client: bool = False,
+    ) -> tuple[AckState, Answers]:
+        """Send an event and wait for its acks; a wait that could only hang is refused at once."""
         if self._door.on_loop():
             raise RuntimeError(
                 "call() would wait on the server's own thread: register the handler without inline=True "
                 "(of a test client every handler runs there)"
             )
         check_waiting("call()")
+        waiter: Waiter[AckState] = Waiter()
+        acks: list[list[JSONValue] | None] = []
+        self._ask_all(
+            event,
+            args,
+            to,
+            lambda socket, values: acks.append(values),
+            waiter.set,
+            timeout_seconds,
+            one_client,
+        )
+        state = wait(waiter, None)
+        if state is AckState.FAILED:
+            raise RuntimeError("not everybody could be asked: the log says why")
+        answered = [values for values in acks if values is not None]
+        return state, Answers(answered, len(acks) - len(answered))
 
     def _ask_all(
         self,
@@ -165,9 +162,9 @@ class Broadcaster:
         args: Iterable[object],
         to: BroadcastOptions,
         heard: Heard,
-        ended: Callable[[AckState], None] | None = None,
-        timeout_seconds: float | None = None,
-        joined_only: bool = False,
+        ended: Callable[[AckState], None],
+        timeout_seconds: float | None,
+        one_client: bool = False,
     ) -> None:
         if timeout_seconds is not None and (
             not isinstance(timeout_seconds, (int, float)) or isnan(timeout_seconds)
@@ -175,7 +172,7 @@ class Broadcaster:
             raise TypeError(f"timeout={timeout_seconds!r}: it is a number of seconds, or None")
         ack_id = next(self._ack_ids)
         prepared = self._codec.prepare(EVENT, to.namespace, (event, *args), ack_id)
-        request = AckRequest(to, prepared, ack_id, heard, ended, timeout_seconds, joined_only)
+        request = AckRequest(to, prepared, ack_id, heard, ended, timeout_seconds, one_client)
         self._door.post(self._ask, request, nbytes=len(prepared.frames))
 
     # Loop's thread
@@ -218,13 +215,17 @@ class Broadcaster:
     def _ask(self, request: AckRequest) -> None:
         """Have the clients asked, here and elsewhere."""
         to = request.to
-        adapter = self._rooms.adapter(to.namespace)
-        sockets: list[Socket] = adapter.recipients(to.rooms, to.excepted)
-        elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
-        distant = RemoteAcks(request) if elsewhere else None
-        self._acks.ask(sockets, request)
-        if distant is not None and request.state is AckState.WAITING:
-            self._ask_elsewhere(request, distant)
+        try:
+            adapter = self._rooms.adapter(to.namespace)
+            sockets: list[Socket] = adapter.recipients(to.rooms, to.excepted)
+            elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
+            distant = RemoteAcks(request) if elsewhere else None
+            self._acks.ask(sockets, request)
+            if distant is not None and request.state is AckState.WAITING:
+                self._ask_elsewhere(request, distant)
+        except BaseException:  # without memory, say: a thread that waits for acks must hear of it
+            request.end(AckState.FAILED)
+            raise
 
     def _ask_elsewhere(self, request: AckRequest, distant: RemoteAcks) -> None:
         to, timeout_seconds = request.to, request.timeout_seconds
@@ -239,7 +240,7 @@ class Broadcaster:
             cast("list[Room]", list(to.excepted)),
             pack_text(text, attachments),
             timeout_seconds,
-            request.joined_only,
+            request.one_client,
         )
         self._backplane.request(
             Question(QuestionKind.ACKS, to.namespace, plain(question)),
@@ -250,7 +251,7 @@ class Broadcaster:
 
     def _call_back(self, callback: AckCallback, expired: Callable[[Socket | None], None] | None) -> Heard:
         """Each ack is a job on its client's strand, or on one for all clients of other processes."""
-        distant: list[Strand] = []
+        distant_strand = cache(self._door.strand)
 
         def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
             job: Callable[[], object]
@@ -260,12 +261,7 @@ class Broadcaster:
                 job = partial(expired, socket)
             else:
                 return
-            if socket is not None:
-                strand = socket.client.backlog.strand
-            else:
-                if not distant:
-                    distant.append(self._door.strand())
-                strand = distant[0]
+            strand = distant_strand() if socket is None else socket.client.backlog.strand
             strand.submit(partial(self._run_callback, job))
 
         return heard

@@ -213,3 +213,35 @@ def test_a_call_to_a_room_brings_each_answer_and_counts_who_left(world: Any) -> 
     while thread.is_alive():
         world.run()
     assert (ends[0].values, ends[0].missing_count) == ([[7]], 1)
+
+
+@pytest.mark.parametrize("ask", ["call", "call_room"])
+def test_a_call_that_fails_on_the_loops_side_ends_with_an_error(make_world: Any, ask: str) -> None:
+    """Without memory, say: the loop reports it, and whoever waits must not wait for ever."""
+
+    class Broken(NoBackplane):
+        alone = False
+
+        def request(self, question: Any, heard: Any, ended: Any, timeout_seconds: Any = None) -> None:
+            raise MemoryError
+
+    world = make_world(lambda world: Broken())
+    world.peer()
+    ends: list[Any] = []
+
+    def call() -> None:
+        try:
+            if ask == "call":
+                world.hub.call("q", (), "/", "of another process", timeout_seconds=None)
+            else:
+                world.hub.call_room("q", (), BroadcastOptions(), timeout_seconds=5.0)
+        except RuntimeError as error:
+            ends.append(str(error))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    with pytest.raises(MemoryError):
+        while True:
+            world.run()
+    thread.join(30)  # seconds that only a thread that hangs needs
+    assert ends == ["not everybody could be asked: the log says why"]
