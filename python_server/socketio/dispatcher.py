@@ -12,10 +12,10 @@ from typing import Final
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
 from python_server.net.timers import TimerLike
-from python_server.socketio.client import CONNECTED, Client, NamespaceReason, Socket
+from python_server.socketio.client import CONNECTED, Bucket, Client, NamespaceReason, Socket
 from python_server.socketio.connections import Connections
 from python_server.socketio.handler_runner import HandlerRunner
-from python_server.socketio.handlers import Bucket, Handlers
+from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import ACK, CONNECT, EVENT, Packet, PacketError
 from python_server.socketio.services import Configuration, HubServices
 
