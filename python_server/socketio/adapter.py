@@ -148,14 +148,8 @@ class Adapter(Generic[MemberType]):
         """
         if room in self._members or self._reserved(room):
             raise ValueError("cannot close a sid room")
-        members = self._rooms.pop(room, _NOBODY)
-        self._rooms = shrunk(self._rooms)
-        for sid in members:
-            rooms = self._rooms_of[sid]
-            rooms.pop(room, None)
-            self._rooms_of[sid] = shrunk(rooms)
-            if self._moved is not None:
-                self._moved("leave", sid, room)
+        for sid in [*self._rooms.get(room, ())]:
+            self.leave(sid, room)
 
     def positions_of(self, sid: str) -> dict[RoomName, int]:
         """A client's rooms, each with the position of the recovery log when it entered."""

@@ -32,11 +32,7 @@ NAMESPACES_MAX_COUNT: Final = 256
 
 
 class Connections:
-    """The sockets of one server, from CONNECT to their end. The loop's thread, where no other is named.
-
-    Args:
-        rooms: of this server. runner: of handlers. restorer: of a server with recovery.
-    """
+    """The sockets of one server, from CONNECT to their end. The loop's thread, where no other is named."""
 
     def __init__(
         self,
@@ -89,13 +85,14 @@ class Connections:
     ) -> None:
         """Send a client of this process out of a namespace; `detail` reaches it as the event `closing`."""
         socket = self._rooms.adapter(namespace).get(sid)
-        if isinstance(socket, Socket):
-            session = socket.client.session
-            if detail is not None:
-                said = {"reason": str(reason), "detail": detail}
-                session.send(self._codec.prepare(PacketType.EVENT, namespace, ("closing", said)))
-            session.send(self._codec.prepare(PacketType.DISCONNECT, namespace))
-            self.close(socket, reason)
+        if socket is None:
+            return
+        session = socket.client.session
+        if detail is not None:
+            said = {"reason": str(reason), "detail": detail}
+            session.send(self._codec.prepare(PacketType.EVENT, namespace, ("closing", said)))
+        session.send(self._codec.prepare(PacketType.DISCONNECT, namespace))
+        self.close(socket, reason)
 
     def close(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         """The one way out of a namespace."""
@@ -111,46 +108,39 @@ class Connections:
 
     def _admit(self, socket: Socket, former: Client | None, rooms: dict[RoomName, int]) -> None:
         """It is known who it is: its rooms are those it had before, if it comes back."""
-        client, namespace = socket.client, socket.namespace
-        adapter = self._rooms.open(namespace)
+        adapter = self._rooms.open(socket.namespace)
         adapter.add(socket)
         adapter.restore(socket.sid, rooms)
-        handler = self._handlers.find(namespace, "connect")
+        handler = self._handlers.find(socket.namespace, "connect")
         if handler is None or self._always_connect:
             self._connected(socket)
         if handler is None:
             return
-        job = partial(self._run_connect, socket, handler)
+        job, submit = partial(self._run_connect, socket, handler), socket.client.backlog.strand.submit
         if former is None:
-            client.backlog.strand.submit(job)
+            submit(job)
         else:  # behind the disconnect handler of what it was before
-            submit = client.backlog.strand.submit
             former.backlog.strand.submit(partial(self._services.post_quietly, submit, job))
 
     def _run_connect(self, socket: Socket, handler: Handler) -> None:
         """Worker: the connect handler; what it emits waits behind the reply."""
-        refusal: dict[str, object] | None = None
+        refusal: dict[str, object] = {"message": "Connection rejected by server"}
         try:
             result = handler.function(socket, "connect", (socket.auth,))
             if type(result) is Waiting:
                 self._runner.put_off(socket, handler, result, partial(self._run_connect, socket))
                 return
-            if result is False:
-                refusal = {"message": "Connection rejected by server"}
+            if result is not False:
+                self._services.post_quietly(self._connected, socket)
+                return
         except ConnectionRefused as error:
-            refusal = (
-                {"message": error.message}
-                if error.data is None
-                else {"message": error.message, "data": error.data}
-            )
+            refusal = {"message": error.message}
+            if error.data is not None:
+                refusal["data"] = error.data
         except BaseException as error:
             self._services.report("handler of event 'connect'", error)
-            refusal = {"message": "Connection rejected by server"}
-        if refusal is None:
-            self._services.post_quietly(self._connected, socket)
-        else:
-            prepared = self._codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal)
-            self._services.post_quietly(self._refused, socket, prepared)
+        prepared = self._codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal)
+        self._services.post_quietly(self._refused, socket, prepared)
 
     def _connected(self, socket: Socket) -> None:
         if socket.state is SocketState.CONNECTED:
@@ -185,12 +175,10 @@ class Connections:
             resolve(None)
         namespace = socket.namespace
         socket.client.sockets.pop(namespace, None)
-        adapter = self._rooms.adapters.get(namespace)
-        if adapter is None:
-            return  # others were asked who it was
+        adapter = self._rooms.adapter(namespace)  # which has no such client while others are asked who it was
         adapter.remove(socket.sid)
         if adapter.empty and not self._handlers.permanent(namespace):
-            del self._rooms.adapters[namespace]  # names that clients choose must not add up
+            self._rooms.adapters.pop(namespace, None)  # names that clients choose must not add up
 
     def _run_disconnect(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         handler = self._handlers.find(socket.namespace, "disconnect")

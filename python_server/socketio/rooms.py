@@ -48,6 +48,7 @@ class RoomDirectory:
         self._backplane = services.backplane
         self._moved = moved
         self._log_position = log_position
+        self._reserves = services.names.reserves  # may a word be the sid of a client of another process?
         # Loop's thread: the clients of this process, by namespace.
         self.adapters: dict[str, Adapter[Socket]] = {}
 
@@ -68,19 +69,19 @@ class RoomDirectory:
         if self._services.door.ask(lambda: self.adapter(namespace).enter(sid, room)):
             return
         travelling = cast(Room, room)  # `check` has looked
-        verdicts: list[bool | str] = []
-
-        def heard(part: JSONValue) -> bool:
-            verdict = convert(part, bool | str)
-            verdicts.extend([verdict] if verdict is not False else [])
-            return verdict is not False
-
         if not self._backplane.alone and self._services.door.on_loop():
             self._backplane.publish(Command(CommandKind.ENTER, namespace, sid, travelling))
             return
-        self._ask_others(
-            Question(QuestionKind.ENTER, namespace, plain(EnterQuestion(sid, travelling))), heard
-        )
+        verdicts: list[bool | str] = []
+
+        def heard(part: JSONValue) -> bool:
+            verdict: bool | str = convert(part, bool | str)
+            if verdict is not False:
+                verdicts.append(verdict)
+            return bool(verdicts)
+
+        question = Question(QuestionKind.ENTER, namespace, plain(EnterQuestion(sid, travelling)))
+        self._ask_others(question, heard)
         if not verdicts:
             raise ValueError("sid is not connected to requested namespace")
         if verdicts[0] is not True:
@@ -138,16 +139,9 @@ class RoomDirectory:
 
     def sockets(self) -> list[Socket]:
         """Every client of this process in every namespace."""
-
-        def gather() -> list[Socket]:
-            return [
-                socket
-                for adapter in self.adapters.values()
-                for sid in adapter.members_of(None)
-                if (socket := adapter.get(sid)) is not None
-            ]
-
-        return self._services.door.ask(gather)
+        return self._services.door.ask(
+            lambda: [socket for adapter in self.adapters.values() for socket in adapter.recipients(None, ())]
+        )
 
     def check(self, *names: tuple[RoomName, ...] | None) -> None:
         """Refuse what names no room, or cannot travel where it would have to: TypeError, ValueError."""
@@ -191,7 +185,7 @@ class RoomDirectory:
 
     def adapter(self, namespace: str) -> Adapter[Socket]:
         """An unknown namespace has nobody in it."""
-        return self.adapters.get(namespace) or Adapter(reserved=self._reserved)
+        return self.adapters.get(namespace) or Adapter(reserved=self._reserves)
 
     def open(self, namespace: str) -> Adapter[Socket]:
         """The namespace has its first client."""
@@ -200,15 +194,11 @@ class RoomDirectory:
             adapter = self.adapters[namespace] = Adapter(
                 partial(self._client_moved, namespace),
                 self._log_position,
-                self._reserved,
+                self._reserves,
                 Socket.send_to_all,
                 self._services.rooms_max_count,
             )
         return adapter
-
-    def _reserved(self, room: RoomName) -> bool:
-        """May it be the sid of a client of another process?"""
-        return self._services.names.reserves(room)
 
     def _join(self, namespace: str, sid: str, room: Room) -> None:
         adapter = self.adapters.get(namespace)
