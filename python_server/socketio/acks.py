@@ -5,7 +5,7 @@ Must not know: who may ask, how an answer travels, threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -100,7 +100,7 @@ class AckRequest:
         self._look()
 
     def expire(self) -> None:
-        """The deadline: who answers later is too late; other processes time their own clients."""
+        """The deadline: who answers later is too late."""
         if self.state in OPEN:
             self.state = AckState.OVERDUE
 
@@ -117,42 +117,31 @@ class AckRequest:
             self.end(AckState.EXPIRED if self.state is AckState.OVERDUE else AckState.ENDED)
 
 
-class LocalAcks:
-    """Asks the clients of this process. Every method belongs to the loop's thread.
+def ask_clients(sockets: list[Socket], request: AckRequest, call_later: CallLater) -> None:
+    """Loop's thread: send, and tell `request` of every ack, and of every client that leaves or is late."""
+    if request.one_client and any(socket.state is SocketState.PENDING for socket in sockets):
+        request.end(AckState.UNREADY)
+        return
+    request.expect(len(sockets))
+    ack_id, prepared = request.ack_id, request.prepared
+    for socket in sockets:
+        if len(socket.acks) >= ACKS_MAX_COUNT:  # it answers nothing: the oldest question is given up
+            socket.acks.pop(next(iter(socket.acks)))(None)
+        socket.acks[ack_id] = partial(request.answer, socket)
+        socket.send(prepared)
+        socket.client.backlog.resume()  # else the answer would never be read
+    if request.timeout_seconds is not None:
+        request.deadline = call_later(request.timeout_seconds, partial(_give_up, sockets, request))
+    request.asked()
 
-    Args:
-        call_later: the loop's timer.
-    """
 
-    def __init__(self, call_later: CallLater) -> None:
-        self._call_later = call_later
-
-    def ask(self, sockets: list[Socket], request: AckRequest) -> None:
-        """Send, and tell `request` of every ack, and of every client that leaves or is late."""
-        if request.one_client and any(socket.state is SocketState.PENDING for socket in sockets):
-            request.end(AckState.UNREADY)
-            return
-        request.expect(len(sockets))
-        ack_id, prepared = request.ack_id, request.prepared
-        for socket in sockets:
-            if len(socket.acks) >= ACKS_MAX_COUNT:  # it answers nothing: the oldest question is given up
-                socket.acks.pop(next(iter(socket.acks)))(None)
-            socket.acks[ack_id] = partial(request.answer, socket)
-            socket.send(prepared)
-            socket.client.backlog.resume()  # else the answer would never be read
-        if request.timeout_seconds is not None:
-            late = partial(self._give_up, sockets, request)
-            request.deadline = self._call_later(request.timeout_seconds, late)
-        request.asked()
-
-    @staticmethod
-    def _give_up(sockets: Iterable[Socket], request: AckRequest) -> None:
-        """The time is over for those who have not answered."""
-        request.expire()
-        for socket in sockets:
-            resolve = socket.acks.pop(request.ack_id, None)
-            if resolve is not None:
-                resolve(None)
+def _give_up(sockets: list[Socket], request: AckRequest) -> None:
+    """The time is over for those who have not answered; other processes time their own clients."""
+    request.expire()
+    for socket in sockets:
+        resolve = socket.acks.pop(request.ack_id, None)
+        if resolve is not None:
+            resolve(None)
 
 
 class RemoteAcks:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -55,10 +56,11 @@ def send_to_each(members: Iterable[Member], prepared: Prepared) -> None:
         member.send(prepared)
 
 
+@dataclass(eq=False, slots=True)
 class Adapter(Generic[MemberType]):
     """The rooms of one namespace. Every method belongs to the loop's thread.
 
-    Args:
+    Attributes:
         moved: hears who enters and leaves which room.
         position: of the recovery log, noted for every room a client enters.
         reserved: may a word be the sid of a client of another process?
@@ -66,22 +68,14 @@ class Adapter(Generic[MemberType]):
         rooms_max_count: of one client, its own room aside; 0: no bound.
     """
 
-    def __init__(
-        self,
-        moved: Moved | None = None,
-        position: Callable[[], int] = int,
-        reserved: Callable[[RoomName], bool] = lambda room: False,
-        send_to_all: Callable[[Iterable[MemberType], Prepared], None] = send_to_each,
-        rooms_max_count: int = 0,
-    ) -> None:
-        self._rooms_max_count = rooms_max_count
-        self._send_to_all = send_to_all
-        self._reserved = reserved
-        self._position = position
-        self._moved = moved
-        self._members: dict[str, MemberType] = {}
-        self._rooms: dict[RoomName, dict[str, MemberType]] = {}
-        self._rooms_of: dict[str, dict[RoomName, int]] = {}
+    moved: Moved | None = None
+    position: Callable[[], int] = int
+    reserved: Callable[[RoomName], bool] = lambda room: False
+    send_to_all: Callable[[Iterable[MemberType], Prepared], None] = send_to_each
+    rooms_max_count: int = 0
+    _members: dict[str, MemberType] = field(default_factory=dict)
+    _rooms: dict[RoomName, dict[str, MemberType]] = field(default_factory=dict)
+    _rooms_of: dict[str, dict[RoomName, int]] = field(default_factory=dict)
 
     def add(self, member: MemberType) -> None:
         """A client has come; it is alone in a room of its own name."""
@@ -108,15 +102,15 @@ class Adapter(Generic[MemberType]):
         rooms = self._rooms_of.get(sid)
         if rooms is not None:
             new = room not in rooms
-            rooms.setdefault(room, self._position())
+            rooms.setdefault(room, self.position())
             self._rooms.setdefault(room, {})[sid] = self._members[sid]
-            if new and self._moved is not None and room != sid:
-                self._moved("join", sid, room)
+            if new and self.moved is not None and room != sid:
+                self.moved("join", sid, room)
 
     def full(self, sid: str, room: RoomName) -> bool:
         """Has a client all the rooms it may have, and this would be one more?"""
         rooms = self._rooms_of.get(sid, ())
-        return 0 < self._rooms_max_count < len(rooms) and room not in rooms
+        return 0 < self.rooms_max_count < len(rooms) and room not in rooms
 
     def enter(self, sid: str, room: RoomName) -> bool:
         """`join` with a verdict: False when the client is not here.
@@ -126,10 +120,10 @@ class Adapter(Generic[MemberType]):
         """
         if sid not in self._members:
             return False
-        if room != sid and (room in self._members or self._reserved(room)):
+        if room != sid and (room in self._members or self.reserved(room)):
             raise ValueError("cannot enter a sid room")
         if self.full(sid, room):
-            raise ValueError(f"the client is in {self._rooms_max_count} rooms already: see --limit-rooms")
+            raise ValueError(f"the client is in {self.rooms_max_count} rooms already: see --limit-rooms")
         self.join(sid, room)
         return True
 
@@ -146,7 +140,7 @@ class Adapter(Generic[MemberType]):
         Raises:
             ValueError: it is a client's own.
         """
-        if room in self._members or self._reserved(room):
+        if room in self._members or self.reserved(room):
             raise ValueError("cannot close a sid room")
         for sid in [*self._rooms.get(room, ())]:
             self.leave(sid, room)
@@ -187,7 +181,7 @@ class Adapter(Generic[MemberType]):
         if offset is not None:
             for member in members:
                 member.last_offset = offset
-        self._send_to_all(members, prepared)
+        self.send_to_all(members, prepared)
 
     def recipients(self, rooms: Sequence[RoomName] | None, excepted: Sequence[RoomName]) -> list[MemberType]:
         """The members in any of the rooms (None: all), without those in the excepted ones."""
@@ -216,5 +210,5 @@ class Adapter(Generic[MemberType]):
             else:
                 del self._rooms[room]
                 self._rooms = shrunk(self._rooms)
-            if self._moved is not None and room != sid:
-                self._moved("leave", sid, room)
+            if self.moved is not None and room != sid:
+                self.moved("leave", sid, room)

@@ -19,8 +19,8 @@ from python_server.socketio.acks import (
     AckState,
     Answers,
     Heard,
-    LocalAcks,
     RemoteAcks,
+    ask_clients,
     nobody_waits,
 )
 from python_server.socketio.broadcast import BroadcastOptions
@@ -54,7 +54,7 @@ class Broadcaster:
         self._recovery = configuration.recovery
         self._rooms = rooms
         self._adapters = rooms.adapters
-        self._acks = LocalAcks(services.call_later)
+        self._call_later = services.call_later
         # A client may come back to another process and answer there what was asked here.
         begin = 1 if services.backplane.alone else 1 + below(ACK_IDS_BEGIN_LIMIT, services.entropy)
         self._ack_ids = itertools.count(begin)
@@ -210,7 +210,8 @@ class Broadcaster:
         ack_id = next(self._ack_ids)
         prepared = self._codec.prepare(EVENT, namespace, event, ack_id)
         to = BroadcastOptions(namespace, local=True)
-        self._acks.ask(sockets, AckRequest(to, prepared, ack_id, heard, timeout_seconds=timeout_seconds))
+        request = AckRequest(to, prepared, ack_id, heard, timeout_seconds=timeout_seconds)
+        ask_clients(sockets, request, self._call_later)
 
     def _ask(self, request: AckRequest) -> None:
         """Have the clients asked, here and elsewhere."""
@@ -220,7 +221,7 @@ class Broadcaster:
             sockets: list[Socket] = adapter.recipients(to.rooms, to.excepted)
             elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
             distant = RemoteAcks(request) if elsewhere else None
-            self._acks.ask(sockets, request)
+            ask_clients(sockets, request, self._call_later)
             if distant is not None and request.state is AckState.WAITING:
                 self._ask_elsewhere(request, distant)
         except BaseException:  # without memory, say: a thread that waits for acks must hear of it

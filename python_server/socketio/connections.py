@@ -5,6 +5,7 @@ Must not know: events, acks that are waited for, how a packet comes in.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -31,32 +32,23 @@ from python_server.socketio.values import RoomName
 NAMESPACES_MAX_COUNT: Final = 256
 
 
+@dataclass(eq=False, slots=True)
 class Connections:
     """The sockets of one server, from CONNECT to their end. The loop's thread, where no other is named."""
 
-    def __init__(
-        self,
-        services: HubServices,
-        configuration: Configuration,
-        handlers: Handlers,
-        rooms: RoomDirectory,
-        runner: HandlerRunner,
-        restorer: Restorer | None,
-    ) -> None:
-        self._services = services
-        self._codec = configuration.codec
-        self._always_connect = configuration.always_connect
-        self._handlers = handlers
-        self._rooms = rooms
-        self._runner = runner
-        self._restorer = restorer
+    _services: HubServices
+    _configuration: Configuration
+    _handlers: Handlers
+    _rooms: RoomDirectory
+    _runner: HandlerRunner
+    _restorer: Restorer | None
 
     def connect(self, client: Client, packet: Packet) -> None:
         """A CONNECT packet. Raises PacketError."""
         namespace = packet.namespace
         if not self._handlers.serves(namespace):
             error = {"message": "Invalid namespace"}
-            client.session.send(self._codec.prepare(PacketType.CONNECT_ERROR, namespace, error))
+            client.session.send(self._configuration.codec.prepare(PacketType.CONNECT_ERROR, namespace, error))
             return
         if len(client.sockets) >= NAMESPACES_MAX_COUNT:
             raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
@@ -90,8 +82,8 @@ class Connections:
         session = socket.client.session
         if detail is not None:
             said = {"reason": str(reason), "detail": detail}
-            session.send(self._codec.prepare(PacketType.EVENT, namespace, ("closing", said)))
-        session.send(self._codec.prepare(PacketType.DISCONNECT, namespace))
+            session.send(self._configuration.codec.prepare(PacketType.EVENT, namespace, ("closing", said)))
+        session.send(self._configuration.codec.prepare(PacketType.DISCONNECT, namespace))
         self.close(socket, reason)
 
     def close(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
@@ -112,7 +104,7 @@ class Connections:
         adapter.add(socket)
         adapter.restore(socket.sid, rooms)
         handler = self._handlers.find(socket.namespace, "connect")
-        if handler is None or self._always_connect:
+        if handler is None or self._configuration.always_connect:
             self._connected(socket)
         if handler is None:
             return
@@ -139,7 +131,7 @@ class Connections:
                 refusal["data"] = error.data
         except BaseException as error:
             self._services.report("handler of event 'connect'", error)
-        prepared = self._codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal)
+        prepared = self._configuration.codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal)
         self._services.post_quietly(self._refused, socket, prepared)
 
     def _connected(self, socket: Socket) -> None:
@@ -154,7 +146,7 @@ class Connections:
         names = {"sid": socket.sid}
         if socket.recovery is not None:
             names["pid"] = socket.recovery.pid
-        socket.send(self._codec.prepare(PacketType.CONNECT, socket.namespace, names))
+        socket.send(self._configuration.codec.prepare(PacketType.CONNECT, socket.namespace, names))
         for prepared in held:
             socket.send(prepared)
 

@@ -26,8 +26,6 @@ from python_server.socketio.values import JSONValue
 
 # JavaScript's `undefined` as notepack writes it: an extension of type 0.
 UNDEFINED_CODE: Final = 0
-# Binary values are part of the data here, so these two do not occur.
-UNUSED: Final = frozenset({PacketType.BINARY_EVENT, PacketType.BINARY_ACK})
 # Bytes of a whole value by its first byte ("Formats" of the MessagePack specification); 0 where more must be
 # read. An empty array or map is not among them: it is a level.
 _NUMBERS: Final = {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
@@ -178,7 +176,6 @@ class MsgpackCodec:
     def prepare(
         self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
     ) -> Prepared:
-        assert kind not in UNUSED, kind
         fields: dict[str, object] = {"type": int(kind), "nsp": namespace}
         if data is not None:
             fields["data"] = data

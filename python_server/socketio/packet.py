@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.jsoncodec import OWN_WORDS, JSONError, JSONWords
+from python_server.socketio.jsoncodec import ATOMS, OWN_WORDS, JSONError, JSONWords
 from python_server.socketio.values import JSONValue
 
 # Event names that belong to the library: a client that could send them would run connect handlers.
@@ -30,8 +31,6 @@ NAMESPACE_MAX_CHARACTERS: Final = 255
 # An ack id is the peer's choice; python-socketio stops at 100 digits.
 ID: Final = re.compile(r"[0-9]{1,100}")
 ATTACHMENTS: Final = re.compile(r"([0-9]{1,4})-")
-# Of what JSON is read to, what holds nothing.
-_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 BINARY_TYPES: Final = (bytes, bytearray, memoryview)
 
 
@@ -50,7 +49,7 @@ class PacketType(IntEnum):
 # A packet's first character, by its type, and back.
 DIGITS: Final = tuple("0123456")
 TYPES: Final = {str(kind.value): kind for kind in PacketType}
-# An enum's member costs ten times a global in CPython 3.11; these are asked for with every packet.
+# As globals: they are asked for with every packet.
 CONNECT: Final = PacketType.CONNECT
 EVENT: Final = PacketType.EVENT
 ACK: Final = PacketType.ACK
@@ -143,14 +142,13 @@ def _head(digits: str, namespace: str, id: int | None) -> str:
     return digits if id is None else digits + str(id)
 
 
-def _has_binary(value: Any) -> bool:
-    kind = type(value)
-    if kind is str or kind is int:
+def _has_binary(value: object) -> bool:
+    if type(value) in ATOMS:
         return False
-    if kind is dict:
-        return any(_has_binary(item) for item in value.values())
-    if kind is list or kind is tuple:
-        return any(_has_binary(item) for item in value)
+    if type(value) is dict:
+        return any(map(_has_binary, value.values()))
+    if type(value) is list or type(value) is tuple:
+        return any(map(_has_binary, value))
     return isinstance(value, BINARY_TYPES)
 
 
@@ -169,22 +167,27 @@ def extract(value: object, attachments: list[bytes]) -> object:
 # Decoding
 
 
-def decode(
-    text: str, attachments_max_count: int = ATTACHMENTS_MAX_COUNT, words: JSONWords = OWN_WORDS
-) -> Packet:
+def decode(text: str, words: JSONWords = OWN_WORDS) -> Packet:
     """The packet of a text message.
 
     Raises:
         PacketError: malformed, a reserved event name, or more attachments than allowed.
     """
-    if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
-        try:
+    try:
+        if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
             data = words.loads(text[1:])
-        except JSONError as error:
-            raise PacketError(f"malformed JSON: {error}") from None
-        if not data or type(data[0]) is not str or data[0] in RESERVED:
-            _check_event(data)  # which says why, or lets a number pass
-        return Packet(EVENT, "/", data)
+            if not data or type(data[0]) is not str or data[0] in RESERVED:
+                _check_event(data)  # which says why, or lets a number pass
+            return Packet(EVENT, "/", data)
+        packet = _decode(text, words)
+    except JSONError as error:
+        raise PacketError(f"malformed JSON: {error}") from None
+    check(packet)
+    return packet
+
+
+def _decode(text: str, words: JSONWords) -> Packet:
+    """Any packet, whose data may not fit its kind."""
     kind = TYPES.get(text[:1])
     if kind is None:
         raise PacketError(f"unknown packet type {text[:1]!r}")
@@ -195,9 +198,9 @@ def decode(
         if match is None:
             raise PacketError("a binary packet without its attachment count")
         packet.attachments_count = int(match[1])
-        if not 1 <= packet.attachments_count <= attachments_max_count:
+        if not 1 <= packet.attachments_count <= ATTACHMENTS_MAX_COUNT:
             raise PacketError(
-                f"{packet.attachments_count} attachments, allowed are 1 to {attachments_max_count}"
+                f"{packet.attachments_count} attachments, allowed are 1 to {ATTACHMENTS_MAX_COUNT}"
             )
         packet.kind = EVENT if kind is _BINARY_EVENT else ACK
         position = match.end()
@@ -213,10 +216,9 @@ def decode(
         packet.id = int(match[0])
         position = match.end()
     if position < len(text):
-        packet.data = _json(text[position:], words)
+        packet.data = words.loads(text[position:])
         if packet.data is None and kind is CONNECT:
             raise PacketError("the data of a connect packet must be an object")
-    check(packet)
     return packet
 
 
@@ -224,13 +226,6 @@ def check_namespace(namespace: str) -> None:
     """Raises PacketError for a name that is too long."""
     if len(namespace) > NAMESPACE_MAX_CHARACTERS:
         raise PacketError(f"a namespace of more than {NAMESPACE_MAX_CHARACTERS} characters")
-
-
-def _json(text: str, words: JSONWords) -> JSONValue:
-    try:
-        return words.loads(text)
-    except JSONError as error:
-        raise PacketError(f"malformed JSON: {error}") from None
 
 
 def check(packet: Packet) -> None:
@@ -255,7 +250,7 @@ def check(packet: Packet) -> None:
         raise PacketError("only the server sends connect errors")
 
 
-def _check_event(data: JSONValue) -> JSONValue:
+def _check_event(data: JSONValue) -> None:
     if type(data) is not list or not data:
         raise PacketError("an event must be a non-empty array")
     name = data[0]
@@ -263,24 +258,20 @@ def _check_event(data: JSONValue) -> JSONValue:
         raise PacketError("an event's name must be a string")
     if name in RESERVED:
         raise PacketError(f"the event name {name!r} is reserved")
-    return data
 
 
+@dataclass(slots=True)
 class Assembler:
     """A binary packet whose attachments are arriving.
 
-    Args:
-        packet: with `attachments_count` > 0.
-        max_bytes: of all attachments together.
+    Attributes:
+        packet: with `attachments_count` > 0. max_bytes: of all attachments together.
     """
 
-    __slots__ = ("_attachments", "_max_bytes", "_packet", "_size_bytes")
-
-    def __init__(self, packet: Packet, max_bytes: int) -> None:
-        self._packet = packet
-        self._attachments: list[bytes] = []
-        self._size_bytes = 0
-        self._max_bytes = max_bytes
+    packet: Packet
+    max_bytes: int
+    _attachments: list[bytes] = field(default_factory=list)
+    _size_bytes: int = 0
 
     def add(self, attachment: bytes) -> Packet | None:
         """Take the next binary message; the packet when it is whole.
@@ -289,17 +280,18 @@ class Assembler:
             PacketError: too many bytes, or placeholders that do not fit the attachments.
         """
         self._size_bytes += len(attachment)
-        if self._size_bytes > self._max_bytes:
-            raise PacketError(f"attachments of more than {self._max_bytes} bytes together")
+        if self._size_bytes > self.max_bytes:
+            raise PacketError(f"attachments of more than {self.max_bytes} bytes together")
         self._attachments.append(attachment)
-        if len(self._attachments) < self._packet.attachments_count:
+        packet = self.packet
+        if len(self._attachments) < packet.attachments_count:
             return None
         used: set[int] = set()
-        self._packet.data = fill(self._packet.data, self._attachments, used)
+        packet.data = fill(packet.data, self._attachments, used)
         if len(used) != len(self._attachments):
             raise PacketError("fewer placeholders than attachments")
-        self._packet.size_bytes += self._size_bytes
-        return self._packet
+        packet.size_bytes += self._size_bytes
+        return packet
 
 
 def fill(value: JSONValue, attachments: Sequence[bytes], used: set[int]) -> JSONValue:
@@ -316,46 +308,41 @@ def fill(value: JSONValue, attachments: Sequence[bytes], used: set[int]) -> JSON
             used.add(number)
             return attachments[number]
         return {
-            key: item if type(item) in _ATOMS else fill(item, attachments, used)
-            for key, item in value.items()
+            key: item if type(item) in ATOMS else fill(item, attachments, used) for key, item in value.items()
         }
     if type(value) is list:
-        return [item if type(item) in _ATOMS else fill(item, attachments, used) for item in value]
+        return [item if type(item) in ATOMS else fill(item, attachments, used) for item in value]
     return value
 
 
+@dataclass(slots=True)
 class TextDecoder:
     """One client's packets: text, each with the attachments that follow it.
 
-    Args:
+    Attributes:
         max_bytes: of one packet's attachments together.
     """
 
-    __slots__ = ("_assembler", "_max_bytes", "_words")
-
-    def __init__(self, max_bytes: int, words: JSONWords = OWN_WORDS) -> None:
-        self._max_bytes = max_bytes
-        self._words = words
-        self._assembler: Assembler | None = None
+    max_bytes: int
+    words: JSONWords = OWN_WORDS
+    _assembler: Assembler | None = None
 
     def receive(self, data: str | bytes) -> Packet | None:
-        if self._assembler is not None:
-            return self._add(self._assembler, data)
+        assembler = self._assembler
+        if assembler is not None:
+            if type(data) is not bytes:
+                raise PacketError("text where an attachment is due")
+            packet = assembler.add(data)
+            if packet is not None:
+                self._assembler = None
+            return packet
         if type(data) is not str:
             raise PacketError("an attachment without its packet")
-        packet = decode(data, ATTACHMENTS_MAX_COUNT, self._words)
+        packet = decode(data, self.words)
         packet.size_bytes = len(data)
         if packet.attachments_count:
-            self._assembler = Assembler(packet, self._max_bytes)
+            self._assembler = Assembler(packet, self.max_bytes)
             return None
-        return packet
-
-    def _add(self, assembler: Assembler, data: str | bytes) -> Packet | None:
-        if type(data) is not bytes:
-            raise PacketError("text where an attachment is due")
-        packet = assembler.add(data)
-        if packet is not None:
-            self._assembler = None
         return packet
 
 
