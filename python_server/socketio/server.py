@@ -34,7 +34,7 @@ class RunningServer:
         self.services = services
         self.restorer = None if recovery is None else Restorer(recovery, services)
         self.rooms = RoomDirectory(
-            services, runner.room_changed, lambda: 0 if recovery is None else recovery.position
+            services, runner.room_changed, lambda: 0 if recovery is None else recovery.events.position
         )
         self.broadcaster = Broadcaster(services, configuration, self.rooms)
         self.connections = Connections(services, configuration, handlers, self.rooms, runner, self.restorer)

@@ -160,7 +160,7 @@ class Mesh:
                 log.tag,
                 decode_events(encode(list(map(travelling_event, log.entries())))),
                 [decode_record(encode(client)) for client in clients],
-                log.first,
+                log.events.first,
                 now,
             )
         self.living.remove(former)
