@@ -63,6 +63,8 @@ class AckRequest:
         one_client: the first answer is the end; and a client is not asked whose connect handler has not
             returned.
         deadline: the timer, once clients are asked.
+        parties_count: who ask clients in its name, and have not said `asked`: this process; all others.
+        waiting_count: clients that were asked and have not answered.
     """
 
     to: BroadcastOptions
@@ -74,21 +76,13 @@ class AckRequest:
     one_client: bool = False
     state: AckState = AckState.WAITING
     deadline: TimerLike | None = None
-    _parties_count: int = 1  # who ask clients in its name: this process, and all others together
-    _waiting_count: int = 0
-
-    def add_party(self) -> None:
-        """Somebody else asks clients as well, and says `asked` at its end."""
-        self._parties_count += 1
-
-    def expect(self, count: int) -> None:
-        """So many more clients were asked."""
-        self._waiting_count += count
+    parties_count: int = 1
+    waiting_count: int = 0
 
     def answer(self, socket: Socket | None, values: list[JSONValue] | None) -> None:
         """One of them has acknowledged, or never will (None)."""
         if self.state in OPEN:
-            self._waiting_count -= 1
+            self.waiting_count -= 1
             self.heard(socket, values)
             if self.one_client and values is not None:
                 self.end(AckState.ENDED)
@@ -96,7 +90,7 @@ class AckRequest:
 
     def asked(self) -> None:
         """One party has asked all it will ever ask."""
-        self._parties_count -= 1
+        self.parties_count -= 1
         self._look()
 
     def expire(self) -> None:
@@ -113,7 +107,7 @@ class AckRequest:
             self.ended(state)
 
     def _look(self) -> None:
-        if not self._waiting_count and not self._parties_count:
+        if not self.waiting_count and not self.parties_count:
             self.end(AckState.EXPIRED if self.state is AckState.OVERDUE else AckState.ENDED)
 
 
@@ -122,7 +116,7 @@ def ask_clients(sockets: list[Socket], request: AckRequest, call_later: CallLate
     if request.one_client and any(socket.state is SocketState.PENDING for socket in sockets):
         request.end(AckState.UNREADY)
         return
-    request.expect(len(sockets))
+    request.waiting_count += len(sockets)
     ack_id, prepared = request.ack_id, request.prepared
     for socket in sockets:
         if len(socket.acks) >= ACKS_MAX_COUNT:  # it answers nothing: the oldest question is given up
@@ -150,7 +144,7 @@ class RemoteAcks:
     def __init__(self, request: AckRequest) -> None:
         self._request = request
         self._waiting_count = 0
-        request.add_party()
+        request.parties_count += 1
 
     def heard(self, part: JSONValue) -> None:
         """One part of an answer. Raises Malformed."""
@@ -159,7 +153,7 @@ class RemoteAcks:
             if shaped.unready and self._request.one_client:
                 self._request.end(AckState.UNREADY)
             self._waiting_count += shaped.asked_count
-            self._request.expect(shaped.asked_count)
+            self._request.waiting_count += shaped.asked_count
         elif self._waiting_count:
             values = None if shaped.values is None else unpack(shaped.values)
             self._waiting_count -= 1

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.cluster.port import Envelope, Room
 from python_server.socketio.values import RoomName
 
 # Called with ("join" or "leave", sid, room) for every room but a client's own.
@@ -113,11 +113,7 @@ class Adapter(Generic[MemberType]):
         return 0 < self.rooms_max_count < len(rooms) and room not in rooms
 
     def enter(self, sid: str, room: RoomName) -> bool:
-        """`join` with a verdict: False when the client is not here.
-
-        Raises:
-            ValueError: the room is another client's own.
-        """
+        """`join` with a verdict: False when the client is not here. Raises ValueError, which says why."""
         if sid not in self._members:
             return False
         if room != sid and (room in self._members or self.reserved(room)):
@@ -135,21 +131,17 @@ class Adapter(Generic[MemberType]):
             self._leave(sid, room)
 
     def close_room(self, room: RoomName) -> None:
-        """Everyone leaves the room.
-
-        Raises:
-            ValueError: it is a client's own.
-        """
+        """Everyone leaves the room. Raises ValueError for a client's own."""
         if room in self._members or self.reserved(room):
             raise ValueError("cannot close a sid room")
         for sid in [*self._rooms.get(room, ())]:
             self.leave(sid, room)
 
-    def positions_of(self, sid: str) -> dict[RoomName, int]:
+    def positions_of(self, sid: str) -> dict[Room, int]:
         """A client's rooms, each with the position of the recovery log when it entered."""
-        return dict(self._rooms_of.get(sid, {}))
+        return cast("dict[Room, int]", dict(self._rooms_of.get(sid, {})))
 
-    def restore(self, sid: str, rooms: dict[RoomName, int]) -> None:
+    def restore(self, sid: str, rooms: dict[Room, int]) -> None:
         """The rooms of a client that has come back, as they were."""
         for room, position in rooms.items():
             self.join(sid, room)

@@ -19,14 +19,13 @@ from python_server.socketio.client import (
     Socket,
     SocketState,
 )
-from python_server.socketio.cluster.port import Command, CommandKind
+from python_server.socketio.cluster.port import Command, CommandKind, Room
 from python_server.socketio.handler_runner import HandlerRunner, Waiting
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import Packet, PacketError, PacketType
 from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
-from python_server.socketio.values import RoomName
 
 # Namespaces one client may join; it matters where "*" lets it choose their names.
 NAMESPACES_MAX_COUNT: Final = 256
@@ -98,7 +97,7 @@ class Connections:
         if connected:
             self._run_disconnect(socket, reason)
 
-    def _admit(self, socket: Socket, former: Client | None, rooms: dict[RoomName, int]) -> None:
+    def _admit(self, socket: Socket, former: Client | None, rooms: dict[Room, int]) -> None:
         """It is known who it is: its rooms are those it had before, if it comes back."""
         adapter = self._rooms.open(socket.namespace)
         adapter.add(socket)

@@ -53,8 +53,7 @@ class Handlers:
 
     def serves(self, namespace: str) -> bool:
         """May a client join it?"""
-        known = namespace in self._events or namespace in self._whole or namespace in self._open
-        return (known and namespace != ANY) or ANY in self._open
+        return (self.permanent(namespace) and namespace != ANY) or ANY in self._open
 
     def permanent(self, namespace: str) -> bool:
         """Does the application know it by name?"""

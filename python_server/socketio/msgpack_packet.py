@@ -123,11 +123,7 @@ _decode_plain: Final = msgspec.msgpack.Decoder(_plain(6)).decode
 
 
 def decode(data: bytes) -> Packet:
-    """The packet of one binary message.
-
-    Raises:
-        PacketError: malformed, not a packet's map, or a reserved event name.
-    """
+    """The packet of one binary message. Raises PacketError."""
     try:
         fields = _decode_plain(data)
     except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):
@@ -156,22 +152,8 @@ def _decode_checked(data: bytes) -> JSONValue:
         raise PacketError("malformed MessagePack") from None
 
 
-class MsgpackDecoder:
-    """Stateless: every message is a packet."""
-
-    __slots__ = ()
-
-    def receive(self, data: str | bytes) -> Packet | None:
-        if not isinstance(data, bytes):
-            raise PacketError("text where a MessagePack packet is due: the client uses another parser")
-        return decode(data)
-
-
-DECODER: Final = MsgpackDecoder()
-
-
 class MsgpackCodec:
-    """What `serializer="msgpack"` stands for."""
+    """What `serializer="msgpack"` stands for. Every message is a packet: it is the decoder of all clients."""
 
     def prepare(
         self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
@@ -187,7 +169,12 @@ class MsgpackCodec:
             raise ValueError(f"the data cannot be written as MessagePack: {error}") from None
 
     def decoder(self) -> PacketDecoder:
-        return DECODER
+        return self
+
+    def receive(self, data: str | bytes) -> Packet | None:
+        if not isinstance(data, bytes):
+            raise PacketError("text where a MessagePack packet is due: the client uses another parser")
+        return decode(data)
 
     def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:
         (packet,) = prepared.packets

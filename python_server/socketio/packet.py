@@ -168,11 +168,7 @@ def extract(value: object, attachments: list[bytes]) -> object:
 
 
 def decode(text: str, words: JSONWords = OWN_WORDS) -> Packet:
-    """The packet of a text message.
-
-    Raises:
-        PacketError: malformed, a reserved event name, or more attachments than allowed.
-    """
+    """The packet of a text message. Raises PacketError."""
     try:
         if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
             data = words.loads(text[1:])
@@ -229,11 +225,7 @@ def check_namespace(namespace: str) -> None:
 
 
 def check(packet: Packet) -> None:
-    """Refuse a packet whose data does not fit its kind.
-
-    Raises:
-        PacketError: it does not, or the event name is reserved.
-    """
+    """Refuse with PacketError a packet whose data does not fit its kind."""
     kind, data = packet.kind, packet.data
     if kind is EVENT:
         _check_event(data)
@@ -274,11 +266,7 @@ class Assembler:
     _size_bytes: int = 0
 
     def add(self, attachment: bytes) -> Packet | None:
-        """Take the next binary message; the packet when it is whole.
-
-        Raises:
-            PacketError: too many bytes, or placeholders that do not fit the attachments.
-        """
+        """Take the next binary message; the packet when it is whole. Raises PacketError."""
         self._size_bytes += len(attachment)
         if self._size_bytes > self.max_bytes:
             raise PacketError(f"attachments of more than {self.max_bytes} bytes together")
@@ -295,11 +283,7 @@ class Assembler:
 
 
 def fill(value: JSONValue, attachments: Sequence[bytes], used: set[int]) -> JSONValue:
-    """A copy of `value` with bytes where placeholders were, whose numbers are added to `used`.
-
-    Raises:
-        PacketError: a placeholder that names no attachment, or one that was used already.
-    """
+    """A copy with bytes where placeholders were; their numbers are added to `used`. Raises PacketError."""
     if type(value) is dict:
         if value.get("_placeholder") is True:
             number = value.get("num")
@@ -347,11 +331,7 @@ class TextDecoder:
 
 
 class TextCodec:
-    """The protocol's own way: JSON text and binary attachments.
-
-    Args:
-        words: how JSON is written and read.
-    """
+    """The protocol's own way: JSON text, in somebody's words, and binary attachments."""
 
     def __init__(self, words: JSONWords = OWN_WORDS) -> None:
         self._words = words

@@ -70,10 +70,6 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         """Did it come to another process later? None: to one that does not say when."""
         return came_at is None or self.came_at < came_at
 
-    def forget_elsewhere(self) -> None:
-        """It has been here for so long that it has seen all it was sent on its return."""
-        self.missed_elsewhere, self.heard_elsewhere, self.only_elsewhere = [], {}, frozenset()
-
 
 class FetchQuestion(msgspec.Struct, forbid_unknown_fields=True):
     """Hand over the lost client of that secret. Answered by its encoded record, or None.

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from python_server.engineio.session import DisconnectReason
 from python_server.net.timers import TimerLike
 from python_server.socketio.client import Client, Socket, SocketState
-from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Reply
+from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Reply, Room
 from python_server.socketio.cluster.requests import convert, plain
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
@@ -45,8 +45,8 @@ ASK_AGAIN_MAX_COUNT: Final = 3
 TAKEN_SECONDS: Final = 120.0
 
 # Called with the client it was before, if that one is still here, and its rooms with their positions.
-Admit = Callable[[Client | None, dict[Any, int]], None]
-AdmitNow = Callable[[dict[Any, int]], None]
+Admit = Callable[[Client | None, dict[Room, int]], None]
+AdmitNow = Callable[[dict[Room, int]], None]
 
 
 class LookupState(Enum):
@@ -104,12 +104,8 @@ class Restorer:
 
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
-        socket.recovery = RecoveryRecord(
-            namespace=socket.namespace,
-            sid=socket.sid,
-            pid=self._services.names.make(),
-            came_at=self._services.now(),
-        )
+        secret, now = self._services.names.make(), self._services.now()
+        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, secret, came_at=now)
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
@@ -140,7 +136,7 @@ class Restorer:
             self._compare(lookup)
         self._ask(lookup)
 
-    def lost(self, socket: Socket, rooms: dict[Any, int]) -> None:
+    def lost(self, socket: Socket, rooms: dict[Room, int]) -> None:
         """A client's connection has gone; it may come back."""
         record = socket.recovery
         assert record is not None
@@ -224,13 +220,14 @@ class Restorer:
             return
         self._log.take_over(found, self._services.now())
         self._admit_returned(socket, admit, found, [envelope for _, envelope in found.missed_elsewhere])
-        self._services.call_later(TAKEN_SECONDS, partial(self._forget_elsewhere, socket, found))
+        self._services.call_later(TAKEN_SECONDS, partial(self._has_taken, socket, found))
         self.returned(found.pid, found.came_at)
 
     @staticmethod
-    def _forget_elsewhere(socket: Socket, record: RecoveryRecord) -> None:
+    def _has_taken(socket: Socket, record: RecoveryRecord) -> None:
+        """The client has been here for so long that it has seen all it was sent on its return."""
         if socket.state is not SocketState.CLOSED:
-            record.forget_elsewhere()
+            record.missed_elsewhere, record.heard_elsewhere, record.only_elsewhere = [], {}, frozenset()
 
     def _admit_returned(
         self, socket: Socket, admit: AdmitNow, record: RecoveryRecord, missed: list[Envelope]
