@@ -36,11 +36,11 @@ HOUSE = """
 3  websocket   application
 3  workers     respawn greetings link_messages spawn peers handover process member supervisor
 3  wsgi        environ foreign_server handshake_middleware upload_slots handler websocket
-4  socketio    values jsoncodec packet msgpack_packet cluster.port adapter cluster.requests
+4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.wire_json cluster.broker.resp cluster.broker.url
                cluster.broker.connections cluster.pipe_messages cluster.pipe_backplane
-               recovery.event_log recovery.record recovery.log client handlers broadcast acks
-               cluster.receiver services recovery.restore rooms broadcaster handler_runner
+               recovery.event_log recovery.record recovery.log client adapter handlers broadcast
+               acks cluster.receiver services recovery.restore rooms broadcaster handler_runner
                connections dispatcher server cluster.broker.link_status cluster.broker.messages
                cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
                cluster.factory

@@ -1,17 +1,17 @@
 """Who is in which room of one namespace, and who receives a broadcast. Sans-I/O.
 
-Must not know: packets' text, sessions, clocks; a member is something with `send`.
+Must not know: packets' text, sessions, clocks; how a member is sent to.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Final, TypeVar, cast
 
-from python_server.engineio.packet import Prepared
+from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import Envelope, Room
 from python_server.socketio.values import RoomName
 
@@ -19,18 +19,7 @@ from python_server.socketio.values import RoomName
 Moved = Callable[[str, str, RoomName], None]
 
 
-class Member(Protocol):
-    """A client in the namespace."""
-
-    sid: str
-    last_offset: str | None
-
-    def send(self, prepared: Prepared) -> None: ...
-    def send_volatile(self, prepared: Prepared) -> None: ...
-
-
-_NOBODY: Final[Mapping[str, Any]] = MappingProxyType({})
-MemberType = TypeVar("MemberType", bound=Member)
+_NOBODY: Final[Mapping[str, Socket]] = MappingProxyType({})
 # A table below it is left as it is; an entry of a full one takes up to a hundred bytes.
 TABLE_MIN_BYTES: Final = 16_384
 TABLE_ENTRY_BYTES: Final = 400
@@ -50,34 +39,26 @@ def shrunk(table: dict[Key, Value]) -> dict[Key, Value]:
     return dict(table)
 
 
-def send_to_each(members: Iterable[Member], prepared: Prepared) -> None:
-    """How members are sent to who know no faster way."""
-    for member in members:
-        member.send(prepared)
-
-
 @dataclass(eq=False, slots=True)
-class Adapter(Generic[MemberType]):
+class Adapter:
     """The rooms of one namespace. Every method belongs to the loop's thread.
 
     Attributes:
         moved: hears who enters and leaves which room.
         position: of the recovery log, noted for every room a client enters.
         reserved: may a word be the sid of a client of another process?
-        send_to_all: called with members and what is sent to all of them.
         rooms_max_count: of one client, its own room aside; 0: no bound.
     """
 
     moved: Moved | None = None
     position: Callable[[], int] = int
     reserved: Callable[[RoomName], bool] = lambda room: False
-    send_to_all: Callable[[Iterable[MemberType], Prepared], None] = send_to_each
     rooms_max_count: int = 0
-    _members: dict[str, MemberType] = field(default_factory=dict)
-    _rooms: dict[RoomName, dict[str, MemberType]] = field(default_factory=dict)
+    _members: dict[str, Socket] = field(default_factory=dict)
+    _rooms: dict[RoomName, dict[str, Socket]] = field(default_factory=dict)
     _rooms_of: dict[str, dict[RoomName, int]] = field(default_factory=dict)
 
-    def add(self, member: MemberType) -> None:
+    def add(self, member: Socket) -> None:
         """A client has come; it is alone in a room of its own name."""
         self._members[member.sid] = member
         self._rooms_of[member.sid] = {}
@@ -94,7 +75,7 @@ class Adapter(Generic[MemberType]):
     def empty(self) -> bool:
         return not self._members
 
-    def get(self, sid: str) -> MemberType | None:
+    def get(self, sid: str) -> Socket | None:
         return self._members.get(sid)
 
     def join(self, sid: str, room: RoomName) -> None:
@@ -173,16 +154,16 @@ class Adapter(Generic[MemberType]):
         if offset is not None:
             for member in members:
                 member.last_offset = offset
-        self.send_to_all(members, prepared)
+        Socket.send_to_all(members, prepared)
 
-    def recipients(self, rooms: Sequence[RoomName] | None, excepted: Sequence[RoomName]) -> list[MemberType]:
+    def recipients(self, rooms: Sequence[RoomName] | None, excepted: Sequence[RoomName]) -> list[Socket]:
         """The members in any of the rooms (None: all), without those in the excepted ones."""
         if rooms is None:
-            chosen: Mapping[str, MemberType] = self._members
+            chosen: Mapping[str, Socket] = self._members
         elif len(rooms) == 1:
             chosen = self._rooms.get(rooms[0], _NOBODY)
         else:
-            merged: dict[str, MemberType] = {}
+            merged: dict[str, Socket] = {}
             for room in rooms:
                 merged.update(self._rooms.get(room, _NOBODY))
             chosen = merged

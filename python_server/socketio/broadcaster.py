@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import partial
 from math import isnan
 from typing import Final, cast
 
 from python_server.net.system import below
 from python_server.net.tasks import check_waiting, wait
-from python_server.net.threads import Waiter
+from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import (
     AckRequest,
     AckState,
@@ -85,7 +85,7 @@ class Broadcaster:
             if alone and not volatile and self._at_once():  # it need not be written down for anybody
                 adapter = self._adapters.get(namespace)
                 if adapter is not None:
-                    recipients: list[Socket] = adapter.recipients(rooms, excepted)
+                    recipients = adapter.recipients(rooms, excepted)
                     Socket.send_to_all(recipients, prepared)
                 return
             envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
@@ -218,7 +218,7 @@ class Broadcaster:
         to = request.to
         try:
             adapter = self._rooms.adapter(to.namespace)
-            sockets: list[Socket] = adapter.recipients(to.rooms, to.excepted)
+            sockets = adapter.recipients(to.rooms, to.excepted)
             elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
             distant = RemoteAcks(request) if elsewhere else None
             ask_clients(sockets, request, self._call_later)
@@ -252,9 +252,10 @@ class Broadcaster:
 
     def _call_back(self, callback: AckCallback, expired: Callable[[Socket | None], None] | None) -> Heard:
         """Each ack is a job on its client's strand, or on one for all clients of other processes."""
-        distant_strand = cache(self._door.strand)
+        distant: Strand | None = None
 
         def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
+            nonlocal distant
             job: Callable[[], object]
             if values is not None:
                 job = partial(callback, socket, values)
@@ -262,7 +263,10 @@ class Broadcaster:
                 job = partial(expired, socket)
             else:
                 return
-            strand = distant_strand() if socket is None else socket.client.backlog.strand
+            if socket is None:
+                strand = distant = distant or self._door.strand()
+            else:
+                strand = socket.client.backlog.strand
             strand.submit(partial(self._run_callback, job))
 
         return heard

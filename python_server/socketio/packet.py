@@ -46,8 +46,8 @@ class PacketType(IntEnum):
     BINARY_ACK = 6
 
 
-# A packet's first character, by its type, and back.
-DIGITS: Final = tuple("0123456")
+# How a packet begins, by its type: an Engine.IO message; and back.
+BEGINS: Final = tuple("4" + digit for digit in "0123456")
 TYPES: Final = {str(kind.value): kind for kind in PacketType}
 # As globals: they are asked for with every packet.
 CONNECT: Final = PacketType.CONNECT
@@ -91,7 +91,14 @@ class Codec(Protocol):
     def prepare(
         self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
     ) -> Prepared:
-        """Any thread: a packet encoded for all its recipients. Raises TypeError or ValueError."""
+        """Any thread: a packet encoded for all its recipients.
+
+        Args:
+            data: JSON values and, for events and acks, bytes, bytearray or memoryview anywhere within.
+
+        Raises:
+            TypeError, ValueError: `data` cannot be written.
+        """
 
     def decoder(self) -> PacketDecoder:
         """For one client."""
@@ -107,39 +114,11 @@ class Codec(Protocol):
 # Encoding
 
 
-def encode(
-    kind: PacketType,
-    namespace: str = "/",
-    data: object = None,
-    id: int | None = None,
-    words: JSONWords = OWN_WORDS,
-) -> list[str | bytes]:
-    """The text of a packet, followed by its attachments.
-
-    Args:
-        kind: EVENT and ACK become their binary forms when `data` holds bytes.
-        data: JSON values and, for events and acks, bytes, bytearray or memoryview anywhere within.
-
-    Raises:
-        TypeError, ValueError: `data` cannot be written as JSON.
-    """
-    said = "" if data is None else words.dumps_plain(data)
-    if said is not None:
-        digits = DIGITS[kind]
-        return [(digits if namespace == "/" and id is None else _head(digits, namespace, id)) + said]
-    attachments: list[bytes] = []
-    digits = DIGITS[kind]
-    if (kind is EVENT or kind is ACK) and _has_binary(data):
-        data = extract(data, attachments)
-        digits = f"{DIGITS[_BINARY_EVENT if kind is EVENT else _BINARY_ACK]}{len(attachments)}-"
-    return [_head(digits, namespace, id) + words.dumps(data), *attachments]
-
-
-def _head(digits: str, namespace: str, id: int | None) -> str:
+def _head(begin: str, namespace: str, id: int | None) -> str:
     """What stands in front of the JSON."""
     if namespace != "/":
-        digits += namespace + ","
-    return digits if id is None else digits + str(id)
+        begin += namespace + ","
+    return begin if id is None else begin + str(id)
 
 
 def _has_binary(value: object) -> bool:
@@ -254,22 +233,18 @@ def _check_event(data: JSONValue) -> None:
 
 @dataclass(slots=True)
 class Assembler:
-    """A binary packet whose attachments are arriving.
-
-    Attributes:
-        packet: with `attachments_count` > 0. max_bytes: of all attachments together.
-    """
+    """A binary packet whose attachments are arriving: so many bytes at most of all of them together."""
 
     packet: Packet
-    max_bytes: int
+    _max_bytes: int
     _attachments: list[bytes] = field(default_factory=list)
     _size_bytes: int = 0
 
     def add(self, attachment: bytes) -> Packet | None:
         """Take the next binary message; the packet when it is whole. Raises PacketError."""
         self._size_bytes += len(attachment)
-        if self._size_bytes > self.max_bytes:
-            raise PacketError(f"attachments of more than {self.max_bytes} bytes together")
+        if self._size_bytes > self._max_bytes:
+            raise PacketError(f"attachments of more than {self._max_bytes} bytes together")
         self._attachments.append(attachment)
         packet = self.packet
         if len(self._attachments) < packet.attachments_count:
@@ -301,13 +276,9 @@ def fill(value: JSONValue, attachments: Sequence[bytes], used: set[int]) -> JSON
 
 @dataclass(slots=True)
 class TextDecoder:
-    """One client's packets: text, each with the attachments that follow it.
+    """One client's packets: text, each with the attachments that follow it, at most so many bytes."""
 
-    Attributes:
-        max_bytes: of one packet's attachments together.
-    """
-
-    max_bytes: int
+    _max_bytes: int
     words: JSONWords = OWN_WORDS
     _assembler: Assembler | None = None
 
@@ -325,7 +296,7 @@ class TextDecoder:
         packet = decode(data, self.words)
         packet.size_bytes = len(data)
         if packet.attachments_count:
-            self._assembler = Assembler(packet, self.max_bytes)
+            self._assembler = Assembler(packet, self._max_bytes)
             return None
         return packet
 
@@ -339,9 +310,16 @@ class TextCodec:
     def prepare(
         self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
     ) -> Prepared:
-        packets = encode(kind, namespace, data, id, self._words)
-        packets[0] = "4" + packets[0]  # type: ignore[operator]
-        return Prepared(packets)
+        begin = BEGINS[kind]
+        said = "" if data is None else self._words.dumps_plain(data)
+        if said is not None:
+            head = begin if namespace == "/" and id is None else _head(begin, namespace, id)
+            return Prepared([head + said])
+        attachments: list[bytes] = []
+        if (kind is EVENT or kind is ACK) and _has_binary(data):
+            data = extract(data, attachments)
+            begin = f"{BEGINS[_BINARY_EVENT if kind is EVENT else _BINARY_ACK]}{len(attachments)}-"
+        return Prepared([_head(begin, namespace, id) + self._words.dumps(data), *attachments])
 
     def decoder(self) -> PacketDecoder:
         return TextDecoder(ATTACHMENTS_MAX_BYTES, self._words)

@@ -49,7 +49,7 @@ class RoomDirectory:
     services: HubServices
     moved: Moved
     log_position: Callable[[], int]
-    adapters: dict[str, Adapter[Socket]] = field(default_factory=dict)
+    adapters: dict[str, Adapter] = field(default_factory=dict)
 
     # Any thread
 
@@ -170,11 +170,11 @@ class RoomDirectory:
 
     # Loop's thread
 
-    def adapter(self, namespace: str) -> Adapter[Socket]:
+    def adapter(self, namespace: str) -> Adapter:
         """An unknown namespace has nobody in it."""
         return self.adapters.get(namespace) or Adapter(reserved=self.services.names.reserves)
 
-    def open(self, namespace: str) -> Adapter[Socket]:
+    def open(self, namespace: str) -> Adapter:
         """The namespace has its first client."""
         adapter = self.adapters.get(namespace)
         if adapter is None:
@@ -182,29 +182,27 @@ class RoomDirectory:
                 partial(self._client_moved, namespace),
                 self.log_position,
                 self.services.names.reserves,
-                Socket.send_to_all,
                 self.services.rooms_max_count,
             )
         return adapter
 
     def _join(self, namespace: str, sid: str, room: Room) -> None:
-        adapter = self.adapters.get(namespace)
-        if adapter is not None and adapter.get(sid) is not None:
-            if adapter.full(sid, room):
-                most = self.services.rooms_max_count
-                text = f"a client is in {most} rooms and was not put into a further one: see --limit-rooms"
-                self.services.complain("rooms", text)
-            else:
-                adapter.join(sid, room)
-        else:
+        adapter = self.adapter(namespace)
+        if adapter.get(sid) is None:
             self.services.backplane.publish(Command(CommandKind.ENTER, namespace, sid, room))
+        elif adapter.full(sid, room):
+            most = self.services.rooms_max_count
+            text = f"a client is in {most} rooms and was not put into a further one: see --limit-rooms"
+            self.services.complain("rooms", text)
+        else:
+            adapter.join(sid, room)
 
     def _leave(self, namespace: str, sid: str, room: Room) -> None:
-        adapter = self.adapters.get(namespace)
-        if adapter is not None and adapter.get(sid) is not None:
-            adapter.leave(sid, room)
-        else:
+        adapter = self.adapter(namespace)
+        if adapter.get(sid) is None:
             self.services.backplane.publish(Command(CommandKind.LEAVE, namespace, sid, room))
+        else:
+            adapter.leave(sid, room)
 
     def _close_room(self, namespace: str, room: Room) -> None:
         self.adapter(namespace).close_room(room)

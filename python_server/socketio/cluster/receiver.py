@@ -49,7 +49,7 @@ class ClusterReceiver:
 
     def __init__(
         self,
-        adapters: Mapping[str, Adapter[Socket]],
+        adapters: Mapping[str, Adapter],
         hear: Callable[[Envelope], Envelope],
         disconnect: Callable[[str, str, str | None], None],
         ask: AskSockets,

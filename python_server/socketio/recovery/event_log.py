@@ -40,12 +40,12 @@ class EventLog:
     """Positions only grow. Every method belongs to the loop's thread.
 
     Attributes:
-        max_seconds: how long events are kept. max_bytes: of all together.
+        max_seconds: how long events are kept. total_max_bytes: of all together.
         first: the position of the oldest entry. size_bytes: of all events, with what their keeping costs.
     """
 
     max_seconds: float
-    max_bytes: int
+    total_max_bytes: int
     first: int = 0
     size_bytes: int = 0
     _entries: deque[Entry] = field(default_factory=deque)
@@ -84,7 +84,7 @@ class EventLog:
         """Forget what is too old or too much."""
         entries = self._entries
         oldest = now - self.max_seconds
-        while entries and (self.size_bytes > self.max_bytes or entries[0].moment < oldest):
+        while entries and (self.size_bytes > self.total_max_bytes or entries[0].moment < oldest):
             self._drop(entries.popleft())
 
     def _drop(self, entry: Entry) -> None:

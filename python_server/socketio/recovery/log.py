@@ -178,7 +178,9 @@ class RecoveryLog:
         Args:
             tag: of that log. first: position of the first entry. now: when it ended.
         """
-        log = RecoveryLog(self.events.max_seconds, self.events.max_bytes, self._max_clients_count, first)
+        log = RecoveryLog(
+            self.events.max_seconds, self.events.total_max_bytes, self._max_clients_count, first
+        )
         log.tag, log._ended_at = tag, now
         own = {envelope.offset: envelope for _, _, _, envelope in self.events.since(0)}
         for moment, envelope in entries:

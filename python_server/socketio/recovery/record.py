@@ -161,7 +161,7 @@ _decode_record: Final = decoder(RecoveryRecord)
 
 
 def _is_room(value: Any) -> bool:
-    """May a room be named in another process?"""
+    """Text or a number that every process reads: may it name a room in another one?"""
     return _is_text(value) or (type(value) is int and -ROOM_LIMIT <= value < ROOM_LIMIT)
 
 
@@ -177,11 +177,8 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_json(value: Any) -> bool:
-    kind = type(value)
-    if value is None or kind in (bool, float) or _is_text(value):
-        return True
-    if kind is int:
-        return -ROOM_LIMIT <= int(value) < ROOM_LIMIT
-    if kind in (list, tuple):
-        return all(_is_json(item) for item in value)
-    return kind is dict and all(_is_text(key) and _is_json(item) for key, item in value.items())
+    if type(value) in (list, tuple):
+        return all(map(_is_json, value))
+    if type(value) is dict:
+        return all(_is_text(key) and _is_json(item) for key, item in value.items())
+    return value is None or type(value) in (bool, float) or _is_room(value)
