@@ -182,8 +182,6 @@ WITHOUT_A_TEST_FILE = {
     "socketio.cluster.pipe_messages",
     "socketio.cluster.port",
     "socketio.cluster.receiver",
-    "socketio.recovery.event_log",
-    "socketio.recovery.record",
     "workers.process",
     "wsgi.handshake_middleware",
 }
