@@ -26,10 +26,6 @@ ACKS_MAX_COUNT: Final = 10_000
 Heard = Callable[[Socket | None, list[JSONValue] | None], None]
 
 
-def nobody_waits(state: AckState) -> None:
-    """For whom the end of a request is nothing: each ack is its own affair."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What a whole room answered: the values of each ack that came, and how many did not."""
@@ -71,7 +67,7 @@ class AckRequest:
     prepared: Prepared
     ack_id: int
     heard: Heard
-    ended: Callable[[AckState], None] = nobody_waits
+    ended: Callable[[AckState], None] | None = None
     timeout_seconds: float | None = None
     one_client: bool = False
     state: AckState = AckState.WAITING
@@ -104,7 +100,8 @@ class AckRequest:
             self.state = state
             if self.deadline is not None:
                 self.deadline.cancel()
-            self.ended(state)
+            if self.ended is not None:
+                self.ended(state)
 
     def _look(self) -> None:
         if not self.waiting_count and not self.parties_count:

@@ -14,15 +14,7 @@ from typing import Final, cast
 from python_server.net.system import below
 from python_server.net.tasks import check_waiting, wait
 from python_server.net.threads import Strand, Waiter
-from python_server.socketio.acks import (
-    AckRequest,
-    AckState,
-    Answers,
-    Heard,
-    RemoteAcks,
-    ask_clients,
-    nobody_waits,
-)
+from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, RemoteAcks, ask_clients
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Room, check_rooms
@@ -54,7 +46,6 @@ class Broadcaster:
         self._recovery = configuration.recovery
         self._rooms = rooms
         self._adapters = rooms.adapters
-        self._call_later = services.call_later
         # A client may come back to another process and answer there what was asked here.
         begin = 1 if services.backplane.alone else 1 + below(ACK_IDS_BEGIN_LIMIT, services.entropy)
         self._ack_ids = itertools.count(begin)
@@ -77,7 +68,7 @@ class Broadcaster:
             check_rooms(rooms, excepted)
         if callback is not None:
             heard = self._call_back(callback, expired)
-            self._ask_all(event, args, to, heard, nobody_waits, timeout_seconds)
+            self._ask_all(event, args, to, heard, None, timeout_seconds)
             return
         recovery = self._recovery
         if recovery is None or volatile:
@@ -162,7 +153,7 @@ class Broadcaster:
         args: Iterable[object],
         to: BroadcastOptions,
         heard: Heard,
-        ended: Callable[[AckState], None],
+        ended: Callable[[AckState], None] | None,
         timeout_seconds: float | None,
         one_client: bool = False,
     ) -> None:
@@ -211,7 +202,7 @@ class Broadcaster:
         prepared = self._codec.prepare(EVENT, namespace, event, ack_id)
         to = BroadcastOptions(namespace, local=True)
         request = AckRequest(to, prepared, ack_id, heard, timeout_seconds=timeout_seconds)
-        ask_clients(sockets, request, self._call_later)
+        ask_clients(sockets, request, self._services.call_later)
 
     def _ask(self, request: AckRequest) -> None:
         """Have the clients asked, here and elsewhere."""
@@ -221,7 +212,7 @@ class Broadcaster:
             sockets = adapter.recipients(to.rooms, to.excepted)
             elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
             distant = RemoteAcks(request) if elsewhere else None
-            ask_clients(sockets, request, self._call_later)
+            ask_clients(sockets, request, self._services.call_later)
             if distant is not None and request.state is AckState.WAITING:
                 self._ask_elsewhere(request, distant)
         except BaseException:  # without memory, say: a thread that waits for acks must hear of it
@@ -253,26 +244,20 @@ class Broadcaster:
     def _call_back(self, callback: AckCallback, expired: Callable[[Socket | None], None] | None) -> Heard:
         """Each ack is a job on its client's strand, or on one for all clients of other processes."""
         distant: Strand | None = None
+        run = partial(self._services.run_reported, "acknowledgement callback")
 
         def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
             nonlocal distant
-            job: Callable[[], object]
             if values is not None:
-                job = partial(callback, socket, values)
+                job = partial(run, callback, socket, values)
             elif expired is not None:
-                job = partial(expired, socket)
+                job = partial(run, expired, socket)
             else:
                 return
             if socket is None:
                 strand = distant = distant or self._door.strand()
             else:
                 strand = socket.client.backlog.strand
-            strand.submit(partial(self._run_callback, job))
+            strand.submit(job)
 
         return heard
-
-    def _run_callback(self, callback: Callable[[], object]) -> None:
-        try:
-            callback()
-        except BaseException as error:
-            self._services.report("acknowledgement callback", error)

@@ -12,7 +12,7 @@ from typing import Final
 
 from python_server.net.threads import Job, ServerStopped, Strand
 from python_server.socketio.client import Handler, Socket
-from python_server.socketio.handlers import Handlers, Presence
+from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import ACK, Codec
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue, RoomName
@@ -78,10 +78,7 @@ class HandlerRunner:
         self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]
     ) -> None:
         """Worker: the handler's result is not there yet, and the thread is free as soon as the job returns.
-
-        Args:
-            again: called by a worker with a handler that gives the result at once.
-        """
+        A worker then calls `again` with a handler that gives the result at once."""
         backlog, post, ordered = socket.client.backlog, self._services.post_quietly, handler.ordered
         if ordered:
             backlog.strand.hold()
@@ -105,15 +102,12 @@ class HandlerRunner:
         if self._presence_strand is None:
             self._presence_strand = self._door.strand()
         if self._presence_strand.waiting_count < PRESENCE_MAX_COUNT:
-            self._presence_strand.submit(partial(self._run_presence, presence, kind, namespace, sid, room))
+            run = self._services.run_reported
+            self._presence_strand.submit(
+                partial(run, "presence handler", presence, kind, namespace, sid, room)
+            )
         else:
             self._services.complain(
                 "presence",
                 f"{PRESENCE_MAX_COUNT} moves wait for on_room_join, on_room_leave: further ones are lost",
             )
-
-    def _run_presence(self, presence: Presence, kind: str, namespace: str, sid: str, room: RoomName) -> None:
-        try:
-            presence(kind, namespace, sid, room)
-        except BaseException as error:
-            self._services.report("presence handler", error)

@@ -165,10 +165,7 @@ def words_of(module: object) -> JSONWords:
     """The words of anything with `dumps` and `loads`: a JSON module, Flask's `app.json`.
 
     `dumps` may give text or UTF-8 bytes, and is asked for compact text if it takes `separators`. What comes
-    from clients has our bound on depth; a bound on digits is the module's affair.
-
-    Raises:
-        ValueError: one of the two is missing.
+    from clients has our bound on depth; a bound on digits is the module's affair. Raises ValueError.
     """
     write, read = getattr(module, "dumps", None), getattr(module, "loads", None)
     if not callable(write) or not callable(read):

@@ -13,15 +13,7 @@ import msgspec
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, dumps
-from python_server.socketio.packet import (
-    Packet,
-    PacketDecoder,
-    PacketError,
-    PacketType,
-    check,
-    check_namespace,
-    extract,
-)
+from python_server.socketio.packet import Packet, PacketDecoder, PacketError, PacketType, check, extract
 from python_server.socketio.values import JSONValue
 
 # JavaScript's `undefined` as notepack writes it: an extension of type 0.
@@ -135,7 +127,6 @@ def decode(data: bytes) -> Packet:
         raise PacketError("unknown packet type")
     if type(namespace) is not str or namespace[:1] != "/":
         raise PacketError("a packet without its namespace")
-    check_namespace(namespace)
     if id is not None and (type(id) is not int or id < 0):
         raise PacketError("a packet's id must be a number")
     packet = Packet(PacketType(kind), namespace, fields.get("data"), id, size_bytes=len(data))

@@ -91,14 +91,8 @@ class Codec(Protocol):
     def prepare(
         self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
     ) -> Prepared:
-        """Any thread: a packet encoded for all its recipients.
-
-        Args:
-            data: JSON values and, for events and acks, bytes, bytearray or memoryview anywhere within.
-
-        Raises:
-            TypeError, ValueError: `data` cannot be written.
-        """
+        """Any thread: a packet encoded for all its recipients; events and acks may have bytes within.
+        Raises TypeError or ValueError."""
 
     def decoder(self) -> PacketDecoder:
         """For one client."""
@@ -180,10 +174,9 @@ def _decode(text: str, words: JSONWords) -> Packet:
         packet.kind = EVENT if kind is _BINARY_EVENT else ACK
         position = match.end()
     if text[position : position + 1] == "/":
-        end = text.find(",", position, position + NAMESPACE_MAX_CHARACTERS + 1)
+        end = text.find(",", position)
         if end < 0:
             end = len(text)
-            check_namespace(text[position : position + NAMESPACE_MAX_CHARACTERS + 1])
         packet.namespace = text[position:end]
         position = end + 1
     match = ID.match(text, position)
@@ -197,15 +190,11 @@ def _decode(text: str, words: JSONWords) -> Packet:
     return packet
 
 
-def check_namespace(namespace: str) -> None:
-    """Raises PacketError for a name that is too long."""
-    if len(namespace) > NAMESPACE_MAX_CHARACTERS:
-        raise PacketError(f"a namespace of more than {NAMESPACE_MAX_CHARACTERS} characters")
-
-
 def check(packet: Packet) -> None:
-    """Refuse with PacketError a packet whose data does not fit its kind."""
+    """Refuse with PacketError a packet whose namespace is too long, or whose data does not fit its kind."""
     kind, data = packet.kind, packet.data
+    if len(packet.namespace) > NAMESPACE_MAX_CHARACTERS:
+        raise PacketError(f"a namespace of more than {NAMESPACE_MAX_CHARACTERS} characters")
     if kind is EVENT:
         _check_event(data)
     elif kind is ACK:

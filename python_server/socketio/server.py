@@ -62,11 +62,7 @@ class Hub:
         self._early: list[Callable[[RunningServer], None]] = []
 
     def configure(self, configuration: Configuration) -> None:
-        """Take another configuration, before a worker serves.
-
-        Raises:
-            RuntimeError: one does.
-        """
+        """Take another configuration, before a worker serves. Raises RuntimeError: one does."""
         if self._running is not None:
             raise RuntimeError("a server that runs keeps its configuration")
         self._configuration = configuration
@@ -136,7 +132,7 @@ class Hub:
         """Send an event to rooms and wait for every ack, as long as the time allows.
 
         Raises:
-            RuntimeError: no server runs, or this is the loop's thread.
+            RuntimeError: it could only hang, as in `call`; or not everybody could be asked.
         """
         return self._serving().broadcaster.call_room(event, args, to, timeout_seconds)
 
@@ -147,7 +143,7 @@ class Hub:
 
         Raises:
             RuntimeError: it could only hang: no server runs, on the loop's thread, in the client's own
-                connect handler. TimeoutError: no ack came in time, or the client left.
+                connect handler; or the asking failed. TimeoutError: no ack came in time, or the client left.
         """
         return self._serving().broadcaster.call(event, args, namespace, sid, timeout_seconds)
 
