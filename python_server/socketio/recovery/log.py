@@ -281,7 +281,7 @@ class RecoveryLog:
             self._kept_logs = [log for log in self._kept_logs if log._lost]
 
 
-def recovery_log(option: bool | Mapping[str, Any] | None) -> RecoveryLog | None:
+def recovery_log(option: bool | Mapping[str, object] | None) -> RecoveryLog | None:
     """The log that the option `connection_state_recovery` asks for, in the official server's words.
 
     Args:
@@ -292,7 +292,7 @@ def recovery_log(option: bool | Mapping[str, Any] | None) -> RecoveryLog | None:
     """
     if option is False or option is None:
         return None
-    chosen = {} if option is True else dict(option)
+    chosen: dict[str, Any] = {} if option is True else dict(option)
     log = RecoveryLog(
         float(chosen.pop("max_disconnection_duration", RECOVERY_SECONDS)),
         int(chosen.pop("max_bytes", RECOVERY_MAX_BYTES)),
