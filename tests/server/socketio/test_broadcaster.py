@@ -223,7 +223,7 @@ def test_a_call_that_fails_on_the_loops_side_ends_with_an_error(make_world: Any,
     class Broken(NoBackplane):
         alone = False
 
-        def request(self, question: Any, heard: Any, ended: Any, timeout_seconds: Any = None) -> None:
+        def request(self, *asked: Any) -> None:
             raise MemoryError
 
     world = make_world(lambda world: Broken())
