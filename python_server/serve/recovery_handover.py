@@ -125,7 +125,7 @@ class RecoveryHandover:
             now = self._now()
             for each in log.logs(now):
                 events, clients = each.entries(), each.lost_clients()
-                part = partial(Part, path, each.tag, each.first, now)
+                part = partial(Part, path, each.tag, each.events.first, now)
                 for start in range(0, len(events), EVENTS_COUNT):
                     yield encode(part(list(map(travelling_event, events[start : start + EVENTS_COUNT])), []))
                 for start in range(0, len(clients), CLIENTS_COUNT):

@@ -61,6 +61,13 @@ class HubServices:
     room_held: Callable[[str, RoomName, bool], None] | None = None
     rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
 
+    def run_reported(self, what: str, function: Callable[..., object], *args: object) -> None:
+        """A worker: call a function of the application; what it raises is reported under that name."""
+        try:
+            function(*args)
+        except BaseException as error:
+            self.report(what, error)
+
     def post_quietly(self, function: Callable[..., object], *args: object) -> None:
         """Any thread: post what nobody waits for once the server has stopped."""
         try:

@@ -49,7 +49,7 @@ class ClusterReceiver:
         fetch: answers for lost clients; None where there is no recovery.
     """
 
-    adapters: Mapping[str, Adapter[Socket]]
+    adapters: Mapping[str, Adapter]
     hear: Callable[[Envelope], Envelope]
     disconnect: Callable[[str, str, str | None], None]
     ask: AskSockets
@@ -101,11 +101,11 @@ class ClusterReceiver:
         else:  # SETTLED: what came before it on the same way is done
             reply(None)
 
-    def _adapter(self, namespace: str) -> Adapter[Socket]:
+    def _adapter(self, namespace: str) -> Adapter:
         """An unknown namespace has nobody in it."""
         return self.adapters.get(namespace) or Adapter()
 
-    def _answer_acks(self, adapter: Adapter[Socket], question: Question, reply: Reply) -> None:
+    def _answer_acks(self, adapter: Adapter, question: Question, reply: Reply) -> None:
         asked = convert(question.data, AcksQuestion)
         event = unpack(asked.event)
         if not event or type(event[0]) is not str:

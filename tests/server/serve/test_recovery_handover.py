@@ -175,7 +175,7 @@ def test_events_keep_their_places_where_one_cannot_travel(street: Street) -> Non
     street.first.say("before it came")
     envelope = Envelope("/", ((1, 2),), (), Prepared(["42of a room that cannot be named"]), f"{log.tag}t")
     log.append(envelope, street.loop.now)
-    street.first.lose("P", joined_position=log.position, left_position=log.position)
+    street.first.lose("P", joined_position=log.events.position, left_position=log.events.position)
     street.first.say("a")
     street.first.say("b")
     street.first.handover.hand_over(2)

@@ -3,6 +3,7 @@
 It must not know sockets.
 """
 
+import itertools
 import threading
 from typing import Any
 
@@ -213,3 +214,34 @@ def test_a_call_to_a_room_brings_each_answer_and_counts_who_left(world: Any) -> 
     while thread.is_alive():
         world.run()
     assert (ends[0].values, ends[0].missing_count) == ([[7]], 1)
+
+
+@pytest.mark.parametrize("ask", ["call", "call_room"])
+def test_a_call_that_fails_on_the_loops_side_ends_with_an_error(make_world: Any, ask: str) -> None:
+    """Without memory, say: the loop reports it, and whoever waits must not wait for ever."""
+
+    class Broken(NoBackplane):
+        alone = False
+
+        def request(self, *asked: Any) -> None:
+            raise MemoryError
+
+    world = make_world(lambda world: Broken())
+    world.peer()
+    ends: list[Any] = []
+
+    def call() -> None:
+        try:
+            if ask == "call":
+                world.hub.call("q", (), "/", "of another process", timeout_seconds=None)
+            else:
+                world.hub.call_room("q", (), BroadcastOptions(), timeout_seconds=5.0)
+        except RuntimeError as error:
+            ends.append(str(error))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    with pytest.raises(MemoryError):
+        [world.run() for _ in itertools.count()]
+    thread.join(30)  # seconds that only a thread that hangs needs
+    assert ends == ["not everybody could be asked: the log says why"]

@@ -168,3 +168,8 @@ def test_who_divides_messages_is_told_of_the_first_and_the_last_in_a_room(world:
     for sid in sids:
         world.hub.leave("/", sid, "red")
     assert told == [("red", True), ("red", False)]
+    for sid in sids:
+        world.hub.join("/", sid, "blue")
+    world.hub.close_room("/", "blue")
+    assert told[2:] == [("blue", True), ("blue", False)]
+    assert world.hub.members_of("/", "blue") == []
