@@ -13,7 +13,7 @@ from typing import IO, Final, Protocol
 
 from python_server.connection.exchange import Exchange
 from python_server.http1.response import Headers, check_headers, check_status
-from python_server.net.byte_queue import ByteQueue, StreamBroken
+from python_server.net.bounded_queue import BoundedQueue, StreamBroken
 from python_server.net.sendfile import FileSlice, FileSource
 from python_server.net.threads import Executor
 from python_server.wsgi.environ import (
@@ -236,9 +236,11 @@ class _Run:
         self.state = _COLLECTING  # the loop's own note
         self.asked_at = 0.0
         self._broken: str | None = None
-        self._response: ByteQueue | None = None  # made by the worker for an answer in pieces
+        self._response: BoundedQueue[bytes] | None = None  # made by the worker for an answer in pieces
         self._pieces: Iterator[FileSlice | memoryview] = iter(())  # what the loop sends by itself
-        self.body = ByteQueue(services.window_bytes) if exchange.request.has_body else None
+        self.body: BoundedQueue[bytes] | None = None
+        if exchange.request.has_body:
+            self.body = BoundedQueue(services.window_bytes)
 
     @property
     def upgrading(self) -> bool:
@@ -335,7 +337,7 @@ class _Run:
             if self._status is None:
                 raise RuntimeError("the application gave data before it called start_response")
             self._streaming = True
-            self._response = ByteQueue(RESPONSE_WINDOW_BYTES)
+            self._response = BoundedQueue(RESPONSE_WINDOW_BYTES)
             if self._broken is not None:  # looked at after the queue is there: `break_off` looks in turn
                 self._response.break_off(self._broken)
             first, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
@@ -441,10 +443,8 @@ class _Run:
     def _pump(self) -> None:
         exchange = self._exchange
         while exchange.open and not exchange.blocked and self._response is not None:
-            piece = self._response.take()
-            if piece is None:
-                return
-            if not piece:
-                exchange.finish()
+            if (piece := self._response.take()) is None:
+                if self._response.ended:
+                    exchange.finish()
                 return
             exchange.write(piece)

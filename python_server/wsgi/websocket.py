@@ -17,8 +17,8 @@ from python_server.connection.websocket_channel import (
 )
 from python_server.connection.websocket_handshake import accept_websocket
 from python_server.net.backlog import SOFT_BYTES
+from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.byte_handler import ByteHandler
-from python_server.net.message_queue import MessageQueue
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
 from python_server.wsgi.environ import Environ
@@ -60,7 +60,8 @@ class BlockingWebSocket:
         self._door = door
         self._services = services
         self._channel: WebSocketChannel | None = None
-        self._messages: MessageQueue[str | bytes] = MessageQueue(max_queue_count, SOFT_BYTES)
+        # Full from SOFT_BYTES on, as a backlog is.
+        self._messages: BoundedQueue[Message] = BoundedQueue(SOFT_BYTES - 1, max_queue_count)
         self.environ = environ
         self.subprotocols: tuple[str, ...] = ()
         self.close_code: int | None = None
