@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
@@ -19,11 +19,10 @@ from python_server.net.threads import (
     Answer,
     Event,
     Lock,
+    Mailbox,
     Report,
     Thread,
-    Waiter,
     blocking,
-    current_thread_id,
     fail,
 )
 
@@ -48,15 +47,6 @@ def sleep(seconds: float = 0.0) -> None:
     """Any thread but the loop's: wait; a pool's worker lends its slot."""
     with blocking(lends=True):
         time.sleep(seconds)
-
-
-def wait(waiter: Waiter[Answer], timeout_seconds: float | None) -> Answer:
-    """Any thread but the loop's: `waiter`'s answer; a pool's worker lends its slot.
-
-    Raises:
-        TimeoutError: none came in time.
-    """
-    return waiter.wait(timeout_seconds, lends=True)
 
 
 class BackgroundTask:
@@ -240,41 +230,27 @@ async def _cancel_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class InlineMailbox:
+class InlineMailbox(Mailbox):
     """A mailbox without a loop, for tests: its owner's calls are made at once, others' at a `drain`."""
 
     def __init__(self) -> None:
-        self._owner = current_thread_id()
-        self._calls: deque[Callable[[], object]] = deque()
-
-    def adopt(self) -> None:
-        """The calling thread becomes the owner."""
-        self._owner = current_thread_id()
-
-    def on_loop(self) -> bool:
-        """Any thread: is the caller the owner?"""
-        return current_thread_id() == self._owner
-
-    def at_once(self) -> bool:
-        """Any thread: `post` sees to it."""
-        return False
+        super().__init__(ring=lambda: None, max_bytes=sys.maxsize)
 
     def post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
-        """Any thread: have `function(*args)` called by the owner."""
         if self.on_loop():
             self.drain()
             function(*args)
         else:
-            self._calls.append(lambda: function(*args))
+            super().post(function, *args)
 
     def post_unless(
         self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
-        """Any thread: `post`; nobody waits here, so `unless` is never asked."""
+        """Nobody waits here, so `unless` is never asked."""
         self.post(function, *args)
         return True
 
-    def drain(self) -> None:
-        """The owner: make the calls that other threads posted."""
-        while self._calls:
-            self._calls.popleft()()
+    def drain(self, report: Report = lambda what, error: fail(error)) -> bool:
+        while super().drain(report):
+            pass
+        return False

@@ -12,7 +12,7 @@ from math import isnan
 from typing import Final, cast
 
 from python_server.net.system import below
-from python_server.net.tasks import check_waiting, wait
+from python_server.net.tasks import check_waiting
 from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, LocalAcks, RemoteAcks
 from python_server.socketio.broadcast import BroadcastOptions
@@ -116,7 +116,7 @@ class Broadcaster:
             waiter.set(Answers(values, len(missing)))
 
         self._ask_all(event, args, to, heard, ended, timeout_seconds)
-        return wait(waiter, None)
+        return waiter.wait(None, lends=True)
 
     def call(
         self, event: str, args: Iterable[object], namespace: str, sid: str, timeout_seconds: float | None
@@ -145,7 +145,7 @@ class Broadcaster:
 
         to = BroadcastOptions(namespace, (sid,))
         self._ask_all(event, args, to, heard, ended, timeout_seconds, joined_only=True)
-        values = wait(waiter, None)
+        values = waiter.wait(None, lends=True)
         if isinstance(values, Exception):
             raise values
         return list(values)

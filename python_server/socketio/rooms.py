@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
 
-from python_server.net.tasks import wait
 from python_server.net.threads import Waiter
 from python_server.socketio.adapter import Adapter
 from python_server.socketio.broadcast import check_hashable
@@ -178,7 +177,7 @@ class RoomDirectory:
                 waiter.set(0)
 
         services.door.post(self._backplane.request, question, part, waiter.set, QUESTION_SECONDS)
-        silent_count = wait(waiter, LOOP_SECONDS)
+        silent_count = waiter.wait(LOOP_SECONDS, lends=True)
         if silent_count:
             services.door.post(
                 services.complain,

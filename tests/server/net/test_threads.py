@@ -262,7 +262,9 @@ def test_the_door_asks_the_loop_and_brings_back_values_and_faults() -> None:
 
 
 def test_the_first_answer_of_a_waiter_counts() -> None:
-    waiter = Waiter()
+    waiter: Waiter[str] = Waiter()
+    with pytest.raises(TimeoutError, match="no answer within 0 s"):
+        waiter.wait(0, lends=True)
     with pytest.raises(TimeoutError):
         waiter.wait(0)
     waiter.set(1)
