@@ -10,7 +10,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from python_server.net.threads import Lock, Thread
 
@@ -170,7 +170,7 @@ class LineWriter:
             self._dropped(count)
 
 
-def _begin_again(reference: weakref.ref[Any]) -> None:
+def _begin_again(reference: weakref.ref[LineWriter]) -> None:
     """In a child: it has no thread, and what waits is its parent's to write."""
     writer = reference()
     if writer is not None:

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 from python_server.net.byte_handler import Address
-from python_server.net.loop import Loop, Timer
+from python_server.net.loop import Deadline, Loop
 from python_server.net.sockets import Socket
 
 # gevent's figures: 10 ms, doubling to one second, while the process is out of descriptors.
@@ -98,7 +98,7 @@ class Listener:
         self._batch_count = batch_count
         self._allowance = allowance
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
-        self._back_off: Timer | None = None
+        self._again = Deadline(loop, self._accept)
         self.state: ListenerState = ListenerState.PAUSED
 
     def start(self) -> None:
@@ -120,7 +120,7 @@ class Listener:
     def drain_and_close(self) -> None:
         """Take what the system has accepted for us already, then stop listening for good."""
         if self.state is ListenerState.YIELDING:
-            self._accept_again()
+            self._accept()
         if self.state is ListenerState.ACCEPTING:
             self._take(self._batch_count)
         self.close()
@@ -144,9 +144,7 @@ class Listener:
     def _leave(self, state: ListenerState) -> None:
         if self.state is ListenerState.ACCEPTING:
             self._loop.remove_reader(self._socket.fileno())
-        if self._back_off is not None:
-            self._back_off.cancel()
-            self._back_off = None
+        self._again.cancel()
         self._move(state)
 
     def _move(self, state: ListenerState) -> None:
@@ -162,7 +160,7 @@ class Listener:
         self._take(count)
         if (allowed is None or allowed <= 0) and self.state is ListenerState.ACCEPTING:
             self._leave(ListenerState.YIELDING)
-            self._back_off = self._loop.call_later(YIELD_SECONDS, self._accept_again)
+            self._again.set(YIELD_SECONDS)
 
     def _take(self, count: int) -> None:
         for _ in range(count):
@@ -194,11 +192,5 @@ class Listener:
         """EMFILE, ENFILE, ENOBUFS, ENOMEM: the listener stays readable, so it is not watched for a while."""
         self._leave(ListenerState.BACKING_OFF)
         self._exhausted(error)
-        self._back_off = self._loop.call_later(self._back_off_seconds, self._accept_again)
+        self._again.set(self._back_off_seconds)
         self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
-
-    def _accept_again(self) -> None:
-        if self._back_off is not None:
-            self._back_off.cancel()
-            self._back_off = None
-        self._accept()
