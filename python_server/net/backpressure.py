@@ -50,9 +50,9 @@ class Backpressure:
 
     def _wait(self, target: object, behind: Callable[[], object], timeout_seconds: float) -> bool:
         """Whether it was worth it: False when the time is over, or this thread must not wait."""
-        if timeout_seconds <= 0 or getattr(WORKER, "coroutines", False):  # all coroutines would wait as well
+        if timeout_seconds <= 0 or WORKER.coroutines:  # all coroutines would wait as well
             return False
-        pool = getattr(WORKER, "pool", None)
+        pool = WORKER.pool
         waiter: Waiter[None] = Waiter()
         with self._lock:
             if not behind():

@@ -36,7 +36,7 @@ def check_waiting(what: str) -> None:
     Raises:
         RuntimeError: this is the thread that runs them.
     """
-    if getattr(WORKER, "coroutines", False):
+    if WORKER.coroutines:
         raise RuntimeError(
             f"{what} would stop every async def handler: await asyncio.to_thread({what.rstrip('()')}, ...), "
             "or asyncio.sleep()"
@@ -132,11 +132,7 @@ class AsyncRunner:
         except (RuntimeError, MemoryError):
             coroutine.close()
             raise
-        try:
-            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is loop:
+        if WORKER.coroutines:
             coroutine.close()
             raise RuntimeError("the asyncio thread cannot wait for itself: await it instead")
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
@@ -201,20 +197,14 @@ class AsyncRunner:
         asyncio.set_event_loop(loop)
         loop.call_soon(ready.set)
         try:
-            while not _ran_until_stopped(loop):
-                pass
+            while True:
+                try:
+                    loop.run_forever()
+                    return
+                except (SystemExit, KeyboardInterrupt):
+                    pass  # one coroutine's, whose waiter is told by its task; the others go on
         finally:
             loop.close()
-
-
-def _ran_until_stopped(loop: asyncio.AbstractEventLoop) -> bool:
-    """asyncio's loop ends with a coroutine that raises one of these two; the others' coroutines must go on.
-    Whoever waits for its result is told by its task."""
-    try:
-        loop.run_forever()
-    except (SystemExit, KeyboardInterrupt):
-        return False
-    return True
 
 
 def _result_of(task: asyncio.Task[Answer]) -> Answer:

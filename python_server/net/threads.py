@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 MAILBOX_BATCH_COUNT: Final = 4096
 
@@ -21,15 +21,30 @@ Event = threading.Event
 Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
 current_thread_id = threading.get_ident
-# Its `pool` is the pool whose worker the current thread is.
-WORKER: Final = threading.local()
-
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
 FAULTS: Final = (Exception, SystemExit, GeneratorExit)
 
 Answer = TypeVar("Answer")
 Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
+
+
+class Lender(Protocol):
+    """Port: the pool whose worker waits."""
+
+    def lend(self) -> bool: ...
+    def reclaim(self) -> None: ...
+    def end_wait(self) -> None: ...
+
+
+class _Worker(threading.local):
+    """The current thread, to whoever must know what else waits when it does."""
+
+    pool: Lender | None = None  # whose worker it is
+    coroutines: bool = False  # it runs them, all of them
+
+
+WORKER: Final = _Worker()
 
 
 @contextmanager
@@ -42,7 +57,7 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
         lends: the wait ends by what a client or the clock does: another thread may use the place in the pool
             meanwhile. Without it the place is kept, so that slow clients cannot multiply threads.
     """
-    pool: Any = getattr(WORKER, "pool", None)
+    pool = WORKER.pool
     lent = False
     if pool is not None:
         if lends:
@@ -52,7 +67,7 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        if lent:
+        if pool is not None and lent:
             pool.reclaim()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
@@ -50,38 +51,24 @@ PHASES: Final[dict[TLSPhase, set[TLSPhase]]] = {
 }
 
 
+@dataclass(slots=True, eq=False)
 class HandshakeQueue:
     """What TLS connections share, and those whose handshake has work to do: a few are served per turn, so
     that a flood of them delays nobody else.
-
-    Args:
-        context: see `certificates.make_context`. timeout_seconds: for a handshake.
-        plain_answer: what a client is sent that speaks no TLS.
-        established: called once a handshake is done; it sets the handler of what comes then.
-        lost: called once with the reason when a handshake fails.
     """
 
-    def __init__(
-        self,
-        loop: Loop,
-        context: ssl.SSLContext,
-        timeout_seconds: float,
-        plain_answer: bytes,
-        established: Callable[[TLSTransport, Handshaking], None],
-        lost: Callable[[Handshaking, str], None],
-    ) -> None:
-        self._loop = loop
-        self.context: ssl.SSLContext = context
-        self.timeout_seconds: float = timeout_seconds
-        self.plain_answer: bytes = plain_answer
-        self.established: Callable[[TLSTransport, Handshaking], None] = established
-        self.lost: Callable[[Handshaking, str], None] = lost
-        self._waiting: deque[TLSTransport] = deque()
+    loop: Loop
+    context: ssl.SSLContext  # see `certificates.make_context`
+    timeout_seconds: float  # for a handshake
+    plain_answer: bytes  # what a client is sent that speaks no TLS
+    established: Callable[[TLSTransport, Handshaking], None]  # once; it sets the handler of what comes then
+    lost: Callable[[Handshaking, str], None]  # once, with the reason, when a handshake fails
+    _waiting: deque[TLSTransport] = field(default_factory=deque, init=False)
 
     def add(self, transport: TLSTransport) -> None:
         self._waiting.append(transport)
         if len(self._waiting) == 1:
-            self._loop.call_soon(self._run)
+            self.loop.call_soon(self._run)
 
     def _run(self) -> None:
         try:
@@ -89,7 +76,7 @@ class HandshakeQueue:
                 self._waiting.popleft().step()
         finally:
             if self._waiting:
-                self._loop.call_soon(self._run)
+                self.loop.call_soon(self._run)
 
 
 class Handshaking:
@@ -98,11 +85,11 @@ class Handshaking:
     It has the words of a channel, so that a stopping server may treat it like one.
     """
 
-    __slots__ = ("_lost", "_transport")
+    __slots__ = ("_handshakes", "_transport")
 
-    def __init__(self, transport: TLSTransport, lost: Callable[[Handshaking, str], None]) -> None:
+    def __init__(self, transport: TLSTransport, handshakes: HandshakeQueue) -> None:
         self._transport = transport
-        self._lost = lost
+        self._handshakes = handshakes
 
     def receive_buffer(self) -> memoryview | None:
         return None
@@ -114,7 +101,7 @@ class Handshaking:
         """Nothing is written before the end of the handshake."""
 
     def connection_lost(self, reason: str) -> None:
-        self._lost(self, reason)
+        self._handshakes.lost(self, reason)
 
     @property
     def peers(self) -> tuple[Address, Address]:
@@ -159,7 +146,7 @@ class TLSTransport(Transport):
         self._timer = self._loop.call_later(
             handshakes.timeout_seconds, lambda: self._end("the TLS handshake did not end in time")
         )
-        greeting = Handshaking(self, handshakes.lost)
+        greeting = Handshaking(self, handshakes)
         self.set_handler(greeting)
         return greeting
 
@@ -211,7 +198,6 @@ class TLSTransport(Transport):
         self._tell(self._loop.receive_buffer, 0)
 
     def _refuse_plain(self) -> None:
-        """One short answer, which such a client can read, then the end."""
         self._move_phase(TLSPhase.PLAIN)
         self.pause_reading(Pause.ENDED, True)
         try:

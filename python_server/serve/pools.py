@@ -61,12 +61,11 @@ def make_pools(
     )
     pool = partial(
         Pool,
-        turns=loop,
+        loop=loop,
         report=report,
         on_saturated=partial(saturated, complain),
         on_failed_start=no_thread,
-        monotonic=system.monotonic,
-        cpu=system.cpu,
+        system=system,
         lending=Lending(most, partial(loop.mailbox.post, lending_spent), system.monotonic),
     )
     events = pool("event-threads", settings.event_threads_count)
