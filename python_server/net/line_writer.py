@@ -32,7 +32,7 @@ class LineWriter:
     Args:
         write: by the thread: puts bytes where they belong, however long that takes; no bytes at all after a
             `wake`. Raises OSError or ValueError where it cannot.
-        piece_bytes: lines are joined up to this. max_bytes: of lines that wait.
+        piece_bytes: lines are joined up to this. waiting_max_bytes: of lines that wait.
         dropping: any thread, now and then: lines are dropped.
         dropped: by the thread, now and then: lines are written again, and so many were not.
         quiet: by the thread, when no line has come for a while.
@@ -41,7 +41,7 @@ class LineWriter:
     name: str
     write: Callable[[bytes], None]
     piece_bytes: int
-    max_bytes: int
+    waiting_max_bytes: int
     dropping: Callable[[], None]
     dropped: Callable[[int], None]
     quiet: Callable[[], None]
@@ -69,7 +69,7 @@ class LineWriter:
     def add(self, line: bytes) -> None:
         """Any thread, one at a time (a log handler's lock sees to it): write `line` soon, or drop it."""
         waiting_bytes = self._added_bytes - self._written_bytes
-        if waiting_bytes and waiting_bytes + len(line) > self.max_bytes:
+        if waiting_bytes and waiting_bytes + len(line) > self.waiting_max_bytes:
             self._refused_count += 1
             self._alarm()
             return

@@ -143,7 +143,7 @@ class _LineHandler(logging.Handler):
             self._name_of_log,
             place,
             piece_bytes=place.piece_bytes,
-            max_bytes=QUEUE_MAX_BYTES,
+            waiting_max_bytes=QUEUE_MAX_BYTES,
             dropping=partial(warn, "the access log is not written as fast as it grows: lines are dropped")
             if of_access
             else lambda: None,
