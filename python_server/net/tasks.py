@@ -49,7 +49,7 @@ def sleep(seconds: float = 0.0) -> None:
         time.sleep(seconds)
 
 
-class BackgroundTask:
+class BackgroundTask(Thread):
     """A function in a daemon thread of its own: what `start_background_task` returns.
 
     Args:
@@ -63,15 +63,9 @@ class BackgroundTask:
         kwargs: dict[str, object],
         report: Report,
     ) -> None:
+        super().__init__(name=f"background {name_of(target)}", daemon=True)
         self._report = report
-        self._target: Callable[..., Any] = target
-        self._args = args
-        self._kwargs = kwargs
-        self._thread = Thread(target=self._run, name=f"background {name_of(target)}", daemon=True)
-
-    def start(self) -> None:
-        """Any thread, once."""
-        self._thread.start()
+        self._call: partial[Any] = partial(target, *args, **kwargs)
 
     def join(self, timeout: float | None = None) -> None:
         """Any thread: wait for its end; a pool's worker lends its slot.
@@ -79,25 +73,22 @@ class BackgroundTask:
         Raises:
             RuntimeError: it has not been started: the server does not serve yet.
         """
-        if self._thread.ident is None:
+        if self.ident is None:
             raise RuntimeError("the background task starts when the server does: it cannot be joined before")
         with blocking(lends=True):
-            self._thread.join(timeout)
+            super().join(timeout)
 
-    def is_alive(self) -> bool:
-        """Any thread: does it run?"""
-        return self._thread.is_alive()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """In the thread."""
         try:
-            if is_async(self._target):
-                asyncio.run(self._target(*self._args, **self._kwargs))
+            if is_async(self._call):
+                asyncio.run(self._call())
             else:
-                self._target(*self._args, **self._kwargs)
+                self._call()
         except BaseException as error:
             # `sys.exit()` is how a thread ends itself, silently in `threading`; with a code it is a fault.
             if not (isinstance(error, SystemExit) and not error.code):
-                self._report(f"background task {name_of(self._target)}", error)
+                self._report(f"background task {name_of(self._call.func)}", error)
 
 
 def is_async(function: object) -> bool:

@@ -303,17 +303,16 @@ class Strand:
         self._executor.resubmit(self._run)
 
 
-class BackgroundThread:
-    """A thread of its own for one function; it never keeps a process alive."""
+class BackgroundThread(Thread):
+    """A thread of its own for one function, started at once; it never keeps a process alive."""
 
     def __init__(self, function: Callable[..., object], name: str, *args: object) -> None:
-        self._thread = threading.Thread(target=function, args=args, name=name, daemon=True)
-        self._thread.start()
+        super().__init__(target=function, args=args, name=name, daemon=True)
+        self.start()
 
-    def join(self, timeout_seconds: float | None = None) -> None:
-        """Any other thread: wait for its end."""
+    def join(self, timeout: float | None = None) -> None:
         with blocking():
-            self._thread.join(timeout_seconds)
+            super().join(timeout)
 
 
 class Waiter(Generic[Answer]):
