@@ -25,7 +25,7 @@ HOUSE = """
 1  http1       head parser packed_head response body_time
 1  net         threads backlog backpressure line_writer tasks sendfile memory descriptors pauses
                byte_handler sockets certificates systemd scoreboard monkey_patch poller system loop
-               pool low_water lingering transport tls listener relay link bounded_queue
+               pool low_water lingering bounded_queue states transport tls listener relay link
 1  observe     log access_log counters
 1  settings
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers

@@ -13,12 +13,12 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final
 
 from python_server.net.byte_handler import Buffer
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.net.transport import IOV_MAX_COUNT, JOIN_MAX_BYTES, drop_sent, send_pieces
 
 # kind, flags, length of the payload.
@@ -41,19 +41,12 @@ class LinkError(Exception):
     """The other end broke the format."""
 
 
-class LinkState(Enum):
+class LinkState(StateEnum):
     """The life of a link."""
 
-    OPEN = auto()
-    DEAF = auto()  # the other end takes nothing more; what it sent before is still read
-    CLOSED = auto()
-
-
-MOVES: Final[dict[LinkState, set[LinkState]]] = {
-    LinkState.OPEN: {LinkState.DEAF, LinkState.CLOSED},
-    LinkState.DEAF: {LinkState.CLOSED},
-    LinkState.CLOSED: set(),
-}
+    OPEN = "DEAF", "CLOSED"
+    DEAF = "CLOSED"  # the other end takes nothing more; what it sent before is still read
+    CLOSED = ()
 
 
 def pair() -> tuple[Socket, Socket]:
@@ -130,7 +123,7 @@ class Link:
         self._descriptors: deque[int | None] = deque()
         self.queued_bytes: int = 0
         self.state: LinkState = LinkState.OPEN
-        loop.add_reader(self._descriptor, self._on_readable)
+        loop.add_reader(self._descriptor, self._receive)
 
     # Out
 
@@ -197,7 +190,7 @@ class Link:
                 if error.errno in TRANSIENT:
                     self._loop.call_later(RETRY_SECONDS, self.flush)
                 else:
-                    self._move(LinkState.DEAF)
+                    self.state = self.state.to(LinkState.DEAF)
                     self._forget_queue()
                 return
             self.queued_bytes -= sent
@@ -232,12 +225,12 @@ class Link:
         while self.state is not LinkState.CLOSED and self._receive():
             pass
 
-    def _on_readable(self) -> None:
-        """One receive per turn: a talkative sibling leaves the other descriptors their time."""
-        self._receive()
-
     def _receive(self) -> bool:
-        """False: there is nothing, or nothing more."""
+        """Once per turn: a talkative sibling leaves the other descriptors their time.
+
+        Returns:
+            False when there is nothing, or nothing more.
+        """
         buffer = self._loop.receive_buffer
         try:
             nbytes, ancillary, flags, _ = self._socket.recvmsg_into(
@@ -323,7 +316,7 @@ class Link:
     def _shut(self) -> bool:
         if self.state is LinkState.CLOSED:
             return False
-        self._move(LinkState.CLOSED)
+        self.state = self.state.to(LinkState.CLOSED)
         self._forget_queue()
         for descriptor in self._descriptors:
             if descriptor is not None:
@@ -333,7 +326,3 @@ class Link:
         self._loop.remove_reader(self._descriptor)
         self._socket.close()
         return True
-
-    def _move(self, state: LinkState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state

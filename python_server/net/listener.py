@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Final
 
 from python_server.net.byte_handler import Address
 from python_server.net.loop import Deadline, Loop
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 
 # gevent's figures: 10 ms, doubling to one second, while the process is out of descriptors.
 BACK_OFF_MIN_SECONDS: Final = 0.01
@@ -30,28 +30,14 @@ TRANSIENT: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
 FATAL: Final = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
 
 
-class ListenerState(Enum):
+class ListenerState(StateEnum):
     """What a listening socket is doing."""
 
-    PAUSED = auto()  # connections wait in the kernel's backlog until `start`
-    ACCEPTING = auto()
-    BACKING_OFF = auto()  # out of descriptors; a timer starts it again
-    YIELDING = auto()  # others have fewer connections; a timer starts it again
-    CLOSED = auto()
-
-
-MOVES: Final[dict[ListenerState, set[ListenerState]]] = {
-    ListenerState.PAUSED: {ListenerState.ACCEPTING, ListenerState.CLOSED},
-    ListenerState.ACCEPTING: {
-        ListenerState.PAUSED,
-        ListenerState.BACKING_OFF,
-        ListenerState.YIELDING,
-        ListenerState.CLOSED,
-    },
-    ListenerState.BACKING_OFF: {ListenerState.PAUSED, ListenerState.ACCEPTING, ListenerState.CLOSED},
-    ListenerState.YIELDING: {ListenerState.PAUSED, ListenerState.ACCEPTING, ListenerState.CLOSED},
-    ListenerState.CLOSED: set(),
-}
+    PAUSED = "ACCEPTING", "CLOSED"  # connections wait in the kernel's backlog until `start`
+    ACCEPTING = "PAUSED", "BACKING_OFF", "YIELDING", "CLOSED"
+    BACKING_OFF = "PAUSED", "ACCEPTING", "CLOSED"  # out of descriptors; a timer starts it again
+    YIELDING = "PAUSED", "ACCEPTING", "CLOSED"  # others have fewer connections; a timer starts it again
+    CLOSED = ()
 
 
 def turn_away(sock: Socket, answer: bytes) -> None:
@@ -132,7 +118,7 @@ class Listener:
             self._socket.close()
 
     def _accept(self) -> None:
-        self._move(ListenerState.ACCEPTING)
+        self.state = self.state.to(ListenerState.ACCEPTING)
         shared = self._allowance is not None
         try:
             self._loop.add_reader(self._socket.fileno(), self._on_readable, late=True, exclusive=shared)
@@ -145,11 +131,7 @@ class Listener:
         if self.state is ListenerState.ACCEPTING:
             self._loop.remove_reader(self._socket.fileno())
         self._again.cancel()
-        self._move(state)
-
-    def _move(self, state: ListenerState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
+        self.state = self.state.to(state)
 
     def _on_readable(self) -> None:
         count = self._batch_count

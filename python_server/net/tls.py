@@ -12,7 +12,6 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final
 
 from python_server.net.byte_handler import Address, Buffer
@@ -20,6 +19,7 @@ from python_server.net.certificates import reason_of
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
+from python_server.net.states import StateEnum
 from python_server.net.transport import Transport, TransportState
 
 # Plain bytes sealed ahead of the kernel: one full receive window of most clients.
@@ -32,23 +32,14 @@ HANDSHAKES_PER_TURN_COUNT: Final = 4
 HANDSHAKE_RECORD: Final = 0x16
 
 
-class TLSPhase(Enum):
+class TLSPhase(StateEnum):
     """How far TLS itself has come on a connection."""
 
-    GREETING = auto()  # nothing has arrived
-    PLAIN = auto()  # what arrived is no TLS; it gets a short answer
-    HANDSHAKE = auto()
-    UP = auto()
-    NOTIFIED = auto()  # our close_notify (RFC 8446 6.1) has been sealed; nothing may follow it
-
-
-PHASES: Final[dict[TLSPhase, set[TLSPhase]]] = {
-    TLSPhase.GREETING: {TLSPhase.HANDSHAKE, TLSPhase.PLAIN},
-    TLSPhase.PLAIN: set(),
-    TLSPhase.HANDSHAKE: {TLSPhase.UP},
-    TLSPhase.UP: {TLSPhase.NOTIFIED},
-    TLSPhase.NOTIFIED: set(),
-}
+    GREETING = "HANDSHAKE", "PLAIN"  # nothing has arrived
+    PLAIN = ()  # what arrived is no TLS; it gets a short answer
+    HANDSHAKE = "UP"
+    UP = "NOTIFIED"
+    NOTIFIED = ()  # our close_notify (RFC 8446 6.1) has been sealed; nothing may follow it
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +166,7 @@ class TLSTransport(Transport):
             if buffer[0] != HANDSHAKE_RECORD:
                 self._refuse_plain()
                 return
-            self._move_phase(TLSPhase.HANDSHAKE)
+            self._phase = self._phase.to(TLSPhase.HANDSHAKE)
         self._incoming.write(memoryview(buffer)[:nbytes])
         if self._phase is TLSPhase.HANDSHAKE:
             if self._incoming.pending > HELLO_MAX_BYTES:
@@ -198,13 +189,13 @@ class TLSTransport(Transport):
         self._tell(self._loop.receive_buffer, 0)
 
     def _refuse_plain(self) -> None:
-        self._move_phase(TLSPhase.PLAIN)
+        self._phase = self._phase.to(TLSPhase.PLAIN)
         self.pause_reading(Pause.ENDED, True)
         try:
             self._socket.send(self._handshakes.plain_answer)
         except OSError:
             pass
-        self._move(TransportState.DRAINING)
+        self.state = self.state.to(TransportState.DRAINING)
         super()._linger()
 
     def step(self) -> None:
@@ -221,7 +212,7 @@ class TLSTransport(Transport):
             self._flush_records()  # the alert that says why
             self._end(f"the TLS handshake failed: {reason_of(error)}")
             return
-        self._move_phase(TLSPhase.UP)
+        self._phase = self._phase.to(TLSPhase.UP)
         self._timer.cancel()
         self._flush_records()
         if self.state is not TransportState.OPEN:
@@ -350,7 +341,7 @@ class TLSTransport(Transport):
             super()._send_queued()
 
     def _say_goodbye(self) -> None:
-        self._move_phase(TLSPhase.NOTIFIED)
+        self._phase = self._phase.to(TLSPhase.NOTIFIED)
         try:
             self._ssl.unwrap()
         except (ssl.SSLError, OSError):
@@ -370,7 +361,3 @@ class TLSTransport(Transport):
     def _end(self, reason: str) -> None:
         self._timer.cancel()
         super()._end("a client spoke plain text to the TLS port" if self._phase is TLSPhase.PLAIN else reason)
-
-    def _move_phase(self, phase: TLSPhase) -> None:
-        assert phase in PHASES[self._phase], (self._phase, phase)
-        self._phase = phase

@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
 from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
@@ -17,6 +16,7 @@ from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
+from python_server.net.states import StateEnum
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
@@ -25,23 +25,14 @@ IOV_MAX_COUNT: Final = 1024
 JOIN_MAX_BYTES: Final = 65_536
 
 
-class TransportState(Enum):
+class TransportState(StateEnum):
     """The life of a connection's descriptor."""
 
-    OPEN = auto()
-    DRAINING = auto()  # close asked for; queued bytes still leave
-    DETACHING = auto()  # its socket is to be another's; queued bytes still leave
-    LINGERING = auto()  # our side is shut; what still comes is dropped, so that no reset eats the answer
-    CLOSED = auto()
-
-
-MOVES: Final[dict[TransportState, set[TransportState]]] = {
-    TransportState.OPEN: {TransportState.DRAINING, TransportState.DETACHING, TransportState.CLOSED},
-    TransportState.DRAINING: {TransportState.LINGERING, TransportState.CLOSED},
-    TransportState.DETACHING: {TransportState.CLOSED},
-    TransportState.LINGERING: {TransportState.CLOSED},
-    TransportState.CLOSED: set(),
-}
+    OPEN = "DRAINING", "DETACHING", "CLOSED"
+    DRAINING = "LINGERING", "CLOSED"  # close asked for; queued bytes still leave
+    DETACHING = "CLOSED"  # its socket is to be another's; queued bytes still leave
+    LINGERING = "CLOSED"  # our side is shut; what still comes is dropped, so that no reset eats the answer
+    CLOSED = ()
 
 
 # Here as in every file whose enum has members beside it: in CPython 3.11 an enum's member costs ten times a
@@ -371,12 +362,12 @@ class Transport:
         """Read nothing more; `taken(socket)` once what is queued has left. False where it carries records."""
         if self._direct and self.state is TransportState.OPEN:
             self.pause_reading(Pause.DETACHING, True)
-            self._move(TransportState.DETACHING)
+            self.state = self.state.to(TransportState.DETACHING)
             self._taken = taken
         return self._direct
 
     def _let_go(self) -> socket.socket:
-        self._move(TransportState.CLOSED)
+        self.state = self.state.to(TransportState.CLOSED)
         if self._outbox is not None:
             self._outbox.close()
         self._loop.remove_reader(self._descriptor)
@@ -403,7 +394,7 @@ class Transport:
         if self._outbox is not None:
             self._shut_outbox()
             self._outbox.close()
-        self._move(TransportState.DRAINING)
+        self.state = self.state.to(TransportState.DRAINING)
         if self._queue:
             if not self._dirty and not self._waiting:
                 self._send_queued()
@@ -411,7 +402,7 @@ class Transport:
             self._linger()
 
     def _linger(self) -> None:
-        self._move(TransportState.LINGERING)
+        self.state = self.state.to(TransportState.LINGERING)
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
@@ -420,15 +411,11 @@ class Transport:
         self._lingering = Lingering(self._loop, self._socket, self._limits, self._end)
         self._watch(self._loop.add_reader, self._lingering.on_readable)
 
-    def _move(self, state: TransportState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
-
     def _end(self, reason: str) -> None:
         """The one way out of every connection."""
         if self.state is TransportState.CLOSED:
             return
-        self._move(TransportState.CLOSED)
+        self.state = self.state.to(TransportState.CLOSED)
         for timed in (self._bulk, self._lingering, self._stalled):
             if timed is not None:
                 timed.cancel()
