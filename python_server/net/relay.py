@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from python_server.net.byte_handler import Buffer
-from python_server.net.lingering import TransportLimits
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
 from python_server.net.transport import Transport
+from python_server.settings import TransportSettings
 
 
 class RelayTransport(Protocol):
@@ -53,7 +53,7 @@ def relay_to_socket(
     transport: RelayTransport,
     leftover: bytes,
     report: Callable[[str, BaseException], None],
-    limits: TransportLimits,
+    limits: TransportSettings,
 ) -> tuple[socket.socket, RelayEnd]:
     """Give an application a socket of its own that stands for `transport`'s connection.
 

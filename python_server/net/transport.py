@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
-from python_server.net.lingering import Lingering, TransportLimits
+from python_server.net.lingering import Lingering
 from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
 from python_server.net.states import StateEnum
+from python_server.settings import TransportSettings
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
@@ -89,7 +90,7 @@ class Transport:
         loop: Loop,
         sock: socket.socket,
         report: Callable[[str, BaseException], None],
-        limits: TransportLimits,
+        limits: TransportSettings,
         peer: Address = None,
         local: Address = None,
     ) -> None:
