@@ -226,11 +226,7 @@ class Link:
             pass
 
     def _receive(self) -> bool:
-        """Once per turn: a talkative sibling leaves the other descriptors their time.
-
-        Returns:
-            False when there is nothing, or nothing more.
-        """
+        """Once per turn: a talkative sibling leaves others their time. False: nothing came, or the end."""
         buffer = self._loop.receive_buffer
         try:
             nbytes, ancillary, flags, _ = self._socket.recvmsg_into(

@@ -53,11 +53,7 @@ class Timer:
 
 
 class Deadline:
-    """A moment that moves often and is seldom reached: at most one timer waits for it.
-
-    Args:
-        function: called when the moment is reached.
-    """
+    """A moment that moves often and is seldom reached; then it calls `function`. It has one timer at most."""
 
     __slots__ = ("_function", "_loop", "_timer", "_when")
 

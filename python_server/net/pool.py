@@ -43,8 +43,7 @@ VAIN_MAX_COUNT: Final = 63
 class Lending:
     """The slots of workers that wait in a handler, of all pools together, beside the caps of their pools.
 
-    Args:
-        max_count: so many. on_spent: any thread: one was refused; called now and then. monotonic: a clock.
+    Above `max_count` one is refused, and any thread calls `on_spent` now and then.
     """
 
     def __init__(self, max_count: int, on_spent: Callable[[], None], monotonic: Callable[[], float]) -> None:
@@ -191,11 +190,8 @@ class Pool:
         return len(self._jobs) + len(self._fresh)
 
     def lend(self) -> bool:
-        """A worker about to wait: its slot may be used by another thread until `reclaim`.
-
-        Returns:
-            False where too many are lent already: it keeps its slot, and `reclaim` must not follow.
-        """
+        """A worker about to wait: its slot may be used by another thread until `reclaim`. False: too many are
+        lent, it keeps its slot, and `reclaim` must not follow."""
         lent = self._lending.take()
         with self._lock:
             self._end_wait()

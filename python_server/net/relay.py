@@ -55,14 +55,8 @@ def relay_to_socket(
     report: Callable[[str, BaseException], None],
     limits: TransportSettings,
 ) -> tuple[socket.socket, RelayEnd]:
-    """Give an application a socket of its own that stands for `transport`'s connection.
-
-    Args:
-        leftover: bytes of the connection that were read already; the application reads them first.
-
-    Returns:
-        (the application's socket, the handler that `transport` must be given).
-    """
+    """(a socket for an application that stands for `transport`'s connection, the handler that `transport`
+    must be given). The application reads `leftover` first, which was read from the connection already."""
     application_end, loop_end = socket.socketpair()
     loop_end.setblocking(False)
     inner = Transport(loop, loop_end, report, limits)

@@ -14,28 +14,14 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final
 
-from python_server.net.threads import (
-    WORKER,
-    Answer,
-    Event,
-    Lock,
-    Mailbox,
-    Report,
-    Thread,
-    blocking,
-    fail,
-)
+from python_server.net.threads import WORKER, Answer, Event, Lock, Mailbox, Report, Thread, blocking, fail
 
 # How long a stop waits for the asyncio loop to give up its tasks.
 ASYNC_STOP_SECONDS: Final = 1.0
 
 
 def check_waiting(what: str) -> None:
-    """Any thread: refuse a wait that would stop every coroutine.
-
-    Raises:
-        RuntimeError: this is the thread that runs them.
-    """
+    """Raises RuntimeError in the thread of all coroutines, which a wait would stop."""
     if WORKER.coroutines:
         raise RuntimeError(
             f"{what} would stop every async def handler: await asyncio.to_thread({what.rstrip('()')}, ...), "
@@ -50,11 +36,7 @@ def sleep(seconds: float = 0.0) -> None:
 
 
 class BackgroundTask(Thread):
-    """A function in a daemon thread of its own: what `start_background_task` returns.
-
-    Args:
-        report: for what the function raises.
-    """
+    """A function in a daemon thread of its own, with a report of its fault: of `start_background_task`."""
 
     def __init__(
         self,
@@ -119,13 +101,12 @@ class AsyncRunner:
             BaseException: whatever the coroutine raised.
         """
         try:
+            if WORKER.coroutines:
+                raise RuntimeError("the asyncio thread cannot wait for itself: await it instead")
             loop = self._started()
         except (RuntimeError, MemoryError):
             coroutine.close()
             raise
-        if WORKER.coroutines:
-            coroutine.close()
-            raise RuntimeError("the asyncio thread cannot wait for itself: await it instead")
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         with blocking(lends=True):
             return future.result()

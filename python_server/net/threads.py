@@ -156,14 +156,8 @@ class Mailbox:
     def post_unless(
         self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
-        """Any thread: `post`, whose caller changes its mind if `unless()` once nothing is to be waited for.
-
-        Returns:
-            whether it was posted. The loop's thread is not asked.
-
-        Raises:
-            ServerStopped: the loop has ended.
-        """
+        """Any thread: `post`, and True; False where `unless()` is true once there is room for it. The loop's
+        thread is not asked."""
         if self._closed or current_thread_id() == self._owner:
             self.post(function, *args)
             return True
@@ -345,10 +339,9 @@ class Waiter(Generic[Answer]):
 
 
 class Door:
-    """The way from any thread to the loop's: post a call, ask a question, open a strand.
+    """The way from any thread to the loop's, whose mailbox it is: post a call, ask a question, open a strand.
 
-    Args:
-        mailbox: the loop's; its words are the door's own. events: executor of event handlers.
+    The jobs of strands, and those beside them, are run by `events`.
     """
 
     def __init__(self, mailbox: Mailbox, events: Executor) -> None:
@@ -359,7 +352,7 @@ class Door:
         self.post_unless = mailbox.post_unless
         self.on_loop = mailbox.on_loop
         self.at_once = mailbox.at_once
-        # Loop's thread: run a job on a worker, beside the strands and in no order.
+        # Loop's thread: run a job beside the strands, in no order.
         self.submit: Callable[[Job], None] = events.submit
 
     def strand(self) -> Strand:

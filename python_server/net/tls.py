@@ -117,7 +117,6 @@ class TLSTransport(Transport):
     """A TLS connection on the loop. Every method belongs to the loop's thread.
 
     Sizes are those of plain bytes: a piece counts as queued until the records that carry it have left.
-
     """
 
     __slots__ = (

@@ -347,11 +347,7 @@ class Transport:
                 self._handler.write_blocked(False)
 
     def detach(self) -> socket.socket | None:
-        """Take the socket off the loop for good, for whoever asks for it.
-
-        Returns:
-            None where bytes remain queued, or it carries TLS's records.
-        """
+        """Take the socket off the loop for good; None where bytes remain queued, or it carries records."""
         if self.state is not TransportState.OPEN or not self._direct:
             return None
         self.flush()
