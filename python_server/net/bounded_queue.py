@@ -52,7 +52,7 @@ class BoundedQueue(Generic[Item]):
             self._items.append(item)
             self.held_bytes += len(item)
             self._changed.notify()
-            return self._full()
+            return self.held_bytes > self._max_bytes or len(self._items) >= self._max_count
 
     def put(self, item: Item) -> bool:
         """Worker: append, after waiting for room; True when the queue was empty before.
@@ -61,7 +61,9 @@ class BoundedQueue(Generic[Item]):
             StreamBroken: the reader has gone.
         """
         with self._changed:
-            while self._full() and self._broken is None:
+            while self._broken is None and (
+                self.held_bytes > self._max_bytes or len(self._items) >= self._max_count
+            ):
                 with blocking():
                     self._changed.wait()
             if self._broken is not None:
@@ -69,9 +71,6 @@ class BoundedQueue(Generic[Item]):
             self._items.append(item)
             self.held_bytes += len(item)
             return len(self._items) == 1
-
-    def _full(self) -> bool:
-        return self.held_bytes > self._max_bytes or len(self._items) >= self._max_count
 
     def end(self) -> None:
         """Producer: nothing follows."""
@@ -105,18 +104,16 @@ class BoundedQueue(Generic[Item]):
                     came = self._changed.wait(timeout_seconds)
                 if not came:
                     raise TimeoutError(f"no message within {timeout_seconds} s")
-            return self._pop()
+            item = self._items.popleft()
+            self.held_bytes -= len(item)
+            return item
 
     def take(self) -> Item | None:
         """Loop's thread: the next item; None when there is none yet, or when it has `ended`."""
         with self._changed:
             if not self._items:
                 return None
-            item = self._pop()
+            item = self._items.popleft()
+            self.held_bytes -= len(item)
             self._changed.notify()
             return item
-
-    def _pop(self) -> Item:
-        item = self._items.popleft()
-        self.held_bytes -= len(item)
-        return item
