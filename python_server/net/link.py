@@ -123,7 +123,7 @@ class Link:
         self._descriptors: deque[int | None] = deque()
         self.queued_bytes: int = 0
         self.state: LinkState = LinkState.OPEN
-        loop.add_reader(self._descriptor, self._receive)
+        loop.add_reader(self._descriptor, self._on_readable)
 
     # Out
 
@@ -222,10 +222,10 @@ class Link:
 
     def read_all(self) -> None:
         """Hand out at once whatever has come: for the last words of a process that has ended."""
-        while self.state is not LinkState.CLOSED and self._receive():
+        while self.state is not LinkState.CLOSED and self._on_readable():
             pass
 
-    def _receive(self) -> bool:
+    def _on_readable(self) -> bool:
         """Once per turn: a talkative sibling leaves others their time. False: nothing came, or the end."""
         buffer = self._loop.receive_buffer
         try:

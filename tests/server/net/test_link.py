@@ -146,7 +146,7 @@ def test_a_full_queue_refuses_and_takes_again_when_it_has_emptied(bench: Bench) 
     os.close(read)
     os.close(write)
     assert bench.first.link.queued_bytes > 1_000_000
-    bench.loop.add_reader(bench.second.link._descriptor, bench.second.link._receive)
+    bench.loop.add_reader(bench.second.link._descriptor, bench.second.link._on_readable)
     bench.until(taken)
     assert bench.first.link.queued_bytes == 0
     assert bench.first.link.send(2, b"more")
