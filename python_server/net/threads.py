@@ -263,7 +263,7 @@ class Strand:
         with self._lock:
             self._jobs.appendleft(job)
             before, self._state = self._state, StrandState.RUNNING
-        if before is StrandState.HELD:
+        if before is StrandState.HELD or before is _IDLE:  # idle: the job that held it has raised
             self._executor.submit(self._run)
 
     def when_below(self, low_count: int, drained: Callable[[], None]) -> None:

@@ -294,6 +294,22 @@ def test_a_strand_that_is_held_waits_for_its_last_part(early: bool) -> None:
     assert strand.idle
 
 
+def test_a_strand_whose_job_held_it_and_raised_goes_on() -> None:
+    strand = Strand(InlineExecutor(), Lock())
+    made: list[str] = []
+
+    def hold() -> None:
+        strand.hold()
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        strand.submit(hold)
+    strand.go_on(lambda: made.append("last part"))
+    strand.submit(lambda: made.append("next"))
+    assert made == ["last part", "next"]
+    assert strand.idle
+
+
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_a_strand_outlives_whatever_a_job_raises(kind: type[BaseException]) -> None:
     waiting: list[Callable[[], None]] = []
