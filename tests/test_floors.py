@@ -22,13 +22,12 @@ CODEC = ROOT / "src" / "wsframe"
 # Floor, folder, and its rooms in their inner order. A room imports from folders of a lower floor, and in its
 # own folder from the rooms before it.
 HOUSE = """
+0  settings
 1  http1       head parser packed_head response body_time
-1  net         timers threads backlog backpressure pool line_writer byte_queue message_queue tasks
-               sendfile memory descriptors pauses byte_handler sockets certificates systemd
-               scoreboard monkey_patch poller system loop low_water lingering transport tls listener
-               relay link
+1  net         threads backlog backpressure line_writer tasks sendfile memory descriptors pauses
+               byte_handler sockets certificates systemd scoreboard monkey_patch poller system loop
+               pool low_water lingering bounded_queue states transport tls listener relay link
 1  observe     log access_log counters
-1  settings
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
 3  engineio    packet cors options query polling session_ids session_limits session intake posts

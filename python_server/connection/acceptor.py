@@ -111,8 +111,11 @@ class Acceptor:
         self._settings = settings
         self._row = row
         self._complain = complain
-        self._tls = tls_context(settings)
-        self._handshakes = HandshakeQueue(loop)
+        self._tls: HandshakeQueue | None = None
+        if (context := tls_context(settings)) is not None:
+            timeout_seconds = settings.tls.handshake_timeout_seconds
+            told = (self._established, self._handshake_lost)
+            self._tls = HandshakeQueue(loop, context, timeout_seconds, PLAIN_ON_TLS, *told)
         self._http: HTTPServices
         self._caps = caps
         self._max_count = most_connections(settings)
@@ -230,11 +233,7 @@ class Acceptor:
         if self._tls is None:
             self.serve(Transport(*common))
         else:
-            timeout_seconds = self._settings.tls.handshake_timeout_seconds
-            transport = TLSTransport(
-                self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
-            )
-            self.add(transport.begin(self._handshake_lost))
+            self.add(TLSTransport(*common).begin(self._tls))
         if self._full() and self._state is AcceptorState.TAKEN:
             # The kernel holds newcomers, for this worker or for one that shares the sockets and has room.
             text = f"{self._max_count} connections are open: new ones wait, see --limit-concurrency"

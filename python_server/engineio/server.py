@@ -25,7 +25,7 @@ from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.engineio.upgrade import Probe
 from python_server.http1.packed_head import kept
 from python_server.http1.parser import Request
-from python_server.net.timers import CallLater, TimerLike
+from python_server.net.system import CallLater, TimerLike
 from wsframe import CloseCode
 
 __all__ = ["Engine", "EngineError", "EngineOptions"]

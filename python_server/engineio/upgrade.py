@@ -12,7 +12,7 @@ from typing import Final
 from python_server.connection.websocket_channel import WebSocketChannel
 from python_server.engineio.packet import PROBE_PING, PROBE_PONG, EnginePacketType
 from python_server.engineio.session import Session
-from python_server.net.timers import CallLater
+from python_server.net.system import CallLater
 from wsframe import CloseCode
 
 

@@ -150,7 +150,7 @@ class _LineHandler(logging.Handler):
             self._name_of_log,
             place,
             piece_bytes=place.piece_bytes,
-            max_bytes=QUEUE_MAX_BYTES,
+            waiting_max_bytes=QUEUE_MAX_BYTES,
             dropping=_warn_of_dropping if logger is ACCESS else lambda: None,
             dropped=self._say_dropped,
             quiet=FAULTS.say_what_is_over,

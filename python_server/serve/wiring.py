@@ -140,12 +140,11 @@ def make_pools(given: Given, loop: Loop) -> Pools:
     )
     pool = partial(
         Pool,
-        turns=loop,
+        loop=loop,
         report=log.report,
         on_saturated=partial(_saturated, given.complain),
         on_failed_start=no_thread,
-        monotonic=given.system.monotonic,
-        cpu=given.system.cpu,
+        system=given.system,
         lending=Lending(most, partial(loop.mailbox.post, lending_spent), given.system.monotonic),
     )
     events = pool("event-threads", given.settings.event_threads_count)

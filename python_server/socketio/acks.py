@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from python_server.engineio.packet import Prepared
-from python_server.net.timers import CallLater, TimerLike
+from python_server.net.system import CallLater, TimerLike
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket, SocketState
 from python_server.socketio.cluster.requests import AckHeard, AcksAsked, convert, unpack

@@ -12,7 +12,7 @@ from math import isnan
 from typing import Final, cast
 
 from python_server.net.system import below
-from python_server.net.tasks import check_waiting, wait
+from python_server.net.tasks import check_waiting
 from python_server.net.threads import Strand, Waiter
 from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, RemoteAcks, ask_clients
 from python_server.socketio.broadcast import BroadcastOptions
@@ -148,7 +148,7 @@ class Broadcaster:
             timeout_seconds,
             one_client,
         )
-        state = wait(waiter, None)
+        state = waiter.wait(None, lends=True)
         if state is AckState.FAILED:
             raise RuntimeError("not everybody could be asked: the log says why")
         answered = [values for values in acks if values is not None]

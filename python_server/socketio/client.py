@@ -13,7 +13,7 @@ from typing import Any, Final
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
-from python_server.net.timers import TimerLike
+from python_server.net.system import TimerLike
 from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.record import RecoveryRecord
 from python_server.socketio.values import JSONValue

@@ -11,7 +11,7 @@ from typing import Final
 
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
-from python_server.net.timers import TimerLike
+from python_server.net.system import TimerLike
 from python_server.socketio.client import CONNECTED, Bucket, Client, NamespaceReason, Socket
 from python_server.socketio.connections import Connections
 from python_server.socketio.handler_runner import HandlerRunner

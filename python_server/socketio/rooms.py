@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
 
-from python_server.net.tasks import wait
 from python_server.net.threads import Waiter
 from python_server.socketio.adapter import Adapter
 from python_server.socketio.broadcast import check_hashable
@@ -161,7 +160,7 @@ class RoomDirectory:
 
         request = PeerRequest(question, part, waiter.set, QUESTION_SECONDS)
         services.door.post(services.backplane.request, request)
-        silent_count = wait(waiter, LOOP_SECONDS)
+        silent_count = waiter.wait(LOOP_SECONDS, lends=True)
         if silent_count:
             services.door.post(
                 services.complain,

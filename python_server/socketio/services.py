@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from python_server.engineio.session_ids import SessionIds
+from python_server.net.system import CallLater
 from python_server.net.threads import Door, ServerStopped
-from python_server.net.timers import CallLater
 from python_server.socketio.cluster.port import Backplane, NoBackplane
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery.log import RecoveryLog

@@ -18,11 +18,11 @@ import msgspec
 
 from python_server.connection.exchange import Exchange, TransportLike
 from python_server.net.byte_handler import Address
-from python_server.net.lingering import TransportLimits
 from python_server.net.loop import Loop
 from python_server.net.relay import RelayEnd, relay_to_socket
 from python_server.net.sockets import Socket
 from python_server.net.transport import Transport
+from python_server.settings import TransportSettings
 from python_server.workers.link_messages import encode
 from python_server.workers.peers import MessageKind, Peers, with_socket
 
@@ -103,7 +103,7 @@ class Handover:
     ended: Callable[[Departing], None]
     report: Callable[[str, BaseException], None]
     complain: Callable[[str, str], None]
-    limits: TransportLimits
+    limits: TransportSettings
 
     def __post_init__(self) -> None:
         self.siblings.on(MessageKind.CONNECTION, self._received)

@@ -15,7 +15,7 @@ from types import MappingProxyType, TracebackType
 from typing import IO, Any, Final
 
 from python_server.http1.parser import Request
-from python_server.net.byte_queue import ByteQueue
+from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.sendfile import FileSlice, FileSource
 
 Environ = dict[str, Any]
@@ -108,7 +108,10 @@ class BodyReader(io.RawIOBase):
     """A worker's end of a request body; `io.BufferedReader` around it is `wsgi.input`."""
 
     def __init__(
-        self, queue: ByteQueue, before_read: Callable[[], None] | None, after_read: Callable[[], None]
+        self,
+        queue: BoundedQueue[bytes],
+        before_read: Callable[[], None] | None,
+        after_read: Callable[[], None],
     ) -> None:
         self._queue = queue
         self._before_read = before_read
@@ -123,7 +126,7 @@ class BodyReader(io.RawIOBase):
             if self._before_read is not None:
                 before_read, self._before_read = self._before_read, None
                 before_read()
-            self._chunk = memoryview(self._queue.get())
+            self._chunk = memoryview(self._queue.get() or b"")
             self._after_read()
         size = min(len(buffer), len(self._chunk))
         buffer[:size] = self._chunk[:size]

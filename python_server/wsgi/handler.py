@@ -15,8 +15,8 @@ from typing import IO, Final
 
 from python_server.connection.exchange import Exchange
 from python_server.http1.response import Headers, check_headers, check_status
+from python_server.net.bounded_queue import BoundedQueue, StreamBroken
 from python_server.net.byte_handler import Buffer
-from python_server.net.byte_queue import ByteQueue, StreamBroken
 from python_server.net.sendfile import FileSlice
 from python_server.net.threads import Executor
 from python_server.wsgi.environ import (
@@ -186,7 +186,7 @@ class _Run:
     _services: WSGIServices
     _over: Callable[[_Run], None]  # loop's thread
     takeover: WebSocketTakeover | None
-    body: ByteQueue | None = field(default=None, init=False)
+    body: BoundedQueue[bytes] | None = field(default=None, init=False)
     state: RunState = field(default=_COLLECTING, init=False)  # the loop's own note
     asked_at: float = field(default=0.0, init=False)
     _status: str | None = field(default=None, init=False)
@@ -194,12 +194,14 @@ class _Run:
     _declared: int | None = field(default=None, init=False)  # the Content-Length among them
     _head_posted: bool = field(default=False, init=False)  # the worker's own note: nothing changes it now
     _broken: str | None = field(default=None, init=False)
-    _response: ByteQueue | None = field(default=None, init=False)  # of an answer that comes in pieces
+    _response: BoundedQueue[bytes] | None = field(
+        default=None, init=False
+    )  # of an answer that comes in pieces
     _take: TakePiece = field(init=False)  # where the loop gets the next piece from
 
     def __post_init__(self) -> None:
         if self._exchange.request.has_body:
-            self.body = ByteQueue(self._services.window_bytes)
+            self.body = BoundedQueue(self._services.window_bytes)
 
     # Worker
 
@@ -283,11 +285,11 @@ class _Run:
             if self._status is None:
                 raise RuntimeError("the application gave data before it called start_response")
             self._head_posted = True
-            self._response = ByteQueue(RESPONSE_WINDOW_BYTES)
+            self._response = BoundedQueue(RESPONSE_WINDOW_BYTES)
             if self._broken is not None:  # looked at after the queue is there: `break_off` looks in turn
                 self._response.break_off(self._broken)
             first, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
-            self._post_begin(first, self._response.take)
+            self._post_begin(first, self._take_streamed)
         if data and self._response is not None:
             for start in range(0, len(data), PIECE_BYTES):
                 if self._response.put(data[start : start + PIECE_BYTES]):
@@ -370,6 +372,12 @@ class _Run:
         self._exchange.on_writable = self._pump
         self._exchange.start(status, headers, first)
         self._pump()
+
+    def _take_streamed(self) -> bytes | None:
+        if self._response is None:
+            return None
+        piece = self._response.take()
+        return b"" if piece is None and self._response.ended else piece
 
     def _pump(self) -> None:
         exchange = self._exchange

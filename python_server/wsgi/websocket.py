@@ -14,8 +14,8 @@ from python_server.connection.exchange import Exchange, TransportLike
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices, ignore_message
 from python_server.connection.websocket_handshake import accept_websocket
 from python_server.net.backlog import SOFT_BYTES
+from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.byte_handler import ByteHandler
-from python_server.net.message_queue import MessageQueue
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
 from python_server.wsgi.environ import Environ
@@ -47,7 +47,7 @@ class BlockingWebSocket:
     _exchange: Exchange
     _door: Door
     _services: WebSocketServices
-    _messages: MessageQueue[Message]
+    _messages: BoundedQueue[Message]
     _channel: WebSocketChannel | None = field(default=None, init=False)
     environ: Environ = field(default_factory=dict, init=False)
     subprotocols: tuple[str, ...] = field(default=(), init=False)
@@ -225,7 +225,8 @@ class WebSocketTakeover:
         self._exchange = exchange
         self._relay = relay
         self._socket_taken = socket_taken
-        messages: MessageQueue[Message] = MessageQueue(max_queue_count, SOFT_BYTES)
+        # Full from SOFT_BYTES on, as a backlog is.
+        messages: BoundedQueue[Message] = BoundedQueue(SOFT_BYTES - 1, max_queue_count)
         self._websocket = BlockingWebSocket(exchange, door, services, messages)
         self._socket = LazySocket(partial(door.ask, self._take))
 

@@ -241,7 +241,7 @@ class TestServer:
         self._faults: list[BaseException] = []
         self.sessions: Any = hub.attach(
             HubServices(
-                door=TestDoor(self.mailbox, InlineExecutor()),  # type: ignore[arg-type]
+                door=TestDoor(self.mailbox, InlineExecutor()),
                 call_later=Timer,  # never armed
                 report=lambda what, error: self._faults.append(error),
                 complain=lambda kind, message: log.LOGGER.warning("%s", message),

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count
 from typing import Final
 
-from python_server.net.timers import CallLater, TimerLike
+from python_server.net.system import CallLater, TimerLike
 from python_server.socketio.cluster.pipe_messages import (
     decode_answer,
     decode_message,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from python_server.engineio.session import DisconnectReason
-from python_server.net.timers import TimerLike
+from python_server.net.system import TimerLike
 from python_server.socketio.client import Client, Socket, SocketState
 from python_server.socketio.cluster.port import Envelope, PeerRequest, Question, QuestionKind, Reply, Room
 from python_server.socketio.cluster.requests import convert, plain

@@ -18,6 +18,7 @@ from python_server.connection.acceptor import Acceptor
 from python_server.connection.address_caps import AddressCaps
 from python_server.net.loop import Loop
 from python_server.net.scoreboard import Row, Scoreboard
+from python_server.net.tls import HandshakeQueue
 from python_server.settings import Settings
 
 
@@ -315,7 +316,10 @@ def test_a_connection_that_cannot_be_watched_is_not_counted(
     """As at /proc/sys/fs/epoll/max_user_watches."""
     bench.acceptor.start()
     if secure:
-        monkeypatch.setattr(bench.acceptor, "_tls", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        acceptor = bench.acceptor
+        told = (acceptor._established, acceptor._handshake_lost)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        monkeypatch.setattr(acceptor, "_tls", HandshakeQueue(bench.loop, context, 30.0, b"", *told))
     poller: Any = bench.loop._poller
     real = poller.register
 

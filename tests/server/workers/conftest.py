@@ -407,20 +407,17 @@ class Town:
     def connect_tls(self, index: int, server: ssl.SSLContext, client: ssl.SSLContext) -> TLSClient:
         """The same over TLS."""
         ours, theirs, peer = self._pair()
-        transport = TLSTransport(
-            server,
-            HandshakeQueue(self.loop),
-            lambda transport, greeting: self[index].serve(transport),
-            30.0,
-            b"",
-            self.loop,
-            theirs,
-            self[index].report,
-            LIMITS,
-            peer,
-            theirs.getsockname(),
+        transport = TLSTransport(self.loop, theirs, self[index].report, LIMITS, peer, theirs.getsockname())
+        transport.begin(
+            HandshakeQueue(
+                self.loop,
+                server,
+                30.0,
+                b"",
+                lambda transport, greeting: self[index].serve(transport),
+                lambda greeting, reason: None,
+            )
         )
-        transport.begin(lambda greeting, reason: None)
         made = TLSClient(self, ours, client)
         self.clients.append(made)
         return made

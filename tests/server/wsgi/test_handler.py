@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from python_server.http1.parser import Request
-from python_server.net.byte_queue import StreamBroken
+from python_server.net.bounded_queue import StreamBroken
 from python_server.net.threads import InlineExecutor
 from python_server.wsgi.environ import ServerFacts
 from python_server.wsgi.handler import BODY_AHEAD_BYTES, WSGIHandler, WSGIServices

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from python_server.net.system import REAL, System
-from python_server.net.threads import Posting, ServerStopped
-from python_server.net.timers import CallLater
+from python_server.net.system import REAL, CallLater, System
+from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker.channel_handler import ChannelHandler
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
 from python_server.socketio.cluster.broker.leader import HAND_OVER_SECONDS, Leadership, Place, Word
@@ -45,7 +44,7 @@ FLUSH_SECONDS: Final = 1.0
 class BrokerServices:
     """What the broker's half needs of its worker. `post` is for any thread, all else for the loop's."""
 
-    post: Posting
+    post: Callable[..., object]
     call_later: CallLater
     complain: Callable[[str, str], None]
     report: Callable[[str, BaseException], None]

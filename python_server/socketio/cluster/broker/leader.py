@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Final, Generic, TypeVar
 
-from python_server.net.timers import CallLater, TimerLike
+from python_server.net.system import CallLater, TimerLike
 
 Message = TypeVar("Message")
 # How long a sibling may take to say that it has what was passed on to it; a successor waits twice as long.

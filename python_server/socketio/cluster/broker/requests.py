@@ -11,8 +11,7 @@ from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
-from python_server.net.threads import Posting
-from python_server.net.timers import CallLater, TimerLike
+from python_server.net.system import CallLater, TimerLike
 from python_server.socketio.cluster.broker.messages import AnsweredQuestion, Asking, Channels, write
 from python_server.socketio.cluster.broker.wire_json import write_question
 from python_server.socketio.cluster.port import Backplane, PeerRequest, Question, QuestionKind, Receiver
@@ -74,7 +73,7 @@ class BrokerRequests:
     publish: Publish
     channels: Channels
     call_later: CallLater
-    post: Posting
+    post: Callable[..., object]
     _asked: dict[int, Asked] = field(init=False, default_factory=dict)
     _ids: Iterator[int] = field(init=False, default_factory=partial(count, 1))
 
