@@ -16,7 +16,7 @@ from python_server.connection.websocket_channel import WebSocketServices
 from python_server.http1.parser import Request
 from python_server.net.backlog import SOFT_BYTES
 from python_server.net.backpressure import Backpressure
-from python_server.net.message_queue import MessageQueue
+from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door, InlineExecutor, Mailbox
 from python_server.settings import WebSocketSettings
@@ -154,7 +154,7 @@ class OpenBench(Bench):
     def __init__(self) -> None:
         super().__init__()
         self.websocket = BlockingWebSocket(
-            self.exchange, self.door, services(), MessageQueue(MAX_QUEUE_COUNT, SOFT_BYTES)
+            self.exchange, self.door, services(), BoundedQueue(SOFT_BYTES - 1, MAX_QUEUE_COUNT)
         )
         self.websocket.accept()
         self.transport.sent = b""

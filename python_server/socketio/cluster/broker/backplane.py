@@ -44,7 +44,7 @@ FLUSH_SECONDS: Final = 1.0
 class BrokerServices:
     """What the broker's half needs of its worker. `post` is for any thread, all else for the loop's."""
 
-    post: Callable[..., object]
+    post: Callable[..., None]
     call_later: CallLater
     complain: Callable[[str, str], None]
     report: Callable[[str, BaseException], None]

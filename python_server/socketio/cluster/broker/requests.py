@@ -73,7 +73,7 @@ class BrokerRequests:
     publish: Publish
     channels: Channels
     call_later: CallLater
-    post: Callable[..., object]
+    post: Callable[..., None]
     _asked: dict[int, Asked] = field(init=False, default_factory=dict)
     _ids: Iterator[int] = field(init=False, default_factory=partial(count, 1))
 
