@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -17,14 +18,7 @@ from click.core import ParameterSource
 
 from python_server.command.emit import emit_command
 from python_server.command.option import Option, as_written
-from python_server.command.options import DEFAULTS, OPTIONS, with_setting
-from python_server.command.parameters import (
-    SCRIPT_ARGUMENTS,
-    GroupedCommand,
-    GroupedOption,
-    add_options,
-    is_script,
-)
+from python_server.command.options import APPLICATION, DEFAULTS, OPTIONS, default_of, with_setting
 from python_server.command.welcome import site as welcome_site
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
@@ -33,13 +27,8 @@ from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
-from python_server.observe.log import LogError
-from python_server.serve.loading import (
-    ApplicationError,
-    load_application,
-    other_python_server,
-    with_debugger,
-)
+from python_server.observe.log import LogError, check_log_files
+from python_server.serve.loading import ApplicationError, load_application, other_python_server, with_debugger
 from python_server.serve.mounts import Site, find_site
 from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
 from python_server.serve.serve import (
@@ -52,14 +41,52 @@ from python_server.serve.serve import (
 )
 from python_server.settings import Settings
 
+# By the parameter's name; --config is the command's own.
+HEADINGS: Final = {"config": APPLICATION} | {option.name: option.group for option in OPTIONS}
+OTHER: Final = "Other"
 # What the command line decides for a script that starts its server itself.
 OPTIONS_OF_SCRIPTS: Final = frozenset({"drop_in", "drop_in_parallel", "env_file"})
+# Where the command's context keeps what stands behind the script.
+SCRIPT_ARGUMENTS: Final = "python_server.script_arguments"
+HELP: Final = {"help_option_names": ["-h", "--help"]}
 
 
-class StartError(click.ClickException):
-    """The server cannot start; one line, exit code 1."""
+def add_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Decorator: give a click command all options of the table."""
+    for option in reversed(OPTIONS):
+        default = default_of(option)
+        command = click.option(
+            *option.flags,
+            option.name,
+            help=option.help,
+            type=None if option.kind is bool else option.kind,
+            is_flag=option.kind is bool,
+            default=default,
+            show_default=default not in (None, False, (), ""),
+            multiple=option.multiple,
+            metavar=option.metavar,
+            envvar=[option.environment, *option.other_environment],
+        )(command)
+    return command
 
-    exit_code = 1
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options under headings; what stands behind a script is the script's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        script = next((place for place, word in enumerate(args) if is_script(word)), len(args))
+        ctx.meta[SCRIPT_ARGUMENTS] = args[script + 1 :]
+        return super().parse_args(ctx, args[: script + 1])
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (*HEADINGS.values(), OTHER)}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups[HEADINGS.get(parameter.name or "", OTHER)].append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
 
 def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
@@ -76,8 +103,8 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
         raise click.BadParameter(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}") from None
-    known = {option.name: option for option in OPTIONS} | {"target": Option(("target",), "", "")}
-    defaults: dict[str, Any] = {}
+    known = {option.name: option for option in OPTIONS} | {"target": Option("target", "")}
+    defaults: dict[str, object] = {}
     for key, value in values.items():
         option = known.get(key.replace("-", "_"))
         if option is None:
@@ -90,7 +117,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
     return path
 
 
-@click.command("serve", cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("serve", cls=GroupedCommand, context_settings=HELP)
 @click.argument("target", metavar="[MODULE:APP]", required=False)
 @click.option(
     "--config",
@@ -100,8 +127,6 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
     is_eager=True,
     expose_value=False,
     callback=read_config,
-    cls=GroupedOption,
-    group="Application",
 )
 @add_options
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")
@@ -115,19 +140,13 @@ def serve_command(target: str | None, **options: Any) -> None:
     """
     other = other_python_server()
     if other is not None:
-        raise StartError(
+        raise click.ClickException(
             f"another package named python_server is on the path: {other}; "
             "uninstall it (pip uninstall python-server) or move it away"
         )
     try:
         if target is not None and is_script(target):
-            if not options["drop_in"]:
-                raise click.UsageError(f"{target} is a script: name module:app, or add --drop-in")
-            refuse_options_of_servers(target)
-            if options["env_file"]:
-                load_environment(options["env_file"])
-            install(parallel=options["drop_in_parallel"])
-            run_script(target, click.get_current_context().meta[SCRIPT_ARGUMENTS])
+            serve_script(target, options)
             return
         settings = make_settings(options)
         refuse_public_debug(settings)
@@ -141,29 +160,47 @@ def serve_command(target: str | None, **options: Any) -> None:
             return
         if options["env_file"]:
             load_environment(options["env_file"])
-        site = make_site(target, options, settings)
+        if options["drop_in"]:
+            install(parallel=options["drop_in_parallel"])
+        else:
+            ON_START.append(say_what_drop_in_gains)
+        site = make_site(target, settings, options["app_dir"], factory=options["factory"])
         if options["check_config"]:
             check_listening(settings)
+            check_log_files(settings.access_log, settings.error_log)
             click.echo("The configuration is good.")
             return
         serve(site, settings)
     except (ApplicationError, BindError, CertificateError, LogError) as error:
-        raise StartError(str(error)) from None
+        raise click.ClickException(str(error)) from None
 
 
-def refuse_options_of_servers(script: str) -> None:
-    """A program that starts its server itself decides where and how.
+def is_script(word: str) -> bool:
+    """Does a word of the command line name a script, not an option or module:app?"""
+    return word.endswith(".py") and not word.startswith("-")
+
+
+def serve_script(path: str, options: dict[str, Any]) -> None:
+    """Run a program that starts its server itself, and so decides where and how.
 
     Raises:
-        click.UsageError: the command line says something of that.
+        click.UsageError: without --drop-in, or with an option that the program decides.
+        ApplicationError: there is no such program; it is too late for --drop-in.
     """
-    source = click.get_current_context().get_parameter_source
+    ctx = click.get_current_context()
+    if not options["drop_in"]:
+        raise click.UsageError(f"{path} is a script: name module:app, or add --drop-in")
     for option in OPTIONS:
-        if source(option.name) is ParameterSource.COMMANDLINE and option.name not in OPTIONS_OF_SCRIPTS:
+        given = ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        if given and option.name not in OPTIONS_OF_SCRIPTS:
             raise click.UsageError(
-                f"{option.flags[0]} with a script: {script} starts the server itself, and decides that; "
+                f"{option.flag} with a script: {path} starts the server itself, and decides that; "
                 "what stands behind it are its own arguments"
             )
+    if options["env_file"]:
+        load_environment(options["env_file"])
+    install(parallel=options["drop_in_parallel"])
+    run_script(path, ctx.meta[SCRIPT_ARGUMENTS])
 
 
 def make_settings(options: dict[str, Any]) -> Settings:
@@ -207,7 +244,7 @@ def refuse_public_debug(settings: Settings) -> None:
             )
 
 
-def make_site(target: str | None, options: dict[str, Any], settings: Settings) -> Site:
+def make_site(target: str | None, settings: Settings, folder: str, *, factory: bool) -> Site:
     """What is to be served.
 
     Raises:
@@ -217,11 +254,7 @@ def make_site(target: str | None, options: dict[str, Any], settings: Settings) -
         return welcome_site()
     # Stock Flask-SocketIO then takes its threading mode whatever else is installed; app.run() does nothing.
     os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")
-    if options["drop_in"]:
-        install(parallel=options["drop_in_parallel"])
-    else:
-        ON_START.append(say_what_drop_in_gains)
-    application = load_application(target, os.path.abspath(options["app_dir"]), factory=options["factory"])
+    application = load_application(target, os.path.abspath(folder), factory=factory)
     site = find_site(application)
     if settings.debug:
         site.application = with_debugger(application)
@@ -248,11 +281,7 @@ def load_environment(path: str) -> None:
         os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=HELP, commands=[serve_command, emit_command])
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")
 def main() -> None:
     """Real-time events for WSGI applications."""
-
-
-main.add_command(serve_command)
-main.add_command(emit_command)

@@ -50,7 +50,7 @@ def let_others_run_in_sleep() -> None:
 
     @wraps(plain)
     def sleep(seconds: float) -> None:
-        if getattr(WORKER, "turn", None) is None:
+        if WORKER.turn is None:
             plain(seconds)
             return
         with blocking():

@@ -19,7 +19,8 @@ from python_server.net import sockets
 from python_server.net.sockets import Socket, TCPAddress, UnixAddress, shown_urls
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
-from python_server.serve.serve import ON_START, announce
+from python_server.serve.serve import ON_START
+from python_server.serve.worker import Worker
 from python_server.settings import Settings, TLSSettings
 from python_server.wsgi.environ import Application, Environ, StartResponse
 from python_server.wsgi.websocket import BlockingWebSocket, WebSocketError
@@ -106,12 +107,14 @@ class PyWSGIServer(WSGIServer):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.stop()
 
-    def _prepare(self) -> None:
-        super()._prepare()
+    def _prepare(self) -> Worker:
+        worker = super()._prepare()
         for tell in ON_START:
             tell()
         assert self._socket is not None
-        announce(shown_urls([self._socket], "https" if self._settings.tls.certfile else "http"))
+        urls = shown_urls([self._socket], "https" if self._settings.tls.certfile else "http")
+        log.say(f"listening on {urls[0]}")
+        return worker
 
 
 def stands_by(what: str) -> bool:

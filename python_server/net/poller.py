@@ -26,39 +26,34 @@ class Poller(Protocol):
     def close(self) -> None: ...
 
 
+# The same bits in the words of `selectors`, and back.
+MASKS: Final = {
+    0: 0,
+    READABLE: selectors.EVENT_READ,
+    WRITABLE: selectors.EVENT_WRITE,
+    READABLE | WRITABLE: selectors.EVENT_READ | selectors.EVENT_WRITE,
+}
+EVENTS: Final = {mask: events for events, mask in MASKS.items()}
+
+
 class SelectorPoller:
     """Any system: the standard `selectors` module."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
+        self.close = self._selector.close
 
     def register(self, descriptor: int, events: int) -> None:
-        self._selector.register(descriptor, self._mask(events))
+        self._selector.register(descriptor, MASKS[events & ~EXCLUSIVE])
 
     def modify(self, descriptor: int, events: int) -> None:
-        self._selector.modify(descriptor, self._mask(events))
+        self._selector.modify(descriptor, MASKS[events & ~EXCLUSIVE])
 
     def unregister(self, descriptor: int) -> None:
         self._selector.unregister(descriptor)
 
     def poll(self, timeout_seconds: float) -> list[tuple[int, int]]:
-        return [
-            (
-                key.fd,
-                (READABLE if mask & selectors.EVENT_READ else 0)
-                | (WRITABLE if mask & selectors.EVENT_WRITE else 0),
-            )
-            for key, mask in self._selector.select(timeout_seconds)
-        ]
-
-    @staticmethod
-    def _mask(events: int) -> int:
-        return (selectors.EVENT_READ if events & READABLE else 0) | (
-            selectors.EVENT_WRITE if events & WRITABLE else 0
-        )
-
-    def close(self) -> None:
-        self._selector.close()
+        return [(key.fd, EVENTS[mask]) for key, mask in self._selector.select(timeout_seconds)]
 
 
 class EpollPoller:

@@ -45,7 +45,7 @@ class Turn:
     @contextmanager
     def held(self) -> Iterator[None]:
         """The body runs in a turn, which `net.threads.blocking` gives back meanwhile."""
-        if getattr(WORKER, "turn", None) is self:
+        if WORKER.turn is self:
             yield
             return
         self.join()

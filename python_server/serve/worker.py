@@ -6,9 +6,10 @@ Must not know: any rule of any protocol, or how the parts are connected; see `wi
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
@@ -19,10 +20,9 @@ from python_server.net.sockets import Socket
 from python_server.net.system import REAL, System
 from python_server.net.threads import end_turn
 from python_server.observe import log
-from python_server.observe.counters import Observer
+from python_server.observe.counters import Counters
+from python_server.serve import wiring
 from python_server.serve.mounts import Site
-from python_server.serve.pools import make_pools
-from python_server.serve.wiring import Given, http_services, make_cluster, make_network, make_protocols
 from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
 
@@ -65,17 +65,17 @@ class Worker:
         system: System = REAL,
     ) -> None:
         self._settings = settings
-        self._observer = Observer(system.monotonic)
+        self._counters = Counters(system.monotonic)
         self._state = WorkerState.SERVING
-        complain = self._observer.complain
-        given = Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
-        network = make_network(given, listening)
+        complain = self._counters.complain
+        given = wiring.Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
+        network = wiring.make_network(given, listening)
         self.loop = network.loop
         self._acceptor = network.acceptor
-        self._pools = make_pools(self.loop, settings, system, log.report, complain)
-        protocols = make_protocols(given, network, self._pools)
+        self._pools = wiring.make_pools(given, self.loop)
+        protocols = wiring.make_protocols(given, network, self._pools)
         self._control = None if control is None else self._open_control(site, control)
-        self._cluster = make_cluster(
+        self._cluster = wiring.make_cluster(
             given=given,
             network=network,
             pools=self._pools,
@@ -84,18 +84,18 @@ class Worker:
             stop_server=self._stop_server,
         )
         self._membership = self._cluster.membership
-        http = http_services(given, network, protocols, self._cluster, self._observer)
+        http = wiring.http_services(given, network, protocols, self._cluster, self._counters)
         self._acceptor.set_services(http)
 
     def _open_control(self, site: Site, sock: Socket) -> Control:
         hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
-        orders = ControlCommands(hubs, self._figures, self._observer.complain)
+        orders = ControlCommands(hubs, self._figures, self._counters.complain)
         limits = self._settings.transport
         return Control(loop=self.loop, sock=sock, obey=orders.obey, report=log.report, limits=limits)
 
     def _figures(self) -> dict[str, int]:
         """Loop's thread: what this worker counts, as the control socket tells it."""
-        figures = {"connections": len(self._acceptor.channels), **self._observer.counts}
+        figures = {"connections": len(self._acceptor.channels), **self._counters.counts}
         for broker in self._cluster.brokers():
             figures |= broker.figures()
         return figures
@@ -124,11 +124,14 @@ class Worker:
     def _look_at_memory(self) -> None:
         """As long as the loop turns."""
         self.loop.call_later(LOOK_SECONDS, self._look_at_memory)
-        holders: list[tuple[Any, Any]] = [(channel, channel.abort) for channel in self._acceptor.channels]
+        channels = self._acceptor.channels
+        holders: list[tuple[int, Callable[[DisconnectReason], object]]] = [
+            (channel.held_bytes, channel.abort) for channel in channels
+        ]
         for _, engine in self._cluster.engines:
-            holders += [(session, session.end) for session in engine.sessions.values()]
+            holders += [(session.held_bytes, session.end) for session in engine.sessions.values()]
         end_largest(
-            self._settings.clients_max_bytes, holders, DisconnectReason.SLOW_CLIENT, self._observer.complain
+            self._settings.clients_max_bytes, holders, DisconnectReason.SLOW_CLIENT, self._counters.complain
         )
 
     def stop(self, timeout_seconds: float | None = None) -> None:
@@ -139,10 +142,8 @@ class Worker:
 
     def _stop_alone(self, timeout_seconds: float) -> None:
         """Nobody has said who takes over: a sibling that stays, where there is one."""
-        membership = self._membership
-        self._begin_stop(
-            timeout_seconds, None if membership is None else membership.siblings.likely_successor()
-        )
+        siblings = None if self._membership is None else self._membership.siblings
+        self._begin_stop(timeout_seconds, None if siblings is None else siblings.likely_successor())
 
     def _stop_server(self) -> None:
         """Any thread: the end of this worker, and of all others where there are any."""
@@ -181,18 +182,22 @@ class Worker:
         self._await_end(self.loop.now + timeout_seconds)
 
     def _await_end(self, deadline: float) -> None:
-        # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
-        done = not self._acceptor.channels and not self._pools.events.waiting_count()
-        if self._membership is not None and self._membership.siblings.queued_bytes():
-            done = False
-        if self._cluster.recovery_handover is not None and self._cluster.recovery_handover.busy:
-            done = False
-        if self._state is WorkerState.HANDING_OVER and any(each.leaving for each in self._cluster.brokers()):
-            done = False
-        if done or self.loop.now >= deadline:
+        if not self._busy() or self.loop.now >= deadline:
             self.loop.call_soon(self.loop.stop)
         else:
             self.loop.call_later(0.02, partial(self._await_end, deadline))
+
+    def _busy(self) -> bool:
+        """Is anybody served, told of the end, or sent what the successor is to have?"""
+        cluster = self._cluster
+        return bool(
+            self._acceptor.channels
+            # Disconnect handlers that wait for a thread; what runs has its time in `_close`.
+            or self._pools.events.waiting_count()
+            or (self._membership is not None and self._membership.queued_bytes())
+            or (cluster.recovery_handover is not None and cluster.recovery_handover.busy)
+            or (self._state is WorkerState.HANDING_OVER and any(each.leaving for each in cluster.brokers()))
+        )
 
     def _move(self, state: WorkerState) -> None:
         assert state in MOVES[self._state], (self._state, state)

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind, Report
-from python_server.workers.respawn import own_command
-from python_server.workers.spawn import INHERITED_VARIABLE, WORKER_VARIABLE, WorkerSlot
+from python_server.workers.spawn import WORKER_VARIABLE, WorkerSlot, start_again
 
 
 class Life(Enum):
@@ -43,17 +43,13 @@ ALIVE: Final = frozenset({Life.STARTING, Life.SERVING, Life.DRAINING})
 
 
 class WorkerProcess:
-    """A worker's process.
+    """A worker's process, from its start to its end. Raises OSError when none can be started.
 
     Args:
         slot: without links; the new worker's two ends are made here and closed when it has them.
-        others: joined with it, each by a link.
-        listening: descriptors it accepts on.
+        others: joined with it, each by a link. listening: what it accepts on.
         heard: called with (child, kind, payload) for each word of it.
         replaces: the worker that is to drain once this one serves.
-
-    Raises:
-        OSError: no process can be started.
     """
 
     def __init__(
@@ -79,9 +75,12 @@ class WorkerProcess:
             for other in others:
                 slot.siblings[other.index], end = pair()
                 ends.append((other, end))
-            self._process = _start(slot, listening)
+            environment = {**os.environ, WORKER_VARIABLE: slot.to_text()}
+            environment.pop("NOTIFY_SOCKET", None)  # systemd hears the supervisor
+            # A process group of its own: the terminal's Ctrl+C is for the supervisor, which passes it on.
+            self._process = start_again(environment, listening, slot.descriptors(), process_group=0)
             for other, end in ends:
-                other._meet(self.index, end.detach())
+                other.tell(MessageKind.HELLO, link_messages.NewWorker(self.index), end.detach())
         except BaseException:
             ours.close()
             raise
@@ -93,23 +92,17 @@ class WorkerProcess:
         )
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
     def name(self) -> str:
         """For the log."""
         return f"worker {self.index} (process {self._process.pid})"
 
-    def _meet(self, index: int, descriptor: int) -> None:
-        """Give it the link to a worker that is being started."""
-        payload = link_messages.encode(link_messages.NewWorker(index))
-        if not self._link.send(MessageKind.HELLO, payload, descriptor=descriptor):
+    def tell(
+        self, kind: MessageKind, word: msgspec.Struct | None = None, descriptor: int | None = None
+    ) -> None:
+        """The descriptor is closed here if the worker cannot get it."""
+        sent = self._link.send(kind, link_messages.encode(word), descriptor=descriptor)
+        if not sent and descriptor is not None:
             os.close(descriptor)
-
-    def tell(self, kind: MessageKind, word: Any = None) -> None:
-        """`word`: of `words`, for a kind that carries one."""
-        self._link.send(kind, b"" if word is None else link_messages.encode(word))
 
     def serves(self, now: float) -> None:
         """It has said that it serves."""
@@ -143,33 +136,17 @@ class WorkerProcess:
         return self._process.poll()
 
     def reap(self) -> None:
-        """The process has ended: read what it still said, free everything."""
+        """When the process has ended: read what it still said, free everything."""
+        self._process.wait()
         if self.deadline is not None:
             self.deadline.cancel()
         self._link.read_all()
         self._link.close()
         self.move(Life.GONE)
 
-    def wait(self) -> None:
-        """Until the process has ended; `reap` follows."""
-        self._process.wait()
-
     def move(self, life: Life) -> None:
         assert life in MOVES[self.life], (self.life, life)
         self.life = life
-
-
-def _start(slot: WorkerSlot, listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
-    """In a process group of its own: the terminal's Ctrl+C is for the supervisor, which passes it on."""
-    numbers = [sock.fileno() for sock in listening]
-    environment: Mapping[str, str] = {
-        **{name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
-        WORKER_VARIABLE: slot.to_text(),
-        INHERITED_VARIABLE: ",".join(map(str, numbers)),
-    }
-    return subprocess.Popen(
-        own_command(), pass_fds=[*numbers, *slot.descriptors()], env=environment, process_group=0
-    )
 
 
 def exit_text(code: int) -> str:

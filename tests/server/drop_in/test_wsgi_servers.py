@@ -57,13 +57,13 @@ def told() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("handler_class", [None, WebSocketHandler, PyWSGIHandler])
 def test_gevents_server_between_start_and_stop(
-    told: list[str], capfd: pytest.CaptureFixture[str], handler_class: type | None
+    told: list[str], monkeypatch: pytest.MonkeyPatch, handler_class: type | None
 ) -> None:
+    monkeypatch.setattr(wsgi_servers.log, "say", told.append)
     server = PyWSGIServer(LOCAL, page, backlog=5, spawn=7, log=None, handler_class=handler_class)
     server.start()
     assert asked(server.server_port) == b"a page by http"
-    assert told == ["told"]
-    assert f"listening on http://127.0.0.1:{server.server_port}" in capfd.readouterr().err
+    assert told == ["told", f"listening on http://127.0.0.1:{server.server_port}"]
     server.stop(1)
 
 
