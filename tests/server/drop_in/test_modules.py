@@ -24,17 +24,18 @@ def test_every_name_is_there(module: str) -> None:
 
 
 def test_the_words_that_programs_import_are_the_packages_own() -> None:
-    """Each of our names stands in the real package too, where that is installed."""
+    """Each of our names stands in the real package too, if that is installed (eventlet need not be)."""
     text = (
         "from importlib import import_module\n"
         "from python_server.drop_in.modules import MODULES\n"
+        "from importlib.util import find_spec\n"
         "for module, words in MODULES.items():\n"
+        "    if find_spec(module.partition('.')[0]) is None:\n"
+        "        continue\n"
         "    real = import_module(module)\n"
         "    for word in words.rpartition(':')[2].split():\n"
         "        assert hasattr(real, word.partition('=')[0]), (module, word)\n"
     )
-    for package in ("eventlet", "geventwebsocket"):
-        pytest.importorskip(package)
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", text], capture_output=True, text=True)
     assert done.stderr == ""
 
