@@ -520,7 +520,6 @@ OWN_WAITS = {
     ("net.turn", "take"),  # a lock that nobody knows yet
     ("net.threads", "wait_on"),  # the lock of a condition that it has waited on
     ("drop_in.events", "__enter__"),  # words that are built of `blocking` themselves
-    ("drop_in.greenlets", "__iter__"),
     ("drop_in.greenlets", "iwait"),
     ("drop_in.greenlets", "start"),
     ("net.tasks", "close"),

@@ -18,6 +18,8 @@ from python_server.observe import log
 
 _THREAD: Final = ThreadLocal()
 _FOREVER: Final = float("inf")
+# How long a wait may last; None: for ever.
+Seconds: TypeAlias = float | None
 # What may be raised in a thread; what a timeout may have instead of itself.
 Fault: TypeAlias = BaseException | type[BaseException]
 Thrown: TypeAlias = Fault | bool | None
@@ -67,7 +69,7 @@ def become(state: ThreadState) -> None:
     _THREAD.state = state
 
 
-def wait_until(condition: Condition, attempt: Callable[[], bool], seconds: float | None = None) -> bool:
+def wait_until(condition: Condition, attempt: Callable[[], bool], seconds: Seconds = None) -> bool:
     """Until `attempt()`, which is called under the condition's lock, is true; False when the time is over.
 
     Others have their turn meanwhile. They may need the lock: it is let go before the turn comes back.
@@ -115,7 +117,7 @@ class Timeout(BaseException):
 
     is_timeout = True  # for programs that ask so
 
-    def __init__(self, seconds: float | None = None, exception: Thrown = None, ref: bool = True) -> None:
+    def __init__(self, seconds: Seconds = None, exception: Thrown = None, ref: bool = True) -> None:
         super().__init__(seconds)
         self.seconds = seconds
         self.exception = exception
@@ -170,7 +172,7 @@ class Timeout(BaseException):
 class StartedTimeout(Timeout):
     """eventlet's, which runs from when it is made."""
 
-    def __init__(self, seconds: float | None = None, exception: Thrown = None) -> None:
+    def __init__(self, seconds: Seconds = None, exception: Thrown = None) -> None:
         super().__init__(seconds, exception)
         self.start()
 

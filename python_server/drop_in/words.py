@@ -13,11 +13,12 @@ from typing import Final
 from python_server.drop_in.turns import let_others_run_in_sleep, need_turns
 from python_server.drop_in.waiting import current, sleep, warn_once
 from python_server.net.sockets import Socket
-from python_server.net.threads import ThreadLocal, blocking
+from python_server.net.threads import ReentrantLock, ThreadLocal, blocking
 
 EVENTLET, GEVENT = "0.41.0", "26.9.0"
 getcurrent = current
 local = ThreadLocal
+RLock = ReentrantLock  # of threading: its waits keep the turn
 
 
 def monkey_patch(*args: object, **modules: object) -> None:

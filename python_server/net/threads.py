@@ -20,6 +20,7 @@ Condition = threading.Condition
 Event = threading.Event
 Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
+ReentrantLock = threading.RLock
 ThreadLocal = threading.local
 current_thread_id = threading.get_ident
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.

@@ -19,7 +19,6 @@ from python_server.drop_in.events import (
     LifoQueue,
     PriorityQueue,
     Queue,
-    RLock,
     Semaphore,
     SentEvent,
 )
@@ -118,14 +117,6 @@ def test_a_bounded_one_counts_its_releases() -> None:
         semaphore.release()
     with semaphore:
         pass
-
-
-def test_a_lock_that_its_owner_may_take_again() -> None:
-    lock = RLock()
-    with lock, lock:
-        assert beside(lock.acquire, False) == [False]
-        assert isinstance(beside(lock.release)[0], RuntimeError)
-    assert beside(lock.acquire, False) == [True]
 
 
 @pytest.mark.parametrize("kind", [Queue, PriorityQueue, LifoQueue])
