@@ -42,11 +42,11 @@ def need_turns() -> None:
         log.warn(f"drop-in: {place_of(caller())} comes to greenlets too late: handlers run side by side")
 
 
-def let_others_run_in_sleep() -> None:
-    """`time.sleep` gives the turn back from here on, as where greenlets were patched in."""
+def let_others_run_in_sleep() -> bool:
+    """`time.sleep` gives the turn back from here on, as where greenlets were patched in. False: no turns."""
     plain = time.sleep
     if PROGRAM.turn is None or hasattr(plain, "__wrapped__"):
-        return
+        return PROGRAM.turn is not None
 
     @wraps(plain)
     def sleep(seconds: float) -> None:
@@ -57,6 +57,7 @@ def let_others_run_in_sleep() -> None:
             plain(seconds)
 
     vars(time)["sleep"] = sleep
+    return True
 
 
 def _tell_of_loss(thread_id: int) -> None:

@@ -23,8 +23,9 @@ RLock = ReentrantLock  # of threading: its waits keep the turn
 
 def monkey_patch(*args: object, **modules: object) -> None:
     need_turns()
-    warn_once("monkey patching does nothing here: the program runs in ordinary threads")
-    let_others_run_in_sleep()
+    taken = let_others_run_in_sleep()
+    but = "; time.sleep lets other handlers run" if taken else ""
+    warn_once(f"monkey patching does nothing here, the program runs in ordinary threads{but}")
 
 
 patch_all = monkey_patch

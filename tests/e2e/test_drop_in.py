@@ -178,8 +178,8 @@ def test_what_a_program_says_on_its_own_server(run: Callable[..., Program], name
 def test_a_program_says_the_same_as_on_its_own_server(run: Callable[..., Program], name: str) -> None:
     ours = run(*DROP_IN, f"{name}.py")
     assert transcript_of(name, ours) == OWN[name]
-    assert "INFO drop-in: " in ours.log
-    assert "handlers run one at a time" in ours.log
+    ours.wait_for("INFO drop-in: ")
+    ours.wait_for("handlers run one at a time")
 
 
 @pytest.mark.parametrize("name", ["eventlet_procfile", "gevent_flask", "socketio_server"])
@@ -310,3 +310,28 @@ def test_a_stock_program_is_told_once_what_drop_in_would_gain() -> None:
     program.wait_for("listening on")
     assert program.stop() == 0
     assert program.log.count("--drop-in") == 1
+
+
+def test_a_stock_program_for_greenlets_is_refused_and_told_of_drop_in() -> None:
+    refused = done("-m", "python_server", "gevent_flask:app", "--port", "0")
+    assert refused.returncode == 1
+    assert "or serve it as it stands with --drop-in" in refused.stderr.splitlines()[-1]
+
+
+def test_the_reloader_puts_the_names_in_place_anew(tmp_path: Path) -> None:
+    text = (PROGRAMS / "eventlet_procfile.py").read_text("utf-8")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(
+            text.replace("socketio.run(app,", "socketio.run(app, debug=True,")
+        )
+    (tmp_path / "drop.toml").write_text("drop-in = true\nreload = true\n")
+    by_option = ["-m", "python_server", "--config", "drop.toml", "one:app", "--port", "0"]
+    for arguments, path in ((by_option, "one.py"), ([*DROP_IN, "two.py"], "two.py")):
+        program = RunningProgram([sys.executable, *arguments], tmp_path, {"PORT": "0"})
+        try:
+            program.wait_for("listening on")
+            (tmp_path / path).write_text((tmp_path / path).read_text() + "\n# changed\n")
+            program.wait_for("listening on", 2)
+            program.wait_for("INFO drop-in: eventlet", 2)
+        finally:
+            assert program.stop() == 0
