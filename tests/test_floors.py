@@ -162,7 +162,14 @@ CHANCE = {"secrets", "random", "uuid"}
 NO_READINGS = {"time.sleep", "time.strftime", "time.localtime", "uuid.UUID"}
 # Who reads the machine's own, all others are given `net.system`'s functions.
 READINGS = {
-    "net.system": {"time.monotonic", "time.time", "time.process_time", "os.urandom"},
+    "net.system": {
+        "time.pthread_getcpuclockid",
+        "time.clock_gettime",
+        "time.monotonic",
+        "time.time",
+        "time.process_time",
+        "os.urandom",
+    },
     "net.systemd": {"time.monotonic_ns"},  # the system's manager compares it with its own clock
     "observe.log": {"time.monotonic"},  # a process has faults before it has a worker, and in any thread
 }

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from python_server.net.system import REAL
+from python_server.net.system import REAL, thread_cpu
 from python_server.net.threads import WORKER, Lock, blocking, current_thread_id
 
-# A holder that has kept the turn so long, in a process that computes little, waits without giving it back:
-# for a lock, a database. What it waits for may need the turn itself.
-TAKE_OVER_SECONDS: Final = 0.05
-# Of one core. Above it somebody computes, and it may well be the holder.
-COMPUTING_SHARE: Final = 0.5
+# A holder that has kept the turn so long, and has computed little, waits without giving it back: for a lock,
+# a database. What it waits for may need the turn itself.
+TAKE_OVER_SECONDS: Final = 0.02
+# Of one core: what the holder has used of it. One that computes has more, even where many do.
+COMPUTING_SHARE: Final = 0.1
 
 
 class Turn:
@@ -25,22 +25,22 @@ class Turn:
 
     Args:
         on_taken_over: called with the id of a thread that has lost the turn, which waits somewhere else.
-        monotonic, cpu: clocks; the second of the processor's time that this process has used.
+        monotonic, thread_cpu: clocks; the second of the processor's time that a thread has used, by its id.
     """
 
     def __init__(
         self,
         on_taken_over: Callable[[int], None],
         monotonic: Callable[[], float] = REAL.monotonic,
-        cpu: Callable[[], float] = REAL.cpu,
+        thread_cpu: Callable[[int], float] = thread_cpu,
     ) -> None:
         self._on_taken_over = on_taken_over
         self._monotonic = monotonic
-        self._cpu = cpu
+        self._thread_cpu = thread_cpu
         self._lock = Lock()
         self._holder: int | None = None
         self._waiting: deque[tuple[int, Lock]] = deque()  # who, and what wakes it
-        self._taken_at = self._taken_cpu = 0.0
+        self._seen_at = self._seen_cpu = 0.0
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -96,23 +96,24 @@ class Turn:
 
     def _give_to(self, thread_id: int) -> None:
         self._holder = thread_id
-        self._taken_at, self._taken_cpu = self._monotonic(), self._cpu()
+        self._look_at(thread_id)
+
+    def _look_at(self, holder: int) -> None:
+        """Under the lock: it is judged by what it does from now on."""
+        self._seen_at, self._seen_cpu = self._monotonic(), self._thread_cpu(holder)
 
     def _take_over(self) -> None:
         """A thread that waits: hand the turn on if its holder waits too."""
         with self._lock:
-            held_seconds = self._monotonic() - self._taken_at
-            computed_seconds = self._cpu() - self._taken_cpu
-            if held_seconds < TAKE_OVER_SECONDS:
+            holder = self._holder
+            held_seconds = self._monotonic() - self._seen_at
+            if holder is None or held_seconds < TAKE_OVER_SECONDS:
                 return
-            if computed_seconds > held_seconds * COMPUTING_SHARE:
-                # It is looked at anew: whoever computed until now may begin to wait.
-                self._taken_at, self._taken_cpu = self._monotonic(), self._cpu()
+            if self._thread_cpu(holder) - self._seen_cpu > held_seconds * COMPUTING_SHARE:
+                self._look_at(holder)
                 return
-            loser = self._holder
             self._hand_on()
-        if loser is not None:
-            self._on_taken_over(loser)
+        self._on_taken_over(holder)
 
 
 class _Program:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from python_server.net import tasks
+from python_server.net.system import thread_cpu
 from python_server.net.threads import WORKER, Waiter, blocking, end_turn, wait_on
 from python_server.net.turn import PROGRAM, TAKE_OVER_SECONDS, Turn, run_in_turn
 
@@ -128,7 +129,7 @@ def test_who_waits_elsewhere_loses_it(turn: Turn, lost: list[int]) -> None:
 
 def test_who_computes_keeps_it(lost: list[int]) -> None:
     now, cpu = 0.0, 0.0
-    turn = Turn(lost.append, lambda: now, lambda: cpu)
+    turn = Turn(lost.append, lambda: now, lambda thread_id: cpu)
     turn.take()
     now, cpu = 1.0, 0.9
     turn._take_over()
@@ -136,13 +137,23 @@ def test_who_computes_keeps_it(lost: list[int]) -> None:
     now, cpu = 1.0 + TAKE_OVER_SECONDS / 2, 0.9
     turn._take_over()  # it was looked at anew just now
     assert lost == []
-    now, cpu = 2.0, 1.0
+    now, cpu = 2.0, 0.91
     turn._take_over()
     assert lost == [threading.get_ident()]
     assert turn._holder is None
     turn._take_over()
     assert len(lost) == 1
     turn.give_back()  # it has nothing to give any more
+
+
+def test_a_thread_that_computes_is_told_from_one_that_waits() -> None:
+    me = threading.get_ident()
+    before = thread_cpu(me)
+    sum(range(2_000_000))
+    computed = thread_cpu(me) - before
+    before = thread_cpu(me)
+    threading.Event().wait(0.05)
+    assert thread_cpu(me) - before < computed
 
 
 def test_a_background_task_takes_part(turn: Turn) -> None:
