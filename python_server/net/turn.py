@@ -69,8 +69,10 @@ class Turn:
         me = current_thread_id()
         with self._lock:
             if self._holder is None:
-                self._give_to(me)
+                self._holder = me
                 return
+            if not self._waiting:
+                self._look_at(self._holder)
             bell = Lock()
             bell.acquire()
             self._waiting.append((me, bell))
@@ -88,18 +90,15 @@ class Turn:
     def _hand_on(self) -> None:
         """Under the lock."""
         if self._waiting:
-            next_one, bell = self._waiting.popleft()
-            self._give_to(next_one)
+            self._holder, bell = self._waiting.popleft()
             bell.release()
+            if self._waiting:
+                self._look_at(self._holder)
         else:
             self._holder = None
 
-    def _give_to(self, thread_id: int) -> None:
-        self._holder = thread_id
-        self._look_at(thread_id)
-
     def _look_at(self, holder: int) -> None:
-        """Under the lock: it is judged by what it does from now on."""
+        """Under the lock, while somebody waits: the holder is judged by what it does from now on."""
         self._seen_at, self._seen_cpu = self._monotonic(), self._thread_cpu(holder)
 
     def _take_over(self) -> None:
