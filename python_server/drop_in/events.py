@@ -48,7 +48,7 @@ class Linked:
 
 
 class AsyncResult(Linked):
-    """gevent's: a value or an error that comes once."""
+    """A value or an error that comes once: gevent's words, and those of eventlet's Event."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,6 +63,21 @@ class AsyncResult(Linked):
         self.exception = exception() if isinstance(exception, type) else exception
         self._become_ready()
 
+    def send(self, result: object = None, exc: Fault | None = None) -> None:
+        """Raises AssertionError: it was sent before."""
+        assert not self._ready, "Trying to re-send() an already-triggered event."
+        if exc is None:
+            self.set(result)
+        else:
+            self.set_exception(exc)
+
+    def send_exception(self, *args: Fault) -> None:
+        """An error, or a class with an error of it, as `sys.exc_info` has them."""
+        self.send(exc=args[min(1, len(args) - 1)])
+
+    def reset(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
     def successful(self) -> bool:
         return self._ready and self.exception is None
 
@@ -75,37 +90,13 @@ class AsyncResult(Linked):
         return self.value
 
     def wait(self, timeout: Seconds = None) -> object:
-        """The value; None for an error, or when the time is over."""
-        self._wait_ready(timeout)
-        return self.value
+        """The same, but None when nothing came in time."""
+        return self.get() if self._wait_ready(timeout) else None
 
     def __call__(self, source: AsyncResult) -> None:
         """As a link of a greenlet."""
         self.value, self.exception = source.value, source.exception
         self._become_ready()
-
-
-class SentEvent(AsyncResult):
-    """eventlet's Event: a value that is sent once to all who wait."""
-
-    def send(self, result: object = None, exc: Fault | tuple[Fault | None, ...] | None = None) -> None:
-        """Raises AssertionError: it was sent before."""
-        assert not self._ready, "Trying to re-send() an already-triggered event."
-        error = (exc[1] or exc[0]) if isinstance(exc, tuple) else exc
-        if error is None:
-            self.set(result)
-        else:
-            self.set_exception(error)
-
-    def send_exception(self, *args: Fault) -> None:
-        self.send(None, args if len(args) > 1 else args[0])
-
-    def wait(self, timeout: Seconds = None) -> object:
-        """What was sent, or raises it; None when the time is over."""
-        return self.get() if self._wait_ready(timeout) else None
-
-    def reset(self) -> None:
-        self.__init__()  # type: ignore[misc]
 
 
 class Flag(Linked):
@@ -153,19 +144,6 @@ class Semaphore:
 
     def __exit__(self, *error: object) -> None:
         self.release()
-
-
-class BoundedSemaphore(Semaphore):
-    """One that is never released more often than it was acquired: ValueError."""
-
-    def __init__(self, value: int = 1) -> None:
-        super().__init__(value)
-        self._most = value
-
-    def release(self) -> None:
-        if self.counter >= self._most:
-            raise ValueError("Semaphore released too many times")
-        super().release()
 
 
 class Queue(queue.Queue[object]):

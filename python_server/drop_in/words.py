@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Final
 
 from python_server.drop_in.turns import let_others_run_in_sleep, need_turns
-from python_server.drop_in.waiting import current, sleep, warn_once
+from python_server.drop_in.waiting import current, warn_once
 from python_server.net.sockets import Socket
 from python_server.net.threads import ReentrantLock, ThreadLocal, blocking
 
@@ -60,10 +60,6 @@ def execute(function: Callable[..., object], *args: object, **kwargs: object) ->
 def proxied(thing: object, *args: object, **kwargs: object) -> object:
     """`tpool.Proxy`: the object itself."""
     return thing
-
-
-def idle(priority: int = 0) -> None:
-    sleep(0)
 
 
 def signal_handler(number: int, handler: Callable[..., object], *args: object, **kwargs: object) -> None:
