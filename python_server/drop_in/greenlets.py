@@ -11,8 +11,8 @@ from functools import partial
 from typing import Final, Self
 
 from python_server.drop_in.events import AsyncResult, Linked, Semaphore
-from python_server.drop_in.turns import need_turns
-from python_server.drop_in.waiting import Fault, Seconds, ThreadState, become, current, sleep, warn_once
+from python_server.drop_in.turns import need_turns, warn_once
+from python_server.drop_in.waiting import Fault, Seconds, ThreadState, become, current, sleep
 from python_server.net.system import REAL
 from python_server.net.threads import Thread
 from python_server.net.turn import run_in_turn

@@ -39,7 +39,7 @@ def need_turns() -> None:
         PROGRAM.turn = Turn(_tell_of_loss)
         PROGRAM.turn.join()
     else:
-        log.warn(f"drop-in: {place_of(caller())} comes to greenlets too late: handlers run side by side")
+        warn_once("the program comes to greenlets too late: handlers run side by side")
 
 
 def let_others_run_in_sleep() -> bool:
@@ -63,13 +63,19 @@ def let_others_run_in_sleep() -> bool:
 def _tell_of_loss(thread_id: int) -> None:
     frame = sys._current_frames().get(thread_id)
     if frame is not None:
-        _say_loss(place_of(frame))
+        warn_once(
+            "it waits without giving others their turn: the next handler runs beside it; wait by "
+            "socketio.sleep(), or by eventlet's or gevent's words",
+            place_of(frame),
+        )
+
+
+def warn_once(sentence: str, place: str = "") -> None:
+    """A line of the log, once for each place of the program: the one told, or that of the caller."""
+    _warn(place or place_of(caller()), sentence)
 
 
 @lru_cache(maxsize=256)
-def _say_loss(place: str) -> None:
-    """Once for a place."""
-    log.warn(
-        f"drop-in: {place} waits without giving others their turn: the next handler runs beside it; "
-        "wait by socketio.sleep() or by eventlet's or gevent's words"
-    )
+def _warn(place: str, sentence: str) -> bool:
+    log.warn(f"drop-in: {place}: {sentence}")
+    return True

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final, Self, TypeAlias
 
-from python_server.drop_in.importing import caller, place_of
+from python_server.drop_in.turns import warn_once
 from python_server.net.system import REAL
 from python_server.net.tasks import check_waiting
 from python_server.net.threads import Condition, ThreadLocal, blocking
-from python_server.observe import log
 
 _THREAD: Final = ThreadLocal()
 _FOREVER: Final = float("inf")
@@ -190,13 +188,3 @@ def with_timeout(seconds: float, function: Callable[..., object], *args: object,
             raise
         return value
     return result
-
-
-def warn_once(sentence: str) -> None:
-    """A line of the log, once for each place of the program that brings it about."""
-    _warn(place_of(caller()), sentence)
-
-
-@lru_cache(maxsize=256)
-def _warn(place: str, sentence: str) -> None:
-    log.warn(f"drop-in: {place}: {sentence}")

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Final
 
-from python_server.drop_in.turns import let_others_run_in_sleep, need_turns
-from python_server.drop_in.waiting import current, warn_once
+from python_server.drop_in.turns import let_others_run_in_sleep, need_turns, warn_once
+from python_server.drop_in.waiting import current
 from python_server.net.sockets import Socket
 from python_server.net.threads import ReentrantLock, ThreadLocal, blocking
 

@@ -19,7 +19,7 @@ from python_server.net import sockets
 from python_server.net.sockets import Socket, TCPAddress, UnixAddress, shown_urls
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
-from python_server.serve.serve import ON_START
+from python_server.serve.serve import tell_of_start
 from python_server.serve.worker import Worker
 from python_server.settings import Settings, TLSSettings
 from python_server.wsgi.environ import Application, Environ, StartResponse
@@ -103,8 +103,7 @@ class PyWSGIServer(WSGIServer):
 
     def _prepare(self) -> Worker:
         worker = super()._prepare()
-        for tell in ON_START:
-            tell()
+        tell_of_start()
         assert self._socket is not None
         urls = shown_urls([self._socket], "https" if self._settings.tls.certfile else "http")
         log.say(f"listening on {urls[0]}")

@@ -73,8 +73,7 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     name = "" if slot is None else f"worker {slot.index}"
     log.configure_logging(settings.log_level, settings.access_log, settings.error_log, name, writer=LINES)
     allow_descriptors(settings.connections_max_count, log.warn)
-    for tell in ON_START:
-        tell()
+    tell_of_start()
     if slot is not None:
         if slot.version != VERSION:
             log.warn(f"the supervisor {other_version(slot.version)}")
@@ -89,6 +88,12 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
             _tell_started(settings, listening, started)
             worker.run()
     log.say("stopped")
+
+
+def tell_of_start() -> None:
+    """Say what is to be said, once."""
+    while ON_START:
+        ON_START.pop(0)()
 
 
 def is_supervisor(settings: Settings) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from python_server.drop_in import greenlets, waiting
+from python_server.drop_in import greenlets, turns
 from python_server.drop_in.events import AsyncResult, Flag
 from python_server.drop_in.greenlets import (
     RUNNING,
@@ -41,8 +41,8 @@ def nobody_is_left() -> Iterator[None]:
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     monkeypatch.setattr(greenlets.log, "report", lambda what, error: lines.append(f"{what}: {error!r}"))
-    monkeypatch.setattr(waiting.log, "warn", lines.append)
-    waiting._warn.cache_clear()
+    monkeypatch.setattr(turns.log, "warn", lines.append)
+    turns._warn.cache_clear()
     return lines
 
 

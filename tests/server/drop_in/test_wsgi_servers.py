@@ -52,7 +52,7 @@ def told() -> Iterator[list[str]]:
     lines: list[str] = []
     ON_START.append(lambda: lines.append("told"))
     yield lines
-    ON_START.pop()
+    ON_START.clear()
 
 
 @pytest.mark.parametrize("handler_class", [None, WebSocketHandler, PyWSGIHandler])
