@@ -78,7 +78,7 @@ def wait_until(condition: Condition, attempt: Callable[[], bool], seconds: Secon
     with condition:
         if attempt():
             return True
-    check_waiting("a wait of a stand-in")
+    check_waiting("wait()")
     state = current()
     end = _FOREVER if seconds is None else REAL.monotonic() + seconds
     with blocking(lends=True), condition:

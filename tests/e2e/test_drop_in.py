@@ -158,6 +158,7 @@ PROGRAMS_AND_TALKS = {
 }
 
 
+PACKAGES = ("eventlet", "gevent", "geventwebsocket", "flask_socketio", "socketio")
 # What each said on its own server, with eventlet 0.41, gevent 26.9 and the stock packages of today.
 OWN = json.loads((PROGRAMS / "transcripts.json").read_text("utf-8"))
 
@@ -170,7 +171,8 @@ def transcript_of(name: str, program: Program) -> object:
 def test_what_a_program_says_on_its_own_server(run: Callable[..., Program], name: str) -> None:
     """The transcripts are what they say they are, where the program's own packages are installed."""
     text = (PROGRAMS / f"{name}.py").read_text("utf-8")
-    if "eventlet" not in text or find_spec("eventlet") is not None:
+    packages = [name for name in PACKAGES if f"import {name}" in text or f"from {name}" in text]
+    if all(find_spec(name) is not None for name in packages):
         assert transcript_of(name, run(f"{name}.py")) == OWN[name]
 
 
@@ -221,6 +223,24 @@ def count_from_many(program: Program) -> int:
 def test_handlers_of_a_program_for_greenlets_run_one_at_a_time(run: Callable[..., Program]) -> None:
     program = run(*DROP_IN, "eventlet_procfile.py")
     assert count_from_many(program) == 8 + 8 * 25 + 1
+
+
+def test_requests_take_turns_with_handlers(run: Callable[..., Program]) -> None:
+    """Eight clients and eight pages read, compute and write the same number."""
+    program = run(*DROP_IN, "eventlet_procfile.py")
+    pages = [threading.Thread(target=count_by_pages, args=(program,)) for _ in range(4)]
+    for thread in pages:
+        thread.start()
+    count_from_many(program)
+    for thread in pages:
+        thread.join()
+    with urllib.request.urlopen(program.url + "/count", timeout=PATIENCE_SECONDS) as answer:
+        assert int(answer.read()) == 8 + 8 * 25 + 1 + 4 * 25 + 1
+
+
+def count_by_pages(program: Program) -> None:
+    for _ in range(25):
+        urllib.request.urlopen(program.url + "/count", timeout=PATIENCE_SECONDS).read()
 
 
 def test_drop_in_parallel_lets_them_run_side_by_side(run: Callable[..., Program]) -> None:

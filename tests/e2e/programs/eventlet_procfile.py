@@ -64,6 +64,11 @@ def count_slowly() -> int:
     return visits
 
 
+@app.route("/count")
+def count_on_a_page() -> str:
+    return str(count_slowly())
+
+
 @socketio.on("leave")
 def leave() -> str:
     leave_room("watchers")
