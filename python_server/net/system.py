@@ -56,6 +56,15 @@ def thread_cpu(thread_id: int) -> float:
     return time.process_time()
 
 
+def is_runnable(native_id: int | None) -> bool:
+    """Has a thread work to do, though others may have the processors? False where nobody tells."""
+    try:
+        with open(f"/proc/self/task/{native_id}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] == b"R"
+    except OSError:
+        return False
+
+
 def token(count: int, entropy: Callable[[int], bytes]) -> str:
     """A name of letters, digits, "-" and "_" out of so many bytes."""
     return urlsafe_b64encode(entropy(count)).rstrip(b"=").decode("ascii")

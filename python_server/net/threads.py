@@ -103,6 +103,12 @@ def end_turn() -> None:
         WORKER.turn.leave()
 
 
+def native_id_of(thread_id: int) -> int | None:
+    """The system's number of a thread that lives."""
+    found = (thread.native_id for thread in threading.enumerate() if thread.ident == thread_id)
+    return next(found, None)
+
+
 def on_main_thread() -> bool:
     """Is this the thread that the program began on?"""
     return threading.current_thread() is threading.main_thread()

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from python_server.net.system import REAL, thread_cpu
-from python_server.net.threads import WORKER, Lock, blocking, current_thread_id
+from python_server.net.system import REAL, is_runnable, thread_cpu
+from python_server.net.threads import WORKER, Lock, blocking, current_thread_id, native_id_of
 
 # A holder that has kept the turn so long, and has computed little, waits without giving it back: for a lock,
 # a database. What it waits for may need the turn itself.
 TAKE_OVER_SECONDS: Final = 0.02
-# Of one core: what the holder has used of it. One that computes has more, even where many do.
-COMPUTING_SHARE: Final = 0.1
+# Of one core: what a thread may use of it that waits. One that computes has more, even where many do.
+WAITING_SHARE: Final = 0.01
 
 
 class Turn:
@@ -26,6 +26,7 @@ class Turn:
     Args:
         on_taken_over: called with the id of a thread that has lost the turn, which waits somewhere else.
         monotonic, thread_cpu: clocks; the second of the processor's time that a thread has used, by its id.
+        runnable: has a thread work to do, by the system's number of it?
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class Turn:
         on_taken_over: Callable[[int], None],
         monotonic: Callable[[], float] = REAL.monotonic,
         thread_cpu: Callable[[int], float] = thread_cpu,
+        runnable: Callable[[int | None], bool] = is_runnable,
     ) -> None:
         self._on_taken_over = on_taken_over
         self._monotonic = monotonic
         self._thread_cpu = thread_cpu
+        self._runnable = runnable
         self._lock = Lock()
         self._holder: int | None = None
         self._waiting: deque[tuple[int, Lock]] = deque()  # who, and what wakes it
@@ -108,7 +111,8 @@ class Turn:
             held_seconds = self._monotonic() - self._seen_at
             if holder is None or held_seconds < TAKE_OVER_SECONDS:
                 return
-            if self._thread_cpu(holder) - self._seen_cpu > held_seconds * COMPUTING_SHARE:
+            computes = self._thread_cpu(holder) - self._seen_cpu > held_seconds * WAITING_SHARE
+            if computes or self._runnable(native_id_of(holder)):
                 self._look_at(holder)
                 return
             self._hand_on()
