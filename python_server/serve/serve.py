@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,9 @@ from python_server.net.sockets import (
     shown_urls,
 )
 from python_server.net.system import REAL
-from python_server.net.threads import ServerStopped
 from python_server.observe import log
 from python_server.serve.mounts import Site
+from python_server.serve.signals import ApplicationSignals, Orders, given_as_orders
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
 from python_server.workers.link_messages import VERSION, other_version
@@ -73,16 +73,23 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         if slot.version != VERSION:
             log.warn(f"the supervisor {other_version(slot.version)}")
             raise SystemExit(1)
-        worker = Worker(site, settings, bind(settings).sockets, slot, slot.named.get(CONTROL))
-        with _signals(_orders_of(worker)):
+        theirs = ApplicationSignals(log.report)
+        worker = Worker(
+            site, settings, bind(settings).sockets, slot, slot.named.get(CONTROL), theirs.told_to_stop
+        )
+        with given_as_orders(_orders_of(worker), theirs, ONLY_SAID):
             worker.run()
         return
     with bind(settings) as listening, _control_of(settings, listening) as control:
         worker = Worker(site, settings, listening.sockets, control=next(iter(control.sockets), None))
-        with _signals(_orders_of(worker)), _pid_file(settings.pid_file):
+        theirs = ApplicationSignals(log.report)
+        with (
+            given_as_orders(_orders_of(worker), theirs, ONLY_SAID),
+            _pid_file(settings.pid_file),
+        ):
             _tell_started(settings, listening, started)
             worker.run()
-    log.say("stopped")
+            log.say("stopped")
 
 
 def is_supervisor(settings: Settings) -> bool:
@@ -117,7 +124,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             serving=lambda: _tell_started(settings, listening, started),
             rolled=lambda: systemd.notify(systemd.READY),
         )
-        with _signals(_orders_of_workers(loop, workers)):
+        with given_as_orders(_orders_of_workers(loop, workers), ApplicationSignals(log.report)):
             loop.call_soon(workers.begin)
             try:
                 loop.run()
@@ -207,10 +214,10 @@ def announce(urls: Sequence[str]) -> None:
     )
 
 
-Orders = Mapping[int, Callable[[], Any]]
 # Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
+ONLY_SAID: Final = frozenset({signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU})
 CODE_STAYS: Final = (
     "SIGHUP: log files are opened anew, the code stays as it is; new code is served after a restart, or by a "
     "supervisor (--workers), which restarts its workers one by one"
@@ -290,24 +297,6 @@ def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
         signal.SIGWINCH: lambda: None,
     }
     return {number: partial(loop.mailbox.post, order) for number, order in orders.items()}
-
-
-@contextmanager
-def _signals(orders: Orders) -> Iterator[None]:
-    """Each order is given in the main thread, between two instructions of whatever runs."""
-
-    def given(number: int, frame: Any) -> None:
-        try:
-            orders[number]()
-        except ServerStopped:
-            pass  # there is nothing left to stop
-
-    former = {number: signal.signal(number, given) for number in orders}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

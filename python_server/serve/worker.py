@@ -6,6 +6,7 @@ Must not know: any rule of any protocol, or how the parts are connected; see `wi
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from typing import Any, Final
@@ -47,7 +48,8 @@ class Worker:
     Args:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
         slot: its place among several workers, owned from here on; None for the only one.
-        control: listening, for this user's own words; owned from here on. system: its clocks, poller, chance.
+        control: listening, for this user's own words; owned from here on.
+        told_to_stop: called when the supervisor ends this worker. system: its clocks, poller, chance.
 
     Raises:
         CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address, or the name of
@@ -61,9 +63,11 @@ class Worker:
         listening: list[Socket],
         slot: WorkerSlot | None = None,
         control: Socket | None = None,
+        told_to_stop: Callable[[], None] = lambda: None,
         system: System = REAL,
     ) -> None:
         self._settings = settings
+        self._told_to_stop = told_to_stop
         self._observer = Observer(system.monotonic)
         self._state = WorkerState.SERVING
         complain = self._observer.complain
@@ -79,7 +83,7 @@ class Worker:
             network=network,
             pools=self._pools,
             protocols=protocols,
-            drain=partial(self._begin_stop, settings.graceful_timeout_seconds),
+            drain=self._drain,
             stop_server=self._stop_server,
         )
         self._membership = self._cluster.membership
@@ -150,6 +154,11 @@ class Worker:
                 self._stop_alone(self._settings.graceful_timeout_seconds)
 
         self.loop.mailbox.post(stop)
+
+    def _drain(self, successor: int | None) -> None:
+        """The supervisor ends this worker."""
+        self._told_to_stop()
+        self._begin_stop(self._settings.graceful_timeout_seconds, successor)
 
     def force(self) -> None:
         """Any thread: end now."""
