@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
-from typing import Final
 
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
@@ -17,6 +15,7 @@ from python_server.control.server import Control
 from python_server.engineio.session import DisconnectReason
 from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System
 from python_server.observe import log
 from python_server.observe.counters import Counters
@@ -26,19 +25,11 @@ from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
 
 
-class WorkerState(Enum):
-    SERVING = "serving"
-    HANDING_OVER = "handing over"  # it stops, and another worker takes over what it holds
-    STOPPING = "stopping"
-    CLOSED = "closed"
-
-
-MOVES: Final = {
-    WorkerState.SERVING: {WorkerState.HANDING_OVER, WorkerState.STOPPING, WorkerState.CLOSED},
-    WorkerState.HANDING_OVER: {WorkerState.CLOSED},
-    WorkerState.STOPPING: {WorkerState.CLOSED},
-    WorkerState.CLOSED: set(),
-}
+class WorkerState(StateEnum):
+    SERVING = "HANDING_OVER", "STOPPING", "CLOSED"
+    HANDING_OVER = "CLOSED"  # it stops, and another worker takes over what it holds
+    STOPPING = "CLOSED"
+    CLOSED = ()
 
 
 class Worker:
@@ -160,7 +151,7 @@ class Worker:
         """`successor`: the worker that takes over what this one holds; None when none goes on."""
         if self._state is not WorkerState.SERVING:
             return
-        self._move(WorkerState.STOPPING if successor is None else WorkerState.HANDING_OVER)
+        self._state = self._state.to(WorkerState.STOPPING if successor is None else WorkerState.HANDING_OVER)
         # Whoever told a worker to stop says itself what more can be done.
         hint = "" if self._membership is not None else "; a second signal cuts it off"
         log.say(f"stopping: what runs may end{hint}")
@@ -197,12 +188,8 @@ class Worker:
             or (self._state is WorkerState.HANDING_OVER and any(each.leaving for each in cluster.brokers()))
         )
 
-    def _move(self, state: WorkerState) -> None:
-        assert state in MOVES[self._state], (self._state, state)
-        self._state = state
-
     def _close(self) -> None:
-        self._move(WorkerState.CLOSED)
+        self._state = self._state.to(WorkerState.CLOSED)
         self._acceptor.abort("server stopped")
         self.loop.run_once(0)
         for backplane in self._cluster.backplanes:
