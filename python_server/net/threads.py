@@ -20,7 +20,7 @@ Condition = threading.Condition
 Event = threading.Event
 Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
-current_thread_id = threading.get_ident
+current_thread_id: Callable[[], int] = threading.get_ident
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
 FAULTS: Final = (Exception, SystemExit, GeneratorExit)
 
@@ -348,10 +348,10 @@ class Door:
         self._events = events
         # One lock for all strands: held for a few instructions, and a strand stays small.
         self._strand_lock = threading.Lock()
-        self.post = mailbox.post
-        self.post_unless = mailbox.post_unless
-        self.on_loop = mailbox.on_loop
-        self.at_once = mailbox.at_once
+        self.post: Callable[..., None] = mailbox.post
+        self.post_unless: Callable[..., bool] = mailbox.post_unless
+        self.on_loop: Callable[[], bool] = mailbox.on_loop
+        self.at_once: Callable[[], bool] = mailbox.at_once
         # Loop's thread: run a job beside the strands, in no order.
         self.submit: Callable[[Job], None] = events.submit
 

@@ -13,6 +13,7 @@ from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
 from python_server.engineio.session import DisconnectReason
+from python_server.net.loop import Loop
 from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import Socket
 from python_server.net.states import StateEnum
@@ -60,7 +61,7 @@ class Worker:
         complain = self._counters.complain
         given = wiring.Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
         network = wiring.make_network(given, listening)
-        self.loop = network.loop
+        self.loop: Loop = network.loop
         self._acceptor = network.acceptor
         self._pools = wiring.make_pools(given, self.loop)
         protocols = wiring.make_protocols(given, network, self._pools)

@@ -90,7 +90,7 @@ class Peers:
     ) -> None:
         self.index = index
         self.living: tuple[int, ...] = ()
-        self.state = PeersState.STARTING
+        self.state: PeersState = PeersState.STARTING
         self.dropped: Counter[int] = Counter()
         self._loop = loop
         self._report = report

@@ -54,13 +54,13 @@ class WorkerProcess:
         report: Report,
         replaces: WorkerProcess | None,
     ) -> None:
-        self.index = slot.index
-        self.row = slot.row
-        self.together = slot.together
+        self.index: int = slot.index
+        self.row: int = slot.row
+        self.together: bool = slot.together
         self.replaces = replaces
-        self.life = Life.STARTING
+        self.life: Life = Life.STARTING
         self.deadline: Timer | None = None
-        self.served_from = loop.now  # or, before it serves, alive from
+        self.served_from: float = loop.now  # or, before it serves, alive from
         ours, slot.control = pair()
         ends: list[tuple[WorkerProcess, Socket]] = []
         try:

@@ -84,8 +84,8 @@ class Supervisor:
         self._not_before = 0.0
         self._next_look = Deadline(loop, self._look_round)
         self._looked_at = loop.now
-        self.phase = Phase.BEGINNING
-        self.exit_code = 0
+        self.phase: Phase = Phase.BEGINNING
+        self.exit_code: int = 0
 
     # Orders from outside
 

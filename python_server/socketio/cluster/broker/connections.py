@@ -60,7 +60,7 @@ class _Kept:
         self._changed = changed
         self._lock = Condition(Lock())
         self._connection: BrokerConnection | None = None
-        self.state = BrokerLinkState.STARTING
+        self.state: BrokerLinkState = BrokerLinkState.STARTING
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._name = name
         self._thread: BackgroundThread | None = None
@@ -162,8 +162,8 @@ class Publisher(_Kept):
         self._dropped = dropped
         self._posts: deque[_Post] = deque()
         self._unanswered: list[_Post] = []
-        self.queued_bytes = 0
-        self.published_count = 0
+        self.queued_bytes: int = 0
+        self.published_count: int = 0
 
     @property
     def queued_count(self) -> int:

@@ -42,9 +42,9 @@ class Channels:
     def __init__(self, name: str, worker_name: str, per_room: bool) -> None:
         self._name = name
         self.per_room = per_room
-        self.shared = name.encode()
-        self.questions = f"{name}#wsframe".encode()
-        self.inbox = self.inbox_of(worker_name)
+        self.shared: bytes = name.encode()
+        self.questions: bytes = f"{name}#wsframe".encode()
+        self.inbox: bytes = self.inbox_of(worker_name)
 
     def inbox_of(self, worker_name: str) -> bytes:
         return self.questions + b"#" + worker_name.encode()
