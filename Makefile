@@ -15,7 +15,7 @@ RECORDS ?=
 MODULES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: help serve test test-python lint coverage-mirror wheel bench bench-pages bench-profiles client optional-tools clean
+.PHONY: help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles client optional-tools clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
+	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes;"
 	@echo "             BENCH='--against main': this tree against a commit)"
@@ -45,6 +46,9 @@ lint: $(VENV)/test-installed
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage
 	$(BIN)/python tests/common/mirror.py $(MODULES)
+
+rows: $(VENV)/test-installed client optional-tools
+	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page
 
 wheel: $(VENV)/created
 	rm -rf build/lib* build/bdist* dist

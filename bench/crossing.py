@@ -6,13 +6,17 @@ on one loop in this process; the time of the processor is counted.
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from python_server.net.loop import Loop
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.packet import PacketType, TextCodec
-from python_server.workers.peers import Peers, joined
+from python_server.workers.peers import Peers
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "common"))
+from joined_peers import joined
 
 MESSAGES_COUNT = 2_000
 ROUNDS_COUNT = 9
@@ -42,7 +46,7 @@ def no_timer(seconds: float, function: Any) -> None:
 def measure(workers_count: int, batch_count: int) -> tuple[float, float]:
     """Microseconds of the sender's publish, and of sending and receiving at each sibling, per message."""
     loop = Loop(report)
-    siblings = [Peers(loop, index, "machine", report, report) for index in range(workers_count)]
+    siblings = [Peers(loop, index, report, report) for index in range(workers_count)]
     joined(*siblings)
     for _ in range(4):
         loop.run_once(0)

@@ -33,8 +33,8 @@ COLUMNS = {
     "wsframe": (0, 5),
     "http1": (5, 9),
     "net": (9, 17),
-    "observe": (17, 21),
-    "settings": (21, 24),
+    "observe": (17, 24),
+    "settings": (9, 17),
 }
 WIDTH = 1040
 LEFT = 34  # the numbers of the floors

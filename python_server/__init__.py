@@ -6,7 +6,7 @@ Must not know: Flask and redis at import; names are imported when they are asked
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from python_server.api.emitter import Emitter
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # Tells this package from another one of the same name on PyPI; the command line looks for it at start.
 DISTRIBUTION: Final = "wsframe"
 
+# Where the names below are; those that are not here are the functions of an event's context.
 _HOMES: Final = {
     "ConnectionRefusedError": "api.flask_socketio.api",
     "Emitter": "api.emitter",
@@ -43,20 +44,11 @@ _HOMES: Final = {
     "Settings": "settings",
     "SocketIO": "api.flask_socketio.api",
     "SocketIOTestClient": "api.flask_socketio.test_client",
-    "WebSocket": "websocket.application",
-    "WebSocketApplication": "websocket.application",
     "WSGIApp": "api.python_socketio",
     "WSGIServer": "api.wsgi_server",
+    "WebSocket": "websocket.application",
+    "WebSocketApplication": "websocket.application",
     "WebSocketError": "wsgi.websocket",
-    "call": "api.flask_socketio.functions",
-    "close_room": "api.flask_socketio.functions",
-    "disconnect": "api.flask_socketio.functions",
-    "emit": "api.flask_socketio.functions",
-    "join_room": "api.flask_socketio.functions",
-    "leave_room": "api.flask_socketio.functions",
-    "room_members": "api.flask_socketio.functions",
-    "rooms": "api.flask_socketio.functions",
-    "send": "api.flask_socketio.functions",
 }
 
 __all__ = [
@@ -86,14 +78,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+def __getattr__(name: str) -> object:
+    if name not in __all__:
         raise AttributeError(f"module 'python_server' has no attribute {name!r}")
-    value = getattr(import_module(f"python_server.{home}"), name)
+    home = _HOMES.get(name, "api.flask_socketio.functions")
+    value: object = getattr(import_module(f"python_server.{home}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *__all__})

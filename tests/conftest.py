@@ -18,11 +18,20 @@ import pytest
 import python_server
 import wsframe
 from outside_tools import outside_tool
+from rows import RowsPage
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rows-page", action="store_true", help="run the tests that name rows; write docs/rows.md"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--rows-page"):
+        config.pluginmanager.register(RowsPage())
     for package in (wsframe, python_server):
         home = Path(str(package.__file__)).resolve()
         if home.is_relative_to(ROOT / "src") or home.is_relative_to(ROOT / "python_server"):

@@ -8,14 +8,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Protocol, TypedDict, Unpack
+from typing import Any, Final, Protocol, Unpack
 
-from python_server.api.python_engineio import REASONS, Function, HandlerRegistry, SessionData, takes
+from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
+from python_server.api.keywords import Function, SendKeywords, SessionData
+from python_server.api.options import takes
 from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import Handler, Socket, SocketState
-from python_server.socketio.handlers import RESERVED
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Environ
@@ -33,19 +34,6 @@ class Reason:
     TRANSPORT_ERROR: Final = "transport error"
 
 
-class SendKeywords(TypedDict, total=False):
-    """What `send` takes besides its data and `to`."""
-
-    room: Rooms
-    skip_sid: Rooms
-    namespace: str | None
-    callback: Function | None
-    ignore_queue: bool
-    except_rooms: Rooms
-    volatile: bool
-    timeout: float | None
-
-
 class NamespaceHandler(Protocol):
     """An object whose `on_...` methods handle the events of its namespace."""
 
@@ -53,68 +41,98 @@ class NamespaceHandler(Protocol):
     server: Any  # who it was registered with; its own affair
 
 
-class ServerMethods(HandlerRegistry):
-    """python-socketio's methods. Handlers get (sid, *arguments); every call goes to the hub.
+class ClientMethods:
+    """python-socketio's methods that ask or move one client.
 
-    Args:
-        hub: does the work. environ_of: the environ of a client's handshake request.
+    Attributes:
+        namespace: the one that is meant where none is said.
     """
 
-    reason = Reason
-    async_mode = "threading"
-    async_handlers = True
+    namespace: str = DEFAULT_NAMESPACE
+    _hub: Hub
+    _environ_of: Callable[[Socket], Environ]
 
-    def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
-        self._hub = hub
-        self._environ_of = environ_of
-        self.manager: Manager = Manager(hub)
-        self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
+    def _speak_through(self, other: ClientMethods) -> None:
+        self._hub, self._environ_of = other._hub, other._environ_of
 
-    # Registration
-
-    def register_namespace(self, namespace_handler: NamespaceHandler) -> None:
-        """Every `on_...` method of the object handles the event its name ends with."""
-        namespace_handler.server = self
-        for name, method in inspect.getmembers(namespace_handler, callable):
-            if name.startswith(HANDLER_PREFIX):
-                self._register(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
-
-    def _register(self, event: str, function: Function, namespace: str | None, **options: bool) -> None:
-        """The option `inline`: the function never blocks, so it runs on the server's own thread.
+    def call(
+        self,
+        event: str,
+        data: object = None,
+        to: str | None = None,
+        sid: str | None = None,
+        namespace: str | None = None,
+        timeout: float | None = 60,
+        ignore_queue: bool = False,
+    ) -> JSONValue:
+        """Send an event to one client and wait: None, the value, or a tuple of the values of its ack.
 
         Raises:
-            TypeError: another option; or connect or disconnect inline, which are a client's own turn.
+            ValueError: no addressee, or more than one. RuntimeError: it could only hang.
+            TimeoutError: no ack within `timeout` seconds, or the client has left.
         """
-        inline = bool(options.pop("inline", False))
-        if options:
-            raise TypeError(f"there is no option {next(iter(options))!r}")
-        if inline and event in RESERVED:
-            raise TypeError(f"{event} is always a client's own turn, never inline")
-        if is_async(function):
-            raise TypeError(
-                f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
-                "SocketIO runs both"
-            )
-        takes_most = takes(function, 3 if event == "connect" else 2)
+        target = to if to is not None else sid
+        if not isinstance(target, str):
+            raise ValueError("Cannot use call() to broadcast. It asks one client: `to` is its sid")
+        values = self._hub.call(event, as_arguments(data), namespace or self.namespace, target, timeout)
+        return None if not values else values[0] if len(values) == 1 else tuple(values)
 
-        def run_connect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            given = (socket.sid, self._environ_of(socket), *arguments)
-            return function(*(given if takes_most else given[:2]))
+    def enter_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
+        """Put a client into a room.
 
-        def run_disconnect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            reason = REASONS.get(arguments[0], arguments[0])
-            return function(socket.sid, reason) if takes_most else function(socket.sid)
+        Raises ValueError: the client is not there, or the room is another client's own.
+        """
+        self._hub.enter(namespace or self.namespace, sid, room)
 
-        def run_any(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(name, socket.sid, *arguments)
+    def leave_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
+        """Take a client out of a room."""
+        self._hub.leave(namespace or self.namespace, sid, room)
 
-        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(socket.sid, *arguments)
+    def rooms(self, sid: str, namespace: str | None = None) -> list[JSONValue]:
+        """The rooms of a client, its own among them."""
+        return self._hub.rooms_of(namespace or self.namespace, sid)
 
-        runs = {"connect": run_connect, "disconnect": run_disconnect, "*": run_any}
-        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(runs.get(event, run), inline))
+    def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """Send a client out of the namespace."""
+        self._hub.disconnect(namespace or self.namespace, sid)
 
-    # Sending
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """ "polling" or "websocket". Raises KeyError: no such client."""
+        return self._find(sid, namespace).client.session.transport
+
+    def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
+        """The environ of the client's handshake request; None for an unknown client."""
+        socket = self._hub.find(namespace or self.namespace, sid)
+        return None if socket is None else self._environ_of(socket)
+
+    def get_session(self, sid: str, namespace: str | None = None) -> SessionData:
+        """The client's dictionary in the namespace (not Flask's session). Raises KeyError: no such client."""
+        socket = self._find(sid, namespace)
+        if socket.data is None:
+            socket.data = {}
+        data: SessionData = socket.data
+        return data
+
+    def save_session(self, sid: str, session: SessionData, namespace: str | None = None) -> None:
+        """Replace the client's dictionary in the namespace."""
+        self._find(sid, namespace).data = session
+
+    @contextmanager
+    def session(self, sid: str, namespace: str | None = None) -> Iterator[SessionData]:
+        """The client's dictionary, saved at the end of the block."""
+        session = self.get_session(sid, namespace)
+        yield session
+        self.save_session(sid, session, namespace)
+
+    def _find(self, sid: str, namespace: str | None) -> Socket:
+        socket = self._hub.find(namespace or self.namespace, sid)
+        if socket is None:
+            raise KeyError(f"no client {sid!r} in namespace {namespace or self.namespace!r}")
+        return socket
+
+
+class HubMethods(ClientMethods):
+    """Those as well that send to many."""
 
     def emit(
         self,
@@ -144,7 +162,9 @@ class ServerMethods(HandlerRegistry):
         self._hub.emit(
             event,
             as_arguments(data),
-            broadcast_options(to, room, skip_sid, except_rooms, namespace, ignore_queue, volatile),
+            broadcast_options(
+                to, room, skip_sid, except_rooms, namespace or self.namespace, ignore_queue, bool(volatile)
+            ),
             None if callback is None else lambda socket, values: callback(*values),
             timeout,
         )
@@ -152,28 +172,6 @@ class ServerMethods(HandlerRegistry):
     def send(self, data: object, to: Rooms = None, **options: Unpack[SendKeywords]) -> None:
         """`emit` of the event `message`."""
         self.emit("message", data, to, **options)
-
-    def call(
-        self,
-        event: str,
-        data: object = None,
-        to: str | None = None,
-        sid: str | None = None,
-        namespace: str | None = None,
-        timeout: float | None = 60,
-        ignore_queue: bool = False,
-    ) -> JSONValue:
-        """Send an event to one client and wait: None, the value, or a tuple of the values of its ack.
-
-        Raises:
-            ValueError: no addressee, or more than one. RuntimeError: it could only hang.
-            TimeoutError: no ack within `timeout` seconds, or the client has left.
-        """
-        target = to if to is not None else sid
-        if not isinstance(target, str):
-            raise ValueError("Cannot use call() to broadcast. It asks one client: `to` is its sid")
-        values = self._hub.call(event, as_arguments(data), namespace or DEFAULT_NAMESPACE, target, timeout)
-        return None if not values else values[0] if len(values) == 1 else tuple(values)
 
     def call_room(
         self,
@@ -185,80 +183,66 @@ class ServerMethods(HandlerRegistry):
     ) -> Answers:
         """Send an event to a room and wait for everybody's ack as long as `timeout` allows."""
         return self._hub.call_room(
-            event, as_arguments(data), broadcast_options(to, namespace=namespace), timeout
+            event, as_arguments(data), broadcast_options(to, namespace=namespace or self.namespace), timeout
         )
 
-    # Clients and rooms
-
-    def enter_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
-        """Put a client into a room.
-
-        Raises:
-            ValueError: the client is not there, or the room is another client's own.
-        """
-        self._hub.enter(namespace or DEFAULT_NAMESPACE, sid, room)
-
-    def leave_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
-        """Take a client out of a room."""
-        self._hub.leave(namespace or DEFAULT_NAMESPACE, sid, room)
-
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
-        """Everyone leaves the room.
+        """Everyone leaves the room. Raises ValueError: it is a client's own."""
+        self._hub.close_room(namespace or self.namespace, room)
 
-        Raises:
-            ValueError: it is a client's own.
-        """
-        self._hub.close_room(namespace or DEFAULT_NAMESPACE, room)
 
-    def rooms(self, sid: str, namespace: str | None = None) -> list[JSONValue]:
-        """The rooms of a client, its own among them."""
-        return self._hub.rooms_of(namespace or DEFAULT_NAMESPACE, sid)
+class ServerMethods(HubMethods, HandlerRegistry):
+    """python-socketio's methods. Handlers get (sid, *arguments); every call goes to the hub.
 
-    def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """Send a client out of the namespace."""
-        self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid)
+    Args:
+        hub: does the work. environ_of: the environ of a client's handshake request.
+    """
 
-    def transport(self, sid: str, namespace: str | None = None) -> str:
-        """ "polling" or "websocket".
+    reason = Reason
+    async_mode = "threading"
+    async_handlers = True
 
-        Raises:
-            KeyError: no such client.
-        """
-        return self._find(sid, namespace).client.session.transport
+    def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
+        self._hub = hub
+        self._environ_of = environ_of
+        self.manager: Manager = Manager(hub)
+        self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
 
-    def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
-        """The environ of the client's handshake request; None for an unknown client."""
-        socket = self._hub.find(namespace or DEFAULT_NAMESPACE, sid)
-        return None if socket is None else self._environ_of(socket)
+    # Registration
 
-    def get_session(self, sid: str, namespace: str | None = None) -> SessionData:
-        """The client's dictionary in the namespace (nothing to do with Flask's session).
+    def register_namespace(self, namespace_handler: NamespaceHandler) -> None:
+        """Every `on_...` method of the object handles the event its name ends with."""
+        namespace_handler.server = self
+        if isinstance(namespace_handler, ClientMethods):
+            namespace_handler._speak_through(self)
+        for name, method in inspect.getmembers(namespace_handler, callable):
+            if name.startswith(HANDLER_PREFIX):
+                self.on(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
 
-        Raises:
-            KeyError: no such client.
-        """
-        socket = self._find(sid, namespace)
-        if socket.data is None:
-            socket.data = {}
-        data: SessionData = socket.data
-        return data
+    def _register(self, event: str, function: Function, namespace: str | None, turn: Turn) -> None:
+        if is_async(function):
+            raise TypeError(
+                f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
+                "SocketIO runs both"
+            )
+        count = 3 if event == "connect" else 2
+        if not takes(function, count):
+            count -= 1
 
-    def save_session(self, sid: str, session: SessionData, namespace: str | None = None) -> None:
-        """Replace the client's dictionary in the namespace."""
-        self._find(sid, namespace).data = session
+        def run_connect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            return function(*(socket.sid, self._environ_of(socket), *arguments)[:count])
 
-    @contextmanager
-    def session(self, sid: str, namespace: str | None = None) -> Iterator[SessionData]:
-        """The client's dictionary, saved at the end of the block."""
-        session = self.get_session(sid, namespace)
-        yield session
-        self.save_session(sid, session, namespace)
+        def run_disconnect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            return function(*(socket.sid, REASONS.get(arguments[0], arguments[0]))[:count])
 
-    def _find(self, sid: str, namespace: str | None) -> Socket:
-        socket = self._hub.find(namespace or DEFAULT_NAMESPACE, sid)
-        if socket is None:
-            raise KeyError(f"no client {sid!r} in namespace {namespace or DEFAULT_NAMESPACE!r}")
-        return socket
+        def run_any(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            return function(name, socket.sid, *arguments)
+
+        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            return function(socket.sid, *arguments)
+
+        runs = {"connect": run_connect, "disconnect": run_disconnect, "*": run_any}
+        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(runs.get(event, run), *turn))
 
 
 class Manager:
@@ -286,27 +270,25 @@ class Manager:
 
     def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
         """The client's name in a namespace."""
-        for socket in self._hub.sockets():
-            if socket.namespace == namespace and socket.client.session.sid == eio_sid:
-                return socket.sid
-        return None
+        sockets = (socket for socket in self._hub.sockets() if socket.namespace == namespace)
+        return next((socket.sid for socket in sockets if socket.client.session.sid == eio_sid), None)
 
 
 class Environs(Mapping[str, Environ]):
-    """Handshake environs by Engine.IO sid."""
+    """The environs of handshakes by Engine.IO sid: those of the clients that are there when it is asked."""
 
     def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
         self._hub = hub
         self._environ_of = environ_of
 
     def __getitem__(self, eio_sid: str) -> Environ:
-        for socket in self._hub.sockets():
-            if socket.client.session.sid == eio_sid:
-                return self._environ_of(socket)
-        raise KeyError(eio_sid)
+        return self._environ_of(self._sockets()[eio_sid])
 
     def __iter__(self) -> Iterator[str]:
-        return iter({socket.client.session.sid: None for socket in self._hub.sockets()})
+        return iter(self._sockets())
 
     def __len__(self) -> int:
-        return len({socket.client.session.sid for socket in self._hub.sockets()})
+        return len(self._sockets())
+
+    def _sockets(self) -> dict[str, Socket]:
+        return {socket.client.session.sid: socket for socket in self._hub.sockets()}

@@ -5,8 +5,6 @@ Must not know: signals and command lines; those are the supervisor's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Self
 
 from python_server.net.monkey_patch import refuse_patched
@@ -17,10 +15,14 @@ from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
+from python_server.wsgi.environ import Application
 
 
 class WSGIServer:
     """Serves an application, with the Socket.IO and raw WebSockets it carries, on a thread of its own.
+
+        with WSGIServer(("127.0.0.1", 0), app) as server:
+            print(server.address)
 
     Args:
         listener: (host, port), "host:port", a port, or a bound socket that this server then owns.
@@ -34,7 +36,7 @@ class WSGIServer:
     def __init__(
         self,
         listener: tuple[str, int] | str | int | Socket,
-        application: Callable[..., Iterable[bytes]],
+        application: Application,
         settings: Settings | None = None,
     ) -> None:
         self._settings = settings or Settings(access_log=None)
@@ -46,11 +48,7 @@ class WSGIServer:
 
     @property
     def address(self) -> tuple[str, int]:
-        """The host and the real port, once the server is bound.
-
-        Raises:
-            RuntimeError: it is not.
-        """
+        """The host and the real port, once the server is bound. Raises RuntimeError: it is not."""
         if self._socket is None:
             raise RuntimeError("the server is not bound yet: call start()")
         host, port = self._socket.getsockname()[:2]
@@ -63,20 +61,16 @@ class WSGIServer:
             BindError: the address cannot be listened on. RuntimeError: it runs already, or the process is
                 monkey-patched.
         """
-        self._prepare()
-        assert self._worker is not None
-        self._thread = BackgroundThread(self._worker.run, "python_server")
+        self._thread = BackgroundThread(self._prepare().run, "python_server")
 
     def serve_forever(self) -> None:
         """Bind and serve in this thread until `stop` is called from another, or KeyboardInterrupt.
 
-        Raises:
-            BindError: the address cannot be listened on. RuntimeError: it runs already.
+        Raises what `start` does.
         """
-        self._prepare()
-        assert self._worker is not None
+        worker = self._prepare()
         try:
-            self._worker.run()
+            worker.run()
         finally:
             self._worker = None
 
@@ -98,12 +92,10 @@ class WSGIServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *fault: object) -> None:
         self.stop()
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> Worker:
         if self._worker is not None:
             raise RuntimeError("the server runs already")
         refuse_patched()
@@ -118,6 +110,7 @@ class WSGIServer:
         log.configure_logging(self._settings.log_level, self._settings.access_log, writer=LINES)
         self._worker = Worker(find_site(self._application), self._settings, [sock])
         self._socket = sock  # whoever sees the address can stop the worker
+        return self._worker
 
 
 def _parse_address(listener: object) -> tuple[str, int]:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from python_server.command.emit import emit_command
 from python_server.command.option import Option, as_written
-from python_server.command.options import DEFAULTS, OPTIONS, with_setting
-from python_server.command.parameters import GroupedCommand, GroupedOption, add_options
+from python_server.command.options import APPLICATION, DEFAULTS, OPTIONS, default_of, with_setting
 from python_server.command.welcome import site as welcome_site
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
@@ -25,23 +25,50 @@ from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
-from python_server.observe.log import LogError
-from python_server.serve.loading import (
-    ApplicationError,
-    load_application,
-    other_python_server,
-    with_debugger,
-)
+from python_server.observe.log import LogError, check_log_files
+from python_server.serve.loading import ApplicationError, load_application, other_python_server, with_debugger
 from python_server.serve.mounts import Site, find_site
 from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
 from python_server.serve.serve import check_listening, is_supervisor, public_address, serve, supervise
 from python_server.settings import Settings
 
+# By the parameter's name; --config is the command's own.
+HEADINGS: Final = {"config": APPLICATION} | {option.name: option.group for option in OPTIONS}
+OTHER: Final = "Other"
+HELP: Final = {"help_option_names": ["-h", "--help"]}
 
-class StartError(click.ClickException):
-    """The server cannot start; one line, exit code 1."""
 
-    exit_code = 1
+def add_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Decorator: give a click command all options of the table."""
+    for option in reversed(OPTIONS):
+        default = default_of(option)
+        command = click.option(
+            *option.flags,
+            option.name,
+            help=option.help,
+            type=None if option.kind is bool else option.kind,
+            is_flag=option.kind is bool,
+            default=default,
+            show_default=default not in (None, False, (), ""),
+            multiple=option.multiple,
+            metavar=option.metavar,
+            envvar=[option.environment, *option.other_environment],
+        )(command)
+    return command
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (*HEADINGS.values(), OTHER)}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups[HEADINGS.get(parameter.name or "", OTHER)].append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
 
 def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
@@ -58,8 +85,8 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
         raise click.BadParameter(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not TOML: {error}") from None
-    known = {option.name: option for option in OPTIONS} | {"target": Option(("target",), "", "")}
-    defaults: dict[str, Any] = {}
+    known = {option.name: option for option in OPTIONS} | {"target": Option("target", "")}
+    defaults: dict[str, object] = {}
     for key, value in values.items():
         option = known.get(key.replace("-", "_"))
         if option is None:
@@ -72,7 +99,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
     return path
 
 
-@click.command("serve", cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("serve", cls=GroupedCommand, context_settings=HELP)
 @click.argument("target", metavar="[MODULE:APP]", required=False)
 @click.option(
     "--config",
@@ -82,8 +109,6 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
     is_eager=True,
     expose_value=False,
     callback=read_config,
-    cls=GroupedOption,
-    group="Application",
 )
 @add_options
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")
@@ -96,7 +121,7 @@ def serve_command(target: str | None, **options: Any) -> None:
     """
     other = other_python_server()
     if other is not None:
-        raise StartError(
+        raise click.ClickException(
             f"another package named python_server is on the path: {other}; "
             "uninstall it (pip uninstall python-server) or move it away"
         )
@@ -113,14 +138,15 @@ def serve_command(target: str | None, **options: Any) -> None:
             return
         if options["env_file"]:
             load_environment(options["env_file"])
-        site = make_site(target, options, settings)
+        site = make_site(target, settings, options["app_dir"], factory=options["factory"])
         if options["check_config"]:
             check_listening(settings)
+            check_log_files(settings.access_log, settings.error_log)
             click.echo("The configuration is good.")
             return
         serve(site, settings)
     except (ApplicationError, BindError, CertificateError, LogError) as error:
-        raise StartError(str(error)) from None
+        raise click.ClickException(str(error)) from None
 
 
 def make_settings(options: dict[str, Any]) -> Settings:
@@ -164,7 +190,7 @@ def refuse_public_debug(settings: Settings) -> None:
             )
 
 
-def make_site(target: str | None, options: dict[str, Any], settings: Settings) -> Site:
+def make_site(target: str | None, settings: Settings, folder: str, *, factory: bool) -> Site:
     """What is to be served.
 
     Raises:
@@ -174,7 +200,7 @@ def make_site(target: str | None, options: dict[str, Any], settings: Settings) -
         return welcome_site()
     # Stock Flask-SocketIO then takes its threading mode whatever else is installed; app.run() does nothing.
     os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")
-    application = load_application(target, os.path.abspath(options["app_dir"]), factory=options["factory"])
+    application = load_application(target, os.path.abspath(folder), factory=factory)
     site = find_site(application)
     if settings.debug:
         site.application = with_debugger(application)
@@ -201,11 +227,7 @@ def load_environment(path: str) -> None:
         os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=HELP, commands=[serve_command, emit_command])
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")
 def main() -> None:
     """Real-time events for WSGI applications."""
-
-
-main.add_command(serve_command)
-main.add_command(emit_command)

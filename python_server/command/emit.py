@@ -5,8 +5,6 @@ Must not know: how a message travels; what a server does with it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from python_server.api.emitter import EmitError, Emitter
@@ -15,10 +13,8 @@ from python_server.settings import Settings
 from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, BrokerError
 from python_server.socketio.jsoncodec import JSONError, loads
 
-CONTEXT: Any = {"help_option_names": ["-h", "--help"]}
 
-
-@click.command("emit", context_settings=CONTEXT)
+@click.command("emit")
 @click.argument("event")
 @click.argument("values", metavar="[JSON]...", nargs=-1)
 @click.option("--room", "rooms", multiple=True, help="A room or a sid; may be repeated. Default: everybody.")

@@ -5,17 +5,20 @@ Must not know: any single option, or what a setting does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, Final
 
 import click
 
-from python_server.net.scoreboard import WORKERS_MAX_COUNT
-
 ENVIRONMENT_PREFIX: Final = "WSFRAME_"
 # Of options whose one text is several with commas between them; a TOML file may have a list there.
 LIST_METAVAR: Final = "LIST"
+
+
+# A type of click, or a function of the text.
+Kind = Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,34 +26,39 @@ class Option:
     """One option.
 
     Attributes:
-        flags: "--port/-p" style names, the long one first; "--x/--no-x" pairs as click writes them.
-        group: heading in the help. help: one sentence.
+        flag: its long name; "--x/--no-x" pairs as click writes them. short: such as "-p".
+        help: one sentence. group: heading above it.
         setting: dotted path in Settings, or "" for what the command itself uses.
-        kind: a click type. multiple: may be repeated.
+        kind: None in a row of the table: by the type of the default. multiple: may be repeated.
         other_environment: variables that are looked at after our own, since other servers use them.
     """
 
-    flags: tuple[str, ...]
-    group: str
+    flag: str
     help: str
     setting: str = ""
-    kind: Any = str
-    default: Any = None
+    kind: Kind | None = None
+    default: object = None
+    short: str = ""
     multiple: bool = False
     metavar: str | None = None
     other_environment: tuple[str, ...] = ()
+    group: str = ""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return (self.flag, self.short) if self.short else (self.flag,)
 
     @property
     def name(self) -> str:
         """The parameter's name: "ws_max_size"."""
-        return self.flags[0].partition("/")[0].lstrip("-").replace("-", "_")
+        return self.flag.partition("/")[0].lstrip("-").replace("-", "_")
 
     @property
     def environment(self) -> str:
         return ENVIRONMENT_PREFIX + self.name.upper()
 
 
-def as_written(option: Option, value: Any) -> Any:
+def as_written(option: Option, value: object) -> object:
     """A value of a TOML file as the command line would have it: a text, a list of them, or a flag's bool.
 
     Raises:
@@ -60,15 +68,21 @@ def as_written(option: Option, value: Any) -> Any:
         if isinstance(value, (bool, int, str)):
             return value
     elif isinstance(value, list):
-        texts = [as_written(option, item) for item in value if not isinstance(item, list)]
+        texts = [_text(item) for item in value if not isinstance(item, list)]
         if len(texts) == len(value) and (option.multiple or option.metavar == LIST_METAVAR):
-            return [text for (text,) in texts] if option.multiple else ",".join(texts)
-    elif isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        return [str(value)] if option.multiple else str(value)
+            return texts if option.multiple else ",".join(texts)
+    else:
+        return [_text(value)] if option.multiple else _text(value)
     raise ValueError(f"{value!r} is no value of this option")
 
 
-def octal(value: object) -> int:
+def _text(value: object) -> str:
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"{value!r} is no value of this option")
+
+
+def octal(value: str | int) -> int:
     """File permissions as chmod writes them: 660, in a TOML file a number or a text."""
     permissions = int(str(value), 8)
     if not 0 <= permissions <= 0o777:
@@ -84,11 +98,3 @@ class Seconds(click.FloatRange):
         if isnan(seconds):
             self.fail(f"{value!r} is no number of seconds.", param, ctx)
         return seconds
-
-
-SECONDS: Final = Seconds(0)
-COUNT: Final = click.IntRange(1)
-ANY_COUNT: Final = click.IntRange(0)
-# listen(2) takes an int.
-BACKLOG: Final = click.IntRange(1, 2**31 - 1)
-WORKERS_COUNT: Final = click.IntRange(1, WORKERS_MAX_COUNT)

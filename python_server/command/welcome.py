@@ -50,22 +50,14 @@ class EchoConnections(WebSocketApplication):
 
 def page(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """The WSGI application behind the page."""
-    if environ["PATH_INFO"] == "/echo":
-        status, kind, body = (
-            "426 Upgrade Required",
-            "text/plain; charset=utf-8",
-            b"This path speaks WebSocket only.\n",
-        )
-    elif environ["PATH_INFO"] != "/":
-        status, kind, body = "404 Not Found", "text/plain; charset=utf-8", b"There is nothing here.\n"
-    else:
-        html = files("python_server.command").joinpath("welcome.html").read_text("utf-8")
-        status, kind, body = (
-            "200 OK",
-            "text/html; charset=utf-8",
-            html.replace("{{codec}}", IMPLEMENTATION).encode(),
-        )
-    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    html = files("python_server.command").joinpath("welcome.html").read_text("utf-8")
+    status, kind, text = {
+        "/": ("200 OK", "html", html.replace("{{codec}}", IMPLEMENTATION)),
+        "/echo": ("426 Upgrade Required", "plain", "This path speaks WebSocket only.\n"),
+    }.get(environ["PATH_INFO"], ("404 Not Found", "plain", "There is nothing here.\n"))
+    body = text.encode()
+    headers = [("Content-Type", f"text/{kind}; charset=utf-8"), ("Content-Length", str(len(body)))]
+    start_response(status, headers)
     return [body]
 
 

@@ -6,7 +6,6 @@ Must not know: what a request is for, or who else accepts on the same sockets.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol
 
 from python_server.connection.address_caps import AddressCaps
@@ -19,6 +18,7 @@ from python_server.net.listener import Listener, turn_away
 from python_server.net.loop import Deadline, Loop
 from python_server.net.scoreboard import Row
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
 from python_server.observe import log
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # So often a worker looks whether it stands far above its share.
 SPREAD_SECONDS: Final = 1.0
+# A full worker whose siblings have room looks again after so long.
+LOOK_AGAIN_SECONDS: Final = 1.0
 
 
 def tls_context(settings: Settings) -> TLSContext | None:
@@ -47,23 +49,13 @@ def most_connections(settings: Settings) -> int | None:
     return settings.connections_max_count or connections_max_count()
 
 
-# A full worker whose siblings have room looks again after so long.
-LOOK_AGAIN_SECONDS: Final = 1.0
-
-
-class AcceptorState(Enum):
+class AcceptorState(StateEnum):
     """What an acceptor does with new connections."""
 
-    TAKEN = auto()
-    WAITING = auto()  # as many as may be are open; the kernel holds the next ones
-    REFUSED = auto()  # for so long that those who wait are told
-
-
-MOVES: Final[dict[AcceptorState, set[AcceptorState]]] = {
-    AcceptorState.TAKEN: {AcceptorState.WAITING},
-    AcceptorState.WAITING: {AcceptorState.TAKEN, AcceptorState.REFUSED},
-    AcceptorState.REFUSED: {AcceptorState.TAKEN},
-}
+    TAKEN = "WAITING", "STOPPED"
+    WAITING = "TAKEN", "REFUSED", "STOPPED"  # as many as may be are open; the kernel holds the next ones
+    REFUSED = "TAKEN", "STOPPED"  # for so long that those who wait are told
+    STOPPED = "STOPPED"  # what the system had accepted before may be taken; each request is the last
 
 
 class Channel(Protocol):
@@ -75,7 +67,7 @@ class Channel(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """What its client keeps waiting."""
+        """What its client keeps waiting here, in both directions."""
 
     def refuse_keep_alive(self) -> None:
         """Graceful stop: what runs, or comes next, is the last."""
@@ -96,9 +88,6 @@ class Acceptor:
 
     Attributes:
         channels: each with the name its address is counted under.
-
-    Raises:
-        CertificateError: TLS cannot be spoken with these files.
     """
 
     def __init__(
@@ -108,17 +97,19 @@ class Acceptor:
         listening: Sequence[Socket],
         row: Row | None,
         complain: Callable[[str, str], None],
-        caps: AddressCaps | None = None,
+        caps: AddressCaps,
     ) -> None:
         self._loop = loop
         self._settings = settings
         self._row = row
         self._complain = complain
-        self._tls = tls_context(settings)
-        self._handshakes = HandshakeQueue(loop)
+        self._tls: HandshakeQueue | None = None
+        if (context := tls_context(settings)) is not None:
+            timeout_seconds = settings.tls.handshake_timeout_seconds
+            told = (self._established, self._handshake_lost)
+            self._tls = HandshakeQueue(loop, context, timeout_seconds, PLAIN_ON_TLS, *told)
         self._http: HTTPServices
-        self._closing = False
-        self._caps = caps or AddressCaps()
+        self._caps = caps
         self._max_count = most_connections(settings)
         self._state = AcceptorState.TAKEN
         self._told = Deadline(loop, self._tell_newcomers)
@@ -150,12 +141,11 @@ class Acceptor:
             listener.look_again()
 
     def stop(self, *, take_waiting: bool) -> None:
-        """Accept nothing more, and let no connection bring a further request than the one on its way.
+        """Accept nothing more (`take_waiting`: than what the system has, where that is ours alone to serve).
 
-        Args:
-            take_waiting: whether what the system has accepted is ours alone to serve.
+        No connection brings a further request than the one on its way.
         """
-        self._closing = True
+        self._state = self._state.to(AcceptorState.STOPPED)
         self._told.cancel()
         for listener in self._listeners:
             if take_waiting:
@@ -179,7 +169,7 @@ class Acceptor:
 
         WebSockets stay: their end would be seen by people, an unequal load by nobody but the operator.
         """
-        if self._row is None or self._closing:
+        if self._row is None or self._state is AcceptorState.STOPPED:
             return
         excess = self._row.excess()
         for channel in self.channels if excess else ():
@@ -195,18 +185,20 @@ class Acceptor:
         """One more is open."""
         key = self.channels[channel] = self._caps.key(*channel.peers)
         self._caps.opened(key)
-        if self._row is not None:
-            self._row.count(len(self.channels))
+        self._count()
 
     def lost(self, channel: Channel) -> None:
         """It has ended."""
         self._remove(channel)
+        self._count()
+        if self._state in (AcceptorState.WAITING, AcceptorState.REFUSED) and not self._full():
+            self._told.clear()
+            self._state = self._state.to(AcceptorState.TAKEN)
+            self.start()
+
+    def _count(self) -> None:
         if self._row is not None:
             self._row.count(len(self.channels))
-        if self._state is not AcceptorState.TAKEN and not self._full():
-            self._told.clear()
-            self._move(AcceptorState.TAKEN)
-            self.start()
 
     def _remove(self, channel: Channel) -> None:
         if channel in self.channels:
@@ -216,7 +208,7 @@ class Acceptor:
         """`handed`: bytes that a sibling has read of the connection, a whole head at least."""
         channel = HTTPChannel(transport, self._http, handed=bool(handed))
         self.add(channel)
-        if self._closing:  # it was in the system's queue when the stop began
+        if self._state is AcceptorState.STOPPED:  # it was in the system's queue when the stop began
             channel.refuse_keep_alive()
         transport.set_handler(channel)
         if handed:
@@ -224,48 +216,37 @@ class Acceptor:
             transport.flush()  # as behind bytes that are received here
 
     def _accepted(self, sock: Socket, peer: Address) -> None:
-        if self._state is AcceptorState.REFUSED or self._caps.refuses(peer):
-            turn_away(
-                sock, CROWDED if self._tls is None else b""
-            )  # a handshake would cost more than it tells
+        crowded = self._state in (AcceptorState.REFUSED, AcceptorState.STOPPED) and self._full()
+        if crowded or self._caps.full(self._caps.key(peer, peer)):
+            # Without a word where TLS is spoken: a handshake would cost more than it tells.
+            turn_away(sock, CROWDED if self._tls is None else b"")
             return
         common = (self._loop, sock, log.report, self._settings.transport, peer, sock.getsockname())
         if self._tls is None:
             self.serve(Transport(*common))
         else:
-            timeout_seconds = self._settings.tls.handshake_timeout_seconds
-            transport = TLSTransport(
-                self._tls, self._handshakes, self._established, timeout_seconds, PLAIN_ON_TLS, *common
-            )
-            self.add(transport.begin(self._handshake_lost))
+            self.add(TLSTransport(*common).begin(self._tls))
         if self._full() and self._state is AcceptorState.TAKEN:
-            self._let_wait()
+            # The kernel holds newcomers, for this worker or for one that shares the sockets and has room.
+            text = f"{self._max_count} connections are open: new ones wait, see --limit-concurrency"
+            self._complain("limit", text)
+            for listener in self._listeners:
+                listener.pause()
+            self._state = self._state.to(AcceptorState.WAITING)
+            self._told.set(self._settings.connections_wait_seconds)
 
     def _full(self) -> bool:
         return self._max_count is not None and len(self.channels) >= self._max_count
-
-    def _let_wait(self) -> None:
-        """The kernel holds newcomers, for this worker or for one that shares the sockets and has room."""
-        text = f"{self._max_count} connections are open: new ones wait, see --limit-concurrency"
-        self._complain("limit", text)
-        for listener in self._listeners:
-            listener.pause()
-        self._move(AcceptorState.WAITING)
-        self._told.set(self._settings.connections_wait_seconds)
 
     def _tell_newcomers(self) -> None:
         """Nobody has left meanwhile: who waits hears so, and may go where there is room."""
         if self._row is not None and self._row.fewest_count() < len(self.channels):
             self._told.set(LOOK_AGAIN_SECONDS)  # another worker takes them
             return
-        self._move(AcceptorState.REFUSED)
+        self._state = self._state.to(AcceptorState.REFUSED)
         text = f"{self._max_count} connections are open: new ones get 503, see --limit-concurrency"
         self._complain("limit refused", text)
         self.start()
-
-    def _move(self, state: AcceptorState) -> None:
-        assert state in MOVES[self._state], (self._state, state)
-        self._state = state
 
     def _established(self, transport: TLSTransport, greeting: Handshaking) -> None:
         self._remove(greeting)

@@ -10,13 +10,14 @@ connection of the client it names for as long as it runs, as nginx's limit_conn 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Final
 
-from python_server.connection.proxy_headers import ProxyRules
+from python_server.connection.proxy_headers import ProxyRules, parse_address
 from python_server.http1.parser import Request
 
 MINUTE_SECONDS: Final = 60.0
@@ -36,10 +37,6 @@ class Refusal:
     retry_after_seconds: int | None = None
 
 
-def ignore(kind: str, message: str) -> None:
-    """Where complaints go that nobody wants."""
-
-
 def counted_as(peer: object) -> str | None:
     """The name an address is counted under; None for a UNIX socket's, which has none."""
     if not isinstance(peer, tuple):
@@ -50,14 +47,9 @@ def counted_as(peer: object) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _network(host: str) -> str:
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
+    address = parse_address(host)
     if not isinstance(address, IPv6Address):
-        return host
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
+        return host if address is None else str(address)
     shift = 128 - IPV6_NETWORK_BITS
     return f"{IPv6Address(int(address) >> shift << shift)}/{IPV6_NETWORK_BITS}"
 
@@ -81,7 +73,7 @@ class AddressCaps:
         requests_per_minute: int = 0,
         suggest_at_count: int = 0,
         proxies: ProxyRules | None = None,
-        complain: Callable[[str, str], None] = ignore,
+        complain: Callable[[str, str], None] = lambda kind, message: None,
     ) -> None:
         self._connections_max_count = connections_max_count
         self._interval_seconds = MINUTE_SECONDS / requests_per_minute if requests_per_minute else 0.0
@@ -90,7 +82,7 @@ class AddressCaps:
         # The few addresses of proxies come again and again.
         self._trusts = None if proxies is None else lru_cache(maxsize=1024)(proxies.trusts)
         self._complain = complain
-        self._connections: dict[str, int] = {}
+        self._connections: Counter[str] = Counter()
         self._running: dict[int, str] = {}  # requests that proxies have passed on, by identity
         # When each address will have its whole minute again; in two halves by the minute it last asked in.
         self._free_at: dict[str, float] = {}
@@ -101,11 +93,7 @@ class AddressCaps:
         )
 
     def key(self, peer: object, own: object) -> str | None:
-        """Who is counted.
-
-        Args:
-            peer: the client. own: the connection's; another one when a trusted proxy has named the client.
-        """
+        """Who is counted; `own` is the connection's, not `peer` when a trusted proxy has named the client."""
         if peer is own and isinstance(own, tuple) and self._trusts is not None and self._trusts(str(own[0])):
             return None
         return counted_as(peer)
@@ -116,7 +104,8 @@ class AddressCaps:
         """One more connection."""
         if key is None:
             return
-        count = self._connections[key] = self._connections.get(key, 0) + 1
+        self._connections[key] += 1
+        count = self._connections[key]
         if count == self._suggest_at_count:
             self._suggest_at_count = 0
             self._complain(
@@ -127,22 +116,15 @@ class AddressCaps:
 
     def closed(self, key: str | None) -> None:
         """One fewer."""
-        if key is None:
-            return
-        count = self._connections.get(key, 0) - 1
-        if count > 0:
-            self._connections[key] = count
-        else:
-            self._connections.pop(key, None)
-
-    def refuses(self, peer: object) -> bool:
-        """Is a connection from that address one too many? The log says so."""
-        return self._connections_max_count > 0 and self.full(self.key(peer, peer))
+        if key is not None:
+            self._connections[key] -= 1
+            if self._connections[key] <= 0:
+                del self._connections[key]
 
     def full(self, key: str | None) -> bool:
         """Has an address all the connections it may have? The log says so."""
         most = self._connections_max_count
-        if not most or key is None or self._connections.get(key, 0) < most:
+        if not most or key is None or self._connections[key] < most:
             return False
         self._complain(
             "connections of one address",

@@ -6,38 +6,26 @@ Must not know: what it is for, how it is answered then, threads, exchanges.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 # Where an environ says that it is a handshake on its way.
 KEY: Final = "python_server.arrival"
 
 
+@dataclass(slots=True)
 class Arrival:
-    """One handshake.
+    """One handshake."""
 
-    Args:
-        holder: the part of the application that it is for; what stands around that sees it first.
-
-    Attributes:
-        environ: as it has come to the holder; None as long as it has not.
-    """
-
-    __slots__ = ("_holder", "environ")
-
-    def __init__(self, holder: object) -> None:
-        self._holder = holder
-        self.environ: dict[str, Any] | None = None
-
-    def at(self, holder: object, environ: dict[str, Any], start_response: Callable[..., Any]) -> bool:
-        """It has come to `holder`: is it the one, and has it been answered?"""
-        if holder is not self._holder:
-            return False
-        self.environ = environ
-        start_response("200 OK", [("Content-Length", "0")])
-        return True
+    holder: object  # the part of the application that it is for; what stands around that sees it first
+    environ: dict[str, Any] | None = field(default=None, init=False)  # as it has come to the holder
 
 
-def arrived(holder: object, environ: dict[str, Any], start_response: Callable[..., Any]) -> bool:
+def arrived(holder: object, environ: dict[str, Any], start_response: Callable[..., object]) -> bool:
     """What a holder asks of each request first: is it a handshake for it, which is then answered?"""
     arrival: Arrival | None = environ.get(KEY)
-    return arrival is not None and arrival.at(holder, environ, start_response)
+    if arrival is None or arrival.holder is not holder:
+        return False
+    arrival.environ = environ
+    start_response("200 OK", [("Content-Length", "0")])
+    return True

@@ -5,8 +5,8 @@ Must not know: what comes before or after it on the connection, applications, se
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
@@ -27,6 +27,8 @@ from python_server.net.transport import Piece
 
 # A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
 DROPPED_BODY_MAX_BYTES: Final = 65_536
+# A body up to this leaves in one write with its head.
+COPIED_MAX_BYTES: Final = 16_384
 
 
 class TransportLike(Protocol):
@@ -81,10 +83,6 @@ class RequestHandler(Protocol):
         """Nobody waits for the answer any more ("end of stream": perhaps still, half-closed)."""
 
 
-def ignore_given(exchange: Exchange) -> None:
-    """For who counts nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class ExchangeServices:
     """What all exchanges of a worker share: clock, Date text, Server text, and who counts them.
@@ -97,7 +95,7 @@ class ExchangeServices:
     date: Callable[[], str]
     server: str
     done: Callable[[Exchange, float], None]
-    given: Callable[[Exchange], None] = ignore_given
+    given: Callable[[Exchange], None] = lambda exchange: None
 
 
 class ExchangeState(Enum):
@@ -108,12 +106,13 @@ class ExchangeState(Enum):
     DONE = auto()
 
 
-# An enum's member costs ten times a global in CPython 3.11; these are asked for with every answer.
 _WAITING: Final = ExchangeState.WAITING
+_STREAMING: Final = ExchangeState.STREAMING
 _DONE: Final = ExchangeState.DONE
 _NO_BODY: Final = Framing.NONE
 
 
+@dataclass(slots=True, eq=False)
 class Exchange:
     """A request with the means to answer it. Every method belongs to the loop's thread.
 
@@ -125,70 +124,39 @@ class Exchange:
         body_resumed_at: when the client was last let go on with its body.
     """
 
-    __slots__ = (
-        "_done",
-        "_framing",
-        "_keep_alive",
-        "_remaining",
-        "_services",
-        "_state",
-        "_transport",
-        "_upgrade",
-        "body_complete",
-        "body_resumed_at",
-        "context",
-        "handler",
-        "held_bytes",
-        "on_writable",
-        "request",
-        "sent_bytes",
-        "started_at",
-        "status",
-    )
+    request: Request
+    _services: ExchangeServices
+    _transport: TransportLike
+    _done: Callable[[bool], None]
+    _upgrade: Callable[[MakeHandler], None]
+    context: Any = field(default=None, init=False)
+    on_writable: Callable[[], None] | None = field(default=None, init=False)
+    body_complete: bool = field(init=False)
+    body_resumed_at: float = field(default=0.0, init=False)
+    held_bytes: int = field(default=0, init=False)
+    status: int = field(default=0, init=False)
+    sent_bytes: int = field(default=0, init=False)
+    started_at: float = field(init=False)
+    _state: ExchangeState = field(default=_WAITING, init=False)
+    _framing: Framing = field(default=_NO_BODY, init=False)
+    _keep_alive: bool = field(init=False)
+    _remaining: int = field(default=0, init=False)
 
-    def __init__(
-        self,
-        request: Request,
-        handler: RequestHandler | None,
-        services: ExchangeServices,
-        transport: TransportLike,
-        done: Callable[[bool], None],
-        upgrade: Callable[[MakeHandler], None],
-    ) -> None:
-        self.request: Request = request
-        self.handler: Any = handler  # None where the request is refused: nothing is told to it
-        self.context: Any = None
-        self.on_writable: Callable[[], None] | None = None
-        self.body_complete: bool = True
-        self.body_resumed_at: float = 0.0
-        self.held_bytes: int = 0
-        self.status: int = 0
-        self.sent_bytes: int = 0
-        self.started_at: float = services.now()
-        self._services = services
-        self._transport = transport
-        self._done = done
-        self._upgrade = upgrade
-        self._state = _WAITING
-        self._framing = _NO_BODY
+    def __post_init__(self) -> None:
+        request = self.request
+        self.body_complete = request.body_length == 0
         self._keep_alive = request.keep_alive
-        self._remaining = 0
+        self.started_at = self._services.now()
 
     @property
     def open(self) -> bool:
         """May something still be written?"""
-        return self._state is not ExchangeState.DONE
+        return self._state is not _DONE
 
     @property
     def started(self) -> bool:
         """Has the head of the answer left?"""
-        return self._state is ExchangeState.STREAMING
-
-    @property
-    def outbox(self) -> Source | None: ...
-    @outbox.setter
-    def outbox(self, outbox: Source) -> None:
-        """By a protocol whose small pieces the transport is to take from there."""
+        return self._state is _STREAMING
 
     @property
     def blocked(self) -> bool:
@@ -214,7 +182,7 @@ class Exchange:
 
     def send_continue(self) -> None:
         """100 Continue, once, if the client asked for it (RFC 9110 10.1.1)."""
-        if self.request.expect_continue and self._state is ExchangeState.WAITING:
+        if self.request.expect_continue and self._state is _WAITING:
             self.request.expect_continue = False
             self._transport.write(CONTINUE)
 
@@ -225,41 +193,48 @@ class Exchange:
         if self._state is not _WAITING:
             return
         head = self._head(status, headers, len(body))
-        if self._framing is _NO_BODY or not body:
-            self._transport.write(head)
+        if self._framing is _NO_BODY:
+            body = b""
+        self.sent_bytes = len(body)
+        if len(body) <= COPIED_MAX_BYTES:
+            self._transport.write(head + body)
         else:
-            self.sent_bytes = len(body)
-            self._transport.write(head + body if len(body) <= 16_384 else head)
-            if len(body) > 16_384:
-                self._transport.write(body)
+            self._transport.write(head)
+            self._transport.write(body)
         self._finish()
+
+    def refuse(self, status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Say in plain text why nothing else is answered; the connection ends with it."""
+        self._keep_alive = False
+        plain = ("Content-Type", "text/plain; charset=utf-8")
+        self.respond(status, [plain, *headers], f"{text}\n".encode())
 
     def start(self, status: str | int, headers: Headers, first: bytes = b"") -> None:
         """The head of an answer whose body follows, with its first piece in the same write."""
-        if self._state is not ExchangeState.WAITING:
+        if self._state is not _WAITING:
             return
         head = self._head(status, headers, None)
-        self._state = ExchangeState.STREAMING
+        self._state = _STREAMING
         piece = self._frame(first)
         self._transport.write(head + piece if piece else head)
 
     def write_file(self, piece: FileSlice) -> None:
         """A piece of the body that stands in a file; its bytes are within the Content-Length."""
-        if self._state is ExchangeState.STREAMING and self._framing is Framing.LENGTH:
+        if self._state is _STREAMING and self._framing is Framing.LENGTH:
             self._remaining -= len(piece)
             self.sent_bytes += len(piece)
             self._transport.write(piece)
 
     def write(self, data: Buffer) -> None:
         """A piece of the body; empty pieces are dropped, bytes beyond Content-Length too."""
-        if self._state is ExchangeState.STREAMING:
+        if self._state is _STREAMING:
             piece = self._frame(data)
             if piece:
                 self._transport.write(piece)
 
     def finish(self) -> None:
         """The body is complete."""
-        if self._state is not ExchangeState.STREAMING:
+        if self._state is not _STREAMING:
             return
         if self._framing is Framing.CHUNKED:
             self._transport.write(LAST_CHUNK)
@@ -273,9 +248,9 @@ class Exchange:
 
         An end by closing would look clean, so there the connection is reset.
         """
-        if self._state is ExchangeState.DONE:
+        if self._state is _DONE:
             return
-        started = self._state is ExchangeState.STREAMING
+        started = self._state is _STREAMING
         self._end()
         if started and self._framing in (Framing.LENGTH, Framing.CHUNKED):
             self._transport.close()
@@ -284,12 +259,12 @@ class Exchange:
 
     def drop(self) -> None:
         """The connection has gone: whatever is still written goes nowhere."""
-        if self._state is not ExchangeState.DONE:
+        if self._state is not _DONE:
             self._end()
 
     def upgrade(self, headers: Headers, make: MakeHandler) -> None:
         """Answer 101 and hand the connection to the protocol that `make` returns."""
-        if self._state is ExchangeState.WAITING:
+        if self._state is _WAITING:
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
             self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1"))
             self.hand_over(make)
@@ -299,7 +274,7 @@ class Exchange:
 
         None means that `make` has taken the connection off the loop.
         """
-        if self._state is not ExchangeState.WAITING:
+        if self._state is not _WAITING:
             return
         self.status = 101
         self._end()
@@ -307,8 +282,8 @@ class Exchange:
 
     def give_away(self, make: MakeHandler) -> None:
         """Hand the connection over with this request: whoever gets it answers, counts and logs it."""
-        if self._state is ExchangeState.WAITING:
-            self._state = ExchangeState.DONE
+        if self._state is _WAITING:
+            self._state = _DONE
             self._services.given(self)
             self._upgrade(make)
 
@@ -327,14 +302,7 @@ class Exchange:
         ):
             self._keep_alive = False
         head, self._framing, self._keep_alive, self._remaining = response_head(
-            request.method,
-            request.version,
-            self._keep_alive,
-            status,
-            headers,
-            body_length,
-            services.date(),
-            services.server,
+            request, self._keep_alive, status, headers, body_length, services.date(), services.server
         )
         self.status = int(status[:3])
         return head

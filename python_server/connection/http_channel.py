@@ -6,9 +6,8 @@ Must not know: sockets and selectors, what a path means, sessions, applications.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from typing import Final
 
 from python_server.connection.exchange import (
     DeadlineLike,
@@ -19,10 +18,11 @@ from python_server.connection.exchange import (
     TransportLike,
 )
 from python_server.http1.body_time import BodyTime
-from python_server.http1.parser import END, BadRequest, Event, Limits, ParserState, Request, RequestParser
-from python_server.http1.response import status_text
+from python_server.http1.parser import END, BadRequest, Event, ParserState, Request, RequestParser
 from python_server.net.byte_handler import Buffer
 from python_server.net.pauses import Pause
+from python_server.net.states import StateEnum
+from python_server.settings import HTTPSettings
 
 # Bytes of further requests that may wait behind a running one; then reading pauses.
 PIPELINE_MAX_BYTES: Final = 65_536
@@ -30,103 +30,66 @@ PIPELINE_MAX_BYTES: Final = 65_536
 MOMENT_SECONDS: Final = 0.001
 
 
-class Timeouts(Protocol):
-    """The times this room asks for, in seconds, and the rate of a body."""
-
-    @property
-    def header_timeout_seconds(self) -> float: ...
-    @property
-    def body_timeout_seconds(self) -> float: ...
-    @property
-    def body_rate_min_bytes(self) -> int: ...
-    @property
-    def keep_alive_timeout_seconds(self) -> float: ...
-
-
 @dataclass(frozen=True, slots=True)
 class HTTPServices:
     """What all HTTP channels of a worker share.
 
     Attributes:
-        route: the handler of a request. limits, timeouts: see settings. deadline: makes one.
+        route: the handler of a request. deadline: makes one.
         exchange: what exchanges need. lost: called once with the channel when its connection is gone.
         stop: says of a head whether its connection may be given away before the body is read.
     """
 
     route: Callable[[Request], RequestHandler]
-    limits: Limits
-    timeouts: Timeouts
+    settings: HTTPSettings
     deadline: Callable[[Callable[[], object]], DeadlineLike]
     exchange: ExchangeServices
     lost: Callable[[HTTPChannel], None]
     stop: Callable[[Request], bool] | None = None
 
 
-class HTTPState(Enum):
+class HTTPState(StateEnum):
     """Where an HTTP connection stands."""
 
-    __hash__ = object.__hash__  # a member is one object; Enum's own hash is a call of Python
+    IDLE = "HEAD", "BUSY", "CLOSING", "LOST"  # between requests
+    HEAD = "BUSY", "CLOSING", "LOST"  # a part of a head has come
+    # An exchange runs, or its unread body is being dropped.
+    BUSY = "IDLE", "HEAD", "CLOSING", "UPGRADED", "LOST"
+    CLOSING = "LOST"
+    UPGRADED = "LOST"
+    LOST = ()
 
-    IDLE = auto()  # between requests
-    HEAD = auto()  # a part of a head has come
-    BUSY = auto()  # an exchange runs, or its unread body is being dropped
-    CLOSING = auto()
-    UPGRADED = auto()
-    LOST = auto()
 
-
-OPEN_STATES: Final = {HTTPState.IDLE, HTTPState.HEAD, HTTPState.BUSY}
-MOVES: Final[dict[HTTPState, set[HTTPState]]] = {
-    HTTPState.IDLE: {HTTPState.HEAD, HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
-    HTTPState.HEAD: {HTTPState.BUSY, HTTPState.CLOSING, HTTPState.LOST},
-    HTTPState.BUSY: {HTTPState.IDLE, HTTPState.HEAD, HTTPState.CLOSING, HTTPState.UPGRADED, HTTPState.LOST},
-    HTTPState.CLOSING: {HTTPState.LOST},
-    HTTPState.UPGRADED: {HTTPState.LOST},  # what was to follow could not be made
-    HTTPState.LOST: set(),
-}
-
-# An enum's member costs ten times a global in CPython 3.11; these are asked for with every request.
 _IDLE: Final = HTTPState.IDLE
 _BUSY: Final = HTTPState.BUSY
+OPEN_STATES: Final = {_IDLE, HTTPState.HEAD, _BUSY}
 _COMPLETE: Final = ParserState.COMPLETE
 # What lets a client wait no longer when its next request, or another protocol, begins; an end of the stream
 # that came already is told again.
 _NEXT: Final = Pause.BODY | Pause.PIPELINED | Pause.ENDED
 
 
+@dataclass(slots=True, eq=False)
 class HTTPChannel:
-    """The requests of one connection, in order. Every method belongs to the loop's thread.
+    """The requests of one connection, in order. Every method belongs to the loop's thread."""
 
-    Args:
-        transport: the connection. services: see there.
-        handed: its first request was passed on to us by another process.
-    """
+    _transport: TransportLike
+    _services: HTTPServices
+    handed: bool = False  # its first request was passed on to us by another process
+    _exchange: Exchange | None = field(default=None, init=False)
+    _handler: RequestHandler = field(init=False)  # of the last exchange
+    _body_time: BodyTime | None = field(default=None, init=False)  # while the rest of a body is awaited
+    _state: HTTPState = field(default=_IDLE, init=False)
+    _advancing: bool = field(default=False, init=False)  # further down the stack events are being handled
+    _last: bool = field(default=False, init=False)  # no request is to follow the running one
+    _parser: RequestParser = field(init=False)
+    _deadline: DeadlineLike = field(init=False)
 
-    __slots__ = (
-        "_advancing",
-        "_body_time",
-        "_deadline",
-        "_exchange",
-        "_handed",
-        "_last",
-        "_parser",
-        "_services",
-        "_state",
-        "_transport",
-    )
-
-    def __init__(self, transport: TransportLike, services: HTTPServices, *, handed: bool = False) -> None:
-        self._transport = transport
-        self._services = services
-        self._handed = handed
-        self._parser = RequestParser(services.limits, services.stop)
-        self._exchange: Exchange | None = None
-        self._body_time: BodyTime | None = None  # while the rest of a body is awaited
-        self._state = _IDLE
-        self._advancing = False
-        self._last = False  # no request is to follow the running one: the server stops
+    def __post_init__(self) -> None:
+        services = self._services
+        self._parser = RequestParser(services.settings, services.stop)
         self._deadline = services.deadline(self._on_deadline)
-        self._deadline.set(services.timeouts.header_timeout_seconds)
+        self._deadline.set(services.settings.header_timeout_seconds)
 
     # What the transport tells
 
@@ -158,19 +121,17 @@ class HTTPChannel:
         self._end_exchange(reason)
         self._deadline.cancel()
         if self._state is not HTTPState.LOST:
-            self._move(HTTPState.LOST)
+            self._state = self._state.to(HTTPState.LOST)
         self._services.lost(self)
 
-    # What the worker of this channel may ask
+    # What its acceptor may ask (the Channel port)
 
     @property
     def peers(self) -> tuple[object, object]:
-        """The client's address and the connection's: the same one as long as no request names another."""
         return self._transport.peer, self._transport.peer
 
     @property
     def held_bytes(self) -> int:
-        """What its client keeps waiting here, in both directions."""
         body_bytes = 0 if self._exchange is None else self._exchange.held_bytes
         return self._transport.queued_bytes + self._parser.held_bytes + body_bytes
 
@@ -183,10 +144,9 @@ class HTTPChannel:
     def part(self) -> bool:
         """Others have clearly less to do: an idle connection ends with its next answer (RFC 9112 9.6).
 
-        Returns:
-            False: something runs; or it has come for a session here, and would only come again.
+        False: something runs; or it has come for a session here, and would only come again.
         """
-        if self._handed or self._state is not _IDLE:
+        if self.handed or self._state is not _IDLE:
             return False
         self._last = True
         return True
@@ -197,7 +157,6 @@ class HTTPChannel:
             self.abort("server stopped")  # nothing was asked, so nothing can be lost by not lingering
 
     def abort(self, reason: str) -> None:
-        """End at once."""
         self._transport.close(reason)
 
     # Requests
@@ -207,11 +166,11 @@ class HTTPChannel:
             exchange = self._exchange
             if isinstance(event, bytes):
                 if exchange is not None:
-                    exchange.handler.body_received(exchange, event)
+                    self._handler.body_received(exchange, event)
             elif event is END:
                 if exchange is not None:
                     exchange.body_complete = True
-                    exchange.handler.body_ended(exchange)
+                    self._handler.body_ended(exchange)
             elif isinstance(event, BadRequest):
                 self._refuse(event)
                 return
@@ -221,22 +180,17 @@ class HTTPChannel:
                     self._handle(self._parser.go_on(event))  # nobody has taken the connection
 
     def _begin(self, request: Request) -> None:
-        self._move(_BUSY)
+        self._state = self._state.to(_BUSY)
         self._body_time = None
         request.peer, request.local = self._transport.peer, self._transport.local
-        request.handed = self._handed and self._parser.served_count == 1
+        request.handed = self.handed and self._parser.served_count == 1
+        self._handler = self._services.route(request)
         exchange = self._exchange = Exchange(
-            request,
-            self._services.route(request),
-            self._services.exchange,
-            self._transport,
-            self._on_exchange_done,
-            self._upgrade,
+            request, self._services.exchange, self._transport, self._on_exchange_done, self._upgrade
         )
-        exchange.body_complete = not request.has_body
         if self._last:
             exchange.refuse_keep_alive()
-        exchange.handler.request_received(exchange)
+        self._handler.request_received(exchange)
 
     def _on_exchange_done(self, keep_alive: bool) -> None:
         """The running exchange has written its last byte."""
@@ -265,7 +219,7 @@ class HTTPChannel:
             and parser.state is _COMPLETE
             and not self._transport.blocked  # a client that only asks and never reads
         ):
-            self._move(_IDLE)
+            self._state = self._state.to(_IDLE)
             events = parser.next_request()
             if events:
                 self._handle(events)
@@ -275,13 +229,13 @@ class HTTPChannel:
 
     def _watch(self) -> None:
         """Set the deadline that fits where we stand."""
-        timeouts = self._services.timeouts
+        settings = self._services.settings
         if self._state is _IDLE:
             if self._parser.head_begun:
-                self._move(HTTPState.HEAD)
-                self._deadline.set(timeouts.header_timeout_seconds)
+                self._state = self._state.to(HTTPState.HEAD)
+                self._deadline.set(settings.header_timeout_seconds)
             elif self._parser.served_count:
-                self._deadline.set(timeouts.keep_alive_timeout_seconds)
+                self._deadline.set(settings.keep_alive_timeout_seconds)
         elif self._state is _BUSY:
             if self._parser.state is _COMPLETE:
                 self._body_time = None
@@ -293,56 +247,42 @@ class HTTPChannel:
         """How long the rest of the body may still keep us waiting."""
         now = self._services.exchange.now()
         if self._body_time is None:
-            timeouts = self._services.timeouts
-            self._body_time = BodyTime(timeouts.body_timeout_seconds, timeouts.body_rate_min_bytes, now)
+            settings = self._services.settings
+            self._body_time = BodyTime(settings.body_timeout_seconds, settings.body_rate_min_bytes, now)
         return self._body_time.left_seconds(now, self._body_resumed_at())
 
     def _body_resumed_at(self) -> float:
         return 0.0 if self._exchange is None else self._exchange.body_resumed_at
 
     def _on_deadline(self) -> None:
-        if self._state is _IDLE:
-            self._close()
-        elif self._state is HTTPState.HEAD:
+        exchange = self._exchange
+        if self._state is HTTPState.HEAD:
             self._refuse(BadRequest(408, "the request head did not arrive in time"))
-        elif self._state is _BUSY:
-            exchange = self._exchange
-            if exchange is None:  # the answer has left; only its unread body was still awaited
-                self._close()
-                return
-            if exchange.body_paused:
-                self._deadline.set(self._services.timeouts.body_timeout_seconds)
-            elif (left_seconds := self._body_left_seconds()) > MOMENT_SECONDS:  # it was paused in between
-                self._deadline.set(left_seconds)
-            else:
-                self._refuse(BadRequest(408, "the request body did not arrive in time"))
+        elif exchange is None:  # idle, or only a body that nobody reads is awaited
+            self._close()
+        elif exchange.body_paused:
+            self._deadline.set(self._services.settings.body_timeout_seconds)
+        elif (left_seconds := self._body_left_seconds()) > MOMENT_SECONDS:  # it was paused in between
+            self._deadline.set(left_seconds)
+        else:
+            self._refuse(BadRequest(408, "the request body did not arrive in time"))
 
     def _refuse(self, error: BadRequest) -> None:
         """Answer the peer's fault and close; nothing after it is looked at (reliability: smuggling)."""
         exchange = self._exchange
         if exchange is None:
+            nobody = Request("", "", "", "", (1, 1), ())
             exchange = Exchange(
-                Request("", "", "", "", (1, 1), ()),
-                None,
-                self._services.exchange,
-                self._transport,
-                lambda keep_alive: None,
-                self._upgrade,
+                nobody, self._services.exchange, self._transport, self._on_exchange_done, self._upgrade
             )
         else:
-            exchange.handler.exchange_lost(exchange, error.message)
+            self._handler.exchange_lost(exchange, error.message)
             self._exchange = None
         if exchange.started:
-            self._move(HTTPState.CLOSING)
+            self._state = self._state.to(HTTPState.CLOSING)
             exchange.abort(error.message)
             return
-        exchange.refuse_keep_alive()
-        if exchange.open:
-            exchange.respond(
-                status_text(error.status),
-                [("Content-Type", "text/plain; charset=utf-8")],
-                f"{error.message}\n".encode(),
-            )
+        exchange.refuse(error.status, error.message)
         self._close()
 
     def _on_end_of_stream(self) -> None:
@@ -355,25 +295,25 @@ class HTTPChannel:
         self._transport.pause_reading(Pause.ENDED, True)
         if not self._parser.held_bytes:  # what was pipelined is still answered; the end is then met again
             exchange.refuse_keep_alive()
-        exchange.handler.exchange_lost(exchange, "end of stream")
+        self._handler.exchange_lost(exchange, "end of stream")
 
     def _end_exchange(self, reason: str) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.drop()
-            exchange.handler.exchange_lost(exchange, reason)
+            self._handler.exchange_lost(exchange, reason)
 
     def _close(self) -> None:
         self._deadline.cancel()
         if self._state in OPEN_STATES:
-            self._move(HTTPState.CLOSING)
+            self._state = self._state.to(HTTPState.CLOSING)
             self._transport.close()
 
     def _upgrade(self, make: MakeHandler) -> None:
         """Give the connection to another protocol, with the bytes that came behind the head."""
         self._exchange = None
         self._deadline.cancel()
-        self._move(HTTPState.UPGRADED)
+        self._state = self._state.to(HTTPState.UPGRADED)
         leftover = self._parser.take_leftover()
         handler = make(self._transport, leftover)
         self._services.lost(self)
@@ -383,7 +323,3 @@ class HTTPChannel:
         self._transport.pause_reading(_NEXT, False)
         if leftover:
             handler.data_received(bytearray(leftover), len(leftover))
-
-    def _move(self, state: HTTPState) -> None:
-        assert state in MOVES[self._state], (self._state, state)
-        self._state = state

@@ -6,33 +6,26 @@ Must not know: sockets, clocks, or in which direction the bytes go.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 # How often it is looked at: between two looks the sum may grow by what arrives meanwhile.
 LOOK_SECONDS: Final = 0.25
 Reason = TypeVar("Reason")
 
 
-class Holder(Protocol):
-    """Who keeps bytes waiting."""
-
-    @property
-    def held_bytes(self) -> int: ...
-
-
 def end_largest(
     max_bytes: int,
-    holders: Iterable[tuple[Holder, Callable[[Reason], object]]],
+    holders: Iterable[tuple[int, Callable[[Reason], object]]],
     reason: Reason,
     complain: Callable[[str, str], None],
 ) -> None:
     """End holders, the largest first, until the others hold no more than the bound.
 
     Args:
-        holders: (what has `held_bytes`, what ends it) for each. reason: of the end.
+        holders: (bytes that it keeps waiting, what ends it) for each. reason: of the end.
         complain: called with (kind, message).
     """
-    held = [(holder.held_bytes, end) for holder, end in holders]
+    held = list(holders)
     total_bytes = sum(held_bytes for held_bytes, _ in held)
     if total_bytes <= max_bytes:
         return

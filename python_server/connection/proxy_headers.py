@@ -11,12 +11,12 @@ is looked at: the client may have written that itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-Fields = Mapping[str, str]
+from python_server.http1.head import Fields
+
 X_FIELDS: Final = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port")
 FIELDS: Final = ("forwarded", *X_FIELDS)
 # RFC 7239 4: pairs of token "=" (token or quoted-string), ";" between them, "," between elements.
@@ -27,6 +27,8 @@ PAIR: Final = re.compile(
 QUOTED: Final = re.compile(r"\\(.)")
 # RFC 3986 3.2.2 and 3.2.3, without a user name.
 HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~]+)(?::([0-9]{1,5}))?\Z")
+# RFC 7239 6, with a port or without; IPv6 without brackets, as X-Forwarded-For has it, is not matched.
+NODE: Final = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::([0-9]{1,5}|_[A-Za-z0-9._-]+|))?\Z")
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 # Hops looked at: each costs an address parse, and a client may send as many as a header line holds.
@@ -59,6 +61,16 @@ class Hop:
     port: str = ""
 
 
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, or None; one that IPv6 maps from IPv4 (RFC 4291 2.5.5.2) is the latter."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
+
+
 class ProxyRules:
     """Which peers are proxies that may speak for their clients.
 
@@ -85,13 +97,8 @@ class ProxyRules:
         """Is a host of that address one of our proxies?"""
         if self._all:
             return True
-        try:
-            host = ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(host, IPv6Address) and host.ipv4_mapped is not None:
-            host = host.ipv4_mapped
-        return any(host in network for network in self._networks)
+        host = parse_address(address)
+        return host is not None and any(host in network for network in self._networks)
 
     def resolve(self, fields: Fields, origin: Origin) -> tuple[Fields, Origin]:
         """The fields that may be believed and the effective origin of a request with `fields` from `origin`.
@@ -105,10 +112,8 @@ class ProxyRules:
             if any(name in fields for name in FIELDS):
                 fields = {name: value for name, value in fields.items() if name not in FIELDS}
             return fields, origin
-        if any(name in fields for name in X_FIELDS):
-            hops = _x_hops(fields)
-        else:
-            hops = _forwarded_hops(fields.get("forwarded", ""))
+        x_given = any(name in fields for name in X_FIELDS)
+        hops = _x_hops(fields) if x_given else _forwarded_hops(fields.get("forwarded", ""))
         return fields, self._walk(hops, origin)
 
     def _walk(self, hops: list[Hop], origin: Origin) -> Origin:
@@ -133,18 +138,17 @@ def _with_host(origin: Origin, host: str, port_text: str) -> Origin:
     """The origin with the host and port that a proxy names, as far as they are well-formed."""
     given = int(port_text) if re.fullmatch("[0-9]{1,5}", port_text) else 0
     match = HOST.match(host)
-    authority, port = origin.authority, origin.port
-    if match is not None:
-        authority = host
-        port = int(match[2]) if match[2] else DEFAULT_PORTS[origin.scheme]
+    authority, port, default_port = origin.authority, origin.port, DEFAULT_PORTS[origin.scheme]
+    if match is None:
+        match = HOST.match(authority)
+    else:
+        authority, port = host, int(match[2] or default_port)
     if 0 < given < 65536:
         port = given
-        own = HOST.match(authority)
-        if own is not None and (own[2] is None) and given != DEFAULT_PORTS[origin.scheme]:
+        if match is not None and match[2] is None and given != default_port:
             authority = f"{authority}:{given}"
     if port is None:  # a proxy has spoken, but of no port: what the Host field says
-        own = HOST.match(authority)
-        port = int(own[2]) if own is not None and own[2] else DEFAULT_PORTS[origin.scheme]
+        port = default_port if match is None else int(match[2] or default_port)
     return replace(origin, authority=authority, port=port)
 
 
@@ -192,20 +196,9 @@ def _forwarded_hops(field: str) -> list[Hop]:
 
 def _node(text: str) -> tuple[str, int] | None:
     """(address, port or 0) of "192.0.2.1", "192.0.2.1:80", "[2001:db8::1]:80" or "2001:db8::1", else None."""
-    host, port = text, ""
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            return None
-        port = rest[1:]
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    if port and not re.fullmatch("[0-9]{1,5}|_[A-Za-z0-9._-]+", port):
-        return None
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(address), int(port) if port.isdigit() and int(port) < 65536 else 0
+    match = NODE.match(text)
+    host, port = (text, "") if match is None else (match[1] or match[2], match[3] or "")
+    address = parse_address(host)
+    return (
+        None if address is None else (str(address), int(port) if port.isdigit() and int(port) < 65536 else 0)
+    )

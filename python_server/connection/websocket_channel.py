@@ -6,17 +6,20 @@ Must not know: sockets and selectors, what a message means, sessions, applicatio
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol
 
 from python_server.connection.exchange import DeadlineLike, TransportLike
 from python_server.net.backpressure import Backpressure
 from python_server.net.byte_handler import Buffer
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door
-from wsframe import CloseCode, Connection, ConnectionClosed, Outbox, State
+from python_server.settings import WebSocketSettings
+from wsframe import CloseCode, Connection, ConnectionClosed, Decoder, Outbox, State
 from wsframe.deflate import Agreement, Options
+from wsframe.types import Event
 
 
 class PreparedLike(Protocol):
@@ -36,22 +39,15 @@ class WebSocketServices:
 
     Attributes:
         deflate: what permessage-deflate may be agreed on; None refuses every offer.
-        close_timeout_seconds, closing_max_bytes: how long and for how many bytes a close frame is waited for.
+        closing_max_bytes: for how many bytes a close frame is waited for.
         send_timeout_seconds: how long a worker waits for a client that does not take what it was sent.
-        broadcast_wait_seconds: how long a member of a broadcast may keep the others waiting.
         backpressure: where they wait. call_soon: calls a function in the loop's next turn.
         began, ended: called with each channel, once each, for the worker's list of connections.
     """
 
-    max_message_bytes: int
-    max_fragments_count: int
-    close_timeout_seconds: float
+    settings: WebSocketSettings
     closing_max_bytes: int
-    unfinished_timeout_seconds: float
-    ping_interval_seconds: float
-    ping_timeout_seconds: float
     send_timeout_seconds: float
-    broadcast_wait_seconds: float
     backpressure: Backpressure
     deflate: Options | None
     deadline: Callable[[Callable[[], object]], DeadlineLike]
@@ -63,27 +59,18 @@ class WebSocketServices:
 # From here on a payload is gathered behind its header instead of being copied into a frame: the copy of a
 # 4 MiB message took a third of the time of its echo.
 GATHERED_MIN_BYTES: Final = 16_384
-
 # Messages of one chunk that are handed up before others have their turn: it may hold tens of thousands.
 MESSAGES_PER_TURN: Final = 256
-
 # What a peer that is given up has for taking our last bytes; then the connection is cut.
 FAIL_TIMEOUT_SECONDS: Final = 1.0
-
 # Never opened, it declines everything.
 NO_OUTBOX: Final = Outbox()
-
-# An enum's member costs ten times a global in CPython 3.11.
 _OPEN: Final = State.OPEN
 _CLOSED: Final = State.CLOSED
 
 
 def ignore_message(*message: object) -> None:
-    """Where messages go before somebody listens."""
-
-
-def ignore_close(code: int, reason: str) -> None:
-    """Where the end goes before somebody listens."""
+    """Where messages and the end go before somebody listens."""
 
 
 def raise_fault(error: BaseException) -> None:
@@ -91,10 +78,12 @@ def raise_fault(error: BaseException) -> None:
     raise error
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class WebSocketChannel:
     """One open WebSocket on its connection. Every method belongs to the loop's thread.
 
     Attributes:
+        subprotocol: that was agreed on.
         on_message: called with each whole message. on_close: called once with (close code, reason).
         owner: where it is set, `on_message` is called with it before the message.
         on_blocked: called with (this, whether it holds up who sends to it), when that changes.
@@ -103,66 +92,39 @@ class WebSocketChannel:
         outbox: of the connection; the transport takes from it. What it declines goes through `send`.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_closing",
-        "_closing_bytes",
-        "_connection",
-        "_decoder",
-        "_heard",
-        "_keep_alive",
-        "_partial_bytes",
-        "_ping_interval_seconds",
-        "_ping_timeout_seconds",
-        "_pinged",
-        "_rest",
-        "_services",
-        "_sharing",
-        "_transport",
-        "_unfinished",
-        "on_blocked",
-        "on_close",
-        "on_fault",
-        "on_message",
-        "outbox",
-        "owner",
-        "peer",
-        "receive_buffer",
-        "subprotocol",
-    )
+    _transport: TransportLike
+    _connection: Connection
+    _services: WebSocketServices
+    subprotocol: str | None = None
+    # What its compressed messages share with others, when none refers to another (RFC 7692 7.1.1.1).
+    sharing: Agreement | None = None
+    outbox: Outbox = field(init=False)
+    receive_buffer: Callable[[], memoryview | None] = field(init=False)
+    peer: object = field(init=False)
+    owner: object = field(default=None, init=False)
+    on_message: Callable[..., None] = field(default=ignore_message, init=False)
+    on_close: Callable[[int, str], None] = field(default=ignore_message, init=False)
+    on_blocked: Callable[[WebSocketChannel, bool], None] = field(default=ignore_message, init=False)
+    on_fault: Callable[[BaseException], None] = field(default=raise_fault, init=False)
+    _decoder: Decoder = field(init=False)
+    _rest: deque[Event] | None = field(default=None, init=False)  # have come, for later turns
+    _partial_bytes: int = field(default=0, init=False)  # received for the message that is unfinished
+    _closing_bytes: int = field(default=0, init=False)  # received since our close frame
+    _silent_looks: int = field(default=0, init=False)  # of the keepalive, since something came
+    _ping_interval_seconds: float = field(default=0.0, init=False)
+    _ping_timeout_seconds: float = field(default=0.0, init=False)
+    _keep_alive: DeadlineLike | None = field(default=None, init=False)
+    _unfinished: DeadlineLike | None = field(default=None, init=False)
+    _closing: DeadlineLike | None = field(default=None, init=False)
 
-    def __init__(
-        self,
-        transport: TransportLike,
-        connection: Connection,
-        services: WebSocketServices,
-        subprotocol: str | None = None,
-        deflate: Agreement | None = None,
-    ) -> None:
-        self._transport = transport
+    def __post_init__(self) -> None:
+        connection, transport = self._connection, self._transport
         self.outbox = transport.outbox = connection.outbox
-        # Compressed messages can be shared when none refers to another (RFC 7692 7.1.1.1).
-        self._sharing = deflate if deflate is not None and deflate.server_no_context_takeover else None
-        self._connection = connection
+        self.receive_buffer = connection.receive_buffer
+        self.peer = transport.peer
         self._decoder = connection.decoder
-        self._services = services
-        self._heard = True
-        self._partial_bytes = 0  # received for the message that is unfinished
-        self._pinged = False
-        self._rest: deque[str | bytes] | None = None  # messages that have come, for later turns
-        self._ping_interval_seconds = self._ping_timeout_seconds = 0.0
-        self._keep_alive: DeadlineLike | None = None
-        self._unfinished: DeadlineLike | None = None
-        self._closing: DeadlineLike | None = None
-        self._closing_bytes = 0  # received since our close frame
-        self.receive_buffer: Callable[[], memoryview | None] = connection.receive_buffer
-        self.subprotocol: str | None = subprotocol
-        self.owner: object = None
-        self.peer: object = transport.peer
-        self.on_message: Callable[..., None] = ignore_message
-        self.on_close: Callable[[int, str], None] = ignore_close
-        self.on_blocked: Callable[[WebSocketChannel, bool], None] = ignore_message
-        self.on_fault: Callable[[BaseException], None] = raise_fault
+        if self.sharing is not None and not self.sharing.server_no_context_takeover:
+            self.sharing = None
 
     # What the transport tells
 
@@ -172,8 +134,8 @@ class WebSocketChannel:
             self._connection.receive_eof()
             self._close_transport()
             return
-        events: list[Any] = decoder.receive(buffer, nbytes)
-        self._heard = True
+        events: list[Event] = decoder.receive(buffer, nbytes)
+        self._silent_looks = 0
         at_rest = decoder.at_rest()
         try:
             if at_rest or not decoder.attention:
@@ -193,9 +155,12 @@ class WebSocketChannel:
         if not at_rest or self._unfinished is not None:
             self._watch_unfinished(events, nbytes)
         if self._closing is not None:
-            self._count_closing(nbytes)
+            # A peer may still send what was on its way, but not for ever at full speed.
+            self._closing_bytes += nbytes
+            if self._closing_bytes > self._services.closing_max_bytes:
+                self._transport.close("no close frame came back")
 
-    def _obey(self, events: list[Any]) -> None:
+    def _obey(self, events: list[Event]) -> None:
         """Hand messages up; pongs leave before what answers them, our close frame after it."""
         connection = self._connection
         connection.obey(events)
@@ -203,21 +168,17 @@ class WebSocketChannel:
         if pongs:
             self._transport.write(pongs)
         messages = [event for event in events if type(event) is str or type(event) is bytes]
-        if len(messages) > MESSAGES_PER_TURN:
+        if messages:
             self._hand_up_in_turns(messages)
-            return
-        try:
-            for message in messages:
-                self.on_message(*((message,) if self.owner is None else (self.owner, message)))
-        finally:
-            if connection.state is _CLOSED:
-                self._close_transport()
+        elif connection.state is _CLOSED:
+            self._close_transport()
 
-    def _hand_up_in_turns(self, messages: list[Any]) -> None:
+    def _hand_up_in_turns(self, messages: Iterable[Event]) -> None:
         """The first messages now, more in each turn of the loop; nothing is read until all are handed up."""
         self._rest = deque(messages)
-        self._transport.pause_reading(Pause.TURN, True)
         self._hand_up_more()
+        if self._rest is not None:
+            self._transport.pause_reading(Pause.TURN, True)
 
     def _hand_up_more(self) -> None:
         rest = self._rest
@@ -232,12 +193,16 @@ class WebSocketChannel:
         elif not self.paused:
             self._services.call_soon(self._hand_up_more)
 
-    def _hand_up(self, rest: deque[str | bytes], count: int) -> None:
+    def _hand_up(self, rest: deque[Event], count: int) -> None:
+        owner = self.owner
         try:
             while rest and count:
                 count -= 1
                 message = rest.popleft()
-                self.on_message(*((message,) if self.owner is None else (self.owner, message)))
+                if owner is None:
+                    self.on_message(message)
+                else:
+                    self.on_message(owner, message)
         except BaseException as error:
             rest.clear()
             self.on_fault(error)
@@ -249,7 +214,7 @@ class WebSocketChannel:
             self._transport.write(owed)
         self._transport.close()
 
-    def _watch_unfinished(self, events: list[Any], nbytes: int) -> None:
+    def _watch_unfinished(self, events: list[Event], nbytes: int) -> None:
         """A frame or message that has begun must end in time (a client may send it byte by byte).
 
         What is unfinished behind a message that came whole is another one, with a time of its own; control
@@ -262,15 +227,13 @@ class WebSocketChannel:
                 self._unfinished = None
             return
         if self._unfinished is None:
-            self._unfinished = self._services.deadline(self._end_unfinished)
+            late = partial(self.close, CloseCode.POLICY_VIOLATION, "a message did not end in time")
+            self._unfinished = self._services.deadline(late)
         elif not any(type(event) is str or type(event) is bytes for event in events):
             self._partial_bytes += nbytes
             return
         self._partial_bytes = nbytes
-        self._unfinished.set(self._services.unfinished_timeout_seconds)
-
-    def _end_unfinished(self) -> None:
-        self.close(CloseCode.POLICY_VIOLATION, "a message did not end in time")
+        self._unfinished.set(self._services.settings.unfinished_frame_timeout_seconds)
 
     def write_blocked(self, blocked: bool) -> None:
         """A client that does not read is not read from (its pongs would queue as well)."""
@@ -286,7 +249,7 @@ class WebSocketChannel:
 
     def connection_lost(self, reason: str) -> None:
         connection = self._connection
-        if connection.state is not State.CLOSED:
+        if connection.state is not _CLOSED:
             connection.receive_eof()
         for deadline in (self._keep_alive, self._unfinished, self._closing):
             if deadline is not None:
@@ -296,7 +259,7 @@ class WebSocketChannel:
         if rest is not None:  # what has come before the end is handed up before it
             self._hand_up(rest, len(rest))
         self._services.ended(self)
-        on_close, self.on_close = self.on_close, ignore_close
+        on_close, self.on_close = self.on_close, ignore_message
         self.on_message = self.on_blocked = ignore_message
         code = connection.close_code
         on_close(CloseCode.ABNORMAL_CLOSURE if code is None else code, connection.close_reason or reason)
@@ -305,22 +268,12 @@ class WebSocketChannel:
 
     @property
     def open(self) -> bool:
-        return self._connection.state is State.OPEN
+        return self._connection.state is _OPEN
 
     @property
     def blocked(self) -> bool:
         """Does the transport hold back bytes that the client has not taken?"""
         return self._transport.blocked
-
-    @property
-    def peers(self) -> tuple[object, object]:
-        """The client's address and the connection's; the same one unless a trusted proxy has named it."""
-        return self.peer, self._transport.peer
-
-    @property
-    def held_bytes(self) -> int:
-        """What its client keeps waiting here, in both directions."""
-        return self._transport.queued_bytes + self._partial_bytes
 
     def behind(self) -> bool:
         """Any thread: does the client hold up who sends to it?"""
@@ -355,7 +308,7 @@ class WebSocketChannel:
 
     def send_prepared(self, prepared: PreparedLike) -> None:
         """Queue messages that many recipients share, compressed for those that agreed on it."""
-        sharing = self._sharing
+        sharing = self.sharing
         frames = prepared.frames if sharing is None else prepared.deflated_frames(sharing)
         if not self.outbox.write(frames) and self._connection.state is _OPEN:
             self._transport.write(frames)
@@ -363,12 +316,12 @@ class WebSocketChannel:
     @property
     def prepared_outbox(self) -> Outbox:
         """For whoever writes prepared frames directly; it declines all if they leave compressed."""
-        return self.outbox if self._sharing is None else NO_OUTBOX
+        return self.outbox if self.sharing is None else NO_OUTBOX
 
     def ping(self, payload: bytes = b"") -> None:
         """Queue a ping; nothing happens once the WebSocket is closing."""
         connection = self._connection
-        if connection.state is State.OPEN:
+        if connection.state is _OPEN:
             connection.ping(payload)
             self._transport.write(connection.data_to_send())
 
@@ -377,24 +330,23 @@ class WebSocketChannel:
 
         None takes the server's setting, 0 switches it off.
         """
-        services = self._services
-        self._ping_interval_seconds = (
-            services.ping_interval_seconds if interval_seconds is None else interval_seconds
-        )
-        self._ping_timeout_seconds = (
-            services.ping_timeout_seconds if timeout_seconds is None else timeout_seconds
-        )
+        settings = self._services.settings
+        if interval_seconds is None:
+            interval_seconds = settings.ping_interval_seconds
+        if timeout_seconds is None:
+            timeout_seconds = settings.ping_timeout_seconds
+        self._ping_interval_seconds, self._ping_timeout_seconds = interval_seconds, timeout_seconds
         if self._ping_interval_seconds > 0:
-            self._keep_alive = services.deadline(self._look_alive)
+            self._keep_alive = self._services.deadline(self._look_alive)
             self._keep_alive.set(self._ping_interval_seconds)
 
     def _look_alive(self) -> None:
         assert self._keep_alive is not None
-        if self._heard or self.paused:  # then it may have spoken: it is not listened to
-            self._heard = self._pinged = False
+        if self._silent_looks == 0 or self.paused:  # then it may have spoken: it is not listened to
+            self._silent_looks = 1
             self._keep_alive.set(self._ping_interval_seconds)
-        elif not self._pinged:
-            self._pinged = True
+        elif self._silent_looks == 1:
+            self._silent_looks = 2
             self.ping()
             self._keep_alive.set(self._ping_timeout_seconds)
         else:
@@ -402,7 +354,7 @@ class WebSocketChannel:
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 7.1.2); cut if no answer comes in time."""
-        self._close(code, reason, self._services.close_timeout_seconds, "no close frame came back")
+        self._close(code, reason, self._services.settings.close_timeout_seconds, "no close frame came back")
 
     def fail(self, code: int, reason: str) -> None:
         """End without an answer (RFC 6455 7.1.7): the peer has been silent for too long to give one.
@@ -414,19 +366,13 @@ class WebSocketChannel:
 
     def _close(self, code: int, reason: str, timeout_seconds: float, cut: str) -> None:
         connection = self._connection
-        if connection.state is not State.OPEN:
+        if connection.state is not _OPEN:
             return
         connection.close(code, reason)
         self._let_senders_go()  # nothing of theirs will leave
         self._transport.write(connection.data_to_send())
         self._closing = self._services.deadline(lambda: self._transport.close(cut))
         self._closing.set(timeout_seconds)
-
-    def _count_closing(self, nbytes: int) -> None:
-        """A peer may still send what was on its way, but not for ever at full speed."""
-        self._closing_bytes += nbytes
-        if self._closing_bytes > self._services.closing_max_bytes:
-            self._transport.close("no close frame came back")
 
     @property
     def paused(self) -> bool:
@@ -439,12 +385,20 @@ class WebSocketChannel:
         if not paused and self._rest is not None:
             self._services.call_soon(self._hand_up_more)
 
+    # What its acceptor may ask (the Channel port)
+
+    @property
+    def peers(self) -> tuple[object, object]:
+        return self.peer, self._transport.peer
+
+    @property
+    def held_bytes(self) -> int:
+        return self._transport.queued_bytes + self._partial_bytes
+
     def refuse_keep_alive(self) -> None:
-        """Graceful stop."""
         self.close(CloseCode.GOING_AWAY, "server shutting down")
 
     close_when_idle = refuse_keep_alive
 
     def abort(self, reason: str) -> None:
-        """End the TCP connection at once."""
         self._transport.close(reason)

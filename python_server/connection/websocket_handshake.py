@@ -5,12 +5,11 @@ Must not know: sockets, what a message means, sessions, applications.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from python_server.connection.exchange import Exchange, TransportLike
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
-from python_server.http1.response import Headers, status_text
 from wsframe import Connection, Role, handshake
 
 # What is received at once where deflate was agreed on, which makes a thousand bytes of one: a turn inflates
@@ -26,16 +25,13 @@ def accept_websocket(
     *,
     subprotocols: tuple[str, ...] = (),
     max_message_bytes: int | None = None,
-    headers: Headers | None = None,
-) -> bool:
+    headers: Iterable[tuple[str, str]] = (),
+) -> None:
     """Answer an opening handshake (RFC 6455 4.2): 101 and a channel, or the refusal.
 
     Args:
         opened: sets the channel's callbacks; called before the first message.
         headers: further fields of the 101.
-
-    Returns:
-        whether the WebSocket is open.
     """
     request = exchange.request
     try:
@@ -49,13 +45,8 @@ def accept_websocket(
             deflate=services.deflate,
         )
     except handshake.HandshakeError as error:
-        exchange.refuse_keep_alive()
-        exchange.respond(
-            status_text(error.status),
-            [("Content-Type", "text/plain; charset=utf-8"), *error.headers],
-            f"{error}\n".encode(),
-        )
-        return False
+        exchange.refuse(error.status, str(error), error.headers)
+        return
 
     def make(transport: TransportLike, leftover: bytes) -> WebSocketChannel | None:
         if accepted.deflate is not None:
@@ -65,17 +56,14 @@ def accept_websocket(
             transport.receive_max_bytes = DEFLATED_RECEIVE_BYTES
         connection = Connection(
             Role.SERVER,
-            max_message_bytes=max_message_bytes or services.max_message_bytes,
-            max_fragments=services.max_fragments_count,
+            max_message_bytes=max_message_bytes or services.settings.max_message_bytes,
+            max_fragments=services.settings.max_fragments_count,
             deflate=accepted.deflate,
         )
         channel = WebSocketChannel(transport, connection, services, accepted.subprotocol, accepted.deflate)
         channel.peer = request.peer
         services.began(channel)
         opened(channel)
-        made.append(channel)
         return channel
 
-    made: list[WebSocketChannel] = []
-    exchange.upgrade([*accepted.headers, *(headers or ())], make)
-    return bool(made)
+    exchange.upgrade([*accepted.headers, *headers], make)

@@ -6,10 +6,10 @@ Must not know: sockets, files, how a line came.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, BroadcastOptions
 from python_server.socketio.cluster.broker.wire_json import (
-    Method,
     WireError,
     WireMessage,
     arguments_of,
@@ -17,12 +17,13 @@ from python_server.socketio.cluster.broker.wire_json import (
     read,
     rooms_of,
 )
-from python_server.socketio.cluster.port import Malformed
+from python_server.socketio.cluster.port import CommandKind, Malformed
 from python_server.socketio.jsoncodec import JSONError, dumps, loads
 from python_server.socketio.server import Hub
 from python_server.socketio.values import RoomName
 
 
+@dataclass(slots=True, eq=False)
 class ControlCommands:
     """Obeys lines. Belongs to the loop's thread.
 
@@ -31,15 +32,9 @@ class ControlCommands:
         refused: called with (kind, message) for every line that is refused.
     """
 
-    def __init__(
-        self,
-        hubs: Mapping[str, Hub],
-        figures: Callable[[], Mapping[str, int]],
-        refused: Callable[[str, str], None],
-    ) -> None:
-        self._hubs = hubs
-        self._figures = figures
-        self._refused = refused
+    _hubs: Mapping[str, Hub]
+    _figures: Callable[[], Mapping[str, int]]
+    _refused: Callable[[str, str], None]
 
     def obey(self, line: bytes) -> bytes:
         """The answer to one line: {"ok": true}, or {"error": "..."} and nothing was done."""
@@ -68,39 +63,38 @@ class ControlCommands:
         namespace = message.namespace or DEFAULT_NAMESPACE
         method = message.method
         sid = str(message.sid)
-        if method == Method.EMIT:
+        if method == "emit":
             if type(message.event) is not str:
-                raise WireError("foreign message", "an event's name is a string")
-            to = BroadcastOptions(
-                namespace, rooms_of(message), excepted_of(message), volatile=message.volatile
-            )
+                raise _refused("an event's name is a string")
+            rooms, excepted = rooms_of(message), excepted_of(message)
+            to = BroadcastOptions(namespace, rooms, excepted, volatile=message.volatile)
             hub.emit(message.event, arguments_of(message), to)
-        elif method == Method.DISCONNECT:
+        elif method == CommandKind.DISCONNECT:
             hub.disconnect(namespace, sid, message.detail)
-        elif method == Method.ENTER_ROOM:
+        elif method == CommandKind.ENTER:
             hub.join(namespace, sid, _room(message))
-        elif method == Method.LEAVE_ROOM:
+        elif method == CommandKind.LEAVE:
             hub.leave(namespace, sid, _room(message))
-        elif method == Method.CLOSE_ROOM:
+        elif method == CommandKind.CLOSE_ROOM:
             hub.close_room(namespace, _room(message))
         else:
-            raise WireError("foreign message", f"{method} cannot be asked for here")
+            raise _refused(f"{method} cannot be asked for here")
 
     def _hub(self, path: str | None) -> Hub:
         if not self._hubs:
-            raise WireError("foreign message", "no Socket.IO server runs here that could send it")
+            raise _refused("no Socket.IO server runs here that could send it")
         if path is None:
             if len(self._hubs) > 1:
-                raise WireError(
-                    "foreign message", f"several servers run here, name the path: {', '.join(self._hubs)}"
-                )
+                raise _refused(f"several servers run here, name the path: {', '.join(self._hubs)}")
             return next(iter(self._hubs.values()))
         hub = self._hubs.get("/" + path.strip("/") + "/")
         if hub is None:
-            raise WireError(
-                "foreign message", f"no Socket.IO server at {path[:100]!r}: {', '.join(self._hubs)}"
-            )
+            raise _refused(f"no Socket.IO server at {path[:100]!r}: {', '.join(self._hubs)}")
         return hub
+
+
+def _refused(reason: str) -> WireError:
+    return WireError("foreign message", reason)
 
 
 def _room(message: WireMessage) -> RoomName:

@@ -9,6 +9,8 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from python_server.net.byte_handler import Buffer
@@ -88,10 +90,8 @@ def open_control(asked: str | None, listening: Listening, warn: Callable[[str], 
 
 def _check_folder(folder: str) -> None:
     try:
-        try:
+        with suppress(FileExistsError):
             os.mkdir(folder, FOLDER_PERMISSIONS)
-        except FileExistsError:
-            pass
         found = os.lstat(folder)
     except OSError as error:
         raise BindError(f"cannot make the folder {folder}: {error.strerror}") from None
@@ -138,22 +138,16 @@ class Control:
             channel.refuse("too many control connections")
 
 
+@dataclass(slots=True, eq=False)
 class ControlChannel:
     """One connection: lines in, lines out (the ByteHandler port)."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        obey: Obey,
-        report: Report,
-        lost: Callable[[ControlChannel], None],
-    ) -> None:
-        self._transport = transport
-        self._obey = obey
-        self._report = report
-        self._lost = lost
-        self._held = bytearray()
-        self._searched_bytes = 0
+    _transport: Transport
+    _obey: Obey
+    _report: Report
+    _lost: Callable[[ControlChannel], None]
+    _held: bytearray = field(default_factory=bytearray)
+    _searched_bytes: int = 0
 
     def close(self) -> None:
         """End once what is queued has left."""
@@ -173,10 +167,7 @@ class ControlChannel:
             self._transport.close()
             return
         self._held += memoryview(buffer)[:nbytes]
-        while True:
-            end = self._held.find(b"\n", self._searched_bytes)
-            if end < 0:
-                break
+        while (end := self._held.find(b"\n", self._searched_bytes)) >= 0:
             line = bytes(self._held[:end])
             del self._held[: end + 1]
             self._searched_bytes = 0

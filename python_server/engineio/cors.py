@@ -21,6 +21,9 @@ PAGE: Final = re.compile(r"https?://[^/?#]+")
 
 AllowedOrigins = str | Iterable[str] | Callable[[str], bool] | Callable[[str, Request], bool] | None
 
+# May a page of that origin ask that?
+Rule = Callable[[str, Request], bool]
+
 
 class OriginRules:
     """Decides per request (Fetch standard, CORS protocol; RFC 6455 10.2 for WebSockets).
@@ -33,27 +36,22 @@ class OriginRules:
     """
 
     def __init__(self, allowed: AllowedOrigins = None, credentials: bool | None = None) -> None:
-        self._rule: Callable[..., bool] | None = allowed if callable(allowed) else None
-        self._rule_takes_request = callable(allowed) and _takes_two(allowed)
-        self._own_only = allowed is None
-        listed = (
-            [allowed]
-            if isinstance(allowed, str)
-            else []
-            if allowed is None or callable(allowed)
-            else list(allowed)
-        )
-        self._any = "*" in listed
-        self.credentials: bool = credentials is True or (credentials is None and not self._any)
+        listed: frozenset[str] = frozenset()
+        if isinstance(allowed, str):
+            listed = frozenset([allowed])
+        elif allowed is not None and not callable(allowed):
+            listed = frozenset(allowed)
+        any_origin = "*" in listed
+        self._off = not (allowed is None or callable(allowed) or listed)
+        self._rule = _rule_of(allowed, listed) if not (any_origin or self._off) else None
+        self.credentials: bool = credentials is True or (credentials is None and not any_origin)
         # Would they have been allowed before one had to ask for them?
-        self.leaves_credentials_out: bool = credentials is None and self._any
-        self._off = not callable(allowed) and allowed is not None and not listed
-        self._listed = frozenset(listed)
+        self.leaves_credentials_out: bool = credentials is None and any_origin
 
     def refusal(self, request: Request) -> str | None:
         """Why the request's origin is refused, with the option that would allow it; None if it is not."""
         origin = request.get("origin")
-        if not origin or self._off or self._any or self._allows(origin, request):
+        if not origin or self._rule is None or self._rule(origin, request):
             return None
         return (
             f"origin {origin} is not allowed; to allow it set cors_allowed_origins=[{origin!r}] "
@@ -68,9 +66,9 @@ class OriginRules:
         site = request.get("sec-fetch-site")
         page = PAGE.match(request.get("referer"))
         origin = request.get("origin") or (page[0] if page is not None else "")
-        if self._off or self._any or (site not in OTHER_SITES if site else not origin):
+        if self._rule is None or (site not in OTHER_SITES if site else not origin):
             return None
-        if origin and (origin.lower() in own_origins(request) or self._allows(origin, request)):
+        if origin and (origin.lower() in own_origins(request) or self._rule(origin, request)):
             return None
         return (
             f"a page of another origin ({origin or site}) asks by JSONP; to allow it set "
@@ -80,7 +78,7 @@ class OriginRules:
     def headers(self, request: Request) -> Headers:
         """The CORS fields of a response to an allowed request."""
         origin = request.get("origin")
-        if not origin or self._off or not (self._any or self._allows(origin, request)):
+        if not origin or self._off or (self._rule is not None and not self._rule(origin, request)):
             return []
         headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
         if self.credentials:
@@ -91,13 +89,6 @@ class OriginRules:
             if asked:
                 headers.append(("Access-Control-Allow-Headers", asked))
         return headers
-
-    def _allows(self, origin: str, request: Request) -> bool:
-        if self._rule is not None:
-            return bool(self._rule(origin, request) if self._rule_takes_request else self._rule(origin))
-        if self._own_only:
-            return origin.lower() in own_origins(request)
-        return origin in self._listed
 
 
 def own_origins(request: Request) -> frozenset[str]:
@@ -110,9 +101,14 @@ def own_origins(request: Request) -> frozenset[str]:
     return frozenset(f"{scheme}://{request.authority}".lower() for scheme in schemes)
 
 
-def _takes_two(rule: Callable[..., bool]) -> bool:
+def _rule_of(allowed: AllowedOrigins, listed: frozenset[str]) -> Rule:
+    if allowed is None:
+        return lambda origin, request: origin.lower() in own_origins(request)
+    if not callable(allowed):
+        return lambda origin, request: origin in listed
+    rule: Callable[..., bool] = allowed
     try:
         inspect.signature(rule).bind(None, None)
     except (TypeError, ValueError):
-        return False
-    return True
+        return lambda origin, request: rule(origin)
+    return rule

@@ -6,14 +6,12 @@ Must not know: transports, clocks (time is an argument), what a ping looks like.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from dataclasses import dataclass, field
 
-from python_server.engineio.session import DisconnectReason, Session
-
-# [moment in seconds, session]; the session is taken out when something newer is due for it.
-Entry = list[Any]
+from python_server.engineio.session import DisconnectReason, HeartbeatEntry, Session
 
 
+@dataclass(slots=True, eq=False)
 class Heartbeats:
     """Two queues of sessions: those to be pinged, and those that owe a pong.
 
@@ -24,31 +22,30 @@ class Heartbeats:
         timeout_seconds: from a ping to the end of the session that did not answer.
     """
 
-    def __init__(self, interval_seconds: float, timeout_seconds: float) -> None:
-        self._interval_seconds = interval_seconds
-        self._timeout_seconds = timeout_seconds
-        self._pings: deque[Entry] = deque()
-        self._timeouts: deque[Entry] = deque()
+    interval_seconds: float
+    timeout_seconds: float
+    _pings: deque[HeartbeatEntry] = field(default_factory=deque)
+    _timeouts: deque[HeartbeatEntry] = field(default_factory=deque)
 
     def start(self, session: Session, now: float) -> None:
         """The session has just opened, or has just answered: the next ping is one interval away."""
-        self._enter(self._pings, session, now + self._interval_seconds)
+        self._enter(self._pings, session, now + self.interval_seconds)
 
     def stop(self, session: Session) -> None:
         """The session is over."""
         if session.heartbeat is not None:
-            session.heartbeat[1] = None
+            session.heartbeat.session = None
             session.heartbeat = None
 
     def run(self, now: float) -> None:
         """Ping who is due; end who did not answer."""
-        while self._pings and self._pings[0][0] <= now:
-            session = self._pings.popleft()[1]
+        while self._pings and self._pings[0].moment <= now:
+            session = self._pings.popleft().session
             if session is not None:
-                self._enter(self._timeouts, session, now + self._timeout_seconds)
+                self._enter(self._timeouts, session, now + self.timeout_seconds)
                 session.ping()
-        while self._timeouts and self._timeouts[0][0] <= now:
-            session = self._timeouts.popleft()[1]
+        while self._timeouts and self._timeouts[0].moment <= now:
+            session = self._timeouts.popleft().session
             if session is not None:
                 session.end(DisconnectReason.PING_TIMEOUT)
 
@@ -56,14 +53,13 @@ class Heartbeats:
         """The moment `run` has something to do; None when there is no session."""
         moments = []
         for queue in (self._pings, self._timeouts):
-            while queue and queue[0][1] is None:
+            while queue and queue[0].session is None:
                 queue.popleft()
             if queue:
-                moments.append(queue[0][0])
+                moments.append(queue[0].moment)
         return min(moments, default=None)
 
-    def _enter(self, queue: deque[Entry], session: Session, moment: float) -> None:
+    def _enter(self, queue: deque[HeartbeatEntry], session: Session, moment: float) -> None:
         self.stop(session)
-        entry = [moment, session]
-        session.heartbeat = entry
-        queue.append(entry)
+        session.heartbeat = HeartbeatEntry(moment, session, queue is self._timeouts)
+        queue.append(session.heartbeat)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 from python_server.engineio.packet import EnginePacketError, Packet
@@ -23,6 +24,7 @@ POSTS_MAX_COUNT: Final = 2
 Done = Callable[[EnginePacketError | None], None]
 
 
+@dataclass(slots=True, eq=False)
 class Intake:
     """One session's, for as long as there are packets to be taken. Every method belongs to the loop's thread.
 
@@ -32,12 +34,9 @@ class Intake:
         soon: calls a function in the loop's next turn.
     """
 
-    __slots__ = ("_posts", "_session", "_soon")
-
-    def __init__(self, session: Session, soon: Callable[[Callable[[], None]], object]) -> None:
-        self._session = session
-        self._soon = soon
-        self._posts: deque[tuple[Iterator[Packet], Done]] = deque()
+    _session: Session
+    _soon: Callable[[Callable[[], None]], object]
+    _posts: deque[tuple[Iterator[Packet], Done]] = field(default_factory=deque)
 
     @property
     def full(self) -> bool:
@@ -59,7 +58,7 @@ class Intake:
         session = self._session
         try:
             if session.receive_packets(packets, PACKETS_PER_TURN):
-                session.when_reading(self._taken)
+                session.when_reading(self._finish)
             elif session.reading:
                 self._soon(self._take)
             else:
@@ -67,10 +66,7 @@ class Intake:
         except EnginePacketError as error:
             self._finish(error)
 
-    def _taken(self) -> None:
-        self._finish(None)
-
-    def _finish(self, error: EnginePacketError | None) -> None:
+    def _finish(self, error: EnginePacketError | None = None) -> None:
         _, done = self._posts.popleft()
         if self._posts:
             self._soon(self._take)

@@ -24,6 +24,15 @@ class EngineError(Enum):
     UNSUPPORTED_PROTOCOL_VERSION = (5, "Unsupported protocol version", 400)
 
 
+class EngineRefusal(Exception):
+    """A request that is answered so, in words of its own if there are any."""
+
+    def __init__(self, error: EngineError, message: str | None = None) -> None:
+        super().__init__(error, message)
+        self.error: EngineError = error
+        self.message: str | None = message
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Options of an engine, with the official server's defaults."""

@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -18,6 +19,7 @@ from python_server.engineio.options import EngineError, EngineOptions
 from python_server.http1.response import Headers
 
 PLAIN: Final = ("Content-Type", "text/plain; charset=utf-8")
+NO_STORE: Final = ("Cache-Control", "no-store")
 # The loop's thread compresses: the fastest level costs a quarter of the default one on JSON.
 COMPRESSION_LEVEL: Final = 1
 # zlib's word for a gzip wrapper around the largest window (RFC 1952), and for its own (RFC 1950).
@@ -32,6 +34,7 @@ PARAMETERS_MAX_COUNT: Final = 4
 JSONP_FIELDS_MAX_COUNT: Final = 16
 
 
+@dataclass(slots=True, eq=False)
 class PollingAnswers:
     """The answers of one engine, each with its CORS fields. Every method belongs to the loop's thread.
 
@@ -39,44 +42,31 @@ class PollingAnswers:
         complain: called with (kind, sentence) for what an operator should see.
     """
 
-    def __init__(
-        self, options: EngineOptions, origins: OriginRules, complain: Callable[[str, str], None]
-    ) -> None:
-        self._options = options
-        self._origins = origins
-        self._complain = complain
+    _options: EngineOptions
+    _origins: OriginRules
+    _complain: Callable[[str, str], None]
 
     def poll(
         self, exchange: Exchange, payload: str, jsonp: str | None, cookie: Headers | None = None
     ) -> None:
         """The packets that a poll has waited for."""
-        request, options = exchange.request, self._options
-        content_type = "text/plain; charset=UTF-8"
+        options, content_type = self._options, "text/plain; charset=UTF-8"
         if jsonp is not None:
             payload = jsonp_wrap(jsonp, payload)
             content_type = "text/javascript; charset=UTF-8"
         body = payload.encode("utf-8", "replace")
-        headers = [
-            ("Content-Type", content_type),
-            ("Cache-Control", "no-store"),
-            *(cookie or ()),
-            *self._origins.headers(request),
-        ]
+        headers = [("Content-Type", content_type), NO_STORE, *(cookie or ())]
         if options.http_compression and len(body) >= options.compression_threshold_bytes:
-            encoding = accepted_encoding(request.get("accept-encoding"))
+            encoding = accepted_encoding(exchange.request.get("accept-encoding"))
             if encoding is not None:
                 body = compress(body, encoding)
                 headers.append(("Content-Encoding", encoding))
-        exchange.respond(200, headers, body)
+        self._respond(exchange, 200, headers, body)
 
     def post(self, exchange: Exchange) -> None:
         """The packets of a POST have been taken."""
-        headers = [
-            ("Content-Type", "text/html"),  # some browsers offer to save text/plain of a form's POST
-            ("Cache-Control", "no-store"),
-            *self._origins.headers(exchange.request),
-        ]
-        exchange.respond(200, headers, b"ok")
+        # Some browsers offer to save text/plain of a form's POST.
+        self._respond(exchange, 200, [("Content-Type", "text/html"), NO_STORE], b"ok")
 
     def refuse(self, exchange: Exchange, error: EngineError, message: str | None = None) -> None:
         """One of the protocol's refusals."""
@@ -84,26 +74,30 @@ class PollingAnswers:
         message = message or text
         if exchange.request.upgrade == "websocket":  # a plain answer, and the end of the connection
             exchange.refuse_keep_alive()
-            headers, body = [PLAIN], message.encode()
+            self._respond(exchange, status, [PLAIN], message.encode())
         else:
-            headers, body = [("Content-Type", "application/json")], error_body(code, message)
-        exchange.respond(status, [*headers, *self._origins.headers(exchange.request)], body)
+            body = json.dumps({"code": code, "message": message}, separators=(",", ":")).encode()
+            self._respond(exchange, status, [("Content-Type", "application/json")], body)
 
     def too_large(self, exchange: Exchange) -> None:
         """A POST's body, above the bound."""
         exchange.refuse_keep_alive()
         text = self.too_large_text("a polling request")
         self._complain("payload too large", text)
-        exchange.respond(413, [PLAIN, *self._origins.headers(exchange.request)], f"{text}\n".encode())
-
-    def too_large_text(self, what: str) -> str:
-        limit_bytes = self._options.max_payload_bytes
-        return f"message too large: {what} exceeds max_http_buffer_size ({limit_bytes} bytes)"
+        self._respond(exchange, 413, [PLAIN], f"{text}\n".encode())
 
     def come_again(self, exchange: Exchange) -> None:
         """Nothing can begin here now: 503, with the moment to try again (RFC 9110 15.6.4)."""
         exchange.refuse_keep_alive()
-        exchange.respond(503, [("Retry-After", "1"), *self._origins.headers(exchange.request)])
+        self._respond(exchange, 503, [("Retry-After", "1")])
+
+    def _respond(self, exchange: Exchange, status: int, headers: Headers, body: bytes = b"") -> None:
+        headers += self._origins.headers(exchange.request)
+        exchange.respond(status, headers, body)
+
+    def too_large_text(self, what: str) -> str:
+        limit_bytes = self._options.max_payload_bytes
+        return f"message too large: {what} exceeds max_http_buffer_size ({limit_bytes} bytes)"
 
 
 def accepted_encoding(accept_encoding: str) -> str | None:
@@ -166,20 +160,17 @@ def jsonp_unwrap(body: bytes) -> bytes | None:
     return text.replace("\\\\n", "\\n").encode("utf-8")
 
 
-def error_body(code: int, message: str) -> bytes:
-    """The JSON of a refusal."""
-    return json.dumps({"code": code, "message": message}, separators=(",", ":")).encode()
-
-
-def cookie_header(cookie: str | Mapping[str, object], sid: str, *, secure: bool = False) -> Headers:
+def cookie_header(cookie: str | Mapping[str, object] | None, sid: str, *, secure: bool = False) -> Headers:
     """The Set-Cookie field of a handshake (RFC 6265 4.1.1).
 
     Args:
         cookie: a name (then Path=/), or a mapping with "name" and attributes; True stands for an attribute
             without a value, False and None for its absence, a function for its result. What is not said of
-            SameSite and HttpOnly is the official server's, of Secure it is `secure`.
+            SameSite and HttpOnly is the official server's, of Secure it is `secure`. None: no field.
         secure: did the request come over TLS?
     """
+    if cookie is None:
+        return []
     given = {"name": cookie, "path": "/"} if isinstance(cookie, str) else cookie
     said = {name.lower() for name in given}
     usual = {"SameSite": "Lax", "HttpOnly": True, "Secure": secure}

@@ -6,33 +6,28 @@ Must not know: what a packet means, polls, handshakes, upgrades.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 
 from python_server.connection.exchange import Exchange
 from python_server.engineio.intake import Intake
-from python_server.engineio.options import EngineError, EngineOptions
+from python_server.engineio.options import EngineError, EngineOptions, EngineRefusal
 from python_server.engineio.packet import SEPARATOR_BYTE, EnginePacketError, decode_payload
 from python_server.engineio.polling import PollingAnswers, jsonp_unwrap
 from python_server.engineio.session import DisconnectReason, Session
 
 
+@dataclass(slots=True, eq=False)
 class Post:
     """The body of a POST under way; `jsonp` is its index when it is a form."""
 
-    __slots__ = ("jsonp", "pieces", "session", "size_bytes")
-
-    def __init__(self, session: Session, jsonp: str | None) -> None:
-        self.session: Session = session
-        self.jsonp: str | None = jsonp
-        self.pieces: list[bytes] = []
-        self.size_bytes: int = 0
-
-    def body(self) -> bytes | None:
-        """What was sent; None for a form that holds no payload."""
-        body = b"".join(self.pieces)
-        return body if self.jsonp is None else jsonp_unwrap(body)
+    session: Session
+    jsonp: str | None
+    pieces: list[bytes] = field(default_factory=list)
+    size_bytes: int = 0
 
 
+@dataclass(slots=True, eq=False)
 class Posts:
     """The POSTs of one engine, from head to answer. Every method belongs to the loop's thread.
 
@@ -40,31 +35,27 @@ class Posts:
         soon: calls a function in the loop's next turn. complain: called with (kind, sentence).
     """
 
-    def __init__(
-        self,
-        options: EngineOptions,
-        answers: PollingAnswers,
-        soon: Callable[[Callable[[], None]], object],
-        complain: Callable[[str, str], None],
-    ) -> None:
-        self._options = options
-        self._answers = answers
-        self._soon = soon
-        self._complain = complain
+    _options: EngineOptions
+    _answers: PollingAnswers
+    _soon: Callable[[Callable[[], None]], object]
+    _complain: Callable[[str, str], None]
 
-    def begin(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
-        """A head has come."""
+    def begin(self, exchange: Exchange, session: Session, jsonp: str | None) -> None:
+        """A head has come.
+
+        Raises:
+            EngineRefusal: another POST of the session is under way, or too many wait.
+        """
         length = exchange.request.body_length
         if session.posting or (session.intake is not None and session.intake.full):
             session.end(DisconnectReason.TRANSPORT_ERROR)
-            return EngineError.BAD_REQUEST
+            raise EngineRefusal(EngineError.BAD_REQUEST)
         post = exchange.context = Post(session, jsonp)
         session.posting = True
         if length is not None and length > self._options.max_payload_bytes:
             self._too_large(exchange, post)
         else:
             exchange.send_continue()
-        return None
 
     def body_received(self, exchange: Exchange, post: Post, piece: bytes) -> None:
         post.size_bytes += len(piece)
@@ -81,7 +72,8 @@ class Posts:
         if not session.alive:
             self._answers.refuse(exchange, EngineError.UNKNOWN_SID)
             return
-        body = post.body()
+        sent = b"".join(post.pieces)
+        body = sent if post.jsonp is None else jsonp_unwrap(sent)  # None for a form without a payload
         too_many = "" if body is None else self._too_many(body)
         if body is None or too_many:
             session.end(DisconnectReason.PARSE_ERROR)

@@ -5,34 +5,27 @@ Must not know: event names, rooms, Flask, sockets; a connection is an exchange o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from python_server.connection.exchange import Exchange
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
 from python_server.connection.websocket_handshake import accept_websocket
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.heartbeat import Heartbeats
-from python_server.engineio.options import EngineError, EngineOptions
+from python_server.engineio.options import EngineError, EngineOptions, EngineRefusal
 from python_server.engineio.packet import Prepared, open_packet
 from python_server.engineio.polling import PollingAnswers, cookie_header
 from python_server.engineio.posts import Post, Posts
 from python_server.engineio.query import QueryError, read_query
-from python_server.engineio.session import (
-    DisconnectReason,
-    OverlapError,
-    Session,
-    SessionHandler,
-    SessionState,
-)
+from python_server.engineio.session import DisconnectReason, Session, SessionHandler, SessionState
 from python_server.engineio.session_ids import ELSEWHERE, Home, SessionHomes, SessionIds
 from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.engineio.upgrade import Probe
 from python_server.http1.packed_head import kept
 from python_server.http1.parser import Request
-from python_server.http1.response import Headers
-from python_server.net.timers import CallLater, TimerLike
+from python_server.net.system import CallLater, TimerLike
 from wsframe import CloseCode
 
 __all__ = ["Engine", "EngineError", "EngineOptions"]
@@ -43,6 +36,12 @@ NO_CREDENTIALS: Final = (
     'cors_allowed_origins="*": pages of other origins get no Access-Control-Allow-Credentials, so they can '
     "send no cookies; cors_credentials=True lets them, cors_credentials=False ends this line"
 )
+# Why a session ends whose WebSocket was closed with that code.
+CLOSED_WITH: Final[dict[int, DisconnectReason]] = {
+    CloseCode.MESSAGE_TOO_BIG: DisconnectReason.MESSAGE_TOO_LARGE,
+    CloseCode.PROTOCOL_ERROR: DisconnectReason.TRANSPORT_ERROR,
+    CloseCode.INVALID_DATA: DisconnectReason.TRANSPORT_ERROR,
+}
 # (exchange, what opens its session): calls the second, now or later, or answers the request itself.
 Admit = Callable[[Exchange, Callable[[], None]], None]
 
@@ -75,7 +74,13 @@ class Engine:
         session_limits: SessionLimits | None = None,
     ) -> None:
         self._session_limits = session_limits or SessionLimits(*bounds(None, None, 0))
-        self._joined = self._session_limits.joined
+        # Made once, for all sessions: a bound method would weigh on each.
+        self._for_sessions = (
+            self._set_heartbeat,
+            self._forget,
+            options.max_queued_bytes,
+            self._session_limits.joined,
+        )
         self._admit = admit
         self._closing = False
         self._names = names or SessionIds()
@@ -95,66 +100,59 @@ class Engine:
         self._heartbeat_timer: TimerLike | None = None
         self.sessions: dict[str, Session] = {}
 
-    def close(self, reason: DisconnectReason = DisconnectReason.SERVER_SHUTTING_DOWN) -> None:
+    def close(self) -> None:
         """End every session, and begin no other one."""
         self._closing = True
         for session in list(self.sessions.values()):
-            session.end(reason)
+            session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
 
     # The RequestHandler port
 
     def request_received(self, exchange: Exchange) -> None:
+        try:
+            self._answer_request(exchange)
+        except QueryError as error:
+            self._answers.refuse(exchange, EngineError.BAD_REQUEST, str(error))
+        except EngineRefusal as refusal:
+            self._answers.refuse(exchange, refusal.error, refusal.message)
+
+    def _answer_request(self, exchange: Exchange) -> None:
+        """The official server's checks, in its order."""
         request = exchange.request
         refusal = self._origins.refusal(request)
         if refusal is not None:
-            self._complain("origin refused", refusal)
-            self._answers.refuse(exchange, EngineError.FORBIDDEN, refusal)
-        elif request.method == "OPTIONS":
+            self._refuse_origin(refusal)
+        if request.method == "OPTIONS":
             exchange.respond(204, self._origins.headers(request))
-        else:
-            self._refuse(exchange, self._answer_request(exchange))
-
-    def _refuse(self, exchange: Exchange, error: EngineError | None) -> None:
-        if error is not None:
-            self._answers.refuse(exchange, error)
-
-    def _answer_request(self, exchange: Exchange) -> EngineError | None:
-        """The official server's checks, in its order."""
-        request = exchange.request
-        try:
-            query = read_query(request.query)
-        except QueryError as error:
-            self._answers.refuse(exchange, EngineError.BAD_REQUEST, str(error))
-            return None
-        transport, sid, protocol = query.get("transport"), query.get("sid"), query.get("EIO", "")
-        jsonp = query.get("j")
+            return
+        query = read_query(request.query)
+        transport, sid, jsonp = query.get("transport"), query.get("sid"), query.get("j")
         if transport not in self._options.transports:
-            return EngineError.UNKNOWN_TRANSPORT
-        if jsonp is not None and self._refuse_jsonp(exchange):
-            return None
+            raise EngineRefusal(EngineError.UNKNOWN_TRANSPORT)
+        if jsonp is not None:
+            self._check_jsonp(request)
         if not sid:
-            if request.method != "GET":
-                return EngineError.BAD_HANDSHAKE_METHOD
-            if transport == "websocket" and request.upgrade != "websocket":
-                return EngineError.BAD_REQUEST
-            return self._handshake(exchange, transport, protocol, jsonp)
+            self._handshake(exchange, query)
+            return
         session = self.sessions.get(sid)
         if session is None:
-            return self._send_home(exchange, sid)
-        if transport == "websocket":
-            return self._upgrade(exchange, session)
-        return self._polling(exchange, session, jsonp)
+            self._send_home(exchange, sid)
+        elif transport == "websocket":
+            self._upgrade(exchange, session)
+        else:
+            self._polling(exchange, session, jsonp)
 
-    def _refuse_jsonp(self, exchange: Exchange) -> bool:
-        """Is a request by <script> or form refused, and has it been?"""
+    def _check_jsonp(self, request: Request) -> None:
+        """May it ask by <script> or form?"""
         if not self._options.jsonp:
-            self._answers.refuse(exchange, EngineError.BAD_REQUEST, JSONP_OFF)
-            return True
-        refusal = self._origins.script_refusal(exchange.request)
+            raise EngineRefusal(EngineError.BAD_REQUEST, JSONP_OFF)
+        refusal = self._origins.script_refusal(request)
         if refusal is not None:
-            self._complain("origin refused", refusal)
-            self._answers.refuse(exchange, EngineError.FORBIDDEN, refusal)
-        return refusal is not None
+            self._refuse_origin(refusal)
+
+    def _refuse_origin(self, refusal: str) -> NoReturn:
+        self._complain("origin refused", refusal)
+        raise EngineRefusal(EngineError.FORBIDDEN, refusal)
 
     def is_foreign(self, query: str) -> bool:
         """May a request with that query be for a sibling?"""
@@ -164,21 +162,19 @@ class Engine:
             return False  # it is refused here
         return not sid.startswith(self._names.prefix) if sid else self._closing  # a session that begins
 
-    def _send_home(self, exchange: Exchange, sid: str) -> EngineError | None:
+    def _send_home(self, exchange: Exchange, sid: str) -> None:
         """A session that is not here."""
         home, index = self._names.find(sid)
         if home is Home.ELSEWHERE:
             self._complain("session of another machine", ELSEWHERE)
-            self._answers.refuse(exchange, EngineError.UNKNOWN_SID, ELSEWHERE)
-            return None
+            raise EngineRefusal(EngineError.UNKNOWN_SID, ELSEWHERE)
         if (
-            home is Home.SIBLING
-            and self._homes is not None
-            and not exchange.request.handed  # one hop: its sender was wrong, and we would be too
-            and self._homes.send_home(exchange, index)
+            home is Home.NOWHERE
+            or self._homes is None
+            or exchange.request.handed  # one hop: its sender was wrong, and we would be too
+            or not self._homes.send_home(exchange, index)
         ):
-            return None
-        return EngineError.UNKNOWN_SID
+            raise EngineRefusal(EngineError.UNKNOWN_SID)
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
         if type(exchange.context) is Post:
@@ -199,169 +195,142 @@ class Engine:
 
     # Handshake
 
-    def _handshake(
-        self, exchange: Exchange, transport: str, protocol: str, jsonp: str | None
-    ) -> EngineError | None:
+    def _handshake(self, exchange: Exchange, query: Mapping[str, str]) -> None:
+        request = exchange.request
+        if request.method != "GET":
+            raise EngineRefusal(EngineError.BAD_HANDSHAKE_METHOD)
+        if query["transport"] == "websocket" and request.upgrade != "websocket":
+            raise EngineRefusal(EngineError.BAD_REQUEST)
         # Who opens the session asks its own middleware; where none may open, nobody need be asked.
-        full = self._session_limits.refusal(exchange.request.peer) is not None
+        full = self._session_limits.refusal(request.peer) is not None
         if self._admit is None or self._closing or full:
-            return self._begin(exchange, transport, protocol, jsonp)
-        self._admit(
-            exchange, lambda: self._refuse(exchange, self._begin(exchange, transport, protocol, jsonp))
-        )
-        return None
+            self._begin(exchange, query)
+        else:
+            self._admit(exchange, partial(self._begin_admitted, exchange, query))
 
-    def _begin(
-        self, exchange: Exchange, transport: str, protocol: str, jsonp: str | None
-    ) -> EngineError | None:
+    def _begin_admitted(self, exchange: Exchange, query: Mapping[str, str]) -> None:
+        try:
+            self._begin(exchange, query)
+        except EngineRefusal as refusal:
+            self._answers.refuse(exchange, refusal.error, refusal.message)
+
+    def _begin(self, exchange: Exchange, query: Mapping[str, str]) -> None:
         """Open a session: the only way to one."""
         if self._closing:
-            self._begin_elsewhere(exchange)
-            return None
-        refusal = self._session_limits.refusal(exchange.request.peer)
+            # A session that began here now would end at once, and with it what its client was sent.
+            handed = exchange.request.handed  # one hop
+            if handed or self._homes is None or not self._homes.send_on(exchange):
+                self._answers.come_again(exchange)
+            return
+        request, options = exchange.request, self._options
+        refusal = self._session_limits.refusal(request.peer)
         if refusal is not None:
             self._complain("session limit", refusal)
             self._answers.come_again(exchange)
-            return None
-        request, options = exchange.request, self._options
+            return
         allowed = options.allow_request(request) if options.allow_request is not None else None
         if allowed is False or isinstance(allowed, str):
-            self._answers.refuse(exchange, EngineError.FORBIDDEN, allowed or None)
-            return None
-        if protocol != PROTOCOL:
-            self._complain_of_version(protocol)
-            return EngineError.UNSUPPORTED_PROTOCOL_VERSION
+            raise EngineRefusal(EngineError.FORBIDDEN, allowed or None)
+        self._check_version(query.get("EIO", ""))
         sid = self._names.make()
-        cookie = (
-            []
-            if options.cookie is None
-            else cookie_header(options.cookie, sid, secure=request.scheme == "https")
-        )
-        if transport == "websocket":
-            opened = partial(self._open_on_websocket, sid, request)
-            self._accept(exchange, opened, cookie)
-            return None
+        cookie = cookie_header(options.cookie, sid, secure=request.scheme == "https")
+        if query["transport"] == "websocket":
+            self._accept(exchange, partial(self._open_on_websocket, sid, request), cookie)
+            return
         session = self._open(sid, request)
         upgrades = ["websocket"] if options.allow_upgrades and "websocket" in options.transports else []
-        self._answers.poll(exchange, self._open_packet(session, upgrades), jsonp, cookie)
+        self._answers.poll(exchange, self._open_packet(sid, upgrades), query.get("j"), cookie)
         self._handler.session_opened(session)
-        return None
 
-    def _complain_of_version(self, protocol: str) -> None:
+    def _check_version(self, protocol: str) -> None:
+        if protocol == PROTOCOL:
+            return
         if protocol:
             self._complain(
                 "protocol version",
                 f"a client speaks Engine.IO protocol {protocol[:8]!r}, this server speaks 4: "
                 "socket.io-client 3 or 4 and python-socketio 5 fit",
             )
-
-    def _begin_elsewhere(self, exchange: Exchange) -> None:
-        """A session that began here now would end at once, and with it what its client was sent."""
-        handed = exchange.request.handed  # one hop
-        if handed or self._homes is None or not self._homes.send_on(exchange):
-            self._answers.come_again(exchange)
+        raise EngineRefusal(EngineError.UNSUPPORTED_PROTOCOL_VERSION)
 
     def _open(self, sid: str, request: Request) -> Session:
         request, head_bytes = kept(request)
-        session = Session(
-            sid,
-            self._handler,
-            request,
-            self._set_heartbeat,
-            self._forget,
-            self._options.max_queued_bytes,
-            self._joined,
-        )
+        session = Session(sid, self._handler, request, *self._for_sessions)
         self._session_limits.opened(session, head_bytes, request.peer)
         self.sessions[sid] = session
         self._set_heartbeat(session, True)
         return session
 
-    def _open_packet(self, session: Session, upgrades: list[str]) -> str:
-        options = self._options
-        return open_packet(
-            session.sid,
-            upgrades,
-            options.ping_interval_seconds,
-            options.ping_timeout_seconds,
-            options.max_payload_bytes,
-        )
+    def _open_packet(self, sid: str, upgrades: list[str]) -> str:
+        interval, timeout = self._options.ping_interval_seconds, self._options.ping_timeout_seconds
+        return open_packet(sid, upgrades, interval, timeout, self._options.max_payload_bytes)
 
     def _open_on_websocket(self, sid: str, request: Request, channel: WebSocketChannel) -> None:
         session = self._open(sid, request)
         session.open_websocket(channel)
         self._attach(session, channel)
-        session.send(Prepared([self._open_packet(session, [])]))
+        session.send(Prepared([self._open_packet(sid, [])]))
         self._handler.session_opened(session)
 
     def _attach(self, session: Session, channel: WebSocketChannel) -> None:
         def closed(code: int, reason: str) -> None:
             if reason == DisconnectReason.SLOW_CLIENT:
                 session.end(DisconnectReason.SLOW_CLIENT)
-            elif code == CloseCode.MESSAGE_TOO_BIG:
+                return
+            if code == CloseCode.MESSAGE_TOO_BIG:
                 self._complain("message too large", self._answers.too_large_text("a WebSocket message"))
-                session.end(DisconnectReason.MESSAGE_TOO_LARGE)
-            elif code in (CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA):
-                session.end(DisconnectReason.TRANSPORT_ERROR)
-            else:
-                session.end(DisconnectReason.TRANSPORT_CLOSE)
+            session.end(CLOSED_WITH.get(code, DisconnectReason.TRANSPORT_CLOSE))
 
         channel.on_message = session.receive
         channel.on_close = closed
 
     # Polling
 
-    def _polling(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
+    def _polling(self, exchange: Exchange, session: Session, jsonp: str | None) -> None:
         method = exchange.request.method
         if session.state is SessionState.WEBSOCKET:
-            return EngineError.BAD_REQUEST  # without disturbing the session
+            raise EngineRefusal(EngineError.BAD_REQUEST)  # without disturbing the session
         if method == "GET":
-            return self._poll(exchange, session, jsonp)
-        if method == "POST" and session.alive:
-            return self._posts.begin(exchange, session, jsonp)
-        return EngineError.BAD_REQUEST
+            self._poll(exchange, session, jsonp)
+        elif method == "POST" and session.alive:
+            self._posts.begin(exchange, session, jsonp)
+        else:
+            raise EngineRefusal(EngineError.BAD_REQUEST)
 
-    def _poll(self, exchange: Exchange, session: Session, jsonp: str | None) -> EngineError | None:
+    def _poll(self, exchange: Exchange, session: Session, jsonp: str | None) -> None:
         def answer(payload: str) -> None:
             exchange.context = None
             self._answers.poll(exchange, payload, jsonp)
 
         exchange.context = session
-        try:
-            session.poll(answer)
-        except OverlapError:
+        alone = session.poll(answer)
+        self._release(session)
+        if not alone:
             exchange.context = None
-            return EngineError.BAD_REQUEST
-        finally:
-            self._release(session)
-        return None
+            raise EngineRefusal(EngineError.BAD_REQUEST)
 
     # WebSocket and upgrade
 
     def _accept(
-        self, exchange: Exchange, opened: Callable[[WebSocketChannel], None], headers: Headers | None = None
+        self,
+        exchange: Exchange,
+        opened: Callable[[WebSocketChannel], None],
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
-        accept_websocket(
-            exchange,
-            self._websockets,
-            opened,
-            max_message_bytes=self._options.max_payload_bytes,
-            headers=headers or [],
-        )
+        limit_bytes = self._options.max_payload_bytes
+        accept_websocket(exchange, self._websockets, opened, max_message_bytes=limit_bytes, headers=headers)
 
-    def _upgrade(self, exchange: Exchange, session: Session) -> EngineError | None:
+    def _upgrade(self, exchange: Exchange, session: Session) -> None:
         if exchange.request.upgrade != "websocket":
-            return EngineError.BAD_REQUEST
+            raise EngineRefusal(EngineError.BAD_REQUEST)
         if session.state is SessionState.POLLING and self._options.allow_upgrades:
             self._accept(exchange, partial(self._probe, session))
         else:
             # As the official server: the handshake succeeds, then the WebSocket is closed.
             self._accept(exchange, lambda channel: channel.close())
-        return None
 
     def _probe(self, session: Session, channel: WebSocketChannel) -> None:
-        probe = Probe(session, channel, self._attach)
-        probe.timer = self._call_later(self._options.upgrade_timeout_seconds, probe.fail)
+        Probe(session, channel, self._attach, self._call_later, self._options.upgrade_timeout_seconds)
 
     # Heartbeats and the end
 

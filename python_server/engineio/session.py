@@ -6,7 +6,8 @@ Must not know: HTTP, sockets, event names; it calls the functions it was handed,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from enum import Enum, StrEnum, auto
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from python_server.engineio.packet import (
@@ -22,6 +23,7 @@ from python_server.engineio.packet import (
     join_payload,
 )
 from python_server.http1.parser import Request
+from python_server.net.states import StateEnum
 from wsframe import Outbox
 
 # python-engineio's client drops a whole polling payload of more packets than this; the JavaScript client has
@@ -54,30 +56,18 @@ CLOSE_CODES: Final = {
 }
 
 
-class SessionState(Enum):
+class SessionState(StateEnum):
     """Which transport carries the session."""
 
-    POLLING = auto()
-    UPGRADING = auto()  # a WebSocket has been probed; the queue waits for the client's "5"
-    WEBSOCKET = auto()
-    CLOSING = auto()  # ended by us while no poll was open: the close packet waits for the next one
-    CLOSED = auto()
+    POLLING = "UPGRADING", "CLOSING", "CLOSED"
+    # A WebSocket has been probed; the queue waits for the client's "5".
+    UPGRADING = "POLLING", "WEBSOCKET", "CLOSING", "CLOSED"
+    WEBSOCKET = "CLOSED"
+    CLOSING = "CLOSED"  # ended by us while no poll was open: the close packet waits for the next one
+    CLOSED = ()
 
 
-MOVES: Final[dict[SessionState, set[SessionState]]] = {
-    SessionState.POLLING: {SessionState.UPGRADING, SessionState.CLOSING, SessionState.CLOSED},
-    SessionState.UPGRADING: {
-        SessionState.POLLING,
-        SessionState.WEBSOCKET,
-        SessionState.CLOSING,
-        SessionState.CLOSED,
-    },
-    SessionState.WEBSOCKET: {SessionState.CLOSED},
-    SessionState.CLOSING: {SessionState.CLOSED},
-    SessionState.CLOSED: set(),
-}
-
-# An enum's member costs ten times a global in CPython 3.11; this one is asked for with every packet.
+# A global: it is asked for with every packet.
 _WEBSOCKET: Final = SessionState.WEBSOCKET
 # Of who has none: never opened, it declines everything.
 NO_OUTBOX: Final = Outbox()
@@ -97,33 +87,31 @@ class SessionHandler(Protocol):
 
 
 class WebSocketLink(Protocol):
-    """Port: the WebSocket that carries a session, or asks to."""
+    """Port: the WebSocket that carries a session, or asks to; a `WebSocketChannel`."""
 
     @property
-    def blocked(self) -> bool:
-        """Does it hold bytes back that its client has not taken?"""
-
+    def blocked(self) -> bool: ...
     @property
-    def prepared_outbox(self) -> Outbox:
-        """Takes frames of what is prepared, as `send_prepared` does, or declines them."""
-
-    def send_prepared(self, prepared: Prepared) -> None:
-        """Queue its frames."""
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Begin the closing handshake."""
-
-    def fail(self, code: int, reason: str) -> None:
-        """Close without waiting for an answer."""
-
-    def pause_reading(self, paused: bool) -> None:
-        """Let the client wait, or go on."""
+    def prepared_outbox(self) -> Outbox: ...
+    def send_prepared(self, prepared: Prepared) -> None: ...
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+    def fail(self, code: int, reason: str) -> None: ...
+    def pause_reading(self, paused: bool) -> None: ...
 
 
-class OverlapError(Exception):
-    """Two polls at once: the session is over (Engine.IO protocol: one open GET per session)."""
+@dataclass(slots=True, eq=False)
+class HeartbeatEntry:
+    """When a session is due: to be pinged, or `pinged` and without a pong, to be ended.
+
+    The session is taken out when something newer is due for it.
+    """
+
+    moment: float
+    session: Session | None
+    pinged: bool
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class Session:
     """A client's session. Every method belongs to the loop's thread.
 
@@ -139,75 +127,35 @@ class Session:
 
     Attributes:
         outbox: takes prepared frames, behind all that was sent before; what it declines is for `send`.
-        context: the handler's own. heartbeat: its entry in the engine's queues.
-        awaiting_pong: has a ping been sent that is not answered yet?
+        context: the handler's own. heartbeat: its entry in the engine's queues; None while it rests.
         posting: is the body of a POST under way? intake: of packets of POSTs, while there are any.
+        reading: is what the client sends taken? held_bytes: what waits for the next poll.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_answer",
-        "_beat",
-        "_forget",
-        "_handler",
-        "_joined",
-        "_link",
-        "_max_queued_bytes",
-        "_paused",
-        "_queue",
-        "_queued_bytes",
-        "_when_reading",
-        "awaiting_pong",
-        "context",
-        "heartbeat",
-        "intake",
-        "outbox",
-        "posting",
-        "request",
-        "sid",
-        "state",
-    )
-
-    def __init__(
-        self,
-        sid: str,
-        handler: SessionHandler,
-        request: Request,
-        beat: Callable[[Session, bool], None],
-        forget: Callable[[Session], None],
-        max_queued_bytes: int,
-        joined: Callable[[Session], None] = lambda session: None,
-    ) -> None:
-        self.sid: str = sid
-        self.request: Request = request
-        self.context: Any = None
-        self.state: SessionState = SessionState.POLLING
-        self.outbox: Outbox = NO_OUTBOX
-        self.heartbeat: Any = None
-        self.awaiting_pong: bool = False
-        self.posting: bool = False
-        self.intake: Any = None
-        self._handler = handler
-        self._beat = beat
-        self._forget = forget
-        self._joined = joined
-        self._max_queued_bytes = max_queued_bytes
-        self._queue: list[Prepared] = []
-        self._queued_bytes = 0
-        self._answer: Callable[[str], None] | None = None
-        self._link: WebSocketLink | None = None
-        self._paused = False
-        self._when_reading: Callable[[], None] | None = None
+    sid: str
+    _handler: SessionHandler
+    request: Request
+    _beat: Callable[[Session, bool], None]
+    _forget: Callable[[Session], None]
+    _max_queued_bytes: int
+    _joined: Callable[[Session], None] = lambda session: None
+    context: Any = None
+    state: SessionState = SessionState.POLLING
+    outbox: Outbox = NO_OUTBOX
+    heartbeat: HeartbeatEntry | None = None
+    posting: bool = False
+    intake: Any = None
+    reading: bool = True
+    held_bytes: int = 0
+    _queue: list[Prepared] = field(default_factory=list)
+    _answer: Callable[[str], None] | None = None
+    _link: WebSocketLink | None = None
+    _when_reading: Callable[[], None] | None = None
 
     @property
     def transport(self) -> str:
         """ "polling" or "websocket"."""
         return "websocket" if self.state is SessionState.WEBSOCKET else "polling"
-
-    @property
-    def held_bytes(self) -> int:
-        """What waits for the next poll."""
-        return self._queued_bytes
 
     @property
     def alive(self) -> bool:
@@ -234,36 +182,37 @@ class Session:
             self._link.send_prepared(prepared)  # type: ignore[union-attr]
         elif self.alive:
             self._queue.append(prepared)
-            self._queued_bytes += prepared.queued_bytes
+            self.held_bytes += prepared.queued_bytes
             if self._answer is not None:
                 self._answer_poll()
-            elif self._queued_bytes > self._max_queued_bytes:
+            elif self.held_bytes > self._max_queued_bytes:
                 self.end(DisconnectReason.SLOW_CLIENT)
 
     def ping(self) -> None:
         """The heartbeat is due."""
-        self.awaiting_pong = True
         self.send(PING)
 
     # Long polling
 
-    def poll(self, answer: Callable[[str], None]) -> None:
+    def poll(self, answer: Callable[[str], None]) -> bool:
         """A GET: answer with what is queued, now or when there is something.
 
-        Raises:
-            OverlapError: another GET was open; it was answered with a close packet.
+        Returns:
+            False when another GET was open, which the protocol forbids: that one was answered with a close
+            packet, and the session is over.
         """
         if self._answer is not None:
             first, self._answer = self._answer, None
             first(CLOSE.payload)
             self.end(DisconnectReason.TRANSPORT_ERROR)
-            raise OverlapError
+            return False
         if self.state is SessionState.UPGRADING:
             answer(NOOP.payload)
-            return
+            return True
         self._answer = answer
         if self._queue:
             self._answer_poll()
+        return True
 
     def poll_lost(self) -> None:
         """The open GET's connection has gone."""
@@ -280,7 +229,7 @@ class Session:
         Raises:
             EnginePacketError: a malformed one; the session is over.
         """
-        if not self.alive or self._paused:
+        if not self.alive or not self.reading:
             return not self.alive
         try:
             for packet in packets:
@@ -288,21 +237,16 @@ class Session:
                     return True
                 self._receive(*packet)
                 max_count -= 1
-                if (self._paused or max_count <= 0) and self.alive:
+                if (not self.reading or max_count <= 0) and self.alive:
                     return False
         except EnginePacketError:
             self.end(DisconnectReason.PARSE_ERROR)
             raise
         return True
 
-    @property
-    def reading(self) -> bool:
-        """Is what the client sends taken?"""
-        return not self._paused
-
     def when_reading(self, function: Callable[[], None]) -> None:
         """Call `function` now, or when reading goes on, or the session is over."""
-        if self._paused and self.alive:
+        if not self.reading and self.alive:
             self._when_reading = function
         else:
             function()
@@ -315,25 +259,25 @@ class Session:
             if count and packets_count > POLL_PACKETS_MAX_COUNT:
                 break
             count += 1
-            self._queued_bytes -= prepared.queued_bytes
+            self.held_bytes -= prepared.queued_bytes
         leaving, self._queue = self._queue[:count], self._queue[count:]
         if answer is not None:
             answer(join_payload(leaving))
         if self.state is SessionState.CLOSING and not self._queue:
-            self._move(SessionState.CLOSED)
+            self.state = self.state.to(SessionState.CLOSED)
 
     # WebSocket
 
     def open_websocket(self, link: WebSocketLink) -> None:
         """The session began on a WebSocket."""
-        self._move(SessionState.UPGRADING)
+        self.state = self.state.to(SessionState.UPGRADING)
         self._switch(link)
 
     def probe(self, link: WebSocketLink) -> bool:
         """A WebSocket said `2probe`: release the poll; False when the session cannot be upgraded."""
         if self.state is not SessionState.POLLING:
             return False
-        self._move(SessionState.UPGRADING)
+        self.state = self.state.to(SessionState.UPGRADING)
         self._link = link
         if self._answer is not None:
             answer, self._answer = self._answer, None
@@ -350,7 +294,7 @@ class Session:
     def upgrade_failed(self) -> None:
         """The probed WebSocket went away or took too long: polling goes on."""
         if self.state is SessionState.UPGRADING:
-            self._move(SessionState.POLLING)
+            self.state = self.state.to(SessionState.POLLING)
             self._link = None
 
     def receive(self, data: str | bytes) -> None:
@@ -370,12 +314,11 @@ class Session:
 
         A WebSocket is not read from; a polling client's POST is not answered, and it sends no second one.
         """
-        if not self.alive or paused is self._paused:
+        if not self.alive or paused is not self.reading:
             return
-        self._paused = paused
+        self.reading = not paused
         if self.state is SessionState.WEBSOCKET and self._link is not None:
             self._link.pause_reading(paused)
-        self.awaiting_pong = False
         self._beat(self, not paused)
         if not paused:
             self._release_reader()
@@ -386,12 +329,12 @@ class Session:
             answer()
 
     def _switch(self, link: WebSocketLink) -> None:
-        self._move(SessionState.WEBSOCKET)
+        self.state = self.state.to(SessionState.WEBSOCKET)
         self._link = link
-        if self._paused:
+        if not self.reading:
             link.pause_reading(True)
         queue, self._queue = self._queue, []
-        self._queued_bytes = 0
+        self.held_bytes = 0
         for prepared in queue:
             link.send_prepared(prepared)
         self.outbox = link.prepared_outbox
@@ -402,8 +345,7 @@ class Session:
         if kind is EnginePacketType.MESSAGE:
             self._handler.on_message(self, data)
         elif kind is EnginePacketType.PONG:
-            if self.awaiting_pong:
-                self.awaiting_pong = False
+            if self.heartbeat is not None and self.heartbeat.pinged:
                 self._beat(self, True)
         elif kind is EnginePacketType.CLOSE:
             self.end(DisconnectReason.TRANSPORT_CLOSE)
@@ -421,18 +363,18 @@ class Session:
             answer, self._answer = self._answer, None
             # A client that closed by itself gets a noop for its open poll, one that we close a close packet.
             answer((NOOP if reason is DisconnectReason.TRANSPORT_CLOSE else CLOSE).payload)
-            self._move(SessionState.CLOSED)
+            self.state = self.state.to(SessionState.CLOSED)
         elif self.state is not SessionState.WEBSOCKET and reason is DisconnectReason.FORCED_CLOSE:
             self._queue.append(CLOSE)
-            self._move(SessionState.CLOSING)
+            self.state = self.state.to(SessionState.CLOSING)
         else:
-            self._move(SessionState.CLOSED)
+            self.state = self.state.to(SessionState.CLOSED)
         if self.state is SessionState.CLOSED:
             self._queue.clear()
         link, self._link = self._link, None
         self.outbox = NO_OUTBOX
         if link is not None:
-            if self._paused:
+            if not self.reading:
                 link.pause_reading(False)  # else the client's close frame would never be seen
             code = CLOSE_CODES.get(reason)
             if code is None:
@@ -444,7 +386,3 @@ class Session:
         self._release_reader()
         self._forget(self)
         self._handler.session_closed(self, reason)
-
-    def _move(self, state: SessionState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state

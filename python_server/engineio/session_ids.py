@@ -72,7 +72,7 @@ class SessionIds:
 
     def find(self, name: str) -> tuple[Home, int]:
         """(where the bearer of a name lives that is not known here, the index of that sibling or 0)."""
-        match = None if self._index is None else NAME.match(name)
+        match = self._read(name)
         if match is None or (match[1] is None) is not (self._tag is None):
             return Home.NOWHERE, 0
         if match[1] != self._tag:
@@ -82,12 +82,15 @@ class SessionIds:
 
     def reserves(self, word: object) -> bool:
         """May it be a name that another process has made? Alone there is no other."""
-        return self._index is not None and type(word) is str and NAME.match(word) is not None
+        return type(word) is str and self._read(word) is not None
 
     def made_on_this_machine(self, name: str) -> bool:
         """Has a worker of this machine made that name, as far as one can see?"""
-        match = None if self._index is None else NAME.match(name)
+        match = self._read(name)
         return match is not None and match[1] == self._tag
+
+    def _read(self, name: str) -> re.Match[str] | None:
+        return None if self._index is None else NAME.match(name)
 
 
 def tag_of(host_id: str) -> str:

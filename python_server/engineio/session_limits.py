@@ -5,6 +5,8 @@ Must not know: requests, transports, whose sessions they are; engines of one wor
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Final
 
 from python_server.connection.address_caps import counted_as
@@ -17,6 +19,7 @@ SESSIONS_MIN_COUNT: Final = 10_000
 HALF_OPEN_MAX_COUNT: Final = 65_536
 
 
+@dataclass(slots=True, eq=False)
 class SessionLimits:
     """The numbers of open and half-open sessions, with bounds. Every method belongs to the loop's thread.
 
@@ -25,40 +28,39 @@ class SessionLimits:
         address_max_count: of one address, as `counted_as` names it; 0: no cap.
     """
 
-    def __init__(self, sessions_max_count: int, half_open_max_count: int, address_max_count: int = 0) -> None:
-        self._sessions_max_count = sessions_max_count
-        self._half_open_max_count = half_open_max_count
-        self._address_max_count = address_max_count
-        self._half_open: dict[object, int] = {}
-        # With a cap per address: whose each session is, and how many each has.
-        self._address_of: dict[object, str] = {}
-        self._counts: dict[str, int] = {}
-        self.sessions_count: int = 0
-        self.half_open_count: int = 0
+    sessions_max_count: int
+    half_open_max_count: int
+    address_max_count: int = 0
+    sessions_count: int = 0
+    half_open_count: int = 0
+    _half_open: dict[object, int] = field(default_factory=dict)
+    # With a cap per address: whose each session is, and how many each has.
+    _address_of: dict[object, str] = field(default_factory=dict)
+    _counts: Counter[str] = field(default_factory=Counter)
 
     def refusal(self, peer: object) -> str | None:
         """Why that client may open no session now, with the option; None if it may."""
-        if self.sessions_count >= self._sessions_max_count:
-            return f"{self._sessions_max_count} sessions are open: new ones are refused, see --limit-sessions"
-        if self.half_open_count >= self._half_open_max_count:
+        if self.sessions_count >= self.sessions_max_count:
+            return f"{self.sessions_max_count} sessions are open: new ones are refused, see --limit-sessions"
+        if self.half_open_count >= self.half_open_max_count:
             return (
-                f"{self._half_open_max_count} sessions have opened and not joined: new ones are refused, "
+                f"{self.half_open_max_count} sessions have opened and not joined: new ones are refused, "
                 "see --limit-half-open-sessions"
             )
-        if self._address_max_count:
+        if self.address_max_count:
             address = counted_as(peer)
-            if address is not None and self._counts.get(address, 0) >= self._address_max_count:
+            if address is not None and self._counts[address] >= self.address_max_count:
                 return (
-                    f"{address} has {self._address_max_count} sessions, more are refused: "
+                    f"{address} has {self.address_max_count} sessions, more are refused: "
                     "see --limit-sessions-per-address"
                 )
         return None
 
     def opened(self, session: object, head_bytes: int, peer: object) -> None:
         """A session of that client begins, and keeps so much of its request."""
-        if self._address_max_count and (address := counted_as(peer)) is not None:
+        if self.address_max_count and (address := counted_as(peer)) is not None:
             self._address_of[session] = address
-            self._counts[address] = self._counts.get(address, 0) + 1
+            self._counts[address] += 1
         weight = self._half_open[session] = 1 + head_bytes // HEAD_UNIT_BYTES
         self.half_open_count += weight
         self.sessions_count += 1

@@ -5,7 +5,10 @@ Must not know: clocks (time is an argument), sockets, or who reads the body.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 
+
+@dataclass(slots=True)
 class BodyTime:
     """One body on its way, from its head to its last byte.
 
@@ -15,22 +18,18 @@ class BodyTime:
     Args:
         timeout_seconds: the longest silence.
         min_bytes_per_second: the rate; at 0 every piece earns the whole timeout.
-        now: seconds.
     """
 
-    __slots__ = ("_left_seconds", "_min_bytes_per_second", "_since", "_timeout_seconds")
+    _timeout_seconds: float
+    _min_bytes_per_second: int
+    _since: float
+    _left_seconds: float = field(init=False)
 
-    def __init__(self, timeout_seconds: float, min_bytes_per_second: int, now: float) -> None:
-        self._timeout_seconds = self._left_seconds = timeout_seconds
-        self._min_bytes_per_second = min_bytes_per_second
-        self._since = now
+    def __post_init__(self) -> None:
+        self._left_seconds = self._timeout_seconds
 
     def received(self, nbytes: int, now: float, resumed_at: float = 0.0) -> None:
-        """A piece has come.
-
-        Args:
-            resumed_at: when reading last went on after a pause of ours, whose time is not the client's.
-        """
+        """A piece has come; what passed before `resumed_at` was a pause of ours, not the client's."""
         rate = self._min_bytes_per_second
         earned = nbytes / rate if rate else self._timeout_seconds
         left = max(0.0, self.left_seconds(now, resumed_at))

@@ -27,6 +27,7 @@ REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Z]+) ([\x21-\x7e]+) H
 AUTHORITY: Final = re.compile(
     r"(?:\[[0-9A-Fa-fvV:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?\Z"
 )
+ABSOLUTE_FORM: Final = re.compile(r"https?://([^/?]+)(.*)", re.IGNORECASE)
 # Every control character but TAB, CR and LF: none may stand in a field (RFC 9110 5.5).
 CONTROLS: Final = bytes(c for c in (*range(32), 127) if c not in b"\t\r\n")
 # Fields whose repetition changes the meaning of the message (RFC 9110 5.3, RFC 9112 6.3).
@@ -66,11 +67,7 @@ class Limits(Protocol):
 
 
 class BadRequest(Exception):
-    """The peer's fault, with its answer; nothing after it on the connection may be looked at.
-
-    Attributes:
-        status: the HTTP status to answer with.
-    """
+    """The peer's fault, with its HTTP answer; nothing after it on the connection may be looked at."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -92,7 +89,7 @@ class Request:
         authority: host and port asked for. peer, local: the connection's addresses, filled in by its owner.
         scheme: "http" or "https", what the client spoke; the owner knows.
         raw_head: the head as it was sent, where the parser was asked to stop behind it, else empty.
-        context: of whoever answers it.
+        context: its WSGI environ as middleware has passed it on, where it came through some.
         handed: has another process passed it on to us? Once is enough.
     """
 
@@ -112,7 +109,7 @@ class Request:
     scheme: str = "http"
     raw_head: bytes = b""
     handed: bool = False
-    context: Any = None
+    context: dict[str, Any] | None = None
     fields: Fields = field(default_factory=lambda: NO_FIELDS)
 
     @property
@@ -124,14 +121,12 @@ class Request:
         return self.fields.get(name, default)
 
 
+@dataclass(slots=True)
 class _HeadCollector:
     """What llhttp calls for one head."""
 
-    __slots__ = ("fields", "target")
-
-    def __init__(self) -> None:
-        self.target = b""
-        self.fields: list[tuple[bytes, bytes]] = []
+    target: bytes = b""
+    fields: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def on_url(self, url: bytes) -> None:
         self.target += url
@@ -166,10 +161,9 @@ def parse_head(head: bytes, limits: Limits) -> Request:
         headers, fields, keep_alive, body_length = known
         text = target.decode("ascii")
         path, query = _path_and_query(text.partition("#")[0])
-        authority = fields.get("host", "")
         return Request(
             *(_METHODS[method], text, path, query, (1, 1), headers, keep_alive, body_length, False, ""),
-            authority=authority,
+            authority=fields.get("host", ""),
             fields=fields,
         )
     _check_bytes(head)
@@ -312,12 +306,8 @@ def _split_target(method: str, target: str) -> tuple[str, str]:
         return target.partition("#")[0], ""
     if target == "*" and method == "OPTIONS":
         return "*", ""
-    scheme, separator, rest = target.partition("://")
-    if separator and scheme.lower() in ("http", "https"):
-        authority, slash, path = rest.partition("/")
-        authority, mark, query = authority.partition("?")
-        if authority and AUTHORITY.match(authority):
-            if mark:
-                return ("/?" + query + slash + path).partition("#")[0], authority
-            return ("/" + path).partition("#")[0], authority
+    match = ABSOLUTE_FORM.match(target)
+    if match is not None and AUTHORITY.match(match[1]):
+        path = match[2].partition("#")[0]
+        return path if path.startswith("/") else f"/{path}", match[1]
     raise BadRequest(400, "malformed request target (RFC 9112 3.2)")

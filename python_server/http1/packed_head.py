@@ -20,10 +20,6 @@ class PackedFields(Mapping[str, str]):
         # Neither a name nor a value holds a line end.
         self._packed = "\n".join(part for field in fields.items() for part in field).encode()
 
-    @property
-    def packed_bytes(self) -> int:
-        return len(self._packed)
-
     def _unpacked(self) -> dict[str, str]:
         if not self._packed:
             return {}
@@ -46,5 +42,5 @@ class PackedFields(Mapping[str, str]):
 def kept(request: Request) -> tuple[Request, int]:
     """(the request with its fields packed, bytes that it holds on to)."""
     fields = PackedFields(request.fields)
-    head_bytes = fields.packed_bytes + 2 * len(request.target)  # with its path and query
+    head_bytes = len(fields._packed) + 2 * len(request.target)  # with its path and query
     return replace(request, headers=(), fields=fields, raw_head=b""), head_bytes

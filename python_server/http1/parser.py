@@ -7,22 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from python_server.http1.head import BadRequest, Headers, Limits, Request, parse_head
+from python_server.http1.head import BadRequest, Limits, Request, parse_head
 
-__all__ = [
-    "END",
-    "BadRequest",
-    "BodyEnd",
-    "Event",
-    "Headers",
-    "Limits",
-    "ParserState",
-    "Request",
-    "RequestParser",
-]
+__all__ = ["END", "BadRequest", "Event", "ParserState", "Request", "RequestParser"]
 
 # RFC 9112 7.1. Deviation: the "bad whitespace" its grammar allows around ";" and "=" is refused: llhttp
 # refuses it too.
@@ -63,17 +54,12 @@ class ParserState(Enum):
     FAILED = auto()
 
 
-# An enum's member costs ten times a global in CPython 3.11; these two are asked for with every request.
 _HEAD: Final = ParserState.HEAD
 _COMPLETE: Final = ParserState.COMPLETE
+_IN_DATA: Final = {ParserState.BODY, ParserState.CHUNK_DATA}
 # What may follow each state; any of them may fail, and a parser that failed stays failed.
 MOVES: Final[dict[ParserState, set[ParserState]]] = {
-    ParserState.HEAD: {
-        ParserState.STOPPED,
-        ParserState.BODY,
-        ParserState.CHUNK_LINE,
-        ParserState.COMPLETE,
-    },
+    ParserState.HEAD: {ParserState.STOPPED, ParserState.BODY, ParserState.CHUNK_LINE, ParserState.COMPLETE},
     ParserState.STOPPED: {ParserState.BODY, ParserState.CHUNK_LINE, ParserState.COMPLETE},
     ParserState.BODY: {ParserState.COMPLETE},
     ParserState.CHUNK_LINE: {ParserState.CHUNK_DATA, ParserState.TRAILER},
@@ -87,6 +73,7 @@ MOVES: Final[dict[ParserState, set[ParserState]]] = {
 Event = Request | bytes | BodyEnd | BadRequest
 
 
+@dataclass(slots=True, eq=False)
 class RequestParser:
     """A connection's requests, one at a time.
 
@@ -102,43 +89,30 @@ class RequestParser:
             behind it is looked at before `go_on`, and `take_leftover` gives all of it.
     """
 
-    __slots__ = (
-        "_body_bytes",
-        "_buffer",
-        "_limits",
-        "_remaining_bytes",
-        "_searched_bytes",
-        "_skipped_count",
-        "_small_head_bytes",
-        "_stop",
-        "_trailer_bytes",
-        "served_count",
-        "state",
-    )
+    _limits: Limits
+    _stop: Callable[[Request], bool] | None = None
+    state: ParserState = field(default=_HEAD, init=False)
+    served_count: int = field(default=0, init=False)
+    _buffer: bytearray = field(default_factory=bytearray, init=False)
+    _small_head_bytes: int = field(init=False)  # no limit can be passed by such a head
+    _searched_bytes: int = field(default=0, init=False)  # of the buffer, for the end of a head
+    _skipped_count: int = field(default=0, init=False)  # empty lines before a request line
+    _remaining_bytes: int = field(default=0, init=False)  # of the body, or of one chunk's data
+    _body_bytes: int = field(default=0, init=False)  # of all chunks so far
+    _trailer_bytes: int = field(default=0, init=False)
 
-    def __init__(self, limits: Limits, stop: Callable[[Request], bool] | None = None) -> None:
-        self._limits = limits
-        self._stop = stop
+    def __post_init__(self) -> None:
+        limits = self._limits
         self._small_head_bytes = min(
             limits.request_line_max_bytes, limits.header_line_max_bytes, limits.header_total_max_bytes
         )
-        self._buffer = bytearray()
-        self._searched_bytes = 0
-        self._remaining_bytes = 0
-        self._body_bytes = 0
-        self._trailer_bytes = 0
-        self._skipped_count = 0
-        self.served_count: int = 0
-        self.state: ParserState = ParserState.HEAD
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take bytes of the connection (any buffer, not kept); return what they complete."""
         state = self.state
         if state is ParserState.FAILED:
             return []
-        if len(data) < self._remaining_bytes and (
-            state is ParserState.BODY or state is ParserState.CHUNK_DATA
-        ):
+        if state in _IN_DATA and len(data) < self._remaining_bytes:
             # Our buffer is empty here: the piece need not pass through it.
             self._remaining_bytes -= len(data)
             return [bytes(data)] if len(data) else []
@@ -205,7 +179,7 @@ class RequestParser:
         state = self.state
         if state is ParserState.HEAD:
             return self._read_head(events)
-        if state is ParserState.BODY or state is ParserState.CHUNK_DATA:
+        if state in _IN_DATA:
             return self._read_body(events)
         if state is ParserState.CHUNK_LINE:
             return self._read_whole_chunks(events) or self._read_chunk_line()
@@ -229,13 +203,12 @@ class RequestParser:
             return False
         start = max(0, self._searched_bytes - 3)
         end = buffer.find(b"\r\n\r\n", start)
+        if end < 0 and BAD_LINE_END.search(buffer, start):
+            raise BadRequest(400, "bare CR, bare LF or NUL in the request head (RFC 9112 2.2)")
+        self._check_head_size(end)
         if end < 0:
-            if BAD_LINE_END.search(buffer, start):
-                raise BadRequest(400, "bare CR, bare LF or NUL in the request head (RFC 9112 2.2)")
-            self._check_head_size(end)
             self._searched_bytes = len(buffer)
             return False
-        self._check_head_size(end)
         self._searched_bytes = 0
         head = bytes(buffer[: end + 4])
         del buffer[: end + 4]

@@ -12,6 +12,8 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
 
+from python_server.http1.head import DIGITS, Request
+
 Headers = list[tuple[str, str]]
 
 # Fields that speak of one connection (RFC 9110 7.6.1): the server's own affair (PEP 3333).
@@ -29,7 +31,6 @@ HOP_BY_HOP: Final = frozenset(
 )
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 BAD_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-LENGTH: Final = re.compile(r"[0-9]{1,19}\Z")
 STATUS_LINE: Final = re.compile(r"[1-5][0-9][0-9]( |\Z)")
 # Fields that a head is built by, whoever gives them.
 FRAMING_NAMES: Final = frozenset({"connection", "content-length", "date", "server"})
@@ -63,7 +64,6 @@ class Framing(Enum):
     CLOSE = auto()
 
 
-# An enum's member costs ten times a global in CPython 3.11; these two are asked for with every answer.
 _NONE: Final = Framing.NONE
 _LENGTH: Final = Framing.LENGTH
 
@@ -121,7 +121,7 @@ def _check_header(name: str, value: str) -> str:
     lowered = name.lower()
     if lowered in HOP_BY_HOP:
         raise ValueError(f"{name} is a hop-by-hop header, which only the server may send (PEP 3333)")
-    if lowered == "content-length" and not LENGTH.match(value):
+    if lowered == "content-length" and not DIGITS.match(value):
         raise ValueError(f"Content-Length is not a number (RFC 9110 8.6): {value!r}")
     if len(name) + len(value) <= LINE_MAX_BYTES:
         if len(_LINES) >= LINES_MAX_COUNT:
@@ -138,17 +138,8 @@ def status_text(code: int) -> str:
         return f"{code} Unknown"
 
 
-def http_date(now_epoch_seconds: float) -> str:
-    """An IMF-fixdate (RFC 9110 5.6.7)."""
-    return formatdate(now_epoch_seconds, usegmt=True)
-
-
 class DateField:
-    """The Date field's value, written once a second.
-
-    Args:
-        clock: seconds since 1970.
-    """
+    """The Date field's value (RFC 9110 5.6.7), written once a second; `clock` gives seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -158,13 +149,12 @@ class DateField:
     def now(self) -> str:
         second = int(self._clock())
         if self._second != second:
-            self._second, self._text = second, http_date(second)
+            self._second, self._text = second, formatdate(second, usegmt=True)
         return self._text
 
 
 def response_head(
-    method: str,
-    version: tuple[int, int],
+    request: Request,
     keep_alive: bool,
     status: str,
     headers: Headers,
@@ -172,17 +162,18 @@ def response_head(
     date: str,
     server: str,
 ) -> tuple[bytes, Framing, bool, int]:
-    """The head of a final response.
+    """The head of a final response to a request.
 
     Args:
-        method, version, keep_alive: of the request.
-        status: "200 OK". headers: end-to-end fields; `Connection: close` is obeyed too.
+        keep_alive: whether the connection may go on. status: "200 OK".
+        headers: end-to-end fields; `Connection: close` is obeyed too.
         body_length: bytes that will follow, None when that is not known yet.
         date, server: default values of the Date and Server fields.
 
     Returns:
         (head, framing of the body, whether the connection may go on, bytes of the body if they are told).
     """
+    method, version = request.method, request.version
     code = _STATUSES.get(status) or int(status[:3])
     lines = [f"HTTP/1.1 {status}\r\n"]
     names: dict[str, str] = {}

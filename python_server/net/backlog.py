@@ -24,13 +24,10 @@ HARD_BYTES: Final = 64 * 1024 * 1024
 
 
 class Backlog:
-    """A strand whose client waits when it is far ahead of the workers.
+    """A strand whose client is not read from (`paused`) while it is far ahead of the workers.
 
     Args:
-        door: to the loop. pause_reading: called on the loop's thread with True, and with False to go on.
-
-    Attributes:
-        strand: runs the jobs in order. paused: does the client wait?
+        pause_reading: called on the loop's thread with True, and with False to go on.
     """
 
     __slots__ = (

@@ -19,7 +19,6 @@ class Backpressure:
     Args:
         places_counts: how many threads of a pool may wait at once, for pools whose threads serve everybody;
             one more does not wait, so that clients that do not read cannot hold a whole pool.
-        monotonic: a clock.
     """
 
     def __init__(self, places_counts: Mapping[Key, int], monotonic: Callable[[], float]) -> None:
@@ -39,8 +38,7 @@ class Backpressure:
     ) -> None:
         """A worker: post `call` (a function, its arguments) once `target` is not behind, or the time is over.
 
-        Args:
-            behind: asked by any thread; whoever makes it false calls `release` afterwards.
+        `behind` is asked by any thread; whoever makes it false calls `release` afterwards.
         """
         end = self._monotonic() + timeout_seconds
         while not door.post_unless(behind, *call, nbytes=nbytes):
@@ -50,9 +48,9 @@ class Backpressure:
 
     def _wait(self, target: object, behind: Callable[[], object], timeout_seconds: float) -> bool:
         """Whether it was worth it: False when the time is over, or this thread must not wait."""
-        if timeout_seconds <= 0 or getattr(WORKER, "coroutines", False):  # all coroutines would wait as well
+        if timeout_seconds <= 0 or WORKER.coroutines:  # all coroutines would wait as well
             return False
-        pool = getattr(WORKER, "pool", None)
+        pool = WORKER.pool
         waiter: Waiter[None] = Waiter()
         with self._lock:
             if not behind():

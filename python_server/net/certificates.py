@@ -6,7 +6,9 @@ Must not know: connections, or what is spoken inside TLS.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from python_server.settings import TLSSettings
 
 CERTIFICATE_RULES: Final = {
     "none": ssl.CERT_NONE,
@@ -19,29 +21,12 @@ class CertificateError(Exception):
     """The certificate, the key or a rule of TLS cannot be used; the message names the file."""
 
 
-class VerificationRules(Protocol):
-    """What `make_context` asks for; see the settings of the same names."""
-
-    @property
-    def certfile(self) -> str | None: ...
-    @property
-    def keyfile(self) -> str | None: ...
-    @property
-    def keyfile_password(self) -> str | None: ...
-    @property
-    def ca_certs(self) -> str | None: ...
-    @property
-    def cert_reqs(self) -> str: ...
-    @property
-    def ciphers(self) -> str | None: ...
-
-
 # For type checkers alone: a module that holds the class itself makes gevent warn that it comes too late.
 if TYPE_CHECKING:
     TLSContext: TypeAlias = ssl.SSLContext
 
 
-def make_context(rules: VerificationRules, application_protocols: list[str]) -> TLSContext:
+def make_context(rules: TLSSettings, application_protocols: list[str]) -> TLSContext:
     """A server's context: TLS 1.2 or later (RFC 9325 3.1.1), no compression, no renegotiation.
 
     Raises:
@@ -70,7 +55,7 @@ def make_context(rules: VerificationRules, application_protocols: list[str]) -> 
     return context
 
 
-def _load_certificate(context: ssl.SSLContext, rules: VerificationRules) -> None:
+def _load_certificate(context: ssl.SSLContext, rules: TLSSettings) -> None:
     def password() -> str:
         # Without this OpenSSL would ask at the terminal, and a service would hang.
         if rules.keyfile_password is None:

@@ -10,7 +10,8 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from python_server.net.threads import Lock, Thread
 
@@ -24,38 +25,29 @@ FLUSH_SECONDS: Final = 2.0
 FLUSHING_SECONDS: Final = 0.001
 
 
+@dataclass(eq=False)
 class LineWriter:
     """Lines in order to one place, through one thread. Above a bound new ones are dropped and counted.
 
     Args:
         write: by the thread: puts bytes where they belong, however long that takes; no bytes at all after a
             `wake`. Raises OSError or ValueError where it cannot.
-        piece_bytes: lines are joined up to this. max_bytes: of lines that wait.
+        piece_bytes: lines are joined up to this. waiting_max_bytes: of lines that wait.
         dropping: any thread, now and then: lines are dropped.
         dropped: by the thread, now and then: lines are written again, and so many were not.
-        quiet: by the thread, when no line has come for a while. monotonic: a clock.
+        quiet: by the thread, when no line has come for a while.
     """
 
-    def __init__(
-        self,
-        name: str,
-        write: Callable[[bytes], None],
-        *,
-        piece_bytes: int,
-        max_bytes: int,
-        dropping: Callable[[], None],
-        dropped: Callable[[int], None],
-        quiet: Callable[[], None],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self._monotonic = monotonic
-        self._name = name
-        self._write = write
-        self._piece_bytes = piece_bytes
-        self._max_bytes = max_bytes
-        self._dropping = dropping
-        self._dropped = dropped
-        self._quiet = quiet
+    name: str
+    write: Callable[[bytes], None]
+    piece_bytes: int
+    waiting_max_bytes: int
+    dropping: Callable[[], None]
+    dropped: Callable[[int], None]
+    quiet: Callable[[], None]
+    monotonic: Callable[[], float]
+
+    def __post_init__(self) -> None:
         self._begin()
         if hasattr(os, "register_at_fork"):
             reference = weakref.ref(self)
@@ -77,7 +69,7 @@ class LineWriter:
     def add(self, line: bytes) -> None:
         """Any thread, one at a time (a log handler's lock sees to it): write `line` soon, or drop it."""
         waiting_bytes = self._added_bytes - self._written_bytes
-        if waiting_bytes and waiting_bytes + len(line) > self._max_bytes:
+        if waiting_bytes and waiting_bytes + len(line) > self.waiting_max_bytes:
             self._refused_count += 1
             self._alarm()
             return
@@ -115,7 +107,7 @@ class LineWriter:
 
     def _start(self) -> bool:
         try:
-            Thread(target=self._run, name=self._name, daemon=True).start()
+            Thread(target=self._run, name=self.name, daemon=True).start()
         except (RuntimeError, MemoryError):
             return False
         self._running = True
@@ -128,12 +120,12 @@ class LineWriter:
         while True:
             if not self._bell.acquire(timeout=wait_seconds):
                 self._tell(float("inf"))
-                self._quiet()
+                self.quiet()
                 wait_seconds = -1.0
                 continue
             self._rung = False
             self._write_lines()
-            self._tell(self._monotonic())
+            self._tell(self.monotonic())
             time.sleep(GATHER_SECONDS)
             wait_seconds = REPEAT_SECONDS
 
@@ -142,11 +134,11 @@ class LineWriter:
         while True:
             piece: list[bytes] = []
             piece_bytes = 0
-            while lines and not (piece and piece_bytes + len(lines[0]) > self._piece_bytes):
+            while lines and not (piece and piece_bytes + len(lines[0]) > self.piece_bytes):
                 piece.append(lines.popleft())
                 piece_bytes += len(piece[-1])
             try:
-                self._write(b"".join(piece))
+                self.write(b"".join(piece))
                 if piece:  # a look alone does not show that lines are taken again
                     self._fails = False
             except (OSError, ValueError):
@@ -159,18 +151,18 @@ class LineWriter:
                 return
 
     def _alarm(self) -> None:
-        now = self._monotonic()
+        now = self.monotonic()
         if now >= self._next_alarm:
             self._next_alarm = now + REPEAT_SECONDS
-            self._dropping()
+            self.dropping()
 
     def _tell(self, now: float) -> None:
         if now >= self._next_word and not self._fails and (count := self.untold_count()):
-            self._next_word = self._monotonic() + REPEAT_SECONDS
-            self._dropped(count)
+            self._next_word = self.monotonic() + REPEAT_SECONDS
+            self.dropped(count)
 
 
-def _begin_again(reference: weakref.ref[Any]) -> None:
+def _begin_again(reference: weakref.ref[LineWriter]) -> None:
     """In a child: it has no thread, and what waits is its parent's to write."""
     writer = reference()
     if writer is not None:

@@ -10,26 +10,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Protocol
 
 from python_server.net.loop import Loop
-
-
-class TransportLimits(Protocol):
-    """How much a client may leave untaken and for how long, and what its end may cost."""
-
-    @property
-    def high_watermark_bytes(self) -> int: ...
-    @property
-    def low_watermark_bytes(self) -> int: ...
-    @property
-    def hard_limit_bytes(self) -> int: ...
-    @property
-    def stall_timeout_seconds(self) -> float: ...
-    @property
-    def linger_timeout_seconds(self) -> float: ...
-    @property
-    def linger_max_bytes(self) -> int: ...
+from python_server.settings import TransportSettings
 
 
 class Lingering:
@@ -37,14 +20,13 @@ class Lingering:
 
     Args:
         sock: watched by the caller, who has `on_readable` called.
-        limits: `linger_timeout_seconds`, `linger_max_bytes`.
         end: called with the reason, once or again; it takes the descriptor off the loop.
     """
 
     __slots__ = ("_end", "_loop", "_room_bytes", "_socket", "_timer")
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, limits: TransportLimits, end: Callable[[str], None]
+        self, loop: Loop, sock: socket.socket, limits: TransportSettings, end: Callable[[str], None]
     ) -> None:
         self._loop = loop
         self._socket = sock

@@ -12,12 +12,14 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from enum import Enum, auto
+from dataclasses import dataclass, field
 from typing import Final
 
 from python_server.net.byte_handler import Buffer
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
+from python_server.net.transport import IOV_MAX_COUNT, JOIN_MAX_BYTES, drop_sent, send_pieces
 
 # kind, flags, length of the payload.
 HEADER: Final = struct.Struct("!BBI")
@@ -25,9 +27,6 @@ DESCRIPTOR_FLAG: Final = 1
 # A longer frame is a fault of the sender: what travels here is bounded well below it.
 FRAME_MAX_BYTES: Final = 64 * 1024 * 1024
 QUEUE_MAX_BYTES: Final = 16 * 1024 * 1024
-# Below it the pieces of a batch are joined: copying costs less than a vector of many entries.
-JOIN_MAX_BYTES: Final = 65_536
-IOV_MAX_COUNT: Final = 1024
 # Linux passes at most 253 (SCM_MAX_FD) at once; we send one with a batch.
 DESCRIPTORS_MAX_COUNT: Final = 253
 CLOSE_ON_EXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -42,19 +41,12 @@ class LinkError(Exception):
     """The other end broke the format."""
 
 
-class LinkState(Enum):
+class LinkState(StateEnum):
     """The life of a link."""
 
-    OPEN = auto()
-    DEAF = auto()  # the other end takes nothing more; what it sent before is still read
-    CLOSED = auto()
-
-
-MOVES: Final[dict[LinkState, set[LinkState]]] = {
-    LinkState.OPEN: {LinkState.DEAF, LinkState.CLOSED},
-    LinkState.DEAF: {LinkState.CLOSED},
-    LinkState.CLOSED: set(),
-}
+    OPEN = "DEAF", "CLOSED"
+    DEAF = "CLOSED"  # the other end takes nothing more; what it sent before is still read
+    CLOSED = ()
 
 
 def pair() -> tuple[Socket, Socket]:
@@ -80,31 +72,18 @@ def encode(kind: int, *pieces: Buffer, flags: int = 0) -> list[Buffer]:
     return [header, *(piece for piece in pieces if piece)]
 
 
+@dataclass(slots=True)
 class Batch:
     """Pieces that leave in one send; a descriptor goes with the first byte."""
 
-    __slots__ = ("descriptor", "nbytes", "pieces")
-
-    def __init__(self, descriptor: int | None) -> None:
-        self.descriptor = descriptor
-        self.pieces: list[Buffer] = []
-        self.nbytes: int = 0
+    descriptor: int | None
+    pieces: list[Buffer] = field(default_factory=list)
+    nbytes: int = 0
 
     def drop_descriptor(self) -> None:
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
-
-    def drop_sent(self, sent: int) -> None:
-        self.nbytes -= sent
-        pieces = self.pieces
-        index = 0
-        while index < len(pieces) and sent >= len(pieces[index]):
-            sent -= len(pieces[index])
-            index += 1
-        del pieces[:index]
-        if sent:
-            pieces[0] = memoryview(pieces[0])[sent:]
 
 
 class Link:
@@ -204,47 +183,37 @@ class Link:
             try:
                 sent = self._offer(batch)
             except (BlockingIOError, InterruptedError):
-                self._wait_writable()
+                if not self._waiting:
+                    self._waiting = True
+                    self._loop.add_writer(self._descriptor, self._send_queued)
                 return
             except OSError as error:
                 if error.errno in TRANSIENT:
                     self._loop.call_later(RETRY_SECONDS, self.flush)
                 else:
-                    self._give_up_sending()
+                    self.state = self.state.to(LinkState.DEAF)
+                    self._forget_queue()
                 return
             self.queued_bytes -= sent
             batch.drop_descriptor()
-            batch.drop_sent(sent)
+            batch.nbytes -= sent
+            drop_sent(batch.pieces, sent)
             if not batch.nbytes:
                 self._queue.popleft()
-        if self._waiting:
-            self._waiting = False
-            self._loop.remove_writer(self._descriptor)
+        self._wait_no_more()
 
     def _offer(self, batch: Batch) -> int:
-        pieces = batch.pieces
-        if len(pieces) > 1 and batch.nbytes <= JOIN_MAX_BYTES:
-            batch.pieces = pieces = [b"".join(pieces)]
         if batch.descriptor is None:
-            if len(pieces) == 1:
-                return self._socket.send(pieces[0])
-            return self._socket.sendmsg(pieces[:IOV_MAX_COUNT])
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [batch.descriptor]))
-        return self._socket.sendmsg(pieces[:IOV_MAX_COUNT], [rights])
+            return send_pieces(self._socket, batch.pieces, batch.nbytes)[1]
+        return socket.send_fds(self._socket, batch.pieces[:IOV_MAX_COUNT], [batch.descriptor])
 
-    def _wait_writable(self) -> None:
-        if not self._waiting:
-            self._waiting = True
-            self._loop.add_writer(self._descriptor, self._send_queued)
-
-    def _give_up_sending(self) -> None:
-        self._move(LinkState.DEAF)
-        self._forget_queue()
-
-    def _forget_queue(self) -> None:
+    def _wait_no_more(self) -> None:
         if self._waiting:
             self._waiting = False
             self._loop.remove_writer(self._descriptor)
+
+    def _forget_queue(self) -> None:
+        self._wait_no_more()
         for batch in self._queue:
             batch.drop_descriptor()
         self._queue.clear()
@@ -254,15 +223,11 @@ class Link:
 
     def read_all(self) -> None:
         """Hand out at once whatever has come: for the last words of a process that has ended."""
-        while self.state is not LinkState.CLOSED and self._receive():
+        while self.state is not LinkState.CLOSED and self._on_readable():
             pass
 
-    def _on_readable(self) -> None:
-        """One receive per turn: a talkative sibling leaves the other descriptors their time."""
-        self._receive()
-
-    def _receive(self) -> bool:
-        """False: there is nothing, or nothing more."""
+    def _on_readable(self) -> bool:
+        """Once per turn: a talkative sibling leaves others their time. False: nothing came, or the end."""
         buffer = self._loop.receive_buffer
         try:
             nbytes, ancillary, flags, _ = self._socket.recvmsg_into(
@@ -309,8 +274,15 @@ class Link:
         at, end = 0, len(data)
         while end - at >= HEADER.size and end - at >= (nbytes := self._frame_bytes(data, at)):
             kind, flags, _ = HEADER.unpack_from(data, at)
-            descriptor = self._next_descriptor() if flags & DESCRIPTOR_FLAG else None
-            self._hand_out(kind, data[at + HEADER.size : at + nbytes], descriptor)
+            descriptor = None
+            if flags & DESCRIPTOR_FLAG:
+                if not self._descriptors:
+                    raise LinkError("a message's descriptor has not come with it")
+                descriptor = self._descriptors.popleft()
+            try:
+                self._received(kind, data[at + HEADER.size : at + nbytes], descriptor)
+            except Exception as error:
+                self._report(f"message of kind {kind}", error)
             if self.state is LinkState.CLOSED:
                 return
             at += nbytes
@@ -323,17 +295,6 @@ class Link:
         if payload_bytes > FRAME_MAX_BYTES or flags & ~DESCRIPTOR_FLAG:
             raise LinkError(f"malformed frame: flags {flags}, {payload_bytes} bytes")
         return int(HEADER.size + payload_bytes)
-
-    def _next_descriptor(self) -> int | None:
-        if not self._descriptors:
-            raise LinkError("a message's descriptor has not come with it")
-        return self._descriptors.popleft()
-
-    def _hand_out(self, kind: int, payload: bytes, descriptor: int | None) -> None:
-        try:
-            self._received(kind, payload, descriptor)
-        except Exception as error:
-            self._report(f"message of kind {kind}", error)
 
     # The way out
 
@@ -352,7 +313,7 @@ class Link:
     def _shut(self) -> bool:
         if self.state is LinkState.CLOSED:
             return False
-        self._move(LinkState.CLOSED)
+        self.state = self.state.to(LinkState.CLOSED)
         self._forget_queue()
         for descriptor in self._descriptors:
             if descriptor is not None:
@@ -363,7 +324,3 @@ class Link:
         self._loop.descriptors.discard(self._descriptor)
         self._socket.close()
         return True
-
-    def _move(self, state: LinkState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state

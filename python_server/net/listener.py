@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Final
 
 from python_server.net.byte_handler import Address
-from python_server.net.loop import Loop, Timer
+from python_server.net.loop import Deadline, Loop
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 
 # gevent's figures: 10 ms, doubling to one second, while the process is out of descriptors.
 BACK_OFF_MIN_SECONDS: Final = 0.01
@@ -30,28 +30,14 @@ TRANSIENT: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
 FATAL: Final = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
 
 
-class ListenerState(Enum):
+class ListenerState(StateEnum):
     """What a listening socket is doing."""
 
-    PAUSED = auto()  # connections wait in the kernel's backlog until `start`
-    ACCEPTING = auto()
-    BACKING_OFF = auto()  # out of descriptors; a timer starts it again
-    YIELDING = auto()  # others have fewer connections; a timer starts it again
-    CLOSED = auto()
-
-
-MOVES: Final[dict[ListenerState, set[ListenerState]]] = {
-    ListenerState.PAUSED: {ListenerState.ACCEPTING, ListenerState.CLOSED},
-    ListenerState.ACCEPTING: {
-        ListenerState.PAUSED,
-        ListenerState.BACKING_OFF,
-        ListenerState.YIELDING,
-        ListenerState.CLOSED,
-    },
-    ListenerState.BACKING_OFF: {ListenerState.PAUSED, ListenerState.ACCEPTING, ListenerState.CLOSED},
-    ListenerState.YIELDING: {ListenerState.PAUSED, ListenerState.ACCEPTING, ListenerState.CLOSED},
-    ListenerState.CLOSED: set(),
-}
+    PAUSED = "ACCEPTING", "CLOSED"  # connections wait in the kernel's backlog until `start`
+    ACCEPTING = "PAUSED", "BACKING_OFF", "YIELDING", "CLOSED"
+    BACKING_OFF = "PAUSED", "ACCEPTING", "CLOSED"  # out of descriptors; a timer starts it again
+    YIELDING = "PAUSED", "ACCEPTING", "CLOSED"  # others have fewer connections; a timer starts it again
+    CLOSED = ()
 
 
 def turn_away(sock: Socket, answer: bytes) -> None:
@@ -99,7 +85,7 @@ class Listener:
         self._batch_count = batch_count
         self._allowance = allowance
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
-        self._back_off: Timer | None = None
+        self._again = Deadline(loop, self._accept)
         self.state: ListenerState = ListenerState.PAUSED
 
     def start(self) -> None:
@@ -121,7 +107,7 @@ class Listener:
     def drain_and_close(self) -> None:
         """Take what the system has accepted for us already, then stop listening for good."""
         if self.state is ListenerState.YIELDING:
-            self._accept_again()
+            self._accept()
         if self.state is ListenerState.ACCEPTING:
             self._take(self._batch_count)
         self.close()
@@ -134,7 +120,7 @@ class Listener:
             self._socket.close()
 
     def _accept(self) -> None:
-        self._move(ListenerState.ACCEPTING)
+        self.state = self.state.to(ListenerState.ACCEPTING)
         shared = self._allowance is not None
         try:
             self._loop.add_reader(self._socket.fileno(), self._on_readable, late=True, exclusive=shared)
@@ -146,14 +132,8 @@ class Listener:
     def _leave(self, state: ListenerState) -> None:
         if self.state is ListenerState.ACCEPTING:
             self._loop.remove_reader(self._socket.fileno())
-        if self._back_off is not None:
-            self._back_off.cancel()
-            self._back_off = None
-        self._move(state)
-
-    def _move(self, state: ListenerState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
+        self._again.cancel()
+        self.state = self.state.to(state)
 
     def _on_readable(self) -> None:
         count = self._batch_count
@@ -164,7 +144,7 @@ class Listener:
         self._take(count)
         if (allowed is None or allowed <= 0) and self.state is ListenerState.ACCEPTING:
             self._leave(ListenerState.YIELDING)
-            self._back_off = self._loop.call_later(YIELD_SECONDS, self._accept_again)
+            self._again.set(YIELD_SECONDS)
 
     def _take(self, count: int) -> None:
         for _ in range(count):
@@ -196,11 +176,5 @@ class Listener:
         """EMFILE, ENFILE, ENOBUFS, ENOMEM: the listener stays readable, so it is not watched for a while."""
         self._leave(ListenerState.BACKING_OFF)
         self._exhausted(error)
-        self._back_off = self._loop.call_later(self._back_off_seconds, self._accept_again)
+        self._again.set(self._back_off_seconds)
         self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
-
-    def _accept_again(self) -> None:
-        if self._back_off is not None:
-            self._back_off.cancel()
-            self._back_off = None
-        self._accept()

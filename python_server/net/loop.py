@@ -54,11 +54,7 @@ class Timer:
 
 
 class Deadline:
-    """A moment that moves often and is seldom reached: at most one timer waits for it.
-
-    Args:
-        loop: the loop. function: called when the moment is reached.
-    """
+    """A moment that moves often and is seldom reached; then it calls `function`. It has one timer at most."""
 
     __slots__ = ("_function", "_loop", "_timer", "_when")
 
@@ -123,7 +119,6 @@ class Loop:
 
     Args:
         report: called with (what, exception) for a callback that raised; the loop goes on.
-        receive_buffer_bytes: size of the shared receive buffer.
         mailbox_max_bytes: bytes that workers may have posted before they wait.
         system: its monotonic clock and its poller are used.
     """
@@ -141,9 +136,9 @@ class Loop:
         self.receive_buffer: bytearray = bytearray(receive_buffer_bytes)
         self._report = report
         self._poller = system.poller()
-        self._readers: dict[int, Callable[[], None]] = {}
+        self._readers: dict[int, Callable[[], object]] = {}
         self._writers: dict[int, Callable[[], None]] = {}
-        self._late: list[Callable[[], None]] = []
+        self._late: list[Callable[[], object]] = []
         self._timers: list[Timer] = []
         self._next_due = NEVER  # no timer is due earlier
         self._sweep_at_count = SWEEP_MIN_COUNT
@@ -173,7 +168,7 @@ class Loop:
     # Descriptors
 
     def add_reader(
-        self, descriptor: int, function: Callable[[], None], *, late: bool = False, exclusive: bool = False
+        self, descriptor: int, function: Callable[[], object], *, late: bool = False, exclusive: bool = False
     ) -> None:
         """Call `function` while the descriptor is readable.
 
@@ -207,7 +202,7 @@ class Loop:
             else:
                 self._poller.unregister(descriptor)
 
-    def _put_off(self, function: Callable[[], None]) -> None:
+    def _put_off(self, function: Callable[[], object]) -> None:
         self._late.append(function)
         self._more = True
 

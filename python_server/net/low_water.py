@@ -23,9 +23,6 @@ class LowWater:
 
     Woken for every segment, a receiver took 4 MiB in 24 to 35 pieces, and each cost its sender time; with
     the mark it takes five.
-
-    Args:
-        loop: the loop. sock: a stream that `loop` reads.
     """
 
     __slots__ = ("_bytes", "_late", "_socket")

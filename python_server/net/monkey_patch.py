@@ -3,10 +3,13 @@
 Must not know: who asks, how an application is found.
 """
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Callable, Iterator
+
+# Whoever can have done it: the module that does, and its question for one module of the standard library.
+PATCHERS = (
+    ("gevent", "gevent.monkey", "is_module_patched"),
+    ("eventlet", "eventlet.patcher", "is_monkey_patched"),
+)
 
 
 class PatchedError(RuntimeError):
@@ -15,18 +18,9 @@ class PatchedError(RuntimeError):
 
 def refuse_patched() -> None:
     """Raises PatchedError when the process is monkey-patched by gevent or eventlet."""
-    for name, patched in _patches():
-        if patched():
+    for name, module, question in PATCHERS:
+        if module in sys.modules and getattr(sys.modules[module], question)("socket"):
             raise PatchedError(
                 f"the process is monkey-patched by {name}: remove the patching, "
                 "handlers run in ordinary threads here"
             )
-
-
-def _patches() -> Iterator[tuple[str, Callable[[], bool]]]:
-    gevent = sys.modules.get("gevent.monkey")
-    if gevent is not None:
-        yield "gevent", lambda: bool(gevent.is_module_patched("socket"))
-    eventlet = sys.modules.get("eventlet.patcher")
-    if eventlet is not None:
-        yield "eventlet", lambda: bool(eventlet.is_monkey_patched("socket"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import selectors
+from collections.abc import Callable
 from typing import Final, Protocol
 
 # Event bits, with epoll's values: anything but "writable" is news for the reader (data, end, error).
@@ -26,39 +27,34 @@ class Poller(Protocol):
     def close(self) -> None: ...
 
 
+# The same bits in the words of `selectors`, and back.
+MASKS: Final = {
+    0: 0,
+    READABLE: selectors.EVENT_READ,
+    WRITABLE: selectors.EVENT_WRITE,
+    READABLE | WRITABLE: selectors.EVENT_READ | selectors.EVENT_WRITE,
+}
+EVENTS: Final = {mask: events for events, mask in MASKS.items()}
+
+
 class SelectorPoller:
     """Any system: the standard `selectors` module."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
+        self.close: Callable[[], None] = self._selector.close
 
     def register(self, descriptor: int, events: int) -> None:
-        self._selector.register(descriptor, self._mask(events))
+        self._selector.register(descriptor, MASKS[events & ~EXCLUSIVE])
 
     def modify(self, descriptor: int, events: int) -> None:
-        self._selector.modify(descriptor, self._mask(events))
+        self._selector.modify(descriptor, MASKS[events & ~EXCLUSIVE])
 
     def unregister(self, descriptor: int) -> None:
         self._selector.unregister(descriptor)
 
     def poll(self, timeout_seconds: float) -> list[tuple[int, int]]:
-        return [
-            (
-                key.fd,
-                (READABLE if mask & selectors.EVENT_READ else 0)
-                | (WRITABLE if mask & selectors.EVENT_WRITE else 0),
-            )
-            for key, mask in self._selector.select(timeout_seconds)
-        ]
-
-    @staticmethod
-    def _mask(events: int) -> int:
-        return (selectors.EVENT_READ if events & READABLE else 0) | (
-            selectors.EVENT_WRITE if events & WRITABLE else 0
-        )
-
-    def close(self) -> None:
-        self._selector.close()
+        return [(key.fd, EVENTS[mask]) for key, mask in self._selector.select(timeout_seconds)]
 
 
 class EpollPoller:
@@ -66,11 +62,11 @@ class EpollPoller:
 
     def __init__(self) -> None:
         epoll = select.epoll()
-        self.register = epoll.register
-        self.modify = epoll.modify
-        self.unregister = epoll.unregister
-        self.poll = epoll.poll
-        self.close = epoll.close
+        self.register: Callable[[int, int], None] = epoll.register
+        self.modify: Callable[[int, int], None] = epoll.modify
+        self.unregister: Callable[[int], None] = epoll.unregister
+        self.poll: Callable[[float], list[tuple[int, int]]] = epoll.poll
+        self.close: Callable[[], None] = epoll.close
 
 
 def best_poller() -> Poller:

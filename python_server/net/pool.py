@@ -5,11 +5,16 @@ Must not know: what a job does; every public method says which thread may call i
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
+from python_server.net.forks import call_in_children, leave_children_alone
+from python_server.net.loop import Loop
+from python_server.net.system import System
 from python_server.net.threads import WORKER, Job, Lock, Report, Thread
 
 # How long a job may wait before a second thread is woken. Under one interpreter lock a pool of pure
@@ -38,24 +43,10 @@ GIVE_WAY_MAX_COUNT: Final = 2
 VAIN_MAX_COUNT: Final = 63
 
 
-class Turns(Protocol):
-    """Port: what a pool asks of the loop."""
-
-    def call_later(self, seconds: float, function: Callable[[], object]) -> object:
-        """Call once, after a time."""
-
-    def call_at_turn_end(self, function: Callable[[], None]) -> None:
-        """Call once, as this turn's last act."""
-
-    def stop_waking(self) -> None:
-        """The loop's thread waits now, and looks into its mailbox afterwards: workers need not wake it."""
-
-
 class Lending:
     """The slots of workers that wait in a handler, of all pools together, beside the caps of their pools.
 
-    Args:
-        max_count: so many. on_spent: any thread: one was refused; called now and then. monotonic: a clock.
+    Above `max_count` one is refused, and any thread calls `on_spent` now and then.
     """
 
     def __init__(self, max_count: int, on_spent: Callable[[], None], monotonic: Callable[[], float]) -> None:
@@ -92,41 +83,38 @@ class Pool:
     A thread is counted once it runs: where the system has none to give, the jobs wait and it is asked again.
 
     Args:
-        name: of the pool, and of the option that sets its cap; used for thread names and the log.
-        max_threads: the cap.
-        turns: the loop's.
+        name: of its threads, and of the option that sets `max_threads`.
         report: for a job that raised (jobs are expected to catch their own faults).
         on_saturated: called with (name, waited_seconds) when a job waits long and the cap is reached.
         on_failed_start: called with (name, error) when the system has no thread for a job.
-        lending: shared by all pools.
-        monotonic, cpu: clocks; the second of the processor's time that this process has used.
+        lending: shared by all pools. system: its monotonic clock, and that of the processor's time, are used.
     """
 
     def __init__(
         self,
         name: str,
         max_threads: int,
-        turns: Turns,
+        loop: Loop,
         report: Report,
         on_saturated: Callable[[str, float], None],
         on_failed_start: Callable[[str, BaseException], None],
         lending: Lending,
-        monotonic: Callable[[], float],
-        cpu: Callable[[], float],
+        system: System,
     ) -> None:
-        self._monotonic = monotonic
-        self._cpu = cpu
+        self._monotonic = system.monotonic
+        self._cpu = system.cpu
         self.name = name
         self._max_threads = max_threads
-        self._turns = turns
+        self._loop = loop
         self._report = report
         self._on_saturated = on_saturated
         self._on_failed_start = on_failed_start
         self._lending = lending
         self._lock = Lock()
         self._fresh: list[Job] = []  # of this turn
-        self._asked = False  # for its end
+        self._asked = False  # for the turn's end
         self._jobs: deque[tuple[float, Job]] = deque()
+        call_in_children(self._forked)
         self._idle: list[Lock] = []  # each idle thread's lock; the last one to become idle is woken first
         self._threads_count = 0
         self._lent_count = 0
@@ -147,14 +135,14 @@ class Pool:
         self._fresh.append(job)
         if not self._asked:
             self._asked = True
-            self._turns.call_at_turn_end(self._hand_out)
+            self._loop.call_at_turn_end(self._hand_out)
 
     def _hand_out(self) -> None:
         """Loop's thread, at a turn's end: the turn's jobs go to the workers."""
         self._asked = False  # first: should this run out of memory, the next job asks again
         give_way = not self._vain_left_count
         if give_way:
-            self._turns.stop_waking()  # before the first of them can run
+            self._loop.stop_waking()  # before the first of them can run
         with self._lock:
             self._awaited = give_way
             now = self._monotonic()
@@ -206,11 +194,8 @@ class Pool:
         return len(self._jobs) + len(self._fresh)
 
     def lend(self) -> bool:
-        """A worker about to wait: its slot may be used by another thread until `reclaim`.
-
-        Returns:
-            False where too many are lent already: it keeps its slot, and `reclaim` must not follow.
-        """
+        """A worker about to wait: its slot may be used by another thread until `reclaim`. False: too many are
+        lent, it keeps its slot, and `reclaim` must not follow."""
         lent = self._lending.take()
         with self._lock:
             self._end_wait()
@@ -228,6 +213,7 @@ class Pool:
 
     def close(self, timeout_seconds: float) -> int:
         """Loop's thread: end idle threads, let running jobs finish; returns how many are still running."""
+        leave_children_alone(self._forked)
         with self._lock:
             self._closed = True
             self._jobs.clear()
@@ -267,6 +253,11 @@ class Pool:
         self._threads_count += 1
         self._start_error = None
         return True
+
+    def _forked(self) -> None:
+        """In a child: jobs are the parent's; the thread that forked ends the child if it comes back here."""
+        self._jobs.clear()
+        self._jobs.append((0.0, partial(os._exit, 1)))
 
     def _work(self) -> None:
         """Run jobs until the thread ends; however it ends, it is no longer counted."""
@@ -316,7 +307,7 @@ class Pool:
         self._watching = True
         self._watched_at = self._monotonic()
         self._watched_cpu = self._cpu()
-        self._turns.call_later(GROW_AFTER_SECONDS, self._look)
+        self._loop.call_later(GROW_AFTER_SECONDS, self._look)
 
     def _look(self) -> None:
         """Loop's thread: add threads while jobs wait and the process is not busy computing."""

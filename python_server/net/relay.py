@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from python_server.net.byte_handler import Buffer
-from python_server.net.lingering import TransportLimits
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
 from python_server.net.transport import Transport
+from python_server.settings import TransportSettings
 
 
 class RelayTransport(Protocol):
@@ -53,16 +53,10 @@ def relay_to_socket(
     transport: RelayTransport,
     leftover: bytes,
     report: Callable[[str, BaseException], None],
-    limits: TransportLimits,
+    limits: TransportSettings,
 ) -> tuple[socket.socket, RelayEnd]:
-    """Give an application a socket of its own that stands for `transport`'s connection.
-
-    Args:
-        leftover: bytes of the connection that were read already; the application reads them first.
-
-    Returns:
-        (the application's socket, the handler that `transport` must be given).
-    """
+    """(a socket for an application that stands for `transport`'s connection, the handler that `transport`
+    must be given). The application reads `leftover` first, which was read from the connection already."""
     application_end, loop_end = socket.socketpair()
     loop_end.setblocking(False)
     inner = Transport(loop, loop_end, report, limits)

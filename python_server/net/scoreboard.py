@@ -57,12 +57,12 @@ class Scoreboard:
         Raises:
             RuntimeError: all are in use.
         """
-        for row in range(ROWS_COUNT):
-            if row not in self._used:
-                self._used.add(row)
-                self._cells[0] = max(self._used) + 1
-                return row
-        raise RuntimeError(f"all {ROWS_COUNT} rows of the board are in use")
+        row = next((row for row in range(ROWS_COUNT) if row not in self._used), None)
+        if row is None:
+            raise RuntimeError(f"all {ROWS_COUNT} rows of the board are in use")
+        self._used.add(row)
+        self._cells[0] = max(self._used) + 1
+        return row
 
     def clear(self, row: int) -> None:
         """The maker's process: the row's owner is gone."""
@@ -79,27 +79,20 @@ class Scoreboard:
     def connections_count(self, row: int) -> int:
         return self._cells[row * FIELDS_COUNT + CONNECTIONS]
 
-    def mean(self) -> float:
-        """Connections per row that accepts and was beaten lately; 0 when there is none."""
+    def counts(self) -> list[int]:
+        """Connections of each row that accepts and was beaten lately."""
         cells = self._cells
         oldest = (self.monotonic() - STALE_SECONDS) * 1e9
-        total = rows = 0
-        for at in range(FIELDS_COUNT, cells[0] * FIELDS_COUNT, FIELDS_COUNT):
-            if cells[at + ACCEPTING] and cells[at + BEAT] >= oldest:
-                rows += 1
-                total += cells[at + CONNECTIONS]
-        return total / rows if rows else 0.0
-
-    def fewest(self) -> int:
-        """The smallest number of connections among rows that accept and were beaten lately; 0 without any."""
-        cells = self._cells
-        oldest = (self.monotonic() - STALE_SECONDS) * 1e9
-        counts = [
+        return [
             cells[at + CONNECTIONS]
             for at in range(FIELDS_COUNT, cells[0] * FIELDS_COUNT, FIELDS_COUNT)
             if cells[at + ACCEPTING] and cells[at + BEAT] >= oldest
         ]
-        return min(counts, default=0)
+
+    def mean(self) -> float:
+        """Connections per row of `counts`; 0 when there is none."""
+        counts = self.counts()
+        return sum(counts) / len(counts) if counts else 0.0
 
     def close(self) -> None:
         self._cells.release()
@@ -129,7 +122,7 @@ class Row:
 
     def fewest_count(self) -> int:
         """Connections of the worker that has fewest, perhaps this one."""
-        return self._board.fewest()
+        return min(self._board.counts(), default=0)
 
     def hold_back(self, held: bool) -> None:
         """Others are about to accept too: until then we take a few connections only."""

@@ -6,6 +6,7 @@ Must not know: connections, queues, what the bytes mean.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 
 class FileSource:
@@ -23,26 +24,24 @@ class FileSource:
         os.close(self.descriptor)
 
 
+@dataclass(slots=True)
 class FileSlice:
-    """Bytes that go from a file to the socket without passing through this process (sendfile)."""
+    """So many bytes of a file from an offset on (sendfile)."""
 
-    __slots__ = ("_count", "_offset", "_source")
-
-    def __init__(self, source: FileSource, offset: int, count: int) -> None:
-        self._source = source
-        self._offset = offset
-        self._count = count
+    source: FileSource
+    offset: int
+    count: int
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def send(self, descriptor: int) -> int:
         """What the kernel took; 0 when the file ends before the slice does."""
-        return os.sendfile(descriptor, self._source.descriptor, self._offset, self._count)
+        return os.sendfile(descriptor, self.source.descriptor, self.offset, self.count)
 
     def rest(self, sent: int) -> FileSlice:
-        return FileSlice(self._source, self._offset + sent, self._count - sent)
+        return FileSlice(self.source, self.offset + sent, self.count - sent)
 
     def read(self, max_bytes: int) -> bytes:
         """The first bytes themselves, for a connection whose bytes must be encrypted here."""
-        return os.pread(self._source.descriptor, min(self._count, max_bytes), self._offset)
+        return os.pread(self.source.descriptor, min(self.count, max_bytes), self.offset)

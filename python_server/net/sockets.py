@@ -12,8 +12,8 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
-from types import TracebackType
 from typing import Self
 
 Socket = socket.socket
@@ -130,9 +130,7 @@ class Listening:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *fault: object) -> None:
         self.close()
 
 
@@ -188,7 +186,7 @@ def bind_tcp(
         raise BindError(f"cannot listen on {shown}: a port is a number from 0 to {PORT_MAX}")
     family, address = _resolve(host, port, shown)
     sock = socket.socket(family, socket.SOCK_STREAM)
-    with _set_up(sock, shown, lambda error: _advice(error, port)):
+    with _set_up(sock, shown, port=port):
         if os.name == "posix":  # elsewhere it would let a second server steal the port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
@@ -203,35 +201,35 @@ def bind_tcp(
 
 
 @contextmanager
-def _set_up(sock: Socket, shown: str, advise: Callable[[OSError], str]) -> Iterator[None]:
-    """What fails in the block closes the socket and is told as a BindError; else it is non-blocking after."""
+def _set_up(
+    sock: Socket, shown: str, give_up: Callable[[Socket], object] = Socket.close, port: int | None = None
+) -> Iterator[None]:
+    """A fault in the block gives the socket up, and is told as a BindError; else it does not block after."""
     try:
         yield
         sock.setblocking(False)
     except OSError as error:
-        sock.close()
+        give_up(sock)
         if isinstance(error, BindError):
             raise
-        raise BindError(f"cannot listen on {shown}: {advise(error)}") from None
+        words = error.strerror or str(error) if port is None else _advice(error, port)
+        raise BindError(f"cannot listen on {shown}: {words}") from None
 
 
 def _resolve(host: str, port: int, shown: str) -> tuple[int, tuple[object, ...]]:
     """(family, address). A numeric host is never looked up anywhere; a name is, once."""
     family = socket.AF_INET if host in ANY_IPV4 else socket.AF_UNSPEC
-    flags = socket.AI_PASSIVE
-    for further in (socket.AI_NUMERICHOST, 0):
+    look_up = partial(socket.getaddrinfo, host or None, port, family, socket.SOCK_STREAM)
+    try:
         try:
-            infos = socket.getaddrinfo(
-                host or None, port, type=socket.SOCK_STREAM, flags=flags | further, family=family
-            )
-        except socket.gaierror as error:
-            if further:
-                continue
-            raise BindError(
-                f"cannot listen on {shown}: the host name does not resolve ({error.strerror})"
-            ) from None
-        return infos[0][0], infos[0][4]
-    raise AssertionError("the second round returns or raises")
+            infos = look_up(flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            infos = look_up(flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise BindError(
+            f"cannot listen on {shown}: the host name does not resolve ({error.strerror})"
+        ) from None
+    return infos[0][0], infos[0][4]
 
 
 def _advice(error: OSError, port: int) -> str:
@@ -258,7 +256,7 @@ def bind_unix(path: str, backlog_count: int, permissions: int) -> Socket:
     """
     shown = str(UnixAddress(path))
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with _set_up(sock, shown, lambda error: error.strerror or str(error)):
+    with _set_up(sock, shown):
         _remove_stale(path, shown)
         former = os.umask(0o777 & ~permissions)
         try:
@@ -316,28 +314,20 @@ def adopt(descriptor: int, backlog_count: int) -> Socket:
         sock = socket.socket(fileno=descriptor)
     except (OSError, ValueError):
         raise BindError(f"cannot listen on {shown}: it is not an open socket") from None
-    try:
+    with _set_up(sock, shown, Socket.detach):  # it stays with whoever gave it
         if sock.type != socket.SOCK_STREAM:
             raise BindError(f"cannot listen on {shown}: it is not a stream socket")
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.listen(backlog_count)
         sock.set_inheritable(False)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.detach()  # it stays with whoever gave it
-        if isinstance(error, BindError):
-            raise
-        raise BindError(f"cannot listen on {shown}: {error.strerror or error}") from None
     return sock
 
 
 def shown_urls(sockets: Iterable[Socket], scheme: str) -> list[str]:
     """What a person would type to reach each socket, with the real port."""
-    urls = []
-    for sock in sockets:
-        name = sock.getsockname()
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            urls.append(f"{scheme}://{TCPAddress(name[0], name[1])}")
-        else:
-            urls.append(f"unix:{name}")
-    return urls
+    return [
+        f"{scheme}://{TCPAddress(*sock.getsockname()[:2])}"
+        if sock.family in (socket.AF_INET, socket.AF_INET6)
+        else str(UnixAddress(sock.getsockname()))
+        for sock in sockets
+    ]

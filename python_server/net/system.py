@@ -10,7 +10,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from python_server.net.poller import Poller, best_poller
 
@@ -32,6 +32,21 @@ class System:
 
 
 REAL: Final = System(time.monotonic, time.time, time.process_time, best_poller, os.urandom)
+
+
+class TimerLike(Protocol):
+    """What `CallLater` gives: a call to come."""
+
+    @property
+    def when(self) -> float:
+        """The moment, by the loop's clock."""
+
+    def cancel(self) -> None:
+        """It does not come any more."""
+
+
+# What rooms above ask of a clock: seconds from now, and the function; what that returns is not looked at.
+CallLater = Callable[[float, Callable[[], object]], TimerLike]
 
 
 def token(count: int, entropy: Callable[[int], bytes]) -> str:

@@ -7,37 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from typing import Any, Final
 
-from python_server.net.threads import (
-    WORKER,
-    Answer,
-    Event,
-    Lock,
-    Report,
-    Thread,
-    Waiter,
-    blocking,
-    current_thread_id,
-    fail,
-)
+from python_server.net.threads import WORKER, Answer, Event, Lock, Mailbox, Report, Thread, blocking, fail
 
 # How long a stop waits for the asyncio loop to give up its tasks.
 ASYNC_STOP_SECONDS: Final = 1.0
 
 
 def check_waiting(what: str) -> None:
-    """Any thread: refuse a wait that would stop every coroutine.
-
-    Raises:
-        RuntimeError: this is the thread that runs them.
-    """
-    if getattr(WORKER, "coroutines", False):
+    """Raises RuntimeError in the thread of all coroutines, which a wait would stop."""
+    if WORKER.coroutines:
         raise RuntimeError(
             f"{what} would stop every async def handler: await asyncio.to_thread({what.rstrip('()')}, ...), "
             "or asyncio.sleep()"
@@ -50,21 +35,8 @@ def sleep(seconds: float = 0.0) -> None:
         time.sleep(seconds)
 
 
-def wait(waiter: Waiter[Answer], timeout_seconds: float | None) -> Answer:
-    """Any thread but the loop's: `waiter`'s answer; a pool's worker lends its slot.
-
-    Raises:
-        TimeoutError: none came in time.
-    """
-    return waiter.wait(timeout_seconds, lends=True)
-
-
-class BackgroundTask:
-    """A function in a daemon thread of its own: what `start_background_task` returns.
-
-    Args:
-        report: for what the function raises.
-    """
+class BackgroundTask(Thread):
+    """A function in a daemon thread of its own, with a report of its fault: of `start_background_task`."""
 
     def __init__(
         self,
@@ -73,15 +45,9 @@ class BackgroundTask:
         kwargs: dict[str, object],
         report: Report,
     ) -> None:
+        super().__init__(name=f"background {name_of(target)}", daemon=True)
         self._report = report
-        self._target: Callable[..., Any] = target
-        self._args = args
-        self._kwargs = kwargs
-        self._thread = Thread(target=self._run, name=f"background {name_of(target)}", daemon=True)
-
-    def start(self) -> None:
-        """Any thread, once."""
-        self._thread.start()
+        self._call: partial[Any] = partial(target, *args, **kwargs)
 
     def join(self, timeout: float | None = None) -> None:
         """Any thread: wait for its end; a pool's worker lends its slot.
@@ -89,25 +55,22 @@ class BackgroundTask:
         Raises:
             RuntimeError: it has not been started: the server does not serve yet.
         """
-        if self._thread.ident is None:
+        if self.ident is None:
             raise RuntimeError("the background task starts when the server does: it cannot be joined before")
         with blocking(lends=True):
-            self._thread.join(timeout)
+            super().join(timeout)
 
-    def is_alive(self) -> bool:
-        """Any thread: does it run?"""
-        return self._thread.is_alive()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """In the thread."""
         try:
-            if is_async(self._target):
-                asyncio.run(self._target(*self._args, **self._kwargs))
+            if is_async(self._call):
+                asyncio.run(self._call())
             else:
-                self._target(*self._args, **self._kwargs)
+                self._call()
         except BaseException as error:
             # `sys.exit()` is how a thread ends itself, silently in `threading`; with a code it is a fault.
             if not (isinstance(error, SystemExit) and not error.code):
-                self._report(f"background task {name_of(self._target)}", error)
+                self._report(f"background task {name_of(self._call.func)}", error)
 
 
 def is_async(function: object) -> bool:
@@ -138,17 +101,12 @@ class AsyncRunner:
             BaseException: whatever the coroutine raised.
         """
         try:
+            if WORKER.coroutines:
+                raise RuntimeError("the asyncio thread cannot wait for itself: await it instead")
             loop = self._started()
         except (RuntimeError, MemoryError):
             coroutine.close()
             raise
-        try:
-            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is loop:
-            coroutine.close()
-            raise RuntimeError("the asyncio thread cannot wait for itself: await it instead")
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         with blocking(lends=True):
             return future.result()
@@ -211,20 +169,14 @@ class AsyncRunner:
         asyncio.set_event_loop(loop)
         loop.call_soon(ready.set)
         try:
-            while not _ran_until_stopped(loop):
-                pass
+            while True:
+                try:
+                    loop.run_forever()
+                    return
+                except (SystemExit, KeyboardInterrupt):
+                    pass  # one coroutine's, whose waiter is told by its task; the others go on
         finally:
             loop.close()
-
-
-def _ran_until_stopped(loop: asyncio.AbstractEventLoop) -> bool:
-    """asyncio's loop ends with a coroutine that raises one of these two; the others' coroutines must go on.
-    Whoever waits for its result is told by its task."""
-    try:
-        loop.run_forever()
-    except (SystemExit, KeyboardInterrupt):
-        return False
-    return True
 
 
 def _result_of(task: asyncio.Task[Answer]) -> Answer:
@@ -240,41 +192,27 @@ async def _cancel_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class InlineMailbox:
+class InlineMailbox(Mailbox):
     """A mailbox without a loop, for tests: its owner's calls are made at once, others' at a `drain`."""
 
     def __init__(self) -> None:
-        self._owner = current_thread_id()
-        self._calls: deque[Callable[[], object]] = deque()
-
-    def adopt(self) -> None:
-        """The calling thread becomes the owner."""
-        self._owner = current_thread_id()
-
-    def on_loop(self) -> bool:
-        """Any thread: is the caller the owner?"""
-        return current_thread_id() == self._owner
-
-    def at_once(self) -> bool:
-        """Any thread: `post` sees to it."""
-        return False
+        super().__init__(ring=lambda: None, max_bytes=sys.maxsize)
 
     def post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
-        """Any thread: have `function(*args)` called by the owner."""
         if self.on_loop():
             self.drain()
             function(*args)
         else:
-            self._calls.append(lambda: function(*args))
+            super().post(function, *args)
 
     def post_unless(
         self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
-        """Any thread: `post`; nobody waits here, so `unless` is never asked."""
+        """Nobody waits here, so `unless` is never asked."""
         self.post(function, *args)
         return True
 
-    def drain(self) -> None:
-        """The owner: make the calls that other threads posted."""
-        while self._calls:
-            self._calls.popleft()()
+    def drain(self, report: Report = lambda what, error: fail(error)) -> bool:
+        while super().drain(report):
+            pass
+        return False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 MAILBOX_BATCH_COUNT: Final = 4096
 
@@ -20,16 +20,31 @@ Condition = threading.Condition
 Event = threading.Event
 Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
-current_thread_id = threading.get_ident
-# Its `pool` is the pool whose worker the current thread is.
-WORKER: Final = threading.local()
-
+current_thread_id: Callable[[], int] = threading.get_ident
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
 FAULTS: Final = (Exception, SystemExit, GeneratorExit)
 
 Answer = TypeVar("Answer")
 Job = Callable[[], None]
 Report = Callable[[str, BaseException], None]
+
+
+class Lender(Protocol):
+    """Port: the pool whose worker waits."""
+
+    def lend(self) -> bool: ...
+    def reclaim(self) -> None: ...
+    def end_wait(self) -> None: ...
+
+
+class _Worker(threading.local):
+    """The current thread, to whoever must know what else waits when it does."""
+
+    pool: Lender | None = None  # whose worker it is
+    coroutines: bool = False  # it runs them, all of them
+
+
+WORKER: Final = _Worker()
 
 
 @contextmanager
@@ -42,7 +57,7 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
         lends: the wait ends by what a client or the clock does: another thread may use the place in the pool
             meanwhile. Without it the place is kept, so that slow clients cannot multiply threads.
     """
-    pool: Any = getattr(WORKER, "pool", None)
+    pool = WORKER.pool
     lent = False
     if pool is not None:
         if lends:
@@ -52,7 +67,7 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        if lent:
+        if pool is not None and lent:
             pool.reclaim()
 
 
@@ -134,9 +149,8 @@ class Mailbox:
             nbytes = 0  # it never waits, and drains this itself before it does anything else for long
         if nbytes:
             with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
-                while self._pending_bytes > self._max_bytes and not self._closed:
-                    with blocking():
-                        self._space.wait()
+                if self._pending_bytes > self._max_bytes:
+                    self._wait_for_space()
                 self._pending_bytes += nbytes
         self._calls.append((function, args, nbytes))
         if not self.raised:
@@ -146,21 +160,13 @@ class Mailbox:
     def post_unless(
         self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
-        """Any thread: `post`, whose caller changes its mind if `unless()` once nothing is to be waited for.
-
-        Returns:
-            whether it was posted. The loop's thread is not asked.
-
-        Raises:
-            ServerStopped: the loop has ended.
-        """
+        """Any thread: `post`, and True; False where `unless()` is true once there is room for it. The loop's
+        thread is not asked."""
         if self._closed or current_thread_id() == self._owner:
             self.post(function, *args)
             return True
         with self._bytes_lock:
-            while self._pending_bytes > self._max_bytes and not self._closed:
-                with blocking():
-                    self._space.wait()
+            self._wait_for_space()
             if unless():
                 return False
             self._pending_bytes += nbytes
@@ -169,6 +175,11 @@ class Mailbox:
             self.raised = True
             self._ring()
         return True
+
+    def _wait_for_space(self) -> None:
+        while self._pending_bytes > self._max_bytes and not self._closed:
+            with blocking():
+                self._space.wait()
 
     def drain(self, report: Report) -> bool:
         """Loop's thread: make the posted calls, at most one batch; returns whether some are left."""
@@ -197,24 +208,26 @@ class Mailbox:
             self._space.notify_all()
 
 
-class Holding(Enum):
-    """Does a strand wait for something that has no thread?"""
+class StrandState(Enum):
+    """Who runs a strand's jobs."""
 
-    NO = auto()
-    BY_JOB = auto()  # the job that said so still runs
-    BY_NOBODY = auto()  # its thread has gone back to the pool
+    IDLE = auto()  # there is none, neither waiting nor under way
+    RUNNING = auto()
+    HOLDING = auto()  # the job under way will not be over when it returns
+    HELD = auto()  # it has returned; what it began needs no thread
+
+
+_IDLE: Final = StrandState.IDLE
+_HOLDING: Final = StrandState.HOLDING
 
 
 class Strand:
     """One client's jobs: run one at a time, in order, by whatever thread of the pool comes.
 
-    `submit` and `waiting_count` belong to the loop's thread.
-
-    Attributes:
-        idle: for the loop's thread: is there no job, neither waiting nor under way?
+    `submit`, `idle` and `waiting_count` belong to the loop's thread.
     """
 
-    __slots__ = ("_drained", "_executor", "_holding", "_jobs", "_lock", "_low_count", "idle")
+    __slots__ = ("_drained", "_executor", "_jobs", "_lock", "_low_count", "_state")
 
     # Jobs a thread runs for one client before others get their turn.
     BATCH_COUNT: Final = 16
@@ -223,10 +236,13 @@ class Strand:
         self._executor = executor
         self._lock = lock
         self._jobs: deque[Job] = deque()
-        self.idle: bool = True
         self._drained: Callable[[], None] | None = None
         self._low_count = 0
-        self._holding = Holding.NO
+        self._state = _IDLE
+
+    @property
+    def idle(self) -> bool:
+        return self._state is _IDLE
 
     @property
     def waiting_count(self) -> int:
@@ -236,22 +252,22 @@ class Strand:
         """Loop's thread: run `job` after all jobs submitted before it; returns how many wait."""
         with self._lock:
             self._jobs.append(job)
-            if not self.idle:
+            if self._state is not _IDLE:
                 return len(self._jobs)
-            self.idle = False
+            self._state = StrandState.RUNNING
         self._executor.submit(self._run)
         return len(self._jobs)
 
     def hold(self) -> None:
         """A worker, from within a job: it is not over when it returns; the next one waits for `go_on`."""
-        self._holding = Holding.BY_JOB
+        self._state = _HOLDING
 
     def go_on(self, job: Job) -> None:
         """Loop's thread: what was held has come to its end: run `job`, its last part, then the others."""
         with self._lock:
             self._jobs.appendleft(job)
-            held, self._holding = self._holding, Holding.NO
-        if held is Holding.BY_NOBODY:
+            before, self._state = self._state, StrandState.RUNNING
+        if before is StrandState.HELD or before is _IDLE:  # idle: the job that held it has raised
             self._executor.submit(self._run)
 
     def when_below(self, low_count: int, drained: Callable[[], None]) -> None:
@@ -264,7 +280,7 @@ class Strand:
         for _ in range(self.BATCH_COUNT):
             with self._lock:
                 if not self._jobs:
-                    self.idle = True
+                    self._state = _IDLE
                     return
                 job = self._jobs.popleft()
                 drained = None
@@ -277,25 +293,24 @@ class Strand:
             except BaseException:  # whoever submits jobs reports their faults; the client's next ones go on
                 self._executor.resubmit(self._run)
                 raise
-            if self._holding is Holding.BY_JOB:
+            if self._state is _HOLDING:
                 with self._lock:
-                    if self._holding is Holding.BY_JOB:  # not gone on already, while its job returned
-                        self._holding = Holding.BY_NOBODY
+                    if self._state is _HOLDING:  # not gone on already, while its job returned
+                        self._state = StrandState.HELD
                         return
         self._executor.resubmit(self._run)
 
 
-class BackgroundThread:
-    """A thread of its own for one function; it never keeps a process alive."""
+class BackgroundThread(Thread):
+    """A thread of its own for one function, started at once; it never keeps a process alive."""
 
     def __init__(self, function: Callable[..., object], name: str, *args: object) -> None:
-        self._thread = threading.Thread(target=function, args=args, name=name, daemon=True)
-        self._thread.start()
+        super().__init__(target=function, args=args, name=name, daemon=True)
+        self.start()
 
-    def join(self, timeout_seconds: float | None = None) -> None:
-        """Any other thread: wait for its end."""
+    def join(self, timeout: float | None = None) -> None:
         with blocking():
-            self._thread.join(timeout_seconds)
+            super().join(timeout)
 
 
 class Waiter(Generic[Answer]):
@@ -327,37 +342,21 @@ class Waiter(Generic[Answer]):
         return self._value
 
 
-class Posting(Protocol):
-    """`Mailbox.post`."""
-
-    def __call__(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None: ...
-
-
-class PostingUnless(Protocol):
-    """`Mailbox.post_unless`."""
-
-    def __call__(
-        self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
-    ) -> bool: ...
-
-
 class Door:
-    """The way from any thread to the loop's: post a call, ask a question, open a strand.
+    """The way from any thread to the loop's, whose mailbox it is: post a call, ask a question, open a strand.
 
-    Args:
-        mailbox: the loop's.
-        events: executor of event handlers.
+    The jobs of strands, and those beside them, are run by `events`.
     """
 
     def __init__(self, mailbox: Mailbox, events: Executor) -> None:
         self._events = events
         # One lock for all strands: held for a few instructions, and a strand stays small.
         self._strand_lock = threading.Lock()
-        self.post: Posting = mailbox.post
-        self.post_unless: PostingUnless = mailbox.post_unless
+        self.post: Callable[..., None] = mailbox.post
+        self.post_unless: Callable[..., bool] = mailbox.post_unless
         self.on_loop: Callable[[], bool] = mailbox.on_loop
         self.at_once: Callable[[], bool] = mailbox.at_once
-        # Loop's thread: run a job on a worker, beside the strands and in no order.
+        # Loop's thread: run a job beside the strands, in no order.
         self.submit: Callable[[Job], None] = events.submit
 
     def strand(self) -> Strand:

@@ -11,16 +11,15 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Callable
-from enum import Enum, auto
+from dataclasses import dataclass, field
 from typing import Final
 
 from python_server.net.byte_handler import Address, Buffer
 from python_server.net.certificates import reason_of
-from python_server.net.lingering import TransportLimits
-from python_server.net.loop import Loop, Timer
+from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
-from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.net.transport import Transport, TransportState
 
 # Plain bytes sealed ahead of the kernel: one full receive window of most clients.
@@ -33,36 +32,34 @@ HANDSHAKES_PER_TURN_COUNT: Final = 4
 HANDSHAKE_RECORD: Final = 0x16
 
 
-class TLSPhase(Enum):
+class TLSPhase(StateEnum):
     """How far TLS itself has come on a connection."""
 
-    GREETING = auto()  # nothing has arrived
-    PLAIN = auto()  # what arrived is no TLS; it gets a short answer
-    HANDSHAKE = auto()
-    UP = auto()
-    NOTIFIED = auto()  # our close_notify (RFC 8446 6.1) has been sealed; nothing may follow it
+    GREETING = "HANDSHAKE", "PLAIN"  # nothing has arrived
+    PLAIN = ()  # what arrived is no TLS; it gets a short answer
+    HANDSHAKE = "UP"
+    UP = "NOTIFIED"
+    NOTIFIED = ()  # our close_notify (RFC 8446 6.1) has been sealed; nothing may follow it
 
 
-PHASES: Final[dict[TLSPhase, set[TLSPhase]]] = {
-    TLSPhase.GREETING: {TLSPhase.HANDSHAKE, TLSPhase.PLAIN},
-    TLSPhase.PLAIN: set(),
-    TLSPhase.HANDSHAKE: {TLSPhase.UP},
-    TLSPhase.UP: {TLSPhase.NOTIFIED},
-    TLSPhase.NOTIFIED: set(),
-}
-
-
+@dataclass(slots=True, eq=False)
 class HandshakeQueue:
-    """Handshakes of one loop that have work to do, a few per turn: a flood of them delays nobody else."""
+    """What TLS connections share, and those whose handshake has work to do: a few are served per turn, so
+    that a flood of them delays nobody else.
+    """
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._waiting: deque[TLSTransport] = deque()
+    loop: Loop
+    context: ssl.SSLContext  # see `certificates.make_context`
+    timeout_seconds: float  # for a handshake
+    plain_answer: bytes  # what a client is sent that speaks no TLS
+    established: Callable[[TLSTransport, Handshaking], None]  # once; it sets the handler of what comes then
+    lost: Callable[[Handshaking, str], None]  # once, with the reason, when a handshake fails
+    _waiting: deque[TLSTransport] = field(default_factory=deque, init=False)
 
     def add(self, transport: TLSTransport) -> None:
         self._waiting.append(transport)
         if len(self._waiting) == 1:
-            self._loop.call_soon(self._run)
+            self.loop.call_soon(self._run)
 
     def _run(self) -> None:
         try:
@@ -70,23 +67,20 @@ class HandshakeQueue:
                 self._waiting.popleft().step()
         finally:
             if self._waiting:
-                self._loop.call_soon(self._run)
+                self.loop.call_soon(self._run)
 
 
 class Handshaking:
     """Who listens to a connection until its handshake is done (the ByteHandler port).
 
     It has the words of a channel, so that a stopping server may treat it like one.
-
-    Args:
-        transport: see there. lost: called once with (this, reason) when the handshake fails.
     """
 
-    __slots__ = ("_lost", "_transport")
+    __slots__ = ("_handshakes", "_transport")
 
-    def __init__(self, transport: TLSTransport, lost: Callable[[Handshaking, str], None]) -> None:
+    def __init__(self, transport: TLSTransport, handshakes: HandshakeQueue) -> None:
         self._transport = transport
-        self._lost = lost
+        self._handshakes = handshakes
 
     def receive_buffer(self) -> memoryview | None:
         return None
@@ -98,7 +92,7 @@ class Handshaking:
         """Nothing is written before the end of the handshake."""
 
     def connection_lost(self, reason: str) -> None:
-        self._lost(self, reason)
+        self._handshakes.lost(self, reason)
 
     @property
     def peers(self) -> tuple[Address, Address]:
@@ -123,60 +117,26 @@ class TLSTransport(Transport):
     """A TLS connection on the loop. Every method belongs to the loop's thread.
 
     Sizes are those of plain bytes: a piece counts as queued until the records that carry it have left.
-
-    Args:
-        context: see `certificates.make_context`. queue: the loop's.
-        established: called once, when the handshake is done; it sets the handler of what comes then.
-        timeout_seconds: for the handshake, from now.
-        plain_answer: what a client is sent that speaks no TLS.
-        loop, sock, report, limits, peer, local: see `Transport`.
     """
 
     __slots__ = (
-        "_covered_bytes",
-        "_established",
-        "_handshakes",
-        "_incoming",
-        "_outgoing",
-        "_phase",
-        "_plain_answer",
-        "_sealed",
-        "_ssl",
-        "_timer",
-    )
+        "_covered_bytes", "_handshakes", "_incoming", "_outgoing", "_phase", "_sealed", "_ssl", "_timer",
+    )  # fmt: skip
     _direct = False
 
-    def __init__(
-        self,
-        context: ssl.SSLContext,
-        handshakes: HandshakeQueue,
-        established: Callable[[TLSTransport, Handshaking], None],
-        timeout_seconds: float,
-        plain_answer: bytes,
-        loop: Loop,
-        sock: Socket,
-        report: Callable[[str, BaseException], None],
-        limits: TransportLimits,
-        peer: Address = None,
-        local: Address = None,
-    ) -> None:
-        super().__init__(loop, sock, report, limits, peer, local)
+    def begin(self, handshakes: HandshakeQueue) -> Handshaking:
+        """Start to read, once, before anything else; returns who listens until the handshake is done."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._ssl = handshakes.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._handshakes = handshakes
-        self._established = established
-        self._plain_answer = plain_answer
         self._phase = TLSPhase.GREETING
         self._sealed = memoryview(b"")  # records that wait for the kernel
         self._covered_bytes = 0  # plain bytes of the queue that `_sealed` carries
-        self._timer: Timer | None = loop.call_later(
-            timeout_seconds, lambda: self._end("the TLS handshake did not end in time")
+        self._timer = self._loop.call_later(
+            handshakes.timeout_seconds, lambda: self._end("the TLS handshake did not end in time")
         )
-
-    def begin(self, lost: Callable[[Handshaking, str], None]) -> Handshaking:
-        """Start to read; returns who listens until the handshake is done."""
-        greeting = Handshaking(self, lost)
+        greeting = Handshaking(self, handshakes)
         self.set_handler(greeting)
         return greeting
 
@@ -205,7 +165,7 @@ class TLSTransport(Transport):
             if buffer[0] != HANDSHAKE_RECORD:
                 self._refuse_plain()
                 return
-            self._go(TLSPhase.HANDSHAKE)
+            self._phase = self._phase.to(TLSPhase.HANDSHAKE)
         self._incoming.write(memoryview(buffer)[:nbytes])
         if self._phase is TLSPhase.HANDSHAKE:
             if self._incoming.pending > HELLO_MAX_BYTES:
@@ -228,14 +188,13 @@ class TLSTransport(Transport):
         self._tell(self._loop.receive_buffer, 0)
 
     def _refuse_plain(self) -> None:
-        """One short answer, which such a client can read, then the end."""
-        self._go(TLSPhase.PLAIN)
+        self._phase = self._phase.to(TLSPhase.PLAIN)
         self.pause_reading(Pause.ENDED, True)
         try:
-            self._socket.send(self._plain_answer)
+            self._socket.send(self._handshakes.plain_answer)
         except OSError:
             pass
-        self._move(TransportState.DRAINING)
+        self.state = self.state.to(TransportState.DRAINING)
         super()._linger()
 
     def step(self) -> None:
@@ -252,16 +211,14 @@ class TLSTransport(Transport):
             self._flush_records()  # the alert that says why
             self._end(f"the TLS handshake failed: {reason_of(error)}")
             return
-        self._go(TLSPhase.UP)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
+        self._phase = self._phase.to(TLSPhase.UP)
+        self._timer.cancel()
         self._flush_records()
         if self.state is not TransportState.OPEN:
             return
         try:
             assert isinstance(self._handler, Handshaking)
-            self._established(self, self._handler)
+            self._handshakes.established(self, self._handler)
         except Exception as error:
             self._report("connection", error)
             self._end("internal error")
@@ -383,21 +340,13 @@ class TLSTransport(Transport):
             super()._send_queued()
 
     def _say_goodbye(self) -> None:
-        self._go(TLSPhase.NOTIFIED)
+        self._phase = self._phase.to(TLSPhase.NOTIFIED)
         try:
             self._ssl.unwrap()
         except (ssl.SSLError, OSError):
             pass  # it waits for the peer's own close_notify; we do not
 
     # The way out
-
-    def detach(self) -> None:
-        """Its descriptor carries records: of no use to whoever asks."""
-        return
-
-    def detach_when_sent(self, taken: Callable[[Socket], None]) -> bool:
-        """Never."""
-        return False
 
     def _linger(self) -> None:
         if self._phase is not TLSPhase.NOTIFIED:
@@ -409,11 +358,5 @@ class TLSTransport(Transport):
             super()._linger()
 
     def _end(self, reason: str) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
         super()._end("a client spoke plain text to the TLS port" if self._phase is TLSPhase.PLAIN else reason)
-
-    def _go(self, phase: TLSPhase) -> None:
-        assert phase in PHASES[self._phase], (self._phase, phase)
-        self._phase = phase

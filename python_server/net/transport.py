@@ -8,15 +8,16 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import Any, ClassVar, Final
 
 from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
-from python_server.net.lingering import Lingering, TransportLimits
+from python_server.net.lingering import Lingering
 from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
+from python_server.net.states import StateEnum
+from python_server.settings import TransportSettings
 
 UNIX: Final = getattr(socket, "AF_UNIX", None)
 # POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
@@ -25,49 +26,62 @@ IOV_MAX_COUNT: Final = 1024
 JOIN_MAX_BYTES: Final = 65_536
 
 
-class TransportState(Enum):
+class TransportState(StateEnum):
     """The life of a connection's descriptor."""
 
-    OPEN = auto()
-    DRAINING = auto()  # close asked for; queued bytes still leave
-    DETACHING = auto()  # its socket is to be another's; queued bytes still leave
-    LINGERING = auto()  # our side is shut; what still comes is dropped, so that no reset eats the answer
-    CLOSED = auto()
+    OPEN = "DRAINING", "DETACHING", "CLOSED"
+    DRAINING = "LINGERING", "CLOSED"  # close asked for; queued bytes still leave
+    DETACHING = "CLOSED"  # its socket is to be another's; queued bytes still leave
+    LINGERING = "CLOSED"  # our side is shut; what still comes is dropped, so that no reset eats the answer
+    CLOSED = ()
 
 
-MOVES: Final[dict[TransportState, set[TransportState]]] = {
-    TransportState.OPEN: {TransportState.DRAINING, TransportState.DETACHING, TransportState.CLOSED},
-    TransportState.DRAINING: {TransportState.LINGERING, TransportState.CLOSED},
-    TransportState.DETACHING: {TransportState.CLOSED},
-    TransportState.LINGERING: {TransportState.CLOSED},
-    TransportState.CLOSED: set(),
-}
-
-
-# An enum's member costs ten times a global in CPython 3.11; this one is asked for with every write.
+# Here as in every file whose enum has members beside it: in CPython 3.11 an enum's member costs ten times a
+# global, and these are asked for with every write, message or request.
 _OPEN: Final = TransportState.OPEN
 
-
 Piece = Buffer | FileSlice  # what can be written
+
+
+def send_pieces(sock: socket.socket, pieces: list[Buffer], nbytes: int) -> tuple[int, int]:
+    """(pieces offered, bytes taken): one send of pieces that are bytes, `nbytes` together."""
+    if len(pieces) == 1:
+        return 1, sock.send(pieces[0])
+    if nbytes <= JOIN_MAX_BYTES:
+        return len(pieces), sock.send(b"".join(pieces))
+    return min(len(pieces), IOV_MAX_COUNT), sock.sendmsg(pieces[:IOV_MAX_COUNT])
+
+
+def drop_sent(pieces: list[Any], sent: int) -> int:
+    """Remove what left; how many pieces left whole."""
+    count = 0
+    while count < len(pieces) and sent >= len(pieces[count]):
+        sent -= len(pieces[count])
+        count += 1
+    del pieces[:count]
+    if sent:
+        first = pieces[0]
+        pieces[0] = first.rest(sent) if type(first) is FileSlice else memoryview(first)[sent:]
+    return count
 
 
 class Transport:
     """A plain TCP (or UNIX) stream on the loop. Every method belongs to the loop's thread.
 
     Args:
-        loop: the loop.
         sock: a connected, non-blocking socket, owned from here on.
         report: for an exception of the handler; the connection ends, the loop lives.
-        limits: `high_watermark_bytes`, `low_watermark_bytes`, `hard_limit_bytes`, `linger_timeout_seconds`,
-            `linger_max_bytes`, `stall_timeout_seconds`.
         peer, local: the two addresses, as the socket module gives them.
+
+    Attributes:
+        blocked: is the queue above the high watermark? pauses: the reasons not to read.
     """
 
     __slots__ = (
-        "_blocked", "_buffer", "_bulk", "_data_received", "_descriptor", "_dirty", "_files_count", "_handler",
-        "_high_watermark_bytes", "_limits", "_lingering", "_loop", "_outbox", "_queue", "_queued_bytes",
-        "_receive_buffer", "_report", "_socket", "_stalled", "_taken", "_usual", "_waiting", "local",
-        "pauses", "peer", "state",
+        "_buffer", "_bulk", "_data_received", "_descriptor", "_dirty", "_handler", "_high_watermark_bytes",
+        "_limits", "_lingering", "_loop", "_outbox", "_queue", "_queued_bytes", "_receive_buffer", "_report",
+        "_socket", "_stalled", "_taken", "_usual", "_waiting", "_with_files", "blocked", "local", "pauses",
+        "peer", "state",
     )  # fmt: skip
     _direct: ClassVar[bool] = True  # bytes leave as they are
 
@@ -76,7 +90,7 @@ class Transport:
         loop: Loop,
         sock: socket.socket,
         report: Callable[[str, BaseException], None],
-        limits: TransportLimits,
+        limits: TransportSettings,
         peer: Address = None,
         local: Address = None,
     ) -> None:
@@ -89,15 +103,15 @@ class Transport:
         # Where what is received goes, if the handler has no better place.
         self._usual: Buffer = loop.receive_buffer
         self._high_watermark_bytes = limits.high_watermark_bytes
-        self._queue: list[Any] = []  # of `Piece`; `_files_count` says whether all are bytes
+        self._queue: list[Any] = []  # of `Piece`
         self._queued_bytes = 0
-        self._files_count = 0  # slices of files in the queue
+        self._with_files = False  # perhaps not all of the queue are bytes
         self._stalled: Deadline | None = None  # the moment a client that takes nothing is given up
         self._outbox: Source | None = None
         self._dirty = False
         self._waiting = False  # the kernel's buffer is full; the writer callback is armed
-        self._blocked = False
-        self.pauses: int = Pause.UNSERVED  # the reasons not to read
+        self.blocked: bool = False
+        self.pauses: int = Pause.UNSERVED
         self._bulk: LowWater | None = None  # while a large payload arrives
         self._lingering: Lingering | None = None
         self._taken: Callable[[socket.socket], None]  # of DETACHING
@@ -206,11 +220,6 @@ class Transport:
     def queued_bytes(self) -> int:
         return self._queued_bytes + (0 if self._outbox is None else len(self._outbox))
 
-    @property
-    def blocked(self) -> bool:
-        """Is the queue above the high watermark?"""
-        return self._blocked
-
     def write(self, data: Piece) -> None:
         """Queue bytes; they leave in one gathered send at the end of the turn."""
         if self.state is not _OPEN:
@@ -220,7 +229,7 @@ class Transport:
         self._queue.append(data)
         queued_bytes = self._queued_bytes = self._queued_bytes + len(data)
         if type(data) is FileSlice:
-            self._files_count += 1
+            self._with_files = True
         if not self._dirty:
             self._dirty = True
             self._loop.flush_at_turn_end(self)
@@ -235,8 +244,8 @@ class Transport:
             return
         if self._queued_bytes > self._limits.hard_limit_bytes:
             self._end("slow client")
-        elif self._queued_bytes > self._limits.high_watermark_bytes and not self._blocked:
-            self._blocked = True
+        elif self._queued_bytes > self._limits.high_watermark_bytes and not self.blocked:
+            self.blocked = True
             self._handler.write_blocked(True)
 
     def _shut_outbox(self) -> None:
@@ -284,9 +293,9 @@ class Transport:
             self._queued_bytes -= sent
             if not self._queued_bytes:
                 queue.clear()
-                self._files_count = 0
+                self._with_files = False
                 break
-            if not self._drop_sent(sent, offered_count):
+            if drop_sent(queue, sent) < offered_count:
                 if not self._waiting:
                     self._wait_writable()
                 return
@@ -297,8 +306,12 @@ class Transport:
             self._loop.remove_writer(self._descriptor)
         if self._stalled is not None:
             self._stalled.clear()
-        if self.state is not _OPEN:
-            self._all_sent()
+        if self.state is _OPEN:
+            return
+        if self.state is TransportState.DRAINING:
+            self._linger()
+        elif self.state is TransportState.DETACHING:
+            self._taken(self._let_go())
 
     def _wait_writable(self) -> None:
         """The kernel's buffer is full: go on when it has room, give up when it never has."""
@@ -312,17 +325,8 @@ class Transport:
     def _offer(self) -> tuple[int, int]:
         """(pieces offered, bytes taken): one send of the queue, as far as one send goes."""
         queue = self._queue
-        if self._files_count:
-            return self._send_with_files()
-        if len(queue) == 1:
-            return 1, self._socket.send(queue[0])
-        if self._queued_bytes <= JOIN_MAX_BYTES:
-            return len(queue), self._socket.send(b"".join(queue))
-        return min(len(queue), IOV_MAX_COUNT), self._socket.sendmsg(queue[:IOV_MAX_COUNT])
-
-    def _send_with_files(self) -> tuple[int, int]:
-        """(pieces offered, bytes taken) of a queue that holds a slice of a file somewhere."""
-        queue = self._queue
+        if not self._with_files:
+            return send_pieces(self._socket, queue, self._queued_bytes)
         first = queue[0]
         if type(first) is FileSlice:
             sent = first.send(self._descriptor)
@@ -334,55 +338,34 @@ class Transport:
             count += 1
         return count, self._socket.sendmsg(queue[:count])
 
-    def _drop_sent(self, sent: int, offered_count: int) -> bool:
-        """Remove what left; False when the kernel took only a part of what was offered."""
-        queue = self._queue
-        index = 0
-        while index < offered_count and sent >= len(queue[index]):
-            sent -= len(queue[index])
-            index += 1
-        whole = index == offered_count
-        if self._files_count:
-            self._files_count -= sum(type(piece) is FileSlice for piece in queue[:index])
-        del queue[:index]
-        if sent:
-            first = queue[0]
-            queue[0] = first.rest(sent) if type(first) is FileSlice else memoryview(first)[sent:]
-        return whole
-
     def _on_writable(self) -> None:
         self._waiting = False
         self._loop.remove_writer(self._descriptor)
         self._send_queued()
-        if self._blocked and self._queued_bytes <= self._limits.low_watermark_bytes:
-            self._blocked = False
+        if self.blocked and self._queued_bytes <= self._limits.low_watermark_bytes:
+            self.blocked = False
             if self.state is TransportState.OPEN:
                 self._handler.write_blocked(False)
 
     def detach(self) -> socket.socket | None:
-        """Take the socket off the loop for good, for whoever asks for it; None if bytes remain queued."""
-        if self.state is TransportState.OPEN:
-            self.flush()
-        if self._queue or self.state is not TransportState.OPEN:
+        """Take the socket off the loop for good; None where bytes remain queued, or it carries records."""
+        if self.state is not TransportState.OPEN or not self._direct:
+            return None
+        self.flush()
+        if self._queue or self.state is not _OPEN:
             return None
         return self._let_go()
 
     def detach_when_sent(self, taken: Callable[[socket.socket], None]) -> bool:
-        """Read nothing more; `taken(socket)` once what is queued has left. False: it cannot be detached."""
-        if self.state is TransportState.OPEN:
+        """Read nothing more; `taken(socket)` once what is queued has left. False where it carries records."""
+        if self._direct and self.state is TransportState.OPEN:
             self.pause_reading(Pause.DETACHING, True)
-            self._move(TransportState.DETACHING)
+            self.state = self.state.to(TransportState.DETACHING)
             self._taken = taken
-        return True
-
-    def _all_sent(self) -> None:
-        if self.state is TransportState.DRAINING:
-            self._linger()
-        elif self.state is TransportState.DETACHING:
-            self._taken(self._let_go())
+        return self._direct
 
     def _let_go(self) -> socket.socket:
-        self._move(TransportState.CLOSED)
+        self.state = self.state.to(TransportState.CLOSED)
         if self._outbox is not None:
             self._outbox.close()
         self._loop.remove_reader(self._descriptor)
@@ -410,7 +393,7 @@ class Transport:
         if self._outbox is not None:
             self._shut_outbox()
             self._outbox.close()
-        self._move(TransportState.DRAINING)
+        self.state = self.state.to(TransportState.DRAINING)
         if self._queue:
             if not self._dirty and not self._waiting:
                 self._send_queued()
@@ -418,7 +401,7 @@ class Transport:
             self._linger()
 
     def _linger(self) -> None:
-        self._move(TransportState.LINGERING)
+        self.state = self.state.to(TransportState.LINGERING)
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
@@ -427,15 +410,11 @@ class Transport:
         self._lingering = Lingering(self._loop, self._socket, self._limits, self._end)
         self._watch(self._loop.add_reader, self._lingering.on_readable)
 
-    def _move(self, state: TransportState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
-
     def _end(self, reason: str) -> None:
         """The one way out of every connection."""
         if self.state is TransportState.CLOSED:
             return
-        self._move(TransportState.CLOSED)
+        self.state = self.state.to(TransportState.CLOSED)
         for timed in (self._bulk, self._lingering, self._stalled):
             if timed is not None:
                 timed.cancel()

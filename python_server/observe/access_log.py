@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -24,39 +25,25 @@ FORMATS: Final = {
 class LoggedRequest(Protocol):
     """What a line of the access log says of a request."""
 
-    @property
-    def peer(self) -> object: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def target(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def query(self) -> str: ...
-    @property
-    def version(self) -> tuple[int, int]: ...
+    peer: object
+    method: str
+    target: str
+    path: str
+    query: str
+    version: tuple[int, int]
+
     def get(self, name: str) -> str: ...
 
 
+@dataclass(slots=True)
 class _Answer:
     """One answer as a format reads it: each atom's value is made only when the format asks for it."""
 
-    __slots__ = ("request", "seconds", "sent_bytes", "status", "wall")
-
-    def __init__(
-        self,
-        request: LoggedRequest,
-        status: int,
-        sent_bytes: int,
-        seconds: float,
-        wall: Callable[[], float],
-    ) -> None:
-        self.wall = wall
-        self.request = request
-        self.status = status
-        self.sent_bytes = sent_bytes
-        self.seconds = seconds
+    request: LoggedRequest
+    status: int
+    sent_bytes: int
+    seconds: float
+    wall: Callable[[], float]
 
     def __getitem__(self, atom: str) -> object:
         return ATOMS[atom](self)
@@ -122,7 +109,7 @@ class AccessLog:
         self._wall = wall
         self._format = FORMATS.get(line_format, line_format)
         try:
-            self._format % _Answer(_NOBODY, 200, 0, 0.0, wall)
+            self._format % _Answer(_Nobody(), 200, 0, 0.0, wall)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"access log format {line_format!r}: unknown atom or malformed ({error})"
@@ -136,7 +123,7 @@ class AccessLog:
             ACCESS.handle(ACCESS.makeRecord(ACCESS.name, logging.INFO, __file__, 0, line, (), None))
 
 
-class _Nobody:
+class _Nobody(LoggedRequest):
     """A request for the test of a format."""
 
     peer = method = target = path = query = ""
@@ -144,6 +131,3 @@ class _Nobody:
 
     def get(self, name: str) -> str:
         return ""
-
-
-_NOBODY: Final = _Nobody()

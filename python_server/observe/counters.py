@@ -11,7 +11,7 @@ from collections.abc import Callable
 from python_server.observe.log import LOGGER, REPEAT_SECONDS
 
 
-class Observer:
+class Counters:
     """Counters of one worker, and the lines they are worth. Belongs to the loop's thread."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

@@ -11,9 +11,9 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Protocol, TextIO
 
@@ -40,19 +40,12 @@ LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 
 
 class Writer(Protocol):
-    """Port: lines on their way to one place; nobody who adds one waits."""
+    """Port: lines on their way to one place; nobody who adds one waits. See `net.line_writer`."""
 
-    def add(self, line: bytes) -> None:
-        """Any thread, one at a time."""
-
-    def wake(self) -> None:
-        """Any thread: let the place be looked at, even if there is no line."""
-
-    def flush(self) -> None:
-        """Any thread: wait, not for ever, until all lines are out."""
-
-    def untold_count(self) -> int:
-        """Any thread: lines dropped since this was asked last."""
+    def add(self, line: bytes) -> None: ...
+    def wake(self) -> None: ...
+    def flush(self) -> None: ...
+    def untold_count(self) -> int: ...
 
 
 class LogError(Exception):
@@ -73,7 +66,7 @@ def configure_logging(
         level: of the error log. access_log: a file, "-" for standard output, None for none.
         error_log: a file; None is standard error. Files that are moved away are opened anew.
         process_name: stands before each message, where several processes share a log.
-        writer: makes what writes a log's lines; see `net.line_writer`.
+        writer: makes what writes a log's lines.
 
     Raises:
         LogError: a file cannot be opened.
@@ -93,6 +86,21 @@ def configure_logging(
         _handle(ACCESS, path, sys.stdout, logging.Formatter("%(message)s"), writer)
 
 
+def check_log_files(access_log: str | None, error_log: str | None) -> None:
+    """Can they be opened, as `configure_logging` would? None is left behind: it could be another user's.
+
+    Raises:
+        LogError: a file cannot be opened.
+    """
+    for logger, path in ((LOGGER, error_log), (ACCESS, None if access_log == "-" else access_log)):
+        existed = path is not None and os.path.exists(path)
+        if path is None or (existed and stat.S_ISFIFO(os.stat(path).st_mode)):  # it would wait for a reader
+            continue
+        _open(logger, path).close()
+        if not existed:
+            os.unlink(os.path.realpath(path))
+
+
 def _handle(
     logger: logging.Logger,
     path: str | None,
@@ -102,23 +110,22 @@ def _handle(
 ) -> None:
     if path is None and (logger.handlers or logging.getLogger().handlers):
         return
+    handler: logging.Handler = logging.NullHandler()
+    if path is not None:
+        handler = _LineHandler(logger, _open(logger, path), writer)
+    elif stream is not None:  # it is None where the process was started without it
+        handler = _LineHandler(logger, _Stream(stream), writer)
+    handler.setFormatter(formatter)
+    logger.addHandler(handler)
     logger.propagate = False
-    if path is None and stream is None:  # the process was started without it
-        logger.addHandler(logging.NullHandler())
-        return
-    place: _Stream | _File
+
+
+def _open(logger: logging.Logger, path: str) -> _File:
     try:
-        if path is not None:
-            place = _File(path)
-        else:
-            assert stream is not None
-            place = _Stream(stream)
+        return _File(path)
     except OSError as error:
         option = "--access-log" if logger is ACCESS else "--error-log"
         raise LogError(f"{option} {path}: {error.strerror}") from None
-    handler = _LineHandler(logger is ACCESS, place, writer)
-    handler.setFormatter(formatter)
-    logger.addHandler(handler)
 
 
 def reopen_logs() -> None:
@@ -133,20 +140,18 @@ class _LineHandler(logging.Handler):
     """Makes a line where a record is logged, and hands it on: a log that nobody reads stops nobody.
 
     Args:
-        of_access: which log it is. place: called with bytes, by the writer's thread.
+        place: called with bytes, by the writer's thread.
     """
 
-    def __init__(self, of_access: bool, place: _Stream | _File, writer: Callable[..., Writer]) -> None:
+    def __init__(self, logger: logging.Logger, place: _Stream | _File, writer: Callable[..., Writer]) -> None:
         super().__init__()
-        self._name_of_log = "access log" if of_access else "error log"
+        self._name_of_log = "access log" if logger is ACCESS else "error log"
         self.writer = writer(
             self._name_of_log,
             place,
             piece_bytes=place.piece_bytes,
-            max_bytes=QUEUE_MAX_BYTES,
-            dropping=partial(warn, "the access log is not written as fast as it grows: lines are dropped")
-            if of_access
-            else lambda: None,
+            waiting_max_bytes=QUEUE_MAX_BYTES,
+            dropping=_warn_of_dropping if logger is ACCESS else lambda: None,
             dropped=self._say_dropped,
             quiet=FAULTS.say_what_is_over,
         )
@@ -223,6 +228,9 @@ class _File:
                 self._descriptor = descriptor
         _write_all(self._descriptor, piece)
 
+    def close(self) -> None:
+        os.close(self._descriptor)
+
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
@@ -243,25 +251,24 @@ def _write_all(descriptor: int, piece: bytes) -> None:
             time.sleep(FULL_SECONDS)
 
 
-def say(message: str) -> None:
-    """A line about the server's own life (start, stop)."""
-    LOGGER.info("%s", message)
+# A line about the server's own life (start, stop), and about something that will surprise somebody.
+say: Callable[[str], None] = LOGGER.info
+warn: Callable[[str], None] = LOGGER.warning
 
 
-def warn(message: str) -> None:
-    """A line about something that will surprise somebody."""
-    LOGGER.warning("%s", message)
+def _warn_of_dropping() -> None:
+    warn("the access log is not written as fast as it grows: lines are dropped")
 
 
+@dataclass(slots=True)
 class _Kind:
     """Faults of one kind within one interval."""
 
-    __slots__ = ("numbers", "since", "what")
-
-    def __init__(self, what: str, since: float) -> None:
-        self.what = what
-        self.since = since
-        self.numbers = itertools.count()  # `next` of it is one step: threads need no lock
+    what: str
+    since: float
+    numbers: Iterator[int] = field(
+        default_factory=itertools.count
+    )  # `next` is one step: threads need no lock
 
 
 class Faults:

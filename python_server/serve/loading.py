@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from python_server.net.monkey_patch import PatchedError, refuse_patched
 from python_server.net.tasks import is_async
+from python_server.serve.mounts import layers
 from python_server.wsgi.environ import Application
 
 DEFAULT_NAMES: Final = ("app", "application")
@@ -42,7 +43,6 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> App
         sys.path.insert(0, app_dir)
     module_name, _, attribute = target.partition(":")
     module = _import(module_name, target, app_dir)
-    application: Any
     application, name, is_factory = _find(module, module_name, attribute, target)
     if factory or is_factory:
         try:
@@ -98,8 +98,8 @@ def refuse_foreign(application: object) -> None:
             f"{type(application).__name__} is an ASGI application; this server runs WSGI: "
             "use uvicorn for it, or serve its WSGI counterpart (WSGIApp, get_wsgi_application)"
         )
-    for wrapped in _layers(application):
-        mode = _async_mode(wrapped)
+    for part in _parts(application):
+        mode = _async_mode(part)
         if mode in FOREIGN_MODES:
             raise ApplicationError(
                 f"its Socket.IO server has async_mode={mode!r}, which needs a server of its own: "
@@ -111,19 +111,12 @@ def refuse_foreign(application: object) -> None:
         raise ApplicationError(str(error)) from None
 
 
-def _layers(application: Any) -> Iterator[object]:
+def _parts(application: object) -> Iterator[object]:
     """The application, what it wraps, and what its extensions hold."""
-    seen: set[int] = set()
-    while application is not None and id(application) not in seen:
-        seen.add(id(application))
-        yield application
-        yield from (
-            getattr(application, "extensions", {}).values() if hasattr(application, "extensions") else ()
-        )
-        engine = getattr(application, "engineio_app", None)
-        if engine is not None:
-            yield engine
-        application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
+    for layer in layers(application):
+        yield layer
+        yield from getattr(layer, "extensions", {}).values()
+        yield getattr(layer, "engineio_app", None)
 
 
 def _async_mode(thing: Any) -> object:
@@ -139,13 +132,13 @@ def other_python_server() -> Path | None:
     for entry in sys.path:
         folder = Path(entry or os.curdir)
         for candidate in (folder / "python_server.py", folder / "python_server" / "__init__.py"):
-            if candidate.is_file() and candidate.resolve().parent != ours and not _is_ours(candidate):
+            if (
+                candidate.is_file()
+                and candidate.resolve().parent != ours
+                and ('DISTRIBUTION: Final = "wsframe"' not in candidate.read_text("utf-8", "replace"))
+            ):
                 return candidate
     return None
-
-
-def _is_ours(candidate: Path) -> bool:
-    return 'DISTRIBUTION: Final = "wsframe"' in candidate.read_text("utf-8", "replace")
 
 
 def with_debugger(application: Application) -> Application:
@@ -161,7 +154,7 @@ def with_debugger(application: Application) -> Application:
             "--debug needs Werkzeug's debugger: pip install werkzeug (Flask brings it)"
         ) from None
     flask = sys.modules.get("flask")
-    for layer in _layers(application):
+    for layer in layers(application):
         if flask is not None and isinstance(layer, flask.Flask):
             layer.debug = True
     debugged = DebuggedApplication(application, evalex=True)

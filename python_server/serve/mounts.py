@@ -6,7 +6,7 @@ Must not know: how any of them is served.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import WebSocketApplication
-from python_server.wsgi.handler import Application, ServerFacts
+from python_server.wsgi.environ import Application, ServerFacts
 from python_server.wsgi.handshake_middleware import Admit
 
 
@@ -63,36 +63,38 @@ class Site:
 
     application: Application
     mounts: list[Mount] = field(default_factory=list)
-    websockets: Mapping[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
-    holders: Mapping[str | re.Pattern[str], object] = field(default_factory=dict)
+    websockets: dict[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
+    holders: dict[str | re.Pattern[str], object] = field(default_factory=dict)
+
+
+def layers(application: object) -> Iterator[object]:
+    """An application, and what it wraps: middleware keeps that in `wsgi_app` or `app`.
+
+    As Flask, Werkzeug and most others do.
+    """
+    seen: set[int] = set()
+    while application is not None and id(application) not in seen:
+        seen.add(id(application))
+        yield application
+        application = getattr(application, "wsgi_app", None) or getattr(application, "app", None)
 
 
 def find_site(application: Application) -> Site:
     """An application with the mounts and raw WebSockets that it, or what it wraps, carries.
 
-    They stand in `wsframe_mounts` and `wsframe_websockets`; middleware keeps what it wraps in `wsgi_app`
-    or `app`, as Flask, Werkzeug and most others do. What stands around a part that carries some, and knows
-    how to let handshakes arrive (`wsframe_arrivals`), is asked whom it lets in.
+    They stand in `wsframe_mounts` and `wsframe_websockets`. What stands around a part that carries some, and
+    knows how to let handshakes arrive (`wsframe_arrivals`), is asked whom it lets in.
     """
     site = Site(application)
-    seen: set[int] = set()
-    layer: object = application
-    websockets: dict[str | re.Pattern[str], WebSocketApplication] = {}
-    holders: dict[str | re.Pattern[str], object] = {}
-    while layer is not None and id(layer) not in seen:
-        seen.add(id(layer))
-        mounts, routes = (
-            getattr(layer, "wsframe_mounts", []),
-            getattr(layer, "wsframe_websockets", {}),
-        )
+    for layer in layers(application):
+        mounts: list[Mount] = getattr(layer, "wsframe_mounts", [])
+        routes = getattr(layer, "wsframe_websockets", {})
         site.mounts += mounts
-        websockets |= routes
-        if layer is not site.application and getattr(layer, "wsframe_arrivals", False):
-            holders |= dict.fromkeys(routes, layer)
+        site.websockets |= routes
+        if layer is not application and getattr(layer, "wsframe_arrivals", False):
+            site.holders |= dict.fromkeys(routes, layer)
             for mount in mounts:
                 mount.holder = layer
-        layer = getattr(layer, "wsgi_app", None) or getattr(layer, "app", None)
-    site.websockets, site.holders = websockets, holders
     return site
 
 

@@ -18,7 +18,6 @@ import msgspec
 
 from python_server.serve.mounts import Mount
 from python_server.socketio.cluster.port import Malformed
-from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
     HeardEvent,
     RecoveryRecord,
@@ -72,24 +71,24 @@ class RecoveryHandover:
     """Sends the logs and records of one worker, and receives those of others. On the loop's thread.
 
     Args:
-        logs: of the servers with recovery, by the path of their mount.
+        mounts: attached; of those with recovery the logs are handed over.
         call_later, now: the loop's clock. complain: called with (kind, sentence).
-
-    Attributes:
-        returned_elsewhere: called with (path, pid, when) for a client that has come back to another
-            worker, and may seem to be here still.
     """
 
     def __init__(
         self,
+        mounts: Iterable[Mount],
         siblings: Peers,
-        logs: dict[str, RecoveryLog],
         call_later: Callable[[float, Callable[[], None]], object],
         now: Callable[[], float],
         complain: Callable[[str, str], None],
     ) -> None:
         self._siblings = siblings
-        self._logs = logs
+        hubs = {mount.path: mount.hub for mount in mounts if mount.hub is not None}
+        self._logs = {path: hub.recovery for path, hub in hubs.items() if hub.recovery is not None}
+        self._restorers = {path: hub.restorer for path, hub in hubs.items() if hub.restorer is not None}
+        for path, restorer in self._restorers.items():
+            restorer.returned = partial(self.returned, path)
         self._call_later = call_later
         self._now = now
         self._complain = complain
@@ -102,7 +101,6 @@ class RecoveryHandover:
         self._forgotten: set[tuple[str, str]] = set()
         # The parts received of logs that are not complete, by sender, mount and tag.
         self._incoming: dict[tuple[int, str, str], tuple[list[HeardEvent], list[RecoveryRecord]]] = {}
-        self.returned_elsewhere: Callable[[str, str, float | None], None] = lambda path, pid, came_at: None
         siblings.on(MessageKind.RECORDS, self._received)
         siblings.on_lost(self._lost)
 
@@ -127,7 +125,7 @@ class RecoveryHandover:
             now = self._now()
             for each in log.logs(now):
                 events, clients = each.entries(), each.lost_clients()
-                part = partial(Part, path, each.tag, each.first, now)
+                part = partial(Part, path, each.tag, each.events.first, now)
                 for start in range(0, len(events), EVENTS_COUNT):
                     yield encode(part(list(map(travelling_event, events[start : start + EVENTS_COUNT])), []))
                 for start in range(0, len(clients), CLIENTS_COUNT):
@@ -192,7 +190,8 @@ class RecoveryHandover:
                 clients[:] = [each for each in clients if each.pid != pid or not each.older_than(came_at)]
         if path not in self._logs:
             return
-        self.returned_elsewhere(path, pid, came_at)
+        if path in self._restorers:  # it may seem to be here still
+            self._restorers[path].returned_elsewhere(pid, came_at)
         if self._logs[path].forget(pid, came_at) and self._successor is not None:
             self._forgotten.add((path, pid))
             self._forgets.append(encode(message))
@@ -208,21 +207,3 @@ class RecoveryHandover:
         if index == self._unconfirmed:
             self._unconfirmed = None
             self._complain("records", f"worker {index} died while it received our lost clients")
-
-
-def recovery_handover(
-    mounts: Iterable[Mount],
-    siblings: Peers,
-    call_later: Callable[[float, Callable[[], None]], object],
-    now: Callable[[], float],
-    complain: Callable[[str, str], None],
-) -> RecoveryHandover:
-    """The handover of a worker that serves `mounts`."""
-    hubs = {mount.path: mount.hub for mount in mounts if mount.hub is not None}
-    logs = {path: hub.recovery for path, hub in hubs.items() if hub.recovery is not None}
-    restorers = {path: hub.restorer for path, hub in hubs.items() if hub.restorer is not None}
-    handover = RecoveryHandover(siblings, logs, call_later, now, complain)
-    for path, restorer in restorers.items():
-        restorer.returned = partial(handover.returned, path)
-    handover.returned_elsewhere = lambda path, pid, at: restorers[path].returned_elsewhere(pid, at)
-    return handover

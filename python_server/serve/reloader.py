@@ -14,15 +14,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import FrameType, ModuleType
+from typing import Final
 
 from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
 from python_server.serve.serve import LINES, bind
 from python_server.settings import Settings
-from python_server.workers.respawn import own_command
-from python_server.workers.spawn import INHERITED_VARIABLE
+from python_server.workers.spawn import INHERITED_VARIABLE, start_again
 
 CHILD_STOP_SECONDS: Final = 5.0
 # Ctrl+C reaches the child as well: it is given this long before it is told once more.
@@ -57,10 +57,8 @@ class Watched:
 def run_reloading(watched: Watched, settings: Settings) -> None:
     """Run this program in a child, and anew after every change, until SIGTERM, SIGINT or its own good end.
 
-    The child knows by the inherited sockets that it is to serve.
-
-    Raises:
-        BindError: the address cannot be listened on.
+    The child knows by the inherited sockets that it is to serve. Raises BindError when the address cannot be
+    listened on.
     """
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with bind(settings) as listening:
@@ -88,21 +86,19 @@ def folders_of_program() -> list[str]:
     """The folder of the program, and those of the modules it has imported from outside the installation."""
     installed = [os.path.realpath(path) for path in {sys.prefix, sys.base_prefix, sys.exec_prefix}]
     paths = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    folders = {os.path.realpath(os.path.dirname(path)) for path in paths if isinstance(path, str) and path}
-    folders.add(os.path.realpath(sys.path[0] or os.curdir))
+    folders = {Path(path).parent.resolve() for path in paths if isinstance(path, str) and path}
+    folders.add(Path(sys.path[0] or os.curdir).resolve())
     outside = [
         folder
         for folder in sorted(folders)
-        if not any(folder == root or folder.startswith(root + os.sep) for root in installed)
-        and "site-packages" not in folder
+        if not any(map(folder.is_relative_to, installed)) and "site-packages" not in str(folder)
     ]
-    return [
-        folder for folder in outside if not any(folder.startswith(other + os.sep) for other in outside)
-    ] or [os.getcwd()]
+    highest = [folder for folder in outside if not any(other in folder.parents for other in outside)]
+    return [str(folder) for folder in highest] or [os.getcwd()]
 
 
 def _run(watched: Watched, listening: Sequence[Socket]) -> None:
-    def pass_on(number: int, frame: Any) -> None:
+    def pass_on(number: int, frame: FrameType | None) -> None:
         if child.poll() is None:
             child.send_signal(number)
 
@@ -130,28 +126,21 @@ def _run(watched: Watched, listening: Sequence[Socket]) -> None:
         _stop(child, patience_seconds)
 
 
-def _interrupt(number: int, frame: Any) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(number)
 
 
 def _start(listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
-    descriptors = [sock.fileno() for sock in listening]
-    environment = {
-        **os.environ,
-        INHERITED_VARIABLE: ",".join(map(str, descriptors)),
-        SERVING_VARIABLE: "true",
-        RELOADER_VARIABLE: str(os.getpid()),
-    }
-    return subprocess.Popen(own_command(), pass_fds=descriptors, env=environment)
+    marks = {SERVING_VARIABLE: "true", RELOADER_VARIABLE: str(os.getpid())}
+    return start_again({**os.environ, **marks}, listening)
 
 
 def _stop(child: subprocess.Popen[bytes], patience_seconds: float = 0.0) -> None:
-    if _ended(child, patience_seconds):
-        return
-    child.send_signal(signal.SIGTERM)
-    if not _ended(child, CHILD_STOP_SECONDS):
-        child.kill()
-        child.wait()
+    if not _ended(child, patience_seconds):
+        child.send_signal(signal.SIGTERM)
+        if not _ended(child, CHILD_STOP_SECONDS):
+            child.kill()
+            child.wait()
 
 
 def _ended(child: subprocess.Popen[bytes], timeout_seconds: float) -> bool:
@@ -174,12 +163,12 @@ def _changes(watched: Watched) -> Iterator[set[str]]:
     return _polled(watched) if watched.polling else _told(watchfiles, watched)
 
 
-def _told(watchfiles: Any, watched: Watched) -> Iterator[set[str]]:
+def _told(watchfiles: ModuleType, watched: Watched) -> Iterator[set[str]]:
     """The system says what changes."""
     files = {os.path.realpath(path) for path in watched.files}
     python = watchfiles.PythonFilter()
 
-    def wanted(change: Any, path: str) -> bool:
+    def wanted(change: object, path: str) -> bool:
         return path in files or (python(change, path) and not _ignored(watched, path))
 
     places = {*watched.folders, *(os.path.dirname(path) for path in files)}

@@ -6,7 +6,8 @@ Must not know: what any of them does with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from python_server.connection.address_caps import Refusal
 from python_server.connection.allowed_hosts import AllowedHosts
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from python_server.websocket.application import WebSocketRoutes
 
 
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Answers one request with a refusal (the RequestHandler port)."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        self._refusal = refusal
+    refusal: Refusal
 
     def request_received(self, exchange: Exchange) -> None:
         exchange.refuse_keep_alive()
-        refusal = self._refusal
+        refusal = self.refusal
         headers = [("Content-Type", "text/plain; charset=utf-8")]
         if refusal.retry_after_seconds is not None:
             headers.append(("Retry-After", str(refusal.retry_after_seconds)))
@@ -50,10 +51,11 @@ class Refused:
 OTHER_HOST: Final = Refusal(400, "this host is not served here")
 
 
+@dataclass(frozen=True, slots=True)
 class Router:
     """Finds who answers a request, by its path; what trusted proxies say and the root path come first.
 
-    Args:
+    Attributes:
         scheme: what connections speak here. proxies: whose word on the client is believed; None: nobody's.
         hosts: what requests may be for. complain: called with (kind, sentence).
         root_path: where a proxy has mounted us, "" for nowhere.
@@ -63,57 +65,43 @@ class Router:
             go on.
     """
 
-    def __init__(
-        self,
-        scheme: str,
-        proxies: ProxyRules | None,
-        hosts: AllowedHosts,
-        complain: Callable[[str, str], None],
-        root_path: str,
-        engines: Sequence[tuple[str, Engine]],
-        routes: WebSocketRoutes,
-        otherwise: RequestHandler,
-        admit: Callable[[Request, Any], Refusal | None] | None = None,
-    ) -> None:
-        self._scheme = scheme
-        self._proxies = proxies
-        self._hosts = hosts
-        self._complain = complain
-        self._root_path = root_path
-        self._engines = engines
-        self._routes = routes
-        self._otherwise = otherwise
-        self._admit = admit
+    scheme: str
+    proxies: ProxyRules | None
+    hosts: AllowedHosts
+    complain: Callable[[str, str], None]
+    root_path: str
+    engines: Sequence[tuple[str, Engine]]
+    routes: WebSocketRoutes
+    otherwise: RequestHandler
+    admit: Callable[[Request, object], Refusal | None] | None = None
 
     def route(self, request: Request) -> RequestHandler:
         """Who answers; the request is changed to what the proxy said."""
-        request.scheme = self._scheme
+        request.scheme = self.scheme
         own = request.peer
-        if self._proxies is not None:
-            self._believe(self._proxies, request)
-        if self._admit is not None and (refusal := self._admit(request, own)) is not None:
+        if self.proxies is not None:
+            self._believe(self.proxies, request)
+        if self.admit is not None and (refusal := self.admit(request, own)) is not None:
             return Refused(refusal)
-        if not self._hosts.allows(request.authority):
+        if not self.hosts.allows(request.authority):
             host = request.authority or "(none)"
-            self._complain(
-                "host refused", f"a request for host {host!r} is refused: --allowed-hosts lacks it"
-            )
+            self.complain("host refused", f"a request for host {host!r} is refused: --allowed-hosts lacks it")
             return Refused(OTHER_HOST)
-        path = request.path = below_root(self._root_path, request.path)
+        path = request.path = below_root(self.root_path, request.path)
         engine = self._engine_of(path)
         if engine is not None:
             return engine
-        if request.upgrade == "websocket" and self._routes.serves(path):
-            return self._routes
-        return self._otherwise
+        if request.upgrade == "websocket" and self.routes.serves(path):
+            return self.routes
+        return self.otherwise
 
     def is_foreign(self, request: Request) -> bool:
         """Is a head for a session of a sibling, or for one that is to begin there?"""
-        engine = self._engine_of(below_root(self._root_path, request.path))
+        engine = self._engine_of(below_root(self.root_path, request.path))
         return engine is not None and engine.is_foreign(request.query)
 
     def _engine_of(self, path: str) -> Engine | None:
-        for prefix, engine in self._engines:
+        for prefix, engine in self.engines:
             if path.startswith(prefix) or path == prefix[:-1]:
                 return engine
         return None

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from python_server.connection.acceptor import tls_context
 from python_server.control.server import open_control
@@ -35,12 +36,12 @@ from python_server.net.sockets import (
 from python_server.net.system import REAL
 from python_server.observe import log
 from python_server.serve.mounts import Site
-from python_server.serve.signals import ApplicationSignals, Orders, given_as_orders
+from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
 from python_server.workers.link_messages import VERSION, other_version
 from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_slot
-from python_server.workers.supervisor import RestartRules, Supervisor
+from python_server.workers.supervisor import Supervisor
 
 # How the lines of a log are written.
 LINES: Final = partial(LineWriter, monotonic=REAL.monotonic)
@@ -74,19 +75,15 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
             log.warn(f"the supervisor {other_version(slot.version)}")
             raise SystemExit(1)
         theirs = ApplicationSignals(log.report)
-        worker = Worker(
-            site, settings, bind(settings).sockets, slot, slot.named.get(CONTROL), theirs.told_to_stop
-        )
-        with given_as_orders(_orders_of(worker), theirs, ONLY_SAID):
+        control = slot.named.get(CONTROL)
+        worker = Worker(site, settings, bind(settings).sockets, slot, control, theirs.tell)
+        with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
             worker.run()
         return
-    with bind(settings) as listening, _control_of(settings, listening) as control:
-        worker = Worker(site, settings, listening.sockets, control=next(iter(control.sockets), None))
-        theirs = ApplicationSignals(log.report)
-        with (
-            given_as_orders(_orders_of(worker), theirs, ONLY_SAID),
-            _pid_file(settings.pid_file),
-        ):
+    with _opened(settings) as (listening, control):
+        worker = Worker(site, settings, listening.sockets, control=control)
+        orders = _orders_of(worker)
+        with given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report)):
             _tell_started(settings, listening, started)
             worker.run()
             log.say("stopped")
@@ -107,24 +104,19 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     if os.name != "posix":
         raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
-    with (
-        bind(settings) as listening,
-        _control_of(settings, listening) as control,
-        _pid_file(settings.pid_file),
-    ):
+    with _opened(settings) as (listening, control):
         loop = Loop(log.report)
         workers = Supervisor(
             loop=loop,
             system=REAL,
-            rules=RestartRules(
-                settings.workers_count, settings.graceful_timeout_seconds, settings.worker_timeout_seconds
-            ),
+            settings=settings,
             listening=listening.sockets,
-            named=dict.fromkeys([CONTROL], control.sockets[0]) if control.sockets else {},
+            named={} if control is None else {CONTROL: control},
             serving=lambda: _tell_started(settings, listening, started),
             rolled=lambda: systemd.notify(systemd.READY),
         )
-        with given_as_orders(_orders_of_workers(loop, workers), ApplicationSignals(log.report)):
+        theirs = ApplicationSignals(log.report)
+        with given_as_orders(loop.mailbox.post, _orders_of_workers(workers), theirs):
             loop.call_soon(workers.begin)
             try:
                 loop.run()
@@ -136,13 +128,13 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     log.say("stopped")
 
 
-def _control_of(settings: Settings, listening: Listening) -> Listening:
-    return open_control(settings.control_socket, listening, log.warn)
-
-
 def _tell_started(settings: Settings, listening: Listening, started: Callable[[str], None] | None) -> None:
     urls = shown_urls(listening.sockets, "https" if settings.tls.certfile else "http")
-    announce(urls)
+    print(
+        f"python_server: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)",
+        file=sys.stderr,
+        flush=True,
+    )
     systemd.notify(systemd.READY)
     if started is not None:
         started(urls[0])
@@ -151,11 +143,9 @@ def _tell_started(settings: Settings, listening: Listening, started: Callable[[s
 def bind(settings: Settings) -> Listening:
     """The listening sockets: handed over by a supervisor, a reloader or systemd, or bound here.
 
-    Raises:
-        BindError: an address cannot be listened on.
+    Raises BindError when an address cannot be listened on.
     """
-    inherited = os.environ.get(INHERITED_VARIABLE)
-    if inherited:
+    if inherited := os.environ.get(INHERITED_VARIABLE):
         sockets = [Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")]
         for sock in sockets:
             sock.set_inheritable(False)  # a program that the application starts must not hold the port
@@ -180,11 +170,7 @@ def check_listening(settings: Settings) -> None:
 
 
 def addresses_of(settings: Settings) -> list[Address]:
-    """Where the settings ask to listen.
-
-    Raises:
-        BindError: an address is malformed.
-    """
+    """Where the settings ask to listen. Raises BindError for a malformed address."""
     addresses: list[Address] = [parse_address(text, settings.port) for text in settings.binds]
     if settings.uds is not None:
         addresses.append(UnixAddress(settings.uds))
@@ -196,28 +182,16 @@ def addresses_of(settings: Settings) -> list[Address]:
 def public_address(settings: Settings) -> Address | None:
     """The first address that another machine may reach, as far as its name tells; None if there is none.
 
-    A path is the file system's affair, a descriptor that of whoever has bound it.
-
-    Raises:
-        BindError: an address is malformed.
+    A path is the file system's affair, a descriptor that of whoever has bound it. Raises BindError for a
+    malformed address.
     """
     tcp = (address for address in addresses_of(settings) if isinstance(address, TCPAddress))
     return next((address for address in tcp if not address.is_loopback), None)
 
 
-def announce(urls: Sequence[str]) -> None:
-    """The one line that every start prints."""
-    print(
-        f"python_server: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
 # Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
-ONLY_SAID: Final = frozenset({signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU})
 CODE_STAYS: Final = (
     "SIGHUP: log files are opened anew, the code stays as it is; new code is served after a restart, or by a "
     "supervisor (--workers), which restarts its workers one by one"
@@ -225,17 +199,8 @@ CODE_STAYS: Final = (
 
 
 def _orders_of(worker: Worker) -> Orders:
-    """TERM, INT: stop, once more: now. QUIT: now. HUP, USR1: open log files anew. Others: nothing."""
-    asked = 0
-
-    def stop() -> None:
-        nonlocal asked
-        asked += 1
-        systemd.notify(systemd.STOPPING)
-        if asked == 1:
-            worker.stop()
-        else:
-            worker.force()
+    """A second TERM or INT: end now. HUP, USR1: open log files anew."""
+    stops = chain([worker.stop], repeat(worker.force))
 
     def reopen() -> None:
         systemd.notify(systemd.reloading())
@@ -244,36 +209,16 @@ def _orders_of(worker: Worker) -> Orders:
 
     def hang_up() -> None:
         reopen()
-        worker.loop.mailbox.post(log.say, CODE_STAYS)
+        log.say(CODE_STAYS)
 
-    def quit() -> None:
-        systemd.notify(systemd.STOPPING)
-        worker.force()
-
-    warn = partial(partial, worker.loop.mailbox.post, log.warn)
-    return {
-        signal.SIGTERM: stop,
-        signal.SIGINT: stop,
-        signal.SIGQUIT: quit,
-        signal.SIGHUP: hang_up,
-        signal.SIGUSR1: reopen,
-        signal.SIGUSR2: warn(NO_SECOND_SERVER),
-        signal.SIGTTIN: warn(FOR_SEVERAL.format("SIGTTIN")),
-        signal.SIGTTOU: warn(FOR_SEVERAL.format("SIGTTOU")),
-        signal.SIGWINCH: lambda: None,
+    return _orders(stop=lambda: next(stops)(), quit=worker.force, hang_up=hang_up, reopen=reopen) | {
+        signal.SIGTTIN: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTIN")),
+        signal.SIGTTOU: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTOU")),
     }
 
 
-def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
-    """As for one, and HUP: rolling restart. TTIN, TTOU: one worker more, one less. CHLD: one has ended."""
-
-    def stop() -> None:
-        systemd.notify(systemd.STOPPING)
-        workers.stop()
-
-    def quit() -> None:
-        systemd.notify(systemd.STOPPING)
-        workers.quit()
+def _orders_of_workers(workers: Supervisor) -> Orders:
+    """HUP: rolling restart. USR1: open log files anew. TTIN, TTOU: one worker more, one less."""
 
     def roll() -> None:
         systemd.notify(systemd.reloading())
@@ -284,32 +229,47 @@ def _orders_of_workers(loop: Loop, workers: Supervisor) -> Orders:
         log.reopen_logs()
         workers.reopen_logs()
 
-    orders: dict[int, Callable[[], Any]] = {
-        signal.SIGTERM: stop,
-        signal.SIGINT: stop,
-        signal.SIGQUIT: quit,
-        signal.SIGHUP: roll,
-        signal.SIGUSR1: reopen,
-        signal.SIGUSR2: lambda: log.warn(NO_SECOND_SERVER),
-        signal.SIGTTIN: lambda: workers.change_count(1),
-        signal.SIGTTOU: lambda: workers.change_count(-1),
+    return _orders(stop=workers.stop, quit=workers.quit, hang_up=roll, reopen=reopen) | {
+        signal.SIGTTIN: partial(workers.change_count, 1),
+        signal.SIGTTOU: partial(workers.change_count, -1),
+        signal.SIGUSR2: partial(workers.pass_on, signal.SIGUSR2),
         signal.SIGCHLD: workers.reap,
+    }
+
+
+def _orders(stop: Order, quit: Order, hang_up: Order, reopen: Order) -> Orders:
+    """What one worker and several have in common. TERM, INT: stop. QUIT: end now."""
+
+    def end(order: Order) -> None:
+        systemd.notify(systemd.STOPPING)
+        order()
+
+    return {
+        signal.SIGTERM: partial(end, stop),
+        signal.SIGINT: partial(end, stop),
+        signal.SIGQUIT: partial(end, quit),
+        signal.SIGHUP: hang_up,
+        signal.SIGUSR1: reopen,
+        signal.SIGUSR2: OnlySaid(log.warn, NO_SECOND_SERVER),
         signal.SIGWINCH: lambda: None,
     }
-    return {number: partial(loop.mailbox.post, order) for number, order in orders.items()}
 
 
 @contextmanager
-def _pid_file(path: str | None) -> Iterator[None]:
-    """Raises BindError when the file cannot be written."""
-    if path is None:
-        yield
-        return
-    try:
-        Path(path).write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        Path(path).unlink(missing_ok=True)
+def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
+    """The listening sockets, the control socket if there is one, and the file with our process id.
+
+    Raises BindError when an address cannot be listened on, or the file cannot be written.
+    """
+    path = settings.pid_file
+    with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
+        if path is not None:
+            try:
+                Path(path).write_text(f"{os.getpid()}\n")
+            except OSError as error:
+                raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
+        try:
+            yield listening, next(iter(control.sockets), None)
+        finally:
+            if path is not None:
+                Path(path).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The wiring of one worker, from the bottom up: network, protocols, cluster; the pools are made in `pools`.
+"""The wiring of one worker, from the bottom up: network, pools, protocols, cluster.
 
 Must not know: any rule of any protocol, or when a worker begins and ends; it constructs and connects.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from typing import Any, Final
+from typing import Final
 
 from python_server.connection.acceptor import Acceptor, most_connections
 from python_server.connection.address_caps import SUGGEST_MIN_COUNT, AddressCaps
@@ -21,39 +21,40 @@ from python_server.connection.proxy_headers import ProxyRules
 from python_server.connection.websocket_channel import WebSocketServices
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.server import Engine
-from python_server.engineio.session import SessionHandler
 from python_server.engineio.session_ids import SessionIds
 from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.http1.response import DateField
 from python_server.net.backpressure import Backpressure
 from python_server.net.descriptors import MOST_COUNT, descriptors_max_count
 from python_server.net.loop import Deadline, Loop
+from python_server.net.pool import Lending, Pool
 from python_server.net.relay import relay_to_socket
 from python_server.net.scoreboard import Row
 from python_server.net.sockets import Socket
 from python_server.net.system import System
+from python_server.net.threads import Door
 from python_server.observe import log
 from python_server.observe.access_log import AccessLog
-from python_server.observe.counters import Observer
-from python_server.serve.admissions import Admissions
+from python_server.observe.counters import Counters
 from python_server.serve.mounts import Mount, Site, normal_root_path
-from python_server.serve.pools import Pools, saturated
-from python_server.serve.recovery_handover import RecoveryHandover, recovery_handover
+from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.serve.routing import Router
 from python_server.settings import Settings
-from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
-from python_server.socketio.cluster.factory import join_broker, make_backplane
-from python_server.socketio.cluster.port import Backplane
-from python_server.socketio.server import Hub
+from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane, join_broker
+from python_server.socketio.cluster.pipe_backplane import PipeBackplane
+from python_server.socketio.cluster.port import Backplane, NoBackplane
 from python_server.socketio.services import HubServices
-from python_server.websocket.application import WebSocketRoutes
+from python_server.websocket.application import Admit, WebSocketRoutes
 from python_server.workers.handover import Handover
-from python_server.workers.member import BEAT_SECONDS, MemberCallbacks, Membership
+from python_server.workers.member import Membership
 from python_server.workers.spawn import WorkerSlot
-from python_server.wsgi.handler import ServerFacts, WSGIHandler
+from python_server.wsgi.environ import ServerFacts
+from python_server.wsgi.handler import WSGIHandler, WSGIServices
+from python_server.wsgi.handshake_middleware import HandshakeMiddleware, admission
 from python_server.wsgi.websocket import WebSocketTakeover
 from wsframe.deflate import Options
 
+POOLS_CLOSE_SECONDS: Final = 1.0
 SOFTWARE: Final = f"python_server/{metadata.version('wsframe')}"
 
 
@@ -107,6 +108,63 @@ def make_network(given: Given, listening: list[Socket]) -> Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Pools:
+    """Each grows on demand to its own cap; `door` is the way of events."""
+
+    requests: Pool
+    events: Pool
+    websockets: Pool
+    door: Door
+
+    def close(self) -> None:
+        for pool in (self.requests, self.events, self.websockets):
+            pool.close(timeout_seconds=POOLS_CLOSE_SECONDS)
+
+
+def make_pools(given: Given, loop: Loop) -> Pools:
+    """On the loop's thread."""
+
+    def no_thread(option: str, error: BaseException) -> None:
+        given.complain(
+            f"no thread {option}",
+            f"the system has no thread for the pool of --{option}, work waits ({error!r}): "
+            f"lower --{option} or --waiting-threads, or allow more memory or threads",
+        )
+
+    most = given.settings.waiting_threads_count
+    lending_spent = partial(
+        given.complain,
+        "waiting threads",
+        f"{most} handlers wait in call or sleep: further ones keep their threads while they wait; "
+        "see --waiting-threads",
+    )
+    pool = partial(
+        Pool,
+        loop=loop,
+        report=log.report,
+        on_saturated=partial(_saturated, given.complain),
+        on_failed_start=no_thread,
+        system=given.system,
+        lending=Lending(most, partial(loop.mailbox.post, lending_spent), given.system.monotonic),
+    )
+    events = pool("event-threads", given.settings.event_threads_count)
+    return Pools(
+        requests=pool("threads", given.settings.wsgi_threads_count),
+        events=events,
+        websockets=pool("websocket-threads", given.settings.websocket_threads_count),
+        door=Door(loop.mailbox, events),
+    )
+
+
+def _saturated(complain: Callable[[str, str], None], option: str, waited_seconds: float) -> None:
+    """Work has waited that long for a thread."""
+    complain(
+        f"saturated {option}",
+        f"work waited {waited_seconds:.1f} s for a thread, all are busy: raise --{option} or block less",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Protocols:
     """What answers requests without looking for a session: the application and the raw WebSockets."""
 
@@ -114,7 +172,6 @@ class Protocols:
     websockets: WebSocketServices
     wsgi: WSGIHandler
     routes: WebSocketRoutes
-    admissions: Admissions
 
 
 def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
@@ -125,9 +182,8 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         multiprocess=network.row is not None,
         script_name=normal_root_path(settings.root_path),
     )
-    admissions = Admissions(site, facts, pools.door, log.report)
     websockets = _websocket_services(given, network, pools)
-    wsgi = WSGIHandler(
+    wsgi = WSGIServices(
         application=site.application,
         executor=pools.requests,
         post=network.loop.mailbox.post,
@@ -140,14 +196,14 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
             WebSocketTakeover,
             door=pools.door,
             services=websockets,
-            relay=partial(_relay, network.loop, settings),
+            relay=partial(relay_to_socket, network.loop, report=log.report, limits=settings.transport),
             # Programs with a thread per socket lose a fifth of their events to a short interval.
             socket_taken=partial(sys.setswitchinterval, settings.own_io_switch_interval_seconds),
             max_queue_count=settings.websocket.max_queue_count,
         ),
         takeover_executor=pools.websockets,
         places_count=max(1, settings.wsgi_threads_count // 2),
-        on_waited=partial(saturated, complain, "threads"),
+        on_waited=partial(_saturated, complain, "threads"),
         now=given.system.monotonic,
     )
     routes = WebSocketRoutes(
@@ -157,9 +213,21 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         refusal=lambda allowed: OriginRules(allowed).refusal,
         report=log.report,
         complain=complain,
-        admits=admissions.of_routes(),
+        admits={path: _asks(given, facts, pools, holder) for path, holder in site.holders.items()},
     )
-    return Protocols(facts, websockets, wsgi, routes, admissions)
+    return Protocols(facts, websockets, WSGIHandler(wsgi), routes)
+
+
+def _asks(given: Given, facts: ServerFacts, pools: Pools, holder: object) -> Admit:
+    """Who is asked before a session or a raw WebSocket opens: what stands around the part that carries it."""
+    admit = admission(given.site.application, facts, holder)
+    return HandshakeMiddleware(admit, pools.door, log.report).ask
+
+
+def _asks_of_mount(given: Given, facts: ServerFacts, pools: Pools, mount: Mount) -> Admit | None:
+    if mount.admit is not None:
+        return HandshakeMiddleware(mount.admit, pools.door, log.report).ask
+    return None if mount.holder is None else _asks(given, facts, pools, mount.holder)
 
 
 def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSocketServices:
@@ -169,15 +237,9 @@ def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSock
         pools.events: settings.event_threads_count // 2,
     }
     return WebSocketServices(
-        max_message_bytes=limits.max_message_bytes,
-        max_fragments_count=limits.max_fragments_count,
-        close_timeout_seconds=limits.close_timeout_seconds,
+        settings=limits,
         closing_max_bytes=settings.transport.linger_max_bytes,
-        unfinished_timeout_seconds=limits.unfinished_frame_timeout_seconds,
-        ping_interval_seconds=limits.ping_interval_seconds,
-        ping_timeout_seconds=limits.ping_timeout_seconds,
         send_timeout_seconds=settings.transport.stall_timeout_seconds,
-        broadcast_wait_seconds=limits.broadcast_wait_seconds,
         backpressure=Backpressure(waiting_counts, given.system.monotonic),
         deflate=Options() if limits.per_message_deflate else None,
         deadline=partial(Deadline, network.loop),
@@ -185,10 +247,6 @@ def _websocket_services(given: Given, network: Network, pools: Pools) -> WebSock
         ended=network.acceptor.lost,
         call_soon=network.loop.call_soon,
     )
-
-
-def _relay(loop: Loop, settings: Settings, transport: Any, leftover: bytes) -> tuple[Any, Any]:
-    return relay_to_socket(loop, transport, leftover, log.report, settings.transport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +268,18 @@ def make_cluster(
     pools: Pools,
     protocols: Protocols,
     drain: Callable[[int | None], None],
+    reopen_logs: Callable[[], None],
     stop_server: Callable[[], None],
 ) -> Cluster:
-    """Attaches each mount. `drain`: called with the successor's index. `stop_server`: any thread."""
+    """Attaches each mount.
+
+    `drain` (called with the successor's index) and `reopen_logs` are the supervisor's orders; `stop_server`
+    may be called by any thread.
+    """
     site, settings, slot, loop = given.site, given.settings, given.slot, network.loop
     membership = homes = handover = None
     if slot is not None:
-        membership, homes = _join(given, slot, network, drain)
+        membership, homes = _join(given, slot, network, drain, reopen_logs)
     session_limits = _session_limits(settings)
     # Of this machine, among those that share a broker.
     host_id = given.system.entropy(16).hex() if slot is None else slot.host_id
@@ -238,41 +301,40 @@ def make_cluster(
         )
         sessions = mount.server.attach(services)
         mount.serving(protocols.facts, site.application)
-        engine = _engine(
-            mount=mount,
-            sessions=sessions,
-            services=services,
-            network=network,
-            protocols=protocols,
+        backplanes.append(backplane)
+        engine = Engine(
+            handler=sessions,
+            options=mount.options,
+            call_later=loop.call_later,
+            call_soon=loop.call_soon,
+            now=network.now,
+            websockets=protocols.websockets,
+            complain=given.complain,
+            names=names,
             homes=homes,
+            admit=_asks_of_mount(given, protocols.facts, pools, mount),
             session_limits=session_limits,
         )
-        backplanes.append(backplane)
         engines.append((mount.path, engine))
     if membership is not None:
-        handover = recovery_handover(
-            mounts=site.mounts,
-            siblings=membership.siblings,
-            call_later=loop.call_later,
-            now=network.now,
-            complain=given.complain,
+        handover = RecoveryHandover(
+            site.mounts, membership.siblings, loop.call_later, network.now, given.complain
         )
     return Cluster(membership, engines, backplanes, handover)
 
 
 def _session_limits(settings: Settings) -> SessionLimits:
-    return SessionLimits(
-        *bounds(
-            settings.sessions_max_count,
-            settings.half_open_sessions_max_count,
-            descriptors_max_count() or MOST_COUNT,
-        ),
-        settings.address_sessions_max_count,
-    )
+    most = descriptors_max_count() or MOST_COUNT
+    sessions = bounds(settings.sessions_max_count, settings.half_open_sessions_max_count, most)
+    return SessionLimits(*sessions, settings.address_sessions_max_count)
 
 
 def _join(
-    given: Given, slot: WorkerSlot, network: Network, drain: Callable[[int | None], None]
+    given: Given,
+    slot: WorkerSlot,
+    network: Network,
+    drain: Callable[[int | None], None],
+    reopen_logs: Callable[[], None],
 ) -> tuple[Membership, Handover]:
     """Its place among the workers of this machine, and how connections come to another's session."""
     settings, acceptor = given.settings, network.acceptor
@@ -283,11 +345,10 @@ def _join(
         row=network.row,
         report=log.report,
         complain=given.complain,
-        orders=MemberCallbacks(drain, log.reopen_logs),
+        drain=drain,
+        reopen_logs=reopen_logs,
         entropy=given.system.entropy,
-        max_requests=settings.max_requests_count,
-        max_requests_jitter=settings.max_requests_jitter_count,
-        beat_seconds=min(BEAT_SECONDS, settings.worker_timeout_seconds / 4 or BEAT_SECONDS),
+        settings=settings,
     )
     membership.siblings.on_changed(acceptor.look_again)
     return membership, Handover(
@@ -307,54 +368,29 @@ def _backplane(
 ) -> tuple[Backplane, SessionIds]:
     """What reaches the others under a mount's path, and the names of its sessions."""
     siblings = None if membership is None else membership.siblings
-    backplane = make_backplane(mount.path, siblings, loop.call_later, given.complain)
-    if mount.broker is not None and mount.hub is not None:
-        services = _broker_services(given, mount.hub, loop)
+    backplane: Backplane = NoBackplane()
+    if siblings is not None:
+        backplane = PipeBackplane(siblings, mount.path, loop.call_later, given.complain)
+    hub = mount.hub
+    if mount.broker is not None and hub is not None:
+        services = BrokerServices(
+            post=loop.mailbox.post,
+            call_later=loop.call_later,
+            complain=given.complain,
+            report=log.report,
+            say=log.say,
+            warn=log.warn,
+            codec=lambda: hub.codec,
+            system=given.system,
+            next_offset=lambda: None if hub.recovery is None else hub.recovery.next_offset,
+        )
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)
     index = None if siblings is None else siblings.index
     return backplane, SessionIds(index, "" if mount.broker is None else host_id, given.system.entropy)
 
 
-def _broker_services(given: Given, hub: Hub, loop: Loop) -> BrokerServices:
-    return BrokerServices(
-        post=loop.mailbox.post,
-        call_later=loop.call_later,
-        complain=given.complain,
-        report=log.report,
-        say=log.say,
-        warn=log.warn,
-        codec=lambda: hub.codec,
-        system=given.system,
-        next_offset=lambda: None if hub.recovery is None else hub.recovery.next_offset,
-    )
-
-
-def _engine(
-    mount: Mount,
-    sessions: SessionHandler,
-    services: HubServices,
-    network: Network,
-    protocols: Protocols,
-    homes: Handover | None,
-    session_limits: SessionLimits,
-) -> Engine:
-    return Engine(
-        handler=sessions,
-        options=mount.options,
-        call_later=services.call_later,
-        call_soon=network.loop.call_soon,
-        now=services.now,
-        websockets=protocols.websockets,
-        complain=services.complain,
-        names=services.names,
-        homes=homes,
-        admit=protocols.admissions.of_mount(mount),
-        session_limits=session_limits,
-    )
-
-
 def http_services(
-    given: Given, network: Network, protocols: Protocols, cluster: Cluster, observer: Observer
+    given: Given, network: Network, protocols: Protocols, cluster: Cluster, counters: Counters
 ) -> HTTPServices:
     """What each accepted connection begins with; the last that is made, since its requests go everywhere."""
     settings, caps, loop = given.settings, network.caps, network.loop
@@ -362,7 +398,7 @@ def http_services(
         scheme=network.acceptor.scheme,
         proxies=network.proxies,
         hosts=AllowedHosts(settings.allowed_hosts),
-        complain=observer.complain,
+        complain=counters.complain,
         root_path=protocols.facts.script_name,
         engines=cluster.engines,
         routes=protocols.routes,
@@ -371,14 +407,13 @@ def http_services(
     )
     return HTTPServices(
         route=router.route,
-        limits=settings.http,
-        timeouts=settings.http,
+        settings=settings.http,
         deadline=partial(Deadline, loop),
         exchange=ExchangeServices(
             now=given.system.monotonic,
             date=DateField(given.system.wall).now,
             server=SOFTWARE,
-            done=_exchange_counter(given, caps, cluster.membership, observer),
+            done=_exchange_counter(given, caps, cluster.membership, counters),
             given=lambda exchange: caps.ended(exchange.request),
         ),
         lost=network.acceptor.lost,
@@ -387,16 +422,15 @@ def http_services(
 
 
 def _exchange_counter(
-    given: Given, caps: AddressCaps, membership: Membership | None, observer: Observer
+    given: Given, caps: AddressCaps, membership: Membership | None, counters: Counters
 ) -> Callable[[Exchange, float], None]:
     """What is called at the end of each request."""
-    settings = given.settings
     access_log = None
-    if settings.access_log:
-        access_log = AccessLog(settings.access_log_format, given.system.wall)
+    if given.settings.access_log:
+        access_log = AccessLog(given.settings.access_log_format, given.system.wall)
 
     def count(exchange: Exchange, seconds: float) -> None:
-        observer.count("requests")
+        counters.count("requests")
         if caps.looks_at_requests:
             caps.ended(exchange.request)
         if membership is not None:

@@ -5,41 +5,33 @@ Must not know: any rule of any protocol, or how the parts are connected; see `wi
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
-from typing import Any, Final
 
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
 from python_server.engineio.session import DisconnectReason
+from python_server.net.loop import Loop
 from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System
 from python_server.observe import log
-from python_server.observe.counters import Observer
+from python_server.observe.counters import Counters
+from python_server.serve import wiring
 from python_server.serve.mounts import Site
-from python_server.serve.pools import make_pools
-from python_server.serve.wiring import Given, http_services, make_cluster, make_network, make_protocols
 from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
 
 
-class WorkerState(Enum):
-    SERVING = "serving"
-    HANDING_OVER = "handing over"  # it stops, and another worker takes over what it holds
-    STOPPING = "stopping"
-    CLOSED = "closed"
-
-
-MOVES: Final = {
-    WorkerState.SERVING: {WorkerState.HANDING_OVER, WorkerState.STOPPING, WorkerState.CLOSED},
-    WorkerState.HANDING_OVER: {WorkerState.CLOSED},
-    WorkerState.STOPPING: {WorkerState.CLOSED},
-    WorkerState.CLOSED: set(),
-}
+class WorkerState(StateEnum):
+    SERVING = "HANDING_OVER", "STOPPING", "CLOSED"
+    HANDING_OVER = "CLOSED"  # it stops, and another worker takes over what it holds
+    STOPPING = "CLOSED"
+    CLOSED = ()
 
 
 class Worker:
@@ -49,7 +41,8 @@ class Worker:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
         slot: its place among several workers, owned from here on; None for the only one.
         control: listening, for this user's own words; owned from here on.
-        told_to_stop: called when the supervisor ends this worker. system: its clocks, poller, chance.
+        told: called with the signal by which other servers say what the supervisor has just said otherwise.
+        system: its clocks, poller, chance.
 
     Raises:
         CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address, or the name of
@@ -63,42 +56,43 @@ class Worker:
         listening: list[Socket],
         slot: WorkerSlot | None = None,
         control: Socket | None = None,
-        told_to_stop: Callable[[], None] = lambda: None,
+        told: Callable[[int], object] = lambda number: None,
         system: System = REAL,
     ) -> None:
         self._settings = settings
-        self._told_to_stop = told_to_stop
-        self._observer = Observer(system.monotonic)
+        self._told = told
+        self._counters = Counters(system.monotonic)
         self._state = WorkerState.SERVING
-        complain = self._observer.complain
-        given = Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
-        network = make_network(given, listening)
-        self.loop = network.loop
+        complain = self._counters.complain
+        given = wiring.Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
+        network = wiring.make_network(given, listening)
+        self.loop: Loop = network.loop
         self._acceptor = network.acceptor
-        self._pools = make_pools(self.loop, settings, system, log.report, complain)
-        protocols = make_protocols(given, network, self._pools)
+        self._pools = wiring.make_pools(given, self.loop)
+        protocols = wiring.make_protocols(given, network, self._pools)
         self._control = None if control is None else self._open_control(site, control)
-        self._cluster = make_cluster(
+        self._cluster = wiring.make_cluster(
             given=given,
             network=network,
             pools=self._pools,
             protocols=protocols,
             drain=self._drain,
+            reopen_logs=self._reopen_logs,
             stop_server=self._stop_server,
         )
         self._membership = self._cluster.membership
-        http = http_services(given, network, protocols, self._cluster, self._observer)
+        http = wiring.http_services(given, network, protocols, self._cluster, self._counters)
         self._acceptor.set_services(http)
 
     def _open_control(self, site: Site, sock: Socket) -> Control:
         hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
-        orders = ControlCommands(hubs, self._figures, self._observer.complain)
+        orders = ControlCommands(hubs, self._figures, self._counters.complain)
         limits = self._settings.transport
         return Control(loop=self.loop, sock=sock, obey=orders.obey, report=log.report, limits=limits)
 
     def _figures(self) -> dict[str, int]:
         """Loop's thread: what this worker counts, as the control socket tells it."""
-        figures = {"connections": len(self._acceptor.channels), **self._observer.counts}
+        figures = {"connections": len(self._acceptor.channels), **self._counters.counts}
         for broker in self._cluster.brokers():
             figures |= broker.figures()
         return figures
@@ -126,11 +120,14 @@ class Worker:
     def _look_at_memory(self) -> None:
         """As long as the loop turns."""
         self.loop.call_later(LOOK_SECONDS, self._look_at_memory)
-        holders: list[tuple[Any, Any]] = [(channel, channel.abort) for channel in self._acceptor.channels]
+        channels = self._acceptor.channels
+        holders: list[tuple[int, Callable[[DisconnectReason], object]]] = [
+            (channel.held_bytes, channel.abort) for channel in channels
+        ]
         for _, engine in self._cluster.engines:
-            holders += [(session, session.end) for session in engine.sessions.values()]
+            holders += [(session.held_bytes, session.end) for session in engine.sessions.values()]
         end_largest(
-            self._settings.clients_max_bytes, holders, DisconnectReason.SLOW_CLIENT, self._observer.complain
+            self._settings.clients_max_bytes, holders, DisconnectReason.SLOW_CLIENT, self._counters.complain
         )
 
     def stop(self, timeout_seconds: float | None = None) -> None:
@@ -141,10 +138,8 @@ class Worker:
 
     def _stop_alone(self, timeout_seconds: float) -> None:
         """Nobody has said who takes over: a sibling that stays, where there is one."""
-        membership = self._membership
-        self._begin_stop(
-            timeout_seconds, None if membership is None else membership.siblings.likely_successor()
-        )
+        siblings = None if self._membership is None else self._membership.siblings
+        self._begin_stop(timeout_seconds, None if siblings is None else siblings.likely_successor())
 
     def _stop_server(self) -> None:
         """Any thread: the end of this worker, and of all others where there are any."""
@@ -157,8 +152,13 @@ class Worker:
 
     def _drain(self, successor: int | None) -> None:
         """The supervisor ends this worker."""
-        self._told_to_stop()
+        self._told(signal.SIGTERM)
         self._begin_stop(self._settings.graceful_timeout_seconds, successor)
+
+    def _reopen_logs(self) -> None:
+        """The supervisor says that log files have moved."""
+        self._told(signal.SIGUSR1)
+        log.reopen_logs()
 
     def force(self) -> None:
         """Any thread: end now."""
@@ -168,7 +168,7 @@ class Worker:
         """`successor`: the worker that takes over what this one holds; None when none goes on."""
         if self._state is not WorkerState.SERVING:
             return
-        self._move(WorkerState.STOPPING if successor is None else WorkerState.HANDING_OVER)
+        self._state = self._state.to(WorkerState.STOPPING if successor is None else WorkerState.HANDING_OVER)
         # Whoever told a worker to stop says itself what more can be done.
         hint = "" if self._membership is not None else "; a second signal cuts it off"
         log.say(f"stopping: what runs may end{hint}")
@@ -188,25 +188,25 @@ class Worker:
         self._await_end(self.loop.now + timeout_seconds)
 
     def _await_end(self, deadline: float) -> None:
-        # Disconnect handlers that wait for a thread are still to be told; what runs has its time in `_close`.
-        done = not self._acceptor.channels and not self._pools.events.waiting_count()
-        if self._membership is not None and self._membership.siblings.queued_bytes():
-            done = False
-        if self._cluster.recovery_handover is not None and self._cluster.recovery_handover.busy:
-            done = False
-        if self._state is WorkerState.HANDING_OVER and any(each.leaving for each in self._cluster.brokers()):
-            done = False
-        if done or self.loop.now >= deadline:
+        if not self._busy() or self.loop.now >= deadline:
             self.loop.call_soon(self.loop.stop)
         else:
             self.loop.call_later(0.02, partial(self._await_end, deadline))
 
-    def _move(self, state: WorkerState) -> None:
-        assert state in MOVES[self._state], (self._state, state)
-        self._state = state
+    def _busy(self) -> bool:
+        """Is anybody served, told of the end, or sent what the successor is to have?"""
+        cluster = self._cluster
+        return bool(
+            self._acceptor.channels
+            # Disconnect handlers that wait for a thread; what runs has its time in `_close`.
+            or self._pools.events.waiting_count()
+            or (self._membership is not None and self._membership.queued_bytes())
+            or (cluster.recovery_handover is not None and cluster.recovery_handover.busy)
+            or (self._state is WorkerState.HANDING_OVER and any(each.leaving for each in cluster.brokers()))
+        )
 
     def _close(self) -> None:
-        self._move(WorkerState.CLOSED)
+        self._state = self._state.to(WorkerState.CLOSED)
         self._acceptor.abort("server stopped")
         self.loop.run_once(0)
         for backplane in self._cluster.backplanes:

@@ -5,14 +5,14 @@ Must not know: who may ask, how an answer travels, threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from typing import Final
 
 from python_server.engineio.packet import Prepared
-from python_server.net.timers import CallLater, TimerLike
+from python_server.net.system import CallLater, TimerLike
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket, SocketState
 from python_server.socketio.cluster.requests import AckHeard, AcksAsked, convert, unpack
@@ -35,140 +35,104 @@ class Answers:
 
 
 class AckState(Enum):
-    """The life of a request: waiting, then one of three ends."""
+    """The life of a request: two states in which acks are waited for, then one of four ends."""
 
     WAITING = auto()
+    OVERDUE = auto()  # the deadline has come here; other processes time their own clients
     ENDED = auto()  # everybody who was asked has answered or left
     EXPIRED = auto()  # the deadline came first
     UNREADY = auto()  # nobody was asked: a client's connect handler has not returned
+    FAILED = auto()  # not everybody could be asked
 
 
+OPEN: Final = (AckState.WAITING, AckState.OVERDUE)
+
+
+@dataclass(eq=False, slots=True)
 class AckRequest:
     """One event whose acks are waited for. Every method belongs to the loop's thread.
 
-    Args:
+    Attributes:
         to: who is asked. prepared: the event, with `ack_id` in it. heard: see there.
         ended: called once with the state at the end, when nobody is waited for any more.
         timeout_seconds: after it nobody is waited for; None: as long as they stay.
-        joined_only: nobody is asked where one of them has not finished its connect handler.
-        parties_count: who ask clients in its name: this process, and all others together.
+        one_client: the first answer is the end; and a client is not asked whose connect handler has not
+            returned.
+        deadline: the timer, once clients are asked.
+        parties_count: who ask clients in its name, and have not said `asked`: this process; all others.
+        waiting_count: clients that were asked and have not answered.
     """
 
-    __slots__ = (
-        "_ended",
-        "_expired",
-        "_heard",
-        "_parties_count",
-        "_waiting_count",
-        "ack_id",
-        "deadline",
-        "joined_only",
-        "prepared",
-        "state",
-        "timeout_seconds",
-        "to",
-    )
-
-    def __init__(
-        self,
-        to: BroadcastOptions,
-        prepared: Prepared,
-        ack_id: int,
-        heard: Heard,
-        ended: Callable[[AckState], None] | None = None,
-        timeout_seconds: float | None = None,
-        joined_only: bool = False,
-    ) -> None:
-        self.to: BroadcastOptions = to
-        self.prepared: Prepared = prepared
-        self.ack_id: int = ack_id
-        self.timeout_seconds: float | None = timeout_seconds
-        self.joined_only: bool = joined_only
-        self.state: AckState = AckState.WAITING
-        self.deadline: TimerLike | None = None  # the timer, once clients are asked
-        self._heard = heard
-        self._ended = ended
-        self._expired = False
-        self._parties_count = 1
-        self._waiting_count = 0
-
-    def add_party(self) -> None:
-        """Somebody else asks clients as well, and says `asked` at its end."""
-        self._parties_count += 1
-
-    def expect(self, count: int) -> None:
-        """So many more clients were asked."""
-        self._waiting_count += count
+    to: BroadcastOptions
+    prepared: Prepared
+    ack_id: int
+    heard: Heard
+    ended: Callable[[AckState], None] | None = None
+    timeout_seconds: float | None = None
+    one_client: bool = False
+    state: AckState = AckState.WAITING
+    deadline: TimerLike | None = None
+    parties_count: int = 1
+    waiting_count: int = 0
 
     def answer(self, socket: Socket | None, values: list[JSONValue] | None) -> None:
         """One of them has acknowledged, or never will (None)."""
-        if self.state is AckState.WAITING:
-            self._waiting_count -= 1
-            self._heard(socket, values)
+        if self.state in OPEN:
+            self.waiting_count -= 1
+            self.heard(socket, values)
+            if self.one_client and values is not None:
+                self.end(AckState.ENDED)
             self._look()
 
     def asked(self) -> None:
         """One party has asked all it will ever ask."""
-        self._parties_count -= 1
+        self.parties_count -= 1
         self._look()
 
     def expire(self) -> None:
-        """The deadline: who answers later is too late; other processes time their own clients."""
-        self._expired = True
+        """The deadline: who answers later is too late."""
+        if self.state in OPEN:
+            self.state = AckState.OVERDUE
 
-    def refuse(self) -> None:
-        """A client is not ready to be asked."""
-        self._end(AckState.UNREADY)
-
-    def _look(self) -> None:
-        if not self._waiting_count and not self._parties_count:
-            self._end(AckState.EXPIRED if self._expired else AckState.ENDED)
-
-    def _end(self, state: AckState) -> None:
-        if self.state is AckState.WAITING:
+    def end(self, state: AckState) -> None:
+        """Nobody is waited for any more."""
+        if self.state in OPEN:
             self.state = state
             if self.deadline is not None:
                 self.deadline.cancel()
-            if self._ended is not None:
-                self._ended(state)
+            if self.ended is not None:
+                self.ended(state)
+
+    def _look(self) -> None:
+        if not self.waiting_count and not self.parties_count:
+            self.end(AckState.EXPIRED if self.state is AckState.OVERDUE else AckState.ENDED)
 
 
-class LocalAcks:
-    """Asks the clients of this process. Every method belongs to the loop's thread.
+def ask_clients(sockets: list[Socket], request: AckRequest, call_later: CallLater) -> None:
+    """Loop's thread: send, and tell `request` of every ack, and of every client that leaves or is late."""
+    if request.one_client and any(socket.state is SocketState.PENDING for socket in sockets):
+        request.end(AckState.UNREADY)
+        return
+    request.waiting_count += len(sockets)
+    ack_id, prepared = request.ack_id, request.prepared
+    for socket in sockets:
+        if len(socket.acks) >= ACKS_MAX_COUNT:  # it answers nothing: the oldest question is given up
+            socket.acks.pop(next(iter(socket.acks)))(None)
+        socket.acks[ack_id] = partial(request.answer, socket)
+        socket.send(prepared)
+        socket.client.backlog.resume()  # else the answer would never be read
+    if request.timeout_seconds is not None:
+        request.deadline = call_later(request.timeout_seconds, partial(_give_up, sockets, request))
+    request.asked()
 
-    Args:
-        call_later: the loop's timer.
-    """
 
-    def __init__(self, call_later: CallLater) -> None:
-        self._call_later = call_later
-
-    def ask(self, sockets: list[Socket], request: AckRequest) -> None:
-        """Send, and tell `request` of every ack, and of every client that leaves or is late."""
-        if request.joined_only and any(socket.state is SocketState.PENDING for socket in sockets):
-            request.refuse()
-            return
-        request.expect(len(sockets))
-        ack_id, prepared = request.ack_id, request.prepared
-        for socket in sockets:
-            if len(socket.acks) >= ACKS_MAX_COUNT:  # it answers nothing: the oldest question is given up
-                socket.acks.pop(next(iter(socket.acks)))(None)
-            socket.acks[ack_id] = partial(request.answer, socket)
-            socket.send(prepared)
-            socket.client.backlog.resume()  # else the answer would never be read
-        if request.timeout_seconds is not None:
-            late = partial(self._give_up, sockets, request)
-            request.deadline = self._call_later(request.timeout_seconds, late)
-        request.asked()
-
-    @staticmethod
-    def _give_up(sockets: Iterable[Socket], request: AckRequest) -> None:
-        """The time is over for those who have not answered."""
-        request.expire()
-        for socket in sockets:
-            resolve = socket.acks.pop(request.ack_id, None)
-            if resolve is not None:
-                resolve(None)
+def _give_up(sockets: list[Socket], request: AckRequest) -> None:
+    """The time is over for those who have not answered; other processes time their own clients."""
+    request.expire()
+    for socket in sockets:
+        resolve = socket.acks.pop(request.ack_id, None)
+        if resolve is not None:
+            resolve(None)
 
 
 class RemoteAcks:
@@ -177,16 +141,16 @@ class RemoteAcks:
     def __init__(self, request: AckRequest) -> None:
         self._request = request
         self._waiting_count = 0
-        request.add_party()
+        request.parties_count += 1
 
     def heard(self, part: JSONValue) -> None:
         """One part of an answer. Raises Malformed."""
         shaped = convert(part, AcksAsked | AckHeard)
         if isinstance(shaped, AcksAsked):
-            if shaped.unready and self._request.joined_only:
-                self._request.refuse()
+            if shaped.unready and self._request.one_client:
+                self._request.end(AckState.UNREADY)
             self._waiting_count += shaped.asked_count
-            self._request.expect(shaped.asked_count)
+            self._request.waiting_count += shaped.asked_count
         elif self._waiting_count:
             values = None if shaped.values is None else unpack(shaped.values)
             self._waiting_count -= 1

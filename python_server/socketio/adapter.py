@@ -1,35 +1,25 @@
 """Who is in which room of one namespace, and who receives a broadcast. Sans-I/O.
 
-Must not know: packets' text, sessions, clocks; a member is something with `send`.
+Must not know: packets' text, sessions, clocks; how a member is sent to.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, TypeVar, cast
 
-from python_server.engineio.packet import Prepared
-from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.client import Socket
+from python_server.socketio.cluster.port import Envelope, Room
 from python_server.socketio.values import RoomName
 
 # Called with ("join" or "leave", sid, room) for every room but a client's own.
 Moved = Callable[[str, str, RoomName], None]
 
 
-class Member(Protocol):
-    """A client in the namespace."""
-
-    sid: str
-    last_offset: str | None
-
-    def send(self, prepared: Prepared) -> None: ...
-    def send_volatile(self, prepared: Prepared) -> None: ...
-
-
-_NOBODY: Final[Mapping[str, Any]] = MappingProxyType({})
-MemberType = TypeVar("MemberType", bound=Member)
+_NOBODY: Final[Mapping[str, Socket]] = MappingProxyType({})
 # A table below it is left as it is; an entry of a full one takes up to a hundred bytes.
 TABLE_MIN_BYTES: Final = 16_384
 TABLE_ENTRY_BYTES: Final = 400
@@ -49,41 +39,26 @@ def shrunk(table: dict[Key, Value]) -> dict[Key, Value]:
     return dict(table)
 
 
-def send_to_each(members: Iterable[Member], prepared: Prepared) -> None:
-    """How members are sent to who know no faster way."""
-    for member in members:
-        member.send(prepared)
-
-
-class Adapter(Generic[MemberType]):
+@dataclass(eq=False, slots=True)
+class Adapter:
     """The rooms of one namespace. Every method belongs to the loop's thread.
 
-    Args:
+    Attributes:
         moved: hears who enters and leaves which room.
         position: of the recovery log, noted for every room a client enters.
         reserved: may a word be the sid of a client of another process?
-        send_to_all: called with members and what is sent to all of them.
         rooms_max_count: of one client, its own room aside; 0: no bound.
     """
 
-    def __init__(
-        self,
-        moved: Moved | None = None,
-        position: Callable[[], int] = int,
-        reserved: Callable[[RoomName], bool] = lambda room: False,
-        send_to_all: Callable[[Iterable[MemberType], Prepared], None] = send_to_each,
-        rooms_max_count: int = 0,
-    ) -> None:
-        self._rooms_max_count = rooms_max_count
-        self._send_to_all = send_to_all
-        self._reserved = reserved
-        self._position = position
-        self._moved = moved
-        self._members: dict[str, MemberType] = {}
-        self._rooms: dict[RoomName, dict[str, MemberType]] = {}
-        self._rooms_of: dict[str, dict[RoomName, int]] = {}
+    moved: Moved | None = None
+    position: Callable[[], int] = int
+    reserved: Callable[[RoomName], bool] = lambda room: False
+    rooms_max_count: int = 0
+    _members: dict[str, Socket] = field(default_factory=dict)
+    _rooms: dict[RoomName, dict[str, Socket]] = field(default_factory=dict)
+    _rooms_of: dict[str, dict[RoomName, int]] = field(default_factory=dict)
 
-    def add(self, member: MemberType) -> None:
+    def add(self, member: Socket) -> None:
         """A client has come; it is alone in a room of its own name."""
         self._members[member.sid] = member
         self._rooms_of[member.sid] = {}
@@ -100,7 +75,7 @@ class Adapter(Generic[MemberType]):
     def empty(self) -> bool:
         return not self._members
 
-    def get(self, sid: str) -> MemberType | None:
+    def get(self, sid: str) -> Socket | None:
         return self._members.get(sid)
 
     def join(self, sid: str, room: RoomName) -> None:
@@ -108,28 +83,24 @@ class Adapter(Generic[MemberType]):
         rooms = self._rooms_of.get(sid)
         if rooms is not None:
             new = room not in rooms
-            rooms.setdefault(room, self._position())
+            rooms.setdefault(room, self.position())
             self._rooms.setdefault(room, {})[sid] = self._members[sid]
-            if new and self._moved is not None and room != sid:
-                self._moved("join", sid, room)
+            if new and self.moved is not None and room != sid:
+                self.moved("join", sid, room)
 
     def full(self, sid: str, room: RoomName) -> bool:
         """Has a client all the rooms it may have, and this would be one more?"""
         rooms = self._rooms_of.get(sid, ())
-        return 0 < self._rooms_max_count < len(rooms) and room not in rooms
+        return 0 < self.rooms_max_count < len(rooms) and room not in rooms
 
     def enter(self, sid: str, room: RoomName) -> bool:
-        """`join` with a verdict: False when the client is not here.
-
-        Raises:
-            ValueError: the room is another client's own.
-        """
+        """`join` with a verdict: False when the client is not here. Raises ValueError, which says why."""
         if sid not in self._members:
             return False
-        if room != sid and (room in self._members or self._reserved(room)):
+        if room != sid and (room in self._members or self.reserved(room)):
             raise ValueError("cannot enter a sid room")
         if self.full(sid, room):
-            raise ValueError(f"the client is in {self._rooms_max_count} rooms already: see --limit-rooms")
+            raise ValueError(f"the client is in {self.rooms_max_count} rooms already: see --limit-rooms")
         self.join(sid, room)
         return True
 
@@ -141,27 +112,17 @@ class Adapter(Generic[MemberType]):
             self._leave(sid, room)
 
     def close_room(self, room: RoomName) -> None:
-        """Everyone leaves the room.
-
-        Raises:
-            ValueError: it is a client's own.
-        """
-        if room in self._members or self._reserved(room):
+        """Everyone leaves the room. Raises ValueError for a client's own."""
+        if room in self._members or self.reserved(room):
             raise ValueError("cannot close a sid room")
-        members = self._rooms.pop(room, _NOBODY)
-        self._rooms = shrunk(self._rooms)
-        for sid in members:
-            rooms = self._rooms_of[sid]
-            rooms.pop(room, None)
-            self._rooms_of[sid] = shrunk(rooms)
-            if self._moved is not None:
-                self._moved("leave", sid, room)
+        for sid in [*self._rooms.get(room, ())]:
+            self.leave(sid, room)
 
-    def positions_of(self, sid: str) -> dict[RoomName, int]:
+    def positions_of(self, sid: str) -> dict[Room, int]:
         """A client's rooms, each with the position of the recovery log when it entered."""
-        return dict(self._rooms_of.get(sid, {}))
+        return cast("dict[Room, int]", dict(self._rooms_of.get(sid, {})))
 
-    def restore(self, sid: str, rooms: dict[RoomName, int]) -> None:
+    def restore(self, sid: str, rooms: dict[Room, int]) -> None:
         """The rooms of a client that has come back, as they were."""
         for room, position in rooms.items():
             self.join(sid, room)
@@ -193,16 +154,16 @@ class Adapter(Generic[MemberType]):
         if offset is not None:
             for member in members:
                 member.last_offset = offset
-        self._send_to_all(members, prepared)
+        Socket.send_to_all(members, prepared)
 
-    def recipients(self, rooms: Sequence[RoomName] | None, excepted: Sequence[RoomName]) -> list[MemberType]:
+    def recipients(self, rooms: Sequence[RoomName] | None, excepted: Sequence[RoomName]) -> list[Socket]:
         """The members in any of the rooms (None: all), without those in the excepted ones."""
         if rooms is None:
-            chosen: Mapping[str, MemberType] = self._members
+            chosen: Mapping[str, Socket] = self._members
         elif len(rooms) == 1:
             chosen = self._rooms.get(rooms[0], _NOBODY)
         else:
-            merged: dict[str, MemberType] = {}
+            merged: dict[str, Socket] = {}
             for room in rooms:
                 merged.update(self._rooms.get(room, _NOBODY))
             chosen = merged
@@ -222,5 +183,5 @@ class Adapter(Generic[MemberType]):
             else:
                 del self._rooms[room]
                 self._rooms = shrunk(self._rooms)
-            if self._moved is not None and room != sid:
-                self._moved("leave", sid, room)
+            if self.moved is not None and room != sid:
+                self.moved("leave", sid, room)

@@ -71,11 +71,7 @@ def as_rooms(value: Rooms) -> tuple[RoomName, ...] | None:
 
 
 def check_hashable(rooms: tuple[RoomName, ...]) -> tuple[RoomName, ...]:
-    """Refuse, in the caller's thread, what the loop could find nobody by.
-
-    Raises:
-        TypeError: one of them can be no room.
-    """
+    """Refuse with TypeError, in the caller's thread, what the loop could find nobody by."""
     try:
         hash(rooms)
     except TypeError:

@@ -12,12 +12,19 @@ from math import isnan
 from typing import Final, cast
 
 from python_server.net.system import below
-from python_server.net.tasks import check_waiting, wait
+from python_server.net.tasks import check_waiting
 from python_server.net.threads import Strand, Waiter
-from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, LocalAcks, RemoteAcks
+from python_server.socketio.acks import AckRequest, AckState, Answers, Heard, RemoteAcks, ask_clients
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket
-from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Room, check_rooms
+from python_server.socketio.cluster.port import (
+    Envelope,
+    PeerRequest,
+    Question,
+    QuestionKind,
+    Room,
+    check_rooms,
+)
 from python_server.socketio.cluster.requests import AcksQuestion, pack_text, plain
 from python_server.socketio.packet import EVENT
 from python_server.socketio.rooms import RoomDirectory
@@ -35,11 +42,7 @@ AckCallback = Callable[[Socket | None, list[JSONValue]], object]
 
 
 class Broadcaster:
-    """Encodes an event once, in the caller's thread, and has it delivered.
-
-    Args:
-        rooms: of this server.
-    """
+    """Encodes an event once, in the caller's thread, and has it delivered."""
 
     def __init__(self, services: HubServices, configuration: Configuration, rooms: RoomDirectory) -> None:
         self._services = services
@@ -50,7 +53,6 @@ class Broadcaster:
         self._recovery = configuration.recovery
         self._rooms = rooms
         self._adapters = rooms.adapters
-        self._acks = LocalAcks(services.call_later)
         # A client may come back to another process and answer there what was asked here.
         begin = 1 if services.backplane.alone else 1 + below(ACK_IDS_BEGIN_LIMIT, services.entropy)
         self._ack_ids = itertools.count(begin)
@@ -72,9 +74,8 @@ class Broadcaster:
         if not alone:
             check_rooms(rooms, excepted)
         if callback is not None:
-            self._ask_all(
-                event, args, to, self._call_back(callback, expired), timeout_seconds=timeout_seconds
-            )
+            heard = self._call_back(callback, expired)
+            self._ask_all(event, args, to, heard, None, timeout_seconds)
             return
         recovery = self._recovery
         if recovery is None or volatile:
@@ -82,7 +83,7 @@ class Broadcaster:
             if alone and not volatile and self._at_once():  # it need not be written down for anybody
                 adapter = self._adapters.get(namespace)
                 if adapter is not None:
-                    recipients: list[Socket] = adapter.recipients(rooms, excepted)
+                    recipients = adapter.recipients(rooms, excepted)
                     Socket.send_to_all(recipients, prepared)
                 return
             envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
@@ -101,63 +102,57 @@ class Broadcaster:
     ) -> Answers:
         """See `Hub.call_room`."""
         self._rooms.check(to.rooms, to.excepted)
-        self._check_waiting()
-        waiter: Waiter[Answers] = Waiter()
-        values: list[list[JSONValue]] = []
-        missing: list[None] = []
-
-        def heard(socket: Socket | None, answered: list[JSONValue] | None) -> None:
-            if answered is None:
-                missing.append(None)
-            else:
-                values.append(answered)
-
-        def ended(state: AckState) -> None:
-            waiter.set(Answers(values, len(missing)))
-
-        self._ask_all(event, args, to, heard, ended, timeout_seconds)
-        return wait(waiter, None)
+        _, answers = self._gather(event, args, to, timeout_seconds)
+        return answers
 
     def call(
         self, event: str, args: Iterable[object], namespace: str, sid: str, timeout_seconds: float | None
     ) -> list[JSONValue]:
         """See `Hub.call`."""
         self._rooms.check((sid,))
-        self._check_waiting()
-        waiter: Waiter[list[JSONValue] | Exception] = Waiter()
-
-        def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
-            if values is not None:
-                waiter.set(values)
-
-        def ended(state: AckState) -> None:
-            if state is AckState.UNREADY:
-                waiter.set(
-                    RuntimeError(
-                        "its connect handler has not returned, so it cannot answer: "
-                        "call() it from a later event"
-                    )
-                )
-            elif state is AckState.EXPIRED:
-                waiter.set(TimeoutError(f"no answer within {timeout_seconds} s"))
-            else:
-                waiter.set(TimeoutError("the client has left: no answer will come"))
-
         to = BroadcastOptions(namespace, (sid,))
-        self._ask_all(event, args, to, heard, ended, timeout_seconds, joined_only=True)
-        values = wait(waiter, None)
-        if isinstance(values, Exception):
-            raise values
-        return list(values)
+        state, answers = self._gather(event, args, to, timeout_seconds, one_client=True)
+        if answers.values:
+            return answers.values[0]
+        if state is AckState.UNREADY:
+            raise RuntimeError(
+                "its connect handler has not returned, so it cannot answer: call() it from a later event"
+            )
+        if state is AckState.EXPIRED:
+            raise TimeoutError(f"no answer within {timeout_seconds} s")
+        raise TimeoutError("the client has left: no answer will come")
 
-    def _check_waiting(self) -> None:
-        """A wait that could only hang is refused at once."""
+    def _gather(
+        self,
+        event: str,
+        args: Iterable[object],
+        to: BroadcastOptions,
+        timeout_seconds: float | None,
+        one_client: bool = False,
+    ) -> tuple[AckState, Answers]:
+        """Send an event and wait for its acks; a wait that could only hang is refused at once."""
         if self._door.on_loop():
             raise RuntimeError(
                 "call() would wait on the server's own thread: register the handler without inline=True "
                 "(of a test client every handler runs there)"
             )
         check_waiting("call()")
+        waiter: Waiter[AckState] = Waiter()
+        acks: list[list[JSONValue] | None] = []
+        self._ask_all(
+            event,
+            args,
+            to,
+            lambda socket, values: acks.append(values),
+            waiter.set,
+            timeout_seconds,
+            one_client,
+        )
+        state = waiter.wait(None, lends=True)
+        if state is AckState.FAILED:
+            raise RuntimeError("not everybody could be asked: the log says why")
+        answered = [values for values in acks if values is not None]
+        return state, Answers(answered, len(acks) - len(answered))
 
     def _ask_all(
         self,
@@ -165,9 +160,9 @@ class Broadcaster:
         args: Iterable[object],
         to: BroadcastOptions,
         heard: Heard,
-        ended: Callable[[AckState], None] | None = None,
-        timeout_seconds: float | None = None,
-        joined_only: bool = False,
+        ended: Callable[[AckState], None] | None,
+        timeout_seconds: float | None,
+        one_client: bool = False,
     ) -> None:
         if timeout_seconds is not None and (
             not isinstance(timeout_seconds, (int, float)) or isnan(timeout_seconds)
@@ -175,7 +170,7 @@ class Broadcaster:
             raise TypeError(f"timeout={timeout_seconds!r}: it is a number of seconds, or None")
         ack_id = next(self._ack_ids)
         prepared = self._codec.prepare(EVENT, to.namespace, (event, *args), ack_id)
-        request = AckRequest(to, prepared, ack_id, heard, ended, timeout_seconds, joined_only)
+        request = AckRequest(to, prepared, ack_id, heard, ended, timeout_seconds, one_client)
         self._door.post(self._ask, request, nbytes=len(prepared.frames))
 
     # Loop's thread
@@ -213,18 +208,23 @@ class Broadcaster:
         ack_id = next(self._ack_ids)
         prepared = self._codec.prepare(EVENT, namespace, event, ack_id)
         to = BroadcastOptions(namespace, local=True)
-        self._acks.ask(sockets, AckRequest(to, prepared, ack_id, heard, timeout_seconds=timeout_seconds))
+        request = AckRequest(to, prepared, ack_id, heard, timeout_seconds=timeout_seconds)
+        ask_clients(sockets, request, self._services.call_later)
 
     def _ask(self, request: AckRequest) -> None:
         """Have the clients asked, here and elsewhere."""
         to = request.to
-        adapter = self._rooms.adapter(to.namespace)
-        sockets: list[Socket] = adapter.recipients(to.rooms, to.excepted)
-        elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
-        distant = RemoteAcks(request) if elsewhere else None
-        self._acks.ask(sockets, request)
-        if distant is not None and request.state is AckState.WAITING:
-            self._ask_elsewhere(request, distant)
+        try:
+            adapter = self._rooms.adapter(to.namespace)
+            sockets = adapter.recipients(to.rooms, to.excepted)
+            elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
+            distant = RemoteAcks(request) if elsewhere else None
+            ask_clients(sockets, request, self._services.call_later)
+            if distant is not None and request.state is AckState.WAITING:
+                self._ask_elsewhere(request, distant)
+        except BaseException:  # without memory, say: a thread that waits for acks must hear of it
+            request.end(AckState.FAILED)
+            raise
 
     def _ask_elsewhere(self, request: AckRequest, distant: RemoteAcks) -> None:
         to, timeout_seconds = request.to, request.timeout_seconds
@@ -239,39 +239,34 @@ class Broadcaster:
             cast("list[Room]", list(to.excepted)),
             pack_text(text, attachments),
             timeout_seconds,
-            request.joined_only,
+            request.one_client,
         )
         self._backplane.request(
-            Question(QuestionKind.ACKS, to.namespace, plain(question)),
-            distant.heard,
-            distant.ended,
-            None if timeout_seconds is None else timeout_seconds + ACKS_GRACE_SECONDS,
+            PeerRequest(
+                Question(QuestionKind.ACKS, to.namespace, plain(question)),
+                distant.heard,
+                distant.ended,
+                None if timeout_seconds is None else timeout_seconds + ACKS_GRACE_SECONDS,
+            )
         )
 
     def _call_back(self, callback: AckCallback, expired: Callable[[Socket | None], None] | None) -> Heard:
         """Each ack is a job on its client's strand, or on one for all clients of other processes."""
-        distant: list[Strand] = []
+        distant: Strand | None = None
+        run = partial(self._services.run_reported, "acknowledgement callback")
 
         def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
-            job: Callable[[], object]
+            nonlocal distant
             if values is not None:
-                job = partial(callback, socket, values)
+                job = partial(run, callback, socket, values)
             elif expired is not None:
-                job = partial(expired, socket)
+                job = partial(run, expired, socket)
             else:
                 return
-            if socket is not None:
-                strand = socket.client.backlog.strand
+            if socket is None:
+                strand = distant = distant or self._door.strand()
             else:
-                if not distant:
-                    distant.append(self._door.strand())
-                strand = distant[0]
-            strand.submit(partial(self._run_callback, job))
+                strand = socket.client.backlog.strand
+            strand.submit(job)
 
         return heard
-
-    def _run_callback(self, callback: Callable[[], object]) -> None:
-        try:
-            callback()
-        except BaseException as error:
-            self._services.report("acknowledgement callback", error)

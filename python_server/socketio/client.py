@@ -6,13 +6,15 @@ Must not know: frames, HTTP, rooms; how or where a handler runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
+from python_server.net.states import StateEnum
+from python_server.net.system import TimerLike
 from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.record import RecoveryRecord
 from python_server.socketio.values import JSONValue
@@ -55,47 +57,53 @@ class Handler:
     rate: tuple[int, float] | None = None
 
 
-class SocketState(Enum):
+@dataclass(slots=True)
+class Bucket:
+    """What one client has left of a rate: a token bucket."""
+
+    tokens: float
+    filled_at: float
+
+    def take(self, count: int, seconds: float, now: float) -> bool:
+        """Take one token; False when there is none."""
+        self.tokens = min(float(count), self.tokens + (now - self.filled_at) * count / seconds)
+        self.filled_at = now
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
+
+
+class SocketState(StateEnum):
     """A client's life in one namespace."""
 
-    PENDING = auto()  # the connect handler runs; what is sent is held back behind the CONNECT reply
-    CONNECTED = auto()
-    CLOSED = auto()
+    # The connect handler runs; what is sent is held back behind the CONNECT reply.
+    PENDING = "CONNECTED", "CLOSED"
+    CONNECTED = "CLOSED"
+    CLOSED = ()
 
 
-MOVES: Final[dict[SocketState, set[SocketState]]] = {
-    SocketState.PENDING: {SocketState.CONNECTED, SocketState.CLOSED},
-    SocketState.CONNECTED: {SocketState.CLOSED},
-    SocketState.CLOSED: set(),
-}
+CONNECTED: Final = SocketState.CONNECTED  # a global: asked for with every packet
 
 
-# An enum's member costs ten times a global in CPython 3.11; this one is asked for with every packet.
-CONNECTED: Final = SocketState.CONNECTED
-
-
+@dataclass(eq=False, repr=False, slots=True, weakref_slot=True)
 class Client:
-    """What the hub keeps for one session."""
+    """What the hub keeps for one session.
 
-    __slots__ = (
-        "__weakref__",
-        "backlog",
-        "connect_timer",
-        "context",
-        "decoder",
-        "session",
-        "sockets",
-    )
+    Attributes:
+        backlog: its events that wait for a worker, and their strand.
+        context: the application face's own, shared by the client's namespaces.
+    """
 
-    def __init__(self, session: Session, backlog: Backlog, decoder: PacketDecoder) -> None:
-        self.session: Session = session
-        self.backlog: Backlog = backlog  # its events that wait for a worker, and their strand
-        self.sockets: dict[str, Socket] = {}
-        self.decoder: PacketDecoder = decoder
-        self.connect_timer: Any = None
-        self.context: Any = None  # the application face's own, shared by the client's namespaces
+    session: Session
+    backlog: Backlog
+    decoder: PacketDecoder
+    sockets: dict[str, Socket] = field(default_factory=dict)
+    connect_timer: TimerLike = field(init=False)
+    context: Any = None
 
 
+@dataclass(eq=False, repr=False, slots=True, weakref_slot=True)
 class Socket:
     """A client in one namespace.
 
@@ -106,40 +114,23 @@ class Socket:
         last_offset: of the last recoverable event sent to it. It is written for every recipient, which in
             the record takes three times as long, and noted there when the client is lost.
         reason: why it left while its connect handler ran.
+        acks: called with the values, or with None when the client has left.
+        buckets: what is left of each rate-limited event.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "acks",
-        "auth",
-        "buckets",
-        "client",
-        "data",
-        "held",
-        "held_bytes",
-        "last_offset",
-        "namespace",
-        "reason",
-        "recovery",
-        "sid",
-        "state",
-    )
-
-    def __init__(self, namespace: str, client: Client, auth: JSONValue, sid: str) -> None:
-        self.sid: str = sid
-        self.namespace: str = namespace
-        self.client: Client = client
-        self.auth: JSONValue = auth
-        self.state: SocketState = SocketState.PENDING
-        self.held: list[Prepared] = []
-        self.held_bytes: int = 0
-        self.recovery: RecoveryRecord | None = None
-        self.last_offset: str | None = None
-        self.data: Any = None
-        self.reason: DisconnectReason | NamespaceReason = DisconnectReason.TRANSPORT_CLOSE
-        # Called with the values, or with None when the client has left.
-        self.acks: dict[int, Callable[[list[JSONValue] | None], None]] = {}
-        self.buckets: dict[str, Any] | None = None  # what is left of each rate-limited event
+    namespace: str
+    client: Client
+    auth: JSONValue
+    sid: str
+    state: SocketState = SocketState.PENDING
+    held: list[Prepared] = field(default_factory=list)
+    held_bytes: int = 0
+    recovery: RecoveryRecord | None = None
+    last_offset: str | None = None
+    data: Any = None
+    reason: DisconnectReason | NamespaceReason = DisconnectReason.TRANSPORT_CLOSE
+    acks: dict[int, Callable[[list[JSONValue] | None], None]] = field(default_factory=dict)
+    buckets: dict[str, Bucket] | None = None
 
     @property
     def recovered(self) -> bool:
@@ -166,7 +157,7 @@ class Socket:
 
     def send_volatile(self, prepared: Prepared) -> None:
         """Loop's thread: send if it leaves at once, else drop it."""
-        if self.state is SocketState.CONNECTED and self.client.session.writable:
+        if self.state is CONNECTED and self.client.session.writable:
             self.client.session.send(prepared)
 
     @staticmethod
@@ -178,5 +169,4 @@ class Socket:
                 socket.send(prepared)
 
     def move(self, state: SocketState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
+        self.state = self.state.to(state)

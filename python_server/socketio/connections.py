@@ -5,6 +5,7 @@ Must not know: events, acks that are waited for, how a packet comes in.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -18,49 +19,35 @@ from python_server.socketio.client import (
     Socket,
     SocketState,
 )
-from python_server.socketio.cluster.port import Command, CommandKind
+from python_server.socketio.cluster.port import Command, CommandKind, Room
 from python_server.socketio.handler_runner import HandlerRunner, Waiting
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import Packet, PacketError, PacketType
 from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
-from python_server.socketio.values import RoomName
 
 # Namespaces one client may join; it matters where "*" lets it choose their names.
 NAMESPACES_MAX_COUNT: Final = 256
 
 
+@dataclass(eq=False, slots=True)
 class Connections:
-    """The sockets of one server, from CONNECT to their end. The loop's thread, where no other is named.
+    """The sockets of one server, from CONNECT to their end. The loop's thread, where no other is named."""
 
-    Args:
-        rooms: of this server. runner: of handlers. restorer: of a server with recovery.
-    """
-
-    def __init__(
-        self,
-        services: HubServices,
-        configuration: Configuration,
-        handlers: Handlers,
-        rooms: RoomDirectory,
-        runner: HandlerRunner,
-        restorer: Restorer | None,
-    ) -> None:
-        self._services = services
-        self._codec = configuration.codec
-        self._always_connect = configuration.always_connect
-        self._handlers = handlers
-        self._rooms = rooms
-        self._runner = runner
-        self._restorer = restorer
+    _services: HubServices
+    _configuration: Configuration
+    _handlers: Handlers
+    _rooms: RoomDirectory
+    _runner: HandlerRunner
+    _restorer: Restorer | None
 
     def connect(self, client: Client, packet: Packet) -> None:
         """A CONNECT packet. Raises PacketError."""
         namespace = packet.namespace
         if not self._handlers.serves(namespace):
             error = {"message": "Invalid namespace"}
-            client.session.send(self._codec.prepare(PacketType.CONNECT_ERROR, namespace, error))
+            client.session.send(self._configuration.codec.prepare(PacketType.CONNECT_ERROR, namespace, error))
             return
         if len(client.sockets) >= NAMESPACES_MAX_COUNT:
             raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
@@ -89,13 +76,14 @@ class Connections:
     ) -> None:
         """Send a client of this process out of a namespace; `detail` reaches it as the event `closing`."""
         socket = self._rooms.adapter(namespace).get(sid)
-        if isinstance(socket, Socket):
-            session = socket.client.session
-            if detail is not None:
-                said = {"reason": str(reason), "detail": detail}
-                session.send(self._codec.prepare(PacketType.EVENT, namespace, ("closing", said)))
-            session.send(self._codec.prepare(PacketType.DISCONNECT, namespace))
-            self.close(socket, reason)
+        if socket is None:
+            return
+        session = socket.client.session
+        if detail is not None:
+            said = {"reason": str(reason), "detail": detail}
+            session.send(self._configuration.codec.prepare(PacketType.EVENT, namespace, ("closing", said)))
+        session.send(self._configuration.codec.prepare(PacketType.DISCONNECT, namespace))
+        self.close(socket, reason)
 
     def close(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         """The one way out of a namespace."""
@@ -109,48 +97,41 @@ class Connections:
         if connected:
             self._run_disconnect(socket, reason)
 
-    def _admit(self, socket: Socket, former: Client | None, rooms: dict[RoomName, int]) -> None:
+    def _admit(self, socket: Socket, former: Client | None, rooms: dict[Room, int]) -> None:
         """It is known who it is: its rooms are those it had before, if it comes back."""
-        client, namespace = socket.client, socket.namespace
-        adapter = self._rooms.open(namespace)
+        adapter = self._rooms.open(socket.namespace)
         adapter.add(socket)
         adapter.restore(socket.sid, rooms)
-        handler = self._handlers.find(namespace, "connect")
-        if handler is None or self._always_connect:
+        handler = self._handlers.find(socket.namespace, "connect")
+        if handler is None or self._configuration.always_connect:
             self._connected(socket)
         if handler is None:
             return
-        job = partial(self._run_connect, socket, handler)
+        job, submit = partial(self._run_connect, socket, handler), socket.client.backlog.strand.submit
         if former is None:
-            client.backlog.strand.submit(job)
+            submit(job)
         else:  # behind the disconnect handler of what it was before
-            submit = client.backlog.strand.submit
             former.backlog.strand.submit(partial(self._services.post_quietly, submit, job))
 
     def _run_connect(self, socket: Socket, handler: Handler) -> None:
         """Worker: the connect handler; what it emits waits behind the reply."""
-        refusal: dict[str, object] | None = None
+        refusal: dict[str, object] = {"message": "Connection rejected by server"}
         try:
             result = handler.function(socket, "connect", (socket.auth,))
             if type(result) is Waiting:
                 self._runner.put_off(socket, handler, result, partial(self._run_connect, socket))
                 return
-            if result is False:
-                refusal = {"message": "Connection rejected by server"}
+            if result is not False:
+                self._services.post_quietly(self._connected, socket)
+                return
         except ConnectionRefused as error:
-            refusal = (
-                {"message": error.message}
-                if error.data is None
-                else {"message": error.message, "data": error.data}
-            )
+            refusal = {"message": error.message}
+            if error.data is not None:
+                refusal["data"] = error.data
         except BaseException as error:
             self._services.report("handler of event 'connect'", error)
-            refusal = {"message": "Connection rejected by server"}
-        if refusal is None:
-            self._services.post_quietly(self._connected, socket)
-        else:
-            prepared = self._codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal)
-            self._services.post_quietly(self._refused, socket, prepared)
+        prepared = self._configuration.codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal)
+        self._services.post_quietly(self._refused, socket, prepared)
 
     def _connected(self, socket: Socket) -> None:
         if socket.state is SocketState.CONNECTED:
@@ -164,7 +145,7 @@ class Connections:
         names = {"sid": socket.sid}
         if socket.recovery is not None:
             names["pid"] = socket.recovery.pid
-        socket.send(self._codec.prepare(PacketType.CONNECT, socket.namespace, names))
+        socket.send(self._configuration.codec.prepare(PacketType.CONNECT, socket.namespace, names))
         for prepared in held:
             socket.send(prepared)
 
@@ -185,12 +166,10 @@ class Connections:
             resolve(None)
         namespace = socket.namespace
         socket.client.sockets.pop(namespace, None)
-        adapter = self._rooms.adapters.get(namespace)
-        if adapter is None:
-            return  # others were asked who it was
+        adapter = self._rooms.adapter(namespace)  # which has no such client while others are asked who it was
         adapter.remove(socket.sid)
         if adapter.empty and not self._handlers.permanent(namespace):
-            del self._rooms.adapters[namespace]  # names that clients choose must not add up
+            self._rooms.adapters.pop(namespace, None)  # names that clients choose must not add up
 
     def _run_disconnect(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         handler = self._handlers.find(socket.namespace, "disconnect")

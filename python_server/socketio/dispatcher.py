@@ -11,11 +11,11 @@ from typing import Final
 
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.backlog import Backlog
-from python_server.net.timers import TimerLike
-from python_server.socketio.client import CONNECTED, Client, NamespaceReason, Socket
+from python_server.net.system import TimerLike
+from python_server.socketio.client import CONNECTED, Bucket, Client, NamespaceReason, Socket
 from python_server.socketio.connections import Connections
 from python_server.socketio.handler_runner import HandlerRunner
-from python_server.socketio.handlers import Bucket, Handlers
+from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import ACK, CONNECT, EVENT, Packet, PacketError
 from python_server.socketio.services import Configuration, HubServices
 
@@ -49,13 +49,9 @@ class Dispatcher:
         self._unfinished_timer: TimerLike | None = None
 
     def session_opened(self, session: Session) -> None:
-        services = self._services
-        client = session.context = Client(
-            session, Backlog(services.door, session.pause_reading), self._decoder()
-        )
-        client.connect_timer = services.call_later(
-            self._patience.connect_timeout_seconds, partial(self._connect_late, client)
-        )
+        backlog = Backlog(self._services.door, session.pause_reading)
+        client = session.context = Client(session, backlog, self._decoder())
+        self._await_connect(client)
 
     def on_message(self, session: Session, data: str | bytes) -> None:
         client: Client = session.context
@@ -83,24 +79,25 @@ class Dispatcher:
         for socket in list(client.sockets.values()):
             self._connections.close(socket, reason)
 
+    def _await_connect(self, client: Client) -> None:
+        client.connect_timer = self._services.call_later(
+            self._patience.connect_timeout_seconds, partial(self._connect_late, client)
+        )
+
     def _connect_late(self, client: Client) -> None:
         """It has joined nothing yet; a connect handler that takes its time is not its fault."""
         if client.sockets:
-            client.connect_timer = self._services.call_later(
-                self._patience.connect_timeout_seconds, partial(self._connect_late, client)
-            )
+            self._await_connect(client)
         else:
             client.session.end(DisconnectReason.FORCED_CLOSE)
 
     def _await_attachments(self, client: Client) -> None:
         """A binary packet has begun: what is missing of it must come in time."""
         if client not in self._unfinished:
-            services = self._services
-            self._unfinished[client] = services.now()
+            self._unfinished[client] = self._services.now()
             if self._unfinished_timer is None:
-                self._unfinished_timer = services.call_later(
-                    self._patience.attachments_timeout_seconds, self._end_unfinished
-                )
+                timeout_seconds = self._patience.attachments_timeout_seconds
+                self._unfinished_timer = self._services.call_later(timeout_seconds, self._end_unfinished)
 
     def _end_unfinished(self) -> None:
         services = self._services

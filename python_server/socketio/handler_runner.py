@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from python_server.net.backlog import Backlog
-from python_server.net.threads import Door, Job, ServerStopped, Strand
+from python_server.net.threads import Job, ServerStopped, Strand
 from python_server.socketio.client import Handler, Socket
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import ACK, Codec
@@ -37,47 +36,9 @@ class Waiting:
 
     start: Callable[[Callable[[Outcome], None]], None]
 
-    def put_off(
-        self,
-        backlog: Backlog,
-        door: Door,
-        ordered: bool,
-        again: Callable[[Handler], object],
-    ) -> None:
-        """A worker, from within the handler's job: its thread is free as soon as the job returns.
-
-        Args:
-            ordered: the client's next event waits for this one.
-            again: called by a worker with a handler that gives the result at once.
-        """
-
-        def conclude(outcome: Outcome) -> None:
-            again(Handler(lambda *told: outcome()))
-            if not ordered:
-                _post(door, backlog.end_beside)
-
-        if ordered:
-            backlog.strand.hold()
-            go_on: Callable[[Job], None] = backlog.strand.go_on
-        else:
-            _post(door, backlog.begin_beside)
-            go_on = door.submit
-        self.start(lambda outcome: _post(door, go_on, lambda: conclude(outcome)))
-
-
-def _post(door: Door, function: Callable[..., object], *args: object) -> None:
-    try:
-        door.post(function, *args)
-    except ServerStopped:
-        pass  # nobody waits for the result any more
-
 
 class HandlerRunner:
-    """Runs handlers, and does what belongs around each: faults, acks, late results.
-
-    Args:
-        codec: writes acks. handlers: has the one that is told of rooms.
-    """
+    """Runs handlers, and does what belongs around each: faults, acks, late results."""
 
     def __init__(self, services: HubServices, codec: Codec, handlers: Handlers) -> None:
         self._services = services
@@ -116,26 +77,37 @@ class HandlerRunner:
     def put_off(
         self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]
     ) -> None:
-        """Worker: the handler's result is not there yet."""
-        waiting.put_off(socket.client.backlog, self._door, handler.ordered, again)
+        """Worker: the handler's result is not there yet, and the thread is free as soon as the job returns.
+        A worker then calls `again` with a handler that gives the result at once."""
+        backlog, post, ordered = socket.client.backlog, self._services.post_quietly, handler.ordered
+        if ordered:
+            backlog.strand.hold()
+            go_on: Callable[[Job], None] = backlog.strand.go_on
+        else:
+            post(backlog.begin_beside)
+            go_on = self._door.submit
+
+        def conclude(outcome: Outcome) -> None:
+            again(Handler(lambda *told: outcome()))
+            if not ordered:
+                post(backlog.end_beside)
+
+        waiting.start(lambda outcome: post(go_on, partial(conclude, outcome)))
 
     def room_changed(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
         """Loop's thread: the handler of rooms is told on one strand of its own."""
-        if self._handlers.presence is not None:
-            if self._presence_strand is None:
-                self._presence_strand = self._door.strand()
-            if self._presence_strand.waiting_count >= PRESENCE_MAX_COUNT:
-                self._services.complain(
-                    "presence",
-                    f"{PRESENCE_MAX_COUNT} moves wait for on_room_join, on_room_leave: further ones are lost",
-                )
-                return
-            self._presence_strand.submit(partial(self._run_presence, kind, namespace, sid, room))
-
-    def _run_presence(self, kind: str, namespace: str, sid: str, room: RoomName) -> None:
         presence = self._handlers.presence
-        assert presence is not None
-        try:
-            presence(kind, namespace, sid, room)
-        except BaseException as error:
-            self._services.report("presence handler", error)
+        if presence is None:
+            return
+        if self._presence_strand is None:
+            self._presence_strand = self._door.strand()
+        if self._presence_strand.waiting_count < PRESENCE_MAX_COUNT:
+            run = self._services.run_reported
+            self._presence_strand.submit(
+                partial(run, "presence handler", presence, kind, namespace, sid, room)
+            )
+        else:
+            self._services.complain(
+                "presence",
+                f"{PRESENCE_MAX_COUNT} moves wait for on_room_join, on_room_leave: further ones are lost",
+            )

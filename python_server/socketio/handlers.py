@@ -1,12 +1,11 @@
-"""Which handler serves an event of a namespace, and how often a client may ask for it. Sans-I/O.
+"""Which handler serves an event of a namespace. Sans-I/O.
 
-Must not know: packets, threads, what a handler does; time is an argument.
+Must not know: packets, threads, what a handler does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from python_server.socketio.client import Handler
@@ -54,8 +53,7 @@ class Handlers:
 
     def serves(self, namespace: str) -> bool:
         """May a client join it?"""
-        known = namespace in self._events or namespace in self._whole or namespace in self._open
-        return (known and namespace != ANY) or ANY in self._open
+        return (self.permanent(namespace) and namespace != ANY) or ANY in self._open
 
     def permanent(self, namespace: str) -> bool:
         """Does the application know it by name?"""
@@ -80,20 +78,3 @@ class Handlers:
             if found is not None:
                 return found
         return self._whole.get(namespace) or self._whole.get(ANY)
-
-
-@dataclass(slots=True)
-class Bucket:
-    """What one client has left of a rate: a token bucket."""
-
-    tokens: float
-    filled_at: float
-
-    def take(self, count: int, seconds: float, now: float) -> bool:
-        """Take one token; False when there is none."""
-        self.tokens = min(float(count), self.tokens + (now - self.filled_at) * count / seconds)
-        self.filled_at = now
-        if self.tokens < 1.0:
-            return False
-        self.tokens -= 1.0
-        return True

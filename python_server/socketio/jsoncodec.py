@@ -31,7 +31,8 @@ _AS_IN_JSON: Final = (
     orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 _decode: Final = msgspec.json.Decoder().decode
-_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
+# Of what JSON is read to, what holds nothing.
+ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 _LISTS: Final = frozenset({list, tuple})
 
 
@@ -127,7 +128,7 @@ def is_deeper(value: JSONValue, depth: int) -> bool:
         return False
     if depth == 0:
         return True
-    return any(type(item) not in _ATOMS and is_deeper(item, depth - 1) for item in value)
+    return any(type(item) not in ATOMS and is_deeper(item, depth - 1) for item in value)
 
 
 def _is_finite(value: JSONValue) -> bool:
@@ -138,7 +139,7 @@ def _is_finite(value: JSONValue) -> bool:
         if kind is float:
             if not math.isfinite(item):
                 return False
-        elif kind not in _ATOMS and not ((kind is dict or kind in _LISTS) and _is_finite(item)):
+        elif kind not in ATOMS and not ((kind is dict or kind in _LISTS) and _is_finite(item)):
             return False
     return True
 
@@ -164,15 +165,16 @@ def words_of(module: object) -> JSONWords:
     """The words of anything with `dumps` and `loads`: a JSON module, Flask's `app.json`.
 
     `dumps` may give text or UTF-8 bytes, and is asked for compact text if it takes `separators`. What comes
-    from clients has our bound on depth; a bound on digits is the module's affair.
-
-    Raises:
-        ValueError: one of the two is missing.
+    from clients has our bound on depth; a bound on digits is the module's affair. Raises ValueError.
     """
     write, read = getattr(module, "dumps", None), getattr(module, "loads", None)
     if not callable(write) or not callable(read):
         raise ValueError("json is a module, or an object, with the functions dumps and loads")
-    compact = {"separators": (",", ":")} if _takes_separators(write) else {}
+    compact = {"separators": (",", ":")}
+    try:
+        inspect.signature(write).bind(None, **compact)
+    except (TypeError, ValueError):  # it does not take them, or nobody knows: C without a signature
+        compact = {}
 
     def dumps(value: object) -> str:
         text = write(value, **compact)
@@ -186,16 +188,4 @@ def words_of(module: object) -> JSONWords:
         _check_depth(text, value)
         return value
 
-    return JSONWords(dumps, loads, _needs_a_look)
-
-
-def _needs_a_look(value: object) -> None:
-    """`dumps_plain` of a module of somebody's own: it may write bytes in a way of its own."""
-
-
-def _takes_separators(write: Callable[..., object]) -> bool:
-    try:
-        inspect.signature(write).bind(None, separators=None)
-    except (TypeError, ValueError):  # it does not, or nobody knows: a function of C without a signature
-        return False
-    return True
+    return JSONWords(dumps, loads, lambda value: None)  # it may write bytes in a way of its own

@@ -13,21 +13,11 @@ import msgspec
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, dumps
-from python_server.socketio.packet import (
-    Packet,
-    PacketDecoder,
-    PacketError,
-    PacketType,
-    check,
-    check_namespace,
-    extract,
-)
+from python_server.socketio.packet import Packet, PacketDecoder, PacketError, PacketType, check, extract
 from python_server.socketio.values import JSONValue
 
 # JavaScript's `undefined` as notepack writes it: an extension of type 0.
 UNDEFINED_CODE: Final = 0
-# Binary values are part of the data here, so these two do not occur.
-UNUSED: Final = frozenset({PacketType.BINARY_EVENT, PacketType.BINARY_ACK})
 # Bytes of a whole value by its first byte ("Formats" of the MessagePack specification); 0 where more must be
 # read. An empty array or map is not among them: it is a level.
 _NUMBERS: Final = {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
@@ -125,11 +115,7 @@ _decode_plain: Final = msgspec.msgpack.Decoder(_plain(6)).decode
 
 
 def decode(data: bytes) -> Packet:
-    """The packet of one binary message.
-
-    Raises:
-        PacketError: malformed, not a packet's map, or a reserved event name.
-    """
+    """The packet of one binary message. Raises PacketError."""
     try:
         fields = _decode_plain(data)
     except (msgspec.MsgspecError, RecursionError, TypeError, ValueError):
@@ -141,7 +127,6 @@ def decode(data: bytes) -> Packet:
         raise PacketError("unknown packet type")
     if type(namespace) is not str or namespace[:1] != "/":
         raise PacketError("a packet without its namespace")
-    check_namespace(namespace)
     if id is not None and (type(id) is not int or id < 0):
         raise PacketError("a packet's id must be a number")
     packet = Packet(PacketType(kind), namespace, fields.get("data"), id, size_bytes=len(data))
@@ -158,27 +143,12 @@ def _decode_checked(data: bytes) -> JSONValue:
         raise PacketError("malformed MessagePack") from None
 
 
-class MsgpackDecoder:
-    """Stateless: every message is a packet."""
-
-    __slots__ = ()
-
-    def receive(self, data: str | bytes) -> Packet | None:
-        if not isinstance(data, bytes):
-            raise PacketError("text where a MessagePack packet is due: the client uses another parser")
-        return decode(data)
-
-
-DECODER: Final = MsgpackDecoder()
-
-
 class MsgpackCodec:
-    """What `serializer="msgpack"` stands for."""
+    """What `serializer="msgpack"` stands for. Every message is a packet: it is the decoder of all clients."""
 
     def prepare(
         self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
     ) -> Prepared:
-        assert kind not in UNUSED, kind
         fields: dict[str, object] = {"type": int(kind), "nsp": namespace}
         if data is not None:
             fields["data"] = data
@@ -190,7 +160,12 @@ class MsgpackCodec:
             raise ValueError(f"the data cannot be written as MessagePack: {error}") from None
 
     def decoder(self) -> PacketDecoder:
-        return DECODER
+        return self
+
+    def receive(self, data: str | bytes) -> Packet | None:
+        if not isinstance(data, bytes):
+            raise PacketError("text where a MessagePack packet is due: the client uses another parser")
+        return decode(data)
 
     def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:
         (packet,) = prepared.packets

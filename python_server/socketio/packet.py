@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.jsoncodec import OWN_WORDS, JSONError, JSONWords
+from python_server.socketio.jsoncodec import ATOMS, OWN_WORDS, JSONError, JSONWords
 from python_server.socketio.values import JSONValue
 
 # Event names that belong to the library: a client that could send them would run connect handlers.
@@ -30,8 +31,6 @@ NAMESPACE_MAX_CHARACTERS: Final = 255
 # An ack id is the peer's choice; python-socketio stops at 100 digits.
 ID: Final = re.compile(r"[0-9]{1,100}")
 ATTACHMENTS: Final = re.compile(r"([0-9]{1,4})-")
-# Of what JSON is read to, what holds nothing.
-_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 BINARY_TYPES: Final = (bytes, bytearray, memoryview)
 
 
@@ -47,10 +46,10 @@ class PacketType(IntEnum):
     BINARY_ACK = 6
 
 
-# A packet's first character, by its type, and back.
-DIGITS: Final = tuple("0123456")
+# How a packet begins, by its type: an Engine.IO message; and back.
+BEGINS: Final = tuple("4" + digit for digit in "0123456")
 TYPES: Final = {str(kind.value): kind for kind in PacketType}
-# An enum's member costs ten times a global in CPython 3.11; these are asked for with every packet.
+# As globals: they are asked for with every packet.
 CONNECT: Final = PacketType.CONNECT
 EVENT: Final = PacketType.EVENT
 ACK: Final = PacketType.ACK
@@ -92,7 +91,8 @@ class Codec(Protocol):
     def prepare(
         self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
     ) -> Prepared:
-        """Any thread: a packet encoded for all its recipients. Raises TypeError or ValueError."""
+        """Any thread: a packet encoded for all its recipients; events and acks may have bytes within.
+        Raises TypeError or ValueError."""
 
     def decoder(self) -> PacketDecoder:
         """For one client."""
@@ -108,49 +108,20 @@ class Codec(Protocol):
 # Encoding
 
 
-def encode(
-    kind: PacketType,
-    namespace: str = "/",
-    data: object = None,
-    id: int | None = None,
-    words: JSONWords = OWN_WORDS,
-) -> list[str | bytes]:
-    """The text of a packet, followed by its attachments.
-
-    Args:
-        kind: EVENT and ACK become their binary forms when `data` holds bytes.
-        data: JSON values and, for events and acks, bytes, bytearray or memoryview anywhere within.
-
-    Raises:
-        TypeError, ValueError: `data` cannot be written as JSON.
-    """
-    said = "" if data is None else words.dumps_plain(data)
-    if said is not None:
-        digits = DIGITS[kind]
-        return [(digits if namespace == "/" and id is None else _head(digits, namespace, id)) + said]
-    attachments: list[bytes] = []
-    digits = DIGITS[kind]
-    if (kind is EVENT or kind is ACK) and _has_binary(data):
-        data = extract(data, attachments)
-        digits = f"{DIGITS[_BINARY_EVENT if kind is EVENT else _BINARY_ACK]}{len(attachments)}-"
-    return [_head(digits, namespace, id) + words.dumps(data), *attachments]
-
-
-def _head(digits: str, namespace: str, id: int | None) -> str:
+def _head(begin: str, namespace: str, id: int | None) -> str:
     """What stands in front of the JSON."""
     if namespace != "/":
-        digits += namespace + ","
-    return digits if id is None else digits + str(id)
+        begin += namespace + ","
+    return begin if id is None else begin + str(id)
 
 
-def _has_binary(value: Any) -> bool:
-    kind = type(value)
-    if kind is str or kind is int:
+def _has_binary(value: object) -> bool:
+    if type(value) in ATOMS:
         return False
-    if kind is dict:
-        return any(_has_binary(item) for item in value.values())
-    if kind is list or kind is tuple:
-        return any(_has_binary(item) for item in value)
+    if type(value) is dict:
+        return any(map(_has_binary, value.values()))
+    if type(value) is list or type(value) is tuple:
+        return any(map(_has_binary, value))
     return isinstance(value, BINARY_TYPES)
 
 
@@ -169,22 +140,23 @@ def extract(value: object, attachments: list[bytes]) -> object:
 # Decoding
 
 
-def decode(
-    text: str, attachments_max_count: int = ATTACHMENTS_MAX_COUNT, words: JSONWords = OWN_WORDS
-) -> Packet:
-    """The packet of a text message.
-
-    Raises:
-        PacketError: malformed, a reserved event name, or more attachments than allowed.
-    """
-    if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
-        try:
+def decode(text: str, words: JSONWords = OWN_WORDS) -> Packet:
+    """The packet of a text message. Raises PacketError."""
+    try:
+        if text[:2] == "2[":  # an event of the main namespace without an ack: nearly every packet
             data = words.loads(text[1:])
-        except JSONError as error:
-            raise PacketError(f"malformed JSON: {error}") from None
-        if not data or type(data[0]) is not str or data[0] in RESERVED:
-            _check_event(data)  # which says why, or lets a number pass
-        return Packet(EVENT, "/", data)
+            if not data or type(data[0]) is not str or data[0] in RESERVED:
+                _check_event(data)  # which says why, or lets a number pass
+            return Packet(EVENT, "/", data)
+        packet = _decode(text, words)
+    except JSONError as error:
+        raise PacketError(f"malformed JSON: {error}") from None
+    check(packet)
+    return packet
+
+
+def _decode(text: str, words: JSONWords) -> Packet:
+    """Any packet, whose data may not fit its kind."""
     kind = TYPES.get(text[:1])
     if kind is None:
         raise PacketError(f"unknown packet type {text[:1]!r}")
@@ -195,17 +167,16 @@ def decode(
         if match is None:
             raise PacketError("a binary packet without its attachment count")
         packet.attachments_count = int(match[1])
-        if not 1 <= packet.attachments_count <= attachments_max_count:
+        if not 1 <= packet.attachments_count <= ATTACHMENTS_MAX_COUNT:
             raise PacketError(
-                f"{packet.attachments_count} attachments, allowed are 1 to {attachments_max_count}"
+                f"{packet.attachments_count} attachments, allowed are 1 to {ATTACHMENTS_MAX_COUNT}"
             )
         packet.kind = EVENT if kind is _BINARY_EVENT else ACK
         position = match.end()
     if text[position : position + 1] == "/":
-        end = text.find(",", position, position + NAMESPACE_MAX_CHARACTERS + 1)
+        end = text.find(",", position)
         if end < 0:
             end = len(text)
-            check_namespace(text[position : position + NAMESPACE_MAX_CHARACTERS + 1])
         packet.namespace = text[position:end]
         position = end + 1
     match = ID.match(text, position)
@@ -213,33 +184,17 @@ def decode(
         packet.id = int(match[0])
         position = match.end()
     if position < len(text):
-        packet.data = _json(text[position:], words)
+        packet.data = words.loads(text[position:])
         if packet.data is None and kind is CONNECT:
             raise PacketError("the data of a connect packet must be an object")
-    check(packet)
     return packet
 
 
-def check_namespace(namespace: str) -> None:
-    """Raises PacketError for a name that is too long."""
-    if len(namespace) > NAMESPACE_MAX_CHARACTERS:
-        raise PacketError(f"a namespace of more than {NAMESPACE_MAX_CHARACTERS} characters")
-
-
-def _json(text: str, words: JSONWords) -> JSONValue:
-    try:
-        return words.loads(text)
-    except JSONError as error:
-        raise PacketError(f"malformed JSON: {error}") from None
-
-
 def check(packet: Packet) -> None:
-    """Refuse a packet whose data does not fit its kind.
-
-    Raises:
-        PacketError: it does not, or the event name is reserved.
-    """
+    """Refuse with PacketError a packet whose namespace is too long, or whose data does not fit its kind."""
     kind, data = packet.kind, packet.data
+    if len(packet.namespace) > NAMESPACE_MAX_CHARACTERS:
+        raise PacketError(f"a namespace of more than {NAMESPACE_MAX_CHARACTERS} characters")
     if kind is EVENT:
         _check_event(data)
     elif kind is ACK:
@@ -255,7 +210,7 @@ def check(packet: Packet) -> None:
         raise PacketError("only the server sends connect errors")
 
 
-def _check_event(data: JSONValue) -> JSONValue:
+def _check_event(data: JSONValue) -> None:
     if type(data) is not list or not data:
         raise PacketError("an event must be a non-empty array")
     name = data[0]
@@ -263,51 +218,36 @@ def _check_event(data: JSONValue) -> JSONValue:
         raise PacketError("an event's name must be a string")
     if name in RESERVED:
         raise PacketError(f"the event name {name!r} is reserved")
-    return data
 
 
+@dataclass(slots=True)
 class Assembler:
-    """A binary packet whose attachments are arriving.
+    """A binary packet whose attachments are arriving: so many bytes at most of all of them together."""
 
-    Args:
-        packet: with `attachments_count` > 0.
-        max_bytes: of all attachments together.
-    """
-
-    __slots__ = ("_attachments", "_max_bytes", "_packet", "_size_bytes")
-
-    def __init__(self, packet: Packet, max_bytes: int) -> None:
-        self._packet = packet
-        self._attachments: list[bytes] = []
-        self._size_bytes = 0
-        self._max_bytes = max_bytes
+    packet: Packet
+    _max_bytes: int
+    _attachments: list[bytes] = field(default_factory=list)
+    _size_bytes: int = 0
 
     def add(self, attachment: bytes) -> Packet | None:
-        """Take the next binary message; the packet when it is whole.
-
-        Raises:
-            PacketError: too many bytes, or placeholders that do not fit the attachments.
-        """
+        """Take the next binary message; the packet when it is whole. Raises PacketError."""
         self._size_bytes += len(attachment)
         if self._size_bytes > self._max_bytes:
             raise PacketError(f"attachments of more than {self._max_bytes} bytes together")
         self._attachments.append(attachment)
-        if len(self._attachments) < self._packet.attachments_count:
+        packet = self.packet
+        if len(self._attachments) < packet.attachments_count:
             return None
         used: set[int] = set()
-        self._packet.data = fill(self._packet.data, self._attachments, used)
+        packet.data = fill(packet.data, self._attachments, used)
         if len(used) != len(self._attachments):
             raise PacketError("fewer placeholders than attachments")
-        self._packet.size_bytes += self._size_bytes
-        return self._packet
+        packet.size_bytes += self._size_bytes
+        return packet
 
 
 def fill(value: JSONValue, attachments: Sequence[bytes], used: set[int]) -> JSONValue:
-    """A copy of `value` with bytes where placeholders were, whose numbers are added to `used`.
-
-    Raises:
-        PacketError: a placeholder that names no attachment, or one that was used already.
-    """
+    """A copy with bytes where placeholders were; their numbers are added to `used`. Raises PacketError."""
     if type(value) is dict:
         if value.get("_placeholder") is True:
             number = value.get("num")
@@ -316,55 +256,42 @@ def fill(value: JSONValue, attachments: Sequence[bytes], used: set[int]) -> JSON
             used.add(number)
             return attachments[number]
         return {
-            key: item if type(item) in _ATOMS else fill(item, attachments, used)
-            for key, item in value.items()
+            key: item if type(item) in ATOMS else fill(item, attachments, used) for key, item in value.items()
         }
     if type(value) is list:
-        return [item if type(item) in _ATOMS else fill(item, attachments, used) for item in value]
+        return [item if type(item) in ATOMS else fill(item, attachments, used) for item in value]
     return value
 
 
+@dataclass(slots=True)
 class TextDecoder:
-    """One client's packets: text, each with the attachments that follow it.
+    """One client's packets: text, each with the attachments that follow it, at most so many bytes."""
 
-    Args:
-        max_bytes: of one packet's attachments together.
-    """
-
-    __slots__ = ("_assembler", "_max_bytes", "_words")
-
-    def __init__(self, max_bytes: int, words: JSONWords = OWN_WORDS) -> None:
-        self._max_bytes = max_bytes
-        self._words = words
-        self._assembler: Assembler | None = None
+    _max_bytes: int
+    words: JSONWords = OWN_WORDS
+    _assembler: Assembler | None = None
 
     def receive(self, data: str | bytes) -> Packet | None:
-        if self._assembler is not None:
-            return self._add(self._assembler, data)
+        assembler = self._assembler
+        if assembler is not None:
+            if type(data) is not bytes:
+                raise PacketError("text where an attachment is due")
+            packet = assembler.add(data)
+            if packet is not None:
+                self._assembler = None
+            return packet
         if type(data) is not str:
             raise PacketError("an attachment without its packet")
-        packet = decode(data, ATTACHMENTS_MAX_COUNT, self._words)
+        packet = decode(data, self.words)
         packet.size_bytes = len(data)
         if packet.attachments_count:
             self._assembler = Assembler(packet, self._max_bytes)
             return None
         return packet
 
-    def _add(self, assembler: Assembler, data: str | bytes) -> Packet | None:
-        if type(data) is not bytes:
-            raise PacketError("text where an attachment is due")
-        packet = assembler.add(data)
-        if packet is not None:
-            self._assembler = None
-        return packet
-
 
 class TextCodec:
-    """The protocol's own way: JSON text and binary attachments.
-
-    Args:
-        words: how JSON is written and read.
-    """
+    """The protocol's own way: JSON text, in somebody's words, and binary attachments."""
 
     def __init__(self, words: JSONWords = OWN_WORDS) -> None:
         self._words = words
@@ -372,9 +299,16 @@ class TextCodec:
     def prepare(
         self, kind: PacketType, namespace: str, data: object = None, id: int | None = None
     ) -> Prepared:
-        packets = encode(kind, namespace, data, id, self._words)
-        packets[0] = "4" + packets[0]  # type: ignore[operator]
-        return Prepared(packets)
+        begin = BEGINS[kind]
+        said = "" if data is None else self._words.dumps_plain(data)
+        if said is not None:
+            head = begin if namespace == "/" and id is None else _head(begin, namespace, id)
+            return Prepared([head + said])
+        attachments: list[bytes] = []
+        if (kind is EVENT or kind is ACK) and _has_binary(data):
+            data = extract(data, attachments)
+            begin = f"{BEGINS[_BINARY_EVENT if kind is EVENT else _BINARY_ACK]}{len(attachments)}-"
+        return Prepared([_head(begin, namespace, id) + self._words.dumps(data), *attachments])
 
     def decoder(self) -> PacketDecoder:
         return TextDecoder(ATTACHMENTS_MAX_BYTES, self._words)

@@ -6,10 +6,10 @@ Must not know: events, acks, how a packet comes in.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
 
-from python_server.net.tasks import wait
 from python_server.net.threads import Waiter
 from python_server.socketio.adapter import Adapter
 from python_server.socketio.broadcast import check_hashable
@@ -17,6 +17,7 @@ from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import (
     Command,
     CommandKind,
+    PeerRequest,
     Question,
     QuestionKind,
     Room,
@@ -35,28 +36,27 @@ LOOP_SECONDS: Final = 30.0
 Moved = Callable[[str, str, str, RoomName], None]
 
 
+@dataclass(eq=False, slots=True)
 class RoomDirectory:
     """The rooms of one Socket.IO server, here and in other processes.
 
-    Args:
-        services: of the worker. moved: told who of this process comes into a room and who leaves it.
+    Attributes:
+        moved: told who of this process comes into a room and who leaves it.
         log_position: of the recovery log, noted for every room a client enters.
+        adapters: for the loop's thread: the clients of this process, by namespace.
     """
 
-    def __init__(self, services: HubServices, moved: Moved, log_position: Callable[[], int]) -> None:
-        self._services = services
-        self._backplane = services.backplane
-        self._moved = moved
-        self._log_position = log_position
-        # Loop's thread: the clients of this process, by namespace.
-        self.adapters: dict[str, Adapter[Socket]] = {}
+    services: HubServices
+    moved: Moved
+    log_position: Callable[[], int]
+    adapters: dict[str, Adapter] = field(default_factory=dict)
 
     # Any thread
 
     def join(self, namespace: str, sid: str, room: RoomName) -> None:
         """Put a client into a room; takes effect before anything emitted after it."""
         self.check((room,))
-        self._services.door.tell(self._join, namespace, sid, room)
+        self.services.door.tell(self._join, namespace, sid, room)
 
     def enter(self, namespace: str, sid: str, room: RoomName) -> None:
         """`join` that waits for its verdict; on the loop's thread not for that of other processes.
@@ -65,22 +65,22 @@ class RoomDirectory:
             ValueError: no such client, or the room is another client's own.
         """
         self.check((room,))
-        if self._services.door.ask(lambda: self.adapter(namespace).enter(sid, room)):
+        if self.services.door.ask(lambda: self.adapter(namespace).enter(sid, room)):
             return
         travelling = cast(Room, room)  # `check` has looked
+        if not self.services.backplane.alone and self.services.door.on_loop():
+            self.services.backplane.publish(Command(CommandKind.ENTER, namespace, sid, travelling))
+            return
         verdicts: list[bool | str] = []
 
         def heard(part: JSONValue) -> bool:
-            verdict = convert(part, bool | str)
-            verdicts.extend([verdict] if verdict is not False else [])
-            return verdict is not False
+            verdict: bool | str = convert(part, bool | str)
+            if verdict is not False:
+                verdicts.append(verdict)
+            return bool(verdicts)
 
-        if not self._backplane.alone and self._services.door.on_loop():
-            self._backplane.publish(Command(CommandKind.ENTER, namespace, sid, travelling))
-            return
-        self._ask_others(
-            Question(QuestionKind.ENTER, namespace, plain(EnterQuestion(sid, travelling))), heard
-        )
+        question = Question(QuestionKind.ENTER, namespace, plain(EnterQuestion(sid, travelling)))
+        self._ask_others(question, heard)
         if not verdicts:
             raise ValueError("sid is not connected to requested namespace")
         if verdicts[0] is not True:
@@ -89,24 +89,16 @@ class RoomDirectory:
     def leave(self, namespace: str, sid: str, room: RoomName) -> None:
         """Take a client out of a room; takes effect before anything emitted after it."""
         self.check((room,))
-        self._services.door.tell(self._leave, namespace, sid, room)
+        self.services.door.tell(self._leave, namespace, sid, room)
 
     def close_room(self, namespace: str, room: RoomName) -> None:
-        """Everyone leaves.
-
-        Raises:
-            ValueError: the room is a client's own.
-        """
+        """Everyone leaves. Raises ValueError for a client's own room."""
         self.check((room,))
-        self._services.door.ask(lambda: self._close_room(namespace, cast(Room, room)))
+        self.services.door.ask(lambda: self._close_room(namespace, cast(Room, room)))
 
     def rooms_of(self, namespace: str, sid: str) -> list[RoomName]:
-        """The rooms a client is in, its own included.
-
-        Raises:
-            RuntimeError: on the loop's thread, for a client of another process.
-        """
-        found = self._services.door.ask(lambda: self.adapter(namespace).rooms_of(sid))
+        """The rooms a client is in, its own included. Raises RuntimeError, as `_ask_others`."""
+        found = self.services.door.ask(lambda: self.adapter(namespace).rooms_of(sid))
 
         def heard(part: JSONValue) -> bool:
             found.extend(convert(part, list[Room]))
@@ -117,13 +109,9 @@ class RoomDirectory:
         return found
 
     def members_of(self, namespace: str, room: RoomName) -> list[str]:
-        """The sids in a room, in all processes; those of one that does not answer in time are missing.
-
-        Raises:
-            RuntimeError: on the loop's thread, when there are other processes.
-        """
+        """The sids in a room; those of a process that is silent are missing. Raises as `_ask_others`."""
         self.check(None if room is None else (room,))
-        found = self._services.door.ask(lambda: self.adapter(namespace).members_of(room))
+        found = self.services.door.ask(lambda: self.adapter(namespace).members_of(room))
 
         def heard(part: JSONValue) -> bool:
             found.extend(convert(part, list[str]))
@@ -134,24 +122,17 @@ class RoomDirectory:
 
     def find(self, namespace: str, sid: str) -> Socket | None:
         """The client of that name in the namespace, if it is connected to this process."""
-        return self._services.door.ask(lambda: self.adapter(namespace).get(sid))
+        return self.services.door.ask(lambda: self.adapter(namespace).get(sid))
 
     def sockets(self) -> list[Socket]:
         """Every client of this process in every namespace."""
-
-        def gather() -> list[Socket]:
-            return [
-                socket
-                for adapter in self.adapters.values()
-                for sid in adapter.members_of(None)
-                if (socket := adapter.get(sid)) is not None
-            ]
-
-        return self._services.door.ask(gather)
+        return self.services.door.ask(
+            lambda: [socket for adapter in self.adapters.values() for socket in adapter.recipients(None, ())]
+        )
 
     def check(self, *names: tuple[RoomName, ...] | None) -> None:
         """Refuse what names no room, or cannot travel where it would have to: TypeError, ValueError."""
-        if not self._backplane.alone:
+        if not self.services.backplane.alone:
             check_rooms(*names)
         else:
             for rooms in names:
@@ -163,9 +144,9 @@ class RoomDirectory:
         Raises:
             RuntimeError: on the loop's thread, if there are others. TimeoutError: our own loop stands still.
         """
-        if self._backplane.alone:
+        if self.services.backplane.alone:
             return
-        services = self._services
+        services = self.services
         if services.door.on_loop():
             raise RuntimeError(
                 "other processes would be waited for on the server's own thread: "
@@ -177,8 +158,9 @@ class RoomDirectory:
             if heard(answer):
                 waiter.set(0)
 
-        services.door.post(self._backplane.request, question, part, waiter.set, QUESTION_SECONDS)
-        silent_count = wait(waiter, LOOP_SECONDS)
+        request = PeerRequest(question, part, waiter.set, QUESTION_SECONDS)
+        services.door.post(services.backplane.request, request)
+        silent_count = waiter.wait(LOOP_SECONDS, lends=True)
         if silent_count:
             services.door.post(
                 services.complain,
@@ -189,55 +171,49 @@ class RoomDirectory:
 
     # Loop's thread
 
-    def adapter(self, namespace: str) -> Adapter[Socket]:
+    def adapter(self, namespace: str) -> Adapter:
         """An unknown namespace has nobody in it."""
-        return self.adapters.get(namespace) or Adapter(reserved=self._reserved)
+        return self.adapters.get(namespace) or Adapter(reserved=self.services.names.reserves)
 
-    def open(self, namespace: str) -> Adapter[Socket]:
+    def open(self, namespace: str) -> Adapter:
         """The namespace has its first client."""
         adapter = self.adapters.get(namespace)
         if adapter is None:
             adapter = self.adapters[namespace] = Adapter(
                 partial(self._client_moved, namespace),
-                self._log_position,
-                self._reserved,
-                Socket.send_to_all,
-                self._services.rooms_max_count,
+                self.log_position,
+                self.services.names.reserves,
+                self.services.rooms_max_count,
             )
         return adapter
 
-    def _reserved(self, room: RoomName) -> bool:
-        """May it be the sid of a client of another process?"""
-        return self._services.names.reserves(room)
-
     def _join(self, namespace: str, sid: str, room: Room) -> None:
-        adapter = self.adapters.get(namespace)
-        if adapter is not None and adapter.get(sid) is not None:
-            if adapter.full(sid, room):
-                most = self._services.rooms_max_count
-                text = f"a client is in {most} rooms and was not put into a further one: see --limit-rooms"
-                self._services.complain("rooms", text)
-            else:
-                adapter.join(sid, room)
+        adapter = self.adapter(namespace)
+        if adapter.get(sid) is None:
+            self.services.backplane.publish(Command(CommandKind.ENTER, namespace, sid, room))
+        elif adapter.full(sid, room):
+            most = self.services.rooms_max_count
+            text = f"a client is in {most} rooms and was not put into a further one: see --limit-rooms"
+            self.services.complain("rooms", text)
         else:
-            self._backplane.publish(Command(CommandKind.ENTER, namespace, sid, room))
+            adapter.join(sid, room)
 
     def _leave(self, namespace: str, sid: str, room: Room) -> None:
-        adapter = self.adapters.get(namespace)
-        if adapter is not None and adapter.get(sid) is not None:
-            adapter.leave(sid, room)
+        adapter = self.adapter(namespace)
+        if adapter.get(sid) is None:
+            self.services.backplane.publish(Command(CommandKind.LEAVE, namespace, sid, room))
         else:
-            self._backplane.publish(Command(CommandKind.LEAVE, namespace, sid, room))
+            adapter.leave(sid, room)
 
     def _close_room(self, namespace: str, room: Room) -> None:
         self.adapter(namespace).close_room(room)
-        self._backplane.publish(Command(CommandKind.CLOSE_ROOM, namespace, room=room))
+        self.services.backplane.publish(Command(CommandKind.CLOSE_ROOM, namespace, room=room))
 
     def _client_moved(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
         """Somebody came into a room or left it."""
-        held = self._services.room_held
+        held = self.services.room_held
         if held is not None:
             count = self.adapters[namespace].count(room)
             if count == (kind == "join"):
                 held(namespace, room, kind == "join")
-        self._moved(namespace, kind, sid, room)
+        self.moved(namespace, kind, sid, room)

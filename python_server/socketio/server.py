@@ -6,7 +6,6 @@ Must not know: frames, HTTP, Flask; handlers are functions it was given, run thr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from python_server.net.threads import Lock
 from python_server.socketio.acks import Answers
@@ -26,46 +25,36 @@ from python_server.socketio.services import Configuration, HubServices
 from python_server.socketio.values import JSONValue, RoomName
 
 
-@dataclass(frozen=True, slots=True)
 class RunningServer:
-    """The parts of a server that a worker serves."""
+    """The parts of a server that a worker serves, made on the loop's thread from the bottom up."""
 
-    services: HubServices
-    rooms: RoomDirectory
-    broadcaster: Broadcaster
-    connections: Connections
-    dispatcher: Dispatcher
-    restorer: Restorer | None
-
-
-def start(configuration: Configuration, handlers: Handlers, services: HubServices) -> RunningServer:
-    """Loop's thread: the parts, from the bottom up, and what other processes say to them."""
-    recovery = configuration.recovery
-    restorer = None if recovery is None else Restorer(recovery, services)
-    runner = HandlerRunner(services, configuration.codec, handlers)
-    rooms = RoomDirectory(services, runner.room_changed, lambda: 0 if recovery is None else recovery.position)
-    broadcaster = Broadcaster(services, configuration, rooms)
-    connections = Connections(services, configuration, handlers, rooms, runner, restorer)
-    dispatcher = Dispatcher(services, configuration, handlers, connections, runner)
-    services.backplane.start(
-        ClusterReceiver(
-            rooms.adapters,
-            broadcaster.hear,
-            connections.disconnect,
-            broadcaster.ask_here,
-            services.report,
-            None if restorer is None else restorer.answer,
+    def __init__(self, configuration: Configuration, handlers: Handlers, services: HubServices) -> None:
+        recovery = configuration.recovery
+        runner = HandlerRunner(services, configuration.codec, handlers)
+        self.services = services
+        self.restorer: Restorer | None = None if recovery is None else Restorer(recovery, services)
+        self.rooms: RoomDirectory = RoomDirectory(
+            services, runner.room_changed, lambda: 0 if recovery is None else recovery.events.position
         )
-    )
-    return RunningServer(services, rooms, broadcaster, connections, dispatcher, restorer)
+        self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms)
+        self.connections: Connections = Connections(
+            services, configuration, handlers, self.rooms, runner, self.restorer
+        )
+        self.dispatcher: Dispatcher = Dispatcher(services, configuration, handlers, self.connections, runner)
+        services.backplane.start(
+            ClusterReceiver(
+                self.rooms.adapters,
+                self.broadcaster.hear,
+                self.connections.disconnect,
+                self.broadcaster.ask_here,
+                services.report,
+                None if self.restorer is None else self.restorer.answer,
+            )
+        )
 
 
 class Hub:
-    """One Socket.IO server. Any thread may call it; what is said before a worker serves is kept until then.
-
-    Args:
-        configuration: what the application has chosen. handlers: of its events.
-    """
+    """One Socket.IO server. Any thread may call it; what is said before a worker serves waits for one."""
 
     def __init__(self, configuration: Configuration | None = None, handlers: Handlers | None = None) -> None:
         self.handlers: Handlers = handlers or Handlers()
@@ -75,18 +64,14 @@ class Hub:
         self._early: list[Callable[[RunningServer], None]] = []
 
     def configure(self, configuration: Configuration) -> None:
-        """Take another configuration, before a worker serves.
-
-        Raises:
-            RuntimeError: one does.
-        """
+        """Take another configuration, before a worker serves. Raises RuntimeError: one does."""
         if self._running is not None:
             raise RuntimeError("a server that runs keeps its configuration")
         self._configuration = configuration
 
     def attach(self, services: HubServices) -> Dispatcher:
         """Loop's thread: a worker serves from here on; its sessions are answered by what is returned."""
-        running = start(self._configuration, self.handlers, services)
+        running = RunningServer(self._configuration, self.handlers, services)
         with self._lock:
             for call in self._early:
                 services.door.post(call, running)
@@ -149,7 +134,7 @@ class Hub:
         """Send an event to rooms and wait for every ack, as long as the time allows.
 
         Raises:
-            RuntimeError: no server runs, or this is the loop's thread.
+            RuntimeError: it could only hang, as in `call`; or not everybody could be asked.
         """
         return self._serving().broadcaster.call_room(event, args, to, timeout_seconds)
 
@@ -160,7 +145,7 @@ class Hub:
 
         Raises:
             RuntimeError: it could only hang: no server runs, on the loop's thread, in the client's own
-                connect handler. TimeoutError: no ack came in time, or the client left.
+                connect handler; or the asking failed. TimeoutError: no ack came in time, or the client left.
         """
         return self._serving().broadcaster.call(event, args, namespace, sid, timeout_seconds)
 

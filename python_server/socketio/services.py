@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from python_server.engineio.session_ids import SessionIds
+from python_server.net.system import CallLater
 from python_server.net.threads import Door, ServerStopped
-from python_server.net.timers import CallLater
 from python_server.socketio.cluster.port import Backplane, NoBackplane
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery.log import RecoveryLog
@@ -60,6 +60,13 @@ class HubServices:
     # when the last one has left it.
     room_held: Callable[[str, RoomName, bool], None] | None = None
     rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
+
+    def run_reported(self, what: str, function: Callable[..., object], *args: object) -> None:
+        """A worker: call a function of the application; what it raises is reported under that name."""
+        try:
+            function(*args)
+        except BaseException as error:
+            self.report(what, error)
 
     def post_quietly(self, function: Callable[..., object], *args: object) -> None:
         """Any thread: post what nobody waits for once the server has stopped."""

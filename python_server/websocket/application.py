@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Final
 
 from python_server.connection.arrival import arrived
@@ -30,9 +29,6 @@ Message = str | bytes
 PageOrigins = str | Iterable[str] | Callable[[str], bool] | None
 # (exchange, what opens its WebSocket): calls the second, now or later, or answers the request itself.
 Admit = Callable[[Exchange, Callable[[], None]], None]
-
-
-NO_ADMITS: Final[Mapping[str | re.Pattern[str], Admit]] = MappingProxyType({})
 
 
 class WebSocket:
@@ -142,7 +138,6 @@ class WebSocketApplication:
         """A client has gone; called once, last."""
 
     # The live connections. `_registry` is set by the server that serves this application.
-
     _registry: WebSocketRegistry | None = None
 
     @property
@@ -164,6 +159,7 @@ class WebSocketApplication:
             self._registry.close_all(code, reason)
 
 
+@dataclass(slots=True, eq=False)
 class WebSocketRegistry:
     """The live WebSockets of one application; its collections belong to the loop's thread.
 
@@ -171,12 +167,12 @@ class WebSocketRegistry:
     for `broadcast_wait_seconds` at one time. One that was behind for so long is not waited for again.
     """
 
-    def __init__(self, door: Door, services: WebSocketServices) -> None:
-        self._door = door
-        self._services = services
-        self.members: set[WebSocket] = set()
-        self._behind: dict[WebSocketChannel, DeadlineLike] = {}  # who is waited for, and until when
-        self._late: set[WebSocketChannel] = set()  # who is not any more
+    _door: Door
+    _services: WebSocketServices
+    members: set[WebSocket] = field(default_factory=set, init=False)
+    # Who is waited for, and until when; who is not any more.
+    _behind: dict[WebSocketChannel, DeadlineLike] = field(default_factory=dict, init=False)
+    _late: set[WebSocketChannel] = field(default_factory=set, init=False)
 
     def broadcast(self, message: Message, excluded: frozenset[WebSocket]) -> None:
         frames = encode_frame(Opcode.TEXT if isinstance(message, str) else Opcode.BINARY, message)
@@ -185,11 +181,9 @@ class WebSocketRegistry:
             return
         nbytes, behind = len(frames), self._behind.__len__
         if not self._door.post_unless(behind, self._deliver, frames, excluded, nbytes=nbytes):
-            services = self._services
             call = (self._deliver, frames, excluded)
-            services.backpressure.post(
-                self._door, self, behind, services.broadcast_wait_seconds, call, nbytes
-            )
+            wait_seconds = self._services.settings.broadcast_wait_seconds
+            self._services.backpressure.post(self._door, self, behind, wait_seconds, call, nbytes)
 
     def member_blocked(self, channel: WebSocketChannel, blocked: bool) -> None:
         """Loop's thread: a member does not take what it was sent, or has taken it, or is closing."""
@@ -197,7 +191,7 @@ class WebSocketRegistry:
             self._wait_no_longer(channel)
         elif channel not in self._late:
             deadline = self._services.deadline(partial(self._leave_behind, channel))
-            deadline.set(self._services.broadcast_wait_seconds)
+            deadline.set(self._services.settings.broadcast_wait_seconds)
             self._behind[channel] = deadline
 
     def member_left(self, ws: WebSocket) -> None:
@@ -252,7 +246,7 @@ class Resource:
         self.wsframe_websockets: dict[str | re.Pattern[str], WebSocketApplication] = dict(routes)
         self.wsgi_app = application
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         if arrived(self, environ, start_response):
             return [b""]
         if self.wsgi_app is not None:
@@ -291,7 +285,7 @@ class WebSocketRoutes:
         refusal: Callable[[PageOrigins], Callable[[Request], str | None]],
         report: Callable[[str, BaseException], None],
         complain: Callable[[str, str], None],
-        admits: Mapping[str | re.Pattern[str], Admit] = NO_ADMITS,
+        admits: Mapping[str | re.Pattern[str], Admit],
     ) -> None:
         self._door = door
         self._services = services
@@ -314,10 +308,9 @@ class WebSocketRoutes:
         return self._find(path) is not None
 
     def _find(self, path: str) -> _Route | None:
-        route = self._exact.get(path)
-        if route is None:
-            route = next((route for pattern, route in self._patterns if pattern.fullmatch(path)), None)
-        return route
+        return self._exact.get(path) or next(
+            (route for pattern, route in self._patterns if pattern.fullmatch(path)), None
+        )
 
     # The RequestHandler port
 
@@ -328,10 +321,8 @@ class WebSocketRoutes:
         refusal = route.refusal(request)
         if refusal is not None:
             self._complain("origin refused", refusal)
-            exchange.refuse_keep_alive()
-            exchange.respond(403, [("Content-Type", "text/plain; charset=utf-8")], f"{refusal}\n".encode())
-            return
-        if route.admit is None:
+            exchange.refuse(403, refusal)
+        elif route.admit is None:
             self._accept(exchange, route)
         else:
             route.admit(exchange, partial(self._accept, exchange, route))

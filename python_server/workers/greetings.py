@@ -21,9 +21,6 @@ class Greetings:
 
     Args:
         settle: called with a new worker's index: all that was sent before everybody knew it has come to us.
-
-    Attributes:
-        began: do we answer to workers that find us?
     """
 
     def __init__(self, settle: Callable[[int], None]) -> None:
@@ -34,14 +31,8 @@ class Greetings:
         # Of our own beginning: who has not greeted us yet, and who has, but has not settled.
         self._awaited: set[int] = set()
         self._unsettled: set[int] = set()
-        self.began = False
 
     # Our own beginning
-
-    def begin(self, living: Iterable[int]) -> None:
-        """Those that began before us are waited for as well."""
-        self.began = True
-        self._awaited.update(living)
 
     def expect(self, index: int) -> None:
         """That sibling serves: it is to greet us."""
@@ -49,10 +40,9 @@ class Greetings:
 
     def greeted(self, index: int, *, settles: bool) -> None:
         """A sibling knows us; `settles`: it will say so, too, when it has settled."""
-        if index in self._awaited:
-            self._awaited.discard(index)
-            if settles:
-                self._unsettled.add(index)
+        if index in self._awaited and settles:
+            self._unsettled.add(index)
+        self._awaited.discard(index)
 
     def settled(self, index: int) -> None:
         self._unsettled.discard(index)
@@ -86,8 +76,7 @@ class Greetings:
 
     def lost(self, index: int) -> None:
         """A worker has gone: nobody waits for it."""
-        self._awaited.discard(index)
-        self._unsettled.discard(index)
+        self.give_up(index)
         self._early.pop(index, None)
         self._unconfirmed.pop(index, None)
         for new, waiting in list(self._unconfirmed.items()):

@@ -15,7 +15,7 @@ import msgspec
 # this rule, is killed when it says READY; a sibling's link is closed at its HELLO.
 VERSION: Final = 1
 
-encode: Final = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.msgpack.Encoder().encode
 decode: Final = msgspec.msgpack.decode
 
 
@@ -52,16 +52,15 @@ class Drain(msgspec.Struct, array_like=True):
     successor: int | None
 
 
-class _Front(msgspec.Struct, array_like=True):
-    """What stands first in every version, whatever follows."""
-
-    version: int
+def encode(word: object) -> bytes:
+    """None: the kind alone says it."""
+    return b"" if word is None else _encode(word)
 
 
 def version_of(payload: bytes) -> int:
-    """Of a Greeting or a Ready; 0 from before there were versions."""
+    """Of a Greeting or a Ready, of whatever version: it stands first. 0 from before there were versions."""
     try:
-        return decode(payload, type=_Front).version
+        return decode(payload, type=Ready).version
     except msgspec.MsgspecError:
         return 0
 

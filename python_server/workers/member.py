@@ -6,13 +6,16 @@ Must not know: what is served; the worker itself does what it is told here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
+from python_server.net.link import Link
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Row
 from python_server.net.system import below
-from python_server.workers import link_messages
+from python_server.settings import Settings
+from python_server.workers.link_messages import VERSION, Drain, Ready, Succession, decode, encode
 from python_server.workers.peers import MessageKind, Peers, Report
 from python_server.workers.spawn import WorkerSlot
 
@@ -21,27 +24,15 @@ BEAT_SECONDS: Final = 1.0
 WORD_MAX_SECONDS: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class MemberCallbacks:
-    """What a worker does when it is told to.
-
-    Attributes:
-        drain: called with the successor's index, None when everybody stops.
-        reopen_logs: the log files were moved.
-    """
-
-    drain: Callable[[int | None], None]
-    reopen_logs: Callable[[], None]
-
-
 class Membership:
     """One worker of several: it greets, beats and counts. Every method belongs to the loop's thread.
 
     Args:
         slot: its place; owned from here on. row: its own on the board. report, complain: as `Peers` has them.
-        max_requests: answered requests after which the worker asks to be replaced; 0 for never.
-        max_requests_jitter: up to so many more, by chance (`entropy`), so that not all workers ask at once.
-        beat_seconds: between two beats.
+        drain: called with the successor's index, None when everybody stops.
+        reopen_logs: called when the log files were moved.
+        entropy: chance says how many more requests than `max_requests_count` are answered, so that not all
+            workers ask at once to be replaced.
     """
 
     def __init__(
@@ -51,52 +42,36 @@ class Membership:
         row: Row,
         report: Report,
         complain: Callable[[str, str], None],
-        orders: MemberCallbacks,
+        drain: Callable[[int | None], None],
+        reopen_logs: Callable[[], None],
         entropy: Callable[[int], bytes],
-        max_requests: int = 0,
-        max_requests_jitter: int = 0,
-        beat_seconds: float = BEAT_SECONDS,
+        settings: Settings,
     ) -> None:
         self._slot = slot
         self._loop = loop
-        self._orders = orders
-        self._beat_seconds = beat_seconds
+        self._drain = drain
+        self._reopen_logs = reopen_logs
+        self._beat_seconds = min(BEAT_SECONDS, settings.worker_timeout_seconds / 4 or BEAT_SECONDS)
         self._next_beat: Timer | None = None
-        jitter = below(max_requests_jitter + 1, entropy)
-        self._requests_left = max_requests + jitter if max_requests else -1
+        jitter = below(settings.max_requests_jitter_count + 1, entropy)
+        self._requests_left = settings.max_requests_count + jitter if settings.max_requests_count else -1
         self.row = row
-        self.siblings = Peers(
-            loop=loop,
-            index=slot.index,
-            host_id=slot.host_id,
-            report=report,
-            complain=complain,
-            control=slot.control,
-            successors=slot.successors,
-        )
+        assert slot.control is not None
+        self._supervisor: Link | None = Link(loop, slot.control, self._told, self._orphaned, report)
+        self.siblings: Peers = Peers(loop, slot.index, report, complain, slot.successors)
         for index, sock in slot.siblings.items():
             self.siblings.join(index, sock, serving=index in slot.serving)
-        self.siblings.on_supervisor(MessageKind.DRAIN, self._drain)
-        self.siblings.on_supervisor(MessageKind.REOPEN_LOGS, lambda index, payload, _: orders.reopen_logs())
-        self.siblings.on_supervisor(
-            MessageKind.ACCEPT, lambda index, payload, _: self._take_every_connection()
-        )
-        self.siblings.on_orphaned(lambda: orders.drain(None))
 
     def begin(self, accept: Callable[[], None]) -> None:
         """Greet the siblings, then `accept()`, and tell the supervisor that we serve."""
 
         def joined() -> None:
-            if self.siblings.draining:
-                return
             if self._slot.together:
                 self.row.hold_back(True)
                 self._loop.call_later(WORD_MAX_SECONDS, self._take_every_connection)
             accept()
             self.row.accept(True)
-            self.siblings.tell_supervisor(
-                MessageKind.READY, link_messages.encode(link_messages.Ready(link_messages.VERSION))
-            )
+            self._tell_supervisor(MessageKind.READY, Ready(VERSION))
 
         self._beat()
         self.siblings.begin(joined)
@@ -112,22 +87,47 @@ class Membership:
         """One more request was answered."""
         self._requests_left -= 1
         if self._requests_left == 0:
-            self.siblings.tell_supervisor(MessageKind.REPLACE_ME)
+            self._tell_supervisor(MessageKind.REPLACE_ME)
 
     def stop_server(self) -> bool:
         """Ask for the end of the whole server; False when there is no supervisor to ask."""
-        return self.siblings.tell_supervisor(MessageKind.STOP)
+        return self._tell_supervisor(MessageKind.STOP)
 
     def leave(self, successor: int | None) -> None:
         """We accept nothing more and end soon; `successor` takes over what we hold."""
         self.row.accept(False)
+        self._tell_supervisor(MessageKind.DRAINING)
+        if successor is not None:
+            self._tell_supervisor(MessageKind.SUCCESSOR, Succession(self._slot.index, successor))
         self.siblings.announce_draining(successor)
 
-    def _drain(self, index: int, payload: bytes, descriptor: int | None) -> None:
-        self._orders.drain(link_messages.decode(payload, type=link_messages.Drain).successor)
+    def queued_bytes(self) -> int:
+        """What siblings and supervisor have not taken yet."""
+        supervisors = 0 if self._supervisor is None else self._supervisor.queued_bytes
+        return self.siblings.queued_bytes() + supervisors
+
+    def _tell_supervisor(self, kind: MessageKind, word: msgspec.Struct | None = None) -> bool:
+        """False: there is none any more."""
+        return self._supervisor is not None and self._supervisor.send(kind, encode(word))
+
+    def _told(self, kind: int, payload: bytes, descriptor: int | None) -> None:
+        if kind == MessageKind.DRAIN:
+            self._drain(decode(payload, type=Drain).successor)
+        elif kind == MessageKind.REOPEN_LOGS:
+            self._reopen_logs()
+        elif kind == MessageKind.ACCEPT:
+            self._take_every_connection()
+        else:
+            self.siblings.told(kind, payload, descriptor)
+
+    def _orphaned(self) -> None:
+        self._supervisor = None
+        self._drain(None)
 
     def close(self) -> None:
         if self._next_beat is not None:
             self._next_beat.cancel()
         self.siblings.close()
+        if self._supervisor is not None:
+            self._supervisor.close()
         self._slot.board.close()

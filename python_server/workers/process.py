@@ -7,53 +7,41 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum, auto
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
 
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind, Report
-from python_server.workers.respawn import own_command
-from python_server.workers.spawn import INHERITED_VARIABLE, WORKER_VARIABLE, WorkerSlot
+from python_server.workers.spawn import WORKER_VARIABLE, WorkerSlot, start_again
 
 
-class Life(Enum):
+class Life(StateEnum):
     """The life of a worker."""
 
-    STARTING = auto()  # its process imports the application
-    SERVING = auto()
-    DRAINING = auto()  # it takes nothing new and ends when what runs has ended
-    KILLED = auto()  # told to end at once
-    GONE = auto()  # its process has ended
+    STARTING = "SERVING", "DRAINING", "KILLED", "GONE"  # its process imports the application
+    SERVING = "DRAINING", "KILLED", "GONE"
+    DRAINING = "KILLED", "GONE"  # it takes nothing new and ends when what runs has ended
+    KILLED = "GONE"  # told to end at once
+    GONE = ()  # its process has ended
 
-
-MOVES: Final = {
-    Life.STARTING: {Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
-    Life.SERVING: {Life.DRAINING, Life.KILLED, Life.GONE},
-    Life.DRAINING: {Life.KILLED, Life.GONE},
-    Life.KILLED: {Life.GONE},
-    Life.GONE: set(),
-}
 
 ALIVE: Final = frozenset({Life.STARTING, Life.SERVING, Life.DRAINING})
 
 
 class WorkerProcess:
-    """A worker's process.
+    """A worker's process, from its start to its end. Raises OSError when none can be started.
 
     Args:
         slot: without links; the new worker's two ends are made here and closed when it has them.
-        others: joined with it, each by a link.
-        listening: descriptors it accepts on.
+        others: joined with it, each by a link. listening: what it accepts on.
         heard: called with (child, kind, payload) for each word of it.
         replaces: the worker that is to drain once this one serves.
-
-    Raises:
-        OSError: no process can be started.
     """
 
     def __init__(
@@ -66,22 +54,25 @@ class WorkerProcess:
         report: Report,
         replaces: WorkerProcess | None,
     ) -> None:
-        self.index = slot.index
-        self.row = slot.row
-        self.together = slot.together
+        self.index: int = slot.index
+        self.row: int = slot.row
+        self.together: bool = slot.together
         self.replaces = replaces
-        self.life = Life.STARTING
+        self.life: Life = Life.STARTING
         self.deadline: Timer | None = None
-        self.served_from = loop.now  # or, before it serves, alive from
+        self.served_from: float = loop.now  # or, before it serves, alive from
         ours, slot.control = pair()
         ends: list[tuple[WorkerProcess, Socket]] = []
         try:
             for other in others:
                 slot.siblings[other.index], end = pair()
                 ends.append((other, end))
-            self._process = _start(slot, listening)
+            environment = {**os.environ, WORKER_VARIABLE: slot.to_text()}
+            environment.pop("NOTIFY_SOCKET", None)  # systemd hears the supervisor
+            # A process group of its own: the terminal's Ctrl+C is for the supervisor, which passes it on.
+            self._process = start_again(environment, listening, slot.descriptors(), process_group=0)
             for other, end in ends:
-                other._meet(self.index, end.detach())
+                other.tell(MessageKind.HELLO, link_messages.NewWorker(self.index), end.detach())
         except BaseException:
             ours.close()
             raise
@@ -93,23 +84,17 @@ class WorkerProcess:
         )
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
     def name(self) -> str:
         """For the log."""
         return f"worker {self.index} (process {self._process.pid})"
 
-    def _meet(self, index: int, descriptor: int) -> None:
-        """Give it the link to a worker that is being started."""
-        payload = link_messages.encode(link_messages.NewWorker(index))
-        if not self._link.send(MessageKind.HELLO, payload, descriptor=descriptor):
+    def tell(
+        self, kind: MessageKind, word: msgspec.Struct | None = None, descriptor: int | None = None
+    ) -> None:
+        """The descriptor is closed here if the worker cannot get it."""
+        sent = self._link.send(kind, link_messages.encode(word), descriptor=descriptor)
+        if not sent and descriptor is not None:
             os.close(descriptor)
-
-    def tell(self, kind: MessageKind, word: Any = None) -> None:
-        """`word`: of `words`, for a kind that carries one."""
-        self._link.send(kind, b"" if word is None else link_messages.encode(word))
 
     def serves(self, now: float) -> None:
         """It has said that it serves."""
@@ -133,6 +118,11 @@ class WorkerProcess:
             self.move(Life.KILLED)
             self._process.send_signal(signal.SIGQUIT)
 
+    def pass_on(self, number: int) -> None:
+        """The supervisor got this signal; one that does not serve yet has no handler of it."""
+        if self.life is Life.SERVING:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
         if self.life is not Life.KILLED:
             self.move(Life.KILLED)
@@ -143,33 +133,16 @@ class WorkerProcess:
         return self._process.poll()
 
     def reap(self) -> None:
-        """The process has ended: read what it still said, free everything."""
+        """When the process has ended: read what it still said, free everything."""
+        self._process.wait()
         if self.deadline is not None:
             self.deadline.cancel()
         self._link.read_all()
         self._link.close()
         self.move(Life.GONE)
 
-    def wait(self) -> None:
-        """Until the process has ended; `reap` follows."""
-        self._process.wait()
-
     def move(self, life: Life) -> None:
-        assert life in MOVES[self.life], (self.life, life)
-        self.life = life
-
-
-def _start(slot: WorkerSlot, listening: Sequence[Socket]) -> subprocess.Popen[bytes]:
-    """In a process group of its own: the terminal's Ctrl+C is for the supervisor, which passes it on."""
-    numbers = [sock.fileno() for sock in listening]
-    environment: Mapping[str, str] = {
-        **{name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
-        WORKER_VARIABLE: slot.to_text(),
-        INHERITED_VARIABLE: ",".join(map(str, numbers)),
-    }
-    return subprocess.Popen(
-        own_command(), pass_fds=[*numbers, *slot.descriptors()], env=environment, process_group=0
-    )
+        self.life = self.life.to(life)
 
 
 def exit_text(code: int) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, MutableMapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -72,6 +74,25 @@ class WorkerSlot:
                 "version": self.version,
             }
         )
+
+
+def start_again(
+    environment: Mapping[str, str],
+    listening: Sequence[Socket],
+    descriptors: Iterable[int] = (),
+    process_group: int | None = None,
+) -> subprocess.Popen[bytes]:
+    """This very program in a new process that accepts on `listening`; `descriptors` stay open in it as well.
+
+    `sys.orig_argv` still has `-m package`, `-X` and `-W` options, which `sys.argv` has lost.
+    """
+    numbers = [sock.fileno() for sock in listening]
+    return subprocess.Popen(
+        [sys.executable, *sys.orig_argv[1:]],
+        pass_fds=[*numbers, *descriptors],
+        env={**environment, INHERITED_VARIABLE: ",".join(map(str, numbers))},
+        process_group=process_group,
+    )
 
 
 def is_worker(environment: MutableMapping[str, str]) -> bool:

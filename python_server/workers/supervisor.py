@@ -8,17 +8,17 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Final
 
-from python_server.net.loop import Loop, Timer
+from python_server.net.loop import Deadline, Loop, Timer
 from python_server.net.scoreboard import WORKERS_MAX_COUNT, Scoreboard
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.net.system import System
 from python_server.observe import log
-from python_server.workers import link_messages
-from python_server.workers.peers import SUCCESSIONS_MAX_COUNT, MessageKind
+from python_server.settings import Settings
+from python_server.workers.link_messages import VERSION, Succession, decode, other_version, version_of
+from python_server.workers.peers import MessageKind, remember_succession
 from python_server.workers.process import ALIVE, Life, WorkerProcess, exit_text
 from python_server.workers.spawn import WorkerSlot
 
@@ -35,36 +35,13 @@ END_GRACE_SECONDS: Final = 5.0
 QUIT_GRACE_SECONDS: Final = 3.0
 
 
-class Phase(Enum):
+class Phase(StateEnum):
     """What the supervisor does: begins, serves, stops, has stopped."""
 
-    BEGINNING = auto()  # one worker starts; the others when it serves
-    SERVING = auto()
-    STOPPING = auto()
-    STOPPED = auto()
-
-
-MOVES: Final = {
-    Phase.BEGINNING: {Phase.SERVING, Phase.STOPPING, Phase.STOPPED},
-    Phase.SERVING: {Phase.STOPPING},
-    Phase.STOPPING: {Phase.STOPPED},
-    Phase.STOPPED: set(),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class RestartRules:
-    """What is asked of the workers.
-
-    Attributes:
-        workers_count: at the start; signals change it.
-        graceful_timeout_seconds: how long a worker may drain. worker_timeout_seconds: how long one may
-            stand still; 0 for ever.
-    """
-
-    workers_count: int
-    graceful_timeout_seconds: float
-    worker_timeout_seconds: float
+    BEGINNING = "SERVING", "STOPPING", "STOPPED"  # one worker starts; the others when it serves
+    SERVING = "STOPPING"
+    STOPPING = "STOPPED"
+    STOPPED = ()
 
 
 class Supervisor:
@@ -80,19 +57,20 @@ class Supervisor:
         self,
         loop: Loop,
         system: System,
-        rules: RestartRules,
+        settings: Settings,
         listening: Sequence[Socket],
         named: Mapping[str, Socket],
         serving: Callable[[], None],
         rolled: Callable[[], object],
     ) -> None:
         self._loop = loop
-        self._rules = rules
+        self._drain_seconds = settings.graceful_timeout_seconds + END_GRACE_SECONDS
+        self._stuck_seconds = settings.worker_timeout_seconds
         self._listening = listening
         self._named = named
         self._serving = serving
         self._rolled = rolled
-        self._wanted_count = rules.workers_count
+        self._wanted_count = settings.workers_count
         self._host_id = system.entropy(16).hex()
         self._board = Scoreboard(system.monotonic)
         self._children: list[WorkerProcess] = []
@@ -104,31 +82,30 @@ class Supervisor:
         self._rolling = False  # the queue is a restart's, not a single worker's wish
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._not_before = 0.0
+        self._next_look = Deadline(loop, self._look_round)
         self._looked_at = loop.now
-        self.phase = Phase.BEGINNING
-        self.exit_code = 0
+        self.phase: Phase = Phase.BEGINNING
+        self.exit_code: int = 0
 
     # Orders from outside
 
     def begin(self) -> None:
         """Start the first worker; the others follow when it serves."""
-        self._reconcile()
-        if self._rules.worker_timeout_seconds:
+        self._look_round()
+        if self._stuck_seconds:
             self._kill_stuck()
 
     def stop(self) -> None:
         """Let what runs end, then end; once more: end now."""
         if self.phase is Phase.STOPPING:
             self.quit()
-            return
-        if self.phase is Phase.STOPPED:
-            return
-        self._begin_stop()
-        log.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
-        for child in self._children:
-            if child.life in (Life.STARTING, Life.SERVING):
-                self._drain(child, None)
-        self._look_for_the_end()
+        elif self.phase is not Phase.STOPPED:
+            self._begin_stop()
+            log.say(f"stopping {len(self._children)} workers; a second signal cuts off what runs")
+            for child in self._children:
+                if child.life in (Life.STARTING, Life.SERVING):
+                    self._drain(child, None)
+            self._look_round()
 
     def quit(self) -> None:
         """End now."""
@@ -140,7 +117,7 @@ class Supervisor:
             else:
                 child.quit()
                 self._kill_after(child, QUIT_GRACE_SECONDS)
-        self._look_for_the_end()
+        self._look_round()
 
     def roll(self) -> None:
         """Replace every worker, one after the other; each ends only when its successor serves."""
@@ -154,8 +131,7 @@ class Supervisor:
                 self._drain(child, None)
         self._to_replace = deque(child for child in self._children if child.life is Life.SERVING)
         log.say(f"rolling restart of {len(self._to_replace)} workers")
-        self._reconcile()
-        self._replace_next()
+        self._look_round()
 
     def change_count(self, difference: int) -> None:
         """More or fewer workers, never less than one, never more than there are rows for."""
@@ -163,7 +139,12 @@ class Supervisor:
             return
         self._wanted_count = min(max(1, self._wanted_count + difference), WORKERS_MAX_COUNT)
         log.say(f"{self._wanted_count} workers are wanted")
-        self._reconcile()
+        self._look_round()
+
+    def pass_on(self, number: int) -> None:
+        """A signal that is the application's affair."""
+        for child in self._children:
+            child.pass_on(number)
 
     def reopen_logs(self) -> None:
         for child in self._children:
@@ -174,15 +155,11 @@ class Supervisor:
 
     def _begin_serving(self, took_seconds: float) -> None:
         """The others start: the first worker, which took so long to, leaves them new connections."""
-        self._move(Phase.SERVING)
+        self.phase = self.phase.to(Phase.SERVING)
         if self._wanted_count > 1:
             wait_seconds = min(max(took_seconds, TOGETHER_MIN_SECONDS), TOGETHER_MAX_SECONDS)
             self._gathering = self._loop.call_later(wait_seconds, self._end_gathering)
         self._serving()
-
-    def _look_who_starts(self) -> None:
-        if not any(child.life is Life.STARTING for child in self._children):
-            self._end_gathering()
 
     def _end_gathering(self) -> None:
         """Those that serve take every new connection from now on."""
@@ -204,23 +181,28 @@ class Supervisor:
             and not (child is self._replacing and child.replaces and child.replaces.life is Life.SERVING)
         ]
 
-    def _reconcile(self) -> None:
-        """Start what is missing, drain what is too many."""
+    def _look_round(self) -> None:
+        """Start what is missing, drain what is too many, replace the next one; end when all have ended."""
+        if self.phase is Phase.STOPPING and not self._children:
+            self._end()
         if self.phase not in (Phase.BEGINNING, Phase.SERVING):
             return
         wanted_count = 1 if self.phase is Phase.BEGINNING else self._wanted_count
         counted = self._counted()
-        for _ in range(wanted_count - len(counted)):
-            if self._loop.now < self._not_before:
-                self._loop.call_later(self._not_before - self._loop.now, self._reconcile)
-                return
-            if self._start(None) is None:
-                return
+        if len(counted) < wanted_count and self._start(None) is not None:
+            self._loop.call_soon(self._look_round)  # one in a turn: signals are heard between two
+            return
         serving = [child for child in counted if child.life is Life.SERVING]
         for child in serving[wanted_count:]:
             self._drain(child, serving[0].index)
+        self._replace_next()
+        if not any(child.life is Life.STARTING for child in self._children):
+            self._end_gathering()
 
     def _start(self, replaces: WorkerProcess | None) -> WorkerProcess | None:
+        """None: not so soon after a failure, or it has failed; it is tried again then."""
+        if self._loop.now < self._not_before:
+            return None
         others = [child for child in self._children if child.life in ALIVE]
         try:
             row = self._board.claim()
@@ -255,13 +237,13 @@ class Supervisor:
         if self.phase is Phase.BEGINNING:
             self.exit_code = 1
             self._end()
-            return
-        self._wait_longer()
-        self._loop.call_later(self._not_before - self._loop.now, self._reconcile)
+        else:
+            self._wait_longer()
 
     def _wait_longer(self) -> None:
         """A worker failed: the next one is not started at once, and the one after it later still."""
         self._not_before = self._loop.now + self._back_off_seconds
+        self._next_look.set(self._back_off_seconds)
         self._back_off_seconds = min(self._back_off_seconds * 2, BACK_OFF_MAX_SECONDS)
 
     # Replacing one
@@ -270,12 +252,8 @@ class Supervisor:
         while self._replacing is None and self._to_replace and self.phase is Phase.SERVING:
             old = self._to_replace[0]
             if old.life is Life.SERVING:
-                if self._loop.now < self._not_before:
-                    self._loop.call_later(self._not_before - self._loop.now, self._replace_next)
-                    return
                 self._replacing = self._start(old)
                 if self._replacing is None:
-                    self._loop.call_later(self._not_before - self._loop.now, self._replace_next)
                     return
             self._to_replace.popleft()
         if self._rolling and self._replacing is None and not self._to_replace:
@@ -293,31 +271,30 @@ class Supervisor:
             self._rolled()
         elif failed.replaces is not None and failed.replaces.life is Life.SERVING:
             self._to_replace.append(failed.replaces)
-            self._replace_next()
 
     # What workers say
 
     def _heard(self, child: WorkerProcess, kind: int, payload: bytes) -> None:
         if kind == MessageKind.READY:
-            self._ready(child, link_messages.version_of(payload))
+            self._ready(child, version_of(payload))
         elif kind == MessageKind.DRAINING and child.life is Life.SERVING:
             child.move(Life.DRAINING)  # somebody has told it so itself
-            self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
-            self._reconcile()
+            self._kill_after(child, self._drain_seconds)
+            self._look_round()
         elif kind == MessageKind.SUCCESSOR:
-            self._succession(link_messages.decode(payload, type=link_messages.Succession))
+            remember_succession(self._successors, decode(payload, type=Succession))
         elif kind == MessageKind.REPLACE_ME and child.life is Life.SERVING:
             log.say(f"{child.name} has answered its requests and is replaced")
             self._to_replace.append(child)
-            self._replace_next()
+            self._look_round()
         elif kind == MessageKind.STOP and self.phase is Phase.SERVING:
             self.stop()
 
     def _ready(self, child: WorkerProcess, version: int) -> None:
         if child.life is not Life.STARTING:
             return
-        if version != link_messages.VERSION:
-            log.warn(f"{child.name} {link_messages.other_version(version)}")
+        if version != VERSION:
+            log.warn(f"{child.name} {other_version(version)}")
             child.kill()
             return
         took_seconds = self._loop.now - child.served_from
@@ -331,20 +308,13 @@ class Supervisor:
             self._replacing = None
             if child.replaces is not None and child.replaces.life is Life.SERVING:
                 self._drain(child.replaces, child.index)
-        self._reconcile()
-        self._replace_next()
-        self._look_who_starts()
-
-    def _succession(self, said: link_messages.Succession) -> None:
-        self._successors[said.index] = said.successor
-        while len(self._successors) > SUCCESSIONS_MAX_COUNT:
-            del self._successors[next(iter(self._successors))]
+        self._look_round()
 
     # The end of one
 
     def _drain(self, child: WorkerProcess, successor: int | None) -> None:
         child.drain(successor)
-        self._kill_after(child, self._rules.graceful_timeout_seconds + END_GRACE_SECONDS)
+        self._kill_after(child, self._drain_seconds)
 
     def _kill_after(self, child: WorkerProcess, seconds: float) -> None:
         def kill() -> None:
@@ -372,10 +342,7 @@ class Supervisor:
             log.warn(f"the first worker did not come up ({exit_text(code)}): stopping")
             self._end()
             return
-        if life is Life.DRAINING and code in (
-            0,
-            -signal.SIGTERM,
-        ):  # ours, before it could obey: it still loaded
+        if life is Life.DRAINING and code in (0, -signal.SIGTERM):  # our signal came while it loaded
             log.say(f"{child.name} has ended")
         elif life is Life.DRAINING:
             log.warn(f"{child.name} ended with {exit_text(code)}")
@@ -383,10 +350,7 @@ class Supervisor:
             self._plan_next(child, life, code)
         if child is self._replacing:
             self._replacement_failed(child)
-        self._reconcile()
-        self._replace_next()
-        self._look_who_starts()
-        self._look_for_the_end()
+        self._look_round()
 
     def _plan_next(self, child: WorkerProcess, life: Life, code: int) -> None:
         """A worker has ended that should not have: when the next one is started."""
@@ -402,7 +366,7 @@ class Supervisor:
 
     def _kill_stuck(self) -> None:
         """Kill those whose loop stands still. After a sleep of the whole machine nobody is killed."""
-        timeout_seconds = self._rules.worker_timeout_seconds
+        timeout_seconds = self._stuck_seconds
         every_seconds = min(1.0, timeout_seconds / 4)
         if self._loop.now - self._looked_at < timeout_seconds / 2 + every_seconds:
             for child in self._children:
@@ -415,18 +379,14 @@ class Supervisor:
     # The end of all
 
     def _begin_stop(self) -> None:
-        self._move(Phase.STOPPING)
+        self.phase = self.phase.to(Phase.STOPPING)
         self._to_replace.clear()
         self._replacing = None
         for sock in (*self._listening, *self._named.values()):
             sock.close()
 
-    def _look_for_the_end(self) -> None:
-        if self.phase is Phase.STOPPING and not self._children:
-            self._end()
-
     def _end(self) -> None:
-        self._move(Phase.STOPPED)
+        self.phase = self.phase.to(Phase.STOPPED)
         self._loop.call_soon(self._loop.stop)
 
     def close(self) -> None:
@@ -434,10 +394,5 @@ class Supervisor:
         for child in self._children:
             child.kill()
         for child in self._children:
-            child.wait()
             child.reap()
         self._board.close()
-
-    def _move(self, phase: Phase) -> None:
-        assert phase in MOVES[self.phase], (self.phase, phase)
-        self.phase = phase

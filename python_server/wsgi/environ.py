@@ -15,14 +15,14 @@ from types import MappingProxyType, TracebackType
 from typing import IO, Any, Final
 
 from python_server.http1.parser import Request
-from python_server.net.byte_queue import ByteQueue
+from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.sendfile import FileSlice, FileSource
 
 Environ = dict[str, Any]
-# (status, headers, exc_info=None), which gives the imperative `write` (PEP 3333).
-# Of `start_response`'s third argument, as `sys.exc_info` has it.
+# The third argument of `start_response`, as `sys.exc_info` has it.
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 Write = Callable[[bytes], object]
+# (status, headers, exc_info=None), which gives the imperative `write` (PEP 3333).
 StartResponse = Callable[..., Write]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
@@ -108,10 +108,13 @@ class BodyReader(io.RawIOBase):
     """A worker's end of a request body; `io.BufferedReader` around it is `wsgi.input`."""
 
     def __init__(
-        self, queue: ByteQueue, before_read: Callable[[], None], after_read: Callable[[], None]
+        self,
+        queue: BoundedQueue[bytes],
+        before_read: Callable[[], None] | None,
+        after_read: Callable[[], None],
     ) -> None:
         self._queue = queue
-        self._before_read: Callable[[], None] | None = before_read
+        self._before_read = before_read
         self._after_read = after_read
         self._chunk = memoryview(b"")
 
@@ -123,7 +126,7 @@ class BodyReader(io.RawIOBase):
             if self._before_read is not None:
                 before_read, self._before_read = self._before_read, None
                 before_read()
-            self._chunk = memoryview(self._queue.get())
+            self._chunk = memoryview(self._queue.get() or b"")
             self._after_read()
         size = min(len(buffer), len(self._chunk))
         buffer[:size] = self._chunk[:size]
@@ -159,10 +162,8 @@ class FileWrapper:
 def file_pieces(source: FileSource, offset: int, count: int) -> Iterator[FileSlice]:
     """A part of a file, in slices."""
     end = offset + count
-    while offset < end:
-        size = min(PIECE_BYTES, end - offset)
-        yield FileSlice(source, offset, size)
-        offset += size
+    for start in range(offset, end, PIECE_BYTES):
+        yield FileSlice(source, start, min(PIECE_BYTES, end - start))
 
 
 def body_pieces(body: bytes) -> Iterator[memoryview]:

@@ -16,11 +16,7 @@ NEEDS_OWN_SERVER: Final = (
 
 
 class ForeignGuard:
-    """Answers the mount's path with 501, and warns once.
-
-    Args:
-        path: of the mount, with both slashes.
-    """
+    """Answers the path of a mount, with both slashes, with 501, and warns once."""
 
     def __init__(self, path: str) -> None:
         self._path = path

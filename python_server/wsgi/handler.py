@@ -6,21 +6,23 @@ Must not know: selectors, frames, sessions; workers run applications here and ne
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import IO, Final, Protocol
+from functools import partial
+from typing import IO, Final
 
 from python_server.connection.exchange import Exchange
 from python_server.http1.response import Headers, check_headers, check_status
-from python_server.net.byte_queue import ByteQueue, StreamBroken
-from python_server.net.sendfile import FileSlice, FileSource
+from python_server.net.bounded_queue import BoundedQueue, StreamBroken
+from python_server.net.byte_handler import Buffer
+from python_server.net.sendfile import FileSlice
 from python_server.net.threads import Executor
 from python_server.wsgi.environ import (
     PIECE_BYTES,
     Application,
     BodyReader,
-    Environ,
     ExcInfo,
     FileWrapper,
     ServerFacts,
@@ -30,9 +32,7 @@ from python_server.wsgi.environ import (
     file_pieces,
 )
 from python_server.wsgi.upload_slots import UploadSlots
-
-__all__ = ["Application", "Environ", "ServerFacts", "Takeover", "WSGIHandler", "build_environ"]
-
+from python_server.wsgi.websocket import WebSocketTakeover
 
 # An answer that a worker produces faster than the client takes it waits in this window.
 RESPONSE_WINDOW_BYTES: Final = 262_144
@@ -43,26 +43,18 @@ BODY_AHEAD_BYTES: Final = 65_536
 LONG_WAIT_SECONDS: Final = 1.0
 # A whole body above it goes out in pieces: it must not fill the connection's queue to its hard limit.
 LARGE_BODY_BYTES: Final = 1_048_576
+# The next piece of an answer, b"" at its end, None when there is none yet.
+TakePiece = Callable[[], FileSlice | Buffer | None]
 
 
-class Takeover(Protocol):
-    """What an upgrade request may become: the application may take its connection."""
+@dataclass(frozen=True, slots=True)
+class WSGIServices:
+    """What all requests to one application share.
 
-    @property
-    def taken(self) -> bool: ...
-    def entries(self, environ: Environ) -> Environ: ...
-    def forgives(self, error: BaseException) -> bool: ...
-    def finish(self) -> None: ...
-
-
-class WSGIHandler:
-    """Answers requests through a WSGI application, one worker per running request.
-
-    Args:
+    Attributes:
         application: any PEP 3333 callable.
         executor: runs requests; `waiting_count` of them wait at most up to `queue_count`, then 503.
         post: the mailbox's.
-        facts: see `ServerFacts`.
         report: called with (what, exception) for an application's unhandled exception.
         window_bytes: request body held for an application that does not read it yet.
         takeover: for a request that asks for a WebSocket, what its application may turn it into;
@@ -71,38 +63,34 @@ class WSGIHandler:
         on_waited: called with the seconds that such a request has waited for one of these. now: a clock.
     """
 
-    def __init__(
-        self,
-        application: Application,
-        executor: Executor,
-        post: Callable[..., None],
-        facts: ServerFacts,
-        report: Callable[[str, BaseException], None],
-        window_bytes: int,
-        waiting_count: Callable[[], int],
-        queue_count: int,
-        takeover: Callable[[Exchange], Takeover],
-        takeover_executor: Executor,
-        places_count: int,
-        on_waited: Callable[[float], None],
-        now: Callable[[], float],
-    ) -> None:
-        self._executor = executor
-        self._window_bytes = window_bytes
-        self._services = _RunServices(application, post, facts, report, window_bytes, self._run_over)
-        self._places: UploadSlots[_Run] = UploadSlots(places_count, self._start_placed)
-        self._on_waited, self._now = on_waited, now
-        self._waiting_count = waiting_count
-        self._queue_count = queue_count
-        self._takeover = takeover
-        self._takeover_executor = takeover_executor
+    application: Application
+    executor: Executor
+    post: Callable[..., None]
+    facts: ServerFacts
+    report: Callable[[str, BaseException], None]
+    window_bytes: int
+    waiting_count: Callable[[], int]
+    queue_count: int
+    takeover: Callable[[Exchange], WebSocketTakeover]
+    takeover_executor: Executor
+    places_count: int
+    on_waited: Callable[[float], None]
+    now: Callable[[], float]
+
+
+class WSGIHandler:
+    """Answers requests through a WSGI application, one worker per running request."""
+
+    def __init__(self, services: WSGIServices) -> None:
+        self._services = services
+        self._places: UploadSlots[_Run] = UploadSlots(services.places_count, self._start_placed)
 
     # Loop's thread: the RequestHandler port
 
     def request_received(self, exchange: Exchange) -> None:
         upgrading = exchange.request.upgrade == "websocket"
-        takeover = self._takeover(exchange) if upgrading else None
-        run = _Run(exchange, self._services, takeover)
+        takeover = self._services.takeover(exchange) if upgrading else None
+        run = _Run(exchange, self._services, self._run_over, takeover)
         exchange.context = run
         if run.body is None:
             self._submit(exchange, run)
@@ -112,35 +100,32 @@ class WSGIHandler:
     def _submit(self, exchange: Exchange, run: _Run) -> None:
         """Its body is complete, or it has none: its worker never waits for the client's bytes."""
         run.state = _RUNNING
-        if run.upgrading:
-            self._takeover_executor.submit(run)
+        if run.takeover is not None:
+            self._services.takeover_executor.submit(run)
         elif not self._refused(exchange):
-            self._executor.submit(run)
+            self._services.executor.submit(run)
 
     def _ask_for_place(self, exchange: Exchange, run: _Run) -> None:
         """A worker would wait for its client."""
-        if run.upgrading:
+        if run.takeover is not None:
             self._submit(exchange, run)
         elif not self._refused(exchange):
             run.state = RunState.IN_LINE
-            run.asked_at = self._now()
+            run.asked_at = self._services.now()
             self._places.ask(run)
 
     def _start_placed(self, run: _Run) -> None:
-        waited_seconds = self._now() - run.asked_at
+        waited_seconds = self._services.now() - run.asked_at
         if waited_seconds >= LONG_WAIT_SECONDS:
-            self._on_waited(waited_seconds)
+            self._services.on_waited(waited_seconds)
         run.state = RunState.PLACED
-        self._executor.submit(run)
+        self._services.executor.submit(run)
 
     def _refused(self, exchange: Exchange) -> bool:
-        if self._waiting_count() + self._places.waiting_count < self._queue_count:
+        if self._services.waiting_count() + self._places.waiting_count < self._services.queue_count:
             return False
         exchange.context = None
-        exchange.refuse_keep_alive()
-        exchange.respond(
-            503, [("Content-Type", "text/plain"), ("Retry-After", "1")], b"The server is busy.\n"
-        )
+        exchange.refuse(503, "The server is busy.", [("Retry-After", "1")])
         return True
 
     def _run_over(self, run: _Run) -> None:
@@ -155,7 +140,9 @@ class WSGIHandler:
             return
         if run.body.offer(piece):
             exchange.pause_body(True)
-            if run.body.held_bytes < self._window_bytes // 2:  # read empty before it could see the pause
+            if (
+                run.body.held_bytes < self._services.window_bytes // 2
+            ):  # read empty before it could see the pause
                 exchange.pause_body(False)
         if run.state is RunState.COLLECTING and run.body.held_bytes >= BODY_AHEAD_BYTES:
             self._ask_for_place(exchange, run)
@@ -178,18 +165,6 @@ class WSGIHandler:
             run.break_off(reason)
 
 
-@dataclass(frozen=True, slots=True)
-class _RunServices:
-    """What all runs share; see `WSGIHandler`."""
-
-    application: Application
-    post: Callable[..., None]
-    facts: ServerFacts
-    report: Callable[[str, BaseException], None]
-    window_bytes: int
-    over: Callable[[_Run], None]
-
-
 class RunState(Enum):
     """How far the loop is with a run."""
 
@@ -199,50 +174,34 @@ class RunState(Enum):
     RUNNING = auto()  # has its worker, or waits for one like everybody
 
 
-# An enum's member costs ten times a global in CPython 3.11; these two are asked for with every request.
 _COLLECTING: Final = RunState.COLLECTING
 _RUNNING: Final = RunState.RUNNING
 
 
+@dataclass(slots=True, eq=False)
 class _Run:
     """One request on its worker. Methods say which thread they belong to."""
 
-    __slots__ = (
-        "_broken",
-        "_declared",
-        "_exchange",
-        "_headers",
-        "_pieces",
-        "_post",
-        "_response",
-        "_services",
-        "_status",
-        "_streaming",
-        "_takeover",
-        "asked_at",
-        "body",
-        "state",
-    )
+    _exchange: Exchange
+    _services: WSGIServices
+    _over: Callable[[_Run], None]  # loop's thread
+    takeover: WebSocketTakeover | None
+    body: BoundedQueue[bytes] | None = field(default=None, init=False)
+    state: RunState = field(default=_COLLECTING, init=False)  # the loop's own note
+    asked_at: float = field(default=0.0, init=False)
+    _status: str | None = field(default=None, init=False)
+    _headers: Headers = field(init=False)
+    _declared: int | None = field(default=None, init=False)  # the Content-Length among them
+    _head_posted: bool = field(default=False, init=False)  # the worker's own note: nothing changes it now
+    _broken: str | None = field(default=None, init=False)
+    _response: BoundedQueue[bytes] | None = field(
+        default=None, init=False
+    )  # of an answer that comes in pieces
+    _take: TakePiece = field(init=False)  # where the loop gets the next piece from
 
-    def __init__(self, exchange: Exchange, services: _RunServices, takeover: Takeover | None = None) -> None:
-        self._exchange = exchange
-        self._services = services
-        self._post = services.post
-        self._takeover = takeover
-        self._status: str | None = None
-        self._headers: Headers = []
-        self._declared: int | None = None  # the Content-Length among them
-        self._streaming = False
-        self.state = _COLLECTING  # the loop's own note
-        self.asked_at = 0.0
-        self._broken: str | None = None
-        self._response: ByteQueue | None = None  # made by the worker for an answer in pieces
-        self._pieces: Iterator[FileSlice | memoryview] = iter(())  # what the loop sends by itself
-        self.body = ByteQueue(services.window_bytes) if exchange.request.has_body else None
-
-    @property
-    def upgrading(self) -> bool:
-        return self._takeover is not None
+    def __post_init__(self) -> None:
+        if self._exchange.request.has_body:
+            self.body = BoundedQueue(self._services.window_bytes)
 
     # Worker
 
@@ -253,12 +212,12 @@ class _Run:
         try:
             self._answer()
         finally:
-            self._post(self._services.over, self)
+            self._services.post(self._over, self)
 
     def _answer(self) -> None:
         exchange, services = self._exchange, self._services
         environ = build_environ(exchange.request, services.facts, self._input())
-        takeover = self._takeover
+        takeover = self.takeover
         if takeover is not None:
             environ.update(takeover.entries(environ))
         result: Iterable[bytes] = ()
@@ -269,7 +228,7 @@ class _Run:
                     self._send(result)
             finally:
                 if takeover is not None:
-                    takeover.finish()
+                    takeover.finish(sys.exception())
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
@@ -281,44 +240,35 @@ class _Run:
             services.report(f"{exchange.request.method} {exchange.request.target}", error)
             if takeover is not None and takeover.taken:
                 return
-            if self._streaming:
-                self._post(exchange.abort, "the application failed in the middle of its answer")
+            if self._head_posted:
+                services.post(exchange.abort, "the application failed in the middle of its answer")
             else:
-                self._post(exchange.refuse_keep_alive)
-                self._post(
-                    exchange.respond,
-                    500,
-                    [("Content-Type", "text/plain; charset=utf-8")],
-                    b"Internal Server Error\n",
-                )
+                services.post(exchange.refuse, 500, "Internal Server Error")
 
     def _input(self) -> IO[bytes]:
         if self.body is None:
             return io.BytesIO()
-        return io.BufferedReader(BodyReader(self.body, self._before_read, self._after_read), 65_536)
-
-    def _before_read(self) -> None:
+        before_read = None
         if self._exchange.request.expect_continue:
-            self._post(self._exchange.send_continue)
+            before_read = partial(self._services.post, self._exchange.send_continue)
+        return io.BufferedReader(BodyReader(self.body, before_read, self._after_read), 65_536)
 
     def _after_read(self) -> None:
-        body = self.body
-        if body is None or not self._exchange.body_paused:
-            return
-        if body.held_bytes < self._services.window_bytes // 2:
-            self._post(self._resume_body)
+        low_bytes = self._services.window_bytes // 2
+        if self._exchange.body_paused and self.body is not None and self.body.held_bytes < low_bytes:
+            self._services.post(self._resume_body)
 
     def _start_response(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         if exc_info is not None:
             try:
-                if self._streaming:
+                if self._head_posted:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None
         elif self._status is not None:
             raise RuntimeError("start_response was called twice without exc_info (PEP 3333)")
         check_status(status)
-        if status[0] == "1" and self._takeover is None:
+        if status[0] == "1" and self.takeover is None:
             raise ValueError(f"an interim status cannot be the answer (RFC 9110 15.2): {status!r}")
         headers = list(headers)
         declared = check_headers(headers)
@@ -331,32 +281,34 @@ class _Run:
         """The imperative `write` of PEP 3333; also every streamed piece."""
         if type(data) is not bytes:
             raise TypeError(f"the application gave {type(data).__name__} where bytes are due")
-        if not self._streaming:
+        if not self._head_posted:
             if self._status is None:
                 raise RuntimeError("the application gave data before it called start_response")
-            self._streaming = True
-            self._response = ByteQueue(RESPONSE_WINDOW_BYTES)
+            self._head_posted = True
+            self._response = BoundedQueue(RESPONSE_WINDOW_BYTES)
             if self._broken is not None:  # looked at after the queue is there: `break_off` looks in turn
                 self._response.break_off(self._broken)
             first, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
-            self._post(self._begin_stream, self._status, self._headers, first, nbytes=len(first))
+            self._post_begin(first, self._take_streamed)
         if data and self._response is not None:
             for start in range(0, len(data), PIECE_BYTES):
                 if self._response.put(data[start : start + PIECE_BYTES]):
-                    self._post(self._pump)
+                    self._services.post(self._pump)
 
     def _send(self, result: Iterable[bytes]) -> None:
-        if type(result) in (list, tuple) and not self._streaming:
+        if type(result) in (list, tuple) and not self._head_posted:
             self._send_whole(b"".join(result))
             return
-        if type(result) is FileWrapper and not self._streaming and self._status is not None:
+        if type(result) is FileWrapper and not self._head_posted and self._status is not None:
             extent = result.extent()
             if extent is not None:
-                self._send_file(*extent)
+                source, offset, count = extent
+                count = count if self._declared is None else min(count, self._declared)
+                self._send_pieces(file_pieces(source, offset, count), count)
                 return
         first: bytes | None = None
         for piece in result:
-            if first is None and not self._streaming:
+            if first is None and not self._head_posted:
                 if not piece:
                     continue
                 if self._declared == len(piece):
@@ -366,7 +318,7 @@ class _Run:
                 self._write(first)
                 first = None
             self._write(piece)
-        if self._streaming:
+        if self._head_posted:
             self._end_stream()
         else:
             self._send_whole(first or b"")
@@ -374,16 +326,17 @@ class _Run:
     def _end_stream(self) -> None:
         if self._response is not None:
             self._response.end()
-            self._post(self._pump)
+            self._services.post(self._pump)
 
-    def _send_file(self, source: FileSource, offset: int, count: int) -> None:
-        declared = self._declared
-        if declared is None:
+    def _post_begin(self, first: bytes, take: TakePiece) -> None:
+        self._services.post(self._begin, self._status, self._headers, first, take, nbytes=len(first))
+
+    def _send_pieces(self, pieces: Iterator[FileSlice | memoryview], count: int) -> None:
+        """An answer of `count` bytes that the loop sends by itself."""
+        self._head_posted = True
+        if self._declared is None:
             self._headers.append(("Content-Length", str(count)))
-        else:
-            count = min(count, declared)
-        self._streaming = True
-        self._post(self._begin_pieces, self._status, self._headers, file_pieces(source, offset, count))
+        self._post_begin(b"", partial(next, pieces, b""))
 
     def _send_whole(self, body: bytes) -> None:
         if self._status is None:
@@ -395,19 +348,16 @@ class _Run:
             self._write(body)
             self._end_stream()
             return
-        self._streaming = True
         if len(body) > LARGE_BODY_BYTES:
-            if declared is None:
-                self._headers.append(("Content-Length", str(len(body))))
-            self._post(self._begin_pieces, self._status, self._headers, body_pieces(body))
+            self._send_pieces(body_pieces(body), len(body))
             return
-        self._post(self._exchange.respond, self._status, self._headers, body, nbytes=len(body))
+        self._head_posted = True
+        self._services.post(self._exchange.respond, self._status, self._headers, body, nbytes=len(body))
 
     # Loop's thread
 
     def break_off(self, reason: str) -> None:
         self._broken = reason
-        self._pieces = iter(())
         if self.body is not None:
             self.body.break_off(reason)
         if self._response is not None:
@@ -417,34 +367,27 @@ class _Run:
         if self._exchange.body_paused and self._exchange.open:
             self._exchange.pause_body(False)
 
-    def _begin_stream(self, status: str, headers: Headers, first: bytes) -> None:
+    def _begin(self, status: str, headers: Headers, first: bytes, take: TakePiece) -> None:
+        self._take = take
         self._exchange.on_writable = self._pump
         self._exchange.start(status, headers, first)
+        self._pump()
 
-    def _begin_pieces(self, status: str, headers: Headers, pieces: Iterator[FileSlice | memoryview]) -> None:
-        self._pieces = pieces
-        self._exchange.on_writable = self._pump_pieces
-        self._exchange.start(status, headers)
-        self._pump_pieces()
+    def _take_streamed(self) -> bytes | None:
+        if self._response is None:
+            return None
+        piece = self._response.take()
+        return b"" if piece is None and self._response.ended else piece
 
-    def _pump_pieces(self) -> None:
+    def _pump(self) -> None:
         exchange = self._exchange
         while exchange.open and not exchange.blocked:
-            piece = next(self._pieces, None)
+            piece = self._take()
             if piece is None:
+                return
+            if not piece:
                 exchange.finish()
             elif isinstance(piece, FileSlice):
                 exchange.write_file(piece)
             else:
                 exchange.write(piece)
-
-    def _pump(self) -> None:
-        exchange = self._exchange
-        while exchange.open and not exchange.blocked and self._response is not None:
-            piece = self._response.take()
-            if piece is None:
-                return
-            if not piece:
-                exchange.finish()
-                return
-            exchange.write(piece)

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import Any, Final
+from typing import Final
 
 from python_server.connection.arrival import KEY, Arrival
 from python_server.connection.exchange import Exchange
 from python_server.http1.parser import Request
 from python_server.http1.response import Headers
 from python_server.net.threads import Door, ServerStopped
-from python_server.wsgi.environ import Environ, ServerFacts, build_environ
+from python_server.wsgi.environ import Application, Environ, ExcInfo, ServerFacts, Write, build_environ
 
 # The exchange writes these itself.
 FRAMING: Final = frozenset({"connection", "content-length", "transfer-encoding"})
@@ -35,11 +35,8 @@ class MiddlewareRefusal:
 Admit = Callable[[Request], MiddlewareRefusal | None]
 
 
-def admission(application: Any, facts: ServerFacts, holder: object) -> Admit:
-    """What shows a handshake to everything that `application` has around `holder`.
-
-    What was changed in its environ on the way stands in the request's `context` then.
-    """
+def admission(application: Application, facts: ServerFacts, holder: object) -> Admit:
+    """What shows a handshake to all around `holder`; the request's `context` is its environ as it arrived."""
 
     def admit(request: Request) -> MiddlewareRefusal | None:
         environ = build_environ(request, facts, BytesIO())
@@ -50,7 +47,7 @@ def admission(application: Any, facts: ServerFacts, holder: object) -> Admit:
 
 
 def through_middleware(
-    application: Any, environ: Environ, holder: object
+    application: Application, environ: Environ, holder: object
 ) -> tuple[Environ, MiddlewareRefusal | None]:
     """Hand a handshake's environ to everything around `holder`.
 
@@ -58,10 +55,10 @@ def through_middleware(
         The environ as it arrived, and None; or the old one, and what it was answered with on the way.
     """
     arrival = Arrival(holder)
-    answers: list[tuple[str, Any]] = []
+    answers: list[tuple[str, Headers]] = []
     body: list[bytes] = []
 
-    def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], Any]:
+    def start_response(status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         answers.append((status, headers))
         return body.append
 
@@ -79,6 +76,7 @@ def through_middleware(
     return arrival.environ, None
 
 
+@dataclass(frozen=True, slots=True)
 class HandshakeMiddleware:
     """What an engine asks when a session is about to open. Every method belongs to the loop's thread.
 
@@ -87,15 +85,9 @@ class HandshakeMiddleware:
         report: for what `admit` raises; the client then gets 500.
     """
 
-    def __init__(
-        self,
-        admit: Admit,
-        door: Door,
-        report: Callable[[str, BaseException], None],
-    ) -> None:
-        self._admit = admit
-        self._door = door
-        self._report = report
+    _admit: Admit
+    _door: Door
+    _report: Callable[[str, BaseException], None]
 
     def ask(self, exchange: Exchange, admitted: Callable[[], None]) -> None:
         """Call `admitted` when the middleware has let the request through; else answer it."""

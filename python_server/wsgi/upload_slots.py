@@ -15,8 +15,7 @@ class UploadSlots(Generic[Job]):
     """A bounded number of places and the line before them, first come, first served. One thread's own.
 
     Args:
-        count: of the places.
-        start: called with a job that has got one.
+        count: of the places. start: called with a job that has got one.
     """
 
     def __init__(self, count: int, start: Callable[[Job], None]) -> None:

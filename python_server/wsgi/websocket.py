@@ -6,25 +6,20 @@ Must not know: frames, selectors, sessions; how an application is run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from python_server.connection.exchange import Exchange, TransportLike
-from python_server.connection.websocket_channel import (
-    WebSocketChannel,
-    WebSocketServices,
-    ignore_message,
-)
+from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices, ignore_message
 from python_server.connection.websocket_handshake import accept_websocket
 from python_server.net.backlog import SOFT_BYTES
+from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.byte_handler import ByteHandler
-from python_server.net.message_queue import MessageQueue
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
 from python_server.wsgi.environ import Environ
 from wsframe import CloseCode, ConnectionClosed
-
-MAX_QUEUE_COUNT: Final = 64
 
 Message = str | bytes
 
@@ -37,6 +32,7 @@ class ClientLeft(ConnectionAbortedError):
     """There is no connection to take any more."""
 
 
+@dataclass(eq=False)
 class BlockingWebSocket:
     """`environ['wsgi.websocket']`: gevent-websocket's words, for one worker.
 
@@ -48,23 +44,15 @@ class BlockingWebSocket:
         close_code, close_reason: what the peer said, once it is closed.
     """
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        door: Door,
-        services: WebSocketServices,
-        environ: Environ,
-        max_queue_count: int,
-    ) -> None:
-        self._exchange = exchange
-        self._door = door
-        self._services = services
-        self._channel: WebSocketChannel | None = None
-        self._messages: MessageQueue[str | bytes] = MessageQueue(max_queue_count, SOFT_BYTES)
-        self.environ = environ
-        self.subprotocols: tuple[str, ...] = ()
-        self.close_code: int | None = None
-        self.close_reason: str = ""
+    _exchange: Exchange
+    _door: Door
+    _services: WebSocketServices
+    _messages: BoundedQueue[Message]
+    _channel: WebSocketChannel | None = field(default=None, init=False)
+    environ: Environ = field(default_factory=dict, init=False)
+    subprotocols: tuple[str, ...] = field(default=(), init=False)
+    close_code: int | None = field(default=None, init=False)
+    close_reason: str = field(default="", init=False)
 
     @property
     def path(self) -> str:
@@ -147,19 +135,17 @@ class BlockingWebSocket:
         if self._channel is not None:
             self._door.post(self._channel.close, code, reason)
 
-    def finish(self) -> None:
-        """The application has returned."""
+    def finish(self, code: int) -> None:
+        """The application has returned, or failed."""
         if self._channel is not None:
-            self._door.post(self._finish, self._channel)
+            self._door.post(self._finish, self._channel, code)
 
     # Loop's thread
 
     def _accept(self) -> bool:
-        if self._channel is not None:
-            return True
-        if not self._exchange.open:
-            return False
-        return accept_websocket(self._exchange, self._services, self._opened, subprotocols=self.subprotocols)
+        if self._exchange.open:  # else another thread of the application may have been faster
+            accept_websocket(self._exchange, self._services, self._opened, subprotocols=self.subprotocols)
+        return self._channel is not None
 
     def _opened(self, channel: WebSocketChannel) -> None:
         self._channel = channel
@@ -177,11 +163,11 @@ class BlockingWebSocket:
             channel.pause_reading(False)
 
     @staticmethod
-    def _finish(channel: WebSocketChannel) -> None:
+    def _finish(channel: WebSocketChannel, code: int) -> None:
         """Nobody receives any more: what still comes is dropped, up to the client's close frame."""
         channel.on_message = ignore_message
         channel.pause_reading(False)
-        channel.close()
+        channel.close(code)
 
     def _on_close(self, code: int, reason: str) -> None:
         self.close_code, self.close_reason = code, reason
@@ -234,24 +220,21 @@ class WebSocketTakeover:
         services: WebSocketServices,
         relay: Callable[[TransportLike, bytes], tuple[Socket, ByteHandler]],
         socket_taken: Callable[[], None],
-        max_queue_count: int = MAX_QUEUE_COUNT,
+        max_queue_count: int,
     ) -> None:
         self._exchange = exchange
-        self._door = door
-        self._services = services
         self._relay = relay
         self._socket_taken = socket_taken
-        self._max_queue_count = max_queue_count
-        self._websocket: BlockingWebSocket | None = None
+        # Full from SOFT_BYTES on, as a backlog is.
+        messages: BoundedQueue[Message] = BoundedQueue(SOFT_BYTES - 1, max_queue_count)
+        self._websocket = BlockingWebSocket(exchange, door, services, messages)
         self._socket = LazySocket(partial(door.ask, self._take))
 
     # Worker
 
     def entries(self, environ: Environ) -> Environ:
         """What the environ gets."""
-        self._websocket = BlockingWebSocket(
-            self._exchange, self._door, self._services, environ, self._max_queue_count
-        )
+        self._websocket.environ = environ
         return {
             "wsgi.websocket": self._websocket,
             "wsgi.websocket_version": self._websocket.version,
@@ -261,7 +244,7 @@ class WebSocketTakeover:
     @property
     def taken(self) -> bool:
         """Has the application taken the connection, so that no response may follow?"""
-        return self._socket.taken or (self._websocket is not None and self._websocket.accepted)
+        return self._socket.taken or self._websocket.accepted
 
     def forgives(self, error: BaseException) -> bool:
         """Is `error` how such programs end (a client that left, a closed WebSocket, a socket they took)?"""
@@ -271,10 +254,10 @@ class WebSocketTakeover:
             return True  # simple-websocket's reader may close the socket under its writer
         return self.taken and isinstance(error, (ConnectionError, ConnectionClosed, StopIteration))
 
-    def finish(self) -> None:
-        """The application has returned."""
-        if self._websocket is not None:
-            self._websocket.finish()
+    def finish(self, error: BaseException | None) -> None:
+        """The application has returned, or raised `error`."""
+        failed = error is not None and not self.forgives(error)
+        self._websocket.finish(CloseCode.INTERNAL_ERROR if failed else CloseCode.NORMAL_CLOSURE)
         self._socket.finish()
 
     # Loop's thread
@@ -285,12 +268,11 @@ class WebSocketTakeover:
         taken: list[Socket] = []
 
         def make(transport: Any, leftover: bytes) -> ByteHandler | None:
-            own = transport.detach() if not leftover else None
-            if own is not None:
-                taken.append(own)
-                return None
-            end, handler = self._relay(transport, leftover)
-            taken.append(end)
+            own: Socket | None = None if leftover else transport.detach()
+            handler = None
+            if own is None:
+                own, handler = self._relay(transport, leftover)
+            taken.append(own)
             return handler
 
         self._exchange.hand_over(make)

@@ -89,8 +89,7 @@ class Bench:
             self.transport,
             HTTPServices(
                 route=lambda request: self.handler,
-                limits=HTTPSettings(),
-                timeouts=HTTPSettings(),
+                settings=HTTPSettings(),
                 deadline=self._deadline,
                 exchange=ExchangeServices(
                     lambda: self.now,

@@ -79,6 +79,7 @@ def get(url: str, context: ssl.SSLContext | None = None) -> str:
 def test_the_reloader_starts_the_program_anew(
     serve: Any, write: Callable[[str], Path], options: str, arguments: tuple[str, ...]
 ) -> None:
+    """R37, R38, R55: pages and a WebSocket, before a change and after it."""
     folder = write(options)
     server = serve(folder, *arguments, program=True)
     assert get(server.url) == "good morning"
@@ -137,6 +138,7 @@ def test_no_server_outlives_its_reloader(serve: Any, write: Callable[[str], Path
 
 
 def test_debug_brings_the_debugger_and_the_access_log(serve: Any, write: Callable[[str], Path]) -> None:
+    """R37."""
     server = serve(write("debug=True"), "program.py", program=True)
     with pytest.raises(urllib.error.HTTPError) as failed:
         get(server.url + "/fail")

@@ -155,6 +155,7 @@ def test_several_binds_are_served_and_named_r39_r62_r63(start: Start, tmp_path: 
 
 
 def test_an_address_that_is_none_ends_with_one_line() -> None:
+    """R54."""
     for arguments in (["-b", "nonsense:"], ["--fd", "99"], ["-b", "unix:/nosuch/folder/s.sock"]):
         done = subprocess.run(
             [sys.executable, "-m", "python_server", *arguments], capture_output=True, text=True, check=False
@@ -277,6 +278,7 @@ def test_at_the_limit_of_connections_newcomers_wait_r67(start: Start) -> None:
 
 
 def test_https_and_wss(start: Start, certificate: Path, trusting: ssl.SSLContext) -> None:
+    """R54."""
     program = start("--port", "0", *tls_options(certificate))
     url = program.urls()[0]
     assert url.startswith("https://127.0.0.1:")

@@ -174,6 +174,7 @@ def test_an_application_that_fails_after_accepting_ends_the_connection(url: str)
         ws.send("fail")
         with pytest.raises(ConnectionClosed):
             hear(ws)
+        assert ws.close_code == 1011
 
 
 def test_the_client_closes_a_blocking_websocket(url: str) -> None:
@@ -186,6 +187,7 @@ def test_the_client_closes_a_blocking_websocket(url: str) -> None:
 
 @pytest.mark.parametrize("query", ["", "?ping"])
 def test_an_unmodified_simple_websocket_program(url: str, query: str) -> None:
+    """R77: a program that reads and writes the socket it is given."""
     with dial(url, "/simple" + query) as ws:
         for message in ("héllo", b"\x00\xff", "x" * 100_000):
             ws.send(message)
@@ -193,6 +195,7 @@ def test_an_unmodified_simple_websocket_program(url: str, query: str) -> None:
 
 
 def test_an_unmodified_flask_sock_program(serve: Callable[..., Any]) -> None:
+    """R77."""
     server = serve(APPS, "sock_app:app")
     with dial(server.url, "/echo") as ws:
         ws.send("hi")

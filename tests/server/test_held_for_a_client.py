@@ -268,7 +268,7 @@ class PollingClient:
         return self.session._when_reading is not None
 
     def held_unsent(self, bench: Bench) -> int:
-        return int(self.session._queued_bytes)
+        return int(self.session.held_bytes)
 
     def close(self) -> None:
         self._posts.close()

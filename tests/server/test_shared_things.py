@@ -117,7 +117,7 @@ def test_what_modules_keep_of_requests_is_frozen() -> None:
         assert isinstance(event, Request)
         build_environ(event, ServerFacts(), BytesIO())
         status, field = f"20{number} Own", (f"X-Own-{number}", "1")
-        response_head("GET", (1, 1), True, status, [field], 0, "Thu, 01 Jan 1970 00:00:00 GMT", "here")
+        response_head(event, True, status, [field], 0, "Thu, 01 Jan 1970 00:00:00 GMT", "here")
     grown = {place: value for place, value in growing().items() if len(value) != before[place]}
     assert ("python_server.http1.head", "_KNOWN") in grown
     for place, container in grown.items():

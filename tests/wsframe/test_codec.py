@@ -83,6 +83,7 @@ def test_the_callers_mistakes_with_masks(core: ModuleType) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_encode_message(core: ModuleType, make_frame: MakeFrame, size: int) -> None:
+    """R43, R44: text and bytes of every size, the empty one too."""
     payload = random.Random(size).randbytes(size)
     assert core.encode_message(payload) == make_frame(0x82, payload, None)
     assert core.encode_message(memoryview(payload)) == make_frame(0x82, payload, None)
@@ -145,6 +146,7 @@ def test_the_callers_mistakes_with_frames(core: ModuleType) -> None:
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 2**32 + 1, 2**40, 2**62, 2**63 - 1])
 @pytest.mark.parametrize("mask", [None, MASK])
 def test_headers_there_and_back(core: ModuleType, size: int, mask: bytes | None) -> None:
+    """R45, R27: 2, 4 and 10 bytes, with a mask and without."""
     header = core.encode_header(Opcode.BINARY, size, mask, False, True)
     wanted = Header(False, 4, Opcode.BINARY, mask, size, len(header))
     assert core.decode_header(header) == wanted
@@ -167,6 +169,7 @@ def test_headers_there_and_back(core: ModuleType, size: int, mask: bytes | None)
     ],
 )
 def test_refused_headers(core: ModuleType, header: str, section: str) -> None:
+    """R27: each rule of a header."""
     with pytest.raises(ProtocolError, match=f"RFC 6455 section {section}") as refused:
         core.decode_header(bytes.fromhex(header))
     assert refused.value.code == 1002

@@ -43,6 +43,7 @@ def masked_by(role: Role) -> bytes | None:
 
 @pytest.mark.parametrize(("role", "other"), ROLES)
 def test_messages_both_ways(connection_type: Maker, role: Role, other: Role) -> None:
+    """R24, R43: text comes as str and bytes as bytes."""
     ours, theirs = joined(connection_type, role, other)
     ours.send_text("Grüße")
     ours.send_binary(b"\x00\x01")
@@ -72,6 +73,7 @@ def test_a_client_masks_with_fresh_masks(connection_type: Maker) -> None:
 
 @pytest.mark.parametrize(("role", "other"), ROLES)
 def test_a_ping_is_answered_with_its_payload(connection_type: Maker, role: Role, other: Role) -> None:
+    """R49."""
     ours, theirs = joined(connection_type, role, other)
     ours.ping(b"are you there")
     assert theirs.receive_data(ours.data_to_send()) == [Ping(b"are you there")]
@@ -109,6 +111,7 @@ def test_a_bounded_queue_keeps_what_is_not_a_pong(connection_type: Maker, make_f
 
 @pytest.mark.parametrize(("role", "other"), ROLES)
 def test_the_close_handshake(connection_type: Maker, role: Role, other: Role) -> None:
+    """R47: code and reason are sent and answered."""
     ours, theirs = joined(connection_type, role, other)
     ours.close(4001, "bye")
     assert ours.state is State.CLOSING
@@ -125,6 +128,7 @@ def test_the_close_handshake(connection_type: Maker, role: Role, other: Role) ->
 def test_a_close_without_code_is_answered_without_code(
     connection_type: Maker, role: Role, other: Role
 ) -> None:
+    """R46."""
     ours, theirs = joined(connection_type, role, other)
     ours.close(CloseCode.NO_STATUS_RCVD)
     assert theirs.receive_data(ours.data_to_send()) == [Close(1005, "")]
@@ -158,6 +162,7 @@ def test_messages_still_arrive_while_closing(connection_type: Maker) -> None:
 
 @pytest.mark.parametrize("role", list(Role))
 def test_a_fault_is_answered_with_its_code(connection_type: Maker, make_frame: MakeFrame, role: Role) -> None:
+    """R24: the code of the fault is on the wire."""
     connection = connection_type(role)
     mask = masked_by(role)
     events = connection.receive_data(make_frame(0x81, b"good", mask) + make_frame(0x83, b"", mask))
@@ -182,6 +187,7 @@ def test_a_message_too_big_is_1009(connection_type: Maker, make_frame: MakeFrame
 
 
 def test_a_fault_while_closing_sends_no_second_close(connection_type: Maker, make_frame: MakeFrame) -> None:
+    """R48."""
     server = connection_type(Role.SERVER)
     server.close()
     server.data_to_send()
@@ -301,6 +307,7 @@ def test_a_closed_connection_lends_nothing(connection_type: Maker, make_frame: M
 @pytest.mark.parametrize(("role", "other"), ROLES)
 @pytest.mark.parametrize("forget", [True, False])
 def test_compression(connection_type: Maker, role: Role, other: Role, forget: bool) -> None:
+    """R43: each message may be compressed or not."""
     agreement = deflate.Agreement(forget, forget, 15, 15, deflate.Options(threshold_bytes=100))
     ours, theirs = joined(connection_type, role, other, deflate=agreement)
     long, short = "word " * 1000, "word"

@@ -167,7 +167,7 @@ def test_a_callers_mistake_ends_nothing(
 def test_only_bytes_are_sent_as_bytes(
     connection_type: Maker, agreed: deflate.Agreement | None, wrong: Any
 ) -> None:
-    """Not what `bytes` makes of a number: so many zeros."""
+    """R43: Not what `bytes` makes of a number: so many zeros."""
     for role in Role:
         connection = connection_type(role, deflate=agreed)
         for send in (connection.send_binary, connection.encode, connection.encode_pieces):
@@ -248,6 +248,7 @@ def test_a_clients_control_frames_have_fresh_masks(connection_type: Maker, make_
 
 @pytest.mark.parametrize("role", list(Role))
 def test_no_pong_follows_our_close(connection_type: Maker, make_frame: MakeFrame, role: Role) -> None:
+    """R48."""
     connection = connection_type(role)
     mask = MASK if role is Role.SERVER else None
     connection.receive_data(make_frame(0x89, b"before", mask))
@@ -288,6 +289,7 @@ def test_a_close_frame_can_be_kept_back(connection_type: Maker, make_frame: Make
 def test_pieces_are_one_frame(
     connection_type: Maker, role: Role, agreed: deflate.Agreement | None, message: Any
 ) -> None:
+    """R44: a large payload is sent without a copy."""
     connection = connection_type(role, deflate=agreed)
     pieces = connection.encode_pieces(message)
     stream = b"".join(pieces)
@@ -319,7 +321,7 @@ def test_pieces_leave_an_open_connection_only(
 
 
 def test_a_reason_of_ours_ends_with_a_whole_character(connection_type: Maker) -> None:
-    """Section 5.5.1: 123 bytes, of UTF-8."""
+    """R47: Section 5.5.1: 123 bytes, of UTF-8."""
     for padding in range(4):
         server = connection_type(Role.SERVER)
         server.obey([ProtocolError(1002, "a" * padding + "€" * 60)])

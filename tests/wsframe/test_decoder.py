@@ -206,6 +206,7 @@ def test_a_loan_dies_with_its_decoder(core: ModuleType, make_frame: MakeFrame) -
 
 @pytest.mark.parametrize("announced", [1 << 20, (1 << 62), (1 << 63) - 1])
 def test_too_big_is_refused_before_memory_is_taken(core: ModuleType, announced: int) -> None:
+    """R27: the limit comes before the memory."""
     decoder = core.Decoder(Role.CLIENT, max_message_bytes=1000)
     tracemalloc.start()
     try:

@@ -68,6 +68,7 @@ def test_accepted(headers: Headers) -> None:
     "headers", [request(Upgrade=None), request(Connection=None), request(Upgrade="h2c"), []]
 )
 def test_no_upgrade(headers: Headers) -> None:
+    """R8: what is no opening handshake."""
     assert not handshake.is_upgrade(headers)
 
 
@@ -118,6 +119,7 @@ def test_no_upgrade(headers: Headers) -> None:
     ],
 )
 def test_refused(status: int, method: str, version: tuple[int, int], headers: Headers) -> None:
+    """R8, R9: a handshake that is answered 400, 405 or 426."""
     with pytest.raises(HandshakeError, match="RFC 6455 section") as refused:
         handshake.accept(method, version, headers, subprotocols=["a"], deflate=deflate.Options())
     assert refused.value.status == status

@@ -27,6 +27,7 @@ def cuts(length: int) -> list[int]:
 def test_whole(
     vector_decoder: Maker, stream: bytes, vector_expectation: list[list[Any]], as_plain: Plain
 ) -> None:
+    """R25, R26, R27, R42, R46: fragments, reserved bits, masks, lengths, close frames: as a vector says."""
     decoder = vector_decoder()
     events = decoder.receive(stream)
     assert as_plain(events) == vector_expectation
@@ -37,6 +38,7 @@ def test_whole(
 def test_byte_by_byte(
     vector_decoder: Maker, stream: bytes, vector_expectation: list[list[Any]], as_plain: Plain
 ) -> None:
+    """R25, R26, R27: the same, a byte at a time."""
     decoder = vector_decoder()
     step = 1 if len(stream) <= EVERY_CUT_BYTES else 251
     events: list[Any] = []
@@ -52,6 +54,7 @@ def test_byte_by_byte(
 def test_at_every_cut(
     vector_decoder: Maker, stream: bytes, vector_expectation: list[list[Any]], as_plain: Plain
 ) -> None:
+    """R25, R26, R27: the same, cut in two at each byte."""
     for cut in cuts(len(stream)):
         decoder = vector_decoder()
         events = decoder.receive(stream[:cut]) + decoder.receive(stream[cut:])

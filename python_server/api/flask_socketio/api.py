@@ -6,41 +6,39 @@ Must not know: selectors, frames, transports; how an event's context is made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BytesIO
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 import flask
 
 from python_server.api.emitter import Emitter
 from python_server.api.flask_socketio.context import ClientState, EventContexts
-from python_server.api.flask_socketio.handlers import (
-    SOCKET_KEY,
-    ConnectionRefusedError,
-    EventRunner,
-)
-from python_server.api.flask_socketio.keywords import (
-    EmitOptions,
-    HandshakeHeaders,
-    RunOptions,
-    SendOptions,
-    SocketIOOptions,
-    names_of,
-)
+from python_server.api.flask_socketio.event_runner import SOCKET_KEY, ConnectionRefusedError, EventRunner
 from python_server.api.flask_socketio.namespace import Namespace
-from python_server.api.flask_socketio.options import FaceOptions, read_options
 from python_server.api.flask_socketio.registration import Registration
 from python_server.api.flask_socketio.run import Mounted, run_application
-from python_server.api.flask_socketio.server import Server
-from python_server.api.server_methods import Reason
+from python_server.api.keywords import (
+    CallKeywords,
+    EmitKeywords,
+    Function,
+    HandshakeHeaders,
+    RunKeywords,
+    SocketIOKeywords,
+    names_of,
+    refuse_unknown,
+)
+from python_server.api.options import read_server_options
+from python_server.api.server_methods import Reason, ServerMethods
 from python_server.net import tasks
 from python_server.net.threads import Lock
 from python_server.observe import log
 from python_server.serve.mounts import Mount
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import Socket
+from python_server.socketio.cluster.broker.url import FLASK_CHANNEL
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName
-from python_server.wsgi.environ import ServerFacts, build_environ
+from python_server.wsgi.environ import Application, ServerFacts
 from python_server.wsgi.handshake_middleware import admission
 
 if TYPE_CHECKING:
@@ -52,15 +50,44 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionRefusedError", "Namespace", "SocketIO"]
 
-EMIT_OPTIONS: Final = names_of(EmitOptions)
+EMIT_NAMES: Final = names_of(EmitKeywords)
+
+
+class ServedBy(Enum):
+    """Who serves the application of a SocketIO."""
+
+    NOBODY = auto()
+    WORKER = auto()
+    TEST_CLIENTS = auto()
+
+
+class Server(ServerMethods):
+    """`socketio.server`: python-socketio's Server for programs that reach below SocketIO.
+
+    Handlers registered here run without a context of Flask. Its threads and its end are those of SocketIO.
+    """
+
+    def __init__(self, face: SocketIO) -> None:
+        super().__init__(face._hub, lambda socket: face._state_of(socket).environ)
+        self.start_background_task: Callable[..., tasks.BackgroundTask] = face.start_background_task
+        self.sleep: Callable[..., None] = face.sleep
+        self.shutdown: Callable[[], None] = lambda: face.stop()
 
 
 class SocketIO(Registration):
-    """Socket.IO for a Flask application.
+    """Socket.IO for a Flask application, in the words of Flask-SocketIO 5 (docs/migration.md).
+
+        socketio = SocketIO(app, cors_allowed_origins="https://shop.example")
+
+        @socketio.on("sum")
+        def add(first, second):
+            emit("told", first + second, broadcast=True)
+
+        socketio.run(app)
 
     Args:
         app: the application; or call `init_app` later.
-        options: Flask-SocketIO's, python-socketio's and python-engineio's; see docs/migration.md.
+        options: Flask-SocketIO's, python-socketio's and python-engineio's; times in seconds, sizes in bytes.
 
     Raises:
         TypeError, ValueError: an option, or a value of it, that does not exist or is not served here.
@@ -68,33 +95,29 @@ class SocketIO(Registration):
 
     reason = Reason
 
-    def __init__(self, app: flask.Flask | None = None, **options: Unpack[SocketIOOptions]) -> None:
+    def __init__(self, app: flask.Flask | None = None, **options: Unpack[SocketIOKeywords]) -> None:
         self.server_options: dict[str, Any] = {}
         self.async_mode = "threading"
         self.manage_session: bool = True
-        self.wsgi_server: Any = None
+        self.wsgi_server: object = None
         super().__init__(Hub(), EventRunner(self._state_of))
         self._state_lock = Lock()
         self._contexts: EventContexts | None = None
-        self._facts = ServerFacts()
-        self._application: Any = None
-        self._serving = False
-        self._testing = False
+        self._served_by = ServedBy.NOBODY
         self._early_tasks: list[tasks.BackgroundTask] = []
         self._test_server: TestServer | None = None
-        self.server: Server = self._new_server()
+        self.server: Server = Server(self)
         self.server_options.update(options)
-        chosen = read_options(self.server_options)
+        chosen = read_server_options("SocketIO", SocketIOKeywords, options, FLASK_CHANNEL)
         self._hub.configure(chosen.configuration)
         # Speaks through the broker for a process that serves nobody: a task queue, a console.
         self._outside: Emitter | None = None
         if app is not None:
             self.init_app(app)
-        elif chosen.broker is not None:
-            broker = chosen.broker
+        elif (broker := chosen.broker) is not None:
             self._outside = Emitter(broker.url, broker.channel, redis_options=broker.redis_options)
 
-    def init_app(self, app: flask.Flask, **options: Unpack[SocketIOOptions]) -> None:
+    def init_app(self, app: flask.Flask, **options: Unpack[SocketIOKeywords]) -> None:
         """Mount on `app`; options given here are added to those of the constructor.
 
         A second application begins anew: handlers are kept, clients are not shared.
@@ -103,40 +126,34 @@ class SocketIO(Registration):
         given = dict(self.server_options)
         if given.get("json") is flask.json:
             given["json"] = app.json  # what the module does within an application context
-        chosen = read_options(given)
+        chosen = read_server_options("SocketIO", SocketIOKeywords, given, FLASK_CHANNEL)
         if self._contexts is not None:
             self._hub = Hub(handlers=self._hub.handlers)
             self._test_server = None
-            self.server = self._new_server()
+            self.server = Server(self)
             for instance in self.namespace_handlers:
                 instance._set_socketio(self)
-        self._mount(app, chosen)
-
-    def _mount(self, app: flask.Flask, chosen: FaceOptions) -> None:
         self.manage_session = chosen.manage_session
         self._outside = None
         self._app = app
         self._contexts = EventContexts(app, chosen.manage_session)
         self._hub.configure(chosen.configuration)
-        self._hub.handlers.allow(chosen.namespaces)
-        self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._begin, broker=chosen.broker)
+        self._hub.handlers.allow(chosen.namespaces or ())
+        self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._serving, broker=chosen.broker)
         self.sockio_mw: Mounted = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
 
-    def _new_server(self) -> Server:
-        return Server(self._hub, self._state_of, self.start_background_task, self.sleep, lambda: self.stop())
+    def _serving(self, facts: ServerFacts, application: Application) -> None:
+        super()._serving(facts, application)
+        assert self._app is not None
+        wrapped = application is not self._app or self._app.wsgi_app is not self.sockio_mw
+        self._mounted.admit = admission(application, facts, self.sockio_mw) if wrapped else None
+        self._start_tasks(ServedBy.WORKER)
 
-    def _begin(self, facts: ServerFacts, application: Any) -> None:
-        """Loop's thread: a worker serves `application` from here on."""
-        self._facts, self._application = facts, application
-        assert self._contexts is not None
-        app = self._contexts.app
-        if not self._testing:
-            wrapped = application is not app or app.wsgi_app is not self.sockio_mw
-            self._mounted.admit = admission(application, facts, self.sockio_mw) if wrapped else None
+    def _start_tasks(self, served_by: ServedBy) -> None:
         with self._state_lock:
-            self._serving = True
+            self._served_by = served_by
             early, self._early_tasks = self._early_tasks, []
         for task in early:
             task.start()
@@ -144,15 +161,14 @@ class SocketIO(Registration):
     def _serve_tests(self, make: Callable[[Hub], TestServer]) -> TestServer:
         """What serves all test clients, made for the first of them.
 
-        Raises:
-            RuntimeError: no application is there to be tested.
+        Raises RuntimeError: no application is there to be tested.
         """
         if self._contexts is None:
             raise RuntimeError("a test client needs an application: call init_app(app) first")
         if self._test_server is None:
             self._test_server = make(self._hub)
-            self._testing = self._runner.blocking = True
-            self._begin(self._facts, self._contexts.app)
+            self._runner.blocking = True
+            self._start_tasks(ServedBy.TEST_CLIENTS)
         return self._test_server
 
     def _state_of(self, socket: Socket) -> ClientState:
@@ -163,44 +179,36 @@ class SocketIO(Registration):
         with self._state_lock:
             if socket.client.context is None:
                 assert self._contexts is not None
-                request = socket.client.session.request
-                environ = request.context or build_environ(request, self._facts, BytesIO())
+                environ = self._handshake_environ(socket.client.session.request)
                 socket.client.context = ClientState(self._contexts, environ)
             made: ClientState = socket.client.context
             return made
 
     # Sending, from any thread
 
-    def emit(self, event: str, *args: object, **kwargs: Unpack[EmitOptions]) -> None:
+    def emit(self, event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
         """Send an event to everybody, or to rooms.
 
         Args:
             args: the event's data; a tuple as the only one is several arguments, None is none.
-            namespace: default "/". to, room: a room, a sid, or a list of them. include_self: with False the
-                sender of the current event is left out. skip_sid, except_rooms: sids, rooms to leave out.
-            volatile: dropped for clients that could not take it at once. ignore_queue: to the clients of this
-                process only.
-            callback: called with the arguments of each ack, in a context of the client whose event emits.
+            options: namespace: default "/". to, room: a room, a sid, or a list. skip_sid, except_rooms: sids,
+                rooms to leave out. include_self: with False the current event's sender is left out too.
+                volatile: dropped for clients that could not take it at once. ignore_queue: to the clients of
+                this process only. callback: called with the arguments of each ack, in a context of the client
+                whose event emits.
 
         Raises:
             TypeError, ValueError: an unknown option; the data cannot be written as JSON.
             ServerStopped: the server has stopped. EmitError: without an app, the broker cannot be reached.
         """
-        if not EMIT_OPTIONS.issuperset(kwargs):
-            unknown = kwargs.keys() - EMIT_OPTIONS
-            raise TypeError(f"emit has no option {min(unknown)!r}: it has {', '.join(sorted(EMIT_OPTIONS))}")
-        to = broadcast_options(
-            kwargs.get("to"),
-            kwargs.get("room"),
-            kwargs.get("skip_sid"),
-            kwargs.get("except_rooms"),
-            kwargs.get("namespace"),
-            bool(kwargs.get("ignore_queue", False)),
-            bool(kwargs.get("volatile", False)),
-        )
-        if not kwargs.get("include_self", True):
+        if not EMIT_NAMES.issuperset(options):
+            refuse_unknown("emit", options, EmitKeywords)
+        include_self, callback = options.pop("include_self", True), options.pop("callback", None)
+        options.pop("broadcast", None)  # everybody is who is meant anyway
+        options["volatile"] = bool(options.get("volatile"))  # it travels, and others take nothing else
+        to = broadcast_options(**options)  # type: ignore[misc]  # without those three
+        if not include_self:
             to = to._replace(excepted=(*to.excepted, current_request("include_self=False").sid))
-        callback = kwargs.get("callback")
         arguments = as_arguments(args[0]) if len(args) == 1 else args
         if self._outside is not None:
             if callback is not None:
@@ -210,40 +218,39 @@ class SocketIO(Registration):
             return
         self._hub.emit(event, arguments, to, None if callback is None else self._callback(callback))
 
-    def _callback(self, callback: Callable[..., object]) -> AckCallback:
+    def _callback(self, callback: Function) -> AckCallback:
         emitter = flask.request.__dict__.get(SOCKET_KEY) if flask.has_request_context() else None
 
         def acknowledged(socket: Socket | None, values: list[JSONValue]) -> None:
             client = emitter or socket
             if client is None:  # nobody of this process
-                self._runner.run_alone(callback, tuple(values), self._app)
+                assert self._app is not None
+                self._runner.run_alone(callback, tuple(values), self._app.app_context())
             else:
-                self._runner.run(callback, client, None, tuple(values), None)
+                self._runner.run(callback, False, client, None, tuple(values))
 
         return acknowledged
 
-    def send(self, data: object, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
-        """Send the event `message`, or `json`."""
-        self.emit("json" if json else "message", data, **kwargs)
+    def send(self, data: object, json: bool = False, **options: Unpack[EmitKeywords]) -> None:
+        """`emit` of the event `message`, or `json`."""
+        self.emit("json" if json else "message", data, **options)
 
-    def call(
-        self,
-        event: str,
-        *args: object,
-        namespace: str | None = None,
-        to: str | None = None,
-        room: str | None = None,
-        timeout: float | None = 60,
-        ignore_queue: bool = False,
-    ) -> JSONValue:
+    def call(self, event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValue:
         """Send an event to one client and return the values of its ack: None, one, or a tuple.
 
+        Args:
+            args: see `emit`.
+            options: namespace: default "/". to, room: the sid. timeout: seconds, default 60; None waits on.
+                ignore_queue: has no effect.
+
         Raises:
-            ValueError: no addressee. RuntimeError: it could only hang.
+            TypeError: an unknown option. ValueError: no addressee. RuntimeError: it could only hang.
             TimeoutError: no ack within `timeout` seconds, or the client has left.
         """
+        refuse_unknown("call", options, CallKeywords)
         data = args[0] if len(args) == 1 else tuple(args)
-        return self.server.call(event, data, to if to is not None else room, None, namespace, timeout)
+        to, room, namespace = options.get("to"), options.get("room"), options.get("namespace")
+        return self.server.call(event, data, to, room, namespace, options.get("timeout", 60))
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
         """Everyone leaves the room."""
@@ -266,16 +273,12 @@ class SocketIO(Registration):
     # Threads
 
     def start_background_task(
-        self, target: Callable[..., object], *args: object, **kwargs: object
+        self, target: Function, *args: object, **kwargs: object
     ) -> tasks.BackgroundTask:
-        """Run `target` in a thread of its own; before the server serves it is kept and started then.
-
-        Returns:
-            An object with `join()`.
-        """
+        """Run `target` in a thread of its own, which can be joined; kept until the server serves."""
         task = tasks.BackgroundTask(target, args, kwargs, log.report)
         with self._state_lock:
-            now = self._serving or self._contexts is None
+            now = self._served_by is not ServedBy.NOBODY or self._contexts is None
             if not now:
                 self._early_tasks.append(task)
         if now:
@@ -285,7 +288,7 @@ class SocketIO(Registration):
     def sleep(self, seconds: float = 0) -> None:
         """Wait without keeping a thread of the pool from others."""
         services = self._hub.services
-        if services is not None and services.door.on_loop() and not self._testing:
+        if services is not None and self._served_by is ServedBy.WORKER and services.door.on_loop():
             raise RuntimeError(
                 "sleep() would stop the server itself: register the handler without inline=True"
             )
@@ -299,7 +302,7 @@ class SocketIO(Registration):
         app: flask.Flask,
         host: str | None = None,
         port: int | None = None,
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunKeywords],
     ) -> None:
         """Serve the application until SIGINT, SIGTERM or `stop`.
 
@@ -317,8 +320,7 @@ class SocketIO(Registration):
     def stop(self) -> None:
         """Any thread: stop the server that serves this application, as SIGTERM would.
 
-        Raises:
-            RuntimeError: none does.
+        Raises RuntimeError: none does.
         """
         services = self._hub.services
         if services is None:
@@ -341,11 +343,7 @@ class SocketIO(Registration):
 
 
 def current_request(what: str) -> EventRequest:
-    """The request of the current event.
-
-    Raises:
-        RuntimeError: there is none.
-    """
+    """The request of the current event. Raises RuntimeError: there is none."""
     if flask.has_request_context():
         # The request itself: a proxy would look the context up with each attribute.
         request: EventRequest = flask.request._get_current_object()  # type: ignore[attr-defined]

@@ -14,19 +14,13 @@ import flask
 from flask.ctx import AppContext, RequestContext
 from flask.globals import _cv_app, _cv_request
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
-from flask.signals import (
-    appcontext_popped,
-    appcontext_pushed,
-    appcontext_tearing_down,
-    request_tearing_down,
-)
+from flask.signals import appcontext_popped, appcontext_pushed, appcontext_tearing_down, request_tearing_down
 
 from python_server.wsgi.environ import Environ
 
 FLASK_VERSION: Final = tuple(int(part) for part in metadata.version("flask").split(".")[:2])
 # The versions whose contexts are built from the attributes set below; others take the public way.
 FAST_VERSIONS: Final = ((3, 0), (3, 1))
-
 
 # What an event's handler runs in.
 FlaskContext = RequestContext
@@ -88,6 +82,11 @@ class EventContexts:
             or type(app).app_context is not flask.Flask.app_context
         )
         self.fast: bool = (FLASK_VERSION in FAST_VERSIONS and not overridden) if fast is None else fast
+        # A teardown without functions and listeners does nothing, unless it is the application's own.
+        self.tears_down: bool = (
+            type(app).do_teardown_request is not flask.Flask.do_teardown_request
+            or type(app).do_teardown_appcontext is not flask.Flask.do_teardown_appcontext
+        )
 
     def enter(
         self, state: ClientState, sid: str, namespace: str, event: dict[str, object]
@@ -103,18 +102,16 @@ class EventContexts:
 
     def open_session(self, state: ClientState, request: flask.Request) -> SessionMixin:
         """The client's managed session, or a fresh one of Flask's; inside the context."""
-        environ = state.environ
-        if self._manage_session:
-            saved = environ.get("saved_session")
-            if saved is None:
-                saved = environ["saved_session"] = ManagedSession(self._open(request))
+        saved: ManagedSession | None = state.environ.get("saved_session") if self._manage_session else None
+        if saved is not None:
             return saved
-        return self._open(request)
-
-    def _open(self, request: flask.Request) -> SessionMixin:
         interface = self.app.session_interface
         session = interface.open_session(self.app, request)
-        return interface.make_null_session(self.app) if session is None else session
+        if session is None:
+            session = interface.make_null_session(self.app)
+        if self._manage_session:
+            session = state.environ["saved_session"] = ManagedSession(session)
+        return session
 
     def eager(self, state: ClientState) -> bool:
         """Must the session be opened with the event? A cookie's cannot change under it, a store's can."""
@@ -223,7 +220,8 @@ class _EventContext(RequestContext):
         last = len(self._cv_tokens) == 1
         try:
             if last:
-                if request_tearing_down.receivers or app.teardown_request_funcs or _overrides_teardown(app):
+                always = self._contexts.tears_down
+                if always or request_tearing_down.receivers or app.teardown_request_funcs:
                     app.do_teardown_request(exc)
                 self.request.close()
         finally:
@@ -235,17 +233,10 @@ class _EventContext(RequestContext):
     def _pop_app(self, context: AppContext, exc: BaseException | None) -> None:
         app = self.app
         try:
-            if appcontext_tearing_down.receivers or app.teardown_appcontext_funcs or _overrides_teardown(app):
+            always = self._contexts.tears_down
+            if always or appcontext_tearing_down.receivers or app.teardown_appcontext_funcs:
                 app.do_teardown_appcontext(exc)
         finally:
             _cv_app.reset(context._cv_tokens.pop())
             if appcontext_popped.receivers:
                 appcontext_popped.send(app, _async_wrapper=app.ensure_sync)
-
-
-def _overrides_teardown(app: flask.Flask) -> bool:
-    kind = type(app)
-    return (
-        kind.do_teardown_request is not flask.Flask.do_teardown_request
-        or kind.do_teardown_appcontext is not flask.Flask.do_teardown_appcontext
-    )

@@ -10,46 +10,44 @@ from typing import Unpack
 import flask
 
 from python_server.api.flask_socketio.api import SocketIO, current_request
-from python_server.api.flask_socketio.handlers import SOCKET_KEY
-from python_server.api.flask_socketio.keywords import EmitOptions, SendOptions
+from python_server.api.flask_socketio.event_runner import SOCKET_KEY
+from python_server.api.keywords import CallKeywords, EmitKeywords
 from python_server.socketio.values import JSONValue, RoomName
 
 
-def emit(event: str, *args: object, **kwargs: Unpack[EmitOptions]) -> None:
-    """Send an event to the current client; to rooms with `to`, to everybody with `broadcast=True`."""
-    to_sender = kwargs.get("to") is None and kwargs.get("room") is None and not kwargs.get("broadcast")
-    if to_sender or kwargs.get("namespace") is None:
+def emit(event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
+    """Send an event to the current client; to rooms with `to`, to everybody with `broadcast=True`.
+
+        emit("told", {"a": 1}, to="room", include_self=False)
+
+    Arguments and errors are those of `SocketIO.emit`, in the current namespace.
+    """
+    to_sender = options.get("to") is None and options.get("room") is None and not options.get("broadcast")
+    if to_sender or options.get("namespace") is None:
         request = current_request("emit() without to= or broadcast=True" if to_sender else "emit()")
         if to_sender:
-            kwargs["to"] = request.sid
-        if kwargs.get("namespace") is None:
-            kwargs["namespace"] = request.namespace
-    current_socketio().emit(event, *args, **kwargs)
+            options["to"] = request.sid
+        if options.get("namespace") is None:
+            options["namespace"] = request.namespace
+    current_socketio().emit(event, *args, **options)
 
 
-def send(message: object, json: bool = False, **kwargs: Unpack[SendOptions]) -> None:
+def send(message: object, json: bool = False, **options: Unpack[EmitKeywords]) -> None:
     """`emit` of the event `message`, or `json` with json=True."""
-    emit("json" if json else "message", message, **kwargs)
+    emit("json" if json else "message", message, **options)
 
 
-def call(
-    event: str,
-    *args: object,
-    namespace: str | None = None,
-    to: str | None = None,
-    room: str | None = None,
-    timeout: float | None = 60,
-    ignore_queue: bool = False,
-) -> JSONValue:
-    """Send an event to the current client, or to `to`, and return what it answers."""
-    target = to if to is not None else room
-    return current_socketio().call(
-        event,
-        *args,
-        namespace=namespace or current_request("call()").namespace,
-        to=current_request("call() without to=").sid if target is None else target,
-        timeout=timeout,
-    )
+def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValue:
+    """Send an event to the current client, or to `to`, and return what it answers.
+
+        answer = call("sure?", "tea", timeout=10)
+
+    Arguments and errors are those of `SocketIO.call`, in the current namespace.
+    """
+    options["namespace"] = options.get("namespace") or current_request("call()").namespace
+    if options.get("to") is None and options.get("room") is None:
+        options["to"] = current_request("call() without to=").sid
+    return current_socketio().call(event, *args, **options)
 
 
 def join_room(room: RoomName, sid: str | None = None, namespace: str | None = None) -> None:

@@ -9,11 +9,11 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import flask
 
-from python_server.api.flask_socketio.keywords import RunOptions, names_of
+from python_server.api.keywords import ReloaderKeywords, RunKeywords, refuse_unknown
 from python_server.connection.allowed_hosts import PORT
 from python_server.connection.arrival import arrived
 from python_server.net.monkey_patch import refuse_patched
@@ -34,9 +34,6 @@ from python_server.settings import Settings, TLSSettings
 from python_server.wsgi.environ import Application, Environ, StartResponse
 from python_server.wsgi.foreign_server import ForeignGuard
 
-RUN_OPTIONS: Final = names_of(RunOptions)
-RELOADER_OPTIONS: Final = frozenset({"exclude_patterns", "extra_files", "interval", "reloader_type"})
-
 
 class Mounted:
     """`app.wsgi_app` with Socket.IO on it: our server takes its path before WSGI is asked.
@@ -46,14 +43,12 @@ class Mounted:
     """
 
     def __init__(self, app: flask.Flask, path: str, mount: Mount) -> None:
-        self.flask_app = app
-        self.wsgi_app: Application
-        self.path: str
-        inner: Any = app.wsgi_app
+        inner: Application = app.wsgi_app
         if isinstance(inner, Mounted) and inner.path == path:
             inner = inner.wsgi_app  # a second SocketIO on the same path takes its place
-        self.wsgi_app = inner
-        self.path = path
+        self.flask_app = app
+        self.wsgi_app: Application = inner
+        self.path: str = path
         self._guard = ForeignGuard(path)
         holder: Any = app
         others = [other for other in getattr(app, "wsframe_mounts", []) if other.path != path]
@@ -69,14 +64,10 @@ class Mounted:
         return self.wsgi_app(environ, start_response)
 
 
-def run_application(app: flask.Flask, host: str | None, port: int | None, options: RunOptions) -> None:
+def run_application(app: flask.Flask, host: str | None, port: int | None, options: RunKeywords) -> None:
     """Serve `app` in this process; see SocketIO.run."""
-    unknown = options.keys() - RUN_OPTIONS
-    if unknown:
-        raise TypeError(
-            f"run() has no option {min(unknown)!r}: it has {', '.join(sorted(RUN_OPTIONS))}; "
-            "`python -m python_server --help` shows what else the server can be told"
-        )
+    elsewhere = "; `python -m python_server --help` shows what else the server can be told"
+    refuse_unknown("run()", options, RunKeywords, elsewhere)
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         log.say("socketio.run() does nothing here: a command line serves this application already")
         return
@@ -91,7 +82,7 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
     settings = replace(
         Settings(),
         host=host or "127.0.0.1",
-        port=default_port(app) if port is None else _port(port),
+        port=_port(app, port),
         access_log="-" if options.get("log_output", debug) else None,
         log_level="debug" if debug else "info",
         debug=debug,
@@ -119,50 +110,36 @@ def _trusted_hosts(given: str | Iterable[str] | None) -> str:
     return ",".join(PORT.sub("", name) for name in names)
 
 
-def _watched(options: RunOptions) -> Watched:
+def _watched(options: RunKeywords) -> Watched:
     """Werkzeug's words for what is watched, in `reloader_options` and `extra_files`."""
-    given = {"extra_files": options.get("extra_files"), **(options.get("reloader_options") or {})}
-    unknown = given.keys() - RELOADER_OPTIONS
-    if unknown:
-        raise TypeError(
-            f"reloader_options has no option {min(unknown)!r}: it has {', '.join(sorted(RELOADER_OPTIONS))}"
-        )
+    given: ReloaderKeywords = options.get("reloader_options") or {}
+    refuse_unknown("reloader_options", given, ReloaderKeywords)
+    extra_files = given.get("extra_files", options.get("extra_files")) or ()
     return Watched(
         folders_of_program(),
-        [os.path.realpath(path) for path in given["extra_files"] or ()],
+        [os.path.realpath(path) for path in extra_files],
         tuple(given.get("exclude_patterns") or ()),
         float(given.get("interval") or LOOK_SECONDS),
         given.get("reloader_type") == "stat",
     )
 
 
-def _tls(options: RunOptions) -> TLSSettings:
-    certfile, keyfile = options.get("certfile"), options.get("keyfile")
-    context = options.get("ssl_context")
-    if context is not None:
-        if not isinstance(context, tuple) or len(context) != 2:
-            raise ValueError("ssl_context is a pair (certificate file, key file) here")
-        certfile, keyfile = context
-    given: dict[str, Any] = {
-        name: options[name] for name in ("ca_certs", "ciphers") if options.get(name) is not None
-    }
-    required = options.get("cert_reqs")
-    if required is not None:
-        given["cert_reqs"] = ("none", "optional", "required")[int(required)]  # the constants of module ssl
-    return TLSSettings(certfile=certfile, keyfile=keyfile, **given)
+def _tls(options: RunKeywords) -> TLSSettings:
+    pair = options.get("ssl_context") or (options.get("certfile"), options.get("keyfile"))
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise ValueError("ssl_context is a pair (certificate file, key file) here")
+    required = ("none", "optional", "required")[options.get("cert_reqs") or 0]  # the constants of module ssl
+    return TLSSettings(
+        *pair, ca_certs=options.get("ca_certs"), cert_reqs=required, ciphers=options.get("ciphers")
+    )
 
 
-def _port(given: Any) -> int:
-    """A number, or its text: programs pass on the environment's PORT."""
+def _port(app: flask.Flask, given: int | str | None) -> int:
+    """A number, or its text, as the environment's PORT has it; else from SERVER_NAME; else 5000."""
+    if given is None:
+        _, colon, port = (app.config.get("SERVER_NAME") or "").rpartition(":")
+        return int(port) if colon else 5000
     try:
         return int(given)
     except (TypeError, ValueError):
         raise ValueError(f"run(port={given!r}): it is a number from 0 to 65535") from None
-
-
-def default_port(app: flask.Flask) -> int:
-    """From SERVER_NAME, else 5000."""
-    server_name = app.config.get("SERVER_NAME")
-    if server_name and ":" in server_name:
-        return int(server_name.rsplit(":", 1)[1])
-    return 5000

@@ -13,7 +13,7 @@ import flask
 from flask.testing import EnvironBuilder, FlaskClient
 
 from python_server.api.flask_socketio.context import ClientState, EventContexts
-from python_server.api.flask_socketio.keywords import HandshakeHeaders
+from python_server.api.keywords import HandshakeHeaders
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import NO_OUTBOX, DisconnectReason
 from python_server.net.loop import Timer
@@ -27,8 +27,6 @@ from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue
 from python_server.wsgi.environ import Environ
-
-NOT_CONNECTED: Final = "not connected"
 
 
 class TestDoor(Door):
@@ -78,9 +76,12 @@ class SocketIOToTest(Protocol):
 
 
 class SocketIOTestClient:
-    """A client for tests, in Flask-SocketIO's words.
+    """A client for tests, in Flask-SocketIO's words; SocketIO.test_client makes it.
 
     Events run in the caller's thread, one after another, before `emit` returns.
+
+        client = socketio.test_client(app, auth={"name": "ann"})
+        assert client.emit("sum", 1, 2, callback=True) == 3
 
     Args:
         app: the application. socketio: its SocketIO. namespace: the first to join. query_string, headers:
@@ -176,7 +177,7 @@ class SocketIOTestClient:
 
     def _check(self, namespace: str | None) -> None:
         if not self.is_connected(namespace):
-            raise RuntimeError(NOT_CONNECTED)
+            raise RuntimeError("not connected")
 
     def _environ(self, query_string: str | None, headers: HandshakeHeaders) -> Environ:
         builder = EnvironBuilder(
@@ -227,11 +228,7 @@ class SocketIOTestClient:
 class TestServer:
     """A SocketIO's server, run in the caller's thread for all test clients of it.
 
-    Raises:
-        RuntimeError: the SocketIO is being served.
-
-    Attributes:
-        sessions: answers sessions, as a worker would have it do. mailbox: of the caller's thread.
+    Raises RuntimeError: the SocketIO is being served.
     """
 
     __test__ = False
@@ -244,10 +241,10 @@ class TestServer:
         self._faults: list[BaseException] = []
         self.sessions: Any = hub.attach(
             HubServices(
-                door=TestDoor(self.mailbox, InlineExecutor()),  # type: ignore[arg-type]
+                door=TestDoor(self.mailbox, InlineExecutor()),
                 call_later=Timer,  # never armed
                 report=lambda what, error: self._faults.append(error),
-                complain=complain,
+                complain=lambda kind, message: log.LOGGER.warning("%s", message),
                 now=itertools.count().__next__,
                 stop=lambda: None,
                 entropy=REAL.entropy,
@@ -260,8 +257,3 @@ class TestServer:
             fault = self._faults[0]
             self._faults.clear()
             raise fault
-
-
-def complain(kind: str, message: str) -> None:
-    """What a served hub would log."""
-    log.LOGGER.warning("%s", message)

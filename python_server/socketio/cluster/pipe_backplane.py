@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
+from python_server.net.system import CallLater, TimerLike
 from python_server.socketio.cluster.pipe_messages import (
     decode_answer,
     decode_message,
@@ -19,11 +21,14 @@ from python_server.socketio.cluster.pipe_messages import (
     encode_message,
     encode_question,
 )
-from python_server.socketio.cluster.port import Command, Envelope, Malformed, Question, Receiver
+from python_server.socketio.cluster.port import Command, Envelope, Malformed, PeerRequest, Receiver
+from python_server.socketio.values import JSONValue
 from python_server.workers.peers import MessageKind, Peers
 
 # Questions of ours that wait for answers; beyond it the oldest is given up.
 QUESTIONS_MAX_COUNT: Final = 10_000
+# What a name or a value that does not travel raises when it is encoded.
+UNWRITABLE: Final = (TypeError, ValueError, OverflowError)
 
 
 @dataclass(slots=True)
@@ -35,12 +40,11 @@ class _Asked:
         silent_count: siblings that will not be heard to the end.
     """
 
-    heard: Callable[[Any], None]
-    ended: Callable[[int], None]
-    waiting: set[int]
-    mute: set[int]
-    silent_count: int
-    timer: Any = None
+    request: PeerRequest
+    waiting: set[int] = field(default_factory=set)
+    mute: set[int] = field(default_factory=set)
+    silent_count: int = 0
+    timer: TimerLike | None = None
 
 
 class PipeBackplane:
@@ -50,17 +54,13 @@ class PipeBackplane:
 
     Args:
         siblings: the other workers. path: of the hub's mount: it is heard by the hub of the same path.
-        call_later: the loop's timer. complain: called with (kind, message); counted, logged now and then.
+        complain: called with (kind, message); counted, logged now and then.
     """
 
     alone = False
 
     def __init__(
-        self,
-        siblings: Peers,
-        path: str,
-        call_later: Callable[[float, Callable[[], Any]], Any],
-        complain: Callable[[str, str], None],
+        self, siblings: Peers, path: str, call_later: CallLater, complain: Callable[[str, str], None]
     ) -> None:
         # Hubs of other paths hear the same links: each takes what begins with its own.
         self._prefix = path.encode() + b"\0"
@@ -73,11 +73,14 @@ class PipeBackplane:
         self._silent: set[int] = set()
 
     def start(self, receiver: Receiver) -> None:
-        """`receiver` hears the siblings from now on."""
         self._receiver = receiver
-        self._siblings.on(MessageKind.ENVELOPE, self._on_message)
-        self._siblings.on(MessageKind.QUESTION, self._on_question)
-        self._siblings.on(MessageKind.ANSWER, self._on_answer)
+        hear = {
+            MessageKind.ENVELOPE: self._on_message,
+            MessageKind.QUESTION: self._on_question,
+            MessageKind.ANSWER: self._on_answer,
+        }
+        for kind, function in hear.items():
+            self._siblings.on(kind, partial(self._hear, function))
         self._siblings.on_lost(self._lost)
 
     def publish(self, message: Envelope | Command) -> None:
@@ -87,32 +90,25 @@ class PipeBackplane:
         try:
             first, *packets = encode_message(message)
             self._siblings.send_all(MessageKind.ENVELOPE, self._prefix + first, *packets)
-        except (TypeError, ValueError, OverflowError) as error:
+        except UNWRITABLE as error:
             self._complain("sibling message", f"a message cannot be told to other workers: {error}")
 
-    def request(
-        self,
-        question: Question,
-        heard: Callable[[Any], None],
-        ended: Callable[[int], None],
-        timeout_seconds: float | None,
-    ) -> None:
-        """Ask every sibling (see the port)."""
+    def request(self, request: PeerRequest) -> None:
         number = next(self._numbers)
-        asked = _Asked(heard, ended, set(), set(), 0)
+        asked = _Asked(request)
         try:
-            payload = encode_question(number, question)
+            payload = encode_question(number, request.question)
             asked.mute = {i for i in self._siblings.living if self._send(i, MessageKind.QUESTION, payload)}
-        except (TypeError, ValueError, OverflowError) as error:
+        except UNWRITABLE as error:
             self._complain("sibling message", f"a question cannot be told to other workers: {error}")
         asked.waiting = asked.mute - self._silent
         asked.silent_count = len(self._siblings.living) - len(asked.waiting)
         if not asked.waiting:
-            ended(asked.silent_count)
+            request.ended(asked.silent_count)
             return
         self._asked[number] = asked
-        if timeout_seconds is not None:
-            asked.timer = self._call_later(timeout_seconds, lambda: self._late(number))
+        if request.timeout_seconds is not None:
+            asked.timer = self._call_later(request.timeout_seconds, partial(self._late, number))
         if len(self._asked) > QUESTIONS_MAX_COUNT:
             self._complain(
                 "questions", f"more than {QUESTIONS_MAX_COUNT} questions to other workers wait for an answer"
@@ -120,7 +116,6 @@ class PipeBackplane:
             self._end(next(iter(self._asked)))
 
     def close(self) -> None:
-        """Nothing is heard any more; questions end."""
         self._receiver = None
         for number in list(self._asked):
             self._end(number)
@@ -137,66 +132,65 @@ class PipeBackplane:
 
     # What comes
 
-    def _on_message(self, index: int, payload: bytes, descriptor: int | None) -> None:
-        receiver = self._from(index, payload)
-        if receiver is not None:
+    def _hear(
+        self,
+        function: Callable[[Receiver, int, bytes], None],
+        index: int,
+        payload: bytes,
+        descriptor: int | None,
+    ) -> None:
+        """Nobody hears what is for another path."""
+        if self._silent:
+            self._silent.discard(index)
+        if self._receiver is not None and payload.startswith(self._prefix):
             try:
-                receiver.receive(decode_message(payload, len(self._prefix)))
+                function(self._receiver, index, payload)
             except Malformed as error:
-                self._refuse(index, error)
+                self._complain(
+                    "malformed sibling message", f"a message of worker {index} was ignored: {error}"
+                )
 
-    def _on_question(self, index: int, payload: bytes, descriptor: int | None) -> None:
-        receiver = self._from(index, payload)
-        if receiver is None:
-            return
-        try:
-            number, question = decode_question(payload, len(self._prefix))
-        except Malformed as error:
-            self._refuse(index, error)
-            return
-        reply = _Reply(lambda part, last: self._answer(index, number, part, last))
+    def _on_message(self, receiver: Receiver, index: int, payload: bytes) -> None:
+        receiver.receive(decode_message(payload, len(self._prefix)))
+
+    def _on_question(self, receiver: Receiver, index: int, payload: bytes) -> None:
+        number, question = decode_question(payload, len(self._prefix))
+        answered = False
+
+        def reply(part: JSONValue, last: bool = True) -> None:
+            nonlocal answered
+            if not answered:
+                answered = last
+                self._answer(index, number, part, last)
+
         try:
             receiver.answer(question, reply)
-        except Malformed as error:
-            self._refuse(index, error)
+        except Malformed:
             reply(None)  # which is no answer, and ends it
+            raise
 
-    def _answer(self, index: int, number: int, part: Any, last: bool) -> None:
+    def _answer(self, index: int, number: int, part: JSONValue, last: bool) -> None:
         try:
             self._send(index, MessageKind.ANSWER, encode_answer(number, part, last))
-        except (TypeError, ValueError, OverflowError) as error:
+        except UNWRITABLE as error:
             self._complain("sibling message", f"an answer cannot be told to worker {index}: {error}")
             self._send(index, MessageKind.ANSWER, encode_answer(number, None, True))
 
-    def _on_answer(self, index: int, payload: bytes, descriptor: int | None) -> None:
-        if self._from(index, payload) is None:
-            return
+    def _on_answer(self, receiver: Receiver, index: int, payload: bytes) -> None:
+        number, part, last = decode_answer(payload, len(self._prefix))
+        asked = self._asked.get(number)
+        if asked is None or not (index in asked.waiting or index in asked.mute):
+            return  # too late
+        asked.mute.discard(index)
         try:
-            number, part, last = decode_answer(payload, len(self._prefix))
-            asked = self._asked.get(number)
-            if asked is None or not (index in asked.waiting or index in asked.mute):
-                return  # too late
-            asked.mute.discard(index)
-            try:
-                asked.heard(part)
-            except Malformed:
-                asked.silent_count += 1
-                last = True
-                raise
-            finally:
-                if last:
-                    self._done(number, asked, index)
-        except Malformed as error:
-            self._refuse(index, error)
-
-    def _from(self, index: int, payload: bytes) -> Receiver | None:
-        """Who hears a message of that sibling: nobody when it is for another path."""
-        if self._silent:
-            self._silent.discard(index)
-        return self._receiver if payload.startswith(self._prefix) else None
-
-    def _refuse(self, index: int, error: Malformed) -> None:
-        self._complain("malformed sibling message", f"a message of worker {index} was ignored: {error}")
+            asked.request.heard(part)
+        except Malformed:
+            asked.silent_count += 1
+            last = True
+            raise
+        finally:
+            if last:
+                self._done(number, asked, index)
 
     # The end of a question
 
@@ -207,10 +201,8 @@ class PipeBackplane:
             self._end(number)
 
     def _late(self, number: int) -> None:
-        asked = self._asked.get(number)
-        if asked is not None:
-            self._silent |= asked.mute
-            self._end(number)
+        self._silent |= self._asked[number].mute
+        self._end(number)
 
     def _lost(self, index: int) -> None:
         self._silent.discard(index)
@@ -224,20 +216,4 @@ class PipeBackplane:
         if asked is not None:
             if asked.timer is not None:
                 asked.timer.cancel()
-            asked.ended(asked.silent_count + len(asked.waiting))
-
-
-class _Reply:
-    """Parts of one answer until the last."""
-
-    __slots__ = ("_send",)
-
-    def __init__(self, send: Callable[[Any, bool], None]) -> None:
-        self._send: Callable[[Any, bool], None] | None = send
-
-    def __call__(self, part: Any, last: bool = True) -> None:
-        send = self._send
-        if send is not None:
-            if last:
-                self._send = None
-            send(part, last)
+            asked.request.ended(asked.silent_count + len(asked.waiting))

@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.cluster.port import (
-    Command,
-    CommandKind,
-    Envelope,
-    Malformed,
-    Question,
-    QuestionKind,
-    Room,
-)
+from python_server.socketio.cluster.port import Command, Envelope, Malformed, Question, QuestionKind, Room
+from python_server.socketio.values import JSONValue
 from python_server.workers.link_messages import encode
 
 # In front of the head of an envelope or command: its length.
@@ -38,42 +32,21 @@ class _EnvelopeHead(msgspec.Struct, tag=1, array_like=True):
     volatile: bool
 
 
-class _CommandHead(msgspec.Struct, tag=2, array_like=True):
-    kind: CommandKind
-    namespace: str
-    sid: str | None
-    room: Room | None
-    detail: str | None
+class _CommandHead(Command, frozen=True, tag=2, array_like=True):
+    """All of it."""
 
 
-class _QuestionHead(msgspec.Struct, array_like=True):
-    number: int
-    kind: QuestionKind
-    namespace: str
-    data: Any
-
-
-class _AnswerHead(msgspec.Struct, array_like=True):
-    number: int
-    last: bool
-    part: Any
-
-
+Head = TypeVar("Head")
 _decode_message: Final = msgspec.msgpack.Decoder(_EnvelopeHead | _CommandHead).decode
-_decode_question: Final = msgspec.msgpack.Decoder(_QuestionHead).decode
-_decode_answer: Final = msgspec.msgpack.Decoder(_AnswerHead).decode
+# Number, kind, namespace, data; number, last, part.
+_decode_question: Final = msgspec.msgpack.Decoder(tuple[int, QuestionKind, str, JSONValue]).decode
+_decode_answer: Final = msgspec.msgpack.Decoder(tuple[int, bool, JSONValue]).decode
 
 
 def encode_message(message: Envelope | Command) -> list[bytes]:
-    """The pieces of an envelope or a command.
-
-    Raises:
-        TypeError, ValueError: a name in it is not one that travels.
-    """
+    """The pieces of an envelope or a command. Raises TypeError, ValueError: a name in it does not travel."""
     if isinstance(message, Command):
-        head = encode(
-            _CommandHead(message.kind, message.namespace, message.sid, message.room, message.detail)
-        )
+        head = encode(_CommandHead(*astuple(message)))
         return [HEAD_LENGTH.pack(len(head)) + head]
     sizes: list[int] = []
     packets: list[bytes] = []
@@ -94,11 +67,7 @@ def encode_message(message: Envelope | Command) -> list[bytes]:
 
 
 def decode_message(payload: bytes, start: int) -> Envelope | Command:
-    """What `encode_message` wrote, from byte `start` on.
-
-    Raises:
-        Malformed: something else.
-    """
+    """What `encode_message` wrote, from byte `start` on. Raises Malformed."""
     if len(payload) < start + HEAD_LENGTH.size:
         raise Malformed("a message without its head")
     at = start + HEAD_LENGTH.size + HEAD_LENGTH.unpack_from(payload, start)[0]
@@ -106,7 +75,7 @@ def decode_message(payload: bytes, start: int) -> Envelope | Command:
     if isinstance(head, _CommandHead):
         if at != len(payload):
             raise Malformed("a command of another length than it says")
-        return Command(head.kind, head.namespace, head.sid, head.room, head.detail)
+        return Command(*astuple(head))
     packets: list[str | bytes] = []
     for size in head.sizes_bytes:
         end = at + (size if size >= 0 else ~size)
@@ -126,27 +95,27 @@ def decode_message(payload: bytes, start: int) -> Envelope | Command:
 
 def encode_question(number: int, question: Question) -> bytes:
     """A question that its asker knows by `number`."""
-    return encode(_QuestionHead(number, question.kind, question.namespace, question.data))
+    return encode((number, question.kind, question.namespace, question.data))
 
 
 def decode_question(payload: bytes, start: int) -> tuple[int, Question]:
     """Raises Malformed."""
-    head = _decoded(_decode_question, payload[start:])
-    return head.number, Question(head.kind, head.namespace, head.data)
+    number, kind, namespace, data = _decoded(_decode_question, payload[start:])
+    return number, Question(kind, namespace, data)
 
 
-def encode_answer(number: int, part: Any, last: bool) -> bytes:
+def encode_answer(number: int, part: JSONValue, last: bool) -> bytes:
     """A part of the answer to the question `number`."""
-    return encode(_AnswerHead(number, last, part))
+    return encode((number, last, part))
 
 
-def decode_answer(payload: bytes, start: int) -> tuple[int, Any, bool]:
+def decode_answer(payload: bytes, start: int) -> tuple[int, JSONValue, bool]:
     """Number, part, last. Raises Malformed."""
-    head = _decoded(_decode_answer, payload[start:])
-    return head.number, head.part, head.last
+    number, last, part = _decoded(_decode_answer, payload[start:])
+    return number, part, last
 
 
-def _decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
+def _decoded(decode: Callable[[bytes], Head], data: bytes) -> Head:
     try:
         return decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:

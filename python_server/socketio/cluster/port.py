@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from msgspec import Struct
+
 from python_server.engineio.packet import Prepared
+from python_server.socketio.values import JSONValue, RoomName
 
 # A room's name as it travels. One process alone takes any hashable value.
 Room = str | int
@@ -48,8 +51,7 @@ class CommandKind(StrEnum):
     CLOSE_ROOM = "close_room"
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """Something to be done where the client is; elsewhere nothing happens.
 
     Attributes:
@@ -65,7 +67,7 @@ class Command:
 
 
 class QuestionKind(StrEnum):
-    """What one process asks all others; the shapes of data and answers stand in `questions`."""
+    """What one process asks all others; the shapes of data and answers stand in `requests`."""
 
     ACKS = "acks"
     MEMBERS = "members"
@@ -85,7 +87,7 @@ class Question:
 
     kind: QuestionKind
     namespace: str
-    data: Any = None
+    data: JSONValue = None
 
 
 class Malformed(ValueError):
@@ -95,8 +97,24 @@ class Malformed(ValueError):
 class Reply(Protocol):
     """How a question is answered: any number of parts, of which one, the final one, is the last."""
 
-    def __call__(self, part: Any, last: bool = True) -> None:
+    def __call__(self, part: JSONValue, last: bool = True) -> None:
         """Loop's thread: `part` is JSON values, or bytes for FETCH; nothing happens when nobody waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRequest:
+    """A question to everybody else, and who takes the answers.
+
+    Attributes:
+        heard: called with every part of every answer as it comes. Raises Malformed for a bad one.
+        ended: called once, with the number of peers whose answer did not end: when all have, when they are
+            gone, or when the time is over (None: it never is).
+    """
+
+    question: Question
+    heard: Callable[[JSONValue], object]
+    ended: Callable[[int], object]
+    timeout_seconds: float | None = None
 
 
 class Receiver(Protocol):
@@ -106,11 +124,7 @@ class Receiver(Protocol):
         """Remember, then deliver to the clients of this process only; or obey."""
 
     def answer(self, question: Question, reply: Reply) -> None:
-        """Answer for the clients of this process, now or later.
-
-        Raises:
-            Malformed: the question's data has not the shape of its kind.
-        """
+        """Answer for the clients of this process, now or later. Raises Malformed."""
 
 
 class Backplane(Protocol):
@@ -128,20 +142,8 @@ class Backplane(Protocol):
     def publish(self, message: Envelope | Command) -> None:
         """To everybody else, behind what was published before; what must be dropped is counted and told."""
 
-    def request(
-        self,
-        question: Question,
-        heard: Callable[[Any], None],
-        ended: Callable[[int], None],
-        timeout_seconds: float | None,
-    ) -> None:
-        """Ask everybody else.
-
-        Args:
-            heard: called with every part of every answer as it comes. Raises Malformed for a bad one.
-            ended: called once, with the number of peers whose answer did not end: when all have, when they
-                are gone, or when the time is over (None: it never is).
-        """
+    def request(self, request: PeerRequest) -> None:
+        """Ask everybody else."""
 
     def close(self) -> None:
         """Nothing is said or heard any more; questions end."""
@@ -158,15 +160,9 @@ class NoBackplane:
     def publish(self, message: Envelope | Command) -> None:
         """Nobody else is reached."""
 
-    def request(
-        self,
-        question: Question,
-        heard: Callable[[Any], None],
-        ended: Callable[[int], None],
-        timeout_seconds: float | None,
-    ) -> None:
+    def request(self, request: PeerRequest) -> None:
         """Nobody is asked: it ends at once."""
-        ended(0)
+        request.ended(0)
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -185,10 +181,10 @@ class BrokerOptions:
     url: str
     channel: str
     per_room: bool = False
-    redis_options: Mapping[str, Any] = field(default_factory=dict)
+    redis_options: Mapping[str, object] = field(default_factory=dict)
 
 
-def check_rooms(*names: tuple[Any, ...] | None) -> None:
+def check_rooms(*names: tuple[RoomName, ...] | None) -> None:
     """Refuse, in the caller's thread, rooms whose name cannot travel.
 
     Raises:
@@ -196,11 +192,10 @@ def check_rooms(*names: tuple[Any, ...] | None) -> None:
     """
     for rooms in names:
         for room in rooms or ():
-            kind = type(room)
-            if kind is str:
+            if type(room) is str:
                 if not room.isascii():
                     room.encode()  # a lone surrogate raises
-            elif kind is not int or not -ROOM_LIMIT <= room < ROOM_LIMIT:
+            elif type(room) is not int or not -ROOM_LIMIT <= room < ROOM_LIMIT:
                 raise TypeError(
                     f"the room {room!r} cannot be named to other processes: with several workers or a "
                     "message queue a room is a string or an integer"

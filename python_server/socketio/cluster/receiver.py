@@ -6,7 +6,7 @@ Must not know: how they are reached; what it hears it says to nobody else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from python_server.socketio.acks import Heard
 from python_server.socketio.adapter import Adapter
@@ -31,15 +31,17 @@ from python_server.socketio.cluster.requests import (
     plain,
     unpack,
 )
+from python_server.socketio.values import JSONValue
 
 # Called with (namespace, clients, [event, *arguments], whom to tell, seconds or None).
-AskSockets = Callable[[str, list[Any], list[Any], Heard, float | None], None]
+AskSockets = Callable[[str, list[Socket], list[object], Heard, float | None], None]
 
 
+@dataclass(frozen=True, slots=True)
 class ClusterReceiver:
     """The Receiver of a hub. Every method belongs to the loop's thread.
 
-    Args:
+    Attributes:
         adapters: of the hub, by namespace. hear: takes an envelope into the recovery log, and returns what of
             it is to be delivered.
         disconnect: called with (namespace, sid, detail) for a client of this process.
@@ -47,56 +49,32 @@ class ClusterReceiver:
         fetch: answers for lost clients; None where there is no recovery.
     """
 
-    def __init__(
-        self,
-        adapters: Mapping[str, Adapter[Socket]],
-        hear: Callable[[Envelope], Envelope],
-        disconnect: Callable[[str, str, str | None], None],
-        ask: AskSockets,
-        report: Callable[[str, BaseException], None],
-        fetch: Callable[[Question, Reply], None] | None = None,
-    ) -> None:
-        self._adapters = adapters
-        self._hear = hear
-        self._disconnect = disconnect
-        self._ask = ask
-        self._report = report
-        self._answers: dict[QuestionKind, Callable[[Question, Reply], None]] = {
-            QuestionKind.ACKS: self._answer_acks,
-            QuestionKind.MEMBERS: self._answer_members,
-            QuestionKind.ROOMS: self._answer_rooms,
-            QuestionKind.ENTER: self._answer_enter,
-            QuestionKind.SETTLED: lambda question, reply: reply(None),
-            QuestionKind.FETCH: fetch or (lambda question, reply: reply(None)),
-        }
+    adapters: Mapping[str, Adapter]
+    hear: Callable[[Envelope], Envelope]
+    disconnect: Callable[[str, str, str | None], None]
+    ask: AskSockets
+    report: Callable[[str, BaseException], None]
+    fetch: Callable[[Question, Reply], None] | None = None
 
     def receive(self, message: Envelope | Command) -> None:
-        """Remember, then deliver to the clients of this process only; or obey."""
         if isinstance(message, Envelope):
-            message = self._hear(message)
-            adapter = self._adapters.get(message.namespace)
+            message = self.hear(message)
+            adapter = self.adapters.get(message.namespace)
             if adapter is not None:
                 adapter.deliver(message)
         else:
             self._obey(message)
 
-    def answer(self, question: Question, reply: Reply) -> None:
-        """Answer for the clients of this process, now or later. Raises Malformed."""
-        self._answers[question.kind](question, reply)
-
     def _obey(self, command: Command) -> None:
         """Where the client or the room is not, nothing happens."""
-        adapter = self._adapters.get(command.namespace)
-        if adapter is None:
-            return
-        kind, sid, room = command.kind, command.sid, command.room
+        adapter, kind, sid, room = self._adapter(command.namespace), command.kind, command.sid, command.room
         try:
             if kind is CommandKind.CLOSE_ROOM:
                 adapter.close_room(room)
             elif sid is None or adapter.get(sid) is None:
                 return
             elif kind is CommandKind.DISCONNECT:
-                self._disconnect(command.namespace, sid, command.detail)
+                self.disconnect(command.namespace, sid, command.detail)
             elif kind is CommandKind.ENTER:
                 adapter.enter(sid, room)
             else:
@@ -104,31 +82,35 @@ class ClusterReceiver:
         except ValueError:
             pass  # a room that is a client's own here: who asked could not know, and waits for no verdict
 
-    def _answer_members(self, question: Question, reply: Reply) -> None:
-        room: Room | None = convert(question.data, Room | None)
-        adapter = self._adapters.get(question.namespace)
-        reply([] if adapter is None else adapter.members_of(room))
+    def answer(self, question: Question, reply: Reply) -> None:
+        adapter, kind = self._adapter(question.namespace), question.kind
+        if kind is QuestionKind.ACKS:
+            self._answer_acks(adapter, question, reply)
+        elif kind is QuestionKind.MEMBERS:
+            reply(adapter.members_of(convert(question.data, Room | None)))
+        elif kind is QuestionKind.ROOMS:
+            reply(adapter.rooms_of(convert(question.data, str)))
+        elif kind is QuestionKind.ENTER:
+            asked = convert(question.data, EnterQuestion)
+            try:
+                reply(adapter.enter(asked.sid, asked.room))
+            except ValueError as error:
+                reply(str(error))
+        elif kind is QuestionKind.FETCH and self.fetch is not None:
+            self.fetch(question, reply)
+        else:  # SETTLED: what came before it on the same way is done
+            reply(None)
 
-    def _answer_rooms(self, question: Question, reply: Reply) -> None:
-        sid: str = convert(question.data, str)
-        adapter = self._adapters.get(question.namespace)
-        reply([] if adapter is None else adapter.rooms_of(sid))
+    def _adapter(self, namespace: str) -> Adapter:
+        """An unknown namespace has nobody in it."""
+        return self.adapters.get(namespace) or Adapter()
 
-    def _answer_enter(self, question: Question, reply: Reply) -> None:
-        asked: EnterQuestion = convert(question.data, EnterQuestion)
-        adapter = self._adapters.get(question.namespace)
-        try:
-            reply(adapter is not None and adapter.enter(asked.sid, asked.room))
-        except ValueError as error:
-            reply(str(error))
-
-    def _answer_acks(self, question: Question, reply: Reply) -> None:
-        asked: AcksQuestion = convert(question.data, AcksQuestion)
+    def _answer_acks(self, adapter: Adapter, question: Question, reply: Reply) -> None:
+        asked = convert(question.data, AcksQuestion)
         event = unpack(asked.event)
         if not event or type(event[0]) is not str:
             raise Malformed("an event must begin with its name")
-        adapter = self._adapters.get(question.namespace)
-        sockets: list[Any] = [] if adapter is None else adapter.recipients(asked.rooms, asked.excepted)
+        sockets = adapter.recipients(asked.rooms, asked.excepted)
         unready = asked.joined_only and any(socket.state is SocketState.PENDING for socket in sockets)
         if unready or not sockets:
             reply(plain(AcksAsked(0, unready)))
@@ -136,16 +118,16 @@ class ClusterReceiver:
         waiting_count = len(sockets)
         reply(plain(AcksAsked(waiting_count)), last=False)
 
-        def heard(socket: Socket | None, values: list[Any] | None) -> None:
+        def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
             nonlocal waiting_count
             waiting_count -= 1
             reply(plain(AckHeard(self._packed(values))), last=not waiting_count)
 
-        self._ask(question.namespace, sockets, event, heard, asked.timeout_seconds)
+        self.ask(question.namespace, sockets, event, heard, asked.timeout_seconds)
 
-    def _packed(self, values: list[Any] | None) -> list[str] | None:
+    def _packed(self, values: list[JSONValue] | None) -> list[str] | None:
         try:
             return None if values is None else pack(values)
         except (TypeError, ValueError) as error:  # only MessagePack has a word for it
-            self._report("an ack that cannot be told to another process", error)
+            self.report("an ack that cannot be told to another process", error)
             return None

@@ -15,6 +15,7 @@ import msgspec
 from python_server.socketio.cluster.port import Malformed, Room
 from python_server.socketio.jsoncodec import JSONError, dumps, loads
 from python_server.socketio.packet import PacketError, extract, fill
+from python_server.socketio.values import JSONValue
 
 # JSON text with placeholders, then each attachment in base64. Text within text: what JSON readers disagree
 # about (large integers, lone surrogates) is not seen by any of them on the way.
@@ -58,32 +59,27 @@ class EnterQuestion(msgspec.Struct, forbid_unknown_fields=True):
     room: Room
 
 
-def convert(data: Any, shape: Any) -> Any:
-    """JSON values as what they should be.
-
-    Raises:
-        Malformed: they are something else.
-    """
+def convert(data: JSONValue, shape: Any) -> Any:
+    """JSON values as what they should be. Raises Malformed."""
     try:
         return msgspec.convert(data, shape)
     except msgspec.ValidationError as error:
         raise Malformed(str(error)) from None
 
 
-def plain(value: msgspec.Struct) -> Any:
+def plain(value: msgspec.Struct) -> JSONValue:
     """The JSON values of a shape."""
     return msgspec.to_builtins(value)
 
 
-def pack(values: Sequence[Any]) -> Packed:
+def pack(values: Sequence[object]) -> Packed:
     """Values of an ack, bytes anywhere within.
 
     Raises:
         TypeError, ValueError: JSON has no word for one of them.
     """
     attachments: list[bytes] = []
-    text = dumps(extract(list(values), attachments))
-    return pack_text(text, attachments)
+    return pack_text(dumps(extract(list(values), attachments)), attachments)
 
 
 def pack_text(text: str, attachments: Sequence[bytes]) -> Packed:
@@ -91,12 +87,8 @@ def pack_text(text: str, attachments: Sequence[bytes]) -> Packed:
     return [text, *(b64encode(attachment).decode("ascii") for attachment in attachments)]
 
 
-def unpack(packed: Packed) -> list[Any]:
-    """The values again.
-
-    Raises:
-        Malformed: not what `pack` writes.
-    """
+def unpack(packed: Packed) -> list[JSONValue]:
+    """The values again. Raises Malformed."""
     if not packed:
         raise Malformed("values without their text")
     try:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from python_server.socketio.cluster.port import Envelope
@@ -33,26 +35,24 @@ class Entry(NamedTuple):
     envelope: Envelope
 
 
+@dataclass(eq=False, slots=True)
 class EventLog:
     """Positions only grow. Every method belongs to the loop's thread.
 
-    Args:
-        max_seconds: how long events are kept. max_bytes: of all together.
-
     Attributes:
-        first: the position of the oldest entry.
+        max_seconds: how long events are kept. total_max_bytes: of all together.
+        first: the position of the oldest entry. size_bytes: of all events, with what their keeping costs.
     """
 
-    def __init__(self, max_seconds: float, max_bytes: int, first: int = 0) -> None:
-        self._max_seconds = max_seconds
-        self._max_bytes = max_bytes
-        self._entries: deque[Entry] = deque()
-        self._positions: dict[str | None, int] = {}
-        # Of each namespace, by room: the entries, by position. A dict, of which the oldest goes and whose
-        # newest are read, is a third of a deque as long as it is small.
-        self._by_room: dict[str, dict[RoomName, dict[int, Entry]]] = {}
-        self.first: int = first
-        self.size_bytes: int = 0
+    max_seconds: float
+    total_max_bytes: int
+    first: int = 0
+    size_bytes: int = 0
+    _entries: deque[Entry] = field(default_factory=deque)
+    _positions: dict[str | None, int] = field(default_factory=dict)
+    # Of each namespace, by room: the entries, by position. A dict, of which the oldest goes and whose
+    # newest are read, is a third of a deque as long as it is small.
+    _by_room: dict[str, dict[RoomName, dict[int, Entry]]] = field(default_factory=dict)
 
     @property
     def position(self) -> int:
@@ -72,9 +72,7 @@ class EventLog:
         entries.append(entry)
         self._positions[envelope.offset] = position
         self.size_bytes += size_bytes
-        by_room = self._by_room.get(envelope.namespace)
-        if by_room is None:
-            by_room = self._by_room[envelope.namespace] = {}
+        by_room = self._by_room.setdefault(envelope.namespace, {})
         for room in _WHOLE_NAMESPACE if rooms is None else rooms:
             in_room = by_room.get(room)
             if in_room is None:
@@ -85,20 +83,19 @@ class EventLog:
     def expire(self, now: float) -> None:
         """Forget what is too old or too much."""
         entries = self._entries
-        oldest, max_bytes = now - self._max_seconds, self._max_bytes
-        while entries and (self.size_bytes > max_bytes or entries[0].moment < oldest):
+        oldest = now - self.max_seconds
+        while entries and (self.size_bytes > self.total_max_bytes or entries[0].moment < oldest):
             self._drop(entries.popleft())
 
     def _drop(self, entry: Entry) -> None:
         position, _, size_bytes, envelope = entry
-        rooms = envelope.rooms
         self._positions.pop(envelope.offset, None)
         self.first = position + 1
         self.size_bytes -= size_bytes
         by_room = self._by_room[envelope.namespace]
-        for room in _WHOLE_NAMESPACE if rooms is None else rooms:
+        for room in _WHOLE_NAMESPACE if envelope.rooms is None else envelope.rooms:
             in_room = by_room.get(room)
-            if in_room is not None:
+            if in_room is not None:  # else it is named twice
                 in_room.pop(position, None)
                 if not in_room:
                     del by_room[room]
@@ -112,7 +109,7 @@ class EventLog:
 
     def position_at(self, moment: float) -> int:
         """The position of the first event heard at that moment or later."""
-        return self.first + bisect_left(self._entries, moment, key=_moment_of)
+        return self.first + bisect_left(self._entries, moment, key=attrgetter("moment"))
 
     def moment_of(self, position: int) -> float:
         """When the event at that position was heard."""
@@ -123,7 +120,7 @@ class EventLog:
         return islice(self._entries, max(0, position - self.first), None)
 
     def sent_to(self, namespace: str, rooms: Collection[RoomName], position: int) -> list[Entry]:
-        """From a position on: what was said to the whole namespace or in one of the rooms, in order."""
+        """From a position on: what was said to who is in these rooms now, in order."""
         by_room = self._by_room.get(namespace, {})
         named = (
             [room for room in rooms if room in by_room]
@@ -136,8 +133,5 @@ class EventLog:
                 if entry.position < position:
                     break
                 found[entry.position] = entry
-        return [found[place] for place in sorted(found)]
-
-
-def _moment_of(entry: Entry) -> float:
-    return entry.moment
+        entries = [found[position] for position in sorted(found)]
+        return [entry for entry in entries if not any(room in rooms for room in entry.envelope.excepted)]

@@ -46,17 +46,15 @@ class RecoveryLog:
         max_clients_count: int = RECOVERY_CLIENTS_MAX_COUNT,
         first: int = 0,
     ) -> None:
-        self._max_seconds = max_seconds
-        self._max_bytes = max_bytes
         self._max_clients_count = max_clients_count
-        self._events = EventLog(max_seconds, max_bytes, first)
+        self.events: EventLog = EventLog(max_seconds, max_bytes, first)
         self._lost: OrderedDict[str, RecoveryRecord] = OrderedDict()
         # Of processes that have gone: their logs, each with the clients that they had lost.
         self._kept_logs: list[RecoveryLog] = []
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
         self._ended_at: float | None = None  # of a kept log: nothing was added since
         # Events on their way here that a client has already: its sid, by their names; and until when.
-        self._repeats: dict[str, list[str]] = {}
+        self._repeats: dict[str | None, list[str]] = {}
         self._repeats_due: deque[tuple[float, str]] = deque()
         self.tag: str = token(3, REAL.entropy)  # of the names of our own events
         self._numbers = itertools.count()
@@ -65,37 +63,21 @@ class RecoveryLog:
         """Any thread: the name of an event about to be sent; unique among all processes."""
         return f"{self.tag}{next(self._numbers):x}"
 
-    @property
-    def first(self) -> int:
-        """The position of the oldest entry."""
-        return self._events.first
-
-    @property
-    def position(self) -> int:
-        """Where the next event will stand."""
-        return self._events.position
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all events, with what their keeping costs."""
-        return self._events.size_bytes
-
     def append(self, envelope: Envelope, now: float) -> None:
         """An event with an offset leaves."""
         assert envelope.offset is not None
-        self._events.append(envelope, now)
+        self.events.append(envelope, now)
         self.expire(now)
 
     def hear(self, envelope: Envelope, now: float) -> Envelope:
         """An event of another process; returns it without the clients that have brought it along."""
-        assert envelope.offset is not None
         self.append(envelope, now)
         sids = self._repeats.pop(envelope.offset, None) if self._repeats else None
         return envelope if sids is None else envelope._replace(excepted=(*envelope.excepted, *sids))
 
     def save(self, client: RecoveryRecord, now: float) -> None:
         """A client was lost here."""
-        client.expires_at = now + self._max_seconds
+        client.expires_at = now + self.events.max_seconds
         self._lost[client.pid] = client
         self._lost.move_to_end(client.pid)
         self.expire(now)
@@ -152,27 +134,22 @@ class RecoveryLog:
 
     def add_missed(self, client: RecoveryRecord) -> None:
         """Add what was heard here and not where the client was."""
-        events = self._events
-        for entry in events.sent_to(client.namespace, client.rooms, events.position_at(client.compare_from)):
-            name = entry.envelope.offset
-            if (
-                name is not None
-                and name not in client.heard_elsewhere
-                and self._reaches(entry.envelope, client)
-            ):
-                client.missed_elsewhere.append((entry.moment, entry.envelope))
-                client.heard_elsewhere[name] = entry.moment
+        start = self.events.position_at(client.compare_from)
+        for _, moment, _, envelope in self.events.sent_to(client.namespace, client.rooms, start):
+            if envelope.offset not in client.heard_elsewhere:
+                client.missed_elsewhere.append((moment, envelope))
+                client.heard_elsewhere[str(envelope.offset)] = moment
 
     def take_over(self, client: RecoveryRecord, now: float) -> None:
         """Make a client that was found one of ours; its positions are then those of this log."""
         self.add_missed(client)
         for log in (self, *self._kept_logs):
             log._lost.pop(client.pid, None)
-        client.rooms = dict.fromkeys(client.rooms, self.position)
-        client.joined_position = client.left_position = self.position
+        client.rooms = dict.fromkeys(client.rooms, self.events.position)
+        client.joined_position = client.left_position = self.events.position
         oldest = self._began_at - TURN_SECONDS
         for name, moment in client.heard_elsewhere.items():
-            if moment > oldest and self._events.position_of(name) < 0 and name not in client.only_elsewhere:
+            if moment > oldest and self.events.position_of(name) < 0 and name not in client.only_elsewhere:
                 self._repeats.setdefault(name, []).append(client.sid)
                 self._repeats_due.append((now + REPEAT_SECONDS, name))
 
@@ -185,7 +162,7 @@ class RecoveryLog:
 
     def entries(self) -> list[HeardEvent]:
         """Every event with the moment it was heard, oldest first."""
-        return [(entry.moment, entry.envelope) for entry in self._events.since(self.first)]
+        return [(entry.moment, entry.envelope) for entry in self.events.since(self.events.first)]
 
     def lost_clients(self) -> list[RecoveryRecord]:
         """The clients that may come back; they are offered to whoever is told of them."""
@@ -201,9 +178,11 @@ class RecoveryLog:
         Args:
             tag: of that log. first: position of the first entry. now: when it ended.
         """
-        log = RecoveryLog(self._max_seconds, self._max_bytes, self._max_clients_count, first)
+        log = RecoveryLog(
+            self.events.max_seconds, self.events.total_max_bytes, self._max_clients_count, first
+        )
         log.tag, log._ended_at = tag, now
-        own = {entry.envelope.offset: entry.envelope for entry in self._events.since(0)}
+        own = {envelope.offset: envelope for _, _, _, envelope in self.events.since(0)}
         for moment, envelope in entries:
             log.append(own.get(envelope.offset, envelope), moment)  # most of it was heard here as well
         for client in clients:
@@ -214,29 +193,34 @@ class RecoveryLog:
     def _add_later(self, other: RecoveryLog, now: float) -> None:
         """Add what another log has heard since this one ended."""
         assert self._ended_at is not None
-        for entry in other._events.since(other._events.position_at(self._ended_at - LAG_SECONDS)):
-            if self._events.position_of(str(entry.envelope.offset)) < 0:
+        for entry in other.events.since(other.events.position_at(self._ended_at - LAG_SECONDS)):
+            if self.events.position_of(str(entry.envelope.offset)) < 0:
                 self.append(entry.envelope, entry.moment)
         self._ended_at = now
 
     def _missed(self, client: RecoveryRecord, unseen: list[HeardEvent], start: int) -> list[HeardEvent]:
         """What it has not seen of elsewhere, then what was heard for it from a position on, here alone."""
+        rooms = client.rooms
         return unseen + [
-            (entry.moment, entry.envelope)
-            for entry in self._events.sent_to(client.namespace, client.rooms, start)
-            if entry.envelope.offset not in client.heard_elsewhere
-            and self._concerns(entry.envelope, entry.position, client)
+            (moment, envelope)
+            for position, moment, _, envelope in self.events.sent_to(client.namespace, rooms, start)
+            if envelope.offset not in client.heard_elsewhere
+            # what was said in a room before the client entered it is not for the client
+            and (
+                envelope.rooms is None
+                or any(rooms.get(room, position + 1) <= position for room in envelope.rooms)
+            )
         ]
 
     def _with_missed(
         self, client: RecoveryRecord, offset: str | None, unseen: list[HeardEvent], start: int, now: float
     ) -> RecoveryRecord:
         """The client as another process needs it."""
-        events = self._events
+        events = self.events
         missed_from = now if self._ended_at is None else self._ended_at
         if unseen:
             missed_from = min(moment for moment, _ in unseen)
-        elif start < self.position:
+        elif start < self.events.position:
             missed_from = events.moment_of(start)
         oldest = missed_from - 2 * LAG_SECONDS
         heard = {name: moment for name, moment in client.heard_elsewhere.items() if moment >= oldest}
@@ -244,9 +228,7 @@ class RecoveryLog:
         only_here = set(client.only_elsewhere)
         recent = min(start, events.position_at(oldest))
         for _, moment, _, envelope in events.sent_to(client.namespace, client.rooms, recent):
-            name = envelope.offset
-            if name is None or not self._reaches(envelope, client):
-                continue
+            name = str(envelope.offset)
             heard.setdefault(name, moment)
             if envelope.rooms == (client.sid,) and name.startswith(self.tag):
                 only_here.add(name)  # we knew that nobody else had that client
@@ -279,15 +261,15 @@ class RecoveryLog:
             names = [envelope.offset for _, envelope in client.missed_elsewhere]
             if offset in names:
                 unseen = client.missed_elsewhere[names.index(offset) + 1 :]
-            elif start <= (seen := self._events.position_of(offset)) < client.left_position:
+            elif start <= (seen := self.events.position_of(offset)) < client.left_position:
                 start = seen + 1
             else:  # unknown, or sent to it elsewhere since it left: another process lost it last
                 return None
-        return None if start < self.first else (unseen, start)
+        return None if start < self.events.first else (unseen, start)
 
     def expire(self, now: float) -> None:
         """Forget what is too old or too much."""
-        self._events.expire(now)
+        self.events.expire(now)
         lost = self._lost
         while lost and (next(iter(lost.values())).expires_at <= now or len(lost) > self._max_clients_count):
             lost.popitem(last=False)
@@ -298,24 +280,8 @@ class RecoveryLog:
                 log.expire(now)
             self._kept_logs = [log for log in self._kept_logs if log._lost]
 
-    @staticmethod
-    def _reaches(envelope: Envelope, client: RecoveryRecord) -> bool:
-        """Is the client, in its last rooms, among those the event was for?"""
-        if envelope.namespace != client.namespace or any(room in client.rooms for room in envelope.excepted):
-            return False
-        return envelope.rooms is None or any(room in client.rooms for room in envelope.rooms)
 
-    @classmethod
-    def _concerns(cls, envelope: Envelope, position: int, client: RecoveryRecord) -> bool:
-        """The same, without what was said in a room before the client entered it."""
-        if not cls._reaches(envelope, client):
-            return False
-        return envelope.rooms is None or any(
-            client.rooms.get(room, position + 1) <= position for room in envelope.rooms
-        )
-
-
-def recovery_log(option: bool | Mapping[str, Any] | None) -> RecoveryLog | None:
+def recovery_log(option: bool | Mapping[str, object] | None) -> RecoveryLog | None:
     """The log that the option `connection_state_recovery` asks for, in the official server's words.
 
     Args:
@@ -326,7 +292,7 @@ def recovery_log(option: bool | Mapping[str, Any] | None) -> RecoveryLog | None:
     """
     if option is False or option is None:
         return None
-    chosen = {} if option is True else dict(option)
+    chosen: dict[str, Any] = {} if option is True else dict(option)
     log = RecoveryLog(
         float(chosen.pop("max_disconnection_duration", RECOVERY_SECONDS)),
         int(chosen.pop("max_bytes", RECOVERY_MAX_BYTES)),

@@ -13,11 +13,10 @@ from msgspec.structs import replace
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import ROOM_LIMIT, Envelope, Malformed, Room
+from python_server.socketio.values import JSONValue
 
 # An event with the moment at which a process heard it, on the machine's monotonic clock, in seconds.
 HeardEvent = tuple[float, Envelope]
-# Called with (kind, sentence) for what cannot travel.
-Complain = Callable[[str, str], None]
 # In the place of an event that cannot travel.
 _NO_PACKETS: Final = Prepared(())
 
@@ -70,10 +69,6 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         """Did it come to another process later? None: to one that does not say when."""
         return came_at is None or self.came_at < came_at
 
-    def forget_elsewhere(self) -> None:
-        """It has been here for so long that it has seen all it was sent on its return."""
-        self.missed_elsewhere, self.heard_elsewhere, self.only_elsewhere = [], {}, frozenset()
-
 
 class FetchQuestion(msgspec.Struct, forbid_unknown_fields=True):
     """Hand over the lost client of that secret. Answered by its encoded record, or None.
@@ -86,8 +81,8 @@ class FetchQuestion(msgspec.Struct, forbid_unknown_fields=True):
     offset: str | None
 
 
-def travelling(record: RecoveryRecord, complain: Complain) -> RecoveryRecord:
-    """The record as it can travel; what is left out is told."""
+def travelling(record: RecoveryRecord, complain: Callable[[str, str], None]) -> RecoveryRecord:
+    """The record as it can travel; what is left out is told to `complain`: its kind, and a sentence."""
     left_out = [f"room {room!r}" for room in record.rooms if not _is_room(room)]
     data = record.data
     if type(data) is dict:
@@ -128,11 +123,11 @@ def checked(events: Iterable[HeardEvent]) -> None:
             raise Malformed("an event without a name, or for what is no room")
 
 
-def decoder(shape: Any) -> Callable[[Any], Any]:
+def decoder(shape: object) -> Callable[[JSONValue], Any]:
     """Reads what `encode` has made of that shape. Raises Malformed."""
     decode = msgspec.msgpack.Decoder(shape, dec_hook=_prepared).decode
 
-    def read(told: Any) -> Any:
+    def read(told: JSONValue) -> Any:
         try:
             return decode(told)
         except (msgspec.MsgspecError, TypeError, RecursionError, UnicodeError) as error:
@@ -141,20 +136,20 @@ def decoder(shape: Any) -> Callable[[Any], Any]:
     return read
 
 
-def decode_record(told: Any) -> RecoveryRecord:
+def decode_record(told: JSONValue) -> RecoveryRecord:
     """An encoded record. Raises Malformed."""
     record: RecoveryRecord = _decode_record(told)
     checked(record.missed_elsewhere)
     return record
 
 
-def _packets(value: Any) -> list[str | bytes]:
+def _packets(value: object) -> list[str | bytes]:
     if type(value) is not Prepared:
         raise TypeError(f"{type(value).__name__} cannot travel")
     return list(value.packets)
 
 
-def _prepared(shape: type, told: Any) -> Prepared:
+def _prepared(shape: type, told: object) -> Prepared:
     if type(told) is not list or not all(type(packet) in (str, bytes) for packet in told):
         raise ValueError("packets are a list of text and bytes")
     return Prepared(told)
@@ -164,12 +159,12 @@ encode: Final = msgspec.msgpack.Encoder(enc_hook=_packets).encode
 _decode_record: Final = decoder(RecoveryRecord)
 
 
-def _is_room(value: Any) -> bool:
-    """May a room be named in another process?"""
+def _is_room(value: object) -> bool:
+    """Text or a number that every process reads: may it name a room in another one?"""
     return _is_text(value) or (type(value) is int and -ROOM_LIMIT <= value < ROOM_LIMIT)
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     """A string that UTF-8 has bytes for: no lone surrogate."""
     if type(value) is not str:
         return False
@@ -180,12 +175,9 @@ def _is_text(value: Any) -> bool:
     return True
 
 
-def _is_json(value: Any) -> bool:
-    kind = type(value)
-    if value is None or kind in (bool, float) or _is_text(value):
-        return True
-    if kind is int:
-        return -ROOM_LIMIT <= int(value) < ROOM_LIMIT
-    if kind in (list, tuple):
-        return all(_is_json(item) for item in value)
-    return kind is dict and all(_is_text(key) and _is_json(item) for key, item in value.items())
+def _is_json(value: object) -> bool:
+    if type(value) is list or type(value) is tuple:
+        return all(map(_is_json, value))
+    if type(value) is dict:
+        return all(_is_text(key) and _is_json(item) for key, item in value.items())
+    return value is None or type(value) in (bool, float) or _is_room(value)

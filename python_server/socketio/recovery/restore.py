@@ -9,12 +9,15 @@ back: the connection for which it was asked may be gone by then, and the client 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from python_server.engineio.session import DisconnectReason
+from python_server.net.system import TimerLike
 from python_server.socketio.client import Client, Socket, SocketState
-from python_server.socketio.cluster.port import Envelope, Question, QuestionKind, Reply
+from python_server.socketio.cluster.port import Envelope, PeerRequest, Question, QuestionKind, Reply, Room
 from python_server.socketio.cluster.requests import convert, plain
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
@@ -30,7 +33,7 @@ from python_server.socketio.values import JSONValue
 # Other processes answer in milliseconds, on a loaded machine in seconds; after it the client is a new one.
 FETCH_SECONDS: Final = 10.0
 # Clients that wait for it; more are new at once.
-FETCHING_MAX_COUNT: Final = 10_000
+LOOKUPS_MAX_COUNT: Final = 10_000
 # Several may know the client, the one better than the other: how long we wait for the others after the first.
 # As long as official adapters wait for other processes (requestsTimeout).
 COMPARE_SECONDS: Final = 5.0
@@ -42,17 +45,48 @@ ASK_AGAIN_MAX_COUNT: Final = 3
 TAKEN_SECONDS: Final = 120.0
 
 # Called with the client it was before, if that one is still here, and its rooms with their positions.
-Admit = Callable[[Client | None, dict[Any, int]], None]
-AdmitNow = Callable[[dict[Any, int]], None]
+Admit = Callable[[Client | None, dict[Room, int]], None]
+AdmitNow = Callable[[dict[Room, int]], None]
+
+
+class LookupState(Enum):
+    """What is awaited of the other processes."""
+
+    ASKING = auto()  # a first record
+    COMPARING = auto()  # a better one than that which is known, until the deadline
+    SETTLED = auto()  # nothing more
+
+
+@dataclass(eq=False, slots=True)
+class Lookup:
+    """A client for which other processes are asked.
+
+    Attributes:
+        best: the record that knows the client best, of those here and elsewhere.
+        again_count: how often we may still ask again.
+    """
+
+    socket: Socket
+    admit: AdmitNow
+    question: FetchQuestion
+    best: RecoveryRecord | None
+    state: LookupState = LookupState.ASKING
+    deadline: TimerLike | None = None
+    again_count: int = ASK_AGAIN_MAX_COUNT
+
+    def settle(self) -> bool:
+        """Nothing is awaited any more; does the client still wait for it?"""
+        waits = self.state is not LookupState.SETTLED and self.socket.state is not SocketState.CLOSED
+        self.state = LookupState.SETTLED
+        if self.deadline is not None:
+            self.deadline.cancel()
+        return waits
 
 
 class Restorer:
     """Finds who a new connection was before, and gives it back its name, rooms, data and what it missed.
 
     Every method belongs to the loop's thread.
-
-    Args:
-        log: of the server. services: of the worker.
 
     Attributes:
         sockets: of the clients that are here, by the secret with which they would come back.
@@ -63,20 +97,15 @@ class Restorer:
     def __init__(self, log: RecoveryLog, services: HubServices) -> None:
         self._log = log
         self._services = services
-        # For whom others are asked, by the client's secret.
-        self._fetching: dict[str, Socket] = {}
+        self._lookups: dict[str, Lookup] = {}  # by the client's secret
         self.sockets: dict[str, Socket] = {}
         self.returned: Callable[[str, float], None] = lambda pid, came_at: None
         log.begin(services.now())
 
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
-        socket.recovery = RecoveryRecord(
-            namespace=socket.namespace,
-            sid=socket.sid,
-            pid=self._services.names.make(),
-            came_at=self._services.now(),
-        )
+        secret, now = self._services.names.make(), self._services.now()
+        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, secret, came_at=now)
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
@@ -95,17 +124,23 @@ class Restorer:
             return
         # Others may know more of one that we have offered or keep for another process.
         best = self._log.find(pid, namespace, seen, now)
-        if self._may_ask(pid):
-            self._fetching[pid] = socket
-            self._fetch(socket, admit_now, asked, best, ASK_AGAIN_MAX_COUNT)
-        else:
+        if (
+            self._services.backplane.alone
+            or not self._services.names.made_on_this_machine(pid)
+            or len(self._lookups) >= LOOKUPS_MAX_COUNT
+        ):
             self._admit_found(socket, admit_now, best)
+            return
+        lookup = self._lookups[pid] = Lookup(socket, admit_now, asked, best)
+        if best is not None:
+            self._compare(lookup)
+        self._ask(lookup)
 
-    def lost(self, socket: Socket, rooms: dict[Any, int]) -> None:
+    def lost(self, socket: Socket, rooms: dict[Room, int]) -> None:
         """A client's connection has gone; it may come back."""
         record = socket.recovery
         assert record is not None
-        record.left_position = self._log.position
+        record.left_position = self._log.events.position
         record.rooms = rooms
         record.last_offset = socket.last_offset
         record.data = socket.data
@@ -134,64 +169,49 @@ class Restorer:
 
     def _end_former(self, pid: str, namespace: str) -> Client | None:
         """End the connection it had, which is dead though nobody had noticed; returns whose that was."""
-        waiting = self._fetching.pop(pid, None)  # whoever is asked for it offers it to the next as well
-        if waiting is not None and waiting.state is not SocketState.CLOSED:
-            waiting.client.session.end(DisconnectReason.TRANSPORT_ERROR)
+        lookup = self._lookups.pop(pid, None)  # whoever is asked for it offers it to the next as well
+        if lookup is not None and lookup.settle():
+            lookup.socket.client.session.end(DisconnectReason.TRANSPORT_ERROR)
         former = self.sockets.get(pid)
         if former is None or former.namespace != namespace:
             return None
         former.client.session.end(DisconnectReason.TRANSPORT_ERROR)
         return former.client
 
-    def _may_ask(self, pid: str) -> bool:
-        services = self._services
-        return (
-            not services.backplane.alone
-            and services.names.made_on_this_machine(pid)
-            and len(self._fetching) < FETCHING_MAX_COUNT
-        )
-
-    def _fetch(
-        self,
-        socket: Socket,
-        admit: AdmitNow,
-        asked: FetchQuestion,
-        best: RecoveryRecord | None,
-        again_count: int,
-    ) -> None:
+    def _ask(self, lookup: Lookup) -> None:
         """Ask everybody: after a recovery elsewhere the secret's beginning names its process no more."""
+        question = Question(QuestionKind.FETCH, lookup.socket.namespace, plain(lookup.question))
+        heard, ended = partial(self._heard, lookup), partial(self._ended, lookup)
+        self._services.backplane.request(PeerRequest(question, heard, ended, FETCH_SECONDS))
 
-        def heard(part: JSONValue) -> None:
-            nonlocal best
-            found = None if part is None else decode_record(part)
-            if found is None:
-                return
-            if best is None:
-                self._services.call_later(COMPARE_SECONDS, settle)
-            if best is None or best.came_at < found.came_at:
-                best = found
+    def _heard(self, lookup: Lookup, part: JSONValue) -> None:
+        """Another process knows the client, or does not (None). Raises Malformed."""
+        if part is None:
+            return
+        found = decode_record(part)
+        if lookup.best is None or lookup.best.came_at < found.came_at:
+            lookup.best = found
+        if lookup.state is LookupState.ASKING:
+            self._compare(lookup)
 
-        def settle() -> None:
-            if self._fetched(socket, asked.pid):
-                self._admit_found(socket, admit, best)
+    def _compare(self, lookup: Lookup) -> None:
+        """One record is known: wait for better ones until the deadline."""
+        lookup.state = LookupState.COMPARING
+        lookup.deadline = self._services.call_later(COMPARE_SECONDS, partial(self._settle, lookup))
 
-        def ended(missing_count: int) -> None:
-            if best is None and missing_count and again_count and self._fetching.get(asked.pid) is socket:
-                self._fetch(socket, admit, asked, best, again_count - 1)
-            else:
-                settle()
+    def _ended(self, lookup: Lookup, missing_count: int) -> None:
+        """No more answers will come."""
+        if lookup.state is LookupState.ASKING and missing_count and lookup.again_count:
+            lookup.again_count -= 1
+            self._ask(lookup)
+        else:
+            self._settle(lookup)
 
-        question = Question(QuestionKind.FETCH, socket.namespace, plain(asked))
-        if best is not None:
-            self._services.call_later(COMPARE_SECONDS, settle)
-        self._services.backplane.request(question, heard, ended, FETCH_SECONDS)
-
-    def _fetched(self, socket: Socket, pid: str) -> bool:
-        """Others have been asked; does the client wait for it?"""
-        if self._fetching.get(pid) is not socket:
-            return False
-        del self._fetching[pid]
-        return socket.state is not SocketState.CLOSED
+    def _settle(self, lookup: Lookup) -> None:
+        if lookup.state is not LookupState.SETTLED:
+            del self._lookups[lookup.question.pid]
+            if lookup.settle():
+                self._admit_found(lookup.socket, lookup.admit, lookup.best)
 
     def _admit_found(self, socket: Socket, admit: AdmitNow, found: RecoveryRecord | None) -> None:
         """All that know the client have answered; what is on its way to two of them will not come twice."""
@@ -200,13 +220,14 @@ class Restorer:
             return
         self._log.take_over(found, self._services.now())
         self._admit_returned(socket, admit, found, [envelope for _, envelope in found.missed_elsewhere])
-        self._services.call_later(TAKEN_SECONDS, partial(self._forget_elsewhere, socket, found))
+        self._services.call_later(TAKEN_SECONDS, partial(self._has_taken, socket, found))
         self.returned(found.pid, found.came_at)
 
     @staticmethod
-    def _forget_elsewhere(socket: Socket, record: RecoveryRecord) -> None:
+    def _has_taken(socket: Socket, record: RecoveryRecord) -> None:
+        """The client has been here for so long that it has seen all it was sent on its return."""
         if socket.state is not SocketState.CLOSED:
-            record.forget_elsewhere()
+            record.missed_elsewhere, record.heard_elsewhere, record.only_elsewhere = [], {}, frozenset()
 
     def _admit_returned(
         self, socket: Socket, admit: AdmitNow, record: RecoveryRecord, missed: list[Envelope]
@@ -223,6 +244,6 @@ class Restorer:
     def _admit_new(self, socket: Socket, admit: AdmitNow) -> None:
         record = socket.recovery
         if socket.state is not SocketState.CLOSED and record is not None:
-            record.joined_position = self._log.position
+            record.joined_position = self._log.events.position
             self.sockets[record.pid] = socket
             admit({})

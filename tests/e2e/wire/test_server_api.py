@@ -35,6 +35,7 @@ def test_socketio_client_4(
 
 
 def test_the_wsgi_application_answers_everything_else(wire: Any) -> None:
+    """R17."""
     answer = wire.request("GET", "", path="/anything").answer()
     assert (answer.status, answer.text) == (200, "plain")
 

@@ -78,6 +78,8 @@ def test_words_of_an_emitter(redis_server: Any, ears: Ears) -> None:
             emitter.emit("e", to=1.5)
         with pytest.raises(TypeError):
             emitter.emit("e", object())
+        with pytest.raises(TypeError, match="emit has no option 'volatile': it has except_rooms, "):
+            emitter.send("e", volatile=True)  # type: ignore[call-arg]
 
 
 def test_an_emitter_finds_its_broker_again(new_redis: Callable[..., Any]) -> None:

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from python_server.api.python_engineio import EngineServer, codec_of, read_engine_options
+from python_server.api.python_engineio import EngineServer
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
 from python_server.net.backlog import HARD_BYTES, HARD_COUNT, SOFT_BYTES, SOFT_COUNT
-from python_server.socketio.msgpack_packet import MsgpackCodec
-from python_server.socketio.packet import TextCodec
 
 REQUEST = Request("GET", "/?a=1", "/", "a=1", (1, 1), [])
 
@@ -94,43 +92,6 @@ def test_an_engine_before_it_serves() -> None:
         EngineServer().send("S", json.dumps(1))
 
 
-def test_options_are_read_as_the_peer_reads_them() -> None:
-    options = read_engine_options({"transports": "polling", "cors_allowed_origins": ["https://a.test"]})
-    assert options.transports == ("polling",)
-    assert read_engine_options({"transports": None}).transports == ("polling", "websocket")
-    with pytest.raises(TypeError, match="there is no option 'ping_timeuot'"):
-        read_engine_options({"ping_timeuot": 1})
-
-
-def test_a_rule_of_origins_may_look_at_the_environ() -> None:
-    seen: list[Any] = []
-
-    def allowed(origin: str, environ: dict[str, Any]) -> int:
-        seen.append((origin, environ["QUERY_STRING"]))
-        return 1
-
-    assert (
-        read_engine_options({"cors_allowed_origins": allowed}).cors_allowed_origins("https://a", REQUEST)
-        is True
-    )
-    assert seen == [("https://a", "a=1")]
-    plain = read_engine_options({"cors_allowed_origins": "*"})
-    assert plain.cors_allowed_origins == "*"
-
-
-def test_a_rule_of_requests_gets_the_environ_and_one_that_fails_refuses(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    allow = read_engine_options({"allow_request": lambda environ: environ["PATH_INFO"]}).allow_request
-    broken = read_engine_options({"allow_request": lambda environ: environ["no such key"]}).allow_request
-    assert allow is not None
-    assert broken is not None
-    assert allow(REQUEST) == "/"
-    assert broken(REQUEST) is False
-    assert "allow_request" in caplog.text
-    assert read_engine_options({}).allow_request is None
-
-
 def test_handlers_are_registered_by_name_or_by_event(world: Any) -> None:
     server = EngineServer()
 
@@ -147,12 +108,3 @@ def test_handlers_are_registered_by_name_or_by_event(world: Any) -> None:
     server.start_background_task(ran.append, 1).join()
     server.sleep()
     assert ran == [1]
-
-
-def test_codecs_are_asked_for_by_name() -> None:
-    assert isinstance(codec_of("msgpack"), MsgpackCodec)
-    assert isinstance(codec_of("default", json), TextCodec)
-    with pytest.raises(ValueError, match="'default' or 'msgpack'"):
-        codec_of("pickle")
-    with pytest.raises(ValueError, match="writes no JSON"):
-        codec_of("msgpack", json)

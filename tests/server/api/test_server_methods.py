@@ -26,6 +26,58 @@ def test_a_namespace_as_a_class(served: Served) -> None:
     assert peer.heard()[1:] == ['2/shop,["opened",1,2]', '3/shop,7["bought tea"]']
 
 
+def test_a_namespace_asks_its_server_in_its_own_namespace_unless_told_otherwise(served: Served) -> None:
+    class Shop(Namespace):
+        def on_buy(self, sid: str) -> None: ...
+
+    shop = Shop("/shop")
+    served.server.register_namespace(shop)
+    served.server.on("buy", lambda sid: None, namespace="/far")
+    peer = served.peer()
+    sids = {}
+    for namespace in ("/shop", "/far"):
+        peer.say(f"0{namespace},")
+        sids[namespace] = peer.heard()[-1].split('"sid":"')[1].split('"')[0]
+    own, far = sids["/shop"], sids["/far"]
+    shop.enter_room(own, "red")
+    shop.enter_room(far, "red", "/far")
+    assert [set(shop.rooms(own, None)), set(shop.rooms(far, namespace="/far"))] == [
+        {own, "red"},
+        {far, "red"},
+    ]
+    with shop.session(own) as session:
+        session["n"] = 1
+    shop.save_session(far, {"n": 2}, "/far")
+    assert [shop.get_session(own)["n"], served.server.get_session(far, "/far")["n"]] == [1, 2]
+    shop.send("own", skip_sid="nobody")
+    shop.send("far", room="red", namespace="/far")
+    shop.emit("e", 1, None, "red", None, "/far")
+    shop.close_room("red")
+    shop.emit("nobody's", room="red")
+    shop.leave_room(far, "red", "/far")
+    shop.disconnect(own)
+    served.world.run()
+    assert peer.heard() == [
+        '2/shop,["message","own"]',
+        '2/far,["message","far"]',
+        '2/far,["e",1]',
+        "1/shop,",
+    ]
+    assert served.server.rooms(far, "/far") == [far]
+
+
+def test_a_handler_may_be_out_of_order_and_has_a_rate(served: Served) -> None:
+    ran: list[int] = []
+    served.server.on("buy", lambda sid, number: ran.append(number), ordered=False, rate_limit="2/s")
+    peer = served.peer()
+    peer.join()
+    for number in range(3):
+        peer.say(f'2["buy",{number}]')
+    served.world.run()
+    assert ran == [0, 1]
+    assert any("closing" in said for said in peer.heard())
+
+
 def test_emit_with_rooms_skips_and_a_callback(served: Served) -> None:
     peers = [served.peer() for _ in range(3)]
     sids = [peer.join() for peer in peers]

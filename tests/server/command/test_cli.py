@@ -152,6 +152,28 @@ def test_debug_on_this_machine_alone_is_fine(arguments: tuple[str, ...]) -> None
     assert run("--debug", *arguments, "--check-config") == (0, "")
 
 
+@pytest.mark.parametrize("option", ["--access-log", "--error-log"])
+def test_a_log_file_that_cannot_be_opened_is_refused(tmp_path: Path, option: str) -> None:
+    folder = tmp_path / "there is no such folder"
+    said = f"Error: {option} {folder / 'log'}: No such file or directory\n"
+    assert run(option, str(folder / "log"), "--check-config") == (1, said)
+    assert run(option, str(tmp_path), "--check-config") == (
+        1,
+        f"Error: {option} {tmp_path}: Is a directory\n",
+    )
+
+
+def test_a_check_leaves_log_files_as_they_were(tmp_path: Path) -> None:
+    kept, new, pipe = tmp_path / "kept", tmp_path / "new", tmp_path / "pipe"
+    kept.write_text("a line\n")
+    os.mkfifo(pipe)  # nobody reads: to open it would wait for ever
+    for path in (kept, new, pipe):
+        assert run("--access-log", str(path), "--error-log", str(path), "--check-config") == (0, "")
+    assert kept.read_text() == "a line\n"
+    assert not new.exists()
+    assert run("--access-log", "-", "--check-config") == (0, "")
+
+
 def test_a_malformed_allowed_host_is_refused(tmp_path: Path) -> None:
     status, said = run("--allowed-hosts", "shop.test,http://x", "--check-config")
     assert status == 2

@@ -10,7 +10,16 @@ import click
 import pytest
 
 from python_server.command.option import ENVIRONMENT_PREFIX, Option, octal
-from python_server.command.options import DEFAULTS, OPTIONS, default_of, read_setting, with_setting
+from python_server.command.options import (
+    ANY_COUNT,
+    COUNT,
+    DEFAULTS,
+    OPTIONS,
+    SECONDS,
+    default_of,
+    read_setting,
+    with_setting,
+)
 
 SETTING_OPTIONS = [option for option in OPTIONS if option.setting]
 
@@ -39,6 +48,24 @@ def test_a_default_is_a_value_that_the_option_would_take(option: Option) -> None
             assert option.kind.convert(value, None, None) == value
     if option.kind is octal:
         assert octal(default) == read_setting(DEFAULTS, option.setting)
+
+
+@pytest.mark.parametrize(
+    ("flag", "kind"),
+    [
+        ("--reload", bool),  # by the default in its row
+        ("--reuse-port", bool),  # by its setting's
+        ("--threads", COUNT),
+        ("--timeout-body", SECONDS),
+        ("--host", str),
+        ("--uds", str),
+        ("--max-requests", ANY_COUNT),  # as the row says
+        ("--uds-permissions", octal),
+    ],
+)
+def test_what_an_option_takes(flag: str, kind: Any) -> None:
+    (found,) = [option.kind for option in OPTIONS if option.flag == flag]
+    assert found is kind
 
 
 @pytest.mark.parametrize("option", SETTING_OPTIONS, ids=lambda option: option.name)

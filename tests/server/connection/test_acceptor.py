@@ -18,6 +18,7 @@ from python_server.connection.acceptor import Acceptor
 from python_server.connection.address_caps import AddressCaps
 from python_server.net.loop import Loop
 from python_server.net.scoreboard import Row, Scoreboard
+from python_server.net.tls import HandshakeQueue
 from python_server.settings import Settings
 
 
@@ -247,6 +248,19 @@ def test_a_stop_takes_what_waits_only_where_nobody_else_would(take_waiting: bool
     bench.close()
 
 
+def test_a_stop_takes_no_more_than_the_limit_and_tells_the_others() -> None:
+    bench = Bench(limit=2)
+    bench.acceptor.start()
+    bench.connect()
+    bench.until(1)
+    bench.connect(2)
+    bench.acceptor.stop(take_waiting=True)
+    assert len(bench.acceptor.channels) == 2
+    assert bench.turn_until_answered(bench.clients[2]).startswith(b"HTTP/1.1 503 ")
+    assert bench.complaints == []  # nobody waits any more
+    bench.close()
+
+
 def test_a_connection_from_a_sibling_comes_with_its_bytes(bench: Bench) -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -302,7 +316,10 @@ def test_a_connection_that_cannot_be_watched_is_not_counted(
     """As at /proc/sys/fs/epoll/max_user_watches."""
     bench.acceptor.start()
     if secure:
-        monkeypatch.setattr(bench.acceptor, "_tls", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        acceptor = bench.acceptor
+        told = (acceptor._established, acceptor._handshake_lost)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        monkeypatch.setattr(acceptor, "_tls", HandshakeQueue(bench.loop, context, 30.0, b"", *told))
     poller: Any = bench.loop._poller
     real = poller.register
 

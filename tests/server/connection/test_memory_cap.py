@@ -33,7 +33,7 @@ def test_the_largest_are_ended_until_the_rest_fits(held: list[int], max_bytes: i
     said: list[str] = []
     end_largest(
         max_bytes,
-        [(holder, holder.end) for holder in holders],
+        [(holder.held_bytes, holder.end) for holder in holders],
         "slow",
         lambda kind, message: said.append(message),
     )

@@ -18,6 +18,7 @@ from python_server.connection.websocket_channel import (
     WebSocketServices,
 )
 from python_server.net.backpressure import Backpressure
+from python_server.settings import WebSocketSettings
 from told_time import HandDeadline
 from wsframe import CloseCode, Connection, Opcode, Role, encode_frame
 from wsframe.deflate import Agreement
@@ -87,15 +88,11 @@ class Bench:
         self.closes: list[tuple[int, str]] = []
         self.transport = FakeTransport(room_bytes)
         services = WebSocketServices(
-            max_message_bytes=max_message_bytes,
-            max_fragments_count=100,
-            close_timeout_seconds=10.0,
+            settings=WebSocketSettings(
+                max_message_bytes=max_message_bytes, ping_interval_seconds=20.0, ping_timeout_seconds=7.0
+            ),
             closing_max_bytes=1000,
-            unfinished_timeout_seconds=30.0,
-            ping_interval_seconds=20.0,
-            ping_timeout_seconds=7.0,
             send_timeout_seconds=60.0,
-            broadcast_wait_seconds=1.0,
             backpressure=Backpressure({}, monotonic),
             deflate=None,
             deadline=self._deadline,
@@ -106,7 +103,7 @@ class Bench:
         connection = Connection(
             Role.SERVER, max_message_bytes=max_message_bytes, max_fragments=100, deflate=deflate
         )
-        self.channel = WebSocketChannel(self.transport, connection, services, deflate=deflate)
+        self.channel = WebSocketChannel(self.transport, connection, services, sharing=deflate)
         self.channel.on_message = self.messages.append
         self.channel.on_close = lambda code, reason: self.closes.append((code, reason))
 

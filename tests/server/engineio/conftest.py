@@ -17,6 +17,7 @@ from python_server.engineio.server import Engine, EngineOptions
 from python_server.engineio.session_ids import SessionIds
 from python_server.http1.parser import Request
 from python_server.net.backpressure import Backpressure
+from python_server.settings import WebSocketSettings
 from told_time import Clock, Timer
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
 
@@ -180,15 +181,9 @@ class World:
         self.heard = Listener()
         self.complaints: list[str] = []
         self.services = WebSocketServices(
-            max_message_bytes=1_000_000,
-            max_fragments_count=100,
-            close_timeout_seconds=10.0,
+            settings=WebSocketSettings(),
             closing_max_bytes=4_000_000,
-            unfinished_timeout_seconds=30.0,
-            ping_interval_seconds=20.0,
-            ping_timeout_seconds=20.0,
             send_timeout_seconds=60.0,
-            broadcast_wait_seconds=1.0,
             backpressure=Backpressure({}, monotonic),
             deflate=None,
             deadline=lambda function: Deadline(self.clock, function),

@@ -100,10 +100,10 @@ def test_a_pong_waits_its_turn(world: Any) -> None:
     world.post(sid, payload(PACKETS_PER_TURN))
     world.post(sid, "3")
     session = world.engine.sessions[sid]
-    assert session.awaiting_pong
+    assert session.heartbeat.pinged
     turn(world)
     turn(world)
-    assert not session.awaiting_pong
+    assert not session.heartbeat.pinged
 
 
 def test_a_malformed_packet_counts_from_where_it_stands(world: Any) -> None:

@@ -1,6 +1,6 @@
-"""Compression, JSONP, the cookie (engineio/polling.py).
+"""What polls, POSTs and refusals are answered; compression, JSONP, the cookie (engineio/polling.py).
 
-It must not know sessions.
+It must not know which request gets which answer.
 """
 
 import gzip
@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from python_server.engineio.packet import Prepared
 from python_server.engineio.polling import (
     CODINGS_MAX_COUNT,
     accepted_encoding,
     compress,
     cookie_header,
-    error_body,
     jsonp_unwrap,
     jsonp_wrap,
 )
@@ -106,11 +106,50 @@ def test_a_cookie_that_came_over_tls_stays_there(cookie: Any, tail: str) -> None
     assert value.endswith("SameSite=Lax; HttpOnly" + tail)
 
 
-def test_a_refusal_is_json() -> None:
-    assert json.loads(error_body(3, 'Bad "request"')) == {"code": 3, "message": 'Bad "request"'}
+def test_a_refusal_is_json(make_world: type[Any]) -> None:
+    exchange = make_world(allow_request=lambda request: 'Not "you"').request()
+    assert (exchange.status, json.loads(exchange.text)) == (403, {"code": 4, "message": 'Not "you"'})
 
 
 def test_of_an_endless_list_of_codings_the_beginning_is_read() -> None:
     others = ",".join(f"x-{number}" for number in range(CODINGS_MAX_COUNT - 1))
     assert accepted_encoding(f"{others},gzip") == "gzip"
     assert accepted_encoding(f"x,{others},gzip") is None
+
+
+def test_an_error_on_a_websocket_request_is_plain_and_ends_the_connection(world: Any) -> None:
+    exchange = world.request(query="EIO=3&transport=websocket", sec_websocket_key="x")
+    assert (exchange.status, exchange.text) == (400, "Unsupported protocol version")
+    assert not exchange.keep_alive
+
+
+def test_a_post_over_the_limit_is_413_and_leaves_the_session(make_world: Any) -> None:
+    world = make_world(max_payload_bytes=10)
+    sid = world.open()
+    refused = world.post(sid, "4" + "x" * 10)
+    assert (refused.status, refused.keep_alive) == (413, False)
+    assert world.post(sid, "4" + "x" * 9).status == 200
+    assert "max_http_buffer_size" in world.complaints[0]
+
+
+def test_jsonp(world: Any) -> None:
+    exchange = world.request(query="EIO=4&transport=polling&j=7")
+    assert exchange.headers["content-type"] == "text/javascript; charset=UTF-8"
+    script = exchange.text
+    assert script.startswith('___eio[7]("0{')
+    sid = json.loads(json.loads(script[len("___eio[7](") : -2])[1:])["sid"]
+    post = world.request("POST", f"EIO=4&transport=polling&sid={sid}&j=7", b"d=4a%5Cnb")
+    assert (post.text, world.heard.messages) == ("ok", ["a\nb"])
+    assert world.request("POST", f"EIO=4&transport=polling&sid={sid}&j=7", b"x=4a").status == 400
+
+
+def test_long_polls_are_compressed_for_who_accepts_it(world: Any) -> None:
+    sid = world.open()
+    for fields, encoding in [({"accept_encoding": "gzip"}, "gzip"), ({}, None)]:
+        world.engine.sessions[sid].send(Prepared(["4" + "a" * 2000]))
+        exchange = world.get(sid, **fields)
+        assert exchange.headers.get("content-encoding") == encoding
+        body = gzip.decompress(exchange.body) if encoding else exchange.body
+        assert body == b"4" + b"a" * 2000
+    world.engine.sessions[sid].send(Prepared(["4" + "a" * 1022]))
+    assert "content-encoding" not in world.get(sid, accept_encoding="gzip").headers

@@ -4,7 +4,6 @@ It must not know sockets; the same rules over real ones stand in tests/e2e/wire.
 """
 
 import gc
-import gzip
 import json
 import weakref
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason
-from python_server.engineio.upgrade import MOVES, ProbeState
 
 
 @pytest.mark.parametrize(
@@ -58,12 +56,6 @@ def test_options_is_answered_without_a_session(make_world: Any) -> None:
     exchange = make_world(cors_allowed_origins="*").request("OPTIONS", "", origin="http://a.test")
     assert (exchange.status, exchange.body) == (204, b"")
     assert exchange.headers["access-control-allow-origin"] == "http://a.test"
-
-
-def test_an_error_on_a_websocket_request_is_plain_and_ends_the_connection(world: Any) -> None:
-    exchange = world.request(query="EIO=3&transport=websocket", sec_websocket_key="x")
-    assert (exchange.status, exchange.text) == (400, "Unsupported protocol version")
-    assert not exchange.keep_alive
 
 
 def test_handshake(world: Any) -> None:
@@ -137,15 +129,6 @@ def test_overlapping_post(world: Any) -> None:
     world.engine.body_ended(first)
     assert first.status == 400
     assert world.heard.messages == []
-
-
-def test_a_post_over_the_limit_is_413_and_leaves_the_session(make_world: Any) -> None:
-    world = make_world(max_payload_bytes=10)
-    sid = world.open()
-    refused = world.post(sid, "4" + "x" * 10)
-    assert (refused.status, refused.keep_alive) == (413, False)
-    assert world.post(sid, "4" + "x" * 9).status == 200
-    assert "max_http_buffer_size" in world.complaints[0]
 
 
 def test_a_post_that_grows_over_the_limit_is_not_read_on(make_world: Any) -> None:
@@ -261,10 +244,6 @@ def test_a_client_must_not_ping(world: Any) -> None:
     assert world.heard.closed == ["transport error"]
 
 
-def test_probe_moves() -> None:
-    assert set(MOVES) == set(ProbeState)
-
-
 def test_upgrade_step_by_step(world: Any) -> None:
     sid = world.open()
     poll = world.get(sid)
@@ -363,29 +342,6 @@ def test_a_lost_websocket(world: Any) -> None:
     _, websocket = world.upgraded()
     websocket.lose()
     assert world.heard.closed == ["transport close"]
-
-
-def test_jsonp(world: Any) -> None:
-    exchange = world.request(query="EIO=4&transport=polling&j=7")
-    assert exchange.headers["content-type"] == "text/javascript; charset=UTF-8"
-    script = exchange.text
-    assert script.startswith('___eio[7]("0{')
-    sid = json.loads(json.loads(script[len("___eio[7](") : -2])[1:])["sid"]
-    post = world.request("POST", f"EIO=4&transport=polling&sid={sid}&j=7", b"d=4a%5Cnb")
-    assert (post.text, world.heard.messages) == ("ok", ["a\nb"])
-    assert world.request("POST", f"EIO=4&transport=polling&sid={sid}&j=7", b"x=4a").status == 400
-
-
-def test_long_polls_are_compressed_for_who_accepts_it(world: Any) -> None:
-    sid = world.open()
-    for fields, encoding in [({"accept_encoding": "gzip"}, "gzip"), ({}, None)]:
-        world.engine.sessions[sid].send(Prepared(["4" + "a" * 2000]))
-        exchange = world.get(sid, **fields)
-        assert exchange.headers.get("content-encoding") == encoding
-        body = gzip.decompress(exchange.body) if encoding else exchange.body
-        assert body == b"4" + b"a" * 2000
-    world.engine.sessions[sid].send(Prepared(["4" + "a" * 1022]))
-    assert "content-encoding" not in world.get(sid, accept_encoding="gzip").headers
 
 
 def test_a_stop_ends_every_session(world: Any) -> None:

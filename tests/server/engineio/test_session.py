@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
+from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.packet import EnginePacketError, EnginePacketType, Packet, Prepared
 from python_server.engineio.session import (
-    MOVES,
     POLL_PACKETS_MAX_COUNT,
     DisconnectReason,
-    OverlapError,
     Session,
     SessionState,
 )
@@ -62,12 +61,17 @@ class Life:
     def __init__(self) -> None:
         self.handler = Handler()
         self.beats: list[bool] = []
+        self.heartbeats = Heartbeats(25.0, 20.0)
         self.forgotten = 0
         self.answers: list[str] = []
         self.session = Session("sid", self.handler, None, self.beat, self.forget, 1000)
 
     def beat(self, session: Session, running: bool) -> None:
         self.beats.append(running)
+        if running:
+            self.heartbeats.start(session, 0.0)
+        else:
+            self.heartbeats.stop(session)
 
     def forget(self, session: Session) -> None:
         self.forgotten += 1
@@ -88,11 +92,6 @@ def text(data: str) -> Prepared:
 @pytest.fixture
 def life() -> Life:
     return Life()
-
-
-def test_every_state_has_its_moves() -> None:
-    assert set(MOVES) == set(SessionState)
-    assert MOVES[SessionState.CLOSED] == set()
 
 
 def test_a_poll_is_held_until_there_is_something(life: Life) -> None:
@@ -129,9 +128,8 @@ def test_a_binary_packet_larger_than_a_poll_stays_together(life: Life) -> None:
 
 
 def test_two_polls_at_once_end_the_session(life: Life) -> None:
-    life.poll()
-    with pytest.raises(OverlapError):
-        life.poll()
+    assert life.session.poll(life.answers.append)
+    assert not life.session.poll(life.answers.append)
     assert life.answers == ["1"]
     assert life.handler.closed == [DisconnectReason.TRANSPORT_ERROR]
 
@@ -215,11 +213,19 @@ def test_a_ping_from_the_client_is_an_error(life: Life) -> None:
 
 
 def test_a_pong_counts_only_while_one_is_owed(life: Life) -> None:
+    life.session.receive_packets([(EnginePacketType.PONG, "")], 10)  # no heartbeat at all
+    life.heartbeats.start(life.session, 0.0)
     life.session.receive_packets([(EnginePacketType.PONG, "")], 10)
     assert life.beats == []
-    life.session.ping()
+    life.heartbeats.run(25.0)
     life.session.receive_packets([(EnginePacketType.PONG, "")] * 2, 10)
     assert life.beats == [True]
+    life.heartbeats.run(50.0)
+    life.session.pause_reading(True)
+    life.session.receive_packets([(EnginePacketType.PONG, "")], 10)
+    life.session.pause_reading(False)
+    life.session.receive_packets([(EnginePacketType.PONG, "")], 10)
+    assert life.beats == [True, False, True]
 
 
 def test_messages_on_a_websocket(life: Life) -> None:

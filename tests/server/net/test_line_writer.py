@@ -42,7 +42,7 @@ class Place:
     def writer(self, **more: Any) -> LineWriter:
         given: dict[str, Any] = {
             "piece_bytes": 64,
-            "max_bytes": 1_000,
+            "waiting_max_bytes": 1_000,
             "dropping": lambda: self.told.append("dropping"),
             "dropped": self.dropped,
             "quiet": self.quiet.set,
@@ -223,7 +223,7 @@ def test_a_forked_child_writes_its_own_lines_and_not_its_parents() -> None:
         "a log",
         write,
         piece_bytes=64,
-        max_bytes=1_000,
+        waiting_max_bytes=1_000,
         dropping=lambda: None,
         dropped=place.dropped,
         quiet=lambda: None,

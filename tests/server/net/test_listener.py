@@ -231,7 +231,7 @@ def test_a_yielding_listener_can_be_ended_and_paused(end: str) -> None:
     assert bench.listener.state is ListenerState.YIELDING
     getattr(bench.listener, end)()
     assert len(bench.accepted) == (3 if end == "drain_and_close" else 1)
-    assert bench.listener._back_off is None
+    assert not [timer for timer in bench.loop._timers if timer.function is not None]
     bench.close()
 
 

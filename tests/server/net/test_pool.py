@@ -5,8 +5,9 @@ It must not know what jobs are for; time is an argument of the tests, never wait
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event, get_ident
-from time import monotonic, process_time
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from python_server.net import pool as pool_module
 from python_server.net.loop import Loop
 from python_server.net.pool import Lending, Pool
+from python_server.net.system import REAL
 from python_server.net.threads import Door, blocking
 
 
@@ -51,8 +53,7 @@ def pool_of(turns: Any, max_threads: int, **more: Any) -> Pool:
     """On the turns' own clock, where they have one."""
     told = isinstance(turns, Clock)
     given: dict[str, Any] = {
-        "monotonic": (lambda: turns.now) if told else monotonic,
-        "cpu": (lambda: turns.cpu) if told else process_time,
+        "system": replace(REAL, monotonic=lambda: turns.now, cpu=lambda: turns.cpu) if told else REAL,
         "report": never,
         "on_saturated": lambda *what: None,
         "on_failed_start": never,

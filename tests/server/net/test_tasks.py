@@ -24,9 +24,7 @@ from python_server.net.tasks import (
     check_waiting,
     is_async,
     sleep,
-    wait,
 )
-from python_server.net.threads import Waiter
 
 
 async def asks(*values: Any) -> None:
@@ -198,12 +196,7 @@ def test_a_stop_cancels_what_runs(runner: AsyncRunner) -> None:
 # Waits, and the mailbox of tests
 
 
-def test_a_wait_brings_the_answer_or_says_that_none_came() -> None:
-    waiter = Waiter()
-    with pytest.raises(TimeoutError):
-        wait(waiter, 0)
-    waiter.set("here")
-    assert wait(waiter, None) == "here"
+def test_anybody_may_sleep() -> None:
     sleep()
 
 
@@ -238,7 +231,7 @@ def test_calls_of_other_threads_wait_for_the_mailboxs_owner() -> None:
     assert said == []
     mailbox.post(said.append, "ours")
     assert said == ["theirs", "ours"]
-    assert (mailbox.on_loop(), mailbox.at_once()) == (True, False)
+    assert (mailbox.on_loop(), mailbox.at_once()) == (True, True)
     adopter = threading.Thread(target=mailbox.adopt)
     adopter.start()
     adopter.join()

@@ -262,7 +262,9 @@ def test_the_door_asks_the_loop_and_brings_back_values_and_faults() -> None:
 
 
 def test_the_first_answer_of_a_waiter_counts() -> None:
-    waiter = Waiter()
+    waiter: Waiter[str] = Waiter()
+    with pytest.raises(TimeoutError, match="no answer within 0 s"):
+        waiter.wait(0, lends=True)
     with pytest.raises(TimeoutError):
         waiter.wait(0)
     waiter.set(1)
@@ -289,6 +291,22 @@ def test_a_strand_that_is_held_waits_for_its_last_part(early: bool) -> None:
         assert not strand.idle
         strand.go_on(lambda: order.append("last part"))
     assert order == ["first", "last part", "next"]
+    assert strand.idle
+
+
+def test_a_strand_whose_job_held_it_and_raised_goes_on() -> None:
+    strand = Strand(InlineExecutor(), Lock())
+    made: list[str] = []
+
+    def hold() -> None:
+        strand.hold()
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        strand.submit(hold)
+    strand.go_on(lambda: made.append("last part"))
+    strand.submit(lambda: made.append("next"))
+    assert made == ["last part", "next"]
     assert strand.idle
 
 

@@ -189,7 +189,14 @@ class Rig:
     def __init__(self) -> None:
         self.reports: list[BaseException] = []
         self.loop = Loop(lambda what, error: self.reports.append(error))
-        self.handshakes = HandshakeQueue(self.loop)
+        self.handshakes = HandshakeQueue(
+            self.loop,
+            server_context(),
+            30.0,
+            PLAIN_ANSWER,
+            self._established,
+            lambda greeting, reason: self.refused.append(reason),
+        )
         self.handler = Recorder()
         self.established: list[TLSTransport] = []
         self.refused: list[str] = []
@@ -214,17 +221,15 @@ class Rig:
             plain = Transport(*common)
             plain.set_handler(self.handler)
             return plain, PlainPeer(theirs)
-        context = server or server_context()
-
-        def established(transport: TLSTransport, greeting: Any) -> None:
-            self.established.append(transport)
-            transport.set_handler(self.handler)
-
-        transport = TLSTransport(
-            context, self.handshakes, established, timeout_seconds, PLAIN_ANSWER, *common
-        )
-        transport.begin(lambda greeting, reason: self.refused.append(reason))
+        self.handshakes.context = server or server_context()
+        self.handshakes.timeout_seconds = timeout_seconds
+        transport = TLSTransport(*common)
+        transport.begin(self.handshakes)
         return transport, TLSPeer(theirs, client or client_context())
+
+    def _established(self, transport: TLSTransport, greeting: Any) -> None:
+        self.established.append(transport)
+        transport.set_handler(self.handler)
 
     def open(self, kind: str, limits: TransportSettings = SMALL) -> tuple[Any, Any]:
         """(transport, peer), with the handshake done."""

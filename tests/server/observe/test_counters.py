@@ -5,7 +5,7 @@ It must not know who counts.
 
 import pytest
 
-from python_server.observe.counters import Observer
+from python_server.observe.counters import Counters
 from python_server.observe.log import LOGGER
 
 
@@ -14,11 +14,11 @@ def test_a_complaint_is_counted_always_and_said_now_and_then(
 ) -> None:
     now = [50.0]
     monkeypatch.setattr(LOGGER, "propagate", True)
-    observer = Observer(lambda: now[0])
+    counters = Counters(lambda: now[0])
     for _ in range(3):
-        observer.complain("kind", "said")
+        counters.complain("kind", "said")
         now[0] += 6.0
-    assert observer.counts["kind"] == 3
+    assert counters.counts["kind"] == 3
     assert [record.getMessage() for record in caplog.records] == [
         "said",
         "said (and 1 more of the same before)",

@@ -4,17 +4,19 @@ It must not know sessions; logs are filled by hand.
 """
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from joined_peers import joined
 from python_server.engineio.packet import Prepared
 from python_server.net.loop import Loop
 from python_server.serve.recovery_handover import CLIENTS_COUNT, EVENTS_COUNT, RecoveryHandover
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import RecoveryRecord, encode
-from python_server.workers.peers import MessageKind, Peers, joined
+from python_server.workers.peers import MessageKind, Peers
 
 PATHS = ("/socket.io/", "/other/")
 TURNS_MAX_COUNT = 20_000
@@ -47,10 +49,14 @@ class House:
         self.complaints: list[str] = []
         self.faults: list[Any] = []
         self.loop = loop
-        self.siblings = Peers(loop, index, "host", self.report, self.complain, max_queued_bytes=100_000)
+        self.siblings = Peers(loop, index, self.report, self.complain, max_queued_bytes=100_000)
         self.logs = {path: RecoveryLog(max_bytes=100_000_000) for path in PATHS}
+        mounts: Any = [
+            SimpleNamespace(path=path, hub=SimpleNamespace(recovery=log, restorer=None))
+            for path, log in self.logs.items()
+        ]
         self.handover = RecoveryHandover(
-            self.siblings, self.logs, loop.call_later, lambda: loop.now, self.complain
+            mounts, self.siblings, loop.call_later, lambda: loop.now, self.complain
         )
 
     def report(self, what: str, error: BaseException) -> None:
@@ -169,7 +175,7 @@ def test_events_keep_their_places_where_one_cannot_travel(street: Street) -> Non
     street.first.say("before it came")
     envelope = Envelope("/", ((1, 2),), (), Prepared(["42of a room that cannot be named"]), f"{log.tag}t")
     log.append(envelope, street.loop.now)
-    street.first.lose("P", joined_position=log.position, left_position=log.position)
+    street.first.lose("P", joined_position=log.events.position, left_position=log.events.position)
     street.first.say("a")
     street.first.say("b")
     street.first.handover.hand_over(2)

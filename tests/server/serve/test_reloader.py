@@ -117,7 +117,7 @@ def test_a_child_that_does_not_stop_is_killed(log: list[Any]) -> None:
 
 def test_a_child_gets_the_sockets_and_knows_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    monkeypatch.setattr(reloader.subprocess, "Popen", lambda *command, **options: started.append(options))
+    monkeypatch.setattr(subprocess, "Popen", lambda *command, **options: started.append(options))
     sockets: Any = [SimpleNamespace(fileno=lambda: 7), SimpleNamespace(fileno=lambda: 9)]
     reloader._start(sockets)
     (options,) = started

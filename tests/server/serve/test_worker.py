@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from python_server import Server
+from python_server.connection.memory_cap import LOOK_SECONDS
 from python_server.net.loop import LONGEST_WAIT_SECONDS
 from python_server.net.poller import READABLE
 from python_server.net.system import System
@@ -64,7 +65,9 @@ class Simulation:
     def close(self) -> None: ...
 
 
-def run(site: Site, play: Callable[[Simulation, Worker, int, socket.socket], Script]) -> Simulation:
+def run(
+    site: Site, play: Callable[[Simulation, Worker, int, socket.socket], Script], **values: Any
+) -> Simulation:
     """A worker with one connection, until `play` ends; it is given both ends of the connection."""
     ours, client = socket.socketpair()
     ours.setblocking(False)
@@ -79,7 +82,7 @@ def run(site: Site, play: Callable[[Simulation, Worker, int, socket.socket], Scr
             yield None
 
     simulation = Simulation(script)
-    worker = Worker(site, Settings(), [], system=simulation.system)
+    worker = Worker(site, Settings(**values), [], system=simulation.system)
     with client:
         worker.run()
     return simulation
@@ -105,6 +108,32 @@ def test_a_client_that_says_nothing_is_ended_in_told_time() -> None:
     # The client may still take its answer before it is cut.
     seconds = settings.http.header_timeout_seconds + settings.transport.linger_timeout_seconds
     assert ended_at == [BEGAN + seconds]
+
+
+def test_who_holds_more_than_all_may_is_ended_at_the_next_look() -> None:
+    ended_at: list[float] = []
+
+    def play(simulation: Simulation, worker: Worker, descriptor: int, client: socket.socket) -> Script:
+        client.send(b"GET / HT")
+        yield [descriptor]
+        while worker._acceptor.channels:
+            yield None
+        ended_at.append(simulation.now)
+        assert worker._figures()["connections"] == 0
+
+    run(Site(nothing), play, clients_max_bytes=7)
+    assert ended_at == [BEGAN + LOOK_SECONDS]
+
+
+def test_an_application_may_stop_the_whole_server() -> None:
+    server = Server()
+
+    def play(simulation: Simulation, worker: Worker, descriptor: int, client: socket.socket) -> Script:
+        worker._stop_server()
+        yield []
+        assert worker._state is WorkerState.STOPPING
+
+    run(Site(nothing, [server.mount("/socket.io/")]), play)
 
 
 def test_a_session_that_answers_no_ping_ends_in_told_time_and_its_name_is_told_chance() -> None:

@@ -10,16 +10,18 @@ import pytest
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.adapter import TABLE_MIN_BYTES, Adapter, shrunk
+from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import Envelope
 
 WORD = Prepared(["word"])
 
 
-class Member:
+class Member(Socket):
+    """Notes what is sent to it."""
+
     def __init__(self, sid: str) -> None:
-        self.sid = sid
+        super().__init__("/", None, None, sid)  # type: ignore[arg-type] - nothing is asked of its session
         self.got: list[Any] = []
-        self.last_offset: str | None = None
 
     def send(self, prepared: Any) -> None:
         self.got.append(prepared)

@@ -3,13 +3,14 @@
 It must not know sockets.
 """
 
+import itertools
 import threading
 from typing import Any
 
 import pytest
 
 from python_server.socketio.broadcast import BroadcastOptions
-from python_server.socketio.cluster.port import NoBackplane, QuestionKind
+from python_server.socketio.cluster.port import NoBackplane, PeerRequest, QuestionKind
 
 
 def closed(peer: Any) -> bool:
@@ -184,9 +185,9 @@ def test_an_event_that_others_are_to_hear_is_published_once(make_world: Any) -> 
         def publish(self, item: Any) -> None:
             published.append(item)
 
-        def request(self, question: Any, heard: Any, ended: Any, timeout_seconds: Any = None) -> None:
-            published.append((question.kind, timeout_seconds))
-            ended(0)
+        def request(self, request: PeerRequest) -> None:
+            published.append((request.question.kind, request.timeout_seconds))
+            request.ended(0)
 
     world = make_world(lambda world: Others())
     peer = world.peer()
@@ -213,3 +214,34 @@ def test_a_call_to_a_room_brings_each_answer_and_counts_who_left(world: Any) -> 
     while thread.is_alive():
         world.run()
     assert (ends[0].values, ends[0].missing_count) == ([[7]], 1)
+
+
+@pytest.mark.parametrize("ask", ["call", "call_room"])
+def test_a_call_that_fails_on_the_loops_side_ends_with_an_error(make_world: Any, ask: str) -> None:
+    """Without memory, say: the loop reports it, and whoever waits must not wait for ever."""
+
+    class Broken(NoBackplane):
+        alone = False
+
+        def request(self, *asked: Any) -> None:
+            raise MemoryError
+
+    world = make_world(lambda world: Broken())
+    world.peer()
+    ends: list[Any] = []
+
+    def call() -> None:
+        try:
+            if ask == "call":
+                world.hub.call("q", (), "/", "of another process", timeout_seconds=None)
+            else:
+                world.hub.call_room("q", (), BroadcastOptions(), timeout_seconds=5.0)
+        except RuntimeError as error:
+            ends.append(str(error))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    with pytest.raises(MemoryError):
+        [world.run() for _ in itertools.count()]
+    thread.join(30)  # seconds that only a thread that hangs needs
+    assert ends == ["not everybody could be asked: the log says why"]

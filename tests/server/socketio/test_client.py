@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from python_server.engineio.session import DisconnectReason
-from python_server.socketio.client import HELD_MAX_BYTES, Client, ConnectionRefused, Socket, SocketState
+from python_server.socketio.client import (
+    HELD_MAX_BYTES,
+    Bucket,
+    Client,
+    ConnectionRefused,
+    Socket,
+    SocketState,
+)
 
 
 class Session:
@@ -123,3 +130,10 @@ def test_which_states_follow(socket: Socket, path: list[SocketState], good: bool
 def test_a_refusal_has_a_message_and_data() -> None:
     error = ConnectionRefused("no", {"why": 1})
     assert (str(error), error.message, error.data) == ("no", "no", {"why": 1})
+
+
+def test_a_bucket_fills_up_to_its_count_and_no_further() -> None:
+    bucket = Bucket(2, 0.0)
+    assert [bucket.take(2, 10.0, 0.0) for _ in range(3)] == [True, True, False]
+    assert [bucket.take(2, 10.0, moment) for moment in (4.0, 5.0, 5.1)] == [False, True, False]
+    assert [bucket.take(2, 10.0, 100.0) for _ in range(3)] == [True, True, False]

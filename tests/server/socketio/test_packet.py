@@ -15,10 +15,17 @@ from python_server.socketio.packet import (
     TextCodec,
     TextDecoder,
     decode,
-    encode,
 )
 
 PLACE = '{"_placeholder":true,"num":%d}'
+
+
+def encode(*packet: Any) -> list[str | bytes]:
+    """A packet's text and attachments, without what Engine.IO has in front."""
+    text, *attachments = TextCodec().prepare(*packet).packets
+    assert isinstance(text, str)
+    assert text[0] == "4"
+    return [text[1:], *attachments]
 
 
 def test_packets_decode_as_the_table_says(vectors: Any) -> None:

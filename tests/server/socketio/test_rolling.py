@@ -17,7 +17,7 @@ from python_server.engineio.session import DisconnectReason, Session
 from python_server.engineio.session_ids import SessionIds
 from python_server.net.link import HEADER, encode
 from python_server.serve.mounts import Mount
-from python_server.serve.recovery_handover import recovery_handover
+from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.recovery.log import RecoveryLog
@@ -104,18 +104,16 @@ class Worker:
         self.siblings = Peers(
             self,  # type: ignore[arg-type]
             index,
-            "host",
             self.report,
             lambda kind, said: None,
-            control,  # type: ignore[arg-type]
         )
-        self.siblings.on_supervisor(MessageKind.DRAIN, lambda _, payload, __: self.drain(payload))
+        self.control = FakeLink(self, control, self.told, lambda: None, self.report)
         self.world = town.make_world(self.backplane, SessionIds(index), recovery=RecoveryLog())
         self.log: RecoveryLog = self.world.hub.recovery
         if town.welcoming:
             self.world.on("connect")
         mount = Mount(PATH, self.world.hub, EngineOptions(), lambda facts, application: None)
-        self.handover = recovery_handover(
+        self.handover = RecoveryHandover(
             [mount], self.siblings, self.call_later, lambda: self.now, lambda kind, said: None
         )
         self.sessions: list[Session] = []
@@ -149,22 +147,29 @@ class Worker:
         self.siblings.begin(self.accept)
 
     def accept(self) -> None:
-        if not self.siblings.draining:
-            self.accepting = True
-            self.siblings.tell_supervisor(MessageKind.READY)
+        self.accepting = True
+        self.control.send(MessageKind.READY)
 
-    def drain(self, payload: bytes) -> None:
+    def told(self, kind: int, payload: bytes, descriptor: Any) -> None:
+        if kind == MessageKind.DRAIN:
+            self.drain(link_messages.decode(payload, type=link_messages.Drain).successor)
+        else:
+            self.siblings.told(kind, payload, descriptor)
+
+    def drain(self, successor: int | None) -> None:
         """As the wiring of a worker does it."""
         self.accepting, self.draining = False, True
-        self.siblings.announce_draining(link_messages.decode(payload, type=link_messages.Drain).successor)
+        self.siblings.announce_draining(successor)
         for session in self.sessions:
             session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
-        self.handover.hand_over(link_messages.decode(payload, type=link_messages.Drain).successor)
+        assert successor is not None
+        self.handover.hand_over(successor)
 
     def end(self) -> None:
         self.ended = True
         self.world.hub.services.backplane.close()
         self.siblings.close()
+        self.control.close()
 
     def open(self) -> Session:
         session = Session(
@@ -189,7 +194,7 @@ class Worker:
     # What may happen next
 
     def links(self) -> list[FakeLink]:
-        return [link for link in (*self.siblings._links.values(), self.siblings._control) if link.ready]  # type: ignore[union-attr,misc]
+        return [link for link in (*self.siblings._links.values(), self.control) if link.ready]  # type: ignore[misc]
 
     def timers_due(self) -> bool:
         return any(timer.function and timer.when <= self.now for timer in self.world.timers)
@@ -433,47 +438,47 @@ def arrive(town: Town, sender: int, receiver: int, count: int = 1) -> None:
 
 def replace_first(town: Town) -> Worker:
     """A fourth worker is born, and has been told of by the supervisor; it takes over from the first."""
-    newborn = town.born(town.workers[0])
+    new = town.born(town.workers[0])
     for worker in town.workers[:3]:
-        worker.siblings._control.step()  # type: ignore[union-attr]
-    newborn.begin()
-    return newborn
+        worker.control.step()
+    new.begin()
+    return new
 
 
 def test_an_event_on_its_way_to_one_that_drains_is_not_lost(make_world: Any) -> None:
-    """It was said before its speaker knew the newborn, and comes after the newborn is greeted by all."""
+    """It was said before its speaker knew the new one, and comes after the new one is greeted by all."""
     town, (person, *_) = make_town(make_world, 0, people_count=1)
     first, second, third = town.workers
     while person.worker is not first:
         person.cut()
         finish(town, person)
-    newborn = replace_first(town)
-    town.speak(second, "on its way to the first, not to the newborn")
+    new = replace_first(town)
+    town.speak(second, "on its way to the first, not to the new one")
     for other in (second, third):
         arrive(town, 4, other.index)
         arrive(town, other.index, 4)
     arrive(town, 4, 1)
     arrive(town, 1, 4)
     town.settle()
-    assert newborn.accepting
+    assert new.accepting
     assert first.ended
     person.poll()
-    person.connect(newborn)
+    person.connect(new)
     finish(town, person)
     assert person.recovered[1:] == [True] * len(person.recovered[1:])
-    assert person.got == ["on its way to the first, not to the newborn"]
+    assert person.got == ["on its way to the first, not to the new one"]
 
 
 def test_two_that_are_born_at_once_know_each_other_before_they_serve(make_world: Any) -> None:
     """Neither served when the other was born: those who did say that there is one more to wait for."""
     town, _ = make_town(make_world, 0, people_count=0)
     old = (1, 2, 3)
-    newborns = [town.born(), town.born()]
+    starting = [town.born(), town.born()]
     for worker in town.workers[:4]:
-        while worker.siblings._control.ready:  # type: ignore[union-attr]
-            worker.siblings._control.step()  # type: ignore[union-attr]
-    for newborn in newborns:
-        newborn.begin()
+        while worker.control.ready:
+            worker.control.step()
+    for new in starting:
+        new.begin()
     everything = [(sender, receiver) for sender in (*old, 4, 5) for receiver in (*old, 4, 5)]
     for _ in range(5):
         for sender, receiver in everything:
@@ -481,42 +486,42 @@ def test_two_that_are_born_at_once_know_each_other_before_they_serve(make_world:
                 worker = town.workers[receiver - 1]
                 while worker.siblings._links[sender].ready:  # type: ignore[attr-defined]
                     arrive(town, sender, receiver)
-        for newborn in newborns:
-            newborn.world.advance(0.0)
-    assert newborns[0].accepting
-    assert not newborns[1].accepting  # it does not know the other, who knows it
+        for new in starting:
+            new.world.advance(0.0)
+    assert starting[0].accepting
+    assert not starting[1].accepting  # it does not know the other, who knows it
     town.settle()
-    assert newborns[1].accepting
-    assert [newborn.siblings.living for newborn in newborns] == [(1, 2, 3, 5), (1, 2, 3, 4)]
+    assert starting[1].accepting
+    assert [new.siblings.living for new in starting] == [(1, 2, 3, 5), (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_several_that_are_born_at_once_wait_for_nobody_in_vain(make_world: Any, seed: int) -> None:
     """Each is told by whoever heard of it from others before it heard of it itself."""
     town, _ = make_town(make_world, seed, people_count=0)
-    newborns = [town.born() for _ in range(3)]
-    for newborn in newborns:
+    starting = [town.born() for _ in range(3)]
+    for new in starting:
         for _ in range(town.chance.randrange(40)):
             town.step()
-        newborn.begin()
+        new.begin()
     town.settle()
-    assert [newborn.accepting for newborn in newborns] == [True] * 3
+    assert [new.accepting for new in starting] == [True] * 3
     assert not any("stands still" in said for worker in town.workers for said in worker.world.complaints)
 
 
-def test_a_newborn_waits_for_siblings_that_are_slow(make_world: Any) -> None:
+def test_a_worker_that_starts_waits_for_siblings_that_are_slow(make_world: Any) -> None:
     """Neither would hear the other; a worker that stands still for good is not waited for so long."""
     town, _ = make_town(make_world, 0, people_count=0)
-    newborn = replace_first(town)
+    new = replace_first(town)
     for other in (1, 2):
         arrive(town, 4, other)
         arrive(town, other, 4)
     town.tick(GREETING_SECONDS - 1.0)
-    newborn.world.advance(0.0)
-    assert not newborn.accepting
+    new.world.advance(0.0)
+    assert not new.accepting
     town.tick(2.0)
-    newborn.world.advance(0.0)
-    assert newborn.accepting
+    new.world.advance(0.0)
+    assert new.accepting
 
 
 def test_a_client_that_is_lost_while_others_are_asked_for_it_is_not_taken_from_them(make_world: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from python_server.socketio.cluster.port import CommandKind, NoBackplane, QuestionKind
+from python_server.socketio.cluster.port import CommandKind, NoBackplane, PeerRequest, QuestionKind
 from python_server.socketio.server import Hub
 from python_server.socketio.services import Configuration
 
@@ -29,11 +29,11 @@ class Others(NoBackplane):
     def publish(self, item: Any) -> None:
         self.told.append(item)
 
-    def request(self, question: Any, heard: Any, ended: Any, timeout_seconds: Any = None) -> None:
-        self.asked.append(question)
+    def request(self, request: PeerRequest) -> None:
+        self.asked.append(request.question)
         for part in self.parts:
-            heard(part)
-        ended(self.silent_count)
+            request.heard(part)
+        request.ended(self.silent_count)
 
 
 @pytest.fixture
@@ -168,3 +168,8 @@ def test_who_divides_messages_is_told_of_the_first_and_the_last_in_a_room(world:
     for sid in sids:
         world.hub.leave("/", sid, "red")
     assert told == [("red", True), ("red", False)]
+    for sid in sids:
+        world.hub.join("/", sid, "blue")
+    world.hub.close_room("/", "blue")
+    assert told[2:] == [("blue", True), ("blue", False)]
+    assert world.hub.members_of("/", "blue") == []

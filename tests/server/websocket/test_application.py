@@ -19,6 +19,7 @@ from python_server.http1.parser import Request
 from python_server.net.backlog import SOFT_BYTES, SOFT_COUNT
 from python_server.net.backpressure import Backpressure
 from python_server.net.threads import Door, InlineExecutor, Mailbox
+from python_server.settings import WebSocketSettings
 from python_server.websocket.application import (
     SLOW_CLIENT_TEXT,
     Resource,
@@ -108,15 +109,9 @@ class Bench:
         self.backpressure = Backpressure({}, monotonic)
         self.deadlines: list[HandDeadline] = []
         services = WebSocketServices(
-            1000,
-            100,
-            10.0,
+            WebSocketSettings(max_message_bytes=1000, ping_interval_seconds=0.0),
             4_000_000,
-            30.0,
-            0.0,
-            0.0,
             60.0,
-            1.0,
             self.backpressure,
             None,
             self._deadline,
@@ -131,6 +126,7 @@ class Bench:
             lambda allowed: lambda request: self._refusal(allowed, request),
             lambda what, error: self.reports.append(error),
             lambda kind, sentence: self.complaints.append(sentence),
+            {},
         )
 
     def _deadline(self, function: Any) -> HandDeadline:
@@ -167,7 +163,6 @@ class Bench:
 
         exchange = Exchange(
             request,
-            self.routes,
             ExchangeServices(lambda: 0.0, lambda: "today", "server", lambda exchange, seconds: None),
             transport,
             lambda keep_alive: None,

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from joined_peers import joined
 from python_server.connection.acceptor import Channel
 from python_server.connection.address_caps import AddressCaps
 from python_server.connection.exchange import Exchange, ExchangeServices
@@ -29,9 +30,9 @@ from python_server.net.backpressure import Backpressure
 from python_server.net.loop import Deadline, Loop
 from python_server.net.tls import HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport
-from python_server.settings import HTTPSettings, TransportSettings
+from python_server.settings import HTTPSettings, TransportSettings, WebSocketSettings
 from python_server.workers.handover import Handover
-from python_server.workers.peers import Peers, joined
+from python_server.workers.peers import Peers
 from wsframe import Close, Decoder, Opcode, Role, encode_frame
 
 TURNS_MAX_COUNT = 20_000
@@ -140,7 +141,7 @@ class Worker:
         self.complaints: list[str] = []
         self.answered: list[tuple[str, int, Any]] = []
         self.heard = Heard()
-        self.siblings = Peers(loop, index, "host", self.report, self.complain)
+        self.siblings = Peers(loop, index, self.report, self.complain)
         self.homes = Handover(
             loop,
             self.siblings,
@@ -153,15 +154,9 @@ class Worker:
         )
         deadline = partial(Deadline, loop)
         websockets = WebSocketServices(
-            1_000_000,
-            100,
-            10.0,
+            WebSocketSettings(),
             4_000_000,
-            30.0,
-            20.0,
-            20.0,
             60.0,
-            1.0,
             Backpressure({}, monotonic),
             None,
             deadline,
@@ -183,8 +178,7 @@ class Worker:
         self.elsewhere = Elsewhere(index)
         self.services = HTTPServices(
             route=lambda request: self.engine if request.path == ENGINE_PATH else self.elsewhere,
-            limits=HTTPSettings(),
-            timeouts=HTTPSettings(),
+            settings=HTTPSettings(),
             deadline=deadline,
             exchange=ExchangeServices(lambda: loop.now, lambda: "today", "town", self.count),
             lost=self.channels.discard,
@@ -413,20 +407,17 @@ class Town:
     def connect_tls(self, index: int, server: ssl.SSLContext, client: ssl.SSLContext) -> TLSClient:
         """The same over TLS."""
         ours, theirs, peer = self._pair()
-        transport = TLSTransport(
-            server,
-            HandshakeQueue(self.loop),
-            lambda transport, greeting: self[index].serve(transport),
-            30.0,
-            b"",
-            self.loop,
-            theirs,
-            self[index].report,
-            LIMITS,
-            peer,
-            theirs.getsockname(),
+        transport = TLSTransport(self.loop, theirs, self[index].report, LIMITS, peer, theirs.getsockname())
+        transport.begin(
+            HandshakeQueue(
+                self.loop,
+                server,
+                30.0,
+                b"",
+                lambda transport, greeting: self[index].serve(transport),
+                lambda greeting, reason: None,
+            )
         )
-        transport.begin(lambda greeting, reason: None)
         made = TLSClient(self, ours, client)
         self.clients.append(made)
         return made

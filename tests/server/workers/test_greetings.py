@@ -17,9 +17,7 @@ def told() -> list[int]:
 @pytest.fixture
 def old(told: list[int]) -> Greetings:
     """Worker 1 beside 2 and 3."""
-    greetings = Greetings(told.append)
-    greetings.begin(())
-    return greetings
+    return Greetings(told.append)
 
 
 def test_a_new_worker_is_told_when_everybody_knows_it(old: Greetings, told: list[int]) -> None:
@@ -64,7 +62,7 @@ def test_a_new_worker_waits_for_greetings_and_for_what_they_promise() -> None:
     new_worker = Greetings(lambda index: None)
     for index in (1, 2, 3):
         new_worker.expect(index)
-    new_worker.begin((5,))
+    new_worker.expect(5)
     new_worker.greeted(1, settles=True)
     new_worker.greeted(2, settles=False)
     new_worker.greeted(5, settles=True)

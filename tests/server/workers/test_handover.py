@@ -387,7 +387,7 @@ def test_tls_polls_and_posts_are_relayed(town: Any, contexts: Any) -> None:
     for turn in range(20):
         assert client.post(sid, b"4%d" % turn) == (200, b"ok")
         assert client.poll(sid) == (200, b"4%d" % turn)
-    assert [type(channel).__name__ for channel in town[1].channels] == ["Relayed"]
+    assert [type(channel).__name__ for channel in town[1].channels] == ["Departing"]
 
 
 def test_tls_a_relayed_connection_goes_on_without_a_chain(town: Any, contexts: Any) -> None:
@@ -453,7 +453,7 @@ def test_tls_back_pressure_passes_to_the_home(town: Any, contexts: Any) -> None:
     town.until(lambda: town[2].heard.sessions[0].transport == "websocket")
     client.reading = False
     session = town[2].heard.sessions[0]
-    (relayed,) = (channel for channel in town[1].channels if type(channel).__name__ == "Relayed")
+    (relayed,) = (channel for channel in town[1].channels if type(channel).__name__ == "Departing")
     sent_count = 0
     while session.writable and sent_count < 2_000:
         for kind in range(4):
@@ -477,12 +477,12 @@ def test_tls_back_pressure_passes_to_the_client(town: Any, contexts: Any) -> Non
     town.until(lambda: town[2].heard.sessions[0].transport == "websocket")
     session = town[2].heard.sessions[0]
     session.pause_reading(True)
-    (relayed,) = (channel for channel in town[1].channels if type(channel).__name__ == "Relayed")
+    (relayed,) = (channel for channel in town[1].channels if type(channel).__name__ == "Departing")
     for _ in range(1_000):
         client.send(town.frame("4" + "x" * 20_000))
         town.turn(1)
     assert client.unsent
-    assert relayed._end._other.queued_bytes < 1_000_000
+    assert relayed._relay._other.queued_bytes < 1_000_000
     session.pause_reading(False)
     town.until(lambda: len(town[2].heard.messages) == 1_000)
 
@@ -520,7 +520,7 @@ def test_a_session_that_would_begin_at_a_draining_worker_begins_at_one_that_stay
 def test_where_nobody_stays_a_session_does_not_begin(town: Any) -> None:
     for worker in town.workers.values():
         worker.engine.close()
-        worker.siblings.announce_draining()
+        worker.siblings.announce_draining(None)
     town.until(lambda: town[1].siblings.likely_successor() is None)
     client = town.connect(1)
     assert client.ask(town.get("EIO=4&transport=polling")) == (503, b"")

@@ -11,10 +11,11 @@ import pytest
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
 from python_server.net.scoreboard import Row, Scoreboard
+from python_server.settings import Settings
 from python_server.workers import link_messages
 from python_server.workers import member as module
-from python_server.workers.member import MemberCallbacks, Membership
-from python_server.workers.peers import MessageKind
+from python_server.workers.member import Membership
+from python_server.workers.peers import MessageKind, PeersState
 from python_server.workers.spawn import WorkerSlot
 
 
@@ -37,11 +38,14 @@ class Bench:
             Row(self.board, self.row),
             self.report,
             lambda kind, message: None,
-            MemberCallbacks(self.drained.append, lambda: self.reopened.append(True)),
+            self.drained.append,
+            lambda: self.reopened.append(True),
             lambda count: (2).to_bytes(count),
-            max_requests,
-            jitter,
-            beat_seconds=0.01,
+            Settings(
+                max_requests_count=max_requests,
+                max_requests_jitter_count=jitter,
+                worker_timeout_seconds=0.04,
+            ),
         )
 
     def report(self, what: str, error: BaseException) -> None:
@@ -109,6 +113,23 @@ def test_a_worker_that_drains_before_it_serves_never_accepts(bench: Bench) -> No
     assert bench.heard == [MessageKind.DRAINING]
 
 
+def test_who_leaves_tells_the_supervisor_who_takes_over(bench: Bench) -> None:
+    bench.membership.begin(lambda: None)
+    bench.turn()
+    assert bench.membership.queued_bytes() == 0
+    bench.membership.leave(7)
+    assert bench.membership.queued_bytes() > 0
+    bench.turn()
+    assert bench.heard == [MessageKind.READY, MessageKind.DRAINING, MessageKind.SUCCESSOR]
+
+
+def test_what_the_supervisor_says_of_siblings_comes_to_them(bench: Bench) -> None:
+    word = link_messages.Succession(3, 1)
+    bench.supervisor.send(MessageKind.SUCCESSOR, link_messages.encode(word))
+    bench.turn()
+    assert bench.membership.siblings.successor_of(3) == 1
+
+
 def test_orders_of_the_supervisor_are_passed_on(bench: Bench) -> None:
     bench.supervisor.send(MessageKind.DRAIN, link_messages.encode(link_messages.Drain(4)))
     bench.supervisor.send(MessageKind.DRAIN, link_messages.encode(link_messages.Drain(None)))
@@ -131,7 +152,7 @@ def test_leaving_takes_the_worker_out_of_the_balance(bench: Bench) -> None:
     bench.membership.row.count(9)
     bench.membership.leave(None)
     assert bench.board.mean() == 0
-    assert bench.membership.siblings.draining
+    assert bench.membership.siblings.state is PeersState.DRAINING
 
 
 @pytest.mark.parametrize(("limit", "jitter"), [(3, 0), (3, 2), (0, 5)])

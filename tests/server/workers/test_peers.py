@@ -6,12 +6,15 @@ It must not know what the messages are for; several workers stand on one loop he
 import os
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
+from joined_peers import joined
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop
 from python_server.workers import link_messages
-from python_server.workers.peers import MessageKind, Peers, joined
+from python_server.workers import peers as module
+from python_server.workers.peers import MessageKind, Peers
 
 
 class Machine:
@@ -24,13 +27,15 @@ class Machine:
     def report(self, what: str, error: BaseException) -> None:
         self.reported.append(f"{what}: {error}")
 
-    def worker(self, index: int, max_queued_bytes: int = 1_000_000) -> Peers:
+    def worker(
+        self, index: int, max_queued_bytes: int = 1_000_000, successors: dict[int, int] | None = None
+    ) -> Peers:
         siblings = Peers(
             self.loop,
             index,
-            "host",
             self.report,
             lambda kind, message: self.complaints.append(message),
+            successors=successors,
             max_queued_bytes=max_queued_bytes,
         )
         self.everybody.append(siblings)
@@ -138,15 +143,22 @@ def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) ->
     assert not second.send(1, MessageKind.ENVELOPE, b"")
 
 
-def test_a_draining_worker_leads_no_more_and_its_successor_is_followed(machine: Machine) -> None:
+def test_a_draining_worker_leads_no_more_and_nobody_takes_over_from_it(machine: Machine) -> None:
     first, second, third = three(machine)
     assert first.likely_successor() == 3
-    first.announce_draining()
+    first.announce_draining(None)
     machine.turn()
     assert [each.leader() for each in (first, second, third)] == [False, True, False]
     assert second.living == (1, 3)  # it still hears everything
     assert second.successor_of(1) == 1
     assert third.likely_successor() == 2
+    first.close()
+    machine.turn()
+    assert second.successor_of(1) is None
+
+
+def test_a_successor_is_followed_to_whoever_took_over_from_it(machine: Machine) -> None:
+    first, second, third = three(machine)
     first.announce_draining(2)
     machine.turn()
     assert [each.successor_of(1) for each in (first, second, third)] == [2, 2, 2]
@@ -159,103 +171,93 @@ def test_a_draining_worker_leads_no_more_and_its_successor_is_followed(machine: 
     assert third.likely_successor() is None
 
 
-def test_a_newborn_serves_only_when_those_who_serve_know_it(machine: Machine) -> None:
+def test_of_many_successions_the_oldest_are_forgotten(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SUCCESSIONS_MAX_COUNT", 2)
+    worker = machine.worker(5)
+    for index in (1, 2, 3):
+        worker.told(MessageKind.SUCCESSOR, link_messages.encode(link_messages.Succession(index, 5)), None)
+    assert [worker.successor_of(index) for index in (1, 2, 3)] == [None, 5, 5]
+
+
+def test_a_worker_that_starts_serves_only_when_those_who_serve_know_it(machine: Machine) -> None:
     first, second = machine.worker(1), machine.worker(2)
     joined(first, second)
     machine.turn()
-    newborn, starting = machine.worker(3), machine.worker(4)
+    new, starting = machine.worker(3), machine.worker(4)
     for old in (first, second):
         ours, theirs = pair()
         old.join(3, ours, serving=False)
-        newborn.join(old.index, theirs, serving=True)
+        new.join(old.index, theirs, serving=True)
     ours, theirs = pair()
-    newborn.join(4, ours, serving=False)  # it has not come up yet: nobody waits for it
+    new.join(4, ours, serving=False)  # it has not come up yet: nobody waits for it
     starting.join(3, theirs, serving=False)
     machine.turn()
     assert first.living == (2,)
     known: list[tuple[int, ...]] = []
-    newborn.begin(lambda: known.append((*first.living, *second.living)))
+    new.begin(lambda: known.append((*first.living, *second.living)))
     machine.turn(12)
     assert known == [(2, 3, 1, 3)]
     assert first.living == (2, 3)
     starting.begin(lambda: None)
     machine.turn(12)
-    assert newborn.living == (1, 2, 4)
+    assert new.living == (1, 2, 4)
     assert starting.living == (3,)
 
 
-def test_a_newborn_does_not_wait_for_one_that_stands_still_or_dies(machine: Machine) -> None:
+def test_a_worker_that_starts_does_not_wait_for_one_that_stands_still_or_dies(machine: Machine) -> None:
     still, dying = pair(), pair()
-    newborn = machine.worker(3)
-    newborn.join(1, still[0], serving=True)
-    newborn.join(2, dying[0], serving=True)
+    new = machine.worker(3)
+    new.join(1, still[0], serving=True)
+    new.join(2, dying[0], serving=True)
     begun: list[float] = []
-    newborn.begin(lambda: begun.append(machine.loop.now), timeout_seconds=0.05)
+    new.begin(lambda: begun.append(machine.loop.now), timeout_seconds=0.05)
     dying[1].close()
     while not begun:
         machine.loop.run_once(5)
-    assert newborn.living == ()
+    assert new.living == ()
     still[1].close()
 
 
-class Supervisor:
-    """The other end of a control link."""
-
-    def __init__(self, machine: Machine, successors: dict[int, int] | None = None) -> None:
-        ours, theirs = pair()
-        self.got: list[tuple[int, bytes]] = []
-        self.link = Link(
-            machine.loop,
-            ours,
-            lambda kind, payload, _: self.got.append((kind, payload)),
-            lambda: None,
-            machine.report,
-        )
-        self.worker = Peers(
-            machine.loop,
-            5,
-            "host",
-            machine.report,
-            lambda kind, message: machine.complaints.append(message),
-            theirs,
-            successors,
-        )
-        machine.everybody.append(self.worker)
-
-
-def test_the_supervisor_joins_tells_and_is_told(machine: Machine) -> None:
-    supervisor = Supervisor(machine, {1: 5, 2: 9})
-    worker = supervisor.worker
-    drained: list[bytes] = []
-    worker.on_supervisor(MessageKind.DRAIN, lambda index, payload, _: drained.append(payload))
-    sibling = machine.worker(6)
+def test_the_supervisor_joins_and_tells_who_took_over(machine: Machine) -> None:
+    worker, sibling = machine.worker(5, successors={1: 5, 2: 9}), machine.worker(6)
     ours, theirs = pair()
     sibling.join(5, ours, serving=False)
     message = link_messages.encode(link_messages.NewWorker(6))
-    supervisor.link.send(MessageKind.HELLO, message, descriptor=theirs.detach())
+    worker.told(MessageKind.HELLO, message, theirs.detach())
     worker.begin(lambda: None)
     sibling.begin(lambda: None)
     machine.turn(12)
     assert worker.living == (6,)
-    supervisor.link.send(MessageKind.SUCCESSOR, link_messages.encode(link_messages.Succession(2, 6)))
-    supervisor.link.send(MessageKind.DRAIN, b"{}")
-    machine.turn()
-    assert [worker.successor_of(index) for index in (1, 2)] == [5, 6]
-    assert drained == [b"{}"]
-    assert worker.tell_supervisor(MessageKind.READY)
-    worker.announce_draining(6)
-    machine.turn()
-    assert [kind for kind, _ in supervisor.got] == [
-        MessageKind.READY,
-        MessageKind.DRAINING,
-        MessageKind.SUCCESSOR,
-    ]
-    orphaned: list[bool] = []
-    worker.on_orphaned(lambda: orphaned.append(True))
-    supervisor.link.close()
-    machine.turn()
-    assert orphaned == [True]
-    assert not worker.tell_supervisor(MessageKind.READY)
+    assert [worker.successor_of(index) for index in (1, 2)] == [5, None]
+    worker.told(MessageKind.SUCCESSOR, link_messages.encode(link_messages.Succession(2, 6)), None)
+    assert worker.successor_of(2) == 6
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    worker.told(MessageKind.STOP, b"", write)
+    assert os.read(read, 1) == b""  # nobody takes it, and it is closed
+    os.close(read)
+    assert machine.complaints == [f"a message of kind {MessageKind.STOP:d} from worker 0 is not taken"]
+
+
+@pytest.mark.parametrize("message", [b"", b"[]", b"{}", link_messages.encode(["6"])])
+def test_the_link_to_a_worker_that_cannot_be_read_is_closed(machine: Machine, message: bytes) -> None:
+    worker = machine.worker(5)
+    ours, theirs = pair()
+    with pytest.raises(msgspec.MsgspecError):
+        worker.told(MessageKind.HELLO, message, theirs.detach())
+    assert ours.recv(1) == b""
+    ours.close()
+
+
+def test_what_comes_with_a_word_and_is_no_socket_is_closed(machine: Machine) -> None:
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    with pytest.raises(OSError, match="non-socket"):
+        machine.worker(5).told(MessageKind.HELLO, link_messages.encode(link_messages.NewWorker(6)), write)
+    assert os.read(read, 1) == b""
+    os.close(read)
 
 
 def test_faults_of_functions_harm_no_other_and_own_kinds_are_guarded(machine: Machine) -> None:
@@ -330,10 +332,10 @@ def test_a_sibling_of_another_version_is_told_and_its_link_closed(
 
 def test_who_is_waited_for_in_vain_is_told(machine: Machine) -> None:
     still = pair()
-    newborn = machine.worker(3)
-    newborn.join(1, still[0], serving=True)
+    new = machine.worker(3)
+    new.join(1, still[0], serving=True)
     begun: list[bool] = []
-    newborn.begin(lambda: begun.append(True), timeout_seconds=0.01)
+    new.begin(lambda: begun.append(True), timeout_seconds=0.01)
     while not begun:
         machine.loop.run_once(5)
     assert machine.complaints == ["worker 1 stands still: clients it loses may start anew"]

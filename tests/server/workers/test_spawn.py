@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -100,3 +101,22 @@ def test_a_worker_whose_supervisor_is_of_another_version_says_so_and_ends(versio
     assert "Traceback" not in done.stderr
     control[1].close()
     board.close()
+
+
+PROGRAM = """
+import os, sys
+from python_server.workers.spawn import start_again
+print(sys.argv, sys.flags.utf8_mode, __name__, os.environ.get("WSFRAME_INHERITED_FDS"), flush=True)
+if "WSFRAME_INHERITED_FDS" not in os.environ:
+    sys.exit(start_again(os.environ, []).wait())
+"""
+
+
+@pytest.mark.parametrize("start", [["program.py"], ["-m", "program"], ["-X", "utf8", "-m", "program"]])
+def test_a_program_is_started_again_as_it_was(tmp_path: Path, start: list[str]) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, *start, "one", "--two=3"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first.endswith(" __main__ None")
+    assert second == first.removesuffix("None")

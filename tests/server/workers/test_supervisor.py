@@ -11,11 +11,12 @@ import pytest
 from python_server.net.scoreboard import WORKERS_MAX_COUNT, Row
 from python_server.net.system import REAL
 from python_server.observe import log as observe
+from python_server.settings import Settings
 from python_server.workers import link_messages
 from python_server.workers import supervisor as module
 from python_server.workers.peers import MessageKind
-from python_server.workers.process import ALIVE, MOVES, Life, exit_text
-from python_server.workers.supervisor import Phase, RestartRules, Supervisor
+from python_server.workers.process import ALIVE, Life
+from python_server.workers.supervisor import Phase, Supervisor
 from told_time import Clock
 
 
@@ -87,16 +88,13 @@ class FakeChild:
         return self.code
 
     def reap(self) -> None:
+        assert self.killed_count or self.code is not None
         if self.deadline is not None:
             self.deadline.cancel()
         self.move(Life.GONE)
 
-    def wait(self) -> None:
-        assert self.killed_count
-
     def move(self, life: Life) -> None:
-        assert life in MOVES[self.life], (self.life, life)
-        self.life = life
+        self.life = self.life.to(life)
 
     def say(self, kind: MessageKind, word: Any = None) -> None:
         self._heard(self, kind, link_messages.encode(word))
@@ -117,13 +115,16 @@ class Bench:
         self.workers = Supervisor(
             loop,
             REAL,
-            RestartRules(count, 30, timeout_seconds),
+            Settings(
+                workers_count=count, graceful_timeout_seconds=30, worker_timeout_seconds=timeout_seconds
+            ),
             [],
             {},
             lambda: self.news.append("serving"),
             lambda: self.news.append("rolled"),
         )
         self.workers.begin()
+        self.clock.advance(0)
 
     @property
     def living(self) -> list[int]:
@@ -132,10 +133,12 @@ class Bench:
     def ready(self, *indexes: int) -> None:
         for index in indexes:
             child(index).ready()
+            self.clock.advance(0)
 
     def end(self, index: int, code: int = 0) -> None:
         child(index).code = code
         self.workers.reap()
+        self.clock.advance(0)
 
     def serve(self, count: int) -> "Bench":
         self.ready(*range(1, count + 1))
@@ -169,6 +172,16 @@ def test_the_first_alone_then_the_others_and_together_they_take_whoever_comes() 
     bench.workers.change_count(1)
     assert not child(4).slot.together  # the others take whoever comes: nobody waits for it
     assert bench.news == ["serving"]
+
+
+def test_an_order_is_heard_between_the_starts_of_two_workers() -> None:
+    """Each turn of the loop hears what signals ask, and starts one."""
+    bench = Bench(200)
+    child(1).ready()
+    assert bench.living == [1, 2]
+    bench.workers.stop()
+    bench.clock.advance(60)
+    assert len(FakeChild.born) == 2
 
 
 def test_one_worker_waits_for_nobody() -> None:
@@ -229,9 +242,11 @@ def test_a_worker_that_still_loaded_when_it_was_to_end_is_no_surprise(
 def test_no_more_workers_than_there_are_rows_for() -> None:
     bench = Bench(2).serve(2)
     bench.workers.change_count(100_000)
+    bench.clock.advance(0)
     assert len(bench.living) == WORKERS_MAX_COUNT
     for _ in range(3):  # their successors have rows as well; those of the third restart wait for some
         bench.workers.roll()
+        bench.clock.advance(0)
     born_count = len(FakeChild.born)
     draining = [child.index for child in FakeChild.born if child.life is Life.DRAINING]
     for index in draining:
@@ -468,8 +483,3 @@ def test_logs_are_opened_anew_by_those_that_live() -> None:
     Row(bench.workers._board, child(1).row).beat()
     bench.workers.reopen_logs()
     assert [child(index).told[-1] for index in (1, 2)] == [(MessageKind.REOPEN_LOGS, None)] * 2
-
-
-@pytest.mark.parametrize(("code", "text"), [(0, "exit code 0"), (-9, "signal SIGKILL"), (-250, "signal 250")])
-def test_exit_codes_in_words(code: int, text: str) -> None:
-    assert exit_text(code) == text

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from python_server.http1.parser import Request
-from python_server.net.byte_queue import StreamBroken
+from python_server.net.bounded_queue import StreamBroken
 from python_server.net.threads import InlineExecutor
 from python_server.wsgi.environ import ServerFacts
-from python_server.wsgi.handler import BODY_AHEAD_BYTES, WSGIHandler
+from python_server.wsgi.handler import BODY_AHEAD_BYTES, WSGIHandler, WSGIServices
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -38,6 +38,10 @@ class FakeExchange:
     def respond(self, status: Any, headers: Any, body: bytes = b"") -> None:
         self.calls.append(("respond", status, body))
         self.open = False
+
+    def refuse(self, status: int, text: str, headers: Any = ()) -> None:
+        self.refuse_keep_alive()
+        self.respond(status, headers, f"{text}\n".encode())
 
     def start(self, status: str, headers: Any, first: bytes = b"") -> None:
         self.calls.append(("start", status, first))
@@ -81,7 +85,7 @@ class Bench:
 
         executor: Any = InlineExecutor() if inline else Held()
         self.now = 100.0
-        self.handler = WSGIHandler(
+        services = WSGIServices(
             application,
             executor,
             lambda function, *args, nbytes=0: function(*args),
@@ -96,6 +100,7 @@ class Bench:
             self.waited.append,
             lambda: self.now,
         )
+        self.handler = WSGIHandler(services)
 
     def run(self, exchange: FakeExchange) -> list[Any]:
         self.handler.request_received(exchange)  # type: ignore[arg-type]

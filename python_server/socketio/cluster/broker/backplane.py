@@ -7,35 +7,34 @@ passes on what it hears; each worker publishes for itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from python_server.net.system import REAL, System
+from python_server.net.system import REAL, CallLater, System
 from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker.channel_handler import ChannelHandler
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
 from python_server.socketio.cluster.broker.leader import HAND_OVER_SECONDS, Leadership, Place, Word
 from python_server.socketio.cluster.broker.link_status import PUBLISH, SUBSCRIBE, LinkStatus
-from python_server.socketio.cluster.broker.messages import ChannelReader, Channels
-from python_server.socketio.cluster.broker.requests import Both, BrokerRequests
+from python_server.socketio.cluster.broker.messages import ChannelReader, Channels, Incoming
+from python_server.socketio.cluster.broker.requests import BrokerRequests, both
+from python_server.socketio.cluster.broker.resp import Push
 from python_server.socketio.cluster.broker.url import connector
-from python_server.socketio.cluster.broker.wire_json import (
-    MESSAGE_MAX_BYTES,
-    Method,
-    write_command,
-    write_emit,
-)
+from python_server.socketio.cluster.broker.wire_json import MESSAGE_MAX_BYTES, write_command, write_emit
 from python_server.socketio.cluster.port import (
     Backplane,
     BrokerOptions,
     Command,
     Envelope,
+    PeerRequest,
     Question,
     QuestionKind,
     Receiver,
 )
 from python_server.socketio.packet import Codec
+from python_server.socketio.values import RoomName
+from python_server.workers.peers import Peers
 
 # At the end: what was said last may still leave.
 FLUSH_SECONDS: Final = 1.0
@@ -46,7 +45,7 @@ class BrokerServices:
     """What the broker's half needs of its worker. `post` is for any thread, all else for the loop's."""
 
     post: Callable[..., None]
-    call_later: Callable[[float, Callable[[], Any]], Any]
+    call_later: CallLater
     complain: Callable[[str, str], None]
     report: Callable[[str, BaseException], None]
     say: Callable[[str], None]
@@ -76,40 +75,43 @@ class RedisBackplane:
         self._place = place
         self._services = services
         self._status = LinkStatus(options, place, services.say, services.warn)
-        self._channels = Channels(options.channel, place.name, options.per_room)
-        system, dropped = services.system, partial(self._post, self._dropped)
-        self._publisher = Publisher(connect, partial(self._post, self._changed, PUBLISH), dropped, system)
+        self._channels = channels = Channels(options.channel, place.name, options.per_room)
+        self._publisher = Publisher(
+            connect,
+            partial(self._post, self._changed, PUBLISH),
+            partial(self._post, self._dropped),
+            services.system,
+        )
         self._subscriber = Subscriber(
             connect,
             partial(self._post, self._changed, SUBSCRIBE),
             self._heard,
             MESSAGE_MAX_BYTES,
-            system,
+            services.system,
         )
-        self._leadership = Leadership(
+        self._leadership = Leadership[Incoming](
             place,
-            lambda listens: self._want(listens, self._channels.shared, self._channels.questions),
+            lambda listens: self._want(listens, channels.shared, channels.questions),
             self._say_word,
             self._settle,
             lambda held: self._handler.take(held),
             services.call_later,
         )
-        self._requests = BrokerRequests(
-            place.name, self._publisher.publish, self._channels, services.call_later, self._post
-        )
-        self._reader = ChannelReader(self._channels, place.host_id, services.codec, services.next_offset)
+        publish = self._publisher.publish
+        self._requests = BrokerRequests(place.name, publish, channels, services.call_later, self._post)
+        self._reader = ChannelReader(channels, f"{place.host_id}.", services.codec, services.next_offset)
         self._handler = ChannelHandler(
             place,
             self._leadership,
             self._requests,
-            self._channels,
-            self._publisher.publish,
+            channels,
+            publish,
             inner,
             services.complain,
             services.report,
         )
 
-    def _post(self, function: Callable[..., None], *args: Any, nbytes: int = 0) -> None:
+    def _post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
         """Any thread: have it called by the loop; nobody waits for it once the server has stopped."""
         try:
             self._services.post(function, *args, nbytes=nbytes)
@@ -142,25 +144,19 @@ class RedisBackplane:
             names = {"sid": message.sid, "room": message.room, "detail": message.detail}
             given = {key: value for key, value in names.items() if value is not None}
             self._publisher.publish(
-                self._channels.shared, write_command(str(message.kind), name, message.namespace, **given)
+                self._channels.shared, write_command(message.kind, name, message.namespace, **given)
             )
 
-    def request(
-        self,
-        question: Question,
-        heard: Callable[[Any], None],
-        ended: Callable[[int], None],
-        timeout_seconds: float | None,
-    ) -> None:
-        if question.kind is QuestionKind.FETCH:  # only this machine can answer
-            self._inner.request(question, heard, ended, timeout_seconds)
+    def request(self, request: PeerRequest) -> None:
+        if request.question.kind is QuestionKind.FETCH:  # only this machine can answer
+            self._inner.request(request)
             return
-        both = Both(ended)
-        self._inner.request(question, heard, both.ended, timeout_seconds)
+        half = replace(request, ended=both(request.ended))
+        self._inner.request(half)
         if self._status.up(PUBLISH):
-            self._requests.ask(question, heard, both.ended, timeout_seconds)
+            self._requests.ask(half)
         else:
-            both.ended(1)
+            half.ended(1)
 
     def close(self) -> None:
         self._requests.close()
@@ -173,14 +169,11 @@ class RedisBackplane:
     # What is heard
 
     @property
-    def room_held(self) -> Callable[[str, Any, bool], None] | None:
-        """What is to be told of rooms that this process holds; None where all share one channel.
-
-        Loop's thread: (namespace, room, has the first client entered, or the last left?).
-        """
+    def room_held(self) -> Callable[[str, RoomName, bool], None] | None:
+        """What `HubServices.room_held` is to call; None where all rooms share one channel."""
         return self._room_held if self._channels.per_room else None
 
-    def _room_held(self, namespace: str, room: Any, held: bool) -> None:
+    def _room_held(self, namespace: str, room: RoomName, held: bool) -> None:
         self._want(held, self._channels.of_room(namespace, room))
 
     def _want(self, wanted: bool, *channels: bytes) -> None:
@@ -189,7 +182,7 @@ class RedisBackplane:
         # The subscriber looks at what is wanted after anything it hears.
         self._publisher.publish(self._channels.inbox, b"{}")
 
-    def _heard(self, messages: list[tuple[bytes, bytes | None]], oversized_count: int) -> None:
+    def _heard(self, messages: list[Push], oversized_count: int) -> None:
         """The subscriber's thread: read all of one receive, then go to the loop once."""
         came = self._reader.read(messages, oversized_count)
         if came:
@@ -204,7 +197,7 @@ class RedisBackplane:
         self._status.look()
 
     def _say_word(self, word: Word, successor: str | None) -> None:
-        said = write_command(Method[word.name], self._place.name, "/", detail=successor)
+        said = write_command(word, self._place.name, "/", detail=successor)
         self._publisher.publish(self._channels.shared, said, self._lead_said if word is Word.LEAD else None)
 
     def _lead_said(self, reached_count: int | None) -> None:
@@ -214,9 +207,13 @@ class RedisBackplane:
 
     def _settle(self) -> None:
         """Whoever answers has handled all that was passed on to it before: one way, in order."""
-        question = Question(QuestionKind.SETTLED, "/")
         self._inner.request(
-            question, lambda part: None, lambda silent_count: self._leadership.settled(), HAND_OVER_SECONDS
+            PeerRequest(
+                Question(QuestionKind.SETTLED, "/"),
+                lambda part: None,
+                lambda silent_count: self._leadership.settled(),
+                HAND_OVER_SECONDS,
+            )
         )
 
     # How it goes
@@ -238,15 +235,10 @@ class RedisBackplane:
         """Loop's thread: do others wait for this worker? Not while the channel is away, and their word."""
         return self._status.up(SUBSCRIBE) and self._leadership.leaves
 
-    @property
-    def connected(self) -> bool:
-        """Loop's thread: are both connections there?"""
-        return self._status.connected
-
     def figures(self) -> dict[str, int]:
         """Loop's thread: the gauges and counters of this worker."""
         return {
-            "broker_connected": int(self.connected),
+            "broker_connected": int(self._status.connected),
             "broker_queued_messages": self._publisher.queued_count,
             "broker_queued_bytes": self._publisher.queued_bytes,
             "broker_published_messages": self._publisher.published_count,
@@ -254,3 +246,25 @@ class RedisBackplane:
             "broker_dropped_messages": self._status.dropped_count,
             "broker_refused_messages": self._handler.refused_count,
         }
+
+
+def join_broker(
+    options: BrokerOptions, inner: Backplane, host_id: str, siblings: Peers | None, services: BrokerServices
+) -> RedisBackplane:
+    """The backplane of a hub whose machine, `host_id`, is one of many; `siblings`: None for a worker alone.
+
+    Raises:
+        BrokerError: see `RedisBackplane`.
+    """
+    if siblings is None:
+        return RedisBackplane(options, inner, Place(host_id, 0, lambda: True), services)
+    place = Place(
+        host_id,
+        siblings.index,
+        lambda: siblings.met and siblings.leader(),
+        lambda: siblings.met,
+        siblings.any_draining,
+    )
+    backplane = RedisBackplane(options, inner, place, services)
+    siblings.on_changed(backplane.look)
+    return backplane

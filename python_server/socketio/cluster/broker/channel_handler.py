@@ -6,25 +6,27 @@ Must not know: how bytes are read, how they travel, what a hand-over waits for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from python_server.socketio.cluster.broker.leader import Leadership, Place, Word
 from python_server.socketio.cluster.broker.messages import (
     ORDERED,
+    AnsweredQuestion,
+    Asking,
     Channels,
     ForeignAck,
-    ForeignQuestion,
-    InboxAnswer,
     Incoming,
     LeadSaid,
     LeftSaid,
-    MachineQuestion,
     RoomEnvelope,
     Subscribed,
+    write,
 )
-from python_server.socketio.cluster.broker.requests import BrokerRequests
+from python_server.socketio.cluster.broker.requests import BrokerRequests, Publish
 from python_server.socketio.cluster.broker.wire_json import (
     WireError,
+    WireMessage,
     excepted_of,
     packed_event_of,
     rooms_of,
@@ -35,67 +37,61 @@ from python_server.socketio.cluster.port import (
     Command,
     Envelope,
     Malformed,
+    PeerRequest,
     Question,
     QuestionKind,
     Receiver,
 )
 from python_server.socketio.cluster.requests import AckHeard, AcksQuestion, convert, plain
+from python_server.socketio.values import JSONValue
 
 # How long an ack of our client is passed on to a server of python-socketio, which has no bound itself.
 FOREIGN_ACK_SECONDS: Final = 60.0
 
 
+@dataclass(slots=True)
 class ChannelHandler:
     """Every method belongs to the loop's thread.
 
-    Args:
-        publish: (channel, payload) to the broker. inner: how the other workers of this machine are reached.
-        complain: called with (kind, message). report: for a fault.
-
     Attributes:
+        inner: how the other workers of this machine are reached.
+        complain: called with (kind, message). report: for a fault.
         receiver: this worker's own clients; set before anything comes.
         received_count: passed on by us. refused_count: not what they should be.
     """
 
-    receiver: Receiver
+    place: Place
+    leadership: Leadership[Incoming]
+    requests: BrokerRequests
+    channels: Channels
+    publish: Publish
+    inner: Backplane
+    complain: Callable[[str, str], None]
+    report: Callable[[str, BaseException], None]
+    receiver: Receiver = field(init=False)
+    received_count: int = field(init=False, default=0)
+    refused_count: int = field(init=False, default=0)
+    _functions: dict[type, Callable[[Any], None]] = field(init=False)
 
-    def __init__(
-        self,
-        place: Place,
-        leadership: Leadership,
-        requests: BrokerRequests,
-        channels: Channels,
-        publish: Callable[..., None],
-        inner: Backplane,
-        complain: Callable[[str, str], None],
-        report: Callable[[str, BaseException], None],
-    ) -> None:
-        self._place = place
-        self._leadership = leadership
-        self._requests = requests
-        self._channels = channels
-        self._publish = publish
-        self._inner = inner
-        self._complain = complain
-        self._report = report
-        self.received_count = self.refused_count = 0
-        self._functions: dict[type, Callable[[Any], None]] = {
+    def __post_init__(self) -> None:
+        heard = self.leadership.heard
+        self._functions = {
             Envelope: self._pass_on,
             Command: self._pass_on,
             RoomEnvelope: lambda came: self.receiver.receive(came.envelope),
-            InboxAnswer: lambda came: requests.hear(came.payload),
-            MachineQuestion: self._on_question,
-            ForeignQuestion: self._on_foreign_question,
+            AnsweredQuestion: self.requests.hear,
+            Asking: self._on_question,
+            WireMessage: self._on_foreign_question,
             ForeignAck: self._on_foreign_ack,
-            LeadSaid: lambda came: leadership.heard(Word.LEAD, came.name),
-            LeftSaid: lambda came: leadership.heard(Word.LEFT, "", came.successor),
-            Subscribed: lambda came: leadership.subscribed(),
+            LeadSaid: lambda came: heard(Word.LEAD, came.name),
+            LeftSaid: lambda came: heard(Word.LEFT, "", came.successor),
+            Subscribed: lambda came: self.leadership.subscribed(),
             WireError: self._refuse,
         }
 
     def take(self, messages: Iterable[Incoming]) -> None:
         """In their order; a successor's hand-over keeps those that must wait, and brings them here again."""
-        functions, holds = self._functions, self._leadership.holds
+        functions, holds = self._functions, self.leadership.holds
         for message in messages:
             kind = type(message)
             try:
@@ -106,28 +102,28 @@ class ChannelHandler:
             except WireError as error:
                 self._refuse(error)
             except Exception as error:
-                self._report("message from the broker", error)
+                self.report("message from the broker", error)
 
     def _refuse(self, error: WireError) -> None:
         self.refused_count += 1
-        channel = self._channels.shared.decode()
-        self._complain(error.kind, f"a message from the broker's channel {channel!r} was refused: {error}")
+        channel = self.channels.shared.decode()
+        self.complain(error.kind, f"a message from the broker's channel {channel!r} was refused: {error}")
 
     def _pass_on(self, message: Envelope | Command) -> None:
-        if self._leadership.passes_on:
+        if self.leadership.passes_on:
             self.received_count += 1
             self.receiver.receive(message)
-            self._inner.publish(message)
+            self.inner.publish(message)
 
-    def _on_question(self, came: MachineQuestion) -> None:
-        receiver = self.receiver if self._leadership.passes_on else None
-        self._requests.answer(came.payload, self._place.host_id, receiver, self._inner)
+    def _on_question(self, asking: Asking) -> None:
+        receiver = self.receiver if self.leadership.passes_on else None
+        self.requests.answer(asking, self.place.host_id, receiver, self.inner)
 
-    def _on_foreign_question(self, came: ForeignQuestion) -> None:
+    def _on_foreign_question(self, message: WireMessage) -> None:
         """Ask the clients of this machine; each ack goes back as it comes."""
-        if not self._leadership.passes_on:
+        if not self.leadership.passes_on:
             return
-        message, rooms = came.message, rooms_of(came.message)
+        rooms = rooms_of(message)
         asked = AcksQuestion(
             None if rooms is None else list(rooms),
             list(excepted_of(message)),
@@ -136,25 +132,24 @@ class ChannelHandler:
         )
         question = Question(QuestionKind.ACKS, message.namespace or "/", plain(asked))
 
-        def heard(part: Any) -> None:
+        def heard(part: JSONValue) -> None:
             if part.get("type") != "heard" or part.get("values") is None:
                 return
             values = convert(part, AckHeard).values or []
             if len(values) == 1:
-                self._publish(self._channels.shared, write_callback(message, values[0]))
+                self.publish(self.channels.shared, write_callback(message, values[0]))
             else:
-                self._complain(
+                self.complain(
                     "binary ack",
                     "an ack with bytes cannot reach a python-socketio server: its callback has no shape",
                 )
 
         self.receiver.answer(question, lambda part, last=True: heard(part))
-        self._inner.request(question, heard, lambda silent_count: None, FOREIGN_ACK_SECONDS)
+        self.inner.request(PeerRequest(question, heard, lambda silent_count: None, FOREIGN_ACK_SECONDS))
 
     def _on_foreign_ack(self, came: ForeignAck) -> None:
         """The worker that asked hears the channel only if it leads: another gets it in its inbox."""
-        asker = came.message.host_id or ""
-        if asker == self._place.name:
-            self._requests.foreign_ack(came.message)
-        elif self._leadership.passes_on:
-            self._publish(self._channels.inbox_of(asker), self._requests.forwarded(came.message))
+        if came.asker == self.place.name:
+            self.requests.hear(came.answer)
+        elif self.leadership.passes_on:
+            self.publish(self.channels.inbox_of(came.asker), write(came.answer))

@@ -6,10 +6,14 @@ Must not know: what the channel brings, how words travel.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Any, Final
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Generic, TypeVar
 
+from python_server.net.states import StateEnum
+from python_server.net.system import CallLater, TimerLike
+
+Message = TypeVar("Message")
 # How long a sibling may take to say that it has what was passed on to it; a successor waits twice as long.
 HAND_OVER_SECONDS: Final = 1.0
 # What a successor keeps meanwhile; with more it goes on at once.
@@ -43,14 +47,14 @@ class Place:
         return not index.isdigit() or self.index < int(index)
 
 
-class Word(Enum):
-    """What workers of one machine tell each other on the channel that all share."""
+class Word(StrEnum):
+    """What workers of one machine tell each other on the channel that all share; other servers ignore it."""
 
-    LEAD = auto()  # I pass on what follows
-    LEFT = auto()  # what stood before my successor's word has reached every worker
+    LEAD = "wsframe_lead"  # I pass on what follows
+    LEFT = "wsframe_left"  # what stood before my successor's word has reached every worker
 
 
-class Lead(Enum):
+class Lead(StateEnum):
     """What this worker does with the channel.
 
     A worker that begins to lead says so on the channel itself, where its predecessor hears it at the same
@@ -59,63 +63,43 @@ class Lead(Enum):
     until its predecessor knows that all have what stood before. So nothing is lost, doubled or overtaken.
     """
 
-    IDLE = auto()  # another worker leads
-    JOINING = auto()  # we begin to listen
-    SAID = auto()  # our word is on its way; from there on others rely on us
-    WAITING = auto()  # it has come; our predecessor has not left
-    LEADING = auto()
-    LEAVING = auto()  # we drain; a successor's word has not come yet
-    HANDING = auto()  # it has; some of the others have not said that they have what stood before it
+    IDLE = "JOINING"  # another worker leads
+    JOINING = "IDLE", "SAID"  # we begin to listen
+    SAID = "WAITING", "LEADING"  # our word is on its way; from there on others rely on us
+    WAITING = "LEADING"  # it has come; our predecessor has not left
+    LEADING = "LEAVING", "HANDING"
+    LEAVING = "IDLE", "LEADING", "HANDING"  # we drain; a successor's word has not come yet
+    HANDING = "IDLE"  # it has; some of the others have not said that they have what stood before it
 
 
-MOVES: Final = {
-    Lead.IDLE: {Lead.JOINING},
-    Lead.JOINING: {Lead.SAID, Lead.IDLE},
-    Lead.SAID: {Lead.WAITING, Lead.LEADING},
-    Lead.WAITING: {Lead.LEADING},
-    Lead.LEADING: {Lead.LEAVING, Lead.HANDING},
-    Lead.LEAVING: {Lead.LEADING, Lead.HANDING, Lead.IDLE},
-    Lead.HANDING: {Lead.IDLE},
-}
-
-
-# An enum's member costs ten times a global in CPython 3.11; these are asked for with every message.
+# Asked for with every message.
 _WAITING: Final = Lead.WAITING
 _LEADING: Final = Lead.LEADING
 _LEAVING: Final = Lead.LEAVING
 
 
-class Leadership:
+@dataclass(slots=True)
+class Leadership(Generic[Message]):
     """One worker's part. Every method belongs to the loop's thread.
 
-    Args:
+    Attributes:
         listen: to the shared channel from now on, or no more.
         say: a word, on the channel; LEFT with the name of the successor.
         settle: calls `settled` when every other worker has what was passed on to it.
         release: takes what `holds` has kept, in order, before anything else comes.
-        call_later: the loop's timer.
     """
 
-    def __init__(
-        self,
-        place: Place,
-        listen: Callable[[bool], None],
-        say: Callable[[Word, str | None], None],
-        settle: Callable[[], None],
-        release: Callable[[list[Any]], None],
-        call_later: Callable[[float, Callable[[], Any]], Any],
-    ) -> None:
-        self._place = place
-        self._listen = listen
-        self._say = say
-        self._settle = settle
-        self._release = release
-        self._call_later = call_later
-        self.state = Lead.IDLE
-        self._successor: str | None = None
-        # While we wait: what stands behind our word, and what ends the wait in any case.
-        self._held: list[Any] = []
-        self._patience: Any = None
+    place: Place
+    listen: Callable[[bool], None]
+    say: Callable[[Word, str | None], None]
+    settle: Callable[[], None]
+    release: Callable[[list[Message]], None]
+    call_later: CallLater
+    state: Lead = field(init=False, default=Lead.IDLE)
+    _successor: str | None = field(init=False, default=None)
+    # While we wait: what stands behind our word, and what ends the wait in any case.
+    _held: list[Message] = field(init=False, default_factory=list)
+    _patience: TimerLike = field(init=False)
 
     @property
     def passes_on(self) -> bool:
@@ -126,52 +110,48 @@ class Leadership:
     @property
     def leaves(self) -> bool:
         """Do the others still wait for us, who lead no more?"""
-        return self.state not in (Lead.IDLE, Lead.JOINING) and not self._place.leads()
+        return self.state not in (Lead.IDLE, Lead.JOINING) and not self.place.leads()
 
     def look(self) -> None:
         """Workers have come or gone."""
-        leads = self._place.leads()
+        leads = self.place.leads()
         if leads and self.state is Lead.IDLE:
-            self._move(Lead.JOINING)
-            self._listen(True)
+            self.state = self.state.to(Lead.JOINING)
+            self.listen(True)
         elif leads and self.state is Lead.LEAVING:
-            self._move(Lead.LEADING)
+            self.state = self.state.to(Lead.LEADING)
         elif not leads and self.state is Lead.LEADING:
-            self._move(Lead.LEAVING)
+            self.state = self.state.to(Lead.LEAVING)
         elif not leads and self.state is Lead.JOINING:
             self._leave()
-        elif self.state is Lead.WAITING and not self._place.succeeds():
+        elif self.state is Lead.WAITING and not self.place.succeeds():
             self.go_on()
 
     def subscribed(self) -> None:
         """The channel is heard from here on, or our word was dropped."""
         if self.state is Lead.JOINING:
-            self._move(Lead.SAID)
+            self.state = self.state.to(Lead.SAID)
         if self.state is Lead.SAID:
-            self._say(Word.LEAD, None)
+            self.say(Word.LEAD, None)
 
     def heard(self, word: Word, name: str, successor: str | None = None) -> None:
         """A worker of this machine has said a word, perhaps ourselves."""
         if word is Word.LEFT:
-            if successor == self._place.name:
+            if successor == self.place.name:
                 self.go_on()
-        elif name == self._place.name:
+        elif name == self.place.name:
             if self.state is Lead.SAID:
                 self._begin()
         elif self.state is Lead.LEAVING:
             self._hand_over(name)
         elif self.state is Lead.LEADING:  # it had not met us yet: the elder goes on
-            if self._place.elder_than(name):
-                self._say(Word.LEAD, None)
+            if self.place.elder_than(name):
+                self.say(Word.LEAD, None)
             else:
                 self._hand_over(name)
 
-    def holds(self, message: Any) -> bool:
-        """Keep what came on the channel while our predecessor may still pass on what stood before it.
-
-        Returns:
-            False: it is to be handled now.
-        """
+    def holds(self, message: Message) -> bool:
+        """Keep what came while our predecessor may still pass on what stood before it; else it is for now."""
         if self.state is not _WAITING:
             return False
         if len(self._held) >= HELD_MAX_COUNT:
@@ -185,14 +165,14 @@ class Leadership:
         if self.state is Lead.WAITING:
             self._patience.cancel()
             held, self._held = self._held, []
-            self._move(Lead.LEADING)
+            self.state = self.state.to(Lead.LEADING)
             self.look()
-            self._release(held)
+            self.release(held)
 
     def settled(self) -> None:
         """Every other worker has what was passed on to it."""
         if self.state is Lead.HANDING:
-            self._say(Word.LEFT, self._successor)
+            self.say(Word.LEFT, self._successor)
             self._leave()
             self.look()
 
@@ -204,22 +184,18 @@ class Leadership:
             self.go_on()
 
     def _begin(self) -> None:
-        if self._place.succeeds():
-            self._move(Lead.WAITING)
-            self._patience = self._call_later(2 * HAND_OVER_SECONDS, self.go_on)
+        if self.place.succeeds():
+            self.state = self.state.to(Lead.WAITING)
+            self._patience = self.call_later(2 * HAND_OVER_SECONDS, self.go_on)
         else:
-            self._move(Lead.LEADING)
+            self.state = self.state.to(Lead.LEADING)
             self.look()
 
     def _hand_over(self, name: str) -> None:
-        self._move(Lead.HANDING)
+        self.state = self.state.to(Lead.HANDING)
         self._successor = name
-        self._settle()
+        self.settle()
 
     def _leave(self) -> None:
-        self._move(Lead.IDLE)
-        self._listen(False)
-
-    def _move(self, state: Lead) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
+        self.state = self.state.to(Lead.IDLE)
+        self.listen(False)

@@ -6,7 +6,6 @@ Must not know: what travels, how a link is made again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum, auto
 from functools import partial
 from typing import Final
 
@@ -17,14 +16,6 @@ from python_server.socketio.cluster.port import BrokerOptions
 
 PUBLISH: Final = "publish"
 SUBSCRIBE: Final = "subscribe"
-
-
-class Told(Enum):
-    """What was last said."""
-
-    NOTHING = auto()
-    JOINED = auto()
-    LOST = auto()
 
 
 class LinkStatus:
@@ -46,7 +37,7 @@ class LinkStatus:
         self._say = say
         self._warn = warn
         self._links = {PUBLISH: BrokerLinkState.STARTING, SUBSCRIBE: BrokerLinkState.STARTING}
-        self._told = Told.NOTHING
+        self._told = BrokerLinkState.STARTING  # of both, as it was last said
         self._unsaid: Callable[[], None] | None = None
         self.dropped_count = 0
 
@@ -63,18 +54,14 @@ class LinkStatus:
         first = self._links[name] is BrokerLinkState.STARTING
         self._links[name] = state
         if state is BrokerLinkState.LOST:
-            if self._told is not Told.LOST:
-                self._told = Told.LOST
-                what = "cannot be reached" if first else "is lost"
-                line = f"{self._broker} {what}: {reason}; this machine serves on alone and keeps trying"
-                self._tell(line, self._warn)
-        elif self.connected and self._told is Told.LOST:
-            self._told = Told.JOINED
+            what = "cannot be reached" if first else "is lost"
+            line = f"{self._broker} {what}: {reason}; this machine serves on alone and keeps trying"
+            self._tell(state, line, self._warn)
+        elif self.connected and self._told is BrokerLinkState.LOST:
             dropped = f"{self.dropped_count} messages have been dropped so far"
-            self._tell(f"{self._broker} is there again; {dropped}", self._warn)
-        elif self.connected and self._told is Told.NOTHING:
-            self._told = Told.JOINED
-            self._tell(f"joined {self._broker}, channel {self._channel!r}", self._say)
+            self._tell(state, f"{self._broker} is there again; {dropped}", self._warn)
+        elif self.connected:
+            self._tell(state, f"joined {self._broker}, channel {self._channel!r}", self._say)
 
     def look(self) -> None:
         """Workers have come or gone: it may be known now who speaks."""
@@ -83,7 +70,10 @@ class LinkStatus:
             if self._place.leads():
                 say()
 
-    def _tell(self, line: str, say: Callable[[str], None]) -> None:
-        """Until it is known who speaks, the latest line waits."""
+    def _tell(self, state: BrokerLinkState, line: str, say: Callable[[str], None]) -> None:
+        """Once; until it is known who speaks, the latest line waits."""
+        if self._told is state:
+            return
+        self._told = state
         self._unsaid = partial(say, line)
         self.look()

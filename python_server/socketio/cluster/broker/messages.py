@@ -6,24 +6,29 @@ Must not know: who leads, what is done with a value, how bytes travel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
-from msgspec import Struct
+from msgspec import MsgspecError, Struct, json
 
 from python_server.socketio.cluster.broker.leader import Word
+from python_server.socketio.cluster.broker.resp import Push
 from python_server.socketio.cluster.broker.wire_json import (
     COMMANDS,
     MESSAGE_MAX_BYTES,
     WORDS,
-    Method,
     WireError,
     WireMessage,
     envelope_of,
     is_like_sid,
+    packed_values_of,
     read,
 )
-from python_server.socketio.cluster.port import Command, Envelope
+from python_server.socketio.cluster.port import Command, Envelope, QuestionKind
 from python_server.socketio.packet import Codec
+from python_server.socketio.values import JSONValue, RoomName
+
+Said = TypeVar("Said")
 
 
 class Channels:
@@ -37,57 +42,67 @@ class Channels:
     def __init__(self, name: str, worker_name: str, per_room: bool) -> None:
         self._name = name
         self.per_room = per_room
-        self.shared = name.encode()
-        self.questions = f"{name}#wsframe".encode()
-        self.inbox = self.inbox_of(worker_name)
+        self.shared: bytes = name.encode()
+        self.questions: bytes = f"{name}#wsframe".encode()
+        self.inbox: bytes = self.inbox_of(worker_name)
 
     def inbox_of(self, worker_name: str) -> bytes:
         return self.questions + b"#" + worker_name.encode()
 
-    def of_room(self, namespace: str, room: Any) -> bytes:
+    def of_room(self, namespace: str, room: RoomName) -> bytes:
         return f"{self._name}#{namespace}#{room}".encode("utf-8", "backslashreplace")
 
-    def of_emit(self, namespace: str, rooms: tuple[Any, ...] | None) -> bytes:
+    def of_emit(self, namespace: str, rooms: tuple[RoomName, ...] | None) -> bytes:
         if not self.per_room or rooms is None or len(rooms) != 1 or is_like_sid(rooms[0]):
             return self.shared
         return self.of_room(namespace, rooms[0])
 
 
-# Beside an Envelope or a Command, which came on the shared channel, and a WireError: what is refused.
+# On a channel of questions and in an inbox
+
+
+class Asking(Struct):
+    """A question of another worker to all machines; the inbox of the worker `sender` takes the answers."""
+
+    id: int
+    sender: str
+    kind: QuestionKind
+    namespace: str
+    data: JSONValue
+    timeout_seconds: float | None = None
+
+
+class AnsweredQuestion(Struct):
+    """A word to a worker's inbox: a part of an answer, its end, an ack from elsewhere, or nothing.
+
+    Attributes:
+        silent_count: workers of the answering machine whose own answer did not end.
+        values: of the ack of a python-socketio server's client, packed.
+    """
+
+    id: int | None = None
+    part: JSONValue = None
+    last: bool = False
+    silent_count: int = 0
+    values: list[str] | None = None
+
+
+_read_asking: Final = json.Decoder(Asking).decode
+_read_answered: Final = json.Decoder(AnsweredQuestion).decode
+write: Final = json.Encoder().encode
+
+# On the shared channel
 
 
 class Subscribed(Struct, frozen=True):
-    """The shared channel is heard from here on."""
-
-
-class RoomEnvelope(Struct, frozen=True):
-    """It came on a room's own channel, which each worker with the room hears itself."""
-
-    envelope: Envelope
-
-
-class InboxAnswer(Struct, frozen=True):
-    """To this worker alone, see `requests.AnsweredQuestion`."""
-
-    payload: bytes
-
-
-class MachineQuestion(Struct, frozen=True):
-    """Another worker asks all machines, see `requests.Asking`."""
-
-    payload: bytes
-
-
-class ForeignQuestion(Struct, frozen=True):
-    """A server of python-socketio emits and awaits the ack."""
-
-    message: WireMessage
+    """It is heard from here on."""
 
 
 class ForeignAck(Struct, frozen=True):
     """A client of a python-socketio server has acknowledged what a worker of this machine asked."""
 
-    message: WireMessage
+    asker: str
+    answer: AnsweredQuestion
 
 
 class LeadSaid(Struct, frozen=True):
@@ -102,58 +117,58 @@ class LeftSaid(Struct, frozen=True):
     successor: str | None
 
 
+class RoomEnvelope(Struct, frozen=True):
+    """It came on a room's own channel, which each worker with the room hears itself."""
+
+    envelope: Envelope
+
+
+# A WireMessage is an emit of a server of python-socketio that awaits the ack, a WireError what is refused.
 Incoming = (
     Envelope
     | Command
-    | RoomEnvelope
-    | InboxAnswer
-    | MachineQuestion
-    | ForeignQuestion
+    | WireMessage
     | ForeignAck
     | LeadSaid
     | LeftSaid
     | Subscribed
+    | RoomEnvelope
+    | Asking
+    | AnsweredQuestion
     | WireError
 )
 # They have a place in the shared channel's order: behind what a predecessor still passes on.
-ORDERED: Final = frozenset({Envelope, Command, MachineQuestion, ForeignQuestion, ForeignAck, LeadSaid})
+ORDERED: Final = frozenset({Envelope, Command, WireMessage, ForeignAck, LeadSaid, Asking})
 
 
+@dataclass(frozen=True, slots=True)
 class ChannelReader:
     """Reads what one worker's subscriptions bring. Any thread.
 
-    Args:
-        host_id: what workers of our own machine said on the shared channel came to us another way.
-        codec, next_offset: see `envelope_of`; asked for once for everything that came together.
+    Attributes:
+        machine: how names of workers of our own machine begin; what they say on the shared channel came to us
+            another way. codec, next_offset: see `envelope_of`; asked for once for all that came together.
     """
 
-    def __init__(
-        self,
-        channels: Channels,
-        host_id: str,
-        codec: Callable[[], Codec],
-        next_offset: Callable[[], Callable[[], str] | None],
-    ) -> None:
-        self._channels = channels
-        self._machine = host_id + "."
-        self._codec = codec
-        self._next_offset = next_offset
+    channels: Channels
+    machine: str
+    codec: Callable[[], Codec]
+    next_offset: Callable[[], Callable[[], str] | None]
 
-    def read(
-        self, messages: Iterable[tuple[bytes, bytes | None]], oversized_count: int = 0
-    ) -> list[Incoming]:
+    def read(self, messages: Iterable[Push], oversized_count: int) -> list[Incoming]:
         """What is for this worker, in order; nothing on a broker raises here."""
-        codec, next_offset, shared = self._codec(), self._next_offset(), self._channels.shared
+        codec, next_offset, shared = self.codec(), self.next_offset(), self.channels.shared
         came: list[Incoming] = []
         for channel, payload in messages:
             value: Incoming | None
             try:
                 if payload is None:
                     value = Subscribed() if channel == shared else None
-                elif channel == self._channels.inbox:
-                    value = InboxAnswer(payload)
-                elif channel == self._channels.questions:
-                    value = MachineQuestion(payload)
+                elif channel == self.channels.inbox:
+                    answered = _decoded(_read_answered, payload, "answer")
+                    value = None if answered.id is None else answered
+                elif channel == self.channels.questions:
+                    value = _decoded(_read_asking, payload, "question")
                 else:
                     value = self._wire(channel == shared, read(payload), codec, next_offset)
             except WireError as error:
@@ -172,21 +187,26 @@ class ChannelReader:
     ) -> Incoming | None:
         """None: it is not for us. Raises WireError."""
         method, sender = message.method, message.host_id or ""
-        ours = sender.startswith(self._machine)
+        ours = sender.startswith(self.machine)
         if method == "emit" and message.callback is None:
             envelope = None if ours else envelope_of(message, codec, next_offset)
             return envelope if shared or envelope is None else RoomEnvelope(envelope)
-        if method in WORDS:
-            if not ours:
-                return None
-            return LeadSaid(sender) if WORDS[method] is Word.LEAD else LeftSaid(message.detail)
-        if method == Method.CALLBACK:
-            return ForeignAck(message) if ours else None
-        if ours:
+        if method == "emit":
+            return None if ours or message.asked else message  # ours came as a question too
+        if method in COMMANDS:
+            sid = message.sid if isinstance(message.sid, str) else None
+            room = None if isinstance(message.room, list) else message.room
+            command = Command(COMMANDS[method], message.namespace or "/", sid, room, message.detail)
+            return None if ours else command
+        if not ours:
             return None
-        kind = COMMANDS.get(Method(method))
-        if kind is None:
-            return None if message.asked else ForeignQuestion(message)  # ours came as a question too
-        sid = message.sid if isinstance(message.sid, str) else None
-        room = None if isinstance(message.room, list) else message.room
-        return Command(kind, message.namespace or "/", sid, room, message.detail)
+        if method == "callback":
+            return ForeignAck(sender, AnsweredQuestion(message.id, values=packed_values_of(message)))
+        return LeadSaid(sender) if WORDS[method] is Word.LEAD else LeftSaid(message.detail)
+
+
+def _decoded(decode: Callable[[bytes], Said], payload: bytes, what: str) -> Said:
+    try:
+        return decode(payload)
+    except (MsgspecError, RecursionError, UnicodeError) as error:
+        raise WireError("malformed message", f"no {what}: {error}") from None

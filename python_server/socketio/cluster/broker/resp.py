@@ -5,8 +5,10 @@ Must not know: sockets, what a message says. https://redis.io/docs/latest/develo
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
+# Channel and payload of a message; None where the channel is subscribed to from here on.
+Push = tuple[bytes, bytes | None]
 # A message above the bound is passed over once it has come; one that is this many times larger never comes.
 HELD_MAX_TIMES: Final = 4
 # What the reader gives when nothing more is whole.
@@ -18,9 +20,9 @@ class RESPError(ValueError):
 
 
 class PushReader:
-    """Bytes in, (channel, payload) of each message out; None where a channel is subscribed to from here on.
+    """Bytes in, messages out; pongs and all else pass unseen.
 
-    Pongs and all else pass unseen. redis-py's own reader costs more per message than all we do with one.
+    redis-py's own reader costs more per message than all we do with one.
 
     Args:
         max_bytes: of one payload; a longer one is passed over and counted in `oversized_count`.
@@ -34,14 +36,9 @@ class PushReader:
         self._hiredis = hiredis
         self._max_bytes = max_bytes
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
-        self.oversized_count = 0
+        self.oversized_count: int = 0
 
-    @property
-    def held_bytes(self) -> int:
-        """Of an element whose rest has not come; hiredis keeps up to 1 KiB that was read before it."""
-        return self._reader.len()
-
-    def feed(self, data: bytes) -> list[tuple[bytes, bytes | None]]:
+    def feed(self, data: bytes) -> list[Push]:
         """The messages that `data` completes, in order.
 
         Raises:
@@ -51,7 +48,7 @@ class PushReader:
         if reader.len() > HELD_MAX_TIMES * self._max_bytes:
             raise RESPError(f"a message of more than {HELD_MAX_TIMES * self._max_bytes} bytes")
         reader.feed(data)
-        messages: list[tuple[bytes, bytes | None]] = []
+        messages: list[Push] = []
         try:
             while (element := reader.gets()) is not _NOTHING:
                 self._take(element, messages)
@@ -59,7 +56,7 @@ class PushReader:
             raise RESPError(str(error)) from None
         return messages
 
-    def _take(self, element: Any, messages: list[tuple[bytes, bytes | None]]) -> None:
+    def _take(self, element: object, messages: list[Push]) -> None:
         if isinstance(element, self._hiredis.ReplyError):
             raise RESPError(f"the broker says: {str(element)[:300]}")
         if not isinstance(element, list) or len(element) != 3:

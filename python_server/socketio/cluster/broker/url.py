@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
+from python_server.net.sockets import Socket
 from python_server.socketio.cluster.port import BrokerOptions
 
 # Flask-SocketIO's, and python-socketio's for a manager that was given none.
@@ -17,15 +18,15 @@ FLASK_CHANNEL: Final = "flask-socketio"
 SERVER_CHANNEL: Final = "socketio"
 # Silence after which a connection is pinged, and the time any answer may take. redis-py has no bound.
 PATIENCE_SECONDS: Final = 5.0
-# scheme -> (package, the scheme that package knows)
+# Of a URL, and the package that knows it.
 SCHEMES: Final = {
-    "redis": ("redis", "redis"),
-    "rediss": ("redis", "rediss"),
-    "unix": ("redis", "unix"),
-    "redis+sentinel": ("redis", None),
-    "valkey": ("valkey", "valkey"),
-    "valkeys": ("valkey", "valkeys"),
-    "valkey+sentinel": ("valkey", None),
+    "redis": "redis",
+    "rediss": "redis",
+    "unix": "redis",
+    "redis+sentinel": "redis",
+    "valkey": "valkey",
+    "valkeys": "valkey",
+    "valkey+sentinel": "valkey",
 }
 
 
@@ -36,12 +37,14 @@ class BrokerError(ValueError):
 class BrokerConnection(Protocol):
     """What is used of redis-py's Connection."""
 
+    _sock: Socket | None  # there is no public way to it
+
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
-    def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> list[bytes]: ...
+    def pack_commands(self, commands: Iterable[tuple[str | bytes, ...]]) -> list[bytes]: ...
     def send_command(self, *parts: str | bytes, check_health: bool = True) -> None: ...
     def send_packed_command(self, command: list[bytes], check_health: bool = True) -> None: ...
-    def read_response(self) -> Any: ...
+    def read_response(self) -> str | bytes | int: ...
 
 
 def read_broker(given: Mapping[str, Any], default_channel: str) -> BrokerOptions | None:
@@ -59,12 +62,8 @@ def read_broker(given: Mapping[str, Any], default_channel: str) -> BrokerOptions
             raise ValueError(
                 f"client_manager {type(manager).__name__} is not served: give message_queue='redis://...'"
             )
-        given = {
-            "channel": manager.channel,
-            "redis_options": manager.redis_options,
-            **given,
-            "message_queue": url,
-        }
+        found = {"channel": manager.channel, "redis_options": manager.redis_options}
+        given = {**found, **given, "message_queue": url}
     if given.get("message_queue") is None:
         return None
     options = BrokerOptions(
@@ -89,7 +88,7 @@ def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
             f"message_queue {without_password(options.url)!r} is served by no broker here: "
             f"the URL begins with {', '.join(f'{name}://' for name in SCHEMES)}"
         )
-    package = SCHEMES[scheme][0]
+    package = SCHEMES[scheme]
     try:
         module = import_module(package)
         import_module("hiredis")  # reads what is subscribed to: resp.py
@@ -97,14 +96,14 @@ def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
         raise BrokerError(
             f"message_queue {scheme}:// needs packages that are not installed: pip install {package} hiredis"
         ) from None
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "socket_timeout": PATIENCE_SECONDS,
         "socket_connect_timeout": PATIENCE_SECONDS,
         "protocol": 2,
         "retry": import_module(f"{package}.retry").Retry(import_module(f"{package}.backoff").NoBackoff(), 0),
         **options.redis_options,
+        "decode_responses": False,
     }
-    settings["decode_responses"] = False
     try:
         if scheme.endswith("+sentinel"):
             sentinels, service, credentials = sentinel_places(options.url)
@@ -120,12 +119,8 @@ def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
     return make
 
 
-def sentinel_places(url: str) -> tuple[list[tuple[str, int]], str | None, dict[str, Any]]:
-    """The hosts, service and credentials of redis+sentinel://user:password@host:port,host:port/db/service.
-
-    Raises:
-        ValueError: it is malformed.
-    """
+def sentinel_places(url: str) -> tuple[list[tuple[str, int]], str | None, dict[str, str | int]]:
+    """The hosts, service and credentials of redis+sentinel://user:password@host:port,host:port/db/service."""
     parts = urlsplit(url)
     credentials, _, places = parts.netloc.rpartition("@")
     sentinels = []
@@ -134,7 +129,7 @@ def sentinel_places(url: str) -> tuple[list[tuple[str, int]], str | None, dict[s
         if not colon or not port.isdigit():
             raise ValueError(f"{place!r} is no host:port of a sentinel")
         sentinels.append((host.strip("[]"), int(port)))
-    given: dict[str, Any] = {}
+    given: dict[str, str | int] = {}
     user, _, password = credentials.partition(":")
     if user:
         given["username"] = unquote(user)

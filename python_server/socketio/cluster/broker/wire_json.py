@@ -9,25 +9,18 @@ import binascii
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.broker.leader import Word
-from python_server.socketio.cluster.port import CommandKind, Envelope
+from python_server.socketio.cluster.port import CommandKind, Envelope, Room
 from python_server.socketio.cluster.requests import pack
 from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, JSONError, dumps, loads
-from python_server.socketio.packet import (
-    Assembler,
-    Codec,
-    Packet,
-    PacketError,
-    PacketType,
-    TextCodec,
-)
+from python_server.socketio.packet import Assembler, Codec, Packet, PacketError, PacketType, TextCodec
+from python_server.socketio.values import JSONValue, RoomName
 
 # Of one message on the wire; what python-socketio's writers send is bound by their broker alone (512 MiB).
 MESSAGE_MAX_BYTES: Final = 16 * 1024 * 1024
@@ -39,35 +32,14 @@ NAME_MAX_LENGTH: Final = 1024
 EMPTY: Final = msgspec.Raw(b"[]")
 # The event's name at the front of a packet's array, and the comma behind it.
 EVENT: Final = re.compile(r'\[("(?:[^"\\]|\\.)*"|-?[0-9]+),?')
-Room = str | int
 # Namespace, rooms, excepted rooms.
-SessionIds = tuple[str, Sequence[Room] | None, Sequence[Room]]
+Names = tuple[str, Sequence[Room] | None, Sequence[Room]]
 
-
-class Method(StrEnum):
-    """What a message asks for; other methods are foreign."""
-
-    EMIT = "emit"
-    CALLBACK = "callback"
-    DISCONNECT = "disconnect"
-    ENTER_ROOM = "enter_room"
-    LEAVE_ROOM = "leave_room"
-    CLOSE_ROOM = "close_room"
-    # Ours alone, see leader.py. python-socketio ignores methods it has not.
-    LEAD = "wsframe_lead"
-    LEFT = "wsframe_left"
-
-
-# Plain strings: an enum's hash is a call in Python.
-METHODS: Final = frozenset(map(str, Method))
-WORDS: Final = {str(Method.LEAD): Word.LEAD, str(Method.LEFT): Word.LEFT}
-
-COMMANDS: Final = {
-    Method.DISCONNECT: CommandKind.DISCONNECT,
-    Method.ENTER_ROOM: CommandKind.ENTER,
-    Method.LEAVE_ROOM: CommandKind.LEAVE,
-    Method.CLOSE_ROOM: CommandKind.CLOSE_ROOM,
-}
+# The methods of messages, beside "emit" and "callback"; others are foreign. Plain strings: an enum's hash is
+# a call in Python.
+COMMANDS: Final = {kind.value: kind for kind in CommandKind}
+WORDS: Final = {word.value: word for word in Word}
+METHODS: Final = frozenset({"emit", "callback", *COMMANDS, *WORDS})
 # A client's own room, in python-socketio too: it ends with 20 characters of base64url.
 SID: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]{20}\Z")
 
@@ -131,9 +103,7 @@ def read(data: bytes) -> WireMessage:
         raise WireError("foreign message", str(error)) from None
     except RecursionError:
         raise WireError("deeply nested message", "beyond what the reader follows") from None
-    except UnicodeDecodeError:
-        raise WireError("malformed message", "not UTF-8") from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         message = _read_slowly(data)
     else:
         # Each level has two ends, so a short message cannot be deep: the count is a third of its reading.
@@ -143,11 +113,16 @@ def read(data: bytes) -> WireMessage:
     return message
 
 
-def _loads(data: bytes) -> Any:
+def _text(data: bytes | msgspec.Raw) -> str:
     try:
-        return loads(data.decode())
+        return str(data, "utf-8")
     except UnicodeDecodeError:
         raise WireError("malformed message", "not UTF-8") from None
+
+
+def _loads(data: bytes | msgspec.Raw) -> JSONValue:
+    try:
+        return loads(_text(data))
     except JSONError as error:
         kind = "deeply nested message" if "nested" in str(error) else "malformed message"
         raise WireError(kind, str(error)) from None
@@ -180,13 +155,13 @@ def _check(message: WireMessage) -> None:
             raise WireError("foreign message", "an emit without an event's name, or with a very long one")
         if message.callback is not None and len(message.callback) != 3:
             message.callback = None  # as python-socketio does
-    elif method == Method.CALLBACK:
+    elif method == "callback":
         if message.sid is None or message.id is None or message.host_id is None:
             raise WireError("foreign message", "a callback without sid, id or host_id")
-    elif method not in WORDS:
-        if method != Method.CLOSE_ROOM and type(message.sid) is not str:
+    elif method in COMMANDS:
+        if method != CommandKind.CLOSE_ROOM and type(message.sid) is not str:
             raise WireError("foreign message", f"{method} names no client")
-        if method != Method.DISCONNECT and (message.room is None or isinstance(message.room, list)):
+        if method != CommandKind.DISCONNECT and (message.room is None or isinstance(message.room, list)):
             raise WireError("foreign message", f"{method} names no room")
 
 
@@ -218,31 +193,27 @@ def envelope_of(
     return Envelope(namespace, rooms_of(message), excepted_of(message), prepared, offset, message.volatile)
 
 
-def is_like_sid(room: Any) -> bool:
+def is_like_sid(room: RoomName) -> bool:
     """Could it be a client's own room?"""
     return isinstance(room, str) and SID.match(room) is not None
 
 
-def rooms_of(message: WireMessage) -> tuple[Any, ...] | None:
+def rooms_of(message: WireMessage) -> tuple[Room, ...] | None:
     """The rooms an emit is for, None for everybody."""
     room = message.room
-    return None if room is None else tuple(room) if type(room) is list else (room,)
+    return None if room is None else tuple(room) if isinstance(room, list) else (room,)
 
 
-def excepted_of(message: WireMessage) -> tuple[Any, ...]:
+def excepted_of(message: WireMessage) -> tuple[Room, ...]:
     """The rooms, or clients, an emit is not for."""
     skipped = message.skip_sid
     if skipped is None:
         return ()
-    return tuple(sid for sid in skipped if sid is not None) if type(skipped) is list else (skipped,)
+    return tuple(sid for sid in skipped if sid is not None) if isinstance(skipped, list) else (skipped,)
 
 
 def packed_event_of(message: WireMessage) -> list[str]:
-    """The event of an emit as a question carries it (see `questions.pack_text`).
-
-    Raises:
-        WireError: data that cannot be.
-    """
+    """The event of an emit as a question carries it (see `requests.pack_text`). Raises WireError."""
     if not message.binary:
         return [_spliced(message, None)]
     return pack([message.event, *arguments_of(message)])
@@ -250,10 +221,7 @@ def packed_event_of(message: WireMessage) -> list[str]:
 
 def _spliced(message: WireMessage, offset: str | None) -> str:
     """The JSON array [event, *arguments], made around the text of the arguments."""
-    try:
-        inner = str(message.data, "utf-8")
-    except UnicodeDecodeError:
-        raise WireError("malformed message", "not UTF-8") from None
+    inner = _text(message.data)
     if inner.startswith("["):
         inner = inner[1:-1].strip()
         if inner == "null" and message.offset is None:  # emit(event, None) of python-socketio
@@ -268,13 +236,9 @@ def _event_text(event: Room | None) -> str:
     return dumps(event)
 
 
-def arguments_of(message: WireMessage) -> tuple[Any, ...]:
-    """The values of an emit.
-
-    Raises:
-        WireError: they cannot be read.
-    """
-    data = _loads(bytes(message.data))
+def arguments_of(message: WireMessage) -> tuple[JSONValue, ...]:
+    """The values of an emit. Raises WireError."""
+    data = _loads(message.data)
     if message.binary:
         data = _with_attachments(data)
     if not isinstance(data, list):
@@ -283,21 +247,14 @@ def arguments_of(message: WireMessage) -> tuple[Any, ...]:
 
 
 def packed_values_of(message: WireMessage) -> list[str]:
-    """The values of a callback's ack, packed (see `questions.pack`).
-
-    Raises:
-        WireError: they are no array, or no UTF-8.
-    """
-    try:
-        text = bytes(message.args).decode()
-    except UnicodeDecodeError:
-        raise WireError("malformed message", "not UTF-8") from None
+    """The values of a callback's ack, packed (see `requests.pack`). Raises WireError."""
+    text = _text(message.args)
     if not text.startswith("["):
         raise WireError("foreign message", "the args of a callback are no array")
     return [text]
 
 
-def _with_attachments(data: Any) -> Any:
+def _with_attachments(data: JSONValue) -> JSONValue:
     """[structure, base64, ...] with the bytes in the places of their placeholders."""
     if not isinstance(data, list) or not 2 <= len(data) <= ATTACHMENTS_MAX_COUNT + 1:
         raise WireError("foreign message", "binary data without attachments, or with too many")
@@ -340,19 +297,19 @@ def write_emit(envelope: Envelope, host_id: str, codec: Codec, path: str | None 
 
 
 def write_question(
-    event: Sequence[str], names: SessionIds, host_id: str, callback: tuple[Room, str, int]
+    event: Sequence[str], names: Names, host_id: str, callback: tuple[Room, str, int]
 ) -> bytes:
     """An emit whose ack the sender awaits; servers of this kind were asked in another way.
 
     Args:
-        event: packed (see `questions.pack_text`). callback: the one room, the namespace, the sender's number.
+        event: packed (see `requests.pack_text`). callback: the one room, the namespace, the sender's number.
     """
     text, *attachments = event
     return _emit(text[:-1], attachments, names, host_id, dumps(list(callback)), ',"asked":true')
 
 
 def _emit(
-    said: str, attachments: Sequence[str], names: SessionIds, host_id: str, callback: str, further: str
+    said: str, attachments: Sequence[str], names: Names, host_id: str, callback: str, further: str
 ) -> bytes:
     """`said` is the JSON array [event, *arguments] without its last bracket."""
     match = EVENT.match(said)
@@ -361,8 +318,8 @@ def _emit(
     if attachments:
         data = f"[{','.join([data, *map(dumps, attachments)])}]"
     namespace, rooms, excepted = names
-    room: Any = None if rooms is None else rooms[0] if len(rooms) == 1 else list(rooms)
-    skipped: Any = None if not excepted else excepted[0] if len(excepted) == 1 else list(excepted)
+    room = None if rooms is None else _one_or_list(rooms)
+    skipped = _one_or_list(excepted) if excepted else None
     return (
         f'{{"method":"emit","event":{match[1]},"data":{data},"binary":{"true" if attachments else "false"},'
         f'"namespace":{dumps(namespace)},"room":{dumps(room)},"skip_sid":{dumps(skipped)},'
@@ -370,7 +327,11 @@ def _emit(
     ).encode()
 
 
-def write_command(method: str, host_id: str, namespace: str, **names: Any) -> bytes:
+def _one_or_list(rooms: Sequence[Room]) -> Room | list[Room]:
+    return rooms[0] if len(rooms) == 1 else list(rooms)
+
+
+def write_command(method: str, host_id: str, namespace: str, **names: Room | None) -> bytes:
     """A disconnect, enter_room, leave_room (sid, room), close_room (room), or a word between our servers."""
     message = {"method": method, **names, "namespace": namespace, "host_id": host_id}
     return dumps(message).encode()

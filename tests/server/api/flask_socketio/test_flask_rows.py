@@ -11,8 +11,10 @@ from typing import Any
 import flask
 import pytest
 
-from python_server.api.flask_socketio.options import ASYNC_MODES, NAMES, read_options
+from python_server.api.keywords import SocketIOKeywords, names_of
+from python_server.api.options import ASYNC_MODES, read_server_options
 from python_server.engineio.cors import OriginRules
+from python_server.socketio.cluster.broker.url import FLASK_CHANNEL
 
 PACKAGES = ["python_server", "flask_socketio"]
 
@@ -60,7 +62,7 @@ def test_r32_init_app_swaps_the_applications_wsgi_app(package: Any, app: flask.F
 
 def test_r33_r34_the_options_and_defaults_of_the_peers() -> None:
     """Read from the installed python-socketio and python-engineio, not from a list."""
-    ours = read_options({})
+    ours = read_server_options("SocketIO", SocketIOKeywords, {}, FLASK_CHANNEL)
     values = {
         "ping_interval": ours.engine.ping_interval_seconds,
         "ping_timeout": ours.engine.ping_timeout_seconds,
@@ -81,13 +83,13 @@ def test_r33_r34_the_options_and_defaults_of_the_peers() -> None:
         for name, parameter in inspect.signature(server.__init__).parameters.items():
             if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD or name == "self":
                 continue
-            assert name in NAMES, f"{library}.Server takes {name}"
+            assert name in names_of(SocketIOKeywords), f"{library}.Server takes {name}"
             if name in values:
                 checked.add(name)
                 assert values[name] == parameter.default, name
     assert checked == set(values)
     assert ours.engine.transports == ("polling", "websocket")
-    assert ours.namespaces == {"/"}
+    assert ours.namespaces is None
 
 
 def test_r35_r51_the_mode(package: Any) -> None:

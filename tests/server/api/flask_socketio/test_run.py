@@ -75,6 +75,7 @@ def test_run_refuses_what_is_no_number_of_workers(app: flask.Flask, socketio: So
 
 @pytest.mark.parametrize(("server_name", "port"), [(None, 5000), ("shop.test", 5000), ("shop.test:81", 81)])
 def test_the_port_is_that_of_the_servers_name(served: list[Any], server_name: str | None, port: int) -> None:
+    """R57."""
     app = flask.Flask(__name__)
     app.config["SERVER_NAME"] = server_name
     SocketIO(app).run(app)

@@ -14,14 +14,15 @@ from typing import Any, Protocol
 import pytest
 import redis
 
+from joined_peers import joined
 from python_server.engineio.session_ids import SessionIds
 from python_server.net.loop import Loop
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
 from python_server.socketio.cluster.broker.leader import Lead, Place
-from python_server.socketio.cluster.broker.messages import InboxAnswer
+from python_server.socketio.cluster.broker.messages import AnsweredQuestion
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, BrokerOptions, NoBackplane
-from python_server.workers.peers import Peers, joined
+from python_server.workers.peers import Peers
 
 
 class Joint(Protocol):
@@ -58,7 +59,6 @@ class Pipes:
             Peers(
                 self.loop,
                 index,
-                "machine",
                 self._report,
                 self.complain,
                 max_queued_bytes=max_queued_bytes,
@@ -111,7 +111,7 @@ class Machines:
         self.complaints: Counter[str] = Counter()
         # What the threads of each worker have posted, to be called by the test's thread.
         self._posted: list[deque[Any]] = [deque() for _ in range(workers_count)]
-        self._fences: set[tuple[int, bytes]] = set()
+        self._fences: set[tuple[int, int | None]] = set()
         self._heard = threading.Condition()
         self._connection = redis.Redis.from_url(url)
         self._numbers = itertools.count(1)
@@ -125,7 +125,7 @@ class Machines:
             for taken in args:
                 if type(taken) is list:
                     self._fences.update(
-                        (index, came.payload) for came in taken if isinstance(came, InboxAnswer)
+                        (index, came.id) for came in taken if isinstance(came, AnsweredQuestion)
                     )
             self._heard.notify_all()
 
@@ -163,10 +163,10 @@ class Machines:
 
         def publish(*arguments: Any) -> None:
             queue(*arguments)
-            if backplane.connected and not publisher.closed:
+            if backplane._status.connected and not publisher.closed:
                 assert publisher.flush(self.FENCE_SECONDS)
 
-        publisher.publish = backplane._requests._publish = backplane._handler._publish = publish
+        publisher.publish = backplane._requests.publish = backplane._handler.publish = publish
 
     def pump(self) -> None:
         """All that was published before is heard by all when this returns; each machine has a leader."""
@@ -189,9 +189,9 @@ class Machines:
         fences = set()
         for index, backplane in enumerate(self.backplanes):
             if not backplane._subscriber.closed:
-                fence = b'{"id":-%d}' % next(self._numbers)
-                fences.add((index, fence))
-                while not self._connection.publish(backplane._channels.inbox, fence):
+                number = -next(self._numbers)
+                fences.add((index, number))
+                while not self._connection.publish(backplane._channels.inbox, b'{"id":%d}' % number):
                     pass  # it has not subscribed yet
         with self._heard:
             assert self._heard.wait_for(lambda: fences <= self._fences, self.FENCE_SECONDS), self.said
@@ -329,6 +329,26 @@ def cluster(make_cluster: Many) -> Iterator[Cluster]:
     cluster = make_cluster(3)
     yield cluster
     assert cluster.unexpected == []
+
+
+@pytest.fixture
+def make_pipes() -> Iterator[Callable[[int], Pipes]]:
+    made: list[Pipes] = []
+
+    def make(workers_count: int) -> Pipes:
+        made.append(Pipes(workers_count))
+        return made[-1]
+
+    yield make
+    for pipes in made:
+        pipes.close()
+
+
+@pytest.fixture
+def machines(redis_server: Any, make_world: Any) -> Iterator[Many]:
+    many = Many(partial(Machines, url=redis_server.url), make_world)
+    yield many
+    many.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Clients that come back to another process: nothing lost, doubled, reordered (restore.py, record.py).
+"""Clients that come back to another process: nothing lost, doubled, reordered (restore.py).
 
 It must not know sockets or processes; what passes between the hubs waits until a test lets it go.
 """
@@ -12,12 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason
 from python_server.engineio.session_ids import SessionIds
 from python_server.socketio.broadcast import BroadcastOptions
-from python_server.socketio.cluster.port import Envelope, Malformed, Question, QuestionKind
-from python_server.socketio.recovery.log import LAG_SECONDS, RecoveryLog
+from python_server.socketio.cluster.port import PeerRequest, Question, QuestionKind
+from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
     HeardEvent,
     RecoveryRecord,
@@ -50,33 +49,31 @@ class End:
                 end = self.mesh.ends[other]
                 self.mesh.put(self.index, other, lambda end=end: end.receiver.receive(message))
 
-    def request(
-        self, question: Question, heard: Callable[[Any], None], ended: Callable[[int], None], timeout: Any
-    ) -> None:
+    def request(self, request: PeerRequest) -> None:
         asked = [other for other in self.mesh.living if other != self.index]
         waiting = set(asked)
 
         def settle(other: int) -> None:
             waiting.discard(other)
             if not waiting:
-                ended(0)
+                request.ended(0)
 
         def answer(other: int) -> None:
             def reply(part: Any, last: bool = True) -> None:
                 told = msgspec.msgpack.encode(part)
 
                 def arrive() -> None:
-                    heard(msgspec.msgpack.decode(told))
+                    request.heard(msgspec.msgpack.decode(told))
                     settle(other)
 
                 self.mesh.put(other, self.index, arrive)
 
-            self.mesh.ends[other].receiver.answer(question, reply)
+            self.mesh.ends[other].receiver.answer(request.question, reply)
 
         for other in asked:
             self.mesh.put(self.index, other, lambda other=other: answer(other))
         if not asked:
-            ended(0)
+            request.ended(0)
 
     def close(self) -> None:
         pass
@@ -160,7 +157,7 @@ class Mesh:
                 log.tag,
                 decode_events(encode(list(map(travelling_event, log.entries())))),
                 [decode_record(encode(client)) for client in clients],
-                log.first,
+                log.events.first,
                 now,
             )
         self.living.remove(former)
@@ -511,15 +508,6 @@ def test_what_was_kept_is_passed_on(mesh: Mesh, person: Person) -> None:
     assert person.got == ["a", "b", "c"]
 
 
-def test_kept_logs_are_forgotten_in_time() -> None:
-    log = RecoveryLog(max_seconds=10.0)
-    client = RecoveryRecord("/", "s", "p", rooms={"s": 0}, expires_at=20.0)
-    log.keep("tag", [], [client], 0, 10.0)
-    assert len(log.logs(11.0)) == 2
-    assert log.find("p", "/", None, 21.0) is None
-    assert log.logs(21.0) == [log]
-
-
 @pytest.mark.parametrize("seed", range(60))
 def test_wandering_clients_lose_double_and_reorder_nothing(make_world: Any, seed: int) -> None:
     """Events from everywhere, each direction as slow as it likes, people who are lost, workers that drain."""
@@ -579,33 +567,3 @@ def test_wandering_clients_lose_double_and_reorder_nothing(make_world: Any, seed
         for index, names in said.items():
             assert [name for name in person.got if name.startswith(f"{index}:")] == names
     assert sum(all(person.recovered[1:]) for person in people) >= 2, "hardly anybody came back"
-
-
-def test_found_travels_as_it_is() -> None:
-    log = RecoveryLog()
-    log.save(RecoveryRecord("/", "s", "p", rooms={"s": 0, "news": 0, 7: 3}, data={"a": 1}), 1.0)
-    for name, rooms in (("x", ("news",)), ("y", None), ("z", ((1, 2),))):
-        envelope = Envelope("/", rooms, ("not here",), Prepared(["42" + name, b"\xff"]), f"{log.tag}{name}")
-        log.append(envelope, 2.0)
-    found = log.find("p", "/", None, 2.0)
-    assert found is not None
-    told = decode_record(encode(travelling(found, lambda kind, said: None)))
-    assert [event.offset for _, event in told.missed_elsewhere] == [f"{log.tag}x", f"{log.tag}y"]
-    assert told.missed_elsewhere[0][1].prepared.packets == ["42x", b"\xff"]
-    assert told.compare_from == 2.0 - LAG_SECONDS
-    assert (told.rooms, told.heard_elsewhere) == (found.rooms, {f"{log.tag}x": 2.0, f"{log.tag}y": 2.0})
-    found.missed_elsewhere = told.missed_elsewhere = []
-    assert told == found
-
-
-MALFORMED = [{}, [], [1, 2, 3], ["/", "s", "p", 0.0, "yes"], [[], [], {}, [], 0.0], "text", 7, b"\xc1"]
-# With an event for what is no room.
-MALFORMED.append(
-    ["/", "s", "p", 0.0, False, 0, 0, {}, None, None, 0.0, False, [[1.0, ["/", [[]], [], ["42"], "o"]]]]
-)
-
-
-@pytest.mark.parametrize("told", [*MALFORMED, *map(encode, MALFORMED)])
-def test_malformed_answers_are_said_so(told: Any) -> None:
-    with pytest.raises(Malformed):
-        decode_record(told)

@@ -6,13 +6,31 @@ It must not know Redis: values are handed in, what is said is kept.
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from python_server.socketio.cluster.broker.channel_handler import ChannelHandler
-from python_server.socketio.cluster.broker.leader import Lead, Leadership, Place
-from python_server.socketio.cluster.broker.messages import Channels, ForeignAck, RoomEnvelope
+from python_server.socketio.cluster.broker.leader import Lead, Leadership, Place, Word
+from python_server.socketio.cluster.broker.messages import (
+    AnsweredQuestion,
+    Asking,
+    Channels,
+    ForeignAck,
+    LeadSaid,
+    LeftSaid,
+    RoomEnvelope,
+    Subscribed,
+)
 from python_server.socketio.cluster.broker.requests import BrokerRequests
-from python_server.socketio.cluster.broker.wire_json import WireError, WireMessage
-from python_server.socketio.cluster.port import Command, CommandKind, Envelope, NoBackplane
+from python_server.socketio.cluster.broker.wire_json import WireError, WireMessage, read
+from python_server.socketio.cluster.port import (
+    Command,
+    CommandKind,
+    Envelope,
+    Malformed,
+    NoBackplane,
+    Question,
+    QuestionKind,
+)
 from python_server.socketio.packet import PacketType, TextCodec
 
 
@@ -29,11 +47,21 @@ class Worker:
         def nothing(*given: Any) -> None:
             raise AssertionError(given)
 
-        leadership = Leadership(place, nothing, nothing, nothing, nothing, nothing)
+        self.payloads: list[bytes] = []
+        self.asked: list[tuple[Question, Any]] = []
+        self.reported: list[str] = []
+        self.words: list[Word] = []
+        self.fault: Exception | None = None
+
+        def publish(channel: bytes, payload: bytes, done: Any = None) -> None:
+            self.published.append(channel)
+            self.payloads.append(payload)
+
+        say = lambda word, successor: self.words.append(word)  # noqa: E731
+        leadership: Leadership[Any] = Leadership(place, nothing, say, nothing, nothing, nothing)
         leadership.state = state
         inner = NoBackplane()
         inner.publish = self.inner.append  # type: ignore[method-assign]
-        publish = lambda channel, payload: self.published.append(channel)  # noqa: E731
         requests = BrokerRequests("host.1", publish, channels, nothing, nothing)
         self.handler = ChannelHandler(
             place,
@@ -43,17 +71,22 @@ class Worker:
             publish,
             inner,
             lambda kind, line: self.complaints.append(kind),
-            nothing,
+            lambda what, error: self.reported.append(what),
         )
         self.handler.receiver = self  # type: ignore[assignment]
 
     def receive(self, message: Any) -> None:
+        if self.fault is not None:
+            raise self.fault
         self.heard.append(message)
+
+    def answer(self, question: Question, reply: Any) -> None:
+        self.asked.append((question, reply))
 
 
 ENVELOPE = Envelope("/", ("r",), (), TextCodec().prepare(PacketType.EVENT, "/", ("e",)))
 COMMAND = Command(CommandKind.CLOSE_ROOM, "/", room="r")
-ACK = ForeignAck(WireMessage("callback", host_id="host.2", sid="s", id=3))
+ACK = ForeignAck("host.2", AnsweredQuestion(3, values=["[1]"]))
 
 
 @pytest.mark.parametrize("state", [Lead.LEADING, Lead.IDLE])
@@ -75,3 +108,63 @@ def test_what_is_refused_is_counted_and_stops_nothing() -> None:
         1,
         [ENVELOPE],
     )
+
+
+QUESTION = WireMessage("emit", "them", event="q", data=Raw(b"[1]"), room="r", callback=["r", "/", 3])
+
+
+@pytest.mark.parametrize("state", [Lead.LEADING, Lead.IDLE])
+def test_a_server_of_another_maker_gets_each_ack_as_it_comes(state: Lead) -> None:
+    worker = Worker(state)
+    worker.handler.take([QUESTION])
+    if state is Lead.IDLE:
+        assert (worker.asked, worker.published) == ([], [])
+        return
+    ((question, reply),) = worker.asked
+    assert question.kind is QuestionKind.ACKS
+    assert (question.data["rooms"], question.data["event"]) == (["r"], ['["q",1]'])
+    reply({"type": "asked", "asked_count": 3, "unready": False}, last=False)
+    reply({"type": "heard", "values": ['["yes"]']}, last=False)
+    reply({"type": "heard", "values": None}, last=False)  # it will not come, and has no shape there
+    assert worker.complaints == []
+    reply({"type": "heard", "values": ['[{"_placeholder":true,"num":0}]', "AA=="]})
+    assert worker.published == [b"channel"]
+    callback = read(worker.payloads[0])
+    assert (callback.method, callback.host_id, callback.sid, callback.id) == ("callback", "them", "r", 3)
+    assert worker.complaints == ["binary ack"]
+
+
+def test_a_question_of_another_machine_is_answered_by_the_leader() -> None:
+    worker = Worker(Lead.LEADING)
+    worker.handler.take([Asking(4, "other.1", QuestionKind.MEMBERS, "/", "red")])
+    ((question, reply),) = worker.asked
+    assert question == Question(QuestionKind.MEMBERS, "/", "red")
+    reply(["sid"])
+    assert worker.published == [b"channel#wsframe#other.1"] * 2
+
+
+def test_an_ack_that_this_worker_waits_for_stays_here() -> None:
+    worker = Worker(Lead.LEADING)
+    worker.handler.take([ForeignAck("host.1", AnsweredQuestion(3, values=["[1]"]))])
+    assert worker.published == []
+
+
+def test_what_its_own_clients_cannot_take_is_refused_and_a_fault_is_reported() -> None:
+    worker = Worker(Lead.LEADING)
+    worker.fault = Malformed("odd")
+    worker.handler.take([ENVELOPE])
+    assert worker.complaints == ["malformed message"]
+    worker.fault = RuntimeError("broken")
+    worker.handler.take([ENVELOPE])
+    assert worker.reported == ["message from the broker"]
+    assert worker.handler.refused_count == 1
+
+
+def test_what_workers_of_this_machine_say_moves_the_lead() -> None:
+    """The whole hand-over: test_leader.py."""
+    worker = Worker(Lead.JOINING)
+    worker.handler.take([Subscribed(), ENVELOPE])
+    assert (worker.words, worker.heard) == ([Word.LEAD], [])
+    worker.handler.take([LeadSaid("host.1"), ENVELOPE, LeftSaid("host.1")])
+    assert worker.handler.leadership.state is Lead.LEADING
+    assert worker.heard == [ENVELOPE]

@@ -3,7 +3,6 @@
 It must not know what a message says. Redis is started, stopped and made to stand still by the tests.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +20,7 @@ from python_server.socketio.cluster.broker.connections import (
     Publisher,
     Subscriber,
 )
-from python_server.socketio.cluster.broker.url import (
-    BrokerError,
-    connector,
-    sentinel_places,
-    without_password,
-)
+from python_server.socketio.cluster.broker.url import connector
 from python_server.socketio.cluster.port import BrokerOptions
 
 WAIT_SECONDS = 60.0
@@ -132,6 +126,17 @@ def test_channels_change_while_it_listens(redis_server: Any, pair: Pair) -> None
     assert log.reached == [0, 1]
 
 
+def test_a_channel_given_up_and_wanted_again_is_confirmed_again(redis_server: Any, pair: Pair) -> None:
+    """A leader that hands over and leads again at once waits for the word that it hears the channel."""
+    publisher, subscriber, log = pair(redis_server.url)
+    log.wait(lambda: (b"c", None) in log.messages)
+    subscriber.unwant(b"c")
+    subscriber.want(b"c", b"d")
+    publisher.publish(b"c", b"poke")
+    log.wait(lambda: (b"d", None) in log.messages)
+    assert log.messages.count((b"c", None)) == 2
+
+
 def test_a_broker_that_goes_and_comes_back(new_redis: Callable[..., Any], pair: Pair) -> None:
     server = new_redis()
     publisher, _, log = pair(server.url)
@@ -159,6 +164,35 @@ def test_a_broker_that_is_not_there_at_first(new_redis: Callable[..., Any], pair
     server.start()
     log.wait(lambda: log.reached != [])
     assert publisher.flush(WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("kind", [Publisher, Subscriber])
+def test_a_link_that_is_closed_while_it_connects_ends(redis_server: Any, made: list[Any], kind: type) -> None:
+    """There is no socket yet that could be shut down."""
+    log, connections = Log(), []
+    make = connector(BrokerOptions(redis_server.url, "c"))
+
+    def connect() -> Any:
+        connection: Any = make()
+        connect_really = connection.connect
+
+        def connect_late() -> None:
+            link.close()
+            connect_really()
+
+        connection.connect = connect_late
+        connections.append(connection)
+        return connection
+
+    link: Any = Publisher(connect, log.state, log.dropped)
+    if kind is Subscriber:
+        link = Subscriber(connect, log.state, log.heard, 1_000_000)
+        link.want(b"c")
+    made.append(link)
+    link.start()
+    link.join(WAIT_SECONDS)
+    assert [connection._sock for connection in connections] == [None], "given back by the thread's end"
+    assert log.states == []
 
 
 def test_what_waits_is_bounded_and_the_oldest_goes_first(new_redis: Callable[..., Any], pair: Pair) -> None:
@@ -271,17 +305,6 @@ def test_tls(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
     log.wait(lambda: log.payloads() == [payload])
 
 
-def test_sentinels_are_read_from_the_url() -> None:
-    assert sentinel_places("redis+sentinel://u:p%40@a:1,b:2/3/mine") == (
-        [("a", 1), ("b", 2)],
-        "mine",
-        {"username": "u", "password": "p@", "db": 3},
-    )
-    assert sentinel_places("valkey+sentinel://:p@[::1]:26379") == ([("::1", 26379)], None, {"password": "p"})
-    with pytest.raises(ValueError, match="no host:port"):
-        sentinel_places("redis+sentinel://a,b:2/0/mine")
-
-
 def test_a_sentinel_names_the_master(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
     master = new_redis()
     settings = tmp_path / "sentinel.conf"
@@ -291,28 +314,3 @@ def test_a_sentinel_names_the_master(new_redis: Callable[..., Any], pair: Pair, 
     log.wait(lambda: (b"c", None) in log.messages)
     publisher.publish(b"c", b"in")
     log.wait(lambda: log.payloads() == [b"in"])
-
-
-@pytest.mark.parametrize(
-    "url", ["localhost:6379", "", "amqp://localhost", "kafka://x", "redis+sentinel://x/0/y", "redis://h:99x/"]
-)
-def test_a_url_that_cannot_be(url: str) -> None:
-    with pytest.raises(BrokerError, match="message_queue"):
-        connector(BrokerOptions(url, "c"))
-
-
-@pytest.mark.parametrize(("scheme", "package"), [("redis", "redis"), ("valkeys", "valkey")])
-def test_a_missing_package_is_named(scheme: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(BrokerError, match=f"pip install {package}"):
-        connector(BrokerOptions(f"{scheme}://localhost", "c"))
-
-
-def test_a_wrong_option_of_the_client_library() -> None:
-    with pytest.raises(BrokerError, match="no_such_option"):
-        connector(BrokerOptions("redis://localhost", "c", redis_options={"no_such_option": 1}))
-
-
-def test_no_password_in_a_log() -> None:
-    assert without_password("redis://user:p@ss@host:1/0?password=x") == "redis://host:1/0"
-    assert without_password("unix:///run/redis.sock") == "unix:///run/redis.sock"

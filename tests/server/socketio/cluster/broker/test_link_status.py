@@ -1,4 +1,4 @@
-"""Are the two links to the broker there (link_status.py); what is said of it: test_redis_words.py.
+"""Are the two links to the broker there (link_status.py); what is said of it: test_backplane.py.
 
 It must not know links: their news are told to it.
 """

@@ -9,36 +9,36 @@ import pytest
 
 from python_server.socketio.cluster.broker.messages import (
     ORDERED,
+    AnsweredQuestion,
+    Asking,
     ChannelReader,
     Channels,
     ForeignAck,
-    ForeignQuestion,
-    InboxAnswer,
     Incoming,
     LeadSaid,
     LeftSaid,
-    MachineQuestion,
     RoomEnvelope,
     Subscribed,
 )
-from python_server.socketio.cluster.broker.wire_json import WireError
+from python_server.socketio.cluster.broker.wire_json import WireError, WireMessage
 from python_server.socketio.cluster.port import Command, CommandKind, Envelope
 from python_server.socketio.packet import TextCodec
 
 ROOM = b"channel#/#r"
 EMIT = b'{"method":"emit","event":"e","data":[],"host_id":"other.1"%s}'
 ACK = b'{"method":"callback","sid":"s","id":7,"namespace":"/","args":[1],"host_id":"%s"}'
+ASKING = b'{"id":1,"sender":"other.1","kind":"%s","namespace":"/","data":null}'
 LEFT = b'{"method":"wsframe_left","host_id":"%s","detail":"host.2"}'
 
 
 def read(*messages: tuple[bytes, bytes | None], oversized_count: int = 0) -> list[Any]:
-    reader = ChannelReader(Channels("channel", "host.1", True), "host", TextCodec, lambda: None)
+    reader = ChannelReader(Channels("channel", "host.1", True), "host.", TextCodec, lambda: None)
     return list(reader.read(messages, oversized_count))
 
 
 KINDS: list[tuple[bytes, bytes | None, type]] = [
     (b"channel", EMIT % b"", Envelope),
-    (b"channel", EMIT % b',"callback":["r","/",1]', ForeignQuestion),
+    (b"channel", EMIT % b',"callback":["r","/",1]', WireMessage),
     (b"channel", b'{"method":"close_room","room":"r","host_id":"other.1"}', Command),
     (b"channel", ACK % b"host.2", ForeignAck),
     (b"channel", b'{"method":"wsframe_lead","host_id":"host.2"}', LeadSaid),
@@ -46,8 +46,8 @@ KINDS: list[tuple[bytes, bytes | None, type]] = [
     (b"channel", None, Subscribed),
     (b"channel", b"[]", WireError),
     (ROOM, EMIT % b"", RoomEnvelope),
-    (b"channel#wsframe", b"what", MachineQuestion),
-    (b"channel#wsframe#host.1", b"what", InboxAnswer),
+    (b"channel#wsframe", ASKING % b"members", Asking),
+    (b"channel#wsframe#host.1", b'{"id":1,"last":true}', AnsweredQuestion),
 ]
 
 
@@ -81,6 +81,25 @@ def test_what_waits_for_a_predecessor() -> None:
 )
 def test_what_is_not_for_us_is_nothing(payload: bytes) -> None:
     assert read((b"channel", payload)) == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "payload", "said"),
+    [
+        (b"channel#wsframe", b"{", "no question: "),
+        (b"channel#wsframe", ASKING % b"fortunes", "no question: "),
+        (b"channel#wsframe", b"[" * 100_000, "no question: "),
+        (b"channel#wsframe#host.1", b'{"id":"x"}', "no answer: "),
+    ],
+)
+def test_what_is_no_question_and_no_answer_is_refused(channel: bytes, payload: bytes, said: str) -> None:
+    (refused,) = read((channel, payload))
+    assert str(refused).startswith(f"malformed message: {said}")
+
+
+def test_a_word_to_an_inbox_that_says_nothing_is_nothing() -> None:
+    """It makes the subscriber look at the channels that are wanted."""
+    assert read((b"channel#wsframe#host.1", b"{}")) == []
 
 
 def test_a_command_is_read_whole_and_order_is_kept_around_what_is_refused() -> None:

@@ -5,19 +5,19 @@ Must not know: sockets, how the application is served, what `emit` does.
 
 from __future__ import annotations
 
-import inspect
 from builtins import ConnectionRefusedError as BuiltinConnectionRefusedError
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from contextvars import copy_context
-from functools import lru_cache, partial
+from functools import partial
 from types import CoroutineType
-from typing import Any, Final, Protocol
+from typing import Final
 
 from python_server.api.flask_socketio.context import ClientState, FlaskContext
-from python_server.api.flask_socketio.keywords import Rate
-from python_server.api.python_engineio import REASONS
-from python_server.net.tasks import AsyncRunner, is_async, name_of
+from python_server.api.flask_socketio.namespace import Namespace
+from python_server.api.handler_registry import REASONS, Turn, arity_of, method_arity
+from python_server.api.keywords import Function
+from python_server.net.tasks import AsyncRunner, is_async
 from python_server.net.threads import fail
 from python_server.socketio.client import ConnectionRefused, Handler, Socket
 from python_server.socketio.handler_runner import Waiting
@@ -29,7 +29,13 @@ SOCKET_KEY: Final = "python_server.socket"
 
 
 class ConnectionRefusedError(ConnectionRefused):
-    """Raise it in a connect handler: the first argument is the message, the others go along as data."""
+    """Raise it in a connect handler: the client is refused, and learns why.
+
+        raise ConnectionRefusedError("unauthorized", {"retry": False})
+
+    Args:
+        args: the message, then what goes along as data: one value as it is, several as a list.
+    """
 
     def __init__(self, *args: object) -> None:
         message, data = (str(args[0]), args[1:]) if args else ("Connection rejected by server", ())
@@ -38,69 +44,8 @@ class ConnectionRefusedError(ConnectionRefused):
     @property
     def error_args(self) -> dict[str, object]:
         """What the client gets."""
-        return (
-            {"message": self.message} if self.data is None else {"message": self.message, "data": self.data}
-        )
-
-
-def arity_of(function: Callable[..., object], event: str) -> int:
-    """How many arguments a handler of `connect` or `disconnect` takes: 1, or 0.
-
-    Raises:
-        TypeError: more than one.
-    """
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # some built-in functions have none
-        return 1
-    for count in (1, 0):
-        try:
-            signature.bind(*[None] * count)
-        except TypeError:
-            continue
-        return count
-    what = "auth" if event == "connect" else "reason"
-    raise TypeError(f"the {event} handler {name_of(function)} may take {what}, or nothing, and no more")
-
-
-@lru_cache(maxsize=1024)
-def _method_arity(function: Callable[..., object], event: str) -> int:
-    return arity_of(partial(function, None), event)
-
-
-def method_arity(method: Callable[..., object], event: str) -> int:
-    """`arity_of` a bound method, worked out once per class."""
-    function = getattr(method, "__func__", None)
-    return arity_of(method, event) if function is None else _method_arity(function, event)
-
-
-def check_rate(rate: Rate) -> tuple[int, float] | None:
-    """ "20/s", "5/10s", "100/m" or (count, seconds) as (count, seconds).
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if rate is None:
-        return None
-    try:
-        if isinstance(rate, str):
-            count_text, _, span = rate.partition("/")
-            unit = {"s": 1.0, "m": 60.0, "h": 3600.0}[span[-1:]]
-            count, seconds = int(count_text), unit * float(span[:-1] or 1)
-        else:
-            count, seconds = int(rate[0]), float(rate[1])
-    except (KeyError, ValueError, TypeError, IndexError):
-        count, seconds = 0, 0.0
-    if count < 1 or seconds <= 0:
-        raise ValueError(f"rate_limit is a text like '20/s' or '5/10s', or (count, seconds), not {rate!r}")
-    return count, seconds
-
-
-class ClassNamespace(Protocol):
-    """An object with a method for each event; `error`, if there is one, gets their faults."""
-
-    def trigger_event(self, event: str, *args: JSONValue) -> object:
-        """Find the method for `event` and call it."""
+        said: dict[str, object] = {"message": self.message}
+        return said if self.data is None else {**said, "data": self.data}
 
 
 class EventRunner:
@@ -115,40 +60,29 @@ class EventRunner:
         self._asyncio = AsyncRunner()
         # Coroutines keep the thread that called them: tests wait for their results.
         self.blocking = False
-        self.error_handlers: dict[str, Callable[..., object]] = {}
-        self.default_error_handler: Callable[..., object] | None = None
-        self.before_event: Callable[..., object] | None = None
+        self.error_handlers: dict[str, Function] = {}
+        self.default_error_handler: Function | None = None
+        self.before_event: Function | None = None
 
     # At registration
 
-    def handler(
-        self,
-        message: str,
-        function: Callable[..., object],
-        *,
-        inline: bool = False,
-        ordered: bool = True,
-        rate_limit: Rate = None,
-    ) -> Handler:
+    def handler(self, message: str, function: Function, turn: Turn) -> Handler:
         """The hub's handler of the event `message`.
 
-        Raises:
-            TypeError: not callable; takes what the event does not bring; or cannot run inline.
+        Raises TypeError: not callable; takes what the event does not bring; or cannot run inline.
         """
         if not callable(function):
             raise TypeError(f"a handler is a function, not {type(function).__name__}")
         waits = is_async(function)
-        if message in RESERVED:
-            if arity_of(function, message) == 0:
-                function = _without_arguments(function)
-            if inline or not ordered:
-                raise TypeError(f"{message} is always a client's own turn: neither inline nor ordered=False")
-        elif inline and waits:
+        if message in RESERVED and arity_of(function, message) == 0:
+            plain = function
+            function = lambda *arguments: plain()  # noqa: E731
+        inline, *_ = turn
+        if inline and waits:
             raise TypeError("inline=True is for plain functions; an async def has a loop of its own")
-        run = partial(self._run_handler, function, message == ANY, waits)
-        return Handler(run, inline, ordered, check_rate(rate_limit))
+        return Handler(partial(self._run_any if message == ANY else self.run, function, waits), *turn)
 
-    def whole(self, instance: ClassNamespace) -> Handler:
+    def whole(self, instance: Namespace) -> Handler:
         """The hub's handler of a class namespace: its `trigger_event(event, sid, *arguments)`.
 
         Its method `error`, if there is one, gets what no error handler took.
@@ -160,25 +94,19 @@ class EventRunner:
 
     # A worker
 
-    def _run_handler(
-        self,
-        function: Callable[..., object],
-        catch_all: bool,
-        waits: bool,
-        socket: Socket,
-        name: str,
-        arguments: tuple[JSONValue, ...],
+    def _run_any(
+        self, function: Function, waits: bool, socket: Socket, name: str, arguments: tuple[JSONValue, ...]
     ) -> object:
-        if catch_all:
-            return self.run(function, socket, ANY, (name, *arguments), name, waits=waits)
-        return self.run(function, socket, name, arguments, name, waits=waits)
+        return self.run(function, waits, socket, name, (name, *arguments), ANY)
 
     def _run_trigger(
-        self, instance: ClassNamespace, socket: Socket, name: str, arguments: tuple[JSONValue, ...]
+        self, instance: Namespace, socket: Socket, name: str, arguments: tuple[JSONValue, ...]
     ) -> object:
-        call = partial(instance.trigger_event, name, socket.sid)
+        call: Function = partial(instance.trigger_event, name, socket.sid)
+        if name == "connect":
+            call = partial(call, self._state_of(socket).environ)
         waits = is_async(getattr(instance, f"on_{name}", None))
-        run = partial(self.run, call, socket, name, arguments, name, class_based=True, waits=waits)
+        run = partial(self.run, call, waits, socket, name, arguments)
         result = self._or_error(instance, run)
         if type(result) is not Waiting:
             return result
@@ -186,7 +114,7 @@ class EventRunner:
         return Waiting(lambda resume: start(lambda end: resume(partial(self._or_error, instance, end))))
 
     @staticmethod
-    def _or_error(instance: ClassNamespace, work: Callable[[], object]) -> object:
+    def _or_error(instance: Namespace, work: Callable[[], object]) -> object:
         try:
             return work()
         except ConnectionRefused:
@@ -199,30 +127,29 @@ class EventRunner:
 
     def run(
         self,
-        function: Callable[..., object],
+        function: Function,
+        waits: bool,
         socket: Socket,
-        message: str | None,
-        arguments: tuple[JSONValue, ...],
         name: str | None,
-        class_based: bool = False,
-        waits: bool = False,
+        arguments: tuple[JSONValue, ...],
+        message: str | None = None,
     ) -> object:
         """One call in one context: its result, or Waiting for it.
 
         Args:
             waits: the function is an `async def`; where nobody said so, its coroutine keeps the thread.
+            name: of the event; None for a callback. message: what the function is registered for, if another.
         """
         state = self._state_of(socket)
         told = arguments
         if name == "connect":
             told = (state.environ, *arguments)
-            arguments = told if class_based else arguments
         elif name == "disconnect":
             arguments = told = tuple(REASONS.get(reason, reason) for reason in arguments)
         entered = state.contexts.enter(
-            state, socket.sid, socket.namespace, {"message": message, "args": told}
+            state, socket.sid, socket.namespace, {"message": message or name, "args": told}
         )
-        work = partial(self._work, function, name, arguments, message == ANY, waits)
+        work = partial(self._work, function, waits, name, arguments, message)
         if waits:
             return self._start(entered, state, socket, name, work)
         with entered as context:
@@ -231,15 +158,15 @@ class EventRunner:
 
     def _work(
         self,
-        function: Callable[..., object],
+        function: Function,
+        waits: bool,
         name: str | None,
         arguments: tuple[JSONValue, ...],
-        catch_all: bool,
-        waits: bool,
+        message: str | None,
     ) -> object:
         """In the context: the function's result, or its coroutine."""
         if self.before_event is not None and name is not None and name not in RESERVED:
-            data = arguments[1:] if catch_all else arguments
+            data = arguments[1:] if message == ANY else arguments
             if self.before_event(name, data) is False:
                 return None
         result = function(*arguments)
@@ -258,11 +185,16 @@ class EventRunner:
         """The context lives in variables of its own: a worker opens it, the asyncio thread runs the coroutine
         in it, and a worker concludes and closes it."""
         variables = copy_context()
+        opened = ExitStack()
+
+        def conclude(outcome: Callable[[], object]) -> object:
+            with opened:
+                return self._conclude(state, socket, name, outcome)
 
         def close(outcome: Callable[[], object]) -> object:
-            return variables.run(_leave, entered, partial(self._conclude, state, socket, name, outcome))
+            return variables.run(conclude, outcome)
 
-        variables.run(entered.__enter__).request.__dict__[SOCKET_KEY] = socket
+        variables.run(opened.enter_context, entered).request.__dict__[SOCKET_KEY] = socket
         try:
             result = variables.run(work)
         except BaseException as error:
@@ -291,9 +223,11 @@ class EventRunner:
         state.contexts.save_session()
         return result
 
-    def run_alone(self, function: Callable[..., object], arguments: tuple[JSONValue, ...], app: Any) -> None:
+    def run_alone(
+        self, function: Function, arguments: tuple[JSONValue, ...], entered: AbstractContextManager[object]
+    ) -> None:
         """A call in no client's name: in a context of the application alone."""
-        with app.app_context():
+        with entered:
             result = function(*arguments)
             if type(result) is CoroutineType:
                 self._asyncio.run(result)
@@ -304,26 +238,3 @@ class EventRunner:
         if on_error is None:
             raise error
         return on_error(error)
-
-    def close(self) -> None:
-        """End the asyncio thread."""
-        self._asyncio.close()
-
-
-def _without_arguments(function: Callable[..., object]) -> Callable[..., object]:
-    def call(*arguments: object) -> object:
-        return function()
-
-    return call
-
-
-def _leave(entered: AbstractContextManager[FlaskContext], work: Callable[[], object]) -> object:
-    """The end of a `with`, whose beginning was elsewhere."""
-    try:
-        result = work()
-    except BaseException as error:
-        if not entered.__exit__(type(error), error, error.__traceback__):
-            raise
-        return None
-    entered.__exit__(None, None, None)
-    return result

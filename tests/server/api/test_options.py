@@ -1,4 +1,4 @@
-"""The options of SocketIO: what is taken, what it becomes, what is refused and how.
+"""The options of SocketIO, Server and EngineServer: what is taken, what it becomes, what is refused and how.
 
 It must not know an application: options are read before there is one.
 """
@@ -9,10 +9,23 @@ from typing import Any
 import flask
 import pytest
 
-from python_server import SocketIO
-from python_server.api.flask_socketio.options import ASYNC_MODES, NAMES, read_options
+from python_server import EngineServer, Server, SocketIO
+from python_server.api.keywords import SocketIOKeywords, names_of
+from python_server.api.options import (
+    ASYNC_MODES,
+    ServerOptions,
+    codec_of,
+    read_engine_options,
+    read_server_options,
+)
 from python_server.http1.parser import Request
+from python_server.socketio.cluster.broker.url import FLASK_CHANNEL
+from python_server.socketio.msgpack_packet import MsgpackCodec
+from python_server.socketio.packet import TextCodec
 from python_server.socketio.services import ClientTimeouts
+
+NAMES = names_of(SocketIOKeywords)
+REQUEST = Request("GET", "/?a=1", "/", "a=1", (1, 1), [])
 
 VALUES = {
     "ping_interval": 7,
@@ -48,6 +61,10 @@ FIELDS = {
 }
 
 
+def read_options(given: dict[str, Any]) -> ServerOptions:
+    return read_server_options("SocketIO", SocketIOKeywords, given, FLASK_CHANNEL)
+
+
 def test_the_engines_options_arrive() -> None:
     engine = read_options(VALUES).engine
     assert {name: getattr(engine, name) for name in FIELDS} == FIELDS
@@ -60,7 +77,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         True,
         False,
     )
-    assert chosen.namespaces == {"/"}
+    assert chosen.namespaces is None
     assert (chosen.engine.ping_interval_seconds, chosen.engine.ping_timeout_seconds) == (25, 20)
     assert chosen.engine.max_payload_bytes == 1_000_000
 
@@ -101,8 +118,9 @@ def test_path_and_resource(given: dict[str, Any], path: str) -> None:
     assert read_options(given).path == path
 
 
-def test_a_pair_of_interval_and_grace() -> None:
-    engine = read_options({"ping_interval": (10, 5), "ping_timeout": 3}).engine
+@pytest.mark.parametrize("server", [Server, EngineServer])
+def test_a_pair_of_interval_and_grace(server: Any) -> None:
+    engine = server(ping_interval=(10, 5), ping_timeout=3).mount("/events/").options
     assert (engine.ping_interval_seconds, engine.ping_timeout_seconds) == (10, 8)
 
 
@@ -167,3 +185,51 @@ def test_every_name_of_the_peers_is_known() -> None:
         }
         <= NAMES
     )
+
+
+def test_options_are_read_as_the_peer_reads_them() -> None:
+    options = read_engine_options({"transports": "polling", "cors_allowed_origins": ["https://a.test"]})
+    assert options.transports == ("polling",)
+    assert read_engine_options({"transports": None}).transports == ("polling", "websocket")
+    with pytest.raises(TypeError, match="EngineServer has no option 'ping_timeuot': it has allow_request, "):
+        EngineServer(ping_timeuot=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="Server has no option 'ping_timeuot': did you mean 'ping_timeout'"):
+        Server(ping_timeuot=1)  # type: ignore[call-arg]
+
+
+def test_a_rule_of_origins_may_look_at_the_environ() -> None:
+    seen: list[Any] = []
+
+    def allowed(origin: str, environ: dict[str, Any]) -> int:
+        seen.append((origin, environ["QUERY_STRING"]))
+        return 1
+
+    assert (
+        read_engine_options({"cors_allowed_origins": allowed}).cors_allowed_origins("https://a", REQUEST)
+        is True
+    )
+    assert seen == [("https://a", "a=1")]
+    plain = read_engine_options({"cors_allowed_origins": "*"})
+    assert plain.cors_allowed_origins == "*"
+
+
+def test_a_rule_of_requests_gets_the_environ_and_one_that_fails_refuses(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    allow = read_engine_options({"allow_request": lambda environ: environ["PATH_INFO"]}).allow_request
+    broken = read_engine_options({"allow_request": lambda environ: environ["no such key"]}).allow_request
+    assert allow is not None
+    assert broken is not None
+    assert allow(REQUEST) == "/"
+    assert broken(REQUEST) is False
+    assert "allow_request" in caplog.text
+    assert read_engine_options({}).allow_request is None
+
+
+def test_codecs_are_asked_for_by_name() -> None:
+    assert isinstance(codec_of("msgpack"), MsgpackCodec)
+    assert isinstance(codec_of("default", json), TextCodec)
+    with pytest.raises(ValueError, match="'default' or 'msgpack'"):
+        codec_of("pickle")
+    with pytest.raises(ValueError, match="writes no JSON"):
+        codec_of("msgpack", json)

@@ -1,0 +1,192 @@
+"""The keywords of every face, as editors and type checkers see them, and the refusal of unknown ones.
+
+Must not know: what a keyword does, or anything that runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, TypeAlias, TypedDict, TypeVar
+
+from python_server.socketio.values import Rooms
+from python_server.wsgi.environ import Environ
+
+Function: TypeAlias = Callable[..., object]
+Decorated = TypeVar("Decorated", bound=Function)
+# Options as they were given: each is looked at where it is read.
+Keywords: TypeAlias = Mapping[str, Any]
+# What a program keeps for one client.
+SessionData: TypeAlias = dict[str, Any]
+# How a program judges a handshake: False or a sentence refuses it.
+RequestRule = Callable[[Environ], bool | str | None]
+# Of a test client's handshake.
+HandshakeHeaders = Mapping[str, str] | Iterable[tuple[str, str]] | None
+# "20/s", "5/10s", "100/m" or (count, seconds).
+Rate = str | tuple[int, float] | None
+Sids = str | Sequence[str] | AbstractSet[str] | None
+# Of more names than this the nearest is told, of fewer all.
+NAMES_TOLD_MAX_COUNT: Final = 20
+
+
+class EngineKeywords(TypedDict, total=False):
+    """What python-engineio's Server takes, and what we add."""
+
+    ping_interval: float | tuple[float, float]
+    ping_timeout: float
+    upgrade_timeout: float
+    max_http_buffer_size: int
+    max_queued_bytes: int
+    allow_upgrades: bool
+    http_compression: bool
+    compression_threshold: int
+    cookie: str | Mapping[str, object] | None
+    cors_allowed_origins: str | Iterable[str] | Callable[[str], bool] | Callable[[str, Environ], bool] | None
+    cors_credentials: bool | None
+    transports: str | Sequence[str] | None
+    allow_request: RequestRule | None
+    max_decode_packets: int | None
+    jsonp: bool
+
+
+class ServerKeywords(EngineKeywords, total=False):
+    """What python-socketio's Server takes besides, and what we add."""
+
+    serializer: str
+    json: object
+    namespaces: str | Iterable[str] | None
+    always_connect: bool
+    client_manager: object
+    # Flask-SocketIO's for the same.
+    message_queue: str | None
+    channel: str
+    redis_options: Mapping[str, object] | None
+    # Ours.
+    channel_per_room: bool
+    connection_state_recovery: bool | Mapping[str, object]
+    connect_timeout: float
+    attachments_timeout: float
+
+
+class SocketIOKeywords(ServerKeywords, total=False):
+    """What Flask-SocketIO's SocketIO and init_app take."""
+
+    manage_session: bool
+    path: str | None
+    resource: str | None
+    async_mode: str | None
+    # What they choose there is no choice here; docs/migration.md has a line for each.
+    async_handlers: bool
+    logger: object
+    engineio_logger: object
+    monitor_clients: bool
+
+
+class ReloaderKeywords(TypedDict, total=False):
+    """What Werkzeug's reloader takes, in `reloader_options`."""
+
+    exclude_patterns: Iterable[str] | None
+    extra_files: Iterable[str] | None
+    interval: float | None
+    reloader_type: str | None
+
+
+class RunKeywords(TypedDict, total=False):
+    """What `SocketIO.run` takes besides application, host and port."""
+
+    workers: int
+    debug: bool
+    log_output: bool
+    use_reloader: bool
+    reloader_options: ReloaderKeywords | None
+    extra_files: Iterable[str] | None
+    allow_unsafe_werkzeug: bool
+    certfile: str | None
+    keyfile: str | None
+    ca_certs: str | None
+    cert_reqs: int | None
+    ciphers: str | None
+    ssl_context: tuple[str, str] | None
+
+
+class OnKeywords(TypedDict, total=False):
+    """What `on` and its kin take besides event, function and namespace."""
+
+    inline: bool
+    ordered: bool
+    rate_limit: Rate
+
+
+class Recipients(TypedDict, total=False):
+    """Whom an Emitter's `emit` and `send` may reach."""
+
+    to: Rooms
+    room: Rooms
+    skip_sid: Sids
+    except_rooms: Rooms
+    namespace: str | None
+
+
+class Selection(TypedDict, total=False):
+    """Who does not get what a server emits."""
+
+    skip_sid: Sids
+    except_rooms: Rooms
+    ignore_queue: bool
+    volatile: bool
+
+
+class SendKeywords(Selection, total=False):
+    """What `send` of python-socketio's Server takes besides its data and `to`."""
+
+    room: Rooms
+    namespace: str | None
+    callback: Function | None
+    timeout: float | None
+
+
+class Addressing(Selection, total=False):
+    """What `emit` of Flask-SocketIO's Namespace takes besides its named arguments."""
+
+    to: Rooms
+    broadcast: bool
+
+
+class EmitKeywords(Addressing, total=False):
+    """What Flask-SocketIO's `emit` and `send` take besides their data."""
+
+    namespace: str | None
+    room: Rooms
+    include_self: bool
+    callback: Function | None
+
+
+class CallKeywords(TypedDict, total=False):
+    """What Flask-SocketIO's `call` takes besides its event and data."""
+
+    namespace: str | None
+    to: str | None
+    room: str | None
+    timeout: float | None
+    ignore_queue: bool
+
+
+def names_of(keywords: type) -> frozenset[str]:
+    """The names that a class above lists."""
+    names: frozenset[str] = keywords.__dict__["__optional_keys__"]
+    return names
+
+
+def refuse_unknown(what: str, given: Keywords, keywords: type, elsewhere: str = "") -> None:
+    """Refuse what `keywords` does not list: a misspelt word should not pass in silence.
+
+    Raises TypeError: `what` has no such option.
+    """
+    known = names_of(keywords)
+    unknown = given.keys() - known
+    if unknown:
+        name = min(unknown)
+        near = difflib.get_close_matches(name, known, 1) if len(known) > NAMES_TOLD_MAX_COUNT else []
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
+        raise TypeError(f"{what} has no option {name!r}: {hint}{elsewhere}")

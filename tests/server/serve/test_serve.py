@@ -1,0 +1,314 @@
+"""serve(): in this very process, whose signals the tests send to themselves once it listens.
+
+It must not know protocols; several workers are started as real processes.
+"""
+
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from python_server.net.link import encode, pair
+from python_server.net.scoreboard import Scoreboard
+from python_server.net.sockets import BindError, InheritedDescriptor, TCPAddress, UnixAddress
+from python_server.observe import log
+from python_server.serve import serve as module
+from python_server.serve.mounts import Site
+from python_server.serve.serve import (
+    addresses_of,
+    bind,
+    check_listening,
+    is_supervisor,
+    public_address,
+    serve,
+    supervise,
+)
+from python_server.settings import Settings, TLSSettings
+from python_server.workers import link_messages
+from python_server.workers.peers import MessageKind
+from python_server.workers.spawn import INHERITED_VARIABLE, WORKER_VARIABLE, WorkerSlot
+
+Started = Callable[[str], None]
+
+
+def page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+
+
+def settings(**values: Any) -> Settings:
+    return Settings(port=0, control_socket="none", **values)
+
+
+def sends(*numbers: int) -> Started:
+    """What sends these signals to this process, once it listens."""
+
+    def started(url: str) -> None:
+        for number in numbers:
+            signal.raise_signal(number)
+
+    return started
+
+
+@pytest.fixture(autouse=True)
+def _as_before(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a server changes of its process."""
+    limits, interval = resource.getrlimit(resource.RLIMIT_NOFILE), sys.getswitchinterval()
+    handlers = {number: signal.getsignal(number) for number in range(1, signal.NSIG)}
+    levels = log.LOGGER.level, log.ACCESS.level
+    for logger in (log.LOGGER, log.ACCESS):
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level(logging.INFO)
+    yield
+    assert handlers == {number: signal.getsignal(number) for number in range(1, signal.NSIG)}
+    for logger, level in zip((log.LOGGER, log.ACCESS), levels, strict=True):
+        logger.setLevel(level)
+    sys.setswitchinterval(interval)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+# One worker
+
+
+def test_it_says_where_it_serves_and_stops_at_a_signal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pid_file = tmp_path / "pid"
+    told: list[tuple[str, str]] = []
+
+    def started(url: str) -> None:
+        told.append((url, pid_file.read_text()))
+        signal.raise_signal(signal.SIGTERM)
+
+    serve(Site(page), settings(pid_file=str(pid_file)), started)
+    ((url, written),) = told
+    assert url.startswith("http://127.0.0.1:")
+    assert written == f"{os.getpid()}\n"
+    assert not pid_file.exists()
+    said = f"python_server: listening on {url} (process {os.getpid()}; stop with Ctrl+C)\n"
+    assert capsys.readouterr().err == said
+    assert [record.message for record in caplog.records][-1] == "stopped"
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGQUIT,)])
+def test_a_second_signal_or_quit_cuts_off_what_runs(numbers: Sequence[int]) -> None:
+    """With the first alone the request, which never ends, would have a quarter of an hour."""
+    clients: list[socket.socket] = []
+
+    def started(url: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        clients.append(socket.create_connection((host, int(port))))
+        clients[0].send(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n")
+        sends(*numbers)(url)
+
+    began = monotonic()
+    serve(Site(page), settings(graceful_timeout_seconds=900.0), started)
+    assert monotonic() - began < 900.0
+    clients[0].close()
+
+
+def test_orders_that_one_worker_does_not_know_are_said_and_logs_are_opened_anew(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    written = tmp_path / "log"
+
+    def started(url: str) -> None:
+        written.rename(tmp_path / "moved")
+        sends(
+            signal.SIGUSR1,
+            signal.SIGHUP,
+            signal.SIGUSR2,
+            signal.SIGTTIN,
+            signal.SIGTTOU,
+            signal.SIGWINCH,
+            signal.SIGTERM,
+        )(url)
+
+    serve(Site(page), settings(error_log=str(written)), started)
+    for handler in log.LOGGER.handlers:
+        handler.flush()
+    lines = written.read_text().splitlines()
+    assert [line.partition("] ")[2] for line in lines] == [
+        f"INFO {module.CODE_STAYS}",
+        f"WARNING {module.NO_SECOND_SERVER}",
+        "WARNING SIGTTIN is ignored: it is for the supervisor of several workers (--workers)",
+        "WARNING SIGTTOU is ignored: it is for the supervisor of several workers (--workers)",
+        "INFO stopping: what runs may end; a second signal cuts it off",
+        "INFO stopped",
+    ]
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        serve(Site(page), settings(), sends(signal.SIGHUP, signal.SIGTERM))
+        states = [manager.recv(1_000).partition(b"\n")[0] for _ in range(4)]
+    assert states == [b"READY=1", b"RELOADING=1", b"READY=1", b"STOPPING=1"]
+
+
+def test_a_pid_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    where = tmp_path / "no folder" / "pid"
+    with pytest.raises(BindError, match="cannot write the process id to"):
+        serve(Site(page), settings(pid_file=str(where)))
+
+
+# One of several workers
+
+
+@pytest.fixture
+def as_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """This process is a worker; given is the supervisor's end of its link."""
+    (ours, theirs), board = pair(), Scoreboard(monotonic)
+    listening = socket.create_server(("127.0.0.1", 0))
+    slot = WorkerSlot(5, board.claim(), "host", board, theirs)
+
+    def begin() -> Any:
+        # Each process has descriptors of its own.
+        slot.control, slot.board = theirs.dup(), Scoreboard(monotonic, os.dup(board.descriptor))
+        monkeypatch.setenv(WORKER_VARIABLE, slot.to_text())
+        monkeypatch.setenv(INHERITED_VARIABLE, str(os.dup(listening.fileno())))
+        slot.control.detach()
+        return ours
+
+    yield begin
+    for each in (ours, theirs, listening):
+        each.close()
+    board.close()
+
+
+def test_a_worker_serves_until_its_supervisor_asks_it_to_drain(as_worker: Any) -> None:
+    supervisor = as_worker()
+    drain = link_messages.encode(link_messages.Drain(None))
+    supervisor.send(b"".join(map(bytes, encode(MessageKind.DRAIN, drain))))
+    serve(Site(page), settings(workers_count=2))
+    said = supervisor.recv(1_000)
+    assert encode(MessageKind.DRAINING)[0] in said
+    assert WORKER_VARIABLE not in os.environ  # what it starts is no worker
+
+
+# Several workers
+
+PROGRAM = """
+from python_server.serve.mounts import Site
+from python_server.serve.serve import serve
+from python_server.settings import Settings
+def page(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+serve(Site(page), Settings(port=0, control_socket="none"))
+"""
+
+
+def test_several_workers_hear_every_order(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", PROGRAM])
+    got: list[bytes] = []
+
+    def started(url: str) -> None:
+        with urllib.request.urlopen(url) as answer:
+            got.append(answer.read())
+        sends(
+            signal.SIGUSR1,
+            signal.SIGUSR2,
+            signal.SIGTTIN,
+            signal.SIGTTOU,
+            signal.SIGHUP,
+            signal.SIGWINCH,
+            signal.SIGTERM,
+        )(url)
+
+    serve(Site(page), settings(workers_count=1, max_requests_count=100), started)
+    assert got == [b"ok"]
+    said = [record.message for record in caplog.records if not record.message.startswith("worker ")]
+    assert said[:2] == ["2 workers are wanted", "1 workers are wanted"]
+    assert said[2].startswith("rolling restart of 1 workers")
+    assert said[-1] == "stopped"
+
+
+def test_quit_ends_several_workers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", PROGRAM])
+    supervise(settings(workers_count=2), sends(signal.SIGQUIT))
+
+
+def test_a_first_worker_that_does_not_come_up_gives_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(SystemExit) as ended:
+        supervise(settings(workers_count=2))
+    assert ended.value.code == 3
+    assert "the first worker did not come up (exit code 3): stopping" in caplog.text
+
+
+def test_several_workers_need_unix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "name", "nt")
+    with pytest.raises(BindError, match="several workers need a UNIX system"):
+        supervise(settings(workers_count=2))
+
+
+@pytest.mark.parametrize(
+    ("values", "supervises"),
+    [({}, False), ({"workers_count": 2}, True), ({"max_requests_count": 1}, True)],
+)
+def test_who_starts_workers(values: dict[str, int], supervises: bool) -> None:
+    assert is_supervisor(settings(**values)) is supervises
+
+
+# Where it listens
+
+
+@pytest.mark.parametrize(
+    ("values", "addresses"),
+    [
+        ({}, [TCPAddress("127.0.0.1", 0)]),
+        (
+            {"binds": ("[::1]:81", "unix:/run/s"), "fd": 3},
+            [TCPAddress("::1", 81), UnixAddress("/run/s"), InheritedDescriptor(3)],
+        ),
+        ({"uds": "/run/s"}, [UnixAddress("/run/s")]),
+    ],
+)
+def test_addresses(values: dict[str, Any], addresses: list[Any]) -> None:
+    assert addresses_of(settings(**values)) == addresses
+
+
+@pytest.mark.parametrize(
+    ("binds", "public"),
+    [
+        (("127.0.0.1:80", "unix:/run/s"), None),
+        (("127.0.0.1:80", "0.0.0.0:81"), TCPAddress("0.0.0.0", 81)),
+    ],
+)
+def test_what_another_machine_may_reach(binds: tuple[str, ...], public: Any) -> None:
+    assert public_address(settings(binds=binds)) == public
+
+
+def test_what_listening_needs_is_looked_at_before(tmp_path: Path) -> None:
+    check_listening(settings())
+    with pytest.raises(BindError):
+        check_listening(settings(binds=("here:there",)))
+    with pytest.raises(Exception, match="missing"):
+        check_listening(settings(tls=TLSSettings(certfile=str(tmp_path / "missing"))))
+
+
+def test_sockets_of_whoever_started_the_process_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    for sock in bound:
+        sock.set_inheritable(True)
+    addresses = [sock.getsockname() for sock in bound]
+    monkeypatch.setenv(INHERITED_VARIABLE, ",".join(str(sock.detach()) for sock in bound))
+    with bind(settings()) as listening:
+        assert [sock.getsockname() for sock in listening.sockets] == addresses
+        assert not any(sock.get_inheritable() for sock in listening.sockets)

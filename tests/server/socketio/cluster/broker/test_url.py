@@ -1,0 +1,94 @@
+"""What the URL of a broker says, and which connections are made of it; what cannot be is refused at once.
+
+It must not know what is said through a connection: here it answers to a ping.
+"""
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from python_server.socketio.cluster.broker.url import (
+    BrokerError,
+    connector,
+    read_broker,
+    sentinel_places,
+    without_password,
+)
+from python_server.socketio.cluster.port import BrokerOptions
+
+
+@pytest.mark.parametrize("scheme", ["redis", "valkey"])
+def test_a_connection_of_either_package_speaks_to_the_broker(redis_server: Any, scheme: str) -> None:
+    connection = connector(BrokerOptions(redis_server.url.replace("redis", scheme, 1), "c"))()
+    assert connection._sock is None, "not connected yet"
+    connection.connect()
+    try:
+        connection.send_packed_command(connection.pack_commands([("ECHO", b"said")]), check_health=False)
+        assert connection.read_response() == b"said", "never decoded: what is published may be any bytes"
+    finally:
+        connection.disconnect()
+
+
+def test_sentinels_are_read_from_the_url() -> None:
+    assert sentinel_places("redis+sentinel://u:p%40@a:1,b:2/3/mine") == (
+        [("a", 1), ("b", 2)],
+        "mine",
+        {"username": "u", "password": "p@", "db": 3},
+    )
+    assert sentinel_places("valkey+sentinel://:p@[::1]:26379") == ([("::1", 26379)], None, {"password": "p"})
+    with pytest.raises(ValueError, match="no host:port"):
+        sentinel_places("redis+sentinel://a,b:2/0/mine")
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "", "amqp://localhost", "kafka://x", "redis+sentinel://x/0/y", "redis://h:99x/"]
+)
+def test_a_url_that_cannot_be(url: str) -> None:
+    with pytest.raises(BrokerError, match="message_queue"):
+        connector(BrokerOptions(url, "c"))
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("redis", "redis"), ("valkeys", "valkey")])
+def test_a_missing_package_is_named(scheme: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(BrokerError, match=f"pip install {package}"):
+        connector(BrokerOptions(f"{scheme}://localhost", "c"))
+
+
+def test_a_wrong_option_of_the_client_library() -> None:
+    with pytest.raises(BrokerError, match="no_such_option"):
+        connector(BrokerOptions("redis://localhost", "c", redis_options={"no_such_option": 1}))
+
+
+def test_no_password_in_a_log() -> None:
+    assert without_password("redis://user:p@ss@host:1/0?password=x") == "redis://host:1/0"
+    assert without_password("unix:///run/redis.sock") == "unix:///run/redis.sock"
+
+
+OPTIONS: list[tuple[dict[str, Any], BrokerOptions | None]] = [
+    ({}, None),
+    ({"message_queue": None, "channel": "c"}, None),
+    ({"message_queue": "redis://h"}, BrokerOptions("redis://h", "default")),
+    (
+        {"message_queue": "redis://h", "channel": "c", "channel_per_room": True, "redis_options": {"db": 2}},
+        BrokerOptions("redis://h", "c", True, {"db": 2}),
+    ),
+    (
+        {"client_manager": SimpleNamespace(redis_url="redis://h", channel="its", redis_options={"db": 1})},
+        BrokerOptions("redis://h", "its", redis_options={"db": 1}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "options"), OPTIONS)
+def test_options_of_the_peers(given: dict[str, Any], options: BrokerOptions | None) -> None:
+    assert read_broker(given, "default") == options
+
+
+def test_options_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="SimpleNamespace is not served: give message_queue"):
+        read_broker({"client_manager": SimpleNamespace()}, "default")
+    with pytest.raises(BrokerError, match="served by no broker here"):
+        read_broker({"message_queue": "amqp://h"}, "default")

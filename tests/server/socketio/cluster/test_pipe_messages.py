@@ -1,0 +1,112 @@
+"""What workers of one machine write to each other (pipe_messages.py) is read as it was, or refused.
+
+It must not know links, or who speaks.
+"""
+
+import pytest
+
+from python_server.engineio.packet import Prepared
+from python_server.socketio.cluster.pipe_messages import (
+    HEAD_LENGTH,
+    decode_answer,
+    decode_message,
+    decode_question,
+    encode_answer,
+    encode_message,
+    encode_question,
+)
+from python_server.socketio.cluster.port import (
+    Command,
+    CommandKind,
+    Envelope,
+    Malformed,
+    Question,
+    QuestionKind,
+)
+from python_server.workers.link_messages import encode
+
+PREFIX = b"/socket.io/\0"
+
+
+PACKETS: list[list[str | bytes]] = [
+    ['42["x",1]'],
+    ['452-["caf\u00e9",1,2]', b"", b"\x00\xff"],
+    [b"\x81\xa1"],
+    [""],
+]
+ENVELOPES = [
+    Envelope("/", None, (), Prepared(PACKETS[0])),
+    Envelope("/\u00e9[", ("red", 7, -(2**63), "\u20ac"), ("a", 2**63 - 1), Prepared(PACKETS[1]), "o1", True),
+    Envelope("/", (), ("x",), Prepared(PACKETS[2]), None, False),
+    Envelope("/", ("r",), (), Prepared(PACKETS[3]), "", False),
+]
+COMMANDS = [
+    Command(CommandKind.DISCONNECT, "/", "sid", detail="why"),
+    Command(CommandKind.ENTER, "/n", "sid", 7),
+    Command(CommandKind.CLOSE_ROOM, "/", room="red"),
+]
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES)
+def test_envelopes_arrive_as_they_are(envelope: Envelope) -> None:
+    read = decode_message(b"".join((PREFIX, *encode_message(envelope))), len(PREFIX))
+    assert isinstance(read, Envelope)
+    assert list(read.prepared.packets) == list(envelope.prepared.packets)
+    for name in ("namespace", "rooms", "excepted", "offset", "volatile"):
+        assert getattr(read, name) == getattr(envelope, name)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_arrive_as_they_are(command: Command) -> None:
+    assert decode_message(b"".join((PREFIX, *encode_message(command))), len(PREFIX)) == command
+
+
+def test_packets_are_not_encoded_again() -> None:
+    _, packet, attachment = encode_message(Envelope("/", None, (), Prepared(['451-["x"]', b"\x01"])))
+    assert (packet, attachment) == (b'451-["x"]', b"\x01")
+
+
+def test_no_part_of_a_message_is_taken_for_a_message() -> None:
+    for message in (*ENVELOPES, *COMMANDS):
+        whole = b"".join(encode_message(message))
+        for length in range(len(whole)):
+            with pytest.raises(Malformed):
+                decode_message(whole[:length], 0)
+        with pytest.raises(Malformed):
+            decode_message(whole + b"x", 0)
+
+
+def test_questions_and_answers_arrive_as_they_are() -> None:
+    question = Question(QuestionKind.ROOMS, "/n", ["a", 1, None, {"b": [1.5]}])
+    assert decode_question(b"x" + encode_question(7, question), 1) == (7, question)
+    assert decode_answer(b"x" + encode_answer(7, ["a", 2], False), 1) == (7, ["a", 2], False)
+
+
+def test_what_stands_on_a_link_is_the_same_in_every_release_of_one_version() -> None:
+    """See link_messages.VERSION: a change of these bytes raises it."""
+    command = encode_message(Command(CommandKind.ENTER, "/n", "sid", 7))
+    heads = [
+        encode([2, "enter_room", "/n", "sid", 7, None]),
+        encode([1, "/", ["r"], [], [6, ~1], "o", True]),
+    ]
+    assert command == [HEAD_LENGTH.pack(len(heads[0])) + heads[0]]
+    envelope = Envelope("/", ("r",), (), Prepared(["51-[1]", b"x"]), "o", True)
+    assert encode_message(envelope) == [HEAD_LENGTH.pack(len(heads[1])) + heads[1], b"51-[1]", b"x"]
+    assert encode_question(7, Question(QuestionKind.ROOMS, "/n", "sid")) == encode([7, "rooms", "/n", "sid"])
+    assert encode_answer(7, ["a"], True) == encode([7, True, ["a"]])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", encode([1]), encode([1, "fortunes", "/", None]), encode(["x", True, None])]
+)
+def test_no_question_and_no_answer(data: bytes) -> None:
+    for decode in (decode_question, decode_answer):
+        with pytest.raises(Malformed):
+            decode(b"p" + data, 1)
+
+
+def test_names_that_do_not_travel_are_refused() -> None:
+    with pytest.raises(TypeError):
+        encode_message(Envelope("/", (object(),), (), Prepared(["x"])))
+    with pytest.raises(OverflowError):
+        encode_message(Command(CommandKind.ENTER, "/", "sid", 2**64))

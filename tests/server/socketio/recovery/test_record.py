@@ -1,0 +1,138 @@
+"""What is known of a lost client, as it travels: what cannot is left out and told (recovery/record.py).
+
+It must not know who sends a record, or when.
+"""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from python_server.engineio.packet import Prepared
+from python_server.socketio.cluster.port import ROOM_LIMIT, Envelope, Malformed
+from python_server.socketio.recovery.log import LAG_SECONDS, RecoveryLog
+from python_server.socketio.recovery.record import (
+    HeardEvent,
+    RecoveryRecord,
+    checked,
+    decode_record,
+    decoder,
+    encode,
+    travelling,
+    travelling_event,
+)
+
+PACKETS = Prepared(["42x"])
+
+
+def event(rooms: Any, excepted: Any = (), name: str | None = "o") -> HeardEvent:
+    return 1.0, Envelope("/", rooms, excepted, PACKETS, name)
+
+
+def travelled(**fields: Any) -> tuple[RecoveryRecord, list[str]]:
+    """A record, as another process reads it, and what was said of it here."""
+    said: list[str] = []
+    record = RecoveryRecord("/", "s", "p", **fields)
+    told = encode(travelling(record, lambda kind, sentence: said.append(f"{kind}: {sentence}")))
+    return decode_record(told), said
+
+
+def test_found_travels_as_it_is() -> None:
+    log = RecoveryLog()
+    log.save(RecoveryRecord("/", "s", "p", rooms={"s": 0, "news": 0, 7: 3}, data={"a": 1}), 1.0)
+    for name, rooms in (("x", ("news",)), ("y", None), ("z", ((1, 2),))):
+        envelope = Envelope("/", rooms, ("not here",), Prepared(["42" + name, b"\xff"]), f"{log.tag}{name}")
+        log.append(envelope, 2.0)
+    found = log.find("p", "/", None, 2.0)
+    assert found is not None
+    told = decode_record(encode(travelling(found, lambda kind, said: None)))
+    assert [event.offset for _, event in told.missed_elsewhere] == [f"{log.tag}x", f"{log.tag}y"]
+    assert told.missed_elsewhere[0][1].prepared.packets == ["42x", b"\xff"]
+    assert told.compare_from == 2.0 - LAG_SECONDS
+    assert (told.rooms, told.heard_elsewhere) == (found.rooms, {f"{log.tag}x": 2.0, f"{log.tag}y": 2.0})
+    found.missed_elsewhere = told.missed_elsewhere = []
+    assert told == found
+
+
+def test_what_can_travel_is_not_spoken_of() -> None:
+    data = {"user": "ada", "roles": ["a", ("b", 1, 0.5, None, True)], "more": {"deep": {"er": []}}}
+    record, said = travelled(rooms={"s": 0, "news": 1, 7: 2, -ROOM_LIMIT: 3}, data=data, came_at=4.0)
+    assert said == []
+    assert record.rooms == {"s": 0, "news": 1, 7: 2, -ROOM_LIMIT: 3}
+    assert record.data == {**data, "roles": ["a", ["b", 1, 0.5, None, True]]}
+    assert record.came_at == 4.0
+
+
+@pytest.mark.parametrize("room", [(1, 2), 2.0, None, True, ROOM_LIMIT, b"room", "\ud800"])
+def test_a_room_that_no_other_process_can_have_is_left_out(room: Any) -> None:
+    record, (sentence,) = travelled(rooms={"s": 0, room: 1})
+    assert record.rooms == {"s": 0}
+    assert sentence.startswith(
+        f"recovery across workers: a client goes to another process without room {room!r}: "
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [object(), {1}, 2**63, -(2**63) - 1, "\ud800", [object()], {1: 2}, {"\ud800": 1}, {"a": [b"x"]}]
+)
+def test_data_that_is_no_json_is_left_out_entry_by_entry(value: Any) -> None:
+    record, (sentence,) = travelled(data={"kept": 1, "gone": value})
+    assert record.data == {"kept": 1}
+    assert "without data['gone']: only JSON values can travel" in sentence
+    if type(value) is not dict:
+        record, (sentence,) = travelled(data=value)
+        assert record.data is None
+        assert "without data: " in sentence
+
+
+def test_what_is_left_out_is_told_in_one_sentence_of_bounded_length() -> None:
+    record, (sentence,) = travelled(rooms={(number,): 0 for number in range(100)}, data=object())
+    assert record.rooms == {}
+    assert sentence.count("room (") == 3
+
+
+def test_an_event_travels_without_the_rooms_that_others_cannot_have() -> None:
+    assert travelling_event(event(("a", (1,)), ((2,), "b"))) == event(("a",), ("b",))
+    assert travelling_event(event(None, (object(),))) == event(None)
+    _, nobody = travelling_event(event(((1,), None), ("b",)))
+    assert (nobody.rooms, nobody.excepted, list(nobody.prepared.packets)) == ((), (), [])
+    record, said = travelled(missed_elsewhere=[event(((1,),)), event(("a",))])
+    assert [missed.rooms for _, missed in record.missed_elsewhere] == [("a",)]
+    assert said == []
+
+
+def test_events_that_no_decoder_refuses_are_checked() -> None:
+    checked([event(None), event(("a", 7), ("b",))])
+    for wrong in (event(None, name=None), event(("a", ROOM_LIMIT)), event(None, (True,))):
+        with pytest.raises(Malformed, match="an event without a name, or for what is no room"):
+            checked([wrong])
+
+
+def test_of_two_records_the_one_of_the_last_return_counts() -> None:
+    record = RecoveryRecord("/", "s", "p", came_at=2.0)
+    assert [record.older_than(moment) for moment in (1.0, 2.0, 3.0, None)] == [False, False, True, True]
+
+
+def test_only_packets_are_encoded_in_a_way_of_their_own() -> None:
+    with pytest.raises(TypeError, match="object cannot travel"):
+        encode(RecoveryRecord("/", "s", "p", data=object()))
+    packets = decoder(list[HeardEvent])(encode([event(None)]))[0][1].prepared.packets
+    assert list(packets) == ["42x"]
+    told = msgspec.msgpack.decode(encode([event(None)]))
+    for wrong in ("42x", [1], None):
+        told[0][1][3] = wrong
+        with pytest.raises(Malformed):
+            decoder(list[HeardEvent])(encode(told))
+
+
+MALFORMED = [{}, [], [1, 2, 3], ["/", "s", "p", 0.0, "yes"], [[], [], {}, [], 0.0], "text", 7, b"\xc1"]
+# With an event for what is no room.
+MALFORMED.append(
+    ["/", "s", "p", 0.0, False, 0, 0, {}, None, None, 0.0, False, [[1.0, ["/", [[]], [], ["42"], "o"]]]]
+)
+
+
+@pytest.mark.parametrize("told", [*MALFORMED, *map(encode, MALFORMED)])
+def test_malformed_answers_are_said_so(told: Any) -> None:
+    with pytest.raises(Malformed):
+        decode_record(told)
