@@ -6,7 +6,6 @@ Must not know: what a request is for, or who else accepts on the same sockets.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol
 
 from python_server.connection.address_caps import AddressCaps
@@ -19,6 +18,7 @@ from python_server.net.listener import Listener, turn_away
 from python_server.net.loop import Deadline, Loop
 from python_server.net.scoreboard import Row
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.net.tls import HandshakeQueue, Handshaking, TLSTransport
 from python_server.net.transport import Transport
 from python_server.observe import log
@@ -49,21 +49,13 @@ def most_connections(settings: Settings) -> int | None:
     return settings.connections_max_count or connections_max_count()
 
 
-class AcceptorState(Enum):
+class AcceptorState(StateEnum):
     """What an acceptor does with new connections."""
 
-    TAKEN = auto()
-    WAITING = auto()  # as many as may be are open; the kernel holds the next ones
-    REFUSED = auto()  # for so long that those who wait are told
-    STOPPED = auto()  # what the system had accepted before may be taken; each request is the last
-
-
-MOVES: Final[dict[AcceptorState, set[AcceptorState]]] = {
-    AcceptorState.TAKEN: {AcceptorState.WAITING, AcceptorState.STOPPED},
-    AcceptorState.WAITING: {AcceptorState.TAKEN, AcceptorState.REFUSED, AcceptorState.STOPPED},
-    AcceptorState.REFUSED: {AcceptorState.TAKEN, AcceptorState.STOPPED},
-    AcceptorState.STOPPED: {AcceptorState.STOPPED},
-}
+    TAKEN = "WAITING", "STOPPED"
+    WAITING = "TAKEN", "REFUSED", "STOPPED"  # as many as may be are open; the kernel holds the next ones
+    REFUSED = "TAKEN", "STOPPED"  # for so long that those who wait are told
+    STOPPED = "STOPPED"  # what the system had accepted before may be taken; each request is the last
 
 
 class Channel(Protocol):
@@ -153,7 +145,7 @@ class Acceptor:
 
         No connection brings a further request than the one on its way.
         """
-        self._move(AcceptorState.STOPPED)
+        self._state = self._state.to(AcceptorState.STOPPED)
         self._told.cancel()
         for listener in self._listeners:
             if take_waiting:
@@ -201,7 +193,7 @@ class Acceptor:
         self._count()
         if self._state in (AcceptorState.WAITING, AcceptorState.REFUSED) and not self._full():
             self._told.clear()
-            self._move(AcceptorState.TAKEN)
+            self._state = self._state.to(AcceptorState.TAKEN)
             self.start()
 
     def _count(self) -> None:
@@ -240,7 +232,7 @@ class Acceptor:
             self._complain("limit", text)
             for listener in self._listeners:
                 listener.pause()
-            self._move(AcceptorState.WAITING)
+            self._state = self._state.to(AcceptorState.WAITING)
             self._told.set(self._settings.connections_wait_seconds)
 
     def _full(self) -> bool:
@@ -251,14 +243,10 @@ class Acceptor:
         if self._row is not None and self._row.fewest_count() < len(self.channels):
             self._told.set(LOOK_AGAIN_SECONDS)  # another worker takes them
             return
-        self._move(AcceptorState.REFUSED)
+        self._state = self._state.to(AcceptorState.REFUSED)
         text = f"{self._max_count} connections are open: new ones get 503, see --limit-concurrency"
         self._complain("limit refused", text)
         self.start()
-
-    def _move(self, state: AcceptorState) -> None:
-        assert state in MOVES[self._state], (self._state, state)
-        self._state = state
 
     def _established(self, transport: TLSTransport, greeting: Handshaking) -> None:
         self._remove(greeting)

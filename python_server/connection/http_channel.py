@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final
 
 from python_server.connection.exchange import (
@@ -22,6 +21,7 @@ from python_server.http1.body_time import BodyTime
 from python_server.http1.parser import END, BadRequest, Event, ParserState, Request, RequestParser
 from python_server.net.byte_handler import Buffer
 from python_server.net.pauses import Pause
+from python_server.net.states import StateEnum
 from python_server.settings import HTTPSettings
 
 # Bytes of further requests that may wait behind a running one; then reading pauses.
@@ -48,30 +48,21 @@ class HTTPServices:
     stop: Callable[[Request], bool] | None = None
 
 
-class HTTPState(Enum):
+class HTTPState(StateEnum):
     """Where an HTTP connection stands."""
 
-    __hash__ = object.__hash__  # a member is one object; Enum's own hash is a call of Python
-
-    IDLE = auto()  # between requests
-    HEAD = auto()  # a part of a head has come
-    BUSY = auto()  # an exchange runs, or its unread body is being dropped
-    CLOSING = auto()
-    UPGRADED = auto()
-    LOST = auto()
+    IDLE = "HEAD", "BUSY", "CLOSING", "LOST"  # between requests
+    HEAD = "BUSY", "CLOSING", "LOST"  # a part of a head has come
+    # An exchange runs, or its unread body is being dropped.
+    BUSY = "IDLE", "HEAD", "CLOSING", "UPGRADED", "LOST"
+    CLOSING = "LOST"
+    UPGRADED = "LOST"
+    LOST = ()
 
 
 _IDLE: Final = HTTPState.IDLE
 _BUSY: Final = HTTPState.BUSY
 OPEN_STATES: Final = {_IDLE, HTTPState.HEAD, _BUSY}
-MOVES: Final[dict[HTTPState, set[HTTPState]]] = {
-    _IDLE: {HTTPState.HEAD, _BUSY, HTTPState.CLOSING, HTTPState.LOST},
-    HTTPState.HEAD: {_BUSY, HTTPState.CLOSING, HTTPState.LOST},
-    _BUSY: {_IDLE, HTTPState.HEAD, HTTPState.CLOSING, HTTPState.UPGRADED, HTTPState.LOST},
-    HTTPState.CLOSING: {HTTPState.LOST},
-    HTTPState.UPGRADED: {HTTPState.LOST},  # what was to follow could not be made
-    HTTPState.LOST: set(),
-}
 _COMPLETE: Final = ParserState.COMPLETE
 # What lets a client wait no longer when its next request, or another protocol, begins; an end of the stream
 # that came already is told again.
@@ -130,7 +121,7 @@ class HTTPChannel:
         self._end_exchange(reason)
         self._deadline.cancel()
         if self._state is not HTTPState.LOST:
-            self._move(HTTPState.LOST)
+            self._state = self._state.to(HTTPState.LOST)
         self._services.lost(self)
 
     # What its acceptor may ask (the Channel port)
@@ -189,7 +180,7 @@ class HTTPChannel:
                     self._handle(self._parser.go_on(event))  # nobody has taken the connection
 
     def _begin(self, request: Request) -> None:
-        self._move(_BUSY)
+        self._state = self._state.to(_BUSY)
         self._body_time = None
         request.peer, request.local = self._transport.peer, self._transport.local
         request.handed = self.handed and self._parser.served_count == 1
@@ -228,7 +219,7 @@ class HTTPChannel:
             and parser.state is _COMPLETE
             and not self._transport.blocked  # a client that only asks and never reads
         ):
-            self._move(_IDLE)
+            self._state = self._state.to(_IDLE)
             events = parser.next_request()
             if events:
                 self._handle(events)
@@ -241,7 +232,7 @@ class HTTPChannel:
         settings = self._services.settings
         if self._state is _IDLE:
             if self._parser.head_begun:
-                self._move(HTTPState.HEAD)
+                self._state = self._state.to(HTTPState.HEAD)
                 self._deadline.set(settings.header_timeout_seconds)
             elif self._parser.served_count:
                 self._deadline.set(settings.keep_alive_timeout_seconds)
@@ -288,7 +279,7 @@ class HTTPChannel:
             self._handler.exchange_lost(exchange, error.message)
             self._exchange = None
         if exchange.started:
-            self._move(HTTPState.CLOSING)
+            self._state = self._state.to(HTTPState.CLOSING)
             exchange.abort(error.message)
             return
         exchange.refuse(error.status, error.message)
@@ -315,14 +306,14 @@ class HTTPChannel:
     def _close(self) -> None:
         self._deadline.cancel()
         if self._state in OPEN_STATES:
-            self._move(HTTPState.CLOSING)
+            self._state = self._state.to(HTTPState.CLOSING)
             self._transport.close()
 
     def _upgrade(self, make: MakeHandler) -> None:
         """Give the connection to another protocol, with the bytes that came behind the head."""
         self._exchange = None
         self._deadline.cancel()
-        self._move(HTTPState.UPGRADED)
+        self._state = self._state.to(HTTPState.UPGRADED)
         leftover = self._parser.take_leftover()
         handler = make(self._transport, leftover)
         self._services.lost(self)
@@ -332,7 +323,3 @@ class HTTPChannel:
         self._transport.pause_reading(_NEXT, False)
         if leftover:
             handler.data_received(bytearray(leftover), len(leftover))
-
-    def _move(self, state: HTTPState) -> None:
-        assert state in MOVES[self._state], (self._state, state)
-        self._state = state

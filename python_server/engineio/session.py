@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from python_server.engineio.packet import (
@@ -23,6 +23,7 @@ from python_server.engineio.packet import (
     join_payload,
 )
 from python_server.http1.parser import Request
+from python_server.net.states import StateEnum
 from wsframe import Outbox
 
 # python-engineio's client drops a whole polling payload of more packets than this; the JavaScript client has
@@ -55,23 +56,16 @@ CLOSE_CODES: Final = {
 }
 
 
-class SessionState(Enum):
+class SessionState(StateEnum):
     """Which transport carries the session."""
 
-    POLLING = auto()
-    UPGRADING = auto()  # a WebSocket has been probed; the queue waits for the client's "5"
-    WEBSOCKET = auto()
-    CLOSING = auto()  # ended by us while no poll was open: the close packet waits for the next one
-    CLOSED = auto()
+    POLLING = "UPGRADING", "CLOSING", "CLOSED"
+    # A WebSocket has been probed; the queue waits for the client's "5".
+    UPGRADING = "POLLING", "WEBSOCKET", "CLOSING", "CLOSED"
+    WEBSOCKET = "CLOSED"
+    CLOSING = "CLOSED"  # ended by us while no poll was open: the close packet waits for the next one
+    CLOSED = ()
 
-
-MOVES: Final[dict[SessionState, set[SessionState]]] = {
-    SessionState.POLLING: {SessionState.UPGRADING, SessionState.CLOSING, SessionState.CLOSED},
-    SessionState.UPGRADING: set(SessionState) - {SessionState.UPGRADING},
-    SessionState.WEBSOCKET: {SessionState.CLOSED},
-    SessionState.CLOSING: {SessionState.CLOSED},
-    SessionState.CLOSED: set(),
-}
 
 # A global: it is asked for with every packet.
 _WEBSOCKET: Final = SessionState.WEBSOCKET
@@ -270,20 +264,20 @@ class Session:
         if answer is not None:
             answer(join_payload(leaving))
         if self.state is SessionState.CLOSING and not self._queue:
-            self._move(SessionState.CLOSED)
+            self.state = self.state.to(SessionState.CLOSED)
 
     # WebSocket
 
     def open_websocket(self, link: WebSocketLink) -> None:
         """The session began on a WebSocket."""
-        self._move(SessionState.UPGRADING)
+        self.state = self.state.to(SessionState.UPGRADING)
         self._switch(link)
 
     def probe(self, link: WebSocketLink) -> bool:
         """A WebSocket said `2probe`: release the poll; False when the session cannot be upgraded."""
         if self.state is not SessionState.POLLING:
             return False
-        self._move(SessionState.UPGRADING)
+        self.state = self.state.to(SessionState.UPGRADING)
         self._link = link
         if self._answer is not None:
             answer, self._answer = self._answer, None
@@ -300,7 +294,7 @@ class Session:
     def upgrade_failed(self) -> None:
         """The probed WebSocket went away or took too long: polling goes on."""
         if self.state is SessionState.UPGRADING:
-            self._move(SessionState.POLLING)
+            self.state = self.state.to(SessionState.POLLING)
             self._link = None
 
     def receive(self, data: str | bytes) -> None:
@@ -335,7 +329,7 @@ class Session:
             answer()
 
     def _switch(self, link: WebSocketLink) -> None:
-        self._move(SessionState.WEBSOCKET)
+        self.state = self.state.to(SessionState.WEBSOCKET)
         self._link = link
         if not self.reading:
             link.pause_reading(True)
@@ -369,12 +363,12 @@ class Session:
             answer, self._answer = self._answer, None
             # A client that closed by itself gets a noop for its open poll, one that we close a close packet.
             answer((NOOP if reason is DisconnectReason.TRANSPORT_CLOSE else CLOSE).payload)
-            self._move(SessionState.CLOSED)
+            self.state = self.state.to(SessionState.CLOSED)
         elif self.state is not SessionState.WEBSOCKET and reason is DisconnectReason.FORCED_CLOSE:
             self._queue.append(CLOSE)
-            self._move(SessionState.CLOSING)
+            self.state = self.state.to(SessionState.CLOSING)
         else:
-            self._move(SessionState.CLOSED)
+            self.state = self.state.to(SessionState.CLOSED)
         if self.state is SessionState.CLOSED:
             self._queue.clear()
         link, self._link = self._link, None
@@ -392,7 +386,3 @@ class Session:
         self._release_reader()
         self._forget(self)
         self._handler.session_closed(self, reason)
-
-    def _move(self, state: SessionState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state

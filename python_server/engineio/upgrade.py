@@ -6,31 +6,22 @@ Must not know: HTTP, the engine, event names; it talks to one session and one ch
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum, auto
-from typing import Final
 
 from python_server.connection.websocket_channel import WebSocketChannel
 from python_server.engineio.packet import PROBE_PING, PROBE_PONG, EnginePacketType
 from python_server.engineio.session import Session
+from python_server.net.states import StateEnum
 from python_server.net.system import CallLater
 from wsframe import CloseCode
 
 
-class ProbeState(Enum):
+class ProbeState(StateEnum):
     """How far an upgrade has come."""
 
-    WAITING = auto()  # for `2probe`
-    PROBED = auto()  # for `5`
-    UPGRADED = auto()
-    FAILED = auto()
-
-
-MOVES: Final[dict[ProbeState, set[ProbeState]]] = {
-    ProbeState.WAITING: {ProbeState.PROBED, ProbeState.FAILED},
-    ProbeState.PROBED: {ProbeState.UPGRADED, ProbeState.FAILED},
-    ProbeState.UPGRADED: set(),
-    ProbeState.FAILED: set(),
-}
+    WAITING = "PROBED", "FAILED"  # for `2probe`
+    PROBED = "UPGRADED", "FAILED"  # for `5`
+    UPGRADED = ()
+    FAILED = ()
 
 
 class Probe:
@@ -63,7 +54,7 @@ class Probe:
         if self._state is ProbeState.UPGRADED:  # came in the same piece as the "5"
             self._session.receive(data)
         elif self._state is ProbeState.WAITING and data == PROBE_PING and self._session.probe(self._channel):
-            self._move(ProbeState.PROBED)
+            self._state = self._state.to(ProbeState.PROBED)
             self._channel.send(PROBE_PONG)
         elif (
             self._state is ProbeState.PROBED
@@ -71,7 +62,7 @@ class Probe:
             # What comes on the WebSocket would overtake it. The clients wait for their POST's answer first.
             and self._session.intake is None
         ):
-            self._move(ProbeState.UPGRADED)
+            self._state = self._state.to(ProbeState.UPGRADED)
             self._timer.cancel()
             self._attach(self._session, self._channel)
             self._session.upgrade(self._channel)
@@ -86,11 +77,7 @@ class Probe:
     def _closed(self, code: int, reason: str) -> None:
         if self._state in (ProbeState.WAITING, ProbeState.PROBED):
             probed = self._state is ProbeState.PROBED
-            self._move(ProbeState.FAILED)
+            self._state = self._state.to(ProbeState.FAILED)
             self._timer.cancel()
             if probed:
                 self._session.upgrade_failed()
-
-    def _move(self, state: ProbeState) -> None:
-        assert state in MOVES[self._state], (self._state, state)
-        self._state = state

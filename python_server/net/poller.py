@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import selectors
+from collections.abc import Callable
 from typing import Final, Protocol
 
 # Event bits, with epoll's values: anything but "writable" is news for the reader (data, end, error).
@@ -41,7 +42,7 @@ class SelectorPoller:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self.close = self._selector.close
+        self.close: Callable[[], None] = self._selector.close
 
     def register(self, descriptor: int, events: int) -> None:
         self._selector.register(descriptor, MASKS[events & ~EXCLUSIVE])
@@ -61,11 +62,11 @@ class EpollPoller:
 
     def __init__(self) -> None:
         epoll = select.epoll()
-        self.register = epoll.register
-        self.modify = epoll.modify
-        self.unregister = epoll.unregister
-        self.poll = epoll.poll
-        self.close = epoll.close
+        self.register: Callable[[int, int], None] = epoll.register
+        self.modify: Callable[[int, int], None] = epoll.modify
+        self.unregister: Callable[[int], None] = epoll.unregister
+        self.poll: Callable[[float], list[tuple[int, int]]] = epoll.poll
+        self.close: Callable[[], None] = epoll.close
 
 
 def best_poller() -> Poller:

@@ -22,7 +22,7 @@ Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
 ReentrantLock = threading.RLock
 ThreadLocal = threading.local
-current_thread_id = threading.get_ident
+current_thread_id: Callable[[], int] = threading.get_ident
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
 FAULTS: Final = (Exception, SystemExit, GeneratorExit)
 
@@ -167,6 +167,10 @@ class Mailbox:
     def adopt(self) -> None:
         """The calling thread becomes the loop's thread."""
         self._owner = threading.get_ident()
+
+    def disown(self) -> None:
+        """In a forked child: the loop is the parent's, and whoever posts is told so."""
+        self._closed = True
 
     def on_loop(self) -> bool:
         """Any thread: is the caller the loop's thread?"""
@@ -390,10 +394,10 @@ class Door:
         self._events = events
         # One lock for all strands: held for a few instructions, and a strand stays small.
         self._strand_lock = threading.Lock()
-        self.post = mailbox.post
-        self.post_unless = mailbox.post_unless
-        self.on_loop = mailbox.on_loop
-        self.at_once = mailbox.at_once
+        self.post: Callable[..., None] = mailbox.post
+        self.post_unless: Callable[..., bool] = mailbox.post_unless
+        self.on_loop: Callable[[], bool] = mailbox.on_loop
+        self.at_once: Callable[[], bool] = mailbox.at_once
         # Loop's thread: run a job beside the strands, in no order.
         self.submit: Callable[[Job], None] = events.submit
 

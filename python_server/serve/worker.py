@@ -5,18 +5,19 @@ Must not know: any rule of any protocol, or how the parts are connected; see `wi
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
-from typing import Final
 
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
 from python_server.engineio.session import DisconnectReason
+from python_server.net.loop import Loop
 from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System
 from python_server.net.threads import end_turn
 from python_server.observe import log
@@ -27,19 +28,11 @@ from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
 
 
-class WorkerState(Enum):
-    SERVING = "serving"
-    HANDING_OVER = "handing over"  # it stops, and another worker takes over what it holds
-    STOPPING = "stopping"
-    CLOSED = "closed"
-
-
-MOVES: Final = {
-    WorkerState.SERVING: {WorkerState.HANDING_OVER, WorkerState.STOPPING, WorkerState.CLOSED},
-    WorkerState.HANDING_OVER: {WorkerState.CLOSED},
-    WorkerState.STOPPING: {WorkerState.CLOSED},
-    WorkerState.CLOSED: set(),
-}
+class WorkerState(StateEnum):
+    SERVING = "HANDING_OVER", "STOPPING", "CLOSED"
+    HANDING_OVER = "CLOSED"  # it stops, and another worker takes over what it holds
+    STOPPING = "CLOSED"
+    CLOSED = ()
 
 
 class Worker:
@@ -48,7 +41,9 @@ class Worker:
     Args:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
         slot: its place among several workers, owned from here on; None for the only one.
-        control: listening, for this user's own words; owned from here on. system: its clocks, poller, chance.
+        control: listening, for this user's own words; owned from here on.
+        told: called with the signal by which other servers say what the supervisor has just said otherwise.
+        system: its clocks, poller, chance.
 
     Raises:
         CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address, or the name of
@@ -62,15 +57,17 @@ class Worker:
         listening: list[Socket],
         slot: WorkerSlot | None = None,
         control: Socket | None = None,
+        told: Callable[[int], object] = lambda number: None,
         system: System = REAL,
     ) -> None:
         self._settings = settings
+        self._told = told
         self._counters = Counters(system.monotonic)
         self._state = WorkerState.SERVING
         complain = self._counters.complain
         given = wiring.Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
         network = wiring.make_network(given, listening)
-        self.loop = network.loop
+        self.loop: Loop = network.loop
         self._acceptor = network.acceptor
         self._pools = wiring.make_pools(given, self.loop)
         protocols = wiring.make_protocols(given, network, self._pools)
@@ -80,7 +77,8 @@ class Worker:
             network=network,
             pools=self._pools,
             protocols=protocols,
-            drain=partial(self._begin_stop, settings.graceful_timeout_seconds),
+            drain=self._drain,
+            reopen_logs=self._reopen_logs,
             stop_server=self._stop_server,
         )
         self._membership = self._cluster.membership
@@ -154,6 +152,16 @@ class Worker:
 
         self.loop.mailbox.post(stop)
 
+    def _drain(self, successor: int | None) -> None:
+        """The supervisor ends this worker."""
+        self._told(signal.SIGTERM)
+        self._begin_stop(self._settings.graceful_timeout_seconds, successor)
+
+    def _reopen_logs(self) -> None:
+        """The supervisor says that log files have moved."""
+        self._told(signal.SIGUSR1)
+        log.reopen_logs()
+
     def force(self) -> None:
         """Any thread: end now."""
         self.loop.mailbox.post(self.loop.stop)
@@ -162,7 +170,7 @@ class Worker:
         """`successor`: the worker that takes over what this one holds; None when none goes on."""
         if self._state is not WorkerState.SERVING:
             return
-        self._move(WorkerState.STOPPING if successor is None else WorkerState.HANDING_OVER)
+        self._state = self._state.to(WorkerState.STOPPING if successor is None else WorkerState.HANDING_OVER)
         # Whoever told a worker to stop says itself what more can be done.
         hint = "" if self._membership is not None else "; a second signal cuts it off"
         log.say(f"stopping: what runs may end{hint}")
@@ -199,12 +207,8 @@ class Worker:
             or (self._state is WorkerState.HANDING_OVER and any(each.leaving for each in cluster.brokers()))
         )
 
-    def _move(self, state: WorkerState) -> None:
-        assert state in MOVES[self._state], (self._state, state)
-        self._state = state
-
     def _close(self) -> None:
-        self._move(WorkerState.CLOSED)
+        self._state = self._state.to(WorkerState.CLOSED)
         self._acceptor.abort("server stopped")
         self.loop.run_once(0)
         for backplane in self._cluster.backplanes:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.net.backlog import Backlog
+from python_server.net.client_backlog import Backlog
+from python_server.net.states import StateEnum
 from python_server.net.system import TimerLike
 from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.record import RecoveryRecord
@@ -73,19 +74,13 @@ class Bucket:
         return True
 
 
-class SocketState(Enum):
+class SocketState(StateEnum):
     """A client's life in one namespace."""
 
-    PENDING = auto()  # the connect handler runs; what is sent is held back behind the CONNECT reply
-    CONNECTED = auto()
-    CLOSED = auto()
-
-
-MOVES: Final[dict[SocketState, set[SocketState]]] = {
-    SocketState.PENDING: {SocketState.CONNECTED, SocketState.CLOSED},
-    SocketState.CONNECTED: {SocketState.CLOSED},
-    SocketState.CLOSED: set(),
-}
+    # The connect handler runs; what is sent is held back behind the CONNECT reply.
+    PENDING = "CONNECTED", "CLOSED"
+    CONNECTED = "CLOSED"
+    CLOSED = ()
 
 
 CONNECTED: Final = SocketState.CONNECTED  # a global: asked for with every packet
@@ -174,5 +169,4 @@ class Socket:
                 socket.send(prepared)
 
     def move(self, state: SocketState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
+        self.state = self.state.to(state)

@@ -32,13 +32,15 @@ class RunningServer:
         recovery = configuration.recovery
         runner = HandlerRunner(services, configuration.codec, handlers)
         self.services = services
-        self.restorer = None if recovery is None else Restorer(recovery, services)
-        self.rooms = RoomDirectory(
+        self.restorer: Restorer | None = None if recovery is None else Restorer(recovery, services)
+        self.rooms: RoomDirectory = RoomDirectory(
             services, runner.room_changed, lambda: 0 if recovery is None else recovery.events.position
         )
-        self.broadcaster = Broadcaster(services, configuration, self.rooms)
-        self.connections = Connections(services, configuration, handlers, self.rooms, runner, self.restorer)
-        self.dispatcher = Dispatcher(services, configuration, handlers, self.connections, runner)
+        self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms)
+        self.connections: Connections = Connections(
+            services, configuration, handlers, self.rooms, runner, self.restorer
+        )
+        self.dispatcher: Dispatcher = Dispatcher(services, configuration, handlers, self.connections, runner)
         services.backplane.start(
             ClusterReceiver(
                 self.rooms.adapters,

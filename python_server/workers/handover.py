@@ -49,8 +49,8 @@ class Departing:
         self._transport = transport
         self._relay = relay
         self._ended = ended
-        self.data_received = _ignore if relay is None else relay.data_received
-        self.write_blocked = _ignore if relay is None else relay.write_blocked
+        self.data_received: Callable[..., None] = _ignore if relay is None else relay.data_received
+        self.write_blocked: Callable[..., None] = _ignore if relay is None else relay.write_blocked
 
     def receive_buffer(self) -> memoryview | None:
         return None

@@ -58,7 +58,7 @@ class Membership:
         self.row = row
         assert slot.control is not None
         self._supervisor: Link | None = Link(loop, slot.control, self._told, self._orphaned, report)
-        self.siblings = Peers(loop, slot.index, report, complain, slot.successors)
+        self.siblings: Peers = Peers(loop, slot.index, report, complain, slot.successors)
         for index, sock in slot.siblings.items():
             self.siblings.join(index, sock, serving=index in slot.serving)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
-from enum import Enum, IntEnum, auto
+from enum import IntEnum
 from typing import Final, TypeVar
 
 import msgspec
@@ -17,6 +17,7 @@ from python_server.net.byte_handler import Buffer
 from python_server.net.link import QUEUE_MAX_BYTES, Link, encode
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.workers import link_messages
 from python_server.workers.greetings import Greetings
 from python_server.workers.link_messages import Greeting, NewWorker, Succession, decode
@@ -59,21 +60,13 @@ class MessageKind(IntEnum):
 CONTROL_KINDS: Final = frozenset(range(MessageKind.HELLO, MessageKind.CONNECTION))
 
 
-class PeersState(Enum):
+class PeersState(StateEnum):
     """Where this worker stands among the others."""
 
-    STARTING = auto()  # it has greeted nobody
-    GREETING = auto()  # those that serve are to greet it back
-    SERVING = auto()
-    DRAINING = auto()  # it leads no more, and takes nothing over
-
-
-MOVES: Final = {
-    PeersState.STARTING: {PeersState.GREETING, PeersState.DRAINING},
-    PeersState.GREETING: {PeersState.SERVING, PeersState.DRAINING},
-    PeersState.SERVING: {PeersState.DRAINING},
-    PeersState.DRAINING: set(),
-}
+    STARTING = "GREETING", "DRAINING"  # it has greeted nobody
+    GREETING = "SERVING", "DRAINING"  # those that serve are to greet it back
+    SERVING = "DRAINING"
+    DRAINING = ()  # it leads no more, and takes nothing over
 
 
 class Peers:
@@ -97,7 +90,7 @@ class Peers:
     ) -> None:
         self.index = index
         self.living: tuple[int, ...] = ()
-        self.state = PeersState.STARTING
+        self.state: PeersState = PeersState.STARTING
         self.dropped: Counter[int] = Counter()
         self._loop = loop
         self._report = report
@@ -197,7 +190,7 @@ class Peers:
 
     def announce_draining(self, successor: int | None) -> None:
         """Tell everybody that we lead no more and take nothing over, and who takes over from us."""
-        self._move(PeersState.DRAINING)
+        self.state = self.state.to(PeersState.DRAINING)
         for index in self._links:
             self._tell(index, MessageKind.DRAINING)
             if successor is not None:
@@ -230,7 +223,7 @@ class Peers:
 
         And have settled, see `greetings`; or the timeout has passed. Not when we drain by then.
         """
-        self._move(PeersState.GREETING)
+        self.state = self.state.to(PeersState.GREETING)
         self._on_joined = joined
         for index in self.living:  # who began since our start is told who knows it, as by the others
             self._tell_known(index)
@@ -256,7 +249,7 @@ class Peers:
     def _look_round(self) -> None:
         """Has everybody greeted us?"""
         if self.state is PeersState.GREETING and not self._greetings.awaited:
-            self._move(PeersState.SERVING)
+            self.state = self.state.to(PeersState.SERVING)
             self._on_joined()
             self._changed()
 
@@ -373,10 +366,6 @@ class Peers:
     def _changed(self) -> None:
         for function in self._changed_functions:
             function()
-
-    def _move(self, state: PeersState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
 
 
 def remember_succession(successors: dict[int, int], said: Succession) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum, auto
 from typing import Final
 
 import msgspec
@@ -16,28 +15,21 @@ import msgspec
 from python_server.net.link import Link, pair
 from python_server.net.loop import Loop, Timer
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind, Report
 from python_server.workers.spawn import WORKER_VARIABLE, WorkerSlot, start_again
 
 
-class Life(Enum):
+class Life(StateEnum):
     """The life of a worker."""
 
-    STARTING = auto()  # its process imports the application
-    SERVING = auto()
-    DRAINING = auto()  # it takes nothing new and ends when what runs has ended
-    KILLED = auto()  # told to end at once
-    GONE = auto()  # its process has ended
+    STARTING = "SERVING", "DRAINING", "KILLED", "GONE"  # its process imports the application
+    SERVING = "DRAINING", "KILLED", "GONE"
+    DRAINING = "KILLED", "GONE"  # it takes nothing new and ends when what runs has ended
+    KILLED = "GONE"  # told to end at once
+    GONE = ()  # its process has ended
 
-
-MOVES: Final = {
-    Life.STARTING: {Life.SERVING, Life.DRAINING, Life.KILLED, Life.GONE},
-    Life.SERVING: {Life.DRAINING, Life.KILLED, Life.GONE},
-    Life.DRAINING: {Life.KILLED, Life.GONE},
-    Life.KILLED: {Life.GONE},
-    Life.GONE: set(),
-}
 
 ALIVE: Final = frozenset({Life.STARTING, Life.SERVING, Life.DRAINING})
 
@@ -62,13 +54,13 @@ class WorkerProcess:
         report: Report,
         replaces: WorkerProcess | None,
     ) -> None:
-        self.index = slot.index
-        self.row = slot.row
-        self.together = slot.together
+        self.index: int = slot.index
+        self.row: int = slot.row
+        self.together: bool = slot.together
         self.replaces = replaces
-        self.life = Life.STARTING
+        self.life: Life = Life.STARTING
         self.deadline: Timer | None = None
-        self.served_from = loop.now  # or, before it serves, alive from
+        self.served_from: float = loop.now  # or, before it serves, alive from
         ours, slot.control = pair()
         ends: list[tuple[WorkerProcess, Socket]] = []
         try:
@@ -126,6 +118,11 @@ class WorkerProcess:
             self.move(Life.KILLED)
             self._process.send_signal(signal.SIGQUIT)
 
+    def pass_on(self, number: int) -> None:
+        """The supervisor got this signal; one that does not serve yet has no handler of it."""
+        if self.life is Life.SERVING:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
         if self.life is not Life.KILLED:
             self.move(Life.KILLED)
@@ -145,8 +142,7 @@ class WorkerProcess:
         self.move(Life.GONE)
 
     def move(self, life: Life) -> None:
-        assert life in MOVES[self.life], (self.life, life)
-        self.life = life
+        self.life = self.life.to(life)
 
 
 def exit_text(code: int) -> str:

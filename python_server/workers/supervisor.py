@@ -8,12 +8,12 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum, auto
 from typing import Final
 
 from python_server.net.loop import Deadline, Loop, Timer
 from python_server.net.scoreboard import WORKERS_MAX_COUNT, Scoreboard
 from python_server.net.sockets import Socket
+from python_server.net.states import StateEnum
 from python_server.net.system import System
 from python_server.observe import log
 from python_server.settings import Settings
@@ -35,21 +35,13 @@ END_GRACE_SECONDS: Final = 5.0
 QUIT_GRACE_SECONDS: Final = 3.0
 
 
-class Phase(Enum):
+class Phase(StateEnum):
     """What the supervisor does: begins, serves, stops, has stopped."""
 
-    BEGINNING = auto()  # one worker starts; the others when it serves
-    SERVING = auto()
-    STOPPING = auto()
-    STOPPED = auto()
-
-
-MOVES: Final = {
-    Phase.BEGINNING: {Phase.SERVING, Phase.STOPPING, Phase.STOPPED},
-    Phase.SERVING: {Phase.STOPPING},
-    Phase.STOPPING: {Phase.STOPPED},
-    Phase.STOPPED: set(),
-}
+    BEGINNING = "SERVING", "STOPPING", "STOPPED"  # one worker starts; the others when it serves
+    SERVING = "STOPPING"
+    STOPPING = "STOPPED"
+    STOPPED = ()
 
 
 class Supervisor:
@@ -92,8 +84,8 @@ class Supervisor:
         self._not_before = 0.0
         self._next_look = Deadline(loop, self._look_round)
         self._looked_at = loop.now
-        self.phase = Phase.BEGINNING
-        self.exit_code = 0
+        self.phase: Phase = Phase.BEGINNING
+        self.exit_code: int = 0
 
     # Orders from outside
 
@@ -149,6 +141,11 @@ class Supervisor:
         log.say(f"{self._wanted_count} workers are wanted")
         self._look_round()
 
+    def pass_on(self, number: int) -> None:
+        """A signal that is the application's affair."""
+        for child in self._children:
+            child.pass_on(number)
+
     def reopen_logs(self) -> None:
         for child in self._children:
             if child.life in ALIVE:
@@ -158,7 +155,7 @@ class Supervisor:
 
     def _begin_serving(self, took_seconds: float) -> None:
         """The others start: the first worker, which took so long to, leaves them new connections."""
-        self._move(Phase.SERVING)
+        self.phase = self.phase.to(Phase.SERVING)
         if self._wanted_count > 1:
             wait_seconds = min(max(took_seconds, TOGETHER_MIN_SECONDS), TOGETHER_MAX_SECONDS)
             self._gathering = self._loop.call_later(wait_seconds, self._end_gathering)
@@ -382,14 +379,14 @@ class Supervisor:
     # The end of all
 
     def _begin_stop(self) -> None:
-        self._move(Phase.STOPPING)
+        self.phase = self.phase.to(Phase.STOPPING)
         self._to_replace.clear()
         self._replacing = None
         for sock in (*self._listening, *self._named.values()):
             sock.close()
 
     def _end(self) -> None:
-        self._move(Phase.STOPPED)
+        self.phase = self.phase.to(Phase.STOPPED)
         self._loop.call_soon(self._loop.stop)
 
     def close(self) -> None:
@@ -399,7 +396,3 @@ class Supervisor:
         for child in self._children:
             child.reap()
         self._board.close()
-
-    def _move(self, phase: Phase) -> None:
-        assert phase in MOVES[self.phase], (self.phase, phase)
-        self.phase = phase

@@ -199,7 +199,7 @@ def test_the_same_from_the_command_line_with_workers(name: str) -> None:
         assert served.stop() == 0, served.log
 
 
-# What is said where a handler found no processor for so long that it seemed to wait: the machine is overloaded.
+# Said where a handler found no processor for so long that it seemed to wait: the machine is overloaded.
 LOST = "without giving others their turn"
 
 

@@ -47,7 +47,7 @@ class RecoveryLog:
         first: int = 0,
     ) -> None:
         self._max_clients_count = max_clients_count
-        self.events = EventLog(max_seconds, max_bytes, first)
+        self.events: EventLog = EventLog(max_seconds, max_bytes, first)
         self._lost: OrderedDict[str, RecoveryRecord] = OrderedDict()
         # Of processes that have gone: their logs, each with the clients that they had lost.
         self._kept_logs: list[RecoveryLog] = []

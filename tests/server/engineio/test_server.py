@@ -12,7 +12,6 @@ import pytest
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason
-from python_server.engineio.upgrade import MOVES, ProbeState
 
 
 @pytest.mark.parametrize(
@@ -243,10 +242,6 @@ def test_a_client_must_not_ping(world: Any) -> None:
     websocket.send("2")
     assert websocket.received()[-1] == "closed"
     assert world.heard.closed == ["transport error"]
-
-
-def test_probe_moves() -> None:
-    assert set(MOVES) == set(ProbeState)
 
 
 def test_upgrade_step_by_step(world: Any) -> None:

@@ -10,7 +10,6 @@ import pytest
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.packet import EnginePacketError, EnginePacketType, Packet, Prepared
 from python_server.engineio.session import (
-    MOVES,
     POLL_PACKETS_MAX_COUNT,
     DisconnectReason,
     Session,
@@ -93,11 +92,6 @@ def text(data: str) -> Prepared:
 @pytest.fixture
 def life() -> Life:
     return Life()
-
-
-def test_every_state_has_its_moves() -> None:
-    assert set(MOVES) == set(SessionState)
-    assert MOVES[SessionState.CLOSED] == set()
 
 
 def test_a_poll_is_held_until_there_is_something(life: Life) -> None:

@@ -15,7 +15,7 @@ from python_server.settings import Settings
 from python_server.workers import link_messages
 from python_server.workers import supervisor as module
 from python_server.workers.peers import MessageKind
-from python_server.workers.process import ALIVE, MOVES, Life
+from python_server.workers.process import ALIVE, Life
 from python_server.workers.supervisor import Phase, Supervisor
 from told_time import Clock
 
@@ -94,8 +94,7 @@ class FakeChild:
         self.move(Life.GONE)
 
     def move(self, life: Life) -> None:
-        assert life in MOVES[self.life], (self.life, life)
-        self.life = life
+        self.life = self.life.to(life)
 
     def say(self, kind: MessageKind, word: Any = None) -> None:
         self._heard(self, kind, link_messages.encode(word))

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from enum import Enum, auto
 from typing import Final, NamedTuple
 
+from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System, below
 from python_server.net.threads import BackgroundThread, Condition, Lock
 from python_server.socketio.cluster.broker import url as broker
@@ -30,23 +30,15 @@ BATCH_MAX_BYTES: Final = 256 * 1024
 RECEIVE_BYTES: Final = 64 * 1024
 
 
-class BrokerLinkState(Enum):
+class BrokerLinkState(StateEnum):
     """The life of a connection."""
 
-    STARTING = auto()  # it was never there
-    UP = auto()
-    DOUBTED = auto()  # it may have gone: asked before anything more is said
-    LOST = auto()
-    CLOSED = auto()
+    STARTING = "UP", "LOST", "CLOSED"  # it was never there
+    UP = "DOUBTED", "LOST", "CLOSED"
+    DOUBTED = "UP", "LOST", "CLOSED"  # it may have gone: asked before anything more is said
+    LOST = "UP", "CLOSED"
+    CLOSED = ()
 
-
-MOVES: Final = {
-    BrokerLinkState.STARTING: {BrokerLinkState.UP, BrokerLinkState.LOST, BrokerLinkState.CLOSED},
-    BrokerLinkState.UP: {BrokerLinkState.DOUBTED, BrokerLinkState.LOST, BrokerLinkState.CLOSED},
-    BrokerLinkState.DOUBTED: {BrokerLinkState.UP, BrokerLinkState.LOST, BrokerLinkState.CLOSED},
-    BrokerLinkState.LOST: {BrokerLinkState.UP, BrokerLinkState.CLOSED},
-    BrokerLinkState.CLOSED: set(),
-}
 
 Connect = Callable[[], BrokerConnection]
 # Called with the number of subscribers that a message has reached; None when it was not published.
@@ -68,7 +60,7 @@ class _Kept:
         self._changed = changed
         self._lock = Condition(Lock())
         self._connection: BrokerConnection | None = None
-        self.state = BrokerLinkState.STARTING
+        self.state: BrokerLinkState = BrokerLinkState.STARTING
         self._back_off_seconds = BACK_OFF_MIN_SECONDS
         self._name = name
         self._thread: BackgroundThread | None = None
@@ -82,7 +74,7 @@ class _Kept:
         with self._lock:
             if self.closed:
                 return
-            self._move(BrokerLinkState.CLOSED)
+            self.state = self.state.to(BrokerLinkState.CLOSED)
             sock = None if self._connection is None else self._connection._sock
             self._lock.notify_all()
         if sock is not None:
@@ -93,7 +85,7 @@ class _Kept:
         """Any thread: the broker may be gone; look before anything more is said to it."""
         with self._lock:
             if self.state is BrokerLinkState.UP:
-                self._move(BrokerLinkState.DOUBTED)
+                self.state = self.state.to(BrokerLinkState.DOUBTED)
                 self._lock.notify_all()
 
     @property
@@ -105,10 +97,6 @@ class _Kept:
         """Any other thread: wait for the end of the thread."""
         if self._thread is not None:
             self._thread.join(timeout_seconds)
-
-    def _move(self, state: BrokerLinkState) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state
 
     def _keep(self) -> None:
         while not self.closed:
@@ -139,7 +127,7 @@ class _Kept:
             before = self.state
             if before in (state, BrokerLinkState.CLOSED):
                 return
-            self._move(state)
+            self.state = self.state.to(state)
         if state is BrokerLinkState.UP:
             self._back_off_seconds = BACK_OFF_MIN_SECONDS
         if state is BrokerLinkState.LOST or before is not BrokerLinkState.DOUBTED:
@@ -174,8 +162,8 @@ class Publisher(_Kept):
         self._dropped = dropped
         self._posts: deque[_Post] = deque()
         self._unanswered: list[_Post] = []
-        self.queued_bytes = 0
-        self.published_count = 0
+        self.queued_bytes: int = 0
+        self.published_count: int = 0
 
     @property
     def queued_count(self) -> int:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
+from python_server.net.states import StateEnum
 from python_server.net.system import CallLater, TimerLike
 
 Message = TypeVar("Message")
@@ -53,7 +54,7 @@ class Word(StrEnum):
     LEFT = "wsframe_left"  # what stood before my successor's word has reached every worker
 
 
-class Lead(Enum):
+class Lead(StateEnum):
     """What this worker does with the channel.
 
     A worker that begins to lead says so on the channel itself, where its predecessor hears it at the same
@@ -62,24 +63,13 @@ class Lead(Enum):
     until its predecessor knows that all have what stood before. So nothing is lost, doubled or overtaken.
     """
 
-    IDLE = auto()  # another worker leads
-    JOINING = auto()  # we begin to listen
-    SAID = auto()  # our word is on its way; from there on others rely on us
-    WAITING = auto()  # it has come; our predecessor has not left
-    LEADING = auto()
-    LEAVING = auto()  # we drain; a successor's word has not come yet
-    HANDING = auto()  # it has; some of the others have not said that they have what stood before it
-
-
-MOVES: Final = {
-    Lead.IDLE: {Lead.JOINING},
-    Lead.JOINING: {Lead.SAID, Lead.IDLE},
-    Lead.SAID: {Lead.WAITING, Lead.LEADING},
-    Lead.WAITING: {Lead.LEADING},
-    Lead.LEADING: {Lead.LEAVING, Lead.HANDING},
-    Lead.LEAVING: {Lead.LEADING, Lead.HANDING, Lead.IDLE},
-    Lead.HANDING: {Lead.IDLE},
-}
+    IDLE = "JOINING"  # another worker leads
+    JOINING = "IDLE", "SAID"  # we begin to listen
+    SAID = "WAITING", "LEADING"  # our word is on its way; from there on others rely on us
+    WAITING = "LEADING"  # it has come; our predecessor has not left
+    LEADING = "LEAVING", "HANDING"
+    LEAVING = "IDLE", "LEADING", "HANDING"  # we drain; a successor's word has not come yet
+    HANDING = "IDLE"  # it has; some of the others have not said that they have what stood before it
 
 
 # Asked for with every message.
@@ -126,12 +116,12 @@ class Leadership(Generic[Message]):
         """Workers have come or gone."""
         leads = self.place.leads()
         if leads and self.state is Lead.IDLE:
-            self._move(Lead.JOINING)
+            self.state = self.state.to(Lead.JOINING)
             self.listen(True)
         elif leads and self.state is Lead.LEAVING:
-            self._move(Lead.LEADING)
+            self.state = self.state.to(Lead.LEADING)
         elif not leads and self.state is Lead.LEADING:
-            self._move(Lead.LEAVING)
+            self.state = self.state.to(Lead.LEAVING)
         elif not leads and self.state is Lead.JOINING:
             self._leave()
         elif self.state is Lead.WAITING and not self.place.succeeds():
@@ -140,7 +130,7 @@ class Leadership(Generic[Message]):
     def subscribed(self) -> None:
         """The channel is heard from here on, or our word was dropped."""
         if self.state is Lead.JOINING:
-            self._move(Lead.SAID)
+            self.state = self.state.to(Lead.SAID)
         if self.state is Lead.SAID:
             self.say(Word.LEAD, None)
 
@@ -175,7 +165,7 @@ class Leadership(Generic[Message]):
         if self.state is Lead.WAITING:
             self._patience.cancel()
             held, self._held = self._held, []
-            self._move(Lead.LEADING)
+            self.state = self.state.to(Lead.LEADING)
             self.look()
             self.release(held)
 
@@ -195,21 +185,17 @@ class Leadership(Generic[Message]):
 
     def _begin(self) -> None:
         if self.place.succeeds():
-            self._move(Lead.WAITING)
+            self.state = self.state.to(Lead.WAITING)
             self._patience = self.call_later(2 * HAND_OVER_SECONDS, self.go_on)
         else:
-            self._move(Lead.LEADING)
+            self.state = self.state.to(Lead.LEADING)
             self.look()
 
     def _hand_over(self, name: str) -> None:
-        self._move(Lead.HANDING)
+        self.state = self.state.to(Lead.HANDING)
         self._successor = name
         self.settle()
 
     def _leave(self) -> None:
-        self._move(Lead.IDLE)
+        self.state = self.state.to(Lead.IDLE)
         self.listen(False)
-
-    def _move(self, state: Lead) -> None:
-        assert state in MOVES[self.state], (self.state, state)
-        self.state = state

@@ -36,7 +36,7 @@ class PushReader:
         self._hiredis = hiredis
         self._max_bytes = max_bytes
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
-        self.oversized_count = 0
+        self.oversized_count: int = 0
 
     def feed(self, data: bytes) -> list[Push]:
         """The messages that `data` completes, in order.
