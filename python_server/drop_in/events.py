@@ -90,13 +90,22 @@ class AsyncResult(Linked):
         return self.value
 
     def wait(self, timeout: Seconds = None) -> object:
-        """The same, but None when nothing came in time."""
-        return self.get() if self._wait_ready(timeout) else None
+        """The value; None for an error, or when nothing came in time."""
+        self._wait_ready(timeout)
+        return self.value
 
     def __call__(self, source: AsyncResult) -> None:
         """As a link of a greenlet."""
         self.value, self.exception = source.value, source.exception
         self._become_ready()
+
+
+class SentEvent(AsyncResult):
+    """eventlet's Event, whose `wait` raises."""
+
+    def wait(self, timeout: Seconds = None) -> object:
+        """What was sent, or raises it; None when nothing came in time."""
+        return self.get() if self._wait_ready(timeout) else None
 
 
 class Flag(Linked):

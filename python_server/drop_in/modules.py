@@ -57,12 +57,12 @@ MODULES: Final = {
     "engineio.payload": "real: Payload",
     "engineio.server": "real: Server=EngineServer",
     "eventlet": f"{_SPAWN} {_TIMEOUT} monkey_patch import_patched=original listen GreenPool "
-    "Semaphore BoundedSemaphore=Semaphore CappedSemaphore=Semaphore Event=AsyncResult Queue "
+    "Semaphore BoundedSemaphore=Semaphore CappedSemaphore=Semaphore Event=SentEvent Queue "
     "__version__=EVENTLET",
     "eventlet.convenience": "listen",
     "eventlet.corolocal": "local",
     "eventlet.debug": "hub_blocking_detection=ignore hub_exceptions=ignore tpool_exceptions=ignore",
-    "eventlet.event": "Event=AsyncResult",
+    "eventlet.event": "Event=SentEvent",
     "eventlet.greenpool": "GreenPool",
     "eventlet.greenthread": f"{_SPAWN} spawn_after_local=spawn_later GreenThread=Greenlet",
     "eventlet.hubs": "use_hub=ignore",
