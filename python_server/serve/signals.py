@@ -34,7 +34,7 @@ class ApplicationSignals:
 
     Each is called when its signal comes, before the server's own order and with the arguments that Python
     gives, as on a server that installs none. One that raises SystemExit or KeyboardInterrupt has the server
-    stop gracefully; the exception goes on when it has. Of the signals that stop, the first alone is told; the
+    stop gracefully; SystemExit goes on when it has. Of the signals that stop, the first alone is told; the
     second interrupts a handler that still runs.
 
     Args:
@@ -50,7 +50,7 @@ class ApplicationSignals:
         }
         self._stop_told = False
         self.runs = False
-        self.leaving: BaseException | None = None
+        self.leaving: SystemExit | None = None
 
     def __contains__(self, number: int) -> bool:
         return number in self._handlers
@@ -71,8 +71,10 @@ class ApplicationSignals:
         before, self.runs = self.runs, True
         try:
             handler(number, frame)
-        except (SystemExit, KeyboardInterrupt) as error:
+        except SystemExit as error:
             self.leaving = self.leaving or error
+            return True
+        except KeyboardInterrupt:  # what Ctrl+C is by default: python-socketio's client passes it on
             return True
         except Interrupted:
             pass
@@ -90,7 +92,7 @@ def given_as_orders(
     """While open, the order of each signal is posted to the loop.
 
     Raises:
-        SystemExit, KeyboardInterrupt: at the end, what a handler of the application has raised.
+        SystemExit: at the end, if a handler of the application has raised it.
     """
 
     def given(number: int, frame: FrameType | None) -> None:

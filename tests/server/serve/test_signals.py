@@ -80,6 +80,13 @@ def test_one_that_leaves_stops_the_server_and_leaves_then(install: Install, numb
     assert bench.said == ["stop"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_one_that_passes_ctrl_c_on_stops_the_server(install: Install, number: int) -> None:
+    # As python-socketio's client does, in the name of whoever was there before it.
+    install(number, lambda number, frame: signal.default_int_handler(number, frame))
+    assert Bench().raises(number) == ["stop"]
+
+
 def test_a_fault_is_reported_and_the_order_given(install: Install) -> None:
     install(signal.SIGHUP, lambda number, frame: {}["missing"])
     bench = Bench()
