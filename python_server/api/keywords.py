@@ -238,10 +238,12 @@ def drop_unknown(what: str, given: Keywords, keywords: type) -> dict[str, Any]:
     """
     known = names_of(keywords)
     for name in sorted(given.keys() - known):
+        if (what, name) in _IGNORED:
+            continue
         meant = slip_of(name, ADDRESSING & known)
         if meant is not None:
             raise TypeError(f"{what} has no option {name!r}: did you mean {meant!r}?")
-        if (what, name) not in _IGNORED and len(_IGNORED) < IGNORED_MAX_COUNT:
+        if len(_IGNORED) < IGNORED_MAX_COUNT:
             _IGNORED.add((what, name))
             near = difflib.get_close_matches(name, known, 1)
             hint = f": did you mean {near[0]!r}?" if near else ""

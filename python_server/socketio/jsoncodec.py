@@ -163,8 +163,10 @@ class JSONWords:
 
 
 OWN_WORDS: Final = JSONWords()
-# The same, but NaN is the program's affair: what python-socketio sends where no module is chosen.
+# The same, but NaN is the program's affair: what python-socketio sends where no module is chosen, and what
+# its clients make of it.
 PEERS_WORDS: Final = JSONWords(partial(dumps, allow_nan=True))
+PEERS_CLIENTS_WORDS: Final = JSONWords(loads=json.loads)
 
 
 def words_of(module: object) -> JSONWords:

@@ -148,8 +148,10 @@ class SocketIO(Registration):
 
     def _choose(self, app: flask.Flask | None, options: SocketIOKeywords) -> ServerOptions:
         """The options of now and before, checked; what programs read of them is written down."""
-        if "message_queue" in options and "client_manager" not in options:
-            self.server_options.pop("client_manager", None)  # of another queue
+        if isinstance(self.server_options.get("client_manager"), QueueManager):
+            del self.server_options[
+                "client_manager"
+            ]  # it says the same as message_queue, which may be another
         self.server_options.update(options)
         given = dict(self.server_options)
         if app is not None and given.get("json") is flask.json:

@@ -26,12 +26,11 @@ def emit(event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
     if not EMIT_NAMES.issuperset(options):
         options = cast("EmitKeywords", drop_unknown("emit", options, EmitKeywords))
     to_sender = options.get("to") is None and options.get("room") is None and not options.get("broadcast")
-    if to_sender or options.get("namespace") is None:
+    if to_sender or "namespace" not in options:  # None there is the global one
         request = current_request("emit() without to= or broadcast=True" if to_sender else "emit()")
         if to_sender:
             options["to"] = request.sid
-        if options.get("namespace") is None:
-            options["namespace"] = request.namespace
+        options.setdefault("namespace", request.namespace)
     current_socketio().emit(event, *args, **options)
 
 
@@ -48,7 +47,8 @@ def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValu
     Arguments and errors are those of `SocketIO.call`, in the current namespace.
     """
     options = cast("CallKeywords", drop_unknown("call", options, CallKeywords))
-    options["namespace"] = options.get("namespace") or current_request("call()").namespace
+    if "namespace" not in options:
+        options["namespace"] = current_request("call()").namespace
     if options.get("to") is None and options.get("room") is None:
         options["to"] = current_request("call() without to=").sid
     return current_socketio().call(event, *args, **options)

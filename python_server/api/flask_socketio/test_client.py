@@ -22,7 +22,8 @@ from python_server.net.tasks import InlineMailbox
 from python_server.net.threads import Answer, Door, InlineExecutor
 from python_server.observe import log
 from python_server.socketio.client import Client
-from python_server.socketio.packet import Codec, Packet, PacketType
+from python_server.socketio.jsoncodec import PEERS_CLIENTS_WORDS, PEERS_WORDS
+from python_server.socketio.packet import Codec, Packet, PacketType, TextCodec
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue
@@ -115,6 +116,8 @@ class SocketIOTestClient:
         self._server.mailbox.adopt()
         self._session: FakeSession | None = None
         self._decoder = self._server.codec.decoder()
+        if getattr(self._decoder, "words", None) is PEERS_WORDS:
+            self._decoder = TextCodec(PEERS_CLIENTS_WORDS).decoder()
         self.connect(namespace, query_string, headers, auth)
 
     def is_connected(self, namespace: str | None = None) -> bool:
