@@ -93,9 +93,10 @@ class SocketIO(Registration):
     Args:
         app: the application; or call `init_app` later.
         options: Flask-SocketIO's, python-socketio's and python-engineio's; times in seconds, sizes in bytes.
+            Those that do not exist are named in the log.
 
     Raises:
-        TypeError, ValueError: an option, or a value of it, that does not exist or is not served here.
+        ValueError: a value that cannot be, or is not served here. BrokerError: no such broker, or no package.
     """
 
     reason = Reason
@@ -282,7 +283,7 @@ class SocketIO(Registration):
 
         Args:
             args, data: see `emit`.
-            options: namespace: default "/". to, room: the sid. timeout: seconds, default 60; None waits on.
+            options: namespace: default "/". to, room, sid: whom. timeout: seconds, default 60; None waits on.
                 ignore_queue: has no effect.
 
         Raises:
@@ -290,9 +291,9 @@ class SocketIO(Registration):
             TimeoutError: no ack within `timeout` seconds, or the client has left.
         """
         chosen = drop_unknown("call", options, CallKeywords)
-        to, room, namespace = chosen.get("to"), chosen.get("room"), chosen.get("namespace")
-        data = arguments_of(args, data)
-        return self.server.call(event, data, to, room, namespace, chosen.get("timeout", 60))
+        to, namespace, timeout = chosen.get("to"), chosen.get("namespace"), chosen.get("timeout", 60)
+        sid = chosen.get("sid") if chosen.get("room") is None else chosen["room"]
+        return self.server.call(event, arguments_of(args, data), to, sid, namespace, timeout)
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
         """Everyone leaves the room."""
@@ -350,8 +351,9 @@ class SocketIO(Registration):
 
         Args:
             host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
-            options: debug, log_output (the access log, default `debug`), use_reloader, reloader_options,
-                extra_files, certfile, keyfile; allow_unsafe_werkzeug is taken and not needed.
+            options: debug, log_output (the access log, default `debug`), use_debugger, use_reloader,
+                reloader_options, extra_files, static_files, certfile, keyfile, ssl_context (a pair of files,
+                an ssl.SSLContext, "adhoc"); the log names those of other servers that have no effect here.
 
         Raises:
             TypeError: an unknown option. BindError: the address cannot be listened on.
