@@ -90,10 +90,17 @@ def read_server_options(what: str, keywords: type, given: Keywords, channel: str
         ),
         engine=read_engine_options(given),
         namespaces=None if namespaces is None else frozenset(several(namespaces)),
-        broker=read_broker({**given, "message_queue": given.get("message_queue") or None}, channel),
+        broker=read_broker({**given, **queue_and_manager(given)}, channel),
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
     )
+
+
+def queue_and_manager(given: Keywords) -> dict[str, object]:
+    """What names a broker; "" names none, and python-socketio's own Manager is of one process, as the hub."""
+    manager = given.get("client_manager")
+    alone = type(manager).__module__ == "socketio.manager"
+    return {"message_queue": given.get("message_queue") or None, "client_manager": None if alone else manager}
 
 
 def read_engine_options(given: Keywords) -> EngineOptions:

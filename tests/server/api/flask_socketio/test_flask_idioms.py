@@ -206,6 +206,14 @@ def test_an_empty_queue_is_none(program: Program, queue: str | None) -> None:
     assert "client_manager" not in socketio.server_options
 
 
+def test_a_manager_of_one_process_is_taken(program: Program) -> None:
+    manager = pytest.importorskip("socketio").Manager()
+    socketio = program.package.SocketIO(program.app, async_mode="threading", client_manager=manager)
+    assert socketio.server_options["client_manager"] is manager
+    socketio.on_event("ask", lambda: "answer")
+    assert socketio.test_client(program.app).emit("ask", callback=True) == "answer"
+
+
 def test_engine_options_can_be_read(program: Program) -> None:
     socketio = program.package.SocketIO(
         flask.Flask(__name__), async_mode="threading", allow_upgrades=False, cookie="io", ping_timeout=7
