@@ -46,6 +46,7 @@ ENGINE_NAMES: Final = {
 # Numbers of seconds, the engine's and the hub's.
 ENGINE_TIMES: Final = ("ping_interval", "ping_timeout", "upgrade_timeout")
 HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
+TRANSPORTS: Final = ("polling", "websocket")
 ASYNC_MODES: Final = (None, "threading", "eventlet", "gevent", "gevent_uwsgi")
 
 
@@ -144,10 +145,13 @@ def with_numbers(given: Keywords, names: Iterable[str]) -> dict[str, Any]:
 
 
 def read_transports(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Raises ValueError: there is no such transport, or none at all."""
-    names = ("polling", "websocket") if value is None else several(value)
-    if not names or not set(names) <= {"polling", "websocket"}:
+    """Those of the two that are among the given ones. Raises ValueError: none is."""
+    given = TRANSPORTS if value is None else several(value)
+    names = tuple(name for name in given if name in TRANSPORTS)
+    if not names:
         raise ValueError("No valid transports provided: 'polling', 'websocket' or both")
+    if len(names) < len(given):
+        log.warn(f"transports are {' and '.join(names)}: there are no others of the given {given!r:.200}")
     return names
 
 

@@ -229,7 +229,7 @@ class SocketIO(Registration):
         options.pop("broadcast", None)  # everybody is who is meant anyway
         options["volatile"] = bool(options.get("volatile"))  # it travels, and others take nothing else
         to = broadcast_options(**options)  # type: ignore[misc]  # without those three
-        if not include_self:
+        if not include_self and (in_event() or not options.get("skip_sid")):
             to = to._replace(excepted=(*to.excepted, current_request("include_self=False").sid))
         arguments = arguments_of(args, data)
         if self._outside is not None:
@@ -384,6 +384,11 @@ class SocketIO(Registration):
         from python_server.api.flask_socketio.test_client import SocketIOTestClient
 
         return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
+
+
+def in_event() -> bool:
+    """Is there a current client?"""
+    return flask.has_request_context() and hasattr(flask.request, "sid")
 
 
 def current_request(what: str) -> EventRequest:

@@ -80,6 +80,19 @@ def test_unknown_keywords_of_the_functions_are_ignored(program: Program) -> None
     ) == [("e", [{"a": 1}]), ("e", [1]), ("e", []), ("message", "x")]
 
 
+def test_without_a_current_client_who_is_skipped_by_name_is_all(program: Program) -> None:
+    """`include_self=False` beside it has nobody to leave out."""
+    socketio = program.socketio
+    first, second = (socketio.test_client(program.app) for _ in range(2))
+    sids: list[str] = []
+    socketio.on_event("tell", lambda: sids.append(sid()))
+    second.emit("tell")
+    socketio.emit("e", include_self=False, skip_sid=sids)
+    with program.app.test_request_context("/"):
+        socketio.emit("e", include_self=False, skip_sid=sids)
+    assert [len(client.get_received()) for client in (first, second)] == [2, 0]
+
+
 def test_no_namespace_is_the_global_one_where_it_is_said(program: Program) -> None:
     emit, socketio = program.package.emit, program.socketio
 
