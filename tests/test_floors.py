@@ -58,8 +58,9 @@ HOUSE = """
 6  serve       mounts recovery_handover routing loading wiring worker signals serve reloader
 7  api         flask_socketio.context wsgi_server keywords flask_socketio.run
                flask_socketio.test_client emitter options handler_registry python_engineio
-               server_methods python_socketio flask_socketio.namespace flask_socketio.event_runner
-               flask_socketio.registration flask_socketio.api flask_socketio.functions
+               peer_views server_methods python_socketio flask_socketio.namespace
+               flask_socketio.event_runner flask_socketio.registration flask_socketio.api
+               flask_socketio.functions
 8  drop_in     importing modules turns installing servers waiting events greenlets words
                wsgi_servers
 9  command     option options welcome emit cli
@@ -155,7 +156,12 @@ CONFINED = {
         "api.flask_socketio.run",
         "api.flask_socketio.test_client",
     },
-    "werkzeug": {"api.flask_socketio.api", "api.flask_socketio.test_client", "serve.loading"},
+    "werkzeug": {
+        "api.flask_socketio.api",
+        "api.flask_socketio.run",
+        "api.flask_socketio.test_client",
+        "serve.loading",
+    },
     "httptools": {"http1.parser", "http1.head"},
     "logging": {"observe.log", "observe.access_log"},
 }
@@ -403,6 +409,9 @@ def test_blocks_stand_at_most_four_deep() -> None:
 # (class, attribute) that the product writes or declares and does not read, and who does.
 READ_ELSEWHERE = {
     ("SocketIO", "wsgi_server"): "applications: Flask-SocketIO's attribute",
+    ("Server", "eio"): "applications: python-socketio's attribute",
+    ("QueueManager", "redis_url"): "socketio.cluster.broker.url, by its name",
+    ("QueueManager", "write_only"): "applications: python-socketio's attribute",
     ("_EventAppContext", "g"): "Flask",
     ("_EventContext", "flashes"): "Flask",
     ("_EventContext", "_after_request_functions"): "Flask",

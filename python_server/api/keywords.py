@@ -1,4 +1,4 @@
-"""The keywords of every face, as editors and type checkers see them, and the refusal of unknown ones.
+"""The keywords of every face, as editors and type checkers see them, and what becomes of unknown ones.
 
 Must not know: what a keyword does, or anything that runs.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
+from python_server.observe import log
 from python_server.socketio.values import Rooms
 from python_server.wsgi.environ import Environ
 
@@ -28,6 +29,16 @@ Rate = str | tuple[int, float] | None
 Sids = str | Sequence[str] | AbstractSet[str] | None
 # Of more names than this the nearest is told, of fewer all.
 NAMES_TOLD_MAX_COUNT: Final = 20
+# What says whom an event reaches: it would reach others if one of these words were misspelt and ignored.
+ADDRESSING: Final = frozenset(
+    ["to", "room", "skip_sid", "include_self", "namespace", "broadcast", "callback", "except_rooms"]
+)
+# How like another word one must be, as difflib counts, to be a slip of it; of two letters one is enough.
+SLIP_RATIO: Final = 0.7
+SHORT_SLIP_RATIO: Final = 0.5
+# Unknown keywords that the log has named. A program may pass on words that its clients choose: then these.
+IGNORED_MAX_COUNT: Final = 100
+_IGNORED: Final[set[tuple[str, str]]] = set()
 
 
 class EngineKeywords(TypedDict, total=False):
@@ -101,13 +112,20 @@ class RunKeywords(TypedDict, total=False):
     use_reloader: bool
     reloader_options: ReloaderKeywords | None
     extra_files: Iterable[str] | None
-    allow_unsafe_werkzeug: bool
+    exclude_patterns: Iterable[str] | None
+    reloader_interval: float | None
+    reloader_type: str | None
+    use_debugger: bool | None
+    static_files: Mapping[str, str | tuple[str, str]] | None
     certfile: str | None
     keyfile: str | None
     ca_certs: str | None
     cert_reqs: int | None
     ciphers: str | None
-    ssl_context: tuple[str, str] | None
+    ssl_context: object
+    # Not needed here.
+    allow_unsafe_werkzeug: bool
+    load_dotenv: bool
 
 
 class OnKeywords(TypedDict, total=False):
@@ -162,12 +180,34 @@ class EmitKeywords(Addressing, total=False):
     callback: Function | None
 
 
+class OtherSendKeywords(TypedDict, total=False):
+    """What SocketIO's `send` takes besides its named arguments."""
+
+    room: Rooms
+    broadcast: bool
+    except_rooms: Rooms
+    ignore_queue: bool
+    volatile: bool
+
+
+class ManagerKeywords(TypedDict, total=False):
+    """What `emit` of python-socketio's manager takes."""
+
+    namespace: str
+    room: Rooms
+    to: Rooms
+    skip_sid: Sids
+    callback: Function | None
+    ignore_queue: bool
+
+
 class CallKeywords(TypedDict, total=False):
     """What Flask-SocketIO's `call` takes besides its event and data."""
 
     namespace: str | None
     to: str | None
     room: str | None
+    sid: str | None
     timeout: float | None
     ignore_queue: bool
 
@@ -190,3 +230,31 @@ def refuse_unknown(what: str, given: Keywords, keywords: type, elsewhere: str = 
         near = difflib.get_close_matches(name, known, 1) if len(known) > NAMES_TOLD_MAX_COUNT else []
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
         raise TypeError(f"{what} has no option {name!r}: {hint}{elsewhere}")
+
+
+def drop_unknown(what: str, given: Keywords, keywords: type) -> dict[str, Any]:
+    """What `keywords` lists of the given ones; the log names each of the others once, as the peers ignore it.
+
+    Raises TypeError: one is nearly a word that says whom an event reaches, where there is such a word.
+    """
+    known = names_of(keywords)
+    for name in sorted(given.keys() - known):
+        if (what, name) in _IGNORED:
+            continue
+        meant = slip_of(name, ADDRESSING & known)
+        if meant is not None:
+            raise TypeError(f"{what} has no option {name!r}: did you mean {meant!r}?")
+        if len(_IGNORED) < IGNORED_MAX_COUNT:
+            _IGNORED.add((what, name))
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            log.warn(f"{what} ignores the unknown keyword {name!r:.100}{hint}")
+    return {name: value for name, value in given.items() if name in known}
+
+
+def slip_of(name: str, words: Iterable[str]) -> str | None:
+    """The one of `words` that `name` may have been meant for, in whatever case and with or without `_`."""
+    plain = {word.replace("_", ""): word for word in words}
+    ratio = SLIP_RATIO if len(name) > 2 else SHORT_SLIP_RATIO
+    near = difflib.get_close_matches(name.lower().replace("_", ""), plain, 1, ratio)
+    return plain[near[0]] if near else None

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -31,9 +32,9 @@ _AS_IN_JSON: Final = (
     orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 _decode: Final = msgspec.json.Decoder().decode
+_dumps_slowly: Final = partial(json.dumps, separators=(",", ":"))
 # Of what JSON is read to, what holds nothing.
 ATOMS: Final = frozenset({str, int, float, bool, type(None)})
-_LISTS: Final = frozenset({list, tuple})
 
 
 class JSONError(ValueError):
@@ -43,14 +44,18 @@ class JSONError(ValueError):
 def dumps(value: object) -> str:
     """Compact JSON text, all of it valid UTF-8 and valid for JavaScript.
 
-    A UUID is written as text, an enum's member as its value.
+    A UUID is written as text, an enum's member as its value, NaN and Infinity as null (as ECMA-262 25.5.2.2,
+    and so the official server, writes them).
 
     Raises:
-        TypeError: a value JSON has no word for. ValueError: NaN, Infinity, or a circle.
+        TypeError: a value JSON has no word for. ValueError: a circle.
     """
     text = dumps_plain(value)
-    if text is None:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_default)
+    if text is not None:
+        return text
+    text = _dumps_slowly(value, default=_default)
+    if "NaN" in text or "Infinity" in text:  # or a string that says so
+        text = _dumps_slowly(json.loads(text, parse_constant=lambda name: None))
     return text
 
 
@@ -63,8 +68,6 @@ def dumps_plain(value: object) -> str | None:
         text = _encode(value, None, _AS_IN_JSON).decode()
     except TypeError:
         return None
-    if "null" in text and not _is_finite(value):  # orjson writes so what JSON has no number for
-        return None
     return text
 
 
@@ -74,7 +77,7 @@ def _default(value: object) -> object:
         return str(value)
     if isinstance(value, Enum):
         return value.value
-    raise TypeError(f"JSON has no word for {type(value).__name__}")
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")  # json's own words
 
 
 def loads(text: str) -> JSONValue:
@@ -129,19 +132,6 @@ def is_deeper(value: JSONValue, depth: int) -> bool:
     if depth == 0:
         return True
     return any(type(item) not in ATOMS and is_deeper(item, depth - 1) for item in value)
-
-
-def _is_finite(value: JSONValue) -> bool:
-    """Is every number among atoms, lists and dicts one that JSON has a word for? False if there is more."""
-    kind = type(value)
-    for item in value.values() if kind is dict else value if kind in _LISTS else (value,):
-        kind = type(item)
-        if kind is float:
-            if not math.isfinite(item):
-                return False
-        elif kind not in ATOMS and not ((kind is dict or kind in _LISTS) and _is_finite(item)):
-            return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

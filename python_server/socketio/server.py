@@ -47,7 +47,6 @@ class RunningServer:
                 self.broadcaster.hear,
                 self.connections.disconnect,
                 self.broadcaster.ask_here,
-                services.report,
                 None if self.restorer is None else self.restorer.answer,
             )
         )

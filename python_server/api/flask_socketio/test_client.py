@@ -145,9 +145,17 @@ class SocketIOTestClient:
         self.connected.pop(namespace or "/", None)
 
     def emit(
-        self, event: str, *args: object, callback: bool = False, namespace: str | None = None
+        self,
+        event: str,
+        *args: object,
+        callback: bool = False,
+        namespace: str | None = None,
+        **ignored: object,
     ) -> JSONValue:
-        """Send an event; with `callback`, returns the ack: None, one value, or a list."""
+        """Send an event; with `callback`, returns the ack: None, one value, or a list.
+
+        Other keywords are ignored: whom it reaches is the handler's affair.
+        """
         self._check(namespace)
         ack_id = next(self._ids) if callback else None
         self.acks = None

@@ -45,7 +45,7 @@ class ClusterReceiver:
         adapters: of the hub, by namespace. hear: takes an envelope into the recovery log, and returns what of
             it is to be delivered.
         disconnect: called with (namespace, sid, detail) for a client of this process.
-        ask: has clients of this process asked for acks. report: for an ack that cannot travel.
+        ask: has clients of this process asked for acks.
         fetch: answers for lost clients; None where there is no recovery.
     """
 
@@ -53,7 +53,6 @@ class ClusterReceiver:
     hear: Callable[[Envelope], Envelope]
     disconnect: Callable[[str, str, str | None], None]
     ask: AskSockets
-    report: Callable[[str, BaseException], None]
     fetch: Callable[[Question, Reply], None] | None = None
 
     def receive(self, message: Envelope | Command) -> None:
@@ -121,13 +120,7 @@ class ClusterReceiver:
         def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
             nonlocal waiting_count
             waiting_count -= 1
-            reply(plain(AckHeard(self._packed(values))), last=not waiting_count)
+            packed = None if values is None else pack(values)
+            reply(plain(AckHeard(packed)), last=not waiting_count)
 
         self.ask(question.namespace, sockets, event, heard, asked.timeout_seconds)
-
-    def _packed(self, values: list[JSONValue] | None) -> list[str] | None:
-        try:
-            return None if values is None else pack(values)
-        except (TypeError, ValueError) as error:  # only MessagePack has a word for it
-            self.report("an ack that cannot be told to another process", error)
-            return None

@@ -82,6 +82,12 @@ def test_words_of_an_emitter(redis_server: Any, ears: Ears) -> None:
             emitter.send("e", volatile=True)  # type: ignore[call-arg]
 
 
+def test_nan_is_null_through_a_broker(redis_server: Any, ears: Ears) -> None:
+    with Emitter(redis_server.url) as emitter:
+        emitter.emit("e", [float("nan"), 1.5])
+    assert ears.hear()["data"] == [[None, 1.5]]
+
+
 def test_an_emitter_finds_its_broker_again(new_redis: Callable[..., Any]) -> None:
     broker = new_redis()
     with Emitter(broker.url) as emitter:
@@ -153,8 +159,9 @@ def test_a_manager_of_python_socketio_is_taken_for_its_url() -> None:
     broker = Server(client_manager=manager).mount("/socket.io/").broker
     assert broker is not None
     assert (broker.url, broker.channel) == ("redis://h/3", "theirs")
-    with pytest.raises(ValueError, match="Manager is not served"):
-        Server(client_manager=socketio.Manager())
+    assert Server(client_manager=socketio.Manager()).mount("/socket.io/").broker is None
+    with pytest.raises(ValueError, match="PubSubManager is not served"):
+        Server(client_manager=socketio.PubSubManager())
 
 
 class Control:

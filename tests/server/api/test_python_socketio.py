@@ -14,7 +14,6 @@ from served_server import Served
 
 def test_unknown_options_and_values() -> None:
     for build in (
-        lambda: Server(ping_intervall=1),
         lambda: Server(connection_state_recovery={"max": 1}),
         lambda: EngineServer(serializer="x"),
         lambda: WSGIApp(Server(), None, socketio_paht="x"),

@@ -80,7 +80,7 @@ def test_bytes_become_attachments_wherever_they_stand() -> None:
     assert encode(PacketType.ACK, "/", [b"x"], 1) == [f"61-1[{PLACE % 0}]", b"x"]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
+@pytest.mark.parametrize("value", [object(), {1, 2}, {b"x": 1}])
 def test_what_json_has_no_word_for_is_the_callers_fault(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         encode(PacketType.EVENT, "/", ["a", value])

@@ -4,6 +4,7 @@ It must not know the hub.
 """
 
 import builtins
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -54,7 +55,9 @@ def test_a_connect_handler_of_two_arguments_is_refused_at_once(socketio: SocketI
         socketio.on("connect")(lambda sid, environ: None)
 
 
-def test_a_type_error_in_a_handler_does_not_call_it_twice(app: flask.Flask, socketio: SocketIO) -> None:
+def test_a_type_error_in_a_handler_does_not_call_it_twice(
+    app: flask.Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture
+) -> None:
     calls: list[Any] = []
 
     @socketio.on("connect")
@@ -65,6 +68,43 @@ def test_a_type_error_in_a_handler_does_not_call_it_twice(app: flask.Flask, sock
     with pytest.raises(TypeError, match="inside"):
         socketio.test_client(app, auth={"a": 1})
     assert calls == [{"a": 1}]
+    assert "connect handler connect raised TypeError when it was given the client's auth" in caplog.text
+
+
+@pytest.mark.parametrize("event", ["connect", "other"])
+def test_a_type_error_that_no_second_call_would_help_is_not_told(
+    app: flask.Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture, event: str
+) -> None:
+    def needs_auth(auth: Any) -> None:
+        raise TypeError("inside")
+
+    def other(value: Any = None) -> None:
+        raise TypeError("inside")
+
+    socketio.on_event(event, needs_auth if event == "connect" else other)
+    with pytest.raises(TypeError, match="inside"):
+        socketio.test_client(app, auth={"a": 1}).emit("other", 1)
+    assert "would call it again" not in caplog.text
+
+
+def test_a_decorator_that_keeps_the_signature_gets_no_auth_for_a_handler_that_takes_none(
+    app: flask.Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    def connect() -> None: ...
+
+    @functools.wraps(connect)
+    def kept(*args: Any) -> None:
+        connect(*args)
+
+    def logged(*args: Any) -> None:
+        connect(*args)
+
+    socketio.on_event("connect", kept)
+    assert socketio.test_client(app, auth={"a": 1}).is_connected()
+    socketio.on_event("connect", logged)
+    with pytest.raises(TypeError, match="takes 0 positional arguments"):
+        socketio.test_client(app, auth={"a": 1})
+    assert "connect handler logged raised TypeError" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from python_server.socketio.cluster.port import (
     QuestionKind,
 )
 from python_server.socketio.cluster.requests import unpack
-from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import EVENT, TextCodec
 from python_server.socketio.recovery.log import RecoveryLog
 
@@ -154,19 +153,6 @@ def test_nobody_is_asked_where_one_is_not_ready(place: Place) -> None:
     peer.say("0", run=False)
     unready = [({"type": "asked", "asked_count": 0, "unready": True}, True)]
     assert place.ask(QuestionKind.ACKS, asking("q", joined_only=True)) == unready
-
-
-def test_an_ack_that_cannot_travel_is_reported(make_world: Any) -> None:
-    codec = MsgpackCodec()
-    place = Place(make_world, codec=codec)
-    peer = place.world.peer(None)
-    peer.say(*codec.prepare(0, "/").packets)
-    peer.heard()
-    parts = place.ask(QuestionKind.ACKS, asking("q"))
-    (number,) = peer.socket.acks
-    peer.say(*codec.prepare(3, "/", [float("nan")], number).packets)
-    assert parts[1:] == [({"type": "heard", "values": None}, True)]
-    assert [what for what, _ in place.world.reports] == ["an ack that cannot be told to another process"]
 
 
 @pytest.mark.parametrize(
