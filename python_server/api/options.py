@@ -76,6 +76,8 @@ def read_server_options(what: str, keywords: type, given: Keywords, channel: str
     refuse_unknown(what, given, keywords)
     if given.get("async_mode") not in ASYNC_MODES:
         raise ValueError("Invalid async_mode specified: leave it out, handlers always run in threads")
+    if given.get("allow_eio3") and given.get("serializer", "default") != "default":
+        raise ValueError("allow_eio3: Socket.IO 2 clients are served JSON, leave serializer='msgpack' out")
     check_seconds(given, HUB_TIMES)
     patience = {f"{name}_seconds": given[name] for name in HUB_TIMES if name in given}
     namespaces = given.get("namespaces")

@@ -5,24 +5,26 @@ Must not know: what a packet means, polls, handshakes, upgrades.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 from python_server.connection.exchange import Exchange
 from python_server.engineio.intake import Intake
 from python_server.engineio.options import EngineError, EngineOptions, EngineRefusal
-from python_server.engineio.packet import SEPARATOR_BYTE, EnginePacketError, decode_payload
-from python_server.engineio.polling import PollingAnswers, jsonp_unwrap
+from python_server.engineio.packet import PROTOCOL4, SEPARATOR_BYTE, EnginePacketError, Packet
+from python_server.engineio.polling import OCTET_STREAM, PollingAnswers, jsonp_unwrap
 from python_server.engineio.session import DisconnectReason, Session
 
 
 @dataclass(slots=True, eq=False)
 class Post:
-    """The body of a POST under way; `jsonp` is its index when it is a form."""
+    """The body of a POST under way; `jsonp` is its index when it is a form, `octets`: is its type binary?"""
 
     session: Session
     jsonp: str | None
+    octets: bool
     pieces: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
 
@@ -50,7 +52,8 @@ class Posts:
         if session.posting or (session.intake is not None and session.intake.full):
             session.end(DisconnectReason.TRANSPORT_ERROR)
             raise EngineRefusal(EngineError.BAD_REQUEST)
-        post = exchange.context = Post(session, jsonp)
+        octets = exchange.request.get("content-type") == OCTET_STREAM
+        post = exchange.context = Post(session, jsonp, octets)
         session.posting = True
         if length is not None and length > self._options.max_payload_bytes:
             self._too_large(exchange, post)
@@ -74,14 +77,17 @@ class Posts:
             return
         sent = b"".join(post.pieces)
         body = sent if post.jsonp is None else jsonp_unwrap(sent)  # None for a form without a payload
-        too_many = "" if body is None else self._too_many(body)
+        dialect, limit_count = session.dialect, self._options.max_packets_per_payload_count
+        too_many = dialect is PROTOCOL4 and limit_count and body and body.count(SEPARATOR_BYTE) >= limit_count
         if body is None or too_many:
             session.end(DisconnectReason.PARSE_ERROR)
-            self._answers.refuse(exchange, EngineError.BAD_REQUEST, too_many or None)
+            self._answers.refuse(exchange, EngineError.BAD_REQUEST, self._too_many() if too_many else None)
             return
+        decode = dialect.decode_octets if post.octets and post.jsonp is None else dialect.decode_payload
+        packets = decode(body) if limit_count is None else self._at_most(limit_count, decode(body))
         if session.intake is None:
             session.intake = Intake(session, self._soon)
-        session.intake.add(decode_payload(body), partial(self._answer, exchange))
+        session.intake.add(packets, partial(self._answer, exchange))
 
     def lost(self, post: Post) -> None:
         """The connection went before the body's end."""
@@ -94,11 +100,14 @@ class Posts:
         else:
             self._answers.refuse(exchange, EngineError.BAD_REQUEST)
 
-    def _too_many(self, body: bytes) -> str:
-        """Why a payload has more packets than it may, "" if it has not."""
+    def _at_most(self, limit_count: int, packets: Iterator[Packet]) -> Iterator[Packet]:
+        """The packets, of which there are so many: in version 3 nothing tells their number before."""
+        yield from islice(packets, limit_count)
+        for _ in packets:
+            raise EnginePacketError(self._too_many())
+
+    def _too_many(self) -> str:
         limit_count = self._options.max_packets_per_payload_count
-        if limit_count is None or body.count(SEPARATOR_BYTE) < limit_count:
-            return ""
         text = f"too many packets: a polling request exceeds max_decode_packets ({limit_count})"
         self._complain("too many packets", text)
         return text
