@@ -3,6 +3,7 @@
 It must not know which client, transport or test is calling.
 """
 
+import os
 from typing import Any
 
 from flask import Flask, request
@@ -10,7 +11,7 @@ from flask import Flask, request
 from python_server import ConnectionRefusedError, SocketIO, disconnect, emit, join_room, rooms
 
 app = Flask(__name__)
-socketio = SocketIO(app, allow_eio3=True, ping_interval=1, ping_timeout=2)
+socketio = SocketIO(app, allow_eio3=True, ping_interval=1, ping_timeout=4)
 
 
 def greet(auth: Any) -> None:
@@ -85,3 +86,13 @@ def on_to(sid: str, what: Any) -> None:
 @socketio.on("send_me_away", namespace="/admin")
 def on_send_me_away() -> None:
     disconnect()
+
+
+@socketio.on("where")
+def on_where() -> int:
+    return os.getpid()
+
+
+@app.get("/")
+def page() -> str:
+    return "<!doctype html><title>version 2</title>"
