@@ -307,6 +307,8 @@ class Engine:
             raise EngineRefusal(EngineError.BAD_REQUEST)
 
     def _poll(self, exchange: Exchange, session: Session, jsonp: str | None) -> None:
+        if session.pinged_by_client:  # it has joined by opening: now it has shown that it listens
+            session.join()
         if jsonp is not None and session.dialect is PROTOCOL3:
             raise EngineRefusal(EngineError.BAD_REQUEST)  # it has said that it takes binary payloads
 

@@ -56,7 +56,8 @@ class Connections:
         version4 = is_version4(session)
         sid = sid_of(session, namespace) if version4 else self._services.names.make()
         socket = client.sockets[namespace] = Socket(namespace, client, packet.data, sid)
-        session.join()
+        if not version4 or session.transport == "websocket":  # else its first poll tells that it is there
+            session.join()
         if self._restorer is None or version4:  # which has no recovery
             self._admit(socket, None, {})
         else:

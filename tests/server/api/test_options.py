@@ -42,6 +42,7 @@ VALUES = {
     "max_queued_bytes": 4321,
     "max_decode_packets": 16,
     "jsonp": False,
+    "allow_eio3": True,
 }
 FIELDS = {
     "ping_interval_seconds": 7,
@@ -58,6 +59,7 @@ FIELDS = {
     "max_queued_bytes": 4321,
     "max_packets_per_payload_count": 16,
     "jsonp": False,
+    "allow_eio3": True,
 }
 
 
@@ -133,7 +135,7 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
     ("given", "kind", "sentence"),
     [
         ({"pingintervall": 1}, TypeError, "no option 'pingintervall': did you mean 'ping_interval'"),
-        ({"zzz": 1}, TypeError, "no option 'zzz': it has allow_request, allow_upgrades"),
+        ({"zzz": 1}, TypeError, "no option 'zzz': it has allow_eio3, allow_request, allow_upgrades"),
         ({"async_mode": "uwsgi"}, ValueError, "Invalid async_mode specified"),
         ({"serializer": "pickle"}, ValueError, "'default' or 'msgpack'"),
         ({"transports": ["carrier"]}, ValueError, "No valid transports provided"),
@@ -147,6 +149,7 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
         ({"message_queue": "zmq+tcp://x"}, ValueError, "message_queue"),
         ({"json": object()}, ValueError, "with the functions dumps and loads"),
         ({"json": json, "serializer": "msgpack"}, ValueError, "leave the option json out"),
+        ({"allow_eio3": True, "serializer": "msgpack"}, ValueError, "leave serializer='msgpack' out"),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], kind: type[Exception], sentence: str) -> None:
@@ -191,7 +194,7 @@ def test_options_are_read_as_the_peer_reads_them() -> None:
     options = read_engine_options({"transports": "polling", "cors_allowed_origins": ["https://a.test"]})
     assert options.transports == ("polling",)
     assert read_engine_options({"transports": None}).transports == ("polling", "websocket")
-    with pytest.raises(TypeError, match="EngineServer has no option 'ping_timeuot': it has allow_request, "):
+    with pytest.raises(TypeError, match="EngineServer has no option 'ping_timeuot': it has allow_eio3, "):
         EngineServer(ping_timeuot=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="Server has no option 'ping_timeuot': did you mean 'ping_timeout'"):
         Server(ping_timeuot=1)  # type: ignore[call-arg]

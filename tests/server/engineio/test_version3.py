@@ -15,6 +15,7 @@ from python_server.engineio.packet import Prepared
 from python_server.engineio.protocol3 import encoded
 from python_server.engineio.server import EIO3_OFF
 from python_server.engineio.session import Session
+from python_server.engineio.session_limits import SessionLimits
 
 WEBSOCKET = {
     "host": "example.org",
@@ -263,6 +264,18 @@ def test_upgrade(world: Any) -> None:
     assert websocket.received() == [b"\x04\x00"]
     assert world.heard.messages == [b"\x01"]
     assert session.transport == "websocket"
+
+
+def test_a_session_is_half_open_until_its_client_polls(make_world: Any) -> None:
+    """It joins the main namespace without a word."""
+    limits = SessionLimits(10, 2)
+    world = make_world(allow_eio3=True, session_limits=limits)
+    sid, _ = begin(world)
+    begin(world)
+    assert world.request(query="EIO=3&transport=polling").status == 503
+    world.get(sid)
+    assert limits.half_open_count == 1
+    begin(world)
 
 
 # Heartbeats
