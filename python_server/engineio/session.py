@@ -270,12 +270,12 @@ class Session:
             self.held_bytes -= prepared.queued_bytes
         leaving, self._queue = self._queue[:count], self._queue[count:]
         if answer is not None:
-            answer(self._payload(*leaving))
+            answer(self.dialect.join_payload(leaving))
         if self.state is SessionState.CLOSING and not self._queue:
             self.state = self.state.to(SessionState.CLOSED)
 
-    def _payload(self, *prepared: Prepared) -> str | bytes:
-        return self.dialect.join_payload(prepared)
+    def _payload(self, prepared: Prepared) -> str | bytes:
+        return self.dialect.join_payload([prepared])
 
     # WebSocket
 
@@ -370,7 +370,8 @@ class Session:
             if self.heartbeat is not None and self.heartbeat.pinged:
                 self._beat(self, True)
         else:
-            self._beat(self, True)
+            if self.reading:
+                self._beat(self, True)
             # One pong answers all pings until it is fetched: each more would be an object for a character.
             if not self._queue or self._queue[-1].packets[0][:1] != EnginePacketType.PONG:
                 self.send(Prepared([f"{EnginePacketType.PONG}{data!s}"]) if data else PONG)

@@ -14,7 +14,7 @@ from python_server.engineio.intake import PACKETS_PER_TURN
 from python_server.engineio.packet import Prepared
 from python_server.engineio.protocol3 import encoded
 from python_server.engineio.server import EIO3_OFF
-from python_server.engineio.session import Session
+from python_server.engineio.session import NO_OUTBOX, Session
 from python_server.engineio.session_limits import SessionLimits
 
 WEBSOCKET = {
@@ -234,6 +234,7 @@ def test_a_websocket_has_a_type_byte_in_front_of_bytes(world: Any) -> None:
     websocket, session = open_websocket(world)
     session.send(Prepared(["4é", b"\x00\xff"]))
     assert websocket.received() == ["4é", b"\x04\x00\xff"]
+    assert session.outbox is NO_OUTBOX  # it takes frames of version 4
     websocket.send("4hello", b"\x04\x01", "b4AQI=")
     assert world.heard.messages == ["hello", b"\x01", b"\x01\x02"]
 
@@ -324,6 +325,14 @@ def test_a_client_that_is_not_read_from_is_not_silent(world: Any) -> None:
     assert session.alive
     world.clock.advance(2.0)
     assert world.heard.closed == ["ping timeout"]
+
+
+def test_a_ping_behind_what_pauses_reading_does_not_start_the_clock(world: Any) -> None:
+    websocket, session = open_websocket(world)
+    world.heard.on_message_do = lambda session, data: session.pause_reading(True)
+    websocket.send("4a", "2")
+    world.clock.advance(1000.0)
+    assert session.alive
 
 
 def test_pings_with_data_do_not_add_up_while_nobody_polls(world: Any) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from python_server.engineio.packet import PROTOCOL4
 from python_server.engineio.protocol3 import PROTOCOL3
+from python_server.engineio.session import Session
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import ConnectionRefused
 from python_server.socketio.recovery.log import recovery_log
 from python_server.socketio.services import ClientTimeouts
-from socketio_world import Peer, World
+from socketio_world import Link, Peer, World
 
 PLACE = '{"_placeholder":true,"num":0}'
 
@@ -49,6 +51,7 @@ def test_the_sid_is_what_the_client_makes_up(world: Any) -> None:
         ("0/admin", None),
         ("0/admin,", None),
         ("0/admin?,", None),
+        ("0/admin?&,", None),
         ("0/admin?token=x", {"token": "x"}),
         ("0/admin?token=x&n=%C3%A9%2C+%3F&empty=,", {"token": "x", "n": "é, ?", "empty": ""}),
         ("0/admin?token=" + "x" * 2000 + ",", {"token": "x" * 2000}),
@@ -166,6 +169,28 @@ def test_a_broadcast_reaches_both_versions(world: Any) -> None:
     world.run()
     assert former.heard() == [f'51-["x",{PLACE}]', b"\x04\x00"]
     assert current.heard() == [f'51-["x",{PLACE}]', b"\x00"]
+
+
+@pytest.mark.parametrize("dialect", [PROTOCOL3, PROTOCOL4])
+def test_who_joins_by_opening_is_counted_as_joined_once_it_polls(world: Any, dialect: Any) -> None:
+    """On a WebSocket it is there already."""
+    joined: list[Session] = []
+    for on_websocket in (False, True):
+        session = Session(
+            "eio",
+            world.sessions,
+            None,
+            lambda session, on: None,
+            lambda session: None,
+            1000,
+            joined.append,
+            dialect,
+        )
+        if on_websocket:
+            session.open_websocket(Link())
+        world.sessions.session_opened(session)
+        world.run()
+        assert joined == [session] * (on_websocket and dialect is PROTOCOL3)
 
 
 def test_there_is_no_recovery_for_them() -> None:
