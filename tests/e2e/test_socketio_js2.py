@@ -53,6 +53,13 @@ def test_socketio_client_2(drive: Callable[..., None], url: str, client: str, wa
 
 
 @pytest.mark.needs_node
+@pytest.mark.parametrize("way", ["polling", "websocket", "upgrade"])
+def test_engineio_client_3(drive: Callable[..., None], serve: Callable[..., Any], way: str) -> None:
+    """Of Engine.IO alone."""
+    drive("engine3.mjs", str(serve(APPS, "engine3_app:app").url), way)
+
+
+@pytest.mark.needs_node
 def test_workers_find_their_sessions_and_are_replaced(
     drive: Callable[..., None], serve: Callable[..., Any]
 ) -> None:
