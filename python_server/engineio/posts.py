@@ -20,11 +20,10 @@ from python_server.engineio.session import DisconnectReason, Session
 
 @dataclass(slots=True, eq=False)
 class Post:
-    """The body of a POST under way; `jsonp` is its index when it is a form, `octets`: is its type binary?"""
+    """The body of a POST under way; `jsonp` is its index when it is a form."""
 
     session: Session
     jsonp: str | None
-    octets: bool
     pieces: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
 
@@ -52,8 +51,7 @@ class Posts:
         if session.posting or (session.intake is not None and session.intake.full):
             session.end(DisconnectReason.TRANSPORT_ERROR)
             raise EngineRefusal(EngineError.BAD_REQUEST)
-        octets = exchange.request.get("content-type") == OCTET_STREAM
-        post = exchange.context = Post(session, jsonp, octets)
+        post = exchange.context = Post(session, jsonp)
         session.posting = True
         if length is not None and length > self._options.max_payload_bytes:
             self._too_large(exchange, post)
@@ -78,13 +76,16 @@ class Posts:
         sent = b"".join(post.pieces)
         body = sent if post.jsonp is None else jsonp_unwrap(sent)  # None for a form without a payload
         dialect, limit_count = session.dialect, self._options.max_packets_per_payload_count
-        too_many = dialect is PROTOCOL4 and limit_count and body and body.count(SEPARATOR_BYTE) >= limit_count
+        separated = dialect is PROTOCOL4
+        too_many = separated and limit_count and body and body.count(SEPARATOR_BYTE) >= limit_count
         if body is None or too_many:
             session.end(DisconnectReason.PARSE_ERROR)
             self._answers.refuse(exchange, EngineError.BAD_REQUEST, self._too_many() if too_many else None)
             return
-        decode = dialect.decode_octets if post.octets and post.jsonp is None else dialect.decode_payload
-        packets = decode(body) if limit_count is None else self._at_most(limit_count, decode(body))
+        octets = post.jsonp is None and exchange.request.get("content-type") == OCTET_STREAM
+        packets = dialect.decode_octets(body) if octets else dialect.decode_payload(body)
+        if limit_count is not None and not separated:
+            packets = self._at_most(limit_count, packets)
         if session.intake is None:
             session.intake = Intake(session, self._soon)
         session.intake.add(packets, partial(self._answer, exchange))
@@ -101,7 +102,7 @@ class Posts:
             self._answers.refuse(exchange, EngineError.BAD_REQUEST)
 
     def _at_most(self, limit_count: int, packets: Iterator[Packet]) -> Iterator[Packet]:
-        """The packets, of which there are so many: in version 3 nothing tells their number before."""
+        """The packets, counted as they are taken: in version 3 nothing tells their number before."""
         yield from islice(packets, limit_count)
         for _ in packets:
             raise EnginePacketError(self._too_many())

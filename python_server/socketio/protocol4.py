@@ -25,7 +25,7 @@ def sid_of(session: Session, namespace: str) -> str:
 
 def error_of(refusal: Mapping[str, object]) -> object:
     """What an ERROR packet says of a connect handler's refusal, as the official server does."""
-    return refusal.get("data") or refusal["message"]
+    return refusal.get("data", refusal["message"])
 
 
 @dataclass(slots=True)
