@@ -32,7 +32,7 @@ HOUSE = """
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
-               heartbeat upgrade server
+               heartbeat upgrade protocol3 server
 3  websocket   application
 3  workers     greetings link_messages spawn peers handover process member supervisor
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
@@ -41,9 +41,9 @@ HOUSE = """
                cluster.broker.url cluster.broker.connections cluster.pipe_messages
                cluster.pipe_backplane recovery.event_log recovery.record recovery.log client adapter
                handlers broadcast acks cluster.receiver services recovery.restore rooms broadcaster
-               handler_runner connections dispatcher server cluster.broker.link_status
-               cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
-               cluster.broker.backplane
+               handler_runner cluster.broker.link_status cluster.broker.messages
+               cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
+               protocol4 connections dispatcher server
 3  workers     greetings link_messages spawn peers handover process member supervisor
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
@@ -51,9 +51,9 @@ HOUSE = """
                cluster.broker.url cluster.broker.connections cluster.pipe_messages
                cluster.pipe_backplane recovery.event_log recovery.record recovery.log client adapter
                handlers broadcast acks cluster.receiver services recovery.restore rooms broadcaster
-               handler_runner connections dispatcher server cluster.broker.link_status
-               cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
-               cluster.broker.backplane
+               handler_runner cluster.broker.link_status cluster.broker.messages
+               cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
+               protocol4 connections dispatcher server
 5  control     commands server
 6  serve       mounts recovery_handover routing loading wiring worker signals serve reloader
 7  api         flask_socketio.context wsgi_server keywords flask_socketio.run

@@ -59,6 +59,7 @@ class EngineKeywords(TypedDict, total=False):
     allow_request: RequestRule | None
     max_decode_packets: int | None
     jsonp: bool
+    allow_eio3: bool
 
 
 class ServerKeywords(EngineKeywords, total=False):

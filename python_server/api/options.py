@@ -80,6 +80,8 @@ def read_server_options(what: str, keywords: type, given: Keywords, channel: str
     given = with_numbers(drop_unknown(what, given, keywords), HUB_TIMES)
     if given.get("async_mode") not in ASYNC_MODES:
         raise ValueError("Invalid async_mode specified: leave it out, handlers always run in threads")
+    if given.get("allow_eio3") and given.get("serializer", "default") != "default":
+        raise ValueError("allow_eio3: Socket.IO 2 clients are served JSON, leave serializer='msgpack' out")
     patience = {f"{name}_seconds": given[name] for name in HUB_TIMES if name in given}
     namespaces = given.get("namespaces")
     return ServerOptions(

@@ -1,21 +1,22 @@
-"""Heartbeats of all sessions in two first-in-first-out queues: one interval, one timer, no object per tick.
+"""Heartbeats of all sessions in first-in-first-out queues: one interval, one timer, no object per tick.
 
 Must not know: transports, clocks (time is an argument), what a ping looks like.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from itertools import islice
 
 from python_server.engineio.session import DisconnectReason, HeartbeatEntry, Session
 
 
 @dataclass(slots=True, eq=False)
 class Heartbeats:
-    """Two queues of sessions: those to be pinged, and those that owe a pong.
+    """Queues of sessions: those to be pinged, those that owe a pong, and those that ping us themselves.
 
-    All sessions share the interval and the timeout, so both queues are in order of time by themselves.
+    All sessions share the interval and the timeout, so each queue is in order of time by itself.
 
     Args:
         interval_seconds: from the opening, or from a pong, to the next ping.
@@ -26,16 +27,24 @@ class Heartbeats:
     timeout_seconds: float
     _pings: deque[HeartbeatEntry] = field(default_factory=deque)
     _timeouts: deque[HeartbeatEntry] = field(default_factory=deque)
+    # Of version 3, each with the end of its silence: a client pings as often as it likes, and has one entry.
+    _silences: OrderedDict[Session, float] = field(default_factory=OrderedDict)
 
     def start(self, session: Session, now: float) -> None:
         """The session has just opened, or has just answered: the next ping is one interval away."""
-        self._enter(self._pings, session, now + self.interval_seconds)
+        if session.pinged_by_client:
+            self._silences[session] = now + self.interval_seconds + self.timeout_seconds
+            self._silences.move_to_end(session)
+        else:
+            self._enter(self._pings, session, now + self.interval_seconds)
 
     def stop(self, session: Session) -> None:
         """The session is over."""
         if session.heartbeat is not None:
             session.heartbeat.session = None
             session.heartbeat = None
+        elif session.pinged_by_client:
+            self._silences.pop(session, None)
 
     def run(self, now: float) -> None:
         """Ping who is due; end who did not answer."""
@@ -48,10 +57,13 @@ class Heartbeats:
             session = self._timeouts.popleft().session
             if session is not None:
                 session.end(DisconnectReason.PING_TIMEOUT)
+        while self._silences and next(iter(self._silences.values())) <= now:
+            session, _ = self._silences.popitem(last=False)
+            session.end(DisconnectReason.PING_TIMEOUT)
 
     def next_due(self) -> float | None:
         """The moment `run` has something to do; None when there is no session."""
-        moments = []
+        moments = list(islice(self._silences.values(), 1))
         for queue in (self._pings, self._timeouts):
             while queue and queue[0].session is None:
                 queue.popleft()

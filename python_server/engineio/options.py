@@ -67,6 +67,8 @@ class EngineOptions:
     cookie: str | Mapping[str, object] | None = None
     # Asked with the handshake request on the loop's thread; False or a sentence refuses it (403, code 4).
     allow_request: Callable[[Request], bool | str | None] | None = None
+    # Clients of Engine.IO 3 (Socket.IO 2) are served too; the official server's allowEIO3, and off as there.
+    allow_eio3: bool = False
     # Long polling by <script> and form, for browsers of before 2012; every page could ask by it.
     jsonp: bool = True
 

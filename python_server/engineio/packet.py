@@ -9,9 +9,10 @@ import binascii
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from wsframe import Opcode, encode_frame, encode_message
 from wsframe.deflate import Agreement, compress
@@ -53,12 +54,14 @@ class Prepared:
 
     Attributes:
         frames: unmasked WebSocket frames, one per packet.
+        version3: what `protocol3` has made of it; not there before.
 
     Raises:
         UnicodeEncodeError: a text has a lone surrogate.
     """
 
-    __slots__ = ("_deflated", "_payload", "frames", "packets")
+    __slots__ = ("_deflated", "_payload", "frames", "packets", "version3")
+    version3: Any
 
     def __init__(self, packets: Sequence[str | bytes]) -> None:
         self.packets: Sequence[str | bytes] = packets
@@ -105,6 +108,7 @@ class Prepared:
 
 
 PING: Final = Prepared([EnginePacketType.PING.value])
+PONG: Final = Prepared([EnginePacketType.PONG.value])
 CLOSE: Final = Prepared([EnginePacketType.CLOSE.value])
 NOOP: Final = Prepared([EnginePacketType.NOOP.value])
 
@@ -172,3 +176,31 @@ def decode_payload(body: bytes) -> Iterator[Packet]:
             yield EnginePacketType.MESSAGE, binascii.a2b_base64(part[1:])
         else:
             yield decode_packet(part)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One version of the protocol, as what differs between them.
+
+    Attributes:
+        revision: its number. decode_packet: see there.
+        decode_payload: of a POST. decode_octets: of one whose content type is application/octet-stream.
+        join_payload: see there. for_websocket: how prepared packets leave on a WebSocket.
+    """
+
+    revision: int
+    decode_packet: Callable[[str | bytes], Packet]
+    decode_payload: Callable[[bytes], Iterator[Packet]]
+    decode_octets: Callable[[bytes], Iterator[Packet]]
+    join_payload: Callable[[Iterable[Prepared]], str | bytes]
+    for_websocket: Callable[[Prepared], Prepared]
+
+
+PROTOCOL4: Final = Dialect(
+    revision=4,
+    decode_packet=decode_packet,
+    decode_payload=decode_payload,
+    decode_octets=decode_payload,  # the content type means nothing
+    join_payload=join_payload,
+    for_websocket=lambda prepared: prepared,
+)

@@ -19,6 +19,8 @@ from python_server.engineio.options import EngineError, EngineOptions
 from python_server.http1.response import Headers
 
 PLAIN: Final = ("Content-Type", "text/plain; charset=utf-8")
+# A binary payload of version 3.
+OCTET_STREAM: Final = "application/octet-stream"
 NO_STORE: Final = ("Cache-Control", "no-store")
 # The loop's thread compresses: the fastest level costs a quarter of the default one on JSON.
 COMPRESSION_LEVEL: Final = 1
@@ -47,14 +49,17 @@ class PollingAnswers:
     _complain: Callable[[str, str], None]
 
     def poll(
-        self, exchange: Exchange, payload: str, jsonp: str | None, cookie: Headers | None = None
+        self, exchange: Exchange, payload: str | bytes, jsonp: str | None, cookie: Headers | None = None
     ) -> None:
         """The packets that a poll has waited for."""
         options, content_type = self._options, "text/plain; charset=UTF-8"
-        if jsonp is not None:
-            payload = jsonp_wrap(jsonp, payload)
-            content_type = "text/javascript; charset=UTF-8"
-        body = payload.encode("utf-8", "replace")
+        if isinstance(payload, bytes):
+            body, content_type = payload, OCTET_STREAM
+        else:
+            if jsonp is not None:
+                payload = jsonp_wrap(jsonp, payload)
+                content_type = "text/javascript; charset=UTF-8"
+            body = payload.encode("utf-8", "replace")
         headers = [("Content-Type", content_type), NO_STORE, *(cookie or ())]
         if options.http_compression and len(body) >= options.compression_threshold_bytes:
             encoding = accepted_encoding(exchange.request.get("accept-encoding"))

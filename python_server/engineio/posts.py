@@ -5,15 +5,16 @@ Must not know: what a packet means, polls, handshakes, upgrades.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 from python_server.connection.exchange import Exchange
 from python_server.engineio.intake import Intake
 from python_server.engineio.options import EngineError, EngineOptions, EngineRefusal, Payload
-from python_server.engineio.packet import SEPARATOR_BYTE, EnginePacketError, decode_payload
-from python_server.engineio.polling import PollingAnswers, jsonp_unwrap
+from python_server.engineio.packet import PROTOCOL4, SEPARATOR_BYTE, EnginePacketError, Packet
+from python_server.engineio.polling import OCTET_STREAM, PollingAnswers, jsonp_unwrap
 from python_server.engineio.session import DisconnectReason, Session
 
 
@@ -74,14 +75,22 @@ class Posts:
             return
         sent = b"".join(post.pieces)
         body = sent if post.jsonp is None else jsonp_unwrap(sent)  # None for a form without a payload
-        too_many = "" if body is None else self._too_many(body)
-        if body is None or too_many:
+        dialect = session.dialect
+        limit_count = self._options.max_packets_per_payload_count or Payload.max_decode_packets
+        reason = None
+        if dialect is PROTOCOL4 and limit_count and body and body.count(SEPARATOR_BYTE) >= limit_count:
+            reason = self._too_many(limit_count)
+        if body is None or reason:
             session.end(DisconnectReason.PARSE_ERROR)
-            self._answers.refuse(exchange, EngineError.BAD_REQUEST, too_many or None)
+            self._answers.refuse(exchange, EngineError.BAD_REQUEST, reason)
             return
+        octets = post.jsonp is None and exchange.request.get("content-type") == OCTET_STREAM
+        packets = dialect.decode_octets(body) if octets else dialect.decode_payload(body)
+        if limit_count is not None and dialect is not PROTOCOL4:
+            packets = self._at_most(limit_count, packets)
         if session.intake is None:
             session.intake = Intake(session, self._soon)
-        session.intake.add(decode_payload(body), partial(self._answer, exchange))
+        session.intake.add(packets, partial(self._answer, exchange))
 
     def lost(self, post: Post) -> None:
         """The connection went before the body's end."""
@@ -94,11 +103,13 @@ class Posts:
         else:
             self._answers.refuse(exchange, EngineError.BAD_REQUEST)
 
-    def _too_many(self, body: bytes) -> str:
-        """Why a payload has more packets than it may, "" if it has not."""
-        limit_count = self._options.max_packets_per_payload_count or Payload.max_decode_packets
-        if limit_count is None or body.count(SEPARATOR_BYTE) < limit_count:
-            return ""
+    def _at_most(self, limit_count: int, packets: Iterator[Packet]) -> Iterator[Packet]:
+        """The packets, counted as they are taken: in version 3 nothing tells their number before."""
+        yield from islice(packets, limit_count)
+        for _ in packets:
+            raise EnginePacketError(self._too_many(limit_count))
+
+    def _too_many(self, limit_count: int) -> str:
         text = f"too many packets: a polling request exceeds max_decode_packets ({limit_count})"
         self._complain("too many packets", text)
         return text

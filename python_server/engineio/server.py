@@ -15,9 +15,10 @@ from python_server.connection.websocket_handshake import accept_websocket
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.heartbeat import Heartbeats
 from python_server.engineio.options import EngineError, EngineOptions, EngineRefusal
-from python_server.engineio.packet import Prepared, open_packet
+from python_server.engineio.packet import PROTOCOL4, Dialect, Prepared, open_packet
 from python_server.engineio.polling import PollingAnswers, cookie_header
 from python_server.engineio.posts import Post, Posts
+from python_server.engineio.protocol3 import PROTOCOL3, PROTOCOL3_AS_TEXT
 from python_server.engineio.query import QueryError, read_query
 from python_server.engineio.session import DisconnectReason, Session, SessionHandler, SessionState
 from python_server.engineio.session_ids import ELSEWHERE, Home, SessionHomes, SessionIds
@@ -30,7 +31,7 @@ from wsframe import CloseCode
 
 __all__ = ["Engine", "EngineError", "EngineOptions"]
 
-PROTOCOL: Final = "4"
+EIO3_OFF: Final = "Unsupported protocol version: allow_eio3=True serves Socket.IO 2 clients"
 JSONP_OFF: Final = "JSONP is off: jsonp=True allows it"
 NO_CREDENTIALS: Final = (
     'cors_allowed_origins="*": pages of other origins get no Access-Control-Allow-Credentials, so they can '
@@ -231,45 +232,53 @@ class Engine:
         allowed = options.allow_request(request) if options.allow_request is not None else None
         if allowed is False or isinstance(allowed, str):
             raise EngineRefusal(EngineError.FORBIDDEN, allowed or None)
-        self._check_version(query.get("EIO", ""))
+        dialect = self._choose_dialect(query)
         sid = self._names.make()
         cookie = cookie_header(options.cookie, sid, secure=request.scheme == "https")
         if query["transport"] == "websocket":
-            self._accept(exchange, partial(self._open_on_websocket, sid, request), cookie)
+            self._accept(exchange, partial(self._open_on_websocket, sid, request, dialect), cookie)
             return
-        session = self._open(sid, request)
+        session = self._open(sid, request, dialect)
         upgrades = ["websocket"] if options.allow_upgrades and "websocket" in options.transports else []
-        self._answers.poll(exchange, self._open_packet(sid, upgrades), query.get("j"), cookie)
+        opening = dialect.join_payload([self._open_packet(sid, upgrades)])
+        self._answers.poll(exchange, opening, query.get("j"), cookie)
         self._handler.session_opened(session)
 
-    def _check_version(self, protocol: str) -> None:
-        if protocol == PROTOCOL:
-            return
+    def _choose_dialect(self, query: Mapping[str, str]) -> Dialect:
+        """The version that a handshake asks for; who says none speaks 3, as for the official server."""
+        protocol, allowed = query.get("EIO", ""), self._options.allow_eio3
+        if protocol == "4":
+            return PROTOCOL4
+        if allowed and protocol in ("3", ""):
+            return PROTOCOL3_AS_TEXT if query.get("b64") or "j" in query else PROTOCOL3
         if protocol:
             self._complain(
                 "protocol version",
-                f"a client speaks Engine.IO protocol {protocol[:8]!r}, this server speaks 4: "
-                "socket.io-client 3 or 4 and python-socketio 5 fit",
+                f"a client speaks Engine.IO protocol {protocol[:8]!r}, this server speaks 4"
+                f"{' and 3' if allowed else ''}: socket.io-client 3 or 4 and python-socketio 5 fit"
+                f"{'' if allowed else '; allow_eio3=True serves socket.io-client 2 as well'}",
             )
-        raise EngineRefusal(EngineError.UNSUPPORTED_PROTOCOL_VERSION)
+        raise EngineRefusal(EngineError.UNSUPPORTED_PROTOCOL_VERSION, EIO3_OFF if protocol == "3" else None)
 
-    def _open(self, sid: str, request: Request) -> Session:
+    def _open(self, sid: str, request: Request, dialect: Dialect) -> Session:
         request, head_bytes = kept(request)
-        session = Session(sid, self._handler, request, *self._for_sessions)
+        session = Session(sid, self._handler, request, *self._for_sessions, dialect)
         self._session_limits.opened(session, head_bytes, request.peer)
         self.sessions[sid] = session
         self._set_heartbeat(session, True)
         return session
 
-    def _open_packet(self, sid: str, upgrades: list[str]) -> str:
+    def _open_packet(self, sid: str, upgrades: list[str]) -> Prepared:
         interval, timeout = self._options.ping_interval_seconds, self._options.ping_timeout_seconds
-        return open_packet(sid, upgrades, interval, timeout, self._options.max_payload_bytes)
+        return Prepared([open_packet(sid, upgrades, interval, timeout, self._options.max_payload_bytes)])
 
-    def _open_on_websocket(self, sid: str, request: Request, channel: WebSocketChannel) -> None:
-        session = self._open(sid, request)
+    def _open_on_websocket(
+        self, sid: str, request: Request, dialect: Dialect, channel: WebSocketChannel
+    ) -> None:
+        session = self._open(sid, request, dialect)
         session.open_websocket(channel)
         self._attach(session, channel)
-        session.send(Prepared([self._open_packet(sid, [])]))
+        session.send(self._open_packet(sid, []))
         self._handler.session_opened(session)
 
     def _attach(self, session: Session, channel: WebSocketChannel) -> None:
@@ -298,7 +307,12 @@ class Engine:
             raise EngineRefusal(EngineError.BAD_REQUEST)
 
     def _poll(self, exchange: Exchange, session: Session, jsonp: str | None) -> None:
-        def answer(payload: str) -> None:
+        if session.pinged_by_client:  # it has joined by opening: now it has shown that it listens
+            session.join()
+        if jsonp is not None and session.dialect is PROTOCOL3:
+            raise EngineRefusal(EngineError.BAD_REQUEST)  # it has said that it takes binary payloads
+
+        def answer(payload: str | bytes) -> None:
             exchange.context = None
             self._answers.poll(exchange, payload, jsonp)
 

@@ -14,13 +14,14 @@ from python_server.engineio.packet import (
     CLOSE,
     NOOP,
     PING,
+    PONG,
     PROBE_PING,
+    PROTOCOL4,
+    Dialect,
     EnginePacketError,
     EnginePacketType,
     Packet,
     Prepared,
-    decode_packet,
-    join_payload,
 )
 from python_server.http1.parser import Request
 from python_server.net.states import StateEnum
@@ -119,11 +120,12 @@ class Session:
         sid: unguessable; a secret between this client and the server.
         handler: the port above.
         request: the handshake request, for whoever wants its fields.
-        beat: called with (session, running): True when its next ping is one interval away (a pong came,
-            reading went on), False when its heartbeat rests.
+        beat: called with (session, running): True when its next ping is one interval away (a pong came, or
+            a ping in version 3; reading went on), False when its heartbeat rests.
         forget: called once, with the session, when it is over.
         max_queued_bytes: packets waiting for a poll; above it the client is too slow.
         joined: called with the session when its client has joined.
+        dialect: which version of the protocol its client speaks.
 
     Attributes:
         outbox: takes prepared frames, behind all that was sent before; what it declines is for `send`.
@@ -139,6 +141,7 @@ class Session:
     _forget: Callable[[Session], None]
     _max_queued_bytes: int
     _joined: Callable[[Session], None] = lambda session: None
+    dialect: Dialect = PROTOCOL4
     context: Any = None
     state: SessionState = SessionState.POLLING
     outbox: Outbox = NO_OUTBOX
@@ -148,7 +151,7 @@ class Session:
     reading: bool = True
     held_bytes: int = 0
     _queue: list[Prepared] = field(default_factory=list)
-    _answer: Callable[[str], None] | None = None
+    _answer: Callable[[str | bytes], None] | None = None
     _link: WebSocketLink | None = None
     _when_reading: Callable[[], None] | None = None
 
@@ -160,6 +163,11 @@ class Session:
     @property
     def alive(self) -> bool:
         return self.state not in (SessionState.CLOSING, SessionState.CLOSED)
+
+    @property
+    def pinged_by_client(self) -> bool:
+        """Does its client ping, and expect our pongs, as in version 3?"""
+        return self.dialect.revision == 3
 
     @property
     def writable(self) -> bool:
@@ -179,7 +187,7 @@ class Session:
         if self.outbox.write(prepared.frames):
             return
         if self.state is _WEBSOCKET:
-            self._link.send_prepared(prepared)  # type: ignore[union-attr]
+            self._link.send_prepared(self.dialect.for_websocket(prepared))  # type: ignore[union-attr]
         elif self.alive:
             self._queue.append(prepared)
             self.held_bytes += prepared.queued_bytes
@@ -194,7 +202,7 @@ class Session:
 
     # Long polling
 
-    def poll(self, answer: Callable[[str], None]) -> bool:
+    def poll(self, answer: Callable[[str | bytes], None]) -> bool:
         """A GET: answer with what is queued, now or when there is something.
 
         Returns:
@@ -203,11 +211,11 @@ class Session:
         """
         if self._answer is not None:
             first, self._answer = self._answer, None
-            first(CLOSE.payload)
+            first(self._payload(CLOSE))
             self.end(DisconnectReason.TRANSPORT_ERROR)
             return False
         if self.state is SessionState.UPGRADING:
-            answer(NOOP.payload)
+            answer(self._payload(NOOP))
             return True
         self._answer = answer
         if self._queue:
@@ -262,9 +270,12 @@ class Session:
             self.held_bytes -= prepared.queued_bytes
         leaving, self._queue = self._queue[:count], self._queue[count:]
         if answer is not None:
-            answer(join_payload(leaving))
+            answer(self.dialect.join_payload(leaving))
         if self.state is SessionState.CLOSING and not self._queue:
             self.state = self.state.to(SessionState.CLOSED)
+
+    def _payload(self, prepared: Prepared) -> str | bytes:
+        return self.dialect.join_payload([prepared])
 
     # WebSocket
 
@@ -281,7 +292,7 @@ class Session:
         self._link = link
         if self._answer is not None:
             answer, self._answer = self._answer, None
-            answer(NOOP.payload)
+            answer(self._payload(NOOP))
         return True
 
     def upgrade(self, link: WebSocketLink) -> bool:
@@ -305,7 +316,7 @@ class Session:
             self._handler.on_message(self, data[1:])
             return
         try:
-            self._receive(*decode_packet(data))
+            self._receive(*self.dialect.decode_packet(data))
         except EnginePacketError:
             self.end(DisconnectReason.PARSE_ERROR)
 
@@ -336,22 +347,34 @@ class Session:
         queue, self._queue = self._queue, []
         self.held_bytes = 0
         for prepared in queue:
-            link.send_prepared(prepared)
-        self.outbox = link.prepared_outbox
+            link.send_prepared(self.dialect.for_websocket(prepared))
+        if self.dialect is PROTOCOL4:  # the outbox takes frames of this version
+            self.outbox = link.prepared_outbox
 
     # In
 
     def _receive(self, kind: EnginePacketType, data: str | bytes) -> None:
         if kind is EnginePacketType.MESSAGE:
             self._handler.on_message(self, data)
-        elif kind is EnginePacketType.PONG:
-            if self.heartbeat is not None and self.heartbeat.pinged:
-                self._beat(self, True)
         elif kind is EnginePacketType.CLOSE:
             self.end(DisconnectReason.TRANSPORT_CLOSE)
-        elif kind is EnginePacketType.PING:
-            # Only the server pings in version 4; `2probe` belongs to a WebSocket that is not ours yet.
+        elif kind is EnginePacketType.PING or kind is EnginePacketType.PONG:
+            self._receive_heartbeat(kind, data)
+
+    def _receive_heartbeat(self, kind: EnginePacketType, data: str | bytes) -> None:
+        """One side alone pings: the server, or the client in version 3."""
+        if kind is not (EnginePacketType.PING if self.pinged_by_client else EnginePacketType.PONG):
+            # `2probe` belongs to a WebSocket that is not ours yet.
             self.end(DisconnectReason.TRANSPORT_ERROR if data != PROBE_PING else DisconnectReason.PARSE_ERROR)
+        elif not self.pinged_by_client:
+            if self.heartbeat is not None and self.heartbeat.pinged:
+                self._beat(self, True)
+        else:
+            if self.reading:
+                self._beat(self, True)
+            # One pong answers all pings until it is fetched: each more would be an object for a character.
+            if not self._queue or self._queue[-1].packets[0][:1] != EnginePacketType.PONG:
+                self.send(Prepared([f"{EnginePacketType.PONG}{data!s}"]) if data else PONG)
 
     # The way out
 
@@ -362,7 +385,7 @@ class Session:
         if self._answer is not None:
             answer, self._answer = self._answer, None
             # A client that closed by itself gets a noop for its open poll, one that we close a close packet.
-            answer((NOOP if reason is DisconnectReason.TRANSPORT_CLOSE else CLOSE).payload)
+            answer(self._payload(NOOP if reason is DisconnectReason.TRANSPORT_CLOSE else CLOSE))
             self.state = self.state.to(SessionState.CLOSED)
         elif self.state is not SessionState.WEBSOCKET and reason is DisconnectReason.FORCED_CLOSE:
             self._queue.append(CLOSE)

@@ -23,6 +23,7 @@ from python_server.socketio.cluster.port import Command, CommandKind, Room
 from python_server.socketio.handler_runner import HandlerRunner, Waiting
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import Packet, PacketError, PacketType
+from python_server.socketio.protocol4 import error_of, is_version4, sid_of
 from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
@@ -51,10 +52,13 @@ class Connections:
             return
         if len(client.sockets) >= NAMESPACES_MAX_COUNT:
             raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
-        socket = Socket(namespace, client, packet.data, self._services.names.make())
-        client.sockets[namespace] = socket
-        client.session.join()
-        if self._restorer is None:
+        session = client.session
+        version4 = is_version4(session)
+        sid = sid_of(session, namespace) if version4 else self._services.names.make()
+        socket = client.sockets[namespace] = Socket(namespace, client, packet.data, sid)
+        if not version4 or session.transport == "websocket":  # else its first poll tells that it is there
+            session.join()
+        if self._restorer is None or version4:  # which has no recovery
             self._admit(socket, None, {})
         else:
             self._restorer.begin(socket, partial(self._admit, socket))
@@ -91,7 +95,8 @@ class Connections:
         socket.reason = reason
         # One that has come back and not been answered yet may come once more, as what it was.
         known = connected or (socket.recovered and socket.state is SocketState.PENDING)
-        if known and self._restorer is not None and isinstance(reason, DisconnectReason):
+        if known and socket.recovery is not None and isinstance(reason, DisconnectReason):
+            assert self._restorer is not None
             self._restorer.lost(socket, self._rooms.adapters[socket.namespace].positions_of(socket.sid))
         self._forget(socket)
         if connected:
@@ -130,7 +135,8 @@ class Connections:
                 refusal["data"] = error.data
         except BaseException as error:
             self._services.report("handler of event 'connect'", error)
-        prepared = self._configuration.codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, refusal)
+        said = error_of(refusal) if is_version4(socket.client.session) else refusal
+        prepared = self._configuration.codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, said)
         self._services.post_quietly(self._refused, socket, prepared)
 
     def _connected(self, socket: Socket) -> None:
@@ -142,8 +148,8 @@ class Connections:
         socket.client.connect_timer.cancel()
         socket.move(SocketState.CONNECTED)
         held, socket.held = socket.held, []
-        names = {"sid": socket.sid}
-        if socket.recovery is not None:
+        names = None if is_version4(socket.client.session) else {"sid": socket.sid}
+        if names is not None and socket.recovery is not None:
             names["pid"] = socket.recovery.pid
         socket.send(self._configuration.codec.prepare(PacketType.CONNECT, socket.namespace, names))
         for prepared in held:

@@ -17,6 +17,7 @@ from python_server.socketio.connections import Connections
 from python_server.socketio.handler_runner import HandlerRunner
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import ACK, CONNECT, EVENT, Packet, PacketError
+from python_server.socketio.protocol4 import QueryDecoder, is_version4
 from python_server.socketio.services import Configuration, HubServices
 
 SLOW_CLIENT_TEXT: Final = (
@@ -50,8 +51,11 @@ class Dispatcher:
 
     def session_opened(self, session: Session) -> None:
         backlog = Backlog(self._services.door, session.pause_reading)
-        client = session.context = Client(session, backlog, self._decoder())
+        decoder, version4 = self._decoder(), is_version4(session)
+        client = session.context = Client(session, backlog, QueryDecoder(decoder) if version4 else decoder)
         self._await_connect(client)
+        if version4:
+            self._connections.connect(client, Packet(CONNECT))
 
     def on_message(self, session: Session, data: str | bytes) -> None:
         client: Client = session.context

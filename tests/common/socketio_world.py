@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from python_server.engineio.packet import PROTOCOL4, Dialect
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.engineio.session_ids import SessionIds
 from python_server.net.system import REAL
@@ -62,11 +63,17 @@ class Link:
 class Peer:
     """One client: says Socket.IO packets, keeps what it is told."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "World", dialect: Dialect = PROTOCOL4) -> None:
         self.world = world
         self.link = Link()
         self.session = Session(
-            "eio", world.sessions, None, lambda session, on: None, lambda session: None, 1000
+            "eio",
+            world.sessions,
+            None,
+            lambda session, on: None,
+            lambda session: None,
+            1000,
+            dialect=dialect,
         )
         self.session.open_websocket(self.link)
         world.sessions.session_opened(self.session)

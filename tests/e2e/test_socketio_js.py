@@ -30,6 +30,9 @@ def test_socketio_client_4(drive: Callable[..., None], url: str, way: str) -> No
 
 
 def test_socketio_client_2_is_refused(drive: Callable[..., None], server: Any) -> None:
-    """With code 5; and the log says which clients fit."""
+    """With code 5; and the log says which clients fit, and which option lets it in."""
     drive("client2_refused.mjs", server.url)
-    server.wait_for("a client speaks Engine.IO protocol '3', this server speaks 4: socket.io-client 3 or 4")
+    server.wait_for(
+        "a client speaks Engine.IO protocol '3', this server speaks 4: socket.io-client 3 or 4 and "
+        "python-socketio 5 fit; allow_eio3=True serves socket.io-client 2 as well"
+    )

@@ -10,12 +10,14 @@ import pytest
 
 from counted_lines import lines_run
 from python_server.connection.proxy_headers import Origin, ProxyRules
+from python_server.engineio import protocol3
 from python_server.engineio.packet import EnginePacketError, decode_payload
 from python_server.engineio.polling import accepted_encoding, jsonp_unwrap
 from python_server.engineio.query import QueryError, read_query
 from python_server.http1.parser import BadRequest, RequestParser
 from python_server.settings import HTTPSettings
 from python_server.socketio.packet import PacketError, TextDecoder
+from python_server.socketio.protocol4 import QueryDecoder
 from wsframe import handshake
 
 REFUSALS = (BadRequest, EnginePacketError, PacketError, QueryError, handshake.HandshakeError)
@@ -34,6 +36,20 @@ def byte_by_byte(data: bytes) -> None:
 def payload(data: bytes) -> None:
     for _ in decode_payload(data):
         pass
+
+
+def payload3(data: bytes) -> None:
+    for _ in protocol3.decode_payload(data):
+        pass
+
+
+def octets3(data: bytes) -> None:
+    for _ in protocol3.decode_octets(data):
+        pass
+
+
+def namespace_query(data: bytes) -> None:
+    QueryDecoder(TextDecoder(1000)).receive(data.decode())
 
 
 def query(data: bytes) -> None:
@@ -100,6 +116,35 @@ READERS: dict[str, tuple[Callable[[bytes], None], float, list[Input]]] = {
             (b"", b"4", b""),
             (b"", b"bAAAA\x1e", b""),
         ],
+    ),
+    "engine packets of version 3": (
+        payload3,
+        10,
+        [
+            (b"", b"1:6", b""),
+            (b"", b"0:", b""),
+            (b"", b"9", b":"),
+            (b"", b"2:4", b""),
+            (b"", b"2:b4", b""),
+            (b"", b"6:b4AA==", b""),
+            (b"", "3:4😀".encode(), b""),
+        ],
+    ),
+    "the same as octets": (
+        octets3,
+        10,
+        [
+            (b"", b"\0\1\xff6", b""),
+            (b"", b"\1\1\xff\4", b""),
+            (b"", b"\0", b"\xff"),
+            (b"\0", b"\x09", b"\xff"),
+            (b"", b"\0\0\xff", b""),
+        ],
+    ),
+    "query of a namespace": (
+        namespace_query,
+        2,
+        [(b"0/a?", b"a&", b","), (b"0/a?", b"%41", b","), (b"0/", b"?", b""), (b"0/a?b=", b",", b"")],
     ),
     "query": (
         query,

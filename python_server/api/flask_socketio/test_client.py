@@ -14,7 +14,7 @@ from flask.testing import EnvironBuilder, FlaskClient
 
 from python_server.api.flask_socketio.context import ClientState, EventContexts
 from python_server.api.keywords import HandshakeHeaders
-from python_server.engineio.packet import Prepared
+from python_server.engineio.packet import PROTOCOL4, Prepared
 from python_server.engineio.session import NO_OUTBOX, DisconnectReason
 from python_server.net.loop import Timer
 from python_server.net.system import REAL
@@ -41,6 +41,7 @@ class TestDoor(Door):
 class FakeSession:
     """What the hub needs of an Engine.IO session; what is sent goes to the test client at once."""
 
+    dialect: Final = PROTOCOL4
     transport: Final = "polling"
     outbox: Final = NO_OUTBOX
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+EIO3_OFF = "Unsupported protocol version: allow_eio3=True serves Socket.IO 2 clients"
 KEYS = {"sid", "upgrades", "pingInterval", "pingTimeout", "maxPayload"}
 
 
@@ -235,7 +236,7 @@ def test_1_3_an_answer_is_limited_for_clients_that_drop_long_ones(wire: Any) -> 
         ("POST", "EIO=4&transport=polling", 2, "Bad handshake method"),
         ("PUT", "EIO=4&transport=polling", 2, "Bad handshake method"),
         ("GET", "EIO=4&transport=websocket", 3, "Bad request"),
-        ("GET", "EIO=3&transport=polling", 5, "Unsupported protocol version"),
+        ("GET", "EIO=3&transport=polling", 5, EIO3_OFF),
         ("GET", "transport=polling", 5, "Unsupported protocol version"),
     ],
 )
@@ -276,7 +277,7 @@ def test_1_4_cors_with_credentials_and_preflight(wire: Any) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("EIO=3&transport=websocket", "Unsupported protocol version"),
+        ("EIO=3&transport=websocket", EIO3_OFF),
         ("EIO=4&transport=websocket&sid=abc", "Session ID unknown"),
         ("EIO=4&transport=carrier", "Transport unknown"),
     ],

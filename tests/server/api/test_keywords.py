@@ -40,7 +40,7 @@ def test_known_words_pass() -> None:
     [
         (CallKeywords, "tu", "it has ignore_queue, namespace, room, sid, timeout, to; ask"),
         (ServerKeywords, "pingintervall", "did you mean 'ping_interval'?"),
-        (ServerKeywords, "zzz", "it has allow_request, allow_upgrades, "),
+        (ServerKeywords, "zzz", "it has allow_eio3, allow_request, allow_upgrades, "),
     ],
     ids=["few: all of them", "many: the nearest", "many, and none is near"],
 )

@@ -43,6 +43,7 @@ VALUES = {
     "max_queued_bytes": 4321,
     "max_decode_packets": 16,
     "jsonp": False,
+    "allow_eio3": True,
 }
 FIELDS = {
     "ping_interval_seconds": 7,
@@ -59,6 +60,7 @@ FIELDS = {
     "max_queued_bytes": 4321,
     "max_packets_per_payload_count": 16,
     "jsonp": False,
+    "allow_eio3": True,
 }
 
 
@@ -149,6 +151,7 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
         ({"message_queue": "zmq+tcp://x"}, ValueError, "message_queue"),
         ({"json": object()}, ValueError, "with the functions dumps and loads"),
         ({"json": json, "serializer": "msgpack"}, ValueError, "leave the option json out"),
+        ({"allow_eio3": True, "serializer": "msgpack"}, ValueError, "leave serializer='msgpack' out"),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], kind: type[Exception], sentence: str) -> None:
@@ -229,7 +232,7 @@ def test_options_are_read_as_the_peer_reads_them() -> None:
     options = read_engine_options({"transports": "polling", "cors_allowed_origins": ["https://a.test"]})
     assert options.transports == ("polling",)
     assert read_engine_options({"transports": None}).transports == ("polling", "websocket")
-    with pytest.raises(TypeError, match="EngineServer has no option 'ping_timeuot': it has allow_request, "):
+    with pytest.raises(TypeError, match="EngineServer has no option 'ping_timeuot': it has allow_eio3, "):
         EngineServer(ping_timeuot=1)  # type: ignore[call-arg]
 
 

@@ -1,4 +1,4 @@
-"""Two queues of moments for all sessions (engineio/heartbeat.py), on times given as numbers.
+"""Queues of moments for all sessions (engineio/heartbeat.py), on times given as numbers.
 
 It must not know packets.
 """
@@ -11,7 +11,8 @@ from python_server.engineio.heartbeat import Heartbeats
 
 
 class Session:
-    def __init__(self) -> None:
+    def __init__(self, pinged_by_client: bool = False) -> None:
+        self.pinged_by_client = pinged_by_client
         self.heartbeat: Any = None
         self.pings = 0
         self.ended: list[str] = []
@@ -73,3 +74,29 @@ def test_a_late_turn_does_not_end_who_was_pinged_late(beats: Any) -> None:
     beats.run(1000.0)
     assert session.ended == []
     assert beats.next_due() == 1020.0
+
+
+def test_the_silence_of_a_client_that_pings_lasts_interval_and_timeout(beats: Any) -> None:
+    """In version 3 nobody is pinged; of many pings one moment is kept."""
+    first, second = Session(pinged_by_client=True), Session(pinged_by_client=True)
+    beats.start(first, 100.0)
+    beats.start(second, 110.0)
+    for _ in range(1000):
+        beats.start(first, 120.0)
+    assert (beats.next_due(), len(beats._silences)) == (155.0, 2)
+    beats.run(154.9)
+    assert (first.ended, second.ended) == ([], [])
+    beats.run(155.0)
+    assert (first.ended, second.ended) == ([], ["ping timeout"])
+    assert beats.next_due() == 165.0
+    beats.stop(first)
+    assert beats.next_due() is None
+    assert first.pings == second.pings == 0
+
+
+def test_both_versions_have_one_timer(beats: Any) -> None:
+    beats.start(Session(pinged_by_client=True), 100.0)
+    beats.start(Session(), 110.0)
+    assert beats.next_due() == 135.0
+    beats.run(135.0)
+    assert beats.next_due() == 145.0

@@ -40,6 +40,17 @@ def test_machines_with_a_broker_begin_with_a_tag() -> None:
     assert names.find(SessionIds(3).make()) == (Home.NOWHERE, 0)
 
 
+def test_names_of_other_processes_are_reserved_also_with_their_namespace() -> None:
+    """As Socket.IO 2 clients have them."""
+    names = SessionIds(3)
+    other = SessionIds(4).make()
+    assert names.reserves(other)
+    assert names.reserves(f"/admin#{other}")
+    assert not names.reserves(f"{other}#blue")
+    assert not names.reserves("/admin#blue")
+    assert not SessionIds().reserves(other)
+
+
 def test_a_process_alone_with_a_broker_knows_other_machines() -> None:
     names = SessionIds(None, "one machine")
     assert names.make().startswith(f"{tag_of('one machine')}.0.")
