@@ -1,4 +1,4 @@
-"""The keywords of every face, as editors and type checkers see them, and the refusal of unknown ones.
+"""The keywords of every face, as editors and type checkers see them, and what becomes of unknown ones.
 
 Must not know: what a keyword does, or anything that runs.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
+from python_server.observe import log
 from python_server.socketio.values import Rooms
 from python_server.wsgi.environ import Environ
 
@@ -28,16 +29,34 @@ Rate = str | tuple[int, float] | None
 Sids = str | Sequence[str] | AbstractSet[str] | None
 # Of more names than this the nearest is told, of fewer all.
 NAMES_TOLD_MAX_COUNT: Final = 20
+# What says whom an event reaches: it would reach others if one of these words were misspelt and ignored.
+ADDRESSING: Final = frozenset(
+    ["to", "room", "skip_sid", "include_self", "namespace", "broadcast", "callback", "except_rooms"]
+)
+# How like another word one must be, as difflib counts, to be a slip of it; of two letters one is enough.
+SLIP_RATIO: Final = 0.7
+SHORT_SLIP_RATIO: Final = 0.5
+# Unknown keywords that the log has named. A program may pass on words that its clients choose: then these.
+IGNORED_MAX_COUNT: Final = 100
+_IGNORED: Final[set[tuple[str, str]]] = set()
 
 
-class EngineKeywords(TypedDict, total=False):
-    """What python-engineio's Server takes, and what we add."""
+class NamedEngineKeywords(TypedDict, total=False):
+    """What we add to python-engineio's Server."""
+
+    upgrade_timeout: float
+    max_queued_bytes: int
+    allow_request: RequestRule | None
+    max_decode_packets: int | None
+    jsonp: bool
+
+
+class EngineKeywords(NamedEngineKeywords, total=False):
+    """What python-engineio's Server takes besides."""
 
     ping_interval: float | tuple[float, float]
     ping_timeout: float
-    upgrade_timeout: float
     max_http_buffer_size: int
-    max_queued_bytes: int
     allow_upgrades: bool
     http_compression: bool
     compression_threshold: int
@@ -45,19 +64,15 @@ class EngineKeywords(TypedDict, total=False):
     cors_allowed_origins: str | Iterable[str] | Callable[[str], bool] | Callable[[str, Environ], bool] | None
     cors_credentials: bool | None
     transports: str | Sequence[str] | None
-    allow_request: RequestRule | None
-    max_decode_packets: int | None
-    jsonp: bool
 
 
-class ServerKeywords(EngineKeywords, total=False):
-    """What python-socketio's Server takes besides, and what we add."""
+class NamedServerKeywords(EngineKeywords, total=False):
+    """What python-socketio's Server takes by name alone, and what we add."""
 
-    serializer: str
-    json: object
-    namespaces: str | Iterable[str] | None
-    always_connect: bool
-    client_manager: object
+    async_mode: str | None
+    # What they choose there is no choice here; docs/migration.md has a line for each.
+    engineio_logger: object
+    monitor_clients: bool | None
     # Flask-SocketIO's for the same.
     message_queue: str | None
     channel: str
@@ -69,18 +84,24 @@ class ServerKeywords(EngineKeywords, total=False):
     attachments_timeout: float
 
 
+class ServerKeywords(NamedServerKeywords, total=False):
+    """What python-socketio's Server takes by place as well."""
+
+    client_manager: object
+    logger: object
+    serializer: str
+    json: object
+    async_handlers: bool
+    always_connect: bool
+    namespaces: str | Iterable[str] | None
+
+
 class SocketIOKeywords(ServerKeywords, total=False):
     """What Flask-SocketIO's SocketIO and init_app take."""
 
     manage_session: bool
     path: str | None
     resource: str | None
-    async_mode: str | None
-    # What they choose there is no choice here; docs/migration.md has a line for each.
-    async_handlers: bool
-    logger: object
-    engineio_logger: object
-    monitor_clients: bool
 
 
 class ReloaderKeywords(TypedDict, total=False):
@@ -137,12 +158,11 @@ class Selection(TypedDict, total=False):
     volatile: bool
 
 
-class SendKeywords(Selection, total=False):
-    """What `send` of python-socketio's Server takes besides its data and `to`."""
+class SendKeywords(TypedDict, total=False):
+    """What `send` of a Server takes beside python-socketio's words, and what its `emit` does with it."""
 
-    room: Rooms
-    namespace: str | None
-    callback: Function | None
+    except_rooms: Rooms
+    volatile: bool
     timeout: float | None
 
 
@@ -190,3 +210,29 @@ def refuse_unknown(what: str, given: Keywords, keywords: type, elsewhere: str = 
         near = difflib.get_close_matches(name, known, 1) if len(known) > NAMES_TOLD_MAX_COUNT else []
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
         raise TypeError(f"{what} has no option {name!r}: {hint}{elsewhere}")
+
+
+def drop_unknown(what: str, given: Keywords, keywords: type) -> dict[str, Any]:
+    """What `keywords` lists of the given ones; the log names each of the others once, as the peers ignore it.
+
+    Raises TypeError: one is nearly a word that says whom an event reaches, where there is such a word.
+    """
+    known = names_of(keywords)
+    for name in sorted(given.keys() - known):
+        meant = slip_of(name, ADDRESSING & known)
+        if meant is not None:
+            raise TypeError(f"{what} has no option {name!r}: did you mean {meant!r}?")
+        if (what, name) not in _IGNORED and len(_IGNORED) < IGNORED_MAX_COUNT:
+            _IGNORED.add((what, name))
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            log.warn(f"{what} ignores the unknown keyword {name!r:.100}{hint}")
+    return {name: value for name, value in given.items() if name in known}
+
+
+def slip_of(name: str, words: Iterable[str]) -> str | None:
+    """The one of `words` that `name` may have been meant for, in whatever case and with or without `_`."""
+    plain = {word.replace("_", ""): word for word in words}
+    ratio = SLIP_RATIO if len(name) > 2 else SHORT_SLIP_RATIO
+    near = difflib.get_close_matches(name.lower().replace("_", ""), plain, 1, ratio)
+    return plain[near[0]] if near else None
