@@ -6,7 +6,7 @@ Must not know: where a value came from (command line, environment, file) or who 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -106,6 +106,8 @@ class TLSSettings:
     ciphers: str | None = None
     # From the connection to the end of the handshake; reference value of the other phases' timeouts.
     handshake_timeout_seconds: float = 10.0
+    # A program's own `ssl.SSLContext`; then nothing above but the timeout is looked at.
+    context: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,10 @@ HOUSE = """
 5  control     commands server
 6  serve       mounts recovery_handover routing loading wiring worker serve reloader
 7  api         flask_socketio.context wsgi_server keywords flask_socketio.run
-               flask_socketio.test_client emitter options handler_registry python_engineio
-               server_methods python_socketio flask_socketio.namespace flask_socketio.event_runner
-               flask_socketio.registration flask_socketio.api flask_socketio.functions
+               flask_socketio.test_client emitter options handler_registry static_files thread_words
+               peer_views server_methods flask_socketio.namespace flask_socketio.event_runner
+               flask_socketio.registration flask_socketio.api flask_socketio.functions exceptions
+               wsgi_app python_engineio python_socketio
 8  command     option options welcome emit cli
 9  __main__
 """
@@ -150,7 +151,12 @@ CONFINED = {
         "api.flask_socketio.run",
         "api.flask_socketio.test_client",
     },
-    "werkzeug": {"api.flask_socketio.api", "api.flask_socketio.test_client", "serve.loading"},
+    "werkzeug": {
+        "api.flask_socketio.api",
+        "api.flask_socketio.run",
+        "api.flask_socketio.test_client",
+        "serve.loading",
+    },
     "httptools": {"http1.parser", "http1.head"},
     "logging": {"observe.log", "observe.access_log"},
 }

@@ -18,7 +18,7 @@ from python_server.net.threads import Lock
 from python_server.socketio.broadcast import (
     DEFAULT_NAMESPACE,
     BroadcastOptions,
-    as_arguments,
+    arguments_of,
     broadcast_options,
 )
 from python_server.socketio.cluster.broker.url import (
@@ -80,11 +80,12 @@ class Emitter:
             options = BrokerOptions(url, channel, redis_options={**times, **(redis_options or {})})
             self._way = broker_way(options)
 
-    def emit(self, event: str, *args: object, **options: Unpack[Recipients]) -> None:
+    def emit(self, event: str, *args: object, data: object = None, **options: Unpack[Recipients]) -> None:
         """Send an event to everybody, or to rooms.
 
         Args:
             args: the event's data; a tuple as the only one is several arguments, None is none.
+            data: the same by its name.
             options: to, room: a room, a sid, or a list of them. skip_sid, except_rooms: whom to leave out.
                 namespace: default "/".
 
@@ -92,7 +93,7 @@ class Emitter:
             TypeError, ValueError: the data cannot be written as JSON. EmitError: it could not be sent.
         """
         refuse_unknown("emit", options, Recipients)
-        self.emit_to(broadcast_options(**options), event, as_arguments(args[0]) if len(args) == 1 else args)
+        self.emit_to(broadcast_options(**options), event, arguments_of(args, data))
 
     def emit_to(self, to: BroadcastOptions, event: str, args: tuple[object, ...]) -> None:
         """`emit` to whom `to` says; raises what `emit` does."""

@@ -125,8 +125,11 @@ class HandlerRegistry(Face):
 def read_turn(event: str, options: OnKeywords) -> Turn:
     """When a handler of `event` runs, and how often a client may ask for it.
 
-    Raises TypeError: no such option; connect or disconnect out of turn. ValueError: the rate is none.
+    Raises TypeError: no such option; connect or disconnect out of turn; `@on` without its parentheses.
+    ValueError: the rate is none.
     """
+    if callable(event):
+        raise TypeError(f"name the event: @on({name_of(event)!r}) instead of @on, or @event")
     refuse_unknown(f"the handler of {event!r}", options, OnKeywords)
     inline, ordered = bool(options.get("inline", False)), bool(options.get("ordered", True))
     if event in RESERVED and (inline or not ordered):

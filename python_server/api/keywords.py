@@ -122,13 +122,20 @@ class RunKeywords(TypedDict, total=False):
     use_reloader: bool
     reloader_options: ReloaderKeywords | None
     extra_files: Iterable[str] | None
-    allow_unsafe_werkzeug: bool
+    exclude_patterns: Iterable[str] | None
+    reloader_interval: float | None
+    reloader_type: str | None
+    use_debugger: bool | None
+    static_files: Mapping[str, str | tuple[str, str]] | None
     certfile: str | None
     keyfile: str | None
     ca_certs: str | None
     cert_reqs: int | None
     ciphers: str | None
-    ssl_context: tuple[str, str] | None
+    ssl_context: object
+    # Not needed here.
+    allow_unsafe_werkzeug: bool
+    load_dotenv: bool
 
 
 class OnKeywords(TypedDict, total=False):
@@ -182,6 +189,27 @@ class EmitKeywords(Addressing, total=False):
     callback: Function | None
 
 
+class OtherSendKeywords(TypedDict, total=False):
+    """What SocketIO's `send` takes besides its named arguments."""
+
+    room: Rooms
+    broadcast: bool
+    except_rooms: Rooms
+    ignore_queue: bool
+    volatile: bool
+
+
+class ManagerKeywords(TypedDict, total=False):
+    """What `emit` of python-socketio's manager takes."""
+
+    namespace: str
+    room: Rooms
+    to: Rooms
+    skip_sid: Sids
+    callback: Function | None
+    ignore_queue: bool
+
+
 class CallKeywords(TypedDict, total=False):
     """What Flask-SocketIO's `call` takes besides its event and data."""
 
@@ -219,10 +247,12 @@ def drop_unknown(what: str, given: Keywords, keywords: type) -> dict[str, Any]:
     """
     known = names_of(keywords)
     for name in sorted(given.keys() - known):
+        if (what, name) in _IGNORED:
+            continue
         meant = slip_of(name, ADDRESSING & known)
         if meant is not None:
             raise TypeError(f"{what} has no option {name!r}: did you mean {meant!r}?")
-        if (what, name) not in _IGNORED and len(_IGNORED) < IGNORED_MAX_COUNT:
+        if len(_IGNORED) < IGNORED_MAX_COUNT:
             _IGNORED.add((what, name))
             near = difflib.get_close_matches(name, known, 1)
             hint = f": did you mean {near[0]!r}?" if near else ""

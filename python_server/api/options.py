@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json as stdlib_json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,8 +18,8 @@ from python_server.api.keywords import (
     Function,
     Keywords,
     RequestRule,
+    drop_unknown,
     names_of,
-    refuse_unknown,
 )
 from python_server.engineio.cors import AllowedOrigins
 from python_server.engineio.options import EngineOptions
@@ -26,7 +27,7 @@ from python_server.http1.parser import Request
 from python_server.observe import log
 from python_server.socketio.cluster.broker.url import read_broker
 from python_server.socketio.cluster.port import BrokerOptions
-from python_server.socketio.jsoncodec import words_of
+from python_server.socketio.jsoncodec import PEERS_WORDS, words_of
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery.log import recovery_log
@@ -69,14 +70,15 @@ class ServerOptions:
 def read_server_options(what: str, keywords: type, given: Keywords, channel: str) -> ServerOptions:
     """Check what is given of the keywords of `what`; `channel` is its broker's unless another is given.
 
+    Names that do not exist are named in the log.
+
     Raises:
-        TypeError: a name that does not exist. ValueError: a value that cannot be, or is not served here.
+        ValueError: a value that cannot be, or is not served here.
         BrokerError: a message_queue whose URL or package is missing.
     """
-    refuse_unknown(what, given, keywords)
+    given = with_numbers(drop_unknown(what, given, keywords), HUB_TIMES)
     if given.get("async_mode") not in ASYNC_MODES:
         raise ValueError("Invalid async_mode specified: leave it out, handlers always run in threads")
-    check_seconds(given, HUB_TIMES)
     patience = {f"{name}_seconds": given[name] for name in HUB_TIMES if name in given}
     namespaces = given.get("namespaces")
     return ServerOptions(
@@ -88,7 +90,7 @@ def read_server_options(what: str, keywords: type, given: Keywords, channel: str
         ),
         engine=read_engine_options(given),
         namespaces=None if namespaces is None else frozenset(several(namespaces)),
-        broker=read_broker(given, channel),
+        broker=read_broker({**given, "message_queue": given.get("message_queue") or None}, channel),
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
     )
@@ -101,8 +103,9 @@ def read_engine_options(given: Keywords) -> EngineOptions:
     if isinstance(interval, (tuple, list)):
         # python-engineio's pair is (interval, grace): the grace is time on top of ping_timeout.
         chosen["ping_interval"], grace_seconds = interval
-        chosen["ping_timeout"] = float(chosen.get("ping_timeout", 20)) + float(grace_seconds)
-    check_seconds(chosen, ENGINE_TIMES)
+        patience_seconds = with_numbers(chosen, ("ping_timeout",)).get("ping_timeout", 20)
+        chosen["ping_timeout"] = patience_seconds + float(grace_seconds)
+    chosen = with_numbers(chosen, ENGINE_TIMES)
     for name, read in READERS.items():
         if name in chosen:
             chosen[name] = read(chosen[name])
@@ -111,12 +114,26 @@ def read_engine_options(given: Keywords) -> EngineOptions:
     )
 
 
-def check_seconds(given: Keywords, names: Iterable[str]) -> None:
-    """Raises ValueError: one of `names` is given, and is no number of seconds."""
-    for name in names:
-        value = given.get(name, 1)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+def with_numbers(given: Keywords, names: Iterable[str]) -> dict[str, Any]:
+    """`given`, where those of `names` are numbers of seconds, which may be given as text.
+
+    Raises ValueError: one of them is none, or 0; but ping_timeout=0 has its default.
+    """
+    chosen = dict(given)
+    for name in chosen.keys() & set(names):
+        value = chosen[name]
+        try:
+            seconds = float(value) if isinstance(value, str) else value
+        except ValueError:
+            seconds = None
+        if name == "ping_timeout" and seconds == 0 and seconds is not False:
+            del chosen[name]  # there it is "at once", which a client never notices that answers in time
+            log.warn("ping_timeout=0 leaves no client time to answer: it has its default")
+        elif not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds < math.inf:
             raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
+        else:
+            chosen[name] = seconds
+    return chosen
 
 
 def read_transports(value: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -135,8 +152,10 @@ def several(value: str | Iterable[str]) -> tuple[str, ...]:
 def origin_rule(allowed: Any) -> AllowedOrigins:
     """`cors_allowed_origins`, where a function of two arguments gets the origin and the environ.
 
-    It is called on the server's own thread, and must not block.
+    It is called on the server's own thread, and must not block. True is every origin, False only one's own.
     """
+    if isinstance(allowed, bool):
+        return "*" if allowed else None
     if not callable(allowed) or not takes(allowed, 2):
         verbatim: AllowedOrigins = allowed
         return verbatim
@@ -179,7 +198,7 @@ def codec_of(serializer: str, json: object = None) -> Codec:
         if json is not None:
             raise ValueError("serializer='msgpack' writes no JSON: leave the option json out")
         return MsgpackCodec()
-    return TextCodec() if json is None or json is stdlib_json else TextCodec(words_of(json))
+    return TextCodec(PEERS_WORDS if json is None or json is stdlib_json else words_of(json))
 
 
 def takes(function: Function, count: int) -> bool:

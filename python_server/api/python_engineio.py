@@ -21,12 +21,12 @@ from python_server.api.keywords import (
     drop_unknown,
 )
 from python_server.api.options import ASYNC_MODES, read_engine_options, takes
+from python_server.api.peer_views import EngineSocket
+from python_server.api.thread_words import ThreadWords
 from python_server.api.wsgi_app import Middleware, Mounting, WSGIApp
 from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session, SessionHandler
-from python_server.engineio.session_ids import SessionIds
 from python_server.net.backlog import Backlog
-from python_server.net.threads import Event, Queue, QueueEmpty
 from python_server.observe import log
 from python_server.serve.mounts import UNMOUNTED, Mount
 from python_server.socketio.client import ConnectionRefused
@@ -53,7 +53,7 @@ class EncodesItself(Protocol):
     def encode(self) -> str | bytes: ...
 
 
-class EngineServer(HandlerRegistry, Mounting):
+class EngineServer(HandlerRegistry, Mounting, ThreadWords):
     """Engine.IO alone: the synchronous Server of python-engineio 4.
 
     Handlers: connect(sid, environ), message(sid, data), disconnect(sid[, reason]). A connect handler that
@@ -79,7 +79,6 @@ class EngineServer(HandlerRegistry, Mounting):
     """
 
     default_path = "engine.io"
-    async_mode = "threading"
 
     def __init__(
         self,
@@ -106,7 +105,6 @@ class EngineServer(HandlerRegistry, Mounting):
         given |= drop_unknown("EngineServer", options, EngineKeywords)
         self._options = read_engine_options(given)
         self._json = JSONWords() if json in (None, stdlib_json) else words_of(json)
-        self._names = SessionIds()
         self._handlers: dict[str, Function] = {}
         self._sessions: dict[str, Session] = {}
         self._services: HubServices | None = None
@@ -125,29 +123,14 @@ class EngineServer(HandlerRegistry, Mounting):
 
     # Any thread
 
-    def async_modes(self) -> list[str]:
-        """The names that `async_mode` may have; all mean threads."""
-        return [mode for mode in ASYNC_MODES if mode is not None]
+    @property
+    def sockets(self) -> dict[str, EngineSocket]:
+        """The sessions of this process as they are, by sid."""
+        return {} if self._services is None else self._services.door.ask(self._sockets)
 
-    def is_asyncio_based(self) -> bool:
-        """Are its methods coroutines?"""
-        return False
-
-    def create_queue(self, *args: Any, **kwargs: Any) -> Queue[Any]:
-        """A queue between threads."""
-        return Queue(*args, **kwargs)
-
-    def get_queue_empty_exception(self) -> type[Exception]:
-        """What such a queue raises that has nothing."""
-        return QueueEmpty
-
-    def create_event(self, *args: Any, **kwargs: Any) -> Event:
-        """An event between threads."""
-        return Event(*args, **kwargs)
-
-    def generate_id(self) -> str:
-        """A name that nobody can guess. Sessions do not ask here for theirs."""
-        return self._names.make()
+    def _sockets(self) -> dict[str, EngineSocket]:
+        sessions = self._sessions.items()
+        return {sid: EngineSocket(sid, session.transport == "websocket") for sid, session in sessions}
 
     def send(self, sid: str, data: object) -> None:
         """Send one message; nothing happens for a client that has gone.

@@ -11,6 +11,7 @@ from typing import Unpack
 from python_server.api import exceptions
 from python_server.api.keywords import NamedServerKeywords, ServerKeywords
 from python_server.api.options import read_server_options
+from python_server.api.peer_views import EngineView
 from python_server.api.server_methods import ConnectionRefusedError, Namespace, ServerMethods
 from python_server.api.wsgi_app import Middleware, Mounting, WSGIApp
 from python_server.serve.mounts import UNMOUNTED, Mount
@@ -85,6 +86,7 @@ class Server(ServerMethods, Mounting):
             handlers.only(chosen.namespaces)
         super().__init__(Hub(chosen.configuration, handlers), self._environ)
         self._options, self._broker = chosen.engine, chosen.broker
+        self.eio: EngineView = EngineView(self._hub, lambda: self._options)
         UNMOUNTED.add(self)
 
     def mount(self, path: str) -> Mount:

@@ -14,11 +14,12 @@ from typing import Any, Final, Protocol, Unpack
 from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
 from python_server.api.keywords import Function, SendKeywords, SessionData
 from python_server.api.options import takes
+from python_server.api.peer_views import Environs, Manager
 from python_server.net.tasks import is_async, name_of
 from python_server.observe import log
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
-from python_server.socketio.client import ConnectionRefused, Handler, Socket, SocketState
+from python_server.socketio.client import ConnectionRefused, Handler, Socket
 from python_server.socketio.handlers import ANY, RESERVED
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
@@ -368,52 +369,3 @@ def _call(event: str, function: Function, *args: object) -> object:
         if event == "connect" and isinstance(said, Mapping):
             raise ConnectionRefused(str(said.get("message")), said.get("data")) from error
         raise
-
-
-class Manager:
-    """What programs ask of python-socketio's client manager."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    def get_participants(self, namespace: str, room: RoomName) -> list[tuple[str, str]]:
-        """(sid, Engine.IO sid) of each client in the room; of everybody for None.
-
-        The Engine.IO sid is a secret of its worker: it is "" for clients of other processes.
-        """
-        own = {s.sid: s.client.session.sid for s in self._hub.sockets() if s.namespace == namespace}
-        return [(sid, own.get(sid, "")) for sid in self._hub.members_of(namespace, room)]
-
-    def get_rooms(self, sid: str, namespace: str) -> list[JSONValue]:
-        """The rooms of a client."""
-        return self._hub.rooms_of(namespace, sid)
-
-    def is_connected(self, sid: str, namespace: str) -> bool:
-        """Is the client there, its connect handler done?"""
-        socket = self._hub.find(namespace, sid)
-        return socket is not None and socket.state is SocketState.CONNECTED
-
-    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
-        """The client's name in a namespace."""
-        sockets = (socket for socket in self._hub.sockets() if socket.namespace == namespace)
-        return next((socket.sid for socket in sockets if socket.client.session.sid == eio_sid), None)
-
-
-class Environs(Mapping[str, Environ]):
-    """The environs of handshakes by Engine.IO sid: those of the clients that are there when it is asked."""
-
-    def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
-        self._hub = hub
-        self._environ_of = environ_of
-
-    def __getitem__(self, eio_sid: str) -> Environ:
-        return self._environ_of(self._sockets()[eio_sid])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sockets())
-
-    def __len__(self) -> int:
-        return len(self._sockets())
-
-    def _sockets(self) -> dict[str, Socket]:
-        return {socket.client.session.sid: socket for socket in self._hub.sockets()}

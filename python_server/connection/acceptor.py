@@ -39,6 +39,9 @@ def tls_context(settings: Settings) -> TLSContext | None:
     Raises:
         CertificateError: TLS cannot be spoken with these files.
     """
+    if settings.tls.context is not None:
+        given: TLSContext = settings.tls.context
+        return given
     if settings.tls.certfile is None and settings.tls.keyfile is None:
         return None
     return make_context(settings.tls, ["http/1.1"])

@@ -126,7 +126,8 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
 
 
 def _tell_started(settings: Settings, listening: Listening, started: Callable[[str], None] | None) -> None:
-    urls = shown_urls(listening.sockets, "https" if settings.tls.certfile else "http")
+    secure = settings.tls.certfile or settings.tls.context
+    urls = shown_urls(listening.sockets, "https" if secure else "http")
     print(
         f"python_server: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)",
         file=sys.stderr,

@@ -86,3 +86,12 @@ def as_arguments(data: object) -> tuple[object, ...]:
     if data is None:
         return ()
     return data if isinstance(data, tuple) else (data,)
+
+
+def arguments_of(args: tuple[object, ...], data: object) -> tuple[object, ...]:
+    """`as_arguments` of what an `emit` was given by place, or by the name `data`. Raises TypeError: both."""
+    if data is not None:
+        if args:
+            raise TypeError("emit() got multiple values for argument 'data'")
+        args = (data,)
+    return as_arguments(args[0]) if len(args) == 1 else args

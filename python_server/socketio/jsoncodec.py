@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -40,17 +41,20 @@ class JSONError(ValueError):
     """Text that is not JSON, or goes beyond the bounds on depth and digits."""
 
 
-def dumps(value: object) -> str:
+def dumps(value: object, allow_nan: bool = False) -> str:
     """Compact JSON text, all of it valid UTF-8 and valid for JavaScript.
 
     A UUID is written as text, an enum's member as its value.
+
+    Args:
+        allow_nan: as the standard library takes it: NaN and Infinity are written so. Python reads that.
 
     Raises:
         TypeError: a value JSON has no word for. ValueError: NaN, Infinity, or a circle.
     """
     text = dumps_plain(value)
     if text is None:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=_default)
+        return json.dumps(value, separators=(",", ":"), allow_nan=allow_nan, default=_default)
     return text
 
 
@@ -74,7 +78,7 @@ def _default(value: object) -> object:
         return str(value)
     if isinstance(value, Enum):
         return value.value
-    raise TypeError(f"JSON has no word for {type(value).__name__}")
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")  # json's own words
 
 
 def loads(text: str) -> JSONValue:
@@ -159,6 +163,10 @@ class JSONWords:
 
 
 OWN_WORDS: Final = JSONWords()
+# The same, but NaN is the program's affair: what python-socketio sends where no module is chosen, and what
+# its clients make of it.
+PEERS_WORDS: Final = JSONWords(partial(dumps, allow_nan=True))
+PEERS_CLIENTS_WORDS: Final = JSONWords(loads=json.loads)
 
 
 def words_of(module: object) -> JSONWords:

@@ -13,13 +13,16 @@ from python_server.wsgi.environ import Environ, StartResponse
 NEEDS_OWN_SERVER: Final = (
     "its Socket.IO events need the server they came with: run `python -m python_server module:app`"
 )
+# Where there is a SocketIO to be run.
+RUNS_ITSELF: Final = f"{NEEDS_OWN_SERVER}, or `socketio.run(app)` instead of `app.run()` and `flask run`"
 
 
 class ForeignGuard:
     """Answers the path of a mount, with both slashes, with 501, and warns once."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, advice: str = NEEDS_OWN_SERVER) -> None:
         self._path = path
+        self._advice = advice
         self._warned = False
 
     def answer(self, environ: Environ, start_response: StartResponse) -> list[bytes] | None:
@@ -27,10 +30,10 @@ class ForeignGuard:
         software = str(environ.get("SERVER_SOFTWARE", ""))  # a test client has none
         if software and not self._warned and not software.startswith("python_server/"):
             self._warned = True
-            log.warn(f"this application is served by {software}: {NEEDS_OWN_SERVER}")
+            log.warn(f"this application is served by {software}: {self._advice}")
         if not environ.get("PATH_INFO", "").startswith(self._path):
             return None
-        return not_implemented(NEEDS_OWN_SERVER, start_response)
+        return not_implemented(self._advice, start_response)
 
 
 def not_implemented(sentence: str, start_response: StartResponse) -> list[bytes]:

@@ -23,22 +23,26 @@ from python_server.api.keywords import (
     EmitKeywords,
     Function,
     HandshakeHeaders,
+    OtherSendKeywords,
     RunKeywords,
+    Sids,
     SocketIOKeywords,
+    drop_unknown,
     names_of,
-    refuse_unknown,
 )
-from python_server.api.options import read_server_options
+from python_server.api.options import ServerOptions, read_server_options
+from python_server.api.peer_views import EngineView, QueueManager
 from python_server.api.server_methods import ConnectionRefusedError, ServerMethods
+from python_server.engineio.options import EngineOptions
 from python_server.net import tasks
 from python_server.net.threads import Lock
 from python_server.observe import log
 from python_server.serve.mounts import Mount
-from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
+from python_server.socketio.broadcast import DEFAULT_NAMESPACE, arguments_of, broadcast_options
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import FLASK_CHANNEL
 from python_server.socketio.server import Hub
-from python_server.socketio.values import JSONValue, RoomName
+from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Application, ServerFacts
 from python_server.wsgi.handshake_middleware import admission
 
@@ -70,6 +74,7 @@ class Server(ServerMethods):
 
     def __init__(self, face: SocketIO) -> None:
         super().__init__(face._hub, lambda socket: face._state_of(socket).environ)
+        self.eio: EngineView = EngineView(face._hub, lambda: face._engine)
         self.start_background_task: Callable[..., tasks.BackgroundTask] = face.start_background_task
         self.sleep: Callable[..., None] = face.sleep
         self.shutdown: Callable[[], None] = lambda: face.stop()
@@ -101,6 +106,7 @@ class SocketIO(Registration):
         self.async_mode = "threading"
         self.manage_session: bool = True
         self.wsgi_server: object = None
+        self._engine = EngineOptions()
         super().__init__(Hub(), EventRunner(self._state_of))
         self._state_lock = Lock()
         self._contexts: EventContexts | None = None
@@ -108,42 +114,55 @@ class SocketIO(Registration):
         self._early_tasks: list[tasks.BackgroundTask] = []
         self._test_server: TestServer | None = None
         self.server: Server = Server(self)
-        self.server_options.update(options)
-        chosen = read_server_options("SocketIO", SocketIOKeywords, options, FLASK_CHANNEL)
-        self._hub.configure(chosen.configuration)
         # Speaks through the broker for a process that serves nobody: a task queue, a console.
         self._outside: Emitter | None = None
-        if app is not None:
-            self.init_app(app)
-        elif (broker := chosen.broker) is not None:
-            self._outside = Emitter(broker.url, broker.channel, redis_options=broker.redis_options)
+        self.init_app(app, **options)
 
-    def init_app(self, app: flask.Flask, **options: Unpack[SocketIOKeywords]) -> None:
+    def init_app(self, app: flask.Flask | None, **options: Unpack[SocketIOKeywords]) -> None:
         """Mount on `app`; options given here are added to those of the constructor.
 
-        A second application begins anew: handlers are kept, clients are not shared.
+        A second application begins anew: handlers are kept, clients are not shared. None is no application:
+        with a `message_queue` this process then emits to the clients of others.
         """
-        self.server_options.update(options)
-        given = dict(self.server_options)
-        if given.get("json") is flask.json:
-            given["json"] = app.json  # what the module does within an application context
-        chosen = read_server_options("SocketIO", SocketIOKeywords, given, FLASK_CHANNEL)
+        chosen = self._choose(app, options)
+        broker = chosen.broker
+        self._outside = None
+        if app is None:
+            self._hub.configure(chosen.configuration)
+            if broker is not None:
+                self._outside = Emitter(broker.url, broker.channel, redis_options=broker.redis_options)
+            return
         if self._contexts is not None:
             self._hub = Hub(handlers=self._hub.handlers)
             self._test_server = None
             self.server = Server(self)
             for instance in self.namespace_handlers:
                 instance._set_socketio(self)
-        self.manage_session = chosen.manage_session
-        self._outside = None
         self._app = app
         self._contexts = EventContexts(app, chosen.manage_session)
         self._hub.configure(chosen.configuration)
         self._hub.handlers.allow(chosen.namespaces or ())
-        self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._serving, broker=chosen.broker)
+        self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._serving, broker=broker)
         self.sockio_mw: Mounted = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
+
+    def _choose(self, app: flask.Flask | None, options: SocketIOKeywords) -> ServerOptions:
+        """The options of now and before, checked; what programs read of them is written down."""
+        if isinstance(self.server_options.get("client_manager"), QueueManager):
+            del self.server_options[
+                "client_manager"
+            ]  # it says the same as message_queue, which may be another
+        self.server_options.update(options)
+        given = dict(self.server_options)
+        if app is not None and given.get("json") is flask.json:
+            given["json"] = app.json  # what the module does within an application context
+        chosen = read_server_options("SocketIO", SocketIOKeywords, given, FLASK_CHANNEL)
+        self.manage_session, self._engine = chosen.manage_session, chosen.engine
+        if (broker := chosen.broker) is not None and not given.get("client_manager"):
+            manager = QueueManager(broker.url, broker.channel, broker.redis_options, write_only=app is None)
+            self.server_options["client_manager"] = manager
+        return chosen
 
     def _serving(self, facts: ServerFacts, application: Application) -> None:
         super()._serving(facts, application)
@@ -187,11 +206,12 @@ class SocketIO(Registration):
 
     # Sending, from any thread
 
-    def emit(self, event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
+    def emit(self, event: str, *args: object, data: object = None, **options: Unpack[EmitKeywords]) -> None:
         """Send an event to everybody, or to rooms.
 
         Args:
             args: the event's data; a tuple as the only one is several arguments, None is none.
+            data: the same by its name.
             options: namespace: default "/". to, room: a room, a sid, or a list. skip_sid, except_rooms: sids,
                 rooms to leave out. include_self: with False the current event's sender is left out too.
                 volatile: dropped for clients that could not take it at once. ignore_queue: to the clients of
@@ -199,18 +219,19 @@ class SocketIO(Registration):
                 whose event emits.
 
         Raises:
-            TypeError, ValueError: an unknown option; the data cannot be written as JSON.
+            TypeError: an option that is nearly one of these; what else is unknown is named in the log, once.
+            TypeError, ValueError: the data cannot be written as JSON.
             ServerStopped: the server has stopped. EmitError: without an app, the broker cannot be reached.
         """
         if not EMIT_NAMES.issuperset(options):
-            refuse_unknown("emit", options, EmitKeywords)
+            options = cast("EmitKeywords", drop_unknown("emit", options, EmitKeywords))
         include_self, callback = options.pop("include_self", True), options.pop("callback", None)
         options.pop("broadcast", None)  # everybody is who is meant anyway
         options["volatile"] = bool(options.get("volatile"))  # it travels, and others take nothing else
         to = broadcast_options(**options)  # type: ignore[misc]  # without those three
         if not include_self:
             to = to._replace(excepted=(*to.excepted, current_request("include_self=False").sid))
-        arguments = as_arguments(args[0]) if len(args) == 1 else args
+        arguments = arguments_of(args, data)
         if self._outside is not None:
             if callback is not None:
                 raise RuntimeError("callback: an ack reaches only a process that serves; this one has no app")
@@ -232,26 +253,47 @@ class SocketIO(Registration):
 
         return acknowledged
 
-    def send(self, data: object, json: bool = False, **options: Unpack[EmitKeywords]) -> None:
+    def send(
+        self,
+        data: object,
+        json: bool = False,
+        namespace: str | None = None,
+        to: Rooms = None,
+        callback: Function | None = None,
+        include_self: bool = True,
+        skip_sid: Sids = None,
+        **options: Unpack[OtherSendKeywords],
+    ) -> None:
         """`emit` of the event `message`, or `json`."""
-        self.emit("json" if json else "message", data, **options)
+        self.emit(
+            "json" if json else "message",
+            data,
+            namespace=namespace,
+            to=to,
+            callback=callback,
+            include_self=include_self,
+            skip_sid=skip_sid,
+            **options,
+        )
 
-    def call(self, event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValue:
+    def call(
+        self, event: str, *args: object, data: object = None, **options: Unpack[CallKeywords]
+    ) -> JSONValue:
         """Send an event to one client and return the values of its ack: None, one, or a tuple.
 
         Args:
-            args: see `emit`.
+            args, data: see `emit`.
             options: namespace: default "/". to, room: the sid. timeout: seconds, default 60; None waits on.
                 ignore_queue: has no effect.
 
         Raises:
-            TypeError: an unknown option. ValueError: no addressee. RuntimeError: it could only hang.
+            TypeError: as `emit`. ValueError: no addressee. RuntimeError: it could only hang.
             TimeoutError: no ack within `timeout` seconds, or the client has left.
         """
-        refuse_unknown("call", options, CallKeywords)
-        data = args[0] if len(args) == 1 else tuple(args)
-        to, room, namespace = options.get("to"), options.get("room"), options.get("namespace")
-        return self.server.call(event, data, to, room, namespace, options.get("timeout", 60))
+        chosen = drop_unknown("call", options, CallKeywords)
+        to, room, namespace = chosen.get("to"), chosen.get("room"), chosen.get("namespace")
+        data = arguments_of(args, data)
+        return self.server.call(event, data, to, room, namespace, chosen.get("timeout", 60))
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
         """Everyone leaves the room."""

@@ -114,9 +114,13 @@ class EventContexts:
         return session
 
     def eager(self, state: ClientState) -> bool:
-        """Must the session be opened with the event? A cookie's cannot change under it, a store's can."""
-        if self._manage_session and "saved_session" in state.environ:
-            return False
+        """Must the session be opened with the event?
+
+        A client's copy is made with its first, where programs look for it; of Flask's own a cookie's cannot
+        change under it, a store's can.
+        """
+        if self._manage_session:
+            return "saved_session" not in state.environ
         interface = type(self.app.session_interface)
         return interface.open_session is not SecureCookieSessionInterface.open_session
 
@@ -175,7 +179,7 @@ class _EventContext(RequestContext):
         self, contexts: EventContexts, app: flask.Flask, state: ClientState, request: EventRequest
     ) -> None:
         self.app = app
-        self.request = request
+        self.request = self._request = request
         self.flashes = None
         self._contexts = contexts
         self._state = state
@@ -194,6 +198,12 @@ class _EventContext(RequestContext):
     @session.setter
     def session(self, value: SessionMixin) -> None:
         self._session = value
+
+    def copy(self) -> _EventContext:
+        """For `copy_current_request_context`: the same request and session, in another thread."""
+        copied = _EventContext(self._contexts, self.app, self._state, self._request)
+        copied._session = self.session
+        return copied
 
     @property
     def url_adapter(self) -> Any:  # type: ignore[override]

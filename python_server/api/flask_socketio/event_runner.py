@@ -17,13 +17,19 @@ from python_server.api.flask_socketio.context import ClientState, FlaskContext
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.handler_registry import REASONS, Turn, arity_of, method_arity
 from python_server.api.keywords import Function
-from python_server.net.tasks import AsyncRunner, is_async
+from python_server.api.options import takes
+from python_server.net.tasks import AsyncRunner, is_async, name_of
 from python_server.net.threads import fail
+from python_server.observe import log
 from python_server.socketio.client import ConnectionRefused, Handler, Socket
 from python_server.socketio.handler_runner import Waiting
 from python_server.socketio.handlers import ANY, RESERVED
 from python_server.socketio.values import JSONValue
 
+CALLED_ONCE: Final = (
+    "connect handler %s raised TypeError with the client's auth and is not called again without it, "
+    "as Flask-SocketIO does"
+)
 # Where a request remembers whose event it is.
 SOCKET_KEY: Final = "python_server.socket"
 
@@ -149,7 +155,12 @@ class EventRunner:
             data = arguments[1:] if message == ANY else arguments
             if self.before_event(name, data) is False:
                 return None
-        result = function(*arguments)
+        try:
+            result = function(*arguments)
+        except TypeError:
+            if name == "connect" and takes(function, 0):
+                log.warn(CALLED_ONCE % name_of(getattr(function, "func", function)))
+            raise
         if type(result) is CoroutineType and not waits:
             return self._asyncio.run(result)
         return result

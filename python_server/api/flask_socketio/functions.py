@@ -5,13 +5,13 @@ Must not know: the hub; each asks the application's SocketIO.
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Unpack, cast
 
 import flask
 
-from python_server.api.flask_socketio.api import SocketIO, current_request
+from python_server.api.flask_socketio.api import EMIT_NAMES, SocketIO, current_request
 from python_server.api.flask_socketio.event_runner import SOCKET_KEY
-from python_server.api.keywords import CallKeywords, EmitKeywords
+from python_server.api.keywords import CallKeywords, EmitKeywords, drop_unknown
 from python_server.socketio.values import JSONValue, RoomName
 
 
@@ -20,15 +20,17 @@ def emit(event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
 
         emit("told", {"a": 1}, to="room", include_self=False)
 
-    Arguments and errors are those of `SocketIO.emit`, in the current namespace.
+    Arguments and errors are those of `SocketIO.emit`, in the current namespace; without `data`, which is no
+    keyword here as it is none there.
     """
+    if not EMIT_NAMES.issuperset(options):
+        options = cast("EmitKeywords", drop_unknown("emit", options, EmitKeywords))
     to_sender = options.get("to") is None and options.get("room") is None and not options.get("broadcast")
-    if to_sender or options.get("namespace") is None:
+    if to_sender or "namespace" not in options:  # None there is the global one
         request = current_request("emit() without to= or broadcast=True" if to_sender else "emit()")
         if to_sender:
             options["to"] = request.sid
-        if options.get("namespace") is None:
-            options["namespace"] = request.namespace
+        options.setdefault("namespace", request.namespace)
     current_socketio().emit(event, *args, **options)
 
 
@@ -44,7 +46,9 @@ def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValu
 
     Arguments and errors are those of `SocketIO.call`, in the current namespace.
     """
-    options["namespace"] = options.get("namespace") or current_request("call()").namespace
+    options = cast("CallKeywords", drop_unknown("call", options, CallKeywords))
+    if "namespace" not in options:
+        options["namespace"] = current_request("call()").namespace
     if options.get("to") is None and options.get("room") is None:
         options["to"] = current_request("call() without to=").sid
     return current_socketio().call(event, *args, **options)

@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final, cast
 
 import flask
+from werkzeug.middleware.shared_data import SharedDataMiddleware
+from werkzeug.serving import generate_adhoc_ssl_context
 
 from python_server.api.keywords import ReloaderKeywords, RunKeywords, refuse_unknown
 from python_server.connection.allowed_hosts import PORT
@@ -32,7 +34,17 @@ from python_server.serve.reloader import (
 from python_server.serve.serve import public_address, serve
 from python_server.settings import Settings, TLSSettings
 from python_server.wsgi.environ import Application, Environ, StartResponse
-from python_server.wsgi.foreign_server import ForeignGuard
+from python_server.wsgi.foreign_server import RUNS_ITSELF, ForeignGuard
+
+# What the servers of Flask-SocketIO take (Werkzeug, eventlet's, gevent's and their TLS), and ours has another
+# way for, or none. Each is named in the log.
+WORDS_OF_OTHER_SERVERS: Final = """
+    backlog capitalize_response_headers custom_pool do_handshake_on_connect environ error_log handler_class
+    keepalive log log_format log_x_forwarded_for max_http_version max_size minimum_chunk_size
+    passthrough_errors processes protocol request_handler server_event server_side socket_timeout spawn
+    ssl_version suppress_ragged_eofs threaded url_length_limit use_evalex
+    """
+WITHOUT_EFFECT: Final = frozenset(WORDS_OF_OTHER_SERVERS.split())
 
 
 class Mounted:
@@ -49,7 +61,7 @@ class Mounted:
         self.flask_app = app
         self.wsgi_app: Application = inner
         self.path: str = path
-        self._guard = ForeignGuard(path)
+        self._guard = ForeignGuard(path, RUNS_ITSELF)
         holder: Any = app
         others = [other for other in getattr(app, "wsframe_mounts", []) if other.path != path]
         holder.wsframe_mounts = [*others, mount]
@@ -64,10 +76,9 @@ class Mounted:
         return self.wsgi_app(environ, start_response)
 
 
-def run_application(app: flask.Flask, host: str | None, port: int | None, options: RunKeywords) -> None:
+def run_application(app: flask.Flask, host: str | None, port: int | None, given: RunKeywords) -> None:
     """Serve `app` in this process; see SocketIO.run."""
-    elsewhere = "; `python -m python_server --help` shows what else the server can be told"
-    refuse_unknown("run()", options, RunKeywords, elsewhere)
+    options = _known(given)
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         log.say("socketio.run() does nothing here: a command line serves this application already")
         return
@@ -99,9 +110,22 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, option
         sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's
     end_with_reloader()
     site = find_site(app)
-    if debug:
-        site.application = with_debugger(app)
+    if static_files := options.get("static_files"):
+        site.application = SharedDataMiddleware(site.application, static_files)
+    if debug and options.get("use_debugger") is not False:
+        site.application = with_debugger(site.application)
     serve(site, settings)
+
+
+def _known(given: RunKeywords) -> RunKeywords:
+    """The options that have an effect. Raises TypeError: one that no server of Flask-SocketIO has either."""
+    without = sorted(WITHOUT_EFFECT & given.keys())
+    options = {name: value for name, value in given.items() if name not in without}
+    elsewhere = "; `python -m python_server --help` shows what else the server can be told"
+    refuse_unknown("run()", options, RunKeywords, elsewhere)
+    if without:
+        log.warn(f"run() takes {', '.join(without)} without an effect: they are of other servers{elsewhere}")
+    return cast("RunKeywords", options)
 
 
 def _trusted_hosts(given: str | Iterable[str] | None) -> str:
@@ -111,10 +135,13 @@ def _trusted_hosts(given: str | Iterable[str] | None) -> str:
 
 
 def _watched(options: RunKeywords) -> Watched:
-    """Werkzeug's words for what is watched, in `reloader_options` and `extra_files`."""
-    given: ReloaderKeywords = options.get("reloader_options") or {}
-    refuse_unknown("reloader_options", given, ReloaderKeywords)
-    extra_files = given.get("extra_files", options.get("extra_files")) or ()
+    """Werkzeug's words for what is watched, by themselves or in `reloader_options`."""
+    words: dict[str, object] = {"interval": options.get("reloader_interval")}
+    words |= {name: options.get(name) for name in ("extra_files", "exclude_patterns", "reloader_type")}
+    inner: ReloaderKeywords = options.get("reloader_options") or {}
+    refuse_unknown("reloader_options", inner, ReloaderKeywords)
+    given = cast("ReloaderKeywords", {**words, **inner})
+    extra_files = given.get("extra_files") or ()
     return Watched(
         folders_of_program(),
         [os.path.realpath(path) for path in extra_files],
@@ -125,9 +152,16 @@ def _watched(options: RunKeywords) -> Watched:
 
 
 def _tls(options: RunKeywords) -> TLSSettings:
-    pair = options.get("ssl_context") or (options.get("certfile"), options.get("keyfile"))
+    given: Any = options.get("ssl_context")
+    if given == "adhoc":
+        if options.get("workers", 1) > 1:
+            raise ValueError("ssl_context='adhoc' is a certificate for each process: with workers give files")
+        given = generate_adhoc_ssl_context()
+    if hasattr(given, "wrap_bio"):
+        return TLSSettings(context=given)
+    pair: tuple[Any, Any] = given or (options.get("certfile"), options.get("keyfile"))
     if not isinstance(pair, tuple) or len(pair) != 2:
-        raise ValueError("ssl_context is a pair (certificate file, key file) here")
+        raise ValueError("ssl_context is a pair (certificate file, key file), an ssl.SSLContext or 'adhoc'")
     required = ("none", "optional", "required")[options.get("cert_reqs") or 0]  # the constants of module ssl
     return TLSSettings(
         *pair, ca_certs=options.get("ca_certs"), cert_reqs=required, ciphers=options.get("ciphers")

@@ -22,7 +22,8 @@ from python_server.net.tasks import InlineMailbox
 from python_server.net.threads import Answer, Door, InlineExecutor
 from python_server.observe import log
 from python_server.socketio.client import Client
-from python_server.socketio.packet import Codec, Packet, PacketType
+from python_server.socketio.jsoncodec import PEERS_CLIENTS_WORDS, PEERS_WORDS
+from python_server.socketio.packet import Codec, Packet, PacketType, TextCodec
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue
@@ -115,6 +116,8 @@ class SocketIOTestClient:
         self._server.mailbox.adopt()
         self._session: FakeSession | None = None
         self._decoder = self._server.codec.decoder()
+        if getattr(self._decoder, "words", None) is PEERS_WORDS:
+            self._decoder = TextCodec(PEERS_CLIENTS_WORDS).decoder()
         self.connect(namespace, query_string, headers, auth)
 
     def is_connected(self, namespace: str | None = None) -> bool:
@@ -145,9 +148,17 @@ class SocketIOTestClient:
         self.connected.pop(namespace or "/", None)
 
     def emit(
-        self, event: str, *args: object, callback: bool = False, namespace: str | None = None
+        self,
+        event: str,
+        *args: object,
+        callback: bool = False,
+        namespace: str | None = None,
+        **ignored: object,
     ) -> JSONValue:
-        """Send an event; with `callback`, returns the ack: None, one value, or a list."""
+        """Send an event; with `callback`, returns the ack: None, one value, or a list.
+
+        Other keywords are ignored: whom it reaches is the handler's affair.
+        """
         self._check(namespace)
         ack_id = next(self._ids) if callback else None
         self.acks = None

@@ -10,6 +10,7 @@ import flask
 import pytest
 
 from python_server import EngineServer, Server, SocketIO
+from python_server.api import keywords
 from python_server.api.keywords import SocketIOKeywords, names_of
 from python_server.api.options import (
     ASYNC_MODES,
@@ -132,14 +133,15 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
 @pytest.mark.parametrize(
     ("given", "kind", "sentence"),
     [
-        ({"pingintervall": 1}, TypeError, "no option 'pingintervall': did you mean 'ping_interval'"),
-        ({"zzz": 1}, TypeError, "no option 'zzz': it has allow_request, allow_upgrades"),
         ({"async_mode": "uwsgi"}, ValueError, "Invalid async_mode specified"),
         ({"serializer": "pickle"}, ValueError, "'default' or 'msgpack'"),
         ({"transports": ["carrier"]}, ValueError, "No valid transports provided"),
         ({"transports": []}, ValueError, "No valid transports provided"),
         ({"ping_interval": 0}, ValueError, "ping_interval is a number of seconds above 0"),
-        ({"ping_timeout": "20"}, ValueError, "ping_timeout is a number of seconds above 0"),
+        ({"ping_timeout": "soon"}, ValueError, "ping_timeout is a number of seconds above 0"),
+        ({"ping_timeout": False}, ValueError, "ping_timeout is a number of seconds above 0"),
+        ({"ping_timeout": "inf"}, ValueError, "ping_timeout is a number of seconds above 0"),
+        ({"message_queue": "amqp://x"}, ValueError, "amqp://x' is served by no broker here: the URL begins"),
         ({"max_decode_packets": 0}, ValueError, "max_decode_packets is a number of packets or None, not 0"),
         ({"upgrade_timeout": -1}, ValueError, "upgrade_timeout is a number of seconds above 0"),
         ({"connect_timeout": True}, ValueError, "connect_timeout is a number of seconds above 0"),
@@ -152,6 +154,40 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
 def test_what_cannot_be_is_refused(given: dict[str, Any], kind: type[Exception], sentence: str) -> None:
     with pytest.raises(kind, match=sentence):
         SocketIO(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"pingintervall": 1}, "'pingintervall': did you mean 'ping_interval'?"),
+        ({"policy_server": False, "host": "x"}, "'policy_server'"),
+        ({"engineio_options": {}, "allow_unsafe_werkzeug": True}, "'allow_unsafe_werkzeug'"),
+    ],
+)
+def test_what_no_peer_knows_is_ignored_and_named_once(
+    given: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keywords, "_IGNORED", set())
+    for _ in range(2):
+        SocketIO(flask.Flask(__name__), **given)
+    assert [record.message.partition("keyword ")[0] for record in caplog.records] == [
+        "SocketIO ignores the unknown "
+    ] * len(given)
+    assert sentence in caplog.text
+
+
+def test_values_as_programs_write_them(caplog: pytest.LogCaptureFixture) -> None:
+    """Numbers as the environment has them, no time at all, any origin, no queue."""
+    options = read_options({"ping_timeout": "60", "ping_interval": ("25", "5"), "connect_timeout": "3"})
+    assert (options.engine.ping_interval_seconds, options.engine.ping_timeout_seconds) == (25, 65)
+    assert options.configuration.patience.connect_timeout_seconds == 3
+    assert caplog.text == ""
+    assert read_options({"ping_timeout": 0}).engine.ping_timeout_seconds == 20
+    assert "ping_timeout=0 leaves no client time to answer" in caplog.text
+    assert read_options({"ping_timeout": 0, "ping_interval": (25, 5)}).engine.ping_timeout_seconds == 25
+    assert read_options({"cors_allowed_origins": True}).engine.cors_allowed_origins == "*"
+    assert read_options({"cors_allowed_origins": False}).engine.cors_allowed_origins is None
+    assert read_options({"message_queue": ""}).broker is None
 
 
 def test_recovery_is_off_unless_asked_for() -> None:
@@ -191,8 +227,6 @@ def test_options_are_read_as_the_peer_reads_them() -> None:
     options = read_engine_options({"transports": "polling", "cors_allowed_origins": ["https://a.test"]})
     assert options.transports == ("polling",)
     assert read_engine_options({"transports": None}).transports == ("polling", "websocket")
-    with pytest.raises(TypeError, match="Server has no option 'ping_timeuot': did you mean 'ping_timeout'"):
-        Server(ping_timeuot=1)  # type: ignore[call-arg]
 
 
 def test_a_rule_of_origins_may_look_at_the_environ() -> None:

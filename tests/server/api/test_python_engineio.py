@@ -185,6 +185,8 @@ def test_an_engine_session_is_a_dictionary(world: Any) -> None:
         session["n"] = 1
     assert engine.server.get_session("S") == {"n": 1}
     assert engine.server.transport("S") == "websocket"
+    assert engine.server.sockets["S"].upgraded
+    assert EngineServer().sockets == {}
     engine.server.disconnect()
     world.run()
     assert engine.link.closed
