@@ -52,7 +52,7 @@ HOUSE = """
                connections dispatcher server cluster.broker.link_status cluster.broker.messages
                cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
 5  control     commands server
-6  serve       mounts recovery_handover routing loading wiring worker serve reloader
+6  serve       called_servers mounts recovery_handover routing loading wiring worker serve reloader
 7  api         flask_socketio.context wsgi_server keywords flask_socketio.run
                flask_socketio.test_client emitter options handler_registry static_files thread_words
                peer_views server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -400,6 +400,7 @@ READ_ELSEWHERE = {
     ("Reason", "CLIENT_DISCONNECT"): "applications: python-socketio's attribute",
     ("Reason", "SERVER_DISCONNECT"): "applications: python-socketio's attribute",
     ("ServerMethods", "manager"): "applications: python-socketio's attribute",
+    ("Server", "eio"): "applications: python-socketio's attribute",
     ("WSGIApp", "wsframe_mounts"): "serve.mounts, by its name",
     ("Resource", "wsframe_websockets"): "serve.mounts, by its name",
     ("TransportLike", "receive_max_bytes"): "the transport, whose port it is: channels set it",

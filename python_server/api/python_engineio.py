@@ -28,7 +28,8 @@ from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session, SessionHandler
 from python_server.net.backlog import Backlog
 from python_server.observe import log
-from python_server.serve.mounts import UNMOUNTED, Mount
+from python_server.serve.called_servers import UNMOUNTED
+from python_server.serve.mounts import Mount
 from python_server.socketio.client import ConnectionRefused
 from python_server.socketio.jsoncodec import JSONError, JSONWords, words_of
 from python_server.socketio.services import HubServices

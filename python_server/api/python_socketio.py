@@ -14,7 +14,8 @@ from python_server.api.options import read_server_options
 from python_server.api.peer_views import EngineView
 from python_server.api.server_methods import ConnectionRefusedError, Namespace, ServerMethods
 from python_server.api.wsgi_app import Middleware, Mounting, WSGIApp
-from python_server.serve.mounts import UNMOUNTED, Mount
+from python_server.serve.called_servers import UNMOUNTED
+from python_server.serve.mounts import Mount
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import SERVER_CHANNEL
 from python_server.socketio.handlers import Handlers

@@ -10,7 +10,8 @@ from typing import Final
 
 from python_server.api.static_files import Rule, answer_static_file
 from python_server.connection.arrival import arrived
-from python_server.serve.mounts import UNMOUNTED, Mount
+from python_server.serve.called_servers import UNMOUNTED
+from python_server.serve.mounts import Mount
 from python_server.wsgi.environ import Application, Environ, StartResponse
 from python_server.wsgi.foreign_server import NEEDS_OWN_SERVER, ForeignGuard, not_implemented
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Final, Protocol
-from weakref import WeakSet
+from typing import Protocol
 
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.session import SessionHandler
-from python_server.observe import log
+from python_server.serve.called_servers import mounts_of_called
 from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
@@ -54,18 +52,6 @@ class Mount:
     def hub(self) -> Hub | None:
         """The server, if it speaks Socket.IO: it can be told to emit, and may have lost clients."""
         return self.server if isinstance(self.server, Hub) else None
-
-
-class Unmounted(Protocol):
-    """Port: a server that no application carries, but may hand requests on to."""
-
-    default_path: str
-
-    def mount(self, path: str) -> Mount: ...
-
-
-# Those of this process.
-UNMOUNTED: Final[WeakSet[Unmounted]] = WeakSet()
 
 
 @dataclass(slots=True)
@@ -111,20 +97,8 @@ def find_site(application: Application) -> Site:
             site.holders |= dict.fromkeys(routes, layer)
             for mount in mounts:
                 mount.holder = layer
-    site.mounts += _mounts_of_called({mount.path for mount in site.mounts})
+    site.mounts += mounts_of_called({mount.path for mount in site.mounts})
     return site
-
-
-def _mounts_of_called(taken: set[str]) -> Iterator[Mount]:
-    servers = sorted(UNMOUNTED, key=lambda server: server.default_path)
-    for default_path, group in groupby(servers, lambda server: server.default_path):
-        path, (server, *others) = f"/{default_path}/", group
-        if others:
-            log.warn(f"{1 + len(others)} servers may be called at {path}: none is, mount each with a WSGIApp")
-        elif path not in taken:
-            mount = server.mount(path)
-            mount.holder = server
-            yield mount
 
 
 def normal_root_path(path: str) -> str:

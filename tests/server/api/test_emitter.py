@@ -153,8 +153,9 @@ def test_a_manager_of_python_socketio_is_taken_for_its_url() -> None:
     broker = Server(client_manager=manager).mount("/socket.io/").broker
     assert broker is not None
     assert (broker.url, broker.channel) == ("redis://h/3", "theirs")
-    with pytest.raises(ValueError, match="Manager is not served"):
-        Server(client_manager=socketio.Manager())
+    assert Server(client_manager=socketio.Manager()).mount("/socket.io/").broker is None
+    with pytest.raises(ValueError, match="PubSubManager is not served"):
+        Server(client_manager=socketio.PubSubManager())
 
 
 class Control:

@@ -12,7 +12,8 @@ from python_server import WSGIApp
 from python_server.api.python_engineio import EngineServer
 from python_server.api.python_socketio import Middleware, Server
 from python_server.connection.arrival import KEY, Arrival
-from python_server.serve.mounts import UNMOUNTED, find_site
+from python_server.serve.called_servers import UNMOUNTED
+from python_server.serve.mounts import find_site
 
 
 @pytest.fixture(autouse=True)
