@@ -53,7 +53,7 @@ HOUSE = """
                cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
 5  control     commands server
 6  serve       called_servers mounts recovery_handover routing loading wiring worker serve reloader
-7  api         flask_socketio.context wsgi_server keywords flask_socketio.run
+7  api         flask_socketio.context keywords wsgi_server flask_socketio.run
                flask_socketio.test_client emitter options handler_registry static_files thread_words
                peer_views server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration flask_socketio.api flask_socketio.functions exceptions

@@ -113,6 +113,17 @@ class ReloaderKeywords(TypedDict, total=False):
     reloader_type: str | None
 
 
+class TLSKeywords(TypedDict, total=False):
+    """What gevent's WSGIServer takes of module ssl's words."""
+
+    certfile: str | None
+    keyfile: str | None
+    ca_certs: str | None
+    cert_reqs: int | None
+    ciphers: str | None
+    ssl_context: object
+
+
 class RunKeywords(TypedDict, total=False):
     """What `SocketIO.run` takes besides application, host and port."""
 

@@ -60,12 +60,14 @@ class Site:
 
     Attributes:
         holders: the part of the application that carries a raw WebSocket, where something stands around it.
+        environ: what stands in each environ besides, whatever the request says.
     """
 
     application: Application
     mounts: list[Mount] = field(default_factory=list)
     websockets: dict[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
     holders: dict[str | re.Pattern[str], object] = field(default_factory=dict)
+    environ: dict[str, object] = field(default_factory=dict)
 
 
 def layers(application: object) -> Iterator[object]:
