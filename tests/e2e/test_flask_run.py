@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
-from ordered_clients import SimpleClient
+from ordered_clients import OrderedClient, SimpleClient
 
 PATIENCE_SECONDS = 60
 PROGRAM = """
@@ -198,3 +198,59 @@ def test_tls_asks_clients_for_a_certificate(serve: Any, write: Callable[[str], P
         get(server.url, context)
     authority.issue_cert("client.example").configure_cert(context)
     assert get(server.url, context) == "good morning"
+
+
+OWN_CONTEXT = "ssl_context=(c := __import__('ssl').SSLContext(17), c.load_cert_chain('c', 'k'))[0]"
+
+
+@pytest.mark.parametrize("way", ["ssl_context='adhoc'", OWN_CONTEXT])
+def test_tls_by_a_context(serve: Any, write: Callable[[str], Path], way: str) -> None:
+    """Made on the spot, or the program's own: pages and a WebSocket."""
+    folder, authority = write(way), trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(folder / "c")
+    certificate.private_key_pem.write_to_path(folder / "k")
+    server = serve(folder, "program.py", program=True)
+    assert server.url.startswith("https://")
+    context = ssl.create_default_context()
+    if way == OWN_CONTEXT:
+        authority.configure_trust(context)
+    else:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    assert get(server.url, context) == "good morning"
+    client = OrderedClient(ssl_verify=False)
+    client.connect(server.url, transports=["websocket"])
+    assert client.call("echo", 1, timeout=PATIENCE_SECONDS) == [1, "good morning"]
+    client.close()
+
+
+BELOW = """
+from flask import Flask, request
+from python_server import SocketIO
+
+app = Flask(__name__)
+socketio = SocketIO(app, debug=True, policy_server=False, message_queue='')
+
+@socketio.on("below")
+def below():
+    eio_sid = socketio.server.manager.eio_sid_from_sid(request.sid, "/")
+    session = socketio.server.eio.sockets[eio_sid]
+    return [list(socketio.server.manager.rooms["/"]), session.upgraded, session.sid == eio_sid, request.sid]
+
+if __name__ == "__main__":
+    socketio.run(app, port=0, processes=1)
+"""
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+def test_below_socketio(serve: Any, tmp_path: Path, transport: str) -> None:
+    """Rooms and sessions as programs look them up, and what the log says of words without an effect."""
+    (tmp_path / "program.py").write_text(BELOW)
+    server = serve(tmp_path, "program.py", program=True)
+    with SimpleClient() as client:
+        client.connect(server.url, transports=[transport])
+        rooms, upgraded, found, sid = client.call("below", timeout=PATIENCE_SECONDS)
+    assert (rooms, upgraded, found) == ([None, sid], transport == "websocket", True)
+    server.wait_for("SocketIO ignores the unknown keyword 'policy_server'")
+    assert server.log.count("SocketIO ignores the unknown keyword 'debug'") == 1
+    assert server.log.count("run() takes processes without an effect") == 1

@@ -20,8 +20,7 @@ def emit(event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
 
         emit("told", {"a": 1}, to="room", include_self=False)
 
-    Arguments and errors are those of `SocketIO.emit`, in the current namespace; without `data`, which is no
-    keyword here as it is none there.
+    Arguments and errors are those of `SocketIO.emit`, in the current namespace; `data` has no name here.
     """
     if not EMIT_NAMES.issuperset(options):
         options = cast("EmitKeywords", drop_unknown("emit", options, EmitKeywords))
@@ -49,7 +48,7 @@ def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValu
     options = cast("CallKeywords", drop_unknown("call", options, CallKeywords))
     if "namespace" not in options:
         options["namespace"] = current_request("call()").namespace
-    if options.get("to") is None and options.get("room") is None:
+    if options.get("room") is None and options.get("to") is None:
         options["to"] = current_request("call() without to=").sid
     return current_socketio().call(event, *args, **options)
 
@@ -111,8 +110,7 @@ def current_socketio() -> SocketIO:
 
 
 def _target(what: str, sid: str | None, namespace: str | None) -> tuple[SocketIO, str, str]:
-    if sid is None:
-        sid = str(current_request(f"{what} without sid=").sid)
+    sid = str(current_request(f"{what} without sid=").sid) if sid is None else sid
     if namespace is None:
         namespace = str(current_request(f"{what} without namespace=").namespace)
     return current_socketio(), sid, namespace

@@ -82,6 +82,17 @@ def test_words_of_an_emitter(redis_server: Any, ears: Ears) -> None:
             emitter.send("e", volatile=True)  # type: ignore[call-arg]
 
 
+def test_nan_is_not_said_through_a_broker(redis_server: Any, ears: Ears) -> None:
+    """Servers would leave the message out, each with a line in its log; here somebody can be told."""
+    with Emitter(redis_server.url) as emitter, pytest.raises(ValueError, match="JSON compliant"):
+        emitter.emit("e", float("nan"))
+    socketio = SocketIO(message_queue=redis_server.url)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        socketio.emit("e", data=[float("inf")])
+    socketio.emit("fine", data=[1.5])
+    assert ears.hear()["event"] == "fine"
+
+
 def test_an_emitter_finds_its_broker_again(new_redis: Callable[..., Any]) -> None:
     broker = new_redis()
     with Emitter(broker.url) as emitter:

@@ -139,6 +139,12 @@ def test_how_data_becomes_arguments(
     assert client.get_received()[0]["args"] == received
 
 
+def test_call_asks_for_no_event_where_all_is_said(app: flask.Flask, socketio: SocketIO) -> None:
+    socketio.test_client(app)
+    with app.app_context(), pytest.raises(RuntimeError, match="would wait on the server's own thread"):
+        call("e", namespace="/", to="nobody")  # it is asked, by the thread that it could not answer
+
+
 def test_an_unknown_option_of_emit_raises(socketio: SocketIO) -> None:
     with pytest.raises(TypeError, match="emit has no option 'romm'"):
         socketio.emit("e", romm="a")

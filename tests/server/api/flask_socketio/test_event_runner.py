@@ -54,7 +54,9 @@ def test_a_connect_handler_of_two_arguments_is_refused_at_once(socketio: SocketI
         socketio.on("connect")(lambda sid, environ: None)
 
 
-def test_a_type_error_in_a_handler_does_not_call_it_twice(app: flask.Flask, socketio: SocketIO) -> None:
+def test_a_type_error_in_a_handler_does_not_call_it_twice(
+    app: flask.Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture
+) -> None:
     calls: list[Any] = []
 
     @socketio.on("connect")
@@ -65,6 +67,23 @@ def test_a_type_error_in_a_handler_does_not_call_it_twice(app: flask.Flask, sock
     with pytest.raises(TypeError, match="inside"):
         socketio.test_client(app, auth={"a": 1})
     assert calls == [{"a": 1}]
+    assert "connect handler connect raised TypeError with the client's auth and is not called" in caplog.text
+
+
+@pytest.mark.parametrize("event", ["connect", "other"])
+def test_a_type_error_that_no_second_call_would_help_is_not_told(
+    app: flask.Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture, event: str
+) -> None:
+    def needs_auth(auth: Any) -> None:
+        raise TypeError("inside")
+
+    def other(value: Any = None) -> None:
+        raise TypeError("inside")
+
+    socketio.on_event(event, needs_auth if event == "connect" else other)
+    with pytest.raises(TypeError, match="inside"):
+        socketio.test_client(app, auth={"a": 1}).emit("other", 1)
+    assert "is not called again" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from python_server import (
     Namespace,
+    Server,
     SocketIO,
     join_room,
     leave_room,
@@ -139,3 +140,13 @@ def test_before_event_may_drop_or_refuse(app: flask.Flask, socketio: SocketIO) -
 def test_only_namespaces_are_namespaces(socketio: SocketIO) -> None:
     with pytest.raises(ValueError, match="Not a namespace instance"):
         socketio.on_namespace(Namespace)  # type: ignore[arg-type]
+
+
+def test_on_without_its_parentheses_is_refused(socketio: SocketIO) -> None:
+    """It would register nothing, in silence."""
+
+    def buy() -> None: ...
+
+    for on in (socketio.on, socketio.server.on, Server().on):
+        with pytest.raises(TypeError, match=r"name the event: @on\('buy'\) instead of @on, or @event"):
+            on(buy)

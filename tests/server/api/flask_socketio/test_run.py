@@ -3,11 +3,14 @@
 It must not know sockets: nothing is served.
 """
 
+import ssl
+from pathlib import Path
 from typing import Any
 
 import flask
 import pytest
-from werkzeug.test import EnvironBuilder
+from werkzeug.debug import DebuggedApplication
+from werkzeug.test import Client, EnvironBuilder
 
 from python_server import SocketIO
 from python_server.api.flask_socketio import run as module
@@ -62,9 +65,60 @@ def test_run_does_nothing_under_a_command_line(
     socketio.run(app, port=1)  # would fail to listen, if it tried
 
 
-def test_run_takes_the_peers_keywords_and_no_others(app: flask.Flask, socketio: SocketIO) -> None:
-    with pytest.raises(ValueError, match="ssl_context is a pair"):
-        socketio.run(app, allow_unsafe_werkzeug=True, log_output=True, ssl_context="adhoc")
+def test_run_takes_the_peers_keywords_and_no_others(
+    app: flask.Flask, socketio: SocketIO, served: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    known = {"allow_unsafe_werkzeug": True, "load_dotenv": False, "use_debugger": False, "ciphers": None}
+    others = {
+        "processes": 4,
+        "passthrough_errors": True,
+        "request_handler": object,
+        "max_size": 9,
+        "log": None,
+    }
+    socketio.run(app, **known, log_output=True)
+    assert caplog.text == ""
+    socketio.run(app, **known, **others)  # type: ignore[arg-type]
+    assert "run() takes log, max_size, passthrough_errors, processes, request_handler without" in caplog.text
+    assert len(served) == 2
+    with pytest.raises(TypeError, match=r"run\(\) has no option 'prot'"):
+        socketio.run(app, prot=1, processes=4)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match=r"ssl_context is a pair .*, an ssl\.SSLContext or 'adhoc'"):
+        socketio.run(app, ssl_context="cert.pem")
+
+
+def test_a_context_of_ones_own_or_made_on_the_spot(served: list[Any]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    app = flask.Flask(__name__)
+    SocketIO(app).run(app, ssl_context=context)
+    SocketIO(app).run(app, ssl_context="adhoc")
+    first, second = (settings.tls.context for settings in served)
+    assert first is context
+    assert isinstance(second, ssl.SSLContext)
+    assert second.cert_store_stats()["x509"] == 0
+    with pytest.raises(ValueError, match="with workers give files"):
+        SocketIO(app).run(app, ssl_context="adhoc", workers=2)
+
+
+def test_static_files_and_the_debugger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Werkzeug's words for what stands around the application."""
+    sites: list[Any] = []
+    monkeypatch.delenv("FLASK_RUN_FROM_CLI", raising=False)
+    monkeypatch.setattr(module, "serve", lambda site, settings: sites.append(site))
+    (tmp_path / "a.txt").write_text("a file")
+    app = flask.Flask(__name__)
+    app.add_url_rule("/", view_func=lambda: "a page")
+    socketio = SocketIO(app)
+    socketio.run(app, static_files={"/files": str(tmp_path)})
+    socketio.run(app, debug=True, use_reloader=False)
+    socketio.run(app, debug=True, use_reloader=False, use_debugger=False)
+    client = Client(sites[0].application)
+    for path, text in (("/files/a.txt", "a file"), ("/", "a page")):
+        with client.get(path) as answer:
+            assert answer.text == text
+    assert len(sites[0].mounts) == 1
+    assert isinstance(sites[1].application, DebuggedApplication)
+    assert sites[2].application is app
 
 
 @pytest.mark.parametrize("count", [0, -1, None, "3", 2.5, True])
@@ -100,8 +154,13 @@ def test_the_reloader_is_told_what_to_watch(served: list[Any], monkeypatch: pyte
     app = flask.Flask(__name__)
     with pytest.raises(SystemExit):
         SocketIO(app).run(app, use_reloader=True, reloader_options={"interval": 3, "reloader_type": "stat"})
+    with pytest.raises(SystemExit):
+        SocketIO(app).run(
+            app, use_reloader=True, reloader_interval=4, reloader_type="stat", exclude_patterns=["*.tmp"]
+        )
     assert served == []
-    assert (watching[0].interval_seconds, watching[0].polling) == (3.0, True)
+    assert [(watched.interval_seconds, watched.polling) for watched in watching] == [(3.0, True), (4.0, True)]
+    assert [watched.ignored for watched in watching] == [(), ("*.tmp",)]
     with pytest.raises(TypeError, match="reloader_options has no option 'intervall'"):
         SocketIO(app).run(app, reloader_options={"intervall": 3})
 
@@ -155,7 +214,9 @@ def test_what_middleware_answers_itself_is_the_refusal() -> None:
 def test_pages_are_the_applications_and_a_second_mount_of_the_path_replaces_the_first() -> None:
     app = mounted()
     assert app.test_client().get("/").data == b"a page"
-    assert app.test_client().get("/ws/").status_code == 501  # another server asked WSGI for it
+    refusal = app.test_client().get("/ws/")  # another server asked WSGI for it
+    assert refusal.status_code == 501
+    assert "or `socketio.run(app)` instead of `app.run()` and `flask run`" in refusal.text
     SocketIO(app, path="/ws")
     second: Any = app.wsgi_app
     assert not isinstance(second.wsgi_app, module.Mounted)
