@@ -330,7 +330,7 @@ class ServerMethods(HubMethods, HandlerRegistry):
         """What a handler that was registered for the namespace `place` gets."""
         who = (socket.namespace, socket.sid) if place == ANY else (socket.sid,)
         if event == "connect":
-            return *who, self._environ_of(socket), *arguments
+            return *who, self._environ_of(socket), arguments[0] or None  # {}: theirs is told of none
         if event == "disconnect":
             return *who, REASONS.get(arguments[0], arguments[0])
         return *who, *arguments

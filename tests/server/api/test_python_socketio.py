@@ -108,6 +108,15 @@ def test_handlers_get_as_much_as_they_take(served: Served, takes_most: bool) -> 
     assert got == ([("a=1", {"k": 1}), "client disconnect"] if takes_most else ["a=1", "gone"])
 
 
+def test_a_client_without_credentials_has_none(served: Served) -> None:
+    """Its CONNECT may carry an empty object, as that of python-socketio's client does."""
+    got: list[Any] = []
+    served.server.on("connect", lambda sid, environ, auth: got.append(auth))
+    for auth in (None, {}, {"a": 1}):
+        served.peer().join(auth=auth)
+    assert got == [None, None, {"a": 1}]
+
+
 def test_an_inline_handler_waits_for_no_thread(served: Served) -> None:
     got: list[int] = []
     served.server.on("quick", lambda sid, value: got.append(value), inline=True)
