@@ -84,7 +84,7 @@ def below(sid: str, message: Any) -> list[Any]:
 
 @sio.event
 def connect(sid: str, environ: Any, auth: Any) -> None:
-    if auth == "nobody":
+    if auth == {"name": "nobody"}:
         raise socketio.exceptions.ConnectionRefusedError("go away", {"code": 1})
     with sio.session(sid) as session:
         session["auth"] = auth
@@ -103,7 +103,8 @@ def disconnect_request(sid: str, message: Any) -> None:
 
 @sio.event
 def disconnect(sid: str, reason: str) -> None:
-    sio.emit("left", reason)
+    # Which of the two depends on how fast a client goes away behind its last word.
+    sio.emit("left", reason in (sio.reason.CLIENT_DISCONNECT, sio.reason.TRANSPORT_CLOSE))
 
 
 if __name__ == "__main__":

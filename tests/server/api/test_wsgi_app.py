@@ -62,7 +62,7 @@ def test_who_mounts_nothing_is_told() -> None:
         WSGIApp(Server(), None, socketio_paht="x")  # type: ignore[call-arg]
 
 
-def test_the_application_and_files_answer_what_is_not_the_servers_own(tmp_path: Path) -> None:
+def test_the_wsgi_app_passes_on_what_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("file")
     files = {"/files": str(tmp_path)}
     app = WSGIApp(EngineServer(), WSGIApp(Server(), page, files))
