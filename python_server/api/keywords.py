@@ -227,6 +227,7 @@ class CallKeywords(TypedDict, total=False):
     namespace: str | None
     to: str | None
     room: str | None
+    sid: str | None
     timeout: float | None
     ignore_queue: bool
 

@@ -46,6 +46,7 @@ ENGINE_NAMES: Final = {
 # Numbers of seconds, the engine's and the hub's.
 ENGINE_TIMES: Final = ("ping_interval", "ping_timeout", "upgrade_timeout")
 HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
+TRANSPORTS: Final = ("polling", "websocket")
 ASYNC_MODES: Final = (None, "threading", "eventlet", "gevent", "gevent_uwsgi")
 
 
@@ -90,10 +91,17 @@ def read_server_options(what: str, keywords: type, given: Keywords, channel: str
         ),
         engine=read_engine_options(given),
         namespaces=None if namespaces is None else frozenset(several(namespaces)),
-        broker=read_broker({**given, "message_queue": given.get("message_queue") or None}, channel),
+        broker=read_broker({**given, **queue_and_manager(given)}, channel),
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
     )
+
+
+def queue_and_manager(given: Keywords) -> dict[str, object]:
+    """What names a broker; "" names none, and python-socketio's own Manager is of one process, as the hub."""
+    manager = given.get("client_manager")
+    alone = type(manager).__module__ == "socketio.manager"
+    return {"message_queue": given.get("message_queue") or None, "client_manager": None if alone else manager}
 
 
 def read_engine_options(given: Keywords) -> EngineOptions:
@@ -137,10 +145,13 @@ def with_numbers(given: Keywords, names: Iterable[str]) -> dict[str, Any]:
 
 
 def read_transports(value: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Raises ValueError: there is no such transport, or none at all."""
-    names = ("polling", "websocket") if value is None else several(value)
-    if not names or not set(names) <= {"polling", "websocket"}:
+    """Those of the two that are among the given ones. Raises ValueError: none is."""
+    given = TRANSPORTS if value is None else several(value)
+    names = tuple(name for name in given if name in TRANSPORTS)
+    if not names:
         raise ValueError("No valid transports provided: 'polling', 'websocket' or both")
+    if len(names) < len(given):
+        log.warn(f"transports are {' and '.join(names)}: there are no others of the given {given!r:.200}")
     return names
 
 

@@ -19,6 +19,7 @@ PATIENCE_SECONDS = 60.0
 COMMANDS = {
     "gunicorn": ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--no-control-socket", "client_app:app"],
     "flask run": ["-m", "flask", "--app", "client_app:app", "run", "--port", "0"],
+    "app.run()": ["-c", "from client_app import app; app.run(port=0)"],
 }
 
 
@@ -35,7 +36,10 @@ def test_http_passes_and_socketio_is_answered_501(foreign: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{foreign}/socket.io/?EIO=4&transport=polling", timeout=PATIENCE_SECONDS)
     assert refused.value.code == 501
-    assert b"python -m python_server module:app" in refused.value.read()
+    advice = (
+        b"`python -m python_server module:app`, or `socketio.run(app)` instead of `app.run()` and `flask run`"
+    )
+    assert advice in refused.value.read()
     with pytest.raises(urllib.error.HTTPError) as missing:  # the application's own answer
         urllib.request.urlopen(f"{foreign}/nothing-there", timeout=PATIENCE_SECONDS)
     assert missing.value.code == 404

@@ -94,9 +94,10 @@ class SocketIO(Registration):
     Args:
         app: the application; or call `init_app` later.
         options: Flask-SocketIO's, python-socketio's and python-engineio's; times in seconds, sizes in bytes.
+            Those that do not exist are named in the log.
 
     Raises:
-        TypeError, ValueError: an option, or a value of it, that does not exist or is not served here.
+        ValueError: a value that cannot be, or is not served here. BrokerError: no such broker, or no package.
     """
 
     reason = Reason
@@ -229,7 +230,7 @@ class SocketIO(Registration):
         options.pop("broadcast", None)  # everybody is who is meant anyway
         options["volatile"] = bool(options.get("volatile"))  # it travels, and others take nothing else
         to = broadcast_options(**options)  # type: ignore[misc]  # without those three
-        if not include_self:
+        if not include_self and (in_event() or not options.get("skip_sid")):
             to = to._replace(excepted=(*to.excepted, current_request("include_self=False").sid))
         arguments = arguments_of(args, data)
         if self._outside is not None:
@@ -283,7 +284,7 @@ class SocketIO(Registration):
 
         Args:
             args, data: see `emit`.
-            options: namespace: default "/". to, room: the sid. timeout: seconds, default 60; None waits on.
+            options: namespace: default "/". to, room, sid: whom. timeout: seconds, default 60; None waits on.
                 ignore_queue: has no effect.
 
         Raises:
@@ -291,9 +292,9 @@ class SocketIO(Registration):
             TimeoutError: no ack within `timeout` seconds, or the client has left.
         """
         chosen = drop_unknown("call", options, CallKeywords)
-        to, room, namespace = chosen.get("to"), chosen.get("room"), chosen.get("namespace")
-        data = arguments_of(args, data)
-        return self.server.call(event, data, to, room, namespace, chosen.get("timeout", 60))
+        to, namespace, timeout = chosen.get("to"), chosen.get("namespace"), chosen.get("timeout", 60)
+        sid = chosen.get("sid") if chosen.get("room") is None else chosen["room"]
+        return self.server.call(event, arguments_of(args, data), to, sid, namespace, timeout)
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
         """Everyone leaves the room."""
@@ -351,8 +352,9 @@ class SocketIO(Registration):
 
         Args:
             host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
-            options: debug, log_output (the access log, default `debug`), use_reloader, reloader_options,
-                extra_files, certfile, keyfile; allow_unsafe_werkzeug is taken and not needed.
+            options: debug, log_output (the access log, default `debug`), use_debugger, use_reloader,
+                reloader_options, extra_files, static_files, certfile, keyfile, ssl_context (a pair of files,
+                an ssl.SSLContext, "adhoc"); the log names those of other servers that have no effect here.
 
         Raises:
             TypeError: an unknown option. BindError: the address cannot be listened on.
@@ -383,6 +385,11 @@ class SocketIO(Registration):
         from python_server.api.flask_socketio.test_client import SocketIOTestClient
 
         return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
+
+
+def in_event() -> bool:
+    """Is there a current client?"""
+    return flask.has_request_context() and hasattr(flask.request, "sid")
 
 
 def current_request(what: str) -> EventRequest:

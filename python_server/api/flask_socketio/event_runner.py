@@ -27,8 +27,8 @@ from python_server.socketio.handlers import ANY, RESERVED
 from python_server.socketio.values import JSONValue
 
 CALLED_ONCE: Final = (
-    "connect handler %s raised TypeError with the client's auth and is not called again without it, "
-    "as Flask-SocketIO does"
+    "connect handler %s raised TypeError when it was given the client's auth; Flask-SocketIO would call it "
+    "again without, this server does not: let it take no argument, or give its decorator functools.wraps"
 )
 # Where a request remembers whose event it is.
 SOCKET_KEY: Final = "python_server.socket"

@@ -38,7 +38,7 @@ def test_known_words_pass() -> None:
 @pytest.mark.parametrize(
     ("keywords", "given", "sentence"),
     [
-        (CallKeywords, "tu", "it has ignore_queue, namespace, room, timeout, to; ask"),
+        (CallKeywords, "tu", "it has ignore_queue, namespace, room, sid, timeout, to; ask"),
         (ServerKeywords, "pingintervall", "did you mean 'ping_interval'?"),
         (ServerKeywords, "zzz", "it has allow_request, allow_upgrades, "),
     ],

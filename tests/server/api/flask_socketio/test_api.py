@@ -122,6 +122,8 @@ def test_whom_emit_reaches(app: flask.Flask, socketio: SocketIO) -> None:
         ({"to": their}, (0, 1)),
         ({"room": [their, "nowhere"]}, (0, 1)),
         ({"to": []}, (0, 0)),
+        ({"to": ""}, (0, 0)),
+        ({"room": 0}, (0, 0)),
     ]:
         first.emit("say", options)
         assert (len(names(first)), len(names(second))) == expected, options

@@ -4,6 +4,7 @@ It must not know the hub.
 """
 
 import builtins
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_a_type_error_in_a_handler_does_not_call_it_twice(
     with pytest.raises(TypeError, match="inside"):
         socketio.test_client(app, auth={"a": 1})
     assert calls == [{"a": 1}]
-    assert "connect handler connect raised TypeError with the client's auth and is not called" in caplog.text
+    assert "connect handler connect raised TypeError when it was given the client's auth" in caplog.text
 
 
 @pytest.mark.parametrize("event", ["connect", "other"])
@@ -83,7 +84,27 @@ def test_a_type_error_that_no_second_call_would_help_is_not_told(
     socketio.on_event(event, needs_auth if event == "connect" else other)
     with pytest.raises(TypeError, match="inside"):
         socketio.test_client(app, auth={"a": 1}).emit("other", 1)
-    assert "is not called again" not in caplog.text
+    assert "would call it again" not in caplog.text
+
+
+def test_a_decorator_that_keeps_the_signature_gets_no_auth_for_a_handler_that_takes_none(
+    app: flask.Flask, socketio: SocketIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    def connect() -> None: ...
+
+    @functools.wraps(connect)
+    def kept(*args: Any) -> None:
+        connect(*args)
+
+    def logged(*args: Any) -> None:
+        connect(*args)
+
+    socketio.on_event("connect", kept)
+    assert socketio.test_client(app, auth={"a": 1}).is_connected()
+    socketio.on_event("connect", logged)
+    with pytest.raises(TypeError, match="takes 0 positional arguments"):
+        socketio.test_client(app, auth={"a": 1})
+    assert "connect handler logged raised TypeError" in caplog.text
 
 
 @pytest.mark.parametrize(

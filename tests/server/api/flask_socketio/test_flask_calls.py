@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from ordered_clients import OrderedClient, PatientClient
-from python_server import Namespace, Settings, SocketIO, WSGIServer, call, emit
+from python_server import Namespace, Settings, SocketIO, WSGIServer, call, disconnect, emit
 
 PATIENCE_SECONDS = 60
 app = flask.Flask(__name__)
@@ -33,6 +33,17 @@ def call_me(question: str, options: dict[str, Any]) -> Any:
 @face.on("emit with callback")
 def emit_with_callback(options: dict[str, Any]) -> None:
     emit("question", "from the context", callback=lambda *values: callbacks.put(values), **options)
+
+
+@face.on("send me away")
+def send_me_away() -> None:
+    """As the package's own example does: once the client has said that it knows."""
+
+    @flask.copy_current_request_context
+    def away() -> None:
+        disconnect()
+
+    emit("question", "ready?", callback=away)
 
 
 class Shop(Namespace):
@@ -109,6 +120,7 @@ def test_the_values_of_an_ack(client: Callable[..., Client], answer: Any, got: A
     asked.answer = answer
     assert face.call("question", to=asked.sid, timeout=PATIENCE_SECONDS) == got
     assert face.call("question", room=asked.sid, timeout=PATIENCE_SECONDS) == got
+    assert face.call("question", sid=asked.sid, timeout=PATIENCE_SECONDS) == got
     assert face.server.call("question", to=asked.sid, timeout=PATIENCE_SECONDS) == got
     assert face.server.call("question", sid=asked.sid, timeout=PATIENCE_SECONDS) == got
 
@@ -119,7 +131,10 @@ def test_the_arguments_of_a_call(client: Callable[..., Client]) -> None:
     assert face.call("question", 1, "b", to=asked.sid) == [1, "b"]
     assert face.call("question", (1, "b"), to=asked.sid) == [1, "b"]
     assert face.call("question", [1, "b"], to=asked.sid) == [[1, "b"]]
-    assert face.call("question", to=asked.sid) == []
+    assert face.call("question", data={"b": 1}, to=asked.sid) == [{"b": 1}]
+    assert face.call("question", to=asked.sid, colour="red") == []
+    with pytest.raises(TypeError, match="call has no option 'romm': did you mean 'room'"):
+        face.call("question", romm=asked.sid)
     assert face.server.call("question", (1, "b"), to=asked.sid) == [1, "b"]
     assert face.server.call("question", {"b": 1}, to=asked.sid) == [{"b": 1}]
 
@@ -130,6 +145,15 @@ def test_in_a_handler_the_sender_is_asked_or_whom_it_names(client: Callable[...,
     assert first.ask("call me", "question", {}) == {"answer": "first"}
     assert first.ask("call me", "question", {"to": second.sid}) == {"answer": "second"}
     assert first.ask("call me", "question", {"room": second.sid}) == {"answer": "second"}
+
+
+def test_a_callback_may_keep_the_context_of_its_event(client: Callable[..., Client]) -> None:
+    leaving = client()
+    gone = threading.Event()
+    leaving.inner.on("disconnect", lambda reason: gone.set())
+    leaving.answer = None
+    leaving.ask("send me away")
+    assert gone.wait(PATIENCE_SECONDS)
 
 
 def test_calls_that_get_no_answer(client: Callable[..., Client]) -> None:

@@ -80,6 +80,19 @@ def test_unknown_keywords_of_the_functions_are_ignored(program: Program) -> None
     ) == [("e", [{"a": 1}]), ("e", [1]), ("e", []), ("message", "x")]
 
 
+def test_without_a_current_client_who_is_skipped_by_name_is_all(program: Program) -> None:
+    """`include_self=False` beside it has nobody to leave out."""
+    socketio = program.socketio
+    first, second = (socketio.test_client(program.app) for _ in range(2))
+    sids: list[str] = []
+    socketio.on_event("tell", lambda: sids.append(sid()))
+    second.emit("tell")
+    socketio.emit("e", include_self=False, skip_sid=sids)
+    with program.app.test_request_context("/"):
+        socketio.emit("e", include_self=False, skip_sid=sids)
+    assert [len(client.get_received()) for client in (first, second)] == [2, 0]
+
+
 def test_no_namespace_is_the_global_one_where_it_is_said(program: Program) -> None:
     emit, socketio = program.package.emit, program.socketio
 
@@ -204,6 +217,14 @@ def test_a_queue_without_an_application(
 def test_an_empty_queue_is_none(program: Program, queue: str | None) -> None:
     socketio = program.package.SocketIO(message_queue=queue)
     assert "client_manager" not in socketio.server_options
+
+
+def test_a_manager_of_one_process_is_taken(program: Program) -> None:
+    manager = pytest.importorskip("socketio").Manager()
+    socketio = program.package.SocketIO(program.app, async_mode="threading", client_manager=manager)
+    assert socketio.server_options["client_manager"] is manager
+    socketio.on_event("ask", lambda: "answer")
+    assert socketio.test_client(program.app).emit("ask", callback=True) == "answer"
 
 
 def test_engine_options_can_be_read(program: Program) -> None:
