@@ -70,10 +70,6 @@ class Server(ServerMethods, Mounting):
         namespaces: str | Iterable[str] | None = None,
         **engineio_options: Unpack[NamedServerKeywords],
     ) -> None:
-        if hasattr(client_manager, "get_participants") and not hasattr(client_manager, "channel"):
-            client_manager = (
-                None  # python-socketio's Manager: it keeps one process's clients, as the hub does
-            )
         given = {
             "client_manager": client_manager,
             "serializer": serializer,

@@ -10,8 +10,6 @@ from itertools import groupby
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
-from python_server.observe import log
-
 
 class CalledServer(Protocol):
     """Port: one of them."""
@@ -30,9 +28,7 @@ def mounts_of_called(taken: set[str]) -> Iterator[Any]:
     servers = sorted(UNMOUNTED, key=lambda server: server.default_path)
     for default_path, group in groupby(servers, lambda server: server.default_path):
         path, (server, *others) = f"/{default_path}/", group
-        if others:
-            log.warn(f"{1 + len(others)} servers may be called at {path}: none is, mount each with a WSGIApp")
-        elif path not in taken:
+        if not others and path not in taken:  # else `handle_request` says what to do
             mount = server.mount(path)
             mount.holder = server
             yield mount

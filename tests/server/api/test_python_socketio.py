@@ -117,6 +117,12 @@ def test_a_client_without_credentials_has_none(served: Served) -> None:
     assert got == [None, None, {"a": 1}]
 
 
+def test_credentials_are_an_object(served: Served) -> None:
+    peer = served.peer()
+    peer.say('0"token"')
+    assert peer.link.closed
+
+
 def test_an_inline_handler_waits_for_no_thread(served: Served) -> None:
     got: list[int] = []
     served.server.on("quick", lambda sid, value: got.append(value), inline=True)
@@ -178,9 +184,11 @@ def test_a_connect_handler_refuses_in_the_words_of_either_package(
 
 
 def test_the_admin_page_comes_later(caplog: Any) -> None:
-    Server().instrument(auth=False, mode="production", server_stats_interval=5)
+    server = Server()
+    server.instrument(auth=False, mode="production", server_stats_interval=5)
     assert caplog.messages == ["instrument(): the Admin UI is not served yet, nobody can join /admin"]
-    Server().shutdown()
+    server.shutdown()  # stops nothing
+    server.start_background_task(str).join()
 
 
 def test_background_tasks_are_threads() -> None:
