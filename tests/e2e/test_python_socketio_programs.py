@@ -19,6 +19,7 @@ PROGRAMS = Path(__file__).parent / "peers"
 PATIENCE_SECONDS = 60  # of a machine with far more to do than this
 IMPORTS = {
     "import socketio\n": "from python_server.api import python_socketio as socketio\n",
+    "from gevent.pywsgi import WSGIServer\n": "from python_server import WSGIServer\n",
     "import engineio\n": "from python_server.api import python_engineio as engineio\n",
 }
 # Without gevent, which stock would choose and Werkzeug does not serve.
@@ -41,9 +42,13 @@ def programs(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 
     def start(name: str) -> list[str]:
         if name not in running:
-            stock = serve(PROGRAMS, "-c", IN_THREADS, f"{name}.py", program=True)
+            serves_itself = name == "gevent_site"
+            start_words = [] if serves_itself else ["-c", IN_THREADS]
+            stock = serve(PROGRAMS, *start_words, f"{name}.py", program=True)
+            ours = serve(folder, f"{name}.py" if serves_itself else f"{name}:app", program=serves_itself)
             stock.intended_status = -signal.SIGTERM
-            running[name] = [stock.url, serve(folder, f"{name}:app").url]
+            ours.intended_status = -signal.SIGTERM if serves_itself else 0  # nobody handles it
+            running[name] = [stock.url, ours.url]
         return running[name]
 
     return start
@@ -210,6 +215,16 @@ def test_a_django_project(programs: Programs, transport: str) -> None:
         return visitor.leave()
 
     same(programs("django_site"), converse)
+
+
+def test_a_program_that_serves_itself_in_gevents_words(programs: Programs) -> None:
+    def converse(url: str) -> list[str]:
+        visitor = Visitor(url, "polling")
+        visitor.hear(1)
+        visitor.say("later", {"a": 1}, 1)
+        return [*visitor.leave(), str(fetched(f"{url}/")[::2])]
+
+    assert same(programs("gevent_site"), converse)[-1] == "(200, b'ours https')"
 
 
 @TRANSPORTS
