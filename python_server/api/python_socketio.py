@@ -6,7 +6,8 @@ Must not know: Flask, selectors, frames; every call goes to a hub.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Unpack
+from importlib import import_module
+from typing import Final, Unpack
 
 from python_server.api import exceptions
 from python_server.api.keywords import NamedServerKeywords, ServerKeywords
@@ -24,6 +25,29 @@ from python_server.wsgi.environ import Environ
 
 # `from python_server.api import python_socketio as socketio` has what programs ask of that package's server.
 __all__ = ["ConnectionRefusedError", "Middleware", "Namespace", "Server", "WSGIApp", "exceptions"]
+# Those of its names that are no server's stay its own.
+THEIRS: Final = frozenset(
+    [
+        "Client",
+        "SimpleClient",
+        "ClientNamespace",
+        "AsyncClient",
+        "AsyncSimpleClient",
+        "AsyncClientNamespace",
+        "Manager",
+        "PubSubManager",
+        "RedisManager",
+        "KombuManager",
+        "KafkaManager",
+        "ZmqManager",
+    ]
+)
+
+
+def __getattr__(name: str) -> object:
+    if name not in THEIRS:
+        raise AttributeError(f"python_server.api.python_socketio has no {name!r}")
+    return getattr(import_module("socketio"), name)
 
 
 class Server(ServerMethods, Mounting):

@@ -11,9 +11,20 @@ import engineio
 import pytest
 import socketio
 
+from python_server.api import python_socketio
 from python_server.api.python_engineio import EngineServer
 from python_server.api.python_socketio import Namespace, Server, WSGIApp, exceptions
 from served_server import Served
+
+
+def test_clients_and_managers_stay_the_peers_own() -> None:
+    for name in ("Client", "ClientNamespace", "RedisManager"):
+        assert getattr(python_socketio, name) is getattr(socketio, name)
+    manager = python_socketio.RedisManager("redis://h/3")
+    assert Server(manager).mount("/socket.io/").broker.url == "redis://h/3"
+    for name in ("AsyncServer", "Sever"):
+        with pytest.raises(AttributeError, match=f"has no '{name}'"):
+            getattr(python_socketio, name)
 
 
 def test_what_cannot_be_is_refused() -> None:
