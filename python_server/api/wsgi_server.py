@@ -83,15 +83,10 @@ class WSGIServer:
         self.environ: dict[str, object] = dict(environ or {})
         if hasattr(error_log, "write"):
             self.environ.setdefault("wsgi.errors", error_log)
-        if handler_class is not None and handler_class.__name__ not in OWN_HANDLERS:
-            logs.warn(
-                f"handler_class {handler_class.__name__} is not asked: the server reads requests itself"
-            )
-        self._listener = (
-            listener
-            if isinstance(listener, Socket) and not hasattr(listener, "do_handshake")
-            else _parse_address(listener)
-        )
+        handler_name = getattr(handler_class, "__name__", None)
+        if handler_class is not None and handler_name not in OWN_HANDLERS:
+            logs.warn(f"handler_class {handler_name} is not asked: the server reads requests itself")
+        self._listener = _read_listener(listener)
         self._socket: Socket | None = None
         self._worker: Worker | None = None
         self._thread: BackgroundThread | None = None
@@ -227,18 +222,22 @@ def _connections_max_count(spawn: Any) -> int | None:
 
 def _tls(given: TLSKeywords) -> TLSSettings | None:
     """None where nothing was given: then the settings say it."""
-    known: dict[str, Any] = drop_unknown("WSGIServer", given, TLSKeywords)
+    known = drop_unknown("WSGIServer", given, TLSKeywords)
+    known = {name: value for name, value in known.items() if value is not None}
     if not known:
         return None
-    known["context"] = known.pop("ssl_context", None)
-    if known.get("cert_reqs") is not None:
+    if "ssl_context" in known:
+        return TLSSettings(context=known["ssl_context"])
+    if "cert_reqs" in known:
         known["cert_reqs"] = ("none", "optional", "required")[known["cert_reqs"]]  # constants of module ssl
-    return TLSSettings(**{name: value for name, value in known.items() if value is not None})
+    return TLSSettings(**known)
 
 
-def _parse_address(listener: object) -> tuple[str, int]:
+def _read_listener(listener: object) -> Socket | tuple[str, int]:
     if hasattr(listener, "do_handshake"):
         raise TypeError("listener must be a plain socket: TLS is spoken with certfile and keyfile")
+    if isinstance(listener, Socket):
+        return listener
     if isinstance(listener, int):
         return "", listener
     if isinstance(listener, str):
