@@ -26,7 +26,7 @@ from python_server.api.thread_words import ThreadWords
 from python_server.api.wsgi_app import Middleware, Mounting, WSGIApp
 from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session, SessionHandler
-from python_server.net.backlog import Backlog
+from python_server.net.client_backlog import Backlog
 from python_server.observe import log
 from python_server.serve.called_servers import UNMOUNTED
 from python_server.serve.mounts import Mount

@@ -128,6 +128,10 @@ class Mailbox:
         """The calling thread becomes the loop's thread."""
         self._owner = threading.get_ident()
 
+    def disown(self) -> None:
+        """In a forked child: the loop is the parent's, and whoever posts is told so."""
+        self._closed = True
+
     def on_loop(self) -> bool:
         """Any thread: is the caller the loop's thread?"""
         return current_thread_id() == self._owner
