@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from python_server.api.emitter import Emitter
-    from python_server.api.flask_socketio.api import ConnectionRefusedError, Namespace, SocketIO
+    from python_server.api.flask_socketio.api import Namespace, SocketIO
     from python_server.api.flask_socketio.functions import (
         call,
         close_room,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from python_server.api.flask_socketio.test_client import SocketIOTestClient
     from python_server.api.python_engineio import EngineServer
     from python_server.api.python_socketio import Server, WSGIApp
+    from python_server.api.server_methods import ConnectionRefusedError
     from python_server.api.wsgi_server import WSGIServer
     from python_server.settings import Settings
     from python_server.websocket.application import Resource, WebSocket, WebSocketApplication
@@ -35,7 +36,7 @@ DISTRIBUTION: Final = "wsframe"
 
 # Where the names below are; those that are not here are the functions of an event's context.
 _HOMES: Final = {
-    "ConnectionRefusedError": "api.flask_socketio.api",
+    "ConnectionRefusedError": "api.server_methods",
     "Emitter": "api.emitter",
     "EngineServer": "api.python_engineio",
     "Namespace": "api.flask_socketio.api",

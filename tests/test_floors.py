@@ -55,12 +55,13 @@ HOUSE = """
                cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
                protocol4 connections dispatcher server
 5  control     commands server
-6  serve       mounts recovery_handover routing loading wiring worker signals serve reloader
-7  api         flask_socketio.context wsgi_server keywords flask_socketio.run
-               flask_socketio.test_client emitter options handler_registry python_engineio
-               peer_views server_methods python_socketio flask_socketio.namespace
-               flask_socketio.event_runner flask_socketio.registration flask_socketio.api
-               flask_socketio.functions
+6  serve       signals called_servers mounts recovery_handover routing loading wiring worker serve
+               reloader
+7  api         flask_socketio.context keywords wsgi_server flask_socketio.run
+               flask_socketio.test_client emitter options handler_registry static_files thread_words
+               peer_views server_methods flask_socketio.namespace flask_socketio.event_runner
+               flask_socketio.registration flask_socketio.api flask_socketio.functions exceptions
+               wsgi_app python_engineio python_socketio
 8  drop_in     importing modules turns installing servers waiting events greenlets words
                wsgi_servers
 9  command     option options welcome emit cli
@@ -409,7 +410,6 @@ def test_blocks_stand_at_most_four_deep() -> None:
 # (class, attribute) that the product writes or declares and does not read, and who does.
 READ_ELSEWHERE = {
     ("SocketIO", "wsgi_server"): "applications: Flask-SocketIO's attribute",
-    ("Server", "eio"): "applications: python-socketio's attribute",
     ("QueueManager", "redis_url"): "socketio.cluster.broker.url, by its name",
     ("QueueManager", "write_only"): "applications: python-socketio's attribute",
     ("_EventAppContext", "g"): "Flask",
@@ -418,6 +418,7 @@ READ_ELSEWHERE = {
     ("Reason", "CLIENT_DISCONNECT"): "applications: python-socketio's attribute",
     ("Reason", "SERVER_DISCONNECT"): "applications: python-socketio's attribute",
     ("ServerMethods", "manager"): "applications: python-socketio's attribute",
+    ("Server", "eio"): "applications: python-socketio's attribute",
     ("WSGIApp", "wsframe_mounts"): "serve.mounts, by its name",
     ("Resource", "wsframe_websockets"): "serve.mounts, by its name",
     ("TransportLike", "receive_max_bytes"): "the transport, whose port it is: channels set it",

@@ -41,14 +41,23 @@ IGNORED_MAX_COUNT: Final = 100
 _IGNORED: Final[set[tuple[str, str]]] = set()
 
 
-class EngineKeywords(TypedDict, total=False):
-    """What python-engineio's Server takes, and what we add."""
+class NamedEngineKeywords(TypedDict, total=False):
+    """What we add to python-engineio's Server."""
+
+    upgrade_timeout: float
+    max_queued_bytes: int
+    allow_request: RequestRule | None
+    max_decode_packets: int | None
+    jsonp: bool
+    allow_eio3: bool
+
+
+class EngineKeywords(NamedEngineKeywords, total=False):
+    """What python-engineio's Server takes besides."""
 
     ping_interval: float | tuple[float, float]
     ping_timeout: float
-    upgrade_timeout: float
     max_http_buffer_size: int
-    max_queued_bytes: int
     allow_upgrades: bool
     http_compression: bool
     compression_threshold: int
@@ -56,20 +65,15 @@ class EngineKeywords(TypedDict, total=False):
     cors_allowed_origins: str | Iterable[str] | Callable[[str], bool] | Callable[[str, Environ], bool] | None
     cors_credentials: bool | None
     transports: str | Sequence[str] | None
-    allow_request: RequestRule | None
-    max_decode_packets: int | None
-    jsonp: bool
-    allow_eio3: bool
 
 
-class ServerKeywords(EngineKeywords, total=False):
-    """What python-socketio's Server takes besides, and what we add."""
+class NamedServerKeywords(EngineKeywords, total=False):
+    """What python-socketio's Server takes by name alone, and what we add."""
 
-    serializer: str
-    json: object
-    namespaces: str | Iterable[str] | None
-    always_connect: bool
-    client_manager: object
+    async_mode: str | None
+    # What they choose there is no choice here; docs/migration.md has a line for each.
+    engineio_logger: object
+    monitor_clients: bool | None
     # Flask-SocketIO's for the same.
     message_queue: str | None
     channel: str
@@ -81,18 +85,24 @@ class ServerKeywords(EngineKeywords, total=False):
     attachments_timeout: float
 
 
+class ServerKeywords(NamedServerKeywords, total=False):
+    """What python-socketio's Server takes by place as well."""
+
+    client_manager: object
+    logger: object
+    serializer: str
+    json: object
+    async_handlers: bool
+    always_connect: bool
+    namespaces: str | Iterable[str] | None
+
+
 class SocketIOKeywords(ServerKeywords, total=False):
     """What Flask-SocketIO's SocketIO and init_app take."""
 
     manage_session: bool
     path: str | None
     resource: str | None
-    async_mode: str | None
-    # What they choose there is no choice here; docs/migration.md has a line for each.
-    async_handlers: bool
-    logger: object
-    engineio_logger: object
-    monitor_clients: bool
 
 
 class ReloaderKeywords(TypedDict, total=False):
@@ -102,6 +112,17 @@ class ReloaderKeywords(TypedDict, total=False):
     extra_files: Iterable[str] | None
     interval: float | None
     reloader_type: str | None
+
+
+class TLSKeywords(TypedDict, total=False):
+    """What gevent's WSGIServer takes of module ssl's words."""
+
+    certfile: str | None
+    keyfile: str | None
+    ca_certs: str | None
+    cert_reqs: int | None
+    ciphers: str | None
+    ssl_context: object
 
 
 class RunKeywords(TypedDict, total=False):
@@ -156,12 +177,11 @@ class Selection(TypedDict, total=False):
     volatile: bool
 
 
-class SendKeywords(Selection, total=False):
-    """What `send` of python-socketio's Server takes besides its data and `to`."""
+class SendKeywords(TypedDict, total=False):
+    """What `send` of a Server takes beside python-socketio's words, and what its `emit` does with it."""
 
-    room: Rooms
-    namespace: str | None
-    callback: Function | None
+    except_rooms: Rooms
+    volatile: bool
     timeout: float | None
 
 

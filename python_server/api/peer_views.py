@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from python_server.api.keywords import Function, ManagerKeywords, Sids, drop_unknown
 from python_server.api.options import ENGINE_NAMES
+from python_server.api.thread_words import ThreadWords
 from python_server.engineio.options import EngineOptions
 from python_server.socketio.broadcast import as_arguments, broadcast_options
 from python_server.socketio.client import Socket, SocketState
@@ -118,10 +119,8 @@ class EngineSocket:
     closed: bool = False
 
 
-class EngineView:
+class EngineView(ThreadWords):
     """`server.eio`: the options in python-engineio's words, and the sessions that are there."""
-
-    async_mode = "threading"
 
     def __init__(self, hub: Hub, options_of: Callable[[], EngineOptions]) -> None:
         self._hub = hub

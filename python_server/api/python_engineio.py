@@ -5,22 +5,37 @@ Must not know: Socket.IO's packets, Flask, selectors; it answers sessions, and i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json as stdlib_json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Unpack
+from typing import Any, Final, Protocol, Unpack
 
 from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
-from python_server.api.keywords import EngineKeywords, Function, SessionData, refuse_unknown
-from python_server.api.options import read_engine_options, takes
+from python_server.api.keywords import (
+    EngineKeywords,
+    Function,
+    NamedEngineKeywords,
+    SessionData,
+    drop_unknown,
+)
+from python_server.api.options import ASYNC_MODES, read_engine_options, takes
+from python_server.api.peer_views import EngineSocket
+from python_server.api.thread_words import ThreadWords
+from python_server.api.wsgi_app import Middleware, Mounting, WSGIApp
 from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session, SessionHandler
 from python_server.net.client_backlog import Backlog
 from python_server.observe import log
+from python_server.serve.called_servers import UNMOUNTED
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import ConnectionRefused
+from python_server.socketio.jsoncodec import JSONError, JSONWords, words_of
 from python_server.socketio.services import HubServices
+
+# `from python_server.api import python_engineio as engineio` has what programs ask of that package's server.
+__all__ = ["EngineServer", "Middleware", "Server", "WSGIApp"]
 
 EVENTS: Final = ("connect", "message", "disconnect")
 
@@ -33,11 +48,18 @@ class _EngineClient:
     data: SessionData = field(default_factory=dict)
 
 
-class EngineServer(HandlerRegistry):
+class EncodesItself(Protocol):
+    """python-engineio's Packet."""
+
+    def encode(self) -> str | bytes: ...
+
+
+class EngineServer(HandlerRegistry, Mounting, ThreadWords):
     """Engine.IO alone: the synchronous Server of python-engineio 4.
 
     Handlers: connect(sid, environ), message(sid, data), disconnect(sid[, reason]). A connect handler that
-    returns False, or raises ConnectionRefused, ends the session it was called for. Mount it with WSGIApp:
+    returns something but True, or raises, ends the session it was called for. A message that is JSON arrives
+    as its value; a number, and what is no JSON, as text. Mount it with WSGIApp:
 
         engine = EngineServer(ping_interval=10)
 
@@ -48,18 +70,46 @@ class EngineServer(HandlerRegistry):
         app = WSGIApp(engine, wsgi_app)
 
     Args:
-        options: python-engineio's, with its defaults; times in seconds, sizes in bytes.
+        async_mode, logger, async_handlers, monitor_clients: taken, without effect (docs/migration.md).
+        json: a module with dumps and loads, for messages that are lists and mappings.
+        cors_credentials: None is True, but not for `cors_allowed_origins="*"`.
+        options: more of ours. Times are in seconds, sizes in bytes. The log names each that does not exist.
 
     Raises:
-        TypeError, ValueError: an option, or a value of it, that does not exist.
+        ValueError: a value that cannot be.
     """
 
-    def __init__(self, **options: Unpack[EngineKeywords]) -> None:
-        refuse_unknown("EngineServer", options, EngineKeywords)
-        self._options = read_engine_options(options)
+    default_path = "engine.io"
+
+    def __init__(
+        self,
+        async_mode: str | None = None,
+        ping_interval: float | tuple[float, float] = 25,
+        ping_timeout: float = 20,
+        max_http_buffer_size: int = 1_000_000,
+        allow_upgrades: bool = True,
+        http_compression: bool = True,
+        compression_threshold: int = 1024,
+        cookie: str | Mapping[str, object] | None = None,
+        cors_allowed_origins: str | Iterable[str] | Callable[..., bool] | bool | None = None,
+        cors_credentials: bool | None = None,
+        logger: object = False,
+        json: object = None,
+        async_handlers: bool = True,
+        monitor_clients: bool | None = None,
+        transports: str | Sequence[str] | None = None,
+        **options: Unpack[NamedEngineKeywords],
+    ) -> None:
+        given: dict[str, Any] = dict(locals())
+        if async_mode not in ASYNC_MODES:
+            raise ValueError("Invalid async_mode specified")
+        given |= drop_unknown("EngineServer", options, EngineKeywords)
+        self._options = read_engine_options(given)
+        self._json = JSONWords() if json in (None, stdlib_json) else words_of(json)
         self._handlers: dict[str, Function] = {}
         self._sessions: dict[str, Session] = {}
         self._services: HubServices | None = None
+        UNMOUNTED.add(self)
 
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
@@ -74,9 +124,35 @@ class EngineServer(HandlerRegistry):
 
     # Any thread
 
-    def send(self, sid: str, data: str | bytes) -> None:
-        """Send one message; nothing happens for a client that has gone."""
-        prepared = Prepared([message(data)])
+    @property
+    def sockets(self) -> dict[str, EngineSocket]:
+        """The sessions of this process as they are, by sid."""
+        return {} if self._services is None else self._services.door.ask(self._sockets)
+
+    def _sockets(self) -> dict[str, EngineSocket]:
+        sessions = self._sessions.items()
+        return {sid: EngineSocket(sid, session.transport == "websocket") for sid, session in sessions}
+
+    def send(self, sid: str, data: object) -> None:
+        """Send one message; nothing happens for a client that has gone.
+
+        Args:
+            data: text or bytes as they are; a list or a mapping as JSON, all else as its text.
+        """
+        if isinstance(data, (bytes, bytearray)):
+            packet: str | bytes = bytes(data)
+        elif isinstance(data, (list, dict)):
+            packet = message(self._json.dumps(data))
+        else:
+            packet = message("" if data is None else str(data))
+        self._send_encoded(sid, packet)
+
+    def send_packet(self, sid: str, pkt: EncodesItself) -> None:
+        """Send a packet of python-engineio's class as it encodes itself."""
+        self._send_encoded(sid, pkt.encode())
+
+    def _send_encoded(self, sid: str, packet: str | bytes) -> None:
+        prepared = Prepared([packet])
         self._running().door.post(self._send, sid, prepared, nbytes=len(prepared.frames))
 
     def disconnect(self, sid: str | None = None) -> None:
@@ -127,7 +203,7 @@ class EngineServer(HandlerRegistry):
     def on_message(self, session: Session, data: str | bytes) -> None:
         client: _EngineClient = session.context
         backlog = client.backlog
-        if backlog.submit(partial(self._run, "message", session.sid, data), len(data)):
+        if backlog.submit(partial(self._run_message, session.sid, data), len(data)):
             if backlog.overloaded:
                 session.end(DisconnectReason.SLOW_CLIENT)
             else:
@@ -152,8 +228,18 @@ class EngineServer(HandlerRegistry):
     # Workers
 
     def _run_connect(self, session: Session) -> None:
-        if self._call("connect", session.sid, self._handshake_environ(session.request)) is False:
+        answer = self._call("connect", session.sid, self._handshake_environ(session.request))
+        if answer is not None and answer is not True:
             self._running().door.post(self._end, session.sid)
+
+    def _run_message(self, sid: str, data: str | bytes) -> None:
+        value: object = data
+        if isinstance(data, str) and not data[:1].isnumeric():  # theirs: integers stay text
+            try:
+                value = self._json.loads(data)
+            except JSONError:
+                pass
+        self._call("message", sid, value)
 
     def _run(self, event: str, sid: str, last: object) -> None:
         self._call(event, sid, last)
@@ -167,3 +253,6 @@ class EngineServer(HandlerRegistry):
             if event != "connect" or not isinstance(error, ConnectionRefused):
                 log.report(f"handler of event {event!r}", error)
             return False
+
+
+Server = EngineServer

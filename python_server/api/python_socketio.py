@@ -6,24 +6,51 @@ Must not know: Flask, selectors, frames; every call goes to a hub.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Unpack
+from importlib import import_module
+from typing import Final, Unpack
 
-from python_server.api.keywords import ServerKeywords
+from python_server.api import exceptions
+from python_server.api.keywords import NamedServerKeywords, ServerKeywords
 from python_server.api.options import read_server_options
-from python_server.api.python_engineio import EngineServer
-from python_server.api.server_methods import HubMethods, ServerMethods
-from python_server.connection.arrival import arrived
+from python_server.api.peer_views import EngineView
+from python_server.api.server_methods import ConnectionRefusedError, Namespace, ServerMethods
+from python_server.api.wsgi_app import Middleware, Mounting, WSGIApp
+from python_server.serve.called_servers import UNMOUNTED
 from python_server.serve.mounts import Mount
-from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import SERVER_CHANNEL
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.server import Hub
-from python_server.wsgi.environ import Application, Environ, StartResponse
-from python_server.wsgi.foreign_server import ForeignGuard
+from python_server.wsgi.environ import Environ
+
+# `from python_server.api import python_socketio as socketio` has what programs ask of that package's server.
+__all__ = ["ConnectionRefusedError", "Middleware", "Namespace", "Server", "WSGIApp", "exceptions"]
+# Those of its names that are no server's stay its own.
+THEIRS: Final = frozenset(
+    [
+        "Client",
+        "SimpleClient",
+        "ClientNamespace",
+        "AsyncClient",
+        "AsyncSimpleClient",
+        "AsyncClientNamespace",
+        "Manager",
+        "PubSubManager",
+        "RedisManager",
+        "KombuManager",
+        "KafkaManager",
+        "ZmqManager",
+    ]
+)
 
 
-class Server(ServerMethods):
+def __getattr__(name: str) -> object:
+    if name not in THEIRS:
+        raise AttributeError(f"python_server.api.python_socketio has no {name!r}")
+    return getattr(import_module("socketio"), name)
+
+
+class Server(ServerMethods, Mounting):
     """The synchronous Server of python-socketio 5. Mount it with `WSGIApp(server, application)`.
 
     Handlers get (sid, environ[, auth]) for `connect`, (sid[, reason]) for `disconnect`, (sid, *arguments)
@@ -38,26 +65,50 @@ class Server(ServerMethods):
         app = WSGIApp(server, wsgi_app)
 
     Args:
-        options: EngineServer's, and: serializer: "default" or "msgpack". json: a module with dumps and loads.
-            namespaces: that may be joined without a handler ("*": any). always_connect: CONNECT is answered
-            before the connect handler runs. message_queue: URL of a broker that joins several machines
-            (redis://host), with `channel`, `redis_options` and `channel_per_room`; or python-socketio's
-            RedisManager as `client_manager`. connection_state_recovery: True, or
-            {"max_disconnection_duration": seconds, "max_bytes": bytes}. connect_timeout: seconds to join a
-            namespace. attachments_timeout: seconds to complete a binary packet.
+        client_manager: python-socketio's RedisManager, for the URL it holds; its Manager is none.
+        serializer: "default" or "msgpack". json: a module with dumps and loads.
+        namespaces: that may be joined without a handler ("*": any). always_connect: CONNECT is answered
+            before the connect handler runs.
+        logger, async_handlers, engineio_logger, monitor_clients: taken, without effect (docs/migration.md).
+        engineio_options: EngineServer's, and: message_queue: URL of a broker that joins several machines
+            (redis://host), with `channel`, `redis_options` and `channel_per_room`.
+            connection_state_recovery: True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
+            connect_timeout: seconds to join a namespace. attachments_timeout: seconds to complete a binary
+            packet. The log names each that does not exist.
 
     Raises:
-        TypeError, ValueError: an option or a value that does not exist.
+        ValueError: a value that cannot be, or is not served here.
         BrokerError: a message_queue whose URL is malformed, or whose package is not installed.
     """
 
-    def __init__(self, **options: Unpack[ServerKeywords]) -> None:
-        chosen = read_server_options("Server", ServerKeywords, options, SERVER_CHANNEL)
+    default_path = "socket.io"
+
+    def __init__(
+        self,
+        client_manager: object = None,
+        logger: object = False,
+        serializer: str = "default",
+        json: object = None,
+        async_handlers: bool = True,
+        always_connect: bool = False,
+        namespaces: str | Iterable[str] | None = None,
+        **engineio_options: Unpack[NamedServerKeywords],
+    ) -> None:
+        given = {
+            "client_manager": client_manager,
+            "serializer": serializer,
+            "json": json,
+            "always_connect": always_connect,
+            "namespaces": namespaces or None,
+        }
+        chosen = read_server_options("Server", ServerKeywords, {**given, **engineio_options}, SERVER_CHANNEL)
         handlers = Handlers()
         if chosen.namespaces is not None:
             handlers.only(chosen.namespaces)
         super().__init__(Hub(chosen.configuration, handlers), self._environ)
         self._options, self._broker = chosen.engine, chosen.broker
+        self.eio: EngineView = EngineView(self._hub, lambda: self._options)
+        UNMOUNTED.add(self)
 
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
@@ -69,65 +120,3 @@ class Server(ServerMethods):
             client.context = self._handshake_environ(client.session.request)
         environ: Environ = client.context
         return environ
-
-
-class Namespace(HubMethods):
-    """Handlers of one namespace as methods `on_<event>`; register an instance with `register_namespace`.
-
-    Its other methods are the server's, in its own namespace unless another one is given:
-
-        class Shop(Namespace):
-            def on_buy(self, sid, what):
-                self.emit("sold", what, skip_sid=sid)
-
-        server.register_namespace(Shop("/shop"))
-    """
-
-    server: Server
-
-    def __init__(self, namespace: str | None = None) -> None:
-        self.namespace: str = namespace or DEFAULT_NAMESPACE
-
-
-class WSGIApp:
-    """A server under a path of a WSGI application: python-socketio's and python-engineio's WSGIApp.
-
-        app = WSGIApp(Server(), wsgi_app, "/events/")     # python -m python_server module:app
-
-    Args:
-        wsgi_app: answers everything else; without it there is only 404.
-        path: default "socket.io" or "engine.io"; `socketio_path` and `engineio_path` are the peers' words.
-
-    Raises:
-        TypeError: a keyword that does not exist.
-    """
-
-    wsframe_arrivals = True
-
-    def __init__(
-        self,
-        server: Server | EngineServer,
-        wsgi_app: Application | None = None,
-        path: str | None = None,
-        **places: str,
-    ) -> None:
-        default = "socket.io" if isinstance(server, Server) else "engine.io"
-        path = path or places.pop("socketio_path", None) or places.pop("engineio_path", None) or default
-        if places:
-            raise TypeError(f"WSGIApp has no option {next(iter(places))!r}")
-        self.wsgi_app = wsgi_app
-        self.path: str = "/" + path.strip("/") + "/"
-        self._guard = ForeignGuard(self.path)
-        self.wsframe_mounts: list[Mount] = [server.mount(self.path)]
-
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if arrived(self, environ, start_response):
-            return [b""]
-        refusal = self._guard.answer(environ, start_response)
-        if refusal is not None:
-            return refusal
-        if self.wsgi_app is not None:
-            return self.wsgi_app(environ, start_response)
-        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "10")]
-        start_response("404 Not Found", headers)
-        return [b"Not Found\n"]

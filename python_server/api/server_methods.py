@@ -5,6 +5,7 @@ Must not know: Flask, WSGI, options; the handshake's environ comes from the func
 
 from __future__ import annotations
 
+import builtins
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ from python_server.api.keywords import Function, SendKeywords, SessionData
 from python_server.api.options import takes
 from python_server.api.peer_views import Environs, Manager
 from python_server.net.tasks import is_async, name_of
+from python_server.observe import log
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import ConnectionRefused, Handler, Socket
+from python_server.socketio.handlers import ANY, RESERVED
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Environ
@@ -135,6 +138,10 @@ class ClientMethods:
         yield session
         self.save_session(sid, session, namespace)
 
+    def is_asyncio_based(self) -> bool:
+        """Are its methods coroutines?"""
+        return False
+
     def _find(self, sid: str, namespace: str | None) -> Socket:
         socket = self._hub.find(namespace or self.namespace, sid)
         if socket is None:
@@ -180,9 +187,19 @@ class HubMethods(ClientMethods):
             timeout,
         )
 
-    def send(self, data: object, to: Rooms = None, **options: Unpack[SendKeywords]) -> None:
+    def send(
+        self,
+        data: object,
+        to: Rooms = None,
+        room: Rooms = None,
+        skip_sid: Rooms = None,
+        namespace: str | None = None,
+        callback: Function | None = None,
+        ignore_queue: bool = False,
+        **options: Unpack[SendKeywords],
+    ) -> None:
         """`emit` of the event `message`."""
-        self.emit("message", data, to, **options)
+        self.emit("message", data, to, room, skip_sid, namespace, callback, ignore_queue, **options)
 
     def call_room(
         self,
@@ -202,15 +219,51 @@ class HubMethods(ClientMethods):
         self._hub.close_room(namespace or self.namespace, room)
 
 
+class Namespace(HubMethods):
+    """Handlers of one namespace as methods `on_<event>`; register an instance with `register_namespace`.
+
+    Its other methods are the server's, in its own namespace unless another one is given:
+
+        class Shop(Namespace):
+            def on_buy(self, sid, what):
+                self.emit("sold", what, skip_sid=sid)
+
+        server.register_namespace(Shop("/shop"))
+    """
+
+    server: ServerMethods
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self.namespace: str = namespace or DEFAULT_NAMESPACE
+
+    def trigger_event(self, event: str, *args: Any) -> object:
+        """Call the method for `event`; overload it for a routing of your own, which then gets every event.
+
+        Args:
+            args: the sid, then the event's: for connect the environ and the auth, for disconnect the reason.
+                In the namespace "*" the client's namespace comes before them.
+        """
+        method: Function | None = getattr(self, f"{HANDLER_PREFIX}{event}", None)
+        if method is None:
+            return self.server.not_handled
+        if event in RESERVED and not takes(method, len(args)):
+            args = args[:-1]
+        return method(*args)
+
+
 class ServerMethods(HubMethods, HandlerRegistry):
     """python-socketio's methods. Handlers get (sid, *arguments); every call goes to the hub.
 
     Args:
         hub: does the work. environ_of: the environ of a client's handshake request.
+
+    Attributes:
+        not_handled: what a `trigger_event` returns that has no method for an event.
     """
 
     async_mode = "threading"
     async_handlers = True
+    not_handled: object = object()
 
     def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
         self._hub = hub
@@ -221,35 +274,98 @@ class ServerMethods(HubMethods, HandlerRegistry):
     # Registration
 
     def register_namespace(self, namespace_handler: NamespaceHandler) -> None:
-        """Every `on_...` method of the object handles the event its name ends with."""
-        namespace_handler.server = self
+        """Every `on_...` method of the object handles the event its name ends with.
+
+        Raises ValueError: it is the Namespace of the other face.
+        """
         if isinstance(namespace_handler, ClientMethods):
+            if not isinstance(namespace_handler, HubMethods):
+                raise ValueError(
+                    "Not a namespace instance: this is Flask-SocketIO's Namespace, "
+                    "the server's own is in python_server.api.python_socketio"
+                )
             namespace_handler._speak_through(self)
+        namespace_handler.server = self
+        namespace = namespace_handler.namespace
+        routes = getattr(namespace_handler, "trigger_event", None)
+        if routes is not None and getattr(routes, "__func__", None) is not Namespace.trigger_event:
+            _refuse_async(routes)
+            self._hub.handlers.on_namespace(namespace, Handler(self._router(namespace, routes)))
+            return
         for name, method in inspect.getmembers(namespace_handler, callable):
             if name.startswith(HANDLER_PREFIX):
-                self.on(name.removeprefix(HANDLER_PREFIX), method, namespace_handler.namespace)
+                self.on(name.removeprefix(HANDLER_PREFIX), method, namespace)
+
+    def _router(self, namespace: str, trigger_event: Function) -> Function:
+        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            told = self._told(namespace, socket, name, arguments)
+            result = _call(name, trigger_event, name, *told)
+            return None if result is self.not_handled else result
+
+        return run
 
     def _register(self, event: str, function: Function, namespace: str | None, turn: Turn) -> None:
-        if is_async(function):
-            raise TypeError(
-                f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
-                "SocketIO runs both"
-            )
-        count = 3 if event == "connect" else 2
+        _refuse_async(function)
+        place = namespace or DEFAULT_NAMESPACE
+        count = (3 if event == "connect" else 2) + (place == ANY)
         if not takes(function, count):
             count -= 1
 
-        def run_connect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(*(socket.sid, self._environ_of(socket), *arguments)[:count])
-
-        def run_disconnect(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(*(socket.sid, REASONS.get(arguments[0], arguments[0]))[:count])
+        def run_reserved(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            return _call(name, function, *self._told(place, socket, name, arguments)[:count])
 
         def run_any(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(name, socket.sid, *arguments)
+            told = self._told(place, socket, name, arguments)
+            return function(name, *told) if event == ANY else function(*told)
 
         def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             return function(socket.sid, *arguments)
 
-        runs = {"connect": run_connect, "disconnect": run_disconnect, "*": run_any}
-        self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, event, Handler(runs.get(event, run), *turn))
+        chosen = run_reserved if event in RESERVED else run_any if ANY in (event, place) else run
+        self._hub.handlers.on(place, event, Handler(chosen, *turn))
+
+    def _told(
+        self, place: str, socket: Socket, event: str, arguments: tuple[JSONValue, ...]
+    ) -> tuple[Any, ...]:
+        """What a handler that was registered for the namespace `place` gets."""
+        who = (socket.namespace, socket.sid) if place == ANY else (socket.sid,)
+        if event == "connect":
+            return *who, self._environ_of(socket), arguments[0] or None  # {}: theirs is told of none
+        if event == "disconnect":
+            return *who, REASONS.get(arguments[0], arguments[0])
+        return *who, *arguments
+
+    def instrument(
+        self,
+        auth: object = None,
+        mode: str = "development",
+        read_only: bool = False,
+        server_id: str | None = None,
+        namespace: str = "/admin",
+        server_stats_interval: float = 2,
+    ) -> None:
+        """python-socketio's word for the Socket.IO Admin UI: the log says that it comes later."""
+        log.warn(f"instrument(): the Admin UI is not served yet, nobody can join {namespace}")
+
+
+def _refuse_async(function: Function) -> None:
+    if is_async(function):
+        raise TypeError(
+            f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
+            "SocketIO runs both"
+        )
+
+
+def _call(event: str, function: Function, *args: object) -> object:
+    """Call a handler; what python-socketio's own exceptions and Python's say of a client is a refusal too."""
+    try:
+        return function(*args)
+    except ConnectionRefused:
+        raise
+    except Exception as error:
+        if event == "connect" and isinstance(error, builtins.ConnectionRefusedError):
+            raise ConnectionRefused("Connection refused by server") from error
+        said = getattr(error, "error_args", None)
+        if event == "connect" and isinstance(said, Mapping):
+            raise ConnectionRefused(str(said.get("message")), said.get("data")) from error
+        raise

@@ -5,17 +5,23 @@ Must not know: signals and command lines; those are the supervisor's.
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, Self, Unpack
 
+from python_server.api.keywords import TLSKeywords, drop_unknown
 from python_server.net.monkey_patch import refuse_patched
 from python_server.net.sockets import BindError, Socket, bind_tcp
 from python_server.net.threads import BackgroundThread
-from python_server.observe import log
+from python_server.observe import log as logs
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES
 from python_server.serve.worker import Worker
-from python_server.settings import Settings
+from python_server.settings import Settings, TLSSettings
 from python_server.wsgi.environ import Application
+
+# gevent's own, and gevent-websocket's: what they do is done here for every request.
+OWN_HANDLERS: Final = ("WSGIHandler", "WebSocketHandler")
 
 
 class WSGIServer:
@@ -26,33 +32,97 @@ class WSGIServer:
 
     Args:
         listener: (host, port), "host:port", a port, or a bound socket that this server then owns.
-        application: any PEP 3333 callable.
-        settings: limits and timeouts; its host and port are not used.
+        application: any PEP 3333 callable; a subclass may have it as its attribute instead.
+        backlog: connections that the system keeps until they are accepted.
+        spawn: a number, or a pool with a `size`: so many connections at a time.
+        log: of requests: None, a file-like object or a logger; "default" is what `settings` say.
+        error_log: of errors, and `wsgi.errors`: the same.
+        handler_class: not asked: requests are read by the server itself.
+        environ: what stands in every environ besides.
+        settings: limits and timeouts; host and port are not used. Without it requests are not logged.
+        ssl_args: certfile, keyfile, ca_certs, cert_reqs, ciphers; or ssl_context. The log names others.
 
     Raises:
-        TypeError, ValueError: `listener` is none of these.
+        TypeError, ValueError: `listener`, `application` or `spawn` is none of these.
     """
+
+    application: Application | None = None
 
     def __init__(
         self,
         listener: tuple[str, int] | str | int | Socket,
-        application: Application,
+        application: Application | None = None,
+        backlog: int | Settings | None = None,
+        spawn: object = "default",
+        log: object = "default",
+        error_log: object = "default",
+        handler_class: type | None = None,
+        environ: Mapping[str, object] | None = None,
+        *,
         settings: Settings | None = None,
+        **ssl_args: Unpack[TLSKeywords],
     ) -> None:
-        self._settings = settings or Settings(access_log=None)
-        self._application = application
-        self._listener = listener if isinstance(listener, Socket) else _parse_address(listener)
+        if isinstance(backlog, Settings):  # it was the third argument once
+            settings, backlog = backlog, None
+        if application is not None:
+            self.application = application
+        if self.application is None:
+            raise TypeError("WSGIServer serves an application: WSGIServer(listener, application)")
+        chosen: dict[str, Any] = {
+            "backlog_count": backlog,
+            "connections_max_count": _connections_max_count(spawn),
+            "access_log": None if log == "default" or log is None else "-",
+            "log_level": "critical" if error_log is None else None,
+            "tls": _tls(ssl_args),
+        }
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        self._settings = replace(settings or Settings(access_log=None), **chosen)
+        if log is None:
+            self._settings = replace(self._settings, access_log=None)
+        self._logs = {logs.ACCESS: log, logs.LOGGER: error_log}
+        self.environ: dict[str, object] = dict(environ or {})
+        if hasattr(error_log, "write"):
+            self.environ.setdefault("wsgi.errors", error_log)
+        handler_name = getattr(handler_class, "__name__", None)
+        if handler_class is not None and handler_name not in OWN_HANDLERS:
+            logs.warn(f"handler_class {handler_name} is not asked: the server reads requests itself")
+        self._listener = _read_listener(listener)
         self._socket: Socket | None = None
         self._worker: Worker | None = None
         self._thread: BackgroundThread | None = None
 
     @property
     def address(self) -> tuple[str, int]:
-        """The host and the real port, once the server is bound. Raises RuntimeError: it is not."""
-        if self._socket is None:
+        """The host and the real port; of a UNIX socket the path. Raises RuntimeError: it has no port yet."""
+        sock = self._socket or (self._listener if isinstance(self._listener, Socket) else None)
+        if sock is not None:
+            bound: Any = sock.getsockname()
+            return bound if isinstance(bound, str) else bound[:2]  # type: ignore[return-value]
+        assert not isinstance(self._listener, Socket)
+        if not self._listener[1]:
             raise RuntimeError("the server is not bound yet: call start()")
-        host, port = self._socket.getsockname()[:2]
-        return host, port
+        return self._listener
+
+    @property
+    def server_host(self) -> str:
+        """Of `address`."""
+        return self.address[0]
+
+    @property
+    def server_port(self) -> int:
+        """Of `address`."""
+        return self.address[1]
+
+    @property
+    def started(self) -> bool:
+        """Does it serve?"""
+        return self._worker is not None
+
+    @property
+    def closed(self) -> bool:
+        """Has it no open socket?"""
+        sock = self._socket or self._listener
+        return not isinstance(sock, Socket) or sock.fileno() < 0
 
     def start(self) -> None:
         """Bind and serve in the background; returns when connections are accepted.
@@ -63,30 +133,45 @@ class WSGIServer:
         """
         self._thread = BackgroundThread(self._prepare().run, "python_server")
 
-    def serve_forever(self) -> None:
-        """Bind and serve in this thread until `stop` is called from another, or KeyboardInterrupt.
+    def serve_forever(self, stop_timeout: float | None = None) -> None:
+        """Serve until `stop` is called from another thread, or KeyboardInterrupt; bind first if need be.
+
+        Args:
+            stop_timeout: as of `stop`, at an interrupt of a server that was started before.
 
         Raises what `start` does.
         """
+        thread = self._thread
+        if thread is not None:
+            try:
+                thread.join()
+            except BaseException:
+                self.stop(stop_timeout)
+                raise
+            return
         worker = self._prepare()
         try:
             worker.run()
         finally:
             self._worker = None
 
-    def stop(self, timeout_seconds: float | None = None) -> None:
+    def stop(self, timeout: float | None = None) -> None:
         """Any thread: stop accepting, let what runs end, cut it after the timeout; wait for the end.
 
         Args:
-            timeout_seconds: None takes `graceful_timeout_seconds` of the settings.
+            timeout: seconds; None takes `graceful_timeout_seconds` of the settings.
         """
         worker, thread = self._worker, self._thread
         if worker is None:
             return
-        worker.stop(timeout_seconds)
+        worker.stop(timeout)
         if thread is not None:
             thread.join()
             self._thread = self._worker = None
+
+    def close(self) -> None:
+        """`stop`."""
+        self.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -107,13 +192,52 @@ class WSGIServer:
         else:
             host, port = self._listener
             sock = bind_tcp(host, port, self._settings.backlog_count)
-        log.configure_logging(self._settings.log_level, self._settings.access_log, writer=LINES)
-        self._worker = Worker(find_site(self._application), self._settings, [sock])
+        for logger, place in self._logs.items():
+            if place is not None and place != "default":
+                logs.log_into(logger, place, writer=LINES)
+        logs.configure_logging(self._settings.log_level, self._settings.access_log, writer=LINES)
+        assert self.application is not None
+        site = find_site(self.application)
+        site.environ = self.environ
+        self._worker = Worker(site, self._settings, [sock])
         self._socket = sock  # whoever sees the address can stop the worker
         return self._worker
 
 
-def _parse_address(listener: object) -> tuple[str, int]:
+def _connections_max_count(spawn: Any) -> int | None:
+    """gevent's `spawn` as a bound. Raises ValueError: nobody would ever be served."""
+    if spawn == "default":
+        return None
+    count: object = spawn if type(spawn) is int else getattr(spawn, "size", None)
+    if not isinstance(count, int):
+        if not hasattr(spawn, "size"):
+            logs.warn(
+                f"spawn={spawn!r:.100} chooses nothing: requests have threads (Settings.wsgi_threads_count)"
+            )
+        return None
+    if count < 1:
+        raise ValueError(f"spawn={spawn!r:.100}: it is a number of connections, 1 or more")
+    return count
+
+
+def _tls(given: TLSKeywords) -> TLSSettings | None:
+    """None where nothing was given: then the settings say it."""
+    known = drop_unknown("WSGIServer", given, TLSKeywords)
+    known = {name: value for name, value in known.items() if value is not None}
+    if not known:
+        return None
+    if "ssl_context" in known:
+        return TLSSettings(context=known["ssl_context"])
+    if "cert_reqs" in known:
+        known["cert_reqs"] = ("none", "optional", "required")[known["cert_reqs"]]  # constants of module ssl
+    return TLSSettings(**known)
+
+
+def _read_listener(listener: object) -> Socket | tuple[str, int]:
+    if hasattr(listener, "do_handshake"):
+        raise TypeError("listener must be a plain socket: TLS is spoken with certfile and keyfile")
+    if isinstance(listener, Socket):
+        return listener
     if isinstance(listener, int):
         return "", listener
     if isinstance(listener, str):

@@ -5,6 +5,7 @@ Must not know: what a job does; every public method says which thread may call i
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
 ReentrantLock = threading.RLock
 ThreadLocal = threading.local
+Queue = queue.Queue
+QueueEmpty = queue.Empty
 current_thread_id: Callable[[], int] = threading.get_ident
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
 FAULTS: Final = (Exception, SystemExit, GeneratorExit)

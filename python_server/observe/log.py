@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Protocol, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 LOGGER: Final = logging.getLogger("python_server")
 ACCESS: Final = logging.getLogger("python_server.access")
@@ -86,6 +86,25 @@ def configure_logging(
         _handle(ACCESS, path, sys.stdout, logging.Formatter("%(message)s"), writer)
 
 
+def log_into(logger: logging.Logger, place: Any, *, writer: Callable[..., Writer]) -> None:
+    """An application's own logger, or file-like object, has the lines of `logger` from here on."""
+    if any(getattr(handler, "place", None) is place for handler in logger.handlers):
+        return
+    handler = _LineHandler(logger, _Stream(place), writer) if hasattr(place, "write") else _Relay()
+    handler.place = place
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+class _Relay(logging.Handler):
+    """Hands records on to a logger of the application, its `place`."""
+
+    place: Any = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.place.log(record.levelno, "%s", record.getMessage(), exc_info=record.exc_info)
+
+
 def check_log_files(access_log: str | None, error_log: str | None) -> None:
     """Can they be opened, as `configure_logging` would? None is left behind: it could be another user's.
 
@@ -141,7 +160,12 @@ class _LineHandler(logging.Handler):
 
     Args:
         place: called with bytes, by the writer's thread.
+
+    Attributes:
+        place: the application's own, if it is that.
     """
+
+    place: Any = None
 
     def __init__(self, logger: logging.Logger, place: _Stream | _File, writer: Callable[..., Writer]) -> None:
         super().__init__()
@@ -191,7 +215,7 @@ class _Stream:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.piece_bytes = PIPE_PIECE_BYTES
-        with suppress(OSError, ValueError):
+        with suppress(AttributeError, OSError, ValueError):
             if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 self.piece_bytes = FILE_PIECE_BYTES
 
@@ -202,7 +226,7 @@ class _Stream:
             descriptor = self._stream.fileno()
         except (AttributeError, OSError):  # somebody's stand-in
             self._stream.write(piece.decode())
-            self._stream.flush()
+            getattr(self._stream, "flush", str)()
         else:
             _write_all(descriptor, piece)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.session import SessionHandler
+from python_server.serve.called_servers import mounts_of_called
 from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
@@ -59,12 +60,14 @@ class Site:
 
     Attributes:
         holders: the part of the application that carries a raw WebSocket, where something stands around it.
+        environ: what stands in each environ besides, whatever the request says.
     """
 
     application: Application
     mounts: list[Mount] = field(default_factory=list)
     websockets: dict[str | re.Pattern[str], WebSocketApplication] = field(default_factory=dict)
     holders: dict[str | re.Pattern[str], object] = field(default_factory=dict)
+    environ: dict[str, object] = field(default_factory=dict)
 
 
 def layers(application: object) -> Iterator[object]:
@@ -83,7 +86,8 @@ def find_site(application: Application) -> Site:
     """An application with the mounts and raw WebSockets that it, or what it wraps, carries.
 
     They stand in `wsframe_mounts` and `wsframe_websockets`. What stands around a part that carries some, and
-    knows how to let handshakes arrive (`wsframe_arrivals`), is asked whom it lets in.
+    knows how to let handshakes arrive (`wsframe_arrivals`), is asked whom it lets in. A server that none
+    carries is found under its default path: the application, which calls it, is asked too.
     """
     site = Site(application)
     for layer in layers(application):
@@ -95,6 +99,7 @@ def find_site(application: Application) -> Site:
             site.holders |= dict.fromkeys(routes, layer)
             for mount in mounts:
                 mount.holder = layer
+    site.mounts += mounts_of_called({mount.path for mount in site.mounts})
     return site
 
 

@@ -181,6 +181,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
         software=SOFTWARE,
         multiprocess=network.row is not None,
         script_name=normal_root_path(settings.root_path),
+        further=site.environ,
     )
     websockets = _websocket_services(given, network, pools)
     wsgi = WSGIServices(

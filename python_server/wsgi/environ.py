@@ -9,7 +9,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType, TracebackType
 from typing import IO, Any, Final
@@ -37,12 +37,17 @@ _NAMES: dict[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What an environ says of the server; `constants` is what stands in every environ."""
+    """What an environ says of the server.
+
+    Attributes:
+        further: what a program wants in each, whatever the request says. constants: what stands in each.
+    """
 
     server_name: str | None = None
     software: str = "python_server"
     multiprocess: bool = False
     script_name: str = ""
+    further: Mapping[str, object] = field(default_factory=dict, compare=False)
     constants: MappingProxyType[str, object] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +106,8 @@ def build_environ(request: Request, facts: ServerFacts, body: IO[bytes]) -> Envi
         environ["HTTP_HOST"] = request.authority
     if request.body_length is None:  # already unchunked: the length is not known, the end is
         environ.pop("HTTP_TRANSFER_ENCODING", None)
+    if facts.further:
+        environ.update(facts.further)
     return environ
 
 

@@ -33,7 +33,12 @@ class ForeignGuard:
             log.warn(f"this application is served by {software}: {self._advice}")
         if not environ.get("PATH_INFO", "").startswith(self._path):
             return None
-        body = f"{self._advice}\n".encode()
-        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
-        start_response("501 Not Implemented", headers)
-        return [body]
+        return not_implemented(self._advice, start_response)
+
+
+def not_implemented(sentence: str, start_response: StartResponse) -> list[bytes]:
+    """An answer 501, and its body."""
+    body = f"{sentence}\n".encode()
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    start_response("501 Not Implemented", headers)
+    return [body]

@@ -6,22 +6,30 @@ It must not know sockets.
 import json
 from typing import Any
 
+import engineio
 import pytest
 
+from python_server.api import python_engineio
 from python_server.api.python_engineio import EngineServer
+from python_server.engineio.options import EngineOptions
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
 from python_server.net.client_backlog import HARD_BYTES, HARD_COUNT, SOFT_BYTES, SOFT_COUNT
+from python_server.socketio.client import ConnectionRefused
 
 REQUEST = Request("GET", "/?a=1", "/", "a=1", (1, 1), [])
+
+
+def refuse(error: Exception) -> None:
+    raise error
 
 
 class Engine:
     """An EngineServer and one client of it."""
 
-    def __init__(self, world: Any, **handlers: Any) -> None:
+    def __init__(self, world: Any, options: Any = None, **handlers: Any) -> None:
         self.world = world
-        self.server = EngineServer()
+        self.server = EngineServer(**(options or {}))
         for event, function in handlers.items():
             self.server.on(event, function)
         self.server.attach(world.services)
@@ -37,10 +45,10 @@ class Engine:
 def test_engine_messages_come_and_go(world: Any) -> None:
     got: list[Any] = []
     engine = Engine(world, message=lambda sid, data: engine.server.send(sid, data), disconnect=got.append)
-    engine.session.receive("4true")
+    engine.session.receive("4to be")
     engine.session.receive(b"\x01")
     world.run()
-    assert engine.link.messages == ["4true", b"\x01"]
+    assert engine.link.messages == ["4to be", b"\x01"]
     engine.session.end(DisconnectReason.PING_TIMEOUT)
     engine.server.send("S", "nobody hears this")
     world.run()
@@ -48,7 +56,125 @@ def test_engine_messages_come_and_go(world: Any) -> None:
     assert engine.server._sessions == {}
 
 
-@pytest.mark.parametrize("refuse", [lambda sid, environ: False, lambda sid, environ: 1 / 0])
+# Text of a message, what python-engineio makes of it, and the text that this is sent back as.
+VALUES = [
+    ('{"a":[1]}', {"a": [1]}, '{"a":[1]}'),
+    ("[]", [], "[]"),
+    ('"text"', "text", "text"),
+    ("12", "12", "12"),
+    ("-1.5", -1.5, "-1.5"),
+    ("true", True, "True"),
+    ("null", None, ""),
+    ("{broken", "{broken", "{broken"),
+    ("", "", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "value", "back"), VALUES)
+def test_messages_are_read_and_written_as_the_peer_does(world: Any, text: str, value: Any, back: str) -> None:
+    packet = engineio.packet.Packet(encoded_packet=f"4{text}")
+    assert packet.data == value
+    assert engineio.packet.Packet(4, value).encode() == f"4{back}"
+    got: list[Any] = []
+    engine = Engine(world, message=lambda sid, data: (got.append(data), engine.server.send(sid, data)))
+    engine.session.receive(f"4{text}")
+    world.run()
+    assert (got, engine.link.messages) == ([value], [f"4{back}"])
+
+
+def test_a_json_module_of_ones_own(world: Any) -> None:
+    class Shouting:
+        @staticmethod
+        def dumps(value: Any) -> str:
+            return json.dumps(value).upper()
+
+        @staticmethod
+        def loads(text: str) -> Any:
+            return json.loads(text.lower())
+
+    engine = Engine(world, {"json": Shouting}, message=lambda sid, data: engine.server.send(sid, data))
+    engine.session.receive('4{"A":1}')
+    engine.server.send("S", {"b": 2})
+    world.run()
+    assert engine.link.messages == ['4{"B": 2}', '4{"A": 1}']
+
+
+def test_packets_of_the_peers_class_encode_themselves(world: Any) -> None:
+    engine = Engine(world)
+    engine.server.send_packet("S", engineio.packet.Packet(engineio.packet.MESSAGE, {"a": 1}))
+    engine.server.send_packet("S", engineio.packet.Packet(engineio.packet.MESSAGE, b"\x01"))
+    engine.server.send_packet("S", engineio.packet.Packet(engineio.packet.NOOP))
+    engine.server.send("S", bytearray(b"\x02"))
+    world.run()
+    assert engine.link.messages == ['4{"a":1}', b"\x01", "6", b"\x02"]
+
+
+def test_the_peers_arguments_are_taken_by_place(caplog: Any) -> None:
+    places = ["eventlet", (2, 1), 7, 99, False, False, 5, "io", ["https://a"], True, True, json, False, True]
+    options = EngineServer(*places, "polling").mount("/").options
+    assert (options.ping_interval_seconds, options.ping_timeout_seconds, options.max_payload_bytes) == (
+        2,
+        8,
+        99,
+    )
+    assert (options.allow_upgrades, options.http_compression, options.compression_threshold_bytes) == (
+        False,
+        False,
+        5,
+    )
+    assert (options.cookie, options.cors_allowed_origins, options.cors_credentials, options.transports) == (
+        "io",
+        ["https://a"],
+        True,
+        ("polling",),
+    )
+    assert EngineServer().mount("/").options == EngineOptions()
+    assert caplog.messages == []
+
+
+def test_what_is_unknown_is_named_once_and_what_cannot_be_is_refused(caplog: Any) -> None:
+    for _ in range(2):
+        EngineServer(ping_timeuot=1, upgrade_timeout=3)  # type: ignore[call-arg]
+    assert caplog.messages == [
+        "EngineServer ignores the unknown keyword 'ping_timeuot': did you mean 'ping_timeout'?"
+    ]
+    with pytest.raises(ValueError, match="Invalid async_mode specified"):
+        EngineServer("asyncio")
+    with pytest.raises(ValueError, match="json is a module"):
+        EngineServer(json=1)
+
+
+def test_what_programs_take_of_the_peers_server() -> None:
+    server = EngineServer()
+    assert {name for name in dir(engineio.Server) if name[0] != "_"} - set(dir(server)) <= {
+        "compression_methods",
+        "event_names",
+        "sequence_number",
+        "valid_transports",
+    }
+    assert set(server.async_modes()) == set(engineio.Server().async_modes())
+    assert (server.async_mode, server.is_asyncio_based()) == ("threading", False)
+    assert server.reason.PING_TIMEOUT == "ping timeout"
+    queue = server.create_queue(maxsize=1)
+    with pytest.raises(server.get_queue_empty_exception()):
+        queue.get(block=False)
+    event = server.create_event()
+    event.set()
+    assert event.wait(0)
+    assert server.generate_id() != server.generate_id()
+    assert python_engineio.Server is EngineServer
+    server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        lambda sid, environ: False,
+        lambda sid, environ: "go away",
+        lambda sid, environ: 1 / 0,
+        lambda sid, environ: refuse(ConnectionRefused("no")),
+    ],
+)
 def test_an_engine_connect_handler_that_refuses_ends_the_session(world: Any, refuse: Any) -> None:
     assert Engine(world, connect=refuse).link.closed
 
@@ -59,6 +185,8 @@ def test_an_engine_session_is_a_dictionary(world: Any) -> None:
         session["n"] = 1
     assert engine.server.get_session("S") == {"n": 1}
     assert engine.server.transport("S") == "websocket"
+    assert engine.server.sockets["S"].upgraded
+    assert EngineServer().sockets == {}
     engine.server.disconnect()
     world.run()
     assert engine.link.closed

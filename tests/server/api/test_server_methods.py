@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from python_server import Namespace as FlaskNamespace
 from python_server.api.python_socketio import Namespace
 from served_server import Served
 
@@ -50,7 +51,7 @@ def test_a_namespace_asks_its_server_in_its_own_namespace_unless_told_otherwise(
     shop.save_session(far, {"n": 2}, "/far")
     assert [shop.get_session(own)["n"], served.server.get_session(far, "/far")["n"]] == [1, 2]
     shop.send("own", skip_sid="nobody")
-    shop.send("far", room="red", namespace="/far")
+    shop.send("far", None, "red", None, "/far")
     shop.emit("e", 1, None, "red", None, "/far")
     shop.close_room("red")
     shop.emit("nobody's", room="red")
@@ -64,6 +65,66 @@ def test_a_namespace_asks_its_server_in_its_own_namespace_unless_told_otherwise(
         "1/shop,",
     ]
     assert served.server.rooms(far, "/far") == [far]
+
+
+def test_a_namespace_may_route_events_itself(served: Served) -> None:
+    class Router(Namespace):
+        def trigger_event(self, event: str, *args: Any) -> Any:
+            got.append((event, len(args)))
+            return super().trigger_event(event.lower(), *args)
+
+        def on_connect(self, sid: str, environ: Any) -> None:
+            assert environ["QUERY_STRING"] == "a=1"
+
+        def on_disconnect(self, sid: str) -> None: ...
+
+        def on_buy(self, sid: str, what: str) -> tuple[str, str]:
+            return "bought", what
+
+    got: list[Any] = []
+    served.server.register_namespace(Router("/shop"))
+    peer = served.peer()
+    peer.join("/shop")
+    peer.say('2/shop,7["BUY","tea"]', '2/shop,8["sell"]')
+    peer.say("1/shop,")
+    assert peer.heard() == ['3/shop,7["bought","tea"]', "3/shop,8[]"]
+    assert got == [("connect", 3), ("BUY", 2), ("sell", 1), ("disconnect", 2)]
+
+
+def test_a_namespace_of_all_is_told_which(world: Any) -> None:
+    class Everywhere(Namespace):
+        def on_connect(self, namespace: str, sid: str, environ: Any) -> None:
+            got.append(namespace)
+
+        def on_buy(self, namespace: str, sid: str, what: str) -> None:
+            got.append((namespace, what))
+
+    got: list[Any] = []
+    served = Served(world, namespaces="*")
+    served.server.register_namespace(Everywhere("*"))
+    peer = served.peer()
+    peer.join("/shop")
+    peer.say('2/shop,["buy","tea"]')
+    assert got == ["/shop", ("/shop", "tea")]
+
+
+def test_an_object_with_methods_is_a_namespace_too_but_not_that_of_the_other_face(served: Served) -> None:
+    class Shop:
+        namespace = "/shop"
+        server: Any = None
+
+        def on_buy(self, sid: str) -> str:
+            return "bought"
+
+    served.server.register_namespace(Shop())
+    peer = served.peer()
+    peer.join("/shop")
+    peer.say('2/shop,1["buy"]')
+    assert peer.heard() == ['3/shop,1["bought"]']
+    with pytest.raises(ValueError, match=r"Not a namespace instance.*python_server.api.python_socketio"):
+        served.server.register_namespace(FlaskNamespace("/shop"))
+    assert not Namespace("/a").is_asyncio_based()
+    assert not served.server.is_asyncio_based()
 
 
 def test_a_handler_may_be_out_of_order_and_has_a_rate(served: Served) -> None:

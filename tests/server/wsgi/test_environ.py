@@ -134,3 +134,9 @@ def test_a_file_goes_in_blocks_or_in_slices(tmp_path: Any) -> None:
     assert [len(piece) for piece in slices] == [PIECE_BYTES, 6]
     with open("/dev/null", "rb") as device:
         assert FileWrapper(device).extent() is None
+
+
+def test_what_a_program_wants_in_each_environ_goes_before_the_request() -> None:
+    facts = ServerFacts(further={"wsgi.url_scheme": "https", "shop": 1})
+    environ = build_environ(request(), facts, io.BytesIO())
+    assert (environ["wsgi.url_scheme"], environ["shop"], environ["PATH_INFO"]) == ("https", 1, "/a")

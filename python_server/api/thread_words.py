@@ -1,0 +1,44 @@
+"""What programs ask python-engineio's server for besides events: its mode, queues and events of it, names.
+
+Must not know: sessions, hubs, who asks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from python_server.api.options import ASYNC_MODES
+from python_server.engineio.session_ids import SessionIds
+from python_server.net.threads import Event, Queue, QueueEmpty
+
+_NAMES: Final = SessionIds()
+
+
+class ThreadWords:
+    """All of one mode: ordinary threads."""
+
+    async_mode = "threading"
+
+    def async_modes(self) -> list[str]:
+        """The names that `async_mode` may have; all mean threads."""
+        return [mode for mode in ASYNC_MODES if mode is not None]
+
+    def is_asyncio_based(self) -> bool:
+        """Are its methods coroutines?"""
+        return False
+
+    def create_queue(self, *args: Any, **kwargs: Any) -> Queue[Any]:
+        """A queue between threads."""
+        return Queue(*args, **kwargs)
+
+    def get_queue_empty_exception(self) -> type[Exception]:
+        """What such a queue raises that has nothing."""
+        return QueueEmpty
+
+    def create_event(self, *args: Any, **kwargs: Any) -> Event:
+        """An event between threads."""
+        return Event(*args, **kwargs)
+
+    def generate_id(self) -> str:
+        """A name that nobody can guess. Sessions do not ask here for theirs."""
+        return _NAMES.make()
