@@ -98,7 +98,7 @@ class AckRequest:
         """Nobody is waited for any more."""
         if self.state in OPEN:
             self.state = state
-            if self.deadline is not None:
+            if self.deadline is not None and not self.waiting_count:  # else it still gives those up
                 self.deadline.cancel()
             if self.ended is not None:
                 self.ended(state)

@@ -170,6 +170,16 @@ def test_one_client_has_answered_whatever_other_processes_still_have_to_say(worl
     assert asked.ends == [AckState.ENDED]
 
 
+def test_who_was_asked_beside_the_first_to_answer_is_given_up_in_time(world: Any) -> None:
+    asked, (first, other) = Asked(timeout_seconds=5.0, one_client=True), [world.peer(), world.peer()]
+    ask_clients([first.socket, other.socket], asked.request, world.call_later)
+    first.say("31[]")
+    assert asked.ends == [AckState.ENDED]
+    world.advance(5.0)
+    assert other.socket.acks == {}, "a client that owes an ack is never kept waiting, however much it sends"
+    assert (asked.acks, asked.ends) == ([[]], [AckState.ENDED])
+
+
 def test_one_client_that_is_not_ready_elsewhere_is_not_waited_for(world: Any) -> None:
     asked = Asked(one_client=True)
     ask_clients([], asked.request, world.call_later)

@@ -31,6 +31,14 @@ def test_a_connection_of_either_package_speaks_to_the_broker(redis_server: Any, 
         connection.disconnect()
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://h", "redis://h?max_connections=2", "valkey://h", "unix:///s", "redis+sentinel://h:1/0/m"]
+)
+def test_connections_are_made_as_often_as_a_broker_goes(url: str) -> None:
+    connect = connector(BrokerOptions(url, "c"))
+    assert all(connect()._sock is None for _ in range(300)), "each is closed before the next one is made"
+
+
 def test_sentinels_are_read_from_the_url() -> None:
     assert sentinel_places("redis+sentinel://u:p%40@a:1,b:2/3/mine") == (
         [("a", 1), ("b", 2)],
