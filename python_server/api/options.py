@@ -10,6 +10,7 @@ import json as stdlib_json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
+from math import inf
 from typing import Any, Final
 
 from python_server.api.keywords import (
@@ -44,6 +45,8 @@ ENGINE_NAMES: Final = {
 }
 # Numbers of seconds, the engine's and the hub's.
 ENGINE_TIMES: Final = ("ping_interval", "ping_timeout", "upgrade_timeout")
+# Told to clients in milliseconds, which infinity has none of.
+TOLD_TIMES: Final = ("ping_interval", "ping_timeout")
 HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
 ASYNC_MODES: Final = (None, "threading", "eventlet", "gevent", "gevent_uwsgi")
 
@@ -115,7 +118,8 @@ def check_seconds(given: Keywords, names: Iterable[str]) -> None:
     """Raises ValueError: one of `names` is given, and is no number of seconds."""
     for name in names:
         value = given.get(name, 1)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (number and value > 0) or (value == inf and name in TOLD_TIMES):  # NaN is not above 0
             raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
 
 

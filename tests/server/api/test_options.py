@@ -139,6 +139,8 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
         ({"transports": ["carrier"]}, ValueError, "No valid transports provided"),
         ({"transports": []}, ValueError, "No valid transports provided"),
         ({"ping_interval": 0}, ValueError, "ping_interval is a number of seconds above 0"),
+        ({"ping_interval": float("nan")}, ValueError, "ping_interval is a number of seconds above 0"),
+        ({"ping_timeout": float("inf")}, ValueError, "ping_timeout is a number of seconds above 0, not inf"),
         ({"ping_timeout": "20"}, ValueError, "ping_timeout is a number of seconds above 0"),
         ({"max_decode_packets": 0}, ValueError, "max_decode_packets is a number of packets or None, not 0"),
         ({"upgrade_timeout": -1}, ValueError, "upgrade_timeout is a number of seconds above 0"),
