@@ -45,6 +45,8 @@ ENGINE_NAMES: Final = {
 }
 # Numbers of seconds, the engine's and the hub's.
 ENGINE_TIMES: Final = ("ping_interval", "ping_timeout", "upgrade_timeout")
+# Told to clients in milliseconds, which infinity has none of.
+TOLD_TIMES: Final = ("ping_interval", "ping_timeout")
 HUB_TIMES: Final = ("connect_timeout", "attachments_timeout")
 TRANSPORTS: Final = ("polling", "websocket")
 ASYNC_MODES: Final = (None, "threading", "eventlet", "gevent", "gevent_uwsgi")
@@ -139,7 +141,12 @@ def with_numbers(given: Keywords, names: Iterable[str]) -> dict[str, Any]:
         if name == "ping_timeout" and seconds == 0 and seconds is not False:
             del chosen[name]  # there it is "at once", which a client never notices that answers in time
             log.warn("ping_timeout=0 leaves no client time to answer: it has its default")
-        elif not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 < seconds < math.inf:
+        elif (
+            not isinstance(seconds, (int, float))
+            or isinstance(seconds, bool)
+            or not seconds > 0  # nor is NaN
+            or (seconds == math.inf and name in TOLD_TIMES)
+        ):
             raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
         else:
             chosen[name] = seconds
