@@ -15,7 +15,7 @@ from typing import Final
 from python_server.net.forks import call_in_children, leave_children_alone
 from python_server.net.loop import Loop
 from python_server.net.system import System
-from python_server.net.threads import WORKER, Job, Lock, Report, Thread
+from python_server.net.threads import WORKER, Job, Lock, Report, Thread, free
 
 # How long a job may wait before a second thread is woken. Under one interpreter lock a pool of pure
 # Python handlers is fastest on one thread; only handlers that block gain from more.
@@ -70,6 +70,10 @@ class Lending:
         if due:
             self._on_spent()
         return False
+
+    def free(self) -> None:
+        """In a forked child."""
+        free(self._lock)
 
     def give_back(self) -> None:
         """Any thread: one less."""
@@ -256,6 +260,8 @@ class Pool:
 
     def _forked(self) -> None:
         """In a child: jobs are the parent's; the thread that forked ends the child if it comes back here."""
+        free(self._lock)
+        self._lending.free()
         self._jobs.clear()
         self._jobs.append((0.0, partial(os._exit, 1)))
 
