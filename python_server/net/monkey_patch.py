@@ -19,7 +19,8 @@ class PatchedError(RuntimeError):
 def refuse_patched() -> None:
     """Raises PatchedError when the process is monkey-patched by gevent or eventlet."""
     for name, module, question in PATCHERS:
-        if module in sys.modules and getattr(sys.modules[module], question)("socket"):
+        patcher = sys.modules.get(module)  # None, too, where somebody keeps it from being imported
+        if patcher is not None and getattr(patcher, question)("socket"):
             raise PatchedError(
                 f"the process is monkey-patched by {name}: remove the patching, "
                 "handlers run in ordinary threads here"
