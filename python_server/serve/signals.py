@@ -18,7 +18,10 @@ from python_server.net.threads import ServerStopped
 Order = Callable[[], object]
 Orders = dict[int, Order]
 
-STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+# Not every system has the last one; a server in a thread of a program needs none of them.
+STOPS: Final = frozenset(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name)
+)
 
 
 class OnlySaid(partial[None]):
