@@ -178,7 +178,7 @@ _COLLECTING: Final = RunState.COLLECTING
 _RUNNING: Final = RunState.RUNNING
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Run:
     """One request on its worker. Methods say which thread they belong to."""
 
