@@ -24,9 +24,9 @@ CODEC = ROOT / "src" / "wsframe"
 HOUSE = """
 0  settings
 1  http1       head parser packed_head response body_time
-1  net         threads backpressure line_writer sendfile memory descriptors pauses byte_handler
-               sockets certificates systemd scoreboard monkey_patch poller system turn tasks
-               bounded_queue states forks loop pool low_water lingering transport tls listener relay
+1  net         sendfile memory descriptors pauses byte_handler sockets certificates systemd
+               scoreboard monkey_patch poller system states forks threads backpressure line_writer
+               turn tasks bounded_queue loop pool low_water lingering transport tls listener relay
                link client_backlog
 1  observe     log access_log counters
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers

@@ -112,7 +112,7 @@ _DONE: Final = ExchangeState.DONE
 _NO_BODY: Final = Framing.NONE
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Exchange:
     """A request with the means to answer it. Every method belongs to the loop's thread.
 

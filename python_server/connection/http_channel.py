@@ -69,7 +69,7 @@ _COMPLETE: Final = ParserState.COMPLETE
 _NEXT: Final = Pause.BODY | Pause.PIPELINED | Pause.ENDED
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class HTTPChannel:
     """The requests of one connection, in order. Every method belongs to the loop's thread."""
 

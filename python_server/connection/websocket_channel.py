@@ -78,7 +78,7 @@ def raise_fault(error: BaseException) -> None:
     raise error
 
 
-@dataclass(slots=True, weakref_slot=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class WebSocketChannel:
     """One open WebSocket on its connection. Every method belongs to the loop's thread.
 

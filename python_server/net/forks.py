@@ -9,33 +9,46 @@ connection open, or answer signals as the server does.
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Final
 
-# Called in a child, in no order; none of them may wait for a lock, which another thread may have held.
-_in_child: Final[set[Callable[[], None]]] = set()
+# Called in a child, in no order; none of them may wait for a lock, which another thread may have held. Held
+# weakly: a server that failed before it served is dropped without a word.
+_in_child: Final[set[weakref.ref[Callable[[], None]]]] = set()
 
 
 def call_in_children(function: Callable[[], None]) -> None:
-    """Any thread: have `function` called in each child that is forked from now on."""
-    _in_child.add(function)
+    """Any thread: have `function` called in each child that is forked from now on, as long as it lives (a
+    method: as its object does)."""
+    _in_child.add(_reference(function, _in_child.discard))
 
 
 def leave_children_alone(function: Callable[[], None]) -> None:
     """Any thread: take `call_in_children` back."""
-    _in_child.discard(function)
+    _in_child.discard(_reference(function))
 
 
 def let_go(descriptors: Iterable[int]) -> None:
-    """In a child: these are ours no more. Their numbers stay taken, for objects that will close them."""
+    """In a child: these are ours no more, as far as they are open. Their numbers stay taken, for objects that
+    will close them."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:
-        os.dup2(nowhere, descriptor, inheritable=False)
+        if descriptor >= 0:
+            os.dup2(nowhere, descriptor, inheritable=False)
     os.close(nowhere)
 
 
+def _reference(
+    function: Callable[[], None], dead: Callable[[weakref.ref[Callable[[], None]]], None] | None = None
+) -> weakref.ref[Callable[[], None]]:
+    kind = weakref.WeakMethod if hasattr(function, "__self__") else weakref.ref
+    return kind(function, dead)
+
+
 def _forked() -> None:
-    functions = [*_in_child]
+    references = [*_in_child]  # at once: what is collected meanwhile leaves the set
+    functions = [function for reference in references if (function := reference()) is not None]
     _in_child.clear()
     for function in functions:
         function()

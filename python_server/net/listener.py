@@ -79,7 +79,7 @@ class Listener:
     ) -> None:
         self._loop = loop
         self._socket = sock
-        loop.descriptors.add(sock.fileno())
+        loop.sockets.add(sock)
         self._accepted = accepted
         self._exhausted = exhausted
         self._batch_count = batch_count
@@ -116,7 +116,7 @@ class Listener:
         """Stop listening for good."""
         if self.state is not ListenerState.CLOSED:
             self._leave(ListenerState.CLOSED)
-            self._loop.descriptors.discard(self._socket.fileno())
+            self._loop.sockets.discard(self._socket)
             self._socket.close()
 
     def _accept(self) -> None:

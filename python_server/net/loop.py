@@ -27,6 +27,12 @@ LONGEST_WAIT_SECONDS: Final = 86_400.0
 WIDE_MIN_COUNT: Final = 64
 
 
+class SocketLike(Protocol):
+    """What has a descriptor, until it is closed; then -1."""
+
+    def fileno(self) -> int: ...
+
+
 class Flushable(Protocol):
     """What asks to be called once at the end of a turn."""
 
@@ -150,8 +156,8 @@ class Loop:
         self._last: list[Callable[[], None]] = []
         self._stopping = False
         self._wake_receive, self._wake_send = os.pipe()
-        # What its listeners, connections and links hold open, watched at the moment or not.
-        self.descriptors: set[int] = {self._wake_receive, self._wake_send}
+        # Of its listeners, connections and links, watched at the moment or not.
+        self.sockets: set[SocketLike] = set()
         os.set_blocking(self._wake_receive, False)
         os.set_blocking(self._wake_send, False)
         self.mailbox: Mailbox = Mailbox(self._wake, mailbox_max_bytes)
@@ -324,7 +330,7 @@ class Loop:
         """In a child: this loop runs in the parent alone."""
         self.mailbox.disown()
         self._poller.close()
-        let_go(self.descriptors)
+        let_go([self._wake_receive, self._wake_send, *(each.fileno() for each in self.sockets)])
         former = signal.set_wakeup_fd(-1)
         if former != self._wake_send:
             signal.set_wakeup_fd(former)

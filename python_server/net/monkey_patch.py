@@ -21,7 +21,8 @@ def patched_by() -> list[str]:
     return [
         name
         for name, module, question in PATCHERS
-        if module in sys.modules and getattr(sys.modules[module], question)("socket")
+        # None, too, where somebody keeps it from being imported.
+        if (patcher := sys.modules.get(module)) is not None and getattr(patcher, question)("socket")
     ]
 
 

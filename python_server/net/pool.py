@@ -15,7 +15,7 @@ from typing import Final
 from python_server.net.forks import call_in_children, leave_children_alone
 from python_server.net.loop import Loop
 from python_server.net.system import System
-from python_server.net.threads import WORKER, Job, Lock, Report, Thread
+from python_server.net.threads import WORKER, Job, Lock, Report, Thread, free
 from python_server.net.turn import PROGRAM
 
 # How long a job may wait before a second thread is woken. Under one interpreter lock a pool of pure
@@ -71,6 +71,10 @@ class Lending:
         if due:
             self._on_spent()
         return False
+
+    def free(self) -> None:
+        """In a forked child."""
+        free(self._lock)
 
     def give_back(self) -> None:
         """Any thread: one less."""
@@ -257,6 +261,8 @@ class Pool:
 
     def _forked(self) -> None:
         """In a child: jobs are the parent's; the thread that forked ends the child if it comes back here."""
+        free(self._lock)
+        self._lending.free()
         self._jobs.clear()
         self._jobs.append((0.0, partial(os._exit, 1)))
 

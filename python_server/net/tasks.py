@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -14,7 +15,19 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final
 
-from python_server.net.threads import WORKER, Answer, Event, Lock, Mailbox, Report, Thread, blocking, fail
+from python_server.net.forks import call_in_children
+from python_server.net.threads import (
+    WORKER,
+    Answer,
+    Event,
+    Lock,
+    Mailbox,
+    Report,
+    Thread,
+    blocking,
+    current_thread_id,
+    fail,
+)
 from python_server.net.turn import run_in_turn
 
 # How long a stop waits for the asyncio loop to give up its tasks.
@@ -167,6 +180,14 @@ class AsyncRunner:
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop, ready: Event) -> None:
         WORKER.coroutines = True
+        own = current_thread_id()
+
+        def forked() -> None:
+            """In a child of a coroutine that comes back: it would take the wake-ups of its parent's loop."""
+            if current_thread_id() == own:
+                loop.call_soon(os._exit, 1)
+
+        call_in_children(forked)
         asyncio.set_event_loop(loop)
         loop.call_soon(ready.set)
         try:

@@ -14,6 +14,8 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
+from python_server.net.forks import call_in_children
+
 MAILBOX_BATCH_COUNT: Final = 4096
 
 # For rooms of this folder that hand data between threads.
@@ -58,6 +60,11 @@ class _Worker(threading.local):
 
 
 WORKER: Final = _Worker()
+
+
+def free(lock: Lock) -> None:
+    """In a forked child: nobody holds it; the thread that did is not there."""
+    lock._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library does with its own
 
 
 @contextmanager
@@ -397,12 +404,17 @@ class Door:
         self._events = events
         # One lock for all strands: held for a few instructions, and a strand stays small.
         self._strand_lock = threading.Lock()
+        call_in_children(self._forked)
         self.post: Callable[..., None] = mailbox.post
         self.post_unless: Callable[..., bool] = mailbox.post_unless
         self.on_loop: Callable[[], bool] = mailbox.on_loop
         self.at_once: Callable[[], bool] = mailbox.at_once
         # Loop's thread: run a job beside the strands, in no order.
         self.submit: Callable[[Job], None] = events.submit
+
+    def _forked(self) -> None:
+        """In a child: whose job forked may come back to its strand."""
+        free(self._strand_lock)
 
     def strand(self) -> Strand:
         """Loop's thread: a new client's strand."""

@@ -86,7 +86,10 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     with _opened(settings) as (listening, control):
         worker = Worker(site, settings, listening.sockets, control=control)
         orders = _orders_of(worker)
-        with given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report)):
+        with (
+            given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report)),
+            _pid_file(settings.pid_file),
+        ):
             _tell_started(settings, listening, started)
             worker.run()
             log.say("stopped")
@@ -125,7 +128,10 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             rolled=lambda: systemd.notify(systemd.READY),
         )
         theirs = ApplicationSignals(log.report)
-        with given_as_orders(loop.mailbox.post, _orders_of_workers(workers), theirs):
+        with (
+            given_as_orders(loop.mailbox.post, _orders_of_workers(workers), theirs),
+            _pid_file(settings.pid_file),
+        ):
             loop.call_soon(workers.begin)
             try:
                 loop.run()
@@ -267,19 +273,28 @@ def _orders(stop: Order, quit: Order, hang_up: Order, reopen: Order) -> Orders:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
-    """The listening sockets, the control socket if there is one, and the file with our process id.
+    """The listening sockets, and the control socket if there is one.
 
-    Raises BindError when an address cannot be listened on, or the file cannot be written.
+    Raises BindError when an address cannot be listened on.
     """
-    path = settings.pid_file
     with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
-        if path is not None:
-            try:
-                Path(path).write_text(f"{os.getpid()}\n")
-            except OSError as error:
-                raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
-        try:
-            yield listening, next(iter(control.sockets), None)
-        finally:
-            if path is not None:
-                Path(path).unlink(missing_ok=True)
+        yield listening, next(iter(control.sockets), None)
+
+
+@contextmanager
+def _pid_file(path: str | None) -> Iterator[None]:
+    """The file with our process id: whoever reads it may send signals.
+
+    Raises BindError when it cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    try:
+        Path(path).write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        Path(path).unlink(missing_ok=True)

@@ -18,7 +18,10 @@ from python_server.net.threads import ServerStopped
 Order = Callable[[], object]
 Orders = dict[int, Order]
 
-STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+# Not every system has the last one; a server in a thread of a program needs none of them.
+STOPS: Final = frozenset(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name)
+)
 
 
 class OnlySaid(partial[None]):
@@ -49,7 +52,7 @@ class ApplicationSignals:
             if callable(handler := signal.getsignal(number)) and handler is not signal.default_int_handler
         }
         self._stop_told = False
-        self.runs = False
+        self.stopping = False  # the handler of a signal that stops runs
         self.leaving: SystemExit | None = None
 
     def __contains__(self, number: int) -> bool:
@@ -68,20 +71,23 @@ class ApplicationSignals:
         handler = self._handlers.get(number)
         if handler is None:
             return False
-        before, self.runs = self.runs, True
+        before = self.stopping
         try:
-            handler(number, frame)
+            self.stopping = before or number in STOPS
+            try:
+                handler(number, frame)
+            finally:
+                self.stopping = before  # a fault that is told below is not interrupted
         except SystemExit as error:
             self.leaving = self.leaving or error
             return True
         except KeyboardInterrupt:  # what Ctrl+C is by default: python-socketio's client passes it on
             return True
         except Interrupted:
-            pass
+            if before:  # it is for the handler that this one has come upon
+                raise
         except Exception as error:
             self._report(f"the application's handler of {signal.Signals(number).name}", error)
-        finally:
-            self.runs = before
         return False
 
 
@@ -96,7 +102,7 @@ def given_as_orders(
     """
 
     def given(number: int, frame: FrameType | None) -> None:
-        again = theirs.runs and number in STOPS
+        again = theirs.stopping and number in STOPS
         leaves = theirs.tell(number, frame)
         order = orders[signal.SIGTERM if leaves and number not in STOPS else number]
         if not (isinstance(order, OnlySaid) and number in theirs):

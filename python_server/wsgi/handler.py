@@ -178,7 +178,7 @@ _COLLECTING: Final = RunState.COLLECTING
 _RUNNING: Final = RunState.RUNNING
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Run:
     """One request on its worker. Methods say which thread they belong to."""
 
@@ -289,7 +289,7 @@ class _Run:
             if self._broken is not None:  # looked at after the queue is there: `break_off` looks in turn
                 self._response.break_off(self._broken)
             first, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
-            self._post_begin(first, self._take_streamed)
+            self._post_begin(first, partial(_next_of, self._response))
         if data and self._response is not None:
             for start in range(0, len(data), PIECE_BYTES):
                 if self._response.put(data[start : start + PIECE_BYTES]):
@@ -373,12 +373,6 @@ class _Run:
         self._exchange.start(status, headers, first)
         self._pump()
 
-    def _take_streamed(self) -> bytes | None:
-        if self._response is None:
-            return None
-        piece = self._response.take()
-        return b"" if piece is None and self._response.ended else piece
-
     def _pump(self) -> None:
         exchange = self._exchange
         while exchange.open and not exchange.blocked:
@@ -391,3 +385,9 @@ class _Run:
                 exchange.write_file(piece)
             else:
                 exchange.write(piece)
+
+
+def _next_of(response: BoundedQueue[bytes]) -> bytes | None:
+    """No method: a run that held one of its own would wait for the collector, with its request."""
+    piece = response.take()
+    return b"" if piece is None and response.ended else piece

@@ -32,7 +32,7 @@ class ClientLeft(ConnectionAbortedError):
     """There is no connection to take any more."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class BlockingWebSocket:
     """`environ['wsgi.websocket']`: gevent-websocket's words, for one worker.
 

@@ -96,7 +96,10 @@ def wait_gone(pid: int) -> None:
 
 
 def sockets_of(pid: int) -> list[str]:
-    held = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    held = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has been closed meanwhile
+            held.append(os.readlink(link))
     return [name for name in held if name.startswith(("socket:", "anon_inode:"))]
 
 

@@ -8,6 +8,8 @@ import io
 import logging
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -31,6 +33,23 @@ def asked(address: tuple[str, int]) -> bytes:
     host, port = address
     with urllib.request.urlopen(f"http://{host}:{port}/") as answer:
         return bytes(answer.read())
+
+
+# In a process whose system has no other signals than these, as Windows.
+FEW_SIGNALS = """
+import signal
+for name in dir(signal):
+    if name.startswith("SIG") and name[3].isalpha() and name not in ("SIGTERM", "SIGINT"):
+        delattr(signal, name)
+from python_server import WSGIServer
+with WSGIServer(("127.0.0.1", 0), None) as server:
+    print("serves")
+"""
+
+
+def test_it_needs_no_signals() -> None:
+    done = subprocess.run([sys.executable, "-c", FEW_SIGNALS], check=True, capture_output=True, cwd="/")
+    assert done.stdout == b"serves\n"
 
 
 @pytest.mark.parametrize("listener", [("127.0.0.1", 0), "127.0.0.1:0"])

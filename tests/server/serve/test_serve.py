@@ -163,6 +163,17 @@ def test_a_pid_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         serve(Site(page), settings(pid_file=str(where)))
 
 
+def test_whoever_reads_the_pid_file_may_send_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written(path: Path, text: str) -> None:
+        taken.append(signal.getsignal(signal.SIGHUP) is not before)
+
+    taken: list[bool] = []
+    before = signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr(Path, "write_text", written)
+    serve(Site(page), settings(pid_file=str(tmp_path / "pid")), sends(signal.SIGTERM))
+    assert taken == [True]
+
+
 # One of several workers
 
 

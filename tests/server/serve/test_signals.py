@@ -104,6 +104,38 @@ def test_a_second_stop_interrupts_a_handler(install: Install) -> None:
     assert bench.raises(signal.SIGTERM) == ["stop", "stop"]
 
 
+def test_a_first_stop_leaves_another_signals_handler_to_its_end(install: Install) -> None:
+    def read_anew(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        bench.said.append("read anew")
+
+    install(signal.SIGHUP, read_anew)
+    bench = Bench()
+    assert bench.raises(signal.SIGHUP) == ["stop", "read anew", "hang up"]
+
+
+def test_a_second_stop_interrupts_what_came_upon_the_first_ones_handler_too(install: Install) -> None:
+    def hang(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGHUP if number == signal.SIGTERM else signal.SIGTERM)
+        bench.said.append("never said")
+
+    install(signal.SIGTERM, hang)
+    install(signal.SIGHUP, hang)
+    bench = Bench()
+    assert bench.raises(signal.SIGTERM) == ["stop", "stop"]
+
+
+def test_a_second_stop_while_a_fault_is_told_interrupts_nobody(install: Install) -> None:
+    def tell(what: str, error: BaseException) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        bench.said.append(what)
+
+    install(signal.SIGTERM, lambda number, frame: {}["missing"])
+    bench = Bench()
+    bench.theirs = ApplicationSignals(tell)
+    assert bench.raises(signal.SIGTERM) == ["stop", "the application's handler of SIGTERM", "stop"]
+
+
 def test_a_word_of_the_supervisor_is_told_as_its_signal(install: Install) -> None:
     install(signal.SIGUSR1, lambda number, frame: bench.said.append(f"theirs, {frame}"))
     bench = Bench()

@@ -3,6 +3,8 @@
 It must not know sockets; the whole server's answers are in tests/conformance/http.
 """
 
+import gc
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -132,6 +134,19 @@ ANSWERS = {
 @pytest.mark.parametrize(("application", "calls"), ANSWERS.values(), ids=ANSWERS)
 def test_answers_r14(application: Application, calls: list[Any]) -> None:
     assert Bench(application).run(FakeExchange()) == calls
+
+
+def test_a_streamed_answer_waits_for_no_collector() -> None:
+    exchange = FakeExchange()
+    exchange.blocked = True  # its client has not taken it yet
+    Bench(answering(b"a", b"b")).run(exchange)
+    queue = weakref.ref(exchange.context._response)
+    gc.disable()
+    try:
+        exchange.context = exchange.on_writable = None  # as at its end
+        assert queue() is None
+    finally:
+        gc.enable()
 
 
 def test_a_whole_list_is_one_post_r13() -> None:

@@ -281,6 +281,19 @@ def test_what_the_request_said_and_what_was_agreed_on() -> None:
     assert wire.count(b"HTTP/1.1 101 ") == 1
 
 
+def test_an_environ_can_be_shown_and_shows_nothing_of_the_server() -> None:
+    def application(environ: dict[str, Any]) -> None:
+        shown.append(repr(environ))
+        environ["wsgi.websocket"].accept()
+        shown.append(repr(environ))
+
+    shown: list[str] = []
+    bench = Bench()
+    bench.run(application)
+    assert not bench.reported
+    assert all("BlockingWebSocket object at" in text for text in shown)
+
+
 def test_messages_come_in_order_then_nothing_in_time_then_the_end() -> None:
     bench = OpenBench()
     websocket, transport = bench.websocket, bench.transport
