@@ -42,7 +42,7 @@ for name in dir(signal):
     if name.startswith("SIG") and name[3].isalpha() and name not in ("SIGTERM", "SIGINT"):
         delattr(signal, name)
 from python_server import WSGIServer
-with WSGIServer(("127.0.0.1", 0), None) as server:
+with WSGIServer(("127.0.0.1", 0), print) as server:
     print("serves")
 """
 
