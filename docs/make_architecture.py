@@ -21,6 +21,7 @@ PICTURE = Path(__file__).with_name("architecture.svg")
 COLUMNS = {
     "__main__": (8, 16),
     "command": (0, 24),
+    "drop_in": (0, 24),
     "api": (0, 24),
     "serve": (0, 24),
     "control": (0, 15),

@@ -24,9 +24,10 @@ CODEC = ROOT / "src" / "wsframe"
 HOUSE = """
 0  settings
 1  http1       head parser packed_head response body_time
-1  net         threads backlog backpressure line_writer tasks sendfile memory descriptors pauses
-               byte_handler sockets certificates systemd scoreboard monkey_patch poller system loop
-               pool low_water lingering bounded_queue states transport tls listener relay link
+1  net         threads backlog backpressure line_writer sendfile memory descriptors pauses
+               byte_handler sockets certificates systemd scoreboard monkey_patch poller system turn
+               tasks loop pool low_water lingering bounded_queue states transport tls listener relay
+               link
 1  observe     log access_log counters
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
@@ -57,8 +58,10 @@ HOUSE = """
                flask_socketio.test_client emitter options handler_registry python_engineio
                server_methods python_socketio flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration flask_socketio.api flask_socketio.functions
-8  command     option options welcome emit cli
-9  __main__
+8  drop_in     importing modules turns installing servers waiting events greenlets words
+               wsgi_servers
+9  command     option options welcome emit cli
+10  __main__
 """
 
 
@@ -125,7 +128,7 @@ CONFINED = {
     "threading": {"net.threads"},
     "_thread": {"net.threads"},
     "concurrent": set(),
-    "queue": {"net.threads"},
+    "queue": {"net.threads", "drop_in.events"},
     "selectors": {"net.poller"},
     "select": {"net.poller"},
     "socket": {
@@ -165,12 +168,15 @@ READINGS = {
 }
 # Who may name the real ones.
 REAL_IN = {
+    "net.turn",  # what a turn takes that was told nothing
     "net.loop",  # what a loop takes that was told nothing
     "serve.worker",  # the wiring
     "serve.serve",
     "api.emitter",  # no loop, no worker
     "api.flask_socketio.test_client",
     "command.cli",
+    "drop_in.greenlets",  # threads of an application
+    "drop_in.waiting",
     "engineio.session_ids",  # names of the test client's server, which has no worker
     "socketio.recovery.log",  # an application makes it before there is a worker
     "socketio.cluster.broker.backplane",  # defaults: a worker gives its own
@@ -511,6 +517,12 @@ OWN_WAITS = {
     ("net.line_writer", "_begin"),
     ("net.line_writer", "_run"),  # a thread of its own
     ("net.line_writer", "flush"),  # at the process's end
+    ("net.turn", "take"),  # a lock that nobody knows yet
+    ("net.threads", "wait_on"),  # the lock of a condition that it has waited on
+    ("drop_in.events", "__enter__"),  # words that are built of `blocking` themselves
+    ("drop_in.greenlets", "__iter__"),
+    ("drop_in.greenlets", "iwait"),
+    ("drop_in.greenlets", "start"),
     ("net.tasks", "close"),
     ("net.tasks", "_result_of"),  # of a task that is done
     ("observe.log", "_write_all"),  # by the log's own thread

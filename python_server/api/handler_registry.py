@@ -31,6 +31,16 @@ REASONS: Final = {
 Turn = tuple[bool, bool, tuple[int, float] | None]
 
 
+class Reason:
+    """Why a client left, as disconnect handlers are told; the hub has finer words besides."""
+
+    CLIENT_DISCONNECT: Final = "client disconnect"
+    SERVER_DISCONNECT: Final = "server disconnect"
+    PING_TIMEOUT: Final = "ping timeout"
+    TRANSPORT_CLOSE: Final = "transport close"
+    TRANSPORT_ERROR: Final = "transport error"
+
+
 class Face:
     """What every face has: a decorator that names the event as the function is, a handshake's environ."""
 
@@ -67,6 +77,8 @@ class Face:
 
 class HandlerRegistry(Face):
     """What python-socketio's and python-engineio's servers share."""
+
+    reason = Reason
 
     @overload
     def on(

@@ -16,7 +16,7 @@ from python_server.api.options import takes
 from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
-from python_server.socketio.client import Handler, Socket, SocketState
+from python_server.socketio.client import ConnectionRefused, Handler, Socket, SocketState
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Environ
@@ -24,14 +24,24 @@ from python_server.wsgi.environ import Environ
 HANDLER_PREFIX: Final = "on_"
 
 
-class Reason:
-    """Why a client left, as disconnect handlers are told; the hub has finer words besides."""
+class ConnectionRefusedError(ConnectionRefused):
+    """Raise it in a connect handler: the client is refused, and learns why.
 
-    CLIENT_DISCONNECT: Final = "client disconnect"
-    SERVER_DISCONNECT: Final = "server disconnect"
-    PING_TIMEOUT: Final = "ping timeout"
-    TRANSPORT_CLOSE: Final = "transport close"
-    TRANSPORT_ERROR: Final = "transport error"
+        raise ConnectionRefusedError("unauthorized", {"retry": False})
+
+    Args:
+        args: the message, then what goes along as data: one value as it is, several as a list.
+    """
+
+    def __init__(self, *args: object) -> None:
+        message, data = (str(args[0]), args[1:]) if args else ("Connection rejected by server", ())
+        super().__init__(message, (data[0] if len(data) == 1 else list(data)) if data else None)
+
+    @property
+    def error_args(self) -> dict[str, object]:
+        """What the client gets."""
+        said: dict[str, object] = {"message": self.message}
+        return said if self.data is None else {**said, "data": self.data}
 
 
 class NamespaceHandler(Protocol):
@@ -198,7 +208,6 @@ class ServerMethods(HubMethods, HandlerRegistry):
         hub: does the work. environ_of: the environ of a client's handshake request.
     """
 
-    reason = Reason
     async_mode = "threading"
     async_handlers = True
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from python_server.command.emit import emit_command
 from python_server.command.option import Option, as_written
@@ -21,6 +22,7 @@ from python_server.command.options import APPLICATION, DEFAULTS, OPTIONS, defaul
 from python_server.command.welcome import site as welcome_site
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
+from python_server.drop_in.installing import install, run_script, say_what_drop_in_gains
 from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
 from python_server.net.system import REAL
@@ -29,12 +31,23 @@ from python_server.observe.log import LogError, check_log_files
 from python_server.serve.loading import ApplicationError, load_application, other_python_server, with_debugger
 from python_server.serve.mounts import Site, find_site
 from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
-from python_server.serve.serve import check_listening, is_supervisor, public_address, serve, supervise
+from python_server.serve.serve import (
+    ON_START,
+    check_listening,
+    is_supervisor,
+    public_address,
+    serve,
+    supervise,
+)
 from python_server.settings import Settings
 
 # By the parameter's name; --config is the command's own.
 HEADINGS: Final = {"config": APPLICATION} | {option.name: option.group for option in OPTIONS}
 OTHER: Final = "Other"
+# What the command line decides for a script that starts its server itself.
+OPTIONS_OF_SCRIPTS: Final = frozenset({"drop_in", "drop_in_parallel", "env_file"})
+# Where the command's context keeps what stands behind the script.
+SCRIPT_ARGUMENTS: Final = "python_server.script_arguments"
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 
 
@@ -58,7 +71,12 @@ def add_options(command: Callable[..., object]) -> Callable[..., object]:
 
 
 class GroupedCommand(click.Command):
-    """A command whose help shows its options under headings."""
+    """A command whose help shows its options under headings; what stands behind a script is the script's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        script = next((place for place, word in enumerate(args) if is_script(word)), len(args))
+        ctx.meta[SCRIPT_ARGUMENTS] = args[script + 1 :]
+        return super().parse_args(ctx, args[: script + 1])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (*HEADINGS.values(), OTHER)}
@@ -117,7 +135,8 @@ def serve_command(target: str | None, **options: Any) -> None:
 
     MODULE:APP names the application, for example `shop.web:app`. Without it a page with a live
     WebSocket echo is served. Every option may also be given in the environment (WSFRAME_PORT=9000) and
-    in a TOML file (port = 9000).
+    in a TOML file (port = 9000). With --drop-in a script that starts its server itself may stand in the
+    place of MODULE:APP (app.py and its arguments).
     """
     other = other_python_server()
     if other is not None:
@@ -126,6 +145,9 @@ def serve_command(target: str | None, **options: Any) -> None:
             "uninstall it (pip uninstall python-server) or move it away"
         )
     try:
+        if target is not None and is_script(target):
+            serve_script(target, options)
+            return
         settings = make_settings(options)
         refuse_public_debug(settings)
         if options["reload"] and not options["check_config"] and not serves_here():
@@ -138,6 +160,10 @@ def serve_command(target: str | None, **options: Any) -> None:
             return
         if options["env_file"]:
             load_environment(options["env_file"])
+        if options["drop_in"]:
+            install(parallel=options["drop_in_parallel"])
+        else:
+            ON_START.append(say_what_drop_in_gains)
         site = make_site(target, settings, options["app_dir"], factory=options["factory"])
         if options["check_config"]:
             check_listening(settings)
@@ -147,6 +173,34 @@ def serve_command(target: str | None, **options: Any) -> None:
         serve(site, settings)
     except (ApplicationError, BindError, CertificateError, LogError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def is_script(word: str) -> bool:
+    """Does a word of the command line name a script, not an option or module:app?"""
+    return word.endswith(".py") and not word.startswith("-")
+
+
+def serve_script(path: str, options: dict[str, Any]) -> None:
+    """Run a program that starts its server itself, and so decides where and how.
+
+    Raises:
+        click.UsageError: without --drop-in, or with an option that the program decides.
+        ApplicationError: there is no such program; it is too late for --drop-in.
+    """
+    ctx = click.get_current_context()
+    if not options["drop_in"]:
+        raise click.UsageError(f"{path} is a script: name module:app, or add --drop-in")
+    for option in OPTIONS:
+        given = ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        if given and option.name not in OPTIONS_OF_SCRIPTS:
+            raise click.UsageError(
+                f"{option.flag} with a script: {path} starts the server itself, and decides that; "
+                "what stands behind it are its own arguments"
+            )
+    if options["env_file"]:
+        load_environment(options["env_file"])
+    install(parallel=options["drop_in_parallel"])
+    run_script(path, ctx.meta[SCRIPT_ARGUMENTS])
 
 
 def make_settings(options: dict[str, Any]) -> Settings:

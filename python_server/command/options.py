@@ -31,6 +31,16 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
     APPLICATION: (
         Option("--app-dir", "Folder that MODULE is looked for in.", default=".", metavar="DIR"),
         Option("--factory", "APP is a function that returns the application.", default=False),
+        Option(
+            "--drop-in",
+            "Our own under the names flask_socketio, socketio, engineio, eventlet, gevent.",
+            default=False,
+        ),
+        Option(
+            "--drop-in-parallel",
+            "Handlers of programs for eventlet or gevent run side by side.",
+            default=False,
+        ),
         Option("--env-file", "File of NAME=value lines put into the environment first.", metavar="FILE"),
         Option("--check-config", "Check every option and import the application, then exit.", default=False),
         Option("--reload", "Start anew when a source file changes (quicker with watchfiles).", default=False),

@@ -33,6 +33,12 @@ class EngineRefusal(Exception):
         self.message: str | None = message
 
 
+class Payload:
+    """python-engineio's place for the bound of all servers of a process; an engine's own goes before."""
+
+    max_decode_packets: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Options of an engine, with the official server's defaults."""

@@ -11,7 +11,7 @@ from functools import partial
 
 from python_server.connection.exchange import Exchange
 from python_server.engineio.intake import Intake
-from python_server.engineio.options import EngineError, EngineOptions, EngineRefusal
+from python_server.engineio.options import EngineError, EngineOptions, EngineRefusal, Payload
 from python_server.engineio.packet import SEPARATOR_BYTE, EnginePacketError, decode_payload
 from python_server.engineio.polling import PollingAnswers, jsonp_unwrap
 from python_server.engineio.session import DisconnectReason, Session
@@ -96,7 +96,7 @@ class Posts:
 
     def _too_many(self, body: bytes) -> str:
         """Why a payload has more packets than it may, "" if it has not."""
-        limit_count = self._options.max_packets_per_payload_count
+        limit_count = self._options.max_packets_per_payload_count or Payload.max_decode_packets
         if limit_count is None or body.count(SEPARATOR_BYTE) < limit_count:
             return ""
         text = f"too many packets: a polling request exceeds max_decode_packets ({limit_count})"

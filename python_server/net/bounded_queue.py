@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sized
 from typing import Generic, TypeVar
 
-from python_server.net.threads import Condition, Lock, blocking
+from python_server.net.threads import Condition, Lock, wait_on
 
 Item = TypeVar("Item", bound=Sized)
 
@@ -64,8 +64,7 @@ class BoundedQueue(Generic[Item]):
             while self._broken is None and (
                 self.held_bytes > self._max_bytes or len(self._items) >= self._max_count
             ):
-                with blocking():
-                    self._changed.wait()
+                wait_on(self._changed)
             if self._broken is not None:
                 raise StreamBroken(self._broken)
             self._items.append(item)
@@ -100,9 +99,7 @@ class BoundedQueue(Generic[Item]):
                     raise StreamBroken(self._broken)
                 if self._ended:
                     return None
-                with blocking():
-                    came = self._changed.wait(timeout_seconds)
-                if not came:
+                if not wait_on(self._changed, timeout_seconds):
                     raise TimeoutError(f"no message within {timeout_seconds} s")
             item = self._items.popleft()
             self.held_bytes -= len(item)

@@ -16,11 +16,19 @@ class PatchedError(RuntimeError):
     """The process is monkey-patched; one sentence for its owner."""
 
 
+def patched_by() -> list[str]:
+    """Who has patched the process."""
+    return [
+        name
+        for name, module, question in PATCHERS
+        if module in sys.modules and getattr(sys.modules[module], question)("socket")
+    ]
+
+
 def refuse_patched() -> None:
     """Raises PatchedError when the process is monkey-patched by gevent or eventlet."""
-    for name, module, question in PATCHERS:
-        if module in sys.modules and getattr(sys.modules[module], question)("socket"):
-            raise PatchedError(
-                f"the process is monkey-patched by {name}: remove the patching, "
-                "handlers run in ordinary threads here"
-            )
+    for name in patched_by():
+        raise PatchedError(
+            f"the process is monkey-patched by {name}: remove the patching, "
+            "handlers run in ordinary threads here"
+        )

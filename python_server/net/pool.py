@@ -13,6 +13,7 @@ from typing import Final
 from python_server.net.loop import Loop
 from python_server.net.system import System
 from python_server.net.threads import WORKER, Job, Lock, Report, Thread
+from python_server.net.turn import PROGRAM
 
 # How long a job may wait before a second thread is woken. Under one interpreter lock a pool of pure
 # Python handlers is fastest on one thread; only handlers that block gain from more.
@@ -264,6 +265,7 @@ class Pool:
         bell = Lock()
         bell.acquire()
         jobs = self._jobs
+        turn = PROGRAM.turn
         while True:
             try:
                 _, job = jobs.popleft()
@@ -286,7 +288,11 @@ class Pool:
                 bell.acquire()
                 continue
             try:
-                job()
+                if turn is None:
+                    job()
+                else:
+                    with turn.held():
+                        job()
             except BaseException as error:  # SystemExit in a handler must not end a pool thread silently
                 self._report(f"job of pool {self.name}", error)
             job = None  # type: ignore[assignment]  # what the job holds must not outlive it in a sleeping thread

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from python_server.net.threads import WORKER, Answer, Event, Lock, Mailbox, Report, Thread, blocking, fail
+from python_server.net.turn import run_in_turn
 
 # How long a stop waits for the asyncio loop to give up its tasks.
 ASYNC_STOP_SECONDS: Final = 1.0
@@ -66,7 +67,7 @@ class BackgroundTask(Thread):
             if is_async(self._call):
                 asyncio.run(self._call())
             else:
-                self._call()
+                run_in_turn(self._call)
         except BaseException as error:
             # `sys.exit()` is how a thread ends itself, silently in `threading`; with a code it is a fault.
             if not (isinstance(error, SystemExit) and not error.code):

@@ -20,6 +20,7 @@ Condition = threading.Condition
 Event = threading.Event
 Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
+ThreadLocal = threading.local
 current_thread_id: Callable[[], int] = threading.get_ident
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
 FAULTS: Final = (Exception, SystemExit, GeneratorExit)
@@ -37,11 +38,19 @@ class Lender(Protocol):
     def end_wait(self) -> None: ...
 
 
+class Turns(Protocol):
+    """Port: the turn that the current thread has."""
+
+    def join(self) -> None: ...
+    def leave(self) -> None: ...
+
+
 class _Worker(threading.local):
     """The current thread, to whoever must know what else waits when it does."""
 
     pool: Lender | None = None  # whose worker it is
     coroutines: bool = False  # it runs them, all of them
+    turn: Turns | None = None  # while it runs in one
 
 
 WORKER: Final = _Worker()
@@ -57,8 +66,10 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
         lends: the wait ends by what a client or the clock does: another thread may use the place in the pool
             meanwhile. Without it the place is kept, so that slow clients cannot multiply threads.
     """
-    pool = WORKER.pool
+    pool, turn = WORKER.pool, WORKER.turn
     lent = False
+    if turn is not None:
+        turn.leave()
     if pool is not None:
         if lends:
             lent = pool.lend()
@@ -69,6 +80,31 @@ def blocking(*, lends: bool = False) -> Iterator[None]:
     finally:
         if pool is not None and lent:
             pool.reclaim()
+        if turn is not None:
+            turn.join()
+
+
+def wait_on(condition: threading.Condition, timeout_seconds: float | None = None) -> bool:
+    """A worker that holds `condition` and looks again afterwards: `condition.wait`, as a wait of `blocking`.
+
+    Whoever waits for its turn holds no lock: the one who has the turn may need it.
+    """
+    with blocking():
+        came = condition.wait(timeout_seconds)
+        condition.release()
+    condition.acquire()
+    return came
+
+
+def end_turn() -> None:
+    """The calling thread is a server's from here on: it shares no turn with handlers."""
+    if WORKER.turn is not None:
+        WORKER.turn.leave()
+
+
+def on_main_thread() -> bool:
+    """Is this the thread that the program began on?"""
+    return threading.current_thread() is threading.main_thread()
 
 
 class ServerStopped(RuntimeError):
@@ -174,8 +210,7 @@ class Mailbox:
 
     def _wait_for_space(self) -> None:
         while self._pending_bytes > self._max_bytes and not self._closed:
-            with blocking():
-                self._space.wait()
+            wait_on(self._space)
 
     def drain(self, report: Report) -> bool:
         """Loop's thread: make the posted calls, at most one batch; returns whether some are left."""

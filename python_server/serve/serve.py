@@ -46,6 +46,8 @@ from python_server.workers.supervisor import Supervisor
 
 # How the lines of a log are written.
 LINES: Final = partial(LineWriter, monotonic=REAL.monotonic)
+# Called in every process that serves, before it does: what the log is to say of how the application came.
+ON_START: Final[list[Callable[[], None]]] = []
 # The name of the control socket among a worker's further listening sockets.
 CONTROL: Final = "control"
 
@@ -71,6 +73,8 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     name = "" if slot is None else f"worker {slot.index}"
     log.configure_logging(settings.log_level, settings.access_log, settings.error_log, name, writer=LINES)
     allow_descriptors(settings.connections_max_count, log.warn)
+    for tell in ON_START:
+        tell()
     if slot is not None:
         if slot.version != VERSION:
             log.warn(f"the supervisor {other_version(slot.version)}")

@@ -18,6 +18,7 @@ from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import Socket
 from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System
+from python_server.net.threads import end_turn
 from python_server.observe import log
 from python_server.observe.counters import Counters
 from python_server.serve import wiring
@@ -95,6 +96,7 @@ class Worker:
 
     def run(self) -> None:
         """Serve until `stop`; then everything is closed."""
+        end_turn()
         sys.setswitchinterval(self._settings.switch_interval_seconds)
         keep_large_blocks()
         self.loop.mailbox.adopt()

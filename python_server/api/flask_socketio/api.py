@@ -13,10 +13,11 @@ import flask
 
 from python_server.api.emitter import Emitter
 from python_server.api.flask_socketio.context import ClientState, EventContexts
-from python_server.api.flask_socketio.event_runner import SOCKET_KEY, ConnectionRefusedError, EventRunner
+from python_server.api.flask_socketio.event_runner import SOCKET_KEY, EventRunner
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.flask_socketio.registration import Registration
 from python_server.api.flask_socketio.run import Mounted, run_application
+from python_server.api.handler_registry import Reason
 from python_server.api.keywords import (
     CallKeywords,
     EmitKeywords,
@@ -28,7 +29,7 @@ from python_server.api.keywords import (
     refuse_unknown,
 )
 from python_server.api.options import read_server_options
-from python_server.api.server_methods import Reason, ServerMethods
+from python_server.api.server_methods import ConnectionRefusedError, ServerMethods
 from python_server.net import tasks
 from python_server.net.threads import Lock
 from python_server.observe import log

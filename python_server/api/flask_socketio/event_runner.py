@@ -28,26 +28,6 @@ from python_server.socketio.values import JSONValue
 SOCKET_KEY: Final = "python_server.socket"
 
 
-class ConnectionRefusedError(ConnectionRefused):
-    """Raise it in a connect handler: the client is refused, and learns why.
-
-        raise ConnectionRefusedError("unauthorized", {"retry": False})
-
-    Args:
-        args: the message, then what goes along as data: one value as it is, several as a list.
-    """
-
-    def __init__(self, *args: object) -> None:
-        message, data = (str(args[0]), args[1:]) if args else ("Connection rejected by server", ())
-        super().__init__(message, (data[0] if len(data) == 1 else list(data)) if data else None)
-
-    @property
-    def error_args(self) -> dict[str, object]:
-        """What the client gets."""
-        said: dict[str, object] = {"message": self.message}
-        return said if self.data is None else {**said, "data": self.data}
-
-
 class EventRunner:
     """Runs handlers in contexts, and hands their faults to the application's error handlers.
 

@@ -1,0 +1,256 @@
+"""What stand-ins wait for: results, flags, semaphores and queues, in eventlet's and gevent's words.
+
+Must not know: threads, greenlets.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable
+from queue import Empty, Full
+from typing import Self
+
+from python_server.drop_in.waiting import Fault, Timeout, current, wait_until
+from python_server.net.threads import Condition
+
+__all__ = ["Empty", "Full"]
+
+
+class Linked:
+    """Something that becomes ready, and then calls whoever wants to know."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._links: list[Callable[..., object]] = []
+        self._ready = False
+
+    def ready(self) -> bool:
+        return self._ready
+
+    def rawlink(self, callback: Callable[..., object]) -> None:
+        """Call `callback(self)` once it is ready; at once if it is."""
+        with self._changed:
+            if not self._ready:
+                self._links.append(callback)
+                return
+        callback(self)
+
+    def _become_ready(self) -> None:
+        with self._changed:
+            self._ready = True
+            self._changed.notify_all()
+            links, self._links = self._links, []
+        for callback in links:
+            callback(self)
+
+    def _wait_ready(self, timeout: float | None = None) -> bool:
+        return wait_until(self._changed, self.ready, timeout)
+
+
+class AsyncResult(Linked):
+    """gevent's: a value or an error that comes once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value: object = None
+        self.exception: BaseException | None = None
+
+    def set(self, value: object = None) -> None:
+        self.value = value
+        self._become_ready()
+
+    def set_exception(self, exception: Fault, exc_info: object = None) -> None:
+        self.exception = exception() if isinstance(exception, type) else exception
+        self._become_ready()
+
+    def successful(self) -> bool:
+        return self._ready and self.exception is None
+
+    def get(self, block: bool = True, timeout: float | None = None) -> object:
+        """The value, or raises the error; Timeout when nothing came in time."""
+        if not self._wait_ready(timeout if block else 0):
+            raise Timeout(timeout)
+        if self.exception is not None:
+            raise self.exception
+        return self.value
+
+    def wait(self, timeout: float | None = None) -> object:
+        """The value; None for an error, or when the time is over."""
+        self._wait_ready(timeout)
+        return self.value
+
+    def __call__(self, source: AsyncResult) -> None:
+        """As a link of a greenlet."""
+        self.value, self.exception = source.value, source.exception
+        self._become_ready()
+
+
+class SentEvent(AsyncResult):
+    """eventlet's Event: a value that is sent once to all who wait."""
+
+    def send(self, result: object = None, exc: Fault | tuple[Fault | None, ...] | None = None) -> None:
+        """Raises AssertionError: it was sent before."""
+        assert not self._ready, "Trying to re-send() an already-triggered event."
+        error = (exc[1] or exc[0]) if isinstance(exc, tuple) else exc
+        if error is None:
+            self.set(result)
+        else:
+            self.set_exception(error)
+
+    def send_exception(self, *args: Fault) -> None:
+        self.send(None, args if len(args) > 1 else args[0])
+
+    def wait(self, timeout: float | None = None) -> object:
+        """What was sent, or raises it; None when the time is over."""
+        return self.get() if self._wait_ready(timeout) else None
+
+    def reset(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+
+class Flag(Linked):
+    """gevent's Event: threading's, with links."""
+
+    is_set = isSet = Linked.ready
+    set = Linked._become_ready
+    wait = Linked._wait_ready
+
+    def clear(self) -> None:
+        self._ready = False
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class Semaphore:
+    """So many at a time; `counter` more may come."""
+
+    def __init__(self, value: int = 1) -> None:
+        self._changed = Condition()
+        self.counter = value
+
+    def locked(self) -> bool:
+        return self.counter <= 0
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """False when the time is over; a time below 0 is none."""
+        limited = timeout is not None and timeout >= 0
+        return wait_until(self._changed, self._take, (timeout if limited else None) if blocking else 0)
+
+    def _take(self) -> bool:
+        free = self.counter > 0
+        self.counter -= free
+        return free
+
+    def release(self) -> None:
+        with self._changed:
+            self.counter += 1
+            self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+class BoundedSemaphore(Semaphore):
+    """One that is never released more often than it was acquired: ValueError."""
+
+    def __init__(self, value: int = 1) -> None:
+        super().__init__(value)
+        self._most = value
+
+    def release(self) -> None:
+        if self.counter >= self._most:
+            raise ValueError("Semaphore released too many times")
+        super().release()
+
+
+class RLock(Semaphore):
+    """A lock that its owner may take again."""
+
+    _owner: object = None
+    _depth = 0
+
+    def _take(self) -> bool:
+        mine = self._owner is current() or super()._take()
+        if mine:
+            self._owner = current()
+            self._depth += 1
+        return mine
+
+    def release(self) -> None:
+        if self._owner is not current():
+            raise RuntimeError("cannot release un-acquired lock")
+        self._depth -= 1
+        if not self._depth:
+            self._owner = None
+            super().release()
+
+
+class Queue(queue.Queue[object]):
+    """The standard library's, whose waits are those of stand-ins. Iteration ends at an item StopIteration."""
+
+    def __init__(self, maxsize: int | None = None, items: Iterable[object] = ()) -> None:
+        super().__init__(maxsize or 0)
+        for item in items:
+            self.put(item)
+
+    def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+        def attempt() -> bool:
+            free = self.maxsize <= 0 or self._qsize() < self.maxsize
+            if free:
+                self._put(item)
+                self.unfinished_tasks += 1
+                self.not_empty.notify_all()
+            return free
+
+        if not wait_until(self.not_full, attempt, timeout if block else 0):
+            raise Full
+
+    def get(self, block: bool = True, timeout: float | None = None) -> object:
+        taken: list[object] = []
+
+        def attempt() -> bool:
+            if self._qsize():
+                taken.append(self._get())
+                self.not_full.notify_all()
+            return bool(taken)
+
+        if not wait_until(self.not_empty, attempt, timeout if block else 0):
+            raise Empty
+        return taken[0]
+
+    def join(self, timeout: float | None = None) -> bool:  # type: ignore[override]
+        return wait_until(self.all_tasks_done, lambda: not self.unfinished_tasks, timeout)
+
+    def __len__(self) -> int:
+        return self.qsize()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> object:
+        item = self.get()
+        if item is StopIteration:
+            raise StopIteration
+        return item
+
+
+class PriorityQueue(Queue):
+    """The smallest item first."""
+
+    _init, _qsize = queue.PriorityQueue._init, queue.PriorityQueue._qsize
+    _put, _get = queue.PriorityQueue._put, queue.PriorityQueue._get
+
+
+class LifoQueue(Queue):
+    """The newest item first."""
+
+    _init, _qsize = queue.LifoQueue._init, queue.LifoQueue._qsize
+    _put, _get = queue.LifoQueue._put, queue.LifoQueue._get
