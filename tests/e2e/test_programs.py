@@ -1,0 +1,228 @@
+"""Small programs as people write them, unchanged on their own stack, on our server, and by --drop-in.
+
+It must not know what they say: programs/NAME.talk holds a conversation, programs/NAME.txt what the stock stack answered.
+RECORD=1 with `-k stock` writes the latter anew.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from difflib import unified_diff
+from importlib.util import find_spec
+from pathlib import Path
+from signal import SIGTERM
+
+import pytest
+
+from outside_tools import outside_tool
+from running_program import RunningProgram
+
+HERE = Path(__file__).resolve().parent
+PROGRAMS = HERE / "programs"
+DRIVERS = HERE / "drivers"
+COMMON = str(HERE.parent / "common")
+STARTING_COUNT = 6  # at once: each needs a processor for a second
+TALKING_SECONDS = 240.0
+
+pytestmark = [pytest.mark.needs_node, pytest.mark.needs_redis]
+
+
+@dataclass(frozen=True)
+class Program:
+    """How a program is started: on its own stack, and by name."""
+
+    stack: str = "threading"
+    target: str = "app"
+    is_script: bool = True  # it calls a server of Flask-SocketIO's, eventlet's or gevent's, which --drop-in replaces
+    procfile: str = ""
+    needs_redis: bool = False
+
+    @property
+    def refused(self) -> bool:
+        """By our server without --drop-in: it patches the process."""
+        return self.stack != "threading"
+
+
+PROCFILE = (
+    "gunicorn -k geventwebsocket.gunicorn.workers.GeventWebSocketWorker -w 1 gevent_site:app --no-control-socket -b"
+)
+ROWS = {
+    "acks": Program(),
+    "canvas": Program(),
+    "celery_factory": Program(target="create_app --factory", needs_redis=True),
+    "chat_rooms": Program(),
+    "class_namespaces": Program(),
+    "copied_context": Program(),
+    "disconnects": Program(),
+    "django_site": Program(target="application", is_script=False),
+    "env_config": Program(),
+    "error_handlers": Program(),
+    "gevent_server": Program("gevent"),
+    "gevent_site": Program("gevent", is_script=False, procfile=PROCFILE),
+    "gevent_sockets": Program("gevent"),
+    "green_chat": Program("eventlet"),
+    "green_server": Program("eventlet"),
+    "live_poll": Program(),
+    "login": Program(),
+    "mqtt_bridge": Program(),
+    "private_messages": Program(),
+    "queue_server": Program(needs_redis=True),
+    "shared_session": Program(),
+    "sock_echo": Program(is_script=False),
+    "socketio_threads": Program(is_script=False),
+    "tic_tac_toe": Program(),
+    "ticker": Program(),
+    "upload": Program(),
+    "web_terminal": Program(),
+    "wildcards": Program(),
+    "with_suite": Program(),
+}
+# What is another line on ours, and why: docs/migration.md has each of these sentences.
+DIFFERENCES: dict[tuple[str, str], list[tuple[str, str]]] = {}
+
+
+@dataclass
+class Running:
+    """A program that serves, and what its conversation needs to know of it."""
+
+    name: str
+    port: int
+    server: RunningProgram
+    command: list[str]  # which runs another script of the program's in the same way
+    environment: dict[str, str]
+
+    @property
+    def job(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "url": f"http://127.0.0.1:{self.port}",
+            "talk": str(PROGRAMS / f"{self.name}.talk"),
+            "command": self.command,
+            "environment": self.environment,
+            "folder": str(PROGRAMS),
+        }
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def wait_listening(program: RunningProgram, port: int) -> None:
+    for _ in range(600):
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert program.is_alive, program.log
+        threading.Event().wait(0.1)
+    pytest.fail(f"nobody listens:\n{program.log}")
+
+
+def commands(mode: str, name: str, port: int) -> tuple[list[str], list[str]]:
+    """What starts a program, and what runs another script as the same program's."""
+    row = ROWS[name]
+    bind = f"127.0.0.1:{port}"
+    if mode == "stock":
+        alone = [sys.executable, str(DRIVERS / "stock.py"), row.stack]
+        if row.procfile:
+            return [sys.executable, "-m", *row.procfile.split(), bind], alone
+        return [*alone, f"{name}.py"], alone
+    server = [sys.executable, "-m", "python_server"]
+    drop_in = [*server, "--drop-in"]
+    if mode == "drop-in" and row.is_script:
+        return [*drop_in, f"{name}.py"], drop_in
+    if mode == "drop-in":
+        return [*drop_in, *f"{name}:{row.target}".split(), "--bind", bind], drop_in
+    return [*server, *f"{name}:{row.target}".split(), "--bind", bind], [sys.executable]
+
+
+@contextmanager
+def started(mode: str, names: list[str]) -> Iterator[list[Running]]:
+    """All of these programs at once, each with a broker of its own if it needs one."""
+    processes: list[RunningProgram] = []
+
+    def launch(command: list[str], port: int, environment: dict[str, str]) -> RunningProgram:
+        process = RunningProgram(command, PROGRAMS, environment)
+        processes.append(process)
+        wait_listening(process, port)
+        return process
+
+    def start(name: str, port: int, broker_port: int) -> Running:
+        environment = {"PORT": str(port), "EVENTLET_NO_GREENDNS": "yes"}
+        if ROWS[name].needs_redis:
+            launch([outside_tool("redis-server"), "--port", str(broker_port), "--save", ""], broker_port, {})
+            environment["REDIS_URL"] = f"redis://127.0.0.1:{broker_port}/0"
+        command, scripts = commands(mode, name, port)
+        return Running(name, port, launch(command, port, environment), scripts, environment)
+
+    try:
+        with ThreadPoolExecutor(STARTING_COUNT) as pool:
+            ports = free_ports(2 * len(names))
+            yield list(pool.map(start, names, ports[: len(names)], ports[len(names) :]))
+    finally:
+        for process in reversed(processes):
+            process.signal(SIGTERM)
+        for process in processes:
+            process.stop()
+
+
+def transcripts(driver: list[str], running: list[Running]) -> dict[str, str]:
+    """What one client has heard of each program; all conversations are held at once."""
+    done = subprocess.run(
+        driver,
+        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([COMMON, os.environ.get("PYTHONPATH", "")])},
+        input=json.dumps([program.job for program in running]),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=TALKING_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def expected(mode: str, name: str) -> str:
+    text = (PROGRAMS / f"{name}.txt").read_text("utf-8")
+    for theirs, ours in DIFFERENCES.get((mode, name), []):
+        assert text.count(theirs) == 1, f"{name}: {theirs!r} is not what the stock stack says"
+        text = text.replace(theirs, ours)
+    return text
+
+
+def installed(mode: str, name: str) -> bool:
+    """eventlet is not among the tests' packages: Flask-SocketIO would choose it wherever nothing is said."""
+    return mode != "stock" or ROWS[name].stack != "eventlet" or find_spec("eventlet") is not None
+
+
+@pytest.mark.parametrize("mode", ["stock", "ours", "drop-in"])
+def test_a_program_says_the_same(node: str, mode: str) -> None:
+    """Both official clients, line by line; PROGRAMS="chat_rooms acks" limits it to these."""
+    wanted = os.environ.get("PROGRAMS", "").split() or list(ROWS)
+    names = [name for name in wanted if installed(mode, name) and not (mode == "ours" and ROWS[name].refused)]
+    differences: list[str] = []
+    with started(mode, names) as running:
+        for client, driver in {"js": [node, "drivers/talk.mjs"], "python": [sys.executable, "drivers/talk.py"]}.items():
+            for name, text in transcripts(driver, running).items():
+                if mode == "stock" and client == "js" and "RECORD" in os.environ:
+                    (PROGRAMS / f"{name}.txt").write_text(text, "utf-8")
+                lines = unified_diff(
+                    expected(mode, name).splitlines(), text.splitlines(), f"{name}.txt", f"{mode} {client}", "", "", 3, ""
+                )
+                differences += lines
+        logs = {program.name: program.server for program in running}
+    for name, server in logs.items():
+        if any(f"{name}.txt" in line for line in differences) or "LOGS" in os.environ:
+            print(f"---- {name}\n{server.log}")
+    assert not differences, "\n".join(differences)
