@@ -57,6 +57,7 @@ class Client {
   }
 
   heard(event, values) {
+    if (this.hasLeft) return; // whether something still reaches one who leaves is a matter of luck
     const reply = typeof values.at(-1) === "function" ? values.pop() : null;
     if (this.talk.quiet.has(event)) {
       this.texts.set(event, (this.texts.get(event) ?? "") + writtenAll(values));
@@ -64,14 +65,14 @@ class Client {
       this.say(`< ${event} ${writtenAll(values)}`.trim());
       this.counts.set(event, (this.counts.get(event) ?? 0) + 1);
     }
-    if (reply && this.replies.has(event)) reply(...this.replies.get(event));
+    reply?.(...(this.replies.get(event) ?? [])); // as the Python client does, which always acknowledges
     this.waiting?.();
   }
 
   async open(text) {
     const { namespace = "/", transport = "upgrade", origin, cookies, ...options } = read(text || "{}")[0];
     const extraHeaders = { ...(origin && { origin }), ...(cookies && { cookie: this.talk.cookies() }) };
-    this.ended = false;
+    this.ended = this.hasLeft = false;
     const beginning = this.lines.length; // events of the connect handler may come before the answer to the client
     this.socket = io(this.talk.url + namespace, {
       transports: TRANSPORTS[transport], forceNew: true, reconnection: false, extraHeaders, ...options,
@@ -138,8 +139,15 @@ class Client {
   }
 
   leaves() {
+    this.hasLeft = true;
     this.socket?.disconnect();
     this.websocket?.close();
+  }
+
+  /** Settles when all that was sent is sent. */
+  async isClosed() {
+    const engine = this.socket?.io.engine;
+    if (engine && engine.readyState !== "closed") await new Promise((resolve) => engine.once("close", resolve));
   }
 
   async ws(path) {
@@ -180,6 +188,8 @@ function firstWord(text) {
   const end = text.indexOf(" ");
   return end < 0 ? [text, ""] : [text.slice(0, end), text.slice(end + 1)];
 }
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 class Talk {
   quiet = new Set();
@@ -243,8 +253,10 @@ class Talk {
         }
       }
     }
+    const transcript = this.transcript(); // before anyone hears that the others leave
     for (const client of this.clients.values()) client.leaves();
-    return this.transcript();
+    await Promise.race([Promise.all([...this.clients.values()].map((client) => client.isClosed())), pause(2000)]);
+    return transcript;
   }
 
   transcript() {

@@ -12,6 +12,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from urllib.parse import urlencode
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +65,7 @@ class Client:
         self.replies: dict[str, list[Any]] = {}
         self._counts: Counter[str] = Counter()
         self._texts: defaultdict[str, str] = defaultdict(str)
-        self._has_ended = False
+        self._has_ended = self._has_left = False
         self._told = threading.Condition()
 
     def say(self, line: str) -> None:
@@ -79,6 +80,8 @@ class Client:
 
     def _heard(self, event: str, *values: Any) -> Any:
         with self._told:
+            if self._has_left:  # whether something still reaches one who leaves is a matter of luck
+                return None
             if event in self.talk.quiet:
                 self._texts[event] += written(*values)
             else:
@@ -91,8 +94,8 @@ class Client:
     def _refused(self, reason: Any = None) -> None:
         if isinstance(reason, dict):
             self.say(f"refused {written(*(reason[key] for key in ('message', 'data') if key in reason))}")
-        else:
-            self.say("refused by the transport")
+        else:  # the official client knows no refusal that is a string
+            self.say('refused ""' if self.sio.eio.sid else "refused by the transport")
 
     def _gone(self, *reason: object) -> None:
         with self._told:
@@ -105,14 +108,16 @@ class Client:
         headers = {"Origin": options["origin"]} if "origin" in options else {}
         if "cookies" in options:
             headers["Cookie"] = self.talk.cookies()
-        self.sio, self._has_ended = OrderedClient(), False
+        self.sio, self._has_ended = OrderedClient(websocket_extra_options={"suppress_origin": True}), False
+        self._has_left = False
         handlers = {"*": self._heard, "disconnect": self._gone, "connect_error": self._refused}
         for event, handler in handlers.items():
             self.sio.on(event, handler, namespace=self.namespace)
         beginning = len(self.lines)  # events of the connect handler may come before the answer to the client
         try:
             self.sio.connect(
-                self.talk.url,
+                f"{self.talk.url}?{urlencode(options.get('query', {}))}",
+                socketio_path=options.get("path", "socket.io"),
                 namespaces=[self.namespace],
                 headers=headers,
                 auth=options.get("auth"),
@@ -164,6 +169,7 @@ class Client:
         self.say("disconnected")
 
     def leaves(self, _: str = "") -> None:
+        self._has_left = True
         if self.sio is not None:
             self.sio.close()
         if self.websocket is not None:
@@ -250,10 +256,11 @@ class Talk:
                 except Exception as error:
                     self.clients[name].say(f"{line}: {error!r}")
                     break
+        transcript = self._transcript()  # before anyone hears that the others leave
         for client in self.clients.values():
             with contextlib.suppress(Exception):  # one that has left already
                 client.leaves()
-        return self._transcript()
+        return transcript
 
     def _transcript(self) -> str:
         parts = ["\n  ".join([name, *client.lines]) for name, client in self.clients.items()]

@@ -76,7 +76,7 @@ def do_module_call(data):
 @socketio.on("too_late")
 def too_late():
     try:
-        socketio.call("silence", to=request.sid, timeout=0.1)
+        socketio.call("silence", to="nobody-there", timeout=0.1)
     except Exception as error:
         return type(error).__name__
 

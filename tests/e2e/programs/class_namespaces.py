@@ -54,7 +54,7 @@ class AdminNamespace(Namespace):
 
     def trigger_event(self, event, *args):
         if event == "shadowed":
-            return ["seen by trigger_event", *[arg for arg in args if arg != request.sid]]
+            return ["seen by trigger_event", *args[1:]]
         return super().trigger_event(event, *args)
 
     def on_announce(self, text):

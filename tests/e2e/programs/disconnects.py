@@ -14,11 +14,11 @@ names = {}
 reasons = []
 
 
-@app.route("/reasons")
+@app.route("/reasons", methods=["GET", "DELETE"])
 def told():
-    said = [*reasons]
-    reasons.clear()
-    return said
+    if request.method == "DELETE":
+        reasons.clear()
+    return reasons
 
 
 @socketio.on("connect")

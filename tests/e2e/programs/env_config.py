@@ -6,7 +6,7 @@ It must not know which server runs it.
 import os
 
 from flask import Flask, jsonify
-from flask_socketio import SocketIO
+from flask_socketio import SocketIO, emit
 
 
 class Config:
@@ -43,7 +43,7 @@ def health():
 @socketio.on("connect")
 def connect(auth):
     if auth and auth.get("late"):
-        socketio.emit("early", "before the refusal")
+        emit("early", "before the refusal")
         return False
 
 
