@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -119,13 +120,12 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_listening(program: RunningProgram, port: int) -> None:
+    """Until somebody accepts connections there, or the program has ended."""
     for _ in range(600):
         with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
+            if sock.connect_ex(("127.0.0.1", port)) == 0 or not program.is_alive:
                 return
-        assert program.is_alive, program.log
         threading.Event().wait(0.1)
-    pytest.fail(f"nobody listens:\n{program.log}")
 
 
 def commands(mode: str, name: str, port: int) -> tuple[list[str], list[str]]:
@@ -212,17 +212,19 @@ def test_a_program_says_the_same(node: str, mode: str) -> None:
     wanted = os.environ.get("PROGRAMS", "").split() or list(ROWS)
     names = [name for name in wanted if installed(mode, name) and not (mode == "ours" and ROWS[name].refused)]
     differences: list[str] = []
-    with started(mode, names) as running:
+    beginning = time.monotonic()
+    with started(mode, names) as all_started:
+        print("started", time.monotonic() - beginning)
+        running = [program for program in all_started if program.server.is_alive]
         for client, driver in {"js": [node, "drivers/talk.mjs"], "python": [sys.executable, "drivers/talk.py"]}.items():
             for name, text in transcripts(driver, running).items():
                 if mode == "stock" and client == "js" and "RECORD" in os.environ:
                     (PROGRAMS / f"{name}.txt").write_text(text, "utf-8")
-                lines = unified_diff(
-                    expected(mode, name).splitlines(), text.splitlines(), f"{name}.txt", f"{mode} {client}", "", "", 3, ""
-                )
-                differences += lines
-        logs = {program.name: program.server for program in running}
-    for name, server in logs.items():
-        if any(f"{name}.txt" in line for line in differences) or "LOGS" in os.environ:
-            print(f"---- {name}\n{server.log}")
+                print(client, time.monotonic() - beginning) if name == "acks" else None
+                lines = expected(mode, name).splitlines(), text.splitlines()
+                differences += unified_diff(*lines, name, f"{mode} {client}", lineterm="")
+        differences += [f"--- {program.name} ended" for program in all_started if program not in running]
+    for program in all_started:
+        if any(line.startswith(f"--- {program.name}") for line in differences):
+            print(f"---- {program.name}\n{program.server.log}")
     assert not differences, "\n".join(differences)

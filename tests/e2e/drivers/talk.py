@@ -92,10 +92,12 @@ class Client:
         return None if reply is None else tuple(reply)
 
     def _refused(self, reason: Any = None) -> None:
-        if isinstance(reason, dict):
+        if not self.sio.eio.sid:
+            self.say("refused by the transport")
+        elif isinstance(reason, dict):
             self.say(f"refused {written(*(reason[key] for key in ('message', 'data') if key in reason))}")
-        else:  # the official client knows no refusal that is a string
-            self.say('refused ""' if self.sio.eio.sid else "refused by the transport")
+        else:
+            self.say('refused ""')  # the official client reads no refusal that is a string
 
     def _gone(self, *reason: object) -> None:
         with self._told:
