@@ -6,7 +6,7 @@ It must not know which server runs it.
 import os
 
 from flask import Flask, request
-from flask_socketio import ConnectionRefusedError, SocketIO, disconnect, emit, join_room, rooms
+from flask_socketio import ConnectionRefusedError, SocketIO, disconnect, emit, join_room
 
 app = Flask(__name__)
 socketio = SocketIO(app)
@@ -36,7 +36,7 @@ def connect(auth):
 @socketio.on("disconnect")
 def gone(reason):
     name = names.pop(request.sid)
-    reasons.append([name, reason, [room for room in rooms() if room != request.sid]])
+    reasons.append([name, reason])
     emit("departed", [name, sorted(names.values())], to="all", include_self=False)
 
 

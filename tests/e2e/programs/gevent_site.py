@@ -80,7 +80,7 @@ def late():
         with gevent.Timeout(0.02):
             gevent.sleep(10)
     except gevent.Timeout as timeout:
-        return str(timeout)
+        return type(timeout).__name__
 
 
 if __name__ == "__main__":

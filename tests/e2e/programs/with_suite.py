@@ -21,7 +21,7 @@ def on_connect(auth):
     if request.args.get("fail"):
         return False
     send("connected")
-    send({"auth": auth}, json=True)
+    send({"auth": auth or {}}, json=True)
 
 
 @socketio.on("disconnect")
