@@ -1,6 +1,6 @@
 """Small programs as people write them, unchanged on their own stack, on our server, and by --drop-in.
 
-It must not know what they say: programs/NAME.talk holds a conversation, programs/NAME.txt what the stock stack answered.
+It must not know what they say: programs/NAME.talk holds a conversation, NAME.txt what the stock stack said.
 RECORD=1 with `-k stock` writes the latter anew.
 """
 
@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -41,19 +40,13 @@ class Program:
 
     stack: str = "threading"
     target: str = "app"
-    is_script: bool = True  # it calls a server of Flask-SocketIO's, eventlet's or gevent's, which --drop-in replaces
+    is_script: bool = True  # it starts a server that --drop-in replaces
     procfile: str = ""
     needs_redis: bool = False
 
-    @property
-    def refused(self) -> bool:
-        """By our server without --drop-in: it patches the process."""
-        return self.stack != "threading"
 
-
-PROCFILE = (
-    "gunicorn -k geventwebsocket.gunicorn.workers.GeventWebSocketWorker -w 1 gevent_site:app --no-control-socket -b"
-)
+WORKER = "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"
+PROCFILE = f"gunicorn -k {WORKER} -w 1 gevent_site:app --no-control-socket -b"
 ROWS = {
     "acks": Program(),
     "canvas": Program(),
@@ -88,8 +81,6 @@ ROWS = {
     "wildcards": Program(),
     "with_suite": Program(),
 }
-# What is another line on ours, and why: docs/migration.md has each of these sentences.
-DIFFERENCES: dict[tuple[str, str], list[tuple[str, str]]] = {}
 
 
 @dataclass
@@ -196,38 +187,62 @@ def transcripts(driver: list[str], running: list[Running]) -> dict[str, str]:
     return dict(json.loads(done.stdout))
 
 
-def expected(mode: str, name: str) -> str:
-    text = (PROGRAMS / f"{name}.txt").read_text("utf-8")
-    for theirs, ours in DIFFERENCES.get((mode, name), []):
-        assert text.count(theirs) == 1, f"{name}: {theirs!r} is not what the stock stack says"
-        text = text.replace(theirs, ours)
-    return text
+def differences(mode: str, client: str, said: dict[str, str]) -> list[str]:
+    """What a client has heard that the stock stack does not say, or not so."""
+    lines: list[str] = []
+    for name, text in said.items():
+        own = (PROGRAMS / f"{name}.txt").read_text("utf-8")
+        lines += unified_diff(own.splitlines(), text.splitlines(), name, f"{mode} {client}", lineterm="")
+    return lines
 
 
-def installed(mode: str, name: str) -> bool:
+def is_installed(stack: str) -> bool:
     """eventlet is not among the tests' packages: Flask-SocketIO would choose it wherever nothing is said."""
-    return mode != "stock" or ROWS[name].stack != "eventlet" or find_spec("eventlet") is not None
+    return stack != "eventlet" or find_spec("eventlet") is not None
+
+
+def names_of(mode: str) -> list[str]:
+    names = os.environ.get("PROGRAMS", "").split() or list(ROWS)
+    if mode == "stock":
+        return [name for name in names if is_installed(ROWS[name].stack)]
+    return names if mode == "drop-in" else [name for name in names if ROWS[name].stack == "threading"]
 
 
 @pytest.mark.parametrize("mode", ["stock", "ours", "drop-in"])
 def test_a_program_says_the_same(node: str, mode: str) -> None:
-    """Both official clients, line by line; PROGRAMS="chat_rooms acks" limits it to these."""
-    wanted = os.environ.get("PROGRAMS", "").split() or list(ROWS)
-    names = [name for name in wanted if installed(mode, name) and not (mode == "ours" and ROWS[name].refused)]
-    differences: list[str] = []
-    beginning = time.monotonic()
-    with started(mode, names) as all_started:
-        print("started", time.monotonic() - beginning)
-        running = [program for program in all_started if program.server.is_alive]
-        for client, driver in {"js": [node, "drivers/talk.mjs"], "python": [sys.executable, "drivers/talk.py"]}.items():
-            for name, text in transcripts(driver, running).items():
-                if mode == "stock" and client == "js" and "RECORD" in os.environ:
+    """Both official clients hear it line by line; PROGRAMS="chat_rooms acks" are these alone."""
+    drivers = {"js": [node, "drivers/talk.mjs"], "python": [sys.executable, "drivers/talk.py"]}
+    found: list[str] = []
+    with started(mode, names_of(mode)) as programs:
+        running = [program for program in programs if program.server.is_alive]
+        for client, driver in drivers.items():
+            said = transcripts(driver, running)
+            if mode == "stock" and client == "js" and "RECORD" in os.environ:
+                for name, text in said.items():
                     (PROGRAMS / f"{name}.txt").write_text(text, "utf-8")
-                print(client, time.monotonic() - beginning) if name == "acks" else None
-                lines = expected(mode, name).splitlines(), text.splitlines()
-                differences += unified_diff(*lines, name, f"{mode} {client}", lineterm="")
-        differences += [f"--- {program.name} ended" for program in all_started if program not in running]
-    for program in all_started:
-        if any(line.startswith(f"--- {program.name}") for line in differences):
+            found += differences(mode, client, said)
+        found += [f"--- {program.name} ended" for program in programs if not program.server.is_alive]
+    for program in programs:
+        if any(line.split()[:2] == ["---", program.name] for line in found):
             print(f"---- {program.name}\n{program.server.log}")
-    assert not differences, "\n".join(differences)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.stack != "threading"])
+def test_a_program_for_greenlets_is_told_of_drop_in(name: str) -> None:
+    """Without it our server does not start: it cannot host what switches greenlets."""
+    command = [sys.executable, "-m", "python_server", f"{name}:app", "--port", "0"]
+    server = RunningProgram(command, PROGRAMS)
+    try:
+        server.wait_for("--drop-in")
+        assert server.wait() == 1
+    finally:
+        server.stop()
+
+
+def test_every_conversation_has_its_row() -> None:
+    """And each of them its program and its transcript."""
+    assert {path.stem for path in PROGRAMS.glob("*.talk")} == set(ROWS)
+    assert {path.stem for path in PROGRAMS.glob("*.txt")} == set(ROWS)
+    assert set(ROWS) <= {path.stem for path in PROGRAMS.glob("*.py")}
+    assert len(ROWS) >= 20

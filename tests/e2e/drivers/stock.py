@@ -1,6 +1,6 @@
 """Runs a program as if only the named asynchronous stack were installed: python stock.py STACK PROGRAM ...
 
-It must not know any program. Flask-SocketIO takes the first stack that it finds, whatever a program was written for.
+It must not know any program. Flask-SocketIO takes the first stack that it finds, whatever a program wants.
 """
 
 import os

@@ -12,12 +12,12 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from urllib.parse import urlencode
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import socketio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -279,7 +279,7 @@ class Talk:
 def main() -> None:
     jobs = json.load(sys.stdin)
     with ThreadPoolExecutor(max(1, len(jobs))) as pool:
-        transcripts = dict(zip((job["name"] for job in jobs), pool.map(lambda job: Talk(job).hold(), jobs)))
+        transcripts = dict(pool.map(lambda job: (job["name"], Talk(job).hold()), jobs))
     json.dump(transcripts, sys.stdout)
 
 

@@ -12,7 +12,9 @@ from sio_asyncapi import AsyncAPISocketIO
 
 app = Flask(__name__)
 app.config["SECRET_KEY"] = "secret!"
-socketio = AsyncAPISocketIO(app, validate=True, generate_docs=True, version="1.0.0", title="Demo", async_mode="threading")
+socketio = AsyncAPISocketIO(
+    app, validate=True, generate_docs=True, version="1.0.0", title="Demo", async_mode="threading"
+)
 
 
 class UserSignUp(BaseModel):
@@ -32,7 +34,9 @@ class Notice(BaseModel):
 
 @app.route("/events")
 def events():
-    return jsonify(sorted(operation["action"] for operation in socketio.asyncapi_doc.dict()["operations"].values()))
+    return jsonify(
+        sorted(operation["action"] for operation in socketio.asyncapi_doc.dict()["operations"].values())
+    )
 
 
 @socketio.on("sign_up", response_model=SignedUp, request_model=UserSignUp)

@@ -24,7 +24,7 @@ def create_app():
 @api.post("/polls")
 def create():
     body = request.get_json()
-    polls[body["id"]] = Counter({option: 0 for option in body["options"]})
+    polls[body["id"]] = Counter(dict.fromkeys(body["options"], 0))
     socketio.emit("poll_created", body["id"])
     return jsonify(body), 201
 

@@ -72,4 +72,6 @@ def handle_mqtt_message(client, userdata, topic, payload):
 
 
 if __name__ == "__main__":
-    socketio.run(app, host="127.0.0.1", port=int(os.environ.get("PORT", 5000)), use_reloader=False, debug=False)
+    socketio.run(
+        app, host="127.0.0.1", port=int(os.environ.get("PORT", 5000)), use_reloader=False, debug=False
+    )

@@ -28,7 +28,12 @@ def join(room):
 def leave():
     """Whoever shares a room with it hears of it, as chats do."""
     for room in sorted(room for room in rooms() if room != request.sid):
-        emit("left", {"room": room, "session": socketio.server.get_session(request.sid)}, to=room, skip_sid=request.sid)
+        emit(
+            "left",
+            {"room": room, "session": socketio.server.get_session(request.sid)},
+            to=room,
+            skip_sid=request.sid,
+        )
 
 
 if __name__ == "__main__":

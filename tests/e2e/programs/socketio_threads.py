@@ -19,7 +19,12 @@ class Chat(socketio.Namespace):
         self.enter_room(sid, "users")
 
     def on_disconnect(self, sid, reason):
-        self.emit("left", {"reason": reason, "environ": sio.get_environ(sid, "/chat")["REQUEST_METHOD"]}, room="users", skip_sid=sid)
+        self.emit(
+            "left",
+            {"reason": reason, "environ": sio.get_environ(sid, "/chat")["REQUEST_METHOD"]},
+            room="users",
+            skip_sid=sid,
+        )
 
     def on_say(self, sid, text):
         with self.session(sid) as session:

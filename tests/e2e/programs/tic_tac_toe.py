@@ -24,7 +24,10 @@ class Game:
         self.turn = 0
 
     def winner(self):
-        return next((self.board[a] for a, b, c in LINES if self.board[a] == self.board[b] == self.board[c] != " "), None)
+        return next(
+            (self.board[a] for a, b, c in LINES if self.board[a] == self.board[b] == self.board[c] != " "),
+            None,
+        )
 
 
 games = {}

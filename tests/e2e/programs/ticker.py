@@ -59,7 +59,10 @@ def join(message):
     session["receive_count"] = session.get("receive_count", 0) + 1
     emit(
         "my_response",
-        {"data": "In rooms: " + ", ".join(sorted(room for room in rooms() if room != request.sid)), "count": session["receive_count"]},
+        {
+            "data": "In rooms: " + ", ".join(sorted(room for room in rooms() if room != request.sid)),
+            "count": session["receive_count"],
+        },
     )
 
 
