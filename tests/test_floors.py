@@ -24,10 +24,10 @@ CODEC = ROOT / "src" / "wsframe"
 HOUSE = """
 0  settings
 1  http1       head parser packed_head response body_time
-1  net         threads backlog backpressure line_writer sendfile memory descriptors pauses
-               byte_handler sockets certificates systemd scoreboard monkey_patch poller system turn
-               tasks loop pool low_water lingering bounded_queue states transport tls listener relay
-               link
+1  net         threads backpressure line_writer sendfile memory descriptors pauses byte_handler
+               sockets certificates systemd scoreboard monkey_patch poller system turn tasks
+               bounded_queue states forks loop pool low_water lingering transport tls listener relay
+               link client_backlog
 1  observe     log access_log counters
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
@@ -37,23 +37,25 @@ HOUSE = """
 3  workers     greetings link_messages spawn peers handover process member supervisor
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
-               cluster.broker.leader cluster.broker.wire_json cluster.broker.resp cluster.broker.url
-               cluster.broker.connections cluster.pipe_messages cluster.pipe_backplane
-               recovery.event_log recovery.record recovery.log client adapter handlers broadcast
-               acks cluster.receiver services recovery.restore rooms broadcaster handler_runner
-               connections dispatcher server cluster.broker.link_status cluster.broker.messages
-               cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
+               cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
+               cluster.broker.url cluster.broker.connections cluster.pipe_messages
+               cluster.pipe_backplane recovery.event_log recovery.record recovery.log client adapter
+               handlers broadcast acks cluster.receiver services recovery.restore rooms broadcaster
+               handler_runner connections dispatcher server cluster.broker.link_status
+               cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
+               cluster.broker.backplane
 3  workers     greetings link_messages spawn peers handover process member supervisor
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
-               cluster.broker.leader cluster.broker.wire_json cluster.broker.resp cluster.broker.url
-               cluster.broker.connections cluster.pipe_messages cluster.pipe_backplane
-               recovery.event_log recovery.record recovery.log client adapter handlers broadcast
-               acks cluster.receiver services recovery.restore rooms broadcaster handler_runner
-               connections dispatcher server cluster.broker.link_status cluster.broker.messages
-               cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
+               cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
+               cluster.broker.url cluster.broker.connections cluster.pipe_messages
+               cluster.pipe_backplane recovery.event_log recovery.record recovery.log client adapter
+               handlers broadcast acks cluster.receiver services recovery.restore rooms broadcaster
+               handler_runner connections dispatcher server cluster.broker.link_status
+               cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
+               cluster.broker.backplane
 5  control     commands server
-6  serve       mounts recovery_handover routing loading wiring worker serve reloader
+6  serve       mounts recovery_handover routing loading wiring worker signals serve reloader
 7  api         flask_socketio.context wsgi_server keywords flask_socketio.run
                flask_socketio.test_client emitter options handler_registry python_engineio
                server_methods python_socketio flask_socketio.namespace flask_socketio.event_runner
@@ -115,7 +117,7 @@ SANS_IO += [
     "socketio.cluster.port",
     "socketio.cluster.requests",
     "socketio.cluster.pipe_messages",
-    "socketio.cluster.broker.wire_json",
+    "socketio.cluster.broker.foreign_messages",
     "socketio.cluster.broker.resp",
     "socketio.cluster.broker.messages",
     "socketio.cluster.broker.requests",
@@ -162,7 +164,14 @@ CHANCE = {"secrets", "random", "uuid"}
 NO_READINGS = {"time.sleep", "time.strftime", "time.localtime", "uuid.UUID"}
 # Who reads the machine's own, all others are given `net.system`'s functions.
 READINGS = {
-    "net.system": {"time.monotonic", "time.time", "time.process_time", "os.urandom"},
+    "net.system": {
+        "time.pthread_getcpuclockid",
+        "time.clock_gettime",
+        "time.monotonic",
+        "time.time",
+        "time.process_time",
+        "os.urandom",
+    },
     "net.systemd": {"time.monotonic_ns"},  # the system's manager compares it with its own clock
     "observe.log": {"time.monotonic"},  # a process has faults before it has a worker, and in any thread
 }
@@ -520,7 +529,6 @@ OWN_WAITS = {
     ("net.turn", "take"),  # a lock that nobody knows yet
     ("net.threads", "wait_on"),  # the lock of a condition that it has waited on
     ("drop_in.events", "__enter__"),  # words that are built of `blocking` themselves
-    ("drop_in.greenlets", "__iter__"),
     ("drop_in.greenlets", "iwait"),
     ("drop_in.greenlets", "start"),
     ("net.tasks", "close"),

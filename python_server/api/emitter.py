@@ -21,13 +21,13 @@ from python_server.socketio.broadcast import (
     as_arguments,
     broadcast_options,
 )
+from python_server.socketio.cluster.broker.foreign_messages import write_command, write_emit
 from python_server.socketio.cluster.broker.url import (
     FLASK_CHANNEL,
     BrokerConnection,
     connector,
     without_password,
 )
-from python_server.socketio.cluster.broker.wire_json import write_command, write_emit
 from python_server.socketio.cluster.port import BrokerOptions, CommandKind, Envelope, check_rooms
 from python_server.socketio.packet import PacketType, TextCodec
 

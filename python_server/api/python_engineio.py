@@ -16,7 +16,7 @@ from python_server.api.keywords import EngineKeywords, Function, SessionData, re
 from python_server.api.options import read_engine_options, takes
 from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session, SessionHandler
-from python_server.net.backlog import Backlog
+from python_server.net.client_backlog import Backlog
 from python_server.observe import log
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import ConnectionRefused

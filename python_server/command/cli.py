@@ -162,14 +162,14 @@ def serve_command(target: str | None, **options: Any) -> None:
             load_environment(options["env_file"])
         if options["drop_in"]:
             install(parallel=options["drop_in_parallel"])
-        else:
-            ON_START.append(say_what_drop_in_gains)
         site = make_site(target, settings, options["app_dir"], factory=options["factory"])
         if options["check_config"]:
             check_listening(settings)
             check_log_files(settings.access_log, settings.error_log)
             click.echo("The configuration is good.")
             return
+        if not options["drop_in"]:
+            ON_START.append(say_what_drop_in_gains)
         serve(site, settings)
     except (ApplicationError, BindError, CertificateError, LogError) as error:
         raise click.ClickException(str(error)) from None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, BroadcastOptions
-from python_server.socketio.cluster.broker.wire_json import (
+from python_server.socketio.cluster.broker.foreign_messages import (
     WireError,
     WireMessage,
     arguments_of,

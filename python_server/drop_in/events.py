@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from queue import Empty, Full
 from typing import Self
 
-from python_server.drop_in.waiting import Fault, Timeout, current, wait_until
+from python_server.drop_in.waiting import Fault, Seconds, Timeout, wait_until
 from python_server.net.threads import Condition
 
 __all__ = ["Empty", "Full"]
@@ -43,12 +43,12 @@ class Linked:
         for callback in links:
             callback(self)
 
-    def _wait_ready(self, timeout: float | None = None) -> bool:
+    def _wait_ready(self, timeout: Seconds = None) -> bool:
         return wait_until(self._changed, self.ready, timeout)
 
 
 class AsyncResult(Linked):
-    """gevent's: a value or an error that comes once."""
+    """A value or an error that comes once: gevent's words, and those of eventlet's Event."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,10 +63,25 @@ class AsyncResult(Linked):
         self.exception = exception() if isinstance(exception, type) else exception
         self._become_ready()
 
+    def send(self, result: object = None, exc: Fault | None = None) -> None:
+        """Raises AssertionError: it was sent before."""
+        assert not self._ready, "Trying to re-send() an already-triggered event."
+        if exc is None:
+            self.set(result)
+        else:
+            self.set_exception(exc)
+
+    def send_exception(self, *args: Fault) -> None:
+        """An error, or a class with an error of it, as `sys.exc_info` has them."""
+        self.send(exc=args[min(1, len(args) - 1)])
+
+    def reset(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
     def successful(self) -> bool:
         return self._ready and self.exception is None
 
-    def get(self, block: bool = True, timeout: float | None = None) -> object:
+    def get(self, block: bool = True, timeout: Seconds = None) -> object:
         """The value, or raises the error; Timeout when nothing came in time."""
         if not self._wait_ready(timeout if block else 0):
             raise Timeout(timeout)
@@ -74,8 +89,8 @@ class AsyncResult(Linked):
             raise self.exception
         return self.value
 
-    def wait(self, timeout: float | None = None) -> object:
-        """The value; None for an error, or when the time is over."""
+    def wait(self, timeout: Seconds = None) -> object:
+        """The value; None for an error, or when nothing came in time."""
         self._wait_ready(timeout)
         return self.value
 
@@ -86,26 +101,11 @@ class AsyncResult(Linked):
 
 
 class SentEvent(AsyncResult):
-    """eventlet's Event: a value that is sent once to all who wait."""
+    """eventlet's Event, whose `wait` raises."""
 
-    def send(self, result: object = None, exc: Fault | tuple[Fault | None, ...] | None = None) -> None:
-        """Raises AssertionError: it was sent before."""
-        assert not self._ready, "Trying to re-send() an already-triggered event."
-        error = (exc[1] or exc[0]) if isinstance(exc, tuple) else exc
-        if error is None:
-            self.set(result)
-        else:
-            self.set_exception(error)
-
-    def send_exception(self, *args: Fault) -> None:
-        self.send(None, args if len(args) > 1 else args[0])
-
-    def wait(self, timeout: float | None = None) -> object:
-        """What was sent, or raises it; None when the time is over."""
+    def wait(self, timeout: Seconds = None) -> object:
+        """What was sent, or raises it; None when nothing came in time."""
         return self.get() if self._wait_ready(timeout) else None
-
-    def reset(self) -> None:
-        self.__init__()  # type: ignore[misc]
 
 
 class Flag(Linked):
@@ -132,7 +132,7 @@ class Semaphore:
     def locked(self) -> bool:
         return self.counter <= 0
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+    def acquire(self, blocking: bool = True, timeout: Seconds = None) -> bool:
         """False when the time is over; a time below 0 is none."""
         limited = timeout is not None and timeout >= 0
         return wait_until(self._changed, self._take, (timeout if limited else None) if blocking else 0)
@@ -155,41 +155,6 @@ class Semaphore:
         self.release()
 
 
-class BoundedSemaphore(Semaphore):
-    """One that is never released more often than it was acquired: ValueError."""
-
-    def __init__(self, value: int = 1) -> None:
-        super().__init__(value)
-        self._most = value
-
-    def release(self) -> None:
-        if self.counter >= self._most:
-            raise ValueError("Semaphore released too many times")
-        super().release()
-
-
-class RLock(Semaphore):
-    """A lock that its owner may take again."""
-
-    _owner: object = None
-    _depth = 0
-
-    def _take(self) -> bool:
-        mine = self._owner is current() or super()._take()
-        if mine:
-            self._owner = current()
-            self._depth += 1
-        return mine
-
-    def release(self) -> None:
-        if self._owner is not current():
-            raise RuntimeError("cannot release un-acquired lock")
-        self._depth -= 1
-        if not self._depth:
-            self._owner = None
-            super().release()
-
-
 class Queue(queue.Queue[object]):
     """The standard library's, whose waits are those of stand-ins. Iteration ends at an item StopIteration."""
 
@@ -198,7 +163,7 @@ class Queue(queue.Queue[object]):
         for item in items:
             self.put(item)
 
-    def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: object, block: bool = True, timeout: Seconds = None) -> None:
         def attempt() -> bool:
             free = self.maxsize <= 0 or self._qsize() < self.maxsize
             if free:
@@ -210,7 +175,7 @@ class Queue(queue.Queue[object]):
         if not wait_until(self.not_full, attempt, timeout if block else 0):
             raise Full
 
-    def get(self, block: bool = True, timeout: float | None = None) -> object:
+    def get(self, block: bool = True, timeout: Seconds = None) -> object:
         taken: list[object] = []
 
         def attempt() -> bool:
@@ -223,7 +188,7 @@ class Queue(queue.Queue[object]):
             raise Empty
         return taken[0]
 
-    def join(self, timeout: float | None = None) -> bool:  # type: ignore[override]
+    def join(self, timeout: Seconds = None) -> bool:  # type: ignore[override]
         return wait_until(self.all_tasks_done, lambda: not self.unfinished_tasks, timeout)
 
     def __len__(self) -> int:
@@ -242,15 +207,9 @@ class Queue(queue.Queue[object]):
         return item
 
 
-class PriorityQueue(Queue):
+class PriorityQueue(Queue, queue.PriorityQueue[object]):  # type: ignore[type-var]
     """The smallest item first."""
 
-    _init, _qsize = queue.PriorityQueue._init, queue.PriorityQueue._qsize
-    _put, _get = queue.PriorityQueue._put, queue.PriorityQueue._get
 
-
-class LifoQueue(Queue):
+class LifoQueue(Queue, queue.LifoQueue[object]):
     """The newest item first."""
-
-    _init, _qsize = queue.LifoQueue._init, queue.LifoQueue._qsize
-    _put, _get = queue.LifoQueue._put, queue.LifoQueue._get

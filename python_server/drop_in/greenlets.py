@@ -11,8 +11,8 @@ from functools import partial
 from typing import Final, Self
 
 from python_server.drop_in.events import AsyncResult, Linked, Semaphore
-from python_server.drop_in.turns import need_turns
-from python_server.drop_in.waiting import Fault, ThreadState, become, current, sleep, warn_once
+from python_server.drop_in.turns import need_turns, warn_once
+from python_server.drop_in.waiting import Fault, Seconds, ThreadState, become, current, sleep
 from python_server.net.system import REAL
 from python_server.net.threads import Thread
 from python_server.net.turn import run_in_turn
@@ -85,19 +85,17 @@ class Greenlet(ThreadState, AsyncResult):
     def __bool__(self) -> bool:
         return self.started and not self._ready
 
-    def join(self, timeout: float | None = None) -> None:
+    def join(self, timeout: Seconds = None) -> None:
         self._wait_ready(timeout)
 
-    def wait(self, timeout: float | None = None) -> object:
+    def wait(self, timeout: Seconds = None) -> object:
         """eventlet's word: what the function returned, or raises what ended it."""
         value = self.get(timeout=timeout)
         if isinstance(value, GreenletExit):
             raise value
         return value
 
-    def kill(
-        self, exception: Fault = GreenletExit, block: object = True, timeout: float | None = None
-    ) -> None:
+    def kill(self, exception: Fault = GreenletExit, block: object = True, timeout: Seconds = None) -> None:
         """Raise an error in it, at its next wait of a stand-in; `block`: wait for its end."""
         error = exception() if isinstance(exception, type) else exception
         if not self.started:
@@ -118,12 +116,6 @@ class Greenlet(ThreadState, AsyncResult):
         """Call `callback(self, ...)` at its end."""
         self.rawlink(lambda greenlet: callback(greenlet, *args, **kwargs))
 
-    def link_value(self, callback: Callable[..., object]) -> None:
-        self.rawlink(lambda greenlet: callback(greenlet) if greenlet.successful() else None)
-
-    def link_exception(self, callback: Callable[..., object]) -> None:
-        self.rawlink(lambda greenlet: None if greenlet.successful() else callback(greenlet))
-
 
 spawn, spawn_later = Greenlet.spawn, Greenlet.spawn_later
 
@@ -136,15 +128,13 @@ def killall(
     greenlets: Iterable[Greenlet],
     exception: Fault = GreenletExit,
     block: bool = True,
-    timeout: float | None = None,
+    timeout: Seconds = None,
 ) -> None:
     for greenlet in list(greenlets):
         greenlet.kill(exception, block, timeout)
 
 
-def iwait(
-    objects: Iterable[Linked], timeout: float | None = None, count: int | None = None
-) -> Iterator[Linked]:
+def iwait(objects: Iterable[Linked], timeout: Seconds = None, count: int | None = None) -> Iterator[Linked]:
     """Greenlets, events and results, one by one as they become ready, until the time is over."""
     waited = list(objects)
     ready: deque[Linked] = deque()
@@ -164,7 +154,7 @@ def iwait(
 
 
 def wait(
-    objects: Iterable[Linked] | None = None, timeout: float | None = None, count: int | None = None
+    objects: Iterable[Linked] | None = None, timeout: Seconds = None, count: int | None = None
 ) -> list[Linked]:
     """Those that are ready by then; without objects: every greenlet that runs."""
     return list(iwait(RUNNING if objects is None else objects, timeout, count))
@@ -172,7 +162,7 @@ def wait(
 
 def joinall(
     greenlets: Iterable[Greenlet],
-    timeout: float | None = None,
+    timeout: Seconds = None,
     raise_error: bool = False,
     count: int | None = None,
 ) -> list[Linked]:
@@ -221,12 +211,9 @@ class GreenletPool:
         self.start(greenlet)
         return greenlet
 
-    spawn_n = apply_async = spawn
+    spawn_n = spawn
 
-    def apply(self, function: Callable[..., object], args: Iterable[object] = ()) -> object:
-        return self.spawn(function, *args).get()
-
-    def join(self, timeout: float | None = None, raise_error: bool = False) -> bool:
+    def join(self, timeout: Seconds = None, raise_error: bool = False) -> bool:
         """Wait until nobody is left; False when the time is over."""
         joinall(self, timeout, raise_error)
         return not self.greenlets
@@ -235,7 +222,7 @@ class GreenletPool:
         while not self.join():
             pass  # somebody has come meanwhile
 
-    def kill(self, exception: Fault = GreenletExit, block: bool = True, timeout: float | None = None) -> None:
+    def kill(self, exception: Fault = GreenletExit, block: bool = True, timeout: Seconds = None) -> None:
         killall(self, exception, block, timeout)
 
     def free_count(self) -> int:
@@ -270,18 +257,3 @@ class GreenPool(GreenletPool):
 
     def __init__(self, size: int = 1000) -> None:
         super().__init__(size)
-
-
-class GreenPile:
-    """eventlet's: tasks of a pool, iterated over in the order of their start."""
-
-    def __init__(self, size_or_pool: int | GreenletPool = 1000) -> None:
-        self.pool = size_or_pool if isinstance(size_or_pool, GreenletPool) else GreenPool(size_or_pool)
-        self._begun: deque[Greenlet] = deque()
-
-    def spawn(self, function: Callable[..., object], *args: object, **kwargs: object) -> None:
-        self._begun.append(self.pool.spawn(function, *args, **kwargs))
-
-    def __iter__(self) -> Iterator[object]:
-        while self._begun:
-            yield self._begun.popleft().wait()

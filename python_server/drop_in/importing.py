@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -71,7 +72,7 @@ class Replacer(MetaPathFinder):
         if name in self.table:
             if real is None or real.loader is None:
                 return ModuleSpec(name, StandIn(self, package), is_package=True)
-            real.loader = Overlay(self, real.loader)
+            real.loader = StandIn(self, package, real.loader)
         elif real is None:
             # Under another name than the module's: `from package import name` keeps silent about that one.
             raise ModuleNotFoundError(package.lack(name), name=top)
@@ -91,50 +92,40 @@ class Replacer(MetaPathFinder):
 
 
 class StandIn(Loader):
-    """Makes a module of the table's names; or it is only another name for one of the standard library."""
+    """Makes a module of the table's names: alone, or over those of the module that `real` loads."""
 
-    def __init__(self, replacer: Replacer, package: Package) -> None:
+    def __init__(self, replacer: Replacer, package: Package, real: Loader | None = None) -> None:
         self._replacer = replacer
         self._package = package
+        self._real = real
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)  # resources, source lines
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return None if self._real is None else self._real.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill the module."""
+        """Fill the module; one that is only another name for the standard library's becomes that one."""
         name, names = module.__name__, module.__dict__
-        plain = self._replacer.table[name].rpartition(":")[0]
+        if self._real is not None:
+            self._real.exec_module(module)
+            names.update(self._replacer.values(name))
+            return
         own = dict(self._replacer.values(name))
+        plain = self._replacer.table[name].rpartition(":")[0]
         if plain not in ("", "real"):
             if not own:
                 sys.modules[name] = import_module(plain)
                 return
             names |= {key: value for key, value in vars(import_module(plain)).items() if key[:2] != "__"}
-        names |= own
+        names |= own | {"__getattr__": partial(self._missing, name)}
 
-        def missing(attribute: str) -> object:
-            whole = f"{name}.{attribute}"
-            if whole in self._replacer.table:
-                return import_module(whole)
-            raise AttributeError(self._package.lack(whole), name=attribute)
-
-        names["__getattr__"] = missing
-
-
-class Overlay(Loader):
-    """Runs the real module, and then sets the table's names in it."""
-
-    def __init__(self, replacer: Replacer, real: Loader) -> None:
-        self._replacer = replacer
-        self._real = real
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._real.create_module(spec)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._real, name)  # resources, source lines
-
-    def exec_module(self, module: ModuleType) -> None:
-        """The real names, and ours over them."""
-        self._real.exec_module(module)
-        module.__dict__.update(self._replacer.values(module.__name__))
+    def _missing(self, module_name: str, attribute: str) -> object:
+        whole = f"{module_name}.{attribute}"
+        if whole in self._replacer.table:
+            return import_module(whole)
+        raise AttributeError(self._package.lack(whole), name=attribute)
 
 
 def caller() -> FrameType:

@@ -57,18 +57,18 @@ MODULES: Final = {
     "engineio.payload": "real: Payload",
     "engineio.server": "real: Server=EngineServer",
     "eventlet": f"{_SPAWN} {_TIMEOUT} monkey_patch import_patched=original listen GreenPool "
-    "GreenPile Semaphore BoundedSemaphore CappedSemaphore=BoundedSemaphore Event=SentEvent Queue "
+    "Semaphore BoundedSemaphore=Semaphore CappedSemaphore=Semaphore Event=SentEvent Queue "
     "__version__=EVENTLET",
     "eventlet.convenience": "listen",
     "eventlet.corolocal": "local",
     "eventlet.debug": "hub_blocking_detection=ignore hub_exceptions=ignore tpool_exceptions=ignore",
     "eventlet.event": "Event=SentEvent",
-    "eventlet.greenpool": "GreenPool GreenPile",
+    "eventlet.greenpool": "GreenPool",
     "eventlet.greenthread": f"{_SPAWN} spawn_after_local=spawn_later GreenThread=Greenlet",
     "eventlet.hubs": "use_hub=ignore",
     "eventlet.patcher": "monkey_patch is_monkey_patched=never import_patched=original original",
     "eventlet.queue": f"{_QUEUES} LightQueue=Queue",
-    "eventlet.semaphore": "Semaphore BoundedSemaphore CappedSemaphore=BoundedSemaphore",
+    "eventlet.semaphore": "Semaphore BoundedSemaphore=Semaphore CappedSemaphore=Semaphore",
     "eventlet.timeout": _TIMEOUT,
     "eventlet.tpool": "execute Proxy=proxied killall=ignore set_num_threads=ignore",
     "eventlet.websocket": "WebSocketWSGI WebSocket=EventletWebSocket",
@@ -88,13 +88,13 @@ MODULES: Final = {
     **{f"eventlet.green.{name}": f"{name}:" for name in ("select", "selectors", "ssl", "subprocess", "time")},
     **{f"eventlet.green.{name}": f"{name}:" for name in ("threading", "urllib", "urllib.error")},
     **{f"eventlet.green.{name}": f"{name}:" for name in ("urllib.parse", "urllib.request")},
-    "gevent": "sleep spawn spawn_raw=spawn spawn_later kill killall joinall wait iwait idle getcurrent "
+    "gevent": "sleep spawn spawn_raw=spawn spawn_later kill killall joinall wait iwait idle=sleep getcurrent "
     "Greenlet GreenletExit Timeout with_timeout signal_handler reinit=ignore __version__=GEVENT",
     "gevent.event": "Event=Flag AsyncResult",
     "gevent.exceptions": "GreenletExit",
     "gevent.greenlet": "Greenlet joinall killall",
     "gevent.local": "local",
-    "gevent.lock": "Semaphore BoundedSemaphore RLock",
+    "gevent.lock": "Semaphore BoundedSemaphore=Semaphore RLock",
     "gevent.monkey": "patch_all is_module_patched=never is_object_patched=never get_original "
     "patch_time=patch_all patch_builtins=patch_all patch_dns=patch_all patch_module=patch_all "
     "patch_os=patch_all patch_queue=patch_all patch_select=patch_all patch_signal=patch_all "

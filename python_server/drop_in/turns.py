@@ -39,14 +39,14 @@ def need_turns() -> None:
         PROGRAM.turn = Turn(_tell_of_loss)
         PROGRAM.turn.join()
     else:
-        log.warn(f"drop-in: {place_of(caller())} comes to greenlets too late: handlers run side by side")
+        warn_once("the program comes to greenlets too late: handlers run side by side")
 
 
-def let_others_run_in_sleep() -> None:
-    """`time.sleep` gives the turn back from here on, as where greenlets were patched in."""
+def let_others_run_in_sleep() -> bool:
+    """`time.sleep` gives the turn back from here on, as where greenlets were patched in. False: no turns."""
     plain = time.sleep
     if PROGRAM.turn is None or hasattr(plain, "__wrapped__"):
-        return
+        return PROGRAM.turn is not None
 
     @wraps(plain)
     def sleep(seconds: float) -> None:
@@ -57,18 +57,25 @@ def let_others_run_in_sleep() -> None:
             plain(seconds)
 
     vars(time)["sleep"] = sleep
+    return True
 
 
 def _tell_of_loss(thread_id: int) -> None:
     frame = sys._current_frames().get(thread_id)
     if frame is not None:
-        _say_loss(place_of(frame))
+        warn_once(
+            "it waits without giving others their turn: the next handler runs beside it; wait by "
+            "socketio.sleep(), or by eventlet's or gevent's words",
+            place_of(frame),
+        )
+
+
+def warn_once(sentence: str, place: str = "") -> None:
+    """A line of the log, once for each place of the program: the one told, or that of the caller."""
+    _warn(place or place_of(caller()), sentence)
 
 
 @lru_cache(maxsize=256)
-def _say_loss(place: str) -> None:
-    """Once for a place."""
-    log.warn(
-        f"drop-in: {place} waits without giving others their turn: the next handler runs beside it; "
-        "wait by socketio.sleep() or by eventlet's or gevent's words"
-    )
+def _warn(place: str, sentence: str) -> bool:
+    log.warn(f"drop-in: {place}: {sentence}")
+    return True

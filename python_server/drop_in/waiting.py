@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final, Self, TypeAlias
 
-from python_server.drop_in.importing import caller, place_of
+from python_server.drop_in.turns import warn_once
 from python_server.net.system import REAL
 from python_server.net.tasks import check_waiting
 from python_server.net.threads import Condition, ThreadLocal, blocking
-from python_server.observe import log
 
 _THREAD: Final = ThreadLocal()
 _FOREVER: Final = float("inf")
+# How long a wait may last; None: for ever.
+Seconds: TypeAlias = float | None
 # What may be raised in a thread; what a timeout may have instead of itself.
 Fault: TypeAlias = BaseException | type[BaseException]
 Thrown: TypeAlias = Fault | bool | None
@@ -67,7 +67,7 @@ def become(state: ThreadState) -> None:
     _THREAD.state = state
 
 
-def wait_until(condition: Condition, attempt: Callable[[], bool], seconds: float | None = None) -> bool:
+def wait_until(condition: Condition, attempt: Callable[[], bool], seconds: Seconds = None) -> bool:
     """Until `attempt()`, which is called under the condition's lock, is true; False when the time is over.
 
     Others have their turn meanwhile. They may need the lock: it is let go before the turn comes back.
@@ -78,7 +78,7 @@ def wait_until(condition: Condition, attempt: Callable[[], bool], seconds: float
     with condition:
         if attempt():
             return True
-    check_waiting("a wait of a stand-in")
+    check_waiting("wait()")
     state = current()
     end = _FOREVER if seconds is None else REAL.monotonic() + seconds
     with blocking(lends=True), condition:
@@ -115,7 +115,7 @@ class Timeout(BaseException):
 
     is_timeout = True  # for programs that ask so
 
-    def __init__(self, seconds: float | None = None, exception: Thrown = None, ref: bool = True) -> None:
+    def __init__(self, seconds: Seconds = None, exception: Thrown = None, ref: bool = True) -> None:
         super().__init__(seconds)
         self.seconds = seconds
         self.exception = exception
@@ -170,7 +170,7 @@ class Timeout(BaseException):
 class StartedTimeout(Timeout):
     """eventlet's, which runs from when it is made."""
 
-    def __init__(self, seconds: float | None = None, exception: Thrown = None) -> None:
+    def __init__(self, seconds: Seconds = None, exception: Thrown = None) -> None:
         super().__init__(seconds, exception)
         self.start()
 
@@ -188,13 +188,3 @@ def with_timeout(seconds: float, function: Callable[..., object], *args: object,
             raise
         return value
     return result
-
-
-def warn_once(sentence: str) -> None:
-    """A line of the log, once for each place of the program that brings it about."""
-    _warn(place_of(caller()), sentence)
-
-
-@lru_cache(maxsize=256)
-def _warn(place: str, sentence: str) -> None:
-    log.warn(f"drop-in: {place}: {sentence}")

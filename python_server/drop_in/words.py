@@ -10,20 +10,22 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Final
 
-from python_server.drop_in.turns import let_others_run_in_sleep, need_turns
-from python_server.drop_in.waiting import current, sleep, warn_once
+from python_server.drop_in.turns import let_others_run_in_sleep, need_turns, warn_once
+from python_server.drop_in.waiting import current
 from python_server.net.sockets import Socket
-from python_server.net.threads import ThreadLocal, blocking
+from python_server.net.threads import ReentrantLock, ThreadLocal, blocking
 
 EVENTLET, GEVENT = "0.41.0", "26.9.0"
 getcurrent = current
 local = ThreadLocal
+RLock = ReentrantLock  # of threading: its waits keep the turn
 
 
 def monkey_patch(*args: object, **modules: object) -> None:
     need_turns()
-    warn_once("monkey patching does nothing here: the program runs in ordinary threads")
-    let_others_run_in_sleep()
+    taken = let_others_run_in_sleep()
+    but = "; time.sleep lets other handlers run" if taken else ""
+    warn_once(f"monkey patching does nothing here, the program runs in ordinary threads{but}")
 
 
 patch_all = monkey_patch
@@ -58,10 +60,6 @@ def execute(function: Callable[..., object], *args: object, **kwargs: object) ->
 def proxied(thing: object, *args: object, **kwargs: object) -> object:
     """`tpool.Proxy`: the object itself."""
     return thing
-
-
-def idle(priority: int = 0) -> None:
-    sleep(0)
 
 
 def signal_handler(number: int, handler: Callable[..., object], *args: object, **kwargs: object) -> None:

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from python_server.api.wsgi_server import WSGIServer
 from python_server.drop_in.importing import caller, place_of
@@ -19,19 +19,13 @@ from python_server.net import sockets
 from python_server.net.sockets import Socket, TCPAddress, UnixAddress, shown_urls
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
-from python_server.serve.serve import ON_START
+from python_server.serve.serve import tell_of_start
 from python_server.serve.worker import Worker
 from python_server.settings import Settings, TLSSettings
 from python_server.wsgi.environ import Application, Environ, StartResponse
 from python_server.wsgi.websocket import BlockingWebSocket, WebSocketError
 
 __all__ = ["BlockingWebSocket", "WebSocketError"]
-# Arguments of `eventlet.wsgi.server` that choose nothing here.
-IGNORED: Final = frozenset(
-    {"log", "environ", "max_size", "max_http_version", "protocol", "server_event", "minimum_chunk_size"}
-    | {"log_x_forwarded_for", "custom_pool", "keepalive", "log_output", "log_format", "url_length_limit"}
-    | {"debug", "socket_timeout", "capitalize_response_headers"}
-)
 
 
 class WebSocketHandler:
@@ -109,8 +103,7 @@ class PyWSGIServer(WSGIServer):
 
     def _prepare(self) -> Worker:
         worker = super()._prepare()
-        for tell in ON_START:
-            tell()
+        tell_of_start()
         assert self._socket is not None
         urls = shown_urls([self._socket], "https" if self._settings.tls.certfile else "http")
         log.say(f"listening on {urls[0]}")
@@ -139,13 +132,7 @@ def listen(addr: str | tuple[str, int], family: int = 2, backlog: int = 50, **re
 
 
 def serve_eventlet(sock: GreenSocket, site: Application, *args: object, **kwargs: object) -> None:
-    """`eventlet.wsgi.server`.
-
-    Raises:
-        TypeError: an argument that is not known there either.
-    """
-    if kwargs.keys() - IGNORED:
-        raise TypeError(f"eventlet.wsgi.server has no {min(kwargs.keys() - IGNORED)} ({place_of(caller())})")
+    """`eventlet.wsgi.server`; what its other arguments choose is no choice here."""
     PyWSGIServer(sock, site, log="-" if kwargs.get("log_output", True) else None).serve_forever()
 
 

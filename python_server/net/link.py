@@ -111,6 +111,7 @@ class Link:
         self._loop = loop
         self._socket = sock
         self._descriptor = sock.fileno()
+        loop.descriptors.add(self._descriptor)
         self._received = received
         self._lost = lost
         self._report = report
@@ -320,5 +321,6 @@ class Link:
         self._descriptors.clear()
         self._partial.clear()
         self._loop.remove_reader(self._descriptor)
+        self._loop.descriptors.discard(self._descriptor)
         self._socket.close()
         return True

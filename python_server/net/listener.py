@@ -79,6 +79,7 @@ class Listener:
     ) -> None:
         self._loop = loop
         self._socket = sock
+        loop.descriptors.add(sock.fileno())
         self._accepted = accepted
         self._exhausted = exhausted
         self._batch_count = batch_count
@@ -115,6 +116,7 @@ class Listener:
         """Stop listening for good."""
         if self.state is not ListenerState.CLOSED:
             self._leave(ListenerState.CLOSED)
+            self._loop.descriptors.discard(self._socket.fileno())
             self._socket.close()
 
     def _accept(self) -> None:

@@ -5,11 +5,14 @@ Must not know: what a job does; every public method says which thread may call i
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from python_server.net.forks import call_in_children, leave_children_alone
 from python_server.net.loop import Loop
 from python_server.net.system import System
 from python_server.net.threads import WORKER, Job, Lock, Report, Thread
@@ -112,6 +115,7 @@ class Pool:
         self._fresh: list[Job] = []  # of this turn
         self._asked = False  # for the turn's end
         self._jobs: deque[tuple[float, Job]] = deque()
+        call_in_children(self._forked)
         self._idle: list[Lock] = []  # each idle thread's lock; the last one to become idle is woken first
         self._threads_count = 0
         self._lent_count = 0
@@ -210,6 +214,7 @@ class Pool:
 
     def close(self, timeout_seconds: float) -> int:
         """Loop's thread: end idle threads, let running jobs finish; returns how many are still running."""
+        leave_children_alone(self._forked)
         with self._lock:
             self._closed = True
             self._jobs.clear()
@@ -249,6 +254,11 @@ class Pool:
         self._threads_count += 1
         self._start_error = None
         return True
+
+    def _forked(self) -> None:
+        """In a child: jobs are the parent's; the thread that forked ends the child if it comes back here."""
+        self._jobs.clear()
+        self._jobs.append((0.0, partial(os._exit, 1)))
 
     def _work(self) -> None:
         """Run jobs until the thread ends; however it ends, it is no longer counted."""

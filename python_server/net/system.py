@@ -49,6 +49,22 @@ class TimerLike(Protocol):
 CallLater = Callable[[float, Callable[[], object]], TimerLike]
 
 
+def thread_cpu(thread_id: int) -> float:
+    """Seconds of the processor's time that a thread which lives has used; of all, where that is not told."""
+    if hasattr(time, "pthread_getcpuclockid"):
+        return time.clock_gettime(time.pthread_getcpuclockid(thread_id))
+    return time.process_time()
+
+
+def is_runnable(native_id: int | None) -> bool:
+    """Has a thread work to do, though others may have the processors? False where nobody tells."""
+    try:
+        with open(f"/proc/self/task/{native_id}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] == b"R"
+    except OSError:
+        return False
+
+
 def token(count: int, entropy: Callable[[int], bytes]) -> str:
     """A name of letters, digits, "-" and "_" out of so many bytes."""
     return urlsafe_b64encode(entropy(count)).rstrip(b"=").decode("ascii")

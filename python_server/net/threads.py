@@ -20,6 +20,7 @@ Condition = threading.Condition
 Event = threading.Event
 Lock: TypeAlias = threading.Lock
 Thread = threading.Thread
+ReentrantLock = threading.RLock
 ThreadLocal = threading.local
 current_thread_id: Callable[[], int] = threading.get_ident
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
@@ -102,6 +103,12 @@ def end_turn() -> None:
         WORKER.turn.leave()
 
 
+def native_id_of(thread_id: int) -> int | None:
+    """The system's number of a thread that lives."""
+    found = (thread.native_id for thread in threading.enumerate() if thread.ident == thread_id)
+    return next(found, None)
+
+
 def on_main_thread() -> bool:
     """Is this the thread that the program began on?"""
     return threading.current_thread() is threading.main_thread()
@@ -160,6 +167,10 @@ class Mailbox:
     def adopt(self) -> None:
         """The calling thread becomes the loop's thread."""
         self._owner = threading.get_ident()
+
+    def disown(self) -> None:
+        """In a forked child: the loop is the parent's, and whoever posts is told so."""
+        self._closed = True
 
     def on_loop(self) -> bool:
         """Any thread: is the caller the loop's thread?"""

@@ -97,6 +97,7 @@ class Transport:
         self._loop = loop
         self._socket = sock
         self._descriptor = sock.fileno()
+        loop.descriptors.add(self._descriptor)
         self._report = report
         self._limits = limits
         # Where what is received goes, if the handler has no better place.
@@ -370,6 +371,7 @@ class Transport:
         self._loop.remove_reader(self._descriptor)
         if self._stalled is not None:
             self._stalled.cancel()
+        self._loop.descriptors.discard(self._descriptor)
         return self._socket
 
     # The way out
@@ -424,6 +426,7 @@ class Transport:
         if self._outbox is not None:
             self._outbox.close()
             self._outbox.take()
+        self._loop.descriptors.discard(self._descriptor)
         self._socket.close()
         # Told at the next turn: a write must never re-enter the room that wrote.
         self._loop.call_soon(lambda: self._handler.connection_lost(reason))

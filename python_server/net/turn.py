@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from python_server.net.system import REAL
-from python_server.net.threads import WORKER, Lock, blocking, current_thread_id
+from python_server.net.system import REAL, is_runnable, thread_cpu
+from python_server.net.threads import WORKER, Lock, blocking, current_thread_id, native_id_of
 
-# A holder that has kept the turn so long, in a process that computes little, waits without giving it back:
-# for a lock, a database. What it waits for may need the turn itself.
-TAKE_OVER_SECONDS: Final = 0.05
-# Of one core. Above it somebody computes, and it may well be the holder.
-COMPUTING_SHARE: Final = 0.5
+# A holder that has kept the turn so long, and has computed little, waits without giving it back: for a lock,
+# a database. What it waits for may need the turn itself.
+TAKE_OVER_SECONDS: Final = 0.02
+# Of one core: what a thread may use of it that waits. One that computes has more, even where many do.
+WAITING_SHARE: Final = 0.01
 
 
 class Turn:
@@ -25,22 +25,25 @@ class Turn:
 
     Args:
         on_taken_over: called with the id of a thread that has lost the turn, which waits somewhere else.
-        monotonic, cpu: clocks; the second of the processor's time that this process has used.
+        monotonic, thread_cpu: clocks; the second of the processor's time that a thread has used, by its id.
+        runnable: has a thread work to do, by the system's number of it?
     """
 
     def __init__(
         self,
         on_taken_over: Callable[[int], None],
         monotonic: Callable[[], float] = REAL.monotonic,
-        cpu: Callable[[], float] = REAL.cpu,
+        thread_cpu: Callable[[int], float] = thread_cpu,
+        runnable: Callable[[int | None], bool] = is_runnable,
     ) -> None:
         self._on_taken_over = on_taken_over
         self._monotonic = monotonic
-        self._cpu = cpu
+        self._thread_cpu = thread_cpu
+        self._runnable = runnable
         self._lock = Lock()
         self._holder: int | None = None
         self._waiting: deque[tuple[int, Lock]] = deque()  # who, and what wakes it
-        self._taken_at = self._taken_cpu = 0.0
+        self._seen_at = self._seen_cpu = 0.0
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -69,8 +72,10 @@ class Turn:
         me = current_thread_id()
         with self._lock:
             if self._holder is None:
-                self._give_to(me)
+                self._holder = me
                 return
+            if not self._waiting:
+                self._look_at(self._holder)
             bell = Lock()
             bell.acquire()
             self._waiting.append((me, bell))
@@ -88,31 +93,30 @@ class Turn:
     def _hand_on(self) -> None:
         """Under the lock."""
         if self._waiting:
-            next_one, bell = self._waiting.popleft()
-            self._give_to(next_one)
+            self._holder, bell = self._waiting.popleft()
             bell.release()
+            if self._waiting:
+                self._look_at(self._holder)
         else:
             self._holder = None
 
-    def _give_to(self, thread_id: int) -> None:
-        self._holder = thread_id
-        self._taken_at, self._taken_cpu = self._monotonic(), self._cpu()
+    def _look_at(self, holder: int) -> None:
+        """Under the lock, while somebody waits: the holder is judged by what it does from now on."""
+        self._seen_at, self._seen_cpu = self._monotonic(), self._thread_cpu(holder)
 
     def _take_over(self) -> None:
         """A thread that waits: hand the turn on if its holder waits too."""
         with self._lock:
-            held_seconds = self._monotonic() - self._taken_at
-            computed_seconds = self._cpu() - self._taken_cpu
-            if held_seconds < TAKE_OVER_SECONDS:
+            holder = self._holder
+            held_seconds = self._monotonic() - self._seen_at
+            if holder is None or held_seconds < TAKE_OVER_SECONDS:
                 return
-            if computed_seconds > held_seconds * COMPUTING_SHARE:
-                # It is looked at anew: whoever computed until now may begin to wait.
-                self._taken_at, self._taken_cpu = self._monotonic(), self._cpu()
+            computes = self._thread_cpu(holder) - self._seen_cpu > held_seconds * WAITING_SHARE
+            if computes or self._runnable(native_id_of(holder)):
+                self._look_at(holder)
                 return
-            loser = self._holder
             self._hand_on()
-        if loser is not None:
-            self._on_taken_over(loser)
+        self._on_taken_over(holder)
 
 
 class _Program:

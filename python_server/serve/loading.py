@@ -103,12 +103,12 @@ def refuse_foreign(application: object) -> None:
         if mode in FOREIGN_MODES:
             raise ApplicationError(
                 f"its Socket.IO server has async_mode={mode!r}, which needs a server of its own: "
-                "set async_mode='threading'"
+                "set async_mode='threading', or serve it as it stands with --drop-in"
             )
     try:
         refuse_patched()
     except PatchedError as error:
-        raise ApplicationError(str(error)) from None
+        raise ApplicationError(f"{error}; or serve it as it stands with --drop-in") from None
 
 
 def _parts(application: object) -> Iterator[object]:

@@ -9,11 +9,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from python_server.connection.acceptor import tls_context
@@ -35,9 +34,9 @@ from python_server.net.sockets import (
     shown_urls,
 )
 from python_server.net.system import REAL
-from python_server.net.threads import ServerStopped
 from python_server.observe import log
 from python_server.serve.mounts import Site
+from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
 from python_server.workers.link_messages import VERSION, other_version
@@ -73,22 +72,30 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
     name = "" if slot is None else f"worker {slot.index}"
     log.configure_logging(settings.log_level, settings.access_log, settings.error_log, name, writer=LINES)
     allow_descriptors(settings.connections_max_count, log.warn)
-    for tell in ON_START:
-        tell()
+    tell_of_start()
     if slot is not None:
         if slot.version != VERSION:
             log.warn(f"the supervisor {other_version(slot.version)}")
             raise SystemExit(1)
-        worker = Worker(site, settings, bind(settings).sockets, slot, slot.named.get(CONTROL))
-        with _signals(worker.loop, _orders_of(worker)):
+        theirs = ApplicationSignals(log.report)
+        control = slot.named.get(CONTROL)
+        worker = Worker(site, settings, bind(settings).sockets, slot, control, theirs.tell)
+        with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
             worker.run()
         return
     with _opened(settings) as (listening, control):
         worker = Worker(site, settings, listening.sockets, control=control)
-        with _signals(worker.loop, _orders_of(worker)):
+        orders = _orders_of(worker)
+        with given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report)):
             _tell_started(settings, listening, started)
             worker.run()
-    log.say("stopped")
+            log.say("stopped")
+
+
+def tell_of_start() -> None:
+    """Say what is to be said, once."""
+    while ON_START:
+        ON_START.pop(0)()
 
 
 def is_supervisor(settings: Settings) -> bool:
@@ -117,7 +124,8 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             serving=lambda: _tell_started(settings, listening, started),
             rolled=lambda: systemd.notify(systemd.READY),
         )
-        with _signals(loop, _orders_of_workers(workers)):
+        theirs = ApplicationSignals(log.report)
+        with given_as_orders(loop.mailbox.post, _orders_of_workers(workers), theirs):
             loop.call_soon(workers.begin)
             try:
                 loop.run()
@@ -190,8 +198,6 @@ def public_address(settings: Settings) -> Address | None:
     return next((address for address in tcp if not address.is_loopback), None)
 
 
-Order = Callable[[], object]
-Orders = dict[int, Order]
 # Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
@@ -215,8 +221,8 @@ def _orders_of(worker: Worker) -> Orders:
         log.say(CODE_STAYS)
 
     return _orders(stop=lambda: next(stops)(), quit=worker.force, hang_up=hang_up, reopen=reopen) | {
-        signal.SIGTTIN: partial(log.warn, FOR_SEVERAL.format("SIGTTIN")),
-        signal.SIGTTOU: partial(log.warn, FOR_SEVERAL.format("SIGTTOU")),
+        signal.SIGTTIN: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTIN")),
+        signal.SIGTTOU: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTOU")),
     }
 
 
@@ -235,6 +241,7 @@ def _orders_of_workers(workers: Supervisor) -> Orders:
     return _orders(stop=workers.stop, quit=workers.quit, hang_up=roll, reopen=reopen) | {
         signal.SIGTTIN: partial(workers.change_count, 1),
         signal.SIGTTOU: partial(workers.change_count, -1),
+        signal.SIGUSR2: partial(workers.pass_on, signal.SIGUSR2),
         signal.SIGCHLD: workers.reap,
     }
 
@@ -252,25 +259,9 @@ def _orders(stop: Order, quit: Order, hang_up: Order, reopen: Order) -> Orders:
         signal.SIGQUIT: partial(end, quit),
         signal.SIGHUP: hang_up,
         signal.SIGUSR1: reopen,
-        signal.SIGUSR2: partial(log.warn, NO_SECOND_SERVER),
+        signal.SIGUSR2: OnlySaid(log.warn, NO_SECOND_SERVER),
         signal.SIGWINCH: lambda: None,
     }
-
-
-@contextmanager
-def _signals(loop: Loop, orders: Orders) -> Iterator[None]:
-    """Each order is carried out by the loop: a signal comes between any two instructions of what runs."""
-
-    def given(number: int, frame: FrameType | None) -> None:
-        with suppress(ServerStopped):  # there is nothing left to stop
-            loop.mailbox.post(orders[number])
-
-    former = {number: signal.signal(number, given) for number in orders}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -268,13 +268,18 @@ def make_cluster(
     pools: Pools,
     protocols: Protocols,
     drain: Callable[[int | None], None],
+    reopen_logs: Callable[[], None],
     stop_server: Callable[[], None],
 ) -> Cluster:
-    """Attaches each mount. `drain`: called with the successor's index. `stop_server`: any thread."""
+    """Attaches each mount.
+
+    `drain` (called with the successor's index) and `reopen_logs` are the supervisor's orders; `stop_server`
+    may be called by any thread.
+    """
     site, settings, slot, loop = given.site, given.settings, given.slot, network.loop
     membership = homes = handover = None
     if slot is not None:
-        membership, homes = _join(given, slot, network, drain)
+        membership, homes = _join(given, slot, network, drain, reopen_logs)
     session_limits = _session_limits(settings)
     # Of this machine, among those that share a broker.
     host_id = given.system.entropy(16).hex() if slot is None else slot.host_id
@@ -325,7 +330,11 @@ def _session_limits(settings: Settings) -> SessionLimits:
 
 
 def _join(
-    given: Given, slot: WorkerSlot, network: Network, drain: Callable[[int | None], None]
+    given: Given,
+    slot: WorkerSlot,
+    network: Network,
+    drain: Callable[[int | None], None],
+    reopen_logs: Callable[[], None],
 ) -> tuple[Membership, Handover]:
     """Its place among the workers of this machine, and how connections come to another's session."""
     settings, acceptor = given.settings, network.acceptor
@@ -337,7 +346,7 @@ def _join(
         report=log.report,
         complain=given.complain,
         drain=drain,
-        reopen_logs=log.reopen_logs,
+        reopen_logs=reopen_logs,
         entropy=given.system.entropy,
         settings=settings,
     )

@@ -5,6 +5,7 @@ Must not know: any rule of any protocol, or how the parts are connected; see `wi
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -40,7 +41,9 @@ class Worker:
     Args:
         site: what to serve. settings: see there. listening: bound sockets, owned from here on.
         slot: its place among several workers, owned from here on; None for the only one.
-        control: listening, for this user's own words; owned from here on. system: its clocks, poller, chance.
+        control: listening, for this user's own words; owned from here on.
+        told: called with the signal by which other servers say what the supervisor has just said otherwise.
+        system: its clocks, poller, chance.
 
     Raises:
         CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address, or the name of
@@ -54,9 +57,11 @@ class Worker:
         listening: list[Socket],
         slot: WorkerSlot | None = None,
         control: Socket | None = None,
+        told: Callable[[int], object] = lambda number: None,
         system: System = REAL,
     ) -> None:
         self._settings = settings
+        self._told = told
         self._counters = Counters(system.monotonic)
         self._state = WorkerState.SERVING
         complain = self._counters.complain
@@ -72,7 +77,8 @@ class Worker:
             network=network,
             pools=self._pools,
             protocols=protocols,
-            drain=partial(self._begin_stop, settings.graceful_timeout_seconds),
+            drain=self._drain,
+            reopen_logs=self._reopen_logs,
             stop_server=self._stop_server,
         )
         self._membership = self._cluster.membership
@@ -145,6 +151,16 @@ class Worker:
                 self._stop_alone(self._settings.graceful_timeout_seconds)
 
         self.loop.mailbox.post(stop)
+
+    def _drain(self, successor: int | None) -> None:
+        """The supervisor ends this worker."""
+        self._told(signal.SIGTERM)
+        self._begin_stop(self._settings.graceful_timeout_seconds, successor)
+
+    def _reopen_logs(self) -> None:
+        """The supervisor says that log files have moved."""
+        self._told(signal.SIGUSR1)
+        log.reopen_logs()
 
     def force(self) -> None:
         """Any thread: end now."""

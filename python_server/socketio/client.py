@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.net.backlog import Backlog
+from python_server.net.client_backlog import Backlog
 from python_server.net.states import StateEnum
 from python_server.net.system import TimerLike
 from python_server.socketio.packet import PacketDecoder

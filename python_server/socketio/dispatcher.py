@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from python_server.engineio.session import DisconnectReason, Session
-from python_server.net.backlog import Backlog
+from python_server.net.client_backlog import Backlog
 from python_server.net.system import TimerLike
 from python_server.socketio.client import CONNECTED, Bucket, Client, NamespaceReason, Socket
 from python_server.socketio.connections import Connections

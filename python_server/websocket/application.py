@@ -16,7 +16,7 @@ from python_server.connection.exchange import DeadlineLike, Exchange
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices
 from python_server.connection.websocket_handshake import accept_websocket
 from python_server.http1.parser import Request
-from python_server.net.backlog import Backlog
+from python_server.net.client_backlog import Backlog
 from python_server.net.threads import Door, Strand, current_thread_id
 from wsframe import CloseCode, Opcode, encode_frame
 

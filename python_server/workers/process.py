@@ -118,6 +118,11 @@ class WorkerProcess:
             self.move(Life.KILLED)
             self._process.send_signal(signal.SIGQUIT)
 
+    def pass_on(self, number: int) -> None:
+        """The supervisor got this signal; one that does not serve yet has no handler of it."""
+        if self.life is Life.SERVING:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
         if self.life is not Life.KILLED:
             self.move(Life.KILLED)

@@ -141,6 +141,11 @@ class Supervisor:
         log.say(f"{self._wanted_count} workers are wanted")
         self._look_round()
 
+    def pass_on(self, number: int) -> None:
+        """A signal that is the application's affair."""
+        for child in self._children:
+            child.pass_on(number)
+
     def reopen_logs(self) -> None:
         for child in self._children:
             if child.life in ALIVE:

@@ -13,9 +13,9 @@ from typing import Any
 from python_server.connection.exchange import Exchange, TransportLike
 from python_server.connection.websocket_channel import WebSocketChannel, WebSocketServices, ignore_message
 from python_server.connection.websocket_handshake import accept_websocket
-from python_server.net.backlog import SOFT_BYTES
 from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.byte_handler import ByteHandler
+from python_server.net.client_backlog import SOFT_BYTES
 from python_server.net.sockets import Socket
 from python_server.net.threads import Door
 from python_server.wsgi.environ import Environ

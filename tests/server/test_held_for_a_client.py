@@ -24,7 +24,7 @@ from python_server.api.python_engineio import EngineServer
 from python_server.api.python_socketio import Server, WSGIApp
 from python_server.connection.http_channel import HTTPChannel
 from python_server.connection.websocket_channel import WebSocketChannel
-from python_server.net.backlog import SOFT_BYTES, SOFT_COUNT
+from python_server.net.client_backlog import SOFT_BYTES, SOFT_COUNT
 from python_server.settings import Settings
 from wsframe import Decoder, Opcode, Role, encode_frame
 

@@ -13,7 +13,7 @@ import pytest
 
 from python_server import Resource, WebSocket, WebSocketApplication, WSGIServer
 from python_server.connection.websocket_handshake import DEFLATED_RECEIVE_BYTES
-from python_server.net.backlog import SOFT_BYTES, Backlog
+from python_server.net.client_backlog import SOFT_BYTES, Backlog
 from python_server.settings import Settings, WebSocketSettings
 from wsframe import Opcode, encode_frame
 

@@ -7,6 +7,7 @@ import eventlet
 
 eventlet.monkey_patch()
 
+import hashlib  # noqa: E402
 import os  # noqa: E402
 import time  # noqa: E402
 
@@ -59,9 +60,14 @@ def count_slowly() -> int:
     """Read, wait by nothing, write: right only where nobody runs in between."""
     global visits
     before = visits
-    sum(range(20_000))
+    hashlib.sha256(bytes(12_000_000))  # here threads switch, and greenlets do not
     visits = before + 1
     return visits
+
+
+@app.route("/count")
+def count_on_a_page() -> str:
+    return str(count_slowly())
 
 
 @socketio.on("leave")

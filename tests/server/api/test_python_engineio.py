@@ -11,7 +11,7 @@ import pytest
 from python_server.api.python_engineio import EngineServer
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
-from python_server.net.backlog import HARD_BYTES, HARD_COUNT, SOFT_BYTES, SOFT_COUNT
+from python_server.net.client_backlog import HARD_BYTES, HARD_COUNT, SOFT_BYTES, SOFT_COUNT
 
 REQUEST = Request("GET", "/?a=1", "/", "a=1", (1, 1), [])
 

@@ -12,14 +12,12 @@ import pytest
 
 from python_server.drop_in.events import (
     AsyncResult,
-    BoundedSemaphore,
     Empty,
     Flag,
     Full,
     LifoQueue,
     PriorityQueue,
     Queue,
-    RLock,
     Semaphore,
     SentEvent,
 )
@@ -110,22 +108,6 @@ def test_a_semaphore_lets_so_many_in() -> None:
         assert semaphore.acquire(timeout=-1)
         semaphore.release()
     assert semaphore.counter == 3
-
-
-def test_a_bounded_one_counts_its_releases() -> None:
-    semaphore = BoundedSemaphore(1)
-    with pytest.raises(ValueError, match="too many times"):
-        semaphore.release()
-    with semaphore:
-        pass
-
-
-def test_a_lock_that_its_owner_may_take_again() -> None:
-    lock = RLock()
-    with lock, lock:
-        assert beside(lock.acquire, False) == [False]
-        assert isinstance(beside(lock.release)[0], RuntimeError)
-    assert beside(lock.acquire, False) == [True]
 
 
 @pytest.mark.parametrize("kind", [Queue, PriorityQueue, LifoQueue])

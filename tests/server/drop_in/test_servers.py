@@ -85,7 +85,7 @@ def test_turns_are_asked_for_once_and_on_the_main_thread(monkeypatch: pytest.Mon
         thread.start()
         thread.join()
         assert PROGRAM.turn is None
-        assert "comes to greenlets too late" in warned[0]
+        assert "the program comes to greenlets too late" in warned[0]
         monkeypatch.setattr(turns.CHOSEN, "turns", True)
         turns.need_turns()
         turn = PROGRAM.turn

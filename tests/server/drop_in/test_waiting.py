@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from python_server.drop_in import waiting
+from python_server.drop_in import turns, waiting
 from python_server.drop_in.waiting import StartedTimeout, Timeout, current, sleep, wait_until, with_timeout
 from python_server.net.threads import WORKER
 
@@ -18,8 +18,8 @@ FOREVER = 3600.0
 @pytest.fixture
 def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(waiting.log, "warn", lines.append)
-    waiting._warn.cache_clear()
+    monkeypatch.setattr(turns.log, "warn", lines.append)
+    turns._warn.cache_clear()
     return lines
 
 

@@ -5,11 +5,13 @@ It must not know which programs need them.
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from python_server.net import tasks
-from python_server.net.threads import WORKER, Waiter, blocking, end_turn, wait_on
+from python_server.net.system import is_runnable, thread_cpu
+from python_server.net.threads import WORKER, Waiter, blocking, end_turn, native_id_of, wait_on
 from python_server.net.turn import PROGRAM, TAKE_OVER_SECONDS, Turn, run_in_turn
 
 PATIENCE_SECONDS = 60
@@ -127,8 +129,8 @@ def test_who_waits_elsewhere_loses_it(turn: Turn, lost: list[int]) -> None:
 
 
 def test_who_computes_keeps_it(lost: list[int]) -> None:
-    now, cpu = 0.0, 0.0
-    turn = Turn(lost.append, lambda: now, lambda: cpu)
+    now, cpu, runnable = 0.0, 0.0, False
+    turn = Turn(lost.append, lambda: now, lambda thread_id: cpu, lambda number: runnable)
     turn.take()
     now, cpu = 1.0, 0.9
     turn._take_over()
@@ -136,13 +138,28 @@ def test_who_computes_keeps_it(lost: list[int]) -> None:
     now, cpu = 1.0 + TAKE_OVER_SECONDS / 2, 0.9
     turn._take_over()  # it was looked at anew just now
     assert lost == []
-    now, cpu = 2.0, 1.0
+    now, runnable = 2.0, True  # others have the processors
+    turn._take_over()
+    assert lost == []
+    now, cpu, runnable = 3.0, 0.905, False
     turn._take_over()
     assert lost == [threading.get_ident()]
     assert turn._holder is None
     turn._take_over()
     assert len(lost) == 1
     turn.give_back()  # it has nothing to give any more
+
+
+def test_a_thread_that_computes_is_told_from_one_that_waits() -> None:
+    me = threading.get_ident()
+    before = thread_cpu(me)
+    sum(range(2_000_000))
+    computed = thread_cpu(me) - before
+    assert is_runnable(native_id_of(me)) is Path("/proc/self/task").exists()
+    assert not is_runnable(None)
+    before = thread_cpu(me)
+    threading.Event().wait(0.05)
+    assert thread_cpu(me) - before < computed
 
 
 def test_a_background_task_takes_part(turn: Turn) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from python_server.net.link import encode, pair
-from python_server.net.loop import Loop
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import BindError, InheritedDescriptor, TCPAddress, UnixAddress
 from python_server.observe import log
@@ -158,15 +157,6 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert states == [b"READY=1", b"RELOADING=1", b"READY=1", b"STOPPING=1"]
 
 
-def test_a_signal_that_comes_after_the_end_is_no_fault() -> None:
-    loop = Loop(log.report)
-    loop.close()
-    asked: list[bool] = []
-    with module._signals(loop, {signal.SIGTERM: lambda: asked.append(True)}):
-        signal.raise_signal(signal.SIGTERM)
-    assert asked == []
-
-
 def test_a_pid_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     where = tmp_path / "no folder" / "pid"
     with pytest.raises(BindError, match="cannot write the process id to"):
@@ -242,8 +232,8 @@ def test_several_workers_hear_every_order(
     serve(Site(page), settings(workers_count=1, max_requests_count=100), started)
     assert got == [b"ok"]
     said = [record.message for record in caplog.records if not record.message.startswith("worker ")]
-    assert said[:3] == [module.NO_SECOND_SERVER, "2 workers are wanted", "1 workers are wanted"]
-    assert said[3].startswith("rolling restart of 1 workers")
+    assert said[:2] == ["2 workers are wanted", "1 workers are wanted"]
+    assert said[2].startswith("rolling restart of 1 workers")
     assert said[-1] == "stopped"
 
 

@@ -61,7 +61,13 @@ class Wired:
         self.pools = make_pools(given, self.loop)
         self.protocols = make_protocols(given, self.network, self.pools)
         self.cluster = make_cluster(
-            given, self.network, self.pools, self.protocols, self.drained.append, lambda: None
+            given,
+            self.network,
+            self.pools,
+            self.protocols,
+            drain=self.drained.append,
+            reopen_logs=lambda: None,
+            stop_server=lambda: None,
         )
         self.services = http_services(given, self.network, self.protocols, self.cluster, self.counters)
         self.network.acceptor.set_services(self.services)

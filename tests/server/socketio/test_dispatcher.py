@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from python_server.net.backlog import HARD_COUNT, SOFT_BYTES, SOFT_COUNT
+from python_server.net.client_backlog import HARD_COUNT, SOFT_BYTES, SOFT_COUNT
 from python_server.socketio.jsoncodec import OWN_WORDS
 from python_server.socketio.packet import TextCodec
 

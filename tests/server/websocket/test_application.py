@@ -16,8 +16,8 @@ import pytest
 from python_server.connection.exchange import Exchange, ExchangeServices
 from python_server.connection.websocket_channel import WebSocketServices
 from python_server.http1.parser import Request
-from python_server.net.backlog import SOFT_BYTES, SOFT_COUNT
 from python_server.net.backpressure import Backpressure
+from python_server.net.client_backlog import SOFT_BYTES, SOFT_COUNT
 from python_server.net.threads import Door, InlineExecutor, Mailbox
 from python_server.settings import WebSocketSettings
 from python_server.websocket.application import (

@@ -14,9 +14,9 @@ import pytest
 from python_server.connection.exchange import Exchange, ExchangeServices
 from python_server.connection.websocket_channel import WebSocketServices
 from python_server.http1.parser import Request
-from python_server.net.backlog import SOFT_BYTES
 from python_server.net.backpressure import Backpressure
 from python_server.net.bounded_queue import BoundedQueue
+from python_server.net.client_backlog import SOFT_BYTES
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door, InlineExecutor, Mailbox
 from python_server.settings import WebSocketSettings

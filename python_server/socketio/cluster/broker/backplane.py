@@ -15,13 +15,17 @@ from python_server.net.system import REAL, CallLater, System
 from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker.channel_handler import ChannelHandler
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
+from python_server.socketio.cluster.broker.foreign_messages import (
+    MESSAGE_MAX_BYTES,
+    write_command,
+    write_emit,
+)
 from python_server.socketio.cluster.broker.leader import HAND_OVER_SECONDS, Leadership, Place, Word
 from python_server.socketio.cluster.broker.link_status import PUBLISH, SUBSCRIBE, LinkStatus
 from python_server.socketio.cluster.broker.messages import ChannelReader, Channels, Incoming
 from python_server.socketio.cluster.broker.requests import BrokerRequests, both
 from python_server.socketio.cluster.broker.resp import Push
 from python_server.socketio.cluster.broker.url import connector
-from python_server.socketio.cluster.broker.wire_json import MESSAGE_MAX_BYTES, write_command, write_emit
 from python_server.socketio.cluster.port import (
     Backplane,
     BrokerOptions,

@@ -9,6 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from python_server.socketio.cluster.broker.foreign_messages import (
+    WireError,
+    WireMessage,
+    excepted_of,
+    packed_event_of,
+    rooms_of,
+    write_callback,
+)
 from python_server.socketio.cluster.broker.leader import Leadership, Place, Word
 from python_server.socketio.cluster.broker.messages import (
     ORDERED,
@@ -24,14 +32,6 @@ from python_server.socketio.cluster.broker.messages import (
     write,
 )
 from python_server.socketio.cluster.broker.requests import BrokerRequests, Publish
-from python_server.socketio.cluster.broker.wire_json import (
-    WireError,
-    WireMessage,
-    excepted_of,
-    packed_event_of,
-    rooms_of,
-    write_callback,
-)
 from python_server.socketio.cluster.port import (
     Backplane,
     Command,

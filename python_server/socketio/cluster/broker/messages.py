@@ -11,9 +11,7 @@ from typing import Final, TypeVar
 
 from msgspec import MsgspecError, Struct, json
 
-from python_server.socketio.cluster.broker.leader import Word
-from python_server.socketio.cluster.broker.resp import Push
-from python_server.socketio.cluster.broker.wire_json import (
+from python_server.socketio.cluster.broker.foreign_messages import (
     COMMANDS,
     MESSAGE_MAX_BYTES,
     WORDS,
@@ -24,6 +22,8 @@ from python_server.socketio.cluster.broker.wire_json import (
     packed_values_of,
     read,
 )
+from python_server.socketio.cluster.broker.leader import Word
+from python_server.socketio.cluster.broker.resp import Push
 from python_server.socketio.cluster.port import Command, Envelope, QuestionKind
 from python_server.socketio.packet import Codec
 from python_server.socketio.values import JSONValue, RoomName

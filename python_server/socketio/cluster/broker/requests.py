@@ -12,8 +12,8 @@ from itertools import count
 from typing import Final, Protocol
 
 from python_server.net.system import CallLater, TimerLike
+from python_server.socketio.cluster.broker.foreign_messages import write_question
 from python_server.socketio.cluster.broker.messages import AnsweredQuestion, Asking, Channels, write
-from python_server.socketio.cluster.broker.wire_json import write_question
 from python_server.socketio.cluster.port import Backplane, PeerRequest, Question, QuestionKind, Receiver
 from python_server.socketio.cluster.requests import AckHeard, AcksAsked, AcksQuestion, convert, plain
 from python_server.socketio.values import JSONValue

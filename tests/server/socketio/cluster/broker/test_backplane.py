@@ -14,8 +14,8 @@ from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker import leader
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane, join_broker
 from python_server.socketio.cluster.broker.connections import BrokerLinkState
+from python_server.socketio.cluster.broker.foreign_messages import write_command
 from python_server.socketio.cluster.broker.leader import Place, Word
-from python_server.socketio.cluster.broker.wire_json import write_command
 from python_server.socketio.cluster.port import (
     BrokerOptions,
     Command,

@@ -9,6 +9,7 @@ import pytest
 from msgspec import Raw
 
 from python_server.socketio.cluster.broker.channel_handler import ChannelHandler
+from python_server.socketio.cluster.broker.foreign_messages import WireError, WireMessage, read
 from python_server.socketio.cluster.broker.leader import Lead, Leadership, Place, Word
 from python_server.socketio.cluster.broker.messages import (
     AnsweredQuestion,
@@ -21,7 +22,6 @@ from python_server.socketio.cluster.broker.messages import (
     Subscribed,
 )
 from python_server.socketio.cluster.broker.requests import BrokerRequests
-from python_server.socketio.cluster.broker.wire_json import WireError, WireMessage, read
 from python_server.socketio.cluster.port import (
     Command,
     CommandKind,

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
+from python_server.socketio.cluster.broker.foreign_messages import WireError, WireMessage
 from python_server.socketio.cluster.broker.messages import (
     ORDERED,
     AnsweredQuestion,
@@ -20,7 +21,6 @@ from python_server.socketio.cluster.broker.messages import (
     RoomEnvelope,
     Subscribed,
 )
-from python_server.socketio.cluster.broker.wire_json import WireError, WireMessage
 from python_server.socketio.cluster.port import Command, CommandKind, Envelope
 from python_server.socketio.packet import TextCodec
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 import socketio
 
-from python_server.socketio.cluster.broker.wire_json import (
+from python_server.socketio.cluster.broker.foreign_messages import (
     MESSAGE_MAX_BYTES,
     WireError,
     arguments_of,

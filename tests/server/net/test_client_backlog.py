@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from python_server.net.backlog import (
+from python_server.net.client_backlog import (
     HARD_BYTES,
     HARD_COUNT,
     HEAVY_BYTES,

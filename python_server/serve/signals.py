@@ -1,0 +1,119 @@
+"""Signals become orders, carried out by the loop; what the application installed for them runs first.
+
+Must not know: what an order does, or how many workers there are.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import FrameType
+from typing import Final
+
+from python_server.net.forks import call_in_children, leave_children_alone
+from python_server.net.threads import ServerStopped
+
+Order = Callable[[], object]
+Orders = dict[int, Order]
+
+STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+
+
+class OnlySaid(partial[None]):
+    """The order of a signal that means nothing here: it says so, unless the application takes the signal."""
+
+
+class Interrupted(BaseException):
+    """A second signal to stop has come while the application's handler of the first one runs."""
+
+
+class ApplicationSignals:
+    """The handlers that the application had installed when serving began.
+
+    Each is called when its signal comes, before the server's own order and with the arguments that Python
+    gives, as on a server that installs none. One that raises SystemExit or KeyboardInterrupt has the server
+    stop gracefully; the exception goes on when it has. Of the signals that stop, the first alone is told; the
+    second interrupts a handler that still runs.
+
+    Args:
+        report: told of any other exception of a handler.
+    """
+
+    def __init__(self, report: Callable[[str, BaseException], None]) -> None:
+        self._report = report
+        self._handlers = {
+            int(number): handler
+            for number in signal.valid_signals()
+            if callable(handler := signal.getsignal(number)) and handler is not signal.default_int_handler
+        }
+        self._stop_told = False
+        self.runs = False
+        self.leaving: BaseException | None = None
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._handlers
+
+    def tell(self, number: int, frame: FrameType | None = None) -> bool:
+        """Main thread: the signal has come, or the supervisor says the same by other means.
+
+        Returns:
+            whether the handler wants the program to end.
+        """
+        if number in STOPS:
+            if self._stop_told:
+                return False
+            self._stop_told = True
+        handler = self._handlers.get(number)
+        if handler is None:
+            return False
+        before, self.runs = self.runs, True
+        try:
+            handler(number, frame)
+        except (SystemExit, KeyboardInterrupt) as error:
+            self.leaving = self.leaving or error
+            return True
+        except Interrupted:
+            pass
+        except Exception as error:
+            self._report(f"the application's handler of {signal.Signals(number).name}", error)
+        finally:
+            self.runs = before
+        return False
+
+
+@contextmanager
+def given_as_orders(
+    post: Callable[[Order], None], orders: Orders, theirs: ApplicationSignals
+) -> Iterator[None]:
+    """While open, the order of each signal is posted to the loop.
+
+    Raises:
+        SystemExit, KeyboardInterrupt: at the end, what a handler of the application has raised.
+    """
+
+    def given(number: int, frame: FrameType | None) -> None:
+        again = theirs.runs and number in STOPS
+        leaves = theirs.tell(number, frame)
+        order = orders[signal.SIGTERM if leaves and number not in STOPS else number]
+        if not (isinstance(order, OnlySaid) and number in theirs):
+            with suppress(ServerStopped):  # there is nothing left to stop
+                post(order)
+        if again:
+            raise Interrupted
+
+    def give_back() -> None:
+        for number, handler in former.items():
+            if handler is not None:  # one that was not installed from Python cannot be
+                signal.signal(number, handler)
+
+    former = {number: signal.signal(number, given) for number in orders}
+    call_in_children(give_back)
+    try:
+        yield
+    finally:
+        leave_children_alone(give_back)
+        give_back()
+    if theirs.leaving is not None:
+        raise theirs.leaving
