@@ -51,7 +51,7 @@ class Connections:
             return
         if len(client.sockets) >= NAMESPACES_MAX_COUNT:
             raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
-        socket = Socket(namespace, client, packet.data, self._services.names.make())
+        socket = Socket(namespace, client, packet.data or None, self._services.names.make())
         client.sockets[namespace] = socket
         client.session.join()
         if self._restorer is None:
@@ -167,6 +167,7 @@ class Connections:
         namespace = socket.namespace
         socket.client.sockets.pop(namespace, None)
         adapter = self._rooms.adapter(namespace)  # which has no such client while others are asked who it was
+        socket.last_rooms = tuple(adapter.rooms_of(socket.sid))
         adapter.remove(socket.sid)
         if adapter.empty and not self._handlers.permanent(namespace):
             self._rooms.adapters.pop(namespace, None)  # names that clients choose must not add up
@@ -174,6 +175,12 @@ class Connections:
     def _run_disconnect(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         handler = self._handlers.find(socket.namespace, "disconnect")
         if handler is not None:
-            socket.client.backlog.strand.submit(
-                partial(self._runner.run, socket, "disconnect", (str(reason),), None, handler)
-            )
+            strand = socket.client.backlog.strand
+            self._rooms.leaving[socket.namespace, socket.sid] = socket
+            strand.submit(partial(self._runner.run, socket, "disconnect", (str(reason),), None, handler))
+            strand.submit(partial(self._services.post_quietly, self._left, socket))
+
+    def _left(self, socket: Socket) -> None:
+        """Its disconnect handler has returned; another socket of its name may be leaving by now."""
+        if self._rooms.leaving.get((socket.namespace, socket.sid)) is socket:
+            del self._rooms.leaving[socket.namespace, socket.sid]
