@@ -148,6 +148,7 @@ class Client {
   async isClosed() {
     const engine = this.socket?.io.engine;
     if (engine && engine.readyState !== "closed") await new Promise((resolve) => engine.once("close", resolve));
+    if (this.websocket && !this.ended) await new Promise((resolve) => this.websocket.once("close", resolve));
   }
 
   async ws(path) {
