@@ -48,6 +48,7 @@ MODULES: Final = {
     "flask_socketio.namespace": "Namespace",
     "flask_socketio.test_client": "SocketIOTestClient",
     "socketio": f"real: Server Namespace=ServerNamespace {_APPS}",
+    "socketio.base_server": "real: BaseServer=Server",
     "socketio.exceptions": "real: ConnectionRefusedError TimeoutError",  # which our `call` raises
     "socketio.middleware": f"real: {_APPS}",
     "socketio.namespace": "real: Namespace=ServerNamespace",

@@ -122,6 +122,14 @@ class Timeout(BaseException):
         self.ends_at = _FOREVER
         self._state: ThreadState = current()
 
+    def __str__(self) -> str:
+        """gevent's words: programs show them."""
+        if self.seconds is None:
+            return ""
+        silent = " (silent)" if self.exception is False else ""
+        thrown = "" if self.exception in (None, True, False) else f": {self.exception}"
+        return f"{self.seconds} second{'' if self.seconds == 1 else 's'}{silent}{thrown}"
+
     @classmethod
     def start_new(cls, timeout: Timeout | float | None = None, exception: Thrown = None) -> Timeout:
         """One that runs; a Timeout that is given is started."""

@@ -17,7 +17,7 @@ from python_server.net.states import StateEnum
 from python_server.net.system import TimerLike
 from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.record import RecoveryRecord
-from python_server.socketio.values import JSONValue
+from python_server.socketio.values import JSONValue, RoomName
 
 # What may wait behind the CONNECT reply of one client while its connect handler runs.
 HELD_MAX_BYTES: Final = 16 * 1024 * 1024
@@ -114,6 +114,7 @@ class Socket:
         last_offset: of the last recoverable event sent to it. It is written for every recipient, which in
             the record takes three times as long, and noted there when the client is lost.
         reason: why it left while its connect handler ran.
+        last_rooms: those it was in when it left, for its disconnect handler.
         acks: called with the values, or with None when the client has left.
         buckets: what is left of each rate-limited event.
     """
@@ -131,6 +132,7 @@ class Socket:
     reason: DisconnectReason | NamespaceReason = DisconnectReason.TRANSPORT_CLOSE
     acks: dict[int, Callable[[list[JSONValue] | None], None]] = field(default_factory=dict)
     buckets: dict[str, Bucket] | None = None
+    last_rooms: tuple[RoomName, ...] = ()
 
     @property
     def recovered(self) -> bool:

@@ -55,7 +55,7 @@ class Connections:
         session = client.session
         version4 = is_version4(session)
         sid = sid_of(session, namespace) if version4 else self._services.names.make()
-        socket = client.sockets[namespace] = Socket(namespace, client, packet.data, sid)
+        socket = client.sockets[namespace] = Socket(namespace, client, packet.data or None, sid)
         if not version4 or session.transport == "websocket":  # else its first poll tells that it is there
             session.join()
         if self._restorer is None or version4:  # which has no recovery
@@ -173,6 +173,7 @@ class Connections:
         namespace = socket.namespace
         socket.client.sockets.pop(namespace, None)
         adapter = self._rooms.adapter(namespace)  # which has no such client while others are asked who it was
+        socket.last_rooms = tuple(adapter.rooms_of(socket.sid))
         adapter.remove(socket.sid)
         if adapter.empty and not self._handlers.permanent(namespace):
             self._rooms.adapters.pop(namespace, None)  # names that clients choose must not add up
@@ -180,6 +181,12 @@ class Connections:
     def _run_disconnect(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         handler = self._handlers.find(socket.namespace, "disconnect")
         if handler is not None:
-            socket.client.backlog.strand.submit(
-                partial(self._runner.run, socket, "disconnect", (str(reason),), None, handler)
-            )
+            strand = socket.client.backlog.strand
+            self._rooms.leaving[socket.namespace, socket.sid] = socket
+            strand.submit(partial(self._runner.run, socket, "disconnect", (str(reason),), None, handler))
+            strand.submit(partial(self._services.post_quietly, self._left, socket))
+
+    def _left(self, socket: Socket) -> None:
+        """Its disconnect handler has returned; another socket of its name may be leaving by now."""
+        if self._rooms.leaving.get((socket.namespace, socket.sid)) is socket:
+            del self._rooms.leaving[socket.namespace, socket.sid]

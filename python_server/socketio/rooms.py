@@ -44,12 +44,15 @@ class RoomDirectory:
         moved: told who of this process comes into a room and who leaves it.
         log_position: of the recovery log, noted for every room a client enters.
         adapters: for the loop's thread: the clients of this process, by namespace.
+        leaving: for the loop's thread: who has left, until its disconnect handler has returned, which may ask
+            for its rooms, its session and its environ still.
     """
 
     services: HubServices
     moved: Moved
     log_position: Callable[[], int]
     adapters: dict[str, Adapter] = field(default_factory=dict)
+    leaving: dict[tuple[str, str], Socket] = field(default_factory=dict)
 
     # Any thread
 
@@ -98,7 +101,7 @@ class RoomDirectory:
 
     def rooms_of(self, namespace: str, sid: str) -> list[RoomName]:
         """The rooms a client is in, its own included. Raises RuntimeError, as `_ask_others`."""
-        found = self.services.door.ask(lambda: self.adapter(namespace).rooms_of(sid))
+        found = self.services.door.ask(lambda: self._rooms_here(namespace, sid))
 
         def heard(part: JSONValue) -> bool:
             found.extend(convert(part, list[Room]))
@@ -121,8 +124,10 @@ class RoomDirectory:
         return found
 
     def find(self, namespace: str, sid: str) -> Socket | None:
-        """The client of that name in the namespace, if it is connected to this process."""
-        return self.services.door.ask(lambda: self.adapter(namespace).get(sid))
+        """The client of that name in the namespace, if it is connected to this process or is leaving it."""
+        return self.services.door.ask(
+            lambda: self.adapter(namespace).get(sid) or self.leaving.get((namespace, sid))
+        )
 
     def sockets(self) -> list[Socket]:
         """Every client of this process in every namespace."""
@@ -170,6 +175,11 @@ class RoomDirectory:
             )
 
     # Loop's thread
+
+    def _rooms_here(self, namespace: str, sid: str) -> list[RoomName]:
+        leaving = self.leaving.get((namespace, sid))
+        found = self.adapter(namespace).rooms_of(sid)
+        return found if leaving is None or found else [*leaving.last_rooms]
 
     def adapter(self, namespace: str) -> Adapter:
         """An unknown namespace has nobody in it."""

@@ -56,11 +56,11 @@ class Mounted:
 
     def __init__(self, app: flask.Flask, path: str, mount: Mount) -> None:
         inner: Application = app.wsgi_app
-        if isinstance(inner, Mounted) and inner.path == path:
+        if isinstance(inner, Mounted) and inner.engineio_path == path:
             inner = inner.wsgi_app  # a second SocketIO on the same path takes its place
         self.flask_app = app
         self.wsgi_app: Application = inner
-        self.path: str = path
+        self.engineio_path: str = path  # the peers' name, which extensions read
         self._guard = ForeignGuard(path, RUNS_ITSELF)
         holder: Any = app
         others = [other for other in getattr(app, "wsframe_mounts", []) if other.path != path]

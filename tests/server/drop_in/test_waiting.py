@@ -5,6 +5,7 @@ It must not know what is waited for.
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_started_by_its_own_words() -> None:
     timeout.close()
     eventlet = StartedTimeout(FOREVER)
     assert eventlet.pending
-    assert str(eventlet) == str(FOREVER)
+    assert str(eventlet) == f"{FOREVER} seconds"
     eventlet.cancel()
     assert not eventlet.pending
 
@@ -134,3 +135,14 @@ def test_a_coroutine_may_not_wait() -> None:
             sleep(0.001)
     finally:
         WORKER.coroutines = False
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(0.02,), (1,), (), (5, False), (5, ValueError("x")), (5, None)],
+    ids=lambda arguments: str(arguments),
+)
+def test_a_timeout_reads_as_gevents_does(arguments: tuple[Any, ...]) -> None:
+    import gevent
+
+    assert str(Timeout(*arguments)) == str(gevent.Timeout(*arguments))

@@ -187,3 +187,31 @@ def test_a_lost_client_leaves_every_namespace(world: Any) -> None:
     peer.join("/shop")
     peer.lose(DisconnectReason.TRANSPORT_ERROR)
     assert world.called == [("disconnect", ("transport error",))] * 2
+
+
+@pytest.mark.parametrize("leave", ["1", "1/shop,"])
+def test_a_disconnect_handler_still_knows_who_has_left(world: Any, leave: str) -> None:
+    """Its rooms, and itself with session and environ; it is no member of anything any more."""
+    namespace = leave[1:-1] or "/"
+    known: list[Any] = []
+
+    def gone(socket: Any, reason: str) -> None:
+        found = world.hub.find(namespace, socket.sid)
+        known.append([found is socket, world.hub.rooms_of(namespace, socket.sid)])
+        known.append(world.hub.members_of(namespace, "blue"))
+
+    world.on("disconnect", gone, namespace=namespace)
+    peer = world.peer(None)
+    sid = peer.join(namespace)
+    world.hub.enter(namespace, sid, "blue")
+    peer.say(leave)
+    assert known == [[True, [sid, "blue"]], []]
+    assert world.hub.find(namespace, sid) is None
+    assert world.hub.rooms_of(namespace, sid) == []
+
+
+def test_an_empty_auth_is_none(world: Any) -> None:
+    """python-socketio's client sends `{}` where it was given none, and its server says None."""
+    world.on("connect")
+    world.peer(None).join(auth={})
+    assert world.called == [("connect", (None,))]
