@@ -63,6 +63,7 @@ def sends(*numbers: int) -> Started:
 def _as_before(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a server changes of its process."""
     limits, interval = resource.getrlimit(resource.RLIMIT_NOFILE), sys.getswitchinterval()
+    wrapped = signal.signal(signal.SIGINT, signal.default_int_handler)  # by clients of other tests
     handlers = {number: signal.getsignal(number) for number in range(1, signal.NSIG)}
     levels = log.LOGGER.level, log.ACCESS.level
     for logger in (log.LOGGER, log.ACCESS):
@@ -71,6 +72,7 @@ def _as_before(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     caplog.set_level(logging.INFO)
     yield
     assert handlers == {number: signal.getsignal(number) for number in range(1, signal.NSIG)}
+    signal.signal(signal.SIGINT, wrapped)
     for logger, level in zip((log.LOGGER, log.ACCESS), levels, strict=True):
         logger.setLevel(level)
     sys.setswitchinterval(interval)
