@@ -249,7 +249,7 @@ def test_a_program_says_the_same(node: str, mode: str) -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.stack != "threading"])
+@pytest.mark.parametrize("name", ["gevent_server", "gevent_site"])
 def test_a_program_for_greenlets_is_told_of_drop_in(name: str) -> None:
     """Without it our server does not start: it cannot host what switches greenlets."""
     command = [sys.executable, "-m", "python_server", f"{name}:app", "--port", "0"]

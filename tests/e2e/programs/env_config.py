@@ -6,7 +6,7 @@ It must not know which server runs it.
 import os
 
 from flask import Flask, jsonify
-from flask_socketio import SocketIO, emit
+from flask_socketio import SocketIO
 
 
 class Config:
@@ -38,13 +38,6 @@ socketio = SocketIO(
 @app.route("/health")
 def health():
     return jsonify(status="ok", debug=app.debug)
-
-
-@socketio.on("connect")
-def connect(auth):
-    if auth and auth.get("late"):
-        emit("early", "before the refusal")
-        return False
 
 
 @socketio.on("ping me")
