@@ -57,6 +57,10 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> App
     return loaded
 
 
+# What `--drop-in` has in the place of packages that need not be installed.
+STOOD_IN_FOR: Final = frozenset({"eventlet", "gevent", "geventwebsocket", "flask_socketio"})
+
+
 def _import(module_name: str, target: str, app_dir: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
@@ -66,6 +70,8 @@ def _import(module_name: str, target: str, app_dir: str) -> ModuleType:
                 f"no module named {error.name!r} (looked for {target!r} in {app_dir}); write module:attribute"
             ) from None
         failed: Exception = error  # the module is there; something it imports is not
+        if error.name in STOOD_IN_FOR:
+            failed = ModuleNotFoundError(f"{error}; --drop-in serves it with our own in that place")
     except Exception as error:
         failed = error
     traceback.print_exception(failed)  # the application's own fault

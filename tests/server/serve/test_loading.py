@@ -94,6 +94,15 @@ def test_import_strings_that_do_not_resolve(
 async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
 
 
+def test_who_lacks_what_drop_in_stands_in_for_hears_of_it(
+    app_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(app_dir, "green.py").write_text("import eventlet\n")
+    monkeypatch.setitem(sys.modules, "eventlet", None)  # not installed
+    with pytest.raises(ApplicationError, match="--drop-in serves it"):
+        load_application("green:app", app_dir)
+
+
 def test_an_asgi_application_is_refused() -> None:
     with pytest.raises(ApplicationError, match="is an ASGI application"):
         refuse_foreign(asgi)
