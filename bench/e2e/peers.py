@@ -211,6 +211,21 @@ _ALL = [
         _socketio(*_OURS, "flask_socketio_server:app"),
         ("Flask-SocketIO", "Flask", "simple-websocket"),
     ),
+    # The same file under our own in its packages' place; for gevent its handlers take turns.
+    *(
+        Server(
+            f"drop-in-{mode}",
+            Kind.OURS,
+            _socketio(
+                *("{python}", "-m", "python_server", "--drop-in"),
+                *("flask_socketio_server.py", "{port}", mode),
+            ),
+            ("Flask",),
+            named_only=True,
+            needs_option="--drop-in",
+        )
+        for mode in ("threading", "gevent")
+    ),
     Server(
         "stock-on-gunicorn",
         Kind.PEER,
