@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol, Unpack
+from typing import Any, ClassVar, Final, Protocol, Unpack
 
 from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
 from python_server.api.keywords import (
@@ -58,8 +58,8 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
     """Engine.IO alone: the synchronous Server of python-engineio 4.
 
     Handlers: connect(sid, environ), message(sid, data), disconnect(sid[, reason]). A connect handler that
-    returns something but True, or raises, ends the session it was called for. A message that is JSON arrives
-    as its value; a number, and what is no JSON, as text. Mount it with WSGIApp:
+    returns something but True, or raises, ends the session it was called for. A message arrives as the text
+    or the bytes that were sent. Mount it with WSGIApp:
 
         engine = EngineServer(ping_interval=10)
 
@@ -80,6 +80,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
     """
 
     default_path = "engine.io"
+    _reads_json: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -234,7 +235,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
 
     def _run_message(self, sid: str, data: str | bytes) -> None:
         value: object = data
-        if isinstance(data, str) and not data[:1].isnumeric():  # theirs: integers stay text
+        if self._reads_json and isinstance(data, str) and not data[:1].isnumeric():  # integers stay text
             try:
                 value = self._json.loads(data)
             except JSONError:
@@ -255,4 +256,10 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
             return False
 
 
-Server = EngineServer
+class Server(EngineServer):
+    """An EngineServer that reads messages as python-engineio's Server does.
+
+    One that is JSON arrives as its value; a number, and what is no JSON, as text.
+    """
+
+    _reads_json = True

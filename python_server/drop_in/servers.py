@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Final
 
 import python_server
-from python_server.api import python_socketio, server_methods
+from python_server.api import python_engineio, python_socketio, server_methods
 from python_server.drop_in.turns import GREEN_MODES, need_turns
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.options import Payload as OwnPayload
@@ -20,13 +20,15 @@ from python_server.engineio.options import Payload as OwnPayload
 ConnectionRefusedError = server_methods.ConnectionRefusedError
 ServerNamespace = python_socketio.Namespace
 TimeoutError = builtins.TimeoutError
-TELLING: Final = ("EngineServer", "Server", "SocketIO")
+TELLING: Final = ("Server", "SocketIO")
 
 
 def __getattr__(name: str) -> object:
     """SocketIO needs Flask, and Payload the real class: both are made when they are asked for."""
     if name in TELLING:
         value: object = telling_mode(getattr(python_server, name))
+    elif name == "EngineServer":
+        value = telling_mode(python_engineio.Server)
     elif name == "Payload":
         value = bounding(getattr(sys.modules.get("engineio.payload"), name, object))
     else:

@@ -10,7 +10,7 @@ import engineio
 import pytest
 
 from python_server.api import python_engineio
-from python_server.api.python_engineio import EngineServer
+from python_server.api.python_engineio import EngineServer, Server
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
@@ -27,9 +27,15 @@ def refuse(error: Exception) -> None:
 class Engine:
     """An EngineServer and one client of it."""
 
-    def __init__(self, world: Any, options: Any = None, **handlers: Any) -> None:
+    def __init__(
+        self,
+        world: Any,
+        options: Any = None,
+        server_class: type[EngineServer] = EngineServer,
+        **handlers: Any,
+    ) -> None:
         self.world = world
-        self.server = EngineServer(**(options or {}))
+        self.server = server_class(**(options or {}))
         for event, function in handlers.items():
             self.server.on(event, function)
         self.server.attach(world.services)
@@ -76,10 +82,23 @@ def test_messages_are_read_and_written_as_the_peer_does(world: Any, text: str, v
     assert packet.data == value
     assert engineio.packet.Packet(4, value).encode() == f"4{back}"
     got: list[Any] = []
-    engine = Engine(world, message=lambda sid, data: (got.append(data), engine.server.send(sid, data)))
+    engine = Engine(
+        world,
+        server_class=Server,
+        message=lambda sid, data: (got.append(data), engine.server.send(sid, data)),
+    )
     engine.session.receive(f"4{text}")
     world.run()
     assert (got, engine.link.messages) == ([value], [f"4{back}"])
+
+
+@pytest.mark.parametrize("text", ['{"a":1}', "true", "null", "12"])
+def test_a_message_is_the_text_that_was_sent(world: Any, text: str) -> None:
+    got: list[Any] = []
+    engine = Engine(world, message=lambda sid, data: got.append(data))
+    engine.session.receive(f"4{text}")
+    world.run()
+    assert got == [text]
 
 
 def test_a_json_module_of_ones_own(world: Any) -> None:
@@ -92,7 +111,12 @@ def test_a_json_module_of_ones_own(world: Any) -> None:
         def loads(text: str) -> Any:
             return json.loads(text.lower())
 
-    engine = Engine(world, {"json": Shouting}, message=lambda sid, data: engine.server.send(sid, data))
+    engine = Engine(
+        world,
+        {"json": Shouting},
+        server_class=Server,
+        message=lambda sid, data: engine.server.send(sid, data),
+    )
     engine.session.receive('4{"A":1}')
     engine.server.send("S", {"b": 2})
     world.run()
@@ -162,7 +186,7 @@ def test_what_programs_take_of_the_peers_server() -> None:
     event.set()
     assert event.wait(0)
     assert server.generate_id() != server.generate_id()
-    assert python_engineio.Server is EngineServer
+    assert issubclass(python_engineio.Server, EngineServer)
     server.shutdown()
 
 

@@ -50,6 +50,7 @@ def asked(port: int) -> bytes:
 def told() -> Iterator[list[str]]:
     """What is called before a server serves."""
     lines: list[str] = []
+    ON_START.clear()  # of a command line that another test had read
     ON_START.append(lambda: lines.append("told"))
     yield lines
     ON_START.clear()
