@@ -57,9 +57,9 @@ HOUSE = """
 5  control     commands server
 6  serve       signals called_servers mounts recovery_handover routing loading wiring worker serve
                reloader
-7  api         flask_socketio.context keywords wsgi_server flask_socketio.run
-               flask_socketio.test_client emitter options handler_registry static_files thread_words
-               peer_views server_methods flask_socketio.namespace flask_socketio.event_runner
+7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
+               wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
+               server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration flask_socketio.api flask_socketio.functions exceptions
                wsgi_app python_engineio python_socketio
 8  drop_in     importing modules turns installing servers waiting events greenlets words

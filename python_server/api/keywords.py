@@ -125,7 +125,7 @@ class TLSKeywords(TypedDict, total=False):
     ssl_context: object
 
 
-class RunKeywords(TypedDict, total=False):
+class RunKeywords(TLSKeywords, total=False):
     """What `SocketIO.run` takes besides application, host and port."""
 
     workers: int
@@ -139,12 +139,6 @@ class RunKeywords(TypedDict, total=False):
     reloader_type: str | None
     use_debugger: bool | None
     static_files: Mapping[str, str | tuple[str, str]] | None
-    certfile: str | None
-    keyfile: str | None
-    ca_certs: str | None
-    cert_reqs: int | None
-    ciphers: str | None
-    ssl_context: object
     # Not needed here.
     allow_unsafe_werkzeug: bool
     load_dotenv: bool

@@ -18,6 +18,7 @@ from python_server.api.keywords import (
     Function,
     Keywords,
     RequestRule,
+    TLSKeywords,
     drop_unknown,
     names_of,
 )
@@ -25,6 +26,7 @@ from python_server.engineio.cors import AllowedOrigins
 from python_server.engineio.options import EngineOptions
 from python_server.http1.parser import Request
 from python_server.observe import log
+from python_server.settings import TLSSettings
 from python_server.socketio.cluster.broker.url import read_broker
 from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.jsoncodec import OWN_WORDS, words_of
@@ -205,6 +207,18 @@ READERS: Final[dict[str, Callable[[Any], object]]] = {
     "cors_allowed_origins": origin_rule,
     "allow_request": request_rule,
 }
+
+
+def tls_settings(given: Keywords) -> TLSSettings | None:
+    """The words of module ssl among the given ones, and its constants for `cert_reqs`; None for none."""
+    known = {name: given[name] for name in names_of(TLSKeywords) if given.get(name) is not None}
+    if not known:
+        return None
+    if "ssl_context" in known:
+        return TLSSettings(context=known["ssl_context"])
+    if "cert_reqs" in known:
+        known["cert_reqs"] = ("none", "optional", "required")[known["cert_reqs"]]
+    return TLSSettings(**known)
 
 
 def codec_of(serializer: str, json: object = None) -> Codec:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final, Self, Unpack
 
 from python_server.api.keywords import TLSKeywords, drop_unknown
+from python_server.api.options import tls_settings
 from python_server.net.monkey_patch import refuse_patched
 from python_server.net.sockets import BindError, Socket, bind_tcp
 from python_server.net.threads import BackgroundThread
@@ -17,7 +18,7 @@ from python_server.observe import log as logs
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES
 from python_server.serve.worker import Worker
-from python_server.settings import Settings, TLSSettings
+from python_server.settings import Settings
 from python_server.wsgi.environ import Application
 
 # gevent's own, and gevent-websocket's: what they do is done here for every request.
@@ -73,7 +74,7 @@ class WSGIServer:
             "connections_max_count": _connections_max_count(spawn),
             "access_log": None if log == "default" or log is None else "-",
             "log_level": "critical" if error_log is None else None,
-            "tls": _tls(ssl_args),
+            "tls": tls_settings(drop_unknown("WSGIServer", ssl_args, TLSKeywords)),
         }
         chosen = {name: value for name, value in chosen.items() if value is not None}
         self._settings = replace(settings or Settings(access_log=None), **chosen)
@@ -218,19 +219,6 @@ def _connections_max_count(spawn: Any) -> int | None:
     if count < 1:
         raise ValueError(f"spawn={spawn!r:.100}: it is a number of connections, 1 or more")
     return count
-
-
-def _tls(given: TLSKeywords) -> TLSSettings | None:
-    """None where nothing was given: then the settings say it."""
-    known = drop_unknown("WSGIServer", given, TLSKeywords)
-    known = {name: value for name, value in known.items() if value is not None}
-    if not known:
-        return None
-    if "ssl_context" in known:
-        return TLSSettings(context=known["ssl_context"])
-    if "cert_reqs" in known:
-        known["cert_reqs"] = ("none", "optional", "required")[known["cert_reqs"]]  # constants of module ssl
-    return TLSSettings(**known)
 
 
 def _read_listener(listener: object) -> Socket | tuple[str, int]:

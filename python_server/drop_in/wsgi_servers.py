@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, Unpack
 
+from python_server.api.keywords import TLSKeywords, names_of
 from python_server.api.wsgi_server import WSGIServer
 from python_server.drop_in.importing import caller, place_of
 from python_server.drop_in.words import GreenSocket
@@ -21,7 +21,7 @@ from python_server.net.threads import on_main_thread
 from python_server.observe import log
 from python_server.serve.serve import tell_of_start
 from python_server.serve.worker import Worker
-from python_server.settings import Settings, TLSSettings
+from python_server.settings import Settings
 from python_server.wsgi.environ import Application, Environ, StartResponse
 from python_server.wsgi.websocket import BlockingWebSocket, WebSocketError
 
@@ -37,7 +37,7 @@ class PyWSGIHandler:
 
 
 class PyWSGIServer(WSGIServer):
-    """gevent.pywsgi's WSGIServer, and gevent-websocket's.
+    """gevent.pywsgi's WSGIServer, and gevent-websocket's: it says what it does in the log, as there.
 
     Raises:
         TypeError: a handler class of the program's own, which nobody would ask; an unknown argument.
@@ -46,41 +46,35 @@ class PyWSGIServer(WSGIServer):
     def __init__(
         self,
         listener: tuple[str, int] | str | int | Socket,
-        application: Application,
+        application: Application | None = None,
         backlog: int | None = None,
         spawn: object = "default",
         log: object = "default",
         error_log: object = "default",
         handler_class: type | None = None,
-        environ: object = None,
-        certfile: str | None = None,
-        keyfile: str | None = None,
-        **ssl_args: object,
+        environ: Mapping[str, object] | None = None,
+        **ssl_args: Unpack[TLSKeywords],
     ) -> None:
         if handler_class not in (None, WebSocketHandler, PyWSGIHandler):
             raise TypeError(
                 f"handler_class={handler_class.__name__} ({place_of(caller())}) is not asked here: "
                 "leave it out, or give WebSocketHandler"
             )
-        if ssl_args:
+        if unknown := ssl_args.keys() - names_of(TLSKeywords):
             raise TypeError(
-                f"{min(ssl_args)} ({place_of(caller())}) is not known here: give certfile and keyfile"
+                f"{min(unknown)} ({place_of(caller())}) is not known here: give certfile and keyfile"
             )
-        tls = TLSSettings(certfile=certfile, keyfile=keyfile)
-        settings = Settings(access_log=None if log is None else "-", tls=tls)
-        if backlog is not None:
-            settings = replace(settings, backlog_count=backlog)
-        super().__init__(listener, application, settings)
-        self.application = application
-
-    def stop(self, timeout: float | None = None) -> None:
-        super().stop(timeout)
-
-    close = stop
-
-    @property
-    def server_port(self) -> int:
-        return self.address[1]
+        super().__init__(
+            listener,
+            application,
+            backlog,
+            spawn,
+            log,
+            error_log,
+            environ=environ,
+            settings=Settings(access_log="-"),
+            **ssl_args,
+        )
 
     def start(self) -> None:
         if not stands_by("start()"):
@@ -105,7 +99,8 @@ class PyWSGIServer(WSGIServer):
         worker = super()._prepare()
         tell_of_start()
         assert self._socket is not None
-        urls = shown_urls([self._socket], "https" if self._settings.tls.certfile else "http")
+        tls = self._settings.tls
+        urls = shown_urls([self._socket], "https" if tls.certfile or tls.context else "http")
         log.say(f"listening on {urls[0]}")
         return worker
 

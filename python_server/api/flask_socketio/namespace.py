@@ -38,10 +38,6 @@ class Namespace(ClientMethods):
         self.server = socketio.server
         self._speak_through(self.server)
 
-    def is_asyncio_based(self) -> bool:
-        """As python-socketio asks."""
-        return False
-
     def trigger_event(self, event: str, *args: JSONValue) -> object:
         """Find the method for `event` and call it; overload it for a routing of your own.
 

@@ -16,6 +16,7 @@ from werkzeug.middleware.shared_data import SharedDataMiddleware
 from werkzeug.serving import generate_adhoc_ssl_context
 
 from python_server.api.keywords import ReloaderKeywords, RunKeywords, refuse_unknown
+from python_server.api.options import tls_settings
 from python_server.connection.allowed_hosts import PORT
 from python_server.connection.arrival import arrived
 from python_server.net.monkey_patch import refuse_patched
@@ -157,15 +158,16 @@ def _tls(options: RunKeywords) -> TLSSettings:
         if options.get("workers", 1) > 1:
             raise ValueError("ssl_context='adhoc' is a certificate for each process: with workers give files")
         given = generate_adhoc_ssl_context()
+    words = dict(options)
     if hasattr(given, "wrap_bio"):
-        return TLSSettings(context=given)
-    pair: tuple[Any, Any] = given or (options.get("certfile"), options.get("keyfile"))
-    if not isinstance(pair, tuple) or len(pair) != 2:
-        raise ValueError("ssl_context is a pair (certificate file, key file), an ssl.SSLContext or 'adhoc'")
-    required = ("none", "optional", "required")[options.get("cert_reqs") or 0]  # the constants of module ssl
-    return TLSSettings(
-        *pair, ca_certs=options.get("ca_certs"), cert_reqs=required, ciphers=options.get("ciphers")
-    )
+        words["ssl_context"] = given
+    elif given:
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise ValueError(
+                "ssl_context is a pair (certificate file, key file), an ssl.SSLContext or 'adhoc'"
+            )
+        words |= {"ssl_context": None, "certfile": given[0], "keyfile": given[1]}
+    return tls_settings(words) or TLSSettings()
 
 
 def _port(app: flask.Flask, given: int | str | None) -> int:

@@ -3,6 +3,7 @@
 It must not know the modules that these words stand in.
 """
 
+import io
 import os
 import signal
 import socket
@@ -41,6 +42,11 @@ def page(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return [b"a page by " + environ["wsgi.url_scheme"].encode()]
 
 
+def page_of_shop(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(environ["shop"]).encode()]
+
+
 def asked(port: int) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_SECONDS) as answer:
         return bytes(answer.read())
@@ -66,6 +72,16 @@ def test_gevents_server_between_start_and_stop(
     assert asked(server.server_port) == b"a page by http"
     assert told == ["told", f"listening on http://127.0.0.1:{server.server_port}"]
     server.stop(1)
+
+
+def test_gevents_arguments_are_those_of_our_server() -> None:
+    lines = io.StringIO()
+    server = PyWSGIServer(LOCAL, page_of_shop, log=lines, environ={"shop": "toys"}, spawn=1)
+    assert server._settings.connections_max_count == 1
+    server.start()
+    assert asked(server.server_port) == b"toys"
+    server.stop()
+    assert "GET / HTTP/1.1" in lines.getvalue()
 
 
 def test_what_it_does_not_know_names_the_place(tmp_path: Path) -> None:
