@@ -19,7 +19,8 @@ PICTURE = Path(__file__).with_name("architecture.svg")
 
 # Where a box stands on its floor: first and last of 24 columns. All else is computed.
 COLUMNS = {
-    "__main__": (8, 16),
+    "gunicorn": (0, 16),
+    "__main__": (16, 24),
     "command": (0, 24),
     "drop_in": (0, 24),
     "api": (0, 24),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from python_server.api.python_socketio import Server, WSGIApp
     from python_server.api.server_methods import ConnectionRefusedError
     from python_server.api.wsgi_server import WSGIServer
+    from python_server.gunicorn.worker import GunicornWorker
     from python_server.settings import Settings
     from python_server.websocket.application import Resource, WebSocket, WebSocketApplication
     from python_server.wsgi.websocket import WebSocketError
@@ -39,6 +40,7 @@ _HOMES: Final = {
     "ConnectionRefusedError": "api.server_methods",
     "Emitter": "api.emitter",
     "EngineServer": "api.python_engineio",
+    "GunicornWorker": "gunicorn.worker",
     "Namespace": "api.flask_socketio.api",
     "Resource": "websocket.application",
     "Server": "api.python_socketio",
@@ -56,6 +58,7 @@ __all__ = [
     "ConnectionRefusedError",
     "Emitter",
     "EngineServer",
+    "GunicornWorker",
     "Namespace",
     "Resource",
     "Server",

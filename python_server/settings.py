@@ -5,6 +5,7 @@ Must not know: where a value came from (command line, environment, file) or who 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -153,6 +154,8 @@ class Settings:
     # Are Forwarded and X-Forwarded-* of these peers (addresses, networks, "*") to be believed?
     proxy_headers: bool = False
     forwarded_allow_ips: str = "127.0.0.1,::1"
+    # By the name of a field the value that says "https": all that those peers may say then. None: see above.
+    secure_scheme_values: Mapping[str, str] | None = None
     # Hosts that requests may be for, with commas; "": any, as Starlette begins. Django asks for a list.
     allowed_hosts: str = ""
     # Where a proxy has mounted the application: SCRIPT_NAME.

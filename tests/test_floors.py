@@ -34,7 +34,7 @@ HOUSE = """
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
                heartbeat upgrade protocol3 server
 3  websocket   application
-3  workers     greetings link_messages spawn peers handover process member supervisor
+3  workers     greetings link_messages spawn peers handover process supervisor rendezvous member
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
@@ -44,7 +44,7 @@ HOUSE = """
                handler_runner cluster.broker.link_status cluster.broker.messages
                cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
                protocol4 connections dispatcher server
-3  workers     greetings link_messages spawn peers handover process member supervisor
+3  workers     greetings link_messages spawn peers handover process supervisor rendezvous member
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
@@ -65,6 +65,7 @@ HOUSE = """
 8  drop_in     importing modules turns installing servers waiting events greenlets words
                wsgi_servers
 9  command     option options welcome emit cli
+10  gunicorn    generation arbiter requests settings worker
 10  __main__
 """
 
@@ -188,6 +189,8 @@ REAL_IN = {
     "net.loop",  # what a loop takes that was told nothing
     "serve.worker",  # the wiring
     "serve.serve",
+    "gunicorn.generation",  # of the arbiter's process
+    "gunicorn.worker",  # the wiring, under another supervisor
     "api.emitter",  # no loop, no worker
     "api.flask_socketio.test_client",
     "command.cli",
@@ -419,6 +422,8 @@ READ_ELSEWHERE = {
     ("Reason", "SERVER_DISCONNECT"): "applications: python-socketio's attribute",
     ("ServerMethods", "manager"): "applications: python-socketio's attribute",
     ("Server", "eio"): "applications: python-socketio's attribute",
+    ("GunicornRequest", "*"): "gunicorn's logger and hooks, by their names",
+    ("GunicornResponse", "*"): "gunicorn's logger and hooks, by their names",
     ("WSGIApp", "wsframe_mounts"): "serve.mounts, by its name",
     ("Resource", "wsframe_websockets"): "serve.mounts, by its name",
     ("TransportLike", "receive_max_bytes"): "the transport, whose port it is: channels set it",

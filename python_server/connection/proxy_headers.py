@@ -11,6 +11,7 @@ is looked at: the client may have written that itself.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -77,12 +78,15 @@ class ProxyRules:
     Args:
         trusted: addresses and networks with commas between them, or "*" for every peer. A UNIX socket's peer
             is trusted always: the permissions of its file have let it in.
+        secure_values: by the name of a field the value that says "https", any other one says "http"; then
+            nothing else is believed of a proxy (gunicorn's secure_scheme_headers).
 
     Raises:
         ValueError: an entry is neither; the message names it.
     """
 
-    def __init__(self, trusted: str) -> None:
+    def __init__(self, trusted: str, secure_values: Mapping[str, str] | None = None) -> None:
+        self._secure_values = secure_values
         entries = [entry.strip() for entry in trusted.split(",") if entry.strip()]
         self._all = "*" in entries
         self._networks: list[IPv4Network | IPv6Network] = []
@@ -108,13 +112,24 @@ class ProxyRules:
         the other, which it would hand on as the client wrote it.
         """
         peer = origin.peer
-        if isinstance(peer, tuple) and not self.trusts(str(peer[0])):
+        trusted = not isinstance(peer, tuple) or self.trusts(str(peer[0]))
+        if self._secure_values is not None:
+            return fields, self._with_scheme(self._secure_values, fields, origin) if trusted else origin
+        if not trusted:
             if any(name in fields for name in FIELDS):
                 fields = {name: value for name, value in fields.items() if name not in FIELDS}
             return fields, origin
         x_given = any(name in fields for name in X_FIELDS)
         hops = _x_hops(fields) if x_given else _forwarded_hops(fields.get("forwarded", ""))
         return fields, self._walk(hops, origin)
+
+    @staticmethod
+    def _with_scheme(values: Mapping[str, str], fields: Fields, origin: Origin) -> Origin:
+        """Fields that contradict each other do not make it secure."""
+        said = {fields[name] == value for name, value in values.items() if name in fields}
+        if origin.scheme == "https" or not said:
+            return origin
+        return replace(origin, scheme="https" if said == {True} else "http")
 
     def _walk(self, hops: list[Hop], origin: Origin) -> Origin:
         """Take hops from the right for as long as whoever wrote them is trusted."""

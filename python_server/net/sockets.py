@@ -287,8 +287,11 @@ def _remove_stale(path: str, shown: str) -> None:
     raise BindError(f"cannot listen on {shown}: another server answers there; stop it or choose another path")
 
 
-def connect_unix(path: str, timeout_seconds: float) -> Socket:
-    """A connected, blocking UNIX socket, each of whose steps may take `timeout_seconds`.
+def connect_unix(path: str, timeout_seconds: float, own_name: str = "") -> Socket:
+    """A connected UNIX socket, each of whose steps may take `timeout_seconds`; at 0 it does not block.
+
+    Args:
+        own_name: a path that the listener sees as its peer's address.
 
     Raises:
         OSError: nobody listens there, or it is not ours to speak to.
@@ -296,6 +299,8 @@ def connect_unix(path: str, timeout_seconds: float) -> Socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout_seconds)
+        if own_name:
+            sock.bind(own_name)
         sock.connect(path)
     except BaseException:
         sock.close()

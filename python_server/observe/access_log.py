@@ -35,6 +35,12 @@ class LoggedRequest(Protocol):
     def get(self, name: str) -> str: ...
 
 
+class AccessWriter(Protocol):
+    """Port: is told of each answered request."""
+
+    def write(self, request: LoggedRequest, status: int, sent_bytes: int, seconds: float) -> None: ...
+
+
 @dataclass(slots=True)
 class _Answer:
     """One answer as a format reads it: each atom's value is made only when the format asks for it."""

@@ -34,7 +34,7 @@ from python_server.net.sockets import Socket
 from python_server.net.system import System
 from python_server.net.threads import Door
 from python_server.observe import log
-from python_server.observe.access_log import AccessLog
+from python_server.observe.access_log import AccessWriter
 from python_server.observe.counters import Counters
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.recovery_handover import RecoveryHandover
@@ -67,6 +67,7 @@ class Given:
     slot: WorkerSlot | None
     system: System
     complain: Callable[[str, str], None]
+    access_log: AccessWriter | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,9 @@ def make_network(given: Given, listening: list[Socket]) -> Network:
         system=given.system,
     )
     row = None if slot is None else Row(slot.board, slot.row)
-    proxies = ProxyRules(settings.forwarded_allow_ips) if settings.proxy_headers else None
+    proxies = None
+    if settings.proxy_headers or settings.secure_scheme_values is not None:
+        proxies = ProxyRules(settings.forwarded_allow_ips, settings.secure_scheme_values)
     most = most_connections(settings)
     caps = AddressCaps(
         connections_max_count=settings.address_connections_max_count,
@@ -102,7 +105,12 @@ def make_network(given: Given, listening: list[Socket]) -> Network:
         complain=given.complain,
     )
     acceptor = Acceptor(
-        loop=loop, settings=settings, listening=listening, row=row, complain=given.complain, caps=caps
+        loop=loop,
+        settings=settings,
+        listening=listening,
+        row=None if slot is None or slot.own_sockets else row,
+        complain=given.complain,
+        caps=caps,
     )
     return Network(loop, now=lambda: loop.now, row=row, proxies=proxies, caps=caps, acceptor=acceptor)
 
@@ -426,9 +434,7 @@ def _exchange_counter(
     given: Given, caps: AddressCaps, membership: Membership | None, counters: Counters
 ) -> Callable[[Exchange, float], None]:
     """What is called at the end of each request."""
-    access_log = None
-    if given.settings.access_log:
-        access_log = AccessLog(given.settings.access_log_format, given.system.wall)
+    access_log = given.access_log
 
     def count(exchange: Exchange, seconds: float) -> None:
         counters.count("requests")

@@ -21,6 +21,7 @@ from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System
 from python_server.net.threads import end_turn
 from python_server.observe import log
+from python_server.observe.access_log import AccessLog, AccessWriter
 from python_server.observe.counters import Counters
 from python_server.serve import wiring
 from python_server.serve.mounts import Site
@@ -43,7 +44,10 @@ class Worker:
         slot: its place among several workers, owned from here on; None for the only one.
         control: listening, for this user's own words; owned from here on.
         told: called with the signal by which other servers say what the supervisor has just said otherwise.
-        system: its clocks, poller, chance.
+        system: its clocks, poller, chance. access_log: instead of the one that the settings ask for.
+
+    Attributes:
+        membership: among several workers, None for the only one.
 
     Raises:
         CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address, or the name of
@@ -59,19 +63,31 @@ class Worker:
         control: Socket | None = None,
         told: Callable[[int], object] = lambda number: None,
         system: System = REAL,
+        access_log: AccessWriter | None = None,
     ) -> None:
         self._settings = settings
+        self._own_sockets = slot is None or slot.own_sockets
         self._told = told
         self._counters = Counters(system.monotonic)
         self._state = WorkerState.SERVING
         complain = self._counters.complain
-        given = wiring.Given(site=site, settings=settings, slot=slot, system=system, complain=complain)
+        given = wiring.Given(
+            site=site,
+            settings=settings,
+            slot=slot,
+            system=system,
+            complain=complain,
+            access_log=access_log or access_log_of(settings, system),
+        )
         network = wiring.make_network(given, listening)
         self.loop: Loop = network.loop
         self._acceptor = network.acceptor
         self._pools = wiring.make_pools(given, self.loop)
         protocols = wiring.make_protocols(given, network, self._pools)
-        self._control = None if control is None else self._open_control(site, control)
+        self._hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
+        self._control: Control | None = None
+        if control is not None:
+            self.open_control(control)
         self._cluster = wiring.make_cluster(
             given=given,
             network=network,
@@ -81,15 +97,16 @@ class Worker:
             reopen_logs=self._reopen_logs,
             stop_server=self._stop_server,
         )
-        self._membership = self._cluster.membership
+        self.membership = self._cluster.membership
         http = wiring.http_services(given, network, protocols, self._cluster, self._counters)
         self._acceptor.set_services(http)
 
-    def _open_control(self, site: Site, sock: Socket) -> Control:
-        hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
-        orders = ControlCommands(hubs, self._figures, self._counters.complain)
+    def open_control(self, sock: Socket) -> None:
+        """Loop's thread, or before it runs: hear this user's own words there from now on."""
+        orders = ControlCommands(self._hubs, self._figures, self._counters.complain)
         limits = self._settings.transport
-        return Control(loop=self.loop, sock=sock, obey=orders.obey, report=log.report, limits=limits)
+        self._control = Control(loop=self.loop, sock=sock, obey=orders.obey, report=log.report, limits=limits)
+        self._control.start()
 
     def _figures(self) -> dict[str, int]:
         """Loop's thread: what this worker counts, as the control socket tells it."""
@@ -108,12 +125,10 @@ class Worker:
         self.loop.mailbox.adopt()
         if self._settings.clients_max_bytes:
             self._look_at_memory()
-        if self._control is not None:
-            self._control.start()
-        if self._membership is None:
+        if self.membership is None:
             self._acceptor.start()
         else:
-            self._membership.begin(self._acceptor.start)
+            self.membership.begin(self._acceptor.start)
         try:
             self.loop.run()
         finally:
@@ -140,14 +155,14 @@ class Worker:
 
     def _stop_alone(self, timeout_seconds: float) -> None:
         """Nobody has said who takes over: a sibling that stays, where there is one."""
-        siblings = None if self._membership is None else self._membership.siblings
-        self._begin_stop(timeout_seconds, None if siblings is None else siblings.likely_successor())
+        siblings = None if self.membership is None else self.membership.siblings
+        self.drain(timeout_seconds, None if siblings is None else siblings.likely_successor())
 
     def _stop_server(self) -> None:
         """Any thread: the end of this worker, and of all others where there are any."""
 
         def stop() -> None:
-            if self._membership is None or not self._membership.stop_server():
+            if self.membership is None or not self.membership.stop_server():
                 self._stop_alone(self._settings.graceful_timeout_seconds)
 
         self.loop.mailbox.post(stop)
@@ -155,7 +170,7 @@ class Worker:
     def _drain(self, successor: int | None) -> None:
         """The supervisor ends this worker."""
         self._told(signal.SIGTERM)
-        self._begin_stop(self._settings.graceful_timeout_seconds, successor)
+        self.drain(self._settings.graceful_timeout_seconds, successor)
 
     def _reopen_logs(self) -> None:
         """The supervisor says that log files have moved."""
@@ -166,20 +181,24 @@ class Worker:
         """Any thread: end now."""
         self.loop.mailbox.post(self.loop.stop)
 
-    def _begin_stop(self, timeout_seconds: float, successor: int | None) -> None:
-        """`successor`: the worker that takes over what this one holds; None when none goes on."""
+    def drain(self, timeout_seconds: float, successor: int | None) -> None:
+        """Loop's thread: stop within that time; what was said first counts.
+
+        Args:
+            successor: the worker that takes over what this one holds; None when none goes on.
+        """
         if self._state is not WorkerState.SERVING:
             return
         self._state = self._state.to(WorkerState.STOPPING if successor is None else WorkerState.HANDING_OVER)
         # Whoever told a worker to stop says itself what more can be done.
-        hint = "" if self._membership is not None else "; a second signal cuts it off"
+        hint = "" if self.membership is not None else "; a second signal cuts it off"
         log.say(f"stopping: what runs may end{hint}")
         if self._control is not None:
             self._control.close()
-        if self._membership is not None:
-            self._membership.leave(successor)
+        if self.membership is not None:
+            self.membership.leave(successor)
         # What waits in the system's queue is for those that go on, where there are any.
-        self._acceptor.stop(take_waiting=successor is None)
+        self._acceptor.stop(take_waiting=successor is None or self._own_sockets)
         for _, engine in self._cluster.engines:
             engine.close()
         if self._cluster.recovery_handover is not None and successor is not None:
@@ -202,7 +221,7 @@ class Worker:
             self._acceptor.channels
             # Disconnect handlers that wait for a thread; what runs has its time in `_close`.
             or self._pools.events.waiting_count()
-            or (self._membership is not None and self._membership.queued_bytes())
+            or (self.membership is not None and self.membership.queued_bytes())
             or (cluster.recovery_handover is not None and cluster.recovery_handover.busy)
             or (self._state is WorkerState.HANDING_OVER and any(each.leaving for each in cluster.brokers()))
         )
@@ -214,6 +233,11 @@ class Worker:
         for backplane in self._cluster.backplanes:
             backplane.close()
         self._pools.close()
-        if self._membership is not None:
-            self._membership.close()
+        if self.membership is not None:
+            self.membership.close()
         self.loop.close()
+
+
+def access_log_of(settings: Settings, system: System) -> AccessLog | None:
+    """What the settings ask for."""
+    return AccessLog(settings.access_log_format, system.wall) if settings.access_log else None

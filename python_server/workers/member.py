@@ -11,17 +11,21 @@ from typing import Final
 import msgspec
 
 from python_server.net.link import Link
+from python_server.net.listener import Listener
 from python_server.net.loop import Loop, Timer
 from python_server.net.scoreboard import Row
+from python_server.net.sockets import Socket
 from python_server.net.system import below
 from python_server.settings import Settings
 from python_server.workers.link_messages import VERSION, Drain, Ready, Succession, decode, encode
 from python_server.workers.peers import MessageKind, Peers, Report
-from python_server.workers.spawn import WorkerSlot
+from python_server.workers.rendezvous import index_of
+from python_server.workers.spawn import SupervisorLink, WorkerSlot
 
 BEAT_SECONDS: Final = 1.0
 # A supervisor that does not say that all are there stands still itself: longer than it ever waits for them.
 WORD_MAX_SECONDS: Final = 60.0
+MEETING_BATCH_COUNT: Final = 16  # siblings taken in a turn of the loop
 
 
 class Membership:
@@ -56,9 +60,14 @@ class Membership:
         jitter = below(settings.max_requests_jitter_count + 1, entropy)
         self._requests_left = settings.max_requests_count + jitter if settings.max_requests_count else -1
         self.row = row
-        assert slot.control is not None
-        self._supervisor: Link | None = Link(loop, slot.control, self._told, self._orphaned, report)
+        self._supervisor: SupervisorLink | None = slot.arbiter
+        if slot.control is not None:
+            self._supervisor = Link(loop, slot.control, self._told, self._orphaned, report)
         self.siblings: Peers = Peers(loop, slot.index, report, complain, slot.successors)
+        self._meeting: Listener | None = None
+        if slot.meeting is not None:
+            self._meeting = Listener(loop, slot.meeting, self._met, lambda error: None, MEETING_BATCH_COUNT)
+            self._meeting.start()
         for index, sock in slot.siblings.items():
             self.siblings.join(index, sock, serving=index in slot.serving)
 
@@ -68,7 +77,7 @@ class Membership:
         def joined() -> None:
             if self._slot.together:
                 self.row.hold_back(True)
-                self._loop.call_later(WORD_MAX_SECONDS, self._take_every_connection)
+                self._loop.call_later(WORD_MAX_SECONDS, self.take_every_connection)
             accept()
             self.row.accept(True)
             self._tell_supervisor(MessageKind.READY, Ready(VERSION))
@@ -76,7 +85,16 @@ class Membership:
         self._beat()
         self.siblings.begin(joined)
 
-    def _take_every_connection(self) -> None:
+    def _met(self, sock: Socket, peer: object) -> None:
+        """A sibling that came after us; it greets us once it serves."""
+        index = index_of(peer)
+        if index is None:
+            sock.close()
+        else:
+            self.siblings.join(index, sock, serving=False)
+
+    def take_every_connection(self) -> None:
+        """Those that were started with us are there, or are not waited for any longer."""
         self.row.hold_back(False)
 
     def _beat(self) -> None:
@@ -116,7 +134,7 @@ class Membership:
         elif kind == MessageKind.REOPEN_LOGS:
             self._reopen_logs()
         elif kind == MessageKind.ACCEPT:
-            self._take_every_connection()
+            self.take_every_connection()
         else:
             self.siblings.told(kind, payload, descriptor)
 
@@ -125,6 +143,8 @@ class Membership:
         self._drain(None)
 
     def close(self) -> None:
+        if self._meeting is not None:
+            self._meeting.close()
         if self._next_beat is not None:
             self._next_beat.cancel()
         self.siblings.close()

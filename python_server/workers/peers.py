@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import IntEnum
 from typing import Final, TypeVar
 
@@ -184,9 +184,9 @@ class Peers:
             index = self._successors[index]
         return index if index == self.index or index in self.living else None
 
-    def likely_successor(self) -> int | None:
-        """The youngest sibling that does not drain, or None: who may take over from us."""
-        return max((index for index in self.living if index not in self._draining), default=None)
+    def likely_successor(self, besides: Collection[int] = ()) -> int | None:
+        """The youngest sibling that does not drain, or None: who may take over from us; none of `besides`."""
+        return max((i for i in self.living if i not in self._draining and i not in besides), default=None)
 
     def announce_draining(self, successor: int | None) -> None:
         """Tell everybody that we lead no more and take nothing over, and who takes over from us."""
@@ -346,6 +346,8 @@ class Peers:
             if starts:
                 self._tell_known(index)
             self._greetings.found(index, others)
+        if self.state is PeersState.DRAINING:
+            self._tell(index, MessageKind.DRAINING)
         self._changed()
 
     def _lost(self, index: int) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import Socket
@@ -22,6 +22,20 @@ from python_server.workers.link_messages import VERSION
 WORKER_VARIABLE: Final = "WSFRAME_WORKER"
 # Numbers of listening sockets that whoever started this process keeps open over restarts, with commas.
 INHERITED_VARIABLE: Final = "WSFRAME_INHERITED_FDS"
+
+
+class SupervisorLink(Protocol):
+    """Port: the way to whoever starts and replaces workers."""
+
+    @property
+    def queued_bytes(self) -> int:
+        """What has not been taken yet."""
+
+    def send(self, kind: int, payload: bytes = b"") -> bool:
+        """A word of `peers.MessageKind`; False when nobody takes it any more."""
+
+    def close(self) -> None:
+        """Nothing more is said."""
 
 
 @dataclass(slots=True)
@@ -37,6 +51,9 @@ class WorkerSlot:
         named: further listening sockets that all workers share, by name.
         together: it is one of a start, and holds back until the supervisor says that all are there.
         version: of the supervisor's words.
+        arbiter: takes the words for the supervisor where there is none of ours, `control` is None then.
+        meeting: listens for siblings that come, where no supervisor announces them.
+        own_sockets: nobody else accepts on its listening sockets.
     """
 
     index: int
@@ -50,6 +67,9 @@ class WorkerSlot:
     named: dict[str, Socket] = field(default_factory=dict)
     together: bool = False
     version: int = VERSION
+    arbiter: SupervisorLink | None = None
+    meeting: Socket | None = None
+    own_sockets: bool = False
 
     def descriptors(self) -> list[int]:
         """Those that the worker's process needs open."""

@@ -54,7 +54,7 @@ class Wired:
     def __init__(self, site: Site, settings: Settings, slot: WorkerSlot | None = None) -> None:
         self.counters = Counters(monotonic)
         self.drained: list[int | None] = []
-        given = Given(site, settings, slot, REAL, self.counters.complain)
+        given = Given(site, settings, slot, REAL, self.counters.complain, None)
         self.network = make_network(given, [])
         self.loop: Loop = self.network.loop
         self.loop.mailbox.adopt()

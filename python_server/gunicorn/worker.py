@@ -1,0 +1,236 @@
+"""gunicorn's worker class: its signals, its heartbeat and its sockets, around a worker of ours.
+
+Must not know: what is served, or how siblings speak to each other.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from types import FrameType
+from typing import Any, ClassVar, Final, cast
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.errors import AppImportError
+from gunicorn.workers.base import Worker as BaseWorker
+
+from python_server.control.server import open_control
+from python_server.drop_in.installing import install
+from python_server.gunicorn.arbiter import ArbiterLink
+from python_server.gunicorn.generation import PID, STAGE, Generation, Stage
+from python_server.gunicorn.requests import access_log_of, with_hooks
+from python_server.gunicorn.settings import check, options_of_environment, settings_of
+from python_server.net.descriptors import allow_descriptors
+from python_server.net.sockets import BindError, Listening, Socket
+from python_server.net.system import REAL
+from python_server.net.threads import ServerStopped
+from python_server.observe import log
+from python_server.serve.loading import ApplicationError, refuse_foreign
+from python_server.serve.mounts import find_site
+from python_server.serve.serve import LINES, tell_of_start
+from python_server.serve.worker import Worker
+from python_server.workers.rendezvous import Rendezvous, RendezvousError
+from python_server.workers.spawn import WorkerSlot
+from python_server.wsgi.environ import Application
+
+# The server's name on this machine, which the eldest arbiter makes: a process id alone would be the same in
+# two containers that share a folder for temporary files. The arbiter that SIGUSR2 starts has it from there.
+SERVER_VARIABLE: Final = "WSFRAME_GUNICORN"
+BEAT_SECONDS: Final = 1.0
+# A worker that was told to end looks so often for one that takes over.
+LOOK_SECONDS: Final = 0.05
+# Of the graceful timeout: for a successor to come. The rest is for what still runs.
+WAITING_SHARE: Final = 0.75
+
+
+class GunicornWorker(BaseWorker):
+    """Serves an application with its events: `gunicorn -k python_server.GunicornWorker -w 4 module:app`.
+
+    gunicorn's settings hold, docs/gunicorn.md has them; options of this server that gunicorn does not know
+    are told by WSFRAME_* variables. Workers find each other, so that no client needs the same one twice.
+    """
+
+    generation: ClassVar[Generation]
+    server: ClassVar[str] = ""
+    drop_in_installed: ClassVar[bool] = False
+
+    @classmethod
+    def setup(cls) -> None:
+        """gunicorn, before an application is loaded: the environment's --drop-in.
+
+        Raises:
+            RuntimeError: an option of the environment is not as it should be.
+            ApplicationError: it is too late for --drop-in.
+        """
+        options = options_of_environment()
+        os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")  # as the command line does
+        if options["drop_in"] and not GunicornWorker.drop_in_installed:
+            install(parallel=options["drop_in_parallel"])
+            GunicornWorker.drop_in_installed = True
+
+    @classmethod
+    def check_config(cls, cfg: Config, logger: Any) -> None:
+        """gunicorn, at its start: what has no effect is named.
+
+        Raises:
+            RuntimeError: a setting cannot be served; gunicorn shows it, and ends.
+        """
+        check(cfg, logger.warning)
+
+    def __init__(
+        self, age: int, ppid: int, sockets: list[Any], app: Any, timeout: Any, cfg: Config, logger: Any
+    ) -> None:
+        """The arbiter's process, before it forks."""
+        super().__init__(age, ppid, sockets, app, timeout, cfg, logger)
+        if not GunicornWorker.server:
+            GunicornWorker.server = cfg.env_orig.get(SERVER_VARIABLE) or REAL.entropy(16).hex()
+            GunicornWorker.generation = Generation()
+            os.environ.pop(SERVER_VARIABLE, None)  # a gunicorn that the application starts is another server
+        cfg.env_orig[SERVER_VARIABLE] = self.server
+        self._row = self.generation.claim(age)
+        self._worker: Worker | None = None
+        self._told_to_end = False
+        self._leave_until: float | None = None  # set once it leaves
+        self._control = Listening()
+
+    def init_process(self) -> None:
+        self.generation.write(self._row, PID, os.getpid())
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application, then meet the siblings: all is there to serve."""
+        super().load_wsgi()
+        try:
+            refuse_foreign(self.wsgi)
+        except ApplicationError as error:
+            raise AppImportError(str(error)) from None
+        folder = self.cfg.worker_tmp_dir or tempfile.gettempdir()
+        self._rendezvous = Rendezvous(os.path.join(folder, f"wsframe-{self.server}"))
+        try:
+            self._meeting = self._rendezvous.join(self.generation.last_index)
+        except RendezvousError as error:
+            self.log.error("%s; see --worker-tmp-dir", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        self.generation.give(self._row, self._meeting.index)
+
+    # Serving
+
+    def run(self) -> None:
+        try:
+            if not self._told_to_end:
+                self._serve()
+        finally:
+            self._rendezvous.leave(self._meeting.index)
+            self._control.remove_paths()
+
+    def _serve(self) -> None:
+        log.LOGGER.setLevel(self.log.loglevel)
+        if not log.LOGGER.handlers:
+            log.log_into(log.LOGGER, self.log, writer=LINES)
+        self._settings = settings_of(self.cfg)
+        allow_descriptors(self._settings.connections_max_count, log.warn)
+        tell_of_start()
+        site = find_site(cast("Application", self.wsgi))
+        site.application = with_hooks(site.application, self.cfg, self)
+        self._listening = [Socket(fileno=each.sock.detach()) for each in cast("list[Any]", self.sockets)]
+        self._worker = worker = Worker(
+            site, self._settings, self._listening, self._slot(), access_log=access_log_of(self.log)
+        )
+        assert worker.membership is not None
+        self._siblings = worker.membership.siblings
+        self._siblings.on_changed(self._lead)
+        self._beat()
+        if self._told_to_end:  # meanwhile
+            self._leave()
+        worker.run()
+
+    def _slot(self) -> WorkerSlot:
+        meeting = self._meeting
+        return WorkerSlot(
+            meeting.index,
+            self._row,
+            self.server,
+            self.generation.board,
+            siblings=meeting.siblings,
+            serving=frozenset(meeting.siblings),
+            successors=meeting.successors,
+            together=self.age <= self.cfg.workers and self.generation.loading(),
+            arbiter=ArbiterLink(self.generation, self._row, self._rendezvous, self.ppid, self._replace),
+            meeting=meeting.listening,
+            own_sockets=self.cfg.reuse_port,
+        )
+
+    def _beat(self) -> None:
+        """The loop turns: the arbiter sees that; we see what the arbiter does, and gunicorn's reloader."""
+        worker = self._worker
+        assert worker is not None
+        assert worker.membership is not None
+        self.notify()
+        if not self.generation.loading():
+            worker.membership.take_every_connection()
+        if os.getppid() != self.ppid:
+            self.log.info("Parent changed, shutting down: %s", self)
+            worker.drain(self._settings.graceful_timeout_seconds, None)
+        elif not self.alive:
+            self._drain(self.generation.ending())
+        worker.loop.call_later(min(BEAT_SECONDS, self.timeout / 4 or BEAT_SECONDS), self._beat)
+
+    def _lead(self) -> None:
+        """The first of those that serve hears this user's own words for all."""
+        if self._control.sockets or not (self._siblings.met and self._siblings.leader()):
+            return
+        with suppress(BindError):
+            ours = Listening(self._listening)
+            self._control = open_control(self._settings.control_socket, ours, log.warn)
+            if self._control.sockets and self._worker is not None:
+                self._worker.open_control(self._control.sockets[0])
+
+    # The end
+
+    def _leave(self) -> None:
+        """End when all that were started after us serve, within the graceful timeout: one takes over."""
+        assert self._worker is not None
+        loop, graceful_seconds = self._worker.loop, self._settings.graceful_timeout_seconds
+        if self._leave_until is None:
+            self._leave_until = loop.now + graceful_seconds * WAITING_SHARE
+        if self.generation.loading(younger_than=self.age) and loop.now < self._leave_until:
+            loop.call_later(LOOK_SECONDS, self._leave)
+        else:
+            self._drain(self.generation.ending(elder_than=self.age))
+
+    def _replace(self) -> None:
+        """--max-requests: the arbiter starts another one when we have ended."""
+        self.log.info("Autorestarting worker after current request.")
+        self._drain(self.generation.ending())
+
+    def _drain(self, ending: Collection[int]) -> None:
+        assert self._worker is not None
+        left_seconds = self._settings.graceful_timeout_seconds
+        if self._leave_until is not None:
+            left_seconds -= max(
+                0.0, left_seconds * WAITING_SHARE - (self._leave_until - self._worker.loop.now)
+            )
+        self._worker.drain(left_seconds, self._siblings.likely_successor(besides=ending))
+
+    # Signals, on the main thread between two steps of whatever it does
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._told_to_end = True
+        self.generation.write(self._row, STAGE, Stage.DRAINING)  # nobody waits for us, or hands us anything
+        self._post(self._leave)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        self._told_to_end = True
+        self.cfg.worker_int(self)
+        if self._worker is None:
+            sys.exit(0)
+        self._post(self._worker.loop.stop)
+
+    def _post(self, step: Callable[[], object]) -> None:
+        if self._worker is not None:
+            with suppress(ServerStopped):
+                self._worker.loop.mailbox.post(step)
