@@ -30,6 +30,7 @@ from python_server.serve.wiring import (
     make_pools,
     make_protocols,
 )
+from python_server.serve.worker import access_log_of
 from python_server.settings import Settings
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind
@@ -54,7 +55,7 @@ class Wired:
     def __init__(self, site: Site, settings: Settings, slot: WorkerSlot | None = None) -> None:
         self.counters = Counters(monotonic)
         self.drained: list[int | None] = []
-        given = Given(site, settings, slot, REAL, self.counters.complain, None)
+        given = Given(site, settings, slot, REAL, self.counters.complain, access_log_of(settings, REAL))
         self.network = make_network(given, [])
         self.loop: Loop = self.network.loop
         self.loop.mailbox.adopt()
