@@ -95,6 +95,7 @@ class GunicornWorker(BaseWorker):
         self._worker: Worker | None = None
         self._told_to_end = False
         self._leave_until: float | None = None  # set once it leaves
+        self._listening = Listening()
         self._control = Listening()
 
     def init_process(self) -> None:
@@ -125,7 +126,9 @@ class GunicornWorker(BaseWorker):
                 self._serve()
         finally:
             self._rendezvous.leave(self._meeting.index)
-            self._control.remove_paths()
+            self._meeting.listening.close()
+            for listening in (self._control, self._listening):
+                listening.close()
 
     def _serve(self) -> None:
         log.LOGGER.setLevel(self.log.loglevel)
@@ -136,16 +139,18 @@ class GunicornWorker(BaseWorker):
         tell_of_start()
         site = find_site(cast("Application", self.wsgi))
         site.application = with_hooks(site.application, self.cfg, self)
-        self._listening = [Socket(fileno=each.sock.detach()) for each in cast("list[Any]", self.sockets)]
+        self._listening.sockets = [
+            Socket(fileno=each.sock.detach()) for each in cast("list[Any]", self.sockets)
+        ]
         self._worker = worker = Worker(
-            site, self._settings, self._listening, self._slot(), access_log=access_log_of(self.log)
+            site, self._settings, self._listening.sockets, self._slot(), access_log=access_log_of(self.log)
         )
         assert worker.membership is not None
         self._siblings = worker.membership.siblings
         self._siblings.on_changed(self._lead)
-        self._beat()
+        worker.loop.call_soon(self._beat)
         if self._told_to_end:  # meanwhile
-            self._leave()
+            worker.loop.call_soon(self._leave)
         worker.run()
 
     def _slot(self) -> WorkerSlot:
@@ -184,8 +189,7 @@ class GunicornWorker(BaseWorker):
         if self._control.sockets or not (self._siblings.met and self._siblings.leader()):
             return
         with suppress(BindError):
-            ours = Listening(self._listening)
-            self._control = open_control(self._settings.control_socket, ours, log.warn)
+            self._control = open_control(self._settings.control_socket, self._listening, log.warn)
             if self._control.sockets and self._worker is not None:
                 self._worker.open_control(self._control.sockets[0])
 
