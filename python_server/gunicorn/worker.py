@@ -40,6 +40,8 @@ from python_server.wsgi.environ import Application
 # The server's name on this machine, which the eldest arbiter makes: a process id alone would be the same in
 # two containers that share a folder for temporary files. The arbiter that SIGUSR2 starts has it from there.
 SERVER_VARIABLE: Final = "WSFRAME_GUNICORN"
+# Of that name, in the path of a socket: it has 104 characters at most, and folders may have long names.
+NAME_CHARACTERS: Final = 16
 BEAT_SECONDS: Final = 1.0
 # A worker that was told to end looks so often for one that takes over.
 LOOK_SECONDS: Final = 0.05
@@ -110,7 +112,7 @@ class GunicornWorker(BaseWorker):
         except ApplicationError as error:
             raise AppImportError(str(error)) from None
         folder = self.cfg.worker_tmp_dir or tempfile.gettempdir()
-        self._rendezvous = Rendezvous(os.path.join(folder, f"wsframe-{self.server}"))
+        self._rendezvous = Rendezvous(os.path.join(folder, f"wsframe-{self.server[:NAME_CHARACTERS]}"))
         try:
             self._meeting = self._rendezvous.join(self.generation.last_index)
         except RendezvousError as error:

@@ -5,6 +5,7 @@ It must not know gunicorn: the processes are this one, its children, and none.
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -97,11 +98,16 @@ def test_children_share_the_memory(generation: Generation) -> None:
     assert not generation.loading()
 
 
-def test_each_word_does_what_a_supervisor_would(generation: Generation, tmp_path: Path) -> None:
+def test_each_word_does_what_a_supervisor_would(generation: Generation) -> None:
+    with tempfile.TemporaryDirectory(prefix="met-") as folder:
+        tell_everything(generation, Path(folder))
+
+
+def tell_everything(generation: Generation, folder: Path) -> None:
     replaced: list[bool] = []
     stopped: list[int] = []
     row = worker(generation, 1, 1, Stage.LOADING)
-    rendezvous = Rendezvous(str(tmp_path / "met"))
+    rendezvous = Rendezvous(str(folder / "met"))
     link = ArbiterLink(generation, row, rendezvous, os.getpid(), lambda: replaced.append(True))
     assert generation.loading()
     assert link.send(MessageKind.READY)

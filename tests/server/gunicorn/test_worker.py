@@ -8,6 +8,7 @@ import http.client
 import logging
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -43,11 +44,18 @@ class Application:
         return self.found
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder with a short name: paths of sockets are short."""
+    with tempfile.TemporaryDirectory(prefix="met-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(autouse=True)
-def as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def as_before(monkeypatch: pytest.MonkeyPatch, place: Path) -> Iterator[None]:
     """A new server each time, and signals as they were."""
     monkeypatch.setattr(GunicornWorker, "server", "")
-    monkeypatch.setenv("WSFRAME_CONTROL_SOCKET", str(tmp_path / "control"))
+    monkeypatch.setenv("WSFRAME_CONTROL_SOCKET", str(place / "control"))
     former = {number: signal.getsignal(number) for number in GunicornWorker.SIGNALS}
     yield
     for number, handler in former.items():
@@ -59,9 +67,9 @@ def as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
 class Started:
     """A worker on a port of its own, as the arbiter makes it before the fork and runs it after."""
 
-    def __init__(self, tmp_path: Path, found: Any = page, age: int = 1, **words: Any) -> None:
+    def __init__(self, place: Path, found: Any = page, age: int = 1, **words: Any) -> None:
         self.cfg = Config()
-        for name, value in {"bind": "127.0.0.1:0", "worker_tmp_dir": str(tmp_path), **words}.items():
+        for name, value in {"bind": "127.0.0.1:0", "worker_tmp_dir": str(place), **words}.items():
             self.cfg.set(name, value)
         self.logger = Logger(self.cfg)
         self.sockets = sock.create_sockets(self.cfg, self.logger)
@@ -78,10 +86,10 @@ class Started:
         try:
             self.worker.init_process()
         finally:
+            self.close()  # nobody answers the client any more
             thread.join(PATIENCE_SECONDS)
             for descriptor in self.worker.PIPE:
                 os.close(descriptor)
-            self.close()
 
     def close(self) -> None:
         """What goes with the process otherwise."""
@@ -104,25 +112,25 @@ class Started:
         os.kill(os.getpid(), number)
 
 
-def test_it_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
+def test_it_serves_until_it_is_told_to_end(place: Path) -> None:
     before: list[float] = []
 
     def client(started: Started) -> None:
         started.answers.append(started.get())
         started.answers.append(started.get(X_Forwarded_Proto="https"))
-        started.answers.append((tmp_path / "control").exists())
+        started.answers.append((place / "control").exists())
         before.append(started.worker.tmp.last_update())
         started.tell(signal.SIGTERM)
 
-    started = Started(tmp_path)
+    started = Started(place)
     started.serve(client)
     assert started.answers == [b"http", b"https", True]
     assert before[0] > 0
-    assert os.listdir(tmp_path) == []  # neither a place to meet nor a control socket
+    assert os.listdir(place) == []  # neither a place to meet nor a control socket
 
 
 def test_events_are_answered_and_the_server_can_stop_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server()
 
@@ -131,25 +139,25 @@ def test_events_are_answered_and_the_server_can_stop_itself(
         started.answers.append(opened[:7])
         os.kill(os.getpid(), signal.SIGTERM)
 
-    started = Started(tmp_path, WSGIApp(server, page))
+    started = Started(place, WSGIApp(server, page))
     started.serve(client)
     assert started.answers == [b'0{"sid"']
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
-def test_it_ends_at_once_when_it_is_told_so(tmp_path: Path, number: int) -> None:
+def test_it_ends_at_once_when_it_is_told_so(place: Path, number: int) -> None:
     interrupted: list[object] = []
 
     def client(started: Started) -> None:
         started.get()
         started.tell(number)
 
-    started = Started(tmp_path, worker_int=interrupted.append)
+    started = Started(place, worker_int=interrupted.append)
     started.serve(client)
     assert interrupted == [started.worker]
 
 
-def test_a_worker_told_to_end_before_it_serves_does_not_begin(tmp_path: Path) -> None:
+def test_a_worker_told_to_end_before_it_serves_does_not_begin(place: Path) -> None:
     def loading(started: Started) -> None:
         """Nothing: the signal comes while the application loads."""
 
@@ -158,52 +166,52 @@ def test_a_worker_told_to_end_before_it_serves_does_not_begin(tmp_path: Path) ->
             os.kill(os.getpid(), signal.SIGTERM)
             return page
 
-    started = Started(tmp_path)
+    started = Started(place)
     started.worker.app = Slow(page)
     started.serve(loading)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(place) == []
 
 
-def test_quitting_while_it_loads_ends_the_process(tmp_path: Path) -> None:
+def test_quitting_while_it_loads_ends_the_process(place: Path) -> None:
     class Slow(Application):
         def wsgi(self) -> Any:
             os.kill(os.getpid(), signal.SIGQUIT)
             return page
 
-    started = Started(tmp_path)
+    started = Started(place)
     started.worker.app = Slow(page)
     with pytest.raises(SystemExit) as ended:
         started.serve(lambda started: None)
     assert ended.value.code == 0
 
 
-def test_after_its_requests_it_ends(tmp_path: Path) -> None:
+def test_after_its_requests_it_ends(place: Path) -> None:
     def client(started: Started) -> None:
         for _ in range(3):
             started.answers.append(started.get())
 
-    started = Started(tmp_path, max_requests=3)
+    started = Started(place, max_requests=3)
     started.serve(client)
     assert started.answers == [b"http"] * 3
 
 
-def test_it_ends_when_gunicorns_reloader_says_so(tmp_path: Path) -> None:
+def test_it_ends_when_gunicorns_reloader_says_so(place: Path) -> None:
     def client(started: Started) -> None:
         started.get()
         started.worker.alive = False
 
-    started = Started(tmp_path, timeout=1)
+    started = Started(place, timeout=1)
     started.serve(client)
 
 
-def test_it_ends_when_its_arbiter_has_gone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    started = Started(tmp_path)
+def test_it_ends_when_its_arbiter_has_gone(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    started = Started(place)
     started.worker.ppid = 1 if os.getppid() != 1 else 2
     started.serve(lambda started: None)
     assert "Parent changed, shutting down" in capfd.readouterr().err
 
 
-def test_who_is_told_to_end_waits_for_one_that_loads(tmp_path: Path) -> None:
+def test_who_is_told_to_end_waits_for_one_that_loads(place: Path) -> None:
     """It serves meanwhile."""
 
     def client(started: Started) -> None:
@@ -214,23 +222,23 @@ def test_who_is_told_to_end_waits_for_one_that_loads(tmp_path: Path) -> None:
             started.answers.append(started.get())
         started.worker.generation.write(row, STAGE, Stage.DRAINING)  # it will not serve
 
-    started = Started(tmp_path)
+    started = Started(place)
     started.serve(client)
     assert started.answers == [b"http"] * 5
 
 
-def test_a_successor_that_never_comes_is_waited_for_within_the_graceful_timeout(tmp_path: Path) -> None:
+def test_a_successor_that_never_comes_is_waited_for_within_the_graceful_timeout(place: Path) -> None:
     def client(started: Started) -> None:
         started.get()
         started.worker.generation.claim(2)
         started.tell(signal.SIGTERM)
 
-    Started(tmp_path, graceful_timeout=1).serve(client)
+    Started(place, graceful_timeout=1).serve(client)
 
 
-def test_a_folder_that_is_not_its_own_ends_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    started = Started(tmp_path)
-    folder = tmp_path / f"wsframe-{started.worker.server}"
+def test_a_folder_that_is_not_its_own_ends_it(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    started = Started(place)
+    folder = place / f"wsframe-{started.worker.server[:16]}"
     folder.mkdir()
     folder.chmod(0o755)
     with pytest.raises(SystemExit) as ended:
@@ -239,31 +247,31 @@ def test_a_folder_that_is_not_its_own_ends_it(tmp_path: Path, capfd: pytest.Capt
     assert "not a folder of this user alone (mode 700); see --worker-tmp-dir" in capfd.readouterr().err
 
 
-def test_an_application_that_cannot_run_here_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_an_application_that_cannot_run_here_is_refused_in_a_sentence(place: Path) -> None:
     async def asgi(scope: Any, receive: Any, send: Any) -> None:
         """An application for other servers."""
 
     with pytest.raises(AppImportError, match="ASGI application"):
-        Started(tmp_path, asgi).serve(lambda started: None)
+        Started(place, asgi).serve(lambda started: None)
 
 
-def test_the_next_arbiter_knows_the_servers_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_arbiter_knows_the_servers_name(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGUSR2: it is started with the environment that the configuration has kept."""
-    first = Started(tmp_path)
+    first = Started(place)
     told = first.cfg.env_orig[module.SERVER_VARIABLE]
     monkeypatch.setattr(GunicornWorker, "server", "")
     monkeypatch.setenv(module.SERVER_VARIABLE, told)
-    second = Started(tmp_path)
+    second = Started(place)
     assert first.worker.server == second.worker.server == told
     assert module.SERVER_VARIABLE not in os.environ  # programs of the application are other servers
     for started in (first, second):
         started.close()
 
 
-def test_an_elder_generation_is_met_and_left_in_peace(tmp_path: Path) -> None:
+def test_an_elder_generation_is_met_and_left_in_peace(place: Path) -> None:
     """A worker of another arbiter listens there: it is a sibling."""
-    started = Started(tmp_path)
-    elder = Rendezvous(str(tmp_path / f"wsframe-{started.worker.server}")).join()
+    started = Started(place)
+    elder = Rendezvous(str(place / f"wsframe-{started.worker.server[:16]}")).join()
     heard: list[bytes] = []
 
     def client(started: Started) -> None:
@@ -277,7 +285,7 @@ def test_an_elder_generation_is_met_and_left_in_peace(tmp_path: Path) -> None:
     started.serve(client)
     assert heard == [b"\x01"]  # HELLO
     assert started.worker._meeting.index == 2
-    assert "1" in os.listdir(tmp_path / f"wsframe-{started.worker.server}")
+    assert "1" in os.listdir(place / f"wsframe-{started.worker.server[:16]}")
     elder.listening.close()
 
 

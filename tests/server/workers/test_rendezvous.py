@@ -10,6 +10,8 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -36,8 +38,15 @@ while True:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "met"
+def folder() -> Iterator[Path]:
+    """One with a short name: paths of sockets are short."""
+    with tempfile.TemporaryDirectory(prefix="met-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def path(folder: Path) -> Path:
+    return folder / "met"
 
 
 def close(*meetings: Meeting) -> None:
@@ -170,8 +179,8 @@ def test_a_folder_of_somebody_else_is_refused(path: Path) -> None:
         Rendezvous(str(path)).join()
 
 
-def test_a_link_is_not_followed_and_a_file_is_no_folder(path: Path, tmp_path: Path) -> None:
-    good = tmp_path / "good"
+def test_a_link_is_not_followed_and_a_file_is_no_folder(path: Path, folder: Path) -> None:
+    good = folder / "good"
     good.mkdir(0o700)
     path.symlink_to(good)
     with pytest.raises(RendezvousError, match="cannot meet"):
@@ -184,9 +193,9 @@ def test_a_link_is_not_followed_and_a_file_is_no_folder(path: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("place", ["missing/met", "x" * 200])
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, place: str) -> None:
+def test_a_folder_that_cannot_be_made_is_told(folder: Path, place: str) -> None:
     with pytest.raises(RendezvousError, match="workers cannot meet in"):
-        Rendezvous(str(tmp_path / place)).join()
+        Rendezvous(str(folder / place)).join()
 
 
 def test_a_memory_that_cannot_be_read_is_told(path: Path) -> None:
