@@ -65,13 +65,15 @@ class GunicornWorker(BaseWorker):
         """gunicorn, before an application is loaded: the environment's --drop-in.
 
         Raises:
-            RuntimeError: an option of the environment is not as it should be.
-            ApplicationError: it is too late for --drop-in.
+            RuntimeError: an option is not as it should be, or it is too late for --drop-in; gunicorn shows it.
         """
         options = options_of_environment()
         os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")  # as the command line does
         if options["drop_in"] and not GunicornWorker.drop_in_installed:
-            install(parallel=options["drop_in_parallel"])
+            try:
+                install(parallel=options["drop_in_parallel"])
+            except ApplicationError as error:
+                raise RuntimeError(str(error)) from None
             GunicornWorker.drop_in_installed = True
 
     @classmethod
