@@ -65,7 +65,7 @@ class GunicornWorker(BaseWorker):
         """gunicorn, before an application is loaded: the environment's --drop-in.
 
         Raises:
-            RuntimeError: an option is not as it should be, or it is too late for --drop-in; gunicorn shows it.
+            RuntimeError: an option is not as it should be, or it is too late for --drop-in.
         """
         options = options_of_environment()
         os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")  # as the command line does
@@ -98,7 +98,7 @@ class GunicornWorker(BaseWorker):
         self._row = self.generation.claim(age)
         self._worker: Worker | None = None
         self._told_to_end = False
-        self._leave_until: float | None = None  # set once it leaves
+        self._ended_by: float | None = None  # in the loop's time, once it was told to end
         self._listening = Listening()
         self._control = Listening()
 
@@ -192,10 +192,12 @@ class GunicornWorker(BaseWorker):
         """The first of those that serve hears this user's own words for all."""
         if self._control.sockets or not (self._siblings.met and self._siblings.leader()):
             return
-        with suppress(BindError):
+        try:
             self._control = open_control(self._settings.control_socket, self._listening, log.warn)
-            if self._control.sockets and self._worker is not None:
-                self._worker.open_control(self._control.sockets[0])
+        except BindError as error:
+            log.warn(str(error))
+        if self._control.sockets and self._worker is not None:
+            self._worker.open_control(self._control.sockets[0])
 
     # The end
 
@@ -203,9 +205,10 @@ class GunicornWorker(BaseWorker):
         """End when all that were started after us serve, within the graceful timeout: one takes over."""
         assert self._worker is not None
         loop, graceful_seconds = self._worker.loop, self._settings.graceful_timeout_seconds
-        if self._leave_until is None:
-            self._leave_until = loop.now + graceful_seconds * WAITING_SHARE
-        if self.generation.loading(younger_than=self.age) and loop.now < self._leave_until:
+        if self._ended_by is None:
+            self._ended_by = loop.now + graceful_seconds
+        waits = loop.now < self._ended_by - graceful_seconds * (1 - WAITING_SHARE)
+        if waits and self.generation.loading(younger_than=self.age):
             loop.call_later(LOOK_SECONDS, self._leave)
         else:
             self._drain(self.generation.ending(elder_than=self.age))
@@ -217,12 +220,10 @@ class GunicornWorker(BaseWorker):
 
     def _drain(self, ending: Collection[int]) -> None:
         assert self._worker is not None
-        left_seconds = self._settings.graceful_timeout_seconds
-        if self._leave_until is not None:
-            left_seconds -= max(
-                0.0, left_seconds * WAITING_SHARE - (self._leave_until - self._worker.loop.now)
-            )
-        self._worker.drain(left_seconds, self._siblings.likely_successor(besides=ending))
+        seconds = self._settings.graceful_timeout_seconds
+        if self._ended_by is not None:
+            seconds = self._ended_by - self._worker.loop.now
+        self._worker.drain(seconds, self._siblings.likely_successor(besides=ending))
 
     # Signals, on the main thread between two steps of whatever it does
 
