@@ -70,9 +70,14 @@ def serves_here() -> bool:
     return INHERITED_VARIABLE in os.environ
 
 
+def is_reloaded() -> bool:
+    """Is this the child of a reloader of ours? A worker of the child has the variable too."""
+    return os.environ.get(RELOADER_VARIABLE) == str(os.getppid())
+
+
 def end_with_reloader() -> None:
     """In the child: stop in an orderly way when the reloader has gone without a word (kill -9)."""
-    if os.environ.get(RELOADER_VARIABLE) == str(os.getppid()):  # a worker of the child has it too
+    if is_reloaded():
         BackgroundThread(_watch_parent, "reloader's end", os.getppid())
 
 

@@ -1,0 +1,91 @@
+"""`flask run`: serves an application that carries events; any other is left to Flask's own command.
+
+Must not know: how anything is served. Each `flask` command imports this, so `run` alone imports the server.
+"""
+
+from __future__ import annotations
+
+import traceback
+from copy import copy
+from typing import Any
+
+import flask
+from flask.cli import ScriptInfo, pass_script_info, run_command, show_server_banner
+from flask.helpers import get_debug_flag
+from werkzeug.serving import is_running_from_reloader
+
+
+@pass_script_info
+def run_application(info: ScriptInfo, /, **options: Any) -> None:
+    """Load the application, and serve it or leave it to Flask.
+
+    Under a reloader the choice was made before: a reloader starts its own kind of server only.
+    """
+    from python_server.observe import log
+    from python_server.serve.mounts import find_site
+    from python_server.serve.reloader import is_reloaded
+
+    reloading, ours = is_running_from_reloader(), is_reloaded()
+    try:
+        app = info.load_app()
+    except Exception as error:
+        if not reloading:
+            raise
+        if ours:
+            traceback.print_exc()
+        app = failing(error)
+    if not ours:
+        site = find_site(app)
+        carries_events = bool(site.mounts or site.websockets)
+        if carries_events and reloading:
+            log.warn("a change has brought events: start `flask run` again to have them served")
+        if reloading or not carries_events:
+            run_flasks(**options)
+            return
+    serve(app, info.app_import_path, **options)
+
+
+def failing(error: Exception) -> flask.Flask:
+    """In the place of an application that cannot be loaded: each page is its error."""
+
+    def fail(environ: object, start_response: object) -> Any:
+        raise error from None
+
+    app = flask.Flask(__name__)
+    app.debug = get_debug_flag()
+    app.wsgi_app = fail  # type: ignore[method-assign]
+    return app
+
+
+def serve(
+    app: flask.Flask,
+    name: str | None,
+    host: str,
+    port: int,
+    reload: bool | None,
+    debugger: bool | None,
+    with_threads: bool,
+    cert: object,
+    **watched: Any,
+) -> None:
+    """Serve by our server; the arguments are the options of Flask's command."""
+    from python_server.api.flask_socketio.app_run import serve_as_flask
+
+    debug = get_debug_flag()
+    show_server_banner(debug, name)
+    serve_as_flask(
+        app,
+        host,
+        port,
+        use_reloader=debug if reload is None else reload,
+        use_debugger=debug if debugger is None else debugger,
+        threaded=with_threads,
+        ssl_context=cert,
+        **watched,
+    )
+
+
+run_flasks: Any = run_command.callback
+# Flask's command with its options and its help.
+run = copy(run_command)
+run.callback = run_application
