@@ -5,44 +5,55 @@ Must not know: how anything is served. Each `flask` command imports this, so `ru
 
 from __future__ import annotations
 
+import sys
 import traceback
 from copy import copy
-from typing import Any
+from typing import Any, Final
 
 import flask
+from click import secho
 from flask.cli import ScriptInfo, pass_script_info, run_command, show_server_banner
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
+
+from python_server.serve.reloaded import is_reloaded
+
+# Where what an application can carry is defined.
+CARRIED: Final = ("python_server.serve.mounts", "python_server.websocket.application")
 
 
 @pass_script_info
 def run_application(info: ScriptInfo, /, **options: Any) -> None:
     """Load the application, and serve it or leave it to Flask.
 
-    Under a reloader the choice was made before: a reloader starts its own kind of server only.
+    Under a reloader that is settled: a reloader starts the kind of server that it has started first.
     """
-    from python_server.observe import log
-    from python_server.serve.mounts import find_site
-    from python_server.serve.reloader import is_reloaded
-
-    reloading, ours = is_running_from_reloader(), is_reloaded()
+    ours = is_reloaded()
+    werkzeugs = is_running_from_reloader() and not ours
     try:
         app = info.load_app()
     except Exception as error:
-        if not reloading:
+        if not (ours or werkzeugs):
             raise
         if ours:
             traceback.print_exc()
         app = failing(error)
-    if not ours:
-        site = find_site(app)
-        carries_events = bool(site.mounts or site.websockets)
-        if carries_events and reloading:
-            log.warn("a change has brought events: start `flask run` again to have them served")
-        if reloading or not carries_events:
-            run_flasks(**options)
-            return
-    serve(app, info.app_import_path, **options)
+    if ours or (not werkzeugs and carries_events(app)):
+        serve(app, info.app_import_path, **options)
+        return
+    if werkzeugs and carries_events(app):
+        secho(" * A change has brought events: start 'flask run' again to serve them.", fg="red")
+    run_flasks(**options)
+
+
+def carries_events(app: flask.Flask) -> bool:
+    """Does it have a Socket.IO server or raw WebSockets of ours? It has imported them then."""
+    if sys.modules.keys().isdisjoint(CARRIED):
+        return False
+    from python_server.serve.mounts import find_site
+
+    site = find_site(app)
+    return bool(site.mounts or site.websockets)
 
 
 def failing(error: Exception) -> flask.Flask:

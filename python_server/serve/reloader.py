@@ -20,6 +20,7 @@ from typing import Final
 from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
+from python_server.serve.reloaded import RELOADER_VARIABLE, is_reloaded
 from python_server.serve.serve import LINES, bind
 from python_server.settings import Settings
 from python_server.workers.spawn import INHERITED_VARIABLE, start_again
@@ -31,8 +32,6 @@ CHILD_INTERRUPT_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 1.0
 # Programs ask with this word whether they are the one that serves, since Werkzeug sets it.
 SERVING_VARIABLE: Final = "WERKZEUG_RUN_MAIN"
-# The process id of the reloader, for its child.
-RELOADER_VARIABLE: Final = "WSFRAME_RELOADER"
 # Orders that the program itself understands, or says that it does not.
 PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
@@ -68,11 +67,6 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
 def serves_here() -> bool:
     """Is this the child, or a process without a reloader above it that was given its sockets?"""
     return INHERITED_VARIABLE in os.environ
-
-
-def is_reloaded() -> bool:
-    """Is this the child of a reloader of ours? A worker of the child has the variable too."""
-    return os.environ.get(RELOADER_VARIABLE) == str(os.getppid())
 
 
 def end_with_reloader() -> None:
