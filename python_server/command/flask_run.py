@@ -5,13 +5,14 @@ Must not know: how anything is served. Each `flask` command imports this, so `ru
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from copy import copy
 from typing import Any, Final
 
+import click
 import flask
-from click import secho
 from flask.cli import ScriptInfo, pass_script_info, run_command, show_server_banner
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
@@ -28,6 +29,7 @@ def run_application(info: ScriptInfo, /, **options: Any) -> None:
 
     Under a reloader that is settled: a reloader starts the kind of server that it has started first.
     """
+    put_in_place()
     ours = is_reloaded()
     werkzeugs = is_running_from_reloader() and not ours
     try:
@@ -42,8 +44,24 @@ def run_application(info: ScriptInfo, /, **options: Any) -> None:
         serve(app, info.app_import_path, **options)
         return
     if werkzeugs and carries_events(app):
-        secho(" * A change has brought events: start 'flask run' again to serve them.", fg="red")
+        click.secho(" * A change has brought events: start 'flask run' again to serve them.", fg="red")
     run_flasks(**options)
+
+
+def put_in_place() -> None:
+    """What WSFRAME_DROP_IN asks for, before the application comes."""
+    drop_in, parallel = (
+        click.BOOL.convert(os.environ.get(name) or "0", None, None)
+        for name in ("WSFRAME_DROP_IN", "WSFRAME_DROP_IN_PARALLEL")
+    )
+    if drop_in:
+        from python_server.drop_in.installing import install
+        from python_server.serve.loading import ApplicationError
+
+        try:
+            install(parallel=parallel)
+        except ApplicationError as error:
+            raise click.ClickException(str(error)) from None
 
 
 def carries_events(app: flask.Flask) -> bool:
@@ -59,8 +77,10 @@ def carries_events(app: flask.Flask) -> bool:
 def failing(error: Exception) -> flask.Flask:
     """In the place of an application that cannot be loaded: each page is its error."""
 
+    raised_at = error.__traceback__  # each time it is raised adds to it
+
     def fail(environ: object, start_response: object) -> Any:
-        raise error from None
+        raise error.with_traceback(raised_at) from None
 
     app = flask.Flask(__name__)
     app.debug = get_debug_flag()
