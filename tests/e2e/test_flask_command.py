@@ -124,7 +124,7 @@ def test_events_come_with_the_application(serve: Any, folder: Path, way: str) ->
 
 @pytest.mark.parametrize("way", WAYS)
 def test_debug_mode_reloads_and_shows_tracebacks(serve: Any, folder: Path, way: str) -> None:
-    """R37, R55: an edit, a mistake, its mend; the PIN once for each start."""
+    """An edit, a mistake, its mend; the PIN once for each start."""
     server = serve(folder, *WAYS[way], program=True, env={"FLASK_DEBUG": "1", "DEBUG": "1"})
     url = server.url
     assert ask(url, "polling") == [1, "good morning"]

@@ -69,7 +69,6 @@ def test_a_class_that_adds_to_flask_is_served(sites: list[Any]) -> None:
 def test_where_it_listens(
     sites: list[Any], config: dict[str, str], words: dict[str, Any], host: str, port: int
 ) -> None:
-    """R57."""
     bound(**config).run(**words)
     assert [(settings.host, settings.port) for _, settings in sites] == [(host, port)]
 
