@@ -29,7 +29,7 @@ def run_application(info: ScriptInfo, /, **options: Any) -> None:
 
     Under a reloader that is settled: a reloader starts the kind of server that it has started first.
     """
-    put_in_place()
+    drop_in()
     ours = is_reloaded()
     werkzeugs = is_running_from_reloader() and not ours
     try:
@@ -48,13 +48,13 @@ def run_application(info: ScriptInfo, /, **options: Any) -> None:
     run_flasks(**options)
 
 
-def put_in_place() -> None:
+def drop_in() -> None:
     """What WSFRAME_DROP_IN asks for, before the application comes."""
-    drop_in, parallel = (
+    wanted, parallel = (
         click.BOOL.convert(os.environ.get(name) or "0", None, None)
         for name in ("WSFRAME_DROP_IN", "WSFRAME_DROP_IN_PARALLEL")
     )
-    if drop_in:
+    if wanted:
         from python_server.drop_in.installing import install
         from python_server.serve.loading import ApplicationError
 
@@ -76,7 +76,6 @@ def carries_events(app: flask.Flask) -> bool:
 
 def failing(error: Exception) -> flask.Flask:
     """In the place of an application that cannot be loaded: each page is its error."""
-
     raised_at = error.__traceback__  # each time it is raised adds to it
 
     def fail(environ: object, start_response: object) -> Any:

@@ -168,7 +168,7 @@ def with_debugger(application: Application, *, evalex: bool = True, host: str | 
             layer.debug = True
     debugged = DebuggedApplication(application, evalex=evalex, pin_logging=False)
     if host is not None:
-        debugged.trusted_hosts.append(host)
+        getattr(debugged, "trusted_hosts", []).append(host)  # Werkzeug asks for one since 3.0.3
     pin = " disabled: whoever opens the page runs code here" if debugged.pin is None else f": {debugged.pin}"
     print(f" * Debugger is active!\n * Debugger PIN{pin}", file=sys.stderr, flush=True)
     return debugged

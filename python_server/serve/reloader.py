@@ -155,14 +155,17 @@ def _ended(child: subprocess.Popen[bytes], timeout_seconds: float) -> bool:
 
 def _changes(watched: Watched) -> Iterator[set[str]]:
     """The paths that changed since the last look; an empty set when nothing did."""
+    places = {*watched.folders, *(os.path.dirname(os.path.realpath(path)) for path in watched.files)}
     try:
         import watchfiles
     except ImportError:
         return _polled(watched)
-    return _polled(watched) if watched.polling else _told(watchfiles, watched)
+    if watched.polling or not all(map(os.path.isdir, places)):  # the system tells nothing of what is missing
+        return _polled(watched)
+    return _told(watchfiles, watched, places)
 
 
-def _told(watchfiles: ModuleType, watched: Watched) -> Iterator[set[str]]:
+def _told(watchfiles: ModuleType, watched: Watched, places: set[str]) -> Iterator[set[str]]:
     """The system says what changes."""
     files = {os.path.realpath(path) for path in watched.files}
     python = watchfiles.PythonFilter()
@@ -170,7 +173,6 @@ def _told(watchfiles: ModuleType, watched: Watched) -> Iterator[set[str]]:
     def wanted(change: object, path: str) -> bool:
         return path in files or (python(change, path) and not _ignored(watched, path))
 
-    places = {*watched.folders, *(os.path.dirname(path) for path in files)}
     for changes in watchfiles.watch(
         *places,
         watch_filter=wanted,

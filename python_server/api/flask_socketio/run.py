@@ -112,9 +112,11 @@ def serve_application(app: flask.Flask, host: str | None, port: int | None, opti
     if not options.get("threaded", True):
         settings = replace(settings, wsgi_threads_count=1, event_threads_count=1)
     watched = _watched(options)
-    if debug and (public := public_address(settings)) is not None and not serves_here():
+    use_debugger = options.get("use_debugger")
+    debugger = debug if use_debugger is None else use_debugger
+    if (debug or debugger) and (public := public_address(settings)) is not None and not serves_here():
         # A phone on the desk's network is why: Werkzeug allows it, and opens its console to localhost only.
-        log.warn(f"debug=True on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead")
+        log.warn(f"debugging on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead")
     if options.get("use_reloader", debug) and not serves_here():
         run_reloading(watched, settings)
         sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's
@@ -122,8 +124,7 @@ def serve_application(app: flask.Flask, host: str | None, port: int | None, opti
     site = find_site(app)
     if static_files := options.get("static_files"):
         site.application = SharedDataMiddleware(site.application, static_files)
-    use_debugger = options.get("use_debugger")
-    if debug if use_debugger is None else use_debugger:
+    if debugger:
         evalex = options.get("use_evalex", True)
         site.application = with_debugger(site.application, evalex=evalex, host=host)
         app.debug = debug  # the debugger alone does not switch it on

@@ -105,8 +105,9 @@ def test_what_werkzeugs_server_can_be_told(sites: list[Any], caplog: pytest.LogC
     app = bound()
     app.run(threaded=True, use_reloader=False, use_debugger=False, use_evalex=False)
     app.run(threaded=False, host="unix:///run/shop")
-    app.run(use_debugger=True, use_evalex=False, host="shop.test")
     assert caplog.text == ""
+    app.run(use_debugger=True, use_evalex=False, host="shop.test")
+    assert "debugging on shop.test:5000: other machines may read tracebacks" in caplog.text
     (first, threaded), (_, alone), (debugged, _) = sites
     assert first.application is app
     assert (threaded.wsgi_threads_count, threaded.binds) == (40, ())
