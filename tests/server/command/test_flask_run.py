@@ -3,16 +3,19 @@
 It must not know sockets: nothing is served. Real processes stand in tests/e2e/test_flask_command.py.
 """
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import flask
 import pytest
 from click.testing import CliRunner
-from flask.cli import FlaskGroup, run_command
+from flask.cli import CertParamType, FlaskGroup, run_command
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from python_server import Resource, SocketIO, WebSocketApplication, WSGIApp
+from python_server.api.flask_socketio import app_run
 from python_server.api.python_socketio import Server
 from python_server.command import flask_run
 
@@ -86,6 +89,79 @@ def test_it_has_flasks_options(started: list[str]) -> None:
     assert run_command.callback is not flask_run.run.callback
     refused = invoke(flask.Flask(__name__), "--prot", "1")
     assert (refused.exit_code, started) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "expected"),
+    [
+        ((), {}, {"use_reloader": False, "use_debugger": False, "threaded": True}),
+        (("--debug",), {}, {"use_reloader": True, "use_debugger": True}),
+        (("--debug", "--no-reload"), {}, {"use_reloader": False, "use_debugger": True}),
+        (("--reload", "--no-debugger"), {"FLASK_DEBUG": "1"}, {"use_reloader": True, "use_debugger": False}),
+        (("-h", "::1", "-p", "7"), {}, {"host": "::1", "port": 7}),
+        ((), {"FLASK_RUN_PORT": "8", "FLASK_RUN_HOST": "shop.test"}, {"host": "shop.test", "port": 8}),
+        (("--without-threads", "--cert", "adhoc"), {}, {"threaded": False, "ssl_context": "adhoc"}),
+        (("--cert", "c", "--key", "k"), {}, {"ssl_context": ("c", "k")}),
+        (("--extra-files", "a:b"), {}, {"extra_files": ["a", "b"], "exclude_patterns": None}),
+    ],
+)
+def test_flasks_options_become_those_of_run(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    variables: dict[str, str],
+    expected: dict[str, Any],
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def serve(app: flask.Flask, host: str, port: int, **options: Any) -> None:
+        asked.append({"host": host, "port": port, **options})
+
+    monkeypatch.setattr(app_run, "serve_as_flask", serve)
+    monkeypatch.setattr(CertParamType, "convert", lambda self, value, parameter, ctx: value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "k").touch()
+    for name in ("FLASK_RUN_FROM_CLI", "FLASK_DEBUG"):
+        monkeypatch.setenv(name, "")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with_socketio(app := flask.Flask(__name__))
+    done = invoke(app, *arguments)
+    assert done.exit_code == 0, done.output
+    if "--key" in arguments:
+        expected = {"ssl_context": ("c", str(tmp_path / "k"))}
+    assert expected.items() <= asked[0].items()
+
+
+@pytest.mark.parametrize(
+    ("variables", "whose"),
+    [
+        ({}, []),
+        ({"WERKZEUG_RUN_MAIN": "true"}, ["Flask's"]),
+        ({"WERKZEUG_RUN_MAIN": "true", "WSFRAME_RELOADER": str(os.getppid())}, ["ours"]),
+    ],
+)
+def test_one_that_cannot_be_loaded_waits_for_its_mend_under_a_reloader(
+    started: list[str], monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], whose: list[str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    def create_app() -> flask.Flask:
+        raise LookupError("a word to find")
+
+    done = CliRunner().invoke(FlaskGroup(create_app=create_app), ["run"])
+    assert isinstance(done.exception, LookupError) is (not whose)
+    assert started == whose
+
+
+def test_events_that_come_under_werkzeugs_reloader_are_announced(
+    started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WERKZEUG_RUN_MAIN", "true")
+    with_socketio(app := flask.Flask(__name__))
+    assert "start 'flask run' again" in invoke(app).output
+    assert started == ["Flask's"]
 
 
 def test_drop_in_that_comes_too_late_is_refused(started: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
