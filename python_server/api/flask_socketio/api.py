@@ -354,9 +354,10 @@ class SocketIO(Registration):
 
         Args:
             host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
-            options: debug, log_output (the access log, default `debug`), use_debugger, use_evalex, use_reloader,
-                reloader_options, extra_files, threaded, static_files, certfile, keyfile, ssl_context (a pair of
-                files, an ssl.SSLContext, "adhoc"); the log names those of other servers without effect here.
+            options: debug, log_output (the access log, default `debug`), use_debugger, use_evalex,
+                use_reloader, reloader_options, extra_files, threaded, static_files, certfile, keyfile,
+                ssl_context (a pair of files, an ssl.SSLContext, "adhoc"); the log names those of other
+                servers that have no effect here.
 
         Raises:
             TypeError: an unknown option. BindError: the address cannot be listened on.
