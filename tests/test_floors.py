@@ -56,15 +56,15 @@ HOUSE = """
                protocol4 connections dispatcher server
 5  control     commands server
 6  serve       signals called_servers mounts recovery_handover routing loading wiring worker serve
-               reloader
+               reloaded reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
-               flask_socketio.registration flask_socketio.api flask_socketio.functions exceptions
-               wsgi_app python_engineio python_socketio
+               flask_socketio.registration exceptions wsgi_app python_engineio python_socketio
+               flask_socketio.app_run flask_socketio.api flask_socketio.functions
 8  drop_in     importing modules turns installing servers waiting events greenlets words
                wsgi_servers
-9  command     option options welcome emit cli
+9  command     option options welcome emit cli flask_run
 10  gunicorn    generation arbiter requests settings worker
 10  __main__
 """
@@ -151,7 +151,9 @@ CONFINED = {
     "valkey": {"socketio.cluster.broker.url"},
     "hiredis": {"socketio.cluster.broker.resp"},
     "flask": {
+        "command.flask_run",
         "api.flask_socketio.api",
+        "api.flask_socketio.app_run",
         "api.flask_socketio.context",
         "api.flask_socketio.functions",
         "api.flask_socketio.registration",
@@ -159,6 +161,7 @@ CONFINED = {
         "api.flask_socketio.test_client",
     },
     "werkzeug": {
+        "command.flask_run",
         "api.flask_socketio.api",
         "api.flask_socketio.run",
         "api.flask_socketio.test_client",

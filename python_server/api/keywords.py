@@ -138,6 +138,8 @@ class RunKeywords(TLSKeywords, total=False):
     reloader_interval: float | None
     reloader_type: str | None
     use_debugger: bool | None
+    use_evalex: bool
+    threaded: bool
     static_files: Mapping[str, str | tuple[str, str]] | None
     # Not needed here.
     allow_unsafe_werkzeug: bool

@@ -147,11 +147,14 @@ def other_python_server() -> Path | None:
     return None
 
 
-def with_debugger(application: Application) -> Application:
+def with_debugger(application: Application, *, evalex: bool = True, host: str | None = None) -> Application:
     """Werkzeug's debugger around an application: tracebacks with a console in the browser.
 
-    Flask hands exceptions on to it in debug mode alone. The PIN stands before the console, which Werkzeug
-    opens to pages of localhost only; it prints the PIN for its own reloader alone.
+    Flask hands exceptions on to it in debug mode alone. The PIN stands before the console; Werkzeug would
+    print it under a reloader alone.
+
+    Args:
+        evalex: with a console. host: opens its pages, beside localhost.
     """
     try:
         from werkzeug.debug import DebuggedApplication
@@ -163,7 +166,9 @@ def with_debugger(application: Application) -> Application:
     for layer in layers(application):
         if flask is not None and isinstance(layer, flask.Flask):
             layer.debug = True
-    debugged = DebuggedApplication(application, evalex=True)
-    pin = "is off: whoever opens the page runs code here" if debugged.pin is None else debugged.pin
-    print(f"python_server: debugger PIN {pin}", file=sys.stderr, flush=True)
+    debugged = DebuggedApplication(application, evalex=evalex, pin_logging=False)
+    if host is not None:
+        getattr(debugged, "trusted_hosts", []).append(host)  # Werkzeug asks for one since 3.0.3
+    pin = " disabled: whoever opens the page runs code here" if debugged.pin is None else f": {debugged.pin}"
+    print(f" * Debugger is active!\n * Debugger PIN{pin}", file=sys.stderr, flush=True)
     return debugged

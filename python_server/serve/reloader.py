@@ -20,6 +20,7 @@ from typing import Final
 from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
+from python_server.serve.reloaded import RELOADER_VARIABLE, is_reloaded
 from python_server.serve.serve import LINES, bind
 from python_server.settings import Settings
 from python_server.workers.spawn import INHERITED_VARIABLE, start_again
@@ -31,8 +32,6 @@ CHILD_INTERRUPT_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 1.0
 # Programs ask with this word whether they are the one that serves, since Werkzeug sets it.
 SERVING_VARIABLE: Final = "WERKZEUG_RUN_MAIN"
-# The process id of the reloader, for its child.
-RELOADER_VARIABLE: Final = "WSFRAME_RELOADER"
 # Orders that the program itself understands, or says that it does not.
 PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
@@ -72,7 +71,7 @@ def serves_here() -> bool:
 
 def end_with_reloader() -> None:
     """In the child: stop in an orderly way when the reloader has gone without a word (kill -9)."""
-    if os.environ.get(RELOADER_VARIABLE) == str(os.getppid()):  # a worker of the child has it too
+    if is_reloaded():
         BackgroundThread(_watch_parent, "reloader's end", os.getppid())
 
 
@@ -156,14 +155,17 @@ def _ended(child: subprocess.Popen[bytes], timeout_seconds: float) -> bool:
 
 def _changes(watched: Watched) -> Iterator[set[str]]:
     """The paths that changed since the last look; an empty set when nothing did."""
+    places = {*watched.folders, *(os.path.dirname(os.path.realpath(path)) for path in watched.files)}
     try:
         import watchfiles
     except ImportError:
         return _polled(watched)
-    return _polled(watched) if watched.polling else _told(watchfiles, watched)
+    if watched.polling or not all(map(os.path.isdir, places)):  # the system tells nothing of what is missing
+        return _polled(watched)
+    return _told(watchfiles, watched, places)
 
 
-def _told(watchfiles: ModuleType, watched: Watched) -> Iterator[set[str]]:
+def _told(watchfiles: ModuleType, watched: Watched, places: set[str]) -> Iterator[set[str]]:
     """The system says what changes."""
     files = {os.path.realpath(path) for path in watched.files}
     python = watchfiles.PythonFilter()
@@ -171,7 +173,6 @@ def _told(watchfiles: ModuleType, watched: Watched) -> Iterator[set[str]]:
     def wanted(change: object, path: str) -> bool:
         return path in files or (python(change, path) and not _ignored(watched, path))
 
-    places = {*watched.folders, *(os.path.dirname(path) for path in files)}
     for changes in watchfiles.watch(
         *places,
         watch_filter=wanted,

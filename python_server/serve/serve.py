@@ -34,6 +34,7 @@ from python_server.net.sockets import (
     shown_urls,
 )
 from python_server.net.system import REAL
+from python_server.net.threads import on_main_thread
 from python_server.observe import log
 from python_server.serve.mounts import Site
 from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
@@ -85,7 +86,7 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         return
     with _opened(settings) as (listening, control):
         worker = Worker(site, settings, listening.sockets, control=control)
-        orders = _orders_of(worker)
+        orders = _orders_of(worker) if on_main_thread() else {}  # signals are the main thread's affair
         with (
             given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report)),
             _pid_file(settings.pid_file),

@@ -11,10 +11,11 @@ from python_server.observe import log
 from python_server.wsgi.environ import Environ, StartResponse
 
 NEEDS_OWN_SERVER: Final = (
-    "its Socket.IO events need the server they came with: run `python -m python_server module:app`"
+    "its Socket.IO events need the server they came with: run `gunicorn -k python_server.GunicornWorker "
+    "module:app` or `python -m python_server module:app`"
 )
 # Where there is a SocketIO to be run.
-RUNS_ITSELF: Final = f"{NEEDS_OWN_SERVER}, or `socketio.run(app)` instead of `app.run()` and `flask run`"
+RUNS_ITSELF: Final = f"{NEEDS_OWN_SERVER}, or call `socketio.run(app)`"
 
 
 class ForeignGuard:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 import flask
 
 from python_server.api.emitter import Emitter
+from python_server.api.flask_socketio.app_run import replace_run
 from python_server.api.flask_socketio.context import ClientState, EventContexts
 from python_server.api.flask_socketio.event_runner import SOCKET_KEY, EventRunner
 from python_server.api.flask_socketio.namespace import Namespace
@@ -147,6 +148,7 @@ class SocketIO(Registration):
         self.sockio_mw: Mounted = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
+        replace_run(app)
 
     def _choose(self, app: flask.Flask | None, options: SocketIOKeywords) -> ServerOptions:
         """The options of now and before, checked; what programs read of them is written down."""
@@ -352,9 +354,10 @@ class SocketIO(Registration):
 
         Args:
             host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
-            options: debug, log_output (the access log, default `debug`), use_debugger, use_reloader,
-                reloader_options, extra_files, static_files, certfile, keyfile, ssl_context (a pair of files,
-                an ssl.SSLContext, "adhoc"); the log names those of other servers that have no effect here.
+            options: debug, log_output (the access log, default `debug`), use_debugger, use_evalex,
+                use_reloader, reloader_options, extra_files, threaded, static_files, certfile, keyfile,
+                ssl_context (a pair of files, an ssl.SSLContext, "adhoc"); the log names those of other
+                servers that have no effect here.
 
         Raises:
             TypeError: an unknown option. BindError: the address cannot be listened on.

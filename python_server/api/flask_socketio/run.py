@@ -43,7 +43,7 @@ WORDS_OF_OTHER_SERVERS: Final = """
     backlog capitalize_response_headers custom_pool do_handshake_on_connect environ error_log handler_class
     keepalive log log_format log_x_forwarded_for max_http_version max_size minimum_chunk_size
     passthrough_errors processes protocol request_handler server_event server_side socket_timeout spawn
-    ssl_version suppress_ragged_eofs threaded url_length_limit use_evalex
+    ssl_version suppress_ragged_eofs url_length_limit
     """
 WITHOUT_EFFECT: Final = frozenset(WORDS_OF_OTHER_SERVERS.split())
 
@@ -79,10 +79,15 @@ class Mounted:
 
 def run_application(app: flask.Flask, host: str | None, port: int | None, given: RunKeywords) -> None:
     """Serve `app` in this process; see SocketIO.run."""
-    options = _known(given)
+    options = known_options(given)
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         log.say("socketio.run() does nothing here: a command line serves this application already")
         return
+    serve_application(app, host, port, options)
+
+
+def serve_application(app: flask.Flask, host: str | None, port: int | None, options: RunKeywords) -> None:
+    """The same, also where a command line has loaded the application."""
     workers_count = options.get("workers", 1)
     if type(workers_count) is not int or not 1 <= workers_count <= WORKERS_MAX_COUNT:
         raise ValueError(
@@ -91,9 +96,11 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, given:
     refuse_patched()
     debug = bool(options.get("debug", app.debug))
     app.debug = debug
+    host = host or "127.0.0.1"
     settings = replace(
         Settings(),
-        host=host or "127.0.0.1",
+        host=host,
+        binds=(host,) if host.startswith("unix://") else (),
         port=_port(app, port),
         access_log="-" if options.get("log_output", debug) else None,
         log_level="debug" if debug else "info",
@@ -102,10 +109,14 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, given:
         allowed_hosts=_trusted_hosts(app.config.get("TRUSTED_HOSTS")),
         tls=_tls(options),
     )
+    if not options.get("threaded", True):
+        settings = replace(settings, wsgi_threads_count=1, event_threads_count=1)
     watched = _watched(options)
-    if debug and (public := public_address(settings)) is not None and not serves_here():
+    use_debugger = options.get("use_debugger")
+    debugger = debug if use_debugger is None else use_debugger
+    if (debug or debugger) and (public := public_address(settings)) is not None and not serves_here():
         # A phone on the desk's network is why: Werkzeug allows it, and opens its console to localhost only.
-        log.warn(f"debug=True on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead")
+        log.warn(f"debugging on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead")
     if options.get("use_reloader", debug) and not serves_here():
         run_reloading(watched, settings)
         sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's
@@ -113,12 +124,14 @@ def run_application(app: flask.Flask, host: str | None, port: int | None, given:
     site = find_site(app)
     if static_files := options.get("static_files"):
         site.application = SharedDataMiddleware(site.application, static_files)
-    if debug and options.get("use_debugger") is not False:
-        site.application = with_debugger(site.application)
+    if debugger:
+        evalex = options.get("use_evalex", True)
+        site.application = with_debugger(site.application, evalex=evalex, host=host)
+        app.debug = debug  # the debugger alone does not switch it on
     serve(site, settings)
 
 
-def _known(given: RunKeywords) -> RunKeywords:
+def known_options(given: RunKeywords) -> RunKeywords:
     """The options that have an effect. Raises TypeError: one that no server of Flask-SocketIO has either."""
     without = sorted(WITHOUT_EFFECT & given.keys())
     options = {name: value for name, value in given.items() if name not in without}
@@ -142,10 +155,10 @@ def _watched(options: RunKeywords) -> Watched:
     inner: ReloaderKeywords = options.get("reloader_options") or {}
     refuse_unknown("reloader_options", inner, ReloaderKeywords)
     given = cast("ReloaderKeywords", {**words, **inner})
-    extra_files = given.get("extra_files") or ()
+    extra = [os.path.realpath(path) for path in given.get("extra_files") or ()]
     return Watched(
-        folders_of_program(),
-        [os.path.realpath(path) for path in extra_files],
+        [*folders_of_program(), *filter(os.path.isdir, extra)],
+        [path for path in extra if not os.path.isdir(path)],
         tuple(given.get("exclude_patterns") or ()),
         float(given.get("interval") or LOOK_SECONDS),
         given.get("reloader_type") == "stat",

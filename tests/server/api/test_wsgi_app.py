@@ -103,7 +103,8 @@ def test_a_server_that_is_called_lets_handshakes_in(make: Any, path: str) -> Non
     assert arrival.environ is not None
     assert asked(application, path) == (
         "501 Not Implemented",
-        b"its Socket.IO events need the server they came with: run `python -m python_server module:app`\n",
+        b"its Socket.IO events need the server they came with: run `gunicorn -k python_server.GunicornWorker "
+        b"module:app` or `python -m python_server module:app`\n",
     )
     status, body = asked(application, path, SERVER_SOFTWARE="python_server/1")
     assert status == "501 Not Implemented"

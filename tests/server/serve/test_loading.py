@@ -165,7 +165,8 @@ def test_the_debugger_stands_around_the_application_and_tells_its_pin(
     debugged = with_debugger(SimpleNamespace(wsgi_app=app))
     assert app.debug
     assert debugged.evalex
-    assert f"debugger PIN {debugged.pin}" in capsys.readouterr().err
+    assert capsys.readouterr().err == f" * Debugger is active!\n * Debugger PIN: {debugged.pin}\n"
+    assert not with_debugger(app, evalex=False, host="shop.test").evalex
     monkeypatch.setitem(sys.modules, "werkzeug.debug", None)
     with pytest.raises(ApplicationError, match="pip install werkzeug"):
         with_debugger(app)

@@ -163,6 +163,19 @@ def test_times_are_compared_from_look_to_look(tree: Path, monkeypatch: pytest.Mo
     assert next(looks) == set()
 
 
+@pytest.mark.parametrize("file", ["later/page.html", "a.py/page.html"])
+def test_a_file_whose_folder_is_missing_is_waited_for(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.setattr(reloader.time, "sleep", lambda seconds: None)
+    looks = reloader._changes(Watched([str(tree)], [str(tree / file)]))
+    assert next(looks) == set()
+    if file.startswith("later"):
+        (tree / "later").mkdir()
+        (tree / file).write_text("")
+        assert next(looks) == {str(tree / file)}
+
+
 def test_what_the_system_tells_of_is_filtered_alike(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 

@@ -216,7 +216,10 @@ def test_pages_are_the_applications_and_a_second_mount_of_the_path_replaces_the_
     assert app.test_client().get("/").data == b"a page"
     refusal = app.test_client().get("/ws/")  # another server asked WSGI for it
     assert refusal.status_code == 501
-    assert "or `socketio.run(app)` instead of `app.run()` and `flask run`" in refusal.text
+    assert refusal.text == (
+        "its Socket.IO events need the server they came with: run `gunicorn -k python_server.GunicornWorker "
+        "module:app` or `python -m python_server module:app`, or call `socketio.run(app)`\n"
+    )
     SocketIO(app, path="/ws")
     second: Any = app.wsgi_app
     assert not isinstance(second.wsgi_app, module.Mounted)
