@@ -142,23 +142,18 @@ def _handle(
 
 @contextmanager
 def restoring() -> Iterator[None]:
-    """For a program that serves for a while: afterwards every fault is told, and the loggers are as before.
-
-    Lines go where the program's own do; where those go nowhere, to what is standard error at their time.
-    """
+    """For a program that serves for a while: afterwards all faults are told, the loggers as before."""
     found = [(logger, logger.level, logger.propagate, logger.handlers[:]) for logger in (LOGGER, ACCESS)]
-    if not LOGGER.hasHandlers() and logging.lastResort is not None:
-        LOGGER.addHandler(logging.lastResort)
     try:
         yield
     finally:
         FAULTS.say_all()
         for logger, level, propagate, handlers in found:
-            ours = [each for each in logger.handlers if isinstance(each, _LineHandler)]
+            added = [handler for handler in logger.handlers if handler not in handlers]
             logger.setLevel(level)
             logger.propagate, logger.handlers[:] = propagate, handlers
-            for handler in ours:
-                if handler not in handlers:
+            for handler in added:
+                if isinstance(handler, _LineHandler):
                     handler.end()
 
 
