@@ -87,7 +87,9 @@ def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
 STRANGERS = (
     QUIZ
     + """
+import engineio
 from websockets.sync.client import connect
+from python_server import EngineServer
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 def test_events(socketio_live, transport):
@@ -117,6 +119,16 @@ def test_two_at_once(socketio_live):
     assert refuses(other)
     assert read(quiz) == "a quiz"
 
+def test_engineio_alone(socketio_live):
+    server = EngineServer()
+    server.on("message", lambda sid, text: server.send(sid, text * 2))
+    client, heard = engineio.Client(), threading.Event()
+    client.on("message", lambda text: text == "againagain" and heard.set())
+    client.connect(socketio_live(WSGIApp(server)))
+    client.send("again")
+    assert heard.wait(60)
+    client.disconnect()
+
 @pytest.mark.parametrize("number", range(15))
 def test_a_fault_is_in_the_log_of_each_test(socketio_live, caplog, number):
     with SimpleClient() as client:
@@ -126,7 +138,7 @@ def test_a_fault_is_in_the_log_of_each_test(socketio_live, caplog, number):
     assert "ZeroDivisionError" in caplog.text
 """
 )
-STRANGERS_COUNT = 19
+STRANGERS_COUNT = 20
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "xdist"])
