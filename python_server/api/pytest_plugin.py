@@ -79,10 +79,9 @@ def _serve_live() -> Iterator[Callable[..., LiveServer]]:
                 ends.enter_context(mount.hub.restoring())
         return LiveServer(ends.enter_context(server))
 
-    interval = sys.getswitchinterval()
     with log.restoring(), ExitStack() as ends:
+        ends.callback(sys.setswitchinterval, sys.getswitchinterval())
         yield serve
-    sys.setswitchinterval(interval)
 
 
 socketio_live = pytest.fixture(_serve_live)

@@ -338,7 +338,7 @@ class SocketIO(Registration):
     def sleep(self, seconds: float = 0) -> None:
         """Wait without keeping a thread of the pool from others."""
         services = self._hub.services
-        if services is not None and self._served_by is ServedBy.WORKER and services.door.on_loop():
+        if services is not None and services.door.on_loop() and self._served_by is ServedBy.WORKER:
             raise RuntimeError(
                 "sleep() would stop the server itself: register the handler without inline=True"
             )
