@@ -1,6 +1,8 @@
 """The `wsframe` console script: makes sure that `python_server` is ours, then hands over to its command line.
 
 It must not know any command; it stands outside both packages because a clash of names hides one of them.
+
+PYTEST_DONT_REWRITE: else pytest warns whoever calls it from a program that has imported this.
 """
 
 import sys

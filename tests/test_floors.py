@@ -61,7 +61,7 @@ HOUSE = """
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration exceptions wsgi_app python_engineio python_socketio
-               flask_socketio.app_run flask_socketio.api flask_socketio.functions
+               flask_socketio.app_run flask_socketio.api flask_socketio.functions pytest_plugin
 8  drop_in     importing modules turns installing servers waiting events greenlets words
                wsgi_servers
 9  command     option options welcome emit cli flask_run

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, Unpack
 from python_server.api.keywords import TLSKeywords, drop_unknown
 from python_server.api.options import tls_settings
 from python_server.net.monkey_patch import refuse_patched
-from python_server.net.sockets import BindError, Socket, bind_tcp
+from python_server.net.sockets import BindError, Socket, bind_tcp, shown_urls
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log as logs
 from python_server.serve.mounts import find_site
@@ -67,8 +67,9 @@ class WSGIServer:
             settings, backlog = backlog, None
         if application is not None:
             self.application = application
-        if self.application is None:
-            raise TypeError("WSGIServer serves an application: WSGIServer(listener, application)")
+        if not callable(self.application):
+            given = "" if application is None else f", and no {type(application).__name__}"
+            raise TypeError(f"WSGIServer serves an application{given}: WSGIServer(listener, application)")
         chosen: dict[str, Any] = {
             "backlog_count": backlog,
             "connections_max_count": _connections_max_count(spawn),
@@ -113,6 +114,14 @@ class WSGIServer:
     def server_port(self) -> int:
         """Of `address`."""
         return self.address[1]
+
+    @property
+    def url(self) -> str:
+        """Where it is bound, with no slash at the end. Raises RuntimeError: it has not been started."""
+        if self._socket is None:
+            raise RuntimeError("the server is not bound yet: call start()")
+        tls = self._settings.tls
+        return shown_urls([self._socket], "https" if tls.certfile or tls.context else "http")[0]
 
     @property
     def started(self) -> bool:
@@ -200,7 +209,11 @@ class WSGIServer:
         assert self.application is not None
         site = find_site(self.application)
         site.environ = self.environ
-        self._worker = Worker(site, self._settings, [sock])
+        try:
+            self._worker = Worker(site, self._settings, [sock])
+        except BaseException:
+            sock.close()
+            raise
         self._socket = sock  # whoever sees the address can stop the worker
         return self._worker
 

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -99,6 +100,14 @@ class LineWriter:
             self.wake()
             time.sleep(FLUSHING_SECONDS)
 
+    def close(self) -> None:
+        """Any thread: what was added is written, and the thread ends; a later line starts another."""
+        self.flush()
+        bell = self._bell
+        self._begin()
+        with suppress(RuntimeError):  # it has been rung
+            bell.release()
+
     def untold_count(self) -> int:
         """Any thread: lines that were dropped, and of which nothing has been said yet; from now on it has."""
         count = self._refused_count + self._failed_count - self._told_count
@@ -107,7 +116,7 @@ class LineWriter:
 
     def _start(self) -> bool:
         try:
-            Thread(target=self._run, name=self.name, daemon=True).start()
+            Thread(target=self._run, args=(self._bell,), name=self.name, daemon=True).start()
         except (RuntimeError, MemoryError):
             return False
         self._running = True
@@ -115,10 +124,13 @@ class LineWriter:
 
     # The thread
 
-    def _run(self) -> None:
+    def _run(self, bell: Lock) -> None:
         wait_seconds = -1.0
         while True:
-            if not self._bell.acquire(timeout=wait_seconds):
+            rung = bell.acquire(timeout=wait_seconds)
+            if bell is not self._bell:  # closed
+                return
+            if not rung:
                 self._tell(float("inf"))
                 self.quiet()
                 wait_seconds = -1.0

@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Protocol, TextIO
@@ -45,6 +45,7 @@ class Writer(Protocol):
     def add(self, line: bytes) -> None: ...
     def wake(self) -> None: ...
     def flush(self) -> None: ...
+    def close(self) -> None: ...
     def untold_count(self) -> int: ...
 
 
@@ -139,6 +140,23 @@ def _handle(
     logger.propagate = False
 
 
+@contextmanager
+def restoring() -> Iterator[None]:
+    """For a program that serves for a while: afterwards all faults are told, the loggers as before."""
+    found = [(logger, logger.level, logger.propagate, logger.handlers[:]) for logger in (LOGGER, ACCESS)]
+    try:
+        yield
+    finally:
+        FAULTS.say_all()
+        for logger, level, propagate, handlers in found:
+            added = [handler for handler in logger.handlers if handler not in handlers]
+            logger.setLevel(level)
+            logger.propagate, logger.handlers[:] = propagate, handlers
+            for handler in added:
+                if isinstance(handler, _LineHandler):
+                    handler.end()
+
+
 def _open(logger: logging.Logger, path: str) -> _File:
     try:
         return _File(path)
@@ -170,6 +188,7 @@ class _LineHandler(logging.Handler):
     def __init__(self, logger: logging.Logger, place: _Stream | _File, writer: Callable[..., Writer]) -> None:
         super().__init__()
         self._name_of_log = "access log" if logger is ACCESS else "error log"
+        self._place = place
         self.writer = writer(
             self._name_of_log,
             place,
@@ -200,6 +219,12 @@ class _LineHandler(logging.Handler):
             self._say_untold()
             self.writer.flush()
 
+    def end(self) -> None:
+        """Nobody logs into it any more: everything is out, its thread and its file are gone."""
+        self.flush()
+        self.writer.close()
+        self._place.close()
+
     def _say_untold(self) -> None:
         if count := self.writer.untold_count():
             self._say_dropped(count)
@@ -229,6 +254,9 @@ class _Stream:
             getattr(self._stream, "flush", str)()
         else:
             _write_all(descriptor, piece)
+
+    def close(self) -> None:
+        """It is not ours."""
 
 
 class _File:

@@ -5,7 +5,8 @@ Must not know: frames, HTTP, Flask; handlers are functions it was given, run thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from python_server.net.threads import Lock
 from python_server.socketio.acks import Answers
@@ -77,6 +78,15 @@ class Hub:
             self._early.clear()
             self._running = running
         return running.dispatcher
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """For who serves for a while: afterwards the server is as if that worker had never been."""
+        before = self._running
+        try:
+            yield
+        finally:
+            self._running = before
 
     @property
     def codec(self) -> Codec:

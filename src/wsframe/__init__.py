@@ -1,6 +1,8 @@
 """A WebSocket codec (RFC 6455 and RFC 7692), sans-I/O, for both roles.
 
 It must not import anything outside the standard library, nor open a socket, start a thread or read a clock.
+
+PYTEST_DONT_REWRITE: else pytest warns whoever calls it from a program that has imported this.
 """
 
 from . import deflate, handshake

@@ -112,7 +112,6 @@ class SocketIO(Registration):
         super().__init__(Hub(), EventRunner(self._state_of))
         self._state_lock = Lock()
         self._contexts: EventContexts | None = None
-        self._served_by = ServedBy.NOBODY
         self._early_tasks: list[tasks.BackgroundTask] = []
         self._test_server: TestServer | None = None
         self.server: Server = Server(self)
@@ -172,11 +171,18 @@ class SocketIO(Registration):
         assert self._app is not None
         wrapped = application is not self._app or self._app.wsgi_app is not self.sockio_mw
         self._mounted.admit = admission(application, facts, self.sockio_mw) if wrapped else None
-        self._start_tasks(ServedBy.WORKER)
+        self._start_tasks()
 
-    def _start_tasks(self, served_by: ServedBy) -> None:
+    @property
+    def _served_by(self) -> ServedBy:
+        services = self._hub.services
+        if services is None:
+            return ServedBy.NOBODY
+        tests = self._test_server
+        return ServedBy.TEST_CLIENTS if tests and services is tests.services else ServedBy.WORKER
+
+    def _start_tasks(self) -> None:
         with self._state_lock:
-            self._served_by = served_by
             early, self._early_tasks = self._early_tasks, []
         for task in early:
             task.start()
@@ -188,10 +194,10 @@ class SocketIO(Registration):
         """
         if self._contexts is None:
             raise RuntimeError("a test client needs an application: call init_app(app) first")
-        if self._test_server is None:
+        if self._test_server is None or self._served_by is not ServedBy.TEST_CLIENTS:
             self._test_server = make(self._hub)
             self._runner.blocking = True
-            self._start_tasks(ServedBy.TEST_CLIENTS)
+            self._start_tasks()
         return self._test_server
 
     def _state_of(self, socket: Socket) -> ClientState:
@@ -334,7 +340,7 @@ class SocketIO(Registration):
     def sleep(self, seconds: float = 0) -> None:
         """Wait without keeping a thread of the pool from others."""
         services = self._hub.services
-        if services is not None and self._served_by is ServedBy.WORKER and services.door.on_loop():
+        if services is not None and services.door.on_loop() and self._served_by is ServedBy.WORKER:
             raise RuntimeError(
                 "sleep() would stop the server itself: register the handler without inline=True"
             )

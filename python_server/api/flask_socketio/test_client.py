@@ -248,17 +248,16 @@ class TestServer:
         self.mailbox: InlineMailbox = InlineMailbox()
         self.codec: Codec = hub.codec
         self._faults: list[BaseException] = []
-        self.sessions: Any = hub.attach(
-            HubServices(
-                door=TestDoor(self.mailbox, InlineExecutor()),
-                call_later=Timer,  # never armed
-                report=lambda what, error: self._faults.append(error),
-                complain=lambda kind, message: log.LOGGER.warning("%s", message),
-                now=itertools.count().__next__,
-                stop=lambda: None,
-                entropy=REAL.entropy,
-            )
+        self.services = HubServices(
+            door=TestDoor(self.mailbox, InlineExecutor()),
+            call_later=Timer,  # never armed
+            report=lambda what, error: self._faults.append(error),
+            complain=lambda kind, message: log.LOGGER.warning("%s", message),
+            now=itertools.count().__next__,
+            stop=lambda: None,
+            entropy=REAL.entropy,
         )
+        self.sessions: Any = hub.attach(self.services)
 
     def raise_fault(self) -> None:
         """A handler's unhandled fault fails the test that sent the event."""

@@ -22,6 +22,7 @@ import trustme
 
 from python_server import Settings, WSGIServer
 from python_server.net.sockets import BindError
+from python_server.observe import log
 
 
 def page(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -57,7 +58,10 @@ def test_it_serves_between_start_and_stop(listener: Any) -> None:
     server = WSGIServer(listener, page)
     with pytest.raises(RuntimeError, match=r"not bound yet: call start\(\)"):
         server.address  # noqa: B018
+    with pytest.raises(RuntimeError, match=r"not bound yet: call start\(\)"):
+        server.url  # noqa: B018
     server.start()
+    assert server.url == f"http://127.0.0.1:{server.server_port}"
     assert asked(server.address) == b"a page"
     with pytest.raises(RuntimeError, match="runs already"):
         server.start()
@@ -78,6 +82,14 @@ def test_a_bound_socket_is_the_servers_own_and_serves_once() -> None:
     assert sock.fileno() == -1
     with pytest.raises(BindError, match="cannot be started again on it"):
         server.start()
+
+
+def test_a_server_that_cannot_start_keeps_no_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        server = WSGIServer(sock, page, settings=Settings(allowed_hosts="a b"))
+        with pytest.raises(ValueError, match="a b"):
+            server.start()
+        assert sock.fileno() == -1
 
 
 def test_it_may_serve_in_a_thread_of_the_callers() -> None:
@@ -166,6 +178,8 @@ def test_a_pool_of_nobody_is_refused() -> None:
         WSGIServer(0, page, spawn=Pool(0))
     with pytest.raises(TypeError, match="serves an application"):
         WSGIServer(0)
+    with pytest.raises(TypeError, match="no str"):
+        WSGIServer(0, "shop:app")  # type: ignore[arg-type]
 
 
 def test_a_subclass_may_have_the_application() -> None:
@@ -179,12 +193,8 @@ def test_a_subclass_may_have_the_application() -> None:
 @pytest.fixture
 def own_loggers() -> Any:
     """Handlers that a test has put there are taken away."""
-    loggers = [logging.getLogger(name) for name in ("python_server", "python_server.access")]
-    before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
-    yield
-    for logger, handlers, propagate, level in before:
-        logger.handlers[:], logger.propagate = handlers, propagate
-        logger.setLevel(level)
+    with log.restoring():
+        yield
 
 
 class WriteOnly:

@@ -30,6 +30,7 @@ from python_server.drop_in.wsgi_servers import (
     listen,
     serve_eventlet,
 )
+from python_server.observe import log
 from python_server.serve.serve import ON_START
 from python_server.wsgi.environ import Environ, StartResponse
 
@@ -76,11 +77,12 @@ def test_gevents_server_between_start_and_stop(
 
 def test_gevents_arguments_are_those_of_our_server() -> None:
     lines = io.StringIO()
-    server = PyWSGIServer(LOCAL, page_of_shop, log=lines, environ={"shop": "toys"}, spawn=1)
-    assert server._settings.connections_max_count == 1
-    server.start()
-    assert asked(server.server_port) == b"toys"
-    server.stop()
+    with log.restoring():
+        server = PyWSGIServer(LOCAL, page_of_shop, log=lines, environ={"shop": "toys"}, spawn=1)
+        assert server._settings.connections_max_count == 1
+        server.start()
+        assert asked(server.server_port) == b"toys"
+        server.stop()
     assert "GET / HTTP/1.1" in lines.getvalue()
 
 

@@ -5,7 +5,7 @@ It must not know logs; a place here is a function that blocks, fails or remember
 
 import os
 from collections.abc import Callable
-from threading import Event, Semaphore
+from threading import Event, Semaphore, Thread
 from time import monotonic
 from typing import Any
 
@@ -58,6 +58,24 @@ class Place:
 
 def lines(*numbers: int) -> bytes:
     return b"".join(b"line %07d\n" % number for number in numbers)
+
+
+def test_a_closed_one_has_no_thread_until_a_line_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[Thread] = []
+
+    def made(**given: Any) -> Thread:
+        threads.append(Thread(**given))
+        return threads[-1]
+
+    monkeypatch.setattr(line_writer, "Thread", made)
+    place = Place()
+    writer = place.writer()
+    for number in range(2):
+        writer.add(lines(number))
+        writer.close()
+        assert place.text == lines(*range(number + 1))
+        assert len(threads) == number + 1
+        threads[-1].join()
 
 
 def test_lines_come_in_order_whole_and_in_pieces_of_a_pipes_size() -> None:

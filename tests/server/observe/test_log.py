@@ -54,6 +54,24 @@ def raised(error: BaseException) -> BaseException:
         return caught
 
 
+def test_who_has_served_for_a_while_has_the_loggers_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "FAULTS", faults := Faults())
+    found = [(each.level, each.propagate, each.handlers[:]) for each in (log.LOGGER, log.ACCESS)]
+    with log.restoring():
+        path = str(tmp_path / "log")
+        log.configure_logging("debug", path, path, writer=LINES)
+        writers = [handler.writer for each in (log.LOGGER, log.ACCESS) for handler in each.handlers]
+        for _ in range(log.FAULTS_BURST_COUNT + 2):
+            faults.report("a handler", raised(KeyError()))
+    assert [(each.level, each.propagate, each.handlers[:]) for each in (log.LOGGER, log.ACCESS)] == found
+    assert "and 2 more of the same: a handler failed" in Path(path).read_text()
+    assert [writer._running for writer in writers] == [False, False]
+    faults.report("a handler", raised(KeyError()))
+    assert [next(kind.numbers) for kind in faults._kinds.values()] == [1]  # they are counted anew
+
+
 def test_of_faults_of_one_kind_the_first_have_tracebacks_and_the_rest_a_number(told: Told) -> None:
     faults = Faults()
     for number in range(1_000):  # a client chooses the name

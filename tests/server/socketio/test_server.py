@@ -36,6 +36,20 @@ def test_what_is_emitted_before_serving_is_done_once_a_worker_serves(world: Any)
     assert peer.heard()[1:] == ['2["early",1]']
 
 
+def test_a_worker_that_served_for_a_while_is_forgotten(world: Any) -> None:
+    hub = Hub()
+    with hub.restoring():
+        world.serve(hub)
+        assert hub.services is not None
+    assert hub.services is None
+    world.serve(hub)
+    before = hub._running
+    with hub.restoring():
+        world.serve(hub)
+        assert hub._running is not before
+    assert hub._running is before
+
+
 # ---- other ways
 
 
