@@ -62,8 +62,8 @@ HOUSE = """
                server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration flask_socketio.api flask_socketio.functions exceptions
                wsgi_app python_engineio python_socketio
-8  drop_in     importing modules waiting events wsgi_servers library_waits turns installing servers
-               greenlets words
+8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
+               wsgi_servers words
 9  command     option options welcome emit cli
 10  __main__
 """

@@ -21,7 +21,8 @@ from python_server.observe import log
 
 # How long `kill` waits for a thread that is in no wait of ours, and may never come to one.
 KILL_SECONDS: Final = 1.0
-RUNNING: Final[set[Greenlet]] = set()
+# Greenlets, and servers of gevent's.
+RUNNING: Final[set[Linked]] = set()
 
 
 class GreenletExit(BaseException):
@@ -163,7 +164,7 @@ def iwait(objects: Iterable[Linked], timeout: Seconds = None, count: int | None 
 def wait(
     objects: Iterable[Linked] | None = None, timeout: Seconds = None, count: int | None = None
 ) -> list[Linked]:
-    """Those that are ready by then; without objects: every greenlet that runs."""
+    """Those that are ready by then; without objects: every greenlet and every server that runs."""
     return list(iwait(RUNNING if objects is None else objects, timeout, count))
 
 

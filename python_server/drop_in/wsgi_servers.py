@@ -1,6 +1,6 @@
 """The servers that programs for eventlet and gevent start themselves, and their WebSockets, on ours.
 
-Must not know: greenlets; how a connection is served.
+Must not know: how a connection is served.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias, Unpack
 
 from python_server.api.keywords import TLSKeywords
 from python_server.api.wsgi_server import WSGIServer
+from python_server.drop_in.events import Linked
+from python_server.drop_in.greenlets import RUNNING
 from python_server.drop_in.importing import caller, place_of
 from python_server.net import sockets
 from python_server.net.sockets import Socket, TCPAddress, UnixAddress, shown_urls
@@ -70,6 +72,7 @@ class PyWSGIServer(WSGIServer):
                 f"handler_class={handler_class.__name__} ({place_of(caller())}) is not asked here for "
                 f"{', '.join(sorted(asked))}: leave it out, or give WebSocketHandler"
             )
+        self._runs = Linked()  # what `gevent.wait()` waits for
         super().__init__(
             listener,
             application,
@@ -86,6 +89,12 @@ class PyWSGIServer(WSGIServer):
     def start(self) -> None:
         if not stands_by("start()"):
             super().start()
+            RUNNING.add(self._runs)
+
+    def stop(self, timeout: float | None = None) -> None:
+        super().stop(timeout)
+        RUNNING.discard(self._runs)
+        self._runs._become_ready()
 
     def serve_forever(self, stop_timeout: float | None = None) -> None:
         """Serve until the end. SIGTERM, if nobody handles it, lets what runs end, a second one does not."""
@@ -93,10 +102,7 @@ class PyWSGIServer(WSGIServer):
             return
         if on_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._on_term)
-        try:
-            super().serve_forever()
-        except KeyboardInterrupt:
-            pass  # Ctrl+C, as there
+        super().serve_forever(stop_timeout)
 
     def _on_term(self, number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -158,7 +164,10 @@ def serve_eventlet(
     """`eventlet.wsgi.server`; what its other arguments choose is no choice here."""
     chosen = log or "default" if log_output else None
     words = getattr(sock, "words", {})
-    PyWSGIServer(sock, site, log=chosen, environ=environ, **words).serve_forever()
+    try:
+        PyWSGIServer(sock, site, log=chosen, environ=environ, **words).serve_forever()
+    except KeyboardInterrupt:
+        pass  # as there; gevent's raises it
 
 
 Handler: TypeAlias = "Callable[[EventletWebSocket], object]"

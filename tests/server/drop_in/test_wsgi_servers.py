@@ -13,6 +13,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import trustme
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from python_server.drop_in import wsgi_servers
+from python_server.drop_in import greenlets, wsgi_servers
 from python_server.drop_in.wsgi_servers import (
     EventletWebSocket,
     PyWSGIHandler,
@@ -122,8 +124,8 @@ def test_tls(tmp_path: Path) -> None:
     server.stop()
 
 
-def term_once(server_is_there: Callable[[], object]) -> None:
-    """SIGTERM to this process as soon as it answers."""
+def term_once(server_is_there: Callable[[], object], number: int = signal.SIGTERM) -> None:
+    """A signal to this process as soon as it answers."""
 
     def run() -> None:
         while True:
@@ -132,7 +134,7 @@ def term_once(server_is_there: Callable[[], object]) -> None:
                 break
             except OSError:
                 time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=run, daemon=True).start()
 
@@ -157,6 +159,27 @@ def test_serve_forever_ends_in_order_on_sigterm(default_term: None) -> None:
     server.serve_forever()
     assert seen == [b"a page by http"]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_ctrl_c_ends_gevents_server_by_an_exception_and_eventlets_in_silence(default_term: None) -> None:
+    for serve, raised in (
+        (lambda sock: PyWSGIServer(sock, page, log=None).serve_forever(), pytest.raises(KeyboardInterrupt)),
+        (lambda sock: serve_eventlet(sock, page, log_output=False), nullcontext()),
+    ):
+        sock = listen(LOCAL)
+        port = sock.getsockname()[1]
+        term_once(partial(asked, port), signal.SIGINT)
+        with raised, sock:
+            serve(sock)
+
+
+def test_gevents_wait_waits_for_servers() -> None:
+    server = PyWSGIServer(LOCAL, page, log=None)
+    server.start()
+    assert greenlets.wait(timeout=0.01) == []
+    threading.Thread(target=server.stop).start()
+    assert len(greenlets.wait(timeout=PATIENCE_SECONDS)) == 1
+    assert not server.started
 
 
 @pytest.mark.parametrize("told_to_log", [{"log_output": False}, {}, {"log": io.StringIO()}])
