@@ -62,8 +62,8 @@ HOUSE = """
                server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration exceptions wsgi_app python_engineio python_socketio
                flask_socketio.app_run flask_socketio.api flask_socketio.functions pytest_plugin
-8  drop_in     importing modules turns installing servers waiting events greenlets words
-               wsgi_servers
+8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
+               words wsgi_servers
 9  command     option options welcome emit cli flask_run
 10  gunicorn    generation arbiter requests settings worker
 10  __main__

@@ -6,21 +6,23 @@ Must not know: modules that are replaced; how a wait is ended.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from python_server.drop_in.events import AsyncResult, Linked, Semaphore
-from python_server.drop_in.turns import need_turns, warn_once
+from python_server.drop_in.importing import warn_once
+from python_server.drop_in.turns import need_turns
 from python_server.drop_in.waiting import Fault, Seconds, ThreadState, become, current, sleep
 from python_server.net.system import REAL
-from python_server.net.threads import Thread
+from python_server.net.threads import Thread, blocking
 from python_server.net.turn import run_in_turn
 from python_server.observe import log
 
 # How long `kill` waits for a thread that is in no wait of ours, and may never come to one.
 KILL_SECONDS: Final = 1.0
-RUNNING: Final[set[Greenlet]] = set()
+# Greenlets, and servers of gevent's.
+RUNNING: Final[set[Linked]] = set()
 
 
 class GreenletExit(BaseException):
@@ -116,6 +118,12 @@ class Greenlet(ThreadState, AsyncResult):
         """Call `callback(self, ...)` at its end."""
         self.rawlink(lambda greenlet: callback(greenlet, *args, **kwargs))
 
+    def link_value(self, callback: Callable[..., object]) -> None:
+        self.link(lambda greenlet: greenlet.successful() and callback(greenlet))
+
+    def link_exception(self, callback: Callable[..., object]) -> None:
+        self.link(lambda greenlet: greenlet.successful() or callback(greenlet))
+
 
 spawn, spawn_later = Greenlet.spawn, Greenlet.spawn_later
 
@@ -156,7 +164,7 @@ def iwait(objects: Iterable[Linked], timeout: Seconds = None, count: int | None 
 def wait(
     objects: Iterable[Linked] | None = None, timeout: Seconds = None, count: int | None = None
 ) -> list[Linked]:
-    """Those that are ready by then; without objects: every greenlet that runs."""
+    """Those that are ready by then; without objects: every greenlet and every server that runs."""
     return list(iwait(RUNNING if objects is None else objects, timeout, count))
 
 
@@ -172,6 +180,12 @@ def joinall(
         if raise_error and isinstance(greenlet, Greenlet):
             greenlet.get()
     return done
+
+
+def execute(function: Callable[..., object], *args: object, **kwargs: object) -> object:
+    """`tpool.execute`: others have their turn while the function runs."""
+    with blocking(lends=True):
+        return function(*args, **kwargs)
 
 
 class GreenletPool:
@@ -233,6 +247,23 @@ class GreenletPool:
 
     free, running = free_count, __len__
 
+    def apply_async(
+        self,
+        func: Callable[..., object],
+        args: Iterable[object] | None = None,
+        kwds: Mapping[str, object] | None = None,
+        callback: Callable[..., object] | None = None,
+    ) -> Greenlet:
+        """`callback` gets the result."""
+        greenlet = self.spawn(func, *(args or ()), **(kwds or {}))
+        if callback is not None:
+            greenlet.link_value(lambda ended: callback(ended.value))
+        return greenlet
+
+    def apply(self, func: Callable[..., object], *args: Any, **kwargs: Any) -> object:
+        """As `apply_async`, and waits for the result."""
+        return self.apply_async(func, *args, **kwargs).get()
+
     def starmap(self, function: Callable[..., object], rows: Iterable[Iterable[object]]) -> Iterator[object]:
         """The results in order; each row has the arguments of one call. All are begun at once."""
         begun = deque(self.spawn(function, *row) for row in rows)
@@ -252,8 +283,34 @@ class GreenletPool:
         return (greenlet.get() for greenlet in iwait(begun) if isinstance(greenlet, Greenlet))
 
 
+class ThreadPool(GreenletPool):
+    """gevent's, whose functions run beside everything else."""
+
+    def spawn(self, *args: Any, **kwargs: Any) -> Greenlet:
+        return super().spawn(execute, *args, **kwargs)
+
+
 class GreenPool(GreenletPool):
     """eventlet's, with its size."""
 
     def __init__(self, size: int = 1000) -> None:
         super().__init__(size)
+
+
+class GreenPile:
+    """eventlet's: greenlets whose results are iterated over, in the order of spawning."""
+
+    def __init__(self, size_or_pool: int | GreenPool = 1000) -> None:
+        self.pool = GreenPool(size_or_pool) if isinstance(size_or_pool, int) else size_or_pool
+        self._begun: deque[Greenlet] = deque()
+
+    def spawn(self, *args: object, **kwargs: object) -> None:
+        self._begun.append(self.pool.spawn(*args, **kwargs))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> object:
+        if not self._begun:
+            raise StopIteration
+        return self._begun.popleft().get()

@@ -10,12 +10,14 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Final
+
+from python_server.observe import log
 
 OURS: Final = os.path.dirname(__file__)
 LIBRARY: Final = sysconfig.get_path("stdlib")
@@ -150,3 +152,14 @@ def place_of(frame: FrameType) -> str:
         found = found.f_back
     found = found or frame
     return f"{found.f_code.co_filename.removeprefix(os.getcwd() + os.sep)}:{found.f_lineno}"
+
+
+def warn_once(sentence: str, place: str = "") -> None:
+    """A line of the log, once for each place of the program: the one told, or that of the caller."""
+    _warn(place or place_of(caller()), sentence)
+
+
+@lru_cache(maxsize=256)
+def _warn(place: str, sentence: str) -> bool:
+    log.warn(f"drop-in: {place}: {sentence}")
+    return True

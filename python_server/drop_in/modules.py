@@ -57,16 +57,16 @@ MODULES: Final = {
     "engineio.middleware": f"real: {_APPS}",
     "engineio.payload": "real: Payload",
     "engineio.server": "real: Server=EngineServer",
-    "eventlet": f"{_SPAWN} {_TIMEOUT} monkey_patch import_patched=original listen GreenPool "
-    "Semaphore BoundedSemaphore=Semaphore CappedSemaphore=Semaphore Event=SentEvent Queue "
+    "eventlet": f"{_SPAWN} {_TIMEOUT} monkey_patch import_patched=original listen wrap_ssl GreenPool "
+    "GreenPile Semaphore BoundedSemaphore=Semaphore CappedSemaphore=Semaphore Event=SentEvent Queue "
     "__version__=EVENTLET",
-    "eventlet.convenience": "listen",
+    "eventlet.convenience": "listen wrap_ssl",
     "eventlet.corolocal": "local",
     "eventlet.debug": "hub_blocking_detection=ignore hub_exceptions=ignore tpool_exceptions=ignore",
     "eventlet.event": "Event=SentEvent",
-    "eventlet.greenpool": "GreenPool",
+    "eventlet.greenpool": "GreenPile GreenPool",
     "eventlet.greenthread": f"{_SPAWN} spawn_after_local=spawn_later GreenThread=Greenlet",
-    "eventlet.hubs": "use_hub=ignore",
+    "eventlet.hubs": "trampoline use_hub=ignore",
     "eventlet.patcher": "monkey_patch is_monkey_patched=never import_patched=original original",
     "eventlet.queue": f"{_QUEUES} LightQueue=Queue",
     "eventlet.semaphore": "Semaphore BoundedSemaphore=Semaphore CappedSemaphore=Semaphore",
@@ -75,7 +75,6 @@ MODULES: Final = {
     "eventlet.websocket": "WebSocketWSGI WebSocket=EventletWebSocket",
     "eventlet.wsgi": "server=serve_eventlet",
     "eventlet.green": "",
-    "eventlet.green.socket": "socket: socket=GreenSocket",
     "eventlet.green.BaseHTTPServer": "http.server:",
     "eventlet.green.Queue": "queue:",
     "eventlet.green.SocketServer": "socketserver:",
@@ -87,7 +86,7 @@ MODULES: Final = {
         for name in ("ftplib", "http", "http.client", "http.server", "os")
     },
     **{f"eventlet.green.{name}": f"{name}:" for name in ("select", "selectors", "ssl", "subprocess", "time")},
-    **{f"eventlet.green.{name}": f"{name}:" for name in ("threading", "urllib", "urllib.error")},
+    **{f"eventlet.green.{name}": f"{name}:" for name in ("socket", "threading", "urllib", "urllib.error")},
     **{f"eventlet.green.{name}": f"{name}:" for name in ("urllib.parse", "urllib.request")},
     "gevent": "sleep spawn spawn_raw=spawn spawn_later kill killall joinall wait iwait idle=sleep getcurrent "
     "Greenlet GreenletExit Timeout with_timeout signal_handler reinit=ignore __version__=GEVENT",
@@ -104,7 +103,8 @@ MODULES: Final = {
     "gevent.pool": "Pool=GreenletPool Group=GreenletPool",
     "gevent.pywsgi": "WSGIServer=PyWSGIServer WSGIHandler=PyWSGIHandler",
     "gevent.queue": f"{_QUEUES} JoinableQueue=Queue SimpleQueue=Queue",
-    "gevent.socket": "socket: socket=GreenSocket",
+    "gevent.socket": "socket: socket=GreenSocket wait_read wait_write",
+    "gevent.threadpool": "ThreadPool",
     "gevent.timeout": "Timeout with_timeout",
     **{f"gevent.{name}": f"{name}:" for name in ("os", "select", "signal", "ssl", "subprocess", "time")},
     "geventwebsocket": "Resource WebSocketApplication WebSocketError WebSocketServer=PyWSGIServer",

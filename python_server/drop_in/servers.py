@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Callable
 from functools import wraps
+from importlib.machinery import PathFinder
 from typing import Final
 
 import python_server
 from python_server.api import python_engineio, python_socketio, server_methods
 from python_server.drop_in.turns import GREEN_MODES, need_turns
+from python_server.drop_in.waiting import sleep
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.options import Payload as OwnPayload
 
@@ -38,24 +39,28 @@ def __getattr__(name: str) -> object:
 
 
 def telling_mode(server_class: type) -> object:
-    """A subclass that looks at `async_mode`, which has no other effect: a mode of greenlets brings turns."""
+    """A subclass that looks at `async_mode`, which has no other effect: a mode of greenlets brings turns.
 
-    def telling(method: Callable[..., object]) -> object:
-        @wraps(method)
-        def told(self: object, *args: object, **options: object) -> object:
-            mode = options.get("async_mode")
-            if mode in GREEN_MODES:
-                need_turns()
-            if mode in (None, "threading", *GREEN_MODES):
-                options.pop("async_mode", None)
-            return method(self, *args, **options)
+    Its `sleep` is that of the stand-ins, which `kill` and a Timeout end.
+    """
+    name = "init_app" if hasattr(server_class, "init_app") else "__init__"
+    method = getattr(server_class, name)
 
-        return told
+    @wraps(method)
+    def told(self: object, *args: object, **options: object) -> object:
+        mode = {**getattr(self, "server_options", {}), **options}.get("async_mode")
+        serves = name == "__init__" or (*args, options.get("app"))[0] is not None
+        if mode in GREEN_MODES or (mode is None and serves and are_greenlets_installed()):
+            need_turns()
+        return method(self, *args, **options)
 
-    methods = {name: getattr(server_class, name, None) for name in ("__init__", "init_app")}
-    body = {name: telling(method) for name, method in methods.items() if method is not None}
     words = {"__doc__": server_class.__doc__, "__module__": server_class.__module__}
-    return type(server_class.__name__, (server_class,), body | words)
+    return type(server_class.__name__, (server_class,), words | {name: told, "sleep": staticmethod(sleep)})
+
+
+def are_greenlets_installed() -> bool:
+    """Then a stock server that is told no mode runs on them, whether the program names them or not."""
+    return any(PathFinder.find_spec(name) is not None for name in ("eventlet", "gevent"))
 
 
 def bounding(real: type) -> object:

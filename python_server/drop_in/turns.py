@@ -6,14 +6,12 @@ Must not know: modules that are replaced, how a turn is handed on.
 from __future__ import annotations
 
 import sys
-import time
-from functools import lru_cache, wraps
 from typing import Final
 
-from python_server.drop_in.importing import caller, place_of
-from python_server.net.threads import WORKER, blocking, on_main_thread
+from python_server.drop_in.importing import place_of, warn_once
+from python_server.drop_in.library_waits import let_others_run
+from python_server.net.threads import on_main_thread
 from python_server.net.turn import PROGRAM, Turn
-from python_server.observe import log
 
 GREEN_MODES: Final = ("eventlet", "gevent", "gevent_uwsgi")
 
@@ -38,26 +36,9 @@ def need_turns() -> None:
     if on_main_thread():
         PROGRAM.turn = Turn(_tell_of_loss)
         PROGRAM.turn.join()
+        let_others_run()
     else:
         warn_once("the program comes to greenlets too late: handlers run side by side")
-
-
-def let_others_run_in_sleep() -> bool:
-    """`time.sleep` gives the turn back from here on, as where greenlets were patched in. False: no turns."""
-    plain = time.sleep
-    if PROGRAM.turn is None or hasattr(plain, "__wrapped__"):
-        return PROGRAM.turn is not None
-
-    @wraps(plain)
-    def sleep(seconds: float) -> None:
-        if WORKER.turn is None:
-            plain(seconds)
-            return
-        with blocking():
-            plain(seconds)
-
-    vars(time)["sleep"] = sleep
-    return True
 
 
 def _tell_of_loss(thread_id: int) -> None:
@@ -68,14 +49,3 @@ def _tell_of_loss(thread_id: int) -> None:
             "socketio.sleep(), or by eventlet's or gevent's words",
             place_of(frame),
         )
-
-
-def warn_once(sentence: str, place: str = "") -> None:
-    """A line of the log, once for each place of the program: the one told, or that of the caller."""
-    _warn(place or place_of(caller()), sentence)
-
-
-@lru_cache(maxsize=256)
-def _warn(place: str, sentence: str) -> bool:
-    log.warn(f"drop-in: {place}: {sentence}")
-    return True

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Self, TypeAlias
 
-from python_server.drop_in.turns import warn_once
+from python_server.drop_in.importing import warn_once
 from python_server.net.system import REAL
 from python_server.net.tasks import check_waiting
 from python_server.net.threads import Condition, ThreadLocal, blocking

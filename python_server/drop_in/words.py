@@ -1,6 +1,6 @@
 """eventlet's and gevent's words beside greenlets: patching that patches nothing, sockets, plain calls.
 
-Must not know: how greenlets run, how anything is served.
+Must not know: how anything is served.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from importlib import import_module
-from typing import Final
+from typing import Any
 
-from python_server.drop_in.turns import let_others_run_in_sleep, need_turns, warn_once
-from python_server.drop_in.waiting import current
+from python_server.drop_in.greenlets import execute
+from python_server.drop_in.importing import warn_once
+from python_server.drop_in.turns import need_turns
+from python_server.drop_in.waiting import Fault, Seconds, Timeout, current
 from python_server.net.sockets import Socket
-from python_server.net.threads import ReentrantLock, ThreadLocal, blocking
+from python_server.net.threads import ReentrantLock, ThreadLocal
 
 EVENTLET, GEVENT = "0.41.0", "26.9.0"
 getcurrent = current
@@ -21,11 +23,13 @@ local = ThreadLocal
 RLock = ReentrantLock  # of threading: its waits keep the turn
 
 
+class GreenSocket(Socket):
+    """A socket. It is not the library's class: by that packages see that nobody has patched the process."""
+
+
 def monkey_patch(*args: object, **modules: object) -> None:
     need_turns()
-    taken = let_others_run_in_sleep()
-    but = "; time.sleep lets other handlers run" if taken else ""
-    warn_once(f"monkey patching does nothing here, the program runs in ordinary threads{but}")
+    warn_once("monkey patching does nothing here, the program runs in ordinary threads")
 
 
 patch_all = monkey_patch
@@ -51,10 +55,27 @@ def get_original(module_name: str, name: str | list[str]) -> object:
     return [get_original(module_name, each) for each in name]
 
 
-def execute(function: Callable[..., object], *args: object, **kwargs: object) -> object:
-    """`tpool.execute`: others have their turn while the function runs."""
-    with blocking(lends=True):
-        return function(*args, **kwargs)
+def trampoline(
+    fd: int,
+    read: object = None,
+    write: object = None,
+    timeout: Seconds = None,
+    timeout_exc: Fault = Timeout,
+) -> None:
+    """Wait until a descriptor can be read or written; so drivers of databases let others run."""
+    select: Any = import_module("select")
+    poll = select.poll()
+    poll.register(fd, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+    if not execute(poll.poll, None if timeout is None else timeout * 1000):
+        raise timeout_exc
+
+
+def wait_read(fileno: int, timeout: Seconds = None, timeout_exc: Fault = TimeoutError) -> None:
+    trampoline(fileno, read=True, timeout=timeout, timeout_exc=timeout_exc)
+
+
+def wait_write(fileno: int, timeout: Seconds = None, timeout_exc: Fault = TimeoutError) -> None:
+    trampoline(fileno, write=True, timeout=timeout, timeout_exc=timeout_exc)
 
 
 def proxied(thing: object, *args: object, **kwargs: object) -> object:
@@ -64,21 +85,3 @@ def proxied(thing: object, *args: object, **kwargs: object) -> object:
 
 def signal_handler(number: int, handler: Callable[..., object], *args: object, **kwargs: object) -> None:
     signal.signal(number, lambda *_: handler(*args, **kwargs))
-
-
-class GreenSocket(Socket):
-    """A socket; others have their turn while one of its calls waits."""
-
-    def accept(self) -> tuple[Socket, object]:
-        with blocking(lends=True):
-            connection, address = super().accept()
-        return GreenSocket(fileno=connection.detach()), address
-
-
-def _letting_others_run(method: Callable[..., object]) -> Callable[..., object]:
-    return lambda *args, **kwargs: execute(method, *args, **kwargs)
-
-
-WAITING: Final = "connect recv recv_into recvfrom recvfrom_into send sendall sendto"
-for _name in WAITING.split():
-    setattr(GreenSocket, _name, _letting_others_run(getattr(Socket, _name)))

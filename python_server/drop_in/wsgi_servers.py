@@ -1,6 +1,6 @@
 """The servers that programs for eventlet and gevent start themselves, and their WebSockets, on ours.
 
-Must not know: greenlets; how a connection is served.
+Must not know: how a connection is served.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TypeAlias, Unpack
+from typing import Any, Final, TypeAlias, Unpack
 
-from python_server.api.keywords import TLSKeywords, names_of
+from python_server.api.keywords import TLSKeywords
 from python_server.api.wsgi_server import WSGIServer
+from python_server.drop_in.events import Linked
+from python_server.drop_in.greenlets import RUNNING
 from python_server.drop_in.importing import caller, place_of
-from python_server.drop_in.words import GreenSocket
 from python_server.net import sockets
 from python_server.net.sockets import Socket, TCPAddress, UnixAddress, shown_urls
 from python_server.net.threads import on_main_thread
@@ -36,11 +37,22 @@ class PyWSGIHandler:
     """What programs for gevent may give."""
 
 
+OWN_HANDLERS: Final = (object, WebSocketHandler, PyWSGIHandler)
+# What programs overwrite to have other lines of requests, or none: `log=` says that here.
+LOGGING_WORDS: Final = {"log_request", "format_request", "log_error"}
+
+
+def words_of_its_own(handler_class: type) -> set[str]:
+    """The methods of a program's handler class."""
+    own = [each for each in handler_class.__mro__ if each not in OWN_HANDLERS]
+    return {name for each in own for name, value in vars(each).items() if callable(value)}
+
+
 class PyWSGIServer(WSGIServer):
     """gevent.pywsgi's WSGIServer, and gevent-websocket's: it says what it does in the log, as there.
 
     Raises:
-        TypeError: a handler class of the program's own, which nobody would ask; an unknown argument.
+        TypeError: a handler class of the program's own that does more than to log: nobody would ask it.
     """
 
     def __init__(
@@ -55,15 +67,12 @@ class PyWSGIServer(WSGIServer):
         environ: Mapping[str, object] | None = None,
         **ssl_args: Unpack[TLSKeywords],
     ) -> None:
-        if handler_class not in (None, WebSocketHandler, PyWSGIHandler):
+        if handler_class is not None and (asked := words_of_its_own(handler_class) - LOGGING_WORDS):
             raise TypeError(
-                f"handler_class={handler_class.__name__} ({place_of(caller())}) is not asked here: "
-                "leave it out, or give WebSocketHandler"
+                f"handler_class={handler_class.__name__} ({place_of(caller())}) is not asked here for "
+                f"{', '.join(sorted(asked))}: leave it out, or give WebSocketHandler"
             )
-        if unknown := ssl_args.keys() - names_of(TLSKeywords):
-            raise TypeError(
-                f"{min(unknown)} ({place_of(caller())}) is not known here: give certfile and keyfile"
-            )
+        self._runs = Linked()  # what `gevent.wait()` waits for
         super().__init__(
             listener,
             application,
@@ -71,6 +80,7 @@ class PyWSGIServer(WSGIServer):
             spawn,
             log,
             error_log,
+            handler_class,
             environ=environ,
             settings=Settings(access_log="-"),
             **ssl_args,
@@ -79,6 +89,12 @@ class PyWSGIServer(WSGIServer):
     def start(self) -> None:
         if not stands_by("start()"):
             super().start()
+            RUNNING.add(self._runs)
+
+    def stop(self, timeout: float | None = None) -> None:
+        super().stop(timeout)
+        RUNNING.discard(self._runs)
+        self._runs._become_ready()
 
     def serve_forever(self, stop_timeout: float | None = None) -> None:
         """Serve until the end. SIGTERM, if nobody handles it, lets what runs end, a second one does not."""
@@ -86,10 +102,7 @@ class PyWSGIServer(WSGIServer):
             return
         if on_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._on_term)
-        try:
-            super().serve_forever()
-        except KeyboardInterrupt:
-            pass  # Ctrl+C, as there
+        super().serve_forever(stop_timeout)
 
     def _on_term(self, number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -115,20 +128,46 @@ def stands_by(what: str) -> bool:
     return True
 
 
-def listen(addr: str | tuple[str, int], family: int = 2, backlog: int = 50, **reuse: object) -> GreenSocket:
+def listen(addr: str | tuple[str, int], family: int = 2, backlog: int = 50, **reuse: object) -> Socket:
     """`eventlet.listen`: at (host, port), or at a path."""
     address = UnixAddress(addr) if isinstance(addr, str) else TCPAddress(*addr[:2])
     bound = sockets.listen(
         [address], backlog, reuse_port=bool(reuse.get("reuse_port")), unix_permissions=0o666
     )
-    green = GreenSocket(fileno=bound.sockets[0].detach())
-    green.setblocking(True)
-    return green
+    sock = bound.sockets[0]
+    sock.setblocking(True)
+    return sock
 
 
-def serve_eventlet(sock: GreenSocket, site: Application, *args: object, **kwargs: object) -> None:
+class SecuredSocket(Socket):
+    """A listener, with what its server is to know of TLS."""
+
+    words: Any = None
+
+
+def wrap_ssl(sock: Socket, **words: object) -> SecuredSocket:
+    """`eventlet.wrap_ssl`, for a server."""
+    secured = SecuredSocket(fileno=sock.detach())
+    secured.words = {name: value for name, value in words.items() if name != "server_side"}
+    return secured
+
+
+def serve_eventlet(
+    sock: Socket,
+    site: Application,
+    log: object = None,
+    environ: Mapping[str, object] | None = None,
+    *args: object,
+    log_output: bool = True,
+    **kwargs: object,
+) -> None:
     """`eventlet.wsgi.server`; what its other arguments choose is no choice here."""
-    PyWSGIServer(sock, site, log="-" if kwargs.get("log_output", True) else None).serve_forever()
+    chosen = log or "default" if log_output else None
+    words = getattr(sock, "words", {})
+    try:
+        PyWSGIServer(sock, site, log=chosen, environ=environ, **words).serve_forever()
+    except KeyboardInterrupt:
+        pass  # as there; gevent's raises it
 
 
 Handler: TypeAlias = "Callable[[EventletWebSocket], object]"

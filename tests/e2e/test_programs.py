@@ -62,6 +62,7 @@ ROWS = {
     "gevent_server": Program("gevent"),
     "gevent_site": Program("gevent", is_script=False, procfile=PROCFILE),
     "gevent_sockets": Program("gevent"),
+    "gevent_waits": Program("gevent"),
     "green_chat": Program("eventlet"),
     "green_server": Program("eventlet"),
     "live_poll": Program(),

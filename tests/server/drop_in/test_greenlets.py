@@ -8,14 +8,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from python_server.drop_in import greenlets, turns
+from python_server.drop_in import greenlets, importing
 from python_server.drop_in.events import AsyncResult, Flag
 from python_server.drop_in.greenlets import (
     RUNNING,
     Greenlet,
     GreenletExit,
     GreenletPool,
+    GreenPile,
     GreenPool,
+    ThreadPool,
     iwait,
     joinall,
     kill,
@@ -25,6 +27,7 @@ from python_server.drop_in.greenlets import (
     wait,
 )
 from python_server.drop_in.waiting import Timeout, current, sleep
+from python_server.net.turn import PROGRAM, Turn
 
 FOREVER = 3600.0
 PATIENCE_SECONDS = 60
@@ -41,8 +44,8 @@ def nobody_is_left() -> Iterator[None]:
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     monkeypatch.setattr(greenlets.log, "report", lambda what, error: lines.append(f"{what}: {error!r}"))
-    monkeypatch.setattr(turns.log, "warn", lines.append)
-    turns._warn.cache_clear()
+    monkeypatch.setattr(importing.log, "warn", lines.append)
+    importing._warn.cache_clear()
     return lines
 
 
@@ -228,3 +231,48 @@ def test_eventlets_pools() -> None:
     assert heard == [1]
     assert (pool.running(), pool.free()) == (0, 3)
     assert list(pool.starmap(pow, [(2, 3), (3, 2)])) == [8, 9]
+
+
+def test_a_pool_calls_as_a_pool_of_processes_does() -> None:
+    heard: list[object] = []
+    pool = GreenletPool(2)
+    assert pool.apply(pow, (2, 3)) == 8
+    assert pool.apply(dict, kwds={"one": 1}) == {"one": 1}
+    greenlet = pool.apply_async(pow, (2, 4), callback=heard.append)
+    assert greenlet.get() == 16
+    joinall([greenlet])
+    assert heard == [16]
+
+
+def test_links_for_values_and_for_errors(reported: list[str]) -> None:
+    heard: list[str] = []
+    for run, name in ((int, "value"), (lambda: 1 / 0, "error")):
+        greenlet = Greenlet(run)
+        greenlet.link_value(lambda ended, name=name: heard.append(f"{name} is a value"))
+        greenlet.link_exception(lambda ended, name=name: heard.append(f"{name} is an error"))
+        greenlet.start()
+        greenlet.join()
+    assert heard == ["value is a value", "error is an error"]
+
+
+def test_a_pile_gives_results_in_the_order_of_spawning() -> None:
+    pile = GreenPile(2)
+    flag = Flag()
+    pile.spawn(lambda: flag.wait() and "late")
+    pile.spawn(lambda: flag.set() or "soon")
+    assert next(pile) == "late"
+    assert list(pile) == ["soon"]
+    assert list(GreenPile(GreenPool(1))) == []
+
+
+def test_a_pool_of_threads_runs_beside_the_one_that_has_the_turn() -> None:
+    PROGRAM.turn = Turn(print, runnable=lambda native_id: True)
+    try:
+        with PROGRAM.turn.held():
+            came = threading.Event()
+            greenlet = ThreadPool(1).spawn(came.wait, PATIENCE_SECONDS)
+            sleep(0.001)
+            came.set()  # by who has the turn, while the other waits as it likes
+            assert greenlet.get() is True
+    finally:
+        PROGRAM.turn = None

@@ -3,12 +3,17 @@
 It must not know what the classes do.
 """
 
+import threading
+from unittest.mock import Mock
+
 import flask
 import pytest
 
 import python_server
 from python_server.drop_in import servers, turns
+from python_server.drop_in.waiting import Timeout
 from python_server.engineio.options import Payload
+from python_server.net.threads import WORKER
 from python_server.net.turn import PROGRAM
 
 
@@ -31,11 +36,27 @@ def test_a_mode_of_greenlets_asks_for_turns(asked: list[str], mode: str) -> None
     assert asked == ["turns"] * 4
 
 
-@pytest.mark.parametrize("mode", [None, "threading"])
-def test_threads_ask_for_none(asked: list[str], mode: str | None) -> None:
-    servers.SocketIO(flask.Flask("x"), async_mode=mode)
-    servers.Server(async_mode=mode)
+def test_threads_ask_for_none(asked: list[str]) -> None:
+    servers.SocketIO(flask.Flask("x"), async_mode="threading")
+    servers.SocketIO(async_mode="threading").init_app(flask.Flask("x"))
+    servers.Server(async_mode="threading")
     assert asked == []
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_no_mode_is_the_one_that_the_stock_server_takes(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    """Greenlets, where they are installed: `gunicorn -k eventlet` serves programs that never name them."""
+    monkeypatch.setattr(servers, "PathFinder", Mock(find_spec=lambda name: name if installed else None))
+    later = servers.SocketIO()
+    servers.SocketIO(None, message_queue=None)
+    assert asked == []  # neither serves, and the first may be told a mode yet
+    later.init_app(app=flask.Flask("x"))
+    servers.SocketIO(flask.Flask("x"), async_mode=None)
+    servers.Server()
+    servers.EngineServer()
+    assert len(asked) == 4 * installed
 
 
 def test_an_unknown_mode_is_refused_as_ever(asked: list[str]) -> None:
@@ -71,16 +92,14 @@ def test_the_payloads_bound_is_that_of_all_servers() -> None:
 
 
 def test_turns_are_asked_for_once_and_on_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-    import time
-
-    plain = time.sleep
+    warned: list[str] = []
+    let_run: list[str] = []
+    monkeypatch.setattr(turns, "warn_once", warned.append)
+    monkeypatch.setattr(turns, "let_others_run", lambda: let_run.append("once"))
     try:
         turns.need_turns()
         assert PROGRAM.turn is None  # nobody has allowed them
         monkeypatch.setattr(turns.CHOSEN, "turns", True)
-        warned: list[str] = []
-        monkeypatch.setattr(turns.log, "warn", warned.append)
         thread = threading.Thread(target=turns.need_turns)
         thread.start()
         thread.join()
@@ -90,17 +109,13 @@ def test_turns_are_asked_for_once_and_on_the_main_thread(monkeypatch: pytest.Mon
         turns.need_turns()
         turn = PROGRAM.turn
         turns.need_turns()
-        assert PROGRAM.turn is turn is not None
-        turns.let_others_run_in_sleep()
-        turns.let_others_run_in_sleep()
-        ran = threading.Thread(target=lambda: turn.held().__enter__())
-        ran.start()
-        while ran.is_alive():
-            time.sleep(0.001)  # gives the turn
-        assert time.sleep is not plain
-        turn.leave()
-        time.sleep(0)
+        assert PROGRAM.turn is turn is WORKER.turn is not None
+        assert let_run == ["once"]
     finally:
-        vars(time)["sleep"] = plain
-        PROGRAM.turn = None
-        turns.WORKER.turn = None
+        PROGRAM.turn = WORKER.turn = None
+
+
+def test_a_servers_sleep_ends_with_a_timeout() -> None:
+    for server in (servers.SocketIO(), servers.Server(async_mode="threading")):
+        with pytest.raises(Timeout), Timeout(0.001):
+            server.sleep(3600)

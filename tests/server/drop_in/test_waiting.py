@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from python_server.drop_in import turns, waiting
+from python_server.drop_in import importing, waiting
 from python_server.drop_in.waiting import StartedTimeout, Timeout, current, sleep, wait_until, with_timeout
 from python_server.net.threads import WORKER
 
@@ -19,8 +19,8 @@ FOREVER = 3600.0
 @pytest.fixture
 def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
-    monkeypatch.setattr(turns.log, "warn", lines.append)
-    turns._warn.cache_clear()
+    monkeypatch.setattr(importing.log, "warn", lines.append)
+    importing._warn.cache_clear()
     return lines
 
 

@@ -7,20 +7,23 @@ import io
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from python_server.drop_in import wsgi_servers
-from python_server.drop_in.words import GreenSocket
+from python_server.drop_in import greenlets, wsgi_servers
 from python_server.drop_in.wsgi_servers import (
     EventletWebSocket,
     PyWSGIHandler,
@@ -29,6 +32,7 @@ from python_server.drop_in.wsgi_servers import (
     WebSocketWSGI,
     listen,
     serve_eventlet,
+    wrap_ssl,
 )
 from python_server.observe import log
 from python_server.serve.serve import ON_START
@@ -88,14 +92,23 @@ def test_gevents_arguments_are_those_of_our_server() -> None:
 
 def test_what_it_does_not_know_names_the_place(tmp_path: Path) -> None:
     class Own(PyWSGIHandler):
-        pass
+        def log_request(self) -> None: ...
+        def get_environ(self) -> None: ...
 
-    with pytest.raises(TypeError, match=r"handler_class=Own \(.*test_wsgi_servers\.py:\d+\) is not asked"):
+    refusal = r"handler_class=Own \(.*test_wsgi_servers\.py:\d+\) is not asked here for get_environ: "
+    with pytest.raises(TypeError, match=refusal):
         PyWSGIServer(LOCAL, page, handler_class=Own)
-    with pytest.raises(TypeError, match=r"ssl_version \(.*test_wsgi_servers\.py:\d+\) is not known"):
-        PyWSGIServer(LOCAL, page, ssl_version=3)
     with pytest.raises(TypeError, match="origin_checker"):
         WebSocketWSGI.configured(origin_checker=print)
+
+
+def test_a_handler_class_that_only_logs_stops_no_program(caplog: pytest.LogCaptureFixture) -> None:
+    class Silent(WebSocketHandler):
+        def log_request(self) -> None: ...
+
+    PyWSGIServer(LOCAL, page, handler_class=Silent, ssl_version=3)
+    assert "handler_class Silent is not asked" in caplog.text
+    assert "ignores the unknown keyword 'ssl_version'" in caplog.text
 
 
 def test_tls(tmp_path: Path) -> None:
@@ -113,8 +126,8 @@ def test_tls(tmp_path: Path) -> None:
     server.stop()
 
 
-def term_once(server_is_there: Callable[[], object]) -> None:
-    """SIGTERM to this process as soon as it answers."""
+def term_once(server_is_there: Callable[[], object], number: int = signal.SIGTERM) -> None:
+    """A signal to this process as soon as it answers."""
 
     def run() -> None:
         while True:
@@ -123,7 +136,7 @@ def term_once(server_is_there: Callable[[], object]) -> None:
                 break
             except OSError:
                 time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=run, daemon=True).start()
 
@@ -150,12 +163,55 @@ def test_serve_forever_ends_in_order_on_sigterm(default_term: None) -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_eventlets_server_serves_what_listen_gave(default_term: None) -> None:
+def test_ctrl_c_ends_gevents_server_by_an_exception_and_eventlets_in_silence(default_term: None) -> None:
+    for serve, raised in (
+        (lambda sock: PyWSGIServer(sock, page, log=None).serve_forever(), pytest.raises(KeyboardInterrupt)),
+        (lambda sock: serve_eventlet(sock, page, log_output=False), nullcontext()),
+    ):
+        sock = listen(LOCAL)
+        port = sock.getsockname()[1]
+        term_once(partial(asked, port), signal.SIGINT)
+        with raised, sock:
+            serve(sock)
+
+
+def test_gevents_wait_waits_for_servers() -> None:
+    server = PyWSGIServer(LOCAL, page, log=None)
+    server.start()
+    assert greenlets.wait(timeout=0.01) == []
+    threading.Thread(target=server.stop).start()
+    assert len(greenlets.wait(timeout=PATIENCE_SECONDS)) == 1
+    assert not server.started
+
+
+@pytest.mark.parametrize("told_to_log", [{"log_output": False}, {}, {"log": io.StringIO()}])
+def test_eventlets_server_serves_what_listen_gave(default_term: None, told_to_log: dict[str, Any]) -> None:
     sock = listen(LOCAL, reuse_port=True)
-    assert isinstance(sock, GreenSocket)
     port = sock.getsockname()[1]
-    term_once(lambda: asked(port))
-    serve_eventlet(sock, page, log_output=False, keepalive=True)
+    seen: list[bytes] = []
+    term_once(lambda: seen.append(asked(port)))
+    serve_eventlet(sock, page_of_shop, environ={"shop": "open"}, keepalive=True, **told_to_log)
+    assert seen == [b"open"]
+    assert "log" not in told_to_log or "GET / " in told_to_log["log"].getvalue()
+
+
+def test_eventlets_server_behind_tls(default_term: None, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    path = tmp_path / "both.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(path))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    sock = wrap_ssl(listen(LOCAL), certfile=str(path), keyfile=str(path), server_side=True)
+    url = f"https://127.0.0.1:{sock.getsockname()[1]}/"
+    seen: list[bytes] = []
+
+    def ask() -> None:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS, context=trusting) as answer:
+            seen.append(answer.read())
+
+    term_once(ask)
+    serve_eventlet(sock, page, log_output=False)
+    assert seen == [b"a page by https"]
 
 
 def test_listen_on_a_path(tmp_path: Path) -> None:
