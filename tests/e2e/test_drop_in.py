@@ -285,7 +285,8 @@ def test_a_program_tests_itself_with_the_packages_test_client() -> None:
         ("from flask_socketio import nobody\n", "flask_socketio.nobody (program.py:1) has no counterpart"),
         ("import socketio.nobody\n", "socketio.nobody (program.py:1) is the real package's"),
         (
-            "from gevent.pywsgi import WSGIServer, WSGIHandler\nclass Own(WSGIHandler):\n  def get_environ(self): ...\n"
+            "from gevent.pywsgi import WSGIServer, WSGIHandler\n"
+            "class Own(WSGIHandler):\n  def get_environ(self): ...\n"
             "WSGIServer(('', 0), print, handler_class=Own)\n",
             "handler_class=Own (program.py:4)",
         ),
