@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from python_server.net import tasks
-from python_server.net.system import is_runnable, thread_cpu
+from python_server.net.system import count_sleeps, is_runnable, thread_cpu
 from python_server.net.threads import WORKER, Waiter, blocking, end_turn, native_id_of, wait_on
-from python_server.net.turn import PROGRAM, TAKE_OVER_SECONDS, Turn, run_in_turn
+from python_server.net.turn import LOOK_SECONDS, PROGRAM, Turn, run_in_turn
 
 PATIENCE_SECONDS = 60
 
@@ -129,23 +129,37 @@ def test_who_waits_elsewhere_loses_it(turn: Turn, lost: list[int]) -> None:
 
 
 def test_who_computes_keeps_it(lost: list[int]) -> None:
-    now, cpu, runnable = 0.0, 0.0, False
-    turn = Turn(lost.append, lambda: now, lambda thread_id: cpu, lambda number: runnable)
+    now, cpu, runnable, sleeps_count = 0.0, 0.0, False, 0
+    turn = Turn(
+        lost.append, lambda: now, lambda thread_id: cpu, lambda number: runnable, lambda number: sleeps_count
+    )
     turn.take()
+    bell = threading.Lock()
+    bell.acquire()
+    turn._waiting += [(1, bell), (2, threading.Lock())]
     now, cpu = 1.0, 0.9
-    turn._take_over()
-    assert lost == []
-    now, cpu = 1.0 + TAKE_OVER_SECONDS / 2, 0.9
-    turn._take_over()  # it was looked at anew just now
-    assert lost == []
+    turn._take_over(bell)
+    now, cpu = 1.0 + LOOK_SECONDS / 2, 0.9
+    turn._take_over(bell)  # it was looked at anew just now
     now, runnable = 2.0, True  # others have the processors
-    turn._take_over()
+    turn._take_over(bell)
+    now, cpu, runnable, sleeps_count = 3.0, 0.905, False, 5
+    turn._take_over(bell)  # it seems to wait, for the first time
+    now, sleeps_count = 4.0, 7  # it has asked for the interpreter meanwhile
+    turn._take_over(bell)
+    now, cpu = 5.0, 1.9
+    turn._take_over(bell)
+    now = 6.0
+    turn._take_over(bell)
     assert lost == []
-    now, cpu, runnable = 3.0, 0.905, False
-    turn._take_over()
+    now = 7.0
+    turn._take_over(turn._waiting[1][1])  # the second looks at nothing
+    assert lost == []
+    turn._take_over(bell)
     assert lost == [threading.get_ident()]
-    assert turn._holder is None
-    turn._take_over()
+    assert turn._holder == 1
+    assert not bell.locked()
+    turn._take_over(bell)
     assert len(lost) == 1
     turn.give_back()  # it has nothing to give any more
 
@@ -157,9 +171,12 @@ def test_a_thread_that_computes_is_told_from_one_that_waits() -> None:
     computed = thread_cpu(me) - before
     assert is_runnable(native_id_of(me)) is Path("/proc/self/task").exists()
     assert not is_runnable(None)
+    assert count_sleeps(None) == 0
+    slept_count = count_sleeps(native_id_of(me))
     before = thread_cpu(me)
     threading.Event().wait(0.05)
     assert thread_cpu(me) - before < computed
+    assert (count_sleeps(native_id_of(me)) > slept_count) is Path("/proc/self/task").exists()
 
 
 def test_a_background_task_takes_part(turn: Turn) -> None:
