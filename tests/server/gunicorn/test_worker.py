@@ -5,7 +5,6 @@ tests/e2e/test_deploys.py has the real one.
 """
 
 import http.client
-import logging
 import os
 import signal
 import tempfile
@@ -24,6 +23,7 @@ from python_server import GunicornWorker
 from python_server.api.python_socketio import Server, WSGIApp
 from python_server.gunicorn import worker as module
 from python_server.gunicorn.generation import STAGE, Stage
+from python_server.observe import log
 from python_server.workers.rendezvous import Rendezvous
 
 PATIENCE_SECONDS = 60.0
@@ -57,11 +57,11 @@ def as_before(monkeypatch: pytest.MonkeyPatch, place: Path) -> Iterator[None]:
     monkeypatch.setattr(GunicornWorker, "server", "")
     monkeypatch.setenv("WSFRAME_CONTROL_SOCKET", str(place / "control"))
     former = {number: signal.getsignal(number) for number in GunicornWorker.SIGNALS}
-    yield
+    with log.restoring():
+        yield
     for number, handler in former.items():
         signal.signal(number, handler)
     signal.set_wakeup_fd(-1)
-    logging.getLogger("python_server").handlers.clear()
 
 
 class Started:
