@@ -8,6 +8,7 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ IMPORTS = {
     "from gevent.pywsgi import WSGIServer\n": "from python_server import WSGIServer\n",
     "import engineio\n": "from python_server.api import python_engineio as engineio\n",
 }
+LIBRARY_SECONDS = 3  # that a client waits for the answer to its close frame
 # Without gevent, which stock would choose and Werkzeug does not serve.
 IN_THREADS = (
     "import runpy, sys; sys.modules['gevent'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
@@ -54,6 +56,22 @@ def programs(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
     return start
 
 
+class PromptEngine(engineio.Client):  # type: ignore[misc]
+    """It leaves when all is sent; the library waits long for a close frame that stock never sends."""
+
+    def disconnect(self, abort: bool = False, reason: Any = None) -> None:
+        if self.state == "connected" and self.current_transport == "websocket":
+            with (sent := self.queue.all_tasks_done):  # unless the server has gone meanwhile
+                sent.wait_for(lambda: not self.queue.unfinished_tasks, LIBRARY_SECONDS)
+            self.ws.close = partial(self.ws.close, timeout=0)
+        super().disconnect(abort, reason)
+
+
+class Client(socketio.Client):  # type: ignore[misc]
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return PromptEngine
+
+
 class Visitor:
     """A client of one namespace that writes down all that it hears."""
 
@@ -63,7 +81,7 @@ class Visitor:
         self.namespace = namespace
         self.lines: list[str] = []
         self._heard: queue.Queue[Any] = queue.Queue()
-        self.client = socketio.Client(reconnection=False)
+        self.client = Client(reconnection=False)
         for event in ("disconnect", "connect_error"):
             self.client.on(event, self._hear(event), namespace=namespace)
         self.client.on("*", lambda *told: self._heard.put(told), namespace=namespace)
@@ -231,7 +249,7 @@ def test_a_program_that_serves_itself_in_gevents_words(programs: Programs) -> No
 def test_the_engine_alone(programs: Programs, transport: str) -> None:
     def converse(url: str) -> list[str]:
         heard: queue.Queue[Any] = queue.Queue()
-        client = engineio.Client()
+        client = PromptEngine()
         client.on("message", heard.put)
         client.connect(url, transports=[transport])
         lines = [str(heard.get(timeout=PATIENCE_SECONDS))]
