@@ -8,13 +8,14 @@ import signal
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import engineio  # type: ignore[import-untyped]
 import pytest
 import socketio  # type: ignore[import-untyped]
+
+from ordered_clients import PromptEngine
 
 PROGRAMS = Path(__file__).parent / "peers"
 PATIENCE_SECONDS = 60  # of a machine with far more to do than this
@@ -23,7 +24,6 @@ IMPORTS = {
     "from gevent.pywsgi import WSGIServer\n": "from python_server import WSGIServer\n",
     "import engineio\n": "from python_server.api import python_engineio as engineio\n",
 }
-LIBRARY_SECONDS = 3  # that a client waits for the answer to its close frame
 # Without gevent, which stock would choose and Werkzeug does not serve.
 IN_THREADS = (
     "import runpy, sys; sys.modules['gevent'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
@@ -54,17 +54,6 @@ def programs(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
         return running[name]
 
     return start
-
-
-class PromptEngine(engineio.Client):  # type: ignore[misc]
-    """It leaves when all is sent; the library waits long for a close frame that stock never sends."""
-
-    def disconnect(self, abort: bool = False, reason: Any = None) -> None:
-        if self.state == "connected" and self.current_transport == "websocket":
-            with (sent := self.queue.all_tasks_done):  # unless the server has gone meanwhile
-                sent.wait_for(lambda: not self.queue.unfinished_tasks, LIBRARY_SECONDS)
-            self.ws.close = partial(self.ws.close, timeout=0)
-        super().disconnect(abort, reason)
 
 
 class Client(socketio.Client):  # type: ignore[misc]
