@@ -5,12 +5,25 @@ They must not know any server, and no hurry.
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import engineio  # type: ignore[import-untyped]
 import socketio  # type: ignore[import-untyped]
 
 PATIENCE_SECONDS = 60.0  # of a machine with far more to do than this
+LIBRARY_SECONDS = 3.0  # that a client waits for the answer to its close frame
+
+
+class PromptEngine(engineio.Client):  # type: ignore[misc]
+    """It leaves when all is sent; the library waits long for a close frame that stock never sends."""
+
+    def disconnect(self, abort: bool = False, reason: Any = None) -> None:
+        if self.state == "connected" and self.current_transport == "websocket":
+            with (sent := self.queue.all_tasks_done):  # unless the server has gone meanwhile
+                sent.wait_for(lambda: not self.queue.unfinished_tasks, LIBRARY_SECONDS)
+            self.ws.close = partial(self.ws.close, timeout=0)
+        super().disconnect(abort, reason)
 
 
 class OrderedEngine(engineio.Client):  # type: ignore[misc]

@@ -86,6 +86,10 @@ class RunningProgram:
         """A signal; the exit status, or None when the process had to be killed."""
         if self.is_alive:
             self.signal(number)
+        return self.end()
+
+    def end(self) -> int | None:
+        """As `stop`, of one that was told to end."""
         try:
             return self.wait()
         except subprocess.TimeoutExpired:

@@ -18,6 +18,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -72,11 +75,12 @@ def suite_environment(python27: str) -> dict[str, str]:
     return env
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [int(sock.getsockname()[1]) for sock in sockets]
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -103,12 +107,13 @@ def wstest(python27: str, mode: str, spec: Path, log: Path, env: dict[str, str])
         )
 
 
-def run_role(role: str, python27: str, env: dict[str, str], cases: list[str], exclude: list[str]) -> Path:
+def run_role(
+    role: str, port: int, python27: str, env: dict[str, str], cases: list[str], exclude: list[str]
+) -> Path:
     """Our `role` against the suite's other one. Returns the folder of the report."""
     reports = ARTIFACTS / role
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir(parents=True)
-    port = free_port()
     url = f"ws://127.0.0.1:{port}"
     spec = {"outdir": str(reports), "cases": cases, "exclude-cases": exclude, "exclude-agent-cases": {}}
     echo = [sys.executable, str(HERE / "echo.py")]
@@ -122,9 +127,9 @@ def run_role(role: str, python27: str, env: dict[str, str], cases: list[str], ex
     else:
         spec |= {"url": url, "options": {"failByDrop": False}}
         mode = "fuzzingserver"
-    spec_file = ARTIFACTS / f"{mode}.json"
+    spec_file = ARTIFACTS / f"{role}.json"
     spec_file.write_text(json.dumps(spec))
-    log = ARTIFACTS / f"{mode}.log"
+    log = ARTIFACTS / f"{role}.log"
     if role != "client":
         with subprocess.Popen(server) as ours:
             wait_for(port, ours)
@@ -171,7 +176,10 @@ def main() -> int:
     env = suite_environment(python27)
     cases = QUICK if options.quick else options.cases
     roles = ("server", "client", "command-line") if options.role == "all" else (options.role,)
-    verdicts = [judge(role, run_role(role, python27, env, cases, options.exclude)) for role in roles]
+    with ThreadPoolExecutor() as pool:  # each of them mostly waits for its suite
+        run = partial(run_role, python27=python27, env=env, cases=cases, exclude=options.exclude)
+        reports = list(pool.map(run, roles, free_ports(len(roles))))
+    verdicts = [judge(role, report) for role, report in zip(roles, reports, strict=True)]
     return 0 if all(verdicts) else 1
 
 

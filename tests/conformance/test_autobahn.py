@@ -20,6 +20,7 @@ command = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(command)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     command.find_python27() is None, reason="autobahntestsuite needs a Python 2.7; none was found"
 )

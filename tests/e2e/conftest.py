@@ -88,6 +88,17 @@ def starter(running: list[ServerProcess]) -> Serve:
     return start
 
 
+def stopped(running: list[ServerProcess], number: signal.Signals) -> list[int | None]:
+    """Their exit statuses: all are told before one is waited for."""
+    for server in running:
+        if server.is_alive:
+            server.signal(number)
+    statuses = [server.end() for server in running]
+    for server in running:
+        server.show()
+    return statuses
+
+
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
     """serve(folder, "module:app", ..., env={...}) starts a server; with program=True a program that serves.
@@ -96,9 +107,7 @@ def serve() -> Iterator[Serve]:
     """
     running: list[ServerProcess] = []
     yield starter(running)
-    statuses = [server.stop() for server in running]
-    for server in running:
-        server.show()
+    statuses = stopped(running, signal.SIGTERM)
     intended_statuses = [server.intended_status for server in running]
     assert statuses == intended_statuses, f"exit statuses after SIGTERM (None: killed): {statuses}"
     for server in running:
@@ -116,9 +125,7 @@ def launch() -> Iterator[Serve]:
     """As `serve`, for tests that end the server themselves: what is left is ended, nothing is checked."""
     running: list[ServerProcess] = []
     yield starter(running)
-    for server in running:
-        server.stop(signal.SIGQUIT)  # which its workers hear of too
-        server.show()
+    stopped(running, signal.SIGQUIT)  # which their workers hear of too
 
 
 @pytest.fixture(scope="session")

@@ -121,7 +121,7 @@ def test_chat(
 def test_ticker(
     example: Callable[..., str], open_page: Callable[..., Page], shoot: Callable[[Page, str], None]
 ) -> None:
-    url = example("ticker", {"TICKER_PERIOD_SECONDS": "0.1"})
+    url = example("ticker", {"TICKER_PERIOD_SECONDS": "0.03"})
     desk, phone = open_page(url), open_page(url, PHONE, "dark")
     for page in (desk, phone):
         expect(page.locator("#wire")).to_have_text("Connected")

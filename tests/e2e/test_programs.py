@@ -230,6 +230,7 @@ def names_of(mode: str) -> list[str]:
     return names if mode == "drop-in" else [name for name in names if ROWS[name].stack == "threading"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["stock", "ours", "drop-in", "renamed"])
 def test_a_program_says_the_same(node: str, mode: str) -> None:
     """Both official clients hear it line by line; PROGRAMS="chat_rooms acks" are these alone."""

@@ -15,6 +15,8 @@ import engineio  # type: ignore[import-untyped]
 import pytest
 import socketio  # type: ignore[import-untyped]
 
+from ordered_clients import PromptEngine
+
 PROGRAMS = Path(__file__).parent / "peers"
 PATIENCE_SECONDS = 60  # of a machine with far more to do than this
 IMPORTS = {
@@ -54,6 +56,11 @@ def programs(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
     return start
 
 
+class Client(socketio.Client):  # type: ignore[misc]
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return PromptEngine
+
+
 class Visitor:
     """A client of one namespace that writes down all that it hears."""
 
@@ -63,7 +70,7 @@ class Visitor:
         self.namespace = namespace
         self.lines: list[str] = []
         self._heard: queue.Queue[Any] = queue.Queue()
-        self.client = socketio.Client(reconnection=False)
+        self.client = Client(reconnection=False)
         for event in ("disconnect", "connect_error"):
             self.client.on(event, self._hear(event), namespace=namespace)
         self.client.on("*", lambda *told: self._heard.put(told), namespace=namespace)
@@ -231,7 +238,7 @@ def test_a_program_that_serves_itself_in_gevents_words(programs: Programs) -> No
 def test_the_engine_alone(programs: Programs, transport: str) -> None:
     def converse(url: str) -> list[str]:
         heard: queue.Queue[Any] = queue.Queue()
-        client = engineio.Client()
+        client = PromptEngine()
         client.on("message", heard.put)
         client.connect(url, transports=[transport])
         lines = [str(heard.get(timeout=PATIENCE_SECONDS))]

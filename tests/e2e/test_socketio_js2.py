@@ -16,6 +16,9 @@ HERE = Path(__file__).parent
 APPS = HERE / "apps"
 LAST = "socket.io-client-2"  # 2.5
 CLIENTS = [*(f"socket.io-client-2.{minor}" for minor in range(5)), LAST]
+# Each release after an upgrade, the first and the last on one transport too.
+WAYS = [(client, "upgrade") for client in CLIENTS]
+WAYS += [(client, way) for client in (CLIENTS[0], LAST) for way in ("polling", "websocket")]
 PATIENCE_MS = 60_000
 # Emits as it is told on its one transport; settles with what came back, and how.
 IN_PAGE = """async ([options]) => {
@@ -41,22 +44,21 @@ def url(serve: Callable[..., Any]) -> str:
 
 
 @pytest.mark.needs_node
-@pytest.mark.parametrize(
-    ("client", "way"),
-    [
-        *((client, "upgrade") for client in CLIENTS),
-        *((client, way) for client in (CLIENTS[0], LAST) for way in ("polling", "websocket")),
-    ],
-)
+@pytest.mark.parametrize(("client", "way"), WAYS)
 def test_socketio_client_2(drive: Callable[..., None], url: str, client: str, way: str) -> None:
     drive("client2.mjs", url, client, way)
 
 
 @pytest.mark.needs_node
-@pytest.mark.parametrize("way", ["polling", "websocket", "upgrade"])
-def test_engineio_client_3(drive: Callable[..., None], serve: Callable[..., Any], way: str) -> None:
-    """Of Engine.IO alone."""
-    drive("engine3.mjs", str(serve(APPS, "engine3_app:app").url), way)
+def test_hearts_of_socketio_client_2(drive: Callable[..., None], url: str) -> None:
+    """The five seconds until a silent client is given up pass once, for all of them."""
+    drive("hearts2.mjs", url, *(f"{client}={way}" for client, way in WAYS))
+
+
+@pytest.mark.needs_node
+def test_engineio_client_3(drive: Callable[..., None], serve: Callable[..., Any]) -> None:
+    """Of Engine.IO alone, on each transport at once: a pong takes a second."""
+    drive("engine3.mjs", str(serve(APPS, "engine3_app:app").url), "polling", "websocket", "upgrade")
 
 
 @pytest.mark.needs_node

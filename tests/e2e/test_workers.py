@@ -435,6 +435,7 @@ def descriptors(server: Any, pid: int) -> int:
 
 
 @LINUX
+@pytest.mark.long
 def test_twenty_rolling_restarts_leave_nothing_behind(start: Start) -> None:
     server = start("--workers", "2")
     server.wait_for(") serves", 2)

@@ -28,11 +28,21 @@ OPTIONS = ("--workers", str(WORKERS_COUNT), "--worker-timeout", "600")
 Start = Callable[..., Any]
 
 
-@pytest.fixture
-def server(launch: Start) -> Any:
-    server = launch(APPS, "homes_app:app", *OPTIONS)
+def start(serve: Start, *options: str) -> Any:
+    server = serve(APPS, "homes_app:app", *OPTIONS, *options)
     server.wait_for(" serves", WORKERS_COUNT)
     return server
+
+
+@pytest.fixture(scope="module")
+def server(serve: Start) -> Any:
+    return start(serve)
+
+
+@pytest.fixture
+def own_server(launch: Start) -> Any:
+    """For a test that ends workers, or looks at what they hold."""
+    return start(launch)
 
 
 class Asker:
@@ -82,10 +92,16 @@ def path_of(sid: str) -> str:
 
 
 @pytest.mark.needs_node
-@pytest.mark.parametrize("what", ["polling", "upgrade", "kill", "roll"])
+@pytest.mark.parametrize("what", ["polling", "upgrade"])
 def test_socketio_client_4(server: Any, drive: Callable[..., None], what: str) -> None:
     """The official client, which cannot know who serves it."""
     drive("homes.mjs", server.url, str(server.pid), what)
+
+
+@pytest.mark.needs_node
+@pytest.mark.parametrize("what", ["kill", "roll"])
+def test_socketio_client_4_outlives_workers(own_server: Any, drive: Callable[..., None], what: str) -> None:
+    drive("homes.mjs", own_server.url, str(own_server.pid), what)
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["polling", "websocket"]], ids=["polling", "upgrade"])
@@ -119,27 +135,38 @@ def test_python_clients(server: Any, transports: list[str]) -> None:
     assert len(homes) > 1
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificate")
     authority = trustme.CA()
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    return tmp_path
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    return folder
 
 
-@pytest.fixture
-def secure(launch: Start, certificate: Path) -> Any:
+@pytest.fixture(scope="module")
+def tls(certificate: Path) -> list[str]:
     pem = str(certificate / "server.pem")
-    server = launch(APPS, "homes_app:app", *OPTIONS, "--ssl-certfile", pem, "--ssl-keyfile", pem)
-    server.wait_for(" serves", WORKERS_COUNT)
-    return server
+    return ["--ssl-certfile", pem, "--ssl-keyfile", pem]
+
+
+@pytest.fixture(scope="module")
+def secure(serve: Start, tls: list[str]) -> Any:
+    return start(serve, *tls)
 
 
 @pytest.mark.needs_node
-@pytest.mark.parametrize("what", ["upgrade", "roll"])
-def test_socketio_client_4_over_tls(secure: Any, drive: Callable[..., None], what: str) -> None:
+def test_socketio_client_4_over_tls(secure: Any, drive: Callable[..., None]) -> None:
+    drive("homes.mjs", secure.url, str(secure.pid), "upgrade")
+
+
+@pytest.mark.needs_node
+def test_socketio_client_4_outlives_workers_over_tls(
+    launch: Start, tls: list[str], drive: Callable[..., None]
+) -> None:
     """In a rolling restart workers that relay end as well as those that are homes: nothing is lost."""
-    drive("homes.mjs", secure.url, str(secure.pid), what)
+    server = start(launch, *tls)
+    drive("homes.mjs", server.url, str(server.pid), "roll")
 
 
 def test_python_clients_over_tls(secure: Any, certificate: Path) -> None:
@@ -176,8 +203,9 @@ def test_one_connection_carries_sessions_of_every_worker(asker: Asker) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
-def test_a_thousand_hand_overs_leak_no_descriptor_in_any_process(server: Any, asker: Asker) -> None:
-    pids = re.findall(r"\(process ([0-9]+)\) serves", server.log)
+def test_a_thousand_hand_overs_leak_no_descriptor_in_any_process(own_server: Any) -> None:
+    asker = Asker(own_server)
+    pids = re.findall(r"\(process ([0-9]+)\) serves", own_server.log)
     assert len(pids) == WORKERS_COUNT
     sids = list(asker.homes().values())
 
@@ -220,8 +248,7 @@ def test_a_connection_that_was_handed_over_shows_its_peer(asker: Asker) -> None:
 
 
 def test_forwarded_fields_count_at_the_home(launch: Start) -> None:
-    server = launch(APPS, "homes_app:app", *OPTIONS, "--proxy-headers")
-    server.wait_for(" serves", WORKERS_COUNT)
+    server = start(launch, "--proxy-headers")
     asker = Asker(server)
     for number, sid in enumerate(asker.homes().values(), 1):
         with contextlib.closing(asker.connect()) as connection:
@@ -232,8 +259,9 @@ def test_forwarded_fields_count_at_the_home(launch: Start) -> None:
         server.wait_for("192.0.2.7 - - [", 2 * number)
 
 
-def test_sessions_of_a_dead_worker_are_unknown_at_once(server: Any, asker: Asker) -> None:
+def test_sessions_of_a_dead_worker_are_unknown_at_once(own_server: Any) -> None:
     """Error 1, as the protocol has it; nobody waits."""
+    asker = Asker(own_server)
     homes = asker.homes()
     pids: dict[str, int] = {}
     for index, sid in homes.items():
@@ -242,7 +270,7 @@ def test_sessions_of_a_dead_worker_are_unknown_at_once(server: Any, asker: Asker
             pids[index] = int(asker.ask("GET", "/pid", connection=connection)[1])
     index, sid = homes.popitem()
     os.kill(pids[index], signal.SIGKILL)
-    server.wait_for(" serves", WORKERS_COUNT + 1)
+    own_server.wait_for(" serves", WORKERS_COUNT + 1)
     for _ in range(20):
         status, body = asker.ask("GET", path_of(sid))
         assert (status, json.loads(body)["code"]) == (400, 1)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -126,18 +126,32 @@ def decoder_options(vector: dict[str, Any], role: wsframe.Role) -> dict[str, Any
     return options
 
 
-def load_vectors(name: str) -> list[Any]:
+class Told(NamedTuple):
+    """One stream of a vector for one core: `decoder()` is a fresh one for it."""
+
+    name: str
+    decoder: Callable[[], wsframe.Decoder]
+    stream: bytes
+    expectation: list[list[Any]]
+
+
+VECTOR_TABLE = json.loads((VECTORS / "frames.json").read_text())
+
+
+@pytest.fixture(params=VECTOR_TABLE, ids=[vector["name"] for vector in VECTOR_TABLE])
+def told(core: ModuleType, request: pytest.FixtureRequest) -> list[Told]:
+    """A vector's bytes for each role: all of them are to be tried."""
+    vector = request.param
+    expectation = expected(vector)
     return [
-        pytest.param(role, stream, vector, id=f"{vector['name']} [{role.name.lower()} {number}]")
-        for vector in json.loads((VECTORS / name).read_text())
+        Told(
+            f"{role.name.lower()} {number}",
+            lambda role=role: core.Decoder(role, **decoder_options(vector, role)),  # type: ignore[misc]
+            stream,
+            expectation,
+        )
         for number, (role, stream) in enumerate(role_streams(vector))
     ]
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `vector` runs once per row of the frame table and per role."""
-    if "vector" in metafunc.fixturenames:
-        metafunc.parametrize(("role", "stream", "vector"), load_vectors("frames.json"))
 
 
 @pytest.fixture
@@ -148,16 +162,3 @@ def as_plain() -> Callable[[Iterable[Any]], list[list[Any]]]:
 @pytest.fixture
 def make_frame() -> Callable[[int, bytes, bytes | None], bytes]:
     return frame_bytes
-
-
-@pytest.fixture
-def vector_expectation(vector: dict[str, Any]) -> list[list[Any]]:
-    return expected(vector)
-
-
-@pytest.fixture
-def vector_decoder(
-    core: ModuleType, role: wsframe.Role, vector: dict[str, Any]
-) -> Callable[[], wsframe.Decoder]:
-    """A maker of fresh decoders for the vector."""
-    return lambda: core.Decoder(role, **decoder_options(vector, role))

@@ -61,24 +61,6 @@ const bytes = Buffer.from(Array.from({ length: 300 }, (_, index) => index % 256)
 const values = ["text é ✓ 😀", 12, -0.5, true, null, [1, [2, []]], { a: { b: "c" }, "": 0 }];
 const binary = ["é😀", bytes, { deep: [Buffer.from([]), { last: Buffer.from([4, 255, 58]) }] }];
 
-/** Pings of one that lives, and the end of one that is silent. */
-async function hearts() {
-  const watching = await watcher();
-  const [socket, stuck] = [await connected(), await connected()];
-  if (way === "upgrade" && stuck.io.engine.transport.name !== "websocket") await next(stuck.io.engine, "upgrade");
-  const reason = reasonOf(watching, stuck.id);
-  stuck.io.engine.sendPacket = () => {}; // its pings among them
-  stuck.io.engine.ping = () => {};
-  stuck.io.engine.onHeartbeat = () => {}; // it does not notice by itself
-  const pongs = [];
-  socket.on("pong", (milliseconds) => pongs.push(milliseconds));
-  assert.equal(await reason, "ping timeout");
-  assert.ok(pongs.length >= 2, `${pongs.length} pongs in three seconds of pings each second`);
-  assert.equal(await ask(socket, "echo", "alive"), "alive");
-  assert.equal(await ask(watching, "echo", "alive"), "alive");
-  closeAll();
-}
-
 await run(`${name}, ${way}`, {
   "joins by opening, and knows its name": async () => {
     const socket = client("", { query: { who: "é" } });
@@ -192,9 +174,4 @@ await run(`${name}, ${way}`, {
     }
     closeAll();
   },
-
-  // Five seconds: of one release after an upgrade, of the first and the last on one transport.
-  ...((way !== "upgrade" || name === "socket.io-client-2") && {
-    "stays for longer than an interval, and the silence of one that is stuck ends": hearts,
-  }),
 });

@@ -23,10 +23,19 @@ import socketio
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from ordered_clients import OrderedClient
+from ordered_clients import OrderedClient, OrderedEngine, PromptEngine
 
 PATIENCE_SECONDS = 30.0
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["polling", "websocket"]}
+
+
+class TalkingEngine(OrderedEngine, PromptEngine):
+    """Several of a conversation leave one after the other."""
+
+
+class TalkingClient(OrderedClient):
+    def _engineio_client_class(self) -> type[TalkingEngine]:
+        return TalkingEngine
 
 
 def plain(value: object) -> object:
@@ -110,7 +119,7 @@ class Client:
         headers = {"Origin": options["origin"]} if "origin" in options else {}
         if "cookies" in options:
             headers["Cookie"] = self.talk.cookies()
-        self.sio, self._has_ended = OrderedClient(websocket_extra_options={"suppress_origin": True}), False
+        self.sio, self._has_ended = TalkingClient(websocket_extra_options={"suppress_origin": True}), False
         self._has_left = False
         handlers = {"*": self._heard, "disconnect": self._gone, "connect_error": self._refused}
         for event, handler in handlers.items():

@@ -274,6 +274,13 @@ def small_server(serve: Callable[..., Any]) -> Any:
     return serve(APPS, "wire_app:app", env={"WIRE_OPTIONS": json.dumps(options)})
 
 
+@pytest.fixture(scope="module")
+def hasty_server(serve: Callable[..., Any]) -> Any:
+    """One that pings often and does not wait long."""
+    options = {"ping_interval": 0.3, "ping_timeout": 2.9, "max_http_buffer_size": 1000}
+    return serve(APPS, "wire_app:app", env={"WIRE_OPTIONS": json.dumps(options)})
+
+
 @pytest.fixture
 def open_wire() -> Iterator[Callable[..., Wire]]:
     """open_wire(server, path): a client of a server; what it opened is closed at the end."""
@@ -316,9 +323,8 @@ def wire(open_wire: Callable[..., Wire], server: Any) -> Wire:
 
 
 @pytest.fixture
-def hasty(start: Callable[..., Wire]) -> Wire:
-    """A server that pings often and does not wait long."""
-    return start(ping_interval=0.3, ping_timeout=2.9, max_http_buffer_size=1000)
+def hasty(open_wire: Callable[..., Wire], hasty_server: Any) -> Wire:
+    return open_wire(hasty_server)
 
 
 @pytest.fixture

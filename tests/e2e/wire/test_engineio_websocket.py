@@ -4,6 +4,7 @@ Heartbeat, upgrade, WebSocket, close reasons. It must know no Socket.IO but what
 """
 
 import os
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -42,13 +43,12 @@ def test_1_5_the_server_pings_and_the_interval_counts_from_the_pong(small: Any, 
         pass
 
 
-def test_1_5_a_client_that_answers_no_ping_is_closed(hasty: Any, way: str) -> None:
-    session = hasty.session(way)
-    if way == "websocket":
-        assert [session.next_raw(), session.next_raw()] == ["2", None]
-    else:
-        assert hasty.poll(session.sid).answer().text == "2"
-        assert session.ended()
+def test_1_5_a_client_that_answers_no_ping_is_closed(hasty: Any) -> None:
+    """On both transports at once."""
+    websocket, polling = hasty.session("websocket"), hasty.session("polling")
+    assert hasty.poll(polling.sid).answer().text == "2"
+    assert [websocket.next_raw(), websocket.next_raw()] == ["2", None]
+    assert polling.ended()
 
 
 def test_1_5_a_ping_from_the_client_is_an_error(wire: Any, way: str) -> None:
@@ -57,15 +57,18 @@ def test_1_5_a_ping_from_the_client_is_an_error(wire: Any, way: str) -> None:
     assert session.ended()
 
 
-def test_1_5_a_silent_client_dies_after_interval_and_timeout_and_not_before(hasty: Any, way: str) -> None:
+def test_1_5_a_silent_client_dies_after_interval_and_timeout_and_not_before(hasty: Any) -> None:
+    """On both transports at once."""
     began = time.monotonic()
-    session = hasty.session(way)
-    session.send("40")
-    session.name = str(session.next()).split('"')[3]
-    hasty.wait_gone(session, "ping timeout")
+    sessions = [hasty.session(way) for way in ("websocket", "polling")]
+    for session in sessions:
+        session.send("40")
+        session.name = str(session.next()).split('"')[3]
+    hasty.server.wait_for(" is gone: ")  # the first of them
     assert time.monotonic() - began >= 3.2
-    if way == "polling":
-        assert hasty.poll(session.sid).answer().code == 1
+    for session in sessions:
+        hasty.wait_gone(session, "ping timeout")
+    assert hasty.poll(sessions[1].sid).answer().code == 1
 
 
 def test_1_5_a_pong_nobody_asked_for_is_ignored(wire: Any, way: str) -> None:
@@ -189,22 +192,23 @@ def test_1_6_trap_d_a_post_that_is_being_read_is_finished(wire: Any) -> None:
     assert websocket.next_raw() == '42["echoed","posted"]'
 
 
-@pytest.mark.parametrize("said", [[], ["2probe"]])
-def test_1_6_an_upgrade_that_is_not_completed_in_time_closes_the_websocket_alone(
-    start: Any, said: list[str]
-) -> None:
+def test_1_6_an_upgrade_that_is_not_completed_in_time_closes_the_websocket_alone(start: Any) -> None:
+    """One that says nothing, and one that stops after its probe, both at once."""
     wire = start(upgrade_timeout=2.0)
-    session = wire.joined("polling")
+    sessions = [wire.joined("polling") for _ in range(2)]
     began = time.monotonic()
-    websocket = wire.upgrade(session.sid)
-    websocket.send(*said)
-    assert [websocket.next_raw() for _ in range(len(said) + 1)] == [*["3probe"] * len(said), None]
+    _, probing = websockets = [wire.upgrade(session.sid) for session in sessions]
+    probing.send("2probe")
+    assert probing.next_raw() == "3probe"
+    select.select([websocket.request.socket for websocket in websockets], [], [])  # until the first ends
     assert time.monotonic() - began >= 2.0
-    session.send('42["echo",1]')
-    assert session.next() == '42["echoed",1]'
-    again = wire.upgrade(session.sid)
-    again.send("2probe", "5", '42["echo",2]')
-    assert [again.next_raw(), again.next_raw()] == ["3probe", '42["echoed",2]']
+    assert [websocket.next_raw() for websocket in websockets] == [None, None]
+    for session in sessions:
+        session.send('42["echo",1]')
+        assert session.next() == '42["echoed",1]'
+        again = wire.upgrade(session.sid)
+        again.send("2probe", "5", '42["echo",2]')
+        assert [again.next_raw(), again.next_raw()] == ["3probe", '42["echoed",2]']
 
 
 def test_1_6_of_two_websockets_that_probe_the_first_wins(wire: Any) -> None:
@@ -366,7 +370,10 @@ def lose_the_poll(wire: Any, session: Any) -> None:
 
 
 def send_unmasked(wire: Any, session: Any) -> None:
+    """And hang up when the server has said its fault; another that is at fault waits for the server to."""
     session.request.socket.sendall(encode_frame(Opcode.TEXT, "42[1]"))
+    assert session.ended()
+    session.close()
 
 
 @pytest.mark.parametrize(

@@ -84,14 +84,19 @@ def test_2_2_rule_4_anything_but_connect_before_it_closes(wire: Any, way: str, p
     assert session.ended()
 
 
-def test_2_2_rule_5_who_joins_nothing_in_time_is_sent_away(start: Any, way: str) -> None:
+def test_2_2_rule_5_who_joins_nothing_in_time_is_sent_away(start: Any) -> None:
+    """On both transports at once."""
     wire = start(connect_timeout=2.0)
-    session, other = wire.session(way), wire.joined(way)
-    session.send("40/nowhere,")
-    assert session.next() == '44/nowhere,{"message":"Invalid namespace"}'
-    assert session.ended()
-    other.send('42["echo",1]')
-    assert other.next() == '42["echoed",1]'
+    ways = ("polling", "websocket")
+    sessions, others = [wire.session(way) for way in ways], [wire.joined(way) for way in ways]
+    for session in sessions:
+        session.send("40/nowhere,")
+        assert session.next() == '44/nowhere,{"message":"Invalid namespace"}'
+    for session in sessions:
+        assert session.ended()
+    for other in others:
+        other.send('42["echo",1]')
+        assert other.next() == '42["echoed",1]'
 
 
 @pytest.mark.parametrize(
