@@ -57,6 +57,13 @@ def asked(port: int) -> bytes:
         return bytes(answer.read())
 
 
+@pytest.fixture(autouse=True)
+def loggers_as_before() -> Iterator[None]:
+    """gevent's argument `log` chooses where the server's lines go, for the process."""
+    with log.restoring():
+        yield
+
+
 @pytest.fixture
 def told() -> Iterator[list[str]]:
     """What is called before a server serves."""
@@ -81,12 +88,13 @@ def test_gevents_server_between_start_and_stop(
 
 def test_gevents_arguments_are_those_of_our_server() -> None:
     lines = io.StringIO()
-    with log.restoring():
-        server = PyWSGIServer(LOCAL, page_of_shop, log=lines, environ={"shop": "toys"}, spawn=1)
-        assert server._settings.connections_max_count == 1
-        server.start()
-        assert asked(server.server_port) == b"toys"
-        server.stop()
+    server = PyWSGIServer(LOCAL, page_of_shop, log=lines, environ={"shop": "toys"}, spawn=1)
+    assert server._settings.connections_max_count == 1
+    server.start()
+    assert asked(server.server_port) == b"toys"
+    server.stop()
+    for handler in log.ACCESS.handlers:
+        handler.flush()
     assert "GET / HTTP/1.1" in lines.getvalue()
 
 
