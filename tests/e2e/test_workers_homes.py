@@ -29,9 +29,9 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture
-def server(launch: Start) -> Any:
-    server = launch(APPS, "homes_app:app", *OPTIONS)
-    server.wait_for(" serves", WORKERS_COUNT)
+def server(launch: Start, supervisor: str) -> Any:
+    server = launch(APPS, "homes_app:app", *OPTIONS, supervisor=supervisor)
+    server.wait_serving(WORKERS_COUNT)
     return server
 
 
@@ -128,10 +128,11 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def secure(launch: Start, certificate: Path) -> Any:
+def secure(launch: Start, supervisor: str, certificate: Path) -> Any:
     pem = str(certificate / "server.pem")
-    server = launch(APPS, "homes_app:app", *OPTIONS, "--ssl-certfile", pem, "--ssl-keyfile", pem)
-    server.wait_for(" serves", WORKERS_COUNT)
+    files = ("--ssl-certfile", pem, "--ssl-keyfile", pem)
+    server = launch(APPS, "homes_app:app", *OPTIONS, *files, supervisor=supervisor)
+    server.wait_serving(WORKERS_COUNT)
     return server
 
 
@@ -242,7 +243,7 @@ def test_sessions_of_a_dead_worker_are_unknown_at_once(server: Any, asker: Asker
             pids[index] = int(asker.ask("GET", "/pid", connection=connection)[1])
     index, sid = homes.popitem()
     os.kill(pids[index], signal.SIGKILL)
-    server.wait_for(" serves", WORKERS_COUNT + 1)
+    server.wait_serving(WORKERS_COUNT + 1)
     for _ in range(20):
         status, body = asker.ask("GET", path_of(sid))
         assert (status, json.loads(body)["code"]) == (400, 1)
