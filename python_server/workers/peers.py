@@ -201,8 +201,11 @@ class Peers:
 
     # The start
 
-    def join(self, index: int, sock: Socket, *, serving: bool) -> None:
-        """A sibling's link. It is `living` once it says that it serves; `serving`: `begin` awaits that."""
+    def join(self, index: int, sock: Socket, *, serving: bool, begins: bool = False) -> None:
+        """A sibling's link. It is `living` once it says that it serves; `serving`: `begin` awaits that.
+
+        begins: perhaps it has not begun yet; then others wait for our word that we know it.
+        """
         if index in self._links:
             raise ValueError(f"worker {index} is joined already")
         self._links[index] = Link(
@@ -213,6 +216,8 @@ class Peers:
             self._report,
             self._max_queued_bytes,
         )
+        if begins:
+            self._announced.add(index)
         if serving:
             self._greetings.expect(index)
             if self.state is not PeersState.STARTING:

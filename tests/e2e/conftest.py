@@ -79,7 +79,7 @@ class ProgramProcess(ServerProcess):
 
 
 class GunicornProcess(ServerProcess):
-    """The same application under gunicorn; what tests ask of our own supervisor is said in gunicorn's words."""
+    """The same application under gunicorn; options of our own supervisor are said in gunicorn's words."""
 
     WORDS: ClassVar = {
         "--worker-timeout": ("--timeout",),
@@ -131,7 +131,7 @@ def starter(running: list[ServerProcess]) -> Serve:
 
 @pytest.fixture(scope="module", params=SUPERVISORS)
 def supervisor(request: pytest.FixtureRequest) -> str:
-    """Each test that asks for it runs under our own supervisor and under gunicorn: serve(..., supervisor=supervisor)."""
+    """Whose workers a test has, in turn: serve(..., supervisor=supervisor)."""
     return str(request.param)
 
 

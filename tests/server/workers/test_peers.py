@@ -340,3 +340,23 @@ def test_who_is_waited_for_in_vain_is_told(machine: Machine) -> None:
         machine.loop.run_once(5)
     assert machine.complaints == ["worker 1 stands still: clients it loses may start anew"]
     still[1].close()
+
+
+def test_workers_that_come_together_serve_whoever_begins_first(machine: Machine) -> None:
+    """Each later one has connected to each earlier one, which takes that connection once it has begun."""
+    workers = [machine.worker(index) for index in (1, 2, 3, 4)]
+    waiting = {}
+    for later in workers:
+        for earlier in workers[: later.index - 1]:
+            waiting[earlier.index, later.index], ours = pair()
+            later.join(earlier.index, ours, serving=True, begins=True)
+    serving: list[int] = []
+    for begins in (1, 4, 3, 2):
+        worker = workers[begins - 1]
+        worker.begin(lambda: serving.append(0))
+        for (earlier, later), sock in waiting.items():
+            if earlier == begins:
+                worker.join(later, sock, serving=False)
+        machine.turn()
+    assert len(serving) == len(workers)
+    assert [each.living for each in workers] == [(2, 3, 4), (1, 3, 4), (1, 2, 4), (1, 2, 3)]
