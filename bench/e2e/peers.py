@@ -83,11 +83,32 @@ def _ours_workers(count: int, load_times: int = 1) -> Server:
         {
             Job.ECHO: Launch((*_OURS_WEBSOCKET, *words, "ours_websocket:echo_inline")),
             **_socketio(*_OURS, *words, "ours_socketio:app"),
+            **_wsgi(*_OURS, *words, "hello_wsgi:{application}"),
         },
         named_only=True,
         processes=count + (count > 1),
         needs_option="--workers",
         load_times=load_times,
+    )
+
+
+def _ours_under_gunicorn(count: int) -> Server:
+    """Our worker class under gunicorn's arbiter: what its supervision costs beside our own."""
+    words = ("--workers", str(count), "--bind", "127.0.0.1:{port}", "--log-level", "warning")
+    command = ("{bin}/gunicorn", "--worker-class", "python_server.GunicornWorker", *words)
+    return Server(
+        f"ours-gunicorn-{count}-worker{'s' * (count > 1)}",
+        Kind.OURS,
+        {
+            Job.ECHO: Launch(
+                (*command, "--env", f"WSFRAME_WS_MAX_SIZE={16 << 20}", "ours_websocket:echo_inline")
+            ),
+            **_socketio(*command, "ours_socketio:app"),
+            **_wsgi(*command, "hello_wsgi:{application}"),
+        },
+        ("gunicorn",),
+        named_only=True,
+        processes=count + 1,
     )
 
 
@@ -135,6 +156,7 @@ _ALL = [
     Server("ours-events-inline", Kind.OURS, _socketio(*_OURS, "ours_events:inline_app")),
     *(_ours_workers(count) for count in (1, 2, 4)),
     *(_ours_workers(count, load_times=count) for count in (2, 4)),
+    *(_ours_under_gunicorn(count) for count in (1, 2)),
     *(_ours_apart(count) for count in (2, 4)),
     Server("picows", Kind.PEER, _script("picows_server.py", *_ECHO_AND_BROADCAST), ("picows", "uvloop")),
     Server(

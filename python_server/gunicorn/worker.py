@@ -40,6 +40,8 @@ from python_server.wsgi.environ import Application
 # The server's name on this machine, which the eldest arbiter makes: a process id alone would be the same in
 # two containers that share a folder for temporary files. The arbiter that SIGUSR2 starts has it from there.
 SERVER_VARIABLE: Final = "WSFRAME_GUNICORN"
+# Of that name, in the path of a socket: it has 104 characters at most, and folders may have long names.
+NAME_CHARACTERS: Final = 16
 BEAT_SECONDS: Final = 1.0
 # A worker that was told to end looks so often for one that takes over.
 LOOK_SECONDS: Final = 0.05
@@ -95,6 +97,7 @@ class GunicornWorker(BaseWorker):
         self._worker: Worker | None = None
         self._told_to_end = False
         self._leave_until: float | None = None  # set once it leaves
+        self._listening = Listening()
         self._control = Listening()
 
     def init_process(self) -> None:
@@ -109,7 +112,7 @@ class GunicornWorker(BaseWorker):
         except ApplicationError as error:
             raise AppImportError(str(error)) from None
         folder = self.cfg.worker_tmp_dir or tempfile.gettempdir()
-        self._rendezvous = Rendezvous(os.path.join(folder, f"wsframe-{self.server}"))
+        self._rendezvous = Rendezvous(os.path.join(folder, f"wsframe-{self.server[:NAME_CHARACTERS]}"))
         try:
             self._meeting = self._rendezvous.join(self.generation.last_index)
         except RendezvousError as error:
@@ -125,7 +128,9 @@ class GunicornWorker(BaseWorker):
                 self._serve()
         finally:
             self._rendezvous.leave(self._meeting.index)
-            self._control.remove_paths()
+            self._meeting.listening.close()
+            for listening in (self._control, self._listening):
+                listening.close()
 
     def _serve(self) -> None:
         log.LOGGER.setLevel(self.log.loglevel)
@@ -136,16 +141,18 @@ class GunicornWorker(BaseWorker):
         tell_of_start()
         site = find_site(cast("Application", self.wsgi))
         site.application = with_hooks(site.application, self.cfg, self)
-        self._listening = [Socket(fileno=each.sock.detach()) for each in cast("list[Any]", self.sockets)]
+        self._listening.sockets = [
+            Socket(fileno=each.sock.detach()) for each in cast("list[Any]", self.sockets)
+        ]
         self._worker = worker = Worker(
-            site, self._settings, self._listening, self._slot(), access_log=access_log_of(self.log)
+            site, self._settings, self._listening.sockets, self._slot(), access_log=access_log_of(self.log)
         )
         assert worker.membership is not None
         self._siblings = worker.membership.siblings
         self._siblings.on_changed(self._lead)
-        self._beat()
+        worker.loop.call_soon(self._beat)
         if self._told_to_end:  # meanwhile
-            self._leave()
+            worker.loop.call_soon(self._leave)
         worker.run()
 
     def _slot(self) -> WorkerSlot:
@@ -184,8 +191,7 @@ class GunicornWorker(BaseWorker):
         if self._control.sockets or not (self._siblings.met and self._siblings.leader()):
             return
         with suppress(BindError):
-            ours = Listening(self._listening)
-            self._control = open_control(self._settings.control_socket, ours, log.warn)
+            self._control = open_control(self._settings.control_socket, self._listening, log.warn)
             if self._control.sockets and self._worker is not None:
                 self._worker.open_control(self._control.sockets[0])
 
