@@ -198,20 +198,25 @@ class GunicornWorker(BaseWorker):
     # The end
 
     def _leave(self) -> None:
-        """End when all that were started after us serve, within the graceful timeout: one takes over."""
+        """End within the graceful timeout: once somebody takes over, or when nobody can come before we end."""
         assert self._worker is not None
         loop, graceful_seconds = self._worker.loop, self._settings.graceful_timeout_seconds
         if self._leave_until is None:
             self._leave_until = loop.now + graceful_seconds * WAITING_SHARE
-        if self.generation.loading(younger_than=self.age) and loop.now < self._leave_until:
+        ending = self.generation.ending(elder_than=self.age if self._told_to_end else 0)
+        waits = self.generation.loading(younger_than=self.age)
+        if not self._told_to_end:  # its siblings may be about to be replaced as well, and their successors come
+            nobody = self._siblings.likely_successor(besides=ending) is None
+            waits = nobody and (waits or self.cfg.workers > 1)
+        if waits and loop.now < self._leave_until:
             loop.call_later(LOOK_SECONDS, self._leave)
         else:
-            self._drain(self.generation.ending(elder_than=self.age))
+            self._drain(ending)
 
     def _replace(self) -> None:
         """--max-requests: the arbiter starts another one when we have ended."""
         self.log.info("Autorestarting worker after current request.")
-        self._drain(self.generation.ending())
+        self._leave()
 
     def _drain(self, ending: Collection[int]) -> None:
         assert self._worker is not None
