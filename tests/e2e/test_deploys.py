@@ -63,6 +63,18 @@ def test_nothing_acknowledged_is_lost_while_workers_come_and_go(
     assert "Traceback" not in server.log
 
 
+@pytest.mark.needs_node
+def test_clients_recover_though_all_workers_have_answered_their_requests_at_once(
+    launch: Start, supervisor: str, drive: Callable[..., None]
+) -> None:
+    options = ("--workers", "2", "--max-requests", "400", "--no-access-log")
+    server = launch(APPS, "homes_app:app", *options, supervisor=supervisor)
+    server.wait_serving(2)
+    drive("crowd.mjs", server.url, "8", "2", "recovered")
+    server.wait_ended(2)
+    assert server.stop() == 0
+
+
 def test_a_rolling_restart_under_load_refuses_no_connection(start: Start) -> None:
     server = start("--workers", "3")
     server.wait_serving(3)
