@@ -198,16 +198,20 @@ class GunicornWorker(BaseWorker):
     # The end
 
     def _leave(self) -> None:
-        """End within the graceful timeout: once somebody takes over, or when nobody can come before we end."""
+        """End within the graceful timeout: once somebody takes over, or when nobody can before we end."""
         assert self._worker is not None
         loop, graceful_seconds = self._worker.loop, self._settings.graceful_timeout_seconds
+        first_look = self._leave_until is None
         if self._leave_until is None:
             self._leave_until = loop.now + graceful_seconds * WAITING_SHARE
         ending = self.generation.ending(elder_than=self.age if self._told_to_end else 0)
-        waits = self.generation.loading(younger_than=self.age)
-        if not self._told_to_end:  # its siblings may be about to be replaced as well, and their successors come
+        comes = self.generation.loading(younger_than=self.age)
+        if self._told_to_end:
+            waits = comes or first_look  # who is told in the same moment has perhaps not heard it yet
+        else:
+            # Siblings may have answered their requests as well: who comes in their places takes over from us.
             nobody = self._siblings.likely_successor(besides=ending) is None
-            waits = nobody and (waits or self.cfg.workers > 1)
+            waits = nobody and (comes or self.cfg.workers > 1)
         if waits and loop.now < self._leave_until:
             loop.call_later(LOOK_SECONDS, self._leave)
         else:
