@@ -34,7 +34,7 @@ def ask(server: Any, path: str = "/") -> int:
         return int(answer.read().split()[0])
 
 
-def workers_of(server: Any, count: int) -> set[int]:
+def workers_of(server: Any, count: int, path: str = "/") -> set[int]:
     """The processes that share out a number of connections large enough to reach each of `count`."""
     with contextlib.ExitStack() as stack:
         pids: set[int] = set()
@@ -42,7 +42,7 @@ def workers_of(server: Any, count: int) -> set[int]:
             if number >= count * 10 and len(pids) >= count:
                 break
             connection = stack.enter_context(contextlib.closing(open_connection(server)))
-            connection.request("GET", "/")
+            connection.request("GET", path)
             pids.add(int(connection.getresponse().read().split()[0]))
     return pids
 
@@ -75,17 +75,17 @@ def wait_gone(*pids: int) -> None:
 class Load:
     """Clients that open connection after connection; every fault is kept."""
 
-    def __init__(self, server: Any, clients_count: int = 4) -> None:
+    def __init__(self, server: Any, clients_count: int = 4, path: str = "/") -> None:
         self.faults: list[BaseException] = []
         self.answers: Counter[int] = Counter()
-        self._server = server
+        self._server, self._path = server, path
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._work) for _ in range(clients_count)]
 
     def _work(self) -> None:
         while not self._over.is_set():
             try:
-                self.answers[ask(self._server)] += 1
+                self.answers[ask(self._server, self._path)] += 1
             except Exception as error:
                 self.faults.append(error)
 
