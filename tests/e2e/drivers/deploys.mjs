@@ -7,7 +7,7 @@ import { io } from "socket.io-client";
 import { assert, run, within } from "./check.mjs";
 
 const [url, supervisor, wanted] = process.argv.slice(2);
-const CLIENTS = 12;
+const CLIENTS = 8;
 const OUTSTANDING = 16; // events of one client that are not acknowledged yet
 
 const clients = [];
