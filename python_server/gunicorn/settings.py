@@ -20,8 +20,11 @@ from python_server.settings import Settings
 # Where gunicorn's 0 takes a limit away, ours goes so far.
 UNLIMITED_BYTES: Final = 65_536
 
+# What a process needs for its end: gunicorn kills it when the graceful timeout is over.
+END_SECONDS: Final = 1.0
+
 KEPT: Final[dict[str, Callable[[Config], object]]] = {
-    "graceful_timeout_seconds": lambda cfg: float(cfg.graceful_timeout),
+    "graceful_timeout_seconds": lambda cfg: max(cfg.graceful_timeout - END_SECONDS, cfg.graceful_timeout / 2),
     "worker_timeout_seconds": lambda cfg: float(cfg.timeout),
     "max_requests_count": lambda cfg: cfg.max_requests,
     "max_requests_jitter_count": lambda cfg: cfg.max_requests_jitter,

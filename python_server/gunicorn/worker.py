@@ -65,13 +65,15 @@ class GunicornWorker(BaseWorker):
         """gunicorn, before an application is loaded: the environment's --drop-in.
 
         Raises:
-            RuntimeError: an option of the environment is not as it should be.
-            ApplicationError: it is too late for --drop-in.
+            RuntimeError: an option is not as it should be, or it is too late for --drop-in.
         """
         options = options_of_environment()
         os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")  # as the command line does
         if options["drop_in"] and not GunicornWorker.drop_in_installed:
-            install(parallel=options["drop_in_parallel"])
+            try:
+                install(parallel=options["drop_in_parallel"])
+            except ApplicationError as error:
+                raise RuntimeError(str(error)) from None
             GunicornWorker.drop_in_installed = True
 
     @classmethod
@@ -96,7 +98,7 @@ class GunicornWorker(BaseWorker):
         self._row = self.generation.claim(age)
         self._worker: Worker | None = None
         self._told_to_end = False
-        self._leave_until: float | None = None  # set once it leaves
+        self._ended_by: float | None = None  # in the loop's time, once it was told to end
         self._listening = Listening()
         self._control = Listening()
 
@@ -190,10 +192,12 @@ class GunicornWorker(BaseWorker):
         """The first of those that serve hears this user's own words for all."""
         if self._control.sockets or not (self._siblings.met and self._siblings.leader()):
             return
-        with suppress(BindError):
+        try:
             self._control = open_control(self._settings.control_socket, self._listening, log.warn)
-            if self._control.sockets and self._worker is not None:
-                self._worker.open_control(self._control.sockets[0])
+        except BindError as error:
+            log.warn(str(error))
+        if self._control.sockets and self._worker is not None:
+            self._worker.open_control(self._control.sockets[0])
 
     # The end
 
@@ -201,9 +205,9 @@ class GunicornWorker(BaseWorker):
         """End within the graceful timeout: once somebody takes over, or when nobody can before we end."""
         assert self._worker is not None
         loop, graceful_seconds = self._worker.loop, self._settings.graceful_timeout_seconds
-        first_look = self._leave_until is None
-        if self._leave_until is None:
-            self._leave_until = loop.now + graceful_seconds * WAITING_SHARE
+        first_look = self._ended_by is None
+        if self._ended_by is None:
+            self._ended_by = loop.now + graceful_seconds
         ending = self.generation.ending(elder_than=self.age if self._told_to_end else 0)
         comes = self.generation.loading(younger_than=self.age)
         if self._told_to_end:
@@ -212,7 +216,7 @@ class GunicornWorker(BaseWorker):
             # Siblings may have answered their requests as well: who comes in their places takes over from us.
             nobody = self._siblings.likely_successor(besides=ending) is None
             waits = nobody and (comes or self.cfg.workers > 1)
-        if waits and loop.now < self._leave_until:
+        if waits and loop.now < self._ended_by - graceful_seconds * (1 - WAITING_SHARE):
             loop.call_later(LOOK_SECONDS, self._leave)
         else:
             self._drain(ending)
@@ -224,12 +228,10 @@ class GunicornWorker(BaseWorker):
 
     def _drain(self, ending: Collection[int]) -> None:
         assert self._worker is not None
-        left_seconds = self._settings.graceful_timeout_seconds
-        if self._leave_until is not None:
-            left_seconds -= max(
-                0.0, left_seconds * WAITING_SHARE - (self._leave_until - self._worker.loop.now)
-            )
-        self._worker.drain(left_seconds, self._siblings.likely_successor(besides=ending))
+        seconds = self._settings.graceful_timeout_seconds
+        if self._ended_by is not None:
+            seconds = self._ended_by - self._worker.loop.now
+        self._worker.drain(seconds, self._siblings.likely_successor(besides=ending))
 
     # Signals, on the main thread between two steps of whatever it does
 

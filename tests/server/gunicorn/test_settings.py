@@ -23,7 +23,8 @@ def configuration(**words: Any) -> Config:
 @pytest.mark.parametrize(
     ("name", "value", "path", "expected"),
     [
-        ("graceful_timeout", 7, "graceful_timeout_seconds", 7.0),
+        ("graceful_timeout", 7, "graceful_timeout_seconds", 6.0),
+        ("graceful_timeout", 1, "graceful_timeout_seconds", 0.5),
         ("timeout", 9, "worker_timeout_seconds", 9.0),
         ("max_requests", 100, "max_requests_count", 100),
         ("max_requests_jitter", 10, "max_requests_jitter_count", 10),
