@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from python_server.net.byte_handler import Buffer
-from python_server.net.link import QUEUE_MAX_BYTES, Link, encode
+from python_server.net.link import QUEUE_MAX_BYTES, Link, LinkState, encode
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
 from python_server.net.states import StateEnum
@@ -124,7 +124,7 @@ class Peers:
         frame = encode(kind, *pieces)
         dropped_count = 0
         for index in self.living:
-            if not self._links[index].send_encoded(frame):
+            if not self._links[index].send_encoded(frame) and self.hears(index):
                 dropped_count += 1
         if dropped_count:
             self.dropped[kind] += dropped_count
@@ -133,6 +133,10 @@ class Peers:
                 f"{dropped_count} of {len(self.living)} workers do not keep up: messages to them are dropped",
             )
         return dropped_count
+
+    def hears(self, index: int) -> bool:
+        """Does that sibling take messages, now or once it reads again? Not one that has just ended."""
+        return index in self.living and self._links[index].state is LinkState.OPEN
 
     def on(self, kind: int, function: Function) -> None:
         """Have `function(from index, payload, descriptor)` called for messages of `kind`.

@@ -128,6 +128,19 @@ def test_a_sibling_that_does_not_read_loses_messages_and_holds_nobody_up(machine
     assert "1 of 2 workers do not keep up" in machine.complaints[0]
 
 
+def test_one_that_has_just_ended_is_not_said_to_be_slow(machine: Machine) -> None:
+    first, second, _ = three(machine)
+    machine.loop.remove_reader(first._links[2]._descriptor)  # its end has not been read yet
+    second.close()
+    for _ in range(3):
+        assert first.send_all(MessageKind.ENVELOPE, b"x") == 0
+        machine.turn()
+    assert (first.hears(2), first.hears(3)) == (False, True)
+    assert (
+        machine.complaints == [f"a message of kind {MessageKind.ENVELOPE:d} from worker 1 is not taken"] * 3
+    )
+
+
 def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) -> None:
     first, second, third = three(machine)
     lost: list[int] = []
