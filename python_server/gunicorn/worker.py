@@ -202,21 +202,29 @@ class GunicornWorker(BaseWorker):
     # The end
 
     def _leave(self) -> None:
-        """End when all that were started after us serve, within the graceful timeout: one takes over."""
+        """End within the graceful timeout: once somebody takes over, or when nobody can before we end."""
         assert self._worker is not None
         loop, graceful_seconds = self._worker.loop, self._settings.graceful_timeout_seconds
+        first_look = self._ended_by is None
         if self._ended_by is None:
             self._ended_by = loop.now + graceful_seconds
-        waits = loop.now < self._ended_by - graceful_seconds * (1 - WAITING_SHARE)
-        if waits and self.generation.loading(younger_than=self.age):
+        ending = self.generation.ending(elder_than=self.age if self._told_to_end else 0)
+        comes = self.generation.loading(younger_than=self.age)
+        if self._told_to_end:
+            waits = comes or first_look  # who is told in the same moment has perhaps not heard it yet
+        else:
+            # Siblings may have answered their requests as well: who comes in their places takes over from us.
+            nobody = self._siblings.likely_successor(besides=ending) is None
+            waits = nobody and (comes or self.cfg.workers > 1)
+        if waits and loop.now < self._ended_by - graceful_seconds * (1 - WAITING_SHARE):
             loop.call_later(LOOK_SECONDS, self._leave)
         else:
-            self._drain(self.generation.ending(elder_than=self.age))
+            self._drain(ending)
 
     def _replace(self) -> None:
         """--max-requests: the arbiter starts another one when we have ended."""
         self.log.info("Autorestarting worker after current request.")
-        self._drain(self.generation.ending())
+        self._leave()
 
     def _drain(self, ending: Collection[int]) -> None:
         assert self._worker is not None

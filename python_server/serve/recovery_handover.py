@@ -95,7 +95,8 @@ class RecoveryHandover:
         self._successor: int | None = None  # told of returns as well, after it has received everything
         self._unconfirmed: int | None = None  # the successor, until it says that it has received everything
         self._parts: Iterator[bytes] = iter(())
-        self._forgets: deque[bytes] = deque()  # sent before the parts that are still to be sent
+        # Sent before our parts that are still to be sent: returns, and what others still hand over to us.
+        self._ahead: deque[bytes] = deque()
         self._unsent: bytes | None = None  # did not fit into the successor's queue
         self._timer: object | None = None  # of the next message
         self._forgotten: set[tuple[str, str]] = set()
@@ -144,7 +145,7 @@ class RecoveryHandover:
         if self._successor is None:
             return
         if self._unsent is None:
-            self._unsent = self._forgets.popleft() if self._forgets else next(self._parts, None)
+            self._unsent = self._ahead.popleft() if self._ahead else next(self._parts, None)
         if self._unsent is None:
             return  # all has been sent, and is to be confirmed
         sent = self._siblings.send(self._successor, MessageKind.RECORDS, self._unsent)
@@ -159,14 +160,27 @@ class RecoveryHandover:
             message = _decode(payload)
             if isinstance(message, Part):
                 self._receive_part(index, message)
+                self._pass_on(payload)
             elif isinstance(message, Forget):
                 self._forget(message)
             elif isinstance(message, End):
                 self._siblings.send(index, MessageKind.RECORDS, encode(Received()))
-            elif index == self._unconfirmed:
+                self._pass_on(payload)
+            elif index == self._unconfirmed and not self._ahead:
                 self._unconfirmed = None
         except Malformed as error:
             self._complain("records", f"malformed recovery records from worker {index}: {error}")
+
+    def _pass_on(self, payload: bytes) -> None:
+        """Who hands over to us did not know yet that we end as well: our successor is to have it."""
+        if self._successor is not None:
+            self._unconfirmed = self._successor
+            self._send_ahead(payload)
+
+    def _send_ahead(self, payload: bytes) -> None:
+        self._ahead.append(payload)
+        if self._timer is None:
+            self._send_next()
 
     def _receive_part(self, index: int, part: Part) -> None:
         checked(part.events)
@@ -194,9 +208,7 @@ class RecoveryHandover:
             self._restorers[path].returned_elsewhere(pid, came_at)
         if self._logs[path].forget(pid, came_at) and self._successor is not None:
             self._forgotten.add((path, pid))
-            self._forgets.append(encode(message))
-            if self._timer is None:
-                self._send_next()
+            self._send_ahead(encode(message))
 
     def _lost(self, index: int) -> None:
         """A worker has gone, with what it had not sent yet."""

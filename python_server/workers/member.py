@@ -69,7 +69,7 @@ class Membership:
             self._meeting = Listener(loop, slot.meeting, self._met, lambda error: None, MEETING_BATCH_COUNT)
             self._meeting.start()
         for index, sock in slot.siblings.items():
-            self.siblings.join(index, sock, serving=index in slot.serving)
+            self.siblings.join(index, sock, serving=index in slot.serving, begins=slot.meeting is not None)
 
     def begin(self, accept: Callable[[], None]) -> None:
         """Greet the siblings, then `accept()`, and tell the supervisor that we serve."""

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from python_server.net.byte_handler import Buffer
-from python_server.net.link import QUEUE_MAX_BYTES, Link, encode
+from python_server.net.link import QUEUE_MAX_BYTES, Link, LinkState, encode
 from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
 from python_server.net.states import StateEnum
@@ -124,7 +124,7 @@ class Peers:
         frame = encode(kind, *pieces)
         dropped_count = 0
         for index in self.living:
-            if not self._links[index].send_encoded(frame):
+            if not self._links[index].send_encoded(frame) and self.hears(index):
                 dropped_count += 1
         if dropped_count:
             self.dropped[kind] += dropped_count
@@ -133,6 +133,10 @@ class Peers:
                 f"{dropped_count} of {len(self.living)} workers do not keep up: messages to them are dropped",
             )
         return dropped_count
+
+    def hears(self, index: int) -> bool:
+        """Does that sibling take messages, now or once it reads again? Not one that has just ended."""
+        return index in self.living and self._links[index].state is LinkState.OPEN
 
     def on(self, kind: int, function: Function) -> None:
         """Have `function(from index, payload, descriptor)` called for messages of `kind`.
@@ -201,8 +205,11 @@ class Peers:
 
     # The start
 
-    def join(self, index: int, sock: Socket, *, serving: bool) -> None:
-        """A sibling's link. It is `living` once it says that it serves; `serving`: `begin` awaits that."""
+    def join(self, index: int, sock: Socket, *, serving: bool, begins: bool = False) -> None:
+        """A sibling's link. It is `living` once it says that it serves; `serving`: `begin` awaits that.
+
+        begins: perhaps it has not begun yet; then others wait for our word that we know it.
+        """
         if index in self._links:
             raise ValueError(f"worker {index} is joined already")
         self._links[index] = Link(
@@ -213,6 +220,8 @@ class Peers:
             self._report,
             self._max_queued_bytes,
         )
+        if begins:
+            self._announced.add(index)
         if serving:
             self._greetings.expect(index)
             if self.state is not PeersState.STARTING:

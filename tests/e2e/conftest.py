@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -59,6 +59,13 @@ class ServerProcess(RunningProgram):
     def wait_started(self) -> None:
         self.url = self.find(self.ADDRESS)[0]
 
+    def wait_serving(self, count: int) -> None:
+        """Until so many workers have come, since the start, those that have ended among them."""
+        self.wait_for(" serves", count)
+
+    def wait_ended(self, count: int) -> None:
+        self.wait_for("has ended", count)
+
     def show(self) -> None:
         """pytest keeps it for the test that fails."""
         print(f"---- log of {self.url or 'a server that did not start'}\n{self.log}")
@@ -71,6 +78,35 @@ class ProgramProcess(ServerProcess):
         return [sys.executable, *arguments]
 
 
+class GunicornProcess(ServerProcess):
+    """The same application under gunicorn; options of our own supervisor are said in gunicorn's words."""
+
+    WORDS: ClassVar = {
+        "--worker-timeout": ("--timeout",),
+        "--timeout-graceful": ("--graceful-timeout",),
+        "--ssl-certfile": ("--certfile",),
+        "--ssl-keyfile": ("--keyfile",),
+        "--error-log": ("--error-logfile",),
+        "--no-access-log": (),
+    }
+
+    def command(self, arguments: tuple[str, ...]) -> list[str]:
+        words = [word for given in arguments for word in self.WORDS.get(given, (given,))]
+        logged = (
+            []
+            if {"--no-access-log", "--access-logfile"}.intersection(arguments)
+            else ["--access-logfile", "-"]
+        )
+        bound = [] if "--bind" in arguments else ["--bind", "127.0.0.1:0"]
+        program = str(Path(sys.executable).with_name("gunicorn"))
+        ours = ["-k", "python_server.GunicornWorker", "-c", str(HERE / "peers" / "gunicorn_words.py")]
+        return [program, *ours, *bound, *logged, *words]
+
+    def wait_ended(self, count: int) -> None:
+        self.wait_for("Worker exiting", count)
+
+
+SUPERVISORS = {"python_server": ServerProcess, "gunicorn": GunicornProcess}
 Serve = Callable[..., ServerProcess]
 
 
@@ -78,9 +114,14 @@ def starter(running: list[ServerProcess]) -> Serve:
     """What `serve` and `launch` give to the tests; whom it has started stands in the list."""
 
     def start(
-        folder: Path, *arguments: str, env: dict[str, str] | None = None, program: bool = False
+        folder: Path,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        program: bool = False,
+        supervisor: str = "python_server",
     ) -> ServerProcess:
-        server = (ProgramProcess if program else ServerProcess)(folder, arguments, env or {})
+        process = ProgramProcess if program else SUPERVISORS[supervisor]
+        server = process(folder, arguments, env or {})
         running.append(server)
         server.wait_started()
         return server
@@ -97,6 +138,12 @@ def stopped(running: list[ServerProcess], number: signal.Signals) -> list[int | 
     for server in running:
         server.show()
     return statuses
+
+
+@pytest.fixture(scope="module", params=SUPERVISORS)
+def supervisor(request: pytest.FixtureRequest) -> str:
+    """Whose workers a test has, in turn: serve(..., supervisor=supervisor)."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")

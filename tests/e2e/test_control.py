@@ -20,8 +20,10 @@ WAIT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
-def server(request: Any, serve: Any) -> Any:
-    return serve(APPS, "crew_app:app", "--workers", str(request.param))
+def server(request: Any, serve: Any, supervisor: str) -> Any:
+    server = serve(APPS, "crew_app:app", "--workers", str(request.param), supervisor=supervisor)
+    server.wait_serving(1 if request.param > 1 else 0)  # who is alone does not say it under our own
+    return server
 
 
 def wsframe_emit(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -89,11 +89,10 @@ class Membership:
 
 
 @pytest.fixture(scope="module")
-def crew(serve: Callable[..., Any]) -> Iterator[Membership]:
+def crew(serve: Callable[..., Any], supervisor: str) -> Iterator[Membership]:
     options = ("--workers", str(WORKERS_COUNT), "--worker-timeout", "600")
-    crew = Membership(serve(APPS, "crew_app:app", *options))
-    for count in range(1, WORKERS_COUNT + 1):
-        crew.server.wait_for(" serves", count)
+    crew = Membership(serve(APPS, "crew_app:app", *options, supervisor=supervisor))
+    crew.server.wait_serving(WORKERS_COUNT)
     crew.fill(2)
     yield crew
     for member in crew.everybody:

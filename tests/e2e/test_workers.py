@@ -6,26 +6,20 @@ It must not know the supervisor's code: it reads the log, sends signals, asks th
 import contextlib
 import http.client
 import os
-import resource
-import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+
+from asked_workers import PATIENCE_SECONDS, address, alive, ask, imported, open_connection, workers_of
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE_SECONDS = 60.0
-CONNECTIONS_MAX_COUNT = 300
 LINUX = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
 
 Start = Callable[..., Any]
@@ -49,93 +43,9 @@ def start(place: Path, launch: Start) -> Start:
     return start
 
 
-def address(server: Any) -> tuple[str, int]:
-    host, port = server.url.removeprefix("http://").split(":")
-    return host, int(port)
-
-
-def open_connection(server: Any) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(*address(server), timeout=PATIENCE_SECONDS)
-
-
-def ask(server: Any, path: str = "/") -> int:
-    """The process that answers a new connection."""
-    with contextlib.closing(open_connection(server)) as connection:
-        connection.request("GET", path, headers={"Connection": "close"})
-        answer = connection.getresponse()
-        assert answer.status == 200
-        return int(answer.read().split()[0])
-
-
-def workers_of(server: Any, count: int) -> set[int]:
-    """The processes that share out a number of connections large enough to reach each of `count`."""
-    with contextlib.ExitStack() as stack:
-        pids: set[int] = set()
-        for number in range(CONNECTIONS_MAX_COUNT):
-            if number >= count * 10 and len(pids) >= count:
-                break
-            connection = stack.enter_context(contextlib.closing(open_connection(server)))
-            connection.request("GET", "/")
-            pids.add(int(connection.getresponse().read().split()[0]))
-    return pids
-
-
-def imported(place: Path) -> list[int]:
-    return [int(line) for line in (place / "imports").read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_gone(*pids: int) -> None:
-    """Until each of these processes, not ours to wait for, has ended."""
-    for pid in pids:
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        try:
-            assert select.select([descriptor], [], [], PATIENCE_SECONDS)[0], f"process {pid} goes on"
-        finally:
-            os.close(descriptor)
-
-
 def release(place: Path) -> None:
     """Let one held request go on; returns when it was there to be held."""
     (place / "hold").write_text("go")
-
-
-class Load:
-    """Clients that open connection after connection; every fault is kept."""
-
-    def __init__(self, server: Any, clients_count: int = 4) -> None:
-        self.faults: list[BaseException] = []
-        self.answers: Counter[int] = Counter()
-        self._server = server
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._work) for _ in range(clients_count)]
-
-    def _work(self) -> None:
-        while not self._over.is_set():
-            try:
-                self.answers[ask(self._server)] += 1
-            except Exception as error:
-                self.faults.append(error)
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
 
 def test_each_worker_serves_and_the_supervisor_imports_nothing(start: Start, place: Path) -> None:
@@ -235,23 +145,6 @@ def test_a_worker_that_is_told_to_end_by_somebody_else_is_replaced(start: Start,
     assert server.stop() == 0
 
 
-def test_a_rolling_restart_under_load_refuses_no_connection(start: Start) -> None:
-    server = start("--workers", "3")
-    server.wait_for(") serves", 3)
-    old = workers_of(server, 3)
-    with Load(server) as load:
-        for count in (1, 2):
-            server.signal(signal.SIGHUP)
-            server.wait_for("rolling restart done", count)
-            server.wait_for("has ended", 3 * count)
-    assert load.faults == []
-    assert len(load.answers) > 6
-    new = workers_of(server, 3)
-    assert len(new) == 3
-    assert not new & old
-    assert server.stop() == 0
-
-
 def test_a_rolling_restart_serves_new_code(start: Start, tmp_path: Path) -> None:
     text = (APPS / "workers_app.py").read_text()
     module = tmp_path / "workers_app.py"
@@ -313,21 +206,6 @@ def test_one_worker_more_and_one_less_but_never_none(start: Start) -> None:
     assert server.stop() == 0
 
 
-def test_a_stop_waits_for_a_running_request(start: Start, place: Path) -> None:
-    server = start("--workers", "2")
-    server.wait_for(") serves", 2)
-    held = open_connection(server)
-    held.request("GET", "/hold")
-    with (place / "hold").open("w"):
-        server.signal(signal.SIGTERM)
-        server.wait_for("has ended")  # the other worker, which had nothing to do
-        with pytest.raises(OSError, match="refused"):
-            socket.create_connection(address(server))
-    assert held.getresponse().status == 200
-    held.close()
-    assert server.wait() == 0
-
-
 @pytest.mark.parametrize("numbers", [[signal.SIGTERM, signal.SIGINT], [signal.SIGQUIT]])
 def test_a_second_signal_or_quit_cuts_off_what_runs(
     start: Start, place: Path, numbers: list[signal.Signals]
@@ -349,61 +227,11 @@ def test_a_second_signal_or_quit_cuts_off_what_runs(
     assert not any(alive(pid) for pid in pids)
 
 
-def test_workers_are_replaced_after_their_requests_and_none_fails(start: Start) -> None:
-    server = start("--workers", "2", "--max-requests", "30", "--max-requests-jitter", "10")
-    server.wait_for(") serves", 2)
-    with Load(server) as load:
-        server.wait_for("has answered its requests and is replaced", 4)
-        server.wait_for("has ended", 3)
-    assert load.faults == []
-    assert len(load.answers) >= 4
-    assert server.stop() == 0
-    assert server.log.count("died") == 0
-
-
 def test_one_worker_alone_is_replaced_after_its_requests(start: Start) -> None:
     server = start("--max-requests", "5")
     pids = {ask(server) for _ in range(6)}
     server.wait_for("has ended")
     assert ask(server) not in pids
-    assert server.stop() == 0
-
-
-def test_a_worker_whose_loop_stands_still_is_killed_and_replaced(start: Start, place: Path) -> None:
-    server = start("--workers", "2", "--worker-timeout", "1")
-    server.wait_for(") serves", 2)
-    with connect(f"{server.url.replace('http', 'ws')}/still") as still:
-        still.send("now")
-        with (place / "hold").open("w"):  # it blocks
-            server.wait_for("has stood still for 1 s: killed")
-            server.wait_for("died (signal SIGKILL)")
-        with pytest.raises(ConnectionClosed):
-            still.recv()
-    server.wait_for(") serves", 3)
-    assert len(workers_of(server, 2)) == 2
-    assert server.stop() == 0
-
-
-def test_a_thousand_connections_are_shared_out(start: Start) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < 2_000:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4_000), hard))
-    server = start("--workers", "4")
-    server.wait_for(") serves", 4)
-    with contextlib.ExitStack() as stack:
-        connections = [
-            stack.enter_context(socket.create_connection(address(server), PATIENCE_SECONDS))
-            for _ in range(1_000)
-        ]
-        for connection in connections:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-        holders: Counter[bytes] = Counter()
-        for connection in connections:
-            head, _, body = connection.recv(4_096).partition(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200 ")
-            holders[body.split()[0]] += 1
-    assert len(holders) == 4
-    assert max(holders.values()) <= 1.5 * 1_000 / 4, holders
     assert server.stop() == 0
 
 
@@ -475,13 +303,6 @@ def test_signals_for_somebody_else_harm_neither_supervisor_nor_worker(start: Sta
     assert server.stop() == 0
 
 
-def test_workers_end_when_the_supervisor_is_killed(start: Start, place: Path) -> None:
-    server = start("--workers", "3")
-    server.wait_for(") serves", 3)
-    server.kill()
-    wait_gone(*imported(place))
-
-
 def test_a_moved_log_is_opened_anew_by_every_process(start: Start, tmp_path: Path) -> None:
     log, moved = tmp_path / "error.log", tmp_path / "moved.log"
     server = start("--workers", "2", "--error-log", str(log), "--pid", str(tmp_path / "pid"))
@@ -549,30 +370,3 @@ def test_a_program_runs_its_own_workers(launch: Start, tmp_path: Path) -> None:
     assert server.wait() == 0
     assert server.log.count("after run") == 3
     assert not any(alive(pid) for pid in pids)
-
-
-def test_reload_works_with_workers(start: Start, tmp_path: Path) -> None:
-    module = tmp_path / "workers_app.py"
-    module.write_text((APPS / "workers_app.py").read_text())
-    server = start("--workers", "2", "--reload", folder=tmp_path)
-    server.wait_for(") serves", 2)
-    old = workers_of(server, 2)
-    module.write_text(module.read_text() + "\n# changed\n")
-    server.wait_for("changed: starting anew")
-    server.wait_for(") serves", 4)
-    new = workers_of(server, 2)
-    assert len(new) == 2
-    assert not new & old
-    assert server.stop() == 0
-
-
-@LINUX
-def test_connections_wait_for_workers_that_all_start_anew(start: Start) -> None:
-    server = start("--workers", "2")
-    server.wait_for(") serves", 2)
-    killed = workers_of(server, 2)
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
-    wait_gone(*killed)
-    assert ask(server) not in killed  # it waits in the system's queue until a new one accepts
-    assert server.stop() == 0

@@ -28,21 +28,21 @@ OPTIONS = ("--workers", str(WORKERS_COUNT), "--worker-timeout", "600")
 Start = Callable[..., Any]
 
 
-def start(serve: Start, *options: str) -> Any:
-    server = serve(APPS, "homes_app:app", *OPTIONS, *options)
-    server.wait_for(" serves", WORKERS_COUNT)
+def start(serve: Start, supervisor: str, *options: str) -> Any:
+    server = serve(APPS, "homes_app:app", *OPTIONS, *options, supervisor=supervisor)
+    server.wait_serving(WORKERS_COUNT)
     return server
 
 
 @pytest.fixture(scope="module")
-def server(serve: Start) -> Any:
-    return start(serve)
+def server(serve: Start, supervisor: str) -> Any:
+    return start(serve, supervisor)
 
 
 @pytest.fixture
 def own_server(launch: Start) -> Any:
     """For a test that ends workers, or looks at what they hold."""
-    return start(launch)
+    return start(launch, "python_server")
 
 
 class Asker:
@@ -151,8 +151,8 @@ def tls(certificate: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def secure(serve: Start, tls: list[str]) -> Any:
-    return start(serve, *tls)
+def secure(serve: Start, supervisor: str, tls: list[str]) -> Any:
+    return start(serve, supervisor, *tls)
 
 
 @pytest.mark.needs_node
@@ -165,7 +165,7 @@ def test_socketio_client_4_outlives_workers_over_tls(
     launch: Start, tls: list[str], drive: Callable[..., None]
 ) -> None:
     """In a rolling restart workers that relay end as well as those that are homes: nothing is lost."""
-    server = start(launch, *tls)
+    server = start(launch, "python_server", *tls)
     drive("homes.mjs", server.url, str(server.pid), "roll")
 
 
@@ -248,7 +248,7 @@ def test_a_connection_that_was_handed_over_shows_its_peer(asker: Asker) -> None:
 
 
 def test_forwarded_fields_count_at_the_home(launch: Start) -> None:
-    server = start(launch, "--proxy-headers")
+    server = start(launch, "python_server", "--proxy-headers")
     asker = Asker(server)
     for number, sid in enumerate(asker.homes().values(), 1):
         with contextlib.closing(asker.connect()) as connection:
@@ -270,7 +270,7 @@ def test_sessions_of_a_dead_worker_are_unknown_at_once(own_server: Any) -> None:
             pids[index] = int(asker.ask("GET", "/pid", connection=connection)[1])
     index, sid = homes.popitem()
     os.kill(pids[index], signal.SIGKILL)
-    own_server.wait_for(" serves", WORKERS_COUNT + 1)
+    own_server.wait_serving(WORKERS_COUNT + 1)
     for _ in range(20):
         status, body = asker.ask("GET", path_of(sid))
         assert (status, json.loads(body)["code"]) == (400, 1)

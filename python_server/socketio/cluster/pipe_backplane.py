@@ -123,7 +123,7 @@ class PipeBackplane:
     def _send(self, index: int, kind: MessageKind, payload: bytes) -> bool:
         """To one sibling; what must be dropped is told."""
         sent = self._siblings.send(index, kind, self._prefix, payload)
-        if not sent and index in self._siblings.living:
+        if not sent and self._siblings.hears(index):
             self._complain(
                 f"sibling queue {kind}",
                 f"worker {index} does not keep up: a {kind.name.lower()} to it is dropped",

@@ -9,7 +9,7 @@ from typing import Any
 
 import flask
 
-from python_server import SocketIO
+from python_server import SocketIO, emit
 
 app = flask.Flask(__name__)
 socketio = SocketIO(app, cors_allowed_origins="*", connection_state_recovery=True)
@@ -25,6 +25,13 @@ def where() -> int:
 @socketio.on("echo")
 def echo(data: Any) -> Any:
     return data
+
+
+@socketio.on("tell")
+def tell(*words: Any) -> int:
+    """Everybody; the ack says that it is told."""
+    emit("told", words, broadcast=True)
+    return os.getpid()
 
 
 @app.route("/pid")

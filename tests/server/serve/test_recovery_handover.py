@@ -195,6 +195,20 @@ def test_what_was_inherited_goes_on_to_the_next(street: Street) -> None:
     assert street.third.find("P") == ["a", "b", "c"]
 
 
+def test_what_comes_to_one_that_hands_over_itself_is_passed_on(street: Street) -> None:
+    """Two were told to end at once, and the first did not know that its successor was."""
+    street.first.say("one")
+    street.first.lose("of the first")
+    street.second.lose("of the second")
+    street.second.handover.hand_over(3)
+    street.settle(street.second)
+    street.first.handover.hand_over(2)
+    street.settle(street.first)
+    street.settle(street.second)
+    assert street.third.find("of the first") == ["one"]
+    assert street.third.find("of the second") == []
+
+
 def test_nothing_is_left_to_nobody(street: Street) -> None:
     street.first.lose("P")
     street.first.handover.hand_over(9)

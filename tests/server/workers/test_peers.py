@@ -128,6 +128,19 @@ def test_a_sibling_that_does_not_read_loses_messages_and_holds_nobody_up(machine
     assert "1 of 2 workers do not keep up" in machine.complaints[0]
 
 
+def test_one_that_has_just_ended_is_not_said_to_be_slow(machine: Machine) -> None:
+    first, second, _ = three(machine)
+    machine.loop.remove_reader(first._links[2]._descriptor)  # its end has not been read yet
+    second.close()
+    for _ in range(3):
+        assert first.send_all(MessageKind.ENVELOPE, b"x") == 0
+        machine.turn()
+    assert (first.hears(2), first.hears(3)) == (False, True)
+    assert (
+        machine.complaints == [f"a message of kind {MessageKind.ENVELOPE:d} from worker 1 is not taken"] * 3
+    )
+
+
 def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) -> None:
     first, second, third = three(machine)
     lost: list[int] = []
@@ -340,3 +353,23 @@ def test_who_is_waited_for_in_vain_is_told(machine: Machine) -> None:
         machine.loop.run_once(5)
     assert machine.complaints == ["worker 1 stands still: clients it loses may start anew"]
     still[1].close()
+
+
+def test_workers_that_come_together_serve_whoever_begins_first(machine: Machine) -> None:
+    """Each later one has connected to each earlier one, which takes that connection once it has begun."""
+    workers = [machine.worker(index) for index in (1, 2, 3, 4)]
+    waiting = {}
+    for later in workers:
+        for earlier in workers[: later.index - 1]:
+            waiting[earlier.index, later.index], ours = pair()
+            later.join(earlier.index, ours, serving=True, begins=True)
+    serving: list[int] = []
+    for begins in (1, 4, 3, 2):
+        worker = workers[begins - 1]
+        worker.begin(lambda: serving.append(0))
+        for (earlier, later), sock in waiting.items():
+            if earlier == begins:
+                worker.join(later, sock, serving=False)
+        machine.turn()
+    assert len(serving) == len(workers)
+    assert [each.living for each in workers] == [(2, 3, 4), (1, 3, 4), (1, 2, 4), (1, 2, 3)]
