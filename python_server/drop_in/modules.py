@@ -37,6 +37,10 @@ HOMES: Final = (
 )
 _APPS: Final = "WSGIApp Middleware=WSGIApp"
 _QUEUES: Final = "Empty Full LifoQueue PriorityQueue Queue"
+_PLAIN: Final = (
+    "http http.client http.server os select selectors socket ssl subprocess threading time "
+    "urllib urllib.error urllib.parse urllib.request"
+)
 _SPAWN: Final = "sleep kill spawn spawn_n=spawn spawn_after=spawn_later getcurrent"
 _TIMEOUT: Final = "Timeout=StartedTimeout with_timeout"
 
@@ -58,7 +62,7 @@ MODULES: Final = {
     "engineio.payload": "real: Payload",
     "engineio.server": "real: Server=EngineServer",
     "eventlet": f"{_SPAWN} {_TIMEOUT} monkey_patch import_patched=original listen wrap_ssl GreenPool "
-    "GreenPile Semaphore BoundedSemaphore=Semaphore CappedSemaphore=Semaphore Event=SentEvent Queue "
+    "GreenPile Semaphore BoundedSemaphore=Semaphore Event=SentEvent Queue "
     "__version__=EVENTLET",
     "eventlet.convenience": "listen wrap_ssl",
     "eventlet.corolocal": "local",
@@ -69,7 +73,7 @@ MODULES: Final = {
     "eventlet.hubs": "trampoline use_hub=ignore",
     "eventlet.patcher": "monkey_patch is_monkey_patched=never import_patched=original original",
     "eventlet.queue": f"{_QUEUES} LightQueue=Queue",
-    "eventlet.semaphore": "Semaphore BoundedSemaphore=Semaphore CappedSemaphore=Semaphore",
+    "eventlet.semaphore": "Semaphore BoundedSemaphore=Semaphore",
     "eventlet.timeout": _TIMEOUT,
     "eventlet.tpool": "execute Proxy=proxied killall=ignore set_num_threads=ignore",
     "eventlet.websocket": "WebSocketWSGI WebSocket=EventletWebSocket",
@@ -81,13 +85,7 @@ MODULES: Final = {
     "eventlet.green.builtin": "builtins:",
     "eventlet.green.httplib": "http.client:",
     "eventlet.green.thread": "_thread:",
-    **{
-        f"eventlet.green.{name}": f"{name}:"
-        for name in ("ftplib", "http", "http.client", "http.server", "os")
-    },
-    **{f"eventlet.green.{name}": f"{name}:" for name in ("select", "selectors", "ssl", "subprocess", "time")},
-    **{f"eventlet.green.{name}": f"{name}:" for name in ("socket", "threading", "urllib", "urllib.error")},
-    **{f"eventlet.green.{name}": f"{name}:" for name in ("urllib.parse", "urllib.request")},
+    **{f"eventlet.green.{name}": f"{name}:" for name in _PLAIN.split()},
     "gevent": "sleep spawn spawn_raw=spawn spawn_later kill killall joinall wait iwait idle=sleep getcurrent "
     "Greenlet GreenletExit Timeout with_timeout signal_handler reinit=ignore __version__=GEVENT",
     "gevent.event": "Event=Flag AsyncResult",

@@ -10,7 +10,8 @@ from typing import Final
 
 from python_server.drop_in.importing import place_of, warn_once
 from python_server.drop_in.library_waits import let_others_run
-from python_server.net.threads import on_main_thread
+from python_server.net.forks import call_in_children
+from python_server.net.threads import WORKER, on_main_thread
 from python_server.net.turn import PROGRAM, Turn
 
 GREEN_MODES: Final = ("eventlet", "gevent", "gevent_uwsgi")
@@ -37,8 +38,14 @@ def need_turns() -> None:
         PROGRAM.turn = Turn(_tell_of_loss)
         PROGRAM.turn.join()
         let_others_run()
+        call_in_children(_leave_turns)
     else:
         warn_once("the program comes to greenlets too late: handlers run side by side")
+
+
+def _leave_turns() -> None:
+    """In a forked child: those it would wait for are not there."""
+    PROGRAM.turn = WORKER.turn = None
 
 
 def _tell_of_loss(thread_id: int) -> None:

@@ -3,6 +3,7 @@
 It must not know what the classes do.
 """
 
+import os
 import threading
 from unittest.mock import Mock
 
@@ -111,6 +112,11 @@ def test_turns_are_asked_for_once_and_on_the_main_thread(monkeypatch: pytest.Mon
         turns.need_turns()
         assert PROGRAM.turn is turn is WORKER.turn is not None
         assert let_run == ["once"]
+        child = os.fork()
+        if not child:
+            os._exit(0 if PROGRAM.turn is WORKER.turn is None else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert WORKER.turn is turn
     finally:
         PROGRAM.turn = WORKER.turn = None
 
