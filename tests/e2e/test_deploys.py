@@ -4,6 +4,7 @@ It must not know how either starts, watches or ends a worker: signals, logs, cli
 """
 
 import contextlib
+import http.client
 import os
 import resource
 import signal
@@ -21,6 +22,7 @@ from asked_workers import (
     PATIENCE_SECONDS,
     Load,
     address,
+    alive,
     ask,
     imported,
     open_connection,
@@ -107,6 +109,20 @@ def test_a_stop_waits_for_a_running_request(start: Start, place: Path) -> None:
     assert server.wait() == 0
 
 
+def test_quit_cuts_off_what_runs(start: Start, place: Path) -> None:
+    server = start("--workers", "2")
+    server.wait_serving(2)
+    held = open_connection(server)
+    held.request("GET", "/hold")
+    with (place / "hold").open("w"):
+        pids = imported(place)
+        assert server.stop(signal.SIGQUIT) == 0
+        with pytest.raises((http.client.HTTPException, OSError)):
+            held.getresponse()
+    held.close()
+    assert not any(alive(pid) for pid in pids)
+
+
 def test_workers_are_replaced_after_their_requests_and_none_fails(start: Start) -> None:
     server = start("--workers", "2", "--max-requests", "30", "--max-requests-jitter", "10")
     server.wait_serving(2)
@@ -119,6 +135,7 @@ def test_workers_are_replaced_after_their_requests_and_none_fails(start: Start) 
 
 
 def test_a_worker_whose_loop_stands_still_is_killed_and_replaced(start: Start, place: Path) -> None:
+    """By a handler that blocks it; then another one, by whatever has stopped its process."""
     server = start("--workers", "2", "--worker-timeout", "1")
     server.wait_serving(2)
     with connect(f"{server.url.replace('http', 'ws')}/still") as still:
@@ -127,7 +144,10 @@ def test_a_worker_whose_loop_stands_still_is_killed_and_replaced(start: Start, p
             server.wait_serving(3)
         with pytest.raises(ConnectionClosed):
             still.recv()
-    server.wait_serving(3)
+    stopped = ask(server)
+    os.kill(stopped, signal.SIGSTOP)
+    server.wait_serving(4)
+    wait_gone(stopped)
     assert len(workers_of(server, 2)) == 2
     assert server.stop() == 0
 
