@@ -33,7 +33,7 @@ from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES, tell_of_start
 from python_server.serve.worker import Worker
-from python_server.workers.rendezvous import Rendezvous, RendezvousError
+from python_server.workers.rendezvous import Meeting, Rendezvous, RendezvousError
 from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.environ import Application
 
@@ -99,12 +99,21 @@ class GunicornWorker(BaseWorker):
         self._worker: Worker | None = None
         self._told_to_end = False
         self._ended_by: float | None = None  # in the loop's time, once it was told to end
+        self._meeting: Meeting | None = None
         self._listening = Listening()
         self._control = Listening()
 
     def init_process(self) -> None:
+        """The worker's process: its whole life."""
         self.generation.write(self._row, PID, os.getpid())
-        super().init_process()
+        try:
+            super().init_process()
+        finally:
+            if self._meeting is not None:
+                self._rendezvous.leave(self._meeting.index)
+                self._meeting.listening.close()
+            for listening in (self._control, self._listening):
+                listening.close()
 
     def load_wsgi(self) -> None:
         """Load the application, then meet the siblings: all is there to serve."""
@@ -125,14 +134,8 @@ class GunicornWorker(BaseWorker):
     # Serving
 
     def run(self) -> None:
-        try:
-            if not self._told_to_end:
-                self._serve()
-        finally:
-            self._rendezvous.leave(self._meeting.index)
-            self._meeting.listening.close()
-            for listening in (self._control, self._listening):
-                listening.close()
+        if not self._told_to_end:
+            self._serve()
 
     def _serve(self) -> None:
         log.LOGGER.setLevel(self.log.loglevel)
@@ -159,6 +162,7 @@ class GunicornWorker(BaseWorker):
 
     def _slot(self) -> WorkerSlot:
         meeting = self._meeting
+        assert meeting is not None
         return WorkerSlot(
             meeting.index,
             self._row,

@@ -44,6 +44,7 @@ class ServerProcess(RunningProgram):
     """One server started from the command line; its output is kept for the day a test fails."""
 
     ADDRESS = re.compile(r"https?://127\.0\.0\.1:(\d+)")
+    ENDED, REPLACED = "has ended", "has answered its requests"
 
     def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
         # The application's own folder is the working directory: `python -m` then finds it by its module name,
@@ -64,7 +65,7 @@ class ServerProcess(RunningProgram):
         self.wait_for(" serves", count)
 
     def wait_ended(self, count: int) -> None:
-        self.wait_for("has ended", count)
+        self.wait_for(self.ENDED, count)
 
     def show(self) -> None:
         """pytest keeps it for the test that fails."""
@@ -81,6 +82,7 @@ class ProgramProcess(ServerProcess):
 class GunicornProcess(ServerProcess):
     """The same application under gunicorn; options of our own supervisor are said in gunicorn's words."""
 
+    ENDED, REPLACED = "Worker exiting", "Autorestarting worker"
     WORDS: ClassVar = {
         "--worker-timeout": ("--timeout",),
         "--timeout-graceful": ("--graceful-timeout",),
@@ -101,9 +103,6 @@ class GunicornProcess(ServerProcess):
         program = str(Path(sys.executable).with_name("gunicorn"))
         ours = ["-k", "python_server.GunicornWorker", "-c", str(HERE / "peers" / "gunicorn_words.py")]
         return [program, *ours, *bound, *logged, *words]
-
-    def wait_ended(self, count: int) -> None:
-        self.wait_for("Worker exiting", count)
 
 
 SUPERVISORS = {"python_server": ServerProcess, "gunicorn": GunicornProcess}

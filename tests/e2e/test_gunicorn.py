@@ -307,6 +307,40 @@ def test_an_upgrade_under_load_refuses_no_connection_and_loses_no_session(
     assert load.faults == []
 
 
+@LINUX
+def test_a_daemon_is_upgraded_as_gunicorns_page_says(place: Path) -> None:
+    """USR2; WINCH ends the workers of the old one, QUIT the old one itself."""
+    path, pid = place / "daemon", place / "daemon.pid"
+    options = ["--daemon", "--bind", f"unix:{path}", "--pid", str(pid), "--error-logfile", str(place / "log")]
+    environment = {**os.environ, "WORKERS_PLACE": str(place)}
+    command = [*GUNICORN, "--no-control-socket", *options, "workers_app:app"]
+    subprocess.run(command, cwd=APPS, env=environment, check=True, timeout=PATIENCE_SECONDS)
+
+    def answering(besides: int = 0) -> int:
+        """The process of a worker, once another one than that answers."""
+        while True:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                worker = int(fetch(UnixConnection(str(path)), "/", Host="localhost")[1].split()[0])
+                if worker != besides:
+                    return worker
+
+    with contextlib.ExitStack() as stack:
+        first = answering()
+        old = int(pid.read_text())
+        stack.callback(end, old)
+        os.kill(old, signal.SIGUSR2)
+        second = answering(besides=first)
+        new = int(Path(f"{pid}.2").read_text())
+        stack.callback(end, new)
+        os.kill(old, signal.SIGWINCH)
+        wait_gone(first)
+        assert answering() == second
+        os.kill(old, signal.SIGQUIT)
+        wait_gone(old)
+        assert answering() == second
+    assert "Traceback" not in (place / "log").read_text()
+
+
 def end(arbiter: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(arbiter, signal.SIGTERM)

@@ -185,6 +185,16 @@ def test_quitting_while_it_loads_ends_the_process(place: Path) -> None:
     assert ended.value.code == 0
 
 
+def test_quitting_once_it_has_met_the_siblings_leaves_nothing_behind(place: Path) -> None:
+    def quits(worker: GunicornWorker) -> None:
+        os.kill(os.getpid(), signal.SIGQUIT)
+
+    started = Started(place, post_worker_init=quits)
+    with pytest.raises(SystemExit):
+        started.serve(lambda started: None)
+    assert os.listdir(place) == []
+
+
 def test_after_its_requests_it_ends(place: Path) -> None:
     def client(started: Started) -> None:
         for _ in range(3):
