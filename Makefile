@@ -38,7 +38,7 @@ serve: $(VENV)/installed
 test: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/pytest -rs -n 2 --dist worksteal $(TESTS)
 
-test-python:
+test-python: client
 	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"
 
 lint: $(VENV)/test-installed
@@ -90,8 +90,8 @@ $(VENV)/test-installed: $(VENV)/installed
 client: build/client
 
 # Fetched before the wheel that packs it, which is built anew only when what was fetched is another one.
-build/client: $(VENV)/created FORCE
-	@$(BIN)/python fetch_client.py || true
+build/client: FORCE
+	@$(PYTHON) fetch_client.py || true
 	@mkdir -p build; ls python_server/client >build/client.new 2>/dev/null; \
 		if cmp -s build/client.new $@; then rm build/client.new; else mv build/client.new $@; fi
 

@@ -141,14 +141,10 @@ def test_a_fetching_that_was_killed_leaves_no_half_of_it(tree: Tree) -> None:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_goes_on_without_it_and_builds_anew_when_it_has_come(tree: Tree) -> None:
-    environment = tree.place / "venv"
-    (environment / "bin").mkdir(parents=True)
-    (environment / "bin" / "python").symlink_to(sys.executable)
-    (environment / "created").touch()
     state = tree.place / "build" / "client"
 
     def make() -> tuple[str, int]:
-        done = tree.run("make", "client", "VENV=venv")
+        done = tree.run("make", "client", f"PYTHON={sys.executable}")
         assert done.returncode == 0, done.stderr
         return done.stderr, state.stat().st_mtime_ns
 
@@ -160,6 +156,9 @@ def test_make_goes_on_without_it_and_builds_anew_when_it_has_come(tree: Tree) ->
     tree.gives()
     (third, come), (_, stays) = make(), make()
     assert third == ""
+    tree.npm("exit 1")
+    packages = tree.run("make", "optional-npm")
+    assert (packages.returncode, packages.stdout.count("Left out: npm gets no packages")) == (0, 1)
     assert stays == come > changed
 
 
