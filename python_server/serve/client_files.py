@@ -29,24 +29,27 @@ MISSING: Final = (
 
 
 @cache
-def packed(name: str) -> bytes | None:
-    """A file as gzip, read once; None: this build has none."""
+def packed(name: str) -> bytes:
+    """A file as gzip, read once; empty: this build has none."""
     try:
         return FOLDER.joinpath(f"{name}.gz").read_bytes()
     except OSError:
-        return None
+        return b""
 
 
 @cache
 def unpacked(name: str) -> bytes:
-    """The same for who takes no gzip."""
-    return gzip.decompress(packed(name) or b"")
+    """The same for whoever takes no gzip, from the first of them on."""
+    return gzip.decompress(packed(name))
 
 
 def client_files(mounts: Iterable[Mount], complain: Callable[[str, str], None]) -> dict[str, AnsweredAtOnce]:
-    """What answers a GET or HEAD, by path; `complain` is called with (kind, sentence)."""
+    """What answers a GET or HEAD, by path; `complain` is called with (kind, sentence).
+
+    The files are read here: a server that is short of descriptors later has them.
+    """
     return {
-        mount.path + name: AnsweredAtOnce(partial(_answer, name, origins, complain))
+        mount.path + name: AnsweredAtOnce(partial(_answer, name, packed(name), origins, complain))
         for mount in mounts
         if mount.serve_client
         for origins in [OriginRules(mount.options.cors_allowed_origins, mount.options.cors_credentials)]
@@ -55,13 +58,12 @@ def client_files(mounts: Iterable[Mount], complain: Callable[[str, str], None]) 
 
 
 def _answer(
-    name: str, origins: OriginRules, complain: Callable[[str, str], None], exchange: Exchange
+    name: str, body: bytes, origins: OriginRules, complain: Callable[[str, str], None], exchange: Exchange
 ) -> None:
-    """All on the loop's thread, so nothing is compressed here, and no file read twice."""
+    """On the loop's thread: nothing is read or compressed here."""
     request = exchange.request
     headers: Headers = [*KEPT, *origins.headers(request)]
-    body = packed(name)
-    if body is None:
+    if not body:
         complain("no client", MISSING)
         plain = ("Content-Type", "text/plain; charset=utf-8")
         exchange.respond(404, [plain, *origins.headers(request)], f"{MISSING}\n".encode())

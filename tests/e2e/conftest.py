@@ -178,7 +178,7 @@ def browser(chromium: str) -> Iterator["Browser"]:
 @pytest.fixture(scope="session")
 def page_client() -> None:
     """The installed build has the Socket.IO client, which pages load from the server itself."""
-    if client_files.packed("socket.io.js") is None:
+    if not client_files.packed("socket.io.js"):
         missing_tool("this build has no Socket.IO client; run: make client, then make .venv/test-installed")
 
 
