@@ -155,6 +155,9 @@ class Settings:
     forwarded_allow_ips: str = "127.0.0.1,::1"
     # Hosts that requests may be for, with commas; "": any, as Starlette begins. Django asks for a list.
     allowed_hosts: str = ""
+    # Fields of every answer, "Name: value"; and whether the Server field is one. uvicorn's two words.
+    headers: tuple[str, ...] = ()
+    server_header: bool = True
     # Where a proxy has mounted the application: SCRIPT_NAME.
     root_path: str = ""
     # gunicorn's and uvicorn's 2,048: a burst of reconnecting clients fits.
