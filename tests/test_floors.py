@@ -64,7 +64,7 @@ HOUSE = """
                wsgi_app python_engineio python_socketio
 8  drop_in     importing modules turns installing servers waiting events greenlets words
                wsgi_servers
-9  command     option options welcome emit cli
+9  command     option options welcome emit sources cli
 10  __main__
 """
 

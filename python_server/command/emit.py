@@ -27,6 +27,7 @@ from python_server.socketio.jsoncodec import JSONError, loads
     default=Settings().port,
     show_default=True,
     envvar="WSFRAME_PORT",
+    show_envvar=True,
     help="Port of a server of this user on this machine.",
 )
 @click.option("--url", metavar="URL", help="A broker (redis://...) instead: all machines that listen to it.")

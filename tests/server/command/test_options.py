@@ -90,14 +90,3 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
         elif values[0] != values[1]:
             found.append(path + field.name)
     return found
-
-
-@pytest.mark.parametrize(("text", "value"), [("660", 0o660), (600, 0o600), ("0", 0)])
-def test_permissions_are_octal(text: Any, value: int) -> None:
-    assert octal(text) == value
-
-
-@pytest.mark.parametrize("text", ["8", "1000", "-1", "rw"])
-def test_what_no_permissions_are(text: str) -> None:
-    with pytest.raises(ValueError, match=r".*"):
-        octal(text)

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
@@ -123,6 +124,55 @@ def test_the_start_line_names_what_clients_may_connect_to(caplog: pytest.LogCapt
     line = caplog.records[0].message
     assert " with 3 threads for requests, 256 for events, " in line
     assert ", Socket.IO at /socket.io/, WebSockets at /echo, /rooms/.*: listening on http" in line
+
+
+def answer(address: tuple[str, int], request: str) -> dict[str, str]:
+    """The fields of an answer, and its status as "status"."""
+    with socket.create_connection(address) as client:
+        client.sendall(request.replace("\n", "\r\n").encode())
+        status, *fields = client.recv(65_536).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    return {"status": status.split()[1]} | dict(field.split(": ", 1) for field in fields)
+
+
+KEY = "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+REQUESTS = {
+    "200": "GET / HTTP/1.1\nHost: a\n\n",
+    "501": "GET / HTTP/1.1\nHost: a\nTransfer-Encoding: odd\n\n",
+    "400": "GET /socket.io/?EIO=4&transport=odd HTTP/1.1\nHost: a\n\n",
+    "101": f"GET /echo HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket\n{KEY}\n\n",
+}
+
+
+def test_fields_of_the_operator_stand_in_every_answer() -> None:
+    """Of the application, of the parser, of Engine.IO, of a WebSocket."""
+    app = flask.Flask(__name__)
+    SocketIO(app)
+    site = find_site(app)
+    site.application = page
+    site.websockets["/echo"] = WebSocketApplication()
+    got: dict[str, dict[str, str]] = {}
+
+    def ask(url: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        try:
+            got.update({code: answer((host, int(port)), request) for code, request in REQUESTS.items()})
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def started(url: str) -> None:
+        client = threading.Thread(target=ask, args=(url,))
+        clients.append(client)
+        client.start()
+
+    clients: list[threading.Thread] = []
+    fields = ("X-Frame-Options: DENY", "Referrer-Policy: same-origin")
+    serve(site, settings(headers=fields, server_header=False, idle_grace_seconds=0.0), started)
+    clients[0].join()
+    assert got.keys() == REQUESTS.keys()
+    for code, found in got.items():
+        assert found["status"] == code
+        assert (found["X-Frame-Options"], found["Referrer-Policy"]) == ("DENY", "same-origin")
+        assert "Server" not in found
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGQUIT,)])
