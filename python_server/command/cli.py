@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +58,7 @@ from python_server.settings import Settings
 # By the parameter's name; --config is the command's own.
 HEADINGS: Final = {"config": APPLICATION} | {option.name: option.group for option in OPTIONS}
 OTHER: Final = "Other"
+VARIABLES: Final = frozenset(option.environment for option in OPTIONS)
 # What the command line decides for a script that starts its server itself.
 OPTIONS_OF_SCRIPTS: Final = frozenset({"drop_in", "drop_in_parallel", "env_file"})
 # Where the command's context keeps what stands behind the script.
@@ -99,7 +101,11 @@ class GroupedCommand(click.Command):
     """A command whose help shows its options under headings; what stands behind a script is the script's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        script = next((place for place, word in enumerate(args) if is_script(word)), len(args))
+        with_value = [parameter.opts for parameter in self.params if not getattr(parameter, "is_flag", True)]
+        takers = frozenset(chain(*with_value))
+        pairs = enumerate(zip(["", *args], args, strict=False))  # each word with the one before it
+        places = (place for place, (before, word) in pairs if is_script(word) and before not in takers)
+        script = next(places, len(args))
         ctx.meta[SCRIPT_ARGUMENTS] = args[script + 1 :]
         return super().parse_args(ctx, args[: script + 1])
 
@@ -315,6 +321,11 @@ def load_environment(path: str) -> None:
         name, equals, value = line.partition("=")
         if not equals or not name.strip().isidentifier():
             raise ApplicationError(f"--env-file {path}, line {number}: expected NAME=value")
+        if name.strip() in VARIABLES - os.environ.keys():
+            raise ApplicationError(
+                f"--env-file {path}, line {number}: {name.strip()} is read before this file, which is the "
+                "application's: set it in the environment, or the option in a file for --config"
+            )
         os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
 

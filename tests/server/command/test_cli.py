@@ -257,7 +257,14 @@ def test_the_application_is_loaded_from_its_folder_with_its_environment(
     del sys.modules["shop_of_this_test"]
 
 
-@pytest.mark.parametrize(("text", "words"), [(None, "No such file"), ("a b", "line 1: expected NAME=value")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No such file"),
+        ("a b", "line 1: expected NAME=value"),
+        ("A=b\nWSFRAME_PORT=9000", "line 2: WSFRAME_PORT is read before this file"),
+    ],
+)
 def test_a_file_of_variables_that_is_none(
     tmp_path: Path, begun: list[Any], text: str | None, words: str
 ) -> None:
@@ -506,6 +513,13 @@ def test_what_is_watched(begun: list[Any], tmp_path: Path) -> None:
     assert (watched.included, watched.ignored) == (["*/*.html", "*/*.html/*"], ["*/tests", "*/tests/*"])
 
 
+def test_a_value_that_ends_as_a_script_does_is_none(begun: list[Any]) -> None:
+    """Everything behind it was taken for a script's arguments, and dropped."""
+    assert run("--reload", "--reload-exclude", "*_test.py", "--port", "9000")[0] == 0
+    ((_, watched, settings),) = begun
+    assert (watched.ignored, settings.port) == (["*/*_test.py", "*/*_test.py/*"], 9000)
+
+
 def printed(*arguments: str, env: dict[str, str] | None = None) -> list[str]:
     result = CliRunner().invoke(serve_command, ["--print-config", *arguments], env=env)
     assert result.exit_code == 0, result.output
@@ -562,3 +576,21 @@ def test_what_print_config_prints_is_a_file_for_config(tmp_path: Path) -> None:
 
 def test_print_config_refuses_as_the_server_does() -> None:
     assert run("--print-config", "--allowed-hosts", "a b")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("wsframe se", "serve"), ("wsframe serve --max-requests-j", "--max-requests-jitter")],
+)
+def test_the_shell_completes_as_the_page_of_deployment_says(typed: str, offered: str) -> None:
+    script = Path(sys.executable).with_name("wsframe")
+
+    def asked(instruction: str, **variables: str) -> str:
+        env = {**os.environ, "_WSFRAME_COMPLETE": instruction, **variables}
+        return subprocess.run(
+            [script], capture_output=True, text=True, timeout=120, check=True, env=env
+        ).stdout
+
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    assert asked("bash_complete", **words) == f"plain,{offered}\n"
+    assert "_WSFRAME_COMPLETE=zsh_complete" in asked("zsh_source")
