@@ -153,6 +153,8 @@ def serve_command(target: str | None, **options: Any) -> None:
         if target is not None and is_script(target):
             serve_script(target, options)
             return
+        if target is None and options["factory"]:
+            raise click.UsageError("--factory: of what application? Write module:create_app")
         refuse_misspelt(os.environ)
         settings = make_settings(options)
         refuse_public_debug(settings)
@@ -261,6 +263,13 @@ def check_watermarks(settings: Settings) -> None:
         raise ValueError("transport.low_watermark_bytes is above transport.high_watermark_bytes")
 
 
+def check_tls(settings: Settings) -> None:
+    """Who asks for certificates of clients must not find them let in without."""
+    tls = settings.tls
+    if tls.certfile is None and (tls.cert_reqs != "none" or tls.ca_certs or tls.ciphers):
+        raise ValueError("without a certificate no TLS is spoken, and no client shows one")
+
+
 # Options whose value is looked at as a whole.
 CHECKS: Final[dict[str, Callable[[Settings], object]]] = {
     "--access-log-format": lambda settings: AccessLog(settings.access_log_format, REAL.wall),
@@ -268,6 +277,7 @@ CHECKS: Final[dict[str, Callable[[Settings], object]]] = {
     "--allowed-hosts": lambda settings: AllowedHosts(settings.allowed_hosts),
     "--root-path": check_root_path,
     "--set": check_watermarks,
+    "--ssl-certfile": check_tls,
 }
 
 

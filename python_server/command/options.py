@@ -53,7 +53,7 @@ def assignment(text: str) -> tuple[str, Any]:
         raise ValueError(f"{text!r}: write NAME=VALUE")
     kinds = dict(settable(DEFAULTS))
     if name not in kinds:
-        own = [option.flag for option in OPTIONS if option.setting == name]
+        own = [option.flag for option in OPTIONS if option.setting == name != ""]
         near = get_close_matches(name, kinds, 1)
         hint = f"write {own[0]}" if own else f"did you mean {near[0]}?" if near else "docs/limits.md has them"
         raise ValueError(f"{name!r} is no setting without an option: {hint}")

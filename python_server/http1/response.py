@@ -141,6 +141,8 @@ def read_field(text: str) -> tuple[str, str]:
     field = name, value.strip(" \t")
     if not colon:
         raise ValueError(f"{text!r} is no field: write 'Name: value'")
+    if not text.isascii():
+        raise ValueError(f"{text!r}: a field is ASCII (RFC 9110 5.5)")
     if _check_header(*field) in ("content-length", "date"):
         raise ValueError(f"{name} is another one with each answer, and the server's own affair")
     return field

@@ -92,8 +92,11 @@ def _takes(function: Any, *arguments: object) -> bool:
 def _made(factory: Any, shown: str) -> object:
     """What a factory returns."""
     if callable(factory) and not _takes(factory):
+        if _takes(factory, {}, None):
+            raise ApplicationError(f"{shown} is the application itself: leave --factory out")
+        wanted = ", ".join(inspect.signature(factory).parameters)
         raise ApplicationError(
-            f"{shown}{inspect.signature(factory)} wants arguments, and is called without any: "
+            f"{shown}({wanted}) wants arguments, and is called without any: "
             "name a function that takes none and returns the application"
         )
     try:

@@ -37,6 +37,7 @@ PROGRAMS = {
         "def named(name): return app\n"
         "def forgets(): app\n"
         "class Site: ...\n"
+        "def wraps(environ, start_response): return app(environ, start_response)\n"
         "def wrapper(*args, **kwargs): return app(*args, **kwargs)\n"
     ),
     "my-site.py": "def app(environ, start_response): ...\n",
@@ -101,6 +102,7 @@ MISTYPED = {
     "quiz:named": "quiz:named is no application, it takes no (environ, start_response)",
     "quiz:named()": "quiz:named(name) wants arguments, and is called without any: name a function that takes "
     "none and returns the application",
+    "quiz:wraps()": "quiz:wraps is the application itself: leave --factory out",
     "quiz:named('x')": "has no attribute \"named('x')\" (looked for \"quiz:named('x')\"): a factory is "
     "called without arguments, name a function that takes none",
     "quiz:forgets()": "quiz:forgets() returned None, and not an application",
