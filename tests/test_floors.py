@@ -410,6 +410,8 @@ def test_blocks_stand_at_most_four_deep() -> None:
 # (class, attribute) that the product writes or declares and does not read, and who does.
 READ_ELSEWHERE = {
     ("SocketIO", "wsgi_server"): "applications: Flask-SocketIO's attribute",
+    ("SocketIOTestClient", "connect_error"): "tests of applications",
+    ("Checked", "envvar_list_splitter"): "click",
     ("QueueManager", "redis_url"): "socketio.cluster.broker.url, by its name",
     ("QueueManager", "write_only"): "applications: python-socketio's attribute",
     ("_EventAppContext", "g"): "Flask",

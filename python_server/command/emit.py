@@ -69,4 +69,5 @@ def emit_command(
                 namespace=namespace,
             )
     except (EmitError, BrokerError) as error:
-        raise click.ClickException(str(error)) from None
+        hint = "" if url or control else "; --port or --control names a server that runs, of this user"
+        raise click.ClickException(f"{error}{hint}") from None
