@@ -219,7 +219,8 @@ def other_python_server() -> Path | None:
         folder = Path(entry or os.curdir)
         for candidate in (folder / "python_server.py", folder / "python_server" / "__init__.py"):
             if (
-                candidate.is_file()
+                os.access(candidate, os.R_OK)  # a folder of the path may be closed to this user
+                and candidate.is_file()
                 and candidate.resolve().parent != ours
                 and ('DISTRIBUTION: Final = "wsframe"' not in candidate.read_text("utf-8", "replace"))
             ):

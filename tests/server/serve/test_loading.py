@@ -227,6 +227,17 @@ def test_another_package_of_our_name_is_found(
     assert other_python_server() is None
 
 
+def test_a_folder_of_the_path_that_is_closed_to_this_user_has_no_other_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "closed")])
+    monkeypatch.setattr(Path, "is_file", closed)  # as CPython does before 3.14; root may look anywhere
+    assert other_python_server() is None
+
+
 def test_the_debugger_stands_around_the_application_and_tells_its_pin(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import BindError, InheritedDescriptor, TCPAddress, UnixAddress
 from python_server.observe import log
 from python_server.serve import serve as module
-from python_server.serve.mounts import Site, find_site
+from python_server.serve.mounts import Site
 from python_server.serve.pid_file import pid_file
 from python_server.serve.serve import (
     addresses_of,
@@ -116,9 +116,9 @@ def test_it_says_where_it_serves_and_stops_at_a_signal(
 
 
 def test_the_start_line_names_what_clients_may_connect_to(caplog: pytest.LogCaptureFixture) -> None:
-    app = flask.Flask(__name__)
+    app: Any = flask.Flask(__name__)
     SocketIO(app)
-    site = find_site(app)
+    site = Site(page, list(app.wsframe_mounts))
     site.websockets |= {"/echo": WebSocketApplication(), re.compile("/rooms/.*"): WebSocketApplication()}
     serve(site, settings(wsgi_threads_count=3), sends(signal.SIGTERM))
     line = caplog.records[0].message
@@ -145,10 +145,9 @@ REQUESTS = {
 
 def test_fields_of_the_operator_stand_in_every_answer() -> None:
     """Of the application, of the parser, of Engine.IO, of a WebSocket."""
-    app = flask.Flask(__name__)
+    app: Any = flask.Flask(__name__)
     SocketIO(app)
-    site = find_site(app)
-    site.application = page
+    site = Site(page, list(app.wsframe_mounts))
     site.websockets["/echo"] = WebSocketApplication()
     got: dict[str, dict[str, str]] = {}
 
