@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from python_server.api.server_methods import ConnectionRefusedError
     from python_server.api.wsgi_server import WSGIServer
     from python_server.gunicorn.worker import GunicornWorker
-    from python_server.settings import Settings
+    from python_server.settings import (
+        HTTPSettings,
+        Settings,
+        TLSSettings,
+        TransportSettings,
+        WebSocketSettings,
+    )
     from python_server.websocket.application import Resource, WebSocket, WebSocketApplication
     from python_server.wsgi.websocket import WebSocketError
 
@@ -43,17 +49,21 @@ _HOMES: Final = {
     "Emitter": "api.emitter",
     "EngineServer": "api.python_engineio",
     "GunicornWorker": "gunicorn.worker",
+    "HTTPSettings": "settings",
     "Namespace": "api.flask_socketio.api",
     "Resource": "websocket.application",
     "Server": "api.python_socketio",
     "Settings": "settings",
     "SocketIO": "api.flask_socketio.api",
     "SocketIOTestClient": "api.flask_socketio.test_client",
+    "TLSSettings": "settings",
+    "TransportSettings": "settings",
     "WSGIApp": "api.python_socketio",
     "WSGIServer": "api.wsgi_server",
     "WebSocket": "websocket.application",
     "WebSocketApplication": "websocket.application",
     "WebSocketError": "wsgi.websocket",
+    "WebSocketSettings": "settings",
 }
 
 __all__ = [
@@ -61,17 +71,21 @@ __all__ = [
     "Emitter",
     "EngineServer",
     "GunicornWorker",
+    "HTTPSettings",
     "Namespace",
     "Resource",
     "Server",
     "Settings",
     "SocketIO",
     "SocketIOTestClient",
+    "TLSSettings",
+    "TransportSettings",
     "WSGIApp",
     "WSGIServer",
     "WebSocket",
     "WebSocketApplication",
     "WebSocketError",
+    "WebSocketSettings",
     "call",
     "close_room",
     "disconnect",
@@ -88,7 +102,13 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'python_server' has no attribute {name!r}")
     home = _HOMES.get(name, "api.flask_socketio.functions")
-    value: object = getattr(import_module(f"python_server.{home}"), name)
+    try:
+        value: object = getattr(import_module(f"python_server.{home}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("flask", "werkzeug"):
+            raise
+        words = f"python_server.{name} needs Flask, which is not installed: pip install 'wsframe[flask]'"
+        raise ModuleNotFoundError(words, name=error.name) from None
     globals()[name] = value
     return value
 

@@ -158,6 +158,9 @@ class Settings:
     secure_scheme_values: Mapping[str, str] | None = None
     # Hosts that requests may be for, with commas; "": any, as Starlette begins. Django asks for a list.
     allowed_hosts: str = ""
+    # Fields of every answer, "Name: value"; and whether the Server field is one. uvicorn's two words.
+    headers: tuple[str, ...] = ()
+    server_header: bool = True
     # Where a proxy has mounted the application: SCRIPT_NAME.
     root_path: str = ""
     # gunicorn's and uvicorn's 2,048: a burst of reconnecting clients fits.

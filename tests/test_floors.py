@@ -56,7 +56,7 @@ HOUSE = """
                protocol4 connections dispatcher server
 5  control     commands server
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring worker serve reloader
+               client_release client_files wiring worker pid_file serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -64,7 +64,7 @@ HOUSE = """
                flask_socketio.app_run flask_socketio.api flask_socketio.functions pytest_plugin
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
-9  command     option options welcome emit cli flask_run
+9  command     option options welcome emit flask_run sources cli
 10  gunicorn    generation arbiter requests settings worker
 10  __main__
 """
@@ -416,6 +416,8 @@ def test_blocks_stand_at_most_four_deep() -> None:
 # (class, attribute) that the product writes or declares and does not read, and who does.
 READ_ELSEWHERE = {
     ("SocketIO", "wsgi_server"): "applications: Flask-SocketIO's attribute",
+    ("SocketIOTestClient", "connect_error"): "tests of applications",
+    ("Checked", "envvar_list_splitter"): "click",
     ("QueueManager", "redis_url"): "socketio.cluster.broker.url, by its name",
     ("QueueManager", "write_only"): "applications: python-socketio's attribute",
     ("_EventAppContext", "g"): "Flask",

@@ -6,10 +6,11 @@ Must not know: how anything is served, or how an application is found.
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,15 @@ import click
 from click.core import ParameterSource
 
 from python_server.command.emit import emit_command
-from python_server.command.option import Option, as_written
-from python_server.command.options import APPLICATION, DEFAULTS, OPTIONS, default_of, with_setting
+from python_server.command.options import (
+    APPLICATION,
+    DEFAULTS,
+    OPTIONS,
+    assignment,
+    default_of,
+    with_setting,
+)
+from python_server.command.sources import CONFIG_VARIABLE, read_config, refuse_misspelt, shown_config
 from python_server.command.welcome import site as welcome_site
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
@@ -28,7 +36,13 @@ from python_server.net.sockets import BindError
 from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
 from python_server.observe.log import LogError, check_log_files
-from python_server.serve.loading import ApplicationError, load_application, other_python_server, with_debugger
+from python_server.serve.loading import (
+    ApplicationError,
+    import_string,
+    load_application,
+    other_python_server,
+    with_debugger,
+)
 from python_server.serve.mounts import Site, find_site
 from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
 from python_server.serve.serve import (
@@ -44,11 +58,22 @@ from python_server.settings import Settings
 # By the parameter's name; --config is the command's own.
 HEADINGS: Final = {"config": APPLICATION} | {option.name: option.group for option in OPTIONS}
 OTHER: Final = "Other"
+VARIABLES: Final = frozenset(option.environment for option in OPTIONS)
 # What the command line decides for a script that starts its server itself.
 OPTIONS_OF_SCRIPTS: Final = frozenset({"drop_in", "drop_in_parallel", "env_file"})
 # Where the command's context keeps what stands behind the script.
 SCRIPT_ARGUMENTS: Final = "python_server.script_arguments"
 HELP: Final = {"help_option_names": ["-h", "--help"]}
+
+
+class NamedOption(click.Option):
+    """An option that is named in a mistake as it was given: click would name the variable always."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        hint = click.Parameter.get_error_hint(self, ctx)
+        if ctx is not None and ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
+            hint = f"{' or '.join(self.envvar or ())} in the environment ({hint})"
+        return hint
 
 
 def add_options(command: Callable[..., object]) -> Callable[..., object]:
@@ -58,6 +83,7 @@ def add_options(command: Callable[..., object]) -> Callable[..., object]:
         command = click.option(
             *option.flags,
             option.name,
+            cls=NamedOption,
             help=option.help,
             type=None if option.kind is bool else option.kind,
             is_flag=option.kind is bool,
@@ -66,6 +92,7 @@ def add_options(command: Callable[..., object]) -> Callable[..., object]:
             multiple=option.multiple,
             metavar=option.metavar,
             envvar=[option.environment, *option.other_environment],
+            show_envvar=True,
         )(command)
     return command
 
@@ -74,7 +101,11 @@ class GroupedCommand(click.Command):
     """A command whose help shows its options under headings; what stands behind a script is the script's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        script = next((place for place, word in enumerate(args) if is_script(word)), len(args))
+        with_value = [parameter.opts for parameter in self.params if not getattr(parameter, "is_flag", True)]
+        takers = frozenset(chain(*with_value))
+        pairs = enumerate(zip(["", *args], args, strict=False))  # each word with the one before it
+        places = (place for place, (before, word) in pairs if is_script(word) and before not in takers)
+        script = next(places, len(args))
         ctx.meta[SCRIPT_ARGUMENTS] = args[script + 1 :]
         return super().parse_args(ctx, args[: script + 1])
 
@@ -89,41 +120,15 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
-    """Callback of --config: its keys become defaults, below the environment and the command line.
-
-    Raises:
-        click.BadParameter: the file cannot be read, is not TOML, or a key or a value is not an option's.
-    """
-    if path is None:
-        return None
-    try:
-        values = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise click.BadParameter(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is not TOML: {error}") from None
-    known = {option.name: option for option in OPTIONS} | {"target": Option("target", "")}
-    defaults: dict[str, object] = {}
-    for key, value in values.items():
-        option = known.get(key.replace("-", "_"))
-        if option is None:
-            raise click.BadParameter(f"{path}: there is no option {key!r}")
-        try:
-            defaults[option.name] = as_written(option, value)
-        except ValueError as error:
-            raise click.BadParameter(f"{path}, {key}: {error}") from None
-    ctx.default_map = {**(ctx.default_map or {}), **defaults}
-    return path
-
-
 @click.command("serve", cls=GroupedCommand, context_settings=HELP)
 @click.argument("target", metavar="[MODULE:APP]", required=False)
 @click.option(
     "--config",
     help="TOML file; its keys are these options' names.",
     metavar="FILE",
-    envvar="WSFRAME_CONFIG",
+    cls=NamedOption,
+    envvar=[CONFIG_VARIABLE],
+    show_envvar=True,
     is_eager=True,
     expose_value=False,
     callback=read_config,
@@ -148,11 +153,22 @@ def serve_command(target: str | None, **options: Any) -> None:
         if target is not None and is_script(target):
             serve_script(target, options)
             return
+        if target is None and options["factory"]:
+            raise click.UsageError("--factory: of what application? Write module:create_app")
+        refuse_misspelt(os.environ)
         settings = make_settings(options)
         refuse_public_debug(settings)
+        if options["print_config"]:
+            click.echo("\n".join(shown_config(click.get_current_context(), os.environ)))
+            return
         if options["reload"] and not options["check_config"] and not serves_here():
             folders = options["reload_dir"] or (options["app_dir"],)
-            run_reloading(Watched([os.path.abspath(folder) for folder in folders]), settings)
+            watched = Watched(
+                [os.path.abspath(folder) for folder in folders],
+                ignored=paths_like(options["reload_exclude"]),
+                included=paths_like(options["reload_include"]),
+            )
+            run_reloading(watched, settings)
             return
         end_with_reloader()
         if is_supervisor(settings) and not options["check_config"]:
@@ -171,8 +187,15 @@ def serve_command(target: str | None, **options: Any) -> None:
         if not options["drop_in"]:
             ON_START.append(say_what_drop_in_gains)
         serve(site, settings)
-    except (ApplicationError, BindError, CertificateError, LogError) as error:
+    except CertificateError as error:
+        raise click.ClickException(f"{error} (see the options --ssl-...)") from None
+    except (ApplicationError, BindError, LogError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def paths_like(globs: Sequence[str]) -> list[str]:
+    """Patterns of whole paths: of what a pattern names in any folder, and of all below it."""
+    return [f"*/{glob.strip('/')}{below}" for glob in globs for below in ("", "/*")]
 
 
 def is_script(word: str) -> bool:
@@ -189,7 +212,9 @@ def serve_script(path: str, options: dict[str, Any]) -> None:
     """
     ctx = click.get_current_context()
     if not options["drop_in"]:
-        raise click.UsageError(f"{path} is a script: name module:app, or add --drop-in")
+        raise click.UsageError(
+            f"{path} is a script: write {import_string(path)}, or add --drop-in to run it as it stands"
+        )
     for option in OPTIONS:
         given = ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
         if given and option.name not in OPTIONS_OF_SCRIPTS:
@@ -213,20 +238,47 @@ def make_settings(options: dict[str, Any]) -> Settings:
     for option in OPTIONS:
         if option.setting:
             settings = with_setting(settings, option.setting, options[option.name])
+    for text in options["set"]:
+        settings = with_setting(settings, *assignment(text))
     if options["no_access_log"]:
         settings = replace(settings, access_log=None)
     if settings.debug and options["log_level"] == DEFAULTS.log_level:
         settings = replace(settings, log_level="debug")
-    try:
-        AccessLog(settings.access_log_format, REAL.wall)
-        ProxyRules(settings.forwarded_allow_ips)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    try:
-        AllowedHosts(settings.allowed_hosts)
-    except ValueError as error:
-        raise click.UsageError(f"--allowed-hosts: {error}") from None
+    for flag, look in CHECKS.items():
+        try:
+            look(settings)
+        except ValueError as error:
+            raise click.UsageError(f"{flag}: {error}") from None
     return settings
+
+
+def check_root_path(settings: Settings) -> None:
+    if re.search(r"[?#\s]|://", settings.root_path):
+        raise ValueError(f"{settings.root_path!r} is no path: write /shop")
+
+
+def check_watermarks(settings: Settings) -> None:
+    limits = settings.transport
+    if not limits.low_watermark_bytes <= limits.high_watermark_bytes:
+        raise ValueError("transport.low_watermark_bytes is above transport.high_watermark_bytes")
+
+
+def check_tls(settings: Settings) -> None:
+    """Who asks for certificates of clients must not find them let in without."""
+    tls = settings.tls
+    if tls.certfile is None and (tls.cert_reqs != "none" or tls.ca_certs or tls.ciphers):
+        raise ValueError("without a certificate no TLS is spoken, and no client shows one")
+
+
+# Options whose value is looked at as a whole.
+CHECKS: Final[dict[str, Callable[[Settings], object]]] = {
+    "--access-log-format": lambda settings: AccessLog(settings.access_log_format, REAL.wall),
+    "--forwarded-allow-ips": lambda settings: ProxyRules(settings.forwarded_allow_ips),
+    "--allowed-hosts": lambda settings: AllowedHosts(settings.allowed_hosts),
+    "--root-path": check_root_path,
+    "--set": check_watermarks,
+    "--ssl-certfile": check_tls,
+}
 
 
 def refuse_public_debug(settings: Settings) -> None:
@@ -269,8 +321,9 @@ def load_environment(path: str) -> None:
     """
     try:
         lines = Path(path).read_text("utf-8").splitlines()
-    except OSError as error:
-        raise ApplicationError(f"--env-file {path}: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise ApplicationError(f"--env-file {path}: {reason}") from None
     for number, line in enumerate(lines, 1):
         line = line.strip().removeprefix("export ")
         if not line or line.startswith("#"):
@@ -278,10 +331,31 @@ def load_environment(path: str) -> None:
         name, equals, value = line.partition("=")
         if not equals or not name.strip().isidentifier():
             raise ApplicationError(f"--env-file {path}, line {number}: expected NAME=value")
+        if name.strip() in VARIABLES - os.environ.keys():
+            raise ApplicationError(
+                f"--env-file {path}, line {number}: {name.strip()} is read before this file, which is the "
+                "application's: set it in the environment, or the option in a file for --config"
+            )
         os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
 
-@click.group(context_settings=HELP, commands=[serve_command, emit_command])
+class Commands(click.Group):
+    """The commands; who leaves `serve` out is told."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and (":" in args[0] or is_script(args[0])):
+            ctx.fail(f"No such command {args[0]!r}. Write: wsframe serve {' '.join(args)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=Commands, context_settings=HELP, commands=[serve_command, emit_command], invoke_without_command=True
+)
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Real-time events for WSGI applications."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

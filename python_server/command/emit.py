@@ -27,6 +27,7 @@ from python_server.socketio.jsoncodec import JSONError, loads
     default=Settings().port,
     show_default=True,
     envvar="WSFRAME_PORT",
+    show_envvar=True,
     help="Port of a server of this user on this machine.",
 )
 @click.option("--url", metavar="URL", help="A broker (redis://...) instead: all machines that listen to it.")
@@ -68,4 +69,5 @@ def emit_command(
                 namespace=namespace,
             )
     except (EmitError, BrokerError) as error:
-        raise click.ClickException(str(error)) from None
+        hint = "" if url or control else "; --port or --control names a server that runs, of this user"
+        raise click.ClickException(f"{error}{hint}") from None

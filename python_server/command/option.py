@@ -5,6 +5,7 @@ Must not know: any single option, or what a setting does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan
@@ -84,10 +85,46 @@ def _text(value: object) -> str:
 
 def octal(value: str | int) -> int:
     """File permissions as chmod writes them: 660, in a TOML file a number or a text."""
-    permissions = int(str(value), 8)
+    try:
+        permissions = int(str(value), 8)
+    except ValueError:
+        permissions = -1
     if not 0 <= permissions <= 0o777:
-        raise ValueError
+        raise ValueError(f"{str(value)!r} is no permissions: write them as chmod does, 660")
     return permissions
+
+
+def folder(path: str) -> None:
+    """Raises ValueError when there is none."""
+    if not os.path.isdir(path):
+        raise ValueError(f"there is no folder {path!r}")
+
+
+class Whole(click.IntRange):
+    """A whole number within bounds; click's own name for it is "integer range"."""
+
+    name = "integer"
+
+
+class Checked(click.ParamType):  # type: ignore[type-arg]  # not generic in older ones
+    """A text that a function finds good, or raises ValueError for.
+
+    Args:
+        splitter: what stands in the environment between several; None: spaces.
+    """
+
+    name = "text"
+
+    def __init__(self, check: Callable[[str], object], splitter: str | None = "\n") -> None:
+        self._check = check
+        self.envvar_list_splitter = splitter  # type: ignore[misc]  # click reads it of the instance too
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            self._check(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
 
 
 class Seconds(click.FloatRange):

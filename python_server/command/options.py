@@ -5,31 +5,78 @@ Must not know: what a setting does.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
 from operator import attrgetter
 from typing import Any, Final
 
 import click
 
-from python_server.command.option import Kind, Option, Seconds, octal
+from python_server.command.option import Checked, Kind, Option, Seconds, Whole, folder, octal
+from python_server.http1.response import read_field
 from python_server.net.scoreboard import WORKERS_MAX_COUNT
 from python_server.observe.log import LEVELS
 from python_server.settings import Settings
 
 DEFAULTS: Final = Settings()
 SECONDS: Final = Seconds(0)
-COUNT: Final = click.IntRange(1)
-ANY_COUNT: Final = click.IntRange(0)
+COUNT: Final = Whole(1)
+ANY_COUNT: Final = Whole(0)
 # listen(2) takes an int.
-BACKLOG: Final = click.IntRange(1, 2**31 - 1)
+BACKLOG: Final = Whole(1, 2**31 - 1)
+# What a setting without an option takes, by its annotation.
+SETTABLE: Final[dict[str, click.ParamType[Any]]] = {
+    "bool": click.BOOL,
+    "int": COUNT,
+    "float": SECONDS,
+    "str": click.STRING,
+    "str | None": click.STRING,
+}
 # What an option takes whose row does not say it, by the type of its default.
 KINDS: Final[dict[type, Kind]] = {bool: bool, int: COUNT, float: SECONDS}
 
+FOLDER: Final = Checked(folder, None)
+
 APPLICATION: Final = "Application"
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """("http.trailer_max_bytes", 16384) of "http.trailer_max_bytes=16384".
+
+    Raises:
+        ValueError: there is no such setting, it has an option of its own, or the value is none for it.
+    """
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals:
+        raise ValueError(f"{text!r}: write NAME=VALUE")
+    kinds = dict(settable(DEFAULTS))
+    if name not in kinds:
+        own = [option.flag for option in OPTIONS if option.setting == name != ""]
+        near = get_close_matches(name, kinds, 1)
+        hint = f"write {own[0]}" if own else f"did you mean {near[0]}?" if near else "docs/limits.md has them"
+        raise ValueError(f"{name!r} is no setting without an option: {hint}")
+    try:
+        return name, kinds[name].convert(value.strip(), None, None)
+    except click.BadParameter as error:
+        raise ValueError(f"{name}: {error.message}") from None
+
+
+def settable(settings: Any, path: str = "") -> Iterator[tuple[str, click.ParamType[Any]]]:
+    """Each setting that a text can say and no option does, by its dotted name, with what it takes."""
+    taken = {option.setting for option in OPTIONS}
+    for field in fields(settings):
+        name, value = path + field.name, getattr(settings, field.name)
+        if is_dataclass(value):
+            yield from settable(value, f"{name}.")
+        elif name not in taken and field.type in SETTABLE:
+            yield name, SETTABLE[str(field.type)]
+
 
 TABLE: Final[dict[str, tuple[Option, ...]]] = {
     APPLICATION: (
-        Option("--app-dir", "Folder that MODULE is looked for in.", default=".", metavar="DIR"),
+        Option("--app-dir", "Folder that MODULE is looked for in.", kind=FOLDER, default=".", metavar="DIR"),
         Option("--factory", "APP is a function that returns the application.", default=False),
         Option(
             "--drop-in",
@@ -43,8 +90,31 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
         ),
         Option("--env-file", "File of NAME=value lines put into the environment first.", metavar="FILE"),
         Option("--check-config", "Check every option and import the application, then exit.", default=False),
+        Option(
+            "--print-config",
+            "Print every option with its value and where that came from, as a file for --config, then exit.",
+            default=False,
+        ),
         Option("--reload", "Start anew when a source file changes (quicker with watchfiles).", default=False),
-        Option("--reload-dir", "Folder to watch instead of --app-dir.", multiple=True, metavar="DIR"),
+        Option(
+            "--reload-dir",
+            "Folder to watch instead of --app-dir.",
+            kind=FOLDER,
+            multiple=True,
+            metavar="DIR",
+        ),
+        Option(
+            "--reload-include",
+            "Files to watch beside *.py, such as *.html; may be repeated.",
+            multiple=True,
+            metavar="GLOB",
+        ),
+        Option(
+            "--reload-exclude",
+            "Files or folders not to watch, such as tests or *_test.py; may be repeated.",
+            multiple=True,
+            metavar="GLOB",
+        ),
         Option(
             "--debug", "Werkzeug's debugger in the browser, debug log; never on a public address.", "debug"
         ),
@@ -64,7 +134,7 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
     ),
     "Listening": (
         Option("--host", "Address to listen on.", "host"),
-        Option("--port", "Port; 0 lets the system choose.", "port", click.IntRange(0, 65535), short="-p"),
+        Option("--port", "Port; 0 lets the system choose.", "port", Whole(0, 65535), short="-p"),
         Option(
             "--backlog", "Connections the system may hold before they are accepted.", "backlog_count", BACKLOG
         ),
@@ -78,7 +148,7 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
         ),
         Option("--uds", "Path of a UNIX socket to listen on.", "uds", metavar="PATH"),
         Option("--uds-permissions", "Permissions of UNIX sockets, octal.", "uds_permissions", octal),
-        Option("--fd", "Inherited descriptor to listen on.", "fd", click.IntRange(0)),
+        Option("--fd", "Inherited descriptor to listen on.", "fd", Whole(0)),
         Option("--reuse-port", "Let other processes bind the same port.", "reuse_port"),
         Option(
             "--limit-concurrency",
@@ -137,6 +207,31 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             "transport.hard_limit_bytes",
         ),
     ),
+    "Responses": (
+        Option(
+            "--header",
+            "Field of every response, 'Name: value'; may be repeated (in the environment: a line each).",
+            "headers",
+            Checked(read_field),
+            multiple=True,
+            metavar="FIELD",
+        ),
+        Option(
+            "--server-header/--no-server-header",
+            "Say in every response what the server is (Server: python_server/...).",
+            "server_header",
+        ),
+    ),
+    "Other limits": (
+        Option(
+            "--set",
+            "A setting of docs/limits.md that has no option, by its name: http.trailer_max_bytes=16384; "
+            "may be repeated (in the environment: a line each).",
+            kind=Checked(assignment),
+            multiple=True,
+            metavar="NAME=VALUE",
+        ),
+    ),
     "TLS": (
         Option("--ssl-certfile", "Certificate with its chain, PEM.", "tls.certfile", metavar="FILE"),
         Option("--ssl-keyfile", "Private key, PEM.", "tls.keyfile", metavar="FILE"),
@@ -186,7 +281,7 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             "--workers",
             "Processes that serve; with more than one a supervisor keeps them alive.",
             "workers_count",
-            click.IntRange(1, WORKERS_MAX_COUNT),
+            Whole(1, WORKERS_MAX_COUNT),
             short="-w",
             other_environment=("WEB_CONCURRENCY",),
         ),
@@ -310,4 +405,6 @@ def complete(option: Option, heading: str) -> Option:
     return replace(option, group=heading, kind=kind)
 
 
+# The command's argument, which a file may have as well.
+TARGET: Final = Option("target", "What to serve.", metavar="MODULE:APP")
 OPTIONS: Final = tuple(complete(option, heading) for heading, rows in TABLE.items() for option in rows)

@@ -16,6 +16,7 @@ from python_server.http1.response import (
     LAST_CHUNK,
     Framing,
     Headers,
+    StandingFields,
     chunk,
     response_head,
     status_text,
@@ -101,7 +102,7 @@ class AnsweredAtOnce:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeServices:
-    """What all exchanges of a worker share: clock, Date text, Server text, and who counts them.
+    """What all exchanges of a worker share: clock, Date text, lines of every answer, and who counts them.
 
     Attributes:
         done: called at the end of each, with its seconds. given: called instead when it goes elsewhere.
@@ -109,7 +110,7 @@ class ExchangeServices:
 
     now: Callable[[], float]
     date: Callable[[], str]
-    server: str
+    standing: StandingFields
     done: Callable[[Exchange, float], None]
     given: Callable[[Exchange], None] = lambda exchange: None
 
@@ -282,6 +283,7 @@ class Exchange:
         """Answer 101 and hand the connection to the protocol that `make` returns."""
         if self._state is _WAITING:
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+            lines += self._services.standing.without_server
             self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1"))
             self.hand_over(make)
 
@@ -318,7 +320,7 @@ class Exchange:
         ):
             self._keep_alive = False
         head, self._framing, self._keep_alive, self._remaining = response_head(
-            request, self._keep_alive, status, headers, body_length, services.date(), services.server
+            request, self._keep_alive, status, headers, body_length, services.date(), services.standing
         )
         self.status = int(status[:3])
         return head

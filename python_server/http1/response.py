@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum, auto
 from http import HTTPStatus
@@ -130,6 +131,43 @@ def _check_header(name: str, value: str) -> str:
     return lowered
 
 
+def read_field(text: str) -> tuple[str, str]:
+    """("Name", "value") of "Name: value", a field that goes with every answer.
+
+    Raises:
+        ValueError: it is none, would break the head, or is one that the server reckons itself.
+    """
+    name, colon, value = text.partition(":")
+    field = name, value.strip(" \t")
+    if not colon:
+        raise ValueError(f"{text!r} is no field: write 'Name: value'")
+    if not text.isascii():
+        raise ValueError(f"{text!r}: a field is ASCII (RFC 9110 5.5)")
+    if _check_header(*field) in ("content-length", "date"):
+        raise ValueError(f"{name} is another one with each answer, and the server's own affair")
+    return field
+
+
+@dataclass(frozen=True, slots=True)
+class StandingFields:
+    """Lines that go with every answer, made once: what the server is, and what its operator wants said.
+
+    Attributes:
+        lines: all of them. without_server: for an answer that says itself what the server is.
+    """
+
+    lines: str
+    without_server: str
+
+    @classmethod
+    def of(cls, server: str, texts: Iterable[str] = ()) -> StandingFields:
+        """`server`: the value of the Server field unless one of `texts` has it; "" for none."""
+        fields = [read_field(text) for text in texts]
+        others = "".join(f"{name}: {value}\r\n" for name, value in fields if name.lower() != "server")
+        own = "".join(f"{name}: {value}\r\n" for name, value in fields if name.lower() == "server")
+        return cls((own or (server and f"Server: {server}\r\n")) + others, others)
+
+
 def status_text(code: int) -> str:
     """ "404 Not Found" for 404."""
     try:
@@ -160,7 +198,7 @@ def response_head(
     headers: Headers,
     body_length: int | None,
     date: str,
-    server: str,
+    standing: StandingFields,
 ) -> tuple[bytes, Framing, bool, int]:
     """The head of a final response to a request.
 
@@ -168,7 +206,7 @@ def response_head(
         keep_alive: whether the connection may go on. status: "200 OK".
         headers: end-to-end fields; `Connection: close` is obeyed too.
         body_length: bytes that will follow, None when that is not known yet.
-        date, server: default values of the Date and Server fields.
+        date: value of the Date field, unless `headers` have one. standing: further lines.
 
     Returns:
         (head, framing of the body, whether the connection may go on, bytes of the body if they are told).
@@ -185,8 +223,7 @@ def response_head(
             names[lowered] = value
     if "date" not in names:
         lines.append(f"Date: {date}\r\n")
-    if "server" not in names and server:
-        lines.append(f"Server: {server}\r\n")
+    lines.append(standing.without_server if "server" in names else standing.lines)
     if "close" in names.get("connection", "").lower():
         keep_alive = False
     length = body_length or 0

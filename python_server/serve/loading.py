@@ -6,10 +6,12 @@ Must not know: options, settings, how anything is served.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -31,7 +33,8 @@ class ApplicationError(Exception):
 def load_application(target: str, app_dir: str, *, factory: bool = False) -> Application:
     """The object that `module:attribute` names.
 
-    Without an attribute it is `app`, `application`, or what `create_app()` or `make_app()` return.
+    Without an attribute it is `app`, `application`, or what `create_app()` or `make_app()` return. An
+    attribute that ends with `()` is called, as `factory` asks for.
 
     Args:
         app_dir: folder that goes to the front of the path. factory: call the object to get the application.
@@ -42,23 +45,93 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> App
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
     module_name, _, attribute = target.partition(":")
+    if not all(module_name.split(".")) or "/" in module_name or module_name.endswith(".py"):
+        raise ApplicationError(f"{target!r} names no module: write {import_string(target)}")
     module = _import(module_name, target, app_dir)
-    application, name, is_factory = _find(module, module_name, attribute, target)
-    if factory or is_factory:
-        try:
-            application = application()
-        except Exception as error:
-            traceback.print_exception(error)
-            raise ApplicationError(f"{module_name}:{name}() raised {type(error).__name__}: {error}") from None
-    if not callable(application):
-        raise ApplicationError(f"{module_name}:{name} is {type(application).__name__}, which is not callable")
+    plain = attribute.removesuffix("()")
+    application, name, is_factory = _find(module, module_name, plain, target)
+    shown = f"{module_name}:{name}"
+    if factory or is_factory or plain != attribute:
+        application, shown = _made(application, shown), f"what {shown}() returns"
+    elif not callable(application):
+        raise ApplicationError(
+            f"{shown} is {_with_article(application)}, which is not callable{_instead(module, module_name)}"
+        )
     refuse_foreign(application)
+    # Nobody gives an environ a default; a wrapper that takes anything (*args) does not say what it is.
+    is_factory = _takes(application) and not _takes(application, *range(9))
+    if is_factory or not _takes(application, {}, None):
+        hint = f"; does it make one? Write {shown}() or add --factory" if is_factory else ""
+        raise ApplicationError(f"{shown} is no application, it takes no (environ, start_response){hint}")
     loaded: Application = application
     return loaded
 
 
-# What `--drop-in` has in the place of packages that need not be installed.
-STOOD_IN_FOR: Final = frozenset({"eventlet", "gevent", "geventwebsocket", "flask_socketio"})
+def import_string(path: str) -> str:
+    """What to type for a program that was named by its path: "--app-dir shop web:app" for "shop/web.py"."""
+    place, _, attribute = path.partition(":")
+    folder, name = os.path.split(place.removesuffix(".py"))
+    folder = os.path.normpath(folder or os.curdir)
+    chosen = "" if folder == os.curdir else f"--app-dir {folder} "
+    return f"{chosen}{name.strip('.') or 'module'}:{attribute or 'app'}"
+
+
+def _takes(function: Any, *arguments: object) -> bool:
+    """May it be called so, as far as it says?"""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # written in C, it says nothing
+        return True
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _made(factory: Any, shown: str) -> object:
+    """What a factory returns."""
+    if callable(factory) and not _takes(factory):
+        if _takes(factory, {}, None):
+            raise ApplicationError(f"{shown} is the application itself: leave --factory out")
+        wanted = ", ".join(inspect.signature(factory).parameters)
+        raise ApplicationError(
+            f"{shown}({wanted}) wants arguments, and is called without any: "
+            "name a function that takes none and returns the application"
+        )
+    try:
+        made = factory()
+    except Exception as error:
+        traceback.print_exception(error)
+        raise ApplicationError(f"{shown}() raised {type(error).__name__}: {error}") from None
+    if not callable(made):
+        raise ApplicationError(f"{shown}() returned {_with_article(made)}, and not an application")
+    return made
+
+
+def _with_article(thing: object) -> str:
+    name = type(thing).__name__
+    return "None" if thing is None else f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
+
+
+def _instead(module: ModuleType, module_name: str) -> str:
+    """What the module has that can be served."""
+    found = [
+        name
+        for name, value in vars(module).items()
+        if callable(value) and hasattr(value, "wsgi_app") and not isinstance(value, type)
+    ]
+    return f": write {module_name}:{found[0]}" if found else ""
+
+
+# Packages that applications import, and how they come by them.
+MISSING: Final = {
+    "flask": "pip install 'wsframe[flask]'",
+    "redis": "pip install 'wsframe[redis]'",
+} | dict.fromkeys(
+    ("eventlet", "gevent", "geventwebsocket", "flask_socketio"),
+    "--drop-in serves it with our own in that place",
+)
 
 
 def _import(module_name: str, target: str, app_dir: str) -> ModuleType:
@@ -66,12 +139,15 @@ def _import(module_name: str, target: str, app_dir: str) -> ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+            near = get_close_matches(module_name, [path.stem for path in Path(app_dir).glob("*.py")], 1)
+            meant = f"{near[0]}:{target.partition(':')[2] or 'app'}" if near else ""
+            hint = f"did you mean {meant}?" if near else "write module:app"
             raise ApplicationError(
-                f"no module named {error.name!r} (looked for {target!r} in {app_dir}); write module:attribute"
+                f"no module named {error.name!r} (looked for {target!r} in {app_dir}); {hint}"
             ) from None
         failed: Exception = error  # the module is there; something it imports is not
-        if error.name in STOOD_IN_FOR:
-            failed = ModuleNotFoundError(f"{error}; --drop-in serves it with our own in that place")
+        if error.name in MISSING and MISSING[error.name] not in str(error):
+            failed = ModuleNotFoundError(f"{error}; {MISSING[error.name]}")
     except Exception as error:
         failed = error
     traceback.print_exception(failed)  # the application's own fault
@@ -89,7 +165,11 @@ def _find(module: ModuleType, module_name: str, attribute: str, target: str) -> 
             continue
         return found, name, not attribute and name in FACTORY_NAMES
     wanted = repr(attribute) if attribute else " or ".join(map(repr, DEFAULT_NAMES))
-    raise ApplicationError(f"module {module_name!r} has no attribute {wanted} (looked for {target!r})")
+    near = get_close_matches(attribute, [name for name, value in vars(module).items() if callable(value)], 1)
+    hint = f": write {module_name}:{near[0]}" if near else _instead(module, module_name)
+    if "(" in attribute:
+        hint = ": a factory is called without arguments, name a function that takes none"
+    raise ApplicationError(f"module {module_name!r} has no attribute {wanted} (looked for {target!r}){hint}")
 
 
 def refuse_foreign(application: object) -> None:
@@ -139,7 +219,8 @@ def other_python_server() -> Path | None:
         folder = Path(entry or os.curdir)
         for candidate in (folder / "python_server.py", folder / "python_server" / "__init__.py"):
             if (
-                candidate.is_file()
+                os.access(candidate, os.R_OK)  # a folder of the path may be closed to this user
+                and candidate.is_file()
                 and candidate.resolve().parent != ours
                 and ('DISTRIBUTION: Final = "wsframe"' not in candidate.read_text("utf-8", "replace"))
             ):

@@ -43,6 +43,7 @@ class Watched:
 
     Attributes:
         folders: every Python file below them. files: of any kind. ignored: patterns of paths that are not.
+        included: patterns of paths of other kinds that are watched too.
         interval_seconds: between two looks. polling: compare times even where the system could tell.
     """
 
@@ -51,6 +52,7 @@ class Watched:
     ignored: Sequence[str] = ()
     interval_seconds: float = LOOK_SECONDS
     polling: bool = False
+    included: Sequence[str] = ()
 
 
 def run_reloading(watched: Watched, settings: Settings) -> None:
@@ -168,10 +170,10 @@ def _changes(watched: Watched) -> Iterator[set[str]]:
 def _told(watchfiles: ModuleType, watched: Watched, places: set[str]) -> Iterator[set[str]]:
     """The system says what changes."""
     files = {os.path.realpath(path) for path in watched.files}
-    python = watchfiles.PythonFilter()
+    usual = watchfiles.DefaultFilter()
 
     def wanted(change: object, path: str) -> bool:
-        return path in files or (python(change, path) and not _ignored(watched, path))
+        return path in files or (usual(change, path) and _is_wanted(watched, path))
 
     for changes in watchfiles.watch(
         *places,
@@ -210,9 +212,14 @@ def _paths(watched: Watched) -> Iterator[str]:
             below[:] = [name for name in below if name not in IGNORED_FOLDERS and not name.startswith(".")]
             for name in names:
                 path = str(Path(folder, name))
-                if name.endswith(".py") and not _ignored(watched, path):
+                if _is_wanted(watched, path):
                     yield path
 
 
-def _ignored(watched: Watched, path: str) -> bool:
-    return any(fnmatch.fnmatch(path, pattern) for pattern in watched.ignored)
+def _is_wanted(watched: Watched, path: str) -> bool:
+    """Is a file below the folders one that is watched?"""
+
+    def like(patterns: Sequence[str]) -> bool:
+        return any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
+
+    return (path.endswith(".py") or like(watched.included)) and not like(watched.ignored)

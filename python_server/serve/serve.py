@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from ipaddress import ip_address
 from itertools import chain, repeat
-from pathlib import Path
 from typing import Final
 
 from python_server.connection.acceptor import tls_context
-from python_server.control.server import open_control
+from python_server.control.server import NO_SOCKET, open_control
 from python_server.net import systemd
 from python_server.net.descriptors import allow_descriptors
 from python_server.net.line_writer import LineWriter
@@ -37,12 +37,15 @@ from python_server.net.system import REAL
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
 from python_server.serve.mounts import Site
+from python_server.serve.pid_file import check_pid_file, pid_file
 from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
+from python_server.serve.wiring import SOFTWARE
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
 from python_server.workers.link_messages import VERSION, other_version
 from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_slot
 from python_server.workers.supervisor import Supervisor
+from wsframe import IMPLEMENTATION
 
 # How the lines of a log are written.
 LINES: Final = partial(LineWriter, monotonic=REAL.monotonic)
@@ -78,6 +81,9 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         if slot.version != VERSION:
             log.warn(f"the supervisor {other_version(slot.version)}")
             raise SystemExit(1)
+        if slot.index == 1:
+            for what in served(site):
+                log.say(what)
         theirs = ApplicationSignals(log.report)
         control = slot.named.get(CONTROL)
         worker = Worker(site, settings, bind(settings).sockets, slot, control, theirs.tell)
@@ -89,9 +95,9 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         orders = _orders_of(worker) if on_main_thread() else {}  # signals are the main thread's affair
         with (
             given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report)),
-            _pid_file(settings.pid_file),
+            pid_file(settings.pid_file),
         ):
-            _tell_started(settings, listening, started)
+            _tell_started(settings, listening, served(site), started)
             worker.run()
             log.say("stopped")
 
@@ -125,13 +131,13 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             settings=settings,
             listening=listening.sockets,
             named={} if control is None else {CONTROL: control},
-            serving=lambda: _tell_started(settings, listening, started),
+            serving=lambda: _tell_started(settings, listening, [], started),
             rolled=lambda: systemd.notify(systemd.READY),
         )
         theirs = ApplicationSignals(log.report)
         with (
             given_as_orders(loop.mailbox.post, _orders_of_workers(workers), theirs),
-            _pid_file(settings.pid_file),
+            pid_file(settings.pid_file),
         ):
             loop.call_soon(workers.begin)
             try:
@@ -144,14 +150,23 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     log.say("stopped")
 
 
-def _tell_started(settings: Settings, listening: Listening, started: Callable[[str], None] | None) -> None:
+def served(site: Site) -> list[str]:
+    """What clients may connect to beside pages, as a log has it."""
+    words = [f"{'Engine.IO' if mount.hub is None else 'Socket.IO'} at {mount.path}" for mount in site.mounts]
+    routes = [route if isinstance(route, str) else route.pattern for route in site.websockets]
+    return [*words, f"WebSockets at {', '.join(routes)}"] if routes else words
+
+
+def _tell_started(
+    settings: Settings, listening: Listening, what: list[str], started: Callable[[str], None] | None
+) -> None:
     secure = settings.tls.certfile or settings.tls.context
     urls = shown_urls(listening.sockets, "https" if secure else "http")
-    print(
-        f"python_server: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)",
-        file=sys.stderr,
-        flush=True,
-    )
+    count = settings.workers_count
+    workers = "1 worker" if count == 1 else f"{count} workers, each"
+    threads = f"{settings.wsgi_threads_count} threads for requests, {settings.event_threads_count} for events"
+    facts = ", ".join([f"{SOFTWARE} ({IMPLEMENTATION} codec)", f"{workers} with {threads}", *what])
+    log.say(f"{facts}: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)")
     systemd.notify(systemd.READY)
     if started is not None:
         started(urls[0])
@@ -180,10 +195,31 @@ def check_listening(settings: Settings) -> None:
     """Look at everything that listening needs, without binding anything.
 
     Raises:
-        BindError: an address is malformed. CertificateError: TLS cannot be spoken with these files.
+        BindError: an address is malformed, or a file cannot be made. CertificateError: TLS cannot be spoken
+            with these files.
     """
-    addresses_of(settings)
+    for address in addresses_of(settings):
+        if isinstance(address, UnixAddress):
+            _check_place(address.path, "")
+    if settings.control_socket not in (None, NO_SOCKET):
+        _check_place(settings.control_socket, f"--control-socket {settings.control_socket!r}: ")
+    if settings.pid_file is not None:
+        check_pid_file(settings.pid_file)
     tls_context(settings)
+
+
+def _check_place(path: str, whose: str) -> None:
+    """Can a UNIX socket be made there? Raises BindError."""
+    folder = os.path.dirname(os.path.abspath(path))
+    reason = "" if path else "the path is empty"
+    if not os.path.isdir(folder):
+        reason = f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        reason = f"this user may make no files in {folder}"
+    elif os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
+        reason = "a file that is no socket stands there"
+    if reason:
+        raise BindError(f"{whose}cannot listen on {UnixAddress(path)}: {reason}")
 
 
 def addresses_of(settings: Settings) -> list[Address]:
@@ -193,7 +229,21 @@ def addresses_of(settings: Settings) -> list[Address]:
         addresses.append(UnixAddress(settings.uds))
     if settings.fd is not None:
         addresses.append(InheritedDescriptor(settings.fd))
-    return addresses or [TCPAddress(settings.host, settings.port)]
+    return addresses or [TCPAddress(_host(settings.host), settings.port)]
+
+
+def _host(text: str) -> str:
+    """A name or a numeric address, without brackets. Raises BindError for what is more than a host."""
+    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" in host or "/" in host:
+        try:
+            ip_address(host)
+        except ValueError:
+            raise BindError(
+                f"--host {text!r} is more than a host: "
+                "write --port for a port, or --bind with host:port or unix:/path"
+            ) from None
+    return host
 
 
 def public_address(settings: Settings) -> Address | None:
@@ -280,22 +330,3 @@ def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
     """
     with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
         yield listening, next(iter(control.sockets), None)
-
-
-@contextmanager
-def _pid_file(path: str | None) -> Iterator[None]:
-    """The file with our process id: whoever reads it may send signals.
-
-    Raises BindError when it cannot be written.
-    """
-    if path is None:
-        yield
-        return
-    try:
-        Path(path).write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        raise BindError(f"cannot write the process id to {path}: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        Path(path).unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from python_server.engineio.cors import OriginRules
 from python_server.engineio.server import Engine
 from python_server.engineio.session_ids import SessionIds
 from python_server.engineio.session_limits import SessionLimits, bounds
-from python_server.http1.response import DateField
+from python_server.http1.response import DateField, StandingFields
 from python_server.net.backpressure import Backpressure
 from python_server.net.descriptors import MOST_COUNT, descriptors_max_count
 from python_server.net.loop import Deadline, Loop
@@ -423,7 +423,7 @@ def http_services(
         exchange=ExchangeServices(
             now=given.system.monotonic,
             date=DateField(given.system.wall).now,
-            server=SOFTWARE,
+            standing=StandingFields.of(SOFTWARE if settings.server_header else "", settings.headers),
             done=_exchange_counter(given, caps, cluster.membership, counters),
             given=lambda exchange: caps.ended(exchange.request),
         ),

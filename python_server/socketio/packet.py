@@ -61,6 +61,14 @@ class PacketError(ValueError):
     """A packet that the protocol refuses; the session ends."""
 
 
+class RefusalError(PacketError):
+    """The packet by which a server refuses a client: well-formed, and nothing that a client may send."""
+
+    def __init__(self, packet: Packet) -> None:
+        super().__init__("only the server sends connect errors")
+        self.packet = packet
+
+
 class Packet(msgspec.Struct):
     """One decoded packet; a binary one is whole once its attachments are in place.
 
@@ -207,7 +215,7 @@ def check(packet: Packet) -> None:
         if data is not None:
             raise PacketError("a disconnect packet has no data")
     else:
-        raise PacketError("only the server sends connect errors")
+        raise RefusalError(packet)
 
 
 def _check_event(data: JSONValue) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from python_server.connection.exchange import Exchange, ExchangeServices
 from python_server.connection.http_channel import HTTPChannel, HTTPServices
+from python_server.http1.response import StandingFields
 from python_server.settings import HTTPSettings
 from told_time import HandDeadline
 
@@ -94,7 +95,7 @@ class Bench:
                 exchange=ExchangeServices(
                     lambda: self.now,
                     lambda: "today",
-                    "s",
+                    StandingFields.of("s"),
                     lambda exchange, seconds: self.done.append(exchange.status),
                     lambda exchange: self.given.append(exchange.request.path),
                 ),

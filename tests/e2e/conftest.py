@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -53,6 +54,9 @@ class ServerProcess(RunningProgram):
         # and finds the installed python_server, not the source folder.
         super().__init__(self.command(arguments), folder, environment)
         self.url = ""
+        self._error_log: Path | None = None
+        if "--error-log" in arguments:
+            self._error_log = Path(arguments[arguments.index("--error-log") + 1])
         self.intended_exceptions_count = 0
         self.intended_status = 0
 
@@ -60,7 +64,17 @@ class ServerProcess(RunningProgram):
         return [sys.executable, "-m", "python_server", *arguments, "--host", "127.0.0.1", "--port", "0"]
 
     def wait_started(self) -> None:
-        self.url = self.find(self.ADDRESS)[0]
+        if self._error_log is None:
+            self.url = self.find(self.ADDRESS)[0]
+            return
+        while (found := self.ADDRESS.search(self._logged())) is None:  # the start line is one of the log's
+            assert self.is_alive, self.log
+            time.sleep(0.01)
+        self.url = found[0]
+
+    def _logged(self) -> str:
+        written = self._error_log
+        return self.log + (written.read_text() if written is not None and written.exists() else "")
 
     def wait_serving(self, count: int) -> None:
         """Until so many workers have come, since the start, those that have ended among them."""

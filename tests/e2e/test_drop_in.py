@@ -319,7 +319,7 @@ def test_a_script_decides_its_options_itself() -> None:
     assert (port.returncode, port.stdout) == (2, "")
     assert "--port with a script: tested_by_itself.py starts the server itself" in port.stderr
     without = done("-m", "python_server", "tested_by_itself.py")
-    assert "tested_by_itself.py is a script: name module:app, or add --drop-in" in without.stderr
+    assert "tested_by_itself.py is a script: write tested_by_itself:app, or add --drop-in" in without.stderr
     missing = done(*DROP_IN, "no_such_program.py")
     assert missing.stderr == "Error: there is no file no_such_program.py\n"
 

@@ -18,7 +18,7 @@ import python_server
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
 from python_server.http1.parser import Request, RequestParser
-from python_server.http1.response import response_head
+from python_server.http1.response import StandingFields, response_head
 from python_server.serve.routing import Router
 from python_server.settings import HTTPSettings
 from python_server.wsgi.environ import ServerFacts, build_environ
@@ -117,7 +117,9 @@ def test_what_modules_keep_of_requests_is_frozen() -> None:
         assert isinstance(event, Request)
         build_environ(event, ServerFacts(), BytesIO())
         status, field = f"20{number} Own", (f"X-Own-{number}", "1")
-        response_head(event, True, status, [field], 0, "Thu, 01 Jan 1970 00:00:00 GMT", "here")
+        response_head(
+            event, True, status, [field], 0, "Thu, 01 Jan 1970 00:00:00 GMT", StandingFields.of("here")
+        )
     grown = {place: value for place, value in growing().items() if len(value) != before[place]}
     assert ("python_server.http1.head", "_KNOWN") in grown
     for place, container in grown.items():

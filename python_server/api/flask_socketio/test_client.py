@@ -22,7 +22,7 @@ from python_server.net.tasks import InlineMailbox
 from python_server.net.threads import Answer, Door, InlineExecutor
 from python_server.observe import log
 from python_server.socketio.client import Client
-from python_server.socketio.packet import Codec, Packet, PacketType
+from python_server.socketio.packet import Codec, Packet, PacketType, RefusalError
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue
@@ -84,6 +84,9 @@ class SocketIOTestClient:
         client = socketio.test_client(app, auth={"name": "ann"})
         assert client.emit("sum", 1, 2, callback=True) == 3
 
+    Attributes:
+        connect_error: what the last refusal said, {"message": ..., "data": ...}; None: none yet.
+
     Args:
         app: the application. socketio: its SocketIO. namespace: the first to join. query_string, headers:
             of the handshake. auth: for the connect handler. flask_test_client: its cookies are sent along.
@@ -109,6 +112,7 @@ class SocketIOTestClient:
         self.flask_test_client = flask_test_client
         self.eio_sid: str = REAL.entropy(16).hex()
         self.connected: dict[str, bool] = {}
+        self.connect_error: JSONValue = None
         self.queue: list[dict[str, JSONValue]] = []
         self.acks: dict[str, JSONValue] | None = None
         self._ids = itertools.count(1)
@@ -216,7 +220,11 @@ class SocketIOTestClient:
     def _sent(self, prepared: Prepared) -> None:
         """From the hub; encoded and decoded like everything that goes over a network."""
         for message in prepared.packets:
-            packet = self._decoder.receive(message[1:] if isinstance(message, str) else message)
+            try:
+                packet = self._decoder.receive(message[1:] if isinstance(message, str) else message)
+            except RefusalError as refusal:  # the decoder is a server's
+                packet = refusal.packet
+                self.connect_error = packet.data
             if packet is not None:
                 self._take(packet)
 

@@ -4,6 +4,7 @@ It must not know how anything is served.
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from python_server.command import cli
-from python_server.command.cli import serve_command
+from python_server.command.cli import main, serve_command
+from python_server.command.options import DEFAULTS, OPTIONS, read_setting, settable
 
 
 def process(*arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> tuple[int, str]:
@@ -255,7 +257,14 @@ def test_the_application_is_loaded_from_its_folder_with_its_environment(
     del sys.modules["shop_of_this_test"]
 
 
-@pytest.mark.parametrize(("text", "words"), [(None, "No such file"), ("a b", "line 1: expected NAME=value")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No such file"),
+        ("a b", "line 1: expected NAME=value"),
+        ("A=b\nWSFRAME_PORT=9000", "line 2: WSFRAME_PORT is read before this file"),
+    ],
+)
 def test_a_file_of_variables_that_is_none(
     tmp_path: Path, begun: list[Any], text: str | None, words: str
 ) -> None:
@@ -318,7 +327,7 @@ def test_values_of_a_file_are_those_of_the_command_line(tmp_path: Path, line: st
 def test_a_file_may_have_lists_and_one_of_several(tmp_path: Path) -> None:
     (tmp_path / "server.toml").write_text(
         'bind = "127.0.0.1:0"\nallowed-hosts = ["shop.test", "[::1]"]\nforwarded-allow-ips = ["10.0.0.0/8"]\n'
-        'reload-dir = ["/a", "/b"]\nuds-permissions = 660\ntimeout-header = 2.5\nthreads = 3\n'
+        f'reload-dir = ["{tmp_path}", "/"]\nuds-permissions = 660\ntimeout-header = 2.5\nthreads = 3\n'
         "reuse-port = true\n"
     )
     assert run("--check-config", "--config", str(tmp_path / "server.toml")) == (0, "")
@@ -331,3 +340,261 @@ def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path, option: s
     assert said.splitlines() == [f"Error: {option} {tmp_path}/missing/log: No such file or directory"]
     status, said = run("--port", "0", "--control-socket", "none", option, str(tmp_path))
     assert (status, said) == (1, f"Error: {option} {tmp_path}: Is a directory\n")
+
+
+MISTYPED: dict[str, tuple[int, str]] = {
+    "--port http": (2, "'--port' / '-p': 'http' is not a valid integer."),
+    "--prot 1": (2, "No such option '--prot'."),
+    "--uds-permissions 999": (
+        2,
+        "'--uds-permissions': '999' is no permissions: write them as chmod does, 660",
+    ),
+    "--uds-permissions rw": (2, "'rw' is no permissions"),
+    "--host 127.0.0.1:80": (1, "--host '127.0.0.1:80' is more than a host: write --port for a port"),
+    "-b localhost:http": (1, "cannot listen on 'localhost:http': write host:port"),
+    "--app-dir /no/such": (2, "'--app-dir': there is no folder '/no/such'"),
+    "--reload --reload-dir /no/such": (2, "'--reload-dir': there is no folder '/no/such'"),
+    "--header X-A": (2, "'--header': 'X-A' is no field: write 'Name: value'"),
+    "--header Content-Length:3": (2, "'--header': Content-Length is another one with each answer"),
+    "--header Upgrade:x": (2, "'--header': Upgrade is a hop-by-hop header"),
+    "--set http.trailer_max_bytes": (2, "'--set': 'http.trailer_max_bytes': write NAME=VALUE"),
+    "--set http.trailer_max_byte=1": (2, "without an option: did you mean http.trailer_max_bytes?"),
+    "--set http.body_max_bytes=1": (
+        2,
+        "'http.body_max_bytes' is no setting without an option: write --limit-body",
+    ),
+    "--set nothing_like_this=1": (2, "docs/limits.md has them"),
+    "--set tls.context=1": (2, "'tls.context' is no setting without an option"),
+    "--set http.trailer_max_bytes=0": (2, "http.trailer_max_bytes: 0 is not in the range x>=1."),
+    "--set http.trailer_max_bytes=8k": (2, "http.trailer_max_bytes: '8k' is not a valid integer."),
+    "--set idle_grace_seconds=nan": (2, "idle_grace_seconds: 'nan' is no number of seconds."),
+    "--set transport.high_watermark_bytes=1": (
+        2,
+        "low_watermark_bytes is above transport.high_watermark_bytes",
+    ),
+    "--forwarded-allow-ips proxy": (2, "--forwarded-allow-ips: 'proxy' is no address or network"),
+    "--access-log-format %(zz)s": (2, "--access-log-format: access log format '%(zz)s': unknown atom"),
+    "--root-path https://shop.test": (2, "--root-path: 'https://shop.test' is no path: write /shop"),
+    "--env-file /no/such": (1, "--env-file /no/such: No such file or directory"),
+    "--env-file {binary}": (1, "--env-file {binary}: it is no text in UTF-8"),
+    "--config {binary}": (2, "'--config': {binary} is not TOML"),
+    "--config {misspelt}": (
+        2,
+        "'--config': {misspelt}: there is no option 'limit_bodies', did you mean limit-body?",
+    ),
+    "--ssl-certfile /no/such": (
+        1,
+        "cannot read /no/such: No such file or directory (see the options --ssl-...)",
+    ),
+    "--pid /no/such/pid": (
+        1,
+        "cannot write the process id to /no/such/pid (--pid): No such file or directory",
+    ),
+    "--uds /no/such/s": (1, "cannot listen on unix:/no/such/s: there is no folder /no/such"),
+    "--ssl-cert-reqs required": (2, "--ssl-certfile: without a certificate no TLS is spoken"),
+    "--factory": (2, "--factory: of what application? Write module:create_app"),
+    "--header X-A:\u20ac": (2, "a field is ASCII"),
+    "--set =3": (2, "'' is no setting without an option: docs/limits.md"),
+    "./quiz.py": (2, "./quiz.py is a script: write quiz:app, or add --drop-in to run it as it stands"),
+    "shop/web.py": (2, "write --app-dir shop web:app, or"),
+    ":app": (1, "':app' names no module: write module:app"),
+}
+
+
+@pytest.mark.parametrize(("typed", "answer"), MISTYPED.items(), ids=MISTYPED)
+def test_who_typed(tmp_path: Path, typed: str, answer: tuple[int, str]) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe=1")
+    (tmp_path / "misspelt").write_text("limit_bodies = 1")
+    places = {name: str(tmp_path / name) for name in ("binary", "misspelt")}
+    code, words = answer
+    status, said = run("--check-config", *typed.format(**places).split())
+    assert (status, words.format(**places) in said) == (code, True), said
+    assert [line for line in said.splitlines() if line.startswith("Error: ")] == [said.splitlines()[-1]]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("WSFRAME_PROT", "WSFRAME_PORT"),
+        ("WSFRAME_ALLOWED_HOST", "WSFRAME_ALLOWED_HOSTS"),
+        ("WSFRAME_LOGLEVEL", "WSFRAME_LOG_LEVEL"),
+        ("WSFRAME_THREAD", "WSFRAME_THREADS"),
+    ],
+)
+def test_who_misspelt_a_variable(begun: list[Any], typed: str, meant: str) -> None:
+    status, said = run(env={typed: "9"})
+    assert status == 2
+    assert said.endswith(f"Error: {typed} in the environment is no option, did you mean {meant}?\n")
+    assert begun == []
+
+
+# Of this program's own, of an installation, of Kubernetes for a service of our name.
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "WSFRAME_RELOADER",
+        "WSFRAME_PURE",
+        "WSFRAME_SERVICE_HOST",
+        "WSFRAME_SERVICE_PORT",
+        "WSFRAME_PORT_80_TCP",
+    ],
+)
+def test_other_variables_are_nobodys_mistake(begun: list[Any], variable: str) -> None:
+    assert run(env={variable: "9"})[0] == 0
+    assert len(begun) == 1
+
+
+def test_a_mistake_in_the_environment_names_its_variable() -> None:
+    status, said = run(env={"WSFRAME_PORT": "tcp://10.0.0.1:80"})
+    assert status == 2
+    assert "WSFRAME_PORT in the environment ('--port' / '-p'): 'tcp://10.0.0.1:80' is not a valid int" in said
+    assert "environment" not in run("--port", "x")[1]
+
+
+def test_wsframe_alone_shows_its_help() -> None:
+    result = CliRunner().invoke(main, [])
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: ")
+    assert "serve " in result.output
+    assert CliRunner().invoke(main, ["--help"]).output == result.output
+
+
+@pytest.mark.parametrize("typed", ["quiz:app --port 9000", "quiz.py"])
+def test_who_left_serve_out(typed: str) -> None:
+    result = CliRunner().invoke(main, typed.split())
+    assert result.exit_code == 2
+    assert f"Write: wsframe serve {typed}\n" in result.output
+    assert "Did you mean 'serve'?" in CliRunner().invoke(main, ["serv"]).output
+
+
+def test_the_help_names_the_variables() -> None:
+    shown = " ".join(CliRunner().invoke(serve_command, ["--help"]).output.split())
+    for option in OPTIONS:
+        assert f"env var: {', '.join((option.environment, *option.other_environment))}" in shown
+    assert "env var: WSFRAME_CONFIG" in shown
+
+
+def test_settings_of_the_page_of_limits_reach_the_server(begun: list[Any], tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "limits.md").read_text("utf-8")
+    rows = re.findall(r"^\|[^|\n]*\| ([^|\n]*) \|[^|\n]*\| (`--set`|in code)", page, re.MULTILINE)
+    names = [name.strip("`") for name, how in rows if how == "`--set`"]
+    assert len(names) > 10
+    assert not {name.strip("`") for name, how in rows if how == "in code"} & set(dict(settable(DEFAULTS)))
+    values = {name: "2.5" if name.endswith("_seconds") else "300000" for name in names}
+    arguments = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    assert run(*arguments) == (0, "")
+    ((_, _, settings),) = begun
+    assert {name: f"{read_setting(settings, name):g}" for name in names} == {
+        name: f"{float(value):g}" for name, value in values.items()
+    }
+    (tmp_path / "server.toml").write_text('set = ["idle_grace_seconds=3", "server_name = shop.test"]')
+    assert run("--config", str(tmp_path / "server.toml"), env={"WSFRAME_SET": ""})[0] == 0
+    assert (begun[1][2].idle_grace_seconds, begun[1][2].server_name) == (3.0, "shop.test")
+    assert run(env={"WSFRAME_SET": "idle_grace_seconds=4\nhttp.trailer_max_bytes=5"})[0] == 0
+    assert (begun[2][2].idle_grace_seconds, begun[2][2].http.trailer_max_bytes) == (4.0, 5)
+
+
+def test_fields_of_every_response(begun: list[Any]) -> None:
+    assert run("--header", "X-A: b c", "--header", "x-d:e", "--no-server-header")[0] == 0
+    assert run(env={"WSFRAME_HEADER": "X-A: b c\nx-d:e", "WSFRAME_SERVER_HEADER": "0"})[0] == 0
+    for _, _, settings in begun:
+        assert (settings.headers, settings.server_header) == (("X-A: b c", "x-d:e"), False)
+
+
+def test_what_is_watched(begun: list[Any], tmp_path: Path) -> None:
+    arguments = (
+        "--reload",
+        "--reload-include",
+        "*.html",
+        "--reload-exclude",
+        "tests",
+        "--app-dir",
+        str(tmp_path),
+    )
+    assert run(*map(str, arguments))[0] == 0
+    ((_, watched, _),) = begun
+    assert watched.folders == [str(tmp_path)]
+    assert (watched.included, watched.ignored) == (["*/*.html", "*/*.html/*"], ["*/tests", "*/tests/*"])
+
+
+def test_a_value_that_ends_as_a_script_does_is_none(begun: list[Any]) -> None:
+    """Everything behind it was taken for a script's arguments, and dropped."""
+    assert run("--reload", "--reload-exclude", "*_test.py", "--port", "9000")[0] == 0
+    ((_, watched, settings),) = begun
+    assert (watched.ignored, settings.port) == (["*/*_test.py", "*/*_test.py/*"], 9000)
+
+
+def printed(*arguments: str, env: dict[str, str] | None = None) -> list[str]:
+    result = CliRunner().invoke(serve_command, ["--print-config", *arguments], env=env)
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
+def test_print_config_tells_each_value_with_its_source(tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text('threads = 3\nlog-level = "debug"\n')
+    lines = printed(
+        *("quiz:app", "--config", str(config), "--port", "9000", "--header", "X-A: b"),
+        env={
+            "WSFRAME_LOG_LEVEL": "error",
+            "WEB_CONCURRENCY": "2",
+            "WSFRAME_SSL_KEYFILE_PASSWORD": "secret",
+            "WSFRAME_OTHER_WORD": "1",
+        },
+    )
+    for line in (
+        'target = "quiz:app"  # command line',
+        "port = 9000  # command line",
+        f"threads = 3  # {config}",
+        'log-level = "error"  # environment, WSFRAME_LOG_LEVEL',
+        "workers = 2  # environment, WEB_CONCURRENCY",
+        'host = "127.0.0.1"  # default',
+        "# uds =   # default",
+        "uds-permissions = 600  # default",
+        'header = ["X-A: b"]  # command line',
+        "reuse-port = false  # default",
+        "# ssl-keyfile-password = ...  # environment, WSFRAME_SSL_KEYFILE_PASSWORD",
+        "# WSFRAME_OTHER_WORD in the environment is no option",
+    ):
+        assert line in lines
+    assert "secret" not in "".join(lines)
+    assert len(lines) == len(OPTIONS) - 2 + 1 + 1  # without what the command does; the target; the other word
+
+
+def test_what_print_config_prints_is_a_file_for_config(tmp_path: Path) -> None:
+    given = (
+        "--host",
+        "0.0.0.0",
+        "--uds-permissions",
+        "660",
+        "--header",
+        'X-A: "b"',
+        "--set",
+        "server_name=a",
+    )
+    lines = printed("quiz:app", *given, "--reload-exclude", "a b", "--timeout-header", "2.5", "--factory")
+    (tmp_path / "server.toml").write_text("\n".join(lines))
+    again = printed("--config", str(tmp_path / "server.toml"))
+    assert [line.partition("  # ")[0] for line in again] == [line.partition("  # ")[0] for line in lines]
+
+
+def test_print_config_refuses_as_the_server_does() -> None:
+    assert run("--print-config", "--allowed-hosts", "a b")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("wsframe se", "serve"), ("wsframe serve --max-requests-j", "--max-requests-jitter")],
+)
+def test_the_shell_completes_as_the_page_of_deployment_says(typed: str, offered: str) -> None:
+    script = Path(sys.executable).with_name("wsframe")
+
+    def asked(instruction: str, **variables: str) -> str:
+        env = {**os.environ, "_WSFRAME_COMPLETE": instruction, **variables}
+        return subprocess.run(
+            [script], capture_output=True, text=True, timeout=120, check=True, env=env
+        ).stdout
+
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    assert asked("bash_complete", **words) == f"plain,{offered}\n"
+    assert "_WSFRAME_COMPLETE=zsh_complete" in asked("zsh_source")

@@ -16,8 +16,10 @@ from python_server.command.options import (
     DEFAULTS,
     OPTIONS,
     SECONDS,
+    assignment,
     default_of,
     read_setting,
+    settable,
     with_setting,
 )
 
@@ -92,12 +94,29 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("text", "value"), [("660", 0o660), (600, 0o600), ("0", 0)])
-def test_permissions_are_octal(text: Any, value: int) -> None:
-    assert octal(text) == value
+def test_every_setting_that_a_text_can_say_has_a_way_from_the_command_line() -> None:
+    kinds = dict(settable(DEFAULTS))
+    assert not kinds.keys() & {option.setting for option in SETTING_OPTIONS}
+    for name in kinds:
+        default = read_setting(DEFAULTS, name)
+        text = (
+            "shop.test" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+        )
+        assert assignment(f" {name} = {text} ") == (name, text if default is None else default)
+        assert differences(DEFAULTS, with_setting(DEFAULTS, name, object())) == [name]
 
 
-@pytest.mark.parametrize("text", ["8", "1000", "-1", "rw"])
-def test_what_no_permissions_are(text: str) -> None:
-    with pytest.raises(ValueError, match=r".*"):
-        octal(text)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("idle_grace_seconds", "write NAME=VALUE"),
+        ("idle_grace_second=1", "did you mean idle_grace_seconds?"),
+        ("port=1", "write --port"),
+        ("=1", "docs/limits.md has them"),
+        ("tls.context=x", "docs/limits.md has them"),
+        ("wsgi_queue_count=0", "wsgi_queue_count: 0 is not in the range"),
+    ],
+)
+def test_what_sets_no_setting(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words.replace("?", r"\?")):
+        assignment(text)

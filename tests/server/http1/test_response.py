@@ -14,12 +14,16 @@ from python_server.http1.response import (
     STATUSES_MAX_COUNT,
     DateField,
     Framing,
+    StandingFields,
     check_headers,
     check_status,
     chunk,
+    read_field,
     response_head,
     status_text,
 )
+
+US = StandingFields.of("us")
 
 HEADS = {
     "length known": (("GET", (1, 1), True, []), 3, (Framing.LENGTH, True), ["Content-Length: 3"]),
@@ -72,7 +76,7 @@ def test_head(
 ) -> None:
     method, version, keep_alive, headers = request_facts
     head, framing, kept, told = response_head(
-        asked(method, version), keep_alive, "200 OK", headers, length, "today", "us"
+        asked(method, version), keep_alive, "200 OK", headers, length, "today", US
     )
     found = head.decode().split("\r\n")
     assert (framing, kept) == outcome
@@ -84,16 +88,52 @@ def test_head(
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_bodiless_r12(status: str) -> None:
-    head, framing, kept, _ = response_head(asked(), True, status, [], None, "today", "us")
+    head, framing, kept, _ = response_head(asked(), True, status, [], None, "today", US)
     assert (framing, kept) == (Framing.NONE, True)
     assert b"Transfer-Encoding" not in head
 
 
 def test_the_applications_date_and_server_stand() -> None:
     fields = [("DATE", "then"), ("server", "theirs")]
-    head, _, _, _ = response_head(asked(), True, "200 OK", fields, 0, "today", "us")
+    head, _, _, _ = response_head(asked(), True, "200 OK", fields, 0, "today", US)
     assert b"today" not in head
     assert b"us\r\n" not in head
+
+
+@pytest.mark.parametrize(
+    ("server", "texts", "given", "found"),
+    [
+        ("us", ["X-A: b", "x-c:d "], [], ["Server: us", "X-A: b", "x-c: d"]),
+        ("", ["X-A: b"], [], ["X-A: b"]),
+        ("", [], [], []),
+        ("us", ["server: theirs", "X-A: b"], [], ["server: theirs", "X-A: b"]),
+        ("us", ["X-A: b"], [("Server", "its own")], ["Server: its own", "X-A: b"]),
+        ("us", ["Server: theirs"], [("Server", "its own")], ["Server: its own"]),
+    ],
+)
+def test_fields_of_every_answer(
+    server: str, texts: list[str], given: list[tuple[str, str]], found: list[str]
+) -> None:
+    standing = StandingFields.of(server, texts)
+    head, _, _, _ = response_head(asked(), True, "204 No Content", given, None, "today", standing)
+    lines = head.decode().split("\r\n")[1:-2]
+    assert sorted(lines) == sorted(["Date: today", *found])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("X-A", "write 'Name: value'"),
+        (": b", "not a token"),
+        ("X-A: b\r\nX-B: c", "control character"),
+        ("Connection: close", "hop-by-hop"),
+        ("Content-Length: 3", "the server's own affair"),
+        ("date: today", "the server's own affair"),
+    ],
+)
+def test_what_cannot_go_with_every_answer(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_field(text)
 
 
 REFUSED_FIELDS = {
@@ -128,7 +168,7 @@ def test_taken_fields() -> None:
     fields = [("X-A", "b\tc \xe9"), ("Set-Cookie", "a=b"), ("Set-Cookie", "c=d"), ("Content-Length", "7")]
     for _ in range(2):  # judged, then known
         assert check_headers(fields) == 7
-        head, _, _, _ = response_head(asked(), True, "200 OK", fields, None, "today", "")
+        head, _, _, _ = response_head(asked(), True, "200 OK", fields, None, "today", StandingFields.of(""))
         assert head.split(b"\r\n")[1:5] == [
             b"X-A: b\tc \xe9",
             b"Set-Cookie: a=b",

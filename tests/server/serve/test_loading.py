@@ -12,6 +12,7 @@ from typing import Any
 import flask
 import pytest
 
+import python_server
 from python_server.net.monkey_patch import PatchedError
 from python_server.serve import loading
 from python_server.serve.loading import (
@@ -27,6 +28,19 @@ PROGRAMS = {
     "shop/web.py": "def app(environ, start_response): ...\nclass site: app = app\nnumber = 5\n",
     "made.py": "def create_app():\n    def made(environ, start_response): ...\n    return made\n",
     "failing.py": "def create_app(): return 1 / 0\n",
+    "quiz.py": (
+        "from flask import Flask\n"
+        "from python_server import SocketIO\n"
+        "app = Flask(__name__)\n"
+        "socketio = SocketIO(app)\n"
+        "def build(config=None, debug=False): return app\n"
+        "def named(name): return app\n"
+        "def forgets(): app\n"
+        "class Site: ...\n"
+        "def wraps(environ, start_response): return app(environ, start_response)\n"
+        "def wrapper(*args, **kwargs): return app(*args, **kwargs)\n"
+    ),
+    "my-site.py": "def app(environ, start_response): ...\n",
     "broken.py": "import nothing_of_that_name\n",
     "raising.py": "1 / 0\n",
 }
@@ -52,6 +66,10 @@ def app_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         ("shop.web", "app"),
         ("shop.web:site.app", "app"),
         ("made", "made"),
+        ("made:create_app()", "made"),
+        ("made:", "made"),
+        ("my-site:app", "app"),
+        ("quiz:wrapper", "wrapper"),
     ],
 )
 def test_import_strings_that_resolve(app_dir: str, target: str, name: str) -> None:
@@ -59,8 +77,59 @@ def test_import_strings_that_resolve(app_dir: str, target: str, name: str) -> No
 
 
 def test_a_factory_is_called_when_one_says_so(app_dir: str) -> None:
-    assert load_application("made:create_app", app_dir).__name__ == "create_app"
     assert load_application("made:create_app", app_dir, factory=True).__name__ == "made"
+    assert load_application("quiz:build", app_dir, factory=True).name == "quiz"  # type: ignore[attr-defined]
+
+
+# What somebody typed, with what they are told.
+MISTYPED = {
+    ":app": "':app' names no module: write module:app",
+    "./quiz.py:app": "'./quiz.py:app' names no module: write quiz:app",
+    "quiz.py:site": "'quiz.py:site' names no module: write quiz:site",
+    "../shop/web:app": "'../shop/web:app' names no module: write --app-dir ../shop web:app",
+    ".quiz:app": "names no module: write quiz:app",
+    "quizz:app": "no module named 'quizz' (looked for 'quizz:app' in {}); did you mean quiz:app?",
+    "nothing_like_it:app": "no module named 'nothing_like_it' (looked for 'nothing_like_it:app' in {}); "
+    "write module:app",
+    "quiz:ap": "module 'quiz' has no attribute 'ap' (looked for 'quiz:ap'): write quiz:app",
+    "quiz:nothing_like_it": "has no attribute 'nothing_like_it' (looked for 'quiz:nothing_like_it'): "
+    "write quiz:app",
+    "quiz:socketio": "quiz:socketio is a SocketIO, which is not callable: write quiz:app",
+    "quiz:build": "quiz:build is no application, it takes no (environ, start_response); "
+    "does it make one? Write quiz:build() or add --factory",
+    "made:create_app": "does it make one? Write made:create_app() or add --factory",
+    "quiz:Site": "quiz:Site is no application, it takes no (environ, start_response)",
+    "quiz:named": "quiz:named is no application, it takes no (environ, start_response)",
+    "quiz:named()": "quiz:named(name) wants arguments, and is called without any: name a function that takes "
+    "none and returns the application",
+    "quiz:wraps()": "quiz:wraps is the application itself: leave --factory out",
+    "quiz:named('x')": "has no attribute \"named('x')\" (looked for \"quiz:named('x')\"): a factory is "
+    "called without arguments, name a function that takes none",
+    "quiz:forgets()": "quiz:forgets() returned None, and not an application",
+}
+
+
+@pytest.mark.parametrize(("typed", "told"), MISTYPED.items(), ids=MISTYPED)
+def test_who_typed(app_dir: str, capsys: pytest.CaptureFixture[str], typed: str, told: str) -> None:
+    with pytest.raises(ApplicationError) as raised:
+        load_application(typed, app_dir)
+    assert told.format(app_dir) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("typed", ["import flask", "from python_server import SocketIO, emit"])
+def test_an_application_without_flask_hears_of_the_extra(
+    app_dir: str, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    Path(app_dir, "bare.py").write_text(f"{typed}\n")
+    for name in [name for name in sys.modules if name.startswith("python_server.api.flask_socketio")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(vars(python_server), "SocketIO", raising=False)
+    monkeypatch.setitem(sys.modules, "flask", None)  # not installed
+    with pytest.raises(ApplicationError) as raised:
+        load_application("bare:app", app_dir)
+    assert str(raised.value).count("pip install 'wsframe[flask]'") == 1
 
 
 @pytest.mark.parametrize(
@@ -70,7 +139,7 @@ def test_a_factory_is_called_when_one_says_so(app_dir: str) -> None:
         ("shop.nosuch:app", "no module named 'shop.nosuch'", False),
         ("shop.web:nothing", "module 'shop.web' has no attribute 'nothing'", False),
         ("shop", "module 'shop' has no attribute 'app' or 'application'", False),
-        ("shop.web:number", "shop.web:number is int, which is not callable", False),
+        ("shop.web:number", "shop.web:number is an int, which is not callable", False),
         (
             "broken:app",
             "importing 'broken' raised ModuleNotFoundError: No module named 'nothing_of_that_name'",
@@ -155,6 +224,17 @@ def test_another_package_of_our_name_is_found(
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert other_python_server() == other
     other.write_text('DISTRIBUTION: Final = "wsframe"\n')  # ours, in another place
+    assert other_python_server() is None
+
+
+def test_a_folder_of_the_path_that_is_closed_to_this_user_has_no_other_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "closed")])
+    monkeypatch.setattr(Path, "is_file", closed)  # as CPython does before 3.14; root may look anywhere
     assert other_python_server() is None
 
 

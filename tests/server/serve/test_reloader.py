@@ -152,6 +152,15 @@ def test_python_files_below_the_folders_and_named_files_are_watched(tree: Path) 
     }
 
 
+def test_other_kinds_of_files_may_be_watched_and_folders_left_out(tree: Path) -> None:
+    watched = Watched([str(tree)], ignored=["*/below", "*/below/*"], included=["*/*.txt"])
+    assert {os.path.relpath(path, tree) for path in reloader._paths(watched)} == {
+        "a.py",
+        "b.txt",
+        "tests/d.py",
+    }
+
+
 def test_times_are_compared_from_look_to_look(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloader.time, "sleep", lambda seconds: None)
     looks = reloader._changes(Watched([str(tree)], [str(tree / "gone.html")], polling=True))
@@ -184,11 +193,13 @@ def test_what_the_system_tells_of_is_filtered_alike(tree: Path, monkeypatch: pyt
         asked.append((set(places), rust_timeout))
         yield {(1, str(path)) for path in told if watch_filter(1, str(path))}
 
-    python = SimpleNamespace(PythonFilter=lambda: lambda change, path: path.endswith(".py"), watch=watch)
+    python = SimpleNamespace(DefaultFilter=lambda: lambda change, path: True, watch=watch)
     monkeypatch.setitem(sys.modules, "watchfiles", python)
     looks = reloader._changes(Watched([str(tree)], [str(tree / "page.html")], ["*/tests/*"], 0.5))
     assert {os.path.relpath(path, tree) for path in next(looks)} == {"a.py", "page.html"}
     assert asked == [({str(tree)}, 500)]
+    looks = reloader._changes(Watched([str(tree)], ignored=["*/a.py"], included=["*/*.txt"]))
+    assert {os.path.relpath(path, tree) for path in next(looks)} == {"b.txt", "tests/d.py"}
 
 
 def test_the_programs_folders_are_those_outside_of_the_installation(

@@ -5,24 +5,31 @@ It must not know protocols; several workers are started as real processes.
 
 import logging
 import os
+import re
 import resource
 import signal
 import socket
+import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import flask
 import pytest
 
+from python_server import SocketIO, WebSocketApplication
 from python_server.net.link import encode, pair
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import BindError, InheritedDescriptor, TCPAddress, UnixAddress
 from python_server.observe import log
 from python_server.serve import serve as module
 from python_server.serve.mounts import Site
+from python_server.serve.pid_file import pid_file
 from python_server.serve.serve import (
     addresses_of,
     bind,
@@ -36,6 +43,7 @@ from python_server.settings import Settings, TLSSettings
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind
 from python_server.workers.spawn import INHERITED_VARIABLE, WORKER_VARIABLE, WorkerSlot
+from wsframe import IMPLEMENTATION
 
 Started = Callable[[str], None]
 
@@ -97,9 +105,73 @@ def test_it_says_where_it_serves_and_stops_at_a_signal(
     assert url.startswith("http://127.0.0.1:")
     assert written == f"{os.getpid()}\n"
     assert not pid_file.exists()
-    said = f"python_server: listening on {url} (process {os.getpid()}; stop with Ctrl+C)\n"
-    assert capsys.readouterr().err == said
-    assert [record.message for record in caplog.records][-1] == "stopped"
+    version = metadata.version("wsframe")
+    assert [record.message for record in caplog.records] == [
+        f"python_server/{version} ({IMPLEMENTATION} codec), 1 worker with 40 threads for requests, 256 for "
+        f"events: listening on {url} (process {os.getpid()}; stop with Ctrl+C)",
+        "stopping: what runs may end; a second signal cuts it off",
+        "stopped",
+    ]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_start_line_names_what_clients_may_connect_to(caplog: pytest.LogCaptureFixture) -> None:
+    app: Any = flask.Flask(__name__)
+    SocketIO(app)
+    site = Site(page, list(app.wsframe_mounts))
+    site.websockets |= {"/echo": WebSocketApplication(), re.compile("/rooms/.*"): WebSocketApplication()}
+    serve(site, settings(wsgi_threads_count=3), sends(signal.SIGTERM))
+    line = caplog.records[0].message
+    assert " with 3 threads for requests, 256 for events, " in line
+    assert ", Socket.IO at /socket.io/, WebSockets at /echo, /rooms/.*: listening on http" in line
+
+
+def answer(address: tuple[str, int], request: str) -> dict[str, str]:
+    """The fields of an answer, and its status as "status"."""
+    with socket.create_connection(address) as client:
+        client.sendall(request.replace("\n", "\r\n").encode())
+        status, *fields = client.recv(65_536).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    return {"status": status.split()[1]} | dict(field.split(": ", 1) for field in fields)
+
+
+KEY = "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+REQUESTS = {
+    "200": "GET / HTTP/1.1\nHost: a\n\n",
+    "501": "GET / HTTP/1.1\nHost: a\nTransfer-Encoding: odd\n\n",
+    "400": "GET /socket.io/?EIO=4&transport=odd HTTP/1.1\nHost: a\n\n",
+    "101": f"GET /echo HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket\n{KEY}\n\n",
+}
+
+
+def test_fields_of_the_operator_stand_in_every_answer() -> None:
+    """Of the application, of the parser, of Engine.IO, of a WebSocket."""
+    app: Any = flask.Flask(__name__)
+    SocketIO(app)
+    site = Site(page, list(app.wsframe_mounts))
+    site.websockets["/echo"] = WebSocketApplication()
+    got: dict[str, dict[str, str]] = {}
+
+    def ask(url: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        try:
+            got.update({code: answer((host, int(port)), request) for code, request in REQUESTS.items()})
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def started(url: str) -> None:
+        client = threading.Thread(target=ask, args=(url,))
+        clients.append(client)
+        client.start()
+
+    clients: list[threading.Thread] = []
+    fields = ("X-Frame-Options: DENY", "Referrer-Policy: same-origin")
+    serve(site, settings(headers=fields, server_header=False, idle_grace_seconds=0.0), started)
+    clients[0].join()
+    assert got.keys() == REQUESTS.keys()
+    for code, found in got.items():
+        assert found["status"] == code
+        assert (found["X-Frame-Options"], found["Referrer-Policy"]) == ("DENY", "same-origin")
+        assert "Server" not in found
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGQUIT,)])
@@ -139,7 +211,8 @@ def test_orders_that_one_worker_does_not_know_are_said_and_logs_are_opened_anew(
     serve(Site(page), settings(error_log=str(written)), started)
     for handler in log.LOGGER.handlers:
         handler.flush()
-    lines = written.read_text().splitlines()
+    # The start line may stand in the file that has moved.
+    lines = [line for line in written.read_text().splitlines() if "listening on" not in line]
     assert [line.partition("] ")[2] for line in lines] == [
         f"INFO {module.CODE_STAYS}",
         f"WARNING {module.NO_SECOND_SERVER}",
@@ -165,13 +238,57 @@ def test_a_pid_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         serve(Site(page), settings(pid_file=str(where)))
 
 
+def test_a_second_server_with_the_same_pid_file_is_refused(tmp_path: Path) -> None:
+    """It took the file away from the first, and removed it at its end."""
+    path = tmp_path / "pid"
+    command = [
+        sys.executable,
+        "-m",
+        "python_server",
+        "--port",
+        "0",
+        "--control-socket",
+        "none",
+        "--pid",
+        path,
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd="/") as first:
+        try:
+            assert first.stderr is not None
+            assert "listening on" in first.stderr.readline()
+            written = path.read_text()
+            words = f"--pid {path} is another server's, process {first.pid}: stop"
+            with pytest.raises(BindError, match=words):
+                serve(Site(page), settings(pid_file=str(path)), sends(signal.SIGTERM))
+            assert path.read_text() == written == f"{first.pid}\n"
+        finally:
+            first.terminate()
+    assert not path.exists()
+    path.write_text(written)  # of one that died
+    serve(Site(page), settings(pid_file=str(path)), lambda url: sends(signal.SIGTERM)(path.read_text()))
+    assert not path.exists()
+
+
+def test_a_pid_file_that_somebody_else_has_made_stays(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+
+    def started(url: str) -> None:
+        path.rename(tmp_path / "moved")
+        path.write_text("another's")
+        signal.raise_signal(signal.SIGTERM)
+
+    serve(Site(page), settings(pid_file=str(path)), started)
+    assert path.read_text() == "another's"
+
+
 def test_whoever_reads_the_pid_file_may_send_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def written(path: Path, text: str) -> None:
+    def written(path: str) -> Any:
         taken.append(signal.getsignal(signal.SIGHUP) is not before)
+        return pid_file(path)
 
     taken: list[bool] = []
     before = signal.getsignal(signal.SIGHUP)
-    monkeypatch.setattr(Path, "write_text", written)
+    monkeypatch.setattr(module, "pid_file", written)
     serve(Site(page), settings(pid_file=str(tmp_path / "pid")), sends(signal.SIGTERM))
     assert taken == [True]
 
@@ -245,6 +362,7 @@ def test_several_workers_hear_every_order(
     serve(Site(page), settings(workers_count=1, max_requests_count=100), started)
     assert got == [b"ok"]
     said = [record.message for record in caplog.records if not record.message.startswith("worker ")]
+    assert ", 1 worker with 40 threads for requests, 256 for events: listening on http" in said.pop(0)
     assert said[:2] == ["2 workers are wanted", "1 workers are wanted"]
     assert said[2].startswith("rolling restart of 1 workers")
     assert said[-1] == "stopped"
@@ -286,6 +404,8 @@ def test_who_starts_workers(values: dict[str, int], supervises: bool) -> None:
     ("values", "addresses"),
     [
         ({}, [TCPAddress("127.0.0.1", 0)]),
+        ({"host": "[::1]"}, [TCPAddress("::1", 0)]),
+        ({"host": "fe80::1%eth0"}, [TCPAddress("fe80::1%eth0", 0)]),
         (
             {"binds": ("[::1]:81", "unix:/run/s"), "fd": 3},
             [TCPAddress("::1", 81), UnixAddress("/run/s"), InheritedDescriptor(3)],
@@ -306,6 +426,52 @@ def test_addresses(values: dict[str, Any], addresses: list[Any]) -> None:
 )
 def test_what_another_machine_may_reach(binds: tuple[str, ...], public: Any) -> None:
     assert public_address(settings(binds=binds)) == public
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9000", "http://localhost", "unix:/run/s", "[::1]:80"])
+def test_a_host_that_is_more_than_a_host(host: str) -> None:
+    with pytest.raises(BindError, match=f"--host {re.escape(repr(host))} is more than a host: write --port"):
+        addresses_of(settings(host=host))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"uds": "{}/no/s"}, "cannot listen on unix:{}/no/s: there is no folder {}/no"),
+        ({"binds": ("unix:{}/no/s",)}, "cannot listen on unix:{}/no/s: there is no folder {}/no"),
+        ({"uds": "{}/file"}, "cannot listen on unix:{}/file: a file that is no socket stands there"),
+        ({"uds": ""}, "cannot listen on unix:: the path is empty"),
+        (
+            {"control_socket": "{}/no/c"},
+            "--control-socket '{}/no/c': cannot listen on unix:{}/no/c: there is no",
+        ),
+        (
+            {"pid_file": "{}/no/pid"},
+            "cannot write the process id to {}/no/pid (--pid): No such file or directory",
+        ),
+        ({"pid_file": "{}"}, "cannot write the process id to {} (--pid): Is a directory"),
+        ({"pid_file": ""}, "cannot write the process id to  (--pid): No such file or directory"),
+    ],
+)
+def test_a_check_finds_a_place_where_no_file_can_be_made(
+    tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
+    (tmp_path / "file").touch()
+
+    def here(text: Any) -> Any:
+        return text.replace("{}", str(tmp_path)) if isinstance(text, str) else tuple(map(here, text))
+
+    with pytest.raises(BindError) as refused:
+        check_listening(Settings(**{name: here(value) for name, value in values.items()}))
+    assert here(words) in str(refused.value)
+
+
+def test_a_check_leaves_no_pid_file_behind(tmp_path: Path) -> None:
+    check_listening(settings(pid_file=str(tmp_path / "pid")))
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "pid").write_text("1\n")
+    check_listening(settings(pid_file=str(tmp_path / "pid")))
+    assert (tmp_path / "pid").read_text() == "1\n"
 
 
 def test_what_listening_needs_is_looked_at_before(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from python_server.connection.exchange import Exchange, ExchangeServices
 from python_server.connection.websocket_channel import WebSocketServices
 from python_server.http1.parser import Request
+from python_server.http1.response import StandingFields
 from python_server.net.backpressure import Backpressure
 from python_server.net.client_backlog import SOFT_BYTES, SOFT_COUNT
 from python_server.net.threads import Door, InlineExecutor, Mailbox
@@ -163,7 +164,9 @@ class Bench:
 
         exchange = Exchange(
             request,
-            ExchangeServices(lambda: 0.0, lambda: "today", "server", lambda exchange, seconds: None),
+            ExchangeServices(
+                lambda: 0.0, lambda: "today", StandingFields.of("server"), lambda exchange, seconds: None
+            ),
             transport,
             lambda keep_alive: None,
             upgrade,

@@ -26,6 +26,7 @@ from python_server.engineio.packet import Prepared, message
 from python_server.engineio.server import Engine, EngineOptions
 from python_server.engineio.session_ids import SessionIds
 from python_server.http1.parser import Request
+from python_server.http1.response import StandingFields
 from python_server.net.backpressure import Backpressure
 from python_server.net.loop import Deadline, Loop
 from python_server.net.tls import HandshakeQueue, TLSTransport
@@ -180,7 +181,9 @@ class Worker:
             route=lambda request: self.engine if request.path == ENGINE_PATH else self.elsewhere,
             settings=HTTPSettings(),
             deadline=deadline,
-            exchange=ExchangeServices(lambda: loop.now, lambda: "today", "town", self.count),
+            exchange=ExchangeServices(
+                lambda: loop.now, lambda: "today", StandingFields.of("town"), self.count
+            ),
             lost=self.channels.discard,
             stop=lambda request: request.path == ENGINE_PATH and self.engine.is_foreign(request.query),
         )

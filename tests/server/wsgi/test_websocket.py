@@ -14,6 +14,7 @@ import pytest
 from python_server.connection.exchange import Exchange, ExchangeServices
 from python_server.connection.websocket_channel import WebSocketServices
 from python_server.http1.parser import Request
+from python_server.http1.response import StandingFields
 from python_server.net.backpressure import Backpressure
 from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.client_backlog import SOFT_BYTES
@@ -96,7 +97,9 @@ class Bench:
         given = FIELDS | {name.replace("_", "-"): value for name, value in fields.items()}
         request = Request("GET", "/talk", "/talk", "", (1, 1), tuple(given.items()), upgrade="websocket")
         request.fields = given
-        clock = ExchangeServices(lambda: 0.0, lambda: "today", "server", lambda exchange, seconds: None)
+        clock = ExchangeServices(
+            lambda: 0.0, lambda: "today", StandingFields.of("server"), lambda exchange, seconds: None
+        )
         self.exchange = Exchange(request, clock, self.transport, lambda keep_alive: None, self._upgrade)
 
     def _upgrade(self, make: Any) -> None:

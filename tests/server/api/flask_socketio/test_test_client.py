@@ -8,7 +8,7 @@ from typing import Any
 import flask
 import pytest
 
-from python_server import Namespace, SocketIO, emit, join_room, send
+from python_server import ConnectionRefusedError, Namespace, SocketIO, emit, join_room, send
 
 
 @pytest.fixture
@@ -79,6 +79,30 @@ def test_acks_of_none_one_and_many(app: flask.Flask, socketio: SocketIO) -> None
     assert client.emit("next", callback=True) == []
     assert client.emit("next", callback=True) == "one"
     assert client.emit("next", callback=True) == ["two", 2]
+
+
+@pytest.mark.parametrize("serializer", ["default", "msgpack"])
+def test_a_refused_client_is_told_why(
+    app: flask.Flask, serializer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was cut off for a bad packet, the server's own refusal, and the log said so."""
+    socketio = SocketIO(app, serializer=serializer)
+
+    @socketio.on("connect", namespace="/shop")
+    def connect(auth: Any) -> None:
+        raise ConnectionRefusedError("closed", {"until": 8})
+
+    client = socketio.test_client(app)
+    assert (client.is_connected(), client.connect_error) == (True, None)
+    client.connect("/shop")
+    assert client.connect_error == {"message": "closed", "data": {"until": 8}}
+    assert (client.is_connected("/shop"), client.is_connected()) == (False, True)
+    assert caplog.records == []
+    socketio.on("connect")(lambda: False)
+    refused = socketio.test_client(app)
+    assert not refused.is_connected()
+    assert refused.connect_error == {"message": "Connection rejected by server"}
+    assert caplog.records == []
 
 
 def test_a_refused_client_is_not_connected(app: flask.Flask, socketio: SocketIO) -> None:
