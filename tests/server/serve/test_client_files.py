@@ -21,6 +21,7 @@ from python_server import EngineServer, Server, SocketIO, WSGIApp
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.exchange import Exchange, ExchangeServices
 from python_server.http1.parser import Request, RequestParser
+from python_server.http1.response import StandingFields
 from python_server.serve import client_files
 from python_server.serve.client_release import CDN_TAG, NAMES, SCRIPT_INTEGRITY, TARBALL_INTEGRITY, VERSION
 from python_server.serve.mounts import Mount, find_site
@@ -75,7 +76,9 @@ class Site:
             return handler
         sent: list[bytes] = []
         kept: list[bool] = []
-        services = ExchangeServices(lambda: 0.0, lambda: "today", "us", lambda exchange, seconds: None)
+        services = ExchangeServices(
+            lambda: 0.0, lambda: "today", StandingFields.of("us"), lambda exchange, seconds: None
+        )
         transport: Any = SimpleNamespace(write=lambda piece: sent.append(bytes(piece)), pauses=0)
         handler.request_received(Exchange(request, services, transport, kept.append, lambda make: None))
         head, _, body = b"".join(sent).partition(b"\r\n\r\n")
