@@ -207,6 +207,24 @@ def test_one_tab_practises_alone(open_tab: Open, url: str, artifacts: Path) -> N
     tab.page.screenshot(path=artifacts / "practice-over-desk-dark.png")
 
 
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_the_longest_sum_fits_into_the_window(open_tab: Open, url: str, viewport: ViewportSize) -> None:
+    tab = open_tab(url, viewport)
+    tab.page.locator("#name").fill("Solo")
+    tab.page.locator("button[value=practice]").click()
+    tab.ready()
+    tab.page.locator("#start").click()
+    tab.await_round(1)
+    widths = tab.page.evaluate(
+        """() => {
+            document.getElementById("problem").textContent = "(12 + 9) \u00d7 7";
+            const sum = document.querySelector(".problem"), sheet = document.querySelector(".sheet");
+            return [sum.getBoundingClientRect().width, sum.scrollWidth, sheet.clientWidth];
+        }"""
+    )
+    assert max(widths[:2]) <= widths[2]
+
+
 def test_something_that_is_no_number_may_be_corrected(open_tab: Open, url: str) -> None:
     tab = open_tab(url)
     tab.page.locator("#name").fill("Solo")
