@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Page, ViewportSize, WebSocketRoute, expect
 
 pytestmark = pytest.mark.needs_browser
 
@@ -303,6 +303,21 @@ def test_a_lost_connection_is_shown_and_comes_back(open_tab: Open, url: str) -> 
     grace.ready()
     expect(ada.row("Grace")).to_have_attribute("data-presence", "here")
     assert ada.page.locator("#players li").count() == 2
+
+
+def test_a_connection_that_is_lost_while_joining_is_no_fault_of_the_player(open_tab: Open, url: str) -> None:
+    tab = open_tab(url)
+    tab.enter("Ada")
+    tab.ready()
+
+    def serve(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda text: socket.close() if '"join"' in str(text) else server.send(text))
+
+    tab.page.route_web_socket(re.compile("/socket.io/"), serve)
+    tab.page.goto(f"{tab.page.url}?transports=websocket")
+    expect(tab.page.locator("#wire")).to_have_text(re.compile("^Connection lost"))
+    expect(tab.page.locator("#fault")).to_be_hidden()
 
 
 def test_a_page_without_the_client_script_says_so(open_tab: Open, url: str) -> None:
