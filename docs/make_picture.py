@@ -51,12 +51,13 @@ class Film:
         self._frames.append((now, [page.screenshot(caret="initial") for page in self._pages], log))
 
     def until(self, is_so: Callable[[Page], bool]) -> None:
-        """Until both pages show it, and one frame more."""
+        """Until both pages show it, and two frames more."""
         end = time.monotonic() + PATIENCE_SECONDS
         while not all(is_so(page) for page in self._pages):
             assert time.monotonic() < end, self._server.log
             self.shoot()
-        self.shoot()
+        for _ in range(2):
+            self.shoot()
 
     def save(self) -> None:
         pictures = [drawn(shots, log) for _, shots, log in self._frames]
@@ -100,8 +101,7 @@ def play(film: Film, server: RunningProgram, ada: Page, grace: Page) -> None:
         page.keyboard.type(str(eval(problem) + error))
         film.shoot()
         page.keyboard.press("Enter")
-        page.locator("#written").wait_for()
-        film.shoot()
+        film.until(lambda _: page.locator("#written").is_visible())
 
     film.shoot()
     grace.keyboard.type("Grace")
