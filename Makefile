@@ -15,7 +15,7 @@ RECORDS ?=
 MODULES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: FORCE help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles client optional-tools clean
+.PHONY: FORCE help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
+	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
 	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes;"
@@ -65,6 +66,9 @@ bench-pages:
 
 bench-profiles:
 	$(PYTHON) bench/e2e/profiles.py
+
+picture: $(VENV)/test-installed
+	$(BIN)/python docs/make_picture.py
 
 clean:
 	rm -rf $(VENV) build dist artifacts tests/e2e/node_modules python_server/client

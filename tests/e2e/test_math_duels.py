@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Page, ViewportSize, WebSocketRoute, expect
 
 pytestmark = pytest.mark.needs_browser
 
@@ -207,6 +207,24 @@ def test_one_tab_practises_alone(open_tab: Open, url: str, artifacts: Path) -> N
     tab.page.screenshot(path=artifacts / "practice-over-desk-dark.png")
 
 
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_the_longest_sum_fits_into_the_window(open_tab: Open, url: str, viewport: ViewportSize) -> None:
+    tab = open_tab(url, viewport)
+    tab.page.locator("#name").fill("Solo")
+    tab.page.locator("button[value=practice]").click()
+    tab.ready()
+    tab.page.locator("#start").click()
+    tab.await_round(1)
+    widths = tab.page.evaluate(
+        """() => {
+            document.getElementById("problem").textContent = "(12 + 9) \u00d7 7";
+            const sum = document.querySelector(".problem"), sheet = document.querySelector(".sheet");
+            return [sum.getBoundingClientRect().width, sum.scrollWidth, sheet.clientWidth];
+        }"""
+    )
+    assert max(widths[:2]) <= widths[2]
+
+
 def test_something_that_is_no_number_may_be_corrected(open_tab: Open, url: str) -> None:
     tab = open_tab(url)
     tab.page.locator("#name").fill("Solo")
@@ -285,6 +303,21 @@ def test_a_lost_connection_is_shown_and_comes_back(open_tab: Open, url: str) -> 
     grace.ready()
     expect(ada.row("Grace")).to_have_attribute("data-presence", "here")
     assert ada.page.locator("#players li").count() == 2
+
+
+def test_a_connection_that_is_lost_while_joining_is_no_fault_of_the_player(open_tab: Open, url: str) -> None:
+    tab = open_tab(url)
+    tab.enter("Ada")
+    tab.ready()
+
+    def serve(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda text: socket.close() if '"join"' in str(text) else server.send(text))
+
+    tab.page.route_web_socket(re.compile("/socket.io/"), serve)
+    tab.page.goto(f"{tab.page.url}?transports=websocket")
+    expect(tab.page.locator("#wire")).to_have_text(re.compile("^Connection lost"))
+    expect(tab.page.locator("#fault")).to_be_hidden()
 
 
 def test_a_page_without_the_client_script_says_so(open_tab: Open, url: str) -> None:

@@ -95,7 +95,7 @@ function takeVerdict(verdict) {
 async function join() {
   const reply = await ask("join", { code, name, token: sessionStorage.getItem(tokenKey) ?? undefined });
   if (!reply.ok) {
-    view.setFault(reply.error);
+    if (socket.connected) view.setFault(reply.error); // else the next "connect" joins again
     return;
   }
   view.setFault("");
