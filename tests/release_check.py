@@ -69,7 +69,8 @@ class Release:
     def client(self) -> str:
         if package_contents.has_client(self.wheel):
             return "the wheel has the Socket.IO client for browsers"
-        raise FaultError("the wheel has no Socket.IO client: `make client` fetches it, with npm")
+        missing = "the wheel has no Socket.IO client: `make client` fetches it, with npm"
+        raise FaultError(missing) if os.environ.get("CI") == "true" else LeftOutError(missing)
 
     def description(self) -> str:
         twine = Path(sys.executable).with_name("twine")

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 import package_contents
+import wsframe
 from package_contents import PROJECT, ROOT
 
 GITHUB = ROOT / ".github"
@@ -135,6 +136,15 @@ def test_the_installed_metadata_is_fit_for_an_index() -> None:
     assert bare[-2:] == [f"README leads nowhere on an index: docs/{name}" for name in ("a.md", "b.svg")]
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" or wsframe.IMPLEMENTATION != "cython", reason="no compiled core of Linux here"
+)
+def test_the_installed_core_names_its_functions_but_carries_no_debug_information() -> None:
+    core = Path(sys.modules["wsframe._codec"].__file__ or "").read_bytes()
+    assert b".debug_info" not in core
+    assert b".symtab" in core
+
+
 def long_description(version: str, readme: str, place: Path) -> str:
     """As setup.py makes it of another README."""
     tree = ast.parse((ROOT / "setup.py").read_text("utf-8"))
@@ -191,6 +201,42 @@ def test_pythons_agree() -> None:
     )
 
 
+def release_check() -> Any:
+    spec = importlib.util.spec_from_file_location("release_check", ROOT / "tests" / "release_check.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_check_is_made_or_left_out_or_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A machine that lacks something fails nothing; one fault among many decides."""
+    module = release_check()
+    for name in ("wsframe-1-cp39-cp39-any.whl", "wsframe-1.tar.gz"):
+        (tmp_path / name).touch()
+    release = module.Release(tmp_path, tmp_path)
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    checks = [
+        ("no such Python", lambda: release.install("9.9", release.sdist)),
+        ("another Python's wheel", lambda: release.install(f"3.{sys.version_info[1]}", release.wheel)),
+        ("no pyright", release.typed),
+        ("good", lambda: "all is well"),
+    ]
+    monkeypatch.setattr(module, "checks", lambda release: iter(checks))
+    assert module.main(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["Left", "Left", "Left", "ok"]
+    checks.insert(0, ("bad", lambda: module.run(sys.executable, "-c", "raise SystemExit('why')")))
+    assert not module.main(tmp_path)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("FAULT     bad: ")
+    assert first.endswith(": why")
+    assert others == lines
+
+
 def loaded(path: Path) -> Any:
     return yaml.safe_load(path.read_text("utf-8"))
 
@@ -208,6 +254,13 @@ def test_workflows_take_no_more_than_they_need(path: Path) -> None:
             # What others write (titles, branches) never becomes a part of a script.
             assert "${{ github.event" not in step.get("run", "")
             assert "${{ github.head_ref" not in step.get("run", "")
+
+
+def test_addresses_agree() -> None:
+    source = PROJECT["urls"]["Source"]
+    assert all(url.startswith(source) for url in PROJECT["urls"].values())
+    (private,) = loaded(GITHUB / "ISSUE_TEMPLATE" / "config.yml")["contact_links"]
+    assert private["url"] == f"{source}/security/advisories/new"
 
 
 def test_workflows_run_when_they_should() -> None:
