@@ -1,12 +1,11 @@
-"""Builds the one extension, wsframe._codec; all metadata but the long description stands in pyproject.toml.
+"""Builds the one extension, wsframe._codec; its metadata stands in pyproject.toml.
 
 It must not choose flags for the build machine: a wheel runs on any processor of its architecture.
 """
 
 import os
-import re
+import runpy
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -46,34 +45,15 @@ class BuildModules(build_py):
             print("wsframe: built without the Socket.IO client, `make client` fetches it", file=sys.stderr)
 
 
-def long_description() -> str:
-    """README with links that lead from a package index to the repository, at this version's tag."""
-    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
-    tag = "main" if ".dev" in project["version"] else f"v{project['version']}"
-    page, file = (f"{project['urls']['Source']}/{kind}/{tag}/" for kind in ("blob", "raw"))
-    text = Path("README.md").read_text("utf-8")
-    text = re.sub(r"(!\[[^\]]*\]\(|\bsrc=\")(?![a-z]+:|[/#])", rf"\1{file}", text)
-    return re.sub(r"(\]\(|\bhref=\")(?![a-z]+:|[/#])", rf"\1{page}", text)
-
-
 flags: dict[str, Any] = {}
 if SANITIZE:
-    sanitizers = [
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=undefined",
-        "-fno-omit-frame-pointer",
-        "-g",
-    ]
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    sanitizers += ["-fno-omit-frame-pointer", "-g"]
     flags = {"extra_compile_args": [*sanitizers, "-O1"], "extra_link_args": sanitizers}
 elif os.name == "posix":
     flags = {"extra_compile_args": ["-O3"]}
-    if sys.platform == "linux":
-        # No debug information, which Python's own flags ask for; the functions' names stay, for profilers.
+    if sys.platform == "linux":  # no debug information; the functions' names stay, for profilers
         flags["extra_link_args"] = ["-Wl,--strip-debug"]
 core = Extension("wsframe._codec", ["src/wsframe/_codec.pyx"], depends=["src/wsframe/_mask.h"], **flags)
-setup(
-    ext_modules=[] if PURE else [core],
-    cmdclass={"build_ext": BuildCore, "build_py": BuildModules},
-    long_description=long_description(),
-    long_description_content_type="text/markdown",
-)
+classes = {"build_ext": BuildCore, "build_py": BuildModules}
+setup(ext_modules=[] if PURE else [core], cmdclass=classes, **runpy.run_path("readme_on_index.py")["README"])
