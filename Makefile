@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-SOURCES := setup.py pyproject.toml $(shell find src python_server -name '*.py' -o -name '*.py[xi]' -o -name '*.h' -o -name '*.html')
+SOURCES := setup.py readme_on_index.py pyproject.toml $(shell find src python_server -name '*.py' -o -name '*.py[xi]' -o -name '*.h' -o -name '*.html')
 NPM_PACKAGES := tests/e2e/node_modules/.package-lock.json
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -15,7 +15,7 @@ RECORDS ?=
 MODULES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: FORCE help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean
+.PHONY: FORCE help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -27,6 +27,8 @@ help:
 	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
 	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
 	@echo "make wheel   build the wheel into dist/"
+	@echo "make release-check   build wheel and sdist, and hold them against what a release must be"
+	@echo "make bare    run 'make serve' and 'make test' in a bare Debian, as root (TESTS=... for a part of the suite)"
 	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes;"
 	@echo "             BENCH='--against main': this tree against a commit)"
 	@echo "make clean   remove what these commands made"
@@ -55,6 +57,14 @@ rows: $(VENV)/test-installed optional-npm optional-tools
 wheel: $(VENV)/created client
 	rm -rf build/lib* build/bdist* dist
 	$(PIP) wheel --no-deps --wheel-dir dist .
+
+release-check: wheel
+	@$(PIP) install --group release || echo "Left out: pip gets no build and twine"
+	@$(BIN)/python -m build --sdist --outdir dist . >build/sdist.log 2>&1 || { tail -n 20 build/sdist.log; exit 1; }
+	$(BIN)/python tests/release_check.py dist
+
+bare:
+	sh tests/bare.sh "$(TESTS)"
 
 bench:
 	$(PYTHON) bench/e2e/run.py $(BENCH)

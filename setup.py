@@ -1,9 +1,10 @@
-"""Builds the one extension, wsframe._codec; all metadata stands in pyproject.toml.
+"""Builds the one extension, wsframe._codec; its metadata stands in pyproject.toml.
 
 It must not choose flags for the build machine: a wheel runs on any processor of its architecture.
 """
 
 import os
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,13 @@ class BuildModules(build_py):
 
 flags: dict[str, Any] = {}
 if SANITIZE:
-    sanitizers = [
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=undefined",
-        "-fno-omit-frame-pointer",
-        "-g",
-    ]
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    sanitizers += ["-fno-omit-frame-pointer", "-g"]
     flags = {"extra_compile_args": [*sanitizers, "-O1"], "extra_link_args": sanitizers}
 elif os.name == "posix":
     flags = {"extra_compile_args": ["-O3"]}
+    if sys.platform == "linux":  # no debug information; the functions' names stay, for profilers
+        flags["extra_link_args"] = ["-Wl,--strip-debug"]
 core = Extension("wsframe._codec", ["src/wsframe/_codec.pyx"], depends=["src/wsframe/_mask.h"], **flags)
-setup(ext_modules=[] if PURE else [core], cmdclass={"build_ext": BuildCore, "build_py": BuildModules})
+classes = {"build_ext": BuildCore, "build_py": BuildModules}
+setup(ext_modules=[] if PURE else [core], cmdclass=classes, **runpy.run_path("readme_on_index.py")["README"])

@@ -11,7 +11,7 @@ import environment
 
 FOLDER = environment.ROOT / "build" / "against"
 # What a wheel is made of.
-SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "src", "python_server")
+SOURCES = ("pyproject.toml", "setup.py", "readme_on_index.py", "README.md", "LICENSE", "src", "python_server")
 
 
 @dataclass(frozen=True, slots=True)

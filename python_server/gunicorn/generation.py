@@ -35,7 +35,7 @@ class Generation:
     """
 
     def __init__(self) -> None:
-        self.board = Scoreboard(REAL.monotonic)
+        self.board: Scoreboard = Scoreboard(REAL.monotonic)
         self._cells = memoryview(mmap.mmap(-1, ROWS_COUNT * FIELDS_COUNT * CELL_BYTES)).cast("q")
         self._rows: set[int] = set()
 

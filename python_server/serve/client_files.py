@@ -15,7 +15,7 @@ from python_server.connection.exchange import AnsweredAtOnce, Exchange
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.polling import accepted_encoding
 from python_server.http1.response import Headers
-from python_server.serve.client_release import CDN_TAG, NAMES, VERSION
+from python_server.serve.client_release import CDN_TAG, NAMES, SCRIPTS, VERSION
 from python_server.serve.mounts import Mount
 
 # They stand in it compressed, as nearly every browser wants them.
@@ -26,6 +26,7 @@ MISSING: Final = (
     "this build has no Socket.IO client: `make client` fetches it for the next one, "
     f"until then a page can load {CDN_TAG}"
 )
+WITHOUT_MAPS: Final = "this build has no maps of the Socket.IO client; npm's socket.io-client has them"
 
 
 @cache
@@ -64,9 +65,11 @@ def _answer(
     request = exchange.request
     headers: Headers = [*KEPT, *origins.headers(request)]
     if not body:
-        complain("no client", MISSING)
+        sentence = WITHOUT_MAPS if name not in SCRIPTS and packed(SCRIPTS[0]) else MISSING
+        if sentence is MISSING:
+            complain("no client", MISSING)
         plain = ("Content-Type", "text/plain; charset=utf-8")
-        exchange.respond(404, [plain, *origins.headers(request)], f"{MISSING}\n".encode())
+        exchange.respond(404, [plain, *origins.headers(request)], f"{sentence}\n".encode())
     elif _is_known(request.get("if-none-match")):
         exchange.respond(304, headers)
     else:

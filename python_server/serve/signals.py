@@ -52,7 +52,7 @@ class ApplicationSignals:
             if callable(handler := signal.getsignal(number)) and handler is not signal.default_int_handler
         }
         self._stop_told = False
-        self.stopping = False  # the handler of a signal that stops runs
+        self.stopping: bool = False  # the handler of a signal that stops runs
         self.leaving: SystemExit | None = None
 
     def __contains__(self, number: int) -> bool:

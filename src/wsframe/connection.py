@@ -84,7 +84,7 @@ class Connection:
         deflate: Agreement | None = None,
     ) -> None:
         self._deflate = None if deflate is None else MessageDeflate(deflate, role)
-        self.decoder = self.decoder_type(
+        self.decoder: Decoder = self.decoder_type(
             role,
             max_message_bytes=max_message_bytes,
             max_fragments=max_fragments,
@@ -96,15 +96,15 @@ class Connection:
         self._mask_needed = role == Role.CLIENT
         self._queue: list[bytes] = []
         self._pongs = 0  # at the end of the queue, counted since data_to_send
-        self.plain = role is Role.SERVER and deflate is None
+        self.plain: bool = role is Role.SERVER and deflate is None
         # A sender may open it: frames of messages then pass by the queue. It closes with the connection.
-        self.outbox = self.outbox_type(self.plain)
+        self.outbox: Outbox = self.outbox_type(self.plain)
         self._last_frame = b""  # a close frame of ours that answers the peer: nothing may follow it
         self._error: Exception | None = None  # of our own, raised by the next call that receives
-        self.state = State.OPEN
-        self.attention = False
+        self.state: State = State.OPEN
+        self.attention: bool = False
         self.close_code: int | None = None
-        self.close_reason = ""
+        self.close_reason: str = ""
 
     # --- receiving ---
 

@@ -110,7 +110,7 @@ class ProtocolError(Exception):
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(code, message)
-        self.code = int(code)
+        self.code: int = int(code)
         self.message = message
 
     def __str__(self) -> str:

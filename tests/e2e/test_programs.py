@@ -44,6 +44,7 @@ class Program:
     is_script: bool = True  # it starts a server that --drop-in replaces
     procfile: str = ""
     needs_redis: bool = False
+    below: tuple[int, int] = (4, 0)  # its packages are for Pythons before this one
 
 
 WORKER = "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"
@@ -73,7 +74,7 @@ ROWS = {
     "queue_server": Program(needs_redis=True),
     "shared_session": Program(),
     "sock_echo": Program(is_script=False),
-    "asyncapi_events": Program(),
+    "asyncapi_events": Program(below=(3, 13)),
     "pydantic_events": Program(is_script=False),
     "small_print": Program(),
     "socketio_threads": Program(is_script=False),
@@ -222,7 +223,9 @@ def is_installed(stack: str) -> bool:
 
 
 def names_of(mode: str) -> list[str]:
-    names = os.environ.get("PROGRAMS", "").split() or list(ROWS)
+    names = os.environ.get("PROGRAMS", "").split() or [
+        name for name, row in ROWS.items() if sys.version_info < row.below
+    ]
     if mode == "stock":
         return [name for name in names if is_installed(ROWS[name].stack)]
     if mode == "renamed":

@@ -25,11 +25,13 @@ needs_build_tools = pytest.mark.skipif(
 def sources(tmp_path: Path) -> Path:
     place = tmp_path / "sources"
     place.mkdir()
-    shutil.copy(ROOT / "setup.py", place)
+    for name in ("setup.py", "readme_on_index.py", "README.md"):
+        shutil.copy(ROOT / name, place)
     # Only the codec: its build is what is tested.
     (place / "pyproject.toml").write_text(
-        '[project]\nname = "wsframe"\nversion = "0"\n[tool.setuptools]\npackages = ["wsframe"]\n'
-        'package-dir = { wsframe = "src/wsframe" }\n'
+        '[project]\nname = "wsframe"\nversion = "0"\ndynamic = ["readme"]\n'
+        '[tool.setuptools]\npackages = ["wsframe"]\n'
+        'package-dir = { wsframe = "src/wsframe" }\n[project.urls]\nSource = "https://host/us"\n'
     )
     ignored = shutil.ignore_patterns("*.c", "*.so", "__pycache__", "_pure_build.py")
     shutil.copytree(ROOT / "src", place / "src", ignore=ignored)

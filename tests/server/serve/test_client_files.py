@@ -23,7 +23,14 @@ from python_server.connection.exchange import Exchange, ExchangeServices
 from python_server.http1.parser import Request, RequestParser
 from python_server.http1.response import StandingFields
 from python_server.serve import client_files
-from python_server.serve.client_release import CDN_TAG, NAMES, SCRIPT_INTEGRITY, TARBALL_INTEGRITY, VERSION
+from python_server.serve.client_release import (
+    CDN_TAG,
+    NAMES,
+    SCRIPT_INTEGRITY,
+    SCRIPTS,
+    TARBALL_INTEGRITY,
+    VERSION,
+)
 from python_server.serve.mounts import Mount, find_site
 from python_server.serve.routing import Router
 from python_server.settings import HTTPSettings
@@ -275,6 +282,18 @@ def test_the_servers_of_socketio_have_it_unless_told_otherwise(serve_client: boo
         assert found.serve_client is (serve_client is not False)
 
 
+@pytest.mark.parametrize("name", [f"{script}.map" for script in SCRIPTS])
+def test_a_build_without_maps_says_so_and_logs_nothing(folder: Path, name: str) -> None:
+    """A browser's developer tools ask for them by themselves."""
+    (folder / f"{name}.gz").unlink()
+    site = Site(mount())
+    status, fields, body = site.ask(f"/socket.io/{name}")
+    assert (status, fields["Content-Type"]) == (404, "text/plain; charset=utf-8")
+    assert body.decode() == f"{client_files.WITHOUT_MAPS}\n"
+    assert site.ask("/socket.io/socket.io.js")[0] == 200
+    assert site.complaints == []
+
+
 def test_an_engine_alone_has_none(folder: Path) -> None:
     found = EngineServer().mount("/engine.io/")
     assert Site(found).ask("/engine.io/socket.io.js") == ENGINE
@@ -293,11 +312,9 @@ def test_the_installed_files_are_the_packages() -> None:
         missing_tool("this build has no Socket.IO client; run: make client")
     script = client_files.unpacked("socket.io.min.js")
     assert f"sha384-{b64encode(hashlib.sha384(script).digest()).decode()}" == SCRIPT_INTEGRITY
-    for name in NAMES:
+    for name in SCRIPTS:
         text = client_files.unpacked(name).decode()
-        if name.endswith(".map"):
-            assert json.loads(text)["version"] == 3
-        else:
-            assert f"Socket.IO v{VERSION}" in text[:200]
-            assert text.rstrip().endswith(f"sourceMappingURL={name}.map")
+        assert f"Socket.IO v{VERSION}" in text[:200]
+        assert text.rstrip().endswith(f"sourceMappingURL={name}.map")
+        assert not client_files.packed(f"{name}.map"), "the budget of a wheel has no room for maps"
     assert "MIT" in client_files.FOLDER.joinpath("LICENSE").read_text()

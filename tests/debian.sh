@@ -1,0 +1,57 @@
+# A Debian below a folder, as root, for another_python.sh and bare.sh, which read this file with `.`.
+# It must not know what is done there.
+#
+# The mirror is the one that /etc/apt names, the settings of pip, npm, apt and the network are the machine's. The mounts live
+# in a namespace of the calling script: they are gone when it ends, however it ends.
+
+# in_own_mounts SCRIPT ARGUMENTS...: begins the script again where its mounts are nobody else's.
+in_own_mounts() {
+    [ "${IN_MOUNT_NAMESPACE-}" != yes ] || return 0
+    [ "$(id -u)" = 0 ] || { echo "Left out: it takes root to unpack a Debian" >&2; exit 1; }
+    command -v debootstrap >/dev/null || { echo "Left out: debootstrap is not installed (apt-get install debootstrap)" >&2; exit 1; }
+    IN_MOUNT_NAMESPACE=yes exec unshare --mount --propagation private sh "$@"
+}
+
+# unpack_debian FOLDER: sid with nothing but what makes it one; once, a minute or two.
+unpack_debian() {
+    [ ! -e "$1/unpacked" ] || return 0
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
+    [ -n "$mirror" ] || { echo "/etc/apt names no Debian mirror" >&2; exit 1; }
+    rm -rf "$1"
+    debootstrap --variant=minbase --include=ca-certificates sid "$1" "$mirror"
+    touch "$1/unpacked"
+}
+
+# open_debian FOLDER: gives it the network, the devices and an empty /tmp.
+open_debian() {
+    for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt /root/.npmrc; do
+        [ ! -e "$file" ] || cp -L "$file" "$1$file"
+    done
+    apt-config dump | grep '^Acquire::' >"$1/etc/apt/apt.conf.d/90-of-the-machine" # its proxy, its clock's tolerance
+    mount --bind /proc "$1/proc"
+    mount --bind /dev "$1/dev"
+    mount -t tmpfs tmpfs "$1/dev/shm"
+    mount -t tmpfs tmpfs "$1/tmp"
+}
+
+# install_there FOLDER PACKAGES...
+install_there() {
+    folder=$1
+    shift
+    chroot "$folder" sh -ec '
+        apt-get update -q
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"' - "$@"
+}
+
+# copy_sources TREE FOLDER: what a checkout holds, into FOLDER/src.
+copy_sources() {
+    rm -rf "$2/src"
+    mkdir "$2/src"
+    tar -C "$1" --exclude=./build --exclude=./.git --exclude='./.venv*' -cf - . | tar -C "$2/src" -xf -
+}
+
+# copy_tracked TREE FOLDER: only what git holds of it.
+copy_tracked() {
+    mkdir "$2/src"
+    git -C "$1" ls-files -z | tar -C "$1" --null --files-from=- -cf - | tar -C "$2/src" --no-same-owner -xf -
+}
