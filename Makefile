@@ -15,7 +15,7 @@ RECORDS ?=
 MODULES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles client optional-tools clean
+.PHONY: FORCE help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles client optional-tools clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -24,20 +24,21 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
+	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes;"
 	@echo "             BENCH='--against main': this tree against a commit)"
 	@echo "make clean   remove what these commands made"
 
-serve: $(VENV)/installed client
+serve: $(VENV)/installed
 	@echo "Math Duels: http://$(HOST):$(PORT)"
 	@cd examples/math_duels && exec $(abspath $(BIN))/python -m python_server app:app --host $(HOST) --port $(PORT)
 
 # Half of the run waits for processes and browsers: two tests at a time (-n 0: one, for --pdb).
-test: $(VENV)/test-installed client optional-tools
+test: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/pytest -rs -n 2 --dist worksteal $(TESTS)
 
-test-python:
+test-python: client
 	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"
 
 lint: $(VENV)/test-installed
@@ -47,10 +48,10 @@ coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage
 	$(BIN)/python tests/common/mirror.py $(MODULES)
 
-rows: $(VENV)/test-installed client optional-tools
+rows: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page
 
-wheel: $(VENV)/created
+wheel: $(VENV)/created client
 	rm -rf build/lib* build/bdist* dist
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
@@ -66,7 +67,7 @@ bench-profiles:
 	$(PYTHON) bench/e2e/profiles.py
 
 clean:
-	rm -rf $(VENV) build dist artifacts tests/e2e/node_modules examples/*/static/vendor
+	rm -rf $(VENV) build dist artifacts tests/e2e/node_modules python_server/client
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %s; name another one: make PYTHON=python3.12 ..." % sys.version.split()[0])'
@@ -75,7 +76,7 @@ $(VENV)/created:
 	@touch $@
 
 # The built wheel is installed, never the source folder: what runs is what a user would get.
-$(VENV)/installed: $(VENV)/created $(SOURCES)
+$(VENV)/installed: $(VENV)/created $(SOURCES) build/client
 	rm -rf build/lib* build/bdist* build/wheel
 	$(PIP) wheel --no-deps --wheel-dir build/wheel .
 	$(PIP) install --force-reinstall --no-deps build/wheel/*.whl
@@ -86,16 +87,21 @@ $(VENV)/test-installed: $(VENV)/installed
 	$(PIP) install --group test
 	@touch $@
 
-# The browser client comes from npm where there is one; the page falls back on its public CDN.
-client: optional-npm
-	@sh examples/math_duels/fetch_client.sh || true
+client: build/client
+
+# Fetched before the wheel that packs it, which is built anew only when what was fetched is another one.
+build/client: FORCE
+	@$(PYTHON) fetch_client.py || true
+	@mkdir -p build; ls python_server/client >build/client.new 2>/dev/null; \
+		if cmp -s build/client.new $@; then rm build/client.new; else mv build/client.new $@; fi
 
 .PHONY: optional-npm
 optional-npm:
 	@if command -v npm >/dev/null; then \
 		if [ ! -e $(NPM_PACKAGES) ] || [ tests/e2e/package-lock.json -nt $(NPM_PACKAGES) ]; then \
-			npm ci --prefix tests/e2e --no-audit --no-fund --loglevel=error && touch $(NPM_PACKAGES); fi; \
-	else echo "Left out: npm is not installed, so the page loads the Socket.IO client from its public CDN."; fi
+			npm ci --prefix tests/e2e --no-audit --no-fund --loglevel=error && touch $(NPM_PACKAGES) || \
+			echo "Left out: npm gets no packages, so the tests with the JavaScript clients are skipped."; fi; \
+	else echo "Left out: npm is not installed, so the tests with the JavaScript clients are skipped."; fi
 
 optional-tools:
 	@command -v valgrind >/dev/null || echo "Left out: valgrind is not installed, so the codec's instructions are not counted."

@@ -4,6 +4,7 @@ It must not choose flags for the build machine: a wheel runs on any processor of
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class BuildModules(build_py):
         marker.unlink(missing_ok=True)
         if PURE:
             marker.write_text('"""This installation was built with WSFRAME_PURE=1."""\n')
+        if not list(Path("python_server", "client").glob("*/LICENSE")):
+            print("wsframe: built without the Socket.IO client, `make client` fetches it", file=sys.stderr)
 
 
 flags: dict[str, Any] = {}

@@ -1,6 +1,7 @@
 """Chat: rooms, who is in them, private messages.
 
-It must not know the server: it runs on Flask-SocketIO too, with only the import changed.
+It must not know the server: it runs on Flask-SocketIO too, with the import and the
+page's <script> changed.
 """
 
 from flask import Flask, render_template, request

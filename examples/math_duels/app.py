@@ -6,7 +6,6 @@ It must not know how a duel is played: arena.py decides, this file reads the clo
 import os
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from arena import Arena, Outcome, kind_of
@@ -18,11 +17,6 @@ from python_server import SocketIO, emit, join_room, leave_room
 
 NAME_COOKIE = "duel_name"
 NAME_COOKIE_SECONDS = 180 * 24 * 3600
-LOCAL_CLIENT = "vendor/socket.io.min.js"  # put there by fetch_client.sh
-CDN_CLIENT = {
-    "url": "https://cdn.jsdelivr.net/npm/socket.io-client@4.8.4/dist/socket.io.min.js",
-    "integrity": "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1",
-}
 
 # With it lobbies and events reach over many workers and machines: redis://host
 BROKER = os.environ.get("DUEL_BROKER")
@@ -190,13 +184,8 @@ def lobby_page(code: str, kind: Kind) -> ResponseReturnValue:
     name = remembered_name()
     if not name:
         return render_template("name.html", code=code, name="", error=None)
-    sources = [CDN_CLIENT]
-    if Path(app.static_folder or "", LOCAL_CLIENT).is_file():
-        sources.insert(0, {"url": url_for("static", filename=LOCAL_CLIENT)})
     lobby = arena.view(code, clock())
-    return render_template(
-        "lobby.html", code=code, kind=kind.value, name=name, lobby=lobby, sources=sources, pace=PACE
-    )
+    return render_template("lobby.html", code=code, kind=kind.value, name=name, lobby=lobby, pace=PACE)
 
 
 @app.errorhandler(404)

@@ -1,6 +1,7 @@
 """Ticker: one background thread, as many readers as like.
 
-It must not know the server: it runs on Flask-SocketIO too, with only the import changed.
+It must not know the server: it runs on Flask-SocketIO too, with the import and the
+page's <script> changed.
 """
 
 import os

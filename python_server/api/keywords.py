@@ -83,6 +83,7 @@ class NamedServerKeywords(EngineKeywords, total=False):
     connection_state_recovery: bool | Mapping[str, object]
     connect_timeout: float
     attachments_timeout: float
+    serve_client: bool
 
 
 class ServerKeywords(NamedServerKeywords, total=False):

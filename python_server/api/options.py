@@ -61,13 +61,14 @@ class ServerOptions:
     Attributes:
         namespaces: that may be joined without a handler of their own; "*" among them: any. None: not said.
         broker: what joins the server to other machines.
-        path, manage_session: Flask-SocketIO's.
+        serve_client: whether the client for browsers is served. path, manage_session: Flask-SocketIO's.
     """
 
     configuration: Configuration
     engine: EngineOptions
     namespaces: frozenset[str] | None
     broker: BrokerOptions | None
+    serve_client: bool
     path: str
     manage_session: bool
 
@@ -98,6 +99,7 @@ def read_server_options(what: str, keywords: type, given: Keywords, channel: str
         engine=read_engine_options(given),
         namespaces=None if namespaces is None else frozenset(several(namespaces)),
         broker=read_broker({**given, **queue_and_manager(given)}, channel),
+        serve_client=bool(given.get("serve_client", True)),
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
     )

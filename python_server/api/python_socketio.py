@@ -74,7 +74,8 @@ class Server(ServerMethods, Mounting):
             (redis://host), with `channel`, `redis_options` and `channel_per_room`.
             connection_state_recovery: True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
             connect_timeout: seconds to join a namespace. attachments_timeout: seconds to complete a binary
-            packet. The log names each that does not exist.
+            packet. serve_client: the client for browsers at `socket.io.js` below the path, default True. The
+            log names each that does not exist.
 
     Raises:
         ValueError: a value that cannot be, or is not served here.
@@ -106,13 +107,14 @@ class Server(ServerMethods, Mounting):
         if chosen.namespaces is not None:
             handlers.only(chosen.namespaces)
         super().__init__(Hub(chosen.configuration, handlers), self._environ)
-        self._options, self._broker = chosen.engine, chosen.broker
+        self._options, self._broker, self._serve_client = chosen.engine, chosen.broker, chosen.serve_client
         self.eio: EngineView = EngineView(self._hub, lambda: self._options)
         UNMOUNTED.add(self)
 
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
-        return Mount(path, self._hub, self._options, self._serving, broker=self._broker)
+        options, broker = self._options, self._broker
+        return Mount(path, self._hub, options, self._serving, None, broker, self._serve_client)
 
     def _environ(self, socket: Socket) -> Environ:
         client = socket.client

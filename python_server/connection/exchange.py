@@ -84,6 +84,22 @@ class RequestHandler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class AnsweredAtOnce:
+    """A RequestHandler whose answer needs neither the body nor time."""
+
+    request_received: Callable[[Exchange], None]
+
+    def body_received(self, exchange: Exchange, piece: bytes) -> None:
+        """Nobody reads it."""
+
+    def body_ended(self, exchange: Exchange) -> None:
+        """It was answered."""
+
+    def exchange_lost(self, exchange: Exchange, reason: str) -> None:
+        """Nothing is kept for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExchangeServices:
     """What all exchanges of a worker share: clock, Date text, Server text, and who counts them.
 

@@ -37,6 +37,7 @@ class Mount:
         serving: called with the server's facts and the application served, once a worker serves.
         admit: set by `serving` where middleware is to see handshakes first: see HandshakeMiddleware.
         broker: what joins it to other machines.
+        serve_client: whether the client for browsers is answered below the path too.
         holder: the part of the application that carries it, where something stands around that part.
     """
 
@@ -46,6 +47,7 @@ class Mount:
     serving: Callable[[ServerFacts, Application], None]
     admit: Admit | None = None
     broker: BrokerOptions | None = None
+    serve_client: bool = False
     holder: object = None
 
     @property

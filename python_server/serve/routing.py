@@ -5,13 +5,13 @@ Must not know: what any of them does with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from python_server.connection.address_caps import Refusal
 from python_server.connection.allowed_hosts import AllowedHosts
-from python_server.connection.exchange import Exchange, RequestHandler
+from python_server.connection.exchange import AnsweredAtOnce, Exchange, RequestHandler
 from python_server.connection.proxy_headers import Origin, ProxyRules
 from python_server.http1.parser import Request
 from python_server.http1.response import status_text
@@ -22,28 +22,17 @@ if TYPE_CHECKING:
     from python_server.websocket.application import WebSocketRoutes
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Answers one request with a refusal (the RequestHandler port)."""
+def _refused(refusal: Refusal) -> AnsweredAtOnce:
+    """Answers one request with a refusal."""
 
-    refusal: Refusal
-
-    def request_received(self, exchange: Exchange) -> None:
+    def answer(exchange: Exchange) -> None:
         exchange.refuse_keep_alive()
-        refusal = self.refusal
         headers = [("Content-Type", "text/plain; charset=utf-8")]
         if refusal.retry_after_seconds is not None:
             headers.append(("Retry-After", str(refusal.retry_after_seconds)))
         exchange.respond(status_text(refusal.status), headers, f"{refusal.text}\n".encode())
 
-    def body_received(self, exchange: Exchange, piece: bytes) -> None:
-        """Nobody reads it."""
-
-    def body_ended(self, exchange: Exchange) -> None:
-        """It was answered."""
-
-    def exchange_lost(self, exchange: Exchange, reason: str) -> None:
-        """Nothing is kept for it."""
+    return AnsweredAtOnce(answer)
 
 
 # As Django and Starlette answer. Not 421 (RFC 9110 15.5.20): browsers take it as an invitation to ask again
@@ -63,6 +52,7 @@ class Router:
         routes: the raw WebSockets. otherwise: who answers everything else.
         admit: says of (request, its connection's address) what it is told instead of an answer; None: all may
             go on.
+        client_files: what answers a GET or HEAD of a path below an engine's, in its place.
     """
 
     scheme: str
@@ -74,6 +64,7 @@ class Router:
     routes: WebSocketRoutes
     otherwise: RequestHandler
     admit: Callable[[Request, object], Refusal | None] | None = None
+    client_files: Mapping[str, RequestHandler] = field(default_factory=dict)
 
     def route(self, request: Request) -> RequestHandler:
         """Who answers; the request is changed to what the proxy said."""
@@ -82,15 +73,17 @@ class Router:
         if self.proxies is not None:
             self._believe(self.proxies, request)
         if self.admit is not None and (refusal := self.admit(request, own)) is not None:
-            return Refused(refusal)
+            return _refused(refusal)
         if not self.hosts.allows(request.authority):
             host = request.authority or "(none)"
             self.complain("host refused", f"a request for host {host!r} is refused: --allowed-hosts lacks it")
-            return Refused(OTHER_HOST)
+            return _refused(OTHER_HOST)
         path = request.path = below_root(self.root_path, request.path)
         engine = self._engine_of(path)
         if engine is not None:
-            return engine
+            file = self.client_files.get(path)
+            asks = file is not None and request.method in ("GET", "HEAD") and request.upgrade != "websocket"
+            return file if file is not None and asks else engine
         if request.upgrade == "websocket" and self.routes.serves(path):
             return self.routes
         return self.otherwise

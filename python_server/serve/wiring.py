@@ -36,6 +36,7 @@ from python_server.net.threads import Door
 from python_server.observe import log
 from python_server.observe.access_log import AccessWriter
 from python_server.observe.counters import Counters
+from python_server.serve.client_files import client_files
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.serve.routing import Router
@@ -413,6 +414,7 @@ def http_services(
         routes=protocols.routes,
         otherwise=protocols.wsgi,
         admit=(lambda request, own: caps.admit(request, own, loop.now)) if caps.looks_at_requests else None,
+        client_files=client_files(given.site.mounts, given.complain),
     )
     return HTTPServices(
         route=router.route,

@@ -9,15 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from outside_tools import missing_tool, outside_tool
+from python_server.serve import client_files
 from running_program import RunningProgram
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -35,6 +36,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+STRANGER = re.compile(r"^(?!data:|blob:|(?:http|ws)s?://127\.0\.0\.1:).*")
 TRACEBACK = "Traceback (most recent call last)"
 WERKZEUG = "WARNING: This is a development server."
 INTENDED_EXCEPTION = "RuntimeError: raised on purpose"
@@ -227,12 +229,24 @@ def browser(chromium: str) -> Iterator["Browser"]:
 
 
 @pytest.fixture(scope="session")
-def page_client() -> Path:
-    """The Socket.IO client as the example's pages load it; the tests fetch nothing from the CDN."""
-    script = REPOSITORY / "examples" / "math_duels" / "static" / "vendor" / "socket.io.min.js"
-    if not script.is_file():
-        missing_tool("the browser client is missing; run: npm ci --prefix tests/e2e, then fetch_client.sh")
-    return script
+def page_client() -> None:
+    """The installed build has the Socket.IO client, which pages load from the server itself."""
+    if not client_files.packed("socket.io.js"):
+        missing_tool("this build has no Socket.IO client; run: make client, then make .venv/test-installed")
+
+
+@pytest.fixture(scope="module")
+def new_context(browser: "Browser") -> Iterator[Callable[..., "BrowserContext"]]:
+    """new_context(...): a browser that has never been here; none of its requests may leave this machine."""
+    strangers: list[str] = []
+
+    def begin(**options: Any) -> "BrowserContext":
+        context = browser.new_context(**options)
+        context.on("request", lambda request: strangers.extend(STRANGER.findall(request.url)))
+        return context
+
+    yield begin
+    assert strangers == []
 
 
 @pytest.fixture(scope="session")

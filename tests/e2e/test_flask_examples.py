@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
+
+from python_server.serve import client_files
 
 pytestmark = pytest.mark.needs_browser
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parents[1] / "examples"
-CLIENT = HERE / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
+OUR_TAG = '<script src="/socket.io/socket.io.js"></script>'
 PATIENCE_MS = 60_000
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -36,8 +38,10 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(params=["python_server", "flask_socketio"])
-def example(request: pytest.FixtureRequest, serve: Any, tmp_path: Path) -> Callable[..., str]:
-    """example("chat"): the address of the example on one of the packages, its import changed."""
+def example(
+    request: pytest.FixtureRequest, serve: Any, tmp_path: Path, page_client: None
+) -> Callable[..., str]:
+    """example("chat"): the address of the example on one of the packages, its import and script changed."""
     pytest.importorskip(request.param)
 
     def start(name: str, env: dict[str, str] | None = None) -> str:
@@ -48,6 +52,12 @@ def example(request: pytest.FixtureRequest, serve: Any, tmp_path: Path) -> Calla
         text = program.read_text("utf-8")
         assert text.count("from python_server import ") == 1
         program.write_text(text.replace("from python_server import ", "from flask_socketio import "))
+        # It serves no client.
+        (page,) = (tmp_path / name / "templates").iterdir()
+        text = page.read_text("utf-8")
+        assert text.count(OUR_TAG) == 1
+        page.write_text(text.replace(OUR_TAG, '<script src="/static/socket.io.js"></script>'), "utf-8")
+        (tmp_path / name / "static" / "socket.io.js").write_bytes(client_files.unpacked("socket.io.js"))
         return str(serve(tmp_path / name, "-c", PEERS_PROGRAM, env=env, program=True).url)
 
     return start
@@ -65,18 +75,13 @@ def shoot(request: pytest.FixtureRequest, artifacts: Path) -> Callable[[Page, st
 
 
 @pytest.fixture
-def open_page(browser: Browser, node: str) -> Iterator[Callable[..., Page]]:
+def open_page(new_context: Callable[..., BrowserContext], page_client: None) -> Iterator[Callable[..., Page]]:
     pages: list[Page] = []
     faults: list[str] = []
 
-    def fulfil(route: Route) -> None:
-        headers = {"access-control-allow-origin": "*", "content-type": "text/javascript"}
-        route.fulfill(path=CLIENT, headers=headers)
-
     def one(url: str, viewport: ViewportSize = DESK, scheme: Any = "light") -> Page:
-        context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        context = new_context(viewport=viewport, color_scheme=scheme)
         context.set_default_timeout(PATIENCE_MS)
-        context.route("https://cdn.jsdelivr.net/**", fulfil)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(url)

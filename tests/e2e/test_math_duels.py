@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
 
 pytestmark = pytest.mark.needs_browser
 
@@ -91,12 +91,12 @@ Open = Callable[..., Tab]
 
 
 @pytest.fixture
-def open_tab(browser: Browser, page_client: Path) -> Iterator[Open]:
+def open_tab(new_context: Callable[..., BrowserContext], page_client: None) -> Iterator[Open]:
     """open_tab(url, viewport, scheme): a tab of a browser that has never been here, with its own cookies."""
     tabs: list[Tab] = []
 
     def one(url: str, viewport: ViewportSize = DESK, scheme: Any = "light", **options: Any) -> Tab:
-        context = browser.new_context(viewport=viewport, color_scheme=scheme, **options)
+        context = new_context(viewport=viewport, color_scheme=scheme, **options)
         context.set_default_timeout(PATIENCE_MS)
         tab = Tab(context.new_page())
         tabs.append(tab)
@@ -289,7 +289,7 @@ def test_a_lost_connection_is_shown_and_comes_back(open_tab: Open, url: str) -> 
 
 def test_a_page_without_the_client_script_says_so(open_tab: Open, url: str) -> None:
     tab = open_tab(url)
-    tab.page.context.route("**/socket.io.min.js", lambda route: route.abort())
+    tab.page.context.route("**/socket.io/socket.io.js", lambda route: route.abort())
     tab.enter("Ada")
     expect(tab.page.locator("#fault")).to_contain_text("client could not be loaded")
     expect(tab.page.locator("#wire")).to_have_text("Not connected")

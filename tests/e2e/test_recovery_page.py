@@ -54,12 +54,12 @@ def url(serve: Callable[..., Any]) -> str:
 
 
 @pytest.fixture
-def page(browser: Browser, url: str, page_client: Path) -> Iterator[Page]:
+def page(browser: Browser, url: str, page_client: None) -> Iterator[Page]:
     faults: list[str] = []
     page = browser.new_page()
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"{url}/page")
-    page.add_script_tag(path=page_client)
+    page.add_script_tag(url="/socket.io/socket.io.js")
     yield page
     page.close()
     assert faults == []

@@ -1,7 +1,6 @@
 // The flow of one tab: connect, join, show what comes, send what the player types.
 // It must not judge an answer or count a point: the server does.
 
-import { loadClient } from "./client.js";
 import * as view from "./view.js";
 
 const $ = (id) => document.getElementById(id);
@@ -172,7 +171,7 @@ function watchConnection() {
   socket.on("replaced", () => standUp("You are playing in another tab."));
 }
 
-async function main() {
+function main() {
   seatedIs(false);
   $("start").addEventListener("click", start);
   $("again").addEventListener("click", start);
@@ -180,16 +179,10 @@ async function main() {
   $("rejoin").addEventListener("click", join);
   $("answer-form").addEventListener("submit", answer);
   $("copy")?.addEventListener("click", copyLink);
-  let io;
-  try {
-    io = await loadClient(JSON.parse(game.dataset.sources));
-  } catch (error) {
+  const { io } = window; // of /socket.io/socket.io.js
+  if (!io) {
     view.setWire("off", "Not connected");
-    view.setFault(
-      "The Socket.IO client could not be loaded, neither from this server nor from its CDN. " +
-        "Run fetch_client.sh in the example's folder or check the network, then reload this page.",
-    );
-    console.error(error);
+    view.setFault("The Socket.IO client could not be loaded: this server's /socket.io/socket.io.js says why.");
     return;
   }
   const transports = new URLSearchParams(location.search).get("transports"); // for trying one transport by hand

@@ -95,7 +95,8 @@ class SocketIO(Registration):
     Args:
         app: the application; or call `init_app` later.
         options: Flask-SocketIO's, python-socketio's and python-engineio's; times in seconds, sizes in bytes.
-            Those that do not exist are named in the log.
+            serve_client: the client for browsers at `/socket.io/socket.io.js`, default True. The log names
+            those that do not exist.
 
     Raises:
         ValueError: a value that cannot be, or is not served here. BrokerError: no such broker, or no package.
@@ -143,7 +144,14 @@ class SocketIO(Registration):
         self._contexts = EventContexts(app, chosen.manage_session)
         self._hub.configure(chosen.configuration)
         self._hub.handlers.allow(chosen.namespaces or ())
-        self._mounted = Mount(chosen.path, self._hub, chosen.engine, self._serving, broker=broker)
+        self._mounted = Mount(
+            chosen.path,
+            self._hub,
+            chosen.engine,
+            self._serving,
+            broker=broker,
+            serve_client=chosen.serve_client,
+        )
         self.sockio_mw: Mounted = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]
