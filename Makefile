@@ -15,7 +15,7 @@ RECORDS ?=
 MODULES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: FORCE help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles client optional-tools clean
+.PHONY: FORCE help serve test test-python lint coverage-mirror rows docs wheel bench bench-pages bench-profiles client optional-tools clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
+	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
 	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes;"
@@ -50,6 +51,13 @@ coverage-mirror: $(VENV)/test-installed
 
 rows: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page
+
+# -n: a name of ours that a signature shows must be on a page.
+docs: $(VENV)/installed
+	$(PIP) install --group docs
+	rm -rf build/docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -n -j auto -d build/doctrees docs build/docs
+	$(BIN)/python tests/common/built_site.py build/docs
 
 wheel: $(VENV)/created client
 	rm -rf build/lib* build/bdist* dist

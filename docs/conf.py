@@ -1,0 +1,65 @@
+"""The settings of Sphinx for the site that `make docs` builds of the pages in this folder.
+
+It must not know what a page says.
+"""
+
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+import wsframe
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "common"))
+from public_names import core_interface  # noqa: E402
+
+project = "wsframe"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["benchmarks/codec-notes.md"]  # a part of benchmarks/codec.md
+html_theme = "furo"
+html_title = "wsframe"
+html_show_copyright = False
+html_copy_source = False
+html_show_sourcelink = False
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
+
+# The anchors of headings are those of a code host, where the pages are read as well.
+myst_heading_anchors = 4
+
+# One backtick in a docstring is code, as in the pages.
+default_role = "literal"
+autoclass_content = "both"
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+# A type of the standard library or of an inner module has no page; a public name must have one.
+nitpick_ignore_regex = [(r"py:.*", r"(?!(?:python_server|wsframe)\.\w+$).*")]
+
+
+# Pages above this folder that the site has too: how the pages name them, and where they are here.
+ABOVE = {"../SECURITY.md": "reference/security.md", "../CHANGELOG.md": "reference/changelog.md"}
+
+
+def lead_to_pages_above(app: Sphinx, name: str, source: list[str]) -> None:
+    for path, page in ABOVE.items():
+        source[0] = source[0].replace(f"]({path}", f"]({page}")
+
+
+def mark_code(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Tell reStructuredText that an indented block between paragraphs of a docstring is code."""
+    marked: list[str] = []
+    for number, line in enumerate(lines):
+        before = lines[number - 1] if number else "-"
+        text_before = next((text for text in reversed(lines[:number]) if text), "-")
+        if line.startswith("    ") and not before and not text_before.startswith(" "):
+            marked += [".. code-block:: python", ""]
+        marked.append(line)
+    lines[:] = marked
+
+
+def setup(app: Sphinx) -> None:
+    # 400: before Napoleon, which takes a section's indented lines for its own.
+    app.connect("autodoc-process-docstring", mark_code, priority=400)
+    app.connect("source-read", lead_to_pages_above)
+    for name, thing in core_interface().items():
+        setattr(wsframe, name, thing)  # the compiled ones have no docstrings
