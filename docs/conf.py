@@ -16,6 +16,7 @@ from public_names import core_interface  # noqa: E402
 project = "wsframe"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["benchmarks/codec-notes.md"]  # a part of benchmarks/codec.md
+smartquotes = False  # they make a dash of the two hyphens of an option
 html_theme = "furo"
 html_title = "wsframe"
 html_show_copyright = False

@@ -15,10 +15,11 @@ import wsframe
 from wsframe import _core, deflate, handshake
 
 PACKAGES = (python_server, wsframe, handshake, deflate)
-# Methods that stand in a public class and are no program's to call.
-CALLED_BY_THE_SERVER = {
+# What stands in a public class and is no program's to call: the server does, or a test of the package.
+NOT_FOR_PROGRAMS = {
     "python_server.EngineServer": {"attach", "mount", "on_message", "session_closed", "session_opened"},
     "python_server.Server": {"mount"},
+    "wsframe.Connection": {"decoder_type", "frame_encoder", "outbox_type"},
 }
 CALLED_BY_GUNICORN = {"python_server.GunicornWorker"}
 
@@ -73,5 +74,5 @@ def public_callables() -> Iterator[tuple[str, object]]:
             continue
         for member_name, member in public_members(thing):
             function = getattr(member, "__func__", member)
-            if inspect.isroutine(function) and member_name not in CALLED_BY_THE_SERVER.get(name, ()):
+            if inspect.isroutine(function) and member_name not in NOT_FOR_PROGRAMS.get(name, ()):
                 yield f"{name}.{member_name}", function
