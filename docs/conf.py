@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 import wsframe
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "common"))
-from public_names import core_interface  # noqa: E402
+from public_names import core_interface
 
 project = "wsframe"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

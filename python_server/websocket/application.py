@@ -115,7 +115,7 @@ class WebSocketApplication:
 
     Attributes:
         inline: the methods never block: run them on the loop's thread instead of a worker.
-        subprotocols: what may be chosen, the most wanted first.
+        subprotocols: what may be chosen; the first of them that the client names is.
         allowed_origins: pages that may connect: None for our own origin only, "*", a list, or a function.
         ping_interval_seconds, ping_timeout_seconds: keepalive; None takes the server's setting.
         max_message_bytes: None takes the server's setting.
