@@ -55,7 +55,7 @@ rows: $(VENV)/test-installed optional-npm optional-tools
 # -n: a name of ours that a signature shows must be on a page.
 docs: $(VENV)/installed
 	$(PIP) install --group docs
-	rm -rf build/docs
+	rm -rf build/docs build/doctrees
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -n -j auto -d build/doctrees docs build/docs
 	$(BIN)/python tests/common/built_site.py build/docs
 

@@ -114,7 +114,7 @@ class HandlerRegistry(Face):
 
         Args:
             event: its name; `connect`, `disconnect` and `*` included.
-            handler: the function: (sid, environ[, auth]) for `connect`, else (sid, *arguments).
+            handler: the function: (sid, environ[, auth]) for `connect`, else the sid and the arguments.
             namespace: default "/".
             options: inline, ordered, rate_limit: as of `SocketIO.on`.
 

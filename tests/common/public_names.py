@@ -22,6 +22,8 @@ NOT_FOR_PROGRAMS = {
     "wsframe.Connection": {"decoder_type", "frame_encoder", "outbox_type"},
 }
 CALLED_BY_GUNICORN = {"python_server.GunicornWorker"}
+# No program calls their constructors.
+MADE_BY_THE_SERVER = CALLED_BY_GUNICORN | {"python_server.WebSocket"}
 
 
 def core_interface() -> dict[str, object]:
