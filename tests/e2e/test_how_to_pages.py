@@ -4,7 +4,9 @@ It must not hold code that the pages lack.
 """
 
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +14,12 @@ from typing import Any
 
 import pytest
 import requests
+import socketio
 
-from ordered_clients import SimpleClient
+from ordered_clients import PatientClient, SimpleClient
 from own_nginx import Nginx
 
+APPS = Path(__file__).resolve().parent / "apps"
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 WAIT_SECONDS = 60
 
@@ -61,9 +65,8 @@ def test_the_arguments_of_a_pod() -> None:
         re.findall(rf"^ +{word}: (.*)$", manifest, re.MULTILINE) for word in ("command", "args")
     )
     words = ["listening_app:app" if word == "shop:app" else word for word in json.loads(arguments)]
-    apps = Path(__file__).resolve().parent / "apps"
     assert json.loads(command) == ["python", "-m", "python_server"]
-    subprocess.run([sys.executable, *json.loads(command)[1:], *words, "--check-config"], cwd=apps, check=True)
+    subprocess.run([sys.executable, *json.loads(command)[1:], *words, "--check-config"], cwd=APPS, check=True)
     graceful_seconds = int(words[words.index("--timeout-graceful") + 1])
     (whole_seconds,) = re.findall(r"terminationGracePeriodSeconds: (\d+)", manifest)
     assert int(whole_seconds) > graceful_seconds + 5
@@ -99,3 +102,93 @@ def test_who_has_a_token_may_connect(login: dict[str, Any]) -> None:
     assert [item["name"] for item in client.get_received("/api")] == ["news"]
     for auth in ({"token": token + "x"}, {}, None):
         assert not socketio.test_client(app, namespace="/api", auth=auth).is_connected("/api")
+
+
+# What the page says that the reader has: a project, with a user who has logged in.
+DJANGO_SETTINGS = """
+SECRET_KEY = "a key for tests"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "shop.urls"
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.sqlite3"}}
+USE_TZ = True
+"""
+DJANGO_URLS = """
+from django.urls import path
+from shop import views
+urlpatterns = [path("order", views.order)]
+"""
+DJANGO_LOGIN = """
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+call_command("migrate", verbosity=0)
+client = Client()
+client.force_login(User.objects.create_user("ann"))
+print(client.cookies["sessionid"].value)
+"""
+
+
+def test_django(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    for block in blocks("django.md", "python"):
+        (tmp_path / block.partition("\n")[0].removeprefix("# ")).write_text(block)
+    (tmp_path / "shop" / "settings.py").write_text(DJANGO_SETTINGS)
+    (tmp_path / "shop" / "urls.py").write_text(DJANGO_URLS)
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "shop.settings"}
+    command = [sys.executable, "-c", DJANGO_LOGIN]
+    made = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    cookies = {"sessionid": made.stdout.strip()}
+    server = serve(tmp_path, "shop.wsgi:app")
+    client = SimpleClient()
+    client.connect(server.url, headers={"Cookie": f"sessionid={cookies['sessionid']}"})
+    assert client.call("who am I") == "ann"
+    assert requests.get(f"{server.url}/order", cookies=cookies, timeout=WAIT_SECONDS).text == "thank you"
+    assert client.receive(WAIT_SECONDS) == ["order received", 7]
+    client.disconnect()
+    stranger, told = PatientClient(), []
+    stranger.on("connect_error", told.append)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        stranger.connect(server.url)
+    assert [error["message"] for error in told] == ["log in first"]
+
+
+def test_a_task_speaks_through_the_broker(serve: Any, redis_server: Any) -> None:
+    (block,) = blocks("task-queues.md", "python")
+    program = block.replace("redis://broker:6379/0", redis_server.url).replace(
+        "redis://broker:6379/1", "memory://"
+    )
+    scope: dict[str, Any] = {"__name__": "tasks"}
+    exec(compile(program, "task-queues.md", "exec"), scope)
+    scope["celery"].conf.task_always_eager = True
+    server = serve(APPS, "machine_app:app", env={"BROKER": redis_server.url})
+    server.wait_for("joined the broker")
+    client = SimpleClient()
+    client.connect(server.url)
+    client.call("join", "user ann")
+    scope["make_report"].delay("ann")
+    assert client.receive(WAIT_SECONDS) == ["report ready", {"title": "the report"}]
+    client.disconnect()
+    scope["emitter"].close()
+
+
+def test_cron_speaks_through_the_control_socket(serve: Any, tmp_path: Path) -> None:
+    page = (
+        (PAGES / "task-queues.md")
+        .read_text("utf-8")
+        .replace("/run/shop/control.sock", str(tmp_path / "control"))
+    )
+    (options,) = re.findall(r"^    wsframe serve shop:app (.*)$", page, re.MULTILINE)
+    (words,) = re.findall(r"^    0 .* wsframe (emit .*)$", page, re.MULTILINE)
+    server = serve(APPS, "flask_app:app", *options.split())
+    client = SimpleClient()
+    client.connect(server.url)
+    subprocess.run([Path(sys.executable).with_name("wsframe"), *shlex.split(words)], check=True)
+    assert client.receive(WAIT_SECONDS)[0] == "full hour"
+    client.disconnect()
