@@ -16,8 +16,11 @@ import pytest
 import requests
 import socketio
 
+import python_server
 from ordered_clients import PatientClient, SimpleClient
 from own_nginx import Nginx
+from python_server import Server, SocketIO
+from python_server.api.keywords import CallKeywords, EmitKeywords, SocketIOKeywords, names_of
 
 APPS = Path(__file__).resolve().parent / "apps"
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "how-to"
@@ -138,7 +141,7 @@ print(client.cookies["sessionid"].value)
 def test_django(serve: Any, tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     for block in blocks("django.md", "python"):
-        (tmp_path / block.partition("\n")[0].removeprefix("# ")).write_text(block)
+        (tmp_path / "shop" / block.partition("\n")[0].removeprefix("# project shop: ")).write_text(block)
     (tmp_path / "shop" / "settings.py").write_text(DJANGO_SETTINGS)
     (tmp_path / "shop" / "urls.py").write_text(DJANGO_URLS)
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "shop.settings"}
@@ -192,3 +195,26 @@ def test_cron_speaks_through_the_control_socket(serve: Any, tmp_path: Path) -> N
     subprocess.run([Path(sys.executable).with_name("wsframe"), *shlex.split(words)], check=True)
     assert client.receive(WAIT_SECONDS)[0] == "full hour"
     client.disconnect()
+
+
+def test_from_node() -> None:
+    (block,) = blocks("from-node.md", "python")
+    scope: dict[str, Any] = {"__name__": "chat"}
+    exec(compile(block, "from-node.md", "exec"), scope)
+    app, socketio_ = scope["app"], scope["socketio"]
+    assert not socketio_.test_client(app).is_connected()
+    first, second = (socketio_.test_client(app, auth={"name": name}) for name in ("ann", "bob"))
+    assert first.emit("say", "hello", callback=True) == "sent"
+    assert [item["args"] for item in second.get_received()] == [["ann", "hello"]]
+    assert first.get_received() == []
+
+
+def test_the_words_of_the_table_exist() -> None:
+    table = "".join(re.findall(r"^\|.*$", (PAGES / "from-node.md").read_text("utf-8"), re.MULTILINE))
+    called = set(re.findall(r"`(?:socketio\.)?(?:server\.)?(\w+)\(", table)) - {"require"}
+    known = {*dir(python_server), *dir(SocketIO), *dir(Server)}
+    ours = {name for name in called if name in known}
+    assert {"emit", "join_room", "leave_room", "rooms", "room_members", "call", "call_room"} <= ours
+    keywords = set(re.findall(r"`(\w+)[`=]", table))
+    options = names_of(SocketIOKeywords) | names_of(EmitKeywords) | names_of(CallKeywords)
+    assert {word for word in keywords if "_" in word} <= options | known
