@@ -15,7 +15,7 @@ RECORDS ?=
 MODULES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: FORCE help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare
+.PHONY: FORCE help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
+	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
 	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
 	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
 	@echo "make wheel   build the wheel into dist/"
@@ -53,6 +54,13 @@ coverage-mirror: $(VENV)/test-installed
 
 rows: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page
+
+# -n: a name of ours that a signature shows must be on a page.
+docs: $(VENV)/installed
+	$(PIP) install --group docs
+	rm -rf build/docs build/doctrees
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -n -j auto -d build/doctrees docs build/docs
+	$(BIN)/python tests/common/built_site.py build/docs
 
 wheel: $(VENV)/created client
 	rm -rf build/lib* build/bdist* dist

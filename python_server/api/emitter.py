@@ -50,8 +50,9 @@ class Emitter:
         url: a broker's, as `message_queue` takes it (redis://host, unix:///run/redis.sock, ...), or
             "unix:/path" (one colon, no double slash): the control socket of a server on this machine.
         channel: as the servers' option `channel`.
+        redis_options: keywords for the connection to the broker.
         path: of the Socket.IO server, where one process has several; control socket only.
-        timeout_seconds: for each step of connecting and sending.
+        timeout_seconds: seconds for each step of connecting and sending.
 
     Raises:
         BrokerError: the URL is malformed, or its package is not installed. ValueError: "unix:" alone.
@@ -83,6 +84,8 @@ class Emitter:
     def emit(self, event: str, *args: object, data: object = None, **options: Unpack[Recipients]) -> None:
         """Send an event to everybody, or to rooms.
 
+            emitter.emit("news", {"title": "hello"}, to="readers")
+
         Args:
             args: the event's data; a tuple as the only one is several arguments, None is none.
             data: the same by its name.
@@ -96,35 +99,78 @@ class Emitter:
         self.emit_to(broadcast_options(**options), event, arguments_of(args, data))
 
     def emit_to(self, to: BroadcastOptions, event: str, args: tuple[object, ...]) -> None:
-        """`emit` to whom `to` says; raises what `emit` does."""
+        """`emit` of the arguments `args`, to whom `to` says; raises what `emit` does.
+
+            emitter.emit_to(broadcast_options(to="readers"), "news", ("hello",))
+
+        For the package itself: programs call `emit`.
+        """
         check_rooms(to.rooms, to.excepted)
         prepared = self._codec.prepare(PacketType.EVENT, to.namespace, (event, *args))
         envelope = Envelope(to.namespace, to.rooms, to.excepted, prepared)
         self._send(write_emit(envelope, self._host_id, self._codec, self._path))
 
     def send(self, data: object, json: bool = False, **options: Unpack[Recipients]) -> None:
-        """`emit` of the event `message`, or `json`."""
+        """`emit` of the event `message`.
+
+            emitter.send("hello", to="readers")
+
+        Args:
+            data: the one argument of the event.
+            json: True: the event is called `json` instead.
+            options: as of `emit`, and so are the errors.
+        """
         self.emit("json" if json else "message", data, **options)
 
     def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
-        """Send a client out; a reason reaches it as the event `closing` where our servers hold it."""
+        """Send a client out of a namespace.
+
+            emitter.disconnect(sid, reason="the account was closed")
+
+        Args:
+            namespace: default "/".
+            reason: reaches the client as the event `closing`, where a server of ours holds it.
+
+        Raises:
+            EmitError: it could not be sent. That nobody has the client is no error.
+        """
         detail = {} if reason is None else {"detail": reason}
         self._command(CommandKind.DISCONNECT, namespace, sid=sid, **detail)
 
     def enter_room(self, sid: str, room: str | int, namespace: str | None = None) -> None:
-        """Put a client into a room."""
+        """Put a client into a room of "/" or `namespace`.
+
+            emitter.enter_room(sid, "readers")
+
+        Raises EmitError: it could not be sent.
+        """
         self._command(CommandKind.ENTER, namespace, sid=sid, room=room)
 
     def leave_room(self, sid: str, room: str | int, namespace: str | None = None) -> None:
-        """Take a client out of a room."""
+        """Take a client out of a room of "/" or `namespace`.
+
+            emitter.leave_room(sid, "readers")
+
+        Raises EmitError: it could not be sent.
+        """
         self._command(CommandKind.LEAVE, namespace, sid=sid, room=room)
 
     def close_room(self, room: str | int, namespace: str | None = None) -> None:
-        """Everyone leaves the room."""
+        """Everyone leaves the room, in "/" or `namespace`.
+
+            emitter.close_room("readers")
+
+        Raises EmitError: it could not be sent.
+        """
         self._command(CommandKind.CLOSE_ROOM, namespace, room=room)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection; the end of a `with` block does it.
+
+            emitter.close()
+
+        The next `emit` connects anew.
+        """
         with self._lock:
             self._way.close()
 

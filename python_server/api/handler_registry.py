@@ -63,7 +63,17 @@ class Face:
     ) -> Callable[[Decorated], Decorated]: ...
 
     def event(self, *args: Any, **kwargs: Any) -> Any:
-        """Decorator: the event is named as the function is; the keywords are those of `on`."""
+        """Decorator: the event is named as the function is.
+
+            @server.event
+            def answer(*arguments): ...
+
+            @server.event(namespace="/chat")
+            def message(*arguments): ...
+
+        Args:
+            args, kwargs: the function; or those of `on`, without the event's name.
+        """
 
         def register(function: Function) -> object:
             return self.on(function.__name__, **kwargs)(function)
@@ -97,7 +107,21 @@ class HandlerRegistry(Face):
         namespace: str | None = None,
         **options: Unpack[OnKeywords],
     ) -> object:
-        """Register a handler; without one, a decorator. Raises TypeError: an option that cannot be."""
+        """Register a handler; without one, return a decorator for it.
+
+            @server.on("answer")
+            def answer(sid, value): ...
+
+        Args:
+            event: its name; `connect`, `disconnect` and `*` included.
+            handler: the function: (sid, environ[, auth]) for `connect`, else the sid and the arguments.
+            namespace: default "/".
+            options: inline, ordered, rate_limit: as of `SocketIO.on`.
+
+        Raises:
+            TypeError: an option that cannot be, or an async def.
+            ValueError: an event or a rate that cannot be.
+        """
         turn = read_turn(event, options)
 
         def register(function: Function) -> Function:
@@ -112,13 +136,29 @@ class HandlerRegistry(Face):
     def start_background_task(
         self, target: Function, *args: object, **kwargs: object
     ) -> tasks.BackgroundTask:
-        """Run `target` in a thread of its own; the object that is returned can be joined."""
+        """Run a function in a thread of its own, at once.
+
+            server.start_background_task(send_prices, 5)
+
+        Args:
+            target: the function.
+            args, kwargs: its arguments.
+
+        Returns:
+            The task, which has `join()`.
+        """
         task = tasks.BackgroundTask(target, args, kwargs, log.report)
         task.start()
         return task
 
     def sleep(self, seconds: float = 0.0) -> None:
-        """Wait without keeping a thread of the pool from others."""
+        """Wait without keeping a thread of the pool from others.
+
+            server.sleep(0.5)
+
+        Args:
+            seconds: 0 lets others run.
+        """
         tasks.sleep(seconds)
 
 

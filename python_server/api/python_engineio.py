@@ -71,6 +71,11 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
 
     Args:
         async_mode, logger, async_handlers, monitor_clients: taken, without effect (docs/migration.md).
+        ping_interval, ping_timeout: seconds between two pings, and for the answer to one.
+        max_http_buffer_size: bytes of one message or polling body.
+        transports: "polling", "websocket" or both. allow_upgrades: from one to the other.
+        http_compression: of the answers to polls, from `compression_threshold` bytes on.
+        cookie: name of a cookie with the session's id. cors_allowed_origins: as of `SocketIO`.
         json: a module with dumps and loads, for messages that are lists and mappings.
         cors_credentials: None is True, but not for `cors_allowed_origins="*"`.
         options: more of ours. Times are in seconds, sizes in bytes. The log names each that does not exist.
@@ -137,6 +142,8 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
     def send(self, sid: str, data: object) -> None:
         """Send one message; nothing happens for a client that has gone.
 
+            engine.send(sid, "hello")
+
         Args:
             data: text or bytes as they are; a list or a mapping as JSON, all else as its text.
         """
@@ -149,7 +156,12 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
         self._send_encoded(sid, packet)
 
     def send_packet(self, sid: str, pkt: EncodesItself) -> None:
-        """Send a packet of python-engineio's class as it encodes itself."""
+        """Send a packet, `pkt`, of python-engineio's class, as it encodes itself.
+
+            engine.send_packet(sid, Packet(packet.MESSAGE, "hello"))
+
+        Nothing happens for a client that has gone.
+        """
         self._send_encoded(sid, pkt.encode())
 
     def _send_encoded(self, sid: str, packet: str | bytes) -> None:
@@ -157,24 +169,49 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
         self._running().door.post(self._send, sid, prepared, nbytes=len(prepared.frames))
 
     def disconnect(self, sid: str | None = None) -> None:
-        """End a session, or all."""
+        """End a session; without a sid all of this process.
+
+            engine.disconnect(sid)
+
+        Nothing happens for a client that has gone.
+        """
         self._running().door.post(self._end, sid)
 
     def transport(self, sid: str) -> str:
-        """ "polling" or "websocket"."""
+        """How a client is connected.
+
+            if engine.transport(sid) == "websocket": ...
+
+        Returns: "polling" or "websocket". Raises KeyError: no such client.
+        """
         return self._running().door.ask(lambda: self._sessions[sid].transport)
 
     def get_session(self, sid: str) -> SessionData:
-        """The client's dictionary."""
+        """What the program keeps for a client.
+
+            name = engine.get_session(sid)["name"]
+
+        Returns: the client's dictionary. Raises KeyError: no such client.
+        """
         return self._client(sid).data
 
     def save_session(self, sid: str, session: SessionData) -> None:
-        """Replace the client's dictionary."""
+        """Replace the client's dictionary by `session`.
+
+            engine.save_session(sid, {"name": "ann"})
+
+        Raises KeyError: no such client.
+        """
         self._client(sid).data = session
 
     @contextmanager
     def session(self, sid: str) -> Iterator[SessionData]:
-        """The client's dictionary, saved at the end of the block."""
+        """The client's dictionary, saved at the end of the block.
+
+            with engine.session(sid) as session: session["name"] = "ann"
+
+        Returns: a context manager. Raises KeyError: no such client.
+        """
         session = self.get_session(sid)
         yield session
         self.save_session(sid, session)

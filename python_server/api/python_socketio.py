@@ -53,8 +53,9 @@ def __getattr__(name: str) -> object:
 class Server(ServerMethods, Mounting):
     """The synchronous Server of python-socketio 5. Mount it with `WSGIApp(server, application)`.
 
-    Handlers get (sid, environ[, auth]) for `connect`, (sid[, reason]) for `disconnect`, (sid, *arguments)
-    else; a catch-all `*` gets the event's name first. They run in ordinary threads, a client's in order.
+    Handlers get (sid, environ[, auth]) for `connect`, (sid[, reason]) for `disconnect`, else the sid and the
+    event's arguments; a catch-all `*` gets the event's name first. They run in ordinary threads, a client's
+    in order.
 
         server = Server(cors_allowed_origins="https://shop.example")
 

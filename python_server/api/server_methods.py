@@ -56,7 +56,7 @@ class NamespaceHandler(Protocol):
 
 
 class ClientMethods:
-    """python-socketio's methods that ask or move one client.
+    """python-socketio's methods that ask or move one client, in `namespace` where it is given.
 
     Attributes:
         namespace: the one that is meant where none is said.
@@ -79,7 +79,15 @@ class ClientMethods:
         timeout: float | None = 60,
         ignore_queue: bool = False,
     ) -> JSONValue:
-        """Send an event to one client and wait: None, the value, or a tuple of the values of its ack.
+        """Send an event to one client of `namespace` and wait for its ack.
+
+            answer = server.call("sure?", "tea", to=sid, timeout=10)
+
+        Args:
+            data: None is no argument, a tuple several, all else one. to: the client's sid.
+            timeout: seconds; None waits on. ignore_queue: has no effect.
+
+        Returns: the values of the ack: None, the only one, or a tuple.
 
         Raises:
             ValueError: no addressee, or more than one. RuntimeError: it could only hang.
@@ -92,35 +100,67 @@ class ClientMethods:
         return None if not values else values[0] if len(values) == 1 else tuple(values)
 
     def enter_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
-        """Put a client into a room.
+        """Put a client into a room of `namespace`.
+
+            server.enter_room(sid, "readers")
 
         Raises ValueError: the client is not there, or the room is another client's own.
         """
         self._hub.enter(namespace or self.namespace, sid, room)
 
     def leave_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
-        """Take a client out of a room."""
+        """Take a client out of a room of `namespace`.
+
+            server.leave_room(sid, "readers")
+
+        Nothing happens for a client that has gone.
+        """
         self._hub.leave(namespace or self.namespace, sid, room)
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[JSONValue]:
-        """The rooms of a client, its own among them."""
+        """The rooms of a client in `namespace`.
+
+            names = server.rooms(sid)
+
+        Returns: their names; the client's own room is among them.
+        """
         return self._hub.rooms_of(namespace or self.namespace, sid)
 
     def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """Send a client out of the namespace."""
+        """Send a client out of `namespace`.
+
+            server.disconnect(sid)
+
+        `ignore_queue` has no effect.
+        """
         self._hub.disconnect(namespace or self.namespace, sid)
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
-        """ "polling" or "websocket". Raises KeyError: no such client."""
+        """How a client of `namespace` is connected.
+
+            if server.transport(sid) == "websocket": ...
+
+        Returns: "polling" or "websocket". Raises KeyError: no such client.
+        """
         return self._find(sid, namespace).client.session.transport
 
     def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
-        """The environ of the client's handshake request; None for an unknown client."""
+        """The environ of the handshake request of a client in `namespace`.
+
+            agent = server.get_environ(sid).get("HTTP_USER_AGENT")
+
+        Returns: a dictionary; None for an unknown client.
+        """
         socket = self._hub.find(namespace or self.namespace, sid)
         return None if socket is None else self._environ_of(socket)
 
     def get_session(self, sid: str, namespace: str | None = None) -> SessionData:
-        """The client's dictionary in the namespace (not Flask's session). Raises KeyError: no such client."""
+        """What the program keeps for a client in `namespace`; it is not Flask's session.
+
+            name = server.get_session(sid)["name"]
+
+        Returns: the client's dictionary. Raises KeyError: no such client.
+        """
         socket = self._find(sid, namespace)
         if socket.data is None:
             socket.data = {}
@@ -128,18 +168,33 @@ class ClientMethods:
         return data
 
     def save_session(self, sid: str, session: SessionData, namespace: str | None = None) -> None:
-        """Replace the client's dictionary in the namespace."""
+        """Replace the client's dictionary in `namespace` by `session`.
+
+            server.save_session(sid, {"name": "ann"})
+
+        Raises KeyError: no such client.
+        """
         self._find(sid, namespace).data = session
 
     @contextmanager
     def session(self, sid: str, namespace: str | None = None) -> Iterator[SessionData]:
-        """The client's dictionary, saved at the end of the block."""
+        """The client's dictionary in `namespace`, saved at the end of the block.
+
+            with server.session(sid) as session: session["name"] = "ann"
+
+        Returns: a context manager. Raises KeyError: no such client.
+        """
         session = self.get_session(sid, namespace)
         yield session
         self.save_session(sid, session, namespace)
 
     def is_asyncio_based(self) -> bool:
-        """Are its methods coroutines?"""
+        """Are its methods coroutines?
+
+            assert not server.is_asyncio_based()
+
+        Returns: False.
+        """
         return False
 
     def _find(self, sid: str, namespace: str | None) -> Socket:
@@ -167,10 +222,13 @@ class HubMethods(ClientMethods):
         volatile: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Send an event to a client, a room, a list of them, or everybody in the namespace.
+        """Send an event to a client, a room, a list of them, or everybody in `namespace`.
+
+            server.emit("news", {"title": "hello"}, to="readers")
 
         Args:
             data: None is no argument, a tuple several, all else one. callback: called with each ack's values.
+            to, room: whom it reaches. skip_sid, except_rooms: sids, rooms to leave out.
             timeout: seconds after which an ack counts no more. volatile: dropped for who cannot take it now.
             ignore_queue: to the clients of this process only.
 
@@ -198,7 +256,13 @@ class HubMethods(ClientMethods):
         ignore_queue: bool = False,
         **options: Unpack[SendKeywords],
     ) -> None:
-        """`emit` of the event `message`."""
+        """`emit` of the event `message` with the one argument `data`.
+
+            server.send("hello", to="readers")
+
+        Args:
+            to, room, skip_sid, namespace, callback, ignore_queue, options: as of `emit`.
+        """
         self.emit("message", data, to, room, skip_sid, namespace, callback, ignore_queue, **options)
 
     def call_room(
@@ -209,13 +273,26 @@ class HubMethods(ClientMethods):
         namespace: str | None = None,
         timeout: float = 60,
     ) -> Answers:
-        """Send an event to a room and wait for everybody's ack as long as `timeout` allows."""
+        """Send an event to everybody in a room of `namespace`, and wait for their acks.
+
+            answers = server.call_room("ready?", to="players", timeout=5)
+
+        Args:
+            data: as of `emit`. to: a room, a sid, or a list of them. timeout: seconds.
+
+        Returns: the acks that came in time, and how many did not.
+        """
         return self._hub.call_room(
             event, as_arguments(data), broadcast_options(to, namespace=namespace or self.namespace), timeout
         )
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
-        """Everyone leaves the room. Raises ValueError: it is a client's own."""
+        """Everyone leaves the room of `namespace`.
+
+            server.close_room("readers")
+
+        Raises ValueError: it is a client's own.
+        """
         self._hub.close_room(namespace or self.namespace, room)
 
 
@@ -274,7 +351,9 @@ class ServerMethods(HubMethods, HandlerRegistry):
     # Registration
 
     def register_namespace(self, namespace_handler: NamespaceHandler) -> None:
-        """Every `on_...` method of the object handles the event its name ends with.
+        """Every `on_...` method of `namespace_handler` handles the event its name ends with.
+
+            server.register_namespace(Shop("/shop"))
 
         Raises ValueError: it is the Namespace of the other face.
         """

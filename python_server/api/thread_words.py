@@ -20,25 +20,55 @@ class ThreadWords:
     async_mode = "threading"
 
     def async_modes(self) -> list[str]:
-        """The names that `async_mode` may have; all mean threads."""
+        """The names that `async_mode` may have; all mean threads.
+
+            assert "threading" in server.async_modes()
+
+        Returns: a list of them.
+        """
         return [mode for mode in ASYNC_MODES if mode is not None]
 
     def is_asyncio_based(self) -> bool:
-        """Are its methods coroutines?"""
+        """Are its methods coroutines?
+
+            assert not server.is_asyncio_based()
+
+        Returns: False.
+        """
         return False
 
     def create_queue(self, *args: Any, **kwargs: Any) -> Queue[Any]:
-        """A queue between threads."""
+        """A queue between threads.
+
+            jobs = server.create_queue(maxsize=100)
+
+        Returns: `Queue(*args, **kwargs)` of the standard library.
+        """
         return Queue(*args, **kwargs)
 
     def get_queue_empty_exception(self) -> type[Exception]:
-        """What such a queue raises that has nothing."""
+        """What such a queue raises that has nothing.
+
+            Empty = server.get_queue_empty_exception()
+
+        Returns: a class of exceptions.
+        """
         return QueueEmpty
 
     def create_event(self, *args: Any, **kwargs: Any) -> Event:
-        """An event between threads."""
+        """An event between threads.
+
+            done = server.create_event()
+
+        Returns: `Event(*args, **kwargs)` of the standard library.
+        """
         return Event(*args, **kwargs)
 
     def generate_id(self) -> str:
-        """A name that nobody can guess. Sessions do not ask here for theirs."""
+        """A name that nobody can guess. Sessions do not ask here for theirs.
+
+            token = server.generate_id()
+
+        Returns: a text.
+        """
         return _NAMES.make()

@@ -31,14 +31,27 @@ class Mounting:
         raise NotImplementedError
 
     def handle_request(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """For an application that hands requests on itself, without a WSGIApp."""
+        """For an application that hands requests on itself, without a WSGIApp.
+
+            body = server.handle_request(environ, start_response)
+
+        Args:
+            environ, start_response: as the application got them.
+
+        Returns: what the application returns then.
+        """
         if arrived(self, environ, start_response):
             return [b""]
         ours = str(environ.get("SERVER_SOFTWARE", "")).startswith("python_server/")
         return not_implemented(CALLED_ELSEWHERE if ours else NEEDS_OWN_SERVER, start_response)
 
     def shutdown(self) -> None:
-        """Nothing is to be stopped: what runs here ends with the server."""
+        """Nothing is to be stopped: what runs here ends with the server.
+
+            server.shutdown()
+
+        For programs of python-socketio and python-engineio, which call it at their end.
+        """
 
 
 class WSGIApp:
@@ -96,7 +109,15 @@ class WSGIApp:
         return self.not_found(start_response)
 
     def not_found(self, start_response: StartResponse) -> Iterable[bytes]:
-        """What is answered where there is nothing; a subclass may say it otherwise."""
+        """What is answered where there is nothing; a subclass may say it otherwise.
+
+            def not_found(self, start_response): return self.page_for_404(start_response)
+
+        Args:
+            start_response: as of PEP 3333.
+
+        Returns: the body.
+        """
         start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "9")])
         return [b"Not Found"]
 

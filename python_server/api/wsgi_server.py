@@ -137,6 +137,8 @@ class WSGIServer:
     def start(self) -> None:
         """Bind and serve in the background; returns when connections are accepted.
 
+            server.start()
+
         Raises:
             BindError: the address cannot be listened on. RuntimeError: it runs already, or the process is
                 monkey-patched.
@@ -146,8 +148,10 @@ class WSGIServer:
     def serve_forever(self, stop_timeout: float | None = None) -> None:
         """Serve until `stop` is called from another thread, or KeyboardInterrupt; bind first if need be.
 
+            WSGIServer(("0.0.0.0", 8000), app).serve_forever()
+
         Args:
-            stop_timeout: as of `stop`, at an interrupt of a server that was started before.
+            stop_timeout: seconds, as of `stop`, at an interrupt of a server that was started before.
 
         Raises what `start` does.
         """
@@ -166,7 +170,9 @@ class WSGIServer:
             self._worker = None
 
     def stop(self, timeout: float | None = None) -> None:
-        """Any thread: stop accepting, let what runs end, cut it after the timeout; wait for the end.
+        """Stop accepting, let what runs end, cut it after the timeout; wait for the end. Any thread.
+
+            server.stop(timeout=5)
 
         Args:
             timeout: seconds; None takes `graceful_timeout_seconds` of the settings.
@@ -180,7 +186,12 @@ class WSGIServer:
             self._thread = self._worker = None
 
     def close(self) -> None:
-        """`stop`."""
+        """The same as `stop`.
+
+            server.close()
+
+        In gevent it closes the listening socket alone.
+        """
         self.stop()
 
     def __enter__(self) -> Self:

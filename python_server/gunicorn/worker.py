@@ -52,6 +52,8 @@ WAITING_SHARE: Final = 0.75
 class GunicornWorker(BaseWorker):
     """Serves an application with its events: `gunicorn -k python_server.GunicornWorker -w 4 module:app`.
 
+        worker_class = "python_server.GunicornWorker"  # in gunicorn.conf.py
+
     gunicorn's settings hold, docs/gunicorn.md has them; options of this server that gunicorn does not know
     are told by WSFRAME_* variables. Workers find each other, so that no client needs the same one twice.
     """

@@ -32,7 +32,11 @@ Admit = Callable[[Exchange, Callable[[], None]], None]
 
 
 class WebSocket:
-    """One open WebSocket. `send`, `ping` and `close` may be called from any thread.
+    """One open WebSocket, which the methods of a WebSocketApplication get: programs make none.
+
+        def greet(ws: WebSocket): ws.send("welcome")
+
+    `send`, `ping` and `close` may be called from any thread.
 
     Attributes:
         path: of the request. origin: its Origin field, or "". protocol: the subprotocol chosen, or None.
@@ -70,20 +74,23 @@ class WebSocket:
         return not self._channel.open
 
     def header(self, name: str) -> str:
-        """A field of the opening handshake's request, or ""."""
+        """A field of the opening handshake's request.
+
+            agent = ws.header("User-Agent")
+
+        Returns: the value of the field `name`, in whatever case that is written; "" without one.
+        """
         return self._request.get(name.lower())
 
     def send(self, message: Message, compress: bool | None = None) -> None:
-        """Send one message: text for `str`, binary for `bytes`; nothing happens once it is closing.
+        """Send one `message`: text for `str`, binary for `bytes`; nothing happens once it is closing.
 
-        A worker waits, up to a time, while the client does not take those before it; the loop's thread never
-        does.
+            ws.send("welcome")
 
-        Args:
-            compress: choose for this message where permessage-deflate was agreed; None: by its size.
+        A worker waits, up to a time, while the client does not take those before it; the server's own thread
+        never does. `compress` chooses for this message where permessage-deflate was agreed; None: by size.
 
-        Raises:
-            TypeError: neither str nor bytes. ServerStopped: the server has stopped.
+        Raises TypeError: neither str nor bytes. ServerStopped: the server has stopped.
         """
         if current_thread_id() == self._loop_thread and self._outbox.send(message):
             return  # nearly every message of an inline handler
@@ -96,28 +103,47 @@ class WebSocket:
             self._channel.post_message(self._door, message, compress)
 
     def send_frames(self, frames: bytes) -> None:
-        """Loop's thread: send frames that were encoded for many recipients."""
+        """Send `frames` that were encoded once for many recipients. On the server's own thread only.
+
+            ws.send_frames(wsframe.encode_message("news"))
+
+        Nothing happens once the WebSocket is closing.
+        """
         self._channel.send_frames(frames)
 
     def ping(self, payload: bytes = b"") -> None:
-        """Send a ping (RFC 6455 5.5.2); the pong is not reported."""
+        """Send a ping (RFC 6455 5.5.2); the pong is not reported. Any thread.
+
+            ws.ping()
+
+        `payload` has at most 125 bytes.
+        """
         self._door.post(self._channel.ping, payload)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Begin the closing handshake (RFC 6455 7.1.2)."""
+        """Begin the closing handshake (RFC 6455 7.1.2). Any thread.
+
+            ws.close(1008, "not a member")
+
+        `code` is 1000 to 1003, 1007 to 1014, or 3000 to 4999; `reason` has at most 123 bytes of UTF-8.
+        """
         self._door.post(self._channel.close, code, reason)
 
 
 class WebSocketApplication:
     """Events of the WebSockets on one path; subclass it and override what is needed.
 
+        class Echo(WebSocketApplication):
+            def on_message(self, ws, message):
+                ws.send(message)
+
     One instance serves all connections; a connection's events run one at a time, in order.
 
     Attributes:
         inline: the methods never block: run them on the loop's thread instead of a worker.
-        subprotocols: what may be chosen, the most wanted first.
+        subprotocols: what may be chosen; the first of them that the client names is.
         allowed_origins: pages that may connect: None for our own origin only, "*", a list, or a function.
-        ping_interval_seconds, ping_timeout_seconds: keepalive; None takes the server's setting.
+        ping_interval_seconds, ping_timeout_seconds: keepalive, in seconds; None takes the server's setting.
         max_message_bytes: None takes the server's setting.
     """
 
@@ -129,13 +155,28 @@ class WebSocketApplication:
     max_message_bytes: int | None = None
 
     def on_open(self, ws: WebSocket) -> None:
-        """A client has come."""
+        """A client has come; `ws` is its WebSocket.
+
+            def on_open(self, ws): ws.send("welcome")
+
+        What it raises closes the WebSocket with 1011, as with `on_message`.
+        """
 
     def on_message(self, ws: WebSocket, message: Message) -> None:
-        """A client has sent a message."""
+        """A client, `ws`, has sent a message.
+
+            def on_message(self, ws, message): self.broadcast(message, exclude=[ws])
+
+        `message` is a str for a text, bytes for a binary message.
+        """
 
     def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
-        """A client has gone; called once, last."""
+        """A client, `ws`, has gone; called once, last.
+
+            def on_close(self, ws, code, reason): self.broadcast(f"one left ({code})")
+
+        `code` is the close code of RFC 6455, 1006 without a close frame; `reason` what was said with it.
+        """
 
     # The live connections. `_registry` is set by the server that serves this application.
     _registry: WebSocketRegistry | None = None
@@ -148,13 +189,21 @@ class WebSocketApplication:
     def broadcast(self, message: Message, exclude: Iterable[WebSocket] = ()) -> None:
         """Send one message to all connections, encoded once. Any thread.
 
-        A worker waits for members that take it a little late, the loop's thread for nobody.
+            chat.broadcast("hello")
+
+        `message` is str or bytes; the WebSockets in `exclude` do not get it. A worker waits for members that
+        take it a little late, the server's own thread for nobody.
         """
         if self._registry is not None:
             self._registry.broadcast(message, frozenset(exclude))
 
     def close_all(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
-        """Close all connections. Any thread."""
+        """Close all connections. Any thread.
+
+            chat.close_all(reason="the chat ends")
+
+        `code` and `reason` are as of `WebSocket.close`.
+        """
         if self._registry is not None:
             self._registry.close_all(code, reason)
 
@@ -226,9 +275,14 @@ class WebSocketRegistry:
 class Resource:
     """Raw WebSockets by path beside a WSGI application; name it on the command line, `module:resource`.
 
+        app = Resource({"/chat": Chat()}, wsgi_app)
+
     Args:
         routes: path, or compiled pattern that must match the whole path, to WebSocketApplication.
         application: answers every other request; without it they get 404.
+
+    Raises:
+        TypeError: a route is no WebSocketApplication.
     """
 
     wsframe_arrivals = True

@@ -61,8 +61,19 @@ _INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
 class Connection:
     """One WebSocket, sans-I/O. One owner, no lock.
 
+        connection = Connection(Role.SERVER)
+        for event in connection.receive_data(sock.recv(65_536)):
+            if isinstance(event, str):
+                connection.send_text(event)
+        sock.sendall(connection.data_to_send())
+
     What it owes the peer waits in `data_to_send()`; ask after every call that receives, sends, pings or
     closes.
+
+    Args:
+        role: the role that we play. deflate: what the opening handshake agreed on.
+        max_message_bytes: bytes of one message, after decompression; above it the close code is 1009.
+        max_fragments: frames of one message, empty ones counted; 1009 as well.
     """
 
     # The tests put the plain core here, to run both in one process.
@@ -109,8 +120,12 @@ class Connection:
     # --- receiving ---
 
     def receive_data(self, data: Buffer, length: int = -1) -> list[Event]:
-        """Take received bytes (the first `length` of them when it is not negative); return what they
-        completed.
+        """Take received bytes; return what they completed.
+
+            events = connection.receive_data(sock.recv(65_536))
+
+        Args:
+            data: the bytes, which are not kept. length: the first so many; all when it is negative.
 
         Messages are str and bytes; Ping (already answered), Pong, Close and ProtocolError stand between
         them in the order of arrival. `attention` tells that the list holds any of those.
@@ -132,7 +147,12 @@ class Connection:
         return events
 
     def buffer_received(self, nbytes: int) -> list[Event]:
-        """Tell that `nbytes` were put into the last `receive_buffer`, which is not valid any more."""
+        """Tell that `nbytes` were put into the last `receive_buffer`, which is not valid any more.
+
+            events = connection.buffer_received(sock.recv_into(view))
+
+        Returns: as `receive_data`.
+        """
         if self.state is State.CLOSED:
             return self.receive_data(b"")
         try:
@@ -146,8 +166,11 @@ class Connection:
         return events
 
     def receive_eof(self) -> list[Event]:
-        """The TCP connection ended, or is ended now. Without a close frame the code is 1006 (section
-        7.1.5). A message under way is let go of, and what was lent to receive it.
+        """The TCP connection ended, or is ended now. Without a close frame the code is 1006 (section 7.1.5).
+
+            connection.receive_eof()
+
+        A message under way is let go of, and what was lent to receive it. Returns: nothing, as a list.
         """
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL_CLOSURE
@@ -161,7 +184,11 @@ class Connection:
         return self.decoder.unfinished
 
     def obey(self, events: list[Event]) -> None:
-        """Do what `decoder` brought: answer pings and close frames, end after a fault.
+        """Do what `decoder` brought in `events`: answer pings and close frames, end after a fault.
+
+            events = connection.decoder.receive(data)
+            if connection.decoder.attention:
+                connection.obey(events)
 
         `receive_data` does it by itself. Who feeds `decoder` directly, which saves a call per chunk, calls
         this whenever `decoder.attention` is set.
@@ -248,11 +275,15 @@ class Connection:
     # --- sending ---
 
     def encode(self, message: str | Buffer, compress: bool | None = None) -> bytes:
-        """The wire bytes of one message, not queued: the caller sends them in the order of encoding.
+        """Return the wire bytes of one `message`, not queued: the caller sends them in the order of encoding.
+
+            sock.sendall(connection.encode("hello"))
 
         What came before a close frame or a fault in the same bytes can still be answered (section 5.5.1):
         until `data_to_send` has given out our own close frame. `compress` chooses for this message, None
         leaves it to the threshold; without permessage-deflate it is ignored.
+
+        Raises ConnectionClosed: nothing can be sent any more.
         """
         if self.state is not _OPEN and not self._last_frame:
             raise ConnectionClosed(f"the WebSocket is {self.state.value}: nothing can be sent")
@@ -272,9 +303,11 @@ class Connection:
         return self.frame_encoder(opcode, message, mask)
 
     def encode_pieces(self, message: str | Buffer, compress: bool | None = None) -> tuple[Buffer, ...]:
-        """As `encode`, for a large message: where its payload goes out as it is, it is not copied.
+        """As `encode`, for a large `message`: a payload that goes out as it stands is not copied.
 
-        Returns: the header and the payload, or the one frame that was made of them.
+            sock.sendmsg(connection.encode_pieces(image))
+
+        Returns: the header and the payload, or the one frame that was made of them (as of `compress`).
         """
         if not self.plain or (self.state is not _OPEN and not self._last_frame):
             return (self.encode(message, compress),)
@@ -283,29 +316,55 @@ class Connection:
         return encode_header(opcode, len(memoryview(payload).cast("B"))), payload
 
     def send_text(self, message: str, compress: bool | None = None) -> None:
-        """Queue a text message."""
+        """Queue a text message; `compress` is as of `encode`.
+
+            connection.send_text("hello")
+
+        Raises TypeError: `message` is no str. ConnectionClosed: nothing can be sent any more.
+        """
         if not isinstance(message, str):
             raise TypeError(f"message must be str, not {type(message).__name__}")
         self._queue_message(self.encode(message, compress))
 
     def send_binary(self, message: Buffer, compress: bool | None = None) -> None:
-        """Queue a binary message."""
+        """Queue a binary message; `compress` is as of `encode`.
+
+            connection.send_binary(image)
+
+        Raises TypeError: `message` is a str. ConnectionClosed: nothing can be sent any more.
+        """
         if isinstance(message, str):
             raise TypeError("message must be bytes-like, not str")
         self._queue_message(self.encode(message, compress))
 
     def ping(self, payload: Buffer = b"") -> None:
-        """Queue a ping of at most 125 bytes (section 5.5.2)."""
+        """Queue a ping; its `payload` has at most 125 bytes (section 5.5.2).
+
+            connection.ping(b"are you there")
+
+        Raises TypeError, ValueError: the payload is none. ConnectionClosed: nothing can be sent any more.
+        """
         self._queue_control(Opcode.PING, payload)
 
     def pong(self, payload: Buffer = b"") -> None:
-        """Queue an unsolicited pong of at most 125 bytes (section 5.5.3)."""
+        """Queue a pong that answers nothing; its `payload` has at most 125 bytes (section 5.5.3).
+
+            connection.pong()
+
+        Raises what `ping` does; pings are answered without it.
+        """
         self._queue_control(Opcode.PONG, payload)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Queue a close frame (section 7.1.2); on a connection that is closing or closed nothing happens.
 
-        With code 1005 the frame carries no code. The reason is at most 123 bytes of UTF-8.
+            connection.close(1001, "the server stops")
+
+        Args:
+            code: may be sent by section 7.4; with 1005 the frame carries none.
+            reason: at most 123 bytes of UTF-8.
+
+        Raises ValueError: neither may be sent.
         """
         if code != CloseCode.NO_STATUS_RCVD and not may_be_on_the_wire(code):
             raise ValueError(f"code {code} may not be sent in a close frame (RFC 6455 section 7.4)")
@@ -319,9 +378,11 @@ class Connection:
             self._become(closing)
 
     def data_to_send(self, closing: bool = True) -> bytes:
-        """The queued wire bytes, which leave the queue; b"" when there are none.
+        """Return the queued wire bytes, which leave the queue; b"" when there are none.
 
-        `closing=False` keeps back the close frame that answers the peer: pongs may then leave before the
+            sock.sendall(connection.data_to_send())
+
+        Without `closing` the close frame that answers the peer is kept back: pongs may then leave before the
         answers to messages that came with it.
         """
         queue = self._queue

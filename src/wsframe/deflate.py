@@ -47,8 +47,15 @@ class ParameterError(ValueError):
 class Options:
     """What we ask for and how we compress.
 
+        Options(level=1, threshold_bytes=4096)
+
     The server forgets its window after each message by default, so that a message for many is compressed
     once.
+
+    Attributes:
+        server_no_context_takeover, client_no_context_takeover: who forgets its window after each message.
+        server_max_window_bits, client_max_window_bits: 9 to 15, the window's size as a power of two.
+        level, memory_level: zlib's. threshold_bytes: smaller messages, in bytes, go uncompressed.
     """
 
     server_no_context_takeover: bool = True
@@ -73,7 +80,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What both ends hold to after the opening handshake (section 7.1)."""
+    """What both ends hold to after the opening handshake (section 7.1); the handshake makes it.
+
+        Connection(Role.SERVER, deflate=Agreement())
+
+    Attributes:
+        server_no_context_takeover, client_no_context_takeover: as of Options.
+        server_max_window_bits, client_max_window_bits: as of Options. options: how we compress.
+    """
 
     server_no_context_takeover: bool = False
     client_no_context_takeover: bool = False
@@ -107,7 +121,12 @@ def _parsed(params: Params) -> dict[str, int | None]:
 
 
 def answer(offers: Iterable[Params], options: Options) -> tuple[str, Agreement] | None:
-    """The server's answer to the first offer it can meet, or None: the connection then goes uncompressed."""
+    """The server's answer to the first of the client's `offers` that it can meet with `options`.
+
+        word, agreement = answer([[("client_max_window_bits", None)]], Options())
+
+    Returns: the element of Sec-WebSocket-Extensions and the agreement; None: nothing is compressed.
+    """
     for params in offers:
         try:
             offer = _parsed(params)
@@ -140,7 +159,12 @@ def answer(offers: Iterable[Params], options: Options) -> tuple[str, Agreement] 
 
 
 def offer(options: Options) -> str:
-    """The client's offer, as an element of Sec-WebSocket-Extensions."""
+    """The client's offer.
+
+        word = offer(Options())
+
+    Returns: `options` as an element of Sec-WebSocket-Extensions.
+    """
     words = [NAME]
     if options.server_no_context_takeover:
         words.append("server_no_context_takeover")
@@ -154,7 +178,12 @@ def offer(options: Options) -> str:
 
 
 def agree(params: Params, options: Options) -> Agreement:
-    """The client's reading of the answer to `offer(options)`; ParameterError fails the connection."""
+    """The client's reading of the answer, `params`, to the offer of `options`.
+
+        agreement = agree([("server_no_context_takeover", None)], Options())
+
+    Returns: what both hold to. Raises ParameterError: the connection must be given up.
+    """
     response = _parsed(params)
     if options.server_no_context_takeover and "server_no_context_takeover" not in response:
         raise ParameterError("server_no_context_takeover was not granted (RFC 7692 section 7.1.1.1)")
@@ -177,7 +206,15 @@ def agree(params: Params, options: Options) -> Agreement:
 
 
 def compress(data: bytes, window_bits: int = 15, level: int = 6, memory_level: int = 8) -> bytes:
-    """One message without context (section 7.2.1): the same bytes for every peer with this window."""
+    """Compress one message without context (section 7.2.1): the same bytes for every peer with this window.
+
+        payload = compress(b"hello")
+
+    Args:
+        data: the message. window_bits, level, memory_level: as of Options.
+
+    Returns: the payload of a frame with RSV1.
+    """
     return _flushed(zlib.compressobj(level, zlib.DEFLATED, -window_bits, memory_level), data)
 
 
@@ -196,7 +233,13 @@ def _pieces(chunk: bytes, last: bool) -> list[bytes | memoryview]:
 
 
 class MessageDeflate:
-    """The two directions of one connection: `deflate` for whole messages sent, `inflate` for the Decoder."""
+    """The two directions of one connection: `deflate` for whole messages sent, `inflate` for the Decoder.
+
+        packed = MessageDeflate(agreement, Role.CLIENT)
+
+    Args:
+        agreement: of the handshake. role: the role that we play.
+    """
 
     __slots__ = (
         "_compressor", "_feed", "_final_blocks", "_inflater", "_keep_own", "_keep_peer",
@@ -221,8 +264,11 @@ class MessageDeflate:
         self._final_blocks = 0  # of the message under way
 
     def wanted(self, payload_bytes: int) -> bool:
-        """Whether a message of this size is worth compressing; never when the window agreed on is below
-        zlib's.
+        """Whether a message of `payload_bytes` is worth compressing.
+
+            rsv1 = packed.wanted(len(data))
+
+        Returns: False for fewer bytes than the threshold, and when the window agreed on is below zlib's.
         """
         return payload_bytes >= self._options.threshold_bytes and self.possible
 
@@ -231,7 +277,12 @@ class MessageDeflate:
         return self._own_bits >= SMALLEST_OWN_WINDOW_BITS
 
     def deflate(self, data: bytes) -> bytes:
-        """The compressed payload of one whole message (section 7.2.1)."""
+        """Compress one whole message, `data` (section 7.2.1).
+
+            frame = encode_frame(Opcode.TEXT, packed.deflate(data), rsv1=True)
+
+        Returns: the payload.
+        """
         options = self._options
         if not self._keep_own:
             return compress(data, self._own_bits, options.level, options.memory_level)
@@ -242,11 +293,20 @@ class MessageDeflate:
         return _flushed(self._compressor, data)
 
     def begin_anew(self) -> None:
-        """What was compressed last does not leave: the next message must not refer to it (section 7.1.1)."""
+        """What was compressed last does not leave: the next message must not refer to it (section 7.1.1).
+
+            packed.begin_anew()
+
+        For a message that could not be sent.
+        """
         self._compressor = None
 
     def inflate(self, chunk: bytes | None, last: bool, max_bytes: int) -> bytes | None:
-        """At most max_bytes more of the message under way; None when its data is corrupt (section 7.2.2).
+        """Inflate at most `max_bytes` more of the message under way (section 7.2.2).
+
+            decoder = Decoder(Role.SERVER, inflate=packed.inflate)
+
+        Returns: the bytes; None when `chunk` is corrupt. Raises MemoryError: zlib has none.
 
         While the caller gets exactly max_bytes it asks again, with None for the chunk; `last` says that the
         message's last chunk was given.

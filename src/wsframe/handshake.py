@@ -38,8 +38,8 @@ _FIELD_VALUE: Final = re.compile(r"[^\r\n\0]*")
 
 
 class HandshakeError(Exception):
-    """The peer's opening handshake is refused. A server answers with `status` and `headers`; a client gives
-    up.
+    """The peer's opening handshake is refused; `message` says why. A server answers with `status` and
+    `headers`; a client gives up.
     """
 
     def __init__(self, status: int, message: str, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -53,8 +53,8 @@ class HandshakeError(Exception):
 
 
 class Accepted(NamedTuple):
-    """What was agreed. `headers` are those of the 101 response; `deflate` goes to
-    `Connection(deflate=...)`.
+    """What was agreed. `headers` are those of the 101 response, `subprotocol` the one chosen, or None;
+    `deflate` goes to `Connection(deflate=...)`.
     """
 
     headers: Headers
@@ -63,7 +63,11 @@ class Accepted(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A client's opening handshake: send GET `resource` with `headers`, then `check` the answer."""
+    """A client's opening handshake: send GET `resource` with `headers`, then `check` the answer.
+
+    Attributes:
+        key, subprotocols, deflate: what was asked for; `check` holds the answer against it.
+    """
 
     resource: str
     headers: Headers
@@ -73,13 +77,22 @@ class Request(NamedTuple):
 
 
 def accept_key(key: str) -> str:
-    """The Sec-WebSocket-Accept for a Sec-WebSocket-Key (section 4.2.2)."""
+    """The answer to a Sec-WebSocket-Key (section 4.2.2).
+
+        assert accept_key("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+    Returns: the Sec-WebSocket-Accept for `key`.
+    """
     return base64.b64encode(hashlib.sha1(f"{key}{GUID}".encode(), usedforsecurity=False).digest()).decode()
 
 
 def is_upgrade(headers: Iterable[tuple[str, str]]) -> bool:
-    """Whether a request asks for a WebSocket: its Upgrade and Connection fields have the tokens of section
-    4.2.1.
+    """Whether a request asks for a WebSocket.
+
+        if is_upgrade(headers):
+            accepted = accept("GET", (1, 1), headers)
+
+    Returns: whether the Upgrade and Connection fields of `headers` have the tokens of section 4.2.1.
     """
     fields = _collect(headers)
     return _has_token(fields, "upgrade", "websocket") and _has_token(fields, "connection", "upgrade")
@@ -96,11 +109,12 @@ def accept(
     subprotocols: Sequence[str] = (),
     deflate: Options | None = None,
 ) -> Accepted:
-    """Check a client's request and choose the answer, or raise HandshakeError with the status to refuse it
-    with.
+    """Check a client's request (`method`, `http_version`, `headers`) and choose the answer.
 
-    The subprotocol is the first of the client's that stands in `subprotocols`; without a common one there
-    is none.
+        accepted = accept("GET", (1, 1), headers, subprotocols=["chat.v2", "chat.v1"])
+
+    The client's first that stands in `subprotocols` is chosen; `deflate` is how we would have it, None: not.
+    Returns: what was agreed. Raises HandshakeError: the status to refuse it with.
     """
     _no_single_text(subprotocols)
     fields = _collect(headers)
@@ -178,9 +192,17 @@ def request(
     deflate: Options | None = None,
     headers: Sequence[tuple[str, str]] = (),
 ) -> Request:
-    """A request with a fresh random key. `host` carries the port when it is not the scheme's own.
+    """A client's request with a fresh random key.
 
-    `headers` are further fields; those that the handshake writes by itself are refused.
+        sent = request("/chat", "example.org:8000", subprotocols=["chat.v2"])
+
+    Args:
+        resource: path and query. host: with the port when it is not the scheme's own.
+        origin: of a page; None for a program. subprotocols: the most wanted first.
+        deflate: permessage-deflate as we would have it; None: without.
+        headers: further fields; those that the handshake writes by itself are refused.
+
+    Returns: the Request, which `check` wants. Raises ValueError: an argument that cannot be sent.
     """
     _no_single_text(subprotocols)
     if not resource.startswith("/") or any(not "!" <= char <= "~" for char in resource):
@@ -219,7 +241,12 @@ def request(
 
 
 def check(sent: Request, status: int, headers: Iterable[tuple[str, str]]) -> Accepted:
-    """Check the server's answer to `sent`, or raise HandshakeError: the connection must then be given up."""
+    """Check the server's answer, its `status` and `headers`, to `sent`.
+
+        accepted = check(sent, 101, headers)
+
+    Returns: what was agreed. Raises HandshakeError: the connection must be given up.
+    """
     pairs = list(headers)
     fields = _collect(pairs)
     if status != 101:

@@ -72,29 +72,32 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Section 5.5.2."""
+    """Section 5.5.2; `payload` is what the pong must repeat."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """Section 5.5.3."""
+    """Section 5.5.3; `payload` is that of the ping it answers, if it answers one."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Section 5.5.1. `code` is 1005 when the frame carried none (section 7.1.5)."""
+    """Section 5.5.1. `code` is 1005 when the frame carried none (section 7.1.5); `reason` is "" then."""
 
     code: int
     reason: str
 
 
 class Header(NamedTuple):
-    """Section 5.2: one frame's header as `decode_header` reads it. `rsv` holds RSV1-3 as a number of three
-    bits.
+    """Section 5.2: one frame's header as `decode_header` reads it.
+
+    Attributes:
+        fin: no fragment follows. rsv: RSV1-3 as a number of three bits. opcode, mask: as received.
+        payload_bytes, header_bytes: how many bytes each has.
     """
 
     fin: bool
@@ -106,7 +109,7 @@ class Header(NamedTuple):
 
 
 class ProtocolError(Exception):
-    """The peer broke a rule. `code` is the close code to answer with (section 7.1.7)."""
+    """The peer broke the rule that `message` names; `code` is the close code to answer (section 7.1.7)."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(code, message)

@@ -13,11 +13,12 @@ import flask
 
 from python_server.api.emitter import Emitter
 from python_server.api.flask_socketio.app_run import replace_run
-from python_server.api.flask_socketio.context import ClientState, EventContexts
+from python_server.api.flask_socketio.context import ClientState, EventContexts, current_request, in_event
 from python_server.api.flask_socketio.event_runner import SOCKET_KEY, EventRunner
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.flask_socketio.registration import Registration
 from python_server.api.flask_socketio.run import Mounted, run_application
+from python_server.api.flask_socketio.server import Server
 from python_server.api.handler_registry import Reason
 from python_server.api.keywords import (
     CallKeywords,
@@ -32,8 +33,8 @@ from python_server.api.keywords import (
     names_of,
 )
 from python_server.api.options import ServerOptions, read_server_options
-from python_server.api.peer_views import EngineView, QueueManager
-from python_server.api.server_methods import ConnectionRefusedError, ServerMethods
+from python_server.api.peer_views import QueueManager
+from python_server.api.server_methods import ConnectionRefusedError
 from python_server.engineio.options import EngineOptions
 from python_server.net import tasks
 from python_server.net.threads import Lock
@@ -50,7 +51,6 @@ from python_server.wsgi.handshake_middleware import admission
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
-    from python_server.api.flask_socketio.context import EventRequest
     from python_server.api.flask_socketio.test_client import SocketIOTestClient, TestServer
     from python_server.socketio.broadcaster import AckCallback
 
@@ -67,20 +67,6 @@ class ServedBy(Enum):
     TEST_CLIENTS = auto()
 
 
-class Server(ServerMethods):
-    """`socketio.server`: python-socketio's Server for programs that reach below SocketIO.
-
-    Handlers registered here run without a context of Flask. Its threads and its end are those of SocketIO.
-    """
-
-    def __init__(self, face: SocketIO) -> None:
-        super().__init__(face._hub, lambda socket: face._state_of(socket).environ)
-        self.eio: EngineView = EngineView(face._hub, lambda: face._engine)
-        self.start_background_task: Callable[..., tasks.BackgroundTask] = face.start_background_task
-        self.sleep: Callable[..., None] = face.sleep
-        self.shutdown: Callable[[], None] = lambda: face.stop()
-
-
 class SocketIO(Registration):
     """Socket.IO for a Flask application, in the words of Flask-SocketIO 5 (docs/migration.md).
 
@@ -94,9 +80,8 @@ class SocketIO(Registration):
 
     Args:
         app: the application; or call `init_app` later.
-        options: Flask-SocketIO's, python-socketio's and python-engineio's; times in seconds, sizes in bytes.
-            serve_client: the client for browsers at `/socket.io/socket.io.js`, default True. The log names
-            those that do not exist.
+        options: Flask-SocketIO's, python-socketio's and python-engineio's, docs/reference/keywords.md has
+            each; times in seconds, sizes in bytes. The log names those that do not exist.
 
     Raises:
         ValueError: a value that cannot be, or is not served here. BrokerError: no such broker, or no package.
@@ -121,10 +106,17 @@ class SocketIO(Registration):
         self.init_app(app, **options)
 
     def init_app(self, app: flask.Flask | None, **options: Unpack[SocketIOKeywords]) -> None:
-        """Mount on `app`; options given here are added to those of the constructor.
+        """Mount on an application; options given here are added to those of the constructor.
 
-        A second application begins anew: handlers are kept, clients are not shared. None is no application:
-        with a `message_queue` this process then emits to the clients of others.
+            socketio.init_app(app, message_queue="redis://localhost")
+
+        A second application begins anew: handlers are kept, clients are not shared.
+
+        Args:
+            app: None is no application: with a `message_queue` this process emits to the clients of others.
+            options: as of the constructor.
+
+        Raises what the constructor does.
         """
         chosen = self._choose(app, options)
         broker = chosen.broker
@@ -226,19 +218,24 @@ class SocketIO(Registration):
     def emit(self, event: str, *args: object, data: object = None, **options: Unpack[EmitKeywords]) -> None:
         """Send an event to everybody, or to rooms.
 
+            socketio.emit("news", {"title": "hello"}, to="readers")
+
         Args:
             args: the event's data; a tuple as the only one is several arguments, None is none.
             data: the same by its name.
-            options: namespace: default "/". to, room: a room, a sid, or a list. skip_sid, except_rooms: sids,
-                rooms to leave out. include_self: with False the current event's sender is left out too.
-                volatile: dropped for clients that could not take it at once. ignore_queue: to the clients of
-                this process only. callback: called with the arguments of each ack, in a context of the client
-                whose event emits.
+            options: namespace: default "/". to, room: a room, a sid, or a list of them.
+            skip_sid, except_rooms: sids, rooms to leave out.
+            include_self: with False the sender of the current event is left out too.
+            volatile: dropped for clients that could not take it at once.
+            ignore_queue: to the clients of this process only.
+            callback: called with the arguments of each ack, in a context of the client whose event emits.
 
         Raises:
-            TypeError: an option that is nearly one of these; what else is unknown is named in the log, once.
-            TypeError, ValueError: the data cannot be written as JSON.
-            ServerStopped: the server has stopped. EmitError: without an app, the broker cannot be reached.
+            TypeError: an option that is nearly one of these (the log names others), or data that cannot be
+                written as JSON; ValueError is raised for the latter as well.
+            ServerStopped: the server has stopped.
+            EmitError: without an application, the broker cannot be reached.
+            RuntimeError: `callback` without an application; `include_self=False` outside a handler.
         """
         if not EMIT_NAMES.issuperset(options):
             options = cast("EmitKeywords", drop_unknown("emit", options, EmitKeywords))
@@ -281,7 +278,14 @@ class SocketIO(Registration):
         skip_sid: Sids = None,
         **options: Unpack[OtherSendKeywords],
     ) -> None:
-        """`emit` of the event `message`, or `json`."""
+        """`emit` of the event `message`.
+
+            socketio.send("hello", to="readers")
+
+        Args:
+            data: the one argument of the event. json: True: the event is called `json` instead.
+            namespace, to, callback, include_self, skip_sid, options: as of `emit`, and so are the errors.
+        """
         self.emit(
             "json" if json else "message",
             data,
@@ -296,12 +300,16 @@ class SocketIO(Registration):
     def call(
         self, event: str, *args: object, data: object = None, **options: Unpack[CallKeywords]
     ) -> JSONValue:
-        """Send an event to one client and return the values of its ack: None, one, or a tuple.
+        """Send an event to one client and wait for its ack.
+
+            answer = socketio.call("sure?", "tea", to=sid, timeout=10)
 
         Args:
-            args, data: see `emit`.
-            options: namespace: default "/". to, room, sid: whom. timeout: seconds, default 60; None waits on.
-                ignore_queue: has no effect.
+            args, data: as of `emit`.
+            options: namespace: default "/". to, room, sid: the client. ignore_queue: has no effect.
+            timeout: seconds, default 60; None waits on.
+
+        Returns: the values of the ack: None, the only one, or a tuple.
 
         Raises:
             TypeError: as `emit`. ValueError: no addressee. RuntimeError: it could only hang.
@@ -313,18 +321,34 @@ class SocketIO(Registration):
         return self.server.call(event, arguments_of(args, data), to, sid, namespace, timeout)
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
-        """Everyone leaves the room."""
+        """Everyone leaves the room, in "/" or `namespace`.
+
+            socketio.close_room("quiz 7")
+
+        Raises ValueError: it is a client's own.
+        """
         if self._outside is not None:
             self._outside.close_room(cast("str | int", room), namespace)  # which looks
         else:
             self.server.close_room(room, namespace)
 
     def room_members(self, room: RoomName = None, namespace: str | None = None) -> list[str]:
-        """The sids in a room; without one, of everybody in the namespace."""
+        """Who is in a room of "/" or `namespace`, on all workers and machines.
+
+            sids = socketio.room_members("quiz 7")
+
+        Returns: their sids; without a room those of everybody in the namespace.
+        """
         return self._hub.members_of(namespace or DEFAULT_NAMESPACE, room)
 
     def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
-        """Send a client out of the namespace; a reason reaches it as the event `closing` just before."""
+        """Send a client out of the namespace.
+
+            socketio.disconnect(sid, reason="the quiz is over")
+
+        Args:
+            namespace: default "/". reason: reaches the client as the event `closing` just before.
+        """
         if self._outside is not None:
             self._outside.disconnect(sid, namespace, reason)
         else:
@@ -335,7 +359,12 @@ class SocketIO(Registration):
     def start_background_task(
         self, target: Function, *args: object, **kwargs: object
     ) -> tasks.BackgroundTask:
-        """Run `target` in a thread of its own, which can be joined; kept until the server serves."""
+        """Run `target(*args, **kwargs)` in a thread of its own; it is kept until the server serves.
+
+            socketio.start_background_task(send_prices, interval_seconds=5)
+
+        Returns: the task, which has `join()`.
+        """
         task = tasks.BackgroundTask(target, args, kwargs, log.report)
         with self._state_lock:
             now = self._served_by is not ServedBy.NOBODY or self._contexts is None
@@ -346,7 +375,12 @@ class SocketIO(Registration):
         return task
 
     def sleep(self, seconds: float = 0) -> None:
-        """Wait without keeping a thread of the pool from others."""
+        """Wait so many `seconds` without keeping a thread of the pool from others.
+
+            socketio.sleep(0.5)
+
+        Raises RuntimeError: the handler is inline, so that the server itself would wait.
+        """
         services = self._hub.services
         if services is not None and services.door.on_loop() and self._served_by is ServedBy.WORKER:
             raise RuntimeError(
@@ -366,8 +400,10 @@ class SocketIO(Registration):
     ) -> None:
         """Serve the application until SIGINT, SIGTERM or `stop`.
 
+            socketio.run(app, port=8000, debug=True)
+
         Args:
-            host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
+            app: the application. host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
             options: debug, log_output (the access log, default `debug`), use_debugger, use_evalex,
                 use_reloader, reloader_options, extra_files, threaded, static_files, certfile, keyfile,
                 ssl_context (a pair of files, an ssl.SSLContext, "adhoc"); the log names those of other
@@ -380,7 +416,9 @@ class SocketIO(Registration):
         run_application(app, host, port, options)
 
     def stop(self) -> None:
-        """Any thread: stop the server that serves this application, as SIGTERM would.
+        """Stop the server that serves this application, as SIGTERM would; from any thread.
+
+            socketio.stop()
 
         Raises RuntimeError: none does.
         """
@@ -398,25 +436,13 @@ class SocketIO(Registration):
         auth: object = None,
         flask_test_client: FlaskClient | None = None,
     ) -> SocketIOTestClient:
-        """A client for tests, on the real hub without a network: see SocketIOTestClient."""
+        """A client for tests, on the real hub without a network.
+
+            client = socketio.test_client(app, auth={"name": "ann"})
+
+        Returns: a SocketIOTestClient that has joined `namespace`; `app`, `query_string`, `headers`, `auth`
+        and `flask_test_client` are as there.
+        """
         from python_server.api.flask_socketio.test_client import SocketIOTestClient
 
         return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
-
-
-def in_event() -> bool:
-    """Is there a current client?"""
-    return flask.has_request_context() and hasattr(flask.request, "sid")
-
-
-def current_request(what: str) -> EventRequest:
-    """The request of the current event. Raises RuntimeError: there is none."""
-    if flask.has_request_context():
-        # The request itself: a proxy would look the context up with each attribute.
-        request: EventRequest = flask.request._get_current_object()  # type: ignore[attr-defined]
-        if hasattr(request, "sid"):
-            return request
-    raise RuntimeError(
-        f"{what} needs a current client: call it inside a handler of a Socket.IO event, or say "
-        "whom it is for on the SocketIO object, e.g. socketio.emit(..., to=sid)"
-    )

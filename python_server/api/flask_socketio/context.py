@@ -250,3 +250,21 @@ class _EventContext(RequestContext):
             _cv_app.reset(context._cv_tokens.pop())
             if appcontext_popped.receivers:
                 appcontext_popped.send(app, _async_wrapper=app.ensure_sync)
+
+
+def in_event() -> bool:
+    """Is there a current client?"""
+    return flask.has_request_context() and hasattr(flask.request, "sid")
+
+
+def current_request(what: str) -> EventRequest:
+    """The request of the current event. Raises RuntimeError: there is none."""
+    if flask.has_request_context():
+        # The request itself: a proxy would look the context up with each attribute.
+        request: EventRequest = flask.request._get_current_object()  # type: ignore[attr-defined]
+        if hasattr(request, "sid"):
+            return request
+    raise RuntimeError(
+        f"{what} needs a current client: call it inside a handler of a Socket.IO event, or say "
+        "whom it is for on the SocketIO object, e.g. socketio.emit(..., to=sid)"
+    )

@@ -9,18 +9,26 @@ from typing import Unpack, cast
 
 import flask
 
-from python_server.api.flask_socketio.api import EMIT_NAMES, SocketIO, current_request
+from python_server.api.flask_socketio.api import EMIT_NAMES, SocketIO
+from python_server.api.flask_socketio.context import current_request
 from python_server.api.flask_socketio.event_runner import SOCKET_KEY
 from python_server.api.keywords import CallKeywords, EmitKeywords, drop_unknown
 from python_server.socketio.values import JSONValue, RoomName
 
 
 def emit(event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
-    """Send an event to the current client; to rooms with `to`, to everybody with `broadcast=True`.
+    """Send an event to the current client, to rooms, or to everybody.
 
         emit("told", {"a": 1}, to="room", include_self=False)
 
-    Arguments and errors are those of `SocketIO.emit`, in the current namespace; `data` has no name here.
+    Args:
+        args: the event's data; a tuple as the only one is several arguments, None is none.
+        options: as of `SocketIO.emit`, without `data`: to: a room, a sid, or a list of them.
+            broadcast: True: everybody. namespace: default that of the current event.
+
+    Raises:
+        RuntimeError: outside a handler, where the current client would be meant. Else what `SocketIO.emit`
+            does.
     """
     if not EMIT_NAMES.issuperset(options):
         options = cast("EmitKeywords", drop_unknown("emit", options, EmitKeywords))
@@ -34,16 +42,35 @@ def emit(event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
 
 
 def send(message: object, json: bool = False, **options: Unpack[EmitKeywords]) -> None:
-    """`emit` of the event `message`, or `json` with json=True."""
+    """`emit` of the event `message`.
+
+        send("welcome", broadcast=True)
+
+    Args:
+        message: the one argument of the event.
+        json: True: the event is called `json` instead.
+        options: as of `emit`.
+
+    Raises what `emit` does.
+    """
     emit("json" if json else "message", message, **options)
 
 
 def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValue:
-    """Send an event to the current client, or to `to`, and return what it answers.
+    """Send an event to one client and wait for its ack.
 
         answer = call("sure?", "tea", timeout=10)
 
-    Arguments and errors are those of `SocketIO.call`, in the current namespace.
+    Args:
+        args: the event's data.
+        options: as of `SocketIO.call`: to: a sid; default the current client. namespace: default that of the
+            current event. timeout: seconds, default 60.
+
+    Returns:
+        The values of the ack: None, the only one, or a tuple.
+
+    Raises:
+        TimeoutError: no ack in time. Else what `SocketIO.call` does.
     """
     options = cast("CallKeywords", drop_unknown("call", options, CallKeywords))
     if "namespace" not in options:
@@ -54,9 +81,17 @@ def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValu
 
 
 def join_room(room: RoomName, sid: str | None = None, namespace: str | None = None) -> None:
-    """Put the current client, or `sid`, into a room; takes effect before anything emitted after it.
+    """Put a client into a room; takes effect before anything emitted after it.
+
+        join_room("quiz 7")
+
+    Args:
+        room: its name: a text or a number; it exists as long as somebody is in it.
+        sid: default the current client.
+        namespace: default that of the current event.
 
     Raises:
+        RuntimeError: outside a handler, without `sid` or `namespace`.
         ValueError: `sid` is not there, or the room is another client's own.
     """
     socketio, sid, namespace = _target("join_room()", sid, namespace)
@@ -68,25 +103,71 @@ def join_room(room: RoomName, sid: str | None = None, namespace: str | None = No
 
 
 def leave_room(room: RoomName, sid: str | None = None, namespace: str | None = None) -> None:
-    """Take the current client, or `sid`, out of a room."""
+    """Take a client out of a room.
+
+        leave_room("quiz 7")
+
+    Args:
+        sid: default the current client.
+        namespace: default that of the current event.
+
+    Raises:
+        RuntimeError: outside a handler, without `sid` or `namespace`.
+    """
     socketio, sid, namespace = _target("leave_room()", sid, namespace)
     socketio.server.leave_room(sid, room, namespace)
 
 
 def close_room(room: RoomName, namespace: str | None = None) -> None:
-    """Everyone leaves the room."""
+    """Everyone leaves the room.
+
+        close_room("quiz 7")
+
+    Args:
+        namespace: default that of the current event.
+
+    Raises:
+        RuntimeError: outside a handler, without `namespace`.
+        ValueError: it is a client's own room.
+    """
     namespace = namespace or current_request("close_room() without namespace=").namespace
     current_socketio().close_room(room, namespace)
 
 
 def rooms(sid: str | None = None, namespace: str | None = None) -> list[JSONValue]:
-    """The rooms of the current client, or of `sid`; its own is among them."""
+    """The rooms of a client; its own is among them.
+
+        names = rooms()
+
+    Args:
+        sid: default the current client.
+        namespace: default that of the current event.
+
+    Returns:
+        Their names.
+
+    Raises:
+        RuntimeError: outside a handler, without `sid` or `namespace`.
+    """
     socketio, sid, namespace = _target("rooms()", sid, namespace)
     return socketio.server.rooms(sid, namespace)
 
 
 def room_members(room: RoomName = None, namespace: str | None = None) -> list[str]:
-    """The sids in a room of the current namespace; without one, of everybody in it."""
+    """Who is in a room, on all workers and machines.
+
+        sids = room_members("quiz 7")
+
+    Args:
+        room: None: everybody in the namespace.
+        namespace: default that of the current event.
+
+    Returns:
+        Their sids.
+
+    Raises:
+        RuntimeError: outside a handler, without `namespace`.
+    """
     namespace = namespace or current_request("room_members() without namespace=").namespace
     return current_socketio().room_members(room, namespace)
 
@@ -94,10 +175,18 @@ def room_members(room: RoomName = None, namespace: str | None = None) -> list[st
 def disconnect(
     sid: str | None = None, namespace: str | None = None, silent: bool = False, *, reason: str | None = None
 ) -> None:
-    """Send the current client, or `sid`, out of the namespace.
+    """Send a client out of the namespace.
+
+        disconnect(reason="the quiz is over")
 
     Args:
-        silent: has no effect. reason: told to the client just before, as the event `closing`.
+        sid: default the current client.
+        namespace: default that of the current event.
+        silent: has no effect.
+        reason: told to the client just before, as the event `closing`.
+
+    Raises:
+        RuntimeError: outside a handler, without `sid` or `namespace`.
     """
     socketio, sid, namespace = _target("disconnect()", sid, namespace)
     socketio.disconnect(sid, namespace, reason)

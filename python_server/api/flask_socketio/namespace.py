@@ -26,6 +26,9 @@ class Namespace(ClientMethods):
                 self.emit("sold", what, include_self=False)
 
         socketio.on_namespace(Shop("/shop"))
+
+    Args:
+        namespace: default "/".
     """
 
     def __init__(self, namespace: str | None = None) -> None:
@@ -41,8 +44,12 @@ class Namespace(ClientMethods):
     def trigger_event(self, event: str, *args: JSONValue) -> object:
         """Find the method for `event` and call it; overload it for a routing of your own.
 
+            def trigger_event(self, event, *args): return self.routes[event](*args)
+
         Args:
             args: the sid, then the event's: for connect the environ and the auth, for disconnect the reason.
+
+        Returns: what the method returns, which is the ack.
         """
         handler: Function | None = getattr(self, f"on_{event}", None)
         if handler is None:
@@ -62,7 +69,13 @@ class Namespace(ClientMethods):
         callback: Function | None = None,
         **options: Unpack[Addressing],
     ) -> None:
-        """`SocketIO.emit` in the namespace."""
+        """`SocketIO.emit` in the namespace.
+
+            self.emit("sold", "tea", include_self=False)
+
+        Args:
+            data, room, include_self, namespace, callback, options: as there, and so are the errors.
+        """
         namespace = namespace or self.namespace
         options.setdefault("to", room)
         self.socketio.emit(
@@ -77,9 +90,20 @@ class Namespace(ClientMethods):
         namespace: str | None = None,
         callback: Function | None = None,
     ) -> None:
-        """`emit` of the event `message`."""
+        """`emit` of the event `message`.
+
+            self.send("hello", room="readers")
+
+        Args:
+            data, room, include_self, namespace, callback: as of `emit`.
+        """
         self.emit("message", data, room, include_self, namespace, callback)
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
-        """Everyone leaves the room."""
+        """Everyone leaves the room, in the namespace or `namespace`.
+
+            self.close_room("readers")
+
+        Raises ValueError: it is a client's own.
+        """
         self.socketio.close_room(room, namespace or self.namespace)

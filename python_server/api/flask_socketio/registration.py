@@ -47,9 +47,14 @@ class Registration(Face):
     def on(
         self, message: str, namespace: str | None = None, **options: Unpack[OnKeywords]
     ) -> Callable[[Decorated], Decorated]:
-        """Decorator: the function handles the event `message`; `connect`, `disconnect` and `*` included.
+        """Decorator: the function handles an event.
+
+            @socketio.on("answer", rate_limit="20/s")
+            def answer(value):
+                return value == 42  # the ack
 
         Args:
+            message: the event; `connect`, `disconnect`, and `*` for those without a handler.
             namespace: default "/"; "*" takes the event in every namespace.
             options: inline: the function never blocks: run it on the server's own thread.
                 ordered: a client's next event waits for this one; with False it may overtake.
@@ -71,15 +76,40 @@ class Registration(Face):
     def on_event(
         self, message: str, handler: Function, namespace: str | None = None, **options: Unpack[OnKeywords]
     ) -> None:
-        """`on(message, namespace, **options)` of `handler`."""
+        """`on` without a decorator.
+
+            socketio.on_event("answer", check_answer)
+
+        Args:
+            message, namespace, options: as of `on`.
+            handler: the function.
+
+        Raises what `on` does.
+        """
         self.on(message, namespace, **options)(handler)
 
     def on_error(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
-        """Decorator: the function gets the exceptions of the namespace's handlers; its result is the ack."""
+        """Decorator: the function gets the exceptions of a namespace's handlers; its result is the ack.
+
+            @socketio.on_error("/chat")
+            def tell(error):
+                return {"error": str(error)}
+
+        Args:
+            namespace: default "/".
+        """
         return partial(self._on_error, namespace or DEFAULT_NAMESPACE)
 
     def on_error_default(self, exception_handler: Decorated) -> Decorated:
-        """Decorator: the function gets the exceptions that no `on_error` took."""
+        """Decorator: the function gets the exceptions that no `on_error` took.
+
+            @socketio.on_error_default
+            def tell(error):
+                return {"error": str(error)}
+
+        Args:
+            exception_handler: the function; its result is the ack.
+        """
         return self._on_error(None, exception_handler)
 
     def _on_error(self, namespace: str | None, function: Decorated) -> Decorated:
@@ -92,7 +122,16 @@ class Registration(Face):
         return function
 
     def on_namespace(self, namespace_handler: Namespace) -> None:
-        """Register a class namespace."""
+        """Register a class of handlers.
+
+            socketio.on_namespace(Shop("/shop"))
+
+        Args:
+            namespace_handler: an instance of a subclass of `Namespace`.
+
+        Raises:
+            ValueError: it is none.
+        """
         if not isinstance(namespace_handler, Namespace):
             raise ValueError("Not a namespace instance.")
         namespace_handler._set_socketio(self)
@@ -102,17 +141,39 @@ class Registration(Face):
     def before_event(self, function: Decorated) -> Decorated:
         """Decorator: the function is called with (event, arguments) before each handler, in its context.
 
-        When it returns False the event is dropped, its ack is empty; what it raises goes to `on_error`.
+            @socketio.before_event
+            def members_only(event, arguments):
+                return event == "connect" or current_user.is_authenticated
+
+        Args:
+            function: when it returns False the event is dropped, and its ack is empty; what it raises goes to
+                `on_error`.
         """
         self._runner.before_event = function
         return function
 
     def on_room_join(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
-        """Decorator: the function is told (sid, room) of every client that comes into a room."""
+        """Decorator: the function is told (sid, room) of every client that comes into a room.
+
+            @socketio.on_room_join()
+            def joined(sid, room):
+                socketio.emit("count", len(socketio.room_members(room)), to=room)
+
+        Args:
+            namespace: default "/".
+        """
         return partial(self._on_presence, "join", namespace or DEFAULT_NAMESPACE)
 
     def on_room_leave(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
-        """Decorator: the function is told (sid, room) of every client that leaves a room, or the server."""
+        """Decorator: the function is told (sid, room) of every client that leaves a room, or the server.
+
+            @socketio.on_room_leave("/chat")
+            def left(sid, room):
+                socketio.emit("left", sid, to=room, namespace="/chat")
+
+        Args:
+            namespace: default "/".
+        """
         return partial(self._on_presence, "leave", namespace or DEFAULT_NAMESPACE)
 
     def _on_presence(self, kind: str, namespace: str, function: Decorated) -> Decorated:

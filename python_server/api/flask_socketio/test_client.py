@@ -81,7 +81,7 @@ class SocketIOTestClient:
 
     Events run in the caller's thread, one after another, before `emit` returns.
 
-        client = socketio.test_client(app, auth={"name": "ann"})
+        client = socketio.test_client(app, auth={"name": "ann"})  # a SocketIOTestClient
         assert client.emit("sum", 1, 2, callback=True) == 3
 
     Attributes:
@@ -123,7 +123,12 @@ class SocketIOTestClient:
         self.connect(namespace, query_string, headers, auth)
 
     def is_connected(self, namespace: str | None = None) -> bool:
-        """Is the namespace joined?"""
+        """Whether "/" or `namespace` is joined.
+
+            assert client.is_connected("/chat")
+
+        Returns: False as well after the server has sent the client out.
+        """
         self._server.mailbox.drain()
         return self.connected.get(namespace or "/", False)
 
@@ -134,7 +139,14 @@ class SocketIOTestClient:
         headers: HandshakeHeaders = None,
         auth: object = None,
     ) -> None:
-        """Join a namespace; the constructor has done it for the first."""
+        """Join a namespace; the constructor has done it for the first.
+
+            client.connect("/chat", auth={"name": "ann"})
+
+        Args:
+            namespace: default "/". query_string, headers: of the handshake, for a client that has left.
+            auth: for the connect handler.
+        """
         if self._session is None or not self._session.alive:
             self._session = FakeSession(self)
             self._server.sessions.session_opened(self._session)
@@ -144,7 +156,12 @@ class SocketIOTestClient:
         self._say(PacketType.CONNECT, namespace, auth)
 
     def disconnect(self, namespace: str | None = None) -> None:
-        """Leave a namespace."""
+        """Leave "/" or `namespace`.
+
+            client.disconnect("/chat")
+
+        Raises RuntimeError: it is not joined.
+        """
         self._check(namespace)
         self._say(PacketType.DISCONNECT, namespace)
         self.connected.pop(namespace or "/", None)
@@ -157,9 +174,15 @@ class SocketIOTestClient:
         namespace: str | None = None,
         **ignored: object,
     ) -> JSONValue:
-        """Send an event; with `callback`, returns the ack: None, one value, or a list.
+        """Send an event; it has been handled when this returns.
 
-        Other keywords are ignored: whom it reaches is the handler's affair.
+            assert client.emit("sum", 1, 2, callback=True) == 3
+
+        Args:
+            args: the event's data. callback: True: the ack is wanted. namespace: default "/".
+            ignored: other keywords: whom the handler reaches is its own affair.
+
+        Returns: the ack: None, the only value, or a list. What the handler raises, this raises.
         """
         self._check(namespace)
         ack_id = next(self._ids) if callback else None
@@ -174,13 +197,24 @@ class SocketIOTestClient:
     def send(
         self, data: object, json: bool = False, callback: bool = False, namespace: str | None = None
     ) -> JSONValue:
-        """Send the event `message`, or `json`."""
+        """Send the event `message`, or `json`, with the one argument `data`.
+
+            client.send("hello")
+
+        Args:
+            json: True: the event is called `json`. callback, namespace: as of `emit`.
+
+        Returns: as `emit`.
+        """
         return self.emit("json" if json else "message", data, callback=callback, namespace=namespace)
 
     def get_received(self, namespace: str | None = None) -> list[dict[str, JSONValue]]:
-        """What has come since the last call, as {"name", "args", "namespace"}.
+        """What has come in "/" or `namespace` since the last call.
 
-        `args` is a list; for the events `message` and `json` the bare value.
+            assert client.get_received()[0]["name"] == "news"
+
+        Returns: {"name", "args", "namespace"} of each event; `args` is a list, for the events `message` and
+        `json` the bare value.
         """
         self._check(namespace)
         wanted = namespace or "/"

@@ -1,0 +1,220 @@
+"""The how-to pages: their programs run, their nginx passes them, their commands are well formed.
+
+It must not hold code that the pages lack.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import socketio
+
+import python_server
+from ordered_clients import PatientClient, SimpleClient
+from own_nginx import Nginx
+from python_server import Server, SocketIO
+from python_server.api.keywords import CallKeywords, EmitKeywords, SocketIOKeywords, names_of
+
+APPS = Path(__file__).resolve().parent / "apps"
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "how-to"
+WAIT_SECONDS = 60
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (PAGES / page).read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+def test_below_a_path(serve: Any, tmp_path: Path, transport: str) -> None:
+    page = (PAGES / "below-a-path.md").read_text("utf-8")
+    (program,) = blocks("below-a-path.md", "python")
+    (configuration,) = blocks("below-a-path.md", "nginx")
+    (words,) = re.findall(r"^    wsframe serve (.*)$", page, re.MULTILINE)
+    (path,) = re.findall(r'io\({path: "/(.*)/"}\)', page)
+    for folder in ("application", "nginx"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "application" / "shop.py").write_text(program)
+    server = serve(tmp_path / "application", *words.split())
+    address = server.url.removeprefix("http://")
+
+    def in_place(port: int) -> str:
+        placed: str = configuration.replace("listen 80;", f"listen 127.0.0.1:{port};")
+        return placed.replace("127.0.0.1:8000", address)
+
+    proxy = Nginx(tmp_path / "nginx", in_place)
+    try:
+        url = f"http://127.0.0.1:{proxy.port}"
+        assert requests.get(f"{url}/shop/", timeout=WAIT_SECONDS).text == "/shop/"
+        client = SimpleClient()
+        headers = {"Origin": url} if transport == "polling" else {}  # the library's WebSocket writes its own
+        client.connect(url, socketio_path=path, transports=[transport], headers=headers)
+        assert client.call("ask", 21) == 42
+        client.disconnect()
+    finally:
+        proxy.stop()
+
+
+def test_the_arguments_of_a_pod() -> None:
+    (manifest,) = blocks("containers.md", "yaml")
+    (command,), (arguments,) = (
+        re.findall(rf"^ +{word}: (.*)$", manifest, re.MULTILINE) for word in ("command", "args")
+    )
+    words = ["listening_app:app" if word == "shop:app" else word for word in json.loads(arguments)]
+    assert json.loads(command) == ["python", "-m", "python_server"]
+    subprocess.run([sys.executable, *json.loads(command)[1:], *words, "--check-config"], cwd=APPS, check=True)
+    graceful_seconds = int(words[words.index("--timeout-graceful") + 1])
+    (whole_seconds,) = re.findall(r"terminationGracePeriodSeconds: (\d+)", manifest)
+    assert int(whole_seconds) > graceful_seconds + 5
+
+
+@pytest.fixture(scope="module")
+def login() -> dict[str, Any]:
+    scope: dict[str, Any] = {"__name__": "shop"}
+    for number, block in enumerate(blocks("login.md", "python"), 1):
+        exec(compile(block, f"login.md, block {number}", "exec"), scope)
+    return scope
+
+
+def test_who_has_logged_in_may_connect(login: dict[str, Any]) -> None:
+    app, socketio = login["app"], login["socketio"]
+    assert not socketio.test_client(app).is_connected()
+    browser = app.test_client()
+    browser.post("/login/ann")
+    client = socketio.test_client(app, flask_test_client=browser)
+    assert client.emit("who am I", callback=True) == "ann"
+    socketio.emit("news", 1, to="user ann")
+    assert [item["name"] for item in client.get_received()] == ["news"]
+
+
+def test_who_has_a_token_may_connect(login: dict[str, Any]) -> None:
+    app, socketio = login["app"], login["socketio"]
+    browser = app.test_client()
+    assert browser.get("/token").status_code == 401
+    browser.post("/login/bob")
+    token = browser.get("/token").text
+    client = socketio.test_client(app, namespace="/api", auth={"token": token})
+    socketio.emit("news", 1, to="user bob", namespace="/api")
+    assert [item["name"] for item in client.get_received("/api")] == ["news"]
+    for auth in ({"token": token + "x"}, {}, None):
+        assert not socketio.test_client(app, namespace="/api", auth=auth).is_connected("/api")
+
+
+# What the page says that the reader has: a project, with a user who has logged in.
+DJANGO_SETTINGS = """
+SECRET_KEY = "a key for tests"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "shop.urls"
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.sqlite3"}}
+USE_TZ = True
+"""
+DJANGO_URLS = """
+from django.urls import path
+from shop import views
+urlpatterns = [path("order", views.order)]
+"""
+DJANGO_LOGIN = """
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+call_command("migrate", verbosity=0)
+client = Client()
+client.force_login(User.objects.create_user("ann"))
+print(client.cookies["sessionid"].value)
+"""
+
+
+def test_django(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    for block in blocks("django.md", "python"):
+        (tmp_path / "shop" / block.partition("\n")[0].removeprefix("# project shop: ")).write_text(block)
+    (tmp_path / "shop" / "settings.py").write_text(DJANGO_SETTINGS)
+    (tmp_path / "shop" / "urls.py").write_text(DJANGO_URLS)
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "shop.settings"}
+    command = [sys.executable, "-c", DJANGO_LOGIN]
+    made = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    cookies = {"sessionid": made.stdout.strip()}
+    server = serve(tmp_path, "shop.wsgi:app")
+    client = SimpleClient()
+    client.connect(server.url, headers={"Cookie": f"sessionid={cookies['sessionid']}"})
+    assert client.call("who am I") == "ann"
+    assert requests.get(f"{server.url}/order", cookies=cookies, timeout=WAIT_SECONDS).text == "thank you"
+    assert client.receive(WAIT_SECONDS) == ["order received", 7]
+    client.disconnect()
+    stranger, told = PatientClient(), []
+    stranger.on("connect_error", told.append)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        stranger.connect(server.url)
+    assert [error["message"] for error in told] == ["log in first"]
+
+
+def test_a_task_speaks_through_the_broker(serve: Any, redis_server: Any) -> None:
+    (block,) = blocks("task-queues.md", "python")
+    program = block.replace("redis://broker:6379/0", redis_server.url).replace(
+        "redis://broker:6379/1", "memory://"
+    )
+    scope: dict[str, Any] = {"__name__": "tasks"}
+    exec(compile(program, "task-queues.md", "exec"), scope)
+    scope["celery"].conf.task_always_eager = True
+    server = serve(APPS, "machine_app:app", env={"BROKER": redis_server.url})
+    server.wait_for("joined the broker")
+    client = SimpleClient()
+    client.connect(server.url)
+    client.call("join", "user ann")
+    scope["make_report"].delay("ann")
+    assert client.receive(WAIT_SECONDS) == ["report ready", {"title": "the report"}]
+    client.disconnect()
+    scope["emitter"].close()
+
+
+def test_cron_speaks_through_the_control_socket(serve: Any, tmp_path: Path) -> None:
+    page = (
+        (PAGES / "task-queues.md")
+        .read_text("utf-8")
+        .replace("/run/shop/control.sock", str(tmp_path / "control"))
+    )
+    (options,) = re.findall(r"^    wsframe serve shop:app (.*)$", page, re.MULTILINE)
+    (words,) = re.findall(r"^    0 .* wsframe (emit .*)$", page, re.MULTILINE)
+    server = serve(APPS, "flask_app:app", *options.split())
+    client = SimpleClient()
+    client.connect(server.url)
+    subprocess.run([Path(sys.executable).with_name("wsframe"), *shlex.split(words)], check=True)
+    assert client.receive(WAIT_SECONDS)[0] == "full hour"
+    client.disconnect()
+
+
+def test_from_node() -> None:
+    (block,) = blocks("from-node.md", "python")
+    scope: dict[str, Any] = {"__name__": "chat"}
+    exec(compile(block, "from-node.md", "exec"), scope)
+    app, socketio_ = scope["app"], scope["socketio"]
+    assert not socketio_.test_client(app).is_connected()
+    first, second = (socketio_.test_client(app, auth={"name": name}) for name in ("ann", "bob"))
+    assert first.emit("say", "hello", callback=True) == "sent"
+    assert [item["args"] for item in second.get_received()] == [["ann", "hello"]]
+    assert first.get_received() == []
+
+
+def test_the_words_of_the_table_exist() -> None:
+    table = "".join(re.findall(r"^\|.*$", (PAGES / "from-node.md").read_text("utf-8"), re.MULTILINE))
+    called = set(re.findall(r"`(?:socketio\.)?(?:server\.)?(\w+)\(", table)) - {"require"}
+    known = {*dir(python_server), *dir(SocketIO), *dir(Server)}
+    ours = {name for name in called if name in known}
+    assert {"emit", "join_room", "leave_room", "rooms", "room_members", "call", "call_room"} <= ours
+    keywords = set(re.findall(r"`(\w+)[`=]", table))
+    options = names_of(SocketIOKeywords) | names_of(EmitKeywords) | names_of(CallKeywords)
+    assert {word for word in keywords if "_" in word} <= options | known
