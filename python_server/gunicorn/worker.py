@@ -6,6 +6,7 @@ Must not know: what is served, or how siblings speak to each other.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Collection
@@ -25,6 +26,7 @@ from python_server.gunicorn.generation import PID, STAGE, Generation, Stage
 from python_server.gunicorn.requests import access_log_of, with_hooks
 from python_server.gunicorn.settings import check, options_of_environment, settings_of
 from python_server.net.descriptors import allow_descriptors
+from python_server.net.forks import call_in_children
 from python_server.net.sockets import BindError, Listening, Socket
 from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped
@@ -103,9 +105,20 @@ class GunicornWorker(BaseWorker):
         self._listening = Listening()
         self._control = Listening()
 
+    @property  # type: ignore[override]  # a number from the fork on
+    def pid(self) -> int | str:
+        """Of the worker's process; gunicorn says it before it has forked, too."""
+        return self._pid
+
+    @pid.setter
+    def pid(self, pid: int | str) -> None:
+        """In both processes after the fork: a worker that is killed at its first step is seen to be gone."""
+        self._pid = pid
+        if isinstance(pid, int):
+            self.generation.write(self._row, PID, pid)
+
     def init_process(self) -> None:
         """The worker's process: its whole life."""
-        self.generation.write(self._row, PID, os.getpid())
         try:
             super().init_process()
         finally:
@@ -239,7 +252,21 @@ class GunicornWorker(BaseWorker):
 
     # Signals, on the main thread between two steps of whatever it does
 
+    def init_signals(self) -> None:
+        super().init_signals()
+        call_in_children(self._forked)
+
+    def _forked(self) -> None:
+        """In a child of the application's: a signal is for it alone, whichever handlers it calls."""
+        self._told_to_end = True
+        for number in self.SIGNALS:
+            if getattr(signal.getsignal(number), "__self__", None) is self:
+                ends = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, ends)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._told_to_end:  # the arbiter says it each second
+            return
         self._told_to_end = True
         self.generation.write(self._row, STAGE, Stage.DRAINING)  # nobody waits for us, or hands us anything
         self._post(self._leave)

@@ -78,9 +78,7 @@ class Rendezvous:
                 with suppress(OSError):
                     self._write(memory)
                 siblings = {
-                    other: sock
-                    for other in names
-                    if (sock := self._connect(index, other)) is not None
+                    other: sock for other in names if (sock := self._connect(index, other)) is not None
                 }
                 listening = bind_unix(self._name(index), BACKLOG_COUNT, SOCKET_PERMISSIONS)
         except RendezvousError:
