@@ -29,7 +29,7 @@ from python_server.net.descriptors import allow_descriptors
 from python_server.net.forks import call_in_children
 from python_server.net.sockets import BindError, Listening, Socket
 from python_server.net.system import REAL
-from python_server.net.threads import ServerStopped
+from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
 from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.mounts import find_site
@@ -92,6 +92,7 @@ class GunicornWorker(BaseWorker):
     ) -> None:
         """The arbiter's process, before it forks."""
         super().__init__(age, ppid, sockets, app, timeout, cfg, logger)
+        end_turn()  # a program for greenlets has been loaded here: its tasks need not wait for the arbiter
         if not GunicornWorker.server:
             GunicornWorker.server = cfg.env_orig.get(SERVER_VARIABLE) or REAL.entropy(16).hex()
             GunicornWorker.generation = Generation()
