@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, ClassVar, Final, cast
 
@@ -49,6 +50,7 @@ BEAT_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.05
 # Of the graceful timeout: for a successor to come. The rest is for what still runs.
 WAITING_SHARE: Final = 0.75
+Handler = Callable[[int, FrameType | None], object]
 
 
 class GunicornWorker(BaseWorker):
@@ -105,6 +107,7 @@ class GunicornWorker(BaseWorker):
         self._meeting: Meeting | None = None
         self._listening = Listening()
         self._control = Listening()
+        self._theirs: dict[int, Handler] = {}  # handlers of signals
 
     @property  # type: ignore[override]  # a number from the fork on
     def pid(self) -> int | str:
@@ -148,6 +151,7 @@ class GunicornWorker(BaseWorker):
     # Serving
 
     def run(self) -> None:
+        self._share_signals()
         if not self._told_to_end:
             self._serve()
 
@@ -261,9 +265,34 @@ class GunicornWorker(BaseWorker):
         """In a child of the application's: a signal is for it alone, whichever handlers it calls."""
         self._told_to_end = True
         for number in self.SIGNALS:
-            if getattr(signal.getsignal(number), "__self__", None) is self:
+            if number in self._theirs:
+                signal.signal(number, self._theirs[number])
+            elif getattr(signal.getsignal(number), "__self__", None) is self:
                 ends = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
                 signal.signal(number, ends)
+
+    def _share_signals(self) -> None:
+        """Handlers of the application's are called first: alone they would keep this worker for good."""
+        quits = self.handle_quit
+        for number, ours in (
+            (signal.SIGTERM, self.handle_exit),
+            (signal.SIGINT, quits),
+            (signal.SIGQUIT, quits),
+        ):
+            theirs = signal.getsignal(number)
+            if callable(theirs) and theirs != ours:
+                self._theirs[number] = theirs
+                signal.signal(number, partial(self._handle_both, theirs, ours))
+
+    def _handle_both(self, theirs: Handler, ours: Handler, sig: int, frame: FrameType | None) -> None:
+        if not self._told_to_end:
+            try:
+                theirs(sig, frame)
+            except (SystemExit, KeyboardInterrupt):
+                pass  # the end is what ours brings about
+            except Exception as error:
+                log.report(f"the application's handler of {signal.Signals(sig).name}", error)
+        ours(sig, frame)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._told_to_end:  # the arbiter says it each second

@@ -240,6 +240,33 @@ def test_signals_of_a_forked_child_are_none_of_the_servers(place: Path, chained:
     assert started.answers == [b"7" if chained else b"-15", set()]
 
 
+@pytest.mark.parametrize("ends", [None, SystemExit, KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_handler_of_the_applications_is_called_and_keeps_no_worker(
+    place: Path, number: int, ends: type[BaseException] | None
+) -> None:
+    heard: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        heard.append(number)
+        if ends is not None:
+            raise ends
+
+    class Installing(Application):
+        def wsgi(self) -> Any:
+            signal.signal(number, note)
+            return page
+
+    def client(started: Started) -> None:
+        started.get()
+        started.tell(number)
+
+    started = Started(place)
+    started.worker.app = Installing(page)
+    started.serve(client)
+    assert heard == [number]
+
+
 def test_however_often_it_is_told_to_end_it_looks_for_a_successor_once(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
