@@ -188,7 +188,7 @@ class HTTPChannel:
         exchange = self._exchange = Exchange(
             request, self._services.exchange, self._transport, self._on_exchange_done, self._upgrade
         )
-        if self._last:
+        if self._last or not self._services.settings.keep_alive_timeout_seconds:
             exchange.refuse_keep_alive()
         self._handler.request_received(exchange)
 

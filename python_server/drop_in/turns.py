@@ -38,14 +38,19 @@ def need_turns() -> None:
         PROGRAM.turn = Turn(_tell_of_loss)
         PROGRAM.turn.join()
         let_others_run()
-        call_in_children(_leave_turns)
+        call_in_children(_begin_turns)
     else:
         warn_once("the program comes to greenlets too late: handlers run side by side")
 
 
-def _leave_turns() -> None:
-    """In a forked child: those it would wait for are not there."""
-    PROGRAM.turn = WORKER.turn = None
+def _begin_turns() -> None:
+    """In a forked child: it has turns of its own, those it would wait for are not there."""
+    took_part = WORKER.turn is not None
+    PROGRAM.turn = Turn(_tell_of_loss)
+    WORKER.turn = None
+    if took_part:
+        PROGRAM.turn.join()
+    call_in_children(_begin_turns)
 
 
 def _tell_of_loss(thread_id: int) -> None:

@@ -41,6 +41,10 @@ class GunicornResponse:
     sent: int = 0
     headers: Headers = field(default_factory=list)
 
+    @property
+    def status_code(self) -> int:
+        return int(self.status[:3])
+
 
 @dataclass(frozen=True, slots=True)
 class GunicornAccessLog:
@@ -62,6 +66,7 @@ class GunicornAccessLog:
             "PATH_INFO": request.path,
             "QUERY_STRING": request.query,
             "SERVER_PROTOCOL": f"HTTP/{major}.{minor}",
+            "wsgi.url_scheme": request.scheme,
         }
         said = GunicornRequest(
             request.method, request.target, request.path, request.query, request.version, [*fields.items()]

@@ -19,6 +19,7 @@ from python_server.settings import Settings
 
 # Where gunicorn's 0 takes a limit away, ours goes so far.
 UNLIMITED_BYTES: Final = 65_536
+UNLIMITED_FIELDS_COUNT: Final = 32_768  # gunicorn's
 
 # What a process needs for its end: gunicorn kills it when the graceful timeout is over.
 END_SECONDS: Final = 1.0
@@ -30,7 +31,7 @@ KEPT: Final[dict[str, Callable[[Config], object]]] = {
     "max_requests_jitter_count": lambda cfg: cfg.max_requests_jitter,
     "http.request_line_max_bytes": lambda cfg: cfg.limit_request_line or UNLIMITED_BYTES,
     "http.header_line_max_bytes": lambda cfg: cfg.limit_request_field_size or UNLIMITED_BYTES,
-    "http.header_max_count": lambda cfg: cfg.limit_request_fields,
+    "http.header_max_count": lambda cfg: cfg.limit_request_fields or UNLIMITED_FIELDS_COUNT,
     "proxy_headers": lambda cfg: False,
     "forwarded_allow_ips": lambda cfg: ",".join(cfg.forwarded_allow_ips),
     "secure_scheme_values": lambda cfg: {
@@ -41,12 +42,13 @@ KEPT: Final[dict[str, Callable[[Config], object]]] = {
     "access_log": lambda cfg: None,  # see requests.GunicornAccessLog
     "debug": lambda cfg: False,
 }
-# Ours hold unless these were given: gunicorn's defaults are made for one request at a time.
+# Ours hold unless these were given: gunicorn's defaults are made for one request at a time. 0, which is no
+# number of any of the first, is not given.
 KEPT_IF_GIVEN: Final = {
     "threads": "wsgi_threads_count",
     "worker_connections": "connections_max_count",
-    "keepalive": "http.keep_alive_timeout_seconds",
     "websocket_max_message_size": "websocket.max_message_bytes",
+    "keepalive": "http.keep_alive_timeout_seconds",
 }
 WORDS_WITHOUT_EFFECT: Final = """
     sendfile permit_obsolete_folding strip_header_spaces permit_unconventional_http_method
@@ -85,7 +87,9 @@ def settings_of(cfg: Config) -> Settings:
     for path, value_of in KEPT.items():
         settings = with_setting(settings, path, value_of(cfg))
     for name in KEPT_IF_GIVEN.keys() & given(cfg):
-        settings = with_setting(settings, KEPT_IF_GIVEN[name], getattr(cfg, name))
+        value = getattr(cfg, name)
+        if value or name == "keepalive":
+            settings = with_setting(settings, KEPT_IF_GIVEN[name], value)
     return settings
 
 

@@ -6,10 +6,12 @@ Must not know: what is served, or how siblings speak to each other.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, ClassVar, Final, cast
 
@@ -25,9 +27,10 @@ from python_server.gunicorn.generation import PID, STAGE, Generation, Stage
 from python_server.gunicorn.requests import access_log_of, with_hooks
 from python_server.gunicorn.settings import check, options_of_environment, settings_of
 from python_server.net.descriptors import allow_descriptors
+from python_server.net.forks import call_in_children
 from python_server.net.sockets import BindError, Listening, Socket
 from python_server.net.system import REAL
-from python_server.net.threads import ServerStopped
+from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
 from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.mounts import find_site
@@ -47,6 +50,7 @@ BEAT_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.05
 # Of the graceful timeout: for a successor to come. The rest is for what still runs.
 WAITING_SHARE: Final = 0.75
+Handler = Callable[[int, FrameType | None], object]
 
 
 class GunicornWorker(BaseWorker):
@@ -92,6 +96,7 @@ class GunicornWorker(BaseWorker):
     ) -> None:
         """The arbiter's process, before it forks."""
         super().__init__(age, ppid, sockets, app, timeout, cfg, logger)
+        end_turn()  # a program for greenlets has been loaded here: its tasks need not wait for the arbiter
         if not GunicornWorker.server:
             GunicornWorker.server = cfg.env_orig.get(SERVER_VARIABLE) or REAL.entropy(16).hex()
             GunicornWorker.generation = Generation()
@@ -104,10 +109,22 @@ class GunicornWorker(BaseWorker):
         self._meeting: Meeting | None = None
         self._listening = Listening()
         self._control = Listening()
+        self._theirs: dict[int, Handler] = {}  # handlers of signals
+
+    @property  # type: ignore[override]  # a number from the fork on
+    def pid(self) -> int | str:
+        """Of the worker's process; gunicorn says it before it has forked, too."""
+        return self._pid
+
+    @pid.setter
+    def pid(self, pid: int | str) -> None:
+        """In both processes after the fork: a worker that is killed at its first step is seen to be gone."""
+        self._pid = pid
+        if isinstance(pid, int):
+            self.generation.write(self._row, PID, pid)
 
     def init_process(self) -> None:
         """The worker's process: its whole life."""
-        self.generation.write(self._row, PID, os.getpid())
         try:
             super().init_process()
         finally:
@@ -136,6 +153,7 @@ class GunicornWorker(BaseWorker):
     # Serving
 
     def run(self) -> None:
+        self._share_signals()
         if not self._told_to_end:
             self._serve()
 
@@ -241,7 +259,46 @@ class GunicornWorker(BaseWorker):
 
     # Signals, on the main thread between two steps of whatever it does
 
+    def init_signals(self) -> None:
+        super().init_signals()
+        call_in_children(self._forked)
+
+    def _forked(self) -> None:
+        """In a child of the application's: a signal is for it alone, whichever handlers it calls."""
+        self._told_to_end = True
+        for number in self.SIGNALS:
+            if number in self._theirs:
+                signal.signal(number, self._theirs[number])
+            elif getattr(signal.getsignal(number), "__self__", None) is self:
+                ends = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, ends)
+
+    def _share_signals(self) -> None:
+        """Handlers of the application's are called first: alone they would keep this worker for good."""
+        quits = self.handle_quit
+        for number, ours in (
+            (signal.SIGTERM, self.handle_exit),
+            (signal.SIGINT, quits),
+            (signal.SIGQUIT, quits),
+        ):
+            theirs = signal.getsignal(number)
+            if callable(theirs) and theirs != ours:
+                self._theirs[number] = theirs
+                signal.signal(number, partial(self._handle_both, theirs, ours))
+
+    def _handle_both(self, theirs: Handler, ours: Handler, sig: int, frame: FrameType | None) -> None:
+        if not self._told_to_end:
+            try:
+                theirs(sig, frame)
+            except (SystemExit, KeyboardInterrupt):
+                pass  # the end is what ours brings about
+            except Exception as error:
+                log.report(f"the application's handler of {signal.Signals(sig).name}", error)
+        ours(sig, frame)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._told_to_end:  # the arbiter says it each second
+            return
         self._told_to_end = True
         self.generation.write(self._row, STAGE, Stage.DRAINING)  # nobody waits for us, or hands us anything
         self._post(self._leave)

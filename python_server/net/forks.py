@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 # Called in a child, in no order; none of them may wait for a lock, which another thread may have held. Held
 # weakly: a server that failed before it served is dropped without a word.
@@ -37,6 +37,11 @@ def let_go(descriptors: Iterable[int]) -> None:
         if descriptor >= 0:
             os.dup2(nowhere, descriptor, inheritable=False)
     os.close(nowhere)
+
+
+def free(lock: Any) -> None:
+    """In a child: nobody holds this `threading.Lock`; the thread that did is not there."""
+    lock._at_fork_reinit()  # as the standard library does with its own
 
 
 def _reference(

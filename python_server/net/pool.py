@@ -12,10 +12,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from python_server.net.forks import call_in_children, leave_children_alone
+from python_server.net.forks import call_in_children, free, leave_children_alone
 from python_server.net.loop import Loop
 from python_server.net.system import System
-from python_server.net.threads import WORKER, Job, Lock, Report, Thread, free
+from python_server.net.threads import WORKER, Job, Lock, Report, Thread
 from python_server.net.turn import PROGRAM
 
 # How long a job may wait before a second thread is woken. Under one interpreter lock a pool of pure

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
-from typing import Final, Generic, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
-from python_server.net.forks import call_in_children
+from python_server.net.forks import call_in_children, free
 
 MAILBOX_BATCH_COUNT: Final = 4096
 
@@ -60,11 +60,6 @@ class _Worker(threading.local):
 
 
 WORKER: Final = _Worker()
-
-
-def free(lock: Lock) -> None:
-    """In a forked child: nobody holds it; the thread that did is not there."""
-    lock._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library does with its own
 
 
 @contextmanager
@@ -173,6 +168,7 @@ class Mailbox:
         self._owner = threading.get_ident()
         self._closed = False
         self.raised: bool = False
+        self.asked: set[Waiter[Any]] = set()  # answers that workers wait for
 
     def adopt(self) -> None:
         """The calling thread becomes the loop's thread."""
@@ -213,8 +209,7 @@ class Mailbox:
     def post_unless(
         self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
-        """Any thread: `post`, and True; False where `unless()` is true once there is room for it. The loop's
-        thread is not asked."""
+        """Any thread: `post`, True; False where `unless()` is once there is room. The loop is not asked."""
         if self._closed or current_thread_id() == self._owner:
             self.post(function, *args)
             return True
@@ -254,10 +249,12 @@ class Mailbox:
         return bool(calls)
 
     def close(self) -> None:
-        """Loop's thread: refuse further posts and free the workers that wait for space."""
+        """Loop's thread: refuse further posts and free the workers that wait for space or for an answer."""
         self._closed = True
         with self._space:
             self._space.notify_all()
+        for waiter in [*self.asked]:
+            waiter.set(partial(fail, ServerStopped("the server has stopped before it answered")))
 
 
 class StrandState(Enum):
@@ -281,8 +278,7 @@ class Strand:
 
     __slots__ = ("_drained", "_executor", "_jobs", "_lock", "_low_count", "_state")
 
-    # Jobs a thread runs for one client before others get their turn.
-    BATCH_COUNT: Final = 16
+    BATCH_COUNT: Final = 16  # jobs a thread runs for one client before others get their turn
 
     def __init__(self, executor: Executor, lock: threading.Lock) -> None:
         self._executor = executor
@@ -404,6 +400,7 @@ class Door:
         self._events = events
         # One lock for all strands: held for a few instructions, and a strand stays small.
         self._strand_lock = threading.Lock()
+        self._asked = mailbox.asked
         call_in_children(self._forked)
         self.post: Callable[..., None] = mailbox.post
         self.post_unless: Callable[..., bool] = mailbox.post_unless
@@ -431,7 +428,7 @@ class Door:
         """Any thread: the value of `question()`, computed by the loop (at once when already on it).
 
         Raises:
-            TimeoutError: the loop did not answer in time.
+            TimeoutError: the loop did not answer in time. ServerStopped: it has ended.
             Exception: whatever `question` raised.
         """
         if self.on_loop():
@@ -445,5 +442,9 @@ class Door:
             except BaseException as error:
                 waiter.set(partial(fail, error))
 
-        self.post(answer)
-        return waiter.wait(timeout_seconds)()
+        self._asked.add(waiter)  # first: the loop may end behind the post
+        try:
+            self.post(answer)
+            return waiter.wait(timeout_seconds)()
+        finally:
+            self._asked.discard(waiter)

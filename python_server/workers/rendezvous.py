@@ -71,17 +71,19 @@ class Rendezvous:
         """
         try:
             with self._locked() as memory:
-                memory.last_index = index = max(memory.last_index, last_index) + 1
-                self._write(memory)  # first: an index is not given again, whatever happens below
+                names = self._names()
+                memory.last_index = index = max(memory.last_index, last_index, *names) + 1
+                # First: an index is not given again, whatever happens below. A disk that is full, or a file
+                # that a cleaner of old files took away, ends no server: names and callers know it as well.
+                with suppress(OSError):
+                    self._write(memory)
                 siblings = {
-                    other: sock
-                    for other in self._names()
-                    if (sock := self._connect(index, other)) is not None
+                    other: sock for other in names if (sock := self._connect(index, other)) is not None
                 }
                 listening = bind_unix(self._name(index), BACKLOG_COUNT, SOCKET_PERMISSIONS)
         except RendezvousError:
             raise
-        except (OSError, msgspec.MsgspecError) as error:
+        except OSError as error:
             raise RendezvousError(f"workers cannot meet in {self._path}: {error}") from None
         return Meeting(index, listening, siblings, memory.successors)
 
@@ -93,7 +95,7 @@ class Rendezvous:
 
     def leave(self, index: int) -> None:
         """That worker ends: nobody is to connect to it. The folder goes with the last one."""
-        with suppress(OSError, msgspec.MsgspecError), self._locked():
+        with suppress(OSError), self._locked():
             self._forget(index)
             if not any(self._lives(other) for other in self._names()):
                 for name in os.listdir(self._path):
@@ -140,6 +142,8 @@ class Rendezvous:
                 return msgspec.msgpack.decode(file.read(), type=Memory)
         except FileNotFoundError:
             return Memory()
+        except msgspec.MsgspecError as error:
+            raise RendezvousError(f"workers cannot meet in {self._path}: {MEMORY}: {error}") from None
 
     def _write(self, memory: Memory) -> None:
         """Whole or not at all: a worker may be killed at any moment."""

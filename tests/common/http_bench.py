@@ -78,7 +78,9 @@ class Handler:
 class Bench:
     """A channel with everything around it."""
 
-    def __init__(self, at_once: bool = False, *, handed: bool = False) -> None:
+    def __init__(
+        self, at_once: bool = False, *, handed: bool = False, settings: HTTPSettings | None = None
+    ) -> None:
         self.handler = Handler(at_once)
         self.transport = FakeTransport()
         self.deadlines: list[HandDeadline] = []
@@ -90,7 +92,7 @@ class Bench:
             self.transport,
             HTTPServices(
                 route=lambda request: self.handler,
-                settings=HTTPSettings(),
+                settings=settings or HTTPSettings(),
                 deadline=self._deadline,
                 exchange=ExchangeServices(
                     lambda: self.now,

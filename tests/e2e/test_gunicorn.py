@@ -404,7 +404,7 @@ def test_a_program_for_flask_socketio_runs_with_drop_in(launch: Start, preload: 
     for client in clients:
         client.close()
     assert heard == [{"text": "hello", "own": True}]
-    server.wait_for("drop-in: ", 1)
+    server.wait_for("handlers run one at a time, as greenlets did", 2)
     assert server.stop() == 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from http_bench import GET, POST, Bench
+from python_server.settings import HTTPSettings
 
 
 def test_pipelined_requests_are_answered_in_order_one_at_a_time_r4() -> None:
@@ -151,6 +152,14 @@ def test_an_idle_connection_is_closed_after_75_seconds_r4() -> None:
     assert bench.deadline.seconds == 75.0
     bench.deadline.fire()
     assert bench.statuses() == [200]
+    assert bench.transport.ended == "orderly"
+
+
+def test_where_no_idle_connection_is_kept_the_answer_says_so() -> None:
+    """Else a proxy sends its next request into the end."""
+    bench = Bench(at_once=True, settings=HTTPSettings(keep_alive_timeout_seconds=0.0))
+    bench.receive(GET % 1)
+    assert b"Connection: close" in bench.transport.wire
     assert bench.transport.ended == "orderly"
 
 

@@ -114,7 +114,11 @@ def test_turns_are_asked_for_once_and_on_the_main_thread(monkeypatch: pytest.Mon
         assert let_run == ["once"]
         child = os.fork()
         if not child:
-            os._exit(0 if PROGRAM.turn is WORKER.turn is None else 1)
+            inherited, grandchild = PROGRAM.turn, os.fork()
+            fresh = WORKER.turn is PROGRAM.turn is not None and PROGRAM.turn is not turn
+            if not grandchild:
+                os._exit(0 if fresh and PROGRAM.turn is not inherited else 1)
+            os._exit(0 if fresh and os.waitpid(grandchild, 0)[1] == 0 else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert WORKER.turn is turn
     finally:

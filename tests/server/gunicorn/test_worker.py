@@ -83,6 +83,7 @@ class Started:
         """To its end, which the client brings about from its thread."""
         thread = Thread(target=client, args=(self,))
         thread.start()
+        self.worker.pid = os.getpid()
         try:
             self.worker.init_process()
         finally:
@@ -193,6 +194,89 @@ def test_quitting_once_it_has_met_the_siblings_leaves_nothing_behind(place: Path
     with pytest.raises(SystemExit):
         started.serve(lambda started: None)
     assert os.listdir(place) == []
+
+
+def test_a_worker_that_dies_at_its_first_step_is_seen_to_be_gone(place: Path) -> None:
+    """The arbiter knows its number, and says it as soon as it has forked."""
+    started = Started(place)
+    child = os.fork()
+    if not child:
+        os._exit(1)
+    started.worker.pid = child
+    assert started.worker.pid == child
+    assert started.worker.generation.loading()  # a number that nobody has waited for
+    os.waitpid(child, 0)
+    assert not started.worker.generation.loading()
+    started.close()
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_signals_of_a_forked_child_are_none_of_the_servers(place: Path, chained: bool) -> None:
+    """`Process.terminate()` of multiprocessing ends it, and the worker serves on as before."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        child = os.fork()
+        if not child:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                os._exit(7)
+        start_response("200 OK", [])
+        return [str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode()]
+
+    def hands_on(worker: GunicornWorker) -> None:
+        """A handler of the application's own that calls the one before it."""
+        before = signal.getsignal(signal.SIGTERM)
+        assert callable(before)
+        signal.signal(signal.SIGTERM, lambda number, frame: before(number, frame))
+
+    def client(started: Started) -> None:
+        started.answers.append(started.get())
+        started.answers.append(started.worker.generation.ending())
+        started.tell(signal.SIGTERM)
+
+    started = Started(place, application, **({"post_worker_init": hands_on} if chained else {}))
+    started.serve(client)
+    assert started.answers == [b"7" if chained else b"-15", set()]
+
+
+@pytest.mark.parametrize("ends", [None, SystemExit, KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_handler_of_the_applications_is_called_and_keeps_no_worker(
+    place: Path, number: int, ends: type[BaseException] | None
+) -> None:
+    heard: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        heard.append(number)
+        if ends is not None:
+            raise ends
+
+    class Installing(Application):
+        def wsgi(self) -> Any:
+            signal.signal(number, note)
+            return page
+
+    def client(started: Started) -> None:
+        started.get()
+        started.tell(number)
+
+    started = Started(place)
+    started.worker.app = Installing(page)
+    started.serve(client)
+    assert heard == [number]
+
+
+def test_however_often_it_is_told_to_end_it_looks_for_a_successor_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[object] = []
+    monkeypatch.setattr(GunicornWorker, "_post", lambda self, step: begun.append(step))
+    started = Started(place)
+    for _ in range(3):
+        started.worker.handle_exit(signal.SIGTERM, None)
+    assert len(begun) == 1
+    started.close()
 
 
 def test_after_its_requests_it_ends(place: Path) -> None:

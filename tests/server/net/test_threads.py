@@ -12,6 +12,8 @@ import pytest
 from python_server.net import threads
 from python_server.net.threads import Door, InlineExecutor, Lock, Mailbox, ServerStopped, Strand, Waiter
 
+PATIENCE_SECONDS = 60.0  # on a busy machine; nothing here waits that long
+
 
 def never(what: str, error: BaseException) -> None:
     raise AssertionError(what) from error
@@ -236,6 +238,26 @@ def test_a_strand_runs_its_jobs_in_order_and_tells_when_it_has_emptied() -> None
     assert [number for number in made if number >= 0] == list(range(40))
     assert made.index(-1) == 30
     assert strand.idle
+
+
+def test_a_question_that_the_loop_ends_before_is_not_waited_for() -> None:
+    asked = Event()
+    box = Mailbox(asked.set, 10)
+    door = Door(box, InlineExecutor())
+    found: list[object] = []
+
+    def work() -> None:
+        try:
+            door.ask(lambda: 7)
+        except (ServerStopped, TimeoutError) as error:
+            found.append(type(error))
+
+    worker = Thread(target=work, daemon=True)
+    worker.start()
+    assert asked.wait(PATIENCE_SECONDS)
+    box.close()
+    worker.join(PATIENCE_SECONDS)
+    assert found == [ServerStopped]
 
 
 def test_the_door_asks_the_loop_and_brings_back_values_and_faults() -> None:

@@ -5,6 +5,7 @@ It must not know gunicorn, or what workers say to each other.
 
 import fcntl
 import os
+import resource
 import signal
 import socket
 import stat
@@ -203,6 +204,32 @@ def test_a_memory_that_cannot_be_read_is_told(path: Path) -> None:
     (path / "memory").write_bytes(b"\xc1")
     with pytest.raises(RendezvousError, match="cannot meet"):
         Rendezvous(str(path)).join()
+    Rendezvous(str(path)).remember(Succession(1, 2))  # in the midst of an end, which goes on
+    Rendezvous(str(path)).leave(1)
+
+
+def test_without_its_memory_no_index_is_given_again(path: Path) -> None:
+    """A cleaner of old files takes files away, and leaves sockets alone that somebody listens on."""
+    first, second = (Rendezvous(str(path)).join() for _ in range(2))
+    (path / "memory").unlink()
+    third = Rendezvous(str(path)).join()
+    assert (third.index, sorted(third.siblings)) == (3, [1, 2])
+    close(first, second, third)
+
+
+def test_on_a_full_disk_workers_meet_all_the_same(path: Path) -> None:
+    first = Rendezvous(str(path)).join()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        others = [Rendezvous(str(path)).join() for _ in range(2)]
+        Rendezvous(str(path)).remember(Succession(1, 2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [(each.index, sorted(each.siblings)) for each in others] == [(2, [1]), (3, [1, 2])]
+    last = Rendezvous(str(path)).join()
+    assert last.index == 4
+    close(first, *others, last)
 
 
 def test_a_folder_that_went_while_its_lock_was_waited_for_is_made_anew(
