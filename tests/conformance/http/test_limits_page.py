@@ -51,4 +51,4 @@ def test_the_page_names_real_settings_and_options(setting: str) -> None:
     option = LINES[setting]["option"].strip(" `")
     by_setting = {entry.setting: entry.flags[0] for entry in OPTIONS if entry.setting}
     assert setting in NUMBERS
-    assert option == by_setting.get(setting, "in code")
+    assert option == by_setting.get(setting, "--set")

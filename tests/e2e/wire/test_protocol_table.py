@@ -10,14 +10,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs" / "protocol.md"
 ROW = re.compile(r"^\| ([\d.]+) \| .+ \| (\w+) \| `(test_\w+)` \|$", re.M)
-# Fixtures and parameters that run a test over each transport.
+# Fixtures and parameters that run a test over each transport; a test that itself has both says so.
 BOTH = {"way", "session", "pair", "carrier"}
+AT_ONCE = "On both transports at once."
 
 
 def gathered() -> dict[str, set[str]]:
     """The names of the tests of this folder, with those of their arguments."""
     return {
         node.name: {argument.arg for argument in node.args.args}
+        | (BOTH if AT_ONCE in (ast.get_docstring(node) or "") else set())
         for path in HERE.glob("test_*.py")
         for node in ast.parse(path.read_text("utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")

@@ -61,6 +61,10 @@ def asked(port: int) -> bytes:
 def loggers_as_before() -> Iterator[None]:
     """gevent's argument `log` chooses where the server's lines go, for the process."""
     with log.restoring():
+        for logger in (log.LOGGER, log.ACCESS):
+            logger.handlers.clear()
+            logger.propagate = True
+            logger.setLevel("INFO")
         yield
 
 
@@ -184,6 +188,7 @@ def test_ctrl_c_ends_gevents_server_by_an_exception_and_eventlets_in_silence(def
 
 
 def test_gevents_wait_waits_for_servers() -> None:
+    greenlets.RUNNING.clear()  # what other tests have left to run
     server = PyWSGIServer(LOCAL, page, log=None)
     server.start()
     assert greenlets.wait(timeout=0.01) == []
