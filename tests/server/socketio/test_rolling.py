@@ -15,7 +15,7 @@ from python_server.engineio.options import EngineOptions
 from python_server.engineio.packet import decode_payload
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.engineio.session_ids import SessionIds
-from python_server.net.link import HEADER, encode
+from python_server.net.link import HEADER, LinkState, encode
 from python_server.serve.mounts import Mount
 from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.socketio.broadcast import BroadcastOptions
@@ -76,6 +76,10 @@ class FakeLink:
 
     def close(self) -> None:
         self.end.closed = True
+
+    @property
+    def state(self) -> LinkState:
+        return LinkState.DEAF if self.end.closed or self.end.other.closed else LinkState.OPEN
 
     @property
     def ready(self) -> bool:
