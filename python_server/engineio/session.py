@@ -45,6 +45,9 @@ class DisconnectReason(StrEnum):
     MESSAGE_TOO_LARGE = "message too large"
 
 
+# The end of a poll without a close packet: the client closed by itself, or is to come back. python-engineio's
+# client does not after a close packet; one that asks on is refused, and connects anew.
+WITHOUT_CLOSE: Final = (DisconnectReason.TRANSPORT_CLOSE, DisconnectReason.SERVER_SHUTTING_DOWN)
 # The close frame of a WebSocket whose session we end (RFC 6455 7.4.1); its reason is the session's own. Not
 # among them: what the client said itself, and a close that the application asked for.
 CLOSE_CODES: Final = {
@@ -384,8 +387,8 @@ class Session:
             return
         if self._answer is not None:
             answer, self._answer = self._answer, None
-            # A client that closed by itself gets a noop for its open poll, one that we close a close packet.
-            answer(self._payload(NOOP if reason is DisconnectReason.TRANSPORT_CLOSE else CLOSE))
+            # A client that we close gets a close packet for its open poll, others a noop.
+            answer(self._payload(NOOP if reason in WITHOUT_CLOSE else CLOSE))
             self.state = self.state.to(SessionState.CLOSED)
         elif self.state is not SessionState.WEBSOCKET and reason is DisconnectReason.FORCED_CLOSE:
             self._queue.append(CLOSE)

@@ -140,7 +140,7 @@ class GunicornWorker(BaseWorker):
         try:
             refuse_foreign(self.wsgi)
         except ApplicationError as error:
-            raise AppImportError(str(error)) from None
+            raise AppImportError(str(error).replace("--drop-in", "WSFRAME_DROP_IN=1")) from None
         folder = self.cfg.worker_tmp_dir or tempfile.gettempdir()
         self._rendezvous = Rendezvous(os.path.join(folder, f"wsframe-{self.server[:NAME_CHARACTERS]}"))
         try:

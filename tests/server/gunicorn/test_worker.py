@@ -349,6 +349,18 @@ def test_an_application_that_cannot_run_here_is_refused_in_a_sentence(place: Pat
         Started(place, asgi).serve(lambda started: None)
 
 
+def test_a_refused_program_is_told_what_gunicorn_takes(place: Path) -> None:
+    class Stock:
+        async_mode = "gevent"
+        wsgi_app = staticmethod(page)
+
+        def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
+            return page(environ, start_response)
+
+    with pytest.raises(AppImportError, match="serve it as it stands with WSFRAME_DROP_IN=1"):
+        Started(place, Stock()).serve(lambda started: None)
+
+
 def test_the_next_arbiter_knows_the_servers_name(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGUSR2: it is started with the environment that the configuration has kept."""
     first = Started(place)

@@ -79,7 +79,7 @@ class FakeLink:
 
     @property
     def state(self) -> LinkState:
-        return LinkState.CLOSED if self.end.closed or self.end.other.closed else LinkState.OPEN
+        return LinkState.DEAF if self.end.closed or self.end.other.closed else LinkState.OPEN
 
     @property
     def ready(self) -> bool:
