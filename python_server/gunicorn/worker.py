@@ -22,6 +22,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 
 from python_server.control.server import open_control
 from python_server.drop_in.installing import install
+from python_server.drop_in.turns import begin_again
 from python_server.gunicorn.arbiter import ArbiterLink
 from python_server.gunicorn.generation import PID, STAGE, Generation, Stage
 from python_server.gunicorn.requests import access_log_of, with_hooks
@@ -125,6 +126,7 @@ class GunicornWorker(BaseWorker):
 
     def init_process(self) -> None:
         """The worker's process: its whole life."""
+        begin_again()
         try:
             super().init_process()
         finally:

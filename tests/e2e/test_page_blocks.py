@@ -51,14 +51,13 @@ def test_every_block_is_python(page: Path) -> None:
         compile(block, f"{page.name}, block {number}", "exec")
 
 
-def test_the_quiz_of_the_readme() -> None:
+def test_the_program_of_the_readme() -> None:
     (block,) = blocks("README.md")
     scope = run(block)
-    client = scope["socketio"].test_client(scope["app"])
-    client.emit("join", "red")
-    assert client.emit("answer", {"room": "red", "value": 42}, callback=True) == "received"
-    said = [(item["name"], item["args"]) for item in client.get_received()]
-    assert said == [("joined", ["red"]), ("result", [{"right": True}])]
+    clients = [scope["socketio"].test_client(scope["app"]) for _ in range(2)]
+    clients[0].emit("shout", "hello")
+    for client in clients:
+        assert [(item["name"], item["args"]) for item in client.get_received()] == [("heard", ["HELLO"])]
 
 
 def test_the_quiz_of_the_first_page() -> None:

@@ -101,6 +101,7 @@ def test_turns_are_asked_for_once_and_on_the_main_thread(monkeypatch: pytest.Mon
         turns.need_turns()
         assert PROGRAM.turn is None  # nobody has allowed them
         monkeypatch.setattr(turns.CHOSEN, "turns", True)
+        monkeypatch.setattr(turns.CHOSEN, "began", False)
         thread = threading.Thread(target=turns.need_turns)
         thread.start()
         thread.join()
@@ -114,11 +115,10 @@ def test_turns_are_asked_for_once_and_on_the_main_thread(monkeypatch: pytest.Mon
         assert let_run == ["once"]
         child = os.fork()
         if not child:
-            inherited, grandchild = PROGRAM.turn, os.fork()
-            fresh = WORKER.turn is PROGRAM.turn is not None and PROGRAM.turn is not turn
-            if not grandchild:
-                os._exit(0 if fresh and PROGRAM.turn is not inherited else 1)
-            os._exit(0 if fresh and os.waitpid(grandchild, 0)[1] == 0 else 1)
+            alone = PROGRAM.turn is WORKER.turn is None
+            turns.begin_again()
+            again = WORKER.turn is PROGRAM.turn is not None and PROGRAM.turn is not turn
+            os._exit(0 if alone and again else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert WORKER.turn is turn
     finally:

@@ -23,6 +23,7 @@ import trustme
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from python_server.api import keywords
 from python_server.drop_in import greenlets, wsgi_servers
 from python_server.drop_in.wsgi_servers import (
     EventletWebSocket,
@@ -114,11 +115,15 @@ def test_what_it_does_not_know_names_the_place(tmp_path: Path) -> None:
         WebSocketWSGI.configured(origin_checker=print)
 
 
-def test_a_handler_class_that_only_logs_stops_no_program(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_class_that_only_logs_stops_no_program(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keywords, "_IGNORED", set())  # others may have said it in this process
+
     class Silent(WebSocketHandler):
         def log_request(self) -> None: ...
 
-    PyWSGIServer(LOCAL, page, handler_class=Silent, ssl_version=3)
+    PyWSGIServer(LOCAL, page, handler_class=Silent, ssl_version=3).close()
     assert "handler_class Silent is not asked" in caplog.text
     assert "ignores the unknown keyword 'ssl_version'" in caplog.text
 
