@@ -198,7 +198,7 @@ def test_a_server_that_shuts_down(serve: Any) -> None:
     with joined(server) as client, joined(server) as second, polling.parked() as poll:
         assert client.ask("echo", 1) == 1  # one turn of the server later the poll is parked
         server.signal(signal.SIGTERM)
-        assert poll.getresponse().read() == b"1"
+        assert poll.getresponse().read() == b"6"
         for each in (client, second):
             assert each.end() == (1001, "server shutting down")
     assert server.wait() == 0
