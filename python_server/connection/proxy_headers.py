@@ -87,6 +87,8 @@ class ProxyRules:
 
     def __init__(self, trusted: str, secure_values: Mapping[str, str] | None = None) -> None:
         self._secure_values = secure_values
+        # A request without any of them is as it was sent, whoever sent it.
+        self.names: frozenset[str] = frozenset(FIELDS if secure_values is None else secure_values)
         entries = [entry.strip() for entry in trusted.split(",") if entry.strip()]
         self._all = "*" in entries
         self._networks: list[IPv4Network | IPv6Network] = []

@@ -70,7 +70,7 @@ class Router:
         """Who answers; the request is changed to what the proxy said."""
         request.scheme = self.scheme
         own = request.peer
-        if self.proxies is not None:
+        if self.proxies is not None and not self.proxies.names.isdisjoint(request.fields):
             self._believe(self.proxies, request)
         if self.admit is not None and (refusal := self.admit(request, own)) is not None:
             return _refused(refusal)
