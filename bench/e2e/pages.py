@@ -19,6 +19,15 @@ from scenarios import SCENARIOS
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "e2e.md"
 WSGI = PAGE.with_name("wsgi.md")
 README = PAGE.parents[2] / "README.md"
+FLASK_SOCKETIO = "flask-socketio-gevent"
+# The rows of README, on two cores as a user has them: (words, scenario).
+ROWS_OF_README = (
+    ("a WebSocket message echoed, 64 clients", "S2"),
+    ("a Socket.IO event answered, 32 clients, handlers in threads with Flask's context", "E"),
+    ("the same by acknowledgement", "EA"),
+    ("an event to a room of 200, one at a time", "R1"),
+    ("an event to a room of 200, eight under way", "R8"),
+)
 # What the README quotes: (words, scenario), ours against the fastest peer and against a named one beside it.
 QUOTED = (
     ("WebSocket echo, 64 connections", "S2", "websockets"),
@@ -84,6 +93,30 @@ def quoted_lines(runs: goals.Runs) -> list[str]:
             f"- {words} ({scenario}): {fastest.value:.2f}x {fastest.against}, the fastest peer{more}"
         )
     return lines
+
+
+def readme_lines(record: dict[str, Any]) -> list[str]:
+    """Ours per second, and as multiples of the fastest other server and of Flask-SocketIO."""
+    runs = record["runs"]
+    lines = ["| | here | the fastest other | Flask-SocketIO under gevent |", "|---|---:|---:|---:|"]
+    for words, scenario in ROWS_OF_README:
+        fastest, flask = (
+            goals.to_fastest_peer(scenario)(runs),
+            goals.to_server(scenario, "ours", FLASK_SOCKETIO)(runs),
+        )
+        if fastest is not None:
+            beside = "" if flask is None else f"{flask.value:.1f}x"
+            ours = fastest.rows[0].middle("per_second")
+            other = f"{fastest.value:.2f}x {fastest.against}"
+            lines.append(f"| {words} ({scenario}) | {ours:,.0f}/s | {other} | {beside} |")
+    idle = {row.server: row for row in report.rows_of(runs, SCENARIOS["IS"]) if row.rounds}
+    if "ours" in idle:
+        held = {name: row.middle("kib_per_connection") for name, row in idle.items()}
+        least = min((name for name in held if SERVERS[name].kind is Kind.PEER), key=held.__getitem__)
+        beside = f"{held[FLASK_SOCKETIO]:.1f} KiB" if FLASK_SOCKETIO in held else ""
+        other = f"{held[least]:.1f} KiB {least}"
+        lines.append(f"| memory of an idle session (IS) | {held['ours']:.1f} KiB | {other} | {beside} |")
+    return [*lines, "", *run_lines(record)[:2]]
 
 
 def table_lines(runs: goals.Runs) -> list[str]:
@@ -165,7 +198,7 @@ SECTIONS: dict[Path, dict[str, Section]] = {
         "tables": ("full", lambda record: table_lines(record["runs"])),
     },
     WSGI: {"wsgi-floors": ("wsgi-floors", cost_lines)},
-    README: {"figures": ("full", lambda record: quoted_lines(record["runs"]))},
+    README: {"figures": ("readme", readme_lines)},
 }
 
 
@@ -184,8 +217,9 @@ def main() -> int:
     records = kept.load()
     for path in arguments.records:
         record = json.loads(path.read_text())
-        if record["label"] not in records:
-            raise SystemExit(f"{path}: --label must be one that a page has: {', '.join(records)}")
+        labels = sorted({label for sections in SECTIONS.values() for label, _ in sections.values()})
+        if record["label"] not in labels:
+            raise SystemExit(f"{path}: --label must be one that a page has: {', '.join(labels)}")
         records[record["label"]] = record
     kept.save(records)
     for page in SECTIONS:
