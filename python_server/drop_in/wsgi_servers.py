@@ -168,6 +168,8 @@ def serve_eventlet(
         PyWSGIServer(sock, site, log=chosen, environ=environ, **words).serve_forever()
     except KeyboardInterrupt:
         pass  # as there; gevent's raises it
+    finally:
+        sock.close()  # as there, however it ends
 
 
 Handler: TypeAlias = "Callable[[EventletWebSocket], object]"
