@@ -36,6 +36,7 @@ from python_server.observe import log
 from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES, tell_of_start
+from python_server.serve.signals import ApplicationSignals
 from python_server.serve.worker import Worker
 from python_server.workers.rendezvous import Meeting, Rendezvous, RendezvousError
 from python_server.workers.spawn import WorkerSlot
@@ -110,7 +111,7 @@ class GunicornWorker(BaseWorker):
         self._meeting: Meeting | None = None
         self._listening = Listening()
         self._control = Listening()
-        self._theirs: dict[int, Handler] = {}  # handlers of signals
+        self._theirs: ApplicationSignals | None = None  # once it has been loaded
 
     @property  # type: ignore[override]  # a number from the fork on
     def pid(self) -> int | str:
@@ -263,40 +264,26 @@ class GunicornWorker(BaseWorker):
 
     def init_signals(self) -> None:
         super().init_signals()
+        self._ours = [signal.getsignal(number) for number in self.SIGNALS]
         call_in_children(self._forked)
 
     def _forked(self) -> None:
-        """In a child of the application's: a signal is for it alone, whichever handlers it calls."""
+        """In a child of the application's: a signal is none of the worker's."""
         self._told_to_end = True
-        for number in self.SIGNALS:
-            if number in self._theirs:
-                signal.signal(number, self._theirs[number])
-            elif getattr(signal.getsignal(number), "__self__", None) is self:
-                ends = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-                signal.signal(number, ends)
+        theirs = self._theirs or ApplicationSignals(log.report, self._ours)
+        theirs.give_back(n for n in self.SIGNALS if n in theirs or signal.getsignal(n) in self._ours)
 
     def _share_signals(self) -> None:
         """Handlers of the application's are called first: alone they would keep this worker for good."""
+        self._theirs = theirs = ApplicationSignals(log.report, self._ours)
         quits = self.handle_quit
         for number, ours in (
             (signal.SIGTERM, self.handle_exit),
             (signal.SIGINT, quits),
             (signal.SIGQUIT, quits),
         ):
-            theirs = signal.getsignal(number)
-            if callable(theirs) and theirs != ours:
-                self._theirs[number] = theirs
-                signal.signal(number, partial(self._handle_both, theirs, ours))
-
-    def _handle_both(self, theirs: Handler, ours: Handler, sig: int, frame: FrameType | None) -> None:
-        if not self._told_to_end:
-            try:
-                theirs(sig, frame)
-            except (SystemExit, KeyboardInterrupt):
-                pass  # the end is what ours brings about
-            except Exception as error:
-                log.report(f"the application's handler of {signal.Signals(sig).name}", error)
-        ours(sig, frame)
+            if number in theirs:
+                signal.signal(number, partial(_handle_both, theirs, ours))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._told_to_end:  # the arbiter says it each second
@@ -316,3 +303,8 @@ class GunicornWorker(BaseWorker):
         if self._worker is not None:
             with suppress(ServerStopped):
                 self._worker.loop.mailbox.post(step)
+
+
+def _handle_both(theirs: ApplicationSignals, ours: Handler, sig: int, frame: FrameType | None) -> None:
+    theirs.tell(sig, frame)  # whatever it wants, the end is what ours brings about
+    ours(sig, frame)

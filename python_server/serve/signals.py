@@ -6,7 +6,7 @@ Must not know: what an order does, or how many workers there are.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
@@ -42,14 +42,19 @@ class ApplicationSignals:
 
     Args:
         report: told of any other exception of a handler.
+        not_theirs: handlers of the server's own that are there already.
     """
 
-    def __init__(self, report: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self, report: Callable[[str, BaseException], None], not_theirs: Collection[object] = ()
+    ) -> None:
         self._report = report
         self._handlers = {
             int(number): handler
             for number in signal.valid_signals()
-            if callable(handler := signal.getsignal(number)) and handler is not signal.default_int_handler
+            if callable(handler := signal.getsignal(number))
+            and handler is not signal.default_int_handler
+            and handler not in not_theirs
         }
         self._stop_told = False
         self.stopping: bool = False  # the handler of a signal that stops runs
@@ -57,6 +62,12 @@ class ApplicationSignals:
 
     def __contains__(self, number: int) -> bool:
         return number in self._handlers
+
+    def give_back(self, numbers: Iterable[int]) -> None:
+        """In a forked child: a signal is for it alone, with the application's handler or as by default."""
+        for number in numbers:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, self._handlers.get(number, default))
 
     def tell(self, number: int, frame: FrameType | None = None) -> bool:
         """Main thread: the signal has come, or the supervisor says the same by other means.
