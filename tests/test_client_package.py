@@ -6,7 +6,6 @@ It must not know the network or npm: a program of that name gives what a test sa
 import base64
 import gzip
 import hashlib
-import importlib.util
 import io
 import os
 import shutil
@@ -19,12 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from built_package import built, needs_build_tools
 from python_server.serve.client_release import CDN_TAG, NAMES, TARBALL_INTEGRITY, VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
-needs_build_tools = pytest.mark.skipif(
-    importlib.util.find_spec("setuptools") is None, reason="setuptools is not installed here"
-)
 EVERYTHING = {"LICENSE", *(f"{name}.gz" for name in NAMES)}
 WITHOUT = "wsframe: built without the Socket.IO client, `make client` fetches it"
 
@@ -184,17 +181,7 @@ def build(tmp_path: Path) -> Callable[..., tuple[set[str], set[str], str]]:
             place = tmp_path / "python_server" / "client" / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(name)
-        done = subprocess.run(
-            [sys.executable, "setup.py", "-q", "sdist", "bdist_wheel"],
-            cwd=tmp_path,
-            env={**os.environ, "WSFRAME_PURE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr
-        (wheel,), (sdist,) = (list((tmp_path / "dist").glob(kind)) for kind in ("*.whl", "*.tar.gz"))
+        wheel, sdist, said = built(tmp_path)
         with zipfile.ZipFile(wheel) as packed, tarfile.open(sdist) as source:
             lists = packed.namelist(), source.getnames()
         in_wheel, in_sdist = (
@@ -205,7 +192,7 @@ def build(tmp_path: Path) -> Callable[..., tuple[set[str], set[str], str]]:
             }
             for names in lists
         )
-        return in_wheel, in_sdist, done.stderr
+        return in_wheel, in_sdist, said
 
     return begin
 

@@ -8,7 +8,6 @@ import os
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -21,6 +20,7 @@ import yaml
 
 import package_contents
 import wsframe
+from built_package import built, needs_build_tools
 from package_contents import PROJECT, ROOT
 
 GITHUB = ROOT / ".github"
@@ -28,9 +28,6 @@ WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 PINNED = re.compile(r"[\w-]+/[\w/-]+@(v\d+|release/v\d+|[0-9a-f]{40})")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 in_repository = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no repository here")
-needs_build_tools = pytest.mark.skipif(
-    importlib.util.find_spec("setuptools") is None, reason="setuptools is not installed here"
-)
 
 
 def copied_tree(place: Path) -> Path:
@@ -43,22 +40,6 @@ def copied_tree(place: Path) -> Path:
     for name in ("LICENSE", *(f"{name}.gz" for name in package_contents.SCRIPTS), "socket.io.js.map.gz"):
         (client / name).write_text(name)
     return place
-
-
-def built(place: Path) -> tuple[Path, Path]:
-    """A wheel with the plain Python core, and the sdist."""
-    done = subprocess.run(
-        [sys.executable, "setup.py", "-q", "sdist", "bdist_wheel"],
-        cwd=place,
-        env={**os.environ, "WSFRAME_PURE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    (wheel,), (sdist,) = (list((place / "dist").glob(kind)) for kind in ("*.whl", "*.tar.gz"))
-    return wheel, sdist
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +56,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         (place / stray).write_text("")
     (place / "tests/e2e/node_modules/ws").mkdir(parents=True)
     (place / "tests/e2e/node_modules/ws/index.js").write_text("")
-    return built(place)
+    wheel, sdist, _ = built(place)
+    return wheel, sdist
 
 
 @in_repository

@@ -148,3 +148,23 @@ def test_after_the_end_there_is_nothing_to_stop() -> None:
         raise ServerStopped
 
     assert Bench().raises(signal.SIGTERM, post=gone) == []
+
+
+def test_a_forked_child_has_the_applications_handlers_and_no_other(install: Install) -> None:
+    def theirs(number: int, frame: object) -> None:
+        """The application's."""
+
+    def ours(number: int, frame: object) -> None:
+        """The server's own, which was there before."""
+
+    install(signal.SIGTERM, theirs)
+    install(signal.SIGUSR1, ours)
+    install(signal.SIGINT, ours)
+    found = ApplicationSignals(lambda what, error: None, not_theirs=[ours])
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    assert [number in found for number in numbers] == [True, False, False]
+    signal.signal(signal.SIGTERM, ours)
+    found.give_back(numbers)
+    assert signal.getsignal(signal.SIGTERM) is theirs
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
