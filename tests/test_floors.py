@@ -32,7 +32,7 @@ HOUSE = """
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
-               heartbeat upgrade protocol3 server
+               heartbeat upgrade protocol3 observer server
 3  websocket   application
 3  workers     greetings link_messages spawn peers handover process supervisor rendezvous member
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
@@ -40,23 +40,13 @@ HOUSE = """
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
                cluster.broker.url cluster.broker.connections cluster.pipe_messages
                cluster.pipe_backplane recovery.event_log recovery.record recovery.log client adapter
-               handlers broadcast acks cluster.receiver services recovery.restore rooms broadcaster
-               handler_runner cluster.broker.link_status cluster.broker.messages
-               cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
-               protocol4 connections dispatcher server
-3  workers     greetings link_messages spawn peers handover process supervisor rendezvous member
-3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
-4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
-               cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
-               cluster.broker.url cluster.broker.connections cluster.pipe_messages
-               cluster.pipe_backplane recovery.event_log recovery.record recovery.log client adapter
-               handlers broadcast acks cluster.receiver services recovery.restore rooms broadcaster
-               handler_runner cluster.broker.link_status cluster.broker.messages
-               cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
-               protocol4 connections dispatcher server
+               handlers broadcast acks cluster.receiver cluster.broker.link_status
+               cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
+               cluster.broker.backplane protocol4 observer services recovery.restore rooms
+               broadcaster handler_runner connections dispatcher server
 5  control     commands server
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring worker pid_file serve reloader
+               client_release client_files wiring pid_file cluster_wiring worker serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -80,6 +70,7 @@ def read_house() -> tuple[dict[str, int], dict[str, list[str]]]:
         words = line.split()
         if words[0].isdecimal():
             number, folder, *words = words
+            assert folder not in floors, f"{folder} stands twice"
             floors[folder], rooms[folder] = int(number), []
         rooms[folder] += words
     return floors, rooms

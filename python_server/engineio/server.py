@@ -14,6 +14,7 @@ from python_server.connection.websocket_channel import WebSocketChannel, WebSock
 from python_server.connection.websocket_handshake import accept_websocket
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.heartbeat import Heartbeats
+from python_server.engineio.observer import SessionObserver
 from python_server.engineio.options import EngineError, EngineOptions, EngineRefusal
 from python_server.engineio.packet import PROTOCOL4, Dialect, Prepared, open_packet
 from python_server.engineio.polling import PollingAnswers, cookie_header
@@ -57,7 +58,7 @@ class Engine:
         complain: called with (kind, sentence) for what an operator should see.
         names: makes session ids. homes: where requests go whose session lives in a sibling.
         admit: asked when a session is about to open, with what opens it; None: nobody is to be asked.
-        session_limits: of all engines of this worker.
+        session_limits: of all engines of this worker. observer: watches sessions, see there.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Engine:
         homes: SessionHomes | None = None,
         admit: Admit | None = None,
         session_limits: SessionLimits | None = None,
+        observer: SessionObserver | None = None,
     ) -> None:
         self._session_limits = session_limits or SessionLimits(*bounds(None, None, 0))
         # Made once, for all sessions: a bound method would weigh on each.
@@ -83,6 +85,7 @@ class Engine:
             self._session_limits.joined,
         )
         self._admit = admit
+        self._observer = observer
         self._closing = False
         self._names = names or SessionIds()
         self._homes = homes
@@ -113,9 +116,14 @@ class Engine:
         try:
             self._answer_request(exchange)
         except QueryError as error:
-            self._answers.refuse(exchange, EngineError.BAD_REQUEST, str(error))
+            self._refuse(exchange, EngineRefusal(EngineError.BAD_REQUEST, str(error)))
         except EngineRefusal as refusal:
-            self._answers.refuse(exchange, refusal.error, refusal.message)
+            self._refuse(exchange, refusal)
+
+    def _refuse(self, exchange: Exchange, refusal: EngineRefusal) -> None:
+        if self._observer is not None:
+            self._observer.request_refused(exchange.request, refusal.message or refusal.error.value[1])
+        self._answers.refuse(exchange, refusal.error, refusal.message)
 
     def _answer_request(self, exchange: Exchange) -> None:
         """The official server's checks, in its order."""
@@ -213,7 +221,7 @@ class Engine:
         try:
             self._begin(exchange, query)
         except EngineRefusal as refusal:
-            self._answers.refuse(exchange, refusal.error, refusal.message)
+            self._refuse(exchange, refusal)
 
     def _begin(self, exchange: Exchange, query: Mapping[str, str]) -> None:
         """Open a session: the only way to one."""
@@ -242,7 +250,7 @@ class Engine:
         upgrades = ["websocket"] if options.allow_upgrades and "websocket" in options.transports else []
         opening = dialect.join_payload([self._open_packet(sid, upgrades)])
         self._answers.poll(exchange, opening, query.get("j"), cookie)
-        self._handler.session_opened(session)
+        self._opened(session)
 
     def _choose_dialect(self, query: Mapping[str, str]) -> Dialect:
         """The version that a handshake asks for; who says none speaks 3, as for the official server."""
@@ -279,6 +287,11 @@ class Engine:
         session.open_websocket(channel)
         self._attach(session, channel)
         session.send(self._open_packet(sid, []))
+        self._opened(session)
+
+    def _opened(self, session: Session) -> None:
+        if self._observer is not None:
+            self._observer.session_opened(session)
         self._handler.session_opened(session)
 
     def _attach(self, session: Session, channel: WebSocketChannel) -> None:
@@ -344,7 +357,14 @@ class Engine:
             self._accept(exchange, lambda channel: channel.close())
 
     def _probe(self, session: Session, channel: WebSocketChannel) -> None:
-        Probe(session, channel, self._attach, self._call_later, self._options.upgrade_timeout_seconds)
+        Probe(
+            session, channel, self._attach_upgraded, self._call_later, self._options.upgrade_timeout_seconds
+        )
+
+    def _attach_upgraded(self, session: Session, channel: WebSocketChannel) -> None:
+        self._attach(session, channel)
+        if self._observer is not None:
+            self._observer.session_upgraded(session)
 
     # Heartbeats and the end
 
@@ -370,8 +390,10 @@ class Engine:
         self._heartbeats.run(self._now())
         self._arm()
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: Session, reason: DisconnectReason) -> None:
         self._heartbeats.stop(session)
+        if self._observer is not None:
+            self._observer.session_closed(session, reason)
         if session.state is SessionState.CLOSING:
             self._call_later(self._options.closing_timeout_seconds, partial(self._drop, session))
         else:

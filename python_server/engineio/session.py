@@ -125,7 +125,7 @@ class Session:
         request: the handshake request, for whoever wants its fields.
         beat: called with (session, running): True when its next ping is one interval away (a pong came, or
             a ping in version 3; reading went on), False when its heartbeat rests.
-        forget: called once, with the session, when it is over.
+        forget: called once, with the session and why, when it is over.
         max_queued_bytes: packets waiting for a poll; above it the client is too slow.
         joined: called with the session when its client has joined.
         dialect: which version of the protocol its client speaks.
@@ -141,7 +141,7 @@ class Session:
     _handler: SessionHandler
     request: Request
     _beat: Callable[[Session, bool], None]
-    _forget: Callable[[Session], None]
+    _forget: Callable[[Session, DisconnectReason], None]
     _max_queued_bytes: int
     _joined: Callable[[Session], None] = lambda session: None
     dialect: Dialect = PROTOCOL4
@@ -410,5 +410,5 @@ class Session:
             else:
                 link.close(code, str(reason))
         self._release_reader()
-        self._forget(self)
+        self._forget(self, reason)
         self._handler.session_closed(self, reason)

@@ -23,7 +23,7 @@ from python_server.net.threads import end_turn
 from python_server.observe import log
 from python_server.observe.access_log import AccessLog, AccessWriter
 from python_server.observe.counters import Counters
-from python_server.serve import wiring
+from python_server.serve import cluster_wiring, wiring
 from python_server.serve.mounts import Site
 from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
@@ -88,7 +88,7 @@ class Worker:
         self._control: Control | None = None
         if control is not None:
             self.open_control(control)
-        self._cluster = wiring.make_cluster(
+        self._cluster = cluster_wiring.make_cluster(
             given=given,
             network=network,
             pools=self._pools,
@@ -98,7 +98,7 @@ class Worker:
             stop_server=self._stop_server,
         )
         self.membership = self._cluster.membership
-        http = wiring.http_services(given, network, protocols, self._cluster, self._counters)
+        http = cluster_wiring.http_services(given, network, protocols, self._cluster, self._counters)
         self._acceptor.set_services(http)
 
     def open_control(self, sock: Socket) -> None:

@@ -143,18 +143,19 @@ class Adapter:
         """Are all of these rooms clients of this process, so that nobody elsewhere is in them?"""
         return rooms is not None and all(map(self._members.__contains__, rooms))
 
-    def deliver(self, envelope: Envelope) -> None:
-        """Deliver to the members of this process."""
+    def deliver(self, envelope: Envelope) -> int:
+        """Deliver to the members of this process; returns how many they are."""
         prepared, offset = envelope.prepared, envelope.offset
         members = self.recipients(envelope.rooms, envelope.excepted)
         if envelope.volatile:
             for member in members:
                 member.send_volatile(prepared)
-            return
+            return len(members)
         if offset is not None:
             for member in members:
                 member.last_offset = offset
         Socket.send_to_all(members, prepared)
+        return len(members)
 
     def recipients(self, rooms: Sequence[RoomName] | None, excepted: Sequence[RoomName]) -> list[Socket]:
         """The members in any of the rooms (None: all), without those in the excepted ones."""

@@ -26,6 +26,7 @@ from python_server.socketio.cluster.port import (
     check_rooms,
 )
 from python_server.socketio.cluster.requests import AcksQuestion, pack_text, plain
+from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import EVENT
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
@@ -44,8 +45,15 @@ AckCallback = Callable[[Socket | None, list[JSONValue]], object]
 class Broadcaster:
     """Encodes an event once, in the caller's thread, and has it delivered."""
 
-    def __init__(self, services: HubServices, configuration: Configuration, rooms: RoomDirectory) -> None:
+    def __init__(
+        self,
+        services: HubServices,
+        configuration: Configuration,
+        rooms: RoomDirectory,
+        observer: SocketObserver | None,
+    ) -> None:
         self._services = services
+        self._observer = observer
         self._door = services.door
         self._at_once = services.door.at_once
         self._backplane = services.backplane
@@ -84,6 +92,8 @@ class Broadcaster:
                 adapter = self._adapters.get(namespace)
                 if adapter is not None:
                     recipients = adapter.recipients(rooms, excepted)
+                    if self._observer is not None:
+                        self._observer.delivered(namespace, rooms, prepared, len(recipients))
                     Socket.send_to_all(recipients, prepared)
                 return
             envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
@@ -187,7 +197,9 @@ class Broadcaster:
             self._recovery.append(envelope, self._services.now())
         adapter = self._adapters.get(envelope.namespace)
         if adapter is not None:
-            adapter.deliver(envelope)
+            count = adapter.deliver(envelope)
+            if self._observer is not None:
+                self._observer.delivered(envelope.namespace, envelope.rooms, envelope.prepared, count)
 
     def _broadcast(self, envelope: Envelope) -> None:
         self.deliver(envelope)
@@ -209,6 +221,12 @@ class Broadcaster:
         prepared = self._codec.prepare(EVENT, namespace, event, ack_id)
         to = BroadcastOptions(namespace, local=True)
         request = AckRequest(to, prepared, ack_id, heard, timeout_seconds=timeout_seconds)
+        self._ask_clients(sockets, request)
+
+    def _ask_clients(self, sockets: list[Socket], request: AckRequest) -> None:
+        if self._observer is not None:
+            to = request.to
+            self._observer.delivered(to.namespace, to.rooms, request.prepared, len(sockets))
         ask_clients(sockets, request, self._services.call_later)
 
     def _ask(self, request: AckRequest) -> None:
@@ -219,7 +237,7 @@ class Broadcaster:
             sockets = adapter.recipients(to.rooms, to.excepted)
             elsewhere = not (to.local or self._backplane.alone or adapter.owns(to.rooms))
             distant = RemoteAcks(request) if elsewhere else None
-            ask_clients(sockets, request, self._services.call_later)
+            self._ask_clients(sockets, request)
             if distant is not None and request.state is AckState.WAITING:
                 self._ask_elsewhere(request, distant)
         except BaseException:  # without memory, say: a thread that waits for acks must hear of it

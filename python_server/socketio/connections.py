@@ -22,6 +22,7 @@ from python_server.socketio.client import (
 from python_server.socketio.cluster.port import Command, CommandKind, Room
 from python_server.socketio.handler_runner import HandlerRunner, Waiting
 from python_server.socketio.handlers import Handlers
+from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import Packet, PacketError, PacketType
 from python_server.socketio.protocol4 import error_of, is_version4, sid_of
 from python_server.socketio.recovery.restore import Restorer
@@ -42,13 +43,15 @@ class Connections:
     _rooms: RoomDirectory
     _runner: HandlerRunner
     _restorer: Restorer | None
+    _observer: SocketObserver | None
 
     def connect(self, client: Client, packet: Packet) -> None:
         """A CONNECT packet. Raises PacketError."""
         namespace = packet.namespace
         if not self._handlers.serves(namespace):
             error = {"message": "Invalid namespace"}
-            client.session.send(self._configuration.codec.prepare(PacketType.CONNECT_ERROR, namespace, error))
+            prepared = self._configuration.codec.prepare(PacketType.CONNECT_ERROR, namespace, error)
+            self._refuse(client, namespace, prepared, error["message"])
             return
         if len(client.sockets) >= NAMESPACES_MAX_COUNT:
             raise PacketError(f"more than {NAMESPACES_MAX_COUNT} namespaces")
@@ -100,6 +103,8 @@ class Connections:
             self._restorer.lost(socket, self._rooms.adapters[socket.namespace].positions_of(socket.sid))
         self._forget(socket)
         if connected:
+            if self._observer is not None:
+                self._observer.disconnected(socket, reason)
             self._run_disconnect(socket, reason)
 
     def _admit(self, socket: Socket, former: Client | None, rooms: dict[Room, int]) -> None:
@@ -118,26 +123,40 @@ class Connections:
         else:  # behind the disconnect handler of what it was before
             former.backlog.strand.submit(partial(self._services.post_quietly, submit, job))
 
-    def _run_connect(self, socket: Socket, handler: Handler) -> None:
-        """Worker: the connect handler; what it emits waits behind the reply."""
-        refusal: dict[str, object] = {"message": "Connection rejected by server"}
+    def _run_connect(self, socket: Socket, handler: Handler, began: float | None = None) -> None:
+        """Worker: the connect handler; what it emits waits behind the reply.
+
+        Args:
+            began: when it began, if it has been put off.
+        """
+        observer, fault = self._observer, None
+        if observer is not None and began is None:
+            began = observer.now()
+        refusal: dict[str, object] | None = {"message": "Connection rejected by server"}
         try:
             result = handler.function(socket, "connect", (socket.auth,))
             if type(result) is Waiting:
-                self._runner.put_off(socket, handler, result, partial(self._run_connect, socket))
+                again = partial(self._run_connect, socket, began=began)
+                self._runner.put_off(socket, handler, result, again)
                 return
             if result is not False:
-                self._services.post_quietly(self._connected, socket)
-                return
+                refusal = None
         except ConnectionRefused as error:
             refusal = {"message": error.message}
             if error.data is not None:
                 refusal["data"] = error.data
         except BaseException as error:
+            fault = error
             self._services.report("handler of event 'connect'", error)
+        if observer is not None:
+            assert began is not None
+            observer.handled(socket, "connect", began, fault)
+        if refusal is None:
+            self._services.post_quietly(self._connected, socket)
+            return
         said = error_of(refusal) if is_version4(socket.client.session) else refusal
         prepared = self._configuration.codec.prepare(PacketType.CONNECT_ERROR, socket.namespace, said)
-        self._services.post_quietly(self._refused, socket, prepared)
+        self._services.post_quietly(self._refused, socket, prepared, str(refusal["message"]))
 
     def _connected(self, socket: Socket) -> None:
         if socket.state is SocketState.CONNECTED:
@@ -152,15 +171,22 @@ class Connections:
         if names is not None and socket.recovery is not None:
             names["pid"] = socket.recovery.pid
         socket.send(self._configuration.codec.prepare(PacketType.CONNECT, socket.namespace, names))
+        if self._observer is not None:
+            self._observer.connected(socket)
         for prepared in held:
             socket.send(prepared)
 
-    def _refused(self, socket: Socket, prepared: Prepared) -> None:
+    def _refused(self, socket: Socket, prepared: Prepared, message: str) -> None:
         if socket.state is SocketState.CONNECTED:
             self.disconnect(socket.namespace, socket.sid)
         elif socket.state is SocketState.PENDING:
             self._forget(socket)
-            socket.client.session.send(prepared)
+            self._refuse(socket.client, socket.namespace, prepared, message)
+
+    def _refuse(self, client: Client, namespace: str, prepared: Prepared, message: str) -> None:
+        if self._observer is not None:
+            self._observer.refused(client.session, namespace, message)
+        client.session.send(prepared)
 
     def _forget(self, socket: Socket) -> None:
         socket.move(SocketState.CLOSED)

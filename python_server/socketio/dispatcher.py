@@ -16,6 +16,7 @@ from python_server.socketio.client import CONNECTED, Bucket, Client, NamespaceRe
 from python_server.socketio.connections import Connections
 from python_server.socketio.handler_runner import HandlerRunner
 from python_server.socketio.handlers import Handlers
+from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import ACK, CONNECT, EVENT, Packet, PacketError
 from python_server.socketio.protocol4 import QueryDecoder, is_version4
 from python_server.socketio.services import Configuration, HubServices
@@ -38,8 +39,10 @@ class Dispatcher:
         handlers: Handlers,
         connections: Connections,
         runner: HandlerRunner,
+        observer: SocketObserver | None,
     ) -> None:
         self._services = services
+        self._observer = observer
         self._decoder = configuration.codec.decoder
         self._patience = configuration.patience
         self._handlers = handlers
@@ -124,8 +127,12 @@ class Dispatcher:
         elif socket is None or socket.state is not CONNECTED:
             raise PacketError(f"namespace {packet.namespace} is not joined")
         elif kind is EVENT:
+            if self._observer is not None:
+                self._observer.received(socket, packet)
             self._dispatch(socket, packet)
         elif kind is ACK:
+            if self._observer is not None:
+                self._observer.received(socket, packet)
             resolve = socket.acks.pop(packet.id, None)  # type: ignore[arg-type]
             if resolve is not None:
                 resolve(packet.data)
@@ -136,6 +143,8 @@ class Dispatcher:
         name, *rest = packet.data
         handler = self._handlers.find(socket.namespace, name)
         if handler is None:
+            if self._observer is not None:
+                self._observer.unhandled(socket, name)
             return
         if handler.rate is not None and not self._within_rate(socket, name, *handler.rate):
             return

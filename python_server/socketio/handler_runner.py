@@ -13,6 +13,7 @@ from typing import Final
 from python_server.net.threads import Job, ServerStopped, Strand
 from python_server.socketio.client import Handler, Socket
 from python_server.socketio.handlers import Handlers
+from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import ACK, Codec
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue, RoomName
@@ -40,8 +41,11 @@ class Waiting:
 class HandlerRunner:
     """Runs handlers, and does what belongs around each: faults, acks, late results."""
 
-    def __init__(self, services: HubServices, codec: Codec, handlers: Handlers) -> None:
+    def __init__(
+        self, services: HubServices, codec: Codec, handlers: Handlers, observer: SocketObserver | None
+    ) -> None:
         self._services = services
+        self._observer = observer
         self._door = services.door
         self._at_once = services.door.at_once
         self._prepare = codec.prepare
@@ -55,12 +59,21 @@ class HandlerRunner:
         arguments: tuple[JSONValue, ...],
         ack_id: int | None,
         handler: Handler,
+        began: float | None = None,
     ) -> None:
-        """Worker (or loop, for an inline handler): one event, one fault logged once, one ack."""
+        """Worker (or loop, for an inline handler): one event, one fault logged once, one ack.
+
+        Args:
+            began: when the event's handler began, of one that has been put off.
+        """
+        observer, fault = self._observer, None
+        if observer is not None and began is None:
+            began = observer.now()
         try:
             result = handler.function(socket, name, arguments)
             if type(result) is Waiting:
-                self.put_off(socket, handler, result, partial(self.run, socket, name, arguments, ack_id))
+                again = partial(self.run, socket, name, arguments, ack_id, began=began)
+                self.put_off(socket, handler, result, again)
                 return
             if ack_id is not None:
                 values = () if result is None else result if isinstance(result, tuple) else (result,)
@@ -72,7 +85,11 @@ class HandlerRunner:
         except ServerStopped:
             pass
         except BaseException as error:  # SystemExit too: it ends the handler, not the server
+            fault = error
             self._services.report(f"handler of event {name!r}", error)
+        if observer is not None:
+            assert began is not None
+            observer.handled(socket, name, began, fault)
 
     def put_off(
         self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]
@@ -96,6 +113,8 @@ class HandlerRunner:
 
     def room_changed(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
         """Loop's thread: the handler of rooms is told on one strand of its own."""
+        if self._observer is not None:
+            self._observer.moved(namespace, kind, sid, room)
         presence = self._handlers.presence
         if presence is None:
             return

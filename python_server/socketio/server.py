@@ -18,6 +18,7 @@ from python_server.socketio.connections import Connections
 from python_server.socketio.dispatcher import Dispatcher
 from python_server.socketio.handler_runner import HandlerRunner
 from python_server.socketio.handlers import Handlers
+from python_server.socketio.observer import SocketObserver, together
 from python_server.socketio.packet import EVENT, Codec
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import Restorer
@@ -29,19 +30,29 @@ from python_server.socketio.values import JSONValue, RoomName
 class RunningServer:
     """The parts of a server that a worker serves, made on the loop's thread from the bottom up."""
 
-    def __init__(self, configuration: Configuration, handlers: Handlers, services: HubServices) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        handlers: Handlers,
+        services: HubServices,
+        observer: SocketObserver | None,
+    ) -> None:
         recovery = configuration.recovery
-        runner = HandlerRunner(services, configuration.codec, handlers)
+        runner = HandlerRunner(services, configuration.codec, handlers, observer)
         self.services = services
         self.restorer: Restorer | None = None if recovery is None else Restorer(recovery, services)
         self.rooms: RoomDirectory = RoomDirectory(
-            services, runner.room_changed, lambda: 0 if recovery is None else recovery.events.position
+            services,
+            runner.room_changed,
+            lambda: 0 if recovery is None else recovery.events.position,
         )
-        self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms)
+        self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
         self.connections: Connections = Connections(
-            services, configuration, handlers, self.rooms, runner, self.restorer
+            services, configuration, handlers, self.rooms, runner, self.restorer, observer
         )
-        self.dispatcher: Dispatcher = Dispatcher(services, configuration, handlers, self.connections, runner)
+        self.dispatcher: Dispatcher = Dispatcher(
+            services, configuration, handlers, self.connections, runner, observer
+        )
         services.backplane.start(
             ClusterReceiver(
                 self.rooms.adapters,
@@ -62,6 +73,7 @@ class Hub:
         self._running: RunningServer | None = None
         self._lock = Lock()
         self._early: list[Callable[[RunningServer], None]] = []
+        self._observers: list[SocketObserver] = []
 
     def configure(self, configuration: Configuration) -> None:
         """Take another configuration, before a worker serves. Raises RuntimeError: one does."""
@@ -69,9 +81,16 @@ class Hub:
             raise RuntimeError("a server that runs keeps its configuration")
         self._configuration = configuration
 
+    def observe(self, observer: SocketObserver) -> None:
+        """Have the clients of this server watched, before a worker serves. Raises RuntimeError: one does."""
+        if self._running is not None:
+            raise RuntimeError("a server that runs keeps its observers")
+        self._observers.append(observer)
+
     def attach(self, services: HubServices) -> Dispatcher:
         """Loop's thread: a worker serves from here on; its sessions are answered by what is returned."""
-        running = RunningServer(self._configuration, self.handlers, services)
+        observers = [*self._observers, *filter(None, [services.observer])]
+        running = RunningServer(self._configuration, self.handlers, services, together(observers))
         with self._lock:
             for call in self._early:
                 services.door.post(call, running)

@@ -12,6 +12,7 @@ from python_server.engineio.session_ids import SessionIds
 from python_server.net.system import CallLater
 from python_server.net.threads import Door, ServerStopped
 from python_server.socketio.cluster.port import Backplane, NoBackplane
+from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.values import RoomName
@@ -45,7 +46,11 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class HubServices:
-    """What a Socket.IO or Engine.IO server needs of the worker that runs it."""
+    """What a Socket.IO or Engine.IO server needs of the worker that runs it.
+
+    Attributes:
+        observer: watches the clients of all servers of the worker; None: nobody does.
+    """
 
     door: Door
     call_later: CallLater
@@ -60,6 +65,7 @@ class HubServices:
     # when the last one has left it.
     room_held: Callable[[str, RoomName, bool], None] | None = None
     rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
+    observer: SocketObserver | None = None
 
     def run_reported(self, what: str, function: Callable[..., object], *args: object) -> None:
         """A worker: call a function of the application; what it raises is reported under that name."""

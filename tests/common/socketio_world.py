@@ -71,7 +71,7 @@ class Peer:
             world.sessions,
             None,
             lambda session, on: None,
-            lambda session: None,
+            lambda session, reason: None,
             1000,
             dialect=dialect,
         )

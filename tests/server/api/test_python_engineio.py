@@ -40,7 +40,7 @@ class Engine:
             self.server.on(event, function)
         self.server.attach(world.services)
         self.session = Session(
-            "S", self.server, REQUEST, lambda session, on: None, lambda session: None, 1000
+            "S", self.server, REQUEST, lambda session, on: None, lambda session, reason: None, 1000
         )
         self.link = world.make_link()
         self.session.open_websocket(self.link)

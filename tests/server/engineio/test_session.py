@@ -73,7 +73,7 @@ class Life:
         else:
             self.heartbeats.stop(session)
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: Session, reason: DisconnectReason) -> None:
         self.forgotten += 1
 
     def poll(self) -> None:

@@ -181,7 +181,7 @@ def test_who_joins_by_opening_is_counted_as_joined_once_it_polls(world: Any, dia
             world.sessions,
             None,
             lambda session, on: None,
-            lambda session: None,
+            lambda session, reason: None,
             1000,
             joined.append,
             dialect,

@@ -177,7 +177,12 @@ class Worker:
 
     def open(self) -> Session:
         session = Session(
-            "eio", self.world.sessions, None, lambda session, on: None, lambda session: None, 1_000_000
+            "eio",
+            self.world.sessions,
+            None,
+            lambda session, on: None,
+            lambda session, reason: None,
+            1_000_000,
         )
         self.sessions.append(session)
         self.world.sessions.session_opened(session)
