@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
@@ -18,7 +19,7 @@ from python_server.http1.response import Headers, check_headers, check_status
 from python_server.net.bounded_queue import BoundedQueue, StreamBroken
 from python_server.net.byte_handler import Buffer
 from python_server.net.sendfile import FileSlice
-from python_server.net.threads import Executor
+from python_server.net.threads import Executor, ServerStopped
 from python_server.wsgi.environ import (
     PIECE_BYTES,
     Application,
@@ -206,13 +207,12 @@ class _Run:
     # Worker
 
     def __call__(self) -> None:
-        if self.body is None:
-            self._answer()
-            return
-        try:
-            self._answer()
-        finally:
-            self._services.post(self._over, self)
+        with suppress(ServerStopped):  # nobody is left who could be answered
+            try:
+                self._answer()
+            finally:
+                if self.body is not None:
+                    self._services.post(self._over, self)
 
     def _answer(self) -> None:
         exchange, services = self._exchange, self._services
@@ -232,8 +232,8 @@ class _Run:
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
-        except StreamBroken:
-            pass  # the client left; it will not hear that its answer failed
+        except (StreamBroken, ServerStopped):
+            pass  # the client left, or we do; it will not hear that its answer failed
         except BaseException as error:  # SystemExit too: it ends the request, not the server
             if takeover is not None and takeover.forgives(error):
                 return
