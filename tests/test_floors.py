@@ -46,7 +46,8 @@ HOUSE = """
                broadcaster handler_runner connections dispatcher server
 5  control     commands server
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring pid_file cluster_wiring worker serve reloader
+               client_release client_files wiring pid_file cluster_wiring worker reexec serve
+               reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner

@@ -44,6 +44,8 @@ from python_server.serve.loading import (
     with_debugger,
 )
 from python_server.serve.mounts import Site, find_site
+from python_server.serve.reexec import Reexec
+from python_server.serve.reloaded import is_reloaded
 from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
 from python_server.serve.serve import (
     ON_START,
@@ -54,6 +56,7 @@ from python_server.serve.serve import (
     supervise,
 )
 from python_server.settings import Settings
+from python_server.workers.spawn import is_worker
 
 # By the parameter's name; --config is the command's own.
 HEADINGS: Final = {"config": APPLICATION} | {option.name: option.group for option in OPTIONS}
@@ -174,19 +177,21 @@ def serve_command(target: str | None, **options: Any) -> None:
         if is_supervisor(settings) and not options["check_config"]:
             supervise(settings)  # its workers load the application, it does not
             return
+        checks_only = options["check_config"]
+        reexec = None if checks_only or is_worker(os.environ) or is_reloaded() else Reexec()
         if options["env_file"]:
             load_environment(options["env_file"])
         if options["drop_in"]:
             install(parallel=options["drop_in_parallel"])
         site = make_site(target, settings, options["app_dir"], factory=options["factory"])
-        if options["check_config"]:
+        if checks_only:
             check_listening(settings)
             check_log_files(settings.access_log, settings.error_log)
             click.echo("The configuration is good.")
             return
         if not options["drop_in"]:
             ON_START.append(say_what_drop_in_gains)
-        serve(site, settings)
+        serve(site, settings, reexec=reexec)
     except CertificateError as error:
         raise click.ClickException(f"{error} (see the options --ssl-...)") from None
     except (ApplicationError, BindError, LogError) as error:

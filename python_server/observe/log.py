@@ -173,6 +173,12 @@ def reopen_logs() -> None:
                 handler.writer.wake()
 
 
+def flush() -> None:
+    """Everything that was logged is out: the process is about to be another program."""
+    for handler in (*ACCESS.handlers, *LOGGER.handlers):
+        handler.flush()
+
+
 class _LineHandler(logging.Handler):
     """Makes a line where a record is logged, and hands it on: a log that nobody reads stops nobody.
 

@@ -6,17 +6,17 @@ Must not know: what is served, or who reads the file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from python_server.net.sockets import BindError
 
 
 @contextmanager
-def pid_file(path: str | None) -> Iterator[None]:
+def pid_file(path: str | None, stays: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """The file with our process id: whoever reads it may send signals.
 
-    What a server that died has left is taken over.
+    What a server that died has left is taken over. `stays` is asked at the end: is the file left there?
 
     Raises:
         BindError: it cannot be written, or another server that lives has it.
@@ -37,7 +37,7 @@ def pid_file(path: str | None) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):  # somebody has moved it away, or the folder is not ours to change
-                if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                if not stays() and os.path.samestat(os.stat(path), os.fstat(descriptor)):
                     os.unlink(path)
     finally:
         os.close(descriptor)

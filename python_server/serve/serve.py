@@ -38,6 +38,7 @@ from python_server.net.threads import on_main_thread
 from python_server.observe import log
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
+from python_server.serve.reexec import Reexec, inherited_from_itself
 from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
 from python_server.serve.wiring import SOFTWARE
 from python_server.serve.worker import Worker
@@ -55,7 +56,12 @@ ON_START: Final[list[Callable[[], None]]] = []
 CONTROL: Final = "control"
 
 
-def serve(site: Site, settings: Settings, started: Callable[[str], None] | None = None) -> None:
+def serve(
+    site: Site,
+    settings: Settings,
+    started: Callable[[str], None] | None = None,
+    reexec: Reexec | None = None,
+) -> None:
     """Serve `site` until SIGTERM or SIGINT; a second signal, or SIGQUIT, ends at once.
 
     In a process that a supervisor has started this is one of its workers. Where the settings ask for
@@ -63,6 +69,7 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
 
     Args:
         started: called with the real URL once connections are accepted; not in a worker.
+        reexec: serves new code in this process at SIGHUP; None: the code stays. Not for several workers.
 
     Raises:
         BindError: the address cannot be listened on.
@@ -91,11 +98,14 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
             worker.run()
         return
     with _opened(settings) as (listening, control):
+        if reexec is not None:
+            reexec.keep(listening)
         worker = Worker(site, settings, listening.sockets, control=control)
-        orders = _orders_of(worker) if on_main_thread() else {}  # signals are the main thread's affair
+        # Signals are the main thread's affair.
+        orders = _orders_of(worker, reexec) if on_main_thread() else {}
         with (
             given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report)),
-            pid_file(settings.pid_file),
+            pid_file(settings.pid_file, lambda: reexec is not None and reexec.ending),
         ):
             _tell_started(settings, listening, served(site), started)
             worker.run()
@@ -177,6 +187,8 @@ def bind(settings: Settings) -> Listening:
 
     Raises BindError when an address cannot be listened on.
     """
+    if (kept := inherited_from_itself(os.environ)) is not None:
+        return kept
     if inherited := os.environ.get(INHERITED_VARIABLE):
         sockets = [Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")]
         for sock in sockets:
@@ -260,14 +272,19 @@ def public_address(settings: Settings) -> Address | None:
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
 CODE_STAYS: Final = (
-    "SIGHUP: log files are opened anew, the code stays as it is; new code is served after a restart, or by a "
-    "supervisor (--workers), which restarts its workers one by one"
+    "SIGHUP: log files are opened anew, the code stays as it is; `wsframe serve` would serve new code, this "
+    "program does after a restart"
 )
 
 
-def _orders_of(worker: Worker) -> Orders:
-    """A second TERM or INT: end now. HUP, USR1: open log files anew."""
+def _orders_of(worker: Worker, reexec: Reexec | None = None) -> Orders:
+    """A second TERM or INT: end now. HUP: new code, where it can be had. HUP, USR1: open log files anew."""
     stops = chain([worker.stop], repeat(worker.force))
+
+    def end(order: Order) -> None:
+        if reexec is not None:
+            reexec.give_up()
+        order()
 
     def reopen() -> None:
         systemd.notify(systemd.reloading())
@@ -275,10 +292,16 @@ def _orders_of(worker: Worker) -> Orders:
         systemd.notify(systemd.READY)
 
     def hang_up() -> None:
-        reopen()
-        log.say(CODE_STAYS)
+        if reexec is None:
+            reopen()
+            log.say(CODE_STAYS)
+        else:
+            systemd.notify(systemd.reloading())
+            log.reopen_logs()
+            reexec.begin(worker.loop.call_later, worker.stop, lambda: systemd.notify(systemd.READY))
 
-    return _orders(stop=lambda: next(stops)(), quit=worker.force, hang_up=hang_up, reopen=reopen) | {
+    stop, quit = partial(end, lambda: next(stops)()), partial(end, worker.force)
+    return _orders(stop=stop, quit=quit, hang_up=hang_up, reopen=reopen) | {
         signal.SIGTTIN: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTIN")),
         signal.SIGTTOU: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTOU")),
     }

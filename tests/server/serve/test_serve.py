@@ -282,9 +282,9 @@ def test_a_pid_file_that_somebody_else_has_made_stays(tmp_path: Path) -> None:
 
 
 def test_whoever_reads_the_pid_file_may_send_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def written(path: str) -> Any:
+    def written(*arguments: Any) -> Any:
         taken.append(signal.getsignal(signal.SIGHUP) is not before)
-        return pid_file(path)
+        return pid_file(*arguments)
 
     taken: list[bool] = []
     before = signal.getsignal(signal.SIGHUP)
