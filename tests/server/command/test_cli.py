@@ -52,7 +52,7 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> tuple[int, str]:
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What would have been served: nothing is, and its settings are kept."""
     begun: list[Any] = []
-    monkeypatch.setattr(cli, "serve", lambda site, settings: begun.append(("serve", site, settings)))
+    monkeypatch.setattr(cli, "serve", lambda site, settings, reexec: begun.append(("serve", site, settings)))
     monkeypatch.setattr(cli, "supervise", lambda settings: begun.append(("supervise", None, settings)))
     monkeypatch.setattr(
         cli, "run_reloading", lambda watched, settings: begun.append(("reload", watched, settings))
