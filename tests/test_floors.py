@@ -56,7 +56,7 @@ HOUSE = """
                flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
-9  command     option options welcome emit flask_run sources cli
+9  command     option options welcome emit flask_run sources explain cli
 10  gunicorn    generation arbiter requests settings worker
 10  __main__
 """

@@ -204,7 +204,10 @@ def arity_of(function: Function, event: str, bound_count: int = 0) -> int:
         if takes(function, bound_count + count):
             return count
     what = "auth" if event == "connect" else "reason"
-    raise TypeError(f"the {event} handler {name_of(function)} may take {what}, or nothing, and no more")
+    raise TypeError(
+        f"the {event} handler {name_of(function)} may take {what}, or nothing, and no more "
+        "[handler-arguments]"
+    )
 
 
 _cached_arity: Final = lru_cache(maxsize=1024)(arity_of)

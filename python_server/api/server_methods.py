@@ -431,7 +431,7 @@ def _refuse_async(function: Function) -> None:
     if is_async(function):
         raise TypeError(
             f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
-            "SocketIO runs both"
+            "SocketIO runs both [async-handler]"
         )
 
 

@@ -18,6 +18,7 @@ import click
 from click.core import ParameterSource
 
 from python_server.command.emit import emit_command
+from python_server.command.explain import explain_command
 from python_server.command.options import (
     APPLICATION,
     DEFAULTS,
@@ -150,7 +151,7 @@ def serve_command(target: str | None, **options: Any) -> None:
     if other is not None:
         raise click.ClickException(
             f"another package named python_server is on the path: {other}; "
-            "uninstall it (pip uninstall python-server) or move it away"
+            "uninstall it (pip uninstall python-server) or move it away [another-python-server]"
         )
     try:
         if target is not None and is_script(target):
@@ -192,9 +193,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         if not options["drop_in"]:
             ON_START.append(say_what_drop_in_gains)
         serve(site, settings, reexec=reexec)
-    except CertificateError as error:
-        raise click.ClickException(f"{error} (see the options --ssl-...)") from None
-    except (ApplicationError, BindError, LogError) as error:
+    except (ApplicationError, BindError, CertificateError, LogError) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -218,14 +217,15 @@ def serve_script(path: str, options: dict[str, Any]) -> None:
     ctx = click.get_current_context()
     if not options["drop_in"]:
         raise click.UsageError(
-            f"{path} is a script: write {import_string(path)}, or add --drop-in to run it as it stands"
+            f"{path} is a script: write {import_string(path)}, or add --drop-in to run it as it stands "
+            "[script]"
         )
     for option in OPTIONS:
         given = ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
         if given and option.name not in OPTIONS_OF_SCRIPTS:
             raise click.UsageError(
                 f"{option.flag} with a script: {path} starts the server itself, and decides that; "
-                "what stands behind it are its own arguments"
+                "what stands behind it are its own arguments [script]"
             )
     if options["env_file"]:
         load_environment(options["env_file"])
@@ -272,7 +272,7 @@ def check_tls(settings: Settings) -> None:
     """Who asks for certificates of clients must not find them let in without."""
     tls = settings.tls
     if tls.certfile is None and (tls.cert_reqs != "none" or tls.ca_certs or tls.ciphers):
-        raise ValueError("without a certificate no TLS is spoken, and no client shows one")
+        raise ValueError("without a certificate no TLS is spoken, and no client shows one [certificate]")
 
 
 # Options whose value is looked at as a whole.
@@ -297,7 +297,7 @@ def refuse_public_debug(settings: Settings) -> None:
         if public is not None:
             raise click.UsageError(
                 f"--debug on {public}, which other machines may reach: whoever guesses the debugger's PIN "
-                "runs code here; listen on 127.0.0.1, or add --allow-public-debug"
+                "runs code here; listen on 127.0.0.1, or add --allow-public-debug [public-debug]"
             )
 
 
@@ -328,18 +328,18 @@ def load_environment(path: str) -> None:
         lines = Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise ApplicationError(f"--env-file {path}: {reason}") from None
+        raise ApplicationError(f"--env-file {path}: {reason} [env-file]") from None
     for number, line in enumerate(lines, 1):
         line = line.strip().removeprefix("export ")
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
         if not equals or not name.strip().isidentifier():
-            raise ApplicationError(f"--env-file {path}, line {number}: expected NAME=value")
+            raise ApplicationError(f"--env-file {path}, line {number}: expected NAME=value [env-file]")
         if name.strip() in VARIABLES - os.environ.keys():
             raise ApplicationError(
                 f"--env-file {path}, line {number}: {name.strip()} is read before this file, which is the "
-                "application's: set it in the environment, or the option in a file for --config"
+                "application's: set it in the environment, or the option in a file for --config [env-file]"
             )
         os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
@@ -356,11 +356,17 @@ class Commands(click.Group):
 
 
 @click.group(
-    cls=Commands, context_settings=HELP, commands=[serve_command, emit_command], invoke_without_command=True
+    cls=Commands,
+    context_settings=HELP,
+    commands=[serve_command, emit_command, explain_command],
+    invoke_without_command=True,
 )
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Real-time events for WSGI applications."""
+    """Real-time events for WSGI applications.
+
+    A message that ends with a code in brackets: `wsframe explain CODE` says more.
+    """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

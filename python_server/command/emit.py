@@ -68,6 +68,8 @@ def emit_command(
                 except_rooms=list(excepted) or None,
                 namespace=namespace,
             )
-    except (EmitError, BrokerError) as error:
+    except BrokerError as error:
+        raise click.ClickException(str(error)) from None
+    except EmitError as error:
         hint = "" if url or control else "; --port or --control names a server that runs, of this user"
-        raise click.ClickException(f"{error}{hint}") from None
+        raise click.ClickException(f"{error}{hint} [emit-failed]") from None

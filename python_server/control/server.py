@@ -94,11 +94,11 @@ def _check_folder(folder: str) -> None:
             os.mkdir(folder, FOLDER_PERMISSIONS)
         found = os.lstat(folder)
     except OSError as error:
-        raise BindError(f"cannot make the folder {folder}: {error.strerror}") from None
+        raise BindError(f"cannot make the folder {folder}: {error.strerror} [control-socket]") from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise BindError(
             f"{folder} is not a folder of this user alone (mode 700): remove it, or choose another place "
-            "with --control-socket"
+            "with --control-socket [control-socket]"
         )
 
 

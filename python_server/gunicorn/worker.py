@@ -149,7 +149,7 @@ class GunicornWorker(BaseWorker):
         try:
             self._meeting = self._rendezvous.join(self.generation.last_index)
         except RendezvousError as error:
-            self.log.error("%s; see --worker-tmp-dir", error)
+            self.log.error("%s; see --worker-tmp-dir [worker-folder]", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
         self.generation.give(self._row, self._meeting.index)
 

@@ -162,7 +162,7 @@ def _open(logger: logging.Logger, path: str) -> _File:
         return _File(path)
     except OSError as error:
         option = "--access-log" if logger is ACCESS else "--error-log"
-        raise LogError(f"{option} {path}: {error.strerror}") from None
+        raise LogError(f"{option} {path}: {error.strerror} [log-file]") from None
 
 
 def reopen_logs() -> None:

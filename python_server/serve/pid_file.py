@@ -29,7 +29,8 @@ def pid_file(path: str | None, stays: Callable[[], bool] = lambda: False) -> Ite
         if not _lock(descriptor):
             process_id = os.read(descriptor, 20).decode("ascii", "replace").strip()
             raise BindError(
-                f"--pid {path} is another server's, process {process_id}: stop that one, or name another file"
+                f"--pid {path} is another server's, process {process_id}: "
+                "stop that one, or name another file [pid-file]"
             )
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -74,4 +75,6 @@ def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise BindError(f"cannot write the process id to {path} (--pid): {error.strerror}") from None
+        raise BindError(
+            f"cannot write the process id to {path} (--pid): {error.strerror} [pid-file]"
+        ) from None

@@ -231,7 +231,7 @@ def _check_place(path: str, whose: str) -> None:
     elif os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
         reason = "a file that is no socket stands there"
     if reason:
-        raise BindError(f"{whose}cannot listen on {UnixAddress(path)}: {reason}")
+        raise BindError(f"{whose}cannot listen on {UnixAddress(path)}: {reason} [socket-path]")
 
 
 def addresses_of(settings: Settings) -> list[Address]:
@@ -253,7 +253,7 @@ def _host(text: str) -> str:
         except ValueError:
             raise BindError(
                 f"--host {text!r} is more than a host: "
-                "write --port for a port, or --bind with host:port or unix:/path"
+                "write --port for a port, or --bind with host:port or unix:/path [bad-address]"
             ) from None
     return host
 

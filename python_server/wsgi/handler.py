@@ -266,7 +266,7 @@ class _Run:
             finally:
                 exc_info = None
         elif self._status is not None:
-            raise RuntimeError("start_response was called twice without exc_info (PEP 3333)")
+            raise RuntimeError("start_response was called twice without exc_info (PEP 3333) [wsgi-rules]")
         check_status(status)
         if status[0] == "1" and self.takeover is None:
             raise ValueError(f"an interim status cannot be the answer (RFC 9110 15.2): {status!r}")
@@ -280,10 +280,10 @@ class _Run:
     def _write(self, data: bytes) -> None:
         """The imperative `write` of PEP 3333; also every streamed piece."""
         if type(data) is not bytes:
-            raise TypeError(f"the application gave {type(data).__name__} where bytes are due")
+            raise TypeError(f"the application gave {type(data).__name__} where bytes are due [wsgi-rules]")
         if not self._head_posted:
             if self._status is None:
-                raise RuntimeError("the application gave data before it called start_response")
+                raise RuntimeError("the application gave data before it called start_response [wsgi-rules]")
             self._head_posted = True
             self._response = BoundedQueue(RESPONSE_WINDOW_BYTES)
             if self._broken is not None:  # looked at after the queue is there: `break_off` looks in turn
@@ -340,9 +340,9 @@ class _Run:
 
     def _send_whole(self, body: bytes) -> None:
         if self._status is None:
-            raise RuntimeError("the application returned without calling start_response")
+            raise RuntimeError("the application returned without calling start_response [wsgi-rules]")
         if not isinstance(body, bytes):
-            raise TypeError(f"the application gave {type(body).__name__} where bytes are due")
+            raise TypeError(f"the application gave {type(body).__name__} where bytes are due [wsgi-rules]")
         declared = self._declared
         if declared is not None and declared != len(body) and self._exchange.request.method != "HEAD":
             self._write(body)

@@ -383,7 +383,10 @@ def test_client_certificates(
 @pytest.mark.parametrize("check", [[], ["--check-config"]])
 def test_a_certificate_that_cannot_be_used_ends_with_one_line(certificate: Path, check: list[str]) -> None:
     for options, words in [
-        (["--ssl-certfile", "/nosuch.pem"], "cannot read /nosuch.pem: No such file or directory"),
+        (
+            ["--ssl-certfile", "/nosuch.pem"],
+            "cannot read /nosuch.pem (--ssl-certfile): No such file or directory [certificate]",
+        ),
         (["--ssl-certfile", __file__], f"cannot use the certificate {__file__}: "),
         (["--ssl-keyfile", str(certificate / "key.pem")], "but no certificate"),
     ]:

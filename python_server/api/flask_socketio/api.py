@@ -248,7 +248,9 @@ class SocketIO(Registration):
         arguments = arguments_of(args, data)
         if self._outside is not None:
             if callback is not None:
-                raise RuntimeError("callback: an ack reaches only a process that serves; this one has no app")
+                raise RuntimeError(
+                    "callback: an ack reaches only a process that serves; this one has no app [no-server]"
+                )
             if not to.local:  # this process has no clients
                 self._outside.emit_to(to, event, arguments)
             return
@@ -384,7 +386,7 @@ class SocketIO(Registration):
         services = self._hub.services
         if services is not None and services.door.on_loop() and self._served_by is ServedBy.WORKER:
             raise RuntimeError(
-                "sleep() would stop the server itself: register the handler without inline=True"
+                "sleep() would stop the server itself: register the handler without inline=True [would-block]"
             )
         tasks.check_waiting("sleep()")
         tasks.sleep(seconds)
@@ -424,7 +426,7 @@ class SocketIO(Registration):
         """
         services = self._hub.services
         if services is None:
-            raise RuntimeError("Cannot stop: no server runs")
+            raise RuntimeError("Cannot stop: no server runs [no-server]")
         services.stop()
 
     def test_client(

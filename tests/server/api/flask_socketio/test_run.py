@@ -218,7 +218,7 @@ def test_pages_are_the_applications_and_a_second_mount_of_the_path_replaces_the_
     assert refusal.status_code == 501
     assert refusal.text == (
         "its Socket.IO events need the server they came with: run `gunicorn -k python_server.GunicornWorker "
-        "module:app` or `python -m python_server module:app`, or call `socketio.run(app)`\n"
+        "module:app` or `python -m python_server module:app`, or call `socketio.run(app)` [other-server]\n"
     )
     SocketIO(app, path="/ws")
     second: Any = app.wsgi_app
