@@ -24,10 +24,10 @@ CODEC = ROOT / "src" / "wsframe"
 HOUSE = """
 0  settings
 1  http1       head parser packed_head response body_time
-1  net         sendfile memory descriptors pauses byte_handler sockets certificates systemd
-               scoreboard monkey_patch poller system states forks threads backpressure line_writer
-               turn tasks bounded_queue loop pool low_water lingering transport tls listener relay
-               link client_backlog
+1  net         sendfile memory pauses byte_handler certificates monkey_patch states portability
+               sockets systemd scoreboard poller descriptors system forks threads backpressure
+               line_writer turn tasks bounded_queue loop pool low_water lingering transport tls
+               listener relay link client_backlog
 1  observe     log access_log counters
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival

@@ -5,16 +5,25 @@ Must not know: what is done with a ready descriptor, or who waits.
 
 from __future__ import annotations
 
+import errno
 import select
 import selectors
 from collections.abc import Callable
 from typing import Final, Protocol
+
+from python_server.net.portability import UNIX
 
 # Event bits, with epoll's values: anything but "writable" is news for the reader (data, end, error).
 READABLE: Final = 1
 WRITABLE: Final = 4
 # With READABLE, on Linux: of several processes that wait for the same socket one is woken, not all.
 EXCLUSIVE: Final = getattr(select, "EPOLLEXCLUSIVE", 0)
+# FD_SETSIZE: select(2) knows descriptors below it, that of Python on Windows so many sockets of any number.
+SELECT_MAX_COUNT: Final = 1024 if UNIX else 512
+# How many descriptors this system's poller watches; None where only memory bounds it.
+WATCHED_MAX_COUNT: Final = (
+    SELECT_MAX_COUNT if issubclass(selectors.DefaultSelector, selectors.SelectSelector) else None
+)
 
 
 class Poller(Protocol):
@@ -40,11 +49,16 @@ EVENTS: Final = {mask: events for events, mask in MASKS.items()}
 class SelectorPoller:
     """Any system: the standard `selectors` module."""
 
-    def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+    def __init__(self, kind: Callable[[], selectors.BaseSelector] = selectors.DefaultSelector) -> None:
+        self._selector = kind()
+        self._is_select = isinstance(self._selector, selectors.SelectSelector)
         self.close: Callable[[], None] = self._selector.close
 
     def register(self, descriptor: int, events: int) -> None:
+        """Raises OSError, as epoll does, where no further descriptor is watched: select itself would fail
+        at each turn."""
+        if self._is_select and (descriptor if UNIX else len(self._selector.get_map())) >= SELECT_MAX_COUNT:
+            raise OSError(errno.ENOSPC, f"select watches {SELECT_MAX_COUNT} descriptors and no more")
         self._selector.register(descriptor, MASKS[events & ~EXCLUSIVE])
 
     def modify(self, descriptor: int, events: int) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Final
 
-from python_server.net.sockets import Socket
+from python_server.net.portability import UNIX, signals
+from python_server.net.sockets import BindError, Socket
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
 from python_server.serve.reloaded import RELOADER_VARIABLE, is_reloaded
@@ -33,7 +34,7 @@ LOOK_SECONDS: Final = 1.0
 # Programs ask with this word whether they are the one that serves, since Werkzeug sets it.
 SERVING_VARIABLE: Final = "WERKZEUG_RUN_MAIN"
 # Orders that the program itself understands, or says that it does not.
-PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
+PASSED_ON: Final = (*signals(dict.fromkeys(("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU"))),)
 IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
@@ -59,8 +60,10 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
     """Run this program in a child, and anew after every change, until SIGTERM, SIGINT or its own good end.
 
     The child knows by the inherited sockets that it is to serve. Raises BindError when the address cannot be
-    listened on.
+    listened on, or where no process takes over another's sockets.
     """
+    if not UNIX:
+        raise BindError("a reloader needs a UNIX system: leave --reload (use_reloader) out")
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with bind(settings) as listening:
         _run(watched, listening.sockets)

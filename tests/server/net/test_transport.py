@@ -737,7 +737,7 @@ def test_a_signal_ends_a_wait_that_begins_before_its_handler_has_run() -> None:
 
     def look() -> None:
         signal.raise_signal(signal.SIGUSR2)
-        readable.append(select.select([loop._wake_receive], [], [], 0)[0])
+        readable.append(select.select([loop._wake_up.receiver], [], [], 0)[0])
         loop.stop()
 
     handler = signal.signal(signal.SIGUSR2, lambda number, frame: None)
@@ -745,7 +745,7 @@ def test_a_signal_ends_a_wait_that_begins_before_its_handler_has_run() -> None:
     try:
         loop.call_soon(look)
         loop.run()
-        assert readable == [[loop._wake_receive]]
+        assert readable == [[loop._wake_up.receiver]]
         assert signal.set_wakeup_fd(-1) == -1
     finally:
         signal.set_wakeup_fd(before)
