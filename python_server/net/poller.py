@@ -65,10 +65,28 @@ class SelectorPoller:
         self._selector.modify(descriptor, MASKS[events & ~EXCLUSIVE])
 
     def unregister(self, descriptor: int) -> None:
-        self._selector.unregister(descriptor)
+        if descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)
 
     def poll(self, timeout_seconds: float) -> list[tuple[int, int]]:
-        return [(key.fd, EVENTS[mask]) for key, mask in self._selector.select(timeout_seconds)]
+        try:
+            return [(key.fd, EVENTS[mask]) for key, mask in self._selector.select(timeout_seconds)]
+        except OSError:
+            closed = [key.fd for key in self._selector.get_map().values() if is_closed(key.fd)]
+            if not closed:
+                raise
+        # Somebody has closed what was watched. epoll forgets it; select would fail until we do. Told once.
+        for descriptor in closed:
+            self._selector.unregister(descriptor)
+        return [(descriptor, READABLE | WRITABLE) for descriptor in closed]
+
+
+def is_closed(descriptor: int) -> bool:
+    try:
+        select.select([descriptor], [], [], 0)
+    except OSError:
+        return True
+    return False
 
 
 class EpollPoller:

@@ -114,6 +114,12 @@ def is_supervisor(settings: Settings) -> bool:
     return (settings.workers_count > 1 or settings.max_requests_count > 0) and not is_worker(os.environ)
 
 
+def check_workers(settings: Settings) -> None:
+    """Raises BindError: several are asked for where no process takes over another's sockets."""
+    if is_supervisor(settings) and not UNIX:
+        raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
+
+
 def supervise(settings: Settings, started: Callable[[str], None] | None = None) -> None:
     """Bind, and keep workers alive until SIGTERM or SIGINT.
 
@@ -121,8 +127,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
         BindError: the address cannot be listened on, or the system has no UNIX sockets.
         SystemExit: the first worker did not come up; with its exit code.
     """
-    if not UNIX:
-        raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
+    check_workers(settings)
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with _opened(settings) as (listening, control):
         loop = Loop(log.report)
@@ -196,9 +201,10 @@ def check_listening(settings: Settings) -> None:
     """Look at everything that listening needs, without binding anything.
 
     Raises:
-        BindError: an address is malformed, or a file cannot be made. CertificateError: TLS cannot be spoken
-            with these files.
+        BindError: an address is malformed, a file cannot be made, or workers cannot be started.
+        CertificateError: TLS cannot be spoken with these files.
     """
+    check_workers(settings)
     for address in addresses_of(settings):
         if isinstance(address, UnixAddress):
             _check_place(address.path, "")

@@ -1,7 +1,7 @@
 """Another system on this one: what it lacks is taken away before anything else is imported.
 
-It must not know what is run on it. `python other_system.py windows -m package ...` runs a program; as a plugin of pytest
-(`-p other_system`, OTHER_SYSTEM=poll) it is there before the tests' modules are.
+It must not know what is run on it. `python other_system.py windows -m package ...` runs a program; as a
+plugin of pytest (`-p other_system`, OTHER_SYSTEM=poll) it is there before the tests' modules are.
 """
 
 import asyncio  # noqa: F401  # as this system has it: its own modules name what is taken away
@@ -29,9 +29,9 @@ LINUX_ALONE = {
     time: "pthread_getcpuclockid",
 }
 UNIX_ALONE = {
-    os: "fork forkpty register_at_fork sendfile pread preadv set_blocking getuid geteuid getgid getegid killpg "
-    "setsid getpgid getloadavg uname mkfifo openpty posix_spawn WNOHANG O_NOFOLLOW O_CLOEXEC O_DIRECTORY "
-    "O_NONBLOCK",
+    os: "fork forkpty register_at_fork sendfile pread preadv set_blocking getuid geteuid getgid getegid "
+    "killpg setsid getpgid getloadavg uname mkfifo openpty posix_spawn WNOHANG O_NOFOLLOW O_CLOEXEC "
+    "O_DIRECTORY O_NONBLOCK",
     select: "poll",
     signal: "alarm pause pthread_kill pthread_sigmask setitimer siginterrupt sigwait",
     socket: "AF_UNIX send_fds recv_fds CMSG_SPACE CMSG_LEN SCM_RIGHTS SO_REUSEPORT SO_RCVLOWAT MSG_DONTWAIT "
@@ -83,8 +83,7 @@ def become_windows(keep: frozenset[str]) -> None:
     vars(socket)["socketpair"] = pair_over_loopback
     # Its select and its wake-up of signals take sockets alone, its files' functions none.
     vars(os).update(read=no_socket(os.read), write=no_socket(os.write), close=no_socket(os.close))
-    vars(selectors.SelectSelector)["_select"]  # as every Python that we support calls it
-    setattr(selectors.SelectSelector, "_select", staticmethod(select_sockets))
+    selectors.SelectSelector._select = staticmethod(select_sockets)  # type: ignore[attr-defined]
     wakes = signal.set_wakeup_fd
 
     def set_wakeup_fd(descriptor: int, **options: bool) -> int:

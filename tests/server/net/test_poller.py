@@ -1,4 +1,4 @@
-"""What each poller says of an end, a reset, an error; and select's bound, at which nothing but the newcomer ends.
+"""What each poller says of an end, a reset, an error; at select's bound nothing but the newcomer ends.
 
 It must not know protocols. Pollers that this system lacks are left out.
 """
@@ -55,7 +55,10 @@ def a_loop(poller: Callable[[], Any]) -> Iterator[Any]:
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Of a TCP connection: ours, which does not block, and the client's."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as peer,
+    ):
         ours = server.accept()[0]
         ours.setblocking(False)
         with ours:
@@ -96,7 +99,7 @@ def test_a_writer_hears_of_a_reset(loop: Any, ends: Any) -> None:
 
 
 def test_a_writer_hears_of_an_error_alone(loop: Any) -> None:
-    """epoll and poll say of a full pipe whose reader has gone that there is an error, not that it is writable."""
+    """epoll says of a full pipe whose reader has gone that there is an error, not that it is writable."""
     receive, send = os.pipe()
     os.set_blocking(send, False)
     try:
@@ -202,3 +205,20 @@ def test_a_listener_that_select_cannot_watch_tries_again(select_loop: Any) -> No
 
 def refuse(descriptor: int, events: int) -> None:
     raise OSError(errno.ENOSPC, "no more")
+
+
+def test_what_somebody_has_closed_is_told_once_and_the_others_go_on(select_loop: Any, ends: Any) -> None:
+    """epoll and kqueue forget such a descriptor; select fails until it is forgotten."""
+    ours, peer = ends
+    lost: list[str] = []
+    handler, mistreated = Handler(lost), socket.create_connection(peer.getpeername())
+    for sock in (ours, mistreated):
+        sock.setblocking(False)
+        Transport(select_loop, sock, fail, TransportSettings()).set_handler(handler)  # type: ignore[arg-type]
+    mistreated.close()
+    select_loop.run_once(0)
+    select_loop.run_once(0)
+    assert lost == ["Bad file descriptor"]
+    peer.send(b"hello")
+    select_loop.run_once()
+    assert handler.received == b"hello"
