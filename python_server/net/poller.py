@@ -101,6 +101,14 @@ class EpollPoller:
         self.close: Callable[[], None] = epoll.close
 
 
+def wait_for(descriptor: int, events: int, timeout_seconds: float | None) -> bool:
+    """Any thread: this one descriptor, once. False: it was not ready in time; None waits for ever."""
+    kind = getattr(selectors, "PollSelector", selectors.SelectSelector)
+    with kind() as selector:
+        selector.register(descriptor, MASKS[events])
+        return bool(selector.select(timeout_seconds))
+
+
 def best_poller() -> Poller:
     """What this system has."""
     return EpollPoller() if hasattr(select, "epoll") else SelectorPoller()

@@ -118,7 +118,8 @@ def test_more_clients_than_select_watches_end_none_of_the_others(
             first = clients.enter_context(closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)))
             assert answer_of(first) == b"served"
             for _ in range(CLIENTS_COUNT):
-                clients.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+                last = clients.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+            assert last.recv(1) == b""  # by then all have been accepted
             assert answer_of(first) == b"served"
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as response:
             assert response.read() == b"served"

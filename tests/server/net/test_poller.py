@@ -19,7 +19,14 @@ import pytest
 
 from python_server.net.listener import Listener, ListenerState
 from python_server.net.loop import Loop
-from python_server.net.poller import READABLE, SELECT_MAX_COUNT, EpollPoller, SelectorPoller
+from python_server.net.poller import (
+    READABLE,
+    SELECT_MAX_COUNT,
+    WRITABLE,
+    EpollPoller,
+    SelectorPoller,
+    wait_for,
+)
 from python_server.net.system import REAL
 from python_server.net.transport import Transport
 from python_server.settings import TransportSettings
@@ -222,3 +229,16 @@ def test_what_somebody_has_closed_is_told_once_and_the_others_go_on(select_loop:
     peer.send(b"hello")
     select_loop.run_once()
     assert handler.received == b"hello"
+
+
+@pytest.mark.parametrize("lacks", [(), ("PollSelector",)], ids=["poll", "select"])
+def test_one_descriptor_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, ends: Any, lacks: tuple[str, ...]
+) -> None:
+    for name in lacks:
+        monkeypatch.delattr(selectors, name)
+    ours, peer = ends
+    assert not wait_for(ours.fileno(), READABLE, 0)
+    assert wait_for(ours.fileno(), READABLE | WRITABLE, 0)
+    peer.send(b"x")
+    assert wait_for(ours.fileno(), READABLE, None)
