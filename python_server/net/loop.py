@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, Protocol
 
@@ -327,7 +327,8 @@ class Loop:
     def _forked(self) -> None:
         """In a child: this loop runs in the parent alone."""
         self.mailbox.disown()
-        self._poller.close()
+        with suppress(OSError):  # no child inherits a kqueue
+            self._poller.close()
         let_go([self._wake_up.receiver, self._wake_up.sender, *(each.fileno() for each in self.sockets)])
         former = signal.set_wakeup_fd(-1)
         if former != self._wake_up.sender:

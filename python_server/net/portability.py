@@ -1,23 +1,23 @@
-"""What not every system has: each call is asked for here, and what happens where it is missing is said here.
+"""What not every system has: each call is asked for here, and this table says what happens elsewhere.
 
-Must not know: who calls.
+Must not know: who calls. `poller.py` has the pollers; docs/deployment.md the same table.
 
 | what | Linux | macOS, FreeBSD | Windows |
 | --- | --- | --- | --- |
-| ready descriptors (`poller.py`) | epoll | kqueue | select: 512 sockets |
-| who wakes for a shared socket | one worker | every worker | there is one worker |
-| the loop is woken through | a pipe | a pipe | a pair of sockets |
-| large pieces leave | many in a call | many in a call | one in a call |
-| a large payload wakes the loop | for much at once | for much at once | for each segment |
-| a file of `wsgi.file_wrapper` | in the kernel | in the kernel | is read, then sent |
-| a port that was just left | is taken | is taken | is taken; stealing it is forbidden |
-| `--reuse-port` | connections are shared out | as the system does it | BindError |
-| UNIX sockets, the control socket | yes | yes | BindError; no control socket unless asked for |
-| `--workers`, `--reload` | yes | yes | BindError |
-| QUIT, HUP, USR1, USR2, TTIN, TTOU | orders | orders | do not come; Ctrl+Break stops as Ctrl+C does |
-| the limit of descriptors | is raised | as far as the kernel goes | there is none to raise |
-| the file of `--pid` | is locked | is locked | is not |
-| which threads could run (`system.py`) | is known | is not | is not |
+| ready descriptors | epoll | kqueue | select: 512 sockets |
+| who wakes for a new connection | one worker | every worker | there is one worker |
+| `--workers`, `--max-requests`, `--reload` | yes | yes | refused |
+| `--uds`, `--control-socket` | yes | yes | refused; no control socket without the option |
+| `--reuse-port` | yes | as the system shares out | refused |
+| Ctrl+C, SIGTERM | stop in order | stop in order | Ctrl+C, Ctrl+Break stop in order; a kill is none |
+| QUIT, HUP, USR1, USR2, TTIN, TTOU | orders | orders | do not exist |
+| the limit of descriptors | is raised | is raised as far as may be | does not exist |
+| the file of `--pid` | is locked | is locked | is not, and stays behind |
+| a file that an application hands over | sendfile | sendfile | is read, then sent |
+| a large payload wakes the loop | for much at once | for much at once | for every segment |
+| large pieces leave | many in one call | many in one call | one in each call |
+| a thread wakes the loop | by a pipe | by a pipe | by a socket |
+| which threads could run (`--drop-in`) | is looked up | is not known | is not known |
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
@@ -382,7 +383,8 @@ class Transport:
         """
         if abort is not None:
             if reset and self.state is not TransportState.CLOSED and self._socket.family != AF_UNIX:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with suppress(OSError):  # macOS: it is reset already
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._end(abort)
             return
         if self.state is not TransportState.OPEN:

@@ -793,3 +793,20 @@ def test_the_end_of_a_connection_that_cannot_be_watched(
     pair.loop.run_once(0)
     assert pair.handler.lost == ["Cannot allocate memory"]
     assert pair.reported == []
+
+
+def test_a_reset_of_what_is_reset_already_ends_it_all_the_same() -> None:
+    """macOS refuses options of such a socket."""
+
+    class ResetAlready(socket.socket):
+        def setsockopt(self, *option: Any) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    loop = Loop(fail)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        transport = Transport(loop, ResetAlready(fileno=server.accept()[0].detach()), fail, LIMITS)
+        transport.set_handler(handler := Handler())
+        transport.close("refused", reset=True)
+        loop.run_once(0)
+    assert handler.lost == ["refused"]
+    loop.close()

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from python_server.net.sockets import BindError
 from python_server.serve import reloader
 from python_server.serve.reloader import Watched
+from python_server.settings import Settings
 
 
 class Child:
@@ -211,3 +213,9 @@ def test_the_programs_folders_are_those_outside_of_the_installation(
     installed = SimpleNamespace(__file__=os.path.join(sys.prefix, "lib", "module.py"))
     monkeypatch.setattr(sys, "modules", {"ours": module, "theirs": installed, "built in": SimpleNamespace()})
     assert reloader.folders_of_program() == [str(tmp_path)]
+
+
+def test_there_is_no_reloader_where_sockets_are_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloader, "UNIX", False)
+    with pytest.raises(BindError, match="a reloader needs a UNIX system"):
+        reloader.run_reloading(Watched([]), Settings())
