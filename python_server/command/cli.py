@@ -44,7 +44,7 @@ from python_server.serve.loading import (
     with_debugger,
 )
 from python_server.serve.mounts import Site, find_site
-from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
+from python_server.serve.reloader import Watched, end_with_reloader, reloads, run_reloading
 from python_server.serve.serve import (
     ON_START,
     check_listening,
@@ -161,7 +161,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         if options["print_config"]:
             click.echo("\n".join(shown_config(click.get_current_context(), os.environ)))
             return
-        if options["reload"] and not options["check_config"] and not serves_here():
+        if not options["check_config"] and reloads(options["reload"]):
             folders = options["reload_dir"] or (options["app_dir"],)
             watched = Watched(
                 [os.path.abspath(folder) for folder in folders],

@@ -6,7 +6,8 @@ Must not know: who calls. `poller.py` has the pollers; docs/deployment.md the sa
 | --- | --- | --- | --- |
 | ready descriptors | epoll | kqueue | select: 512 sockets |
 | who wakes for a new connection | one worker | every worker | there is one worker |
-| `--workers`, `--max-requests`, `--reload` | yes | yes | refused |
+| `--workers`, `--max-requests` | yes | yes | refused |
+| the reloader | yes | yes | there is none, as a line in the log says |
 | `--uds`, `--control-socket` | yes | yes | refused; no control socket without the option |
 | `--reuse-port` | yes | as the system shares out | refused |
 | Ctrl+C, SIGTERM | stop in order | stop in order | Ctrl+C, Ctrl+Break stop in order; a kill is none |

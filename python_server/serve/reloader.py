@@ -18,7 +18,7 @@ from types import FrameType, ModuleType
 from typing import Final
 
 from python_server.net.portability import UNIX, signals
-from python_server.net.sockets import BindError, Socket
+from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
 from python_server.serve.reloaded import RELOADER_VARIABLE, is_reloaded
@@ -60,13 +60,19 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
     """Run this program in a child, and anew after every change, until SIGTERM, SIGINT or its own good end.
 
     The child knows by the inherited sockets that it is to serve. Raises BindError when the address cannot be
-    listened on, or where no process takes over another's sockets.
+    listened on.
     """
-    if not UNIX:
-        raise BindError("a reloader needs a UNIX system: leave --reload (use_reloader) out")
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with bind(settings) as listening:
         _run(watched, listening.sockets)
+
+
+def reloads(asked: bool) -> bool:
+    """Is this process to watch files, and a child of it to serve?"""
+    if asked and not UNIX:
+        log.warn("there is no reloader: it needs a UNIX system; after a change, start the server anew")
+        return False
+    return asked and not serves_here()
 
 
 def serves_here() -> bool:

@@ -72,7 +72,6 @@ def test_the_net_stands_on_every_poller(system: str) -> None:
     [
         (["--workers", "2"], "several workers need a UNIX system: leave --workers and --max-requests out"),
         (["--workers", "2", "--check-config"], "several workers need a UNIX system"),
-        (["--reload"], "a reloader needs a UNIX system: leave --reload (use_reloader) out"),
         (["--uds", "a.sock"], "cannot listen on unix:a.sock: this system has no UNIX sockets"),
         (
             ["--control-socket", "a.sock"],

@@ -20,7 +20,6 @@ from python_server.api.options import tls_settings
 from python_server.connection.allowed_hosts import PORT
 from python_server.connection.arrival import arrived
 from python_server.net.monkey_patch import refuse_patched
-from python_server.net.portability import UNIX
 from python_server.net.scoreboard import WORKERS_MAX_COUNT
 from python_server.observe import log
 from python_server.serve.loading import with_debugger
@@ -30,6 +29,7 @@ from python_server.serve.reloader import (
     Watched,
     end_with_reloader,
     folders_of_program,
+    reloads,
     run_reloading,
     serves_here,
 )
@@ -118,7 +118,7 @@ def serve_application(app: flask.Flask, host: str | None, port: int | None, opti
     if (debug or debugger) and (public := public_address(settings)) is not None and not serves_here():
         # A phone on the desk's network is why: Werkzeug allows it, and opens its console to localhost only.
         log.warn(f"debugging on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead")
-    if options.get("use_reloader", debug and UNIX) and not serves_here():
+    if reloads(bool(options.get("use_reloader", debug))):
         run_reloading(watched, settings)
         sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's
     end_with_reloader()

@@ -14,10 +14,8 @@ from typing import Any
 
 import pytest
 
-from python_server.net.sockets import BindError
 from python_server.serve import reloader
 from python_server.serve.reloader import Watched
-from python_server.settings import Settings
 
 
 class Child:
@@ -215,7 +213,16 @@ def test_the_programs_folders_are_those_outside_of_the_installation(
     assert reloader.folders_of_program() == [str(tmp_path)]
 
 
-def test_there_is_no_reloader_where_sockets_are_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_without_inherited_sockets_it_is_said_and_the_program_serves(
+    monkeypatch: pytest.MonkeyPatch, log: list[Any], asked: bool
+) -> None:
     monkeypatch.setattr(reloader, "UNIX", False)
-    with pytest.raises(BindError, match="a reloader needs a UNIX system"):
-        reloader.run_reloading(Watched([]), Settings())
+    assert not reloader.reloads(asked)
+    assert [line.partition(":")[0] for line in log] == ["there is no reloader"] * asked
+
+
+def test_the_parent_watches_and_its_child_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [reloader.reloads(True), reloader.reloads(False)] == [True, False]
+    monkeypatch.setenv(reloader.INHERITED_VARIABLE, "7")
+    assert not reloader.reloads(True)
