@@ -27,6 +27,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -52,6 +53,9 @@ SO_RCVLOWAT: Final = getattr(socket, "SO_RCVLOWAT", None) if UNIX else None
 SENDFILE: Final = hasattr(os, "sendfile") and hasattr(os, "pread")
 # POSIX guarantees 16, Linux, macOS and FreeBSD allow 1,024: pieces of one gathered send.
 IOV_MAX_COUNT: Final = 1024
+# What tells who listens on a port.
+_PORT_TOOLS = {"linux": "ss -ltnp 'sport = :{}'", "darwin": "lsof -nP -iTCP:{}", "win32": "netstat -ano"}
+PORT_TOOL: Final = _PORT_TOOLS.get(sys.platform, "sockstat -l -p {}")
 # Of this process; where there are none, the one name of a folder that is never made.
 user_id: Final[Callable[[], int]] = getattr(os, "geteuid", lambda: 0)
 

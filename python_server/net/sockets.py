@@ -16,7 +16,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Self
 
-from python_server.net.portability import LISTENING_OPTION, SO_REUSEPORT, unix_socket
+from python_server.net.portability import LISTENING_OPTION, PORT_TOOL, SO_REUSEPORT, unix_socket
 
 Socket = socket.socket
 
@@ -237,7 +237,7 @@ def _resolve(host: str, port: int, shown: str) -> tuple[int, tuple[object, ...]]
 def _advice(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"the port is in use; stop the program that has it (ss -ltnp 'sport = :{port}') "
+            f"the port is in use; stop the program that has it ({PORT_TOOL.format(port)}) "
             "or choose another with --port"
         )
     if error.errno == errno.EACCES:

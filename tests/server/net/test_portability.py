@@ -114,3 +114,16 @@ def test_modules_that_windows_lacks_are_none() -> None:
     )
     said = subprocess.check_output([sys.executable, "-c", program], text=True, cwd="/")
     assert said == "None None\n"
+
+
+@pytest.mark.parametrize(
+    ("system", "told"),
+    [("linux", "sport = :80"), ("darwin", "TCP:80"), ("win32", "netstat"), ("freebsd14", "-p 80")],
+)
+def test_who_has_a_port_is_looked_up_as_the_system_has_it(system: str, told: str) -> None:
+    program = (
+        "import os, signal, socket, sys, tempfile; sys.platform = sys.argv[1];"
+        "from python_server.net.portability import PORT_TOOL; print(PORT_TOOL.format(80))"
+    )
+    said = subprocess.check_output([sys.executable, "-c", program, system], text=True, cwd="/")
+    assert told in said
