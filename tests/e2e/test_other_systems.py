@@ -21,7 +21,7 @@ TESTS = Path(__file__).resolve().parents[1]
 COMMON = TESTS / "common"
 SYSTEMS = ("poll", "select", "windows")
 # Those of `net/` that turn on a poller; `make test` has no time for the others twice more.
-POLLED = ("transport", "listener", "low_water", "link", "tls", "forks")
+POLLED = ("transport", "listener", "low_water", "link", "tls")
 IMPORTS = """
 import importlib, pkgutil, sys
 from other_system import take_away
