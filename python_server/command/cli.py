@@ -33,6 +33,7 @@ from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
 from python_server.drop_in.installing import install, run_script, say_what_drop_in_gains
 from python_server.net.certificates import CertificateError
+from python_server.net.portability import UNIX
 from python_server.net.sockets import BindError
 from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
@@ -47,7 +48,7 @@ from python_server.serve.loading import (
 from python_server.serve.mounts import Site, find_site
 from python_server.serve.reexec import Reexec
 from python_server.serve.reloaded import is_reloaded
-from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
+from python_server.serve.reloader import Watched, end_with_reloader, reloads, run_reloading
 from python_server.serve.serve import (
     ON_START,
     check_listening,
@@ -165,7 +166,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         if options["print_config"]:
             click.echo("\n".join(shown_config(click.get_current_context(), os.environ)))
             return
-        if options["reload"] and not options["check_config"] and not serves_here():
+        if not options["check_config"] and reloads(options["reload"]):
             folders = options["reload_dir"] or (options["app_dir"],)
             watched = Watched(
                 [os.path.abspath(folder) for folder in folders],
@@ -179,7 +180,8 @@ def serve_command(target: str | None, **options: Any) -> None:
             supervise(settings)  # its workers load the application, it does not
             return
         checks_only = options["check_config"]
-        reexec = None if checks_only or is_worker(os.environ) or is_reloaded() else Reexec()
+        serves_again = UNIX and not (checks_only or is_worker(os.environ) or is_reloaded())
+        reexec = Reexec() if serves_again else None
         if options["env_file"]:
             load_environment(options["env_file"])
         if options["drop_in"]:

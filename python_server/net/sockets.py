@@ -16,6 +16,8 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Self
 
+from python_server.net.portability import LISTENING_OPTION, PORT_TOOL, SO_REUSEPORT, unix_socket
+
 Socket = socket.socket
 
 # Where every interface listens; such addresses of both families must not collide on one port.
@@ -187,12 +189,12 @@ def bind_tcp(
     family, address = _resolve(host, port, shown)
     sock = socket.socket(family, socket.SOCK_STREAM)
     with _set_up(sock, shown, advise=partial(_advice, port)):
-        if os.name == "posix":  # elsewhere it would let a second server steal the port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if LISTENING_OPTION is not None:
+            sock.setsockopt(socket.SOL_SOCKET, LISTENING_OPTION, 1)
         if reuse_port:
-            if not hasattr(socket, "SO_REUSEPORT"):
+            if SO_REUSEPORT is None:
                 raise BindError(f"cannot listen on {shown}: this system has no SO_REUSEPORT")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
         if family == socket.AF_INET6 and host == ANY_IPV6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both_families)
         sock.bind(address)
@@ -242,7 +244,7 @@ def _resolve(host: str, port: int, shown: str) -> tuple[int, tuple[object, ...]]
 def _advice(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"the port is in use; stop the program that has it (ss -ltnp 'sport = :{port}') "
+            f"the port is in use; stop the program that has it ({PORT_TOOL.format(port)}) "
             "or choose another with --port [port-in-use]"
         )
     if error.errno == errno.EACCES:
@@ -268,7 +270,10 @@ def bind_unix(path: str, backlog_count: int, permissions: int) -> Socket:
         BindError: the path cannot be listened on.
     """
     shown = str(UnixAddress(path))
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = unix_socket()
+    except OSError as error:
+        raise BindError(f"cannot listen on {shown}: {error.strerror} [socket-path]") from None
     with _set_up(sock, shown, advise=lambda error: f"{_reason(error)} [socket-path]"):
         _remove_stale(path, shown)
         former = os.umask(0o777 & ~permissions)
@@ -288,7 +293,7 @@ def _remove_stale(path: str, shown: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise BindError(f"cannot listen on {shown}: a file that is no socket stands there [socket-path]")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with unix_socket() as probe:
         probe.setblocking(False)  # a server whose backlog is full answers EAGAIN, and lives
         try:
             probe.connect(path)
@@ -312,7 +317,7 @@ def connect_unix(path: str, timeout_seconds: float, own_name: str = "") -> Socke
     Raises:
         OSError: nobody listens there, or it is not ours to speak to.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = unix_socket()
     try:
         sock.settimeout(timeout_seconds)
         if own_name:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from python_server.net.portability import fcntl
 from python_server.net.sockets import BindError
 
 
@@ -58,12 +59,10 @@ def check_pid_file(path: str) -> None:
 
 def _lock(descriptor: int) -> bool:
     """Take the file, until this process ends or closes it; no child inherits that. False: another has it."""
-    try:
-        from fcntl import LOCK_EX, LOCK_NB, lockf
-    except ImportError:  # Windows
+    if fcntl is None:
         return True
     try:
-        lockf(descriptor, LOCK_EX | LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     except OSError:  # a file system without locks

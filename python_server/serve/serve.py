@@ -21,6 +21,7 @@ from python_server.net import systemd
 from python_server.net.descriptors import allow_descriptors
 from python_server.net.line_writer import LineWriter
 from python_server.net.loop import Loop
+from python_server.net.portability import UNIX, signals
 from python_server.net.sockets import (
     Address,
     BindError,
@@ -123,6 +124,12 @@ def is_supervisor(settings: Settings) -> bool:
     return (settings.workers_count > 1 or settings.max_requests_count > 0) and not is_worker(os.environ)
 
 
+def check_workers(settings: Settings) -> None:
+    """Raises BindError: several are asked for where no process takes over another's sockets."""
+    if is_supervisor(settings) and not UNIX:
+        raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
+
+
 def supervise(settings: Settings, started: Callable[[str], None] | None = None) -> None:
     """Bind, and keep workers alive until SIGTERM or SIGINT.
 
@@ -130,8 +137,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
         BindError: the address cannot be listened on, or the system has no UNIX sockets.
         SystemExit: the first worker did not come up; with its exit code.
     """
-    if os.name != "posix":
-        raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
+    check_workers(settings)
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with _opened(settings) as (listening, control):
         loop = Loop(log.report)
@@ -207,9 +213,10 @@ def check_listening(settings: Settings) -> None:
     """Look at everything that listening needs, without binding anything.
 
     Raises:
-        BindError: an address is malformed, or a file cannot be made. CertificateError: TLS cannot be spoken
-            with these files.
+        BindError: an address is malformed, a file cannot be made, or workers cannot be started.
+        CertificateError: TLS cannot be spoken with these files.
     """
+    check_workers(settings)
     for address in addresses_of(settings):
         if isinstance(address, UnixAddress):
             _check_place(address.path, "")
@@ -301,10 +308,9 @@ def _orders_of(worker: Worker, reexec: Reexec | None = None) -> Orders:
             reexec.begin(worker.loop.call_later, worker.stop, lambda: systemd.notify(systemd.READY))
 
     stop, quit = partial(end, lambda: next(stops)()), partial(end, worker.force)
-    return _orders(stop=stop, quit=quit, hang_up=hang_up, reopen=reopen) | {
-        signal.SIGTTIN: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTIN")),
-        signal.SIGTTOU: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTOU")),
-    }
+    only_said = {name: OnlySaid(log.warn, FOR_SEVERAL.format(name)) for name in ("SIGTTIN", "SIGTTOU")}
+    orders = _orders(stop=stop, quit=quit, hang_up=hang_up, reopen=reopen)
+    return signals(orders | only_said)
 
 
 def _orders_of_workers(workers: Supervisor) -> Orders:
@@ -319,29 +325,29 @@ def _orders_of_workers(workers: Supervisor) -> Orders:
         log.reopen_logs()
         workers.reopen_logs()
 
-    return _orders(stop=workers.stop, quit=workers.quit, hang_up=roll, reopen=reopen) | {
-        signal.SIGTTIN: partial(workers.change_count, 1),
-        signal.SIGTTOU: partial(workers.change_count, -1),
-        signal.SIGUSR2: partial(workers.pass_on, signal.SIGUSR2),
-        signal.SIGCHLD: workers.reap,
+    orders = _orders(stop=workers.stop, quit=workers.quit, hang_up=roll, reopen=reopen) | {
+        "SIGTTIN": partial(workers.change_count, 1),
+        "SIGTTOU": partial(workers.change_count, -1),
+        "SIGUSR2": partial(workers.pass_on, signal.SIGUSR2),
+        "SIGCHLD": workers.reap,
     }
+    return signals(orders)
 
 
-def _orders(stop: Order, quit: Order, hang_up: Order, reopen: Order) -> Orders:
-    """What one worker and several have in common. TERM, INT: stop. QUIT: end now."""
+def _orders(stop: Order, quit: Order, hang_up: Order, reopen: Order) -> dict[str, Order]:
+    """What one worker and several have in common. TERM, INT, Windows' Ctrl+Break: stop. QUIT: end now."""
 
     def end(order: Order) -> None:
         systemd.notify(systemd.STOPPING)
         order()
 
     return {
-        signal.SIGTERM: partial(end, stop),
-        signal.SIGINT: partial(end, stop),
-        signal.SIGQUIT: partial(end, quit),
-        signal.SIGHUP: hang_up,
-        signal.SIGUSR1: reopen,
-        signal.SIGUSR2: OnlySaid(log.warn, NO_SECOND_SERVER),
-        signal.SIGWINCH: lambda: None,
+        **dict.fromkeys(("SIGTERM", "SIGINT", "SIGBREAK"), partial(end, stop)),
+        "SIGQUIT": partial(end, quit),
+        "SIGHUP": hang_up,
+        "SIGUSR1": reopen,
+        "SIGUSR2": OnlySaid(log.warn, NO_SECOND_SERVER),
+        "SIGWINCH": lambda: None,
     }
 
 

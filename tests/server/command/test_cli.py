@@ -57,7 +57,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(
         cli, "run_reloading", lambda watched, settings: begun.append(("reload", watched, settings))
     )
-    monkeypatch.setattr(cli, "serves_here", lambda: False)
+    monkeypatch.setattr(cli, "reloads", bool)
     return begun
 
 

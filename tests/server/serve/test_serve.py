@@ -384,7 +384,7 @@ def test_a_first_worker_that_does_not_come_up_gives_its_exit_code(
 
 
 def test_several_workers_need_unix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "name", "nt")
+    monkeypatch.setattr(module, "UNIX", False)
     with pytest.raises(BindError, match="several workers need a UNIX system"):
         supervise(settings(workers_count=2))
 

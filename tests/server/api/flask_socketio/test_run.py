@@ -149,7 +149,7 @@ def test_a_certificate_is_given_as_a_pair_or_by_its_files(served: list[Any]) -> 
 
 def test_the_reloader_is_told_what_to_watch(served: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     watching: list[Any] = []
-    monkeypatch.setattr(module, "serves_here", lambda: False)
+    monkeypatch.setattr(module, "reloads", bool)
     monkeypatch.setattr(module, "run_reloading", lambda watched, settings: watching.append(watched))
     app = flask.Flask(__name__)
     with pytest.raises(SystemExit):
