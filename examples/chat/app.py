@@ -20,7 +20,7 @@ HISTORY_COUNT = 50
 app = Flask(__name__)
 socketio = SocketIO(app)
 
-# Who is here and what was said last. Workers share it when it is a file, a new one for each run:
+# Who is here and what was said last: in memory for one worker, in a file for several, a new one for each run:
 #     CHAT_STORE=$(mktemp) wsframe serve app:app --workers 4
 store = sqlite3.connect(
     os.environ.get("CHAT_STORE", ":memory:"), isolation_level=None, check_same_thread=False
@@ -91,10 +91,10 @@ def whisper(name, text):
     (sender, _), text = me(), str(text).strip()[:TEXT_MAX_LENGTH]
     if not sender or not text:
         return {"error": "Write something."}
-    found = store.execute("SELECT sid FROM people WHERE name = ?", (str(name),)).fetchone()
+    found = store.execute("SELECT sid, name FROM people WHERE name = ?", (str(name),)).fetchone()
     if not found:
         return {"error": f"{name} has left."}
-    message = {"from": sender, "to": name, "text": text, "at": time.time()}
+    message = {"from": sender, "to": found[1], "text": text, "at": time.time()}
     emit("whispered", message, to=[found[0], request.sid])
     return {"sent": True}
 

@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const key = [...crypto.getRandomValues(new Uint32Array(4))].join("-"); // shows who comes back after a lost connection
 const shown = new Set(); // ids of messages: what is said while one enters may come twice
 const typists = new Map(); // name -> the timer that ends the notice
-let socket, me, room = document.querySelector("[data-room]").dataset.room, whisperTo = null, toldTyping = 0;
+let socket, me, room = null, whisperTo = null, toldTyping = 0;
 
 function element(tag, text, className = "") {
   const made = document.createElement(tag);
@@ -53,19 +53,20 @@ function enter(wanted) {
   socket.emit("enter", wanted, (answer) => {
     $("fault").textContent = answer.error ?? "";
     if (answer.error) return;
-    if (room !== wanted) {
+    const isNew = room !== wanted; // or else the connection was lost, and what is here stays
+    room = wanted;
+    if (isNew) {
       $("log").replaceChildren();
       shown.clear();
       [...typists.keys()].forEach(endTyping);
       $("empty").hidden = false;
+      aim(null);
     }
-    room = wanted;
     $("scroll").setAttribute("aria-live", "off"); // what is old is not read aloud
     answer.history.forEach(say);
     setTimeout(() => $("scroll").setAttribute("aria-live", "polite"), 200);
     $("scroll").scrollTop = $("scroll").scrollHeight;
     document.querySelectorAll("[data-room]").forEach((button) => button.setAttribute("aria-pressed", button.dataset.room === room));
-    aim(null);
   });
 }
 
@@ -130,7 +131,7 @@ $("join").addEventListener("submit", (event) => {
     wire("on", `Connected as ${me}`);
     $("door").hidden = true;
     $("house").hidden = false;
-    enter(room);
+    enter(room ?? document.querySelector("[data-room]").dataset.room);
   });
   socket.on("connect_error", (error) => {
     if (socket.active) return wire("off", "No connection, trying again");
@@ -140,7 +141,10 @@ $("join").addEventListener("submit", (event) => {
     $("refused").textContent = error.message;
     $("name").select();
   });
-  socket.on("disconnect", () => wire("off", "Connection lost, trying again"));
+  socket.on("disconnect", () => {
+    wire("off", "Connection lost, trying again");
+    [...typists.keys()].forEach(endTyping);
+  });
   socket.on("said", say);
   socket.on("whispered", whispered);
   socket.on("note", (text) => add("note", element("span", text)));
