@@ -17,12 +17,13 @@ function multiples(low, high, step) {
 
 export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
 
-/** Draws `points`, each [seconds, value], the last one at the right edge of `windowSeconds`. */
-export function draw(svg, points, { windowSeconds, unit }) {
+/** Draws `points`, each [seconds, value], the last one at the right edge of `windowSeconds`; the scale spans `leastSpan` or more. */
+export function draw(svg, points, { windowSeconds, unit, leastSpan }) {
   const { clientWidth: width, clientHeight: height } = svg;
   const values = points.map(([, value]) => value);
-  const [least, most] = [Math.min(...values), Math.max(...values)];
-  const step = niceStep(Math.max(most - least, 2), 5);
+  const spare = Math.max(0, leastSpan - Math.max(...values) + Math.min(...values)) / 2;
+  const [least, most] = [Math.min(...values) - spare, Math.max(...values) + spare];
+  const step = niceStep(most - least, 5);
   const [low, high] = [Math.floor(least / step - 0.2) * step, Math.ceil(most / step + 0.2) * step];
   const end = points.at(-1)[0], begin = end - windowSeconds;
   const [left, right, top, bottom] = [MARGIN.left, width - MARGIN.right, MARGIN.top, height - MARGIN.bottom];

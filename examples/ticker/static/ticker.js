@@ -23,7 +23,7 @@ function showChosen() {
   const [least, most] = [Math.min(...values), Math.max(...values)].map((value) => value.toFixed(1));
   $("title").textContent = place;
   $("summary").textContent = `${values.at(-1).toFixed(1)} \u00b0C at ${clock(points.at(-1)[0])}; between ${least} and ${most} \u00b0C since ${clock(points[0][0])}.`;
-  draw($("chart"), points, { windowSeconds, unit: "\u00b0C" });
+  draw($("chart"), points, { windowSeconds, unit: "\u00b0C", leastSpan: 2 });
 }
 
 function showTable() {
