@@ -147,7 +147,7 @@ async function answer(event) {
   view.drawAnswer({ open: false, mine: text, right: reply.right, answer: lobby.phase === "reveal" ? lobby.answer : null });
   if (reply.right) view.setVerdict(`Right. ${reply.points} points.`, "right");
   else if (lobby.phase === "reveal") view.setVerdict(`Not quite. It is ${lobby.answer}.`, "wrong");
-  else view.setVerdict("Not quite. The answer comes when the round ends.", "wrong");
+  else view.setVerdict("Not quite. The answer comes soon.", "wrong");
 }
 
 async function copyLink() {
