@@ -71,7 +71,7 @@ class WebSocketSettings:
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:
-    """Buffers and bounds of one TCP connection."""
+    """Buffers and limits of one TCP connection."""
 
     # The loop's one receive buffer: what Linux hands over at once on loopback is at most 2-4 times this. Four
     # messages of 64 KiB fit in with their headers; of 256 KiB it was 3.5 of them per receive.
@@ -93,7 +93,7 @@ class TransportSettings:
 
 @dataclass(frozen=True, slots=True)
 class TLSSettings:
-    """Certificate and rules of TLS; without a certificate the server speaks plain TCP."""
+    """Certificate and other settings of TLS; without a certificate the server uses plain TCP."""
 
     certfile: str | None = None
     # None: the key stands in `certfile`.
@@ -113,7 +113,7 @@ class TLSSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One server: where it listens, how many threads it may use, and the limits of each protocol."""
+    """All settings of one server: addresses, threads, and the limits of each protocol."""
 
     host: str = "127.0.0.1"
     port: int = 8000
