@@ -235,15 +235,10 @@ class HubMethods(ClientMethods):
         Raises:
             TypeError, ValueError: the data cannot be encoded. ServerStopped: the server has stopped.
         """
-        self._hub.emit(
-            event,
-            as_arguments(data),
-            broadcast_options(
-                to, room, skip_sid, except_rooms, namespace or self.namespace, ignore_queue, bool(volatile)
-            ),
-            None if callback is None else lambda socket, values: callback(*values),
-            timeout,
-        )
+        place = namespace or self.namespace
+        options = broadcast_options(to, room, skip_sid, except_rooms, place, ignore_queue, bool(volatile))
+        told = None if callback is None else lambda socket, values: callback(*values)
+        self._hub.emit(event, as_arguments(data), options, told, timeout)
 
     def send(
         self,
@@ -387,8 +382,7 @@ class ServerMethods(HubMethods, HandlerRegistry):
         _refuse_async(function)
         place = namespace or DEFAULT_NAMESPACE
         count = (3 if event == "connect" else 2) + (place == ANY)
-        if not takes(function, count):
-            count -= 1
+        count -= not takes(function, count)
 
         def run_reserved(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             return _call(name, function, *self._told(place, socket, name, arguments)[:count])
@@ -423,7 +417,12 @@ class ServerMethods(HubMethods, HandlerRegistry):
         namespace: str = "/admin",
         server_stats_interval: float = 2,
     ) -> None:
-        """Accept python-socketio's call for the Admin UI, which is not served yet; the log says so."""
+        """Accept the call for the Admin UI, which is not served yet: the log says so, with its `namespace`.
+
+            server.instrument(auth=False)
+
+        `auth`, `mode`, `read_only`, `server_id` and `server_stats_interval` (in seconds) have no effect.
+        """
         log.warn(f"instrument(): the Admin UI is not served yet, nobody can join {namespace}")
 
 

@@ -29,7 +29,11 @@ from own_nginx import Nginx
 from running_program import RunningProgram
 
 APPS = Path(__file__).parent / "apps"
-DEPLOYMENT = Path(__file__).resolve().parents[2] / "docs" / "deployment.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+DEPLOYMENT = [
+    DOCS / "deployment.md",
+    *(DOCS / "how-to" / f"{name}.md" for name in ("nginx", "systemd", "tls")),
+]
 PATIENCE_SECONDS = 60.0
 # systemd-socket-activate's protocol in three lines: descriptor 3 is the socket, LISTEN_PID is our own.
 LAUNCHER = (
@@ -493,12 +497,12 @@ def test_below_a_path(start: Start, path: str, path_info: str) -> None:
     assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == ("/shop", path_info)
 
 
-# The deployment page
+# The pages of deployment
 
 
 def documented(language: str, containing: str) -> str:
-    """A code block of docs/deployment.md."""
-    blocks = DEPLOYMENT.read_text("utf-8").split(f"```{language}\n")[1:]
+    """A code block of them."""
+    blocks = [block for page in DEPLOYMENT for block in page.read_text("utf-8").split(f"```{language}\n")[1:]]
     found = [block.partition("```")[0] for block in blocks if containing in block.partition("```")[0]]
     assert len(found) == 1
     return found[0]
@@ -558,8 +562,10 @@ def test_the_documented_container_command_is_well_formed() -> None:
     )
 
 
-def test_every_option_the_page_names_exists() -> None:
-    words = DEPLOYMENT.read_text("utf-8").replace("`", " ").replace('"', " ").split()
+def test_every_option_the_pages_name_exists() -> None:
+    words = (
+        " ".join(page.read_text("utf-8") for page in DEPLOYMENT).replace("`", " ").replace('"', " ").split()
+    )
     named = {word.strip(".,;:)(") for word in words if word.startswith("--") and word.strip("-")}
     own = subprocess.run(
         [sys.executable, "-m", "python_server", "--help"], capture_output=True, text=True, check=True
