@@ -560,15 +560,3 @@ def test_the_documented_container_command_is_well_formed() -> None:
     subprocess.run(
         [sys.executable, "-m", "python_server", *arguments, "--check-config"], cwd=APPS, check=True
     )
-
-
-def test_every_option_the_pages_name_exists() -> None:
-    words = (
-        " ".join(page.read_text("utf-8") for page in DEPLOYMENT).replace("`", " ").replace('"', " ").split()
-    )
-    named = {word.strip(".,;:)(") for word in words if word.startswith("--") and word.strip("-")}
-    own = subprocess.run(
-        [sys.executable, "-m", "python_server", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    others = {"--no-cache-dir", "--time"}  # pip's and docker's
-    assert not {option for option in named - others if option not in own}
