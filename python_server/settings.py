@@ -1,4 +1,4 @@
-"""Every tunable of the server in one frozen table: unit in the name, reason and precedent beside it.
+"""All settings of the server as frozen dataclasses, with unit, reason and precedent of each.
 
 Must not know: where a value came from (command line, environment, file) or who reads it.
 """
