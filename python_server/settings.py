@@ -1,4 +1,4 @@
-"""Every tunable of the server in one frozen table: unit in the name, reason and precedent beside it.
+"""All settings of the server as frozen dataclasses, with unit, reason and precedent of each.
 
 Must not know: where a value came from (command line, environment, file) or who reads it.
 """
@@ -15,23 +15,23 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HTTPSettings:
-    """Limits and timeouts of HTTP/1.1 (RFC 9112); docs/limits.md has the answer to who passes one.
+    """Limits and timeouts of HTTP/1.1 (RFC 9112); docs/limits.md says what happens above each.
 
         WSGIServer(listener, app, settings=Settings(http=HTTPSettings(body_max_bytes=10_000_000)))
 
     Args:
-        request_line_max_bytes: method, target and version together.
-        header_line_max_bytes, header_total_max_bytes: of one field line, and of all.
-        header_max_count: field lines.
-        body_max_bytes: of a whole request body.
-        chunk_line_max_bytes: of a chunk-size line with its extensions.
-        trailer_max_bytes: of the section after the last chunk; it is parsed, bounded and ignored.
-        header_timeout_seconds: from the first byte of a head to its end.
-        body_timeout_seconds: the longest silence within a request body.
-        body_rate_min_bytes: a second; a body that stays slower is ended when it has used up that silence. 0:
-            no rate.
-        keep_alive_timeout_seconds: between two requests of a connection.
-        body_window_bytes: held for an application that does not read them yet; then reading pauses.
+        request_line_max_bytes: maximum bytes of the request line.
+        header_line_max_bytes, header_total_max_bytes: maximum bytes of one header line, and of all lines.
+        header_max_count: maximum number of header lines.
+        body_max_bytes: maximum bytes of a request body.
+        chunk_line_max_bytes: maximum bytes of a chunk-size line with its extensions.
+        trailer_max_bytes: maximum bytes of the trailers after the last chunk; they are parsed and ignored.
+        header_timeout_seconds: time from the first byte of a request head to its end.
+        body_timeout_seconds: maximum time without bytes of a request body.
+        body_rate_min_bytes: minimum bytes per second of a body; a slower body uses up `body_timeout_seconds`.
+            0: no minimum.
+        keep_alive_timeout_seconds: maximum time between two requests of a connection.
+        body_window_bytes: bytes kept for an application that does not read them yet; then reading pauses.
     """
 
     # The size at which gunicorn, eventlet and pywsgi answer 414 (4,094 - 8,192).
@@ -60,21 +60,20 @@ class HTTPSettings:
 
 @dataclass(frozen=True, slots=True)
 class WebSocketSettings:
-    """Limits of RFC 6455 connections; those of Socket.IO are WebSockets too.
+    """Limits of WebSocket connections (RFC 6455), including those of Socket.IO.
 
         WSGIServer(listener, app, settings=Settings(websocket=WebSocketSettings(per_message_deflate=True)))
 
     Args:
-        max_message_bytes: of one whole message.
-        max_fragments_count: fragments of a message, empty ones counted.
-        unfinished_frame_timeout_seconds: from the beginning of a frame or message to its end.
-        ping_interval_seconds, ping_timeout_seconds: a client that was silent for the one is pinged, and ended
-            after the other. 0 switches it off.
-        per_message_deflate: whether a client may compress, and is sent compressed messages (RFC 7692).
-        max_queue_count: messages held for a blocking application that does not receive them.
-        broadcast_wait_seconds: how long a member of a broadcast that does not take it may keep the others
-            waiting, once.
-        close_timeout_seconds: for the client's close frame after ours (RFC 6455 7.1.1).
+        max_message_bytes: maximum bytes of one message.
+        max_fragments_count: maximum fragments of one message, including empty ones.
+        unfinished_frame_timeout_seconds: maximum time from the first to the last byte of a frame or message.
+        ping_interval_seconds, ping_timeout_seconds: time without data until a ping is sent, and from then
+            until the client is disconnected. 0 switches it off.
+        per_message_deflate: whether messages are compressed if the client supports it (RFC 7692).
+        max_queue_count: maximum messages queued for a blocking application that does not receive them.
+        broadcast_wait_seconds: how long a broadcast waits for a client that does not read, once.
+        close_timeout_seconds: time for the client to answer our close frame (RFC 6455 7.1.1).
     """
 
     # The `websockets` package also stands at 1 MiB. Close code 1009 above it.
@@ -97,18 +96,18 @@ class WebSocketSettings:
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:
-    """Buffers and bounds of one TCP connection.
+    """Buffers and limits of one TCP connection.
 
         WSGIServer(listener, app, settings=Settings(transport=TransportSettings(hard_limit_bytes=4_000_000)))
 
     Args:
-        receive_buffer_bytes: of the loop's one receive buffer.
-        high_watermark_bytes, low_watermark_bytes: when more bytes than the first wait for a client, it is not
-            read from until no more than the second do.
-        hard_limit_bytes: when more wait, the client is cut off as too slow.
-        stall_timeout_seconds: a client that takes not one byte of what waits for so long is given up.
-        linger_timeout_seconds, linger_max_bytes: after our last byte, how long and how much unread input is
-            still taken, so that a reset does not eat the answer.
+        receive_buffer_bytes: size of the loop's receive buffer in bytes.
+        high_watermark_bytes, low_watermark_bytes: above the first number of unsent bytes reading from the
+            client pauses, until there are no more than the second.
+        hard_limit_bytes: above this number of unsent bytes the client is disconnected as too slow.
+        stall_timeout_seconds: a client that reads none of its unsent bytes for this time is disconnected.
+        linger_timeout_seconds, linger_max_bytes: how long and how many bytes the server still reads after its
+            last byte, so that a TCP reset does not destroy the response.
     """
 
     # What Linux hands over at once on loopback is at most 2-4 times this. Four messages of 64 KiB fit in with
@@ -128,19 +127,19 @@ class TransportSettings:
 
 @dataclass(frozen=True, slots=True)
 class TLSSettings:
-    """Certificate and rules of TLS; without a certificate the server speaks plain TCP.
+    """Certificate and other settings of TLS; without a certificate the server uses plain TCP.
 
         WSGIServer(listener, app, settings=Settings(tls=TLSSettings(certfile="chain.pem", keyfile="key.pem")))
 
     Args:
-        certfile, keyfile: files of the chain, the server's own certificate first, and of the key; None: the
-            key stands in `certfile`.
-        keyfile_password: of the key.
-        ca_certs: a file of those who may sign the clients' certificates.
-        cert_reqs: "none", "optional" or "required": whether clients show one.
-        ciphers: OpenSSL's list for TLS 1.2; the suites of TLS 1.3 are all good.
-        handshake_timeout_seconds: from the connection to the end of the handshake.
-        context: the program's own `ssl.SSLContext`; then nothing above but the timeout is looked at.
+        certfile, keyfile: files with the certificate chain, the server's own certificate first, and with the
+            private key. If `keyfile` is None, the key is in `certfile`.
+        keyfile_password: password of the private key.
+        ca_certs: file with the authorities that may sign clients' certificates.
+        cert_reqs: "none", "optional" or "required": whether clients must send a certificate.
+        ciphers: ciphers for TLS 1.2, in OpenSSL's format; all suites of TLS 1.3 are allowed.
+        handshake_timeout_seconds: time from the connection to the end of the handshake.
+        context: an `ssl.SSLContext` of the program; then only the timeout of the above is used.
     """
 
     certfile: str | None = None
@@ -156,63 +155,61 @@ class TLSSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One server: where it listens, how many threads it may use, and the limits of each protocol.
+    """All settings of one server: addresses, processes, threads, logs, and the limits of each protocol.
 
         server = WSGIServer(("127.0.0.1", 0), app, settings=Settings(wsgi_threads_count=8))
 
     Args:
-        host, port: where it listens. binds: addresses as `-b` takes them, in their place: host:port,
-            [v6]:port, unix:/path, fd://3.
+        host, port: the address to listen on. binds: addresses as for `-b`, instead of host and port:
+            host:port, [v6]:port, unix:/path, fd://3.
         uds, uds_permissions: path of a UNIX socket, and its permissions.
-        control_socket: where this user's `wsframe emit` reaches the server; None: a place named after the
-            port; "none": nowhere.
-        fd: a descriptor that a process manager has bound.
+        control_socket: path of the socket through which `wsframe emit` of the same user reaches the server;
+            None: a path made from the port; "none": no socket.
+        fd: a file descriptor that a process manager has bound.
         reuse_port: SO_REUSEPORT: several processes bind the same port and the kernel divides the connections.
-        connections_max_count: open connections of one worker; None: seven eighths of its descriptors.
-        connections_wait_seconds: at that number, how long a newcomer waits before it is told 503.
-        address_connections_max_count, address_minute_requests_max_count, address_sessions_max_count:
-            connections of one address, its requests a minute, its Engine.IO sessions. 0: no cap.
-        clients_max_bytes: what all clients of a worker together keep waiting; 0: no bound but each client's
-            own.
-        sessions_max_count, half_open_sessions_max_count: Engine.IO sessions of one worker, and those of them
-            whose client has joined no namespace yet. None: as many as descriptors, at least 10,000; half of
-            that, at most 65,536.
-        rooms_max_count: rooms of one client in one namespace; 0: no bound.
-        proxy_headers, forwarded_allow_ips: whether Forwarded and X-Forwarded-* are believed, and of which
-            peers: addresses, networks, "*".
-        secure_scheme_values: by the name of a field the value that says "https": all that those peers may say
-            then. None: the fields above.
-        allowed_hosts: hosts that requests may be for, with commas; "": any.
-        headers, server_header: fields of every answer, "Name: value"; whether the Server field is one.
-        root_path: where a proxy has mounted the application, SCRIPT_NAME.
-        backlog_count, accept_batch_count: connections that the system keeps until they are accepted, and how
-            many are accepted in a turn of the loop.
-        workers_count: processes that serve; more than one needs a supervisor, as `wsframe serve` has it.
-        max_requests_count, max_requests_jitter_count: answered requests after which a worker is replaced, and
-            up to so many more by chance. 0: never.
-        worker_timeout_seconds: a worker whose loop has stood still for so long is killed and replaced. 0:
-            never.
-        wsgi_threads_count, wsgi_queue_count: threads for WSGI requests, and how many requests may wait for
-            one.
-        event_threads_count: threads for event handlers.
-        waiting_threads_count: threads that wait in `call`, `sleep` and the like: another handler uses their
-            place meanwhile.
-        websocket_threads_count: threads for applications that hold a WebSocket each (blocking style).
-        mailbox_max_bytes: posted by workers and not yet taken by the loop; at most half of `hard_limit_bytes`
-            is used.
-        switch_interval_seconds, own_io_switch_interval_seconds: CPython's switch interval while it serves,
-            and once an application reads raw sockets in its own threads.
-        graceful_timeout_seconds: how long a stop waits for running requests before it cuts them.
-        idle_grace_seconds: at a stop, how long an idle kept connection may still bring a request.
+        connections_max_count: maximum open connections of one worker; None: seven eighths of its descriptors.
+        connections_wait_seconds: at that limit, how long a new connection waits until it gets 503.
+        address_connections_max_count, address_minute_requests_max_count, address_sessions_max_count: maximum
+            connections, requests per minute and Engine.IO sessions of one address. 0: no limit.
+        clients_max_bytes: maximum bytes that wait for all clients of a worker; 0: each client's limit only.
+        sessions_max_count, half_open_sessions_max_count: maximum Engine.IO sessions of one worker, and of
+            those whose client has joined no namespace yet. None: as many as descriptors, at least 10,000;
+            half of that, at most 65,536.
+        rooms_max_count: maximum rooms of one client in one namespace; 0: no limit.
+        proxy_headers, forwarded_allow_ips: whether to trust Forwarded and X-Forwarded-*, and of which peers:
+            addresses, networks, "*".
+        secure_scheme_values: for each header name the value that means "https". If it is set, these headers
+            are trusted instead of the ones above. None: the ones above.
+        allowed_hosts: hosts that are served, separated by commas; "": all.
+        headers, server_header: headers of every response, "Name: value"; whether to send the Server header.
+        root_path: path where a proxy mounts the application, SCRIPT_NAME.
+        backlog_count, accept_batch_count: maximum connections that wait to be accepted, and how many are
+            accepted in a turn of the loop.
+        workers_count: number of worker processes; more than one needs the supervisor of `wsframe serve`.
+        max_requests_count, max_requests_jitter_count: number of requests after which a worker is replaced,
+            and the maximum of a random number added to it. 0: never.
+        worker_timeout_seconds: a worker whose loop is blocked for this time is killed and replaced. 0: never.
+        wsgi_threads_count, wsgi_queue_count: maximum threads for WSGI requests, and maximum requests that
+            wait for a thread.
+        event_threads_count: maximum threads for event handlers.
+        waiting_threads_count: maximum threads that wait in `call`, `sleep` and similar functions, while
+            another handler uses their place in the pool.
+        websocket_threads_count: maximum threads for blocking WebSockets, one for each.
+        mailbox_max_bytes: maximum bytes that threads have posted and the loop has not taken; at most half of
+            `hard_limit_bytes` is used.
+        switch_interval_seconds, own_io_switch_interval_seconds: CPython's switch interval while the server
+            runs, and when an application reads raw sockets in its own threads.
+        graceful_timeout_seconds: how long running requests may take when the server stops.
+        idle_grace_seconds: how long an idle connection may still send a request when the server stops.
         server_name: SERVER_NAME of every environ; None: the name of the host.
         access_log, access_log_format: a file, "-" for standard output, None for none; "common", "combined" or
-            a format of gunicorn's atoms.
+            a format in gunicorn's syntax.
         error_log, log_level: a file, None for standard error; "debug", "info", "warning", "error" or
             "critical".
-        pid_file: a file that holds the process id while the server runs.
-        debug, allow_public_debug: tracebacks to the client and the most talkative log; on a public address
-            only where one insists.
-        http, websocket, transport, tls: what each protocol may take.
+        pid_file: the process id is in this file while the server runs.
+        debug, allow_public_debug: show tracebacks to the client and log at level debug; allow this on a
+            public address.
+        http, websocket, transport, tls: the settings of each protocol.
     """
 
     host: str = "127.0.0.1"

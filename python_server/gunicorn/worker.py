@@ -56,12 +56,12 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 class GunicornWorker(BaseWorker):
-    """Serves an application with its events: `gunicorn -k python_server.GunicornWorker -w 4 module:app`.
+    """gunicorn's worker class: `gunicorn -k python_server.GunicornWorker -w 4 module:app`.
 
         worker_class = "python_server.GunicornWorker"  # in gunicorn.conf.py
 
-    gunicorn's settings hold, docs/gunicorn.md has them; options of this server that gunicorn does not know
-    are told by WSFRAME_* variables. Workers find each other, so that no client needs the same one twice.
+    It serves the application with its events and WebSockets. See docs/gunicorn.md for gunicorn's settings;
+    set other options by WSFRAME_* variables. Workers find each other, so a client may reach any worker.
     """
 
     generation: ClassVar[Generation]

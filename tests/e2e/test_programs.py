@@ -91,8 +91,8 @@ EXTENSIONS = ("asyncapi_events", "own_extension")
 # A line of the stock stack's that is another on ours, and the row of docs/migration.md that says why.
 DIFFERENCES = {
     ("drop-in", "socketio_threads"): ('refused ""', 'refused "Invalid namespace"', "an unknown namespace"),
-    ("drop-in", "own_extension"): ('{"wrapped": "a word"}', '"a word"', "a subclass overloads `send`"),
-    ("renamed", "own_extension"): ('{"wrapped": "a word"}', '"a word"', "a subclass overloads `send`"),
+    ("drop-in", "own_extension"): ('{"wrapped": "a word"}', '"a word"', "a subclass overrides `send`"),
+    ("renamed", "own_extension"): ('{"wrapped": "a word"}', '"a word"', "a subclass overrides `send`"),
 }
 
 
