@@ -75,7 +75,7 @@ class Reexec:
                 child = self._try_new_code(file)
             except OSError as error:
                 said.close()
-                log.warn(f"the code stays as it is: {sys.executable} cannot be started: {error.strerror}")
+                log.warn(f"the code is not reloaded: {sys.executable} cannot be started: {error.strerror}")
                 refused()
                 return
         self._state = self._state.to(ReexecState.CHECKING)
@@ -83,20 +83,20 @@ class Reexec:
 
         def look() -> None:
             nonlocal looks_left
-            looks_left -= 1
             status = child.poll()
-            if status is None and looks_left:
+            if status is None:
+                looks_left -= 1
+                if not looks_left:
+                    child.kill()
                 call_later(LOOK_SECONDS, look)
                 return
-            if status is None:
-                child.kill()
-                child.wait()
             if status == 0:
                 self._end(stop)
             else:
                 self._state = self._state.to(ReexecState.SERVING)
-                reason = _end_of(said) if status else f"it did not load within {CHECK_MAX_SECONDS:g} s"
-                log.warn(f"the code stays as it is, the new one does not load: {reason}")
+                late = f"it did not load within {CHECK_MAX_SECONDS:g} s"
+                reason = _end_of(said) if looks_left > 0 else late
+                log.warn(f"the code is not reloaded, the new one does not load: {reason}")
                 refused()
             said.close()
 
@@ -119,7 +119,7 @@ class Reexec:
             self._listening.paths += self._paths
 
     def _end(self, stop: Callable[[], object]) -> None:
-        log.say("the new code loads: what runs may end, then it is served by this process")
+        log.say("the new code loads: this process serves it once running requests and handlers have finished")
         self._state = self._state.to(ReexecState.ENDING)
         self._paths, self._listening.paths[:] = self._listening.paths[:], []
         stop()

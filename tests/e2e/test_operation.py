@@ -264,7 +264,7 @@ def test_signals_that_other_servers_know_harm_nobody(
         assert get(server.url + "/after") == b"/after \n"
     if arguments:  # files tell the reloader of new code
         server.signal(signal.SIGHUP)
-        server.wait_for("the code stays as it is")
+        server.wait_for("the code is not reloaded")
     server.signal(signal.SIGWINCH)
     assert get(server.url + "/after") == b"/after \n"
     assert server.stop() == 0

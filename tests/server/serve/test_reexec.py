@@ -55,6 +55,7 @@ class Process:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         while self.timers:
             self.timers.pop(0)()
+            os.sched_yield()
 
     def end(self) -> None:
         """The exit handlers."""
