@@ -278,7 +278,10 @@ def public_address(settings: Settings) -> Address | None:
 # Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
-CODE_STAYS: Final = "SIGHUP: log files are opened again, the code is not reloaded: restart this program ('wsframe serve' reloads it)"
+CODE_STAYS: Final = (
+    "SIGHUP: log files are opened again, the code is not reloaded: restart this program "
+    "('wsframe serve' reloads it)"
+)
 
 
 def _orders_of(worker: Worker, reexec: Reexec | None = None) -> Orders:
