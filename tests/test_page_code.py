@@ -78,6 +78,7 @@ LINES = {
     "python shout.py": "e2e/test_readme.py",
     "pip install pytest": "pytest runs this test",
     "pytest test_quiz.py": "e2e/test_tutorial.py",
+    "wsframe explain port-in-use": "server/command/test_explain.py",
     '0 * * * * shop wsframe emit "full hour" --control /run/shop/control.sock': "e2e/test_how_to_pages.py",
 }
 # In backticks, though neither ours nor gunicorn's: docker, pip, prlimit, uWSGI, Flask.
