@@ -201,9 +201,20 @@ class Settings:
     # A file, "-" for standard output, None for none.
     access_log: str | None = "-"
     access_log_format: str = "common"
+    # Polls of a session that is open: with them two lines a client and event, which say what the WebSocket's
+    # one line says.
+    access_log_polls: bool = False
     # A file; None is standard error.
     error_log: str | None = None
     log_level: str = "info"
+    # "text", or "json": one object a line.
+    log_format: str = "text"
+    # What `logging.config.dictConfig` reads, in TOML or (.json) JSON; gunicorn, uvicorn, granian have it too.
+    log_config: str | None = None
+    # Does the debug log show what events and acks say? It may be anybody's secret.
+    log_payloads: bool = False
+    # Fields of queries whose values no log shows, beside those of `observe.masking`.
+    log_masked_fields: tuple[str, ...] = ()
     # A file that holds the process id while the server runs.
     pid_file: str | None = None
     # Tracebacks to the client and the most talkative log; on a public address only where one insists.

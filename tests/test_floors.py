@@ -28,7 +28,7 @@ HOUSE = """
                scoreboard monkey_patch poller system states forks threads backpressure line_writer
                turn tasks bounded_queue loop pool low_water lingering transport tls listener relay
                link client_backlog
-1  observe     log access_log counters
+1  observe     masking log_format log access_log counters log_config
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
@@ -43,8 +43,9 @@ HOUSE = """
                handlers broadcast acks cluster.receiver cluster.broker.link_status
                cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
                cluster.broker.backplane protocol4 observer services recovery.restore rooms
-               broadcaster handler_runner connections dispatcher server
+               handler_runner broadcaster connections dispatcher server
 5  control     commands server
+5  monitoring  debug_log
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
                client_release client_files wiring pid_file cluster_wiring worker serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
@@ -160,7 +161,7 @@ CONFINED = {
         "serve.loading",
     },
     "httptools": {"http1.parser", "http1.head"},
-    "logging": {"observe.log", "observe.access_log"},
+    "logging": {"observe.log", "observe.log_format", "observe.log_config", "observe.access_log"},
 }
 # What reads a clock or chance; `sleep` is a wait, and the others write down a time that they are given.
 CHANCE = {"secrets", "random", "uuid"}

@@ -70,7 +70,8 @@ class Server(ServerMethods, Mounting):
         serializer: "default" or "msgpack". json: a module with dumps and loads.
         namespaces: that may be joined without a handler ("*": any). always_connect: CONNECT is answered
             before the connect handler runs.
-        logger, async_handlers, engineio_logger, monitor_clients: taken, without effect (docs/migration.md).
+        logger, engineio_logger: True, or a logger of the program's: lines about clients and events, and about
+            sessions. async_handlers, monitor_clients: taken, without effect (docs/migration.md).
         engineio_options: EngineServer's, and: message_queue: URL of a broker that joins several machines
             (redis://host), with `channel`, `redis_options` and `channel_per_room`.
             connection_state_recovery: True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
@@ -109,13 +110,16 @@ class Server(ServerMethods, Mounting):
             handlers.only(chosen.namespaces)
         super().__init__(Hub(chosen.configuration, handlers), self._environ)
         self._options, self._broker, self._serve_client = chosen.engine, chosen.broker, chosen.serve_client
+        self._loggers = logger, engineio_options.get("engineio_logger")
         self.eio: EngineView = EngineView(self._hub, lambda: self._options)
         UNMOUNTED.add(self)
 
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
         options, broker = self._options, self._broker
-        return Mount(path, self._hub, options, self._serving, None, broker, self._serve_client)
+        mount = Mount(path, self._hub, options, self._serving, None, broker, self._serve_client)
+        mount.logger, mount.engineio_logger = self._loggers
+        return mount
 
     def _environ(self, socket: Socket) -> Environ:
         client = socket.client

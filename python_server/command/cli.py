@@ -36,6 +36,7 @@ from python_server.net.sockets import BindError
 from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
 from python_server.observe.log import LogError, check_log_files
+from python_server.observe.log_config import use_log_config
 from python_server.serve.loading import (
     ApplicationError,
     import_string,
@@ -158,6 +159,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         refuse_misspelt(os.environ)
         settings = make_settings(options)
         refuse_public_debug(settings)
+        use_log_config(settings.log_config)  # before the application, whose own configuration comes on top
         if options["print_config"]:
             click.echo("\n".join(shown_config(click.get_current_context(), os.environ)))
             return

@@ -17,6 +17,7 @@ from python_server.command.option import Checked, Kind, Option, Seconds, Whole, 
 from python_server.http1.response import read_field
 from python_server.net.scoreboard import WORKERS_MAX_COUNT
 from python_server.observe.log import LEVELS
+from python_server.observe.log_format import FORMATS
 from python_server.settings import Settings
 
 DEFAULTS: Final = Settings()
@@ -362,7 +363,32 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
         ),
     ),
     "Logs": (
-        Option("--log-level", "What the error log tells.", "log_level", click.Choice(LEVELS)),
+        Option(
+            "--log-level",
+            "What the error log tells; debug: what clients say and why an event does not arrive.",
+            "log_level",
+            click.Choice(LEVELS),
+        ),
+        Option(
+            "--log-format",
+            "How the error log is written: a JSON object a line, or text.",
+            "log_format",
+            click.Choice(FORMATS),
+        ),
+        Option(
+            "--log-config",
+            "File of logging.config.dictConfig in TOML or, by its name, JSON: for all processes.",
+            "log_config",
+            metavar="FILE",
+        ),
+        Option("--log-payloads", "The debug log shows what events and acks say, cut.", "log_payloads"),
+        Option(
+            "--log-mask",
+            "Field of queries whose value no log shows, beside sid, token, key and such; may be repeated.",
+            "log_masked_fields",
+            multiple=True,
+            metavar="NAME",
+        ),
         Option(
             "--error-log", "File of the error log instead of standard error.", "error_log", metavar="FILE"
         ),
@@ -372,10 +398,11 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
         Option("--no-access-log", "No access log.", default=False),
         Option(
             "--access-log-format",
-            "common, combined, or a format with gunicorn's atoms.",
+            "common, combined, json, or a format with gunicorn's atoms.",
             "access_log_format",
             metavar="FORMAT",
         ),
+        Option("--access-log-polls", "Polls of open sessions have lines, too.", "access_log_polls"),
     ),
 }
 

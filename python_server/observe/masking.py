@@ -1,0 +1,52 @@
+"""What no log may say: the values of session ids and of a query's secrets; a session id in short.
+
+Must not know: what a line is about, or where it goes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import unquote_plus
+
+MASK: Final = "***"
+# Fields of a query whose value opens something: the session, and what OAuth 2 (RFC 6749), OpenID Connect,
+# signed links and login forms call theirs. GitLab and Sentry mask such ones.
+SECRET_FIELDS: Final = """
+    sid session sessionid session_id token access_token refresh_token id_token auth authorization key api_key
+    apikey password passwd pwd secret client_secret code jwt signature sig ticket
+    """
+# Header fields that carry such values in ways of their own.
+SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+SHORT_CHARACTERS: Final = 6  # 36 of 120 bits: to tell apart, not to guess the rest
+
+_PAIR: Final = re.compile(r"""([^?&;\s"'=]+)=([^?&;#\s"']+)""")
+_secret_fields = set(SECRET_FIELDS.split())
+
+
+def mask_also(names: Iterable[str]) -> None:
+    """These fields too, in this process from now on."""
+    _secret_fields.update(name.lower() for name in names)
+
+
+def masked(text: str) -> str:
+    """`text`, a target or anything that may quote one, without the values of secret fields."""
+    return _PAIR.sub(_masked_pair, text) if "=" in text else text
+
+
+def _masked_pair(pair: re.Match[str]) -> str:
+    name = pair[1]
+    plain = unquote_plus(name) if "%" in name or "+" in name else name
+    return f"{name}={MASK}" if plain.lower().replace("-", "_") in _secret_fields else pair[0]
+
+
+def masked_header(name: str, value: str) -> str:
+    """The value of a header field, by its lower-case name."""
+    return MASK if name in SECRET_HEADERS else masked(value)
+
+
+def short(sid: str) -> str:
+    """Enough of a session id to follow it through the log: a worker's index in front stays."""
+    begin = max(sid.rfind("."), sid.rfind("#")) + 1 + SHORT_CHARACTERS
+    return sid if len(sid) <= begin else f"{sid[:begin]}.."
