@@ -21,7 +21,10 @@ SECRET_FIELDS: Final = """
 SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 SHORT_CHARACTERS: Final = 6  # 36 of 120 bits: to tell apart, not to guess the rest
 
-_PAIR: Final = re.compile(r"""([^?&;\s"'=]+)=([^?&;#\s"']+)""")
+# A name begins behind what separates, in a query or in a text that quotes one: each character is seen once. A
+# value goes on to the end of all that may be of it.
+_NAME: Final = re.compile(r"""(?:^|(?<=[?&;\s"'(,{]))([^?&;\s"'(,{=]+)=""")
+_VALUE_END: Final = re.compile(r"[&#\s]|$")
 _secret_fields = set(SECRET_FIELDS.split())
 
 
@@ -32,18 +35,28 @@ def mask_also(names: Iterable[str]) -> None:
 
 def masked(text: str) -> str:
     """`text`, a target or anything that may quote one, without the values of secret fields."""
-    return _PAIR.sub(_masked_pair, text) if "=" in text else text
+    if "=" not in text:
+        return text
+    pieces, begin = [], 0
+    for found in _NAME.finditer(text):
+        value_at = found.end()
+        if value_at > begin and _is_secret(found[1]):
+            end_at = _VALUE_END.search(text, value_at).start()  # type: ignore[union-attr]  # "$" is there
+            if end_at > value_at:
+                pieces += text[begin:value_at], MASK
+                begin = end_at
+    return "".join(pieces) + text[begin:] if pieces else text
 
 
-def _masked_pair(pair: re.Match[str]) -> str:
-    name = pair[1]
-    plain = unquote_plus(name) if "%" in name or "+" in name else name
-    return f"{name}={MASK}" if plain.lower().replace("-", "_") in _secret_fields else pair[0]
+def _is_secret(name: str) -> bool:
+    if "%" in name or "+" in name:
+        name = unquote_plus(name)
+    return name.lower().replace("-", "_") in _secret_fields
 
 
 def masked_header(name: str, value: str) -> str:
     """The value of a header field, by its lower-case name."""
-    return MASK if name in SECRET_HEADERS else masked(value)
+    return MASK if value and name in SECRET_HEADERS else masked(value)
 
 
 def short(sid: str) -> str:
