@@ -159,10 +159,10 @@ def serve_command(target: str | None, **options: Any) -> None:
         refuse_misspelt(os.environ)
         settings = make_settings(options)
         refuse_public_debug(settings)
-        use_log_config(settings.log_config)  # before the application, whose own configuration comes on top
         if options["print_config"]:
             click.echo("\n".join(shown_config(click.get_current_context(), os.environ)))
             return
+        use_log_config(settings.log_config)  # before the application, whose own configuration comes on top
         if options["reload"] and not options["check_config"] and not serves_here():
             folders = options["reload_dir"] or (options["app_dir"],)
             watched = Watched(
