@@ -122,7 +122,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
 
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
-        return Mount(path, self, self._options, self._serving, engineio_logger=self._logger)
+        return Mount(path, self, self._options, self._serving, loggers=(None, self._logger))
 
     def _register(self, event: str, function: Function, namespace: str | None, turn: Turn) -> None:
         if turn != (False, True, None):

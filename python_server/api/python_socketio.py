@@ -117,9 +117,15 @@ class Server(ServerMethods, Mounting):
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
         options, broker = self._options, self._broker
-        mount = Mount(path, self._hub, options, self._serving, None, broker, self._serve_client)
-        mount.logger, mount.engineio_logger = self._loggers
-        return mount
+        return Mount(
+            path,
+            self._hub,
+            options,
+            self._serving,
+            broker=broker,
+            serve_client=self._serve_client,
+            loggers=self._loggers,
+        )
 
     def _environ(self, socket: Socket) -> Environ:
         client = socket.client

@@ -37,7 +37,8 @@ def masked(text: str) -> str:
     """`text`, a target or anything that may quote one, without the values of secret fields."""
     if "=" not in text:
         return text
-    pieces, begin = [], 0
+    pieces: list[str] = []
+    begin = 0
     for found in _NAME.finditer(text):
         value_at = found.end()
         if value_at > begin and _is_secret(found[1]):

@@ -113,11 +113,12 @@ def make_cluster(
 def _debug_log(given: Given, mount: Mount) -> tuple[SessionObserver | None, SocketObserver | None]:
     """What writes the debug log's lines about a mount's sessions and clients, where somebody reads them."""
     now, hub = given.system.monotonic, mount.hub
-    sessions_log = session_log(mount.engineio_logger, now)
+    logger, engineio_logger = mount.loggers
+    sessions_log = session_log(engineio_logger, now)
     if hub is None:
         return sessions_log, None
     payloads = given.settings.log_payloads
-    return sessions_log, socket_log(mount.logger, hub.handlers, hub.codec, now, payloads)
+    return sessions_log, socket_log(logger, hub.handlers, hub.codec, now, payloads)
 
 
 def _engine_of(

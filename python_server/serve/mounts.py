@@ -39,7 +39,7 @@ class Mount:
         broker: what joins it to other machines.
         serve_client: whether the client for browsers is answered below the path too.
         holder: the part of the application that carries it, where something stands around that part.
-        logger, engineio_logger: what a program has given by these names: who has the lines of the debug log.
+        loggers: a program's `logger` and `engineio_logger`: who has the lines of the debug log.
     """
 
     path: str
@@ -50,8 +50,7 @@ class Mount:
     broker: BrokerOptions | None = None
     serve_client: bool = False
     holder: object = None
-    logger: object = None
-    engineio_logger: object = None
+    loggers: tuple[object, object] = (None, None)
 
     @property
     def hub(self) -> Hub | None:

@@ -143,8 +143,7 @@ class SocketIO(Registration):
             self._serving,
             broker=broker,
             serve_client=chosen.serve_client,
-            logger=self.server_options.get("logger"),
-            engineio_logger=self.server_options.get("engineio_logger"),
+            loggers=(self.server_options.get("logger"), self.server_options.get("engineio_logger")),
         )
         self.sockio_mw: Mounted = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
