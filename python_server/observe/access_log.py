@@ -65,10 +65,11 @@ class _Answer:
     headers: Iterable[tuple[str, str]] = ()
 
     def __getitem__(self, atom: str) -> object:
-        if atom[:1] == "{":
-            name, _, kind = atom[1:].rpartition("}")
-            return _safe(NAMED_ATOMS[kind](self, name.lower())) or "-"
-        return ATOMS[atom](self)
+        value_of = ATOMS.get(atom)
+        if value_of is not None:
+            return value_of(self)
+        name, _, kind = atom.removeprefix("{").rpartition("}")
+        return _safe(NAMED_ATOMS[kind](self, name.lower())) or "-"
 
 
 def _client(answer: _Answer) -> str:

@@ -62,7 +62,7 @@ def test_the_page(serve: Any, tmp_path: Path) -> None:
     of_the_loop = [line for line in first if " emit " not in line and "handled" not in line]
     in_order = [line for line in said if line in of_the_loop]
     assert in_order[: len(of_the_loop)] == of_the_loop
-    scope: dict[str, Any] = {}
+    scope: dict[str, Any] = {"__name__": "shop"}
     exec(program + own, scope)
     assert scope["loud"]._mounted.loggers == (scope["own"], True)
 

@@ -56,13 +56,16 @@ def test_no_part_of_a_secret_gets_through(before: str, secret: str) -> None:
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masking, "_secret_fields", set(masking._secret_fields))
+    monkeypatch.setattr(masking, "_signs", masking._signs[:])
 
 
 @pytest.mark.usefixtures("forgetful")
 def test_an_operator_adds_fields() -> None:
     assert masked("?pin=1") == "?pin=1"
-    mask_also(["PIN"])
+    mask_also(["PIN", "my-word"])
     assert masked("?pin=1&Pin=2") == "?pin=***&Pin=***"
+    assert masked("?my-word=1") == "?my-word=***"
+    assert masked("?my_word=1") == "?my_word=***"
 
 
 def test_header_fields() -> None:

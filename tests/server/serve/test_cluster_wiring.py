@@ -123,7 +123,9 @@ def opened(wired: Wired) -> None:
     wired.ask(POLLING.replace("polling", "pigeon"))
     engine = wired.cluster.engines[0][1]
     (session,) = engine.sessions.values()
-    session.receive_packets([(EnginePacketType.MESSAGE, "0"), (EnginePacketType.MESSAGE, '2["x"]')], 5)
+    session.receive_packets(
+        [(EnginePacketType.MESSAGE, "0"), (EnginePacketType.MESSAGE, '2["x","secret"]')], 5
+    )
 
 
 OFF: dict[str, Any] = {}
@@ -149,6 +151,15 @@ def test_the_debug_log_is_for_who_asks_for_it(
     assert {line.partition(":")[0] for line in kept} == names
     assert ("python_server.engineio: refused GET" in "\n".join(kept)) == ("python_server.engineio" in names)
     assert any("event 'x' has no handler" in line for line in kept) == ("python_server.socketio" in names)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_what_events_say_is_shown_by_option_only(
+    wire: Callable[..., Wired], kept: list[str], shown: bool
+) -> None:
+    opened(wire(site_of(Server(logger=True)), access_log=None, log_payloads=shown))
+    (line,) = (line for line in kept if "event 'x' received" in line)
+    assert ("secret" in line) is shown
 
 
 def test_a_programs_own_loggers_have_the_lines(wire: Callable[..., Wired], kept: list[str]) -> None:
