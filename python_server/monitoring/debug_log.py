@@ -5,6 +5,8 @@ Must not know: where lines go, HTTP, Flask, other processes.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
@@ -27,6 +29,9 @@ NAME_MAX_CHARACTERS: Final = 100
 PAYLOAD_MAX_CHARACTERS: Final = 200
 
 NAMES_MAX_COUNT: Final = 20  # of a list in a line
+
+# In the JSON of an event.
+NAME: Final = re.compile(r'\[\s*("(?:[^"\\]|\\.)*")')
 
 # Called with a format, its argument, and `extra=` fields: a logger's method.
 Say = Callable[..., object]
@@ -71,6 +76,12 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(map(cut, names[:NAMES_MAX_COUNT])) + more
 
 
+def name_in(prepared: Prepared) -> str:
+    """Of an event that can be written and not be read: with NaN, or more attachments than clients may send."""
+    found = NAME.search(prepared.packets[0]) if isinstance(prepared.packets[0], str) else None
+    return "?" if found is None else json.loads(found[1])
+
+
 class SessionLog:
     """Lines about Engine.IO sessions."""
 
@@ -84,9 +95,10 @@ class SessionLog:
         self._tell(session, f"opened by {session.transport}, from {whence(session.request)}")
 
     def session_upgraded(self, session: Session) -> None:
-        opened_at, _ = self._opened[session]
-        self._opened[session] = opened_at, "websocket"
-        self._tell(session, "upgraded to websocket")
+        if session in self._opened:  # it may have ended while its upgrade was under way
+            opened_at, _ = self._opened[session]
+            self._opened[session] = opened_at, "websocket"
+            self._tell(session, "upgraded to websocket")
 
     def session_closed(self, session: Session, reason: DisconnectReason) -> None:
         opened_at, transport = self._opened.pop(session, (self._monotonic(), session.transport))
@@ -181,7 +193,7 @@ class SocketLog:
         self, namespace: str, rooms: Sequence[RoomName] | None, prepared: Prepared, count: int
     ) -> None:
         packet = self._read(prepared)
-        name, *arguments = [None] if packet is None else packet.data
+        name, *arguments = [name_in(prepared)] if packet is None else packet.data
         wants = "" if packet is None or packet.id is None else f", wants ack {packet.id}"
         to = (
             "everybody" if rooms is None else " and ".join(self._addressee(namespace, room) for room in rooms)

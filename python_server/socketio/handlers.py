@@ -64,11 +64,10 @@ class Handlers:
         return namespace in self._events or namespace in self._whole or namespace in self._open
 
     def names(self) -> Iterator[tuple[str, str]]:
-        """(namespace, event) of each handler of one event, the catch-alls apart."""
-        for namespace, events in self._events.items():
-            yield from ((namespace, event) for event in events if event != ANY)
-        for namespace, methods in self._methods.items():
-            yield from ((namespace, event) for event in methods)
+        """(namespace, event) of each event that clients send and one handler serves."""
+        for known in (self._events, self._methods):
+            for namespace, events in known.items():
+                yield from ((namespace, event) for event in events if event not in RESERVED and event != ANY)
 
     def ignores(self, namespace: str, event: str) -> bool:
         """Does the event go to a handler of the whole namespace that makes no use of it?"""

@@ -221,10 +221,11 @@ def test_payloads_are_shown_where_an_operator_wants_them_and_cut() -> None:
 
 
 @pytest.mark.parametrize("codec", [None, MsgpackCodec()])
-def test_what_no_client_could_say_has_no_name(codec: Any) -> None:
+def test_what_no_client_could_say_has_its_name(codec: Any) -> None:
     logged = Logged(**({} if codec is None else {"codec": codec}))
     logged.hub.emit("disconnect", [1])
-    assert "emit None to everybody" in logged.take()[0]
+    name = "'disconnect'" if codec is None else "'?'"
+    assert f"emit {name} to everybody" in logged.take()[0]
     logged.hub.emit("news", [1])
     assert "emit 'news' to everybody" in logged.take()[0]
 
@@ -271,6 +272,7 @@ def test_sessions() -> None:
     observer.session_upgraded(session)
     now[0] = 3.5
     observer.session_closed(session, DisconnectReason.PING_TIMEOUT)
+    observer.session_upgraded(session)  # it was on its way
     local: Any = Known("")
     observer.session_opened(local)
     observer.session_closed(Known(), DisconnectReason.TRANSPORT_CLOSE)  # type: ignore[arg-type]  # not told before
