@@ -77,7 +77,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def name_in(prepared: Prepared) -> str:
-    """Of an event that can be written and not be read: with NaN, or more attachments than clients may send."""
+    """Of an event that can be written and not read: with NaN, or more attachments than clients may send."""
     found = NAME.search(prepared.packets[0]) if isinstance(prepared.packets[0], str) else None
     return "?" if found is None else json.loads(found[1])
 
