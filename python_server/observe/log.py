@@ -146,7 +146,8 @@ def _handle(
 @contextmanager
 def restoring() -> Iterator[None]:
     """For a program that serves for a while: afterwards all faults are told, the loggers as before."""
-    found = [(logger, logger.level, logger.propagate, logger.handlers[:]) for logger in (LOGGER, ACCESS)]
+    loggers = (LOGGER, ACCESS, SOCKETIO, ENGINEIO)
+    found = [(logger, logger.level, logger.propagate, logger.handlers[:]) for logger in loggers]
     try:
         yield
     finally:

@@ -59,14 +59,16 @@ def test_who_has_served_for_a_while_has_the_loggers_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "FAULTS", faults := Faults())
-    found = [(each.level, each.propagate, each.handlers[:]) for each in (log.LOGGER, log.ACCESS)]
+    loggers = (log.LOGGER, log.ACCESS, log.SOCKETIO, log.ENGINEIO)
+    found = [(each.level, each.propagate, each.handlers[:]) for each in loggers]
     with log.restoring():
         path = str(tmp_path / "log")
+        log.debug_lines(log.SOCKETIO, True)
         log.configure_logging("debug", path, path, writer=LINES)
         writers = [handler.writer for each in (log.LOGGER, log.ACCESS) for handler in each.handlers]
         for _ in range(log.FAULTS_BURST_COUNT + 2):
             faults.report("a handler", raised(KeyError()))
-    assert [(each.level, each.propagate, each.handlers[:]) for each in (log.LOGGER, log.ACCESS)] == found
+    assert [(each.level, each.propagate, each.handlers[:]) for each in loggers] == found
     assert "and 2 more of the same: a handler failed" in Path(path).read_text()
     assert [writer._running for writer in writers] == [False, False]
     faults.report("a handler", raised(KeyError()))
