@@ -72,6 +72,7 @@ def meant(name: str, names: Iterable[str]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
     more = f" and {len(names) - NAMES_MAX_COUNT} more" if len(names) > NAMES_MAX_COUNT else ""
     return ", ".join(map(cut, names[:NAMES_MAX_COUNT])) + more
 
