@@ -33,22 +33,22 @@ NAMES_MAX_COUNT: Final = 20  # of a list in a line
 # In the JSON of an event.
 NAME: Final = re.compile(r'\[\s*("(?:[^"\\]|\\.)*")')
 
-# Called with a format, its argument, and `extra=` fields: a logger's method.
-Say = Callable[..., object]
+# Called with a line, and `extra=` its fields: a logger's method.
+Debug = Callable[..., object]
 
 
 def session_log(given: object, monotonic: Callable[[], float]) -> SessionObserver | None:
     """What writes lines about sessions; None: nobody reads them. `given`: see `debug_lines`."""
-    say = debug_lines(ENGINEIO, given)
-    return None if say is None else SessionLog(say, monotonic)
+    debug = debug_lines(ENGINEIO, given)
+    return None if debug is None else SessionLog(debug, monotonic)
 
 
 def socket_log(
     given: object, handlers: Handlers, codec: Codec, monotonic: Callable[[], float], payloads: bool
 ) -> SocketObserver | None:
     """What writes lines about clients and events; None: nobody reads them. `given`: see `debug_lines`."""
-    say = debug_lines(SOCKETIO, given)
-    return None if say is None else SocketLog(say, handlers, codec, monotonic, payloads)
+    debug = debug_lines(SOCKETIO, given)
+    return None if debug is None else SocketLog(debug, handlers, codec, monotonic, payloads)
 
 
 def cut(value: object, most: int = NAME_MAX_CHARACTERS) -> str:
@@ -62,7 +62,7 @@ def whence(request: Request) -> str:
     peer = request.peer
     origin = request.get("origin")
     address = str(peer[0]) if isinstance(peer, tuple) else "a UNIX socket"
-    return f"{address}, {f'origin {cut(origin)}' if origin else 'no origin'}"
+    return ", ".join((address, f"origin {cut(origin)}" if origin else "no origin"))
 
 
 def meant(name: str, names: Iterable[str]) -> str:
@@ -86,41 +86,43 @@ def name_in(prepared: Prepared) -> str:
 class SessionLog:
     """Lines about Engine.IO sessions."""
 
-    def __init__(self, say: Say, monotonic: Callable[[], float]) -> None:
-        self._say = say
+    def __init__(self, debug: Debug, monotonic: Callable[[], float]) -> None:
+        self._debug = debug
         self._monotonic = monotonic
         self._opened: dict[Session, tuple[float, str]] = {}  # when, and its transport by now
 
     def session_opened(self, session: Session) -> None:
         self._opened[session] = self._monotonic(), session.transport
-        self._tell(session, f"opened by {session.transport}, from {whence(session.request)}")
+        self._tell_of_session(session, f"opened by {session.transport}, from {whence(session.request)}")
 
     def session_upgraded(self, session: Session) -> None:
         if session in self._opened:  # it may have ended while its upgrade was under way
             opened_at, _ = self._opened[session]
             self._opened[session] = opened_at, "websocket"
-            self._tell(session, "upgraded to websocket")
+            self._tell_of_session(session, "upgraded to websocket")
 
     def session_closed(self, session: Session, reason: DisconnectReason) -> None:
         opened_at, transport = self._opened.pop(session, (self._monotonic(), session.transport))
-        self._tell(session, f"closed: {reason}, after {self._monotonic() - opened_at:.3f} s, by {transport}")
+        self._tell_of_session(
+            session, f"closed: {reason}, after {self._monotonic() - opened_at:.3f} s, by {transport}"
+        )
 
     def request_refused(self, request: Request, message: str) -> None:
         target = masked(request.target)
-        self._say("%s", f"refused {request.method} {cut(target)} from {whence(request)}: {cut(message, 300)}")
+        self._debug(f"refused {request.method} {cut(target)} from {whence(request)}: {cut(message, 300)}")
 
-    def _tell(self, session: Session, text: str) -> None:
+    def _tell_of_session(self, session: Session, text: str) -> None:
         sid = short(session.sid)
-        self._say("%s", f"session {sid} {text}", extra={"sid": sid})
+        self._debug(f"session {sid} {text}", extra={"sid": sid})
 
 
 class SocketLog:
     """Lines about the clients of one Socket.IO server."""
 
     def __init__(
-        self, say: Say, handlers: Handlers, codec: Codec, monotonic: Callable[[], float], payloads: bool
+        self, debug: Debug, handlers: Handlers, codec: Codec, monotonic: Callable[[], float], payloads: bool
     ) -> None:
-        self._say = say
+        self._debug = debug
         self._handlers = handlers
         self._codec = codec
         self._payloads = payloads
@@ -133,7 +135,7 @@ class SocketLog:
         self._joined[socket.namespace, socket.sid] = self.now()
         session = socket.client.session
         again = ", as it was before it was lost" if socket.recovered else ""
-        self._tell(socket, f"joined by session {short(session.sid)} ({session.transport}){again}")
+        self._tell_of_client(socket, f"joined by session {short(session.sid)} ({session.transport}){again}")
 
     def refused(self, session: Session, namespace: str, message: str) -> None:
         hint = ""
@@ -142,15 +144,15 @@ class SocketLog:
             hint = f"; {meant(namespace, served) or f'served are {listed(served)}'}"
         sid = short(session.sid)
         text = f"session {sid} may not join {cut(namespace)}: {cut(message)}{hint}"
-        self._say("%s", text, extra={"namespace": namespace[:NAME_MAX_CHARACTERS], "sid": sid})
+        self._debug(text, extra={"namespace": namespace[:NAME_MAX_CHARACTERS], "sid": sid})
 
     def disconnected(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         joined_at = self._joined.pop((socket.namespace, socket.sid), self.now())
-        self._tell(socket, f"left: {reason}, after {self.now() - joined_at:.3f} s")
+        self._tell_of_client(socket, f"left: {reason}, after {self.now() - joined_at:.3f} s")
 
     def moved(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
         word = "entered" if kind == "join" else "left"
-        self._say("%s", f"{cut(namespace)} {short(sid)}: {word} room {cut(room)}")
+        self._debug(f"{cut(namespace)} {short(sid)}: {word} room {cut(room)}")
 
     # Events of clients
 
@@ -158,12 +160,12 @@ class SocketLog:
         if packet.kind is ACK:
             text = f"ack {packet.id} received, {packet.size_bytes} bytes"
             late = "" if packet.id in socket.acks else "; nobody waits for it"
-            self._tell(socket, f"{text}{self._payload(packet.data)}{late}")
+            self._tell_of_client(socket, f"{text}{self._payload(packet.data)}{late}")
             return
         name, *arguments = packet.data
         wants = "" if packet.id is None else f", wants ack {packet.id}"
         size = f"{packet.size_bytes} bytes{wants}"
-        self._tell(socket, f"event {cut(name)} received, {size}{self._payload(arguments)}", name)
+        self._tell_of_client(socket, f"event {cut(name)} received, {size}{self._payload(arguments)}", name)
         if self._handlers.ignores(socket.namespace, name):
             self.unhandled(socket, name)
 
@@ -177,16 +179,16 @@ class SocketLog:
             hint = meant(str(name), here) or f"this namespace has {listed(sorted(here))}"
         else:
             hint = "this namespace has no handlers"
-        self._tell(socket, f"event {cut(name)} has no handler: {hint}", name)
+        self._tell_of_client(socket, f"event {cut(name)} has no handler: {hint}", name)
 
     def answered(self, socket: Socket, ack_id: int, prepared: Prepared) -> None:
         packet = self._read(prepared)
         payload = "" if packet is None else self._payload(packet.data)
-        self._tell(socket, f"ack {ack_id} sent, {prepared.queued_bytes} bytes{payload}")
+        self._tell_of_client(socket, f"ack {ack_id} sent, {prepared.queued_bytes} bytes{payload}")
 
     def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
         end = "handled in" if error is None else f"failed with {type(error).__name__} after"
-        self._tell(socket, f"event {cut(name)} {end} {(self.now() - began) * 1000:.1f} ms", name)
+        self._tell_of_client(socket, f"event {cut(name)} {end} {(self.now() - began) * 1000:.1f} ms", name)
 
     # Events to clients
 
@@ -196,20 +198,22 @@ class SocketLog:
         packet = self._read(prepared)
         name, *arguments = [name_in(prepared)] if packet is None else packet.data
         wants = "" if packet is None or packet.id is None else f", wants ack {packet.id}"
-        to = (
-            "everybody" if rooms is None else " and ".join(self._addressee(namespace, room) for room in rooms)
-        )
+        to = self._addressees(namespace, rooms)
         reached = f"{count} client{'' if count == 1 else 's'} of this process"
         if not count:
             reached = f"nobody of this process is {'in that namespace' if rooms is None else 'in it'}"
         text = f"{cut(namespace)} emit {cut(name)} to {to}: {reached}, {prepared.queued_bytes} bytes{wants}"
         fields = {"namespace": namespace, "event": str(name)[:NAME_MAX_CHARACTERS]}
-        self._say("%s", f"{text}{self._payload(arguments)}", extra=fields)
+        self._debug(f"{text}{self._payload(arguments)}", extra=fields)
 
-    def _addressee(self, namespace: str, room: RoomName) -> str:
-        if isinstance(room, str) and (namespace, room) in self._joined:
-            return f"client {short(room)}"
-        return f"room {cut(room)}"
+    def _addressees(self, namespace: str, rooms: Sequence[RoomName] | None) -> str:
+        if rooms is None:
+            return "everybody"
+        clients = [isinstance(room, str) and (namespace, room) in self._joined for room in rooms]
+        names = zip(clients, rooms, strict=True)
+        return " and ".join(
+            f"client {short(str(room))}" if own else f"room {cut(room)}" for own, room in names
+        )
 
     def _read(self, prepared: Prepared) -> Packet | None:
         """What was written; None if no client could write the same."""
@@ -224,9 +228,9 @@ class SocketLog:
     def _payload(self, value: JSONValue) -> str:
         return f": {cut(value, PAYLOAD_MAX_CHARACTERS)}" if self._payloads else ""
 
-    def _tell(self, socket: Socket, text: str, event: str = "") -> None:
+    def _tell_of_client(self, socket: Socket, text: str, event: str = "") -> None:
         sid, namespace = short(socket.sid), socket.namespace
         fields = {"namespace": namespace[:NAME_MAX_CHARACTERS], "sid": sid}
         if event:
             fields["event"] = str(event)[:NAME_MAX_CHARACTERS]
-        self._say("%s", f"{cut(namespace)} {sid}: {text}", extra=fields)
+        self._debug(f"{cut(namespace)} {sid}: {text}", extra=fields)

@@ -78,7 +78,7 @@ def masked_header(name: str, value: str) -> str:
 def short(sid: str) -> str:
     """Enough of a session id to follow it through the log: a worker's index in front stays."""
     begin = max(sid.rfind("."), sid.rfind("#")) + 1 + SHORT_CHARACTERS
-    return sid if len(sid) <= begin else f"{sid[:begin]}.."
+    return sid if len(sid) <= begin else sid[:begin] + ".."
 
 
 mask_also(())

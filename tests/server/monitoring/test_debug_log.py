@@ -29,8 +29,8 @@ class Lines:
     def __init__(self) -> None:
         self.said: list[tuple[str, dict[str, str]]] = []
 
-    def __call__(self, line_format: str, text: str, *, extra: dict[str, str] | None = None) -> None:
-        self.said.append((line_format % text, extra or {}))
+    def __call__(self, text: str, *, extra: dict[str, str] | None = None) -> None:
+        self.said.append((text, extra or {}))
 
     def take(self) -> list[str]:
         said, self.said = self.said, []
@@ -246,8 +246,8 @@ class _Told:
 
     said: list[str] = []
 
-    def info(self, line_format: str, text: str, *, extra: Any) -> None:
-        self.said.append(line_format % text)
+    def info(self, text: str, *, extra: Any) -> None:
+        self.said.append(text)
 
 
 # Sessions
