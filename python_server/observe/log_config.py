@@ -32,8 +32,8 @@ def use_log_config(path: str | None) -> None:
             raise ValueError("it holds no table")
         logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **table})
     except OSError as error:
-        raise LogError(f"--log-config {path}: {error.strerror}") from None
+        raise LogError(f"--log-config {path}: {error.strerror} [log-config]") from None
     except Exception as error:  # whatever a class that the file names may raise
         reason = " ".join(f"{error}: {error.__cause__}".split() if error.__cause__ else str(error).split())
-        raise LogError(f"--log-config {path}: {reason or type(error).__name__}") from None
+        raise LogError(f"--log-config {path}: {reason or type(error).__name__} [log-config]") from None
     _used.add(path)
