@@ -204,6 +204,10 @@ class Settings:
     # A file; None is standard error.
     error_log: str | None = None
     log_level: str = "info"
+    # Where Prometheus finds the metrics, and orchestrators whether the server lives; None: nowhere.
+    metrics: str | None = None
+    # The same about life at the addresses of clients: /healthz and /readyz, of the worker that is asked.
+    health: bool = False
     # A file that holds the process id while the server runs.
     pid_file: str | None = None
     # Tracebacks to the client and the most talkative log; on a public address only where one insists.

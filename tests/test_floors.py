@@ -45,8 +45,10 @@ HOUSE = """
                cluster.broker.backplane protocol4 observer services recovery.restore rooms
                broadcaster handler_runner connections dispatcher server
 5  control     commands server
+5  monitoring  catalogue figures event_metrics gauges health exposition snapshots
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring pid_file cluster_wiring worker serve reloader
+               client_release client_files wiring pid_file cluster_wiring monitor worker
+               metrics_address serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -118,6 +120,10 @@ SANS_IO += [
     "socketio.cluster.broker.requests",
     "socketio.cluster.broker.leader",
     "control.commands",
+    "monitoring.catalogue",
+    "monitoring.figures",
+    "monitoring.health",
+    "monitoring.event_metrics",
 ]
 IO_MODULES = {"socket", "selectors", "select", "threading", "time", "logging", "asyncio", "queue"}
 # (module, the only rooms that may import it)
@@ -159,6 +165,7 @@ CONFINED = {
         "api.flask_socketio.test_client",
         "serve.loading",
     },
+    "prometheus_client": {"monitoring.exposition"},
     "httptools": {"http1.parser", "http1.head"},
     "logging": {"observe.log", "observe.access_log"},
 }
@@ -184,6 +191,7 @@ REAL_IN = {
     "net.loop",  # what a loop takes that was told nothing
     "serve.worker",  # the wiring
     "serve.serve",
+    "serve.metrics_address",  # a worker of its own
     "gunicorn.generation",  # of the arbiter's process
     "gunicorn.worker",  # the wiring, under another supervisor
     "api.emitter",  # no loop, no worker

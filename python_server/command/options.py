@@ -377,6 +377,15 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             metavar="FORMAT",
         ),
     ),
+    "Metrics and health": (
+        Option(
+            "--metrics",
+            "host:port, :port or unix:/path for Prometheus; /healthz and /readyz are answered there too.",
+            "metrics",
+            metavar="ADDRESS",
+        ),
+        Option("--health", "Answer /healthz and /readyz at every address, before the application.", "health"),
+    ),
 }
 
 

@@ -17,10 +17,12 @@ from typing import Final
 
 from python_server.connection.acceptor import tls_context
 from python_server.control.server import NO_SOCKET, open_control
+from python_server.monitoring.snapshots import Snapshots, snapshot_folder
 from python_server.net import systemd
 from python_server.net.descriptors import allow_descriptors
 from python_server.net.line_writer import LineWriter
 from python_server.net.loop import Loop
+from python_server.net.scoreboard import STALE_SECONDS
 from python_server.net.sockets import (
     Address,
     BindError,
@@ -36,6 +38,7 @@ from python_server.net.sockets import (
 from python_server.net.system import REAL
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
+from python_server.serve.metrics_address import check_metrics, metrics_address
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
 from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
@@ -90,7 +93,7 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
         with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
             worker.run()
         return
-    with _opened(settings) as (listening, control):
+    with _opened(settings) as (listening, control), metrics_address(settings) as begin_metrics:
         worker = Worker(site, settings, listening.sockets, control=control)
         orders = _orders_of(worker) if on_main_thread() else {}  # signals are the main thread's affair
         with (
@@ -98,6 +101,8 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
             pid_file(settings.pid_file),
         ):
             _tell_started(settings, listening, served(site), started)
+            begin_metrics(worker.figures_of_all)
+            _watch(worker.loop, lambda seconds: True)
             worker.run()
             log.say("stopped")
 
@@ -123,7 +128,11 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     if os.name != "posix":
         raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
-    with _opened(settings) as (listening, control):
+    with (
+        _opened(settings) as (listening, control),
+        metrics_address(settings) as begin_metrics,
+        snapshot_folder(settings.metrics is not None) as metrics_folder,
+    ):
         loop = Loop(log.report)
         workers = Supervisor(
             loop=loop,
@@ -133,6 +142,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             named={} if control is None else {CONTROL: control},
             serving=lambda: _tell_started(settings, listening, [], started),
             rolled=lambda: systemd.notify(systemd.READY),
+            metrics_folder=metrics_folder,
         )
         theirs = ApplicationSignals(log.report)
         with (
@@ -140,6 +150,9 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             pid_file(settings.pid_file),
         ):
             loop.call_soon(workers.begin)
+            if metrics_folder is not None:
+                begin_metrics(Snapshots(metrics_folder).read)
+            _watch(loop, workers.turning)
             try:
                 loop.run()
             finally:
@@ -148,6 +161,24 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     if workers.exit_code:
         raise SystemExit(workers.exit_code)
     log.say("stopped")
+
+
+def _watch(loop: Loop, turning: Callable[[float], bool]) -> None:
+    """Tell the service manager that we live, if it waits for that: as long as all loops turn.
+
+    `turning`: has every one of them turned within so many seconds?
+    """
+    interval_seconds = systemd.watchdog_seconds(os.environ)
+    if interval_seconds is None:
+        return
+    longest_seconds, again_seconds = max(interval_seconds / 2, STALE_SECONDS), interval_seconds / 4
+
+    def beat() -> None:
+        if turning(longest_seconds):
+            systemd.notify(systemd.ALIVE)
+        loop.call_later(again_seconds, beat)
+
+    loop.call_soon(beat)
 
 
 def served(site: Site) -> list[str]:
@@ -205,6 +236,7 @@ def check_listening(settings: Settings) -> None:
         _check_place(settings.control_socket, f"--control-socket {settings.control_socket!r}: ")
     if settings.pid_file is not None:
         check_pid_file(settings.pid_file)
+    check_metrics(settings)
     tls_context(settings)
 
 
