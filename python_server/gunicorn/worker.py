@@ -92,7 +92,10 @@ class GunicornWorker(BaseWorker):
         Raises:
             RuntimeError: a setting cannot be served; gunicorn shows it, and ends.
         """
-        check_metrics(check(cfg, logger.warning))
+        try:
+            check_metrics(check(cfg, logger.warning))
+        except BindError as error:
+            raise RuntimeError(str(error)) from None
 
     def __init__(
         self, age: int, ppid: int, sockets: list[Any], app: Any, timeout: Any, cfg: Config, logger: Any
