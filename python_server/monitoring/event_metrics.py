@@ -32,22 +32,22 @@ FOLD_COUNT: Final = 1_000
 class Traffic:
     """Of one namespace."""
 
-    received: int = 0
+    received_count: int = 0
     received_bytes: int = 0
-    unhandled: int = 0
-    sent: int = 0
+    unhandled_count: int = 0
+    sent_count: int = 0
     sent_bytes: int = 0
-    acks: int = 0
+    acks_count: int = 0
 
     def counts(self) -> dict[str, int]:
         """By metric."""
         return {
-            "wsframe_events_received_total": self.received,
+            "wsframe_events_received_total": self.received_count,
             "wsframe_events_received_bytes_total": self.received_bytes,
-            "wsframe_events_unhandled_total": self.unhandled,
-            "wsframe_events_sent_total": self.sent,
+            "wsframe_events_unhandled_total": self.unhandled_count,
+            "wsframe_events_sent_total": self.sent_count,
             "wsframe_events_sent_bytes_total": self.sent_bytes,
-            "wsframe_acks_received_total": self.acks,
+            "wsframe_acks_received_total": self.acks_count,
         }
 
 
@@ -104,15 +104,15 @@ class EventMetrics:
     def received(self, socket: Socket, packet: Packet) -> None:
         traffic = self._traffic.get(socket.namespace) or self._traffic_of(socket.namespace)
         if packet.kind is EVENT:
-            traffic.received += 1
+            traffic.received_count += 1
             traffic.received_bytes += packet.size_bytes
             if len(self._handled) > FOLD_COUNT:
                 self._fold()
         else:
-            traffic.acks += 1
+            traffic.acks_count += 1
 
     def unhandled(self, socket: Socket, name: str) -> None:
-        self._traffic_of(socket.namespace).unhandled += 1
+        self._traffic_of(socket.namespace).unhandled_count += 1
 
     def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
         self._handled.append((socket.namespace, name, self.now() - began, error is not None))
@@ -121,7 +121,7 @@ class EventMetrics:
         self, namespace: str, rooms: Sequence[RoomName] | None, prepared: Prepared, count: int
     ) -> None:
         traffic = self._traffic.get(namespace) or self._traffic_of(namespace)
-        traffic.sent += count
+        traffic.sent_count += count
         traffic.sent_bytes += count * len(prepared.frames)
 
     # Labels, and what has been counted: the loop's thread
