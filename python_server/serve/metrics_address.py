@@ -17,6 +17,7 @@ from python_server.net.sockets import Address, BindError, listen, parse_address
 from python_server.net.system import REAL
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
+from python_server.observe.counters import Counters
 from python_server.serve.mounts import Site
 from python_server.serve.worker import Worker
 from python_server.settings import HTTPSettings, Settings
@@ -73,7 +74,8 @@ def metrics_address(settings: Settings) -> Iterator[Callable[[Source], None]]:
         def begin(source: Source) -> None:
             site = Site(make_application(source, REAL.monotonic))
             limits = replace(LIMITS, switch_interval_seconds=settings.switch_interval_seconds)
-            worker = Worker(site, limits, listening.sockets)
+            counters = Counters(REAL.monotonic, "metrics address: ")
+            worker = Worker(site, limits, listening.sockets, counters=counters)
             thread = BackgroundThread(worker.run, "metrics")
             stack.callback(thread.join, END_SECONDS)
             stack.callback(worker.force)

@@ -51,7 +51,7 @@ class Worker:
         slot: its place among several workers, owned from here on; None for the only one.
         control: listening, for this user's own words; owned from here on.
         told: called with the signal by which other servers say what the supervisor has just said otherwise.
-        system: its clocks, poller, chance. access_log: instead of the one that the settings ask for.
+        system: its clocks, poller, chance. access_log, counters: instead of its own.
 
     Attributes:
         membership: among several workers, None for the only one.
@@ -71,11 +71,12 @@ class Worker:
         told: Callable[[int], object] = lambda number: None,
         system: System = REAL,
         access_log: AccessWriter | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._settings = settings
         self._own_sockets = slot is None or slot.own_sockets
         self._told = told
-        self._counters = Counters(system.monotonic)
+        self._counters = counters or Counters(system.monotonic)
         self._state = WorkerState.SERVING
         complain = self._counters.complain
         self._hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}

@@ -304,7 +304,8 @@ def test_a_crowd_at_the_metrics_address_is_bounded_and_in_nobodys_way(launch: An
         for _ in range(20):
             assert ask(server) == server.pid
     # What they sent is refused in turn, and then whoever scrapes is answered.
-    assert until(lambda: samples(port))["wsframe_requests_total",] >= 20
+    until(lambda: samples(port)["wsframe_requests_total",] >= 20)
+    assert "metrics address: 64 connections are open: new ones wait" in server.log
     assert server.stop() == 0
 
 
