@@ -14,7 +14,7 @@ from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
 from python_server.monitoring.catalogue import DURATIONS
-from python_server.monitoring.figures import Figures, Labels
+from python_server.monitoring.figures import ROW_LENGTH, Figures, Labels, observe
 from python_server.socketio.client import NamespaceReason, Socket
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import EVENT, Packet
@@ -64,10 +64,11 @@ class EventMetrics:
         self._handlers = handlers
         self._figures = Figures()
         self._traffic: dict[str, Traffic] = {OTHER: Traffic()}
-        self._names: dict[tuple[str, str], Labels] = {}
+        # Of (namespace, event), as far as they are names: how long the handlers took.
+        self._rows: dict[tuple[str, str], list[float]] = {}
         self._counts: Counter[tuple[str, Labels]] = Counter()
         # Appended to by any thread, in one step; emptied by the loop.
-        self._handled: deque[tuple[str, str, float, bool]] = deque()
+        self._handled: deque[tuple[tuple[str, str], float, bool]] = deque()
 
     # SessionObserver
 
@@ -115,7 +116,7 @@ class EventMetrics:
         self._traffic_of(socket.namespace).unhandled_count += 1
 
     def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
-        self._handled.append((socket.namespace, name, self.now() - began, error is not None))
+        self._handled.append(((socket.namespace, name), self.now() - began, error is not None))
 
     def delivered(
         self, namespace: str, rooms: Sequence[RoomName] | None, prepared: Prepared, count: int
@@ -139,12 +140,13 @@ class EventMetrics:
         return found
 
     def _labels_of(self, namespace: str, name: str) -> Labels:
-        found = self._names.get((namespace, name))
-        if found is None:
-            if len(self._names) >= NAMES_MAX_COUNT or not self._knows(namespace, name):
-                return self.namespace_label(namespace), OTHER
-            found = self._names[namespace, name] = (self.namespace_label(namespace), name)
-        return found
+        labels = self.namespace_label(namespace), name
+        if (namespace, name) in self._rows:
+            return labels
+        if len(self._rows) >= NAMES_MAX_COUNT or not self._knows(namespace, name):
+            return labels[0], OTHER
+        self._rows[namespace, name] = self._figures.row(DURATIONS, labels, ROW_LENGTH)
+        return labels
 
     def _knows(self, namespace: str, event: str | None) -> bool:
         return any(each.knows(namespace, event) for each in self._handlers)
@@ -152,11 +154,13 @@ class EventMetrics:
     def _fold(self) -> None:
         """Count the handlers that have ended."""
         for _ in range(len(self._handled)):
-            namespace, name, seconds, failed = self._handled.popleft()
-            labels = self._labels_of(namespace, name)
-            self._figures.observe(DURATIONS, labels, seconds)
+            handler, seconds, failed = self._handled.popleft()
+            row = self._rows.get(handler)
+            if row is None:
+                row = self._figures.row(DURATIONS, self._labels_of(*handler), ROW_LENGTH)
+            observe(row, seconds)
             if failed:
-                self._figures.count("wsframe_handler_errors_total", labels)
+                self._figures.count("wsframe_handler_errors_total", self._labels_of(*handler))
 
     def figures(self) -> Figures:
         """All that was counted so far, as a value of its own."""

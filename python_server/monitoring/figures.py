@@ -28,15 +28,13 @@ class Figures(msgspec.Struct):
     totals: dict[str, dict[Labels, list[float]]] = msgspec.field(default_factory=dict)
     gauges: dict[str, dict[Labels, float]] = msgspec.field(default_factory=dict)
 
+    def row(self, name: str, labels: Labels, length: int) -> list[float]:
+        """The row itself, for who adds to it often."""
+        return self.totals.setdefault(name, {}).setdefault(labels, [0] * length)
+
     def count(self, name: str, labels: Labels = (), by: float = 1) -> None:
         """A counter goes up."""
-        self.totals.setdefault(name, {}).setdefault(labels, [0])[0] += by
-
-    def observe(self, name: str, labels: Labels, value: float) -> None:
-        """A histogram has one value more."""
-        row = self.totals.setdefault(name, {}).setdefault(labels, [0] * ROW_LENGTH)
-        row[bisect_left(BOUNDS, value)] += 1
-        row[-1] += value
+        self.row(name, labels, 1)[0] += by
 
     def gauge(self, name: str, labels: Labels, value: float) -> None:
         """A gauge has that much more: several parts of a worker may share one."""
@@ -80,6 +78,12 @@ class Collected(msgspec.Struct):
     living: list[Snapshot]
     ended: Figures
     started_count: int = 1
+
+
+def observe(row: list[float], value: float) -> None:
+    """A histogram has one value more."""
+    row[bisect_left(BOUNDS, value)] += 1
+    row[-1] += value
 
 
 def encode(value: msgspec.Struct) -> bytes:

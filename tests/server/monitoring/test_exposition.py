@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from python_server.monitoring.catalogue import CATALOGUE, OF_WORKERS, SUMMED, kind_of
 from python_server.monitoring.exposition import make_application
-from python_server.monitoring.figures import Collected, Figures, Snapshot
+from python_server.monitoring.figures import ROW_LENGTH, Collected, Figures, Snapshot, observe
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "metrics.md"
 
@@ -22,7 +22,7 @@ def figures(count: int, seconds: float) -> Figures:
     made = Figures()
     made.count("wsframe_events_received_total", ("/",), count)
     made.count("of_another_version_total", (), 9)
-    made.observe("wsframe_handler_duration_seconds", ("/", 'q"\n'), seconds)
+    observe(made.row("wsframe_handler_duration_seconds", ("/", 'q"\n'), ROW_LENGTH), seconds)
     made.gauge("wsframe_connections", (), count)
     return made
 

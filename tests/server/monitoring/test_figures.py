@@ -5,7 +5,7 @@ It must not know what they count.
 
 import msgspec
 
-from python_server.monitoring.figures import BOUNDS, ROW_LENGTH, Figures, Snapshot, encode
+from python_server.monitoring.figures import BOUNDS, ROW_LENGTH, Figures, Snapshot, encode, observe
 
 
 def test_sums_and_buckets() -> None:
@@ -15,8 +15,8 @@ def test_sums_and_buckets() -> None:
     two.count("c", by=5)
     two.count("other", ("a", "b"))
     for value in (0.0, BOUNDS[0], BOUNDS[0] + 1e-9, 99.0):
-        one.observe("h", ("x",), value)
-    two.observe("h", ("x",), 99.0)
+        observe(one.row("h", ("x",), ROW_LENGTH), value)
+    observe(two.row("h", ("x",), ROW_LENGTH), 99.0)
     one.add_totals(two)
     assert one.totals["c"] == {(): [8]}
     assert one.totals["other"] == {("a", "b"): [1]}
@@ -46,7 +46,7 @@ def test_gauges_of_several_parts_are_one() -> None:
 def test_a_snapshot_goes_through_bytes() -> None:
     figures = Figures()
     figures.count("c", ("ü", "/"))
-    figures.observe("h", (), 1.0)
+    observe(figures.row("h", (), ROW_LENGTH), 1.0)
     figures.gauge("g", (), 0.5)
     snapshot = Snapshot(3, 4, 5.0, "", figures)
     assert msgspec.msgpack.decode(encode(snapshot), type=Snapshot) == snapshot
