@@ -20,11 +20,17 @@ from prometheus_client.registry import CollectorRegistry
 from python_server.http1.response import status_text
 from python_server.monitoring.catalogue import CATALOGUE, OF_WORKERS, SUMMED, kind_of
 from python_server.monitoring.figures import BOUNDS, ROW_LENGTH, Collected, Figures, Labels, Snapshot
-from python_server.monitoring.health import HEALTH_PATH, READY_PATH, health, readiness, stands_still
+from python_server.monitoring.health import (
+    HEALTH_PATH,
+    METRICS_PATH,
+    READY_PATH,
+    health,
+    readiness,
+    stands_still,
+)
 from python_server.wsgi.environ import Application, StartResponse
 
 Source = Callable[[], Collected]
-METRICS_PATH: Final = "/metrics"
 MAKERS: Final[dict[str, Callable[..., Any]]] = {
     "counter": CounterMetricFamily,
     "gauge": GaugeMetricFamily,

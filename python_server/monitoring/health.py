@@ -14,6 +14,7 @@ from python_server.net.scoreboard import STALE_SECONDS
 # As Kubernetes' own components call them.
 HEALTH_PATH: Final = "/healthz"
 READY_PATH: Final = "/readyz"
+METRICS_PATH: Final = "/metrics"  # beside them
 Answer = tuple[int, str]
 GOOD: Final = "ok"
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
+from python_server.connection.exchange import AnsweredAtOnce, Exchange
+from python_server.http1.response import Headers
+from python_server.monitoring.health import HEALTH_PATH, METRICS_PATH, READY_PATH
 from python_server.monitoring.snapshots import Snapshots
 from python_server.net.sockets import Address, BindError, listen, parse_address
 from python_server.net.system import REAL
@@ -30,11 +33,13 @@ if TYPE_CHECKING:
 PORT: Final = 9464
 NEEDED: Final = "--metrics needs prometheus-client: pip install 'wsframe[metrics]'"
 END_SECONDS: Final = 5.0
+# Figures are written down each second.
+AGAIN_SECONDS: Final = 0.2
 # Who scrapes has one connection or two: those who only keep one, or dribble, are soon gone.
 LIMITS: Final = Settings(
     access_log=None,
     connections_max_count=64,
-    wsgi_threads_count=2,
+    wsgi_threads_count=1,
     wsgi_queue_count=64,
     sessions_max_count=1,
     http=HTTPSettings(
@@ -72,16 +77,50 @@ def metrics_address(settings: Settings) -> Iterator[Callable[[Source], None]]:
         stack.callback(listening.close)
 
         def begin(source: Source) -> None:
-            site = Site(make_application(source, REAL.monotonic))
+            application = make_application(source, REAL.monotonic)
+            handler = AnsweredAtOnce(MetricsAnswers(application, REAL.monotonic).answer)
+            first = dict.fromkeys((METRICS_PATH, HEALTH_PATH, READY_PATH), handler)
             limits = replace(LIMITS, switch_interval_seconds=settings.switch_interval_seconds)
             counters = Counters(REAL.monotonic, "metrics address: ")
-            worker = Worker(site, limits, listening.sockets, counters=counters)
+            worker = Worker(Site(application), limits, listening.sockets, counters=counters, first=first)
             thread = BackgroundThread(worker.run, "metrics")
             stack.callback(thread.join, END_SECONDS)
             stack.callback(worker.force)
             log.say(f"metrics and health at {settings.metrics}: /metrics, /healthz, /readyz")
 
         yield begin
+
+
+@dataclass(slots=True)
+class MetricsAnswers:
+    """Answers on the loop of the address: it needs no thread, whatever an application's threads wait for."""
+
+    _application: Application
+    _now: Callable[[], float]
+    _asked: tuple[str, ...] = ()
+    _until: float = 0.0
+    _said: tuple[str, Headers, bytes] = ("", [], b"")
+
+    def answer(self, exchange: Exchange) -> None:
+        """What was written a moment ago is said again: a flood of scrapes costs as much as a few."""
+        request, now = exchange.request, self._now()
+        fields = request.get("accept"), request.get("accept-encoding")
+        asked = (request.method, request.path, request.query, *fields)
+        if asked != self._asked or now >= self._until:
+            self._said = self._write(*asked)
+            self._asked, self._until = asked, now + AGAIN_SECONDS
+        exchange.respond(*self._said)
+
+    def _write(
+        self, method: str, path: str, query: str, accept: str, encoding: str
+    ) -> tuple[str, Headers, bytes]:
+        """As a WSGI server does."""
+        heads: list[tuple[str, Headers]] = []
+        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query}
+        environ |= {"HTTP_ACCEPT": accept, "HTTP_ACCEPT_ENCODING": encoding}
+        start_response: Any = lambda *head: heads.append(head)  # noqa: E731
+        body = b"".join(self._application(environ, start_response))
+        return *heads[0], body
 
 
 class MetricsCandidate:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import cast
 
+from python_server.connection.exchange import RequestHandler
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
@@ -52,6 +53,7 @@ class Worker:
         control: listening, for this user's own words; owned from here on.
         told: called with the signal by which other servers say what the supervisor has just said otherwise.
         system: its clocks, poller, chance. access_log, counters: instead of its own.
+        first: what answers a path before all others, on the loop.
 
     Attributes:
         membership: among several workers, None for the only one.
@@ -72,6 +74,7 @@ class Worker:
         system: System = REAL,
         access_log: AccessWriter | None = None,
         counters: Counters | None = None,
+        first: Mapping[str, RequestHandler] | None = None,
     ) -> None:
         self._settings = settings
         self._own_sockets = slot is None or slot.own_sockets
@@ -111,7 +114,7 @@ class Worker:
             stop_server=self._stop_server,
         )
         self.membership = self._cluster.membership
-        first = health_handlers(self._unready) if settings.health else None
+        first = first or (health_handlers(self._unready) if settings.health else None)
         http = cluster_wiring.http_services(given, network, protocols, self._cluster, self._counters, first)
         self._acceptor.set_services(http)
         self._own_figures = OwnSnapshots()

@@ -11,16 +11,20 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from python_server.http1.parser import Request
 from python_server.monitoring.figures import Collected, Figures, Snapshot
 from python_server.net.sockets import BindError, UnixAddress
 from python_server.net.system import REAL
 from python_server.serve import metrics_address as module
 from python_server.serve.metrics_address import (
+    AGAIN_SECONDS,
     LIMITS,
+    MetricsAnswers,
     MetricsCandidate,
     check_metrics,
     metrics_address,
@@ -62,6 +66,33 @@ def test_it_is_served_on_a_thread_of_its_own_until_it_is_closed() -> None:
         pass
     with metrics_address(Settings(metrics=f"127.0.0.1:{port}")):
         pass  # nothing of it is left
+
+
+def test_a_flood_of_scrapes_costs_as_much_as_a_few() -> None:
+    written: list[str] = []
+    moment = 100.0
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        written.append(f"{environ['PATH_INFO']}?{environ['QUERY_STRING']} {environ['HTTP_ACCEPT']}")
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [written[-1].encode()]
+
+    answers = MetricsAnswers(application, lambda: moment)
+
+    def ask(path: str, accept: str = "") -> bytes:
+        said: list[bytes] = []
+        request = Request("GET", f"{path}?a", path, "a", (1, 1), [], fields={"accept": accept})
+        exchange: Any = SimpleNamespace(request=request, respond=lambda *answer: said.append(answer[2]))
+        answers.answer(exchange)
+        return said[0]
+
+    assert {ask("/metrics") for _ in range(100)} == {b"/metrics?a "}
+    assert len(written) == 1
+    assert (ask("/healthz"), ask("/metrics", "x")) == (b"/healthz?a ", b"/metrics?a x")
+    assert len(written) == 3
+    moment += AGAIN_SECONDS
+    ask("/metrics", "x")
+    assert len(written) == 4
 
 
 def test_a_socket_of_the_file_system_goes_with_it(tmp_path: Path) -> None:
