@@ -5,6 +5,7 @@ Must not know: where the figures go. No client can make a label: what is not the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
 from python_server.monitoring.catalogue import DURATIONS
-from python_server.monitoring.figures import ROW_LENGTH, Figures, Labels, observe
+from python_server.monitoring.figures import BOUNDS, ROW_LENGTH, Figures, Labels
 from python_server.socketio.client import NamespaceReason, Socket
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import EVENT, Packet
@@ -25,7 +26,7 @@ OTHER: Final = "other"
 # but a name of the application's is not a value that its users make.
 NAMES_MAX_COUNT: Final = 200
 # Handlers that have ended and are not counted yet; they are counted each second, and before there are more.
-FOLD_COUNT: Final = 1_000
+FOLD_COUNT: Final = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +104,9 @@ class EventMetrics:
         """Rooms are looked at, not counted."""
 
     def received(self, socket: Socket, packet: Packet) -> None:
-        traffic = self._traffic.get(socket.namespace) or self._traffic_of(socket.namespace)
+        traffic = self._traffic.get(socket.namespace)
+        if traffic is None:
+            traffic = self._traffic_of(socket.namespace)
         if packet.kind is EVENT:
             traffic.received_count += 1
             traffic.received_bytes += packet.size_bytes
@@ -153,12 +156,14 @@ class EventMetrics:
 
     def _fold(self) -> None:
         """Count the handlers that have ended."""
+        next_one, row_of = self._handled.popleft, self._rows.get
         for _ in range(len(self._handled)):
-            handler, seconds, failed = self._handled.popleft()
-            row = self._rows.get(handler)
+            handler, seconds, failed = next_one()
+            row = row_of(handler)
             if row is None:
                 row = self._figures.row(DURATIONS, self._labels_of(*handler), ROW_LENGTH)
-            observe(row, seconds)
+            row[bisect_left(BOUNDS, seconds)] += 1
+            row[-1] += seconds
             if failed:
                 self._figures.count("wsframe_handler_errors_total", self._labels_of(*handler))
 

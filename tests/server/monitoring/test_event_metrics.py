@@ -126,6 +126,15 @@ def test_sessions_are_counted_by_transport_and_reason() -> None:
     assert totals["wsframe_session_requests_refused_total"] == {(): [1]}
 
 
+def test_a_duration_falls_into_the_first_bucket_that_holds_it(counted: Counted) -> None:
+    socket: Any = SimpleNamespace(namespace="/")
+    for seconds in (0.0, BOUNDS[0], BOUNDS[0] * 1.001, 99.0):
+        counted.metrics.handled(socket, "made", counted.now - seconds, None)
+    row = counted.durations()["/", "other"]
+    assert (row[0], row[1], row[-2], sum(row[:-1])) == (2, 1, 1, 4)
+    assert row[-1] == pytest.approx(99.001, abs=0.001)
+
+
 def test_a_client_that_came_back_is_counted(counted: Counted) -> None:
     socket: Any = SimpleNamespace(namespace="/", recovered=True)
     counted.metrics.connected(socket)

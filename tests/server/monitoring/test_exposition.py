@@ -5,6 +5,7 @@ It must not know who serves it.
 
 import gzip
 import re
+from bisect import bisect_left
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from python_server.monitoring.catalogue import CATALOGUE, OF_WORKERS, SUMMED, kind_of
 from python_server.monitoring.exposition import make_application
-from python_server.monitoring.figures import ROW_LENGTH, Collected, Figures, Snapshot, observe
+from python_server.monitoring.figures import BOUNDS, ROW_LENGTH, Collected, Figures, Snapshot
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "metrics.md"
 
@@ -22,7 +23,9 @@ def figures(count: int, seconds: float) -> Figures:
     made = Figures()
     made.count("wsframe_events_received_total", ("/",), count)
     made.count("of_another_version_total", (), 9)
-    observe(made.row("wsframe_handler_duration_seconds", ("/", 'q"\n'), ROW_LENGTH), seconds)
+    row = made.row("wsframe_handler_duration_seconds", ("/", 'q"\n'), ROW_LENGTH)
+    row[bisect_left(BOUNDS, seconds)] += 1
+    row[-1] += seconds
     made.gauge("wsframe_connections", (), count)
     return made
 
