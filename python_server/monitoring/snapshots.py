@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import glob
 from typing import Final, TypeVar
 
 import msgspec
@@ -32,6 +33,9 @@ ENDED: Final = "ended"
 READER: Final = "reader"
 # Memory: a worker's loop must not wait for a disk.
 FOLDERS: Final = "/dev/shm"
+FOLDER_PREFIX: Final = "wsframe-metrics-"
+# A folder that nobody has written into for so long, and nobody reads, was left behind.
+LEFT_SECONDS: Final = 60
 PERMISSIONS: Final = 0o600
 Value = TypeVar("Value", bound=msgspec.Struct)
 
@@ -44,20 +48,6 @@ class Ended(msgspec.Struct):
     last_worker: int = 0
 
 
-@contextmanager
-def snapshot_folder(wanted: bool) -> Iterator[str | None]:
-    """A new folder of this user alone (mode 700), for as long as it is needed; None if it is not `wanted`."""
-    if not wanted:
-        yield None
-        return
-    parent = FOLDERS if os.access(FOLDERS, os.W_OK | os.X_OK) else None
-    path = tempfile.mkdtemp(prefix="wsframe-metrics-", dir=parent)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 class Snapshots:
     """The folder, as its readers and writers see it.
 
@@ -66,7 +56,7 @@ class Snapshots:
     """
 
     def __init__(self, path: str, own: int | None = None) -> None:
-        self._path = path
+        self.path: str = path
         self._own = own
         self._lock = Lock()
         self._held: list[int] = []
@@ -126,7 +116,7 @@ class Snapshots:
                     os.unlink(self._name(name))
 
     def _workers(self) -> list[int]:
-        names = [name for name in os.listdir(self._path) if name.startswith(PREFIX) and name.endswith(ALIVE)]
+        names = [name for name in os.listdir(self.path) if name.startswith(PREFIX) and name.endswith(ALIVE)]
         return sorted(int(name.removeprefix(PREFIX).removesuffix(ALIVE)) for name in names)
 
     def _lives(self, worker: int) -> bool:
@@ -167,4 +157,32 @@ class Snapshots:
         os.replace(new, self._name(name))
 
     def _name(self, name: str) -> str:
-        return os.path.join(self._path, name)
+        return os.path.join(self.path, name)
+
+
+@contextmanager
+def snapshot_folder(wanted: bool) -> Iterator[Snapshots | None]:
+    """A new folder of this user alone (mode 700), for as long as it is needed; None if it is not `wanted`."""
+    if not wanted:
+        yield None
+        return
+    parent = FOLDERS if os.access(FOLDERS, os.W_OK | os.X_OK) else tempfile.gettempdir()
+    snapshots = Snapshots(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
+    try:
+        snapshots.become_reader()
+        _remove_left(snapshots.path)
+        yield snapshots
+    finally:
+        snapshots.close()
+        shutil.rmtree(snapshots.path, ignore_errors=True)
+
+
+def _remove_left(new: str) -> None:
+    """Folders of servers that were killed: nobody has read there for a while. `new`: that of this moment."""
+    for path in glob(os.path.join(os.path.dirname(new), f"{FOLDER_PREFIX}*")):
+        with suppress(OSError):  # another user's, or gone meanwhile
+            left = Snapshots(path)
+            old = os.stat(new).st_mtime - os.stat(path).st_mtime > LEFT_SECONDS
+            if old and left.become_reader():
+                shutil.rmtree(path, ignore_errors=True)
+            left.close()

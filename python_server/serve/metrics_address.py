@@ -107,7 +107,10 @@ class MetricsAnswers:
         fields = request.get("accept"), request.get("accept-encoding")
         asked = (request.method, request.path, request.query, *fields)
         if asked != self._asked or now >= self._until:
-            self._said = self._write(*asked)
+            try:
+                self._said = self._write(*asked)
+            except OSError as error:  # the folder of the snapshots is full, or gone
+                self._said = ("503 Service Unavailable", [], f"no figures: {error}\n".encode())
             self._asked, self._until = asked, now + AGAIN_SECONDS
         exchange.respond(*self._said)
 

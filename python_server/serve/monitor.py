@@ -85,8 +85,8 @@ class Monitor:
             self._lags.append(max(0.0, self._now() - due))
             self.begin()
 
-        self.write()
         self._loop.call_later(due - self._loop.now, again)
+        self.write()
 
     def close(self) -> None:
         """Once the worker has ended: its last figures."""

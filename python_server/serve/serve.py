@@ -17,7 +17,7 @@ from typing import Final
 
 from python_server.connection.acceptor import tls_context
 from python_server.control.server import NO_SOCKET, open_control
-from python_server.monitoring.snapshots import Snapshots, snapshot_folder
+from python_server.monitoring.snapshots import snapshot_folder
 from python_server.net import systemd
 from python_server.net.descriptors import allow_descriptors
 from python_server.net.line_writer import LineWriter
@@ -131,7 +131,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     with (
         _opened(settings) as (listening, control),
         metrics_address(settings) as begin_metrics,
-        snapshot_folder(settings.metrics is not None) as metrics_folder,
+        snapshot_folder(settings.metrics is not None) as snapshots,
     ):
         loop = Loop(log.report)
         workers = Supervisor(
@@ -142,7 +142,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             named={} if control is None else {CONTROL: control},
             serving=lambda: _tell_started(settings, listening, [], started),
             rolled=lambda: systemd.notify(systemd.READY),
-            metrics_folder=metrics_folder,
+            metrics_folder=None if snapshots is None else snapshots.path,
         )
         theirs = ApplicationSignals(log.report)
         with (
@@ -150,8 +150,8 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             pid_file(settings.pid_file),
         ):
             loop.call_soon(workers.begin)
-            if metrics_folder is not None:
-                begin_metrics(Snapshots(metrics_folder).read)
+            if snapshots is not None:
+                begin_metrics(snapshots.read)
             _watch(loop, workers.turning)
             try:
                 loop.run()

@@ -4,6 +4,7 @@ It must not know what is counted. Workers are real processes: a lock is theirs a
 """
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -60,10 +61,10 @@ class Writer:
 
 @pytest.fixture
 def folder() -> Iterator[str]:
-    with snapshot_folder(True) as path:
-        assert path is not None
-        yield path
-    assert not Path(path).exists()
+    with snapshot_folder(True) as snapshots:
+        assert snapshots is not None
+        yield snapshots.path
+    assert not Path(snapshots.path).exists()
 
 
 @pytest.fixture
@@ -94,6 +95,30 @@ def test_the_folder_is_its_users_alone_and_is_made_only_if_wanted(folder: str) -
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     with snapshot_folder(False) as none:
         assert none is None
+
+
+KILLED = """
+import os
+from python_server.monitoring.snapshots import snapshot_folder
+with snapshot_folder(True) as snapshots:
+    print(snapshots.path, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next_one(folder: str) -> None:
+    left = [
+        subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True).stdout.strip()
+        for _ in range(2)
+    ]
+    try:
+        os.utime(left[0], (0, 0))
+        os.utime(folder, (0, 0))  # old, and read by us: another process may not take it
+        command = [sys.executable, "-c", KILLED.replace("os.kill", "0 and os.kill")]
+        subprocess.run(command, check=True, capture_output=True)
+        assert [Path(path).exists() for path in (*left, folder)] == [False, True, True]
+    finally:
+        shutil.rmtree(left[1])
 
 
 def test_workers_are_summed_and_who_was_killed_stays_counted(

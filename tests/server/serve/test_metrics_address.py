@@ -94,6 +94,12 @@ def test_a_flood_of_scrapes_costs_as_much_as_a_few() -> None:
     ask("/metrics", "x")
     assert len(written) == 4
 
+    def full(environ: Any, start_response: Any) -> list[bytes]:
+        raise OSError("no space left")
+
+    answers._application = full
+    assert ask("/metrics") == b"no figures: no space left\n"
+
 
 def test_a_socket_of_the_file_system_goes_with_it(tmp_path: Path) -> None:
     path = tmp_path / "metrics"
