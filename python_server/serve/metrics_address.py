@@ -16,7 +16,7 @@ from python_server.connection.exchange import AnsweredAtOnce, Exchange
 from python_server.http1.response import Headers
 from python_server.monitoring.health import HEALTH_PATH, METRICS_PATH, READY_PATH
 from python_server.monitoring.snapshots import Snapshots
-from python_server.net.sockets import Address, BindError, listen, parse_address
+from python_server.net.sockets import Address, BindError, listen, parse_address, shown_urls
 from python_server.net.system import REAL
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
@@ -70,11 +70,14 @@ def metrics_address(settings: Settings) -> Iterator[Callable[[Source], None]]:
         return
     make_application = _make_application()
     try:
-        listening = listen([_address(settings.metrics)], LIMITS.backlog_count)
+        listening = listen(
+            [_address(settings.metrics)], LIMITS.backlog_count, unix_permissions=settings.uds_permissions
+        )
     except BindError as error:
         raise BindError(f"--metrics: {error}") from None
     with ExitStack() as stack:
         stack.callback(listening.close)
+        place = shown_urls(listening.sockets, "http")[0].removeprefix("http://")
 
         def begin(source: Source) -> None:
             application = make_application(source, REAL.monotonic)
@@ -86,7 +89,7 @@ def metrics_address(settings: Settings) -> Iterator[Callable[[Source], None]]:
             thread = BackgroundThread(worker.run, "metrics")
             stack.callback(thread.join, END_SECONDS)
             stack.callback(worker.force)
-            log.say(f"metrics and health at {settings.metrics}: /metrics, /healthz, /readyz")
+            log.say(f"metrics and health at {place}: /metrics, /healthz, /readyz")
 
         yield begin
 

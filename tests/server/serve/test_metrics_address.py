@@ -5,6 +5,7 @@ It must not know what is counted.
 
 import builtins
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -112,6 +113,14 @@ def test_a_socket_of_the_file_system_goes_with_it(tmp_path: Path) -> None:
         assert said.startswith(b"HTTP/1.1 503 ")
         assert said.endswith(b"\r\n\r\nthe server stops\n")
     assert not path.exists()
+
+
+def test_the_port_that_the_system_chose_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "python_server")
+    with metrics_address(Settings(metrics="127.0.0.1:0")) as begin:
+        begin(now)
+        (said,) = re.findall(r"metrics and health at 127.0.0.1:([1-9]\d*): ", caplog.text)
+        assert get(int(said), "/readyz") == (200, b"ok\n")
 
 
 def test_nobody_asked_for_it() -> None:
