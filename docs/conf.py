@@ -42,7 +42,11 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!(?:python_server|wsframe)\.\w+$).*")]
 
 ANOTHER_ITEM = re.compile(r"(?<=\.) (?=(?:\w+, )*\w+: )")
 # Pages above this folder that the site has too: how the pages name them, and where they are here.
-ABOVE = {"../SECURITY.md": "reference/security.md", "../CHANGELOG.md": "reference/changelog.md"}
+ABOVE = {
+    "../SECURITY.md": "reference/security.md",
+    "../CHANGELOG.md": "reference/changelog.md",
+    "../../python_server/command/errors.md": "errors.md",
+}
 
 
 def lead_to_pages_above(app: Sphinx, name: str, source: list[str]) -> None:

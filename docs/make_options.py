@@ -14,9 +14,10 @@ from python_server.command.options import OPTIONS, default_of
 PAGE = Path(__file__).with_name("options.md")
 HEAD = """# Options of `wsframe serve`
 
-Made from the code by `python docs/make_options.py`. The same option may stand on the command line, in the
-environment, or in a TOML file (`--config FILE`, a key per option: `port = 9000`); the command line wins over
-the environment, and that over the file. `python -m python_server` is the same command.
+`python docs/make_options.py` writes this page from the code. You can give an option on the command line, in
+the environment, or in a TOML file (`--config FILE`, one key per option: `port = 9000`). The command line has
+priority over the environment, and the environment over the file. `python -m python_server` is the same
+command.
 """
 
 

@@ -118,7 +118,7 @@ def play(film: Film, server: RunningProgram, ada: Page, grace: Page) -> None:
     assert await_round(2) == scores
     answer(grace)
     answer(ada)
-    film.until(lambda page: page.locator("#winner").is_visible())
+    film.until(lambda page: page.locator("#winner").is_visible() and not page.locator(".shower").count())
 
 
 def main() -> None:

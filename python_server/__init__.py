@@ -107,7 +107,10 @@ def __getattr__(name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name not in ("flask", "werkzeug"):
             raise
-        words = f"python_server.{name} needs Flask, which is not installed: pip install 'wsframe[flask]'"
+        words = (
+            f"python_server.{name} needs Flask, which is not installed: "
+            "pip install 'wsframe[flask]' [missing-package]"
+        )
         raise ModuleNotFoundError(words, name=error.name) from None
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""Every tunable of the server in one frozen table: unit in the name, reason and precedent beside it.
+"""All settings of the server as frozen dataclasses, with unit, reason and precedent of each.
 
 Must not know: where a value came from (command line, environment, file) or who reads it.
 """
@@ -15,202 +15,277 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HTTPSettings:
-    """Limits and timeouts of HTTP/1.1 (RFC 9112)."""
+    """Limits and timeouts of HTTP/1.1 (RFC 9112); docs/limits.md says what happens above each.
+
+        WSGIServer(listener, app, settings=Settings(http=HTTPSettings(body_max_bytes=10_000_000)))
+
+    Args:
+        request_line_max_bytes: maximum bytes of the request line.
+        header_line_max_bytes, header_total_max_bytes: maximum bytes of one header line, and of all lines.
+        header_max_count: maximum number of header lines.
+        body_max_bytes: maximum bytes of a request body.
+        chunk_line_max_bytes: maximum bytes of a chunk-size line with its extensions.
+        trailer_max_bytes: maximum bytes of the trailers after the last chunk; they are parsed and ignored.
+        header_timeout_seconds: time from the first byte of a request head to its end.
+        body_timeout_seconds: maximum time without bytes of a request body.
+        body_rate_min_bytes: minimum bytes per second of a body; a slower body uses up `body_timeout_seconds`.
+            0: no minimum.
+        keep_alive_timeout_seconds: maximum time between two requests of a connection.
+        body_window_bytes: bytes kept for an application that does not read them yet; then reading pauses.
+    """
 
     # The size at which gunicorn, eventlet and pywsgi answer 414 (4,094 - 8,192).
     request_line_max_bytes: int = 8190
-    # One field line; gunicorn's 8,190, Apache's LimitRequestFieldSize.
+    # gunicorn's 8,190, Apache's LimitRequestFieldSize.
     header_line_max_bytes: int = 8190
-    # All field lines together; eventlet's and Node's bound is 64 KiB and 16 KiB.
+    # eventlet's and Node's bound is 64 KiB and 16 KiB.
     header_total_max_bytes: int = 64 * KIB
     # gunicorn, the standard library and Apache stop at 100.
     header_max_count: int = 100
-    # A whole request body; waitress stands at 1 GiB. 413 above it.
+    # waitress stands at 1 GiB too.
     body_max_bytes: int = 1024 * MIB
-    # A chunk-size line with its extensions: llhttp would take a megabyte.
+    # llhttp would take a megabyte.
     chunk_line_max_bytes: int = 4 * KIB
-    # Trailer section after the last chunk: parsed, bounded, ignored.
     trailer_max_bytes: int = 8 * KIB
-    # From the first byte of a head to its end: ends a client that dribbles.
+    # Ends a client that dribbles.
     header_timeout_seconds: float = 10.0
-    # The longest silence within a request body.
     body_timeout_seconds: float = 30.0
-    # Per second: a body that stays slower is ended when it has used up that silence; Apache's mod_reqtimeout
-    # has MinRate=500 after 20 s, Kestrel 240 after 5 s. A gibibyte at GPRS's 4,000 passes. 0: no rate.
+    # Apache's mod_reqtimeout has MinRate=500 after 20 s, Kestrel 240 after 5 s. A gibibyte at GPRS's 4,000
+    # passes.
     body_rate_min_bytes: int = 500
-    # An idle connection between two requests; nginx closes at 75 s.
+    # nginx closes at 75 s.
     keep_alive_timeout_seconds: float = 75.0
-    # Request bytes held for an application that does not read them yet; then reading pauses.
     body_window_bytes: int = 256 * KIB
 
 
 @dataclass(frozen=True, slots=True)
 class WebSocketSettings:
-    """Limits of RFC 6455 connections."""
+    """Limits of WebSocket connections (RFC 6455), including those of Socket.IO.
 
-    # One whole message; the `websockets` package also stands at 1 MiB. Close code 1009 above it.
+        WSGIServer(listener, app, settings=Settings(websocket=WebSocketSettings(per_message_deflate=True)))
+
+    Args:
+        max_message_bytes: maximum bytes of one message.
+        max_fragments_count: maximum fragments of one message, including empty ones.
+        unfinished_frame_timeout_seconds: maximum time from the first to the last byte of a frame or message.
+        ping_interval_seconds, ping_timeout_seconds: time without data until a ping is sent, and from then
+            until the client is disconnected. 0 switches it off.
+        per_message_deflate: whether messages are compressed if the client supports it (RFC 7692).
+        max_queue_count: maximum messages queued for a blocking application that does not receive them.
+        broadcast_wait_seconds: how long a broadcast waits for a client that does not read, once.
+        close_timeout_seconds: time for the client to answer our close frame (RFC 6455 7.1.1).
+    """
+
+    # The `websockets` package also stands at 1 MiB. Close code 1009 above it.
     max_message_bytes: int = MIB
-    # Fragments per message, empty ones counted: each costs an object before the byte limit fires.
+    # Each costs an object before the byte limit fires.
     max_fragments_count: int = 16_384
-    # A frame or a message that began must end within this.
     unfinished_frame_timeout_seconds: float = 30.0
-    # A silent client is pinged after this, and ended after the timeout without a word; uvicorn and
-    # websockets take 20 s each. 0 switches it off.
+    # uvicorn and websockets take 20 s each.
     ping_interval_seconds: float = 20.0
     ping_timeout_seconds: float = 20.0
-    # permessage-deflate costs CPU and memory per connection: asked for, not assumed.
+    # It costs CPU and memory per connection: asked for, not assumed.
     per_message_deflate: bool = False
-    # Messages a blocking WebSocket holds for an application that does not receive them; uvicorn's 32.
+    # uvicorn's 32.
     max_queue_count: int = 64
-    # How long a member of a broadcast that does not take it may keep the others waiting, once; NATS holds
-    # up a publisher for milliseconds, and gives a subscriber 10 s, Redis 60 s, before they cut it.
+    # NATS holds up a publisher for milliseconds, and gives a subscriber 10 s, Redis 60 s, before they cut it.
     broadcast_wait_seconds: float = 1.0
-    # How long we wait for the peer's close frame after sending ours (RFC 6455 7.1.1); websockets: 10 s.
+    # The `websockets` package: 10 s.
     close_timeout_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:
-    """Buffers and bounds of one TCP connection."""
+    """Buffers and limits of one TCP connection.
 
-    # The loop's one receive buffer: what Linux hands over at once on loopback is at most 2-4 times this. Four
-    # messages of 64 KiB fit in with their headers; of 256 KiB it was 3.5 of them per receive.
+        WSGIServer(listener, app, settings=Settings(transport=TransportSettings(hard_limit_bytes=4_000_000)))
+
+    Args:
+        receive_buffer_bytes: size of the loop's receive buffer in bytes.
+        high_watermark_bytes, low_watermark_bytes: above the first number of unsent bytes reading from the
+            client pauses, until there are no more than the second.
+        hard_limit_bytes: above this number of unsent bytes the client is disconnected as too slow.
+        stall_timeout_seconds: a client that reads none of its unsent bytes for this time is disconnected.
+        linger_timeout_seconds, linger_max_bytes: how long and how many bytes the server still reads after its
+            last byte, so that a TCP reset does not destroy the response.
+    """
+
+    # What Linux hands over at once on loopback is at most 2-4 times this. Four messages of 64 KiB fit in with
+    # their headers; of 256 KiB it was 3.5 of them per receive.
     receive_buffer_bytes: int = 320 * KIB
-    # Above it reading from that client stops; asyncio's default is 64 KiB, ours holds one large message.
+    # asyncio's default is 64 KiB, ours holds one large message.
     high_watermark_bytes: int = 1 * MIB
-    # Below it reading goes on.
     low_watermark_bytes: int = 256 * KIB
-    # Above it the client is cut off as too slow.
     hard_limit_bytes: int = 16 * MIB
-    # A client that takes not one byte of what waits for it is given up; nginx's send_timeout is 60 s too.
+    # nginx's send_timeout is 60 s too.
     stall_timeout_seconds: float = 60.0
-    # After our last byte: how long unread input is still taken, so that a reset does not eat the answer.
     linger_timeout_seconds: float = 2.0
-    # ... and how much of it; nginx's lingering_* bound the time alone, Go's net/http reads 256 KiB. 4 MiB is
-    # what Linux holds for the largest sender (tcp_wmem): it has left before the answer can be heard.
+    # nginx's lingering_* bound the time alone, Go's net/http reads 256 KiB. 4 MiB is what Linux holds for the
+    # largest sender (tcp_wmem): it has left before the answer can be heard.
     linger_max_bytes: int = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True)
 class TLSSettings:
-    """Certificate and rules of TLS; without a certificate the server speaks plain TCP."""
+    """Certificate and other settings of TLS; without a certificate the server uses plain TCP.
+
+        WSGIServer(listener, app, settings=Settings(tls=TLSSettings(certfile="chain.pem", keyfile="key.pem")))
+
+    Args:
+        certfile, keyfile: files with the certificate chain, the server's own certificate first, and with the
+            private key. If `keyfile` is None, the key is in `certfile`.
+        keyfile_password: password of the private key.
+        ca_certs: file with the authorities that may sign clients' certificates.
+        cert_reqs: "none", "optional" or "required": whether clients must send a certificate.
+        ciphers: ciphers for TLS 1.2, in OpenSSL's format; all suites of TLS 1.3 are allowed.
+        handshake_timeout_seconds: time from the connection to the end of the handshake.
+        context: an `ssl.SSLContext` of the program; then only the timeout of the above is used.
+    """
 
     certfile: str | None = None
-    # None: the key stands in `certfile`.
     keyfile: str | None = None
     keyfile_password: str | None = None
-    # Who may sign the clients' certificates.
     ca_certs: str | None = None
-    # "none", "optional" or "required": whether clients show a certificate.
     cert_reqs: str = "none"
-    # OpenSSL's cipher list for TLS 1.2; the suites of TLS 1.3 are all good.
     ciphers: str | None = None
-    # From the connection to the end of the handshake; reference value of the other phases' timeouts.
+    # Reference value of the other phases' timeouts.
     handshake_timeout_seconds: float = 10.0
-    # A program's own `ssl.SSLContext`; then nothing above but the timeout is looked at.
     context: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One server: where it listens, how many threads it may use, and the limits of each protocol."""
+    """All settings of one server: addresses, processes, threads, logs, and the limits of each protocol.
+
+        server = WSGIServer(("127.0.0.1", 0), app, settings=Settings(wsgi_threads_count=8))
+
+    Args:
+        host, port: the address to listen on. binds: addresses as for `-b`, instead of host and port:
+            host:port, [v6]:port, unix:/path, fd://3.
+        uds, uds_permissions: path of a UNIX socket, and its permissions.
+        control_socket: path of the socket through which `wsframe emit` of the same user reaches the server;
+            None: a path made from the port; "none": no socket.
+        fd: a file descriptor that a process manager has bound.
+        reuse_port: SO_REUSEPORT: several processes bind the same port and the kernel divides the connections.
+        connections_max_count: maximum open connections of one worker; None: seven eighths of its descriptors.
+        connections_wait_seconds: at that limit, how long a new connection waits until it gets 503.
+        address_connections_max_count, address_minute_requests_max_count, address_sessions_max_count: maximum
+            connections, requests per minute and Engine.IO sessions of one address. 0: no limit.
+        clients_max_bytes: maximum bytes that wait for all clients of a worker; 0: each client's limit only.
+        sessions_max_count, half_open_sessions_max_count: maximum Engine.IO sessions of one worker, and of
+            those whose client has joined no namespace yet. None: as many as descriptors, at least 10,000;
+            half of that, at most 65,536.
+        rooms_max_count: maximum rooms of one client in one namespace; 0: no limit.
+        proxy_headers, forwarded_allow_ips: whether to trust Forwarded and X-Forwarded-*, and of which peers:
+            addresses, networks, "*".
+        secure_scheme_values: for each header name the value that means "https". If it is set, these headers
+            are trusted instead of the ones above. None: the ones above.
+        allowed_hosts: hosts that are served, separated by commas; "": all.
+        headers, server_header: headers of every response, "Name: value"; whether to send the Server header.
+        root_path: path where a proxy mounts the application, SCRIPT_NAME.
+        backlog_count, accept_batch_count: maximum connections that wait to be accepted, and how many are
+            accepted in a turn of the loop.
+        workers_count: number of worker processes; more than one needs the supervisor of `wsframe serve`.
+        max_requests_count, max_requests_jitter_count: number of requests after which a worker is replaced,
+            and the maximum of a random number added to it. 0: never.
+        worker_timeout_seconds: a worker whose loop is blocked for this time is killed and replaced. 0: never.
+        wsgi_threads_count, wsgi_queue_count: maximum threads for WSGI requests, and maximum requests that
+            wait for a thread.
+        event_threads_count: maximum threads for event handlers.
+        waiting_threads_count: maximum threads that wait in `call`, `sleep` and similar functions, while
+            another handler uses their place in the pool.
+        websocket_threads_count: maximum threads for blocking WebSockets, one for each.
+        mailbox_max_bytes: maximum bytes that threads have posted and the loop has not taken; at most half of
+            `hard_limit_bytes` is used.
+        switch_interval_seconds, own_io_switch_interval_seconds: CPython's switch interval while the server
+            runs, and when an application reads raw sockets in its own threads.
+        graceful_timeout_seconds: how long running requests may take when the server stops.
+        idle_grace_seconds: how long an idle connection may still send a request when the server stops.
+        server_name: SERVER_NAME of every environ; None: the name of the host.
+        access_log, access_log_format: a file, "-" for standard output, None for none; "common", "combined" or
+            a format in gunicorn's syntax.
+        error_log, log_level: a file, None for standard error; "debug", "info", "warning", "error" or
+            "critical".
+        metrics: the address where Prometheus gets metrics, and orchestrators the health of all workers.
+        health: every address answers `/healthz` and `/readyz` too, for the worker that gets the request.
+        pid_file: the process id is in this file while the server runs.
+        debug, allow_public_debug: show tracebacks to the client and log at level debug; allow this on a
+            public address.
+        http, websocket, transport, tls: the settings of each protocol.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
-    # Addresses as -b takes them: host:port, [v6]:port, unix:/path, fd://3; they replace host and port.
     binds: tuple[str, ...] = ()
-    # A UNIX socket's path; its permissions: waitress's 600 lets nobody else's proxy in.
     uds: str | None = None
+    # waitress's 600 lets nobody else's proxy in.
     uds_permissions: int = 0o600
-    # Where this user's `wsframe emit` reaches the server; None: a place named after the port; "none".
     control_socket: str | None = None
-    # A descriptor that a process manager has bound.
     fd: int | None = None
-    # SO_REUSEPORT: several processes bind the same port and the kernel divides the connections.
     reuse_port: bool = False
-    # Open connections of one worker; gunicorn's and nginx's worker_connections are 1,000 and 512. None: seven
-    # eighths of the descriptors this process may have, so that an application can still open a file.
+    # gunicorn's and nginx's worker_connections are 1,000 and 512. The last eighth of the descriptors is for
+    # files that an application opens.
     connections_max_count: int | None = None
-    # At it accepting pauses (gevent, gunicorn's gthread); who has waited for so long is told 503 (HAProxy's
-    # `timeout queue`, which its manuals set to 5 s or so).
+    # At that number accepting pauses (gevent, gunicorn's gthread); HAProxy's manuals set its `timeout queue`
+    # to 5 s or so.
     connections_wait_seconds: float = 5.0
-    # Connections of one address, and its requests per minute: 0: no cap. nginx's limit_conn and limit_req are
-    # off too: one address may be a school, and only the operator knows.
+    # nginx's limit_conn and limit_req are off too: one address may be a school, and only the operator knows.
     address_connections_max_count: int = 0
     address_minute_requests_max_count: int = 0
-    # Bytes that all clients of a worker together keep waiting; 0: no bound but each client's own. Redis'
-    # maxmemory-clients, off by default too, ends the largest clients.
+    # Redis' maxmemory-clients, off by default too, ends the largest clients.
     clients_max_bytes: int = 0
-    # Engine.IO sessions of one worker, and those of them whose client has joined no namespace yet. None: as
-    # many as descriptors, at least 10,000; half of that, at most 65,536. 503 above them.
     sessions_max_count: int | None = None
     half_open_sessions_max_count: int | None = None
-    # Rooms of one client in one namespace; 0: no bound. Where handlers join what clients name, each costs 300
-    # bytes. Centrifugo allows 128 channels a client, the official server any number.
+    # Where handlers join what clients name, each costs 300 bytes. Centrifugo allows 128 channels a client,
+    # the official server any number.
     rooms_max_count: int = 10_000
-    # Sessions of one address; 0: no cap. A session that polls holds no connection in between, so the cap on
-    # connections does not reach it.
+    # A session that polls holds no connection in between, so the cap on connections does not reach it.
     address_sessions_max_count: int = 0
-    # Are Forwarded and X-Forwarded-* of these peers (addresses, networks, "*") to be believed?
     proxy_headers: bool = False
     forwarded_allow_ips: str = "127.0.0.1,::1"
-    # By the name of a field the value that says "https": all that those peers may say then. None: see above.
     secure_scheme_values: Mapping[str, str] | None = None
-    # Hosts that requests may be for, with commas; "": any, as Starlette begins. Django asks for a list.
+    # Any, as Starlette begins; Django asks for a list.
     allowed_hosts: str = ""
-    # Fields of every answer, "Name: value"; and whether the Server field is one. uvicorn's two words.
+    # uvicorn's two words.
     headers: tuple[str, ...] = ()
     server_header: bool = True
-    # Where a proxy has mounted the application: SCRIPT_NAME.
     root_path: str = ""
     # gunicorn's and uvicorn's 2,048: a burst of reconnecting clients fits.
     backlog_count: int = 2048
-    # Connections taken per turn of the loop; gevent takes 100.
+    # gevent's 100.
     accept_batch_count: int = 100
-    # Processes that serve; one loop cannot use more than one core. More than one needs a supervisor above.
+    # One loop cannot use more than one core.
     workers_count: int = 1
-    # Answered requests after which a worker is replaced, for applications that leak; 0: never. The
-    # jitter, up to so many more by chance, keeps workers from going all at once (gunicorn's names).
+    # For applications that leak. The jitter keeps workers from going all at once (gunicorn's names).
     max_requests_count: int = 0
     max_requests_jitter_count: int = 0
-    # A worker whose loop has stood still for so long is killed and replaced; gunicorn's 30 s. 0: never.
+    # gunicorn's 30 s.
     worker_timeout_seconds: float = 30.0
-    # Threads for WSGI requests; starlette's and AnyIO's pool is 40.
+    # starlette's and AnyIO's pool is 40.
     wsgi_threads_count: int = 40
-    # Threads for event handlers.
     event_threads_count: int = 256
-    # Threads that wait in `call`, `sleep` and the like, beside the caps above and below: another handler uses
-    # their place meanwhile. Java's ForkJoinPool has 256 such spares, Go ends at 10,000 threads.
+    # Beside the caps above and below. Java's ForkJoinPool has 256 such spares, Go ends at 10,000 threads.
     waiting_threads_count: int = 1024
-    # Threads for applications that hold a WebSocket each (blocking style).
     websocket_threads_count: int = 1000
-    # WSGI requests that may wait for a thread; 503 above it.
     wsgi_queue_count: int = 10_000
-    # Bytes posted by workers and not yet taken by the loop; workers wait above it, the loop never. All of it
-    # may be for one client, beside what that has not taken yet: at most half of `hard_limit_bytes` is used.
+    # Workers wait above it, the loop never. All of it may be for one client, beside what that has not taken
+    # yet.
     mailbox_max_bytes: int = 8 * MIB
     # Shorter than CPython's 5 ms: a thread that computes gives the loop its turn back sooner.
     switch_interval_seconds: float = 0.0005
     # CPython's own, once an application reads raw sockets in its own threads (stock Flask-SocketIO).
     own_io_switch_interval_seconds: float = 0.005
-    # How long a stop waits for running requests before it cuts them; gunicorn's is 30 s.
+    # gunicorn's 30 s.
     graceful_timeout_seconds: float = 30.0
-    # At a stop: how long an idle kept connection may still bring a request before it is closed.
     idle_grace_seconds: float = 0.25
     server_name: str | None = None
-    # A file, "-" for standard output, None for none.
     access_log: str | None = "-"
     access_log_format: str = "common"
-    # A file; None is standard error.
     error_log: str | None = None
     log_level: str = "info"
-    # Where Prometheus finds the metrics, and orchestrators whether the server lives; None: nowhere.
     metrics: str | None = None
-    # The same about life at the addresses of clients: /healthz and /readyz, of the worker that is asked.
     health: bool = False
-    # A file that holds the process id while the server runs.
     pid_file: str | None = None
-    # Tracebacks to the client and the most talkative log; on a public address only where one insists.
     debug: bool = False
     allow_public_debug: bool = False
     http: HTTPSettings = field(default_factory=HTTPSettings)

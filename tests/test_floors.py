@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mirror import TESTED_AS_A_PROCESS, measured_modules
+from other_system import LINUX_ALONE, UNIX_ALONE, UNIX_MODULES, WINDOWS_SIGNALS
 from python_server.command.options import DEFAULTS, OPTIONS, read_setting
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,10 +25,10 @@ CODEC = ROOT / "src" / "wsframe"
 HOUSE = """
 0  settings
 1  http1       head parser packed_head response body_time
-1  net         sendfile memory descriptors pauses byte_handler sockets certificates systemd
-               scoreboard monkey_patch poller system states forks threads backpressure line_writer
-               turn tasks bounded_queue loop pool low_water lingering transport tls listener relay
-               link client_backlog
+1  net         sendfile memory pauses byte_handler certificates monkey_patch states portability
+               sockets systemd scoreboard poller descriptors system forks threads backpressure
+               line_writer turn tasks bounded_queue loop pool low_water lingering transport tls
+               listener relay link client_backlog
 1  observe     log access_log counters
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
@@ -47,7 +48,7 @@ HOUSE = """
 5  control     commands server
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring pid_file cluster_wiring monitor worker
+               client_release client_files wiring pid_file cluster_wiring reexec monitor worker
                metrics_address serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
@@ -57,7 +58,7 @@ HOUSE = """
                flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
-9  command     option options welcome emit flask_run sources cli
+9  command     option options welcome emit flask_run sources explain cli
 10  gunicorn    generation arbiter requests settings worker
 10  __main__
 """
@@ -139,6 +140,7 @@ CONFINED = {
         "net.lingering",
         "net.transport",
         "net.listener",
+        "net.portability",
         "net.sockets",
         "net.systemd",
         "net.relay",
@@ -319,6 +321,55 @@ def test_the_real_machine_is_named_by_the_wiring_alone() -> None:
         if isinstance(node, ast.ImportFrom) and "REAL" in [alias.name for alias in node.names]
     }
     assert named == REAL_IN
+
+
+# Folders of what exists only where processes fork.
+UNIX_FOLDERS = {"workers", "gunicorn"}
+# Who else names what not every system has, and why `net.portability` does not do it for them.
+ONLY_SOMEWHERE = {
+    "net.poller": {"select.epoll"},  # its whole matter
+    "net.system": {"time.pthread_getcpuclockid", "/proc/"},  # the clocks' room; it answers where nobody tells
+    "net.sendfile": {"os.sendfile", "os.pread"},  # used where `SENDFILE` says so
+    "net.link": {  # it joins workers
+        "socket.AF_UNIX",
+        "socket.CMSG_SPACE",
+        "socket.SCM_RIGHTS",
+        "socket.send_fds",
+        "recvmsg_into",
+    },
+    "serve.serve": {"signal.SIGUSR2"},  # a supervisor's order
+    "serve.worker": {"signal.SIGUSR1"},  # a supervisor has said the same
+}
+NOT_ON_WINDOWS = {"sendmsg", "recvmsg", "recvmsg_into"}  # methods of sockets
+
+
+def somewhere_only(name: str) -> Iterator[str]:
+    """What a file names that some system lacks."""
+    known = {
+        f"{module.__name__}.{word}"
+        for table in (LINUX_ALONE, UNIX_ALONE)
+        for module, words in table.items()
+        for word in words.split()
+    }
+    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+        if isinstance(node, ast.Attribute):
+            word = ast.unparse(node)
+            unix_signal = word.startswith("signal.SIG") and word[10] != "_"
+            if word in known or (unix_signal and node.attr not in WINDOWS_SIGNALS):
+                yield word
+            elif node.attr in NOT_ON_WINDOWS:
+                yield node.attr
+        elif isinstance(node, ast.ImportFrom):
+            yield from {f"{node.module}.{alias.name}" for alias in node.names} & known
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value[:6] == "/proc/":
+            yield "/proc/"
+    yield from UNIX_MODULES & set(imports(MODULES[name]))
+
+
+def test_what_not_every_system_has_is_named_in_one_place() -> None:
+    names = {name for name in MODULES if name.partition(".")[0] not in UNIX_FOLDERS} - {"net.portability"}
+    found = {name: set(somewhere_only(name)) for name in names}
+    assert {name: words for name, words in found.items() if words} == ONLY_SOMEWHERE
 
 
 @pytest.mark.parametrize("name", SANS_IO)

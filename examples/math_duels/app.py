@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from arena import Arena, Outcome, kind_of
-from duel import MAX_NAME_CHARS, Kind, Pace, Refused, clean_name
+from duel import MAX_NAME_CHARS, POINTS_RIGHT, POINTS_SPEED, Kind, Pace, Refused, clean_name
 from flask import Flask, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -36,6 +36,7 @@ def pace_from_environment() -> Pace:
 
 
 PACE = pace_from_environment()
+app.jinja_env.globals.update(pace=PACE, points_right=POINTS_RIGHT, points_speed=POINTS_SPEED)
 if BROKER is None:
     arena = Arena(PACE)
     clock = time.monotonic
@@ -185,7 +186,7 @@ def lobby_page(code: str, kind: Kind) -> ResponseReturnValue:
     if not name:
         return render_template("name.html", code=code, name="", error=None)
     lobby = arena.view(code, clock())
-    return render_template("lobby.html", code=code, kind=kind.value, name=name, lobby=lobby, pace=PACE)
+    return render_template("lobby.html", code=code, kind=kind.value, name=name, lobby=lobby)
 
 
 @app.errorhandler(404)

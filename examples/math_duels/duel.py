@@ -69,6 +69,26 @@ class Pace:
     seat_kept_seconds: float = 600.0  # long enough for a dead battery, short enough to forget strangers
     max_seats: int = 12
 
+    @property
+    def seat_kept_minutes(self) -> int:
+        return round(self.seat_kept_seconds / 60)
+
+    @property
+    def most_points(self) -> int:
+        """What somebody has who answers every sum at once."""
+        return self.rounds * (POINTS_RIGHT + POINTS_SPEED)
+
+    def __str__(self) -> str:
+        return f"{_count(self.rounds, 'sum')}, {_count(self.round_seconds, 'second')} each"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one round went for one player."""
+
+    mark: Mark
+    seconds: float | None = None  # from the sum to the answer
+
 
 @dataclass
 class Seat:
@@ -82,8 +102,12 @@ class Seat:
     gone_since: float = 0.0
     score: int = 0
     gained: int = 0  # points of the current round
-    marks: list[Mark] = field(default_factory=list)  # one for each round answered or ended
+    results: list[Result] = field(default_factory=list)  # one for each round answered or ended
     answered_round: int = 0
+
+    @property
+    def marks(self) -> list[Mark]:
+        return [result.mark for result in self.results]
 
 
 @dataclass(frozen=True)
@@ -123,6 +147,10 @@ def clean_name(raw: object) -> str:
     return name
 
 
+def _count(number: float, thing: str) -> str:
+    return f"{number:g} {thing}{'' if number == 1 else 's'}"
+
+
 class Duel:
     """One lobby and the duel played in it. Every method that changes something raises `version`."""
 
@@ -133,7 +161,7 @@ class Duel:
         self.phase = Phase.WAITING
         self.seats: dict[str, Seat] = {}
         self.round = 0
-        self.problem: Problem | None = None
+        self.problems: list[Problem] = []  # one for each round begun
         self.deadline: float | None = None
         self.version = 0
         self._rng = rng
@@ -146,11 +174,15 @@ class Duel:
             "kind": self.kind.value,
             "phase": self.phase.value,
             "seats": [
-                {**vars(seat), "presence": seat.presence.value, "marks": [mark.value for mark in seat.marks]}
+                {
+                    **vars(seat),
+                    "presence": seat.presence.value,
+                    "results": [(result.mark.value, result.seconds) for result in seat.results],
+                }
                 for seat in self.seats.values()
             ],
             "round": self.round,
-            "problem": None if self.problem is None else vars(self.problem),
+            "problems": [vars(problem) for problem in self.problems],
             "deadline": self.deadline,
             "version": self.version,
             "next_number": self._next_number,
@@ -162,13 +194,18 @@ class Duel:
         duel = cls(values["code"], Kind(values["kind"]), pace, rng)
         duel.phase = Phase(values["phase"])
         for fields in values["seats"]:
-            marks = [Mark(mark) for mark in fields["marks"]]
-            seat = Seat(**{**fields, "presence": Presence(fields["presence"]), "marks": marks})
+            results = [Result(Mark(mark), seconds) for mark, seconds in fields["results"]]
+            seat = Seat(**{**fields, "presence": Presence(fields["presence"]), "results": results})
             duel.seats[seat.token] = seat
         duel.round, duel.deadline, duel.version = values["round"], values["deadline"], values["version"]
-        duel.problem = None if values["problem"] is None else Problem(**values["problem"])
+        duel.problems = [Problem(**problem) for problem in values["problems"]]
         duel._next_number = values["next_number"]
         return duel
+
+    @property
+    def problem(self) -> Problem | None:
+        """The newest one."""
+        return self.problems[-1] if self.problems else None
 
     # ---- seats
 
@@ -183,7 +220,7 @@ class Duel:
             if len(self.seats) >= room:
                 raise Refused("full", "All seats here are taken.")
             seat = Seat(new_token, self._next_number, self._free_name(name), sid)
-            seat.marks = [Mark.NONE] * self._rounds_ended()
+            seat.results = [Result(Mark.NONE)] * self._rounds_ended()
             self._next_number += 1
             self.seats[seat.token] = seat
         else:
@@ -222,8 +259,8 @@ class Duel:
         if self.kind is Kind.DUEL and len(self.here()) < 2:
             raise Refused("alone", "A duel needs two players. Share the link, or practise alone.")
         for seat in self.seats.values():
-            seat.score, seat.gained, seat.marks, seat.answered_round = 0, 0, [], 0
-        self.round = 0
+            seat.score, seat.gained, seat.results, seat.answered_round = 0, 0, [], 0
+        self.round, self.problems = 0, []
         self._put_problem(now)
         self.version += 1
 
@@ -241,7 +278,8 @@ class Duel:
         assert self.problem is not None
         right = number == self.problem.answer
         seat.answered_round = self.round
-        seat.marks.append(Mark.RIGHT if right else Mark.WRONG)
+        seconds = self.pace.round_seconds - self._seconds_left(now)
+        seat.results.append(Result(Mark.RIGHT if right else Mark.WRONG, round(seconds, 1)))
         seat.gained = POINTS_RIGHT + self._speed_points(now) if right else 0
         seat.score += seat.gained
         self.version += 1
@@ -279,9 +317,10 @@ class Duel:
             "round": self.round,
             "rounds": self.pace.rounds,
             "round_seconds": self.pace.round_seconds,
-            "seconds_left": max(0.0, round(self.deadline - now, 3)) if self.deadline is not None else None,
+            "seconds_left": None if self.deadline is None else round(self._seconds_left(now), 3),
             "problem": shown.text if shown else None,
             "answer": shown.answer if shown and self.phase is Phase.REVEAL else None,
+            "sums": [vars(problem) for problem in self.problems[: self._rounds_ended()]],
             "winners": [s.number for s in seats if s.score == best and best]
             if self.phase is Phase.OVER
             else [],
@@ -294,6 +333,7 @@ class Duel:
                     "presence": seat.presence.value,
                     "answered": self.round > 0 and seat.answered_round == self.round,
                     "marks": [mark.value for mark in seat.marks],
+                    "seconds": [result.seconds for result in seat.results],
                 }
                 for seat in seats
             ],
@@ -323,9 +363,12 @@ class Duel:
     def _is_late(self, now: float) -> bool:
         return self.deadline is not None and now >= self.deadline
 
-    def _speed_points(self, now: float) -> int:
+    def _seconds_left(self, now: float) -> float:
         assert self.deadline is not None
-        return math.ceil(POINTS_SPEED * max(0.0, self.deadline - now) / self.pace.round_seconds)
+        return max(0.0, self.deadline - now)
+
+    def _speed_points(self, now: float) -> int:
+        return math.ceil(POINTS_SPEED * self._seconds_left(now) / self.pace.round_seconds)
 
     def _move(self, phase: Phase, deadline: float | None) -> None:
         if phase not in LEGAL_MOVES[self.phase]:
@@ -335,13 +378,13 @@ class Duel:
     def _put_problem(self, now: float) -> None:
         self._move(Phase.PROBLEM, now + self.pace.round_seconds)
         self.round += 1
-        self.problem = make_problem(self.round, self.pace.rounds, self._rng)
+        self.problems.append(make_problem(self.round, self.pace.rounds, self._rng))
 
     def _reveal(self, now: float) -> None:
         self._move(Phase.REVEAL, now + self.pace.reveal_seconds)
         for seat in self.seats.values():
             if seat.answered_round != self.round:
-                seat.marks.append(Mark.NONE)
+                seat.results.append(Result(Mark.NONE))
 
     def _reveal_if_all_answered(self, now: float) -> None:
         here = self.here()

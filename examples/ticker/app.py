@@ -6,6 +6,7 @@ page's <script> changed.
 
 import os
 import random
+import time
 from threading import Lock
 
 from flask import Flask, render_template
@@ -20,24 +21,23 @@ app = Flask(__name__)
 socketio = SocketIO(app)
 lock = Lock()
 thread = None
-history = {place: [round(random.uniform(12, 18), 1)] for place in PLACES}
+history = [{"at": time.time(), "degrees": {place: round(random.uniform(12, 18), 1) for place in PLACES}}]
 
 
 @app.route("/")
 def index():
-    return render_template("ticker.html", places=PLACES)
+    return render_template("ticker.html", places=PLACES, count=HISTORY_COUNT, period=PERIOD_SECONDS)
 
 
 def measure():
-    """The background thread: a new temperature for every place, sent to everybody."""
+    """The background thread of this process: a new temperature for every place, sent to everybody."""
     while True:
         socketio.sleep(PERIOD_SECONDS)
-        reading = {}
-        for place, values in history.items():
-            values.append(round(values[-1] + random.uniform(-0.6, 0.6), 1))
-            del values[:-HISTORY_COUNT]
-            reading[place] = values[-1]
-        socketio.emit("reading", reading)
+        last = history[-1]["degrees"]
+        degrees = {place: round(last[place] + random.uniform(-0.6, 0.6), 1) for place in PLACES}
+        history.append({"at": time.time(), "degrees": degrees})
+        del history[:-HISTORY_COUNT]
+        socketio.emit("reading", history[-1])
 
 
 @socketio.on("connect")

@@ -1,4 +1,4 @@
-"""What programs import: Flask-SocketIO's, python-socketio's, python-engineio's words; emitter, server.
+"""The APIs that programs import: those of Flask-SocketIO, python-socketio, python-engineio; emitter, server.
 
 Must not know: selectors, frames, descriptors.
 """

@@ -37,25 +37,26 @@ ANSWER_MAX_BYTES: Final = 64 * 1024
 
 
 class EmitError(ConnectionError):
-    """What was said reached nobody: no server or no broker there, or it refused."""
+    """The event could not be sent: no server or broker answers there, or it refused."""
 
 
 class Emitter:
-    """Speaks to the clients of running servers. Any thread.
+    """Emits events to the clients of running servers, from any process and any thread.
 
         with Emitter("redis://localhost") as emitter:
             emitter.emit("news", {"title": "hello"}, to="readers")
 
     Args:
-        url: a broker's, as `message_queue` takes it (redis://host, unix:///run/redis.sock, ...), or
-            "unix:/path" (one colon, no double slash): the control socket of a server on this machine.
-        channel: as the servers' option `channel`.
-        redis_options: keywords for the connection to the broker.
-        path: of the Socket.IO server, where one process has several; control socket only.
+        url: the URL of a broker, as for `message_queue` (redis://host, unix:///run/redis.sock, ...), or
+            "unix:/path" (no double slash), the control socket of a server on this machine.
+        channel: the same as the servers' option `channel`.
+        redis_options: keyword arguments for the connection to the broker.
+        path: the path of the Socket.IO server, if one process has several; only for a control socket.
         timeout_seconds: seconds for each step of connecting and sending.
 
     Raises:
-        BrokerError: the URL is malformed, or its package is not installed. ValueError: "unix:" alone.
+        BrokerError: the URL is malformed, or the client library is not installed. ValueError: the URL is only
+            "unix:".
     """
 
     def __init__(
@@ -82,14 +83,14 @@ class Emitter:
             self._way = broker_way(options)
 
     def emit(self, event: str, *args: object, data: object = None, **options: Unpack[Recipients]) -> None:
-        """Send an event to everybody, or to rooms.
+        """Send an event to all clients, or to the clients in some rooms.
 
             emitter.emit("news", {"title": "hello"}, to="readers")
 
         Args:
-            args: the event's data; a tuple as the only one is several arguments, None is none.
-            data: the same by its name.
-            options: to, room: a room, a sid, or a list of them. skip_sid, except_rooms: whom to leave out.
+            args: the event's data; a single tuple is sent as several arguments, None as none.
+            data: the same, as a keyword argument.
+            options: to, room: a room, a sid, or a list of them. skip_sid, except_rooms: who is left out.
                 namespace: default "/".
 
         Raises:
@@ -99,7 +100,7 @@ class Emitter:
         self.emit_to(broadcast_options(**options), event, arguments_of(args, data))
 
     def emit_to(self, to: BroadcastOptions, event: str, args: tuple[object, ...]) -> None:
-        """`emit` of the arguments `args`, to whom `to` says; raises what `emit` does.
+        """Send an event with the arguments `args` to the recipients `to`; raises the same errors as `emit`.
 
             emitter.emit_to(broadcast_options(to="readers"), "news", ("hello",))
 
@@ -111,28 +112,28 @@ class Emitter:
         self._send(write_emit(envelope, self._host_id, self._codec, self._path))
 
     def send(self, data: object, json: bool = False, **options: Unpack[Recipients]) -> None:
-        """`emit` of the event `message`.
+        """Send the event `message`, or `json`, with one argument.
 
             emitter.send("hello", to="readers")
 
         Args:
-            data: the one argument of the event.
-            json: True: the event is called `json` instead.
-            options: as of `emit`, and so are the errors.
+            data: the argument of the event.
+            json: True sends the event `json` instead of `message`.
+            options: as of `emit`; the errors are also the same.
         """
         self.emit("json" if json else "message", data, **options)
 
     def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
-        """Send a client out of a namespace.
+        """Disconnect a client from a namespace.
 
             emitter.disconnect(sid, reason="the account was closed")
 
         Args:
             namespace: default "/".
-            reason: reaches the client as the event `closing`, where a server of ours holds it.
+            reason: sent to the client in the event `closing`, if it is connected to a server of this package.
 
         Raises:
-            EmitError: it could not be sent. That nobody has the client is no error.
+            EmitError: the message could not be sent. It is no error if no server has the client.
         """
         detail = {} if reason is None else {"detail": reason}
         self._command(CommandKind.DISCONNECT, namespace, sid=sid, **detail)
@@ -142,7 +143,7 @@ class Emitter:
 
             emitter.enter_room(sid, "readers")
 
-        Raises EmitError: it could not be sent.
+        Raises EmitError: the message could not be sent.
         """
         self._command(CommandKind.ENTER, namespace, sid=sid, room=room)
 
@@ -151,25 +152,25 @@ class Emitter:
 
             emitter.leave_room(sid, "readers")
 
-        Raises EmitError: it could not be sent.
+        Raises EmitError: the message could not be sent.
         """
         self._command(CommandKind.LEAVE, namespace, sid=sid, room=room)
 
     def close_room(self, room: str | int, namespace: str | None = None) -> None:
-        """Everyone leaves the room, in "/" or `namespace`.
+        """Remove all clients from a room of "/" or `namespace`.
 
             emitter.close_room("readers")
 
-        Raises EmitError: it could not be sent.
+        Raises EmitError: the message could not be sent.
         """
         self._command(CommandKind.CLOSE_ROOM, namespace, room=room)
 
     def close(self) -> None:
-        """Close the connection; the end of a `with` block does it.
+        """Close the connection. The end of a `with` block does this too.
 
             emitter.close()
 
-        The next `emit` connects anew.
+        The next `emit` connects again.
         """
         with self._lock:
             self._way.close()

@@ -63,7 +63,7 @@ class Face:
     ) -> Callable[[Decorated], Decorated]: ...
 
     def event(self, *args: Any, **kwargs: Any) -> Any:
-        """Decorator: the event is named as the function is.
+        """Decorator: register the function as handler of the event that has the function's name.
 
             @server.event
             def answer(*arguments): ...
@@ -113,14 +113,14 @@ class HandlerRegistry(Face):
             def answer(sid, value): ...
 
         Args:
-            event: its name; `connect`, `disconnect` and `*` included.
-            handler: the function: (sid, environ[, auth]) for `connect`, else the sid and the arguments.
+            event: its name; also `connect`, `disconnect`, and `*` for events without a handler.
+            handler: the function; gets (sid, environ[, auth]) for `connect`, else the sid and the arguments.
             namespace: default "/".
             options: inline, ordered, rate_limit: as of `SocketIO.on`.
 
         Raises:
-            TypeError: an option that cannot be, or an async def.
-            ValueError: an event or a rate that cannot be.
+            TypeError: an option is invalid, or the function is an async def.
+            ValueError: the event or the rate is invalid.
         """
         turn = read_turn(event, options)
 
@@ -136,7 +136,7 @@ class HandlerRegistry(Face):
     def start_background_task(
         self, target: Function, *args: object, **kwargs: object
     ) -> tasks.BackgroundTask:
-        """Run a function in a thread of its own, at once.
+        """Run a function in a separate thread, at once.
 
             server.start_background_task(send_prices, 5)
 
@@ -152,12 +152,12 @@ class HandlerRegistry(Face):
         return task
 
     def sleep(self, seconds: float = 0.0) -> None:
-        """Wait without keeping a thread of the pool from others.
+        """Wait; meanwhile another handler may use this place in the thread pool.
 
             server.sleep(0.5)
 
         Args:
-            seconds: 0 lets others run.
+            seconds: with 0, other threads may run.
         """
         tasks.sleep(seconds)
 
@@ -204,7 +204,10 @@ def arity_of(function: Function, event: str, bound_count: int = 0) -> int:
         if takes(function, bound_count + count):
             return count
     what = "auth" if event == "connect" else "reason"
-    raise TypeError(f"the {event} handler {name_of(function)} may take {what}, or nothing, and no more")
+    raise TypeError(
+        f"the {event} handler {name_of(function)} may take {what}, or nothing, and no more "
+        "[handler-arguments]"
+    )
 
 
 _cached_arity: Final = lru_cache(maxsize=1024)(arity_of)

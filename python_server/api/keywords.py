@@ -247,7 +247,7 @@ def refuse_unknown(what: str, given: Keywords, keywords: type, elsewhere: str = 
         name = min(unknown)
         near = difflib.get_close_matches(name, known, 1) if len(known) > NAMES_TOLD_MAX_COUNT else []
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
-        raise TypeError(f"{what} has no option {name!r}: {hint}{elsewhere}")
+        raise TypeError(f"{what} has no option {name!r}: {hint}{elsewhere} [unknown-keyword]")
 
 
 def drop_unknown(what: str, given: Keywords, keywords: type) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def drop_unknown(what: str, given: Keywords, keywords: type) -> dict[str, Any]:
             continue
         meant = slip_of(name, ADDRESSING & known)
         if meant is not None:
-            raise TypeError(f"{what} has no option {name!r}: did you mean {meant!r}?")
+            raise TypeError(f"{what} has no option {name!r}: did you mean {meant!r}? [unknown-keyword]")
         if len(_IGNORED) < IGNORED_MAX_COUNT:
             _IGNORED.add((what, name))
             near = difflib.get_close_matches(name, known, 1)

@@ -55,11 +55,11 @@ class EncodesItself(Protocol):
 
 
 class EngineServer(HandlerRegistry, Mounting, ThreadWords):
-    """Engine.IO alone: the synchronous Server of python-engineio 4.
+    """An Engine.IO server without Socket.IO, with the API of the synchronous Server of python-engineio 4.
 
-    Handlers: connect(sid, environ), message(sid, data), disconnect(sid[, reason]). A connect handler that
-    returns something but True, or raises, ends the session it was called for. A message arrives as the text
-    or the bytes that were sent. Mount it with WSGIApp:
+    Handlers: connect(sid, environ), message(sid, data), disconnect(sid[, reason]). If a connect handler
+    returns a value other than True or None, or raises an exception, the session ends. A message arrives as
+    the text or the bytes that were sent. Mount the server with WSGIApp:
 
         engine = EngineServer(ping_interval=10)
 
@@ -70,18 +70,18 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
         app = WSGIApp(engine, wsgi_app)
 
     Args:
-        async_mode, logger, async_handlers, monitor_clients: taken, without effect (docs/migration.md).
-        ping_interval, ping_timeout: seconds between two pings, and for the answer to one.
-        max_http_buffer_size: bytes of one message or polling body.
-        transports: "polling", "websocket" or both. allow_upgrades: from one to the other.
-        http_compression: of the answers to polls, from `compression_threshold` bytes on.
-        cookie: name of a cookie with the session's id. cors_allowed_origins: as of `SocketIO`.
+        async_mode, logger, async_handlers, monitor_clients: accepted, no effect (docs/migration.md).
+        ping_interval, ping_timeout: seconds between two pings, and seconds to wait for the answer.
+        max_http_buffer_size: maximum bytes of one message or polling body.
+        transports: "polling", "websocket" or both. allow_upgrades: whether a session may change to WebSocket.
+        http_compression: whether to compress responses to polls from `compression_threshold` bytes on.
+        cookie: name of a cookie with the session id. cors_allowed_origins: as of `SocketIO`.
         json: a module with dumps and loads, for messages that are lists and mappings.
-        cors_credentials: None is True, but not for `cors_allowed_origins="*"`.
-        options: more of ours. Times are in seconds, sizes in bytes. The log names each that does not exist.
+        cors_credentials: None means True, except with `cors_allowed_origins="*"`.
+        options: further options. Times are in seconds, sizes in bytes. The log names unknown options.
 
     Raises:
-        ValueError: a value that cannot be.
+        ValueError: the value of an option is invalid.
     """
 
     default_path = "engine.io"
@@ -145,7 +145,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
             engine.send(sid, "hello")
 
         Args:
-            data: text or bytes as they are; a list or a mapping as JSON, all else as its text.
+            data: str or bytes are sent unchanged, a list or a mapping as JSON, anything else as str.
         """
         if isinstance(data, (bytes, bytearray)):
             packet: str | bytes = bytes(data)
@@ -156,7 +156,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
         self._send_encoded(sid, packet)
 
     def send_packet(self, sid: str, pkt: EncodesItself) -> None:
-        """Send a packet, `pkt`, of python-engineio's class, as it encodes itself.
+        """Send `pkt`, a packet of python-engineio's class; its own method encodes it.
 
             engine.send_packet(sid, Packet(packet.MESSAGE, "hello"))
 
@@ -169,7 +169,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
         self._running().door.post(self._send, sid, prepared, nbytes=len(prepared.frames))
 
     def disconnect(self, sid: str | None = None) -> None:
-        """End a session; without a sid all of this process.
+        """End a session, or without a sid all sessions of this process.
 
             engine.disconnect(sid)
 
@@ -178,7 +178,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
         self._running().door.post(self._end, sid)
 
     def transport(self, sid: str) -> str:
-        """How a client is connected.
+        """Return the transport of a client.
 
             if engine.transport(sid) == "websocket": ...
 
@@ -187,7 +187,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
         return self._running().door.ask(lambda: self._sessions[sid].transport)
 
     def get_session(self, sid: str) -> SessionData:
-        """What the program keeps for a client.
+        """Return the program's data for a client.
 
             name = engine.get_session(sid)["name"]
 
@@ -206,7 +206,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
 
     @contextmanager
     def session(self, sid: str) -> Iterator[SessionData]:
-        """The client's dictionary, saved at the end of the block.
+        """Open the client's dictionary; it is saved at the end of the block.
 
             with engine.session(sid) as session: session["name"] = "ann"
 

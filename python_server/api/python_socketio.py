@@ -51,11 +51,11 @@ def __getattr__(name: str) -> object:
 
 
 class Server(ServerMethods, Mounting):
-    """The synchronous Server of python-socketio 5. Mount it with `WSGIApp(server, application)`.
+    """A Socket.IO server for any WSGI application, with the API of python-socketio 5's synchronous Server.
 
-    Handlers get (sid, environ[, auth]) for `connect`, (sid[, reason]) for `disconnect`, else the sid and the
-    event's arguments; a catch-all `*` gets the event's name first. They run in ordinary threads, a client's
-    in order.
+    Mount it with `WSGIApp(server, application)`. Handlers get (sid, environ[, auth]) for `connect`,
+    (sid[, reason]) for `disconnect`, else the sid and the event's arguments; a handler of `*` gets the
+    event's name first. Handlers run in ordinary threads; the events of one client run in order.
 
         server = Server(cors_allowed_origins="https://shop.example")
 
@@ -66,21 +66,21 @@ class Server(ServerMethods, Mounting):
         app = WSGIApp(server, wsgi_app)
 
     Args:
-        client_manager: python-socketio's RedisManager, for the URL it holds; its Manager is none.
+        client_manager: a RedisManager of python-socketio, whose URL is used; a Manager means no broker.
         serializer: "default" or "msgpack". json: a module with dumps and loads.
-        namespaces: that may be joined without a handler ("*": any). always_connect: CONNECT is answered
-            before the connect handler runs.
-        logger, async_handlers, engineio_logger, monitor_clients: taken, without effect (docs/migration.md).
-        engineio_options: EngineServer's, and: message_queue: URL of a broker that joins several machines
-            (redis://host), with `channel`, `redis_options` and `channel_per_room`.
+        namespaces: names of namespaces that clients may join without a handler; "*" for any.
+        always_connect: True answers CONNECT before the connect handler runs.
+        logger, async_handlers, engineio_logger, monitor_clients: accepted, no effect (docs/migration.md).
+        engineio_options: those of EngineServer, and: message_queue: URL of a broker that connects several
+            machines (redis://host), with `channel`, `redis_options` and `channel_per_room`.
             connection_state_recovery: True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
             connect_timeout: seconds to join a namespace. attachments_timeout: seconds to complete a binary
-            packet. serve_client: the client for browsers at `socket.io.js` below the path, default True. The
-            log names each that does not exist.
+            packet. serve_client: whether to serve the browser client at `socket.io.js` below the path,
+            default True. The log names unknown options.
 
     Raises:
-        ValueError: a value that cannot be, or is not served here.
-        BrokerError: a message_queue whose URL is malformed, or whose package is not installed.
+        ValueError: the value of an option is invalid, or not supported.
+        BrokerError: the URL of `message_queue` is malformed, or its client library is not installed.
     """
 
     default_path = "socket.io"

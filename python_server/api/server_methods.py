@@ -29,12 +29,12 @@ HANDLER_PREFIX: Final = "on_"
 
 
 class ConnectionRefusedError(ConnectionRefused):
-    """Raise it in a connect handler: the client is refused, and learns why.
+    """Raise this in a connect handler to refuse the client and tell it why.
 
         raise ConnectionRefusedError("unauthorized", {"retry": False})
 
     Args:
-        args: the message, then what goes along as data: one value as it is, several as a list.
+        args: the message, then the data for the client: one value is sent as it is, several as a list.
     """
 
     def __init__(self, *args: object) -> None:
@@ -79,19 +79,19 @@ class ClientMethods:
         timeout: float | None = 60,
         ignore_queue: bool = False,
     ) -> JSONValue:
-        """Send an event to one client of `namespace` and wait for its ack.
+        """Send an event to one client of `namespace` and wait for its acknowledgement.
 
             answer = server.call("sure?", "tea", to=sid, timeout=10)
 
         Args:
-            data: None is no argument, a tuple several, all else one. to: the client's sid.
-            timeout: seconds; None waits on. ignore_queue: has no effect.
+            data: None sends no argument, a tuple several, anything else one. to: the client's sid.
+            timeout: seconds; None waits without a limit. ignore_queue: has no effect.
 
-        Returns: the values of the ack: None, the only one, or a tuple.
+        Returns: the values of the acknowledgement: None, a single value, or a tuple.
 
         Raises:
-            ValueError: no addressee, or more than one. RuntimeError: it could only hang.
-            TimeoutError: no ack within `timeout` seconds, or the client has left.
+            ValueError: no client is given, or more than one. RuntimeError: it could never return.
+            TimeoutError: no acknowledgement within `timeout` seconds, or the client has left.
         """
         target = to if to is not None else sid
         if not isinstance(target, str):
@@ -104,7 +104,7 @@ class ClientMethods:
 
             server.enter_room(sid, "readers")
 
-        Raises ValueError: the client is not there, or the room is another client's own.
+        Raises ValueError: the client is not connected, or the room is the private room of another client.
         """
         self._hub.enter(namespace or self.namespace, sid, room)
 
@@ -118,16 +118,16 @@ class ClientMethods:
         self._hub.leave(namespace or self.namespace, sid, room)
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[JSONValue]:
-        """The rooms of a client in `namespace`.
+        """Return the rooms of a client in `namespace`.
 
             names = server.rooms(sid)
 
-        Returns: their names; the client's own room is among them.
+        Returns: their names, including the client's private room (its sid).
         """
         return self._hub.rooms_of(namespace or self.namespace, sid)
 
     def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """Send a client out of `namespace`.
+        """Disconnect a client from `namespace`.
 
             server.disconnect(sid)
 
@@ -136,7 +136,7 @@ class ClientMethods:
         self._hub.disconnect(namespace or self.namespace, sid)
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
-        """How a client of `namespace` is connected.
+        """Return the transport of a client of `namespace`.
 
             if server.transport(sid) == "websocket": ...
 
@@ -145,7 +145,7 @@ class ClientMethods:
         return self._find(sid, namespace).client.session.transport
 
     def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
-        """The environ of the handshake request of a client in `namespace`.
+        """Return the environ of the handshake request of a client in `namespace`.
 
             agent = server.get_environ(sid).get("HTTP_USER_AGENT")
 
@@ -155,7 +155,7 @@ class ClientMethods:
         return None if socket is None else self._environ_of(socket)
 
     def get_session(self, sid: str, namespace: str | None = None) -> SessionData:
-        """What the program keeps for a client in `namespace`; it is not Flask's session.
+        """Return the program's data for a client in `namespace`. This is not Flask's session.
 
             name = server.get_session(sid)["name"]
 
@@ -178,7 +178,7 @@ class ClientMethods:
 
     @contextmanager
     def session(self, sid: str, namespace: str | None = None) -> Iterator[SessionData]:
-        """The client's dictionary in `namespace`, saved at the end of the block.
+        """Open the client's dictionary in `namespace`; it is saved at the end of the block.
 
             with server.session(sid) as session: session["name"] = "ann"
 
@@ -189,7 +189,7 @@ class ClientMethods:
         self.save_session(sid, session, namespace)
 
     def is_asyncio_based(self) -> bool:
-        """Are its methods coroutines?
+        """Tell whether the methods are coroutines.
 
             assert not server.is_asyncio_based()
 
@@ -222,28 +222,23 @@ class HubMethods(ClientMethods):
         volatile: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Send an event to a client, a room, a list of them, or everybody in `namespace`.
+        """Send an event to a client, a room, a list of them, or to all clients in `namespace`.
 
             server.emit("news", {"title": "hello"}, to="readers")
 
         Args:
-            data: None is no argument, a tuple several, all else one. callback: called with each ack's values.
-            to, room: whom it reaches. skip_sid, except_rooms: sids, rooms to leave out.
-            timeout: seconds after which an ack counts no more. volatile: dropped for who cannot take it now.
-            ignore_queue: to the clients of this process only.
+            data: None sends no argument, a tuple several, anything else one.
+            to, room: a sid, a room, or a list of them. skip_sid, except_rooms: sids or rooms to exclude.
+            callback: called with the values of each acknowledgement. timeout: seconds to wait for it.
+            volatile: drop it for clients that cannot receive it now. ignore_queue: only this process.
 
         Raises:
-            TypeError, ValueError: the data cannot be written. ServerStopped: the server has stopped.
+            TypeError, ValueError: the data cannot be encoded. ServerStopped: the server has stopped.
         """
-        self._hub.emit(
-            event,
-            as_arguments(data),
-            broadcast_options(
-                to, room, skip_sid, except_rooms, namespace or self.namespace, ignore_queue, bool(volatile)
-            ),
-            None if callback is None else lambda socket, values: callback(*values),
-            timeout,
-        )
+        place = namespace or self.namespace
+        options = broadcast_options(to, room, skip_sid, except_rooms, place, ignore_queue, bool(volatile))
+        told = None if callback is None else lambda socket, values: callback(*values)
+        self._hub.emit(event, as_arguments(data), options, told, timeout)
 
     def send(
         self,
@@ -256,7 +251,7 @@ class HubMethods(ClientMethods):
         ignore_queue: bool = False,
         **options: Unpack[SendKeywords],
     ) -> None:
-        """`emit` of the event `message` with the one argument `data`.
+        """Send the event `message` with one argument, `data`.
 
             server.send("hello", to="readers")
 
@@ -273,33 +268,33 @@ class HubMethods(ClientMethods):
         namespace: str | None = None,
         timeout: float = 60,
     ) -> Answers:
-        """Send an event to everybody in a room of `namespace`, and wait for their acks.
+        """Send an event to all clients in a room of `namespace`, and wait for their acknowledgements.
 
             answers = server.call_room("ready?", to="players", timeout=5)
 
         Args:
             data: as of `emit`. to: a room, a sid, or a list of them. timeout: seconds.
 
-        Returns: the acks that came in time, and how many did not.
+        Returns: the acknowledgements that came in time, and how many did not.
         """
         return self._hub.call_room(
             event, as_arguments(data), broadcast_options(to, namespace=namespace or self.namespace), timeout
         )
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
-        """Everyone leaves the room of `namespace`.
+        """Remove all clients from a room of `namespace`.
 
             server.close_room("readers")
 
-        Raises ValueError: it is a client's own.
+        Raises ValueError: the room is the private room of a client (its sid).
         """
         self._hub.close_room(namespace or self.namespace, room)
 
 
 class Namespace(HubMethods):
-    """Handlers of one namespace as methods `on_<event>`; register an instance with `register_namespace`.
+    """Base class for class-based namespaces: write methods `on_<event>`, and call `register_namespace`.
 
-    Its other methods are the server's, in its own namespace unless another one is given:
+    The other methods call those of the server, with the namespace of the object unless you pass another one:
 
         class Shop(Namespace):
             def on_buy(self, sid, what):
@@ -314,11 +309,11 @@ class Namespace(HubMethods):
         self.namespace: str = namespace or DEFAULT_NAMESPACE
 
     def trigger_event(self, event: str, *args: Any) -> object:
-        """Call the method for `event`; overload it for a routing of your own, which then gets every event.
+        """Call the method for `event`. If you override this method, yours gets every event.
 
         Args:
-            args: the sid, then the event's: for connect the environ and the auth, for disconnect the reason.
-                In the namespace "*" the client's namespace comes before them.
+            args: the sid, then the event's arguments: environ and auth for connect, the reason for
+                disconnect. In the namespace "*" the client's namespace comes before them.
         """
         method: Function | None = getattr(self, f"{HANDLER_PREFIX}{event}", None)
         if method is None:
@@ -335,7 +330,7 @@ class ServerMethods(HubMethods, HandlerRegistry):
         hub: does the work. environ_of: the environ of a client's handshake request.
 
     Attributes:
-        not_handled: what a `trigger_event` returns that has no method for an event.
+        not_handled: the value that `trigger_event` returns if there is no method for an event.
     """
 
     async_mode = "threading"
@@ -351,11 +346,11 @@ class ServerMethods(HubMethods, HandlerRegistry):
     # Registration
 
     def register_namespace(self, namespace_handler: NamespaceHandler) -> None:
-        """Every `on_...` method of `namespace_handler` handles the event its name ends with.
+        """Register `namespace_handler`, whose methods `on_<event>` handle the events of its namespace.
 
             server.register_namespace(Shop("/shop"))
 
-        Raises ValueError: it is the Namespace of the other face.
+        Raises ValueError: it is a Namespace of Flask-SocketIO's API (`python_server.Namespace`).
         """
         if isinstance(namespace_handler, ClientMethods):
             if not isinstance(namespace_handler, HubMethods):
@@ -387,8 +382,7 @@ class ServerMethods(HubMethods, HandlerRegistry):
         _refuse_async(function)
         place = namespace or DEFAULT_NAMESPACE
         count = (3 if event == "connect" else 2) + (place == ANY)
-        if not takes(function, count):
-            count -= 1
+        count -= not takes(function, count)
 
         def run_reserved(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             return _call(name, function, *self._told(place, socket, name, arguments)[:count])
@@ -423,7 +417,12 @@ class ServerMethods(HubMethods, HandlerRegistry):
         namespace: str = "/admin",
         server_stats_interval: float = 2,
     ) -> None:
-        """python-socketio's word for the Socket.IO Admin UI: the log says that it comes later."""
+        """Accept the call for the Admin UI, which is not served yet: the log says so, with its `namespace`.
+
+            server.instrument(auth=False)
+
+        `auth`, `mode`, `read_only`, `server_id` and `server_stats_interval` (in seconds) have no effect.
+        """
         log.warn(f"instrument(): the Admin UI is not served yet, nobody can join {namespace}")
 
 
@@ -431,7 +430,7 @@ def _refuse_async(function: Function) -> None:
     if is_async(function):
         raise TypeError(
             f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
-            "SocketIO runs both"
+            "SocketIO runs both [async-handler]"
         )
 
 

@@ -20,7 +20,7 @@ class ThreadWords:
     async_mode = "threading"
 
     def async_modes(self) -> list[str]:
-        """The names that `async_mode` may have; all mean threads.
+        """Return the values that `async_mode` may have; all of them mean threads.
 
             assert "threading" in server.async_modes()
 
@@ -29,7 +29,7 @@ class ThreadWords:
         return [mode for mode in ASYNC_MODES if mode is not None]
 
     def is_asyncio_based(self) -> bool:
-        """Are its methods coroutines?
+        """Tell whether the methods are coroutines.
 
             assert not server.is_asyncio_based()
 
@@ -38,7 +38,7 @@ class ThreadWords:
         return False
 
     def create_queue(self, *args: Any, **kwargs: Any) -> Queue[Any]:
-        """A queue between threads.
+        """Create a queue for threads.
 
             jobs = server.create_queue(maxsize=100)
 
@@ -47,7 +47,7 @@ class ThreadWords:
         return Queue(*args, **kwargs)
 
     def get_queue_empty_exception(self) -> type[Exception]:
-        """What such a queue raises that has nothing.
+        """Return the exception that an empty queue raises.
 
             Empty = server.get_queue_empty_exception()
 
@@ -56,7 +56,7 @@ class ThreadWords:
         return QueueEmpty
 
     def create_event(self, *args: Any, **kwargs: Any) -> Event:
-        """An event between threads.
+        """Create an event for threads.
 
             done = server.create_event()
 
@@ -65,10 +65,10 @@ class ThreadWords:
         return Event(*args, **kwargs)
 
     def generate_id(self) -> str:
-        """A name that nobody can guess. Sessions do not ask here for theirs.
+        """Create an id that nobody can guess. The server does not use this method for session ids.
 
             token = server.generate_id()
 
-        Returns: a text.
+        Returns: a str.
         """
         return _NAMES.make()

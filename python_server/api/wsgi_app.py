@@ -31,14 +31,14 @@ class Mounting:
         raise NotImplementedError
 
     def handle_request(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """For an application that hands requests on itself, without a WSGIApp.
+        """Answer a request that an application passes on itself, without a WSGIApp.
 
             body = server.handle_request(environ, start_response)
 
         Args:
-            environ, start_response: as the application got them.
+            environ, start_response: those of the application.
 
-        Returns: what the application returns then.
+        Returns: the body, which the application must return.
         """
         if arrived(self, environ, start_response):
             return [b""]
@@ -46,28 +46,28 @@ class Mounting:
         return not_implemented(CALLED_ELSEWHERE if ours else NEEDS_OWN_SERVER, start_response)
 
     def shutdown(self) -> None:
-        """Nothing is to be stopped: what runs here ends with the server.
+        """Do nothing: background tasks end with the server.
 
             server.shutdown()
 
-        For programs of python-socketio and python-engineio, which call it at their end.
+        It exists for programs of python-socketio and python-engineio, which call it when they stop.
         """
 
 
 class WSGIApp:
-    """A server under a path of a WSGI application: python-socketio's and python-engineio's WSGIApp.
+    """Mounts a server at a path of a WSGI application, as python-socketio's and python-engineio's WSGIApp.
 
         app = WSGIApp(Server(), wsgi_app, static_files={"/": "public/"})  # python -m python_server module:app
 
     Args:
         socketio_app, engineio_app: the server.
-        wsgi_app: answers what neither the server nor the files do; without it that is `not_found`.
-        static_files: files by the path of their URL: a file, a folder with a slash at its end, or
-            {"filename": ..., "content_type": ...}; "" names a folder's file in place of index.html.
+        wsgi_app: the application that answers all other requests; without it `not_found` answers.
+        static_files: a mapping of URL paths to a file, to a folder with a slash at its end, or to
+            {"filename": ..., "content_type": ...}; "" sets a folder's index file instead of index.html.
         socketio_path, engineio_path, path: default "socket.io" or "engine.io".
 
     Raises:
-        TypeError: no server; a keyword that does not exist.
+        TypeError: there is no server, or an unknown keyword.
     """
 
     wsframe_arrivals = True
@@ -109,7 +109,7 @@ class WSGIApp:
         return self.not_found(start_response)
 
     def not_found(self, start_response: StartResponse) -> Iterable[bytes]:
-        """What is answered where there is nothing; a subclass may say it otherwise.
+        """Answer a request for which there is nothing; a subclass may override this.
 
             def not_found(self, start_response): return self.page_for_404(start_response)
 

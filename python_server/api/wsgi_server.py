@@ -26,25 +26,25 @@ OWN_HANDLERS: Final = ("WSGIHandler", "WebSocketHandler")
 
 
 class WSGIServer:
-    """Serves an application, with the Socket.IO and raw WebSockets it carries, on a thread of its own.
+    """Serves an application, with its Socket.IO events and raw WebSockets, in a thread of this process.
 
         with WSGIServer(("127.0.0.1", 0), app) as server:
             print(server.address)
 
     Args:
-        listener: (host, port), "host:port", a port, or a bound socket that this server then owns.
-        application: any PEP 3333 callable; a subclass may have it as its attribute instead.
-        backlog: connections that the system keeps until they are accepted.
-        spawn: a number, or a pool with a `size`: so many connections at a time.
-        log: of requests: None, a file-like object or a logger; "default" is what `settings` say.
-        error_log: of errors, and `wsgi.errors`: the same.
-        handler_class: not asked: requests are read by the server itself.
-        environ: what stands in every environ besides.
+        listener: (host, port), "host:port", a port, or a bound socket, which this server then owns.
+        application: any PEP 3333 callable. A subclass may set it as a class attribute instead.
+        backlog: maximum connections that wait to be accepted.
+        spawn: maximum number of connections, or a pool that has it as `size`.
+        log: where to log requests: None, a file-like object or a logger; "default" uses `settings`.
+        error_log: where to log errors and `wsgi.errors`: the same kinds of values.
+        handler_class: has no effect, because the server parses requests itself.
+        environ: keys and values to add to every environ.
         settings: limits and timeouts; host and port are not used. Without it requests are not logged.
         ssl_args: certfile, keyfile, ca_certs, cert_reqs, ciphers; or ssl_context. The log names others.
 
     Raises:
-        TypeError, ValueError: `listener`, `application` or `spawn` is none of these.
+        TypeError, ValueError: `listener`, `application` or `spawn` is not one of these.
     """
 
     application: Application | None = None
@@ -95,7 +95,7 @@ class WSGIServer:
 
     @property
     def address(self) -> tuple[str, int]:
-        """The host and the real port; of a UNIX socket the path. Raises RuntimeError: it has no port yet."""
+        """Host and port in use, or the path of a UNIX socket. Raises RuntimeError: there is no port yet."""
         sock = self._socket or (self._listener if isinstance(self._listener, Socket) else None)
         if sock is not None:
             bound: Any = sock.getsockname()
@@ -117,7 +117,7 @@ class WSGIServer:
 
     @property
     def url(self) -> str:
-        """Where it is bound, with no slash at the end. Raises RuntimeError: it has not been started."""
+        """The URL of the server, without a slash at the end. Raises RuntimeError: it has not been started."""
         if self._socket is None:
             raise RuntimeError("the server is not bound yet: call start()")
         tls = self._settings.tls
@@ -125,12 +125,12 @@ class WSGIServer:
 
     @property
     def started(self) -> bool:
-        """Does it serve?"""
+        """Whether the server is running."""
         return self._worker is not None
 
     @property
     def closed(self) -> bool:
-        """Has it no open socket?"""
+        """Whether the server has no open socket."""
         sock = self._socket or self._listener
         return not isinstance(sock, Socket) or sock.fileno() < 0
 
@@ -140,20 +140,20 @@ class WSGIServer:
             server.start()
 
         Raises:
-            BindError: the address cannot be listened on. RuntimeError: it runs already, or the process is
-                monkey-patched.
+            BindError: the server cannot listen on the address. RuntimeError: it is already running, or the
+                process is monkey-patched.
         """
         self._thread = BackgroundThread(self._prepare().run, "python_server")
 
     def serve_forever(self, stop_timeout: float | None = None) -> None:
-        """Serve until `stop` is called from another thread, or KeyboardInterrupt; bind first if need be.
+        """Serve until another thread calls `stop`, or until KeyboardInterrupt; start the server if needed.
 
             WSGIServer(("0.0.0.0", 8000), app).serve_forever()
 
         Args:
-            stop_timeout: seconds, as of `stop`, at an interrupt of a server that was started before.
+            stop_timeout: seconds, as of `stop`, for KeyboardInterrupt when `start` was called before.
 
-        Raises what `start` does.
+        Raises the same errors as `start`.
         """
         thread = self._thread
         if thread is not None:
@@ -170,12 +170,12 @@ class WSGIServer:
             self._worker = None
 
     def stop(self, timeout: float | None = None) -> None:
-        """Stop accepting, let what runs end, cut it after the timeout; wait for the end. Any thread.
+        """Stop accepting, wait for running requests, and cancel them after the timeout. Any thread.
 
             server.stop(timeout=5)
 
         Args:
-            timeout: seconds; None takes `graceful_timeout_seconds` of the settings.
+            timeout: seconds; None means `graceful_timeout_seconds` of the settings.
         """
         worker, thread = self._worker, self._thread
         if worker is None:
@@ -186,11 +186,11 @@ class WSGIServer:
             self._thread = self._worker = None
 
     def close(self) -> None:
-        """The same as `stop`.
+        """Stop the server, as `stop` does.
 
             server.close()
 
-        In gevent it closes the listening socket alone.
+        In gevent it closes only the listening socket.
         """
         self.stop()
 

@@ -1,4 +1,4 @@
-"""`wsframe` and `flask run` at the command line: options, what to serve, reloading, one event from a shell.
+"""The command line: `wsframe serve`, `wsframe emit`, `flask run`, and their options.
 
 Must not know: how a request is answered, what an event means.
 """

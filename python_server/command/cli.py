@@ -18,6 +18,7 @@ import click
 from click.core import ParameterSource
 
 from python_server.command.emit import emit_command
+from python_server.command.explain import explain_command
 from python_server.command.options import (
     APPLICATION,
     DEFAULTS,
@@ -32,6 +33,7 @@ from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
 from python_server.drop_in.installing import install, run_script, say_what_drop_in_gains
 from python_server.net.certificates import CertificateError
+from python_server.net.portability import UNIX
 from python_server.net.sockets import BindError
 from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
@@ -44,7 +46,9 @@ from python_server.serve.loading import (
     with_debugger,
 )
 from python_server.serve.mounts import Site, find_site
-from python_server.serve.reloader import Watched, end_with_reloader, run_reloading, serves_here
+from python_server.serve.reexec import Reexec
+from python_server.serve.reloaded import is_reloaded
+from python_server.serve.reloader import Watched, end_with_reloader, reloads, run_reloading
 from python_server.serve.serve import (
     ON_START,
     check_listening,
@@ -54,6 +58,7 @@ from python_server.serve.serve import (
     supervise,
 )
 from python_server.settings import Settings
+from python_server.workers.spawn import is_worker
 
 # By the parameter's name; --config is the command's own.
 HEADINGS: Final = {"config": APPLICATION} | {option.name: option.group for option in OPTIONS}
@@ -147,7 +152,7 @@ def serve_command(target: str | None, **options: Any) -> None:
     if other is not None:
         raise click.ClickException(
             f"another package named python_server is on the path: {other}; "
-            "uninstall it (pip uninstall python-server) or move it away"
+            "uninstall it (pip uninstall python-server) or move it away [another-python-server]"
         )
     try:
         if target is not None and is_script(target):
@@ -161,7 +166,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         if options["print_config"]:
             click.echo("\n".join(shown_config(click.get_current_context(), os.environ)))
             return
-        if options["reload"] and not options["check_config"] and not serves_here():
+        if not options["check_config"] and reloads(options["reload"]):
             folders = options["reload_dir"] or (options["app_dir"],)
             watched = Watched(
                 [os.path.abspath(folder) for folder in folders],
@@ -174,22 +179,23 @@ def serve_command(target: str | None, **options: Any) -> None:
         if is_supervisor(settings) and not options["check_config"]:
             supervise(settings)  # its workers load the application, it does not
             return
+        checks_only = options["check_config"]
+        serves_again = UNIX and not (checks_only or is_worker(os.environ) or is_reloaded())
+        reexec = Reexec() if serves_again else None
         if options["env_file"]:
             load_environment(options["env_file"])
         if options["drop_in"]:
             install(parallel=options["drop_in_parallel"])
         site = make_site(target, settings, options["app_dir"], factory=options["factory"])
-        if options["check_config"]:
+        if checks_only:
             check_listening(settings)
             check_log_files(settings.access_log, settings.error_log)
             click.echo("The configuration is good.")
             return
         if not options["drop_in"]:
             ON_START.append(say_what_drop_in_gains)
-        serve(site, settings)
-    except CertificateError as error:
-        raise click.ClickException(f"{error} (see the options --ssl-...)") from None
-    except (ApplicationError, BindError, LogError) as error:
+        serve(site, settings, reexec=reexec)
+    except (ApplicationError, BindError, CertificateError, LogError) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -213,14 +219,15 @@ def serve_script(path: str, options: dict[str, Any]) -> None:
     ctx = click.get_current_context()
     if not options["drop_in"]:
         raise click.UsageError(
-            f"{path} is a script: write {import_string(path)}, or add --drop-in to run it as it stands"
+            f"{path} is a script: write {import_string(path)}, or add --drop-in to run it as it stands "
+            "[script]"
         )
     for option in OPTIONS:
         given = ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
         if given and option.name not in OPTIONS_OF_SCRIPTS:
             raise click.UsageError(
                 f"{option.flag} with a script: {path} starts the server itself, and decides that; "
-                "what stands behind it are its own arguments"
+                "what stands behind it are its own arguments [script]"
             )
     if options["env_file"]:
         load_environment(options["env_file"])
@@ -267,7 +274,7 @@ def check_tls(settings: Settings) -> None:
     """Who asks for certificates of clients must not find them let in without."""
     tls = settings.tls
     if tls.certfile is None and (tls.cert_reqs != "none" or tls.ca_certs or tls.ciphers):
-        raise ValueError("without a certificate no TLS is spoken, and no client shows one")
+        raise ValueError("without a certificate no TLS is spoken, and no client shows one [certificate]")
 
 
 # Options whose value is looked at as a whole.
@@ -292,7 +299,7 @@ def refuse_public_debug(settings: Settings) -> None:
         if public is not None:
             raise click.UsageError(
                 f"--debug on {public}, which other machines may reach: whoever guesses the debugger's PIN "
-                "runs code here; listen on 127.0.0.1, or add --allow-public-debug"
+                "runs code here; listen on 127.0.0.1, or add --allow-public-debug [public-debug]"
             )
 
 
@@ -323,18 +330,18 @@ def load_environment(path: str) -> None:
         lines = Path(path).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise ApplicationError(f"--env-file {path}: {reason}") from None
+        raise ApplicationError(f"--env-file {path}: {reason} [env-file]") from None
     for number, line in enumerate(lines, 1):
         line = line.strip().removeprefix("export ")
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
         if not equals or not name.strip().isidentifier():
-            raise ApplicationError(f"--env-file {path}, line {number}: expected NAME=value")
+            raise ApplicationError(f"--env-file {path}, line {number}: expected NAME=value [env-file]")
         if name.strip() in VARIABLES - os.environ.keys():
             raise ApplicationError(
                 f"--env-file {path}, line {number}: {name.strip()} is read before this file, which is the "
-                "application's: set it in the environment, or the option in a file for --config"
+                "application's: set it in the environment, or the option in a file for --config [env-file]"
             )
         os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
@@ -351,11 +358,17 @@ class Commands(click.Group):
 
 
 @click.group(
-    cls=Commands, context_settings=HELP, commands=[serve_command, emit_command], invoke_without_command=True
+    cls=Commands,
+    context_settings=HELP,
+    commands=[serve_command, emit_command, explain_command],
+    invoke_without_command=True,
 )
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Real-time events for WSGI applications."""
+    """Real-time events for WSGI applications.
+
+    A message that ends with a code in brackets: `wsframe explain CODE` says more.
+    """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

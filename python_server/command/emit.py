@@ -17,10 +17,12 @@ from python_server.socketio.jsoncodec import JSONError, loads
 @click.command("emit")
 @click.argument("event")
 @click.argument("values", metavar="[JSON]...", nargs=-1)
-@click.option("--room", "rooms", multiple=True, help="A room or a sid; may be repeated. Default: everybody.")
-@click.option("--except", "excepted", multiple=True, help="A room or a sid to leave out; may be repeated.")
+@click.option(
+    "--room", "rooms", multiple=True, help="A room or a sid; may be repeated. Default: all clients."
+)
+@click.option("--except", "excepted", multiple=True, help="A room or a sid to exclude; may be repeated.")
 @click.option("--namespace", default="/", show_default=True)
-@click.option("--path", help="Path of the Socket.IO server, where one process has several.")
+@click.option("--path", help="Path of the Socket.IO server, if one process has several.")
 @click.option("--control", metavar="SOCKET", help="Control socket of the server. Default: by --port.")
 @click.option(
     "--port",
@@ -28,9 +30,9 @@ from python_server.socketio.jsoncodec import JSONError, loads
     show_default=True,
     envvar="WSFRAME_PORT",
     show_envvar=True,
-    help="Port of a server of this user on this machine.",
+    help="Port of a server of the same user on this machine.",
 )
-@click.option("--url", metavar="URL", help="A broker (redis://...) instead: all machines that listen to it.")
+@click.option("--url", metavar="URL", help="Emit through a broker (redis://...) to all its machines instead.")
 @click.option("--channel", default=FLASK_CHANNEL, show_default=True, help="The broker's channel.")
 def emit_command(
     event: str,
@@ -68,6 +70,8 @@ def emit_command(
                 except_rooms=list(excepted) or None,
                 namespace=namespace,
             )
-    except (EmitError, BrokerError) as error:
+    except BrokerError as error:
+        raise click.ClickException(str(error)) from None
+    except EmitError as error:
         hint = "" if url or control else "; --port or --control names a server that runs, of this user"
-        raise click.ClickException(f"{error}{hint}") from None
+        raise click.ClickException(f"{error}{hint} [emit-failed]") from None

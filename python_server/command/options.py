@@ -56,7 +56,7 @@ def assignment(text: str) -> tuple[str, Any]:
         own = [option.flag for option in OPTIONS if option.setting == name != ""]
         near = get_close_matches(name, kinds, 1)
         hint = f"write {own[0]}" if own else f"did you mean {near[0]}?" if near else "docs/limits.md has them"
-        raise ValueError(f"{name!r} is no setting without an option: {hint}")
+        raise ValueError(f"{name!r} is no setting without an option: {hint} [unknown-option]")
     try:
         return name, kinds[name].convert(value.strip(), None, None)
     except click.BadParameter as error:
@@ -76,36 +76,40 @@ def settable(settings: Any, path: str = "") -> Iterator[tuple[str, click.ParamTy
 
 TABLE: Final[dict[str, tuple[Option, ...]]] = {
     APPLICATION: (
-        Option("--app-dir", "Folder that MODULE is looked for in.", kind=FOLDER, default=".", metavar="DIR"),
+        Option("--app-dir", "Folder to import MODULE from.", kind=FOLDER, default=".", metavar="DIR"),
         Option("--factory", "APP is a function that returns the application.", default=False),
         Option(
             "--drop-in",
-            "Our own under the names flask_socketio, socketio, engineio, eventlet, gevent.",
+            "Replace flask_socketio, socketio, engineio, eventlet and gevent by this package.",
             default=False,
         ),
         Option(
             "--drop-in-parallel",
-            "Handlers of programs for eventlet or gevent run side by side.",
+            "With --drop-in, run handlers of programs for eventlet or gevent in parallel.",
             default=False,
         ),
-        Option("--env-file", "File of NAME=value lines put into the environment first.", metavar="FILE"),
+        Option(
+            "--env-file",
+            "Read environment variables from this file of NAME=value lines first.",
+            metavar="FILE",
+        ),
         Option("--check-config", "Check every option and import the application, then exit.", default=False),
         Option(
             "--print-config",
-            "Print every option with its value and where that came from, as a file for --config, then exit.",
+            "Print every option with its value and its source, as a file for --config, then exit.",
             default=False,
         ),
-        Option("--reload", "Start anew when a source file changes (quicker with watchfiles).", default=False),
+        Option("--reload", "Restart when a source file changes (faster with watchfiles).", default=False),
         Option(
             "--reload-dir",
-            "Folder to watch instead of --app-dir.",
+            "Folder to watch instead of --app-dir; may be repeated.",
             kind=FOLDER,
             multiple=True,
             metavar="DIR",
         ),
         Option(
             "--reload-include",
-            "Files to watch beside *.py, such as *.html; may be repeated.",
+            "Files to watch in addition to *.py, such as *.html; may be repeated.",
             multiple=True,
             metavar="GLOB",
         ),
@@ -116,17 +120,21 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             metavar="GLOB",
         ),
         Option(
-            "--debug", "Werkzeug's debugger in the browser, debug log; never on a public address.", "debug"
+            "--debug",
+            "Werkzeug's debugger in the browser and a debug log; never on a public address.",
+            "debug",
         ),
         Option(
             "--allow-public-debug",
-            "Let --debug listen on an address that others reach.",
+            "Allow --debug on an address that other machines can reach.",
             "allow_public_debug",
         ),
-        Option("--pid", "File that gets the process id while the server runs.", "pid_file", metavar="FILE"),
+        Option(
+            "--pid", "Write the process id to this file while the server runs.", "pid_file", metavar="FILE"
+        ),
         Option(
             "--control-socket",
-            "Where `wsframe emit` of this user reaches the server; 'none' for nowhere.  "
+            "Socket through which `wsframe emit` of the same user reaches the server; 'none' for no socket.  "
             "[default: by the port]",
             "control_socket",
             metavar="PATH",
@@ -134,83 +142,83 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
     ),
     "Listening": (
         Option("--host", "Address to listen on.", "host"),
-        Option("--port", "Port; 0 lets the system choose.", "port", Whole(0, 65535), short="-p"),
-        Option(
-            "--backlog", "Connections the system may hold before they are accepted.", "backlog_count", BACKLOG
-        ),
+        Option("--port", "Port to listen on; 0 lets the system choose.", "port", Whole(0, 65535), short="-p"),
+        Option("--backlog", "Max connections that wait to be accepted.", "backlog_count", BACKLOG),
         Option(
             "--bind",
-            "host:port, [v6]:port, unix:/path or fd://N instead of --host and --port; may be repeated.",
+            "Listen on host:port, [v6]:port, unix:/path or fd://N instead; may be repeated.",
             "binds",
             short="-b",
             multiple=True,
             metavar="ADDRESS",
         ),
         Option("--uds", "Path of a UNIX socket to listen on.", "uds", metavar="PATH"),
-        Option("--uds-permissions", "Permissions of UNIX sockets, octal.", "uds_permissions", octal),
-        Option("--fd", "Inherited descriptor to listen on.", "fd", Whole(0)),
-        Option("--reuse-port", "Let other processes bind the same port.", "reuse_port"),
+        Option("--uds-permissions", "Octal permissions of UNIX sockets.", "uds_permissions", octal),
+        Option("--fd", "Inherited file descriptor to listen on.", "fd", Whole(0)),
+        Option("--reuse-port", "Allow other processes to bind the same port.", "reuse_port"),
         Option(
             "--limit-concurrency",
-            "Open connections; above, new ones wait, then get 503.  [default: 7/8 of the descriptors]",
+            "Max open connections; then new ones wait, later get 503.  [default: 7/8 of the descriptors]",
             "connections_max_count",
             COUNT,
         ),
         Option(
             "--limit-connections-per-address",
-            "Open connections of one address (IPv6: a /64); 503 above, 0 for no cap.",
+            "Max open connections of one address (IPv6: a /64); more get 503; 0 for no limit.",
             "address_connections_max_count",
             ANY_COUNT,
         ),
         Option(
             "--limit-requests-per-address",
-            "Requests per minute of one address; 429 above, 0 for no cap.",
+            "Max requests per minute of one address; more get 429; 0 for no limit.",
             "address_minute_requests_max_count",
             ANY_COUNT,
         ),
         Option(
             "--limit-memory",
-            "Bytes all clients keep waiting; above, the largest are ended, 0 for no bound.",
+            "Max bytes that wait for all clients; then the largest are disconnected; 0 for no limit.",
             "clients_max_bytes",
             ANY_COUNT,
         ),
         Option(
-            "--limit-linger", "Bytes read of who sends on behind a last answer.", "transport.linger_max_bytes"
+            "--limit-linger",
+            "Max bytes read from a client after its last response.",
+            "transport.linger_max_bytes",
         ),
         Option(
             "--limit-sessions",
-            "Engine.IO sessions of one worker; 503 above.  [default: as many as descriptors, at least 10000]",
+            "Max Engine.IO sessions of one worker; more get 503.  [default: the descriptors, at least 10000]",
             "sessions_max_count",
             COUNT,
         ),
         Option(
             "--limit-half-open-sessions",
-            "Sessions whose client has joined no namespace yet; 503 above.  [default: half of the sessions]",
+            "Max sessions that have joined no namespace; more get 503.  [default: half of all sessions]",
             "half_open_sessions_max_count",
             COUNT,
         ),
         Option(
             "--limit-rooms",
-            "Rooms of one client in one namespace; above, join_room raises ValueError, 0 for no bound.",
+            "Max rooms of one client in one namespace; then join_room raises ValueError; 0 for no limit.",
             "rooms_max_count",
             ANY_COUNT,
         ),
         Option(
             "--limit-sessions-per-address",
-            "Engine.IO sessions of one address (IPv6: a /64); 503 above, 0 for no cap.",
+            "Max Engine.IO sessions of one address (IPv6: a /64); more get 503; 0 for no limit.",
             "address_sessions_max_count",
             ANY_COUNT,
         ),
         Option(
             "--limit-unsent",
-            "Bytes waiting for one client that does not read; above, it is cut off as too slow.",
+            "Max unsent bytes of one client; then it is disconnected as too slow.",
             "transport.hard_limit_bytes",
         ),
     ),
     "Responses": (
         Option(
             "--header",
-            "Field of every response, 'Name: value'; may be repeated (in the environment: a line each).",
+            "Add this 'Name: value' to every response; may be repeated (in the environment: one per line).",
             "headers",
             Checked(read_field),
             multiple=True,
@@ -218,60 +226,67 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
         ),
         Option(
             "--server-header/--no-server-header",
-            "Say in every response what the server is (Server: python_server/...).",
+            "Add the header Server: python_server/... to every response.",
             "server_header",
         ),
     ),
     "Other limits": (
         Option(
             "--set",
-            "A setting of docs/limits.md that has no option, by its name: http.trailer_max_bytes=16384; "
-            "may be repeated (in the environment: a line each).",
+            "Set a value of docs/limits.md that has no option, such as http.trailer_max_bytes=16384; "
+            "may be repeated (in the environment: one per line).",
             kind=Checked(assignment),
             multiple=True,
             metavar="NAME=VALUE",
         ),
     ),
     "TLS": (
-        Option("--ssl-certfile", "Certificate with its chain, PEM.", "tls.certfile", metavar="FILE"),
-        Option("--ssl-keyfile", "Private key, PEM.", "tls.keyfile", metavar="FILE"),
+        Option(
+            "--ssl-certfile", "File with the certificate and its chain (PEM).", "tls.certfile", metavar="FILE"
+        ),
+        Option("--ssl-keyfile", "File with the private key (PEM).", "tls.keyfile", metavar="FILE"),
         Option(
             "--ssl-keyfile-password",
-            "Password of the key; better in the environment, where no process list shows it.",
+            "Password of the private key; safer in the environment, which no process list shows.",
             "tls.keyfile_password",
             metavar="TEXT",
         ),
-        Option("--ssl-ca-certs", "Who may sign clients' certificates, PEM.", "tls.ca_certs", metavar="FILE"),
+        Option(
+            "--ssl-ca-certs",
+            "File with the authorities for clients' certificates (PEM).",
+            "tls.ca_certs",
+            metavar="FILE",
+        ),
         Option(
             "--ssl-cert-reqs",
-            "Whether clients show a certificate.",
+            "Whether a client must send a certificate.",
             "tls.cert_reqs",
             click.Choice(("none", "optional", "required")),
         ),
-        Option("--ssl-ciphers", "OpenSSL's cipher list for TLS 1.2.", "tls.ciphers", metavar="LIST"),
-        Option("--timeout-handshake", "Seconds a TLS handshake may take.", "tls.handshake_timeout_seconds"),
+        Option("--ssl-ciphers", "Ciphers for TLS 1.2, in OpenSSL's format.", "tls.ciphers", metavar="LIST"),
+        Option("--timeout-handshake", "Max seconds for a TLS handshake.", "tls.handshake_timeout_seconds"),
     ),
     "Proxies": (
         Option(
             "--proxy-headers",
-            "Believe Forwarded and X-Forwarded-* of the peers in --forwarded-allow-ips.",
+            "Trust the headers Forwarded and X-Forwarded-* of the peers in --forwarded-allow-ips.",
             "proxy_headers",
         ),
         Option(
             "--forwarded-allow-ips",
-            "Addresses and networks of proxies, with commas; * for every peer.",
+            "Addresses and networks of trusted proxies, separated by commas; * for every peer.",
             "forwarded_allow_ips",
             metavar="LIST",
         ),
         Option(
             "--allowed-hosts",
-            "Hosts that requests may be for, with commas; .shop.example with all below it. 400 for others.",
+            "Hosts that are served, separated by commas; .shop.example includes subdomains. Others get 400.",
             "allowed_hosts",
             metavar="LIST",
         ),
         Option(
             "--root-path",
-            "Path a proxy has mounted the application at (SCRIPT_NAME).",
+            "Path where a proxy mounts the application (SCRIPT_NAME).",
             "root_path",
             metavar="PATH",
         ),
@@ -279,7 +294,7 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
     "Workers": (
         Option(
             "--workers",
-            "Processes that serve; with more than one a supervisor keeps them alive.",
+            "Number of worker processes; a supervisor watches two or more.",
             "workers_count",
             Whole(1, WORKERS_MAX_COUNT),
             short="-w",
@@ -287,92 +302,104 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
         ),
         Option(
             "--max-requests",
-            "Requests after which a worker is replaced by a new one; 0 for never.",
+            "Replace a worker after this many requests; 0 for never.",
             "max_requests_count",
             ANY_COUNT,
         ),
         Option(
             "--max-requests-jitter",
-            "Up to so many requests more, by chance, so that workers do not go all at once.",
+            "Add a random number up to this to --max-requests, so that not all workers restart at once.",
             "max_requests_jitter_count",
             ANY_COUNT,
         ),
         Option(
             "--worker-timeout",
-            "Seconds a worker's loop may stand still before it is killed and replaced; 0 for ever.",
+            "Kill and replace a worker whose loop is blocked for this many seconds; 0 for never.",
             "worker_timeout_seconds",
         ),
     ),
     "Threads": (
-        Option("--threads", "Threads for WSGI requests.", "wsgi_threads_count"),
-        Option("--event-threads", "Threads for event handlers.", "event_threads_count"),
+        Option("--threads", "Max threads for WSGI requests.", "wsgi_threads_count"),
+        Option("--event-threads", "Max threads for event handlers.", "event_threads_count"),
         Option(
             "--waiting-threads",
-            "Threads beside the others while handlers wait in call or sleep; above, these keep their places.",
+            "Max further threads while handlers wait in call or sleep; then these keep their place.",
             "waiting_threads_count",
             ANY_COUNT,
         ),
-        Option(
-            "--websocket-threads",
-            "Threads for applications that hold a WebSocket each.",
-            "websocket_threads_count",
-        ),
+        Option("--websocket-threads", "Max threads for blocking WebSockets.", "websocket_threads_count"),
     ),
     "HTTP limits and timeouts": (
-        Option("--limit-request-line", "Bytes of a request line; 414 above.", "http.request_line_max_bytes"),
-        Option("--limit-request-fields", "Header fields of a request; 431 above.", "http.header_max_count"),
         Option(
-            "--limit-request-field-size", "Bytes of one header line; 431 above.", "http.header_line_max_bytes"
+            "--limit-request-line",
+            "Max bytes of a request line; more get 414.",
+            "http.request_line_max_bytes",
+        ),
+        Option("--limit-request-fields", "Max headers of a request; more get 431.", "http.header_max_count"),
+        Option(
+            "--limit-request-field-size",
+            "Max bytes of one header line; more get 431.",
+            "http.header_line_max_bytes",
         ),
         Option(
-            "--limit-request-head", "Bytes of all header lines; 431 above.", "http.header_total_max_bytes"
+            "--limit-request-head",
+            "Max bytes of all header lines; more get 431.",
+            "http.header_total_max_bytes",
         ),
         Option(
             "--limit-body-rate",
-            "Bytes per second that a body must keep up; 0 for no rate.",
+            "Minimum bytes per second of a request body; 0 for no minimum.",
             "http.body_rate_min_bytes",
             ANY_COUNT,
         ),
-        Option("--limit-body", "Bytes of a request body; 413 above.", "http.body_max_bytes"),
+        Option("--limit-body", "Max bytes of a request body; more get 413.", "http.body_max_bytes"),
         Option(
-            "--timeout-keep-alive", "Seconds an idle connection is kept.", "http.keep_alive_timeout_seconds"
+            "--timeout-keep-alive",
+            "Seconds until an idle connection is closed.",
+            "http.keep_alive_timeout_seconds",
         ),
-        Option("--timeout-header", "Seconds a request head may take.", "http.header_timeout_seconds"),
-        Option("--timeout-body", "Seconds a request body may be silent.", "http.body_timeout_seconds"),
-        Option("--timeout-graceful", "Seconds a stop waits for what still runs.", "graceful_timeout_seconds"),
+        Option("--timeout-header", "Max seconds for a request head.", "http.header_timeout_seconds"),
+        Option("--timeout-body", "Max seconds without bytes of a body.", "http.body_timeout_seconds"),
+        Option(
+            "--timeout-graceful",
+            "Seconds for running requests and handlers to finish at a stop.",
+            "graceful_timeout_seconds",
+        ),
     ),
     "WebSockets": (
         Option(
-            "--ws-max-size", "Bytes of one message; close code 1009 above.", "websocket.max_message_bytes"
+            "--ws-max-size", "Max bytes of one message; more closes with 1009.", "websocket.max_message_bytes"
         ),
         Option(
-            "--ws-max-fragments", "Fragments of one message; 1009 above.", "websocket.max_fragments_count"
+            "--ws-max-fragments",
+            "Max fragments of one message; more closes with 1009.",
+            "websocket.max_fragments_count",
         ),
-        Option("--ws-max-queue", "Messages held for a blocking application.", "websocket.max_queue_count"),
+        Option(
+            "--ws-max-queue", "Max messages queued for a blocking application.", "websocket.max_queue_count"
+        ),
         Option(
             "--ws-ping-interval",
-            "Seconds of silence before a ping; 0 for never.",
+            "Seconds without data until a ping is sent; 0 for never.",
             "websocket.ping_interval_seconds",
         ),
-        Option("--ws-ping-timeout", "Seconds after a ping before the end.", "websocket.ping_timeout_seconds"),
+        Option(
+            "--ws-ping-timeout", "Seconds to wait for data after a ping.", "websocket.ping_timeout_seconds"
+        ),
         Option(
             "--ws-per-message-deflate/--no-ws-per-message-deflate",
-            "Compress messages (RFC 7692) for clients that offer it.",
+            "Compress messages (RFC 7692) for clients that support it.",
             "websocket.per_message_deflate",
         ),
     ),
     "Logs": (
-        Option("--log-level", "What the error log tells.", "log_level", click.Choice(LEVELS)),
-        Option(
-            "--error-log", "File of the error log instead of standard error.", "error_log", metavar="FILE"
-        ),
-        Option(
-            "--access-log", "File of the access log, - for standard output.", "access_log", metavar="FILE"
-        ),
-        Option("--no-access-log", "No access log.", default=False),
+        Option("--log-level", "Minimum level of the error log.", "log_level", click.Choice(LEVELS)),
+        Option("--error-log", "Error log file instead of standard error.", "error_log", metavar="FILE"),
+        Option("--access-log", "Access log file; - for standard output.", "access_log", metavar="FILE"),
+        Option("--no-access-log", "Write no access log.", default=False),
         Option(
             "--access-log-format",
-            "common, combined, or a format with gunicorn's atoms.",
+            "common, combined, or a format with gunicorn's syntax.",
             "access_log_format",
             metavar="FORMAT",
         ),
@@ -380,11 +407,15 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
     "Metrics and health": (
         Option(
             "--metrics",
-            "host:port, :port or unix:/path for Prometheus; /healthz and /readyz are answered there too.",
+            "host:port, :port or unix:/path for Prometheus; also answers /healthz and /readyz.",
             "metrics",
             metavar="ADDRESS",
         ),
-        Option("--health", "Answer /healthz and /readyz at every address, before the application.", "health"),
+        Option(
+            "--health",
+            "Answer /healthz and /readyz at every address; the application does not get them.",
+            "health",
+        ),
     ),
 }
 
@@ -415,5 +446,5 @@ def complete(option: Option, heading: str) -> Option:
 
 
 # The command's argument, which a file may have as well.
-TARGET: Final = Option("target", "What to serve.", metavar="MODULE:APP")
+TARGET: Final = Option("target", "Application to serve.", metavar="MODULE:APP")
 OPTIONS: Final = tuple(complete(option, heading) for heading, rows in TABLE.items() for option in rows)

@@ -53,7 +53,7 @@ def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None
         if option is None:
             near = get_close_matches(key.replace("-", "_"), known, 1)
             meant = f", did you mean {near[0].replace('_', '-')}?" if near else ""
-            raise click.BadParameter(f"{path}: there is no option {key!r}{meant}")
+            raise click.BadParameter(f"{path}: there is no option {key!r}{meant} [unknown-option]")
         try:
             defaults[option.name] = as_written(option, value)
         except ValueError as error:
@@ -81,7 +81,9 @@ def refuse_misspelt(environment: Iterable[str]) -> None:
     """
     for variable, meant in foreign_variables(environment):
         if meant:
-            raise click.UsageError(f"{variable} in the environment is no option, did you mean {meant}?")
+            raise click.UsageError(
+                f"{variable} in the environment is no option, did you mean {meant}? [unknown-option]"
+            )
 
 
 def shown_config(ctx: click.Context, environment: Mapping[str, str]) -> Iterator[str]:

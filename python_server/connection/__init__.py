@@ -1,4 +1,4 @@
-"""One TCP connection from its acceptance to its end: HTTP exchanges, or the WebSocket that replaced them.
+"""One TCP connection from accept to close: HTTP exchanges, or the WebSocket that replaces them.
 
 Must not know: what a path, a session or an event means.
 """

@@ -1,4 +1,4 @@
-"""The control socket: lines of this user, and what they ask of the Socket.IO servers.
+"""The control socket: commands of the same user to the Socket.IO servers.
 
 Must not know: frames, applications, how a worker is wired.
 """

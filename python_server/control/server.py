@@ -17,6 +17,7 @@ from python_server.net.byte_handler import Buffer
 from python_server.net.listener import Listener
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
+from python_server.net.portability import AF_UNIX, user_id
 from python_server.net.sockets import BindError, Listening, Socket, bind_unix
 from python_server.net.transport import Transport
 from python_server.settings import TransportSettings
@@ -42,7 +43,7 @@ def default_path(port: int) -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime):
         return os.path.join(runtime, "wsframe", f"{port}.sock")
-    return os.path.join(tempfile.gettempdir(), f"wsframe-{os.geteuid()}", f"{port}.sock")
+    return os.path.join(tempfile.gettempdir(), f"wsframe-{user_id()}", f"{port}.sock")
 
 
 def bind_control(path: str, *, own_folder: bool) -> Listening:
@@ -70,7 +71,7 @@ def open_control(asked: str | None, listening: Listening, warn: Callable[[str], 
     Raises:
         BindError: the path that was asked for cannot be listened on.
     """
-    if asked == NO_SOCKET or os.name != "posix":
+    if asked == NO_SOCKET or (asked is None and AF_UNIX is None):
         return Listening()
     if asked is not None:
         try:
@@ -94,11 +95,11 @@ def _check_folder(folder: str) -> None:
             os.mkdir(folder, FOLDER_PERMISSIONS)
         found = os.lstat(folder)
     except OSError as error:
-        raise BindError(f"cannot make the folder {folder}: {error.strerror}") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise BindError(f"cannot make the folder {folder}: {error.strerror} [control-socket]") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user_id() or found.st_mode & 0o077:
         raise BindError(
             f"{folder} is not a folder of this user alone (mode 700): remove it, or choose another place "
-            "with --control-socket"
+            "with --control-socket [control-socket]"
         )
 
 

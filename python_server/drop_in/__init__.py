@@ -1,4 +1,4 @@
-"""Other packages' names for our own things: a program written for another server runs as it stands.
+"""Our implementations under other packages' names: a program for another server runs unchanged.
 
 Must not know: options, command lines; what an event or a frame is.
 """

@@ -34,7 +34,7 @@ def install(*, parallel: bool) -> None:
     if reasons:
         raise ApplicationError(
             f"--drop-in comes too late: {', '.join(reasons)}; start the server by its own command, "
-            "without a wrapper or a sitecustomize that does this"
+            "without a wrapper or a sitecustomize that does this [drop-in-too-late]"
         )
     CHOSEN.turns = not parallel
     replacer = Replacer(PACKAGES, MODULES, HOMES, need_turns, {})

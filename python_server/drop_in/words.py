@@ -8,12 +8,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
 
 from python_server.drop_in.greenlets import execute
 from python_server.drop_in.importing import warn_once
 from python_server.drop_in.turns import need_turns
 from python_server.drop_in.waiting import Fault, Seconds, Timeout, current
+from python_server.net.poller import READABLE, WRITABLE, wait_for
 from python_server.net.sockets import Socket
 from python_server.net.threads import ReentrantLock, ThreadLocal
 
@@ -63,10 +63,7 @@ def trampoline(
     timeout_exc: Fault = Timeout,
 ) -> None:
     """Wait until a descriptor can be read or written; so drivers of databases let others run."""
-    select: Any = import_module("select")
-    poll = select.poll()
-    poll.register(fd, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-    if not execute(poll.poll, None if timeout is None else timeout * 1000):
+    if not execute(wait_for, fd, (READABLE if read else 0) | (WRITABLE if write else 0), timeout):
         raise timeout_exc
 
 

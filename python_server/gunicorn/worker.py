@@ -57,12 +57,12 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 class GunicornWorker(BaseWorker):
-    """Serves an application with its events: `gunicorn -k python_server.GunicornWorker -w 4 module:app`.
+    """gunicorn's worker class: `gunicorn -k python_server.GunicornWorker -w 4 module:app`.
 
         worker_class = "python_server.GunicornWorker"  # in gunicorn.conf.py
 
-    gunicorn's settings hold, docs/gunicorn.md has them; options of this server that gunicorn does not know
-    are told by WSFRAME_* variables. Workers find each other, so that no client needs the same one twice.
+    It serves the application with its events and WebSockets. See docs/gunicorn.md for gunicorn's settings;
+    set other options by WSFRAME_* variables. Workers find each other, so a client may reach any worker.
     """
 
     generation: ClassVar[Generation]
@@ -153,7 +153,7 @@ class GunicornWorker(BaseWorker):
         try:
             self._meeting = self._rendezvous.join(self.generation.last_index)
         except RendezvousError as error:
-            self.log.error("%s; see --worker-tmp-dir", error)
+            self.log.error("%s; see --worker-tmp-dir [worker-folder]", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
         self.generation.give(self._row, self._meeting.index)
 

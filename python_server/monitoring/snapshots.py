@@ -19,12 +19,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-try:
-    import fcntl
-except ImportError:  # Windows, where one worker serves
-    fcntl = None  # type: ignore[assignment]
-
 from python_server.monitoring.figures import Collected, Figures, Snapshot, encode
+from python_server.net.portability import fcntl
 from python_server.net.threads import Lock
 
 PREFIX: Final = "figures-"
@@ -120,7 +116,7 @@ class Snapshots:
         return sorted(int(name.removeprefix(PREFIX).removesuffix(ALIVE)) for name in names)
 
     def _lives(self, worker: int) -> bool:
-        descriptor = os.open(self._name(f"{PREFIX}{worker}{ALIVE}"), os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(self._name(f"{PREFIX}{worker}{ALIVE}"), os.O_RDWR)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -133,7 +129,7 @@ class Snapshots:
 
     def _take(self, path: str) -> bool:
         """Lock a file until this process ends; a lock of POSIX is no child's, and no other descriptor's."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PERMISSIONS)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, PERMISSIONS)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -1,4 +1,4 @@
-"""Descriptors, clocks and threads: the only rooms that may touch them.
+"""Descriptors, clocks and threads: only this folder may use them.
 
 Must not know: any protocol's name.
 """

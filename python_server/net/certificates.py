@@ -41,17 +41,22 @@ def make_context(rules: TLSSettings, application_protocols: list[str]) -> TLSCon
         try:
             context.load_verify_locations(rules.ca_certs)
         except (OSError, ValueError) as error:
-            raise CertificateError(f"cannot use the CA file {rules.ca_certs}: {reason_of(error)}") from None
+            raise CertificateError(
+                f"cannot use the CA file {rules.ca_certs}: {reason_of(error)} [client-certificates]"
+            ) from None
     elif rules.cert_reqs != "none":
         raise CertificateError(
-            f"client certificates are {rules.cert_reqs}, but no CA file says who signs them"
+            f"client certificates are {rules.cert_reqs}, but no CA file says who signs them: "
+            "--ssl-ca-certs [client-certificates]"
         )
     context.verify_mode = CERTIFICATE_RULES[rules.cert_reqs]
     if rules.ciphers is not None:
         try:
             context.set_ciphers(rules.ciphers)
         except ssl.SSLError:
-            raise CertificateError(f"no cipher known here matches {rules.ciphers!r}") from None
+            raise CertificateError(
+                f"no cipher known here matches {rules.ciphers!r}: see --ssl-ciphers"
+            ) from None
     return context
 
 
@@ -60,24 +65,29 @@ def _load_certificate(context: ssl.SSLContext, rules: TLSSettings) -> None:
         # Without this OpenSSL would ask at the terminal, and a service would hang.
         if rules.keyfile_password is None:
             raise CertificateError(
-                f"the key {rules.keyfile or rules.certfile} is encrypted: give its password"
+                f"the key {rules.keyfile or rules.certfile} is encrypted: "
+                "give its password with --ssl-keyfile-password [certificate]"
             )
         return rules.keyfile_password
 
     if rules.certfile is None:
-        raise CertificateError(f"there is a key ({rules.keyfile}) but no certificate")
-    for path in (rules.certfile, rules.keyfile):
+        raise CertificateError(
+            f"there is a key ({rules.keyfile}) but no certificate: --ssl-certfile [certificate]"
+        )
+    for option, path in (("--ssl-certfile", rules.certfile), ("--ssl-keyfile", rules.keyfile)):
         try:
             if path is not None:
                 with open(path, "rb"):
                     pass
         except OSError as error:
-            raise CertificateError(f"cannot read {path}: {error.strerror}") from None
+            raise CertificateError(f"cannot read {path} ({option}): {error.strerror} [certificate]") from None
     try:
         context.load_cert_chain(rules.certfile, rules.keyfile, password)
     except (OSError, ValueError) as error:
         files = rules.certfile if rules.keyfile is None else f"{rules.certfile} with the key {rules.keyfile}"
-        raise CertificateError(f"cannot use the certificate {files}: {reason_of(error)}") from None
+        raise CertificateError(
+            f"cannot use the certificate {files}: {reason_of(error)} [certificate]"
+        ) from None
 
 
 def reason_of(error: Exception) -> str:

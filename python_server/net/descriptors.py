@@ -5,15 +5,12 @@ Must not know: what they are for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+from python_server.net.poller import WATCHED_MAX_COUNT
+from python_server.net.portability import in_children, resource
 
 # Of the descriptors one eighth is left to the application: files, databases, links between workers.
 RESERVE_DIVISOR: Final = 8
@@ -25,26 +22,24 @@ OTHERS_COUNT: Final = 256
 MOST_COUNT: Final = 1_048_576
 
 
-def descriptors_max_count() -> int | None:
-    """The soft limit; None where there is none."""
+def _limits() -> list[int | None]:
+    """Soft and hard, None for no limit."""
     if resource is None:
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
+        return [None, None]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return [None if limit == resource.RLIM_INFINITY else limit for limit in limits]
+
+
+def descriptors_max_count() -> int | None:
+    """The soft limit, or what the poller watches if that is less; None where there is none."""
+    soft, _ = _limits()
+    return WATCHED_MAX_COUNT if soft is None else min(soft, WATCHED_MAX_COUNT or soft)
 
 
 def connections_max_count() -> int | None:
     """How many of them connections may take; None where there is no limit."""
     most = descriptors_max_count()
     return None if most is None else max(1, most - most // RESERVE_DIVISOR)
-
-
-def open_count() -> int:
-    """How many this process has; 0 where nobody tells."""
-    for folder in ("/proc/self/fd", "/dev/fd"):
-        if os.path.isdir(folder):
-            return len(os.listdir(folder))
-    return 0
 
 
 def allow_descriptors(connections_count: int | None, warn: Callable[[str], None]) -> None:
@@ -57,24 +52,26 @@ def allow_descriptors(connections_count: int | None, warn: Callable[[str], None]
         connections_count: None for as many as the system allows.
         warn: told when the hard limit is too low.
     """
-    if resource is None:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = MOST_COUNT if hard == resource.RLIM_INFINITY else min(hard, MOST_COUNT)
+    soft, hard = _limits()
+    most = WATCHED_MAX_COUNT or MOST_COUNT
+    allowed = most if hard is None else min(hard, most)
     wanted = allowed if connections_count is None else connections_count + OTHERS_COUNT
     if wanted > allowed:
+        bound, mend = "the hard limit allows", " (ulimit -Hn, LimitNOFILE=)"
+        if allowed == WATCHED_MAX_COUNT:
+            bound, mend = "this system's select watches", ""
         warn(
-            f"--limit-concurrency {connections_count} needs {wanted} descriptors, the hard limit allows "
-            f"{allowed}: further connections will wait (ulimit -Hn, LimitNOFILE=)"
+            f"--limit-concurrency {connections_count} needs {wanted} descriptors, {bound} "
+            f"{allowed}: further connections will wait{mend}"
         )
         wanted = allowed
-    if soft == resource.RLIM_INFINITY or wanted <= soft:
+    if soft is None or wanted <= soft:
         return
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        _allow(wanted)
     except (OSError, ValueError):
         return  # macOS refuses what its kernel cannot give
-    os.register_at_fork(after_in_child=partial(_allow, soft))
+    in_children(partial(_allow, soft))
 
 
 def _allow(soft: int) -> None:

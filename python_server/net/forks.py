@@ -13,6 +13,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from python_server.net.portability import in_children
+
 # Called in a child, in no order; none of them may wait for a lock, which another thread may have held. Held
 # weakly: a server that failed before it served is dropped without a word.
 _in_child: Final[set[weakref.ref[Callable[[], None]]]] = set()
@@ -59,5 +61,4 @@ def _forked() -> None:
         function()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+in_children(_forked)

@@ -5,7 +5,6 @@ Must not know: what a line says, or what kind of place it goes to.
 
 from __future__ import annotations
 
-import os
 import time
 import weakref
 from collections import deque
@@ -14,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from python_server.net.portability import in_children
 from python_server.net.threads import Lock, Thread
 
 # The first line of a quiet log is written at once; what comes within so long goes with the next write. Each
@@ -50,9 +50,8 @@ class LineWriter:
 
     def __post_init__(self) -> None:
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            reference = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: _begin_again(reference))
+        reference = weakref.ref(self)
+        in_children(lambda: _begin_again(reference))
         self._start()
 
     def _begin(self) -> None:

@@ -17,9 +17,10 @@ from typing import Final
 
 from python_server.net.byte_handler import Buffer
 from python_server.net.loop import Loop
+from python_server.net.portability import IOV_MAX_COUNT
 from python_server.net.sockets import Socket
 from python_server.net.states import StateEnum
-from python_server.net.transport import IOV_MAX_COUNT, JOIN_MAX_BYTES, drop_sent, send_pieces
+from python_server.net.transport import JOIN_MAX_BYTES, drop_sent, send_pieces
 
 # kind, flags, length of the payload.
 HEADER: Final = struct.Struct("!BBI")

@@ -12,6 +12,7 @@ from typing import Final
 
 from python_server.net.byte_handler import Address
 from python_server.net.loop import Deadline, Loop
+from python_server.net.portability import AF_UNIX
 from python_server.net.sockets import Socket
 from python_server.net.states import StateEnum
 
@@ -25,7 +26,7 @@ YIELD_SECONDS: Final = 0.005
 REFUSED_READ_BYTES: Final = 65_536
 
 # Faults of one connection that was lost before we took it: the next accept may succeed.
-TRANSIENT: Final = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EINTR}
+TRANSIENT: Final = {errno.ECONNABORTED, errno.ECONNRESET, errno.EPROTO, errno.EPERM, errno.EINTR}
 # Faults of the listening socket itself: no later accept can succeed.
 FATAL: Final = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP}
 
@@ -163,7 +164,7 @@ class Listener:
                 self._wait_for_descriptors(error)
                 return
             connection.setblocking(False)
-            if connection.family != getattr(socket, "AF_UNIX", None):
+            if connection.family != AF_UNIX:
                 try:
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 except OSError:  # macOS: the peer has reset the connection already

@@ -6,15 +6,15 @@ Must not know: what the bytes mean, or that there are workers; a posted call is 
 from __future__ import annotations
 
 import heapq
-import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, Protocol
 
 from python_server.net.forks import call_in_children, leave_children_alone, let_go
 from python_server.net.poller import EXCLUSIVE, READABLE, WRITABLE
+from python_server.net.portability import WakeUp
 from python_server.net.system import REAL, System
 from python_server.net.threads import FAULTS, Mailbox
 
@@ -155,14 +155,12 @@ class Loop:
         self._wide_waited = False
         self._last: list[Callable[[], None]] = []
         self._stopping = False
-        self._wake_receive, self._wake_send = os.pipe()
+        self._wake_up = WakeUp()
         # Of its listeners, connections and links, watched at the moment or not.
         self.sockets: set[SocketLike] = set()
-        os.set_blocking(self._wake_receive, False)
-        os.set_blocking(self._wake_send, False)
         self.mailbox: Mailbox = Mailbox(self._wake, mailbox_max_bytes)
-        self._poller.register(self._wake_receive, READABLE)
-        self._readers[self._wake_receive] = self._empty_pipe
+        self._poller.register(self._wake_up.receiver, READABLE)
+        self._readers[self._wake_up.receiver] = self._empty_pipe
         self._mail_left = False
         # Something is to be done that no descriptor, posted call or timer tells of. A turn that had nothing
         # but descriptors asks for no list: with one client that would be paid for each of its messages. With
@@ -256,7 +254,7 @@ class Loop:
         """Turn until `stop` is called."""
         self.mailbox.adopt()
         self._stopping = False
-        with _woken_by_signals(self._wake_send):
+        with _woken_by_signals(self._wake_up.sender):
             while not self._stopping:
                 self.run_once()
 
@@ -291,7 +289,8 @@ class Loop:
     def _call_both(self, descriptor: int, mask: int) -> None:
         if mask != WRITABLE and (function := self._readers.get(descriptor)) is not None:
             function()
-        if mask & WRITABLE and (function := self._writers.get(descriptor)) is not None:
+        # An error or the end alone, as a full pipe without a reader has it, is the writer's news as well.
+        if mask != READABLE and (function := self._writers.get(descriptor)) is not None:
             function()
 
     def _finish_turn(self) -> None:
@@ -323,16 +322,16 @@ class Loop:
         self._readers.clear()
         self._writers.clear()
         self._poller.close()
-        os.close(self._wake_receive)
-        os.close(self._wake_send)
+        self._wake_up.close()
 
     def _forked(self) -> None:
         """In a child: this loop runs in the parent alone."""
         self.mailbox.disown()
-        self._poller.close()
-        let_go([self._wake_receive, self._wake_send, *(each.fileno() for each in self.sockets)])
+        with suppress(OSError):  # no child inherits a kqueue
+            self._poller.close()
+        let_go([self._wake_up.receiver, self._wake_up.sender, *(each.fileno() for each in self.sockets)])
         former = signal.set_wakeup_fd(-1)
-        if former != self._wake_send:
+        if former != self._wake_up.sender:
             signal.set_wakeup_fd(former)
 
     def _call(self, function: Callable[[], object]) -> None:
@@ -367,7 +366,7 @@ class Loop:
     def _wake(self) -> None:
         """Any thread: make `poll` return."""
         try:
-            os.write(self._wake_send, b"\0")
+            self._wake_up.send(b"\0")
         except BlockingIOError:
             pass  # a full pipe wakes as well
         except OSError:
@@ -376,6 +375,6 @@ class Loop:
     def _empty_pipe(self) -> None:
         """First of the three steps of a wake-up: empty the pipe, lower the flag, drain (`Mailbox.drain`)."""
         try:
-            os.read(self._wake_receive, 4096)
+            self._wake_up.receive(4096)
         except BlockingIOError:
             pass

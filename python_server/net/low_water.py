@@ -9,6 +9,7 @@ import socket
 from typing import Final
 
 from python_server.net.loop import Deadline, Loop
+from python_server.net.portability import SO_RCVLOWAT
 
 # Bytes in one piece, or still awaited, from which on a stream is worth a look at what is to follow.
 BULK_MIN_BYTES: Final = 65_536
@@ -49,9 +50,9 @@ class LowWater:
         self._set(1)
 
     def _set(self, nbytes: int) -> None:
-        if nbytes != self._bytes:
+        if nbytes != self._bytes and SO_RCVLOWAT is not None:
             self._bytes = nbytes
             try:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, nbytes)
+                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVLOWAT, nbytes)
             except OSError:  # the peer has reset the connection, as the next receive says
                 pass

@@ -31,5 +31,5 @@ def refuse_patched() -> None:
     for name in patched_by():
         raise PatchedError(
             f"the process is monkey-patched by {name}: remove the patching, "
-            "handlers run in ordinary threads here"
+            "handlers run in ordinary threads here; or serve it as it stands with --drop-in [monkey-patched]"
         )

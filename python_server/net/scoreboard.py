@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from collections.abc import Callable
 from typing import Final
+
+from python_server.net.portability import shared_memory
 
 # accepting (0 or 1), connections, beat in nanoseconds of the system-wide monotonic clock. One aligned
 # 8-byte store each; a row is written by one process alone, except by `clear` when that process is gone.
@@ -44,7 +45,7 @@ class Scoreboard:
     def __init__(self, monotonic: Callable[[], float], descriptor: int | None = None) -> None:
         self.monotonic = monotonic
         if descriptor is None:
-            descriptor = _memory()
+            descriptor = shared_memory("wsframe-board")
             os.ftruncate(descriptor, ROWS_COUNT * ROW_BYTES)
         self.descriptor = descriptor
         self._map = mmap.mmap(descriptor, ROWS_COUNT * ROW_BYTES)
@@ -141,12 +142,3 @@ class Row:
         mean = self._board.mean()
         above = self._board._cells[self._at + CONNECTIONS] - mean
         return int(above) if above > mean * FAR_SHARE + FAR_COUNT else 0
-
-
-def _memory() -> int:
-    """A descriptor of memory that goes with its last user."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("wsframe-board", os.MFD_CLOEXEC)
-    descriptor, path = tempfile.mkstemp(prefix="wsframe-board-")
-    os.unlink(path)
-    return descriptor

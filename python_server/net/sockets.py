@@ -16,6 +16,8 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Self
 
+from python_server.net.portability import LISTENING_OPTION, PORT_TOOL, SO_REUSEPORT, unix_socket
+
 Socket = socket.socket
 
 # Where every interface listens; such addresses of both families must not collide on one port.
@@ -97,7 +99,7 @@ def parse_address(text: str, default_port: int) -> Address:
             return TCPAddress(host, int(port))
     raise BindError(
         f"cannot listen on {text!r}: write host:port, [v6]:port, unix:/path or fd://number"
-        " (an IPv6 address stands in brackets)"
+        " (an IPv6 address stands in brackets) [bad-address]"
     )
 
 
@@ -186,13 +188,13 @@ def bind_tcp(
         raise BindError(f"cannot listen on {shown}: a port is a number from 0 to {PORT_MAX}")
     family, address = _resolve(host, port, shown)
     sock = socket.socket(family, socket.SOCK_STREAM)
-    with _set_up(sock, shown, port=port):
-        if os.name == "posix":  # elsewhere it would let a second server steal the port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with _set_up(sock, shown, advise=partial(_advice, port)):
+        if LISTENING_OPTION is not None:
+            sock.setsockopt(socket.SOL_SOCKET, LISTENING_OPTION, 1)
         if reuse_port:
-            if not hasattr(socket, "SO_REUSEPORT"):
+            if SO_REUSEPORT is None:
                 raise BindError(f"cannot listen on {shown}: this system has no SO_REUSEPORT")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(socket.SOL_SOCKET, SO_REUSEPORT, 1)
         if family == socket.AF_INET6 and host == ANY_IPV6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both_families)
         sock.bind(address)
@@ -200,9 +202,17 @@ def bind_tcp(
     return sock
 
 
+def _reason(error: OSError) -> str:
+    """What the system found wrong, in its words."""
+    return error.strerror or str(error)
+
+
 @contextmanager
 def _set_up(
-    sock: Socket, shown: str, give_up: Callable[[Socket], object] = Socket.close, port: int | None = None
+    sock: Socket,
+    shown: str,
+    give_up: Callable[[Socket], object] = Socket.close,
+    advise: Callable[[OSError], str] = _reason,
 ) -> Iterator[None]:
     """A fault in the block gives the socket up, and is told as a BindError; else it does not block after."""
     try:
@@ -212,8 +222,7 @@ def _set_up(
         give_up(sock)
         if isinstance(error, BindError):
             raise
-        words = error.strerror or str(error) if port is None else _advice(error, port)
-        raise BindError(f"cannot listen on {shown}: {words}") from None
+        raise BindError(f"cannot listen on {shown}: {advise(error)}") from None
 
 
 def _resolve(host: str, port: int, shown: str) -> tuple[int, tuple[object, ...]]:
@@ -227,22 +236,28 @@ def _resolve(host: str, port: int, shown: str) -> tuple[int, tuple[object, ...]]
             infos = look_up(flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise BindError(
-            f"cannot listen on {shown}: the host name does not resolve ({error.strerror})"
+            f"cannot listen on {shown}: the host name does not resolve ({error.strerror}) [unknown-address]"
         ) from None
     return infos[0][0], infos[0][4]
 
 
-def _advice(error: OSError, port: int) -> str:
+def _advice(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"the port is in use; stop the program that has it (ss -ltnp 'sport = :{port}') "
-            "or choose another with --port"
+            f"the port is in use; stop the program that has it ({PORT_TOOL.format(port)}) "
+            "or choose another with --port [port-in-use]"
         )
     if error.errno == errno.EACCES:
-        return "permission denied; ports below 1024 need privileges, choose a higher one with --port"
+        return (
+            "permission denied; ports below 1024 need privileges, choose a higher one with --port "
+            "[privileged-port]"
+        )
     if error.errno == errno.EADDRNOTAVAIL:
-        return "no interface of this machine has that address; try --host 127.0.0.1 or --host 0.0.0.0"
-    return error.strerror or str(error)
+        return (
+            "no interface of this machine has that address; try --host 127.0.0.1 or --host 0.0.0.0 "
+            "[unknown-address]"
+        )
+    return _reason(error)
 
 
 def bind_unix(path: str, backlog_count: int, permissions: int) -> Socket:
@@ -255,8 +270,11 @@ def bind_unix(path: str, backlog_count: int, permissions: int) -> Socket:
         BindError: the path cannot be listened on.
     """
     shown = str(UnixAddress(path))
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with _set_up(sock, shown):
+    try:
+        sock = unix_socket()
+    except OSError as error:
+        raise BindError(f"cannot listen on {shown}: {error.strerror} [socket-path]") from None
+    with _set_up(sock, shown, advise=lambda error: f"{_reason(error)} [socket-path]"):
         _remove_stale(path, shown)
         former = os.umask(0o777 & ~permissions)
         try:
@@ -274,8 +292,8 @@ def _remove_stale(path: str, shown: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise BindError(f"cannot listen on {shown}: a file that is no socket stands there")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        raise BindError(f"cannot listen on {shown}: a file that is no socket stands there [socket-path]")
+    with unix_socket() as probe:
         probe.setblocking(False)  # a server whose backlog is full answers EAGAIN, and lives
         try:
             probe.connect(path)
@@ -284,7 +302,10 @@ def _remove_stale(path: str, shown: str) -> None:
             return
         except BlockingIOError:
             pass
-    raise BindError(f"cannot listen on {shown}: another server answers there; stop it or choose another path")
+    raise BindError(
+        f"cannot listen on {shown}: another server answers there; stop it or choose another path "
+        "[socket-path]"
+    )
 
 
 def connect_unix(path: str, timeout_seconds: float, own_name: str = "") -> Socket:
@@ -296,7 +317,7 @@ def connect_unix(path: str, timeout_seconds: float, own_name: str = "") -> Socke
     Raises:
         OSError: nobody listens there, or it is not ours to speak to.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = unix_socket()
     try:
         sock.settimeout(timeout_seconds)
         if own_name:

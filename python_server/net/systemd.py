@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping, MutableMapping
 from typing import Final
 
+from python_server.net.portability import unix_socket
+
 FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
 LISTEN_VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 READY: Final = "READY=1"
@@ -53,7 +55,7 @@ def notify(state: str) -> bool:
     if path.startswith("@"):  # Linux's abstract names
         path = "\0" + path[1:]
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        with unix_socket(socket.SOCK_DGRAM) as sock:
             sock.connect(path)
             sock.sendall(state.encode())
     except OSError:

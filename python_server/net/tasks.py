@@ -39,7 +39,7 @@ def check_waiting(what: str) -> None:
     if WORKER.coroutines:
         raise RuntimeError(
             f"{what} would stop every async def handler: await asyncio.to_thread({what.rstrip('()')}, ...), "
-            "or asyncio.sleep()"
+            "or asyncio.sleep() [would-block]"
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
@@ -15,13 +16,11 @@ from python_server.net.lingering import Lingering
 from python_server.net.loop import Deadline, Loop
 from python_server.net.low_water import BULK_MIN_BYTES, LowWater
 from python_server.net.pauses import Pause
+from python_server.net.portability import AF_UNIX, IOV_MAX_COUNT, send_gathered
 from python_server.net.sendfile import FileSlice
 from python_server.net.states import StateEnum
 from python_server.settings import TransportSettings
 
-UNIX: Final = getattr(socket, "AF_UNIX", None)
-# POSIX guarantees 16, Linux allows 1,024 (UIO_MAXIOV): pieces of one gathered send.
-IOV_MAX_COUNT: Final = 1024
 # Small pieces are joined: copying 64 KiB costs less than a vector of many entries.
 JOIN_MAX_BYTES: Final = 65_536
 
@@ -49,7 +48,7 @@ def send_pieces(sock: socket.socket, pieces: list[Buffer], nbytes: int) -> tuple
         return 1, sock.send(pieces[0])
     if nbytes <= JOIN_MAX_BYTES:
         return len(pieces), sock.send(b"".join(pieces))
-    return min(len(pieces), IOV_MAX_COUNT), sock.sendmsg(pieces[:IOV_MAX_COUNT])
+    return send_gathered(sock, pieces)
 
 
 def drop_sent(pieces: list[Any], sent: int) -> int:
@@ -336,7 +335,7 @@ class Transport:
         count = 1
         while count < min(len(queue), IOV_MAX_COUNT) and type(queue[count]) is not FileSlice:
             count += 1
-        return count, self._socket.sendmsg(queue[:count])
+        return send_gathered(self._socket, queue[:count])
 
     def _on_writable(self) -> None:
         self._waiting = False
@@ -383,8 +382,9 @@ class Transport:
             reset: end by a reset (RFC 9293 3.10.7.4), so that the peer cannot take it for a clean end.
         """
         if abort is not None:
-            if reset and self.state is not TransportState.CLOSED and self._socket.family != UNIX:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if reset and self.state is not TransportState.CLOSED and self._socket.family != AF_UNIX:
+                with suppress(OSError):  # macOS: it is reset already
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._end(abort)
             return
         if self.state is not TransportState.OPEN:

@@ -1,4 +1,4 @@
-"""What is told to an operator: the log, the access log, counters.
+"""Information for operators: the log, the access log, counters.
 
 Must not know: who counts, any protocol.
 """

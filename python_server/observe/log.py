@@ -162,7 +162,7 @@ def _open(logger: logging.Logger, path: str) -> _File:
         return _File(path)
     except OSError as error:
         option = "--access-log" if logger is ACCESS else "--error-log"
-        raise LogError(f"{option} {path}: {error.strerror}") from None
+        raise LogError(f"{option} {path}: {error.strerror} [log-file]") from None
 
 
 def reopen_logs() -> None:
@@ -171,6 +171,12 @@ def reopen_logs() -> None:
         for handler in logger.handlers:
             if isinstance(handler, _LineHandler):
                 handler.writer.wake()
+
+
+def flush() -> None:
+    """Everything that was logged is out: the process is about to be another program."""
+    for handler in (*ACCESS.handlers, *LOGGER.handlers):
+        handler.flush()
 
 
 class _LineHandler(logging.Handler):

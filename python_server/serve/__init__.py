@@ -1,4 +1,4 @@
-"""Serving an application: the wiring of one worker, the supervisor of many, loading, reloading, routing.
+"""Serves an application: construction of a worker, the supervisor's start, loading, reloading, routing.
 
 Must not know: any rule of any protocol.
 """

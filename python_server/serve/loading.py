@@ -46,7 +46,7 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> App
         sys.path.insert(0, app_dir)
     module_name, _, attribute = target.partition(":")
     if not all(module_name.split(".")) or "/" in module_name or module_name.endswith(".py"):
-        raise ApplicationError(f"{target!r} names no module: write {import_string(target)}")
+        raise ApplicationError(f"{target!r} names no module: write {import_string(target)} [no-module]")
     module = _import(module_name, target, app_dir)
     plain = attribute.removesuffix("()")
     application, name, is_factory = _find(module, module_name, plain, target)
@@ -55,14 +55,17 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> App
         application, shown = _made(application, shown), f"what {shown}() returns"
     elif not callable(application):
         raise ApplicationError(
-            f"{shown} is {_with_article(application)}, which is not callable{_instead(module, module_name)}"
+            f"{shown} is {_with_article(application)}, which is not callable"
+            f"{_instead(module, module_name)} [no-application]"
         )
     refuse_foreign(application)
     # Nobody gives an environ a default; a wrapper that takes anything (*args) does not say what it is.
     is_factory = _takes(application) and not _takes(application, *range(9))
     if is_factory or not _takes(application, {}, None):
         hint = f"; does it make one? Write {shown}() or add --factory" if is_factory else ""
-        raise ApplicationError(f"{shown} is no application, it takes no (environ, start_response){hint}")
+        raise ApplicationError(
+            f"{shown} is no application, it takes no (environ, start_response){hint} [no-application]"
+        )
     loaded: Application = application
     return loaded
 
@@ -97,15 +100,19 @@ def _made(factory: Any, shown: str) -> object:
         wanted = ", ".join(inspect.signature(factory).parameters)
         raise ApplicationError(
             f"{shown}({wanted}) wants arguments, and is called without any: "
-            "name a function that takes none and returns the application"
+            "name a function that takes none and returns the application [no-application]"
         )
     try:
         made = factory()
     except Exception as error:
         traceback.print_exception(error)
-        raise ApplicationError(f"{shown}() raised {type(error).__name__}: {error}") from None
+        raise ApplicationError(
+            f"{shown}() raised {type(error).__name__}: {error} [application-failed]"
+        ) from None
     if not callable(made):
-        raise ApplicationError(f"{shown}() returned {_with_article(made)}, and not an application")
+        raise ApplicationError(
+            f"{shown}() returned {_with_article(made)}, and not an application [no-application]"
+        )
     return made
 
 
@@ -143,7 +150,7 @@ def _import(module_name: str, target: str, app_dir: str) -> ModuleType:
             meant = f"{near[0]}:{target.partition(':')[2] or 'app'}" if near else ""
             hint = f"did you mean {meant}?" if near else "write module:app"
             raise ApplicationError(
-                f"no module named {error.name!r} (looked for {target!r} in {app_dir}); {hint}"
+                f"no module named {error.name!r} (looked for {target!r} in {app_dir}); {hint} [no-module]"
             ) from None
         failed: Exception = error  # the module is there; something it imports is not
         if error.name in MISSING and MISSING[error.name] not in str(error):
@@ -151,7 +158,10 @@ def _import(module_name: str, target: str, app_dir: str) -> ModuleType:
     except Exception as error:
         failed = error
     traceback.print_exception(failed)  # the application's own fault
-    raise ApplicationError(f"importing {module_name!r} raised {type(failed).__name__}: {failed}")
+    missing = isinstance(failed, ModuleNotFoundError)
+    code = " [missing-package]" if missing else " [application-failed]"
+    said = str(failed).removesuffix(code)
+    raise ApplicationError(f"importing {module_name!r} raised {type(failed).__name__}: {said}{code}")
 
 
 def _find(module: ModuleType, module_name: str, attribute: str, target: str) -> tuple[Any, str, bool]:
@@ -169,7 +179,9 @@ def _find(module: ModuleType, module_name: str, attribute: str, target: str) -> 
     hint = f": write {module_name}:{near[0]}" if near else _instead(module, module_name)
     if "(" in attribute:
         hint = ": a factory is called without arguments, name a function that takes none"
-    raise ApplicationError(f"module {module_name!r} has no attribute {wanted} (looked for {target!r}){hint}")
+    raise ApplicationError(
+        f"module {module_name!r} has no attribute {wanted} (looked for {target!r}){hint} [no-application]"
+    )
 
 
 def refuse_foreign(application: object) -> None:
@@ -182,19 +194,20 @@ def refuse_foreign(application: object) -> None:
     if is_async(application):
         raise ApplicationError(
             f"{type(application).__name__} is an ASGI application; this server runs WSGI: "
-            "use uvicorn for it, or serve its WSGI counterpart (WSGIApp, get_wsgi_application)"
+            "use uvicorn for it, or serve its WSGI counterpart (WSGIApp, get_wsgi_application) "
+            "[asgi-application]"
         )
     for part in _parts(application):
         mode = _async_mode(part)
         if mode in FOREIGN_MODES:
             raise ApplicationError(
                 f"its Socket.IO server has async_mode={mode!r}, which needs a server of its own: "
-                "set async_mode='threading', or serve it as it stands with --drop-in"
+                "set async_mode='threading', or serve it as it stands with --drop-in [async-mode]"
             )
     try:
         refuse_patched()
     except PatchedError as error:
-        raise ApplicationError(f"{error}; or serve it as it stands with --drop-in") from None
+        raise ApplicationError(str(error)) from None
 
 
 def _parts(application: object) -> Iterator[object]:
@@ -241,7 +254,7 @@ def with_debugger(application: Application, *, evalex: bool = True, host: str | 
         from werkzeug.debug import DebuggedApplication
     except ImportError:
         raise ApplicationError(
-            "--debug needs Werkzeug's debugger: pip install werkzeug (Flask brings it)"
+            "--debug needs Werkzeug's debugger: pip install werkzeug (Flask brings it) [missing-package]"
         ) from None
     flask = sys.modules.get("flask")
     for layer in layers(application):

@@ -6,17 +6,18 @@ Must not know: what is served, or who reads the file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from python_server.net.portability import fcntl
 from python_server.net.sockets import BindError
 
 
 @contextmanager
-def pid_file(path: str | None) -> Iterator[None]:
+def pid_file(path: str | None, stays: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """The file with our process id: whoever reads it may send signals.
 
-    What a server that died has left is taken over.
+    What a server that died has left is taken over. `stays` is asked at the end: is the file left there?
 
     Raises:
         BindError: it cannot be written, or another server that lives has it.
@@ -29,7 +30,8 @@ def pid_file(path: str | None) -> Iterator[None]:
         if not _lock(descriptor):
             process_id = os.read(descriptor, 20).decode("ascii", "replace").strip()
             raise BindError(
-                f"--pid {path} is another server's, process {process_id}: stop that one, or name another file"
+                f"--pid {path} is another server's, process {process_id}: "
+                "stop that one, or name another file [pid-file]"
             )
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -37,7 +39,7 @@ def pid_file(path: str | None) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):  # somebody has moved it away, or the folder is not ours to change
-                if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                if not stays() and os.path.samestat(os.stat(path), os.fstat(descriptor)):
                     os.unlink(path)
     finally:
         os.close(descriptor)
@@ -57,12 +59,10 @@ def check_pid_file(path: str) -> None:
 
 def _lock(descriptor: int) -> bool:
     """Take the file, until this process ends or closes it; no child inherits that. False: another has it."""
-    try:
-        from fcntl import LOCK_EX, LOCK_NB, lockf
-    except ImportError:  # Windows
+    if fcntl is None:
         return True
     try:
-        lockf(descriptor, LOCK_EX | LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     except OSError:  # a file system without locks
@@ -74,4 +74,6 @@ def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise BindError(f"cannot write the process id to {path} (--pid): {error.strerror}") from None
+        raise BindError(
+            f"cannot write the process id to {path} (--pid): {error.strerror} [pid-file]"
+        ) from None

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Final
 
+from python_server.net.portability import UNIX, signals
 from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
@@ -33,7 +34,7 @@ LOOK_SECONDS: Final = 1.0
 # Programs ask with this word whether they are the one that serves, since Werkzeug sets it.
 SERVING_VARIABLE: Final = "WERKZEUG_RUN_MAIN"
 # Orders that the program itself understands, or says that it does not.
-PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
+PASSED_ON: Final = (*signals(dict.fromkeys(("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU"))),)
 IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 
@@ -64,6 +65,14 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with bind(settings) as listening:
         _run(watched, listening.sockets)
+
+
+def reloads(asked: bool) -> bool:
+    """Is this process to watch files, and a child of it to serve?"""
+    if asked and not UNIX:
+        log.warn("there is no reloader: it needs a UNIX system; after a change, start the server anew")
+        return False
+    return asked and not serves_here()
 
 
 def serves_here() -> bool:

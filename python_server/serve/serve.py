@@ -22,6 +22,7 @@ from python_server.net import systemd
 from python_server.net.descriptors import allow_descriptors
 from python_server.net.line_writer import LineWriter
 from python_server.net.loop import Loop
+from python_server.net.portability import UNIX, signals
 from python_server.net.scoreboard import STALE_SECONDS
 from python_server.net.sockets import (
     Address,
@@ -41,6 +42,7 @@ from python_server.observe import log
 from python_server.serve.metrics_address import check_metrics, metrics_address
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
+from python_server.serve.reexec import Reexec, inherited_from_itself
 from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
 from python_server.serve.wiring import SOFTWARE
 from python_server.serve.worker import Worker
@@ -58,7 +60,12 @@ ON_START: Final[list[Callable[[], None]]] = []
 CONTROL: Final = "control"
 
 
-def serve(site: Site, settings: Settings, started: Callable[[str], None] | None = None) -> None:
+def serve(
+    site: Site,
+    settings: Settings,
+    started: Callable[[str], None] | None = None,
+    reexec: Reexec | None = None,
+) -> None:
     """Serve `site` until SIGTERM or SIGINT; a second signal, or SIGQUIT, ends at once.
 
     In a process that a supervisor has started this is one of its workers. Where the settings ask for
@@ -66,6 +73,7 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
 
     Args:
         started: called with the real URL once connections are accepted; not in a worker.
+        reexec: serves new code in this process at SIGHUP; None: the code stays. Not for several workers.
 
     Raises:
         BindError: the address cannot be listened on.
@@ -94,11 +102,14 @@ def serve(site: Site, settings: Settings, started: Callable[[str], None] | None 
             worker.run()
         return
     with _opened(settings) as (listening, control), metrics_address(settings) as begin_metrics:
+        if reexec is not None:
+            reexec.keep(listening)
         worker = Worker(site, settings, listening.sockets, control=control)
-        orders = _orders_of(worker) if on_main_thread() else {}  # signals are the main thread's affair
+        # Signals are the main thread's affair.
+        orders = _orders_of(worker, reexec) if on_main_thread() else {}
         with (
             given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report)),
-            pid_file(settings.pid_file),
+            pid_file(settings.pid_file, lambda: reexec is not None and reexec.ending),
         ):
             _tell_started(settings, listening, served(site), started)
             begin_metrics(worker.figures_of_all)
@@ -118,6 +129,12 @@ def is_supervisor(settings: Settings) -> bool:
     return (settings.workers_count > 1 or settings.max_requests_count > 0) and not is_worker(os.environ)
 
 
+def check_workers(settings: Settings) -> None:
+    """Raises BindError: several are asked for where no process takes over another's sockets."""
+    if is_supervisor(settings) and not UNIX:
+        raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
+
+
 def supervise(settings: Settings, started: Callable[[str], None] | None = None) -> None:
     """Bind, and keep workers alive until SIGTERM or SIGINT.
 
@@ -125,8 +142,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
         BindError: the address cannot be listened on, or the system has no UNIX sockets.
         SystemExit: the first worker did not come up; with its exit code.
     """
-    if os.name != "posix":
-        raise BindError("several workers need a UNIX system: leave --workers and --max-requests out")
+    check_workers(settings)
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
     with (
         _opened(settings) as (listening, control),
@@ -208,6 +224,8 @@ def bind(settings: Settings) -> Listening:
 
     Raises BindError when an address cannot be listened on.
     """
+    if (kept := inherited_from_itself(os.environ)) is not None:
+        return kept
     if inherited := os.environ.get(INHERITED_VARIABLE):
         sockets = [Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")]
         for sock in sockets:
@@ -226,9 +244,10 @@ def check_listening(settings: Settings) -> None:
     """Look at everything that listening needs, without binding anything.
 
     Raises:
-        BindError: an address is malformed, or a file cannot be made. CertificateError: TLS cannot be spoken
-            with these files.
+        BindError: an address is malformed, a file cannot be made, or workers cannot be started.
+        CertificateError: TLS cannot be spoken with these files.
     """
+    check_workers(settings)
     for address in addresses_of(settings):
         if isinstance(address, UnixAddress):
             _check_place(address.path, "")
@@ -251,7 +270,7 @@ def _check_place(path: str, whose: str) -> None:
     elif os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
         reason = "a file that is no socket stands there"
     if reason:
-        raise BindError(f"{whose}cannot listen on {UnixAddress(path)}: {reason}")
+        raise BindError(f"{whose}cannot listen on {UnixAddress(path)}: {reason} [socket-path]")
 
 
 def addresses_of(settings: Settings) -> list[Address]:
@@ -273,7 +292,7 @@ def _host(text: str) -> str:
         except ValueError:
             raise BindError(
                 f"--host {text!r} is more than a host: "
-                "write --port for a port, or --bind with host:port or unix:/path"
+                "write --port for a port, or --bind with host:port or unix:/path [bad-address]"
             ) from None
     return host
 
@@ -292,14 +311,19 @@ def public_address(settings: Settings) -> Address | None:
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
 FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
 CODE_STAYS: Final = (
-    "SIGHUP: log files are opened anew, the code stays as it is; new code is served after a restart, or by a "
-    "supervisor (--workers), which restarts its workers one by one"
+    "SIGHUP: log files are opened again, the code is not reloaded: restart this program "
+    "('wsframe serve' reloads it)"
 )
 
 
-def _orders_of(worker: Worker) -> Orders:
-    """A second TERM or INT: end now. HUP, USR1: open log files anew."""
+def _orders_of(worker: Worker, reexec: Reexec | None = None) -> Orders:
+    """A second TERM or INT: end now. HUP: new code, where it can be had. HUP, USR1: open log files anew."""
     stops = chain([worker.stop], repeat(worker.force))
+
+    def end(order: Order) -> None:
+        if reexec is not None:
+            reexec.give_up()
+        order()
 
     def reopen() -> None:
         systemd.notify(systemd.reloading())
@@ -307,13 +331,18 @@ def _orders_of(worker: Worker) -> Orders:
         systemd.notify(systemd.READY)
 
     def hang_up() -> None:
-        reopen()
-        log.say(CODE_STAYS)
+        if reexec is None:
+            reopen()
+            log.say(CODE_STAYS)
+        else:
+            systemd.notify(systemd.reloading())
+            log.reopen_logs()
+            reexec.begin(worker.loop.call_later, worker.stop, lambda: systemd.notify(systemd.READY))
 
-    return _orders(stop=lambda: next(stops)(), quit=worker.force, hang_up=hang_up, reopen=reopen) | {
-        signal.SIGTTIN: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTIN")),
-        signal.SIGTTOU: OnlySaid(log.warn, FOR_SEVERAL.format("SIGTTOU")),
-    }
+    stop, quit = partial(end, lambda: next(stops)()), partial(end, worker.force)
+    only_said = {name: OnlySaid(log.warn, FOR_SEVERAL.format(name)) for name in ("SIGTTIN", "SIGTTOU")}
+    orders = _orders(stop=stop, quit=quit, hang_up=hang_up, reopen=reopen)
+    return signals(orders | only_said)
 
 
 def _orders_of_workers(workers: Supervisor) -> Orders:
@@ -328,29 +357,29 @@ def _orders_of_workers(workers: Supervisor) -> Orders:
         log.reopen_logs()
         workers.reopen_logs()
 
-    return _orders(stop=workers.stop, quit=workers.quit, hang_up=roll, reopen=reopen) | {
-        signal.SIGTTIN: partial(workers.change_count, 1),
-        signal.SIGTTOU: partial(workers.change_count, -1),
-        signal.SIGUSR2: partial(workers.pass_on, signal.SIGUSR2),
-        signal.SIGCHLD: workers.reap,
+    orders = _orders(stop=workers.stop, quit=workers.quit, hang_up=roll, reopen=reopen) | {
+        "SIGTTIN": partial(workers.change_count, 1),
+        "SIGTTOU": partial(workers.change_count, -1),
+        "SIGUSR2": partial(workers.pass_on, signal.SIGUSR2),
+        "SIGCHLD": workers.reap,
     }
+    return signals(orders)
 
 
-def _orders(stop: Order, quit: Order, hang_up: Order, reopen: Order) -> Orders:
-    """What one worker and several have in common. TERM, INT: stop. QUIT: end now."""
+def _orders(stop: Order, quit: Order, hang_up: Order, reopen: Order) -> dict[str, Order]:
+    """What one worker and several have in common. TERM, INT, Windows' Ctrl+Break: stop. QUIT: end now."""
 
     def end(order: Order) -> None:
         systemd.notify(systemd.STOPPING)
         order()
 
     return {
-        signal.SIGTERM: partial(end, stop),
-        signal.SIGINT: partial(end, stop),
-        signal.SIGQUIT: partial(end, quit),
-        signal.SIGHUP: hang_up,
-        signal.SIGUSR1: reopen,
-        signal.SIGUSR2: OnlySaid(log.warn, NO_SECOND_SERVER),
-        signal.SIGWINCH: lambda: None,
+        **dict.fromkeys(("SIGTERM", "SIGINT", "SIGBREAK"), partial(end, stop)),
+        "SIGQUIT": partial(end, quit),
+        "SIGHUP": hang_up,
+        "SIGUSR1": reopen,
+        "SIGUSR2": OnlySaid(log.warn, NO_SECOND_SERVER),
+        "SIGWINCH": lambda: None,
     }
 
 

@@ -13,15 +13,14 @@ from types import FrameType
 from typing import Final
 
 from python_server.net.forks import call_in_children, leave_children_alone
+from python_server.net.portability import signals
 from python_server.net.threads import ServerStopped
 
 Order = Callable[[], object]
 Orders = dict[int, Order]
 
-# Not every system has the last one; a server in a thread of a program needs none of them.
-STOPS: Final = frozenset(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGQUIT") if hasattr(signal, name)
-)
+# Ctrl+Break is Windows' alone. A server in a thread of a program needs none of them.
+STOPS: Final = frozenset(signals(dict.fromkeys(("SIGTERM", "SIGINT", "SIGQUIT", "SIGBREAK"))))
 
 
 class OnlySaid(partial[None]):

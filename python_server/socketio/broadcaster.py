@@ -144,7 +144,7 @@ class Broadcaster:
         if self._door.on_loop():
             raise RuntimeError(
                 "call() would wait on the server's own thread: register the handler without inline=True "
-                "(of a test client every handler runs there)"
+                "(of a test client every handler runs there) [would-block]"
             )
         check_waiting("call()")
         waiter: Waiter[AckState] = Waiter()

@@ -155,7 +155,7 @@ class RoomDirectory:
         if services.door.on_loop():
             raise RuntimeError(
                 "other processes would be waited for on the server's own thread: "
-                "register the handler without inline=True"
+                "register the handler without inline=True [would-block]"
             )
         waiter: Waiter[int] = Waiter()
 

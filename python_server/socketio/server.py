@@ -240,5 +240,7 @@ class Hub:
 
     def _serving(self) -> RunningServer:
         if self._running is None:
-            raise RuntimeError("call() waits for a client's answer, and no server runs yet: use emit()")
+            raise RuntimeError(
+                "call() waits for a client's answer, and no server runs yet: use emit() [no-server]"
+            )
         return self._running

@@ -32,15 +32,15 @@ Admit = Callable[[Exchange, Callable[[], None]], None]
 
 
 class WebSocket:
-    """One open WebSocket, which the methods of a WebSocketApplication get: programs make none.
+    """One open WebSocket. The server creates it and passes it to the methods of a WebSocketApplication.
 
         def greet(ws: WebSocket): ws.send("welcome")
 
     `send`, `ping` and `close` may be called from any thread.
 
     Attributes:
-        path: of the request. origin: its Origin field, or "". protocol: the subprotocol chosen, or None.
-        context: the application's own.
+        path: the path of the request. origin: its Origin header, or "". protocol: the chosen subprotocol, or
+            None. context: any value that the application sets.
     """
 
     __slots__ = ("_channel", "_door", "_loop_thread", "_outbox", "_request", "context")
@@ -74,23 +74,23 @@ class WebSocket:
         return not self._channel.open
 
     def header(self, name: str) -> str:
-        """A field of the opening handshake's request.
+        """Return a header of the handshake request.
 
             agent = ws.header("User-Agent")
 
-        Returns: the value of the field `name`, in whatever case that is written; "" without one.
+        Returns: the value of the header `name`, whose case does not matter; "" if there is none.
         """
         return self._request.get(name.lower())
 
     def send(self, message: Message, compress: bool | None = None) -> None:
-        """Send one `message`: text for `str`, binary for `bytes`; nothing happens once it is closing.
+        """Send one `message`: text for `str`, binary for `bytes`. On a closing WebSocket it does nothing.
 
             ws.send("welcome")
 
-        A worker waits, up to a time, while the client does not take those before it; the server's own thread
-        never does. `compress` chooses for this message where permessage-deflate was agreed; None: by size.
+        The call waits for a limited time while the client does not read earlier messages; on the loop's
+        thread it never waits. With permessage-deflate, `compress` says whether to compress; None: by size.
 
-        Raises TypeError: neither str nor bytes. ServerStopped: the server has stopped.
+        Raises TypeError: `message` is not str or bytes. ServerStopped: the server has stopped.
         """
         if current_thread_id() == self._loop_thread and self._outbox.send(message):
             return  # nearly every message of an inline handler
@@ -103,11 +103,11 @@ class WebSocket:
             self._channel.post_message(self._door, message, compress)
 
     def send_frames(self, frames: bytes) -> None:
-        """Send `frames` that were encoded once for many recipients. On the server's own thread only.
+        """Send `frames` that were encoded once for many recipients. Only on the loop's thread.
 
             ws.send_frames(wsframe.encode_message("news"))
 
-        Nothing happens once the WebSocket is closing.
+        On a closing WebSocket it does nothing.
         """
         self._channel.send_frames(frames)
 
@@ -121,7 +121,7 @@ class WebSocket:
         self._door.post(self._channel.ping, payload)
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Begin the closing handshake (RFC 6455 7.1.2). Any thread.
+        """Start the closing handshake (RFC 6455 7.1.2). Any thread.
 
             ws.close(1008, "not a member")
 
@@ -131,20 +131,20 @@ class WebSocket:
 
 
 class WebSocketApplication:
-    """Events of the WebSockets on one path; subclass it and override what is needed.
+    """Base class for the WebSockets of one path. Override the methods that you need.
 
         class Echo(WebSocketApplication):
             def on_message(self, ws, message):
                 ws.send(message)
 
-    One instance serves all connections; a connection's events run one at a time, in order.
+    One instance serves all connections. The events of one connection run one at a time, in order.
 
     Attributes:
-        inline: the methods never block: run them on the loop's thread instead of a worker.
-        subprotocols: what may be chosen; the first of them that the client names is.
-        allowed_origins: pages that may connect: None for our own origin only, "*", a list, or a function.
-        ping_interval_seconds, ping_timeout_seconds: keepalive, in seconds; None takes the server's setting.
-        max_message_bytes: None takes the server's setting.
+        inline: True runs the methods on the loop's thread instead of a pool; they must never block.
+        subprotocols: the supported ones. The server chooses the first one in the client's list that is here.
+        allowed_origins: pages that may connect: None for the server's own origin, "*", a list, or a function.
+        ping_interval_seconds, ping_timeout_seconds: keepalive, in seconds; None means the server's setting.
+        max_message_bytes: maximum bytes of one message; None means the server's setting.
     """
 
     inline = False
@@ -155,27 +155,27 @@ class WebSocketApplication:
     max_message_bytes: int | None = None
 
     def on_open(self, ws: WebSocket) -> None:
-        """A client has come; `ws` is its WebSocket.
+        """Called when a client has connected; `ws` is its WebSocket.
 
             def on_open(self, ws): ws.send("welcome")
 
-        What it raises closes the WebSocket with 1011, as with `on_message`.
+        An exception closes the WebSocket with 1011, as in `on_message`.
         """
 
     def on_message(self, ws: WebSocket, message: Message) -> None:
-        """A client, `ws`, has sent a message.
+        """Called when the client `ws` has sent a message.
 
             def on_message(self, ws, message): self.broadcast(message, exclude=[ws])
 
-        `message` is a str for a text, bytes for a binary message.
+        `message` is str for a text message, bytes for a binary message.
         """
 
     def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
-        """A client, `ws`, has gone; called once, last.
+        """Called when the client `ws` has disconnected; once, as the last method.
 
             def on_close(self, ws, code, reason): self.broadcast(f"one left ({code})")
 
-        `code` is the close code of RFC 6455, 1006 without a close frame; `reason` what was said with it.
+        `code` is the close code of RFC 6455, 1006 without a close frame; `reason` is the text sent with it.
         """
 
     # The live connections. `_registry` is set by the server that serves this application.
@@ -183,7 +183,7 @@ class WebSocketApplication:
 
     @property
     def connection_count(self) -> int:
-        """How many clients are connected. Any thread."""
+        """The number of connected clients. Any thread."""
         return len(self._registry.members) if self._registry is not None else 0
 
     def broadcast(self, message: Message, exclude: Iterable[WebSocket] = ()) -> None:
@@ -191,8 +191,8 @@ class WebSocketApplication:
 
             chat.broadcast("hello")
 
-        `message` is str or bytes; the WebSockets in `exclude` do not get it. A worker waits for members that
-        take it a little late, the server's own thread for nobody.
+        `message` is str or bytes; the WebSockets in `exclude` do not get it. The call waits a little for
+        clients that read slowly; on the loop's thread it never waits.
         """
         if self._registry is not None:
             self._registry.broadcast(message, frozenset(exclude))
@@ -273,16 +273,17 @@ class WebSocketRegistry:
 
 
 class Resource:
-    """Raw WebSockets by path beside a WSGI application; name it on the command line, `module:resource`.
+    """Serves raw WebSockets at some paths, and a WSGI application at all others.
 
-        app = Resource({"/chat": Chat()}, wsgi_app)
+        app = Resource({"/chat": Chat()}, wsgi_app)  # wsframe serve module:app
 
     Args:
-        routes: path, or compiled pattern that must match the whole path, to WebSocketApplication.
+        routes: a mapping of paths to WebSocketApplication; a path may be a compiled regular expression,
+            which must match the whole path.
         application: answers every other request; without it they get 404.
 
     Raises:
-        TypeError: a route is no WebSocketApplication.
+        TypeError: a route is not a WebSocketApplication.
     """
 
     wsframe_arrivals = True

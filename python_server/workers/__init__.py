@@ -1,4 +1,4 @@
-"""Several workers on one machine: how they start and end, reach each other, and hand connections over.
+"""Several workers on one machine: starting and stopping them, links, passing connections.
 
 Must not know: rooms, events, applications.
 """

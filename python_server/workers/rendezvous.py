@@ -8,7 +8,6 @@ the later one has connected to the earlier one, and each pair is joined once.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from python_server.net.portability import fcntl, user_id
 from python_server.net.sockets import Socket, bind_unix, connect_unix
 from python_server.workers.link_messages import Succession
 from python_server.workers.peers import remember_succession
@@ -131,7 +131,7 @@ class Rendezvous:
             os.close(descriptor)  # removed while we waited for the lock
 
     def _check(self, found: os.stat_result) -> None:
-        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        if found.st_uid != user_id() or stat.S_IMODE(found.st_mode) & 0o077:
             raise RendezvousError(
                 f"workers do not meet in {self.path}: it is not a folder of this user alone (mode 700)"
             )

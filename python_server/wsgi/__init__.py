@@ -1,4 +1,4 @@
-"""PEP 3333: a request as an environ, the application in a thread, its answer; the WebSocket it may take.
+"""PEP 3333: environ, the application in a thread, its response; the WebSocket that it may open.
 
 Must not know: Engine.IO, Socket.IO, sockets, selectors.
 """

@@ -16,6 +16,7 @@ from typing import IO, Any, Final
 
 from python_server.http1.parser import Request
 from python_server.net.bounded_queue import BoundedQueue
+from python_server.net.portability import SENDFILE
 from python_server.net.sendfile import FileSlice, FileSource
 
 Environ = dict[str, Any]
@@ -157,7 +158,7 @@ class FileWrapper:
     def extent(self) -> tuple[FileSource, int, int] | None:
         """(file, offset, bytes from there to its end) of a regular file, else None."""
         raw = getattr(self._file, "raw", self._file)
-        if type(self._file) not in PLAIN_FILES or type(raw) is not io.FileIO or not hasattr(os, "sendfile"):
+        if type(self._file) not in PLAIN_FILES or type(raw) is not io.FileIO or not SENDFILE:
             return None
         status = os.fstat(raw.fileno())
         if not stat.S_ISREG(status.st_mode):

@@ -10,12 +10,13 @@ from typing import Final
 from python_server.observe import log
 from python_server.wsgi.environ import Environ, StartResponse
 
-NEEDS_OWN_SERVER: Final = (
+_RUN_OURS: Final = (
     "its Socket.IO events need the server they came with: run `gunicorn -k python_server.GunicornWorker "
     "module:app` or `python -m python_server module:app`"
 )
+NEEDS_OWN_SERVER: Final = f"{_RUN_OURS} [other-server]"
 # Where there is a SocketIO to be run.
-RUNS_ITSELF: Final = f"{NEEDS_OWN_SERVER}, or call `socketio.run(app)`"
+RUNS_ITSELF: Final = f"{_RUN_OURS}, or call `socketio.run(app)` [other-server]"
 
 
 class ForeignGuard:

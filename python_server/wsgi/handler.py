@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
@@ -18,7 +19,7 @@ from python_server.http1.response import Headers, check_headers, check_status
 from python_server.net.bounded_queue import BoundedQueue, StreamBroken
 from python_server.net.byte_handler import Buffer
 from python_server.net.sendfile import FileSlice
-from python_server.net.threads import Executor
+from python_server.net.threads import Executor, ServerStopped
 from python_server.wsgi.environ import (
     PIECE_BYTES,
     Application,
@@ -206,13 +207,12 @@ class _Run:
     # Worker
 
     def __call__(self) -> None:
-        if self.body is None:
-            self._answer()
-            return
-        try:
-            self._answer()
-        finally:
-            self._services.post(self._over, self)
+        with suppress(ServerStopped):  # nobody is left who could be answered
+            try:
+                self._answer()
+            finally:
+                if self.body is not None:
+                    self._services.post(self._over, self)
 
     def _answer(self) -> None:
         exchange, services = self._exchange, self._services
@@ -232,8 +232,8 @@ class _Run:
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
-        except StreamBroken:
-            pass  # the client left; it will not hear that its answer failed
+        except (StreamBroken, ServerStopped):
+            pass  # the client left, or we do; it will not hear that its answer failed
         except BaseException as error:  # SystemExit too: it ends the request, not the server
             if takeover is not None and takeover.forgives(error):
                 return
@@ -266,7 +266,7 @@ class _Run:
             finally:
                 exc_info = None
         elif self._status is not None:
-            raise RuntimeError("start_response was called twice without exc_info (PEP 3333)")
+            raise RuntimeError("start_response was called twice without exc_info (PEP 3333) [wsgi-rules]")
         check_status(status)
         if status[0] == "1" and self.takeover is None:
             raise ValueError(f"an interim status cannot be the answer (RFC 9110 15.2): {status!r}")
@@ -280,10 +280,10 @@ class _Run:
     def _write(self, data: bytes) -> None:
         """The imperative `write` of PEP 3333; also every streamed piece."""
         if type(data) is not bytes:
-            raise TypeError(f"the application gave {type(data).__name__} where bytes are due")
+            raise TypeError(f"the application gave {type(data).__name__} where bytes are due [wsgi-rules]")
         if not self._head_posted:
             if self._status is None:
-                raise RuntimeError("the application gave data before it called start_response")
+                raise RuntimeError("the application gave data before it called start_response [wsgi-rules]")
             self._head_posted = True
             self._response = BoundedQueue(RESPONSE_WINDOW_BYTES)
             if self._broken is not None:  # looked at after the queue is there: `break_off` looks in turn
@@ -340,9 +340,9 @@ class _Run:
 
     def _send_whole(self, body: bytes) -> None:
         if self._status is None:
-            raise RuntimeError("the application returned without calling start_response")
+            raise RuntimeError("the application returned without calling start_response [wsgi-rules]")
         if not isinstance(body, bytes):
-            raise TypeError(f"the application gave {type(body).__name__} where bytes are due")
+            raise TypeError(f"the application gave {type(body).__name__} where bytes are due [wsgi-rules]")
         declared = self._declared
         if declared is not None and declared != len(body) and self._exchange.request.method != "HEAD":
             self._write(body)

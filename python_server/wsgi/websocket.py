@@ -25,7 +25,7 @@ Message = str | bytes
 
 
 class WebSocketError(ConnectionError):
-    """The WebSocket cannot be used: the handshake was refused, or it is closed."""
+    """The WebSocket cannot be used: the handshake was refused, or the WebSocket is closed."""
 
 
 class ClientLeft(ConnectionAbortedError):

@@ -29,7 +29,7 @@ def apply_mask_inplace(buffer: Buffer, mask: bytes, offset: int = 0) -> None:
         wsframe.apply_mask_inplace(piece, header.mask, offset=already)
 
     Args:
-        offset: the place of the buffer's first byte in the payload.
+        offset: the position of the buffer's first byte in the payload.
 
     Raises ValueError: the mask has another length, or the offset is negative.
     """
@@ -39,23 +39,23 @@ def decode_header(data: Buffer, offset: int = 0) -> Header | None:
 
         header = wsframe.decode_header(received)
 
-    Returns: the Header; None when bytes are missing. Raises ProtocolError: its form is refused.
+    Returns: the Header; None if bytes are missing. Raises ProtocolError: the header is invalid.
 
-    Role, negotiated extensions and the order of frames are the Decoder's to judge, so `rsv` and `mask` are
-    only told.
+    It does not check the role, the negotiated extensions and the order of frames; the Decoder does. So it
+    only returns `rsv` and `mask`.
     """
 
 def encode_header(
     opcode: int, length: int, mask: bytes | None = None, fin: bool = True, rsv1: bool = False
 ) -> bytes:
-    """Return the header of a frame whose payload of `length` bytes the caller sends (and masks) apart.
+    """Return the header of a frame; mask and send its payload of `length` bytes separately.
 
         sock.sendmsg([wsframe.encode_header(Opcode.BINARY, len(image)), image])
 
     Args:
         opcode, mask, fin, rsv1: as of `encode_frame`.
 
-    Raises what `encode_frame` does.
+    Raises the same errors as `encode_frame`.
     """
 
 def encode_frame(
@@ -66,11 +66,11 @@ def encode_frame(
         frame = wsframe.encode_frame(Opcode.TEXT, "hello", mask=os.urandom(4))
 
     Args:
-        opcode: of section 5.2. payload: a str is sent as UTF-8.
-        mask: four fresh random bytes of a client; None of a server.
-        fin: False: further fragments follow. rsv1: True: the payload is compressed.
+        opcode: one of section 5.2. payload: a str is encoded as UTF-8.
+        mask: four new random bytes for a client; None for a server.
+        fin: False if more fragments follow. rsv1: True if the payload is compressed.
 
-    Raises ValueError: no such opcode, a mask of another length, or what section 5.5 forbids a control frame.
+    Raises ValueError: unknown opcode, wrong length of the mask, or a control frame that section 5.5 forbids.
     """
 
 def encode_message(message: str | Buffer) -> bytes:
@@ -79,97 +79,97 @@ def encode_message(message: str | Buffer) -> bytes:
         sock.sendall(wsframe.encode_message("hello"))
 
     Args:
-        message: text for str, binary for any buffer.
+        message: a str is sent as text, any buffer as binary.
     """
 
 @final
 class Outbox:
-    """Frames out of one connection, kept together until they are taken. One owner, no lock.
+    """Collects the frames of one connection until they are sent together. No lock: use one thread at a time.
 
         outbox = wsframe.Outbox()
         outbox.open(65_536, loop.wake, connection)
 
-    It takes nothing until it is opened and nothing after it was closed. It declines, by returning False, what
-    would pass `max_bytes`, and 16 KiB (so many characters) or more in one piece, which its caller need not
-    copy. An empty one owns no buffer.
+    It accepts frames only after `open` and before `close`. `send` and `write` return False for data above
+    `max_bytes`, and for one piece of 16 KiB (or as many characters) or more, which need not be copied. An
+    empty outbox has no buffer.
 
     Args:
-        encodes: whether `send` may be used: frames go unmasked and uncompressed.
+        encodes: whether `send` may be used; it encodes frames without mask and compression.
     """
 
     def __init__(self, encodes: bool = True) -> None: ...
     @property
     def max_bytes(self) -> int:
-        """How much it may hold; 0 when it is not open."""
+        """Maximum bytes in the outbox; 0 if it is not open."""
 
     @max_bytes.setter
     def max_bytes(self, value: int) -> None: ...
     def open(self, max_bytes: int, wake: Callable[[_Whom], object], whom: _Whom) -> None:
-        """Hold up to `max_bytes`; call `wake(whom)` when something comes and nobody is going to take it.
+        """Accept up to `max_bytes`. Call `wake(whom)` when a frame is added, unless a `take` is expected.
 
             outbox.open(65_536, loop.wake, connection)
 
-        `wake` and `whom` are let go of by `close`. A frame that does not fit is declined.
+        `close` releases `wake` and `whom`. A frame that does not fit is not accepted.
         """
 
     def close(self) -> None:
-        """Decline everything from now on; what is held can still be taken.
+        """Accept nothing from now on. `take` still returns the contents.
 
             outbox.close()
 
-        It cannot be opened again.
+        The outbox cannot be opened again.
         """
 
     def __len__(self) -> int:
-        """The bytes held."""
+        """The number of bytes in the outbox."""
 
     def send(self, message: object) -> bool:
-        """Hold one whole frame of `message`: text for a str, binary for bytes; decline any other type.
+        """Add one whole frame of `message`: text for a str, binary for bytes. Other types are not accepted.
 
             if not outbox.send("hello"):
                 sock.sendall(wsframe.encode_message("hello"))
 
-        Returns: whether it is held. Raises UnicodeEncodeError for a str that has no UTF-8.
+        Returns: whether it was added. Raises UnicodeEncodeError: the str cannot be encoded as UTF-8.
         """
 
     def write(self, frames: bytes) -> bool:
-        """Hold `frames` that were encoded before; they are not looked at.
+        """Add `frames` that are already encoded; they are not checked.
 
             held = outbox.write(wsframe.encode_message("news"))
 
-        Returns: whether they are held.
-        Outboxes that hold the same objects, up to 4 KiB, hold them joined once for all.
+        Returns: whether they were added.
+        Outboxes with the same two objects, up to 4 KiB, share one joined copy of them.
         """
 
     def expect(self) -> bool:
-        """Say that the caller is going to take by himself.
+        """Announce that the caller will call `take`, so that no frame calls `wake`.
 
             if outbox.expect():
                 sock.sendall(outbox.take())
 
-        Returns: False when somebody else is going to already.
+        Returns: False if a `take` is already expected.
         """
 
     def take(self) -> bytes:
-        """Take all of it; the outbox is empty then, and the next frame wakes again.
+        """Return and remove all bytes. The next frame calls `wake` again.
 
             sock.sendall(outbox.take())
 
-        Returns: the bytes, b"" when there are none.
+        Returns: the bytes, b"" if there are none.
         """
 
 @final
 class Decoder:
-    """Bytes received in, messages out (RFC 6455 section 5). One owner, no lock.
+    """Parses received bytes into messages (RFC 6455 section 5). No lock: use one thread at a time.
 
         decoder = wsframe.Decoder(Role.SERVER, max_message_bytes=65_536)
         events = decoder.receive(received)
 
-    `role` is the role we play: a SERVER demands masked frames, a CLIENT refuses them (section 5.1).
-    `max_message_bytes` bounds the bytes of a message, `max_fragments` its frames: close code 1009 above.
-    `inflate` is given when permessage-deflate was negotiated: `inflate(chunk, last, max_bytes)` returns at
-    most `max_bytes` of output, or None when the data is corrupt; after exactly `max_bytes` it is asked for
-    more with None for the chunk.
+    `role` is your own role: a SERVER requires masked frames, a CLIENT refuses them (section 5.1).
+    `max_message_bytes` limits the bytes of a message, `max_fragments` its frames; more is close code 1009.
+    Pass `inflate` if permessage-deflate was negotiated: `inflate(chunk, last, max_bytes)` returns at
+    most `max_bytes` of output, or None if the data is corrupt. After exactly `max_bytes` it is called again,
+    with None for the chunk.
     """
 
     def __init__(
@@ -182,18 +182,18 @@ class Decoder:
     ) -> None: ...
     @property
     def attention(self) -> bool:
-        """Whether the last list holds anything but str and bytes."""
+        """Whether the last list has anything besides str and bytes."""
 
     @property
     def unfinished(self) -> bool:
-        """Whether a frame or a message is under way."""
+        """Whether a frame or a message is incomplete."""
 
     @property
     def failed(self) -> bool:
-        """Whether a fault was found; nothing is parsed after it."""
+        """Whether the peer broke the protocol; nothing is parsed after it."""
 
     def at_rest(self) -> bool:
-        """Whether no `attention` is needed, nothing is `unfinished` and nothing has ended, in one call.
+        """Tell in one call that `attention` and `unfinished` are False and that nothing has ended.
 
             idle = decoder.at_rest()
 
@@ -201,39 +201,39 @@ class Decoder:
         """
 
     def close(self) -> None:
-        """Parse nothing from now on and let go of what is held, a loan as well.
+        """Parse nothing from now on, and release all memory, also that of `receive_buffer`.
 
             decoder.close()
 
-        For the end of the TCP connection.
+        Call it when the TCP connection has ended.
         """
 
     def receive(self, data: Buffer, length: int = -1) -> list[Event]:
-        """Take the first `length` bytes of `data` (all when negative); return what they completed, in order.
+        """Parse the first `length` bytes of `data` (all if negative); return what they completed, in order.
 
             events = decoder.receive(sock.recv(65_536))
 
-        `data` is not kept; where it is what `receive_buffer` lent, this is `buffer_received`. A ProtocolError
-        is the list's last element, and a Close frame's follower is not parsed.
+        `data` is not kept. If it is the view of `receive_buffer`, this does the same as `buffer_received`. A
+        ProtocolError is the last item of the list. Nothing is parsed after a Close frame.
 
-        An exception of ours (no memory, a fault of `inflate`) ends the decoder: `failed`. What came before it
-        in the same bytes is returned first, with `attention`; then the next call raises it.
+        An internal exception (no memory, an exception of `inflate`) ends the decoder: `failed` is set. What
+        came before it in the same bytes is returned first, with `attention`; then the next call raises it.
         """
 
     def receive_buffer(self) -> memoryview | None:
-        """Where to receive the rest of a large payload.
+        """Return a buffer in which to receive the rest of a large payload.
 
             view = decoder.receive_buffer()
             if view is not None:
                 events = decoder.buffer_received(sock.recv_into(view))
 
-        Returns: a view; None: use a buffer of your own and `receive`.
+        Returns: a view; if it is None, use your own buffer and `receive`.
 
-        It is writable until the next call. What is kept of it, a slice, is not part of the message then.
+        The view is writable until the next call. Bytes written later to a kept slice of it are ignored.
         """
 
     def buffer_received(self, nbytes: int) -> list[Event]:
-        """Tell that `nbytes` were put into the last `receive_buffer`, which is not valid any more.
+        """Parse the `nbytes` that you received into the last `receive_buffer`, which is not valid afterwards.
 
             events = decoder.buffer_received(sock.recv_into(view))
 

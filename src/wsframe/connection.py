@@ -59,7 +59,7 @@ _INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
 
 
 class Connection:
-    """One WebSocket, sans-I/O. One owner, no lock.
+    """One WebSocket without I/O. It has no lock: use it from one thread at a time.
 
         connection = Connection(Role.SERVER)
         for event in connection.receive_data(sock.recv(65_536)):
@@ -67,13 +67,13 @@ class Connection:
                 connection.send_text(event)
         sock.sendall(connection.data_to_send())
 
-    What it owes the peer waits in `data_to_send()`; ask after every call that receives, sends, pings or
+    `data_to_send()` returns the bytes for the peer; call it after every call that receives, sends, pings or
     closes.
 
     Args:
-        role: the role that we play. deflate: what the opening handshake agreed on.
-        max_message_bytes: bytes of one message, after decompression; above it the close code is 1009.
-        max_fragments: frames of one message, empty ones counted; 1009 as well.
+        role: your own role. deflate: the agreement of the opening handshake.
+        max_message_bytes: maximum bytes of one message, after decompression; more closes with code 1009.
+        max_fragments: maximum frames of one message, including empty ones; more closes with code 1009.
     """
 
     # The tests put the plain core here, to run both in one process.
@@ -120,18 +120,18 @@ class Connection:
     # --- receiving ---
 
     def receive_data(self, data: Buffer, length: int = -1) -> list[Event]:
-        """Take received bytes; return what they completed.
+        """Parse received bytes and return what they completed.
 
             events = connection.receive_data(sock.recv(65_536))
 
         Args:
-            data: the bytes, which are not kept. length: the first so many; all when it is negative.
+            data: the bytes, which are not kept. length: use only the first bytes; a negative value means all.
 
-        Messages are str and bytes; Ping (already answered), Pong, Close and ProtocolError stand between
-        them in the order of arrival. `attention` tells that the list holds any of those.
+        Messages are str and bytes. The list also has Ping (already answered), Pong, Close and ProtocolError,
+        in the order of arrival. `attention` tells whether the list has any of these.
 
-        An exception of ours (no memory, for one) fails the connection with 1011. What came before it in the
-        same bytes is returned first; then the next call raises it.
+        An internal exception (for example MemoryError) fails the connection with 1011. What came before it in
+        the same bytes is returned first; then the next call raises the exception.
         """
         if self.state is _CLOSED:
             self._raise_error()
@@ -147,7 +147,7 @@ class Connection:
         return events
 
     def buffer_received(self, nbytes: int) -> list[Event]:
-        """Tell that `nbytes` were put into the last `receive_buffer`, which is not valid any more.
+        """Parse the `nbytes` that you received into the last `receive_buffer`, which is not valid afterwards.
 
             events = connection.buffer_received(sock.recv_into(view))
 
@@ -166,11 +166,11 @@ class Connection:
         return events
 
     def receive_eof(self) -> list[Event]:
-        """The TCP connection ended, or is ended now. Without a close frame the code is 1006 (section 7.1.5).
+        """Tell that the TCP connection has ended. Without a close frame the code is 1006 (section 7.1.5).
 
             connection.receive_eof()
 
-        A message under way is let go of, and what was lent to receive it. Returns: nothing, as a list.
+        An incomplete message and its buffer are discarded. Returns: an empty list.
         """
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL_CLOSURE
@@ -180,17 +180,17 @@ class Connection:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a frame or a message is under way."""
+        """Whether a frame or a message is incomplete."""
         return self.decoder.unfinished
 
     def obey(self, events: list[Event]) -> None:
-        """Do what `decoder` brought in `events`: answer pings and close frames, end after a fault.
+        """React to the `events` of `decoder`: answer pings and close frames, close after an error.
 
             events = connection.decoder.receive(data)
             if connection.decoder.attention:
                 connection.obey(events)
 
-        `receive_data` does it by itself. Who feeds `decoder` directly, which saves a call per chunk, calls
+        `receive_data` calls this itself. If you feed `decoder` directly, which saves a call per chunk, call
         this whenever `decoder.attention` is set.
         """
         try:
@@ -275,13 +275,13 @@ class Connection:
     # --- sending ---
 
     def encode(self, message: str | Buffer, compress: bool | None = None) -> bytes:
-        """Return the wire bytes of one `message`, not queued: the caller sends them in the order of encoding.
+        """Return the bytes of one `message` without queueing them: send them in the order of encoding.
 
             sock.sendall(connection.encode("hello"))
 
-        What came before a close frame or a fault in the same bytes can still be answered (section 5.5.1):
-        until `data_to_send` has given out our own close frame. `compress` chooses for this message, None
-        leaves it to the threshold; without permessage-deflate it is ignored.
+        You can still answer messages that came before a close frame or an error in the same bytes (section
+        5.5.1), until `data_to_send` has returned our own close frame. `compress` says whether to compress;
+        None uses the threshold. Without permessage-deflate it is ignored.
 
         Raises ConnectionClosed: nothing can be sent any more.
         """
@@ -303,11 +303,11 @@ class Connection:
         return self.frame_encoder(opcode, message, mask)
 
     def encode_pieces(self, message: str | Buffer, compress: bool | None = None) -> tuple[Buffer, ...]:
-        """As `encode`, for a large `message`: a payload that goes out as it stands is not copied.
+        """Encode a large `message` like `encode`, but without copying a payload that is sent unchanged.
 
             sock.sendmsg(connection.encode_pieces(image))
 
-        Returns: the header and the payload, or the one frame that was made of them (as of `compress`).
+        Returns: the header and the payload, or one whole frame. `compress` is as of `encode`.
         """
         if not self.plain or (self.state is not _OPEN and not self._last_frame):
             return (self.encode(message, compress),)
@@ -320,7 +320,7 @@ class Connection:
 
             connection.send_text("hello")
 
-        Raises TypeError: `message` is no str. ConnectionClosed: nothing can be sent any more.
+        Raises TypeError: `message` is not a str. ConnectionClosed: nothing can be sent any more.
         """
         if not isinstance(message, str):
             raise TypeError(f"message must be str, not {type(message).__name__}")
@@ -342,16 +342,16 @@ class Connection:
 
             connection.ping(b"are you there")
 
-        Raises TypeError, ValueError: the payload is none. ConnectionClosed: nothing can be sent any more.
+        Raises TypeError, ValueError: the payload is invalid. ConnectionClosed: nothing can be sent any more.
         """
         self._queue_control(Opcode.PING, payload)
 
     def pong(self, payload: Buffer = b"") -> None:
-        """Queue a pong that answers nothing; its `payload` has at most 125 bytes (section 5.5.3).
+        """Queue an unsolicited pong; its `payload` has at most 125 bytes (section 5.5.3).
 
             connection.pong()
 
-        Raises what `ping` does; pings are answered without it.
+        Pings are answered automatically. Raises the same errors as `ping`.
         """
         self._queue_control(Opcode.PONG, payload)
 
@@ -361,10 +361,10 @@ class Connection:
             connection.close(1001, "the server stops")
 
         Args:
-            code: may be sent by section 7.4; with 1005 the frame carries none.
+            code: a code that section 7.4 allows; with 1005 the frame has no code.
             reason: at most 123 bytes of UTF-8.
 
-        Raises ValueError: neither may be sent.
+        Raises ValueError: the code or the reason may not be sent.
         """
         if code != CloseCode.NO_STATUS_RCVD and not may_be_on_the_wire(code):
             raise ValueError(f"code {code} may not be sent in a close frame (RFC 6455 section 7.4)")
@@ -378,12 +378,12 @@ class Connection:
             self._become(closing)
 
     def data_to_send(self, closing: bool = True) -> bytes:
-        """Return the queued wire bytes, which leave the queue; b"" when there are none.
+        """Return the queued bytes and empty the queue; b"" if it is empty.
 
             sock.sendall(connection.data_to_send())
 
-        Without `closing` the close frame that answers the peer is kept back: pongs may then leave before the
-        answers to messages that came with it.
+        Without `closing` the close frame that answers the peer stays in the queue, so that pongs may leave
+        before the answers to messages that came with the peer's close frame.
         """
         queue = self._queue
         if closing and self._last_frame:

@@ -40,22 +40,22 @@ _WINDOW_BITS = re.compile(r"[89]|1[0-5]", re.ASCII)
 
 
 class ParameterError(ValueError):
-    """Parameters that section 7.1 forbids; the message says which."""
+    """The peer sent parameters that section 7.1 forbids; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What we ask for and how we compress.
+    """Our options of permessage-deflate: what to negotiate, and how to compress.
 
         Options(level=1, threshold_bytes=4096)
 
-    The server forgets its window after each message by default, so that a message for many is compressed
-    once.
+    By default the server resets its compression window after each message, so that a message for many clients
+    is compressed once.
 
     Attributes:
-        server_no_context_takeover, client_no_context_takeover: who forgets its window after each message.
+        server_no_context_takeover, client_no_context_takeover: whether that side resets its window each time.
         server_max_window_bits, client_max_window_bits: 9 to 15, the window's size as a power of two.
-        level, memory_level: zlib's. threshold_bytes: smaller messages, in bytes, go uncompressed.
+        level, memory_level: zlib's. threshold_bytes: messages with fewer bytes are not compressed.
     """
 
     server_no_context_takeover: bool = True
@@ -80,7 +80,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What both ends hold to after the opening handshake (section 7.1); the handshake makes it.
+    """The negotiated parameters (section 7.1); the functions of the handshake create it.
 
         Connection(Role.SERVER, deflate=Agreement())
 
@@ -121,11 +121,11 @@ def _parsed(params: Params) -> dict[str, int | None]:
 
 
 def answer(offers: Iterable[Params], options: Options) -> tuple[str, Agreement] | None:
-    """The server's answer to the first of the client's `offers` that it can meet with `options`.
+    """Answer the first of the client's `offers` that is possible with `options`.
 
         word, agreement = answer([[("client_max_window_bits", None)]], Options())
 
-    Returns: the element of Sec-WebSocket-Extensions and the agreement; None: nothing is compressed.
+    Returns: the element of Sec-WebSocket-Extensions and the agreement; None for no compression.
     """
     for params in offers:
         try:
@@ -159,7 +159,7 @@ def answer(offers: Iterable[Params], options: Options) -> tuple[str, Agreement] 
 
 
 def offer(options: Options) -> str:
-    """The client's offer.
+    """Write the client's offer.
 
         word = offer(Options())
 
@@ -178,11 +178,11 @@ def offer(options: Options) -> str:
 
 
 def agree(params: Params, options: Options) -> Agreement:
-    """The client's reading of the answer, `params`, to the offer of `options`.
+    """Read the server's answer, `params`, to the client's offer of `options`.
 
         agreement = agree([("server_no_context_takeover", None)], Options())
 
-    Returns: what both hold to. Raises ParameterError: the connection must be given up.
+    Returns: the agreement. Raises ParameterError: the client must close the connection.
     """
     response = _parsed(params)
     if options.server_no_context_takeover and "server_no_context_takeover" not in response:
@@ -238,7 +238,7 @@ class MessageDeflate:
         packed = MessageDeflate(agreement, Role.CLIENT)
 
     Args:
-        agreement: of the handshake. role: the role that we play.
+        agreement: the one of the handshake. role: your own role.
     """
 
     __slots__ = (
@@ -264,11 +264,11 @@ class MessageDeflate:
         self._final_blocks = 0  # of the message under way
 
     def wanted(self, payload_bytes: int) -> bool:
-        """Whether a message of `payload_bytes` is worth compressing.
+        """Tell whether to compress a message of `payload_bytes`.
 
             rsv1 = packed.wanted(len(data))
 
-        Returns: False for fewer bytes than the threshold, and when the window agreed on is below zlib's.
+        Returns: False for fewer bytes than the threshold, and if zlib does not support the agreed window.
         """
         return payload_bytes >= self._options.threshold_bytes and self.possible
 
@@ -293,23 +293,23 @@ class MessageDeflate:
         return _flushed(self._compressor, data)
 
     def begin_anew(self) -> None:
-        """What was compressed last does not leave: the next message must not refer to it (section 7.1.1).
+        """Reset the window after a message that was compressed but could not be sent (section 7.1.1).
 
             packed.begin_anew()
 
-        For a message that could not be sent.
+        The next message then does not refer to it.
         """
         self._compressor = None
 
     def inflate(self, chunk: bytes | None, last: bool, max_bytes: int) -> bytes | None:
-        """Inflate at most `max_bytes` more of the message under way (section 7.2.2).
+        """Decompress at most `max_bytes` more of the current message (section 7.2.2).
 
             decoder = Decoder(Role.SERVER, inflate=packed.inflate)
 
-        Returns: the bytes; None when `chunk` is corrupt. Raises MemoryError: zlib has none.
+        Returns: the bytes; None if `chunk` is corrupt. Raises MemoryError: zlib has no memory.
 
-        While the caller gets exactly max_bytes it asks again, with None for the chunk; `last` says that the
-        message's last chunk was given.
+        If the result has exactly max_bytes, call it again with None for the chunk. `last` says that this is
+        the last chunk of the message.
         """
         if chunk is not None:
             self._feed = _pieces(chunk, last)

@@ -38,8 +38,8 @@ _FIELD_VALUE: Final = re.compile(r"[^\r\n\0]*")
 
 
 class HandshakeError(Exception):
-    """The peer's opening handshake is refused; `message` says why. A server answers with `status` and
-    `headers`; a client gives up.
+    """The peer's opening handshake is invalid; `message` says why. A server answers with `status` and
+    `headers`; a client closes the connection.
     """
 
     def __init__(self, status: int, message: str, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -53,8 +53,8 @@ class HandshakeError(Exception):
 
 
 class Accepted(NamedTuple):
-    """What was agreed. `headers` are those of the 101 response, `subprotocol` the one chosen, or None;
-    `deflate` goes to `Connection(deflate=...)`.
+    """The result of a handshake. `headers` are those of the 101 response, `subprotocol` is the chosen one or
+    None; pass `deflate` to `Connection(deflate=...)`.
     """
 
     headers: Headers
@@ -63,10 +63,10 @@ class Accepted(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A client's opening handshake: send GET `resource` with `headers`, then `check` the answer.
+    """A client's opening handshake: send GET `resource` with `headers`, then `check` the response.
 
     Attributes:
-        key, subprotocols, deflate: what was asked for; `check` holds the answer against it.
+        key, subprotocols, deflate: what the client asked for; `check` compares the response with it.
     """
 
     resource: str
@@ -77,7 +77,7 @@ class Request(NamedTuple):
 
 
 def accept_key(key: str) -> str:
-    """The answer to a Sec-WebSocket-Key (section 4.2.2).
+    """Compute the answer to a Sec-WebSocket-Key (section 4.2.2).
 
         assert accept_key("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
@@ -87,12 +87,12 @@ def accept_key(key: str) -> str:
 
 
 def is_upgrade(headers: Iterable[tuple[str, str]]) -> bool:
-    """Whether a request asks for a WebSocket.
+    """Tell whether a request asks for a WebSocket.
 
         if is_upgrade(headers):
             accepted = accept("GET", (1, 1), headers)
 
-    Returns: whether the Upgrade and Connection fields of `headers` have the tokens of section 4.2.1.
+    Returns: whether the Upgrade and Connection headers in `headers` have the tokens of section 4.2.1.
     """
     fields = _collect(headers)
     return _has_token(fields, "upgrade", "websocket") and _has_token(fields, "connection", "upgrade")
@@ -109,12 +109,13 @@ def accept(
     subprotocols: Sequence[str] = (),
     deflate: Options | None = None,
 ) -> Accepted:
-    """Check a client's request (`method`, `http_version`, `headers`) and choose the answer.
+    """Check a client's request (`method`, `http_version`, `headers`) and make the response.
 
         accepted = accept("GET", (1, 1), headers, subprotocols=["chat.v2", "chat.v1"])
 
-    The client's first that stands in `subprotocols` is chosen; `deflate` is how we would have it, None: not.
-    Returns: what was agreed. Raises HandshakeError: the status to refuse it with.
+    The first subprotocol in the client's list that is in `subprotocols` is chosen. `deflate` has our options
+    of permessage-deflate; None refuses it.
+    Returns: the agreement and the headers. Raises HandshakeError: it has the status to answer with.
     """
     _no_single_text(subprotocols)
     fields = _collect(headers)
@@ -192,17 +193,17 @@ def request(
     deflate: Options | None = None,
     headers: Sequence[tuple[str, str]] = (),
 ) -> Request:
-    """A client's request with a fresh random key.
+    """Make a client's request with a new random key.
 
         sent = request("/chat", "example.org:8000", subprotocols=["chat.v2"])
 
     Args:
-        resource: path and query. host: with the port when it is not the scheme's own.
-        origin: of a page; None for a program. subprotocols: the most wanted first.
-        deflate: permessage-deflate as we would have it; None: without.
-        headers: further fields; those that the handshake writes by itself are refused.
+        resource: path and query. host: the host, with the port if it is not the default port.
+        origin: the origin of a page; None for a program. subprotocols: the preferred one first.
+        deflate: our options of permessage-deflate; None to do without.
+        headers: additional headers; those that the handshake itself writes are refused.
 
-    Returns: the Request, which `check` wants. Raises ValueError: an argument that cannot be sent.
+    Returns: the Request, an argument of `check`. Raises ValueError: an argument cannot be sent.
     """
     _no_single_text(subprotocols)
     if not resource.startswith("/") or any(not "!" <= char <= "~" for char in resource):
@@ -241,11 +242,11 @@ def request(
 
 
 def check(sent: Request, status: int, headers: Iterable[tuple[str, str]]) -> Accepted:
-    """Check the server's answer, its `status` and `headers`, to `sent`.
+    """Check the server's response to `sent`, by its `status` and `headers`.
 
         accepted = check(sent, 101, headers)
 
-    Returns: what was agreed. Raises HandshakeError: the connection must be given up.
+    Returns: the agreement. Raises HandshakeError: the client must close the connection.
     """
     pairs = list(headers)
     fields = _collect(pairs)

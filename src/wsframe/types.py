@@ -20,7 +20,7 @@ DEFAULT_MAX_FRAGMENTS = 16_384
 
 
 class Opcode(IntEnum):
-    """Section 5.2 and 11.8. The remaining values of four bits are reserved and refused."""
+    """Frame types (sections 5.2 and 11.8). All other values are reserved and refused."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -31,7 +31,7 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Section 7.4.1 and the IANA registry of WebSocket close codes."""
+    """Close codes of section 7.4.1 and of the IANA registry."""
 
     NORMAL_CLOSURE = 1000
     GOING_AWAY = 1001
@@ -56,14 +56,14 @@ def may_be_on_the_wire(code: int) -> bool:
 
 
 class Role(IntEnum):
-    """The role that we play. Section 5.1: a client masks every frame, a server masks none."""
+    """Your own role. A client masks every frame, a server masks none (section 5.1)."""
 
     CLIENT = 1
     SERVER = 2
 
 
 class State(Enum):
-    """The life of one WebSocket after its opening handshake. The legal moves stand in `connection.MOVES`."""
+    """State of one WebSocket after its opening handshake. `connection.MOVES` has the legal changes."""
 
     OPEN = "open"
     CLOSING = "closing"
@@ -72,32 +72,32 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Section 5.5.2; `payload` is what the pong must repeat."""
+    """A received ping (section 5.5.2). The pong must repeat `payload`."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """Section 5.5.3; `payload` is that of the ping it answers, if it answers one."""
+    """A received pong (section 5.5.3). `payload` is that of the ping it answers, if it answers one."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Section 5.5.1. `code` is 1005 when the frame carried none (section 7.1.5); `reason` is "" then."""
+    """A received close frame (section 5.5.1). Without a code, `code` is 1005 and `reason` is ""."""
 
     code: int
     reason: str
 
 
 class Header(NamedTuple):
-    """Section 5.2: one frame's header as `decode_header` reads it.
+    """The header of one frame (section 5.2), as `decode_header` returns it.
 
     Attributes:
         fin: no fragment follows. rsv: RSV1-3 as a number of three bits. opcode, mask: as received.
-        payload_bytes, header_bytes: how many bytes each has.
+        payload_bytes, header_bytes: the number of bytes of payload and header.
     """
 
     fin: bool
@@ -109,7 +109,7 @@ class Header(NamedTuple):
 
 
 class ProtocolError(Exception):
-    """The peer broke the rule that `message` names; `code` is the close code to answer (section 7.1.7)."""
+    """The peer broke the rule that `message` names. Answer with the close code `code` (section 7.1.7)."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(code, message)
@@ -121,7 +121,7 @@ class ProtocolError(Exception):
 
 
 class MessageTooBig(ProtocolError):
-    """A frame or message passed a bound of ours (section 10.4); its close code is 1009."""
+    """A frame or message is above one of our limits (section 10.4). The close code is 1009."""
 
 
 # What a list of received things holds: messages (str, bytes), control frames, and at its end perhaps a fault.
@@ -129,7 +129,7 @@ Event = str | bytes | Ping | Pong | Close | ProtocolError
 
 
 class ConnectionClosed(Exception):
-    """The caller asked a connection that is not open to send."""
+    """Nothing can be sent, because the connection is not open."""
 
 
 class Fault(Enum):

@@ -21,7 +21,7 @@ PLACES = {
     "python_server/": "python_server/",
     "src/wsframe_start.py": "wsframe_start.py",
 }
-SHIPPED = {".py", ".pyi", ".typed", ".html"}
+SHIPPED = {".py", ".pyi", ".typed", ".html", ".md"}
 # What building adds: the core, the mark of a build without it, the client for browsers.
 CLIENT = f"python_server/client/{VERSION}/"
 BUILT = re.compile(

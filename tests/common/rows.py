@@ -103,10 +103,11 @@ ROWS: dict[int, tuple[str, str]] = {
     for system, number, named in (line.split(" | ", 2) for line in SYSTEMS.strip().splitlines())
 }
 
-PAGE_BEGINS = """# The 80 rows
+PAGE_BEGINS = """# The 80 requirements
 
-What the systems around a Flask-SocketIO application do, from the listening socket to the event handler, and
-the tests that are named after it here. Written by `make rows`, which runs these tests; do not edit.
+Each row is a behaviour of the systems around a Flask-SocketIO application, from the listening socket to
+the event handler, with the tests for it here. `make rows` runs these tests and writes this page; do not
+edit it.
 
 | row | system | what it names | tests | result |
 |---|---|---|---|---|

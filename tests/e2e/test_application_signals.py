@@ -124,7 +124,7 @@ def test_the_other_signals_are_its_own_too(launch: Any, write: Write) -> None:
     for name in ("SIGUSR1", "SIGUSR2", "SIGHUP"):
         server.signal(getattr(signal, name))
         server.wait_for(f"handler of {name}")
-    server.wait_for("SIGHUP: log files are opened anew")
+    server.wait_for("SIGHUP: log files are opened again")
     assert "SIGUSR2 is ignored" not in server.log
     assert get(server.url)
     assert server.stop() == 0

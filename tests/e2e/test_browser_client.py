@@ -17,7 +17,6 @@ from playwright.sync_api import BrowserContext, expect
 from python_server.serve.client_release import VERSION
 
 HERE = Path(__file__).resolve().parent
-TUTORIAL = HERE.parents[1] / "docs" / "tutorial.md"
 PATIENCE_MS = 60_000
 REFUSES_ALL = """
 def guarded(app):
@@ -163,21 +162,3 @@ def test_each_script_connects_a_page(
     expect(page.locator("b")).to_have_text("42", timeout=PATIENCE_MS)
     assert (f"/socket.io/{script}", 200) in answers
     page.context.close()
-
-
-@pytest.mark.needs_browser
-def test_the_tutorial_counts_in_two_windows(
-    serve: Callable[..., Any], new_context: Callable[..., BrowserContext], page_client: None, tmp_path: Path
-) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```$", TUTORIAL.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    (tmp_path / "counter.py").write_text("".join(blocks), "utf-8")
-    url = serve(tmp_path, "counter:app").url
-    windows = [new_context().new_page() for _ in range(2)]
-    for window in windows:
-        with window.expect_websocket():
-            window.goto(url)
-        expect(window.locator("b")).to_have_text("2")
-    windows[0].locator("button").click()
-    for window in windows:
-        expect(window.locator("b")).to_have_text("4", timeout=PATIENCE_MS)
-        window.context.close()

@@ -40,6 +40,7 @@ def test_the_first_page(url: str) -> None:
     [
         ("style.css", "text/css"),
         ("game.js", "text/javascript"),
+        ("finish.js", "text/javascript"),
         ("view.js", "text/javascript"),
         ("icon.svg", "image/svg+xml"),
     ],
@@ -50,6 +51,13 @@ def test_static_files_come_whole(url: str, name: str, content_type: str) -> None
     assert response.headers["Content-Type"].split(";")[0] == content_type
     assert response.content == (DUELS / "static" / name).read_bytes()
     assert get(f"{url}/static/{name}", headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
+
+
+def test_the_pages_say_what_the_settings_are(serve: Callable[..., Any]) -> None:
+    settings = {"DUEL_ROUNDS": "1", "DUEL_ROUND_SECONDS": "2.5"}
+    quick = serve(DUELS, "app:app", env=settings).url
+    for path in ("/", "/duel/K7QM"):
+        assert "1 sum, 2.5 seconds each." in get(quick + path).text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 It must not know Flask or Socket.IO; the modules under test do not either.
 """
 
+import json
 import random
 import sys
 import threading
@@ -144,9 +145,50 @@ def test_a_whole_duel() -> None:
     assert (ada.score, ada.marks, game.round) == (0, [], 1)
 
 
+def test_each_sum_is_kept_with_everybodys_time() -> None:
+    game, ada, ben = running()
+    game.answer(ada, 1, right(game), 2.34)
+    first = right(game)
+    game.tick(20.0)
+    game.tick(24.0)
+    game.answer(ben, 2, right(game) + 1, 24.5)
+    game = Duel.load(json.loads(json.dumps(game.dump())), PACE, random.Random(1))  # as another worker has it
+    snapshot = game.snapshot(25.0)
+    assert [done["answer"] for done in snapshot["sums"]] == [first]
+    assert {player["name"]: (player["marks"], player["seconds"]) for player in snapshot["players"]} == {
+        "Ada": (["right"], [2.3]),
+        "Ben": (["none", "wrong"], [None, 0.5]),
+    }
+    game.tick(44.0)
+    assert [done["text"] for done in game.snapshot(44.0)["sums"]] == [done.text for done in game.problems]
+
+
+def test_a_rematch_begins_with_an_empty_sheet() -> None:
+    game, *_ = running()
+    for now in (20.0, 24.0, 44.0, 48.0, 68.0, 72.0):
+        game.tick(now)
+    assert len(game.snapshot(72.0)["sums"]) == 3
+    game.start(80.0)
+    snapshot = game.snapshot(80.0)
+    assert (snapshot["sums"], [player["seconds"] for player in snapshot["players"]]) == ([], [[], []])
+
+
+@pytest.mark.parametrize(
+    ("pace", "words"),
+    [
+        (Pace(), "8 sums, 20 seconds each"),
+        (Pace(rounds=1, round_seconds=2.5), "1 sum, 2.5 seconds each"),
+        (Pace(rounds=2, round_seconds=1.0), "2 sums, 1 second each"),
+    ],
+)
+def test_a_pace_in_words(pace: Pace, words: str) -> None:
+    assert str(pace) == words
+
+
 def test_the_answer_stays_secret_while_it_is_asked_for() -> None:
     game, ada, _ = running()
     snapshot = game.snapshot(5.0)
+    assert snapshot["sums"] == []
     assert snapshot["problem"]
     assert snapshot["answer"] is None
     assert snapshot["seconds_left"] == 15.0

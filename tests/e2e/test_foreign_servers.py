@@ -40,7 +40,7 @@ def test_http_passes_and_socketio_is_answered_501(foreign: str) -> None:
     assert refused.value.code == 501
     assert refused.value.read() == (
         b"its Socket.IO events need the server they came with: run `gunicorn -k python_server.GunicornWorker "
-        b"module:app` or `python -m python_server module:app`, or call `socketio.run(app)`\n"
+        b"module:app` or `python -m python_server module:app`, or call `socketio.run(app)` [other-server]\n"
     )
     with pytest.raises(urllib.error.HTTPError) as missing:  # the application's own answer
         urllib.request.urlopen(f"{foreign}/nothing-there", timeout=PATIENCE_SECONDS)

@@ -19,6 +19,7 @@ import socketio
 import python_server
 from ordered_clients import PatientClient, SimpleClient
 from own_nginx import Nginx
+from page_blocks import blocks_of, lines_of
 from python_server import Server, SocketIO
 from python_server.api.keywords import CallKeywords, EmitKeywords, SocketIOKeywords, names_of
 
@@ -28,8 +29,15 @@ WAIT_SECONDS = 60
 
 
 def blocks(page: str, language: str) -> list[str]:
-    text = (PAGES / page).read_text("utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return blocks_of(f"docs/how-to/{page}", language)
+
+
+def written(page: str, folder: Path, language: str = "python") -> None:
+    """Its programs as files, by the name in the first line of each."""
+    for block in blocks(page, language):
+        name = block.partition("\n")[0].removeprefix("# ").replace("project shop: ", "shop/")
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(block)
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
@@ -75,9 +83,9 @@ def test_the_arguments_of_a_pod() -> None:
     assert int(whole_seconds) > graceful_seconds + 5
 
 
-@pytest.mark.parametrize("page", ["containers.md", "../operations.md"])
+@pytest.mark.parametrize("page", ["how-to/containers.md", "operations.md"])
 def test_the_probes_of_a_pod(serve: Any, page: str) -> None:
-    manifest = "".join(blocks(page, "yaml"))
+    manifest = "".join(blocks_of(f"docs/{page}", "yaml"))
     probes = dict(re.findall(r"(\w+)Probe:\n +httpGet: {path: (.*), port: 8000}", manifest))
     assert set(probes) == {"startup", "readiness", "liveness"}
     server = serve(APPS, "listening_app:app", "--health", "--allowed-hosts", "shop.example")
@@ -151,9 +159,7 @@ print(client.cookies["sessionid"].value)
 
 
 def test_django(serve: Any, tmp_path: Path) -> None:
-    (tmp_path / "shop").mkdir()
-    for block in blocks("django.md", "python"):
-        (tmp_path / "shop" / block.partition("\n")[0].removeprefix("# project shop: ")).write_text(block)
+    written("django.md", tmp_path)
     (tmp_path / "shop" / "settings.py").write_text(DJANGO_SETTINGS)
     (tmp_path / "shop" / "urls.py").write_text(DJANGO_URLS)
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "shop.settings"}
@@ -230,3 +236,55 @@ def test_the_words_of_the_table_exist() -> None:
     keywords = set(re.findall(r"`(\w+)[`=]", table))
     options = names_of(SocketIOKeywords) | names_of(EmitKeywords) | names_of(CallKeywords)
     assert {word for word in keywords if "_" in word} <= options | known
+
+
+def test_consumers_become_handlers(serve: Any, tmp_path: Path) -> None:
+    written("from-django-channels.md", tmp_path)
+    (tmp_path / "shop" / "settings.py").write_text(DJANGO_SETTINGS)
+    (tmp_path / "shop" / "urls.py").write_text("urlpatterns = []\n")
+    server = serve(tmp_path, "shop.wsgi:app")
+    ann, bob, eve = (SimpleClient() for _ in range(3))
+    for client, room in ((ann, "lobby"), (bob, "lobby"), (eve, "cellar")):
+        client.connect(server.url, namespace="/chat", auth={"room": room})
+    eve.emit("message", "nobody hears me")
+    ann.emit("message", "hello")
+    assert bob.receive(WAIT_SECONDS) == ["message", "hello"]
+    assert eve.receive(WAIT_SECONDS) == ["message", "nobody hears me"]
+    for client in (ann, bob, eve):
+        client.disconnect()
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["as it stands", "without greenlets"])
+def test_a_program_for_greenlets_and_what_becomes_of_it(serve: Any, tmp_path: Path, number: int) -> None:
+    written("from-eventlet-gevent.md", tmp_path)
+    start = lines_of("docs/how-to/from-eventlet-gevent.md")[number]
+    server = serve(tmp_path, *start.removeprefix("wsframe serve ").split())
+    client = SimpleClient()
+    client.connect(server.url)
+    assert client.call("order", ("ann", "tea")) == "tea 1 for ann"
+    assert client.call("order", ("ann", "tea")) == "tea 2 for ann"
+    assert [client.receive(WAIT_SECONDS) for _ in range(2)] == [["delivered", "tea"]] * 2
+    client.disconnect()
+
+
+@pytest.mark.parametrize("in_step", [False, True], ids=["never waits", "in step"])
+def test_tokens_of_a_model(serve: Any, tmp_path: Path, in_step: bool) -> None:
+    program, waits = blocks("tokens-of-a-language-model.md", "python")
+    (tmp_path / "answers.py").write_text(program + (waits if in_step else ""))
+    server = serve(tmp_path, "answers:app")
+    ann, bob = SimpleClient(), SimpleClient()
+    for client in (ann, bob):
+        client.connect(server.url)
+    words = [f"{number} " for number in range(45)]
+    ann.emit("ask", "".join(words))
+    assert [ann.receive(WAIT_SECONDS) for _ in range(46)] == [*(["token", word] for word in words), ["done"]]
+    bob.emit("join lesson")
+    bob.emit("ask for all" if not in_step else "ask", "a b")
+    assert [bob.receive(WAIT_SECONDS) for _ in range(3)] == [["token", "a "], ["token", "b "], ["done"]]
+    endless = "word " * 100_000
+    for count, leave in enumerate((lambda: ann.emit("stop"), ann.disconnect), 3):
+        ann.emit("ask", endless)
+        assert ann.receive(WAIT_SECONDS) == ["token", "word "]
+        leave()
+        server.wait_for("the request to the model has ended", count)
+    bob.disconnect()

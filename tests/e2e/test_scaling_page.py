@@ -102,3 +102,29 @@ def test_polling_without_affinity_is_told_what_is_wrong(machines: list[Any]) -> 
     assert astray.status_code == 400
     assert "affinity" in astray.text
     machines[1].wait_for("affinity")
+
+
+READER = """
+from flask import Flask
+from python_server import SocketIO, join_room
+app = Flask(__name__)
+{block}
+@socketio.on("read")
+def read():
+    join_room("readers")
+"""
+
+
+def test_the_lines_for_a_broker(serve: Any, redis_server: Any, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    joined, spoken = (block.replace("redis://broker:6379/0", redis_server.url) for block in blocks)
+    (tmp_path / "readers.py").write_text(READER.format(block=joined))
+    server = serve(tmp_path, "readers:app")
+    server.wait_for("joined the broker")
+    client = SimpleClient()
+    client.connect(server.url)
+    client.call("read")
+    scope: dict[str, Any] = {}
+    exec(compile(spoken, "scaling.md", "exec"), scope)
+    assert client.receive(WAIT_SECONDS) == ["news", {"title": "hello"}]
+    client.disconnect()

@@ -1,6 +1,7 @@
 // The flow of one tab: connect, join, show what comes, send what the player types.
 // It must not judge an answer or count a point: the server does.
 
+import { celebrate } from "./finish.js";
 import * as view from "./view.js";
 
 const $ = (id) => document.getElementById(id);
@@ -31,20 +32,17 @@ async function ask(event, payload) {
 
 // ---- what the server says
 
-function takeLobby(snapshot) {
-  if (lobby && snapshot.version < lobby.version && snapshot.code === lobby.code) return; // overtaken on the way
+function takeLobby(snapshot, joined = false) {
+  if (!seated) return; // the answer to "join" brings all of it
+  if (!joined && lobby && snapshot.version < lobby.version) return; // overtaken on the way
   const before = lobby;
   lobby = snapshot;
   view.drawPlayers(lobby, you);
-  if (!seated) return;
   view.drawBoard(lobby, you);
   if (lobby.phase === "problem") takeProblem(before);
   if (lobby.phase === "reveal") takeReveal(before);
-  if (lobby.phase === "over" && before?.phase !== "over") {
-    view.log(`${$("winner").textContent}. ${$("over-text").textContent}`);
-    $("again").focus();
-  }
-  if (lobby.phase === "waiting" && before === null && kind === "practice") $("start").focus();
+  if (lobby.phase === "over" && before?.phase !== "over") takeResult(before);
+  if (lobby.phase === "waiting" && !before) $($("start").ariaDisabled === "true" ? "copy" : "start").focus();
   announcePresence(before);
 }
 
@@ -56,6 +54,7 @@ function takeProblem(before) {
     written = null;
     $("answer").value = "";
     view.setVerdict("");
+    view.setRefused(false);
   }
   const open = !mine?.answered;
   if (!open && written === null) written = { text: "", right: mine.marks.at(-1) === "right" }; // answered before a reload
@@ -73,6 +72,12 @@ function takeReveal(before) {
   view.drawAnswer({ open: false, mine: written?.text ?? (right ? String(lobby.answer) : ""), right, answer: lobby.answer });
   if (right === undefined) view.setVerdict(`Time is up. It is ${lobby.answer}.`, "wrong");
   else if (!right) view.setVerdict(`Not quite. It is ${lobby.answer}.`, "wrong");
+}
+
+function takeResult(before) {
+  view.log(["winner", "over-text", "over-mine"].map((id) => $(id).textContent).join(", "));
+  $("again").focus();
+  if (before) celebrate(lobby, you); // not again at a reload
 }
 
 function announcePresence(before) {
@@ -101,23 +106,24 @@ async function join() {
   view.setFault("");
   sessionStorage.setItem(tokenKey, reply.token);
   you = reply.you;
-  lobby = null; // a fresh seat, or a server that was restarted: its versions start anew
   seatedIs(true);
-  takeLobby(reply.lobby);
+  takeLobby(reply.lobby, true); // whatever its version: those of a server that was restarted start anew
 }
 
 async function leave() {
+  standUp($("away-text").dataset.left); // at once: without a connection the seat is empty all the same
   await ask("leave");
-  standUp("You left the lobby. Your score is kept for ten minutes.");
 }
 
 function standUp(text) {
   seatedIs(false);
+  lobby = null;
   view.drawAway(text);
   $("rejoin").focus();
 }
 
-async function start() {
+async function start(event) {
+  if (event.currentTarget.ariaDisabled === "true") return; // what stands beside it says why
   const reply = await ask("start");
   view.setFault(reply.ok || reply.code === "running" ? "" : reply.error);
 }
@@ -130,9 +136,10 @@ async function answer(event) {
   $("send").disabled = true;
   const reply = await ask("answer", { round, answer: text });
   $("send").disabled = !seated;
-  if (round !== lobby.round) return;
+  if (round !== lobby?.round) return;
   if (!reply.ok) {
     view.setVerdict(reply.error, "wrong");
+    view.setRefused(true);
     $("answer").select();
     return;
   }
@@ -140,7 +147,7 @@ async function answer(event) {
   view.drawAnswer({ open: false, mine: text, right: reply.right, answer: lobby.phase === "reveal" ? lobby.answer : null });
   if (reply.right) view.setVerdict(`Right. ${reply.points} points.`, "right");
   else if (lobby.phase === "reveal") view.setVerdict(`Not quite. It is ${lobby.answer}.`, "wrong");
-  else view.setVerdict("Not quite. The answer comes when the round ends.", "wrong");
+  else view.setVerdict("Not quite. The answer comes soon.", "wrong");
 }
 
 async function copyLink() {
@@ -151,6 +158,7 @@ async function copyLink() {
   } catch {
     $("copy").textContent = "Press Ctrl+C"; // no clipboard outside https and localhost; the link is selected
   }
+  view.log($("copy").textContent);
   setTimeout(() => ($("copy").textContent = "Copy link"), 2500);
 }
 
@@ -166,7 +174,7 @@ function watchConnection() {
     if (reason === "io server disconnect") socket.connect();
   });
   socket.on("connect_error", () => view.setWire("off", "No connection. Trying again…"));
-  socket.on("lobby", takeLobby);
+  socket.on("lobby", (snapshot) => takeLobby(snapshot));
   socket.on("verdict", takeVerdict);
   socket.on("replaced", () => standUp("You are playing in another tab."));
 }

@@ -1,9 +1,10 @@
 // Draws what the server says of the lobby, and nothing it did not say.
 // It must not know the connection: game.js calls it with snapshots.
 
+import { calm, drawResult, drawSums, element, markOf } from "./finish.js";
+
 const $ = (id) => document.getElementById(id);
-const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
-const MARKS = { right: ["✓", "right"], wrong: ["✗", "wrong"], none: ["·", "no answer"] };
+const shares = new Map(); // by player: how far the bar below the name has come
 
 let endsAt = null;
 let barAnimation = null;
@@ -25,6 +26,10 @@ export function setFault(text) {
 export function setVerdict(text, tone = "") {
   $("verdict").textContent = text;
   $("verdict").dataset.tone = tone;
+}
+
+export function setRefused(refused) {
+  $("answer").setAttribute("aria-invalid", String(refused));
 }
 
 /** One line for people who listen rather than look. */
@@ -66,26 +71,25 @@ setInterval(drawSeconds, 200);
 
 // ---- the players
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
 function marksOf(player, rounds) {
   const strip = element("span", "marks");
-  for (let index = 0; index < rounds; index += 1) {
-    const mark = player.marks[index];
-    const [sign, word] = mark ? MARKS[mark] : ["", ""];
-    const cell = element("span", "mark", sign);
-    cell.dataset.mark = mark ?? "open";
-    if (word) cell.setAttribute("aria-label", word);
-    else cell.setAttribute("aria-hidden", "true");
-    if (word) cell.setAttribute("role", "img");
-    strip.append(cell);
-  }
+  strip.append(...Array.from({ length: rounds }, (_, index) => markOf(player.marks[index])));
   return strip;
+}
+
+/** How far this player is on the way to all points there are; grows from where it was. */
+function trackOf(player) {
+  const track = element("span", "track");
+  const bar = element("i", "");
+  const share = player.score / Number($("game").dataset.most);
+  const from = shares.get(player.id) ?? 0;
+  bar.style.transform = `scaleX(${share})`;
+  if (share > from && !calm.matches) {
+    bar.animate({ transform: [`scaleX(${from})`, `scaleX(${share})`] }, { duration: 600, easing: "ease-out" });
+  }
+  shares.set(player.id, share);
+  track.append(bar);
+  return track;
 }
 
 function stateOf(player, phase) {
@@ -110,9 +114,12 @@ export function drawPlayers(lobby, you) {
     if (words) who.append(" ", element("span", "tag", words));
     if (points) who.append(" ", element("span", "tag plus", state));
     row.append(who, element("span", "score", String(player.score)));
-    if (lobby.round > 0) row.append(marksOf(player, lobby.rounds));
+    if (lobby.round > 0) row.append(trackOf(player), marksOf(player, lobby.rounds));
     return row;
   });
+  if (lobby.phase === "waiting" && lobby.kind === "duel" && rows.length < 2) {
+    rows.push(element("li", "free", "Waiting for a friend…"));
+  }
   $("players").replaceChildren(...rows);
 }
 
@@ -136,14 +143,15 @@ export function drawBoard(lobby, you) {
   $("heading").textContent = titles[lobby.phase];
   if (running) $("problem").textContent = lobby.problem;
   if (lobby.phase === "waiting" && !practice) drawWaiting(lobby);
-  if (lobby.phase === "over") drawOver(lobby, you, practice);
+  if (lobby.phase === "over") drawResult(lobby, you);
+  drawSums(lobby, you);
   setClock(lobby.seconds_left, lobby.phase === "reveal" ? lobby.seconds_left : lobby.round_seconds);
 }
 
 /** This tab has no seat: what it knows of the lobby grows old, so it is not shown. */
 export function drawAway(text) {
   $("game").dataset.phase = "away";
-  for (const id of ["view-waiting", "view-problem", "view-over"]) show(id, false);
+  for (const id of ["view-waiting", "view-problem", "view-over", "ledger"]) show(id, false);
   show("view-away", true);
   $("heading").textContent = "Away";
   $("away-text").textContent = text;
@@ -157,21 +165,6 @@ function drawWaiting(lobby) {
   const texts = ["Nobody else is here yet. Share the link, then start.", "Two players are here. Anyone can start."];
   $("waiting-text").textContent = texts[others] ?? `${others + 1} players are here. Anyone can start.`;
   $("start").setAttribute("aria-disabled", String(others < 1));
-}
-
-function drawOver(lobby, you, practice) {
-  const best = lobby.players.filter((player) => lobby.winners.includes(player.id));
-  const mine = lobby.players.find((player) => player.id === you);
-  const right = mine ? mine.marks.filter((mark) => mark === "right").length : 0;
-  const names = best.map((player) => (player.id === you ? "You" : player.name)).join(" and ");
-  if (practice) $("winner").textContent = `${right} of ${lobby.rounds} right`;
-  else if (best.length === 0) $("winner").textContent = "Nobody scored";
-  else if (best.length > 1) $("winner").textContent = `A draw: ${names}`;
-  else $("winner").textContent = best[0].id === you ? "You win" : `${names} wins`;
-  const points = mine ? mine.score : 0;
-  $("over-text").textContent = practice
-    ? `${points} points.`
-    : `You have ${points} points, with ${right} of ${lobby.rounds} right.`;
 }
 
 /** The answer line: still open, or written down and marked like homework. */

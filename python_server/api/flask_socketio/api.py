@@ -68,7 +68,7 @@ class ServedBy(Enum):
 
 
 class SocketIO(Registration):
-    """Socket.IO for a Flask application, in the words of Flask-SocketIO 5 (docs/migration.md).
+    """Socket.IO for a Flask application, with the API of Flask-SocketIO 5 (docs/migration.md).
 
         socketio = SocketIO(app, cors_allowed_origins="https://shop.example")
 
@@ -79,12 +79,13 @@ class SocketIO(Registration):
         socketio.run(app)
 
     Args:
-        app: the application; or call `init_app` later.
-        options: Flask-SocketIO's, python-socketio's and python-engineio's, docs/reference/keywords.md has
-            each; times in seconds, sizes in bytes. The log names those that do not exist.
+        app: the Flask application. Without it call `init_app` later.
+        options: the options of Flask-SocketIO, python-socketio and python-engineio; see
+            docs/reference/keywords.md. Times are in seconds, sizes in bytes. The log names unknown options.
 
     Raises:
-        ValueError: a value that cannot be, or is not served here. BrokerError: no such broker, or no package.
+        ValueError: the value of an option is invalid, or not supported.
+        BrokerError: the URL of the broker is invalid, or its client library is not installed.
     """
 
     reason = Reason
@@ -101,22 +102,21 @@ class SocketIO(Registration):
         self._early_tasks: list[tasks.BackgroundTask] = []
         self._test_server: TestServer | None = None
         self.server: Server = Server(self)
-        # Speaks through the broker for a process that serves nobody: a task queue, a console.
-        self._outside: Emitter | None = None
+        self._outside: Emitter | None = None  # of a process that serves nobody: a task queue, a console
         self.init_app(app, **options)
 
     def init_app(self, app: flask.Flask | None, **options: Unpack[SocketIOKeywords]) -> None:
-        """Mount on an application; options given here are added to those of the constructor.
+        """Connect to an application. The options are added to those of the constructor.
 
             socketio.init_app(app, message_queue="redis://localhost")
 
-        A second application begins anew: handlers are kept, clients are not shared.
+        Each application has separate clients. The handlers are the same for all.
 
         Args:
-            app: None is no application: with a `message_queue` this process emits to the clients of others.
+            app: the application; None and a `message_queue`: only emit to the clients of other processes.
             options: as of the constructor.
 
-        Raises what the constructor does.
+        Raises the same errors as the constructor.
         """
         chosen = self._choose(app, options)
         broker = chosen.broker
@@ -216,25 +216,25 @@ class SocketIO(Registration):
     # Sending, from any thread
 
     def emit(self, event: str, *args: object, data: object = None, **options: Unpack[EmitKeywords]) -> None:
-        """Send an event to everybody, or to rooms.
+        """Send an event to all clients, or to the clients in some rooms.
 
             socketio.emit("news", {"title": "hello"}, to="readers")
 
         Args:
-            args: the event's data; a tuple as the only one is several arguments, None is none.
-            data: the same by its name.
+            args: the event's data; a single tuple is sent as several arguments, None as none.
+            data: the same, as a keyword argument.
             options: namespace: default "/". to, room: a room, a sid, or a list of them.
-            skip_sid, except_rooms: sids, rooms to leave out.
-            include_self: with False the sender of the current event is left out too.
-            volatile: dropped for clients that could not take it at once.
-            ignore_queue: to the clients of this process only.
-            callback: called with the arguments of each ack, in a context of the client whose event emits.
+            skip_sid, except_rooms: sids or rooms to exclude.
+            include_self: False also excludes the sender of the current event.
+            volatile: True drops the event for clients that cannot receive it at once.
+            ignore_queue: True sends only to the clients of this process.
+            callback: called with the arguments of each acknowledgement, in the emitting client's context.
 
         Raises:
-            TypeError: an option that is nearly one of these (the log names others), or data that cannot be
-                written as JSON; ValueError is raised for the latter as well.
+            TypeError: an option looks like a misspelt one of these (the log names other unknown ones), or the
+                data cannot be written as JSON; ValueError is raised for the latter as well.
             ServerStopped: the server has stopped.
-            EmitError: without an application, the broker cannot be reached.
+            EmitError: there is no application, and the broker cannot be reached.
             RuntimeError: `callback` without an application; `include_self=False` outside a handler.
         """
         if not EMIT_NAMES.issuperset(options):
@@ -248,7 +248,9 @@ class SocketIO(Registration):
         arguments = arguments_of(args, data)
         if self._outside is not None:
             if callback is not None:
-                raise RuntimeError("callback: an ack reaches only a process that serves; this one has no app")
+                raise RuntimeError(
+                    "callback: an ack reaches only a process that serves; this one has no app [no-server]"
+                )
             if not to.local:  # this process has no clients
                 self._outside.emit_to(to, event, arguments)
             return
@@ -278,13 +280,13 @@ class SocketIO(Registration):
         skip_sid: Sids = None,
         **options: Unpack[OtherSendKeywords],
     ) -> None:
-        """`emit` of the event `message`.
+        """Send the event `message`, or `json`, with one argument.
 
             socketio.send("hello", to="readers")
 
         Args:
-            data: the one argument of the event. json: True: the event is called `json` instead.
-            namespace, to, callback, include_self, skip_sid, options: as of `emit`, and so are the errors.
+            data: the argument of the event. json: True sends the event `json` instead of `message`.
+            namespace, to, callback, include_self, skip_sid, options: as of `emit`, also the errors.
         """
         self.emit(
             "json" if json else "message",
@@ -300,20 +302,20 @@ class SocketIO(Registration):
     def call(
         self, event: str, *args: object, data: object = None, **options: Unpack[CallKeywords]
     ) -> JSONValue:
-        """Send an event to one client and wait for its ack.
+        """Send an event to one client and wait for its acknowledgement.
 
             answer = socketio.call("sure?", "tea", to=sid, timeout=10)
 
         Args:
             args, data: as of `emit`.
             options: namespace: default "/". to, room, sid: the client. ignore_queue: has no effect.
-            timeout: seconds, default 60; None waits on.
+            timeout: seconds, default 60; None waits without a limit.
 
-        Returns: the values of the ack: None, the only one, or a tuple.
+        Returns: the values of the acknowledgement: None, a single value, or a tuple.
 
         Raises:
-            TypeError: as `emit`. ValueError: no addressee. RuntimeError: it could only hang.
-            TimeoutError: no ack within `timeout` seconds, or the client has left.
+            TypeError: as `emit`. ValueError: no client is given. RuntimeError: it could never return.
+            TimeoutError: no acknowledgement within `timeout` seconds, or the client has left.
         """
         chosen = drop_unknown("call", options, CallKeywords)
         to, namespace, timeout = chosen.get("to"), chosen.get("namespace"), chosen.get("timeout", 60)
@@ -321,11 +323,11 @@ class SocketIO(Registration):
         return self.server.call(event, arguments_of(args, data), to, sid, namespace, timeout)
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
-        """Everyone leaves the room, in "/" or `namespace`.
+        """Remove all clients from the room, in "/" or `namespace`.
 
             socketio.close_room("quiz 7")
 
-        Raises ValueError: it is a client's own.
+        Raises ValueError: the room is the private room of a client (its sid).
         """
         if self._outside is not None:
             self._outside.close_room(cast("str | int", room), namespace)  # which looks
@@ -333,21 +335,21 @@ class SocketIO(Registration):
             self.server.close_room(room, namespace)
 
     def room_members(self, room: RoomName = None, namespace: str | None = None) -> list[str]:
-        """Who is in a room of "/" or `namespace`, on all workers and machines.
+        """Return the clients in a room of "/" or `namespace`, on all workers and machines.
 
             sids = socketio.room_members("quiz 7")
 
-        Returns: their sids; without a room those of everybody in the namespace.
+        Returns: their sids. Without a room, the sids of all clients in the namespace.
         """
         return self._hub.members_of(namespace or DEFAULT_NAMESPACE, room)
 
     def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
-        """Send a client out of the namespace.
+        """Disconnect a client from the namespace.
 
             socketio.disconnect(sid, reason="the quiz is over")
 
         Args:
-            namespace: default "/". reason: reaches the client as the event `closing` just before.
+            namespace: default "/". reason: sent to the client just before, in the event `closing`.
         """
         if self._outside is not None:
             self._outside.disconnect(sid, namespace, reason)
@@ -359,7 +361,7 @@ class SocketIO(Registration):
     def start_background_task(
         self, target: Function, *args: object, **kwargs: object
     ) -> tasks.BackgroundTask:
-        """Run `target(*args, **kwargs)` in a thread of its own; it is kept until the server serves.
+        """Run `target(*args, **kwargs)` in a separate thread; before the server serves, the task waits.
 
             socketio.start_background_task(send_prices, interval_seconds=5)
 
@@ -375,16 +377,16 @@ class SocketIO(Registration):
         return task
 
     def sleep(self, seconds: float = 0) -> None:
-        """Wait so many `seconds` without keeping a thread of the pool from others.
+        """Wait for `seconds` seconds; meanwhile another handler may use this place in the thread pool.
 
             socketio.sleep(0.5)
 
-        Raises RuntimeError: the handler is inline, so that the server itself would wait.
+        Raises RuntimeError: the handler is inline, so the loop would be blocked.
         """
         services = self._hub.services
         if services is not None and services.door.on_loop() and self._served_by is ServedBy.WORKER:
             raise RuntimeError(
-                "sleep() would stop the server itself: register the handler without inline=True"
+                "sleep() would stop the server itself: register the handler without inline=True [would-block]"
             )
         tasks.check_waiting("sleep()")
         tasks.sleep(seconds)
@@ -406,25 +408,25 @@ class SocketIO(Registration):
             app: the application. host: default 127.0.0.1. port: default from SERVER_NAME, else 5000.
             options: debug, log_output (the access log, default `debug`), use_debugger, use_evalex,
                 use_reloader, reloader_options, extra_files, threaded, static_files, certfile, keyfile,
-                ssl_context (a pair of files, an ssl.SSLContext, "adhoc"); the log names those of other
-                servers that have no effect here.
+                ssl_context (a pair of files, an ssl.SSLContext, "adhoc"). Options of other servers have no
+                effect; the log names them.
 
         Raises:
-            TypeError: an unknown option. BindError: the address cannot be listened on.
+            TypeError: an unknown option. BindError: the server cannot listen on the address.
             RuntimeError: the process is monkey-patched.
         """
         run_application(app, host, port, options)
 
     def stop(self) -> None:
-        """Stop the server that serves this application, as SIGTERM would; from any thread.
+        """Stop the server of this application, as SIGTERM does. May be called from any thread.
 
             socketio.stop()
 
-        Raises RuntimeError: none does.
+        Raises RuntimeError: no server is running.
         """
         services = self._hub.services
         if services is None:
-            raise RuntimeError("Cannot stop: no server runs")
+            raise RuntimeError("Cannot stop: no server runs [no-server]")
         services.stop()
 
     def test_client(
@@ -436,12 +438,12 @@ class SocketIO(Registration):
         auth: object = None,
         flask_test_client: FlaskClient | None = None,
     ) -> SocketIOTestClient:
-        """A client for tests, on the real hub without a network.
+        """Create a client for tests, which calls the handlers without a network.
 
             client = socketio.test_client(app, auth={"name": "ann"})
 
-        Returns: a SocketIOTestClient that has joined `namespace`; `app`, `query_string`, `headers`, `auth`
-        and `flask_test_client` are as there.
+        Returns: a SocketIOTestClient that is connected to `namespace`. The arguments `app`, `query_string`,
+        `headers`, `auth` and `flask_test_client` are those of its constructor.
         """
         from python_server.api.flask_socketio.test_client import SocketIOTestClient
 

@@ -266,5 +266,5 @@ def current_request(what: str) -> EventRequest:
             return request
     raise RuntimeError(
         f"{what} needs a current client: call it inside a handler of a Socket.IO event, or say "
-        "whom it is for on the SocketIO object, e.g. socketio.emit(..., to=sid)"
+        "whom it is for on the SocketIO object, e.g. socketio.emit(..., to=sid) [no-client]"
     )

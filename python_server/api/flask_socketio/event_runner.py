@@ -65,7 +65,9 @@ class EventRunner:
             function = lambda *arguments: plain()  # noqa: E731
         inline, *_ = turn
         if inline and waits:
-            raise TypeError("inline=True is for plain functions; an async def has a loop of its own")
+            raise TypeError(
+                "inline=True is for plain functions; an async def has a loop of its own [async-handler]"
+            )
         return Handler(partial(self._run_any if message == ANY else self.run, function, waits), *turn)
 
     def whole(self, instance: Namespace) -> Handler:

@@ -17,18 +17,18 @@ from python_server.socketio.values import JSONValue, RoomName
 
 
 def emit(event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
-    """Send an event to the current client, to rooms, or to everybody.
+    """Send an event to the current client, to rooms, or to all clients.
 
         emit("told", {"a": 1}, to="room", include_self=False)
 
     Args:
-        args: the event's data; a tuple as the only one is several arguments, None is none.
+        args: the event's data; a single tuple is sent as several arguments, None as none.
         options: as of `SocketIO.emit`, without `data`: to: a room, a sid, or a list of them.
-            broadcast: True: everybody. namespace: default that of the current event.
+            broadcast: True sends to all clients. namespace: default that of the current event.
 
     Raises:
-        RuntimeError: outside a handler, where the current client would be meant. Else what `SocketIO.emit`
-            does.
+        RuntimeError: outside a handler without recipients, because there is no current client. Other errors
+            as of `SocketIO.emit`.
     """
     if not EMIT_NAMES.issuperset(options):
         options = cast("EmitKeywords", drop_unknown("emit", options, EmitKeywords))
@@ -42,22 +42,22 @@ def emit(event: str, *args: object, **options: Unpack[EmitKeywords]) -> None:
 
 
 def send(message: object, json: bool = False, **options: Unpack[EmitKeywords]) -> None:
-    """`emit` of the event `message`.
+    """Send the event `message`, or `json`, with one argument.
 
         send("welcome", broadcast=True)
 
     Args:
-        message: the one argument of the event.
-        json: True: the event is called `json` instead.
+        message: the argument of the event.
+        json: True sends the event `json` instead of `message`.
         options: as of `emit`.
 
-    Raises what `emit` does.
+    Raises the same errors as `emit`.
     """
     emit("json" if json else "message", message, **options)
 
 
 def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValue:
-    """Send an event to one client and wait for its ack.
+    """Send an event to one client and wait for its acknowledgement.
 
         answer = call("sure?", "tea", timeout=10)
 
@@ -67,10 +67,10 @@ def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValu
             current event. timeout: seconds, default 60.
 
     Returns:
-        The values of the ack: None, the only one, or a tuple.
+        The values of the acknowledgement: None, a single value, or a tuple.
 
     Raises:
-        TimeoutError: no ack in time. Else what `SocketIO.call` does.
+        TimeoutError: no acknowledgement in time. Other errors as of `SocketIO.call`.
     """
     options = cast("CallKeywords", drop_unknown("call", options, CallKeywords))
     if "namespace" not in options:
@@ -81,18 +81,18 @@ def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValu
 
 
 def join_room(room: RoomName, sid: str | None = None, namespace: str | None = None) -> None:
-    """Put a client into a room; takes effect before anything emitted after it.
+    """Put a client into a room. Events emitted afterwards reach it there.
 
         join_room("quiz 7")
 
     Args:
-        room: its name: a text or a number; it exists as long as somebody is in it.
+        room: its name, a string or an integer. A room exists as long as a client is in it.
         sid: default the current client.
         namespace: default that of the current event.
 
     Raises:
         RuntimeError: outside a handler, without `sid` or `namespace`.
-        ValueError: `sid` is not there, or the room is another client's own.
+        ValueError: `sid` is not connected, or the room is the private room of another client (its sid).
     """
     socketio, sid, namespace = _target("join_room()", sid, namespace)
     own = flask.request.__dict__.get(SOCKET_KEY) if flask.has_request_context() else None
@@ -119,7 +119,7 @@ def leave_room(room: RoomName, sid: str | None = None, namespace: str | None = N
 
 
 def close_room(room: RoomName, namespace: str | None = None) -> None:
-    """Everyone leaves the room.
+    """Remove all clients from a room.
 
         close_room("quiz 7")
 
@@ -128,14 +128,14 @@ def close_room(room: RoomName, namespace: str | None = None) -> None:
 
     Raises:
         RuntimeError: outside a handler, without `namespace`.
-        ValueError: it is a client's own room.
+        ValueError: the room is the private room of a client (its sid).
     """
     namespace = namespace or current_request("close_room() without namespace=").namespace
     current_socketio().close_room(room, namespace)
 
 
 def rooms(sid: str | None = None, namespace: str | None = None) -> list[JSONValue]:
-    """The rooms of a client; its own is among them.
+    """Return the rooms of a client, including its private room (its sid).
 
         names = rooms()
 
@@ -154,12 +154,12 @@ def rooms(sid: str | None = None, namespace: str | None = None) -> list[JSONValu
 
 
 def room_members(room: RoomName = None, namespace: str | None = None) -> list[str]:
-    """Who is in a room, on all workers and machines.
+    """Return the clients in a room, on all workers and machines.
 
         sids = room_members("quiz 7")
 
     Args:
-        room: None: everybody in the namespace.
+        room: the name of the room; None for all clients in the namespace.
         namespace: default that of the current event.
 
     Returns:
@@ -175,7 +175,7 @@ def room_members(room: RoomName = None, namespace: str | None = None) -> list[st
 def disconnect(
     sid: str | None = None, namespace: str | None = None, silent: bool = False, *, reason: str | None = None
 ) -> None:
-    """Send a client out of the namespace.
+    """Disconnect a client from the namespace.
 
         disconnect(reason="the quiz is over")
 
@@ -183,7 +183,7 @@ def disconnect(
         sid: default the current client.
         namespace: default that of the current event.
         silent: has no effect.
-        reason: told to the client just before, as the event `closing`.
+        reason: sent to the client just before, in the event `closing`.
 
     Raises:
         RuntimeError: outside a handler, without `sid` or `namespace`.

@@ -16,10 +16,10 @@ from python_server.socketio.values import JSONValue, RoomName, Rooms
 
 
 class Namespace(ClientMethods):
-    """Subclass it, give it methods `on_<event>`, and register an instance with `socketio.on_namespace`.
+    """Base class for class-based namespaces: write methods `on_<event>`, and call `socketio.on_namespace`.
 
-    A method `error(exception)` gets what no error handler took; its result is the ack. What it may ask of its
-    server stays in its own namespace unless another one is given:
+    A method `error(exception)` gets exceptions that no error handler handles; it returns the acknowledgement.
+    Methods such as `emit` use the namespace of the object unless you pass another one:
 
         class Shop(Namespace):
             def on_buy(self, what):
@@ -42,14 +42,15 @@ class Namespace(ClientMethods):
         self._speak_through(self.server)
 
     def trigger_event(self, event: str, *args: JSONValue) -> object:
-        """Find the method for `event` and call it; overload it for a routing of your own.
+        """Find the method for `event` and call it. Override it to choose methods in another way.
 
             def trigger_event(self, event, *args): return self.routes[event](*args)
 
         Args:
-            args: the sid, then the event's: for connect the environ and the auth, for disconnect the reason.
+            args: the sid, then the event's arguments: environ and auth for connect, the reason for
+                disconnect.
 
-        Returns: what the method returns, which is the ack.
+        Returns: what the method returns, which is the acknowledgement.
         """
         handler: Function | None = getattr(self, f"on_{event}", None)
         if handler is None:
@@ -69,12 +70,12 @@ class Namespace(ClientMethods):
         callback: Function | None = None,
         **options: Unpack[Addressing],
     ) -> None:
-        """`SocketIO.emit` in the namespace.
+        """Call `SocketIO.emit` for this namespace.
 
             self.emit("sold", "tea", include_self=False)
 
         Args:
-            data, room, include_self, namespace, callback, options: as there, and so are the errors.
+            data, room, include_self, namespace, callback, options: as of `SocketIO.emit`, also the errors.
         """
         namespace = namespace or self.namespace
         options.setdefault("to", room)
@@ -90,7 +91,7 @@ class Namespace(ClientMethods):
         namespace: str | None = None,
         callback: Function | None = None,
     ) -> None:
-        """`emit` of the event `message`.
+        """Send the event `message` with one argument.
 
             self.send("hello", room="readers")
 
@@ -100,10 +101,10 @@ class Namespace(ClientMethods):
         self.emit("message", data, room, include_self, namespace, callback)
 
     def close_room(self, room: RoomName, namespace: str | None = None) -> None:
-        """Everyone leaves the room, in the namespace or `namespace`.
+        """Remove all clients from a room of this namespace or of `namespace`.
 
             self.close_room("readers")
 
-        Raises ValueError: it is a client's own.
+        Raises ValueError: the room is the private room of a client (its sid).
         """
         self.socketio.close_room(room, namespace or self.namespace)

@@ -47,21 +47,21 @@ class Registration(Face):
     def on(
         self, message: str, namespace: str | None = None, **options: Unpack[OnKeywords]
     ) -> Callable[[Decorated], Decorated]:
-        """Decorator: the function handles an event.
+        """Decorator: register the function as the handler of an event.
 
             @socketio.on("answer", rate_limit="20/s")
             def answer(value):
-                return value == 42  # the ack
+                return value == 42  # the acknowledgement
 
         Args:
-            message: the event; `connect`, `disconnect`, and `*` for those without a handler.
-            namespace: default "/"; "*" takes the event in every namespace.
-            options: inline: the function never blocks: run it on the server's own thread.
-                ordered: a client's next event waits for this one; with False it may overtake.
-                rate_limit: "20/s", "5/10s" or (count, seconds) per client; who exceeds it is sent away.
+            message: name of the event; also `connect`, `disconnect`, and `*` for events without a handler.
+            namespace: default "/"; "*" handles the event in every namespace.
+            options: inline: True runs the function on the loop's thread; it must never block.
+                ordered: False lets the client's next event run before this one has ended.
+                rate_limit: "20/s", "5/10s" or (count, seconds) per client; a client above it is disconnected.
 
         Raises:
-            TypeError, ValueError: an option that cannot be; a function that cannot handle the event.
+            TypeError, ValueError: an option is invalid, or the function cannot handle the event.
         """
         turn = read_turn(message, options)
 
@@ -76,7 +76,7 @@ class Registration(Face):
     def on_event(
         self, message: str, handler: Function, namespace: str | None = None, **options: Unpack[OnKeywords]
     ) -> None:
-        """`on` without a decorator.
+        """Register a handler without a decorator.
 
             socketio.on_event("answer", check_answer)
 
@@ -84,12 +84,12 @@ class Registration(Face):
             message, namespace, options: as of `on`.
             handler: the function.
 
-        Raises what `on` does.
+        Raises the same errors as `on`.
         """
         self.on(message, namespace, **options)(handler)
 
     def on_error(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
-        """Decorator: the function gets the exceptions of a namespace's handlers; its result is the ack.
+        """Decorator: the function gets exceptions of a namespace's handlers; it returns the acknowledgement.
 
             @socketio.on_error("/chat")
             def tell(error):
@@ -101,14 +101,14 @@ class Registration(Face):
         return partial(self._on_error, namespace or DEFAULT_NAMESPACE)
 
     def on_error_default(self, exception_handler: Decorated) -> Decorated:
-        """Decorator: the function gets the exceptions that no `on_error` took.
+        """Decorator: the function gets the exceptions of namespaces that have no `on_error` function.
 
             @socketio.on_error_default
             def tell(error):
                 return {"error": str(error)}
 
         Args:
-            exception_handler: the function; its result is the ack.
+            exception_handler: the function; its return value is the acknowledgement.
         """
         return self._on_error(None, exception_handler)
 
@@ -130,7 +130,7 @@ class Registration(Face):
             namespace_handler: an instance of a subclass of `Namespace`.
 
         Raises:
-            ValueError: it is none.
+            ValueError: `namespace_handler` is not such an instance.
         """
         if not isinstance(namespace_handler, Namespace):
             raise ValueError("Not a namespace instance.")
@@ -139,21 +139,21 @@ class Registration(Face):
         self._hub.handlers.on_namespace(namespace_handler.namespace, self._runner.whole(namespace_handler))
 
     def before_event(self, function: Decorated) -> Decorated:
-        """Decorator: the function is called with (event, arguments) before each handler, in its context.
+        """Decorator: call the function with (event, arguments) before each handler, in the handler's context.
 
             @socketio.before_event
             def members_only(event, arguments):
                 return event == "connect" or current_user.is_authenticated
 
         Args:
-            function: when it returns False the event is dropped, and its ack is empty; what it raises goes to
-                `on_error`.
+            function: if it returns False, the event is dropped and its acknowledgement is empty; its
+                exceptions go to `on_error`.
         """
         self._runner.before_event = function
         return function
 
     def on_room_join(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
-        """Decorator: the function is told (sid, room) of every client that comes into a room.
+        """Decorator: call the function with (sid, room) when a client joins a room.
 
             @socketio.on_room_join()
             def joined(sid, room):
@@ -165,7 +165,7 @@ class Registration(Face):
         return partial(self._on_presence, "join", namespace or DEFAULT_NAMESPACE)
 
     def on_room_leave(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
-        """Decorator: the function is told (sid, room) of every client that leaves a room, or the server.
+        """Decorator: call the function with (sid, room) when a client leaves a room or disconnects.
 
             @socketio.on_room_leave("/chat")
             def left(sid, room):

@@ -29,6 +29,7 @@ from python_server.serve.reloader import (
     Watched,
     end_with_reloader,
     folders_of_program,
+    reloads,
     run_reloading,
     serves_here,
 )
@@ -117,7 +118,7 @@ def serve_application(app: flask.Flask, host: str | None, port: int | None, opti
     if (debug or debugger) and (public := public_address(settings)) is not None and not serves_here():
         # A phone on the desk's network is why: Werkzeug allows it, and opens its console to localhost only.
         log.warn(f"debugging on {public}: other machines may read tracebacks; listen on 127.0.0.1 instead")
-    if options.get("use_reloader", debug) and not serves_here():
+    if reloads(bool(options.get("use_reloader", debug))):
         run_reloading(watched, settings)
         sys.exit()  # as Werkzeug's does: what stands behind run() is the serving process's
     end_with_reloader()

@@ -77,19 +77,20 @@ class SocketIOToTest(Protocol):
 
 
 class SocketIOTestClient:
-    """A client for tests, in Flask-SocketIO's words; SocketIO.test_client makes it.
+    """A client for tests, with Flask-SocketIO's API; create it with SocketIO.test_client.
 
-    Events run in the caller's thread, one after another, before `emit` returns.
+    Handlers run in the caller's thread, one after another, before `emit` returns.
 
         client = socketio.test_client(app, auth={"name": "ann"})  # a SocketIOTestClient
         assert client.emit("sum", 1, 2, callback=True) == 3
 
     Attributes:
-        connect_error: what the last refusal said, {"message": ..., "data": ...}; None: none yet.
+        connect_error: the last refusal, {"message": ..., "data": ...}; None if there was none.
 
     Args:
-        app: the application. socketio: its SocketIO. namespace: the first to join. query_string, headers:
-            of the handshake. auth: for the connect handler. flask_test_client: its cookies are sent along.
+        app: the application. socketio: its SocketIO. namespace: the first to join.
+            query_string, headers: of the handshake. auth: for the connect handler.
+            flask_test_client: its cookies are sent.
 
     Raises:
         RuntimeError: the SocketIO is being served, or has no application.
@@ -123,11 +124,11 @@ class SocketIOTestClient:
         self.connect(namespace, query_string, headers, auth)
 
     def is_connected(self, namespace: str | None = None) -> bool:
-        """Whether "/" or `namespace` is joined.
+        """Tell whether the client is connected to "/" or `namespace`.
 
             assert client.is_connected("/chat")
 
-        Returns: False as well after the server has sent the client out.
+        Returns: False also after the server has disconnected the client.
         """
         self._server.mailbox.drain()
         return self.connected.get(namespace or "/", False)
@@ -139,12 +140,12 @@ class SocketIOTestClient:
         headers: HandshakeHeaders = None,
         auth: object = None,
     ) -> None:
-        """Join a namespace; the constructor has done it for the first.
+        """Connect to a namespace. The constructor has already connected to the first one.
 
             client.connect("/chat", auth={"name": "ann"})
 
         Args:
-            namespace: default "/". query_string, headers: of the handshake, for a client that has left.
+            namespace: default "/". query_string, headers: of a new handshake, if the client had left.
             auth: for the connect handler.
         """
         if self._session is None or not self._session.alive:
@@ -156,11 +157,11 @@ class SocketIOTestClient:
         self._say(PacketType.CONNECT, namespace, auth)
 
     def disconnect(self, namespace: str | None = None) -> None:
-        """Leave "/" or `namespace`.
+        """Disconnect from "/" or `namespace`.
 
             client.disconnect("/chat")
 
-        Raises RuntimeError: it is not joined.
+        Raises RuntimeError: the client is not connected to it.
         """
         self._check(namespace)
         self._say(PacketType.DISCONNECT, namespace)
@@ -174,15 +175,15 @@ class SocketIOTestClient:
         namespace: str | None = None,
         **ignored: object,
     ) -> JSONValue:
-        """Send an event; it has been handled when this returns.
+        """Send an event. When this method returns, the handler has run.
 
             assert client.emit("sum", 1, 2, callback=True) == 3
 
         Args:
-            args: the event's data. callback: True: the ack is wanted. namespace: default "/".
-            ignored: other keywords: whom the handler reaches is its own affair.
+            args: the event's data. callback: True returns the acknowledgement. namespace: default "/".
+            ignored: other keywords have no effect.
 
-        Returns: the ack: None, the only value, or a list. What the handler raises, this raises.
+        Returns: the acknowledgement: None, a single value, or a list. It raises what the handler raises.
         """
         self._check(namespace)
         ack_id = next(self._ids) if callback else None
@@ -202,19 +203,19 @@ class SocketIOTestClient:
             client.send("hello")
 
         Args:
-            json: True: the event is called `json`. callback, namespace: as of `emit`.
+            json: True sends the event `json`. callback, namespace: as of `emit`.
 
         Returns: as `emit`.
         """
         return self.emit("json" if json else "message", data, callback=callback, namespace=namespace)
 
     def get_received(self, namespace: str | None = None) -> list[dict[str, JSONValue]]:
-        """What has come in "/" or `namespace` since the last call.
+        """Return the events received in "/" or `namespace` since the last call.
 
             assert client.get_received()[0]["name"] == "news"
 
-        Returns: {"name", "args", "namespace"} of each event; `args` is a list, for the events `message` and
-        `json` the bare value.
+        Returns: {"name", "args", "namespace"} of each event. `args` is a list; for the events `message` and
+        `json` it is the single value.
         """
         self._check(namespace)
         wanted = namespace or "/"

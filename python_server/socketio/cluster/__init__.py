@@ -1,4 +1,4 @@
-"""Beyond one worker: rooms, acknowledgements and questions over pipes to siblings and through a broker.
+"""Rooms, acknowledgements and questions across workers and machines, over pipes and through a broker.
 
 Must not know: sockets of clients, sessions, handlers.
 """

@@ -1,4 +1,4 @@
-"""Clients that were lost and come back: the log of what they missed, their rooms, their data.
+"""Recovery of clients that lost their connection: the log of missed events, their rooms, their data.
 
 Must not know: handlers, frames, how other processes are reached.
 """

@@ -104,7 +104,7 @@ def test_a_server_that_is_called_lets_handshakes_in(make: Any, path: str) -> Non
     assert asked(application, path) == (
         "501 Not Implemented",
         b"its Socket.IO events need the server they came with: run `gunicorn -k python_server.GunicornWorker "
-        b"module:app` or `python -m python_server module:app`\n",
+        b"module:app` or `python -m python_server module:app` [other-server]\n",
     )
     status, body = asked(application, path, SERVER_SOFTWARE="python_server/1")
     assert status == "501 Not Implemented"

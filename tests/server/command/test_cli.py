@@ -52,12 +52,12 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> tuple[int, str]:
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What would have been served: nothing is, and its settings are kept."""
     begun: list[Any] = []
-    monkeypatch.setattr(cli, "serve", lambda site, settings: begun.append(("serve", site, settings)))
+    monkeypatch.setattr(cli, "serve", lambda site, settings, reexec: begun.append(("serve", site, settings)))
     monkeypatch.setattr(cli, "supervise", lambda settings: begun.append(("supervise", None, settings)))
     monkeypatch.setattr(
         cli, "run_reloading", lambda watched, settings: begun.append(("reload", watched, settings))
     )
-    monkeypatch.setattr(cli, "serves_here", lambda: False)
+    monkeypatch.setattr(cli, "reloads", bool)
     return begun
 
 
@@ -157,11 +157,11 @@ def test_debug_on_this_machine_alone_is_fine(arguments: tuple[str, ...]) -> None
 @pytest.mark.parametrize("option", ["--access-log", "--error-log"])
 def test_a_log_file_that_cannot_be_opened_is_refused(tmp_path: Path, option: str) -> None:
     folder = tmp_path / "there is no such folder"
-    said = f"Error: {option} {folder / 'log'}: No such file or directory\n"
+    said = f"Error: {option} {folder / 'log'}: No such file or directory [log-file]\n"
     assert run(option, str(folder / "log"), "--check-config") == (1, said)
     assert run(option, str(tmp_path), "--check-config") == (
         1,
-        f"Error: {option} {tmp_path}: Is a directory\n",
+        f"Error: {option} {tmp_path}: Is a directory [log-file]\n",
     )
 
 
@@ -337,9 +337,11 @@ def test_a_file_may_have_lists_and_one_of_several(tmp_path: Path) -> None:
 def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path, option: str) -> None:
     status, said = run("--port", "0", "--control-socket", "none", option, str(tmp_path / "missing" / "log"))
     assert status == 1
-    assert said.splitlines() == [f"Error: {option} {tmp_path}/missing/log: No such file or directory"]
+    assert said.splitlines() == [
+        f"Error: {option} {tmp_path}/missing/log: No such file or directory [log-file]"
+    ]
     status, said = run("--port", "0", "--control-socket", "none", option, str(tmp_path))
-    assert (status, said) == (1, f"Error: {option} {tmp_path}: Is a directory\n")
+    assert (status, said) == (1, f"Error: {option} {tmp_path}: Is a directory [log-file]\n")
 
 
 MISTYPED: dict[str, tuple[int, str]] = {
@@ -358,12 +360,15 @@ MISTYPED: dict[str, tuple[int, str]] = {
     "--header Content-Length:3": (2, "'--header': Content-Length is another one with each answer"),
     "--header Upgrade:x": (2, "'--header': Upgrade is a hop-by-hop header"),
     "--set http.trailer_max_bytes": (2, "'--set': 'http.trailer_max_bytes': write NAME=VALUE"),
-    "--set http.trailer_max_byte=1": (2, "without an option: did you mean http.trailer_max_bytes?"),
+    "--set http.trailer_max_byte=1": (
+        2,
+        "without an option: did you mean http.trailer_max_bytes? [unknown-option]",
+    ),
     "--set http.body_max_bytes=1": (
         2,
         "'http.body_max_bytes' is no setting without an option: write --limit-body",
     ),
-    "--set nothing_like_this=1": (2, "docs/limits.md has them"),
+    "--set nothing_like_this=1": (2, "docs/limits.md has them [unknown-option]"),
     "--set tls.context=1": (2, "'tls.context' is no setting without an option"),
     "--set http.trailer_max_bytes=0": (2, "http.trailer_max_bytes: 0 is not in the range x>=1."),
     "--set http.trailer_max_bytes=8k": (2, "http.trailer_max_bytes: '8k' is not a valid integer."),
@@ -375,29 +380,35 @@ MISTYPED: dict[str, tuple[int, str]] = {
     "--forwarded-allow-ips proxy": (2, "--forwarded-allow-ips: 'proxy' is no address or network"),
     "--access-log-format %(zz)s": (2, "--access-log-format: access log format '%(zz)s': unknown atom"),
     "--root-path https://shop.test": (2, "--root-path: 'https://shop.test' is no path: write /shop"),
-    "--env-file /no/such": (1, "--env-file /no/such: No such file or directory"),
-    "--env-file {binary}": (1, "--env-file {binary}: it is no text in UTF-8"),
+    "--env-file /no/such": (1, "--env-file /no/such: No such file or directory [env-file]"),
+    "--env-file {binary}": (1, "--env-file {binary}: it is no text in UTF-8 [env-file]"),
     "--config {binary}": (2, "'--config': {binary} is not TOML"),
     "--config {misspelt}": (
         2,
-        "'--config': {misspelt}: there is no option 'limit_bodies', did you mean limit-body?",
+        "{misspelt}: there is no option 'limit_bodies', did you mean limit-body? [unknown-option]",
     ),
     "--ssl-certfile /no/such": (
         1,
-        "cannot read /no/such: No such file or directory (see the options --ssl-...)",
+        "cannot read /no/such (--ssl-certfile): No such file or directory [certificate]",
     ),
     "--pid /no/such/pid": (
         1,
-        "cannot write the process id to /no/such/pid (--pid): No such file or directory",
+        "cannot write the process id to /no/such/pid (--pid): No such file or directory [pid-file]",
     ),
-    "--uds /no/such/s": (1, "cannot listen on unix:/no/such/s: there is no folder /no/such"),
-    "--ssl-cert-reqs required": (2, "--ssl-certfile: without a certificate no TLS is spoken"),
+    "--uds /no/such/s": (1, "cannot listen on unix:/no/such/s: there is no folder /no/such [socket-path]"),
+    "--ssl-cert-reqs required": (
+        2,
+        "--ssl-certfile: without a certificate no TLS is spoken, and no client shows one [certificate]",
+    ),
     "--factory": (2, "--factory: of what application? Write module:create_app"),
     "--header X-A:\u20ac": (2, "a field is ASCII"),
     "--set =3": (2, "'' is no setting without an option: docs/limits.md"),
-    "./quiz.py": (2, "./quiz.py is a script: write quiz:app, or add --drop-in to run it as it stands"),
+    "./quiz.py": (
+        2,
+        "./quiz.py is a script: write quiz:app, or add --drop-in to run it as it stands [script]",
+    ),
     "shop/web.py": (2, "write --app-dir shop web:app, or"),
-    ":app": (1, "':app' names no module: write module:app"),
+    ":app": (1, "':app' names no module: write module:app [no-module]"),
 }
 
 
@@ -424,7 +435,9 @@ def test_who_typed(tmp_path: Path, typed: str, answer: tuple[int, str]) -> None:
 def test_who_misspelt_a_variable(begun: list[Any], typed: str, meant: str) -> None:
     status, said = run(env={typed: "9"})
     assert status == 2
-    assert said.endswith(f"Error: {typed} in the environment is no option, did you mean {meant}?\n")
+    assert said.endswith(
+        f"Error: {typed} in the environment is no option, did you mean {meant}? [unknown-option]\n"
+    )
     assert begun == []
 
 

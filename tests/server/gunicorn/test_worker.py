@@ -339,7 +339,10 @@ def test_a_folder_that_is_not_its_own_ends_it(place: Path, capfd: pytest.Capture
     with pytest.raises(SystemExit) as ended:
         started.serve(lambda started: None)
     assert ended.value.code == 3  # gunicorn ends, and starts no worker after worker
-    assert "not a folder of this user alone (mode 700); see --worker-tmp-dir" in capfd.readouterr().err
+    assert (
+        "not a folder of this user alone (mode 700); see --worker-tmp-dir [worker-folder]"
+        in capfd.readouterr().err
+    )
 
 
 def test_an_application_that_cannot_run_here_is_refused_in_a_sentence(place: Path) -> None:

@@ -63,6 +63,11 @@ def test_a_hard_limit_that_is_too_low_is_named_with_the_option() -> None:
     assert "--limit-concurrency 5000 needs 5256 descriptors, the hard limit allows 1000" in sentence
 
 
+@pytest.fixture(autouse=True)
+def all_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptors, "WATCHED_MAX_COUNT", None)
+
+
 @pytest.mark.parametrize(
     ("soft", "connections"), [(1024, 896), (65_536, 57_344), (1, 1), (resource.RLIM_INFINITY, None)]
 )
@@ -74,3 +79,31 @@ def test_an_eighth_is_left(monkeypatch: pytest.MonkeyPatch, soft: int, connectio
 def test_a_system_without_such_limits_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(descriptors, "resource", None)
     assert descriptors.connections_max_count() is None
+
+
+@pytest.mark.parametrize("soft", [resource.RLIM_INFINITY, 65_536, 1024])
+def test_what_select_watches_bounds_connections(monkeypatch: pytest.MonkeyPatch, soft: int) -> None:
+    """No connection is taken that nothing can watch: it waits, as at any other limit."""
+    monkeypatch.setattr(descriptors, "WATCHED_MAX_COUNT", 1024)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, resource.RLIM_INFINITY))
+    assert descriptors.connections_max_count() == 896
+
+
+@pytest.mark.parametrize("module", [resource, None])
+def test_more_connections_than_select_watches_are_named_with_the_option(
+    monkeypatch: pytest.MonkeyPatch, module: object
+) -> None:
+    """And the limit is not raised beyond: accepting fails first, which a listener knows to wait for."""
+    monkeypatch.setattr(descriptors, "WATCHED_MAX_COUNT", 512)
+    monkeypatch.setattr(descriptors, "resource", module)
+    limits: list[int] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (64, 65_536))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, both: limits.append(both[0]))
+    monkeypatch.setattr(descriptors, "in_children", lambda function: None)
+    said: list[str] = []
+    descriptors.allow_descriptors(5000, said.append)
+    assert said == [
+        "--limit-concurrency 5000 needs 5256 descriptors, this system's select watches 512: "
+        "further connections will wait"
+    ]
+    assert limits == ([] if module is None else [512])

@@ -6,9 +6,11 @@ It must not know servers; the children are real ones.
 import asyncio
 import gc
 import os
+import stat
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 
 from python_server.net.listener import Listener
 from python_server.net.loop import Loop
+from python_server.net.poller import SelectorPoller
 from python_server.net.pool import Lending, Pool
 from python_server.net.sockets import Socket
 from python_server.net.system import REAL
@@ -130,4 +133,23 @@ def test_a_child_keeps_the_files_whose_numbers_were_a_sockets(tmp_path: Path) ->
             os._exit(0)
         assert exit_code(child) == 0
     assert (tmp_path / "file").read_bytes() == b"from the child"
+    loop.close()
+
+
+def test_a_child_gives_back_the_rest_where_it_inherits_no_poller() -> None:
+    """A kqueue: its number is nobody's in the child, so that closing it fails."""
+    parent = os.getpid()
+
+    class Kqueue(SelectorPoller):
+        def __init__(self) -> None:
+            super().__init__()
+            close = self.close
+            self.close = lambda: close() if os.getpid() == parent else os.close(-1)
+
+    loop = Loop(report, system=replace(REAL, poller=Kqueue))
+    receiver = loop._wake_up.receiver
+    child = os.fork()
+    if child == 0:
+        os._exit(stat.S_ISFIFO(os.fstat(receiver).st_mode))
+    assert exit_code(child) == 0
     loop.close()

@@ -5,6 +5,7 @@ It must not know transports.
 
 import os
 import select
+import selectors
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -17,7 +18,17 @@ from python_server.net.loop import SWEEP_MIN_COUNT, WIDE_MIN_COUNT, Deadline, Lo
 from python_server.net.poller import EXCLUSIVE, READABLE, WRITABLE, EpollPoller, SelectorPoller
 from python_server.net.system import REAL
 
-POLLERS = [SelectorPoller, *([EpollPoller] if hasattr(select, "epoll") else [])]
+POLLERS = {
+    "epoll": EpollPoller,
+    "selectors": SelectorPoller,
+    "poll": lambda: SelectorPoller(selectors.PollSelector),
+    "select": lambda: SelectorPoller(selectors.SelectSelector),
+}
+if not hasattr(select, "epoll"):
+    del POLLERS["epoll"]
+if not hasattr(select, "poll"):
+    del POLLERS["poll"]
+every_poller = pytest.mark.parametrize("kind", POLLERS.values(), ids=POLLERS)
 
 
 class Time:
@@ -35,7 +46,7 @@ def time() -> Time:
     return Time()
 
 
-@pytest.fixture(params=POLLERS, ids=lambda kind: kind.__name__)
+@pytest.fixture(params=POLLERS.values(), ids=POLLERS)
 def loop(request: pytest.FixtureRequest, time: Time) -> Iterator[Any]:
     faults: list[tuple[str, str]] = []
     system = replace(REAL, monotonic=time, poller=request.param)
@@ -268,10 +279,9 @@ def test_who_holds_the_thread_is_looked_at_unasked(loop: Any) -> None:
 
 
 def test_a_bell_that_is_full_or_gone_harms_nobody(loop: Any) -> None:
-    os.set_blocking(loop._wake_send, False)
     while True:
         try:
-            os.write(loop._wake_send, b"\0" * 4096)
+            loop._wake_up.send(b"\0" * 4096)
         except BlockingIOError:
             break
     loop._wake()
@@ -281,7 +291,7 @@ def test_a_bell_that_is_full_or_gone_harms_nobody(loop: Any) -> None:
     other._wake()
 
 
-@pytest.mark.parametrize("kind", POLLERS)
+@every_poller
 def test_pollers_say_the_same(kind: Any, pipe: tuple[int, int]) -> None:
     poller = kind()
     poller.register(pipe[0], READABLE)

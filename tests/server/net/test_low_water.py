@@ -125,6 +125,18 @@ def test_the_rest_of_a_large_payload_wakes_once(meet: Callable[..., Meeting]) ->
     assert meeting.send(b"small") == [5]
 
 
+def test_without_the_option_payloads_arrive_as_they_come(
+    meet: Callable[..., Meeting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(low_water, "SO_RCVLOWAT", None)
+    meeting = meet()
+    payload = os.urandom(PAYLOAD_BYTES)
+    meeting.send(payload[:200_000])
+    assert meeting.send(payload[200_000:300_000])
+    meeting.send(payload[300_000:])
+    assert meeting.handler.whole == [payload]
+
+
 @linux_only
 def test_who_is_slow_is_heard_piece_by_piece(
     meet: Callable[..., Meeting], monkeypatch: pytest.MonkeyPatch

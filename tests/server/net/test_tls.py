@@ -678,8 +678,11 @@ def files(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("rules", "words"),
     [
-        ({"certfile": "nosuch.pem"}, "cannot read {}/nosuch.pem: No such file"),
-        ({"certfile": "cert.pem", "keyfile": "nosuch.pem"}, "cannot read {}/nosuch.pem: No such file"),
+        ({"certfile": "nosuch.pem"}, "cannot read {}/nosuch.pem (--ssl-certfile): No such file"),
+        (
+            {"certfile": "cert.pem", "keyfile": "nosuch.pem"},
+            "cannot read {}/nosuch.pem (--ssl-keyfile): No such file",
+        ),
         ({"certfile": "text.pem"}, "cannot use the certificate {}/text.pem: "),
         ({"certfile": "cert.pem", "keyfile": "other.pem"}, "key values mismatch"),
         ({"certfile": "cert.pem", "keyfile": "locked.pem"}, "locked.pem is encrypted: give its password"),

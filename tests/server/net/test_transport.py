@@ -737,7 +737,7 @@ def test_a_signal_ends_a_wait_that_begins_before_its_handler_has_run() -> None:
 
     def look() -> None:
         signal.raise_signal(signal.SIGUSR2)
-        readable.append(select.select([loop._wake_receive], [], [], 0)[0])
+        readable.append(select.select([loop._wake_up.receiver], [], [], 0)[0])
         loop.stop()
 
     handler = signal.signal(signal.SIGUSR2, lambda number, frame: None)
@@ -745,7 +745,7 @@ def test_a_signal_ends_a_wait_that_begins_before_its_handler_has_run() -> None:
     try:
         loop.call_soon(look)
         loop.run()
-        assert readable == [[loop._wake_receive]]
+        assert readable == [[loop._wake_up.receiver]]
         assert signal.set_wakeup_fd(-1) == -1
     finally:
         signal.set_wakeup_fd(before)
@@ -793,3 +793,20 @@ def test_the_end_of_a_connection_that_cannot_be_watched(
     pair.loop.run_once(0)
     assert pair.handler.lost == ["Cannot allocate memory"]
     assert pair.reported == []
+
+
+def test_a_reset_of_what_is_reset_already_ends_it_all_the_same() -> None:
+    """macOS refuses options of such a socket."""
+
+    class ResetAlready(socket.socket):
+        def setsockopt(self, *option: Any) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    loop = Loop(fail)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        transport = Transport(loop, ResetAlready(fileno=server.accept()[0].detach()), fail, LIMITS)
+        transport.set_handler(handler := Handler())
+        transport.close("refused", reset=True)
+        loop.run_once(0)
+    assert handler.lost == ["refused"]
+    loop.close()

@@ -83,29 +83,29 @@ def test_a_factory_is_called_when_one_says_so(app_dir: str) -> None:
 
 # What somebody typed, with what they are told.
 MISTYPED = {
-    ":app": "':app' names no module: write module:app",
+    ":app": "':app' names no module: write module:app [no-module]",
     "./quiz.py:app": "'./quiz.py:app' names no module: write quiz:app",
     "quiz.py:site": "'quiz.py:site' names no module: write quiz:site",
     "../shop/web:app": "'../shop/web:app' names no module: write --app-dir ../shop web:app",
     ".quiz:app": "names no module: write quiz:app",
-    "quizz:app": "no module named 'quizz' (looked for 'quizz:app' in {}); did you mean quiz:app?",
+    "quizz:app": "no module named 'quizz' (looked for 'quizz:app' in {}); did you mean quiz:app? [no-module]",
     "nothing_like_it:app": "no module named 'nothing_like_it' (looked for 'nothing_like_it:app' in {}); "
     "write module:app",
     "quiz:ap": "module 'quiz' has no attribute 'ap' (looked for 'quiz:ap'): write quiz:app",
     "quiz:nothing_like_it": "has no attribute 'nothing_like_it' (looked for 'quiz:nothing_like_it'): "
-    "write quiz:app",
-    "quiz:socketio": "quiz:socketio is a SocketIO, which is not callable: write quiz:app",
+    "write quiz:app [no-application]",
+    "quiz:socketio": "quiz:socketio is a SocketIO, which is not callable: write quiz:app [no-application]",
     "quiz:build": "quiz:build is no application, it takes no (environ, start_response); "
     "does it make one? Write quiz:build() or add --factory",
-    "made:create_app": "does it make one? Write made:create_app() or add --factory",
+    "made:create_app": "does it make one? Write made:create_app() or add --factory [no-application]",
     "quiz:Site": "quiz:Site is no application, it takes no (environ, start_response)",
     "quiz:named": "quiz:named is no application, it takes no (environ, start_response)",
     "quiz:named()": "quiz:named(name) wants arguments, and is called without any: name a function that takes "
-    "none and returns the application",
+    "none and returns the application [no-application]",
     "quiz:wraps()": "quiz:wraps is the application itself: leave --factory out",
     "quiz:named('x')": "has no attribute \"named('x')\" (looked for \"quiz:named('x')\"): a factory is "
     "called without arguments, name a function that takes none",
-    "quiz:forgets()": "quiz:forgets() returned None, and not an application",
+    "quiz:forgets()": "quiz:forgets() returned None, and not an application [no-application]",
 }
 
 

@@ -76,7 +76,7 @@ def play(machine: Machine, worker: Worker, seen: list[Snapshot]) -> Iterator[lis
     client.close()
     worker.stop(0.0)
     while True:
-        yield [worker.loop._wake_receive]
+        yield [worker.loop._wake_up.receiver]
         yield []
 
 
@@ -144,7 +144,7 @@ def test_a_place_without_room_is_complained_of_and_ends_nothing() -> None:
         yield []
         worker.stop(0.0)
         while True:
-            yield [worker.loop._wake_receive]
+            yield [worker.loop._wake_up.receiver]
             yield []
 
     machine.steps = steps()

@@ -211,3 +211,18 @@ def test_the_programs_folders_are_those_outside_of_the_installation(
     installed = SimpleNamespace(__file__=os.path.join(sys.prefix, "lib", "module.py"))
     monkeypatch.setattr(sys, "modules", {"ours": module, "theirs": installed, "built in": SimpleNamespace()})
     assert reloader.folders_of_program() == [str(tmp_path)]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_without_inherited_sockets_it_is_said_and_the_program_serves(
+    monkeypatch: pytest.MonkeyPatch, log: list[Any], asked: bool
+) -> None:
+    monkeypatch.setattr(reloader, "UNIX", False)
+    assert not reloader.reloads(asked)
+    assert [line.partition(":")[0] for line in log] == ["there is no reloader"] * asked
+
+
+def test_the_parent_watches_and_its_child_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [reloader.reloads(True), reloader.reloads(False)] == [True, False]
+    monkeypatch.setenv(reloader.INHERITED_VARIABLE, "7")
+    assert not reloader.reloads(True)

@@ -337,9 +337,9 @@ def test_a_pid_file_that_somebody_else_has_made_stays(tmp_path: Path) -> None:
 
 
 def test_whoever_reads_the_pid_file_may_send_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def written(path: str) -> Any:
+    def written(*arguments: Any) -> Any:
         taken.append(signal.getsignal(signal.SIGHUP) is not before)
-        return pid_file(path)
+        return pid_file(*arguments)
 
     taken: list[bool] = []
     before = signal.getsignal(signal.SIGHUP)
@@ -439,7 +439,7 @@ def test_a_first_worker_that_does_not_come_up_gives_its_exit_code(
 
 
 def test_several_workers_need_unix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "name", "nt")
+    monkeypatch.setattr(module, "UNIX", False)
     with pytest.raises(BindError, match="several workers need a UNIX system"):
         supervise(settings(workers_count=2))
 

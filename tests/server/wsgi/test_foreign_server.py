@@ -30,7 +30,10 @@ def ask(guard: ForeignGuard, path: str, software: str | None) -> tuple[list[str]
 
 @pytest.mark.parametrize(
     ("advice", "sentence"),
-    [(NEEDS_OWN_SERVER, SENTENCE), (RUNS_ITSELF, f"{SENTENCE}, or call `socketio.run(app)`")],
+    [
+        (NEEDS_OWN_SERVER, f"{SENTENCE} [other-server]"),
+        (RUNS_ITSELF, f"{SENTENCE}, or call `socketio.run(app)` [other-server]"),
+    ],
 )
 @pytest.mark.parametrize("software", ["gunicorn/26.0", "waitress", "Werkzeug/3.1", "Apache/2.4", "uvicorn"])
 def test_the_answer_and_the_log_name_the_ways_out(

@@ -12,7 +12,7 @@ import pytest
 
 from python_server.http1.parser import Request
 from python_server.net.bounded_queue import StreamBroken
-from python_server.net.threads import InlineExecutor
+from python_server.net.threads import InlineExecutor, ServerStopped
 from python_server.wsgi.environ import ServerFacts
 from python_server.wsgi.handler import BODY_AHEAD_BYTES, WSGIHandler, WSGIServices
 
@@ -87,10 +87,11 @@ class Bench:
 
         executor: Any = InlineExecutor() if inline else Held()
         self.now = 100.0
+        self.stopped = False
         services = WSGIServices(
             application,
             executor,
-            lambda function, *args, nbytes=0: function(*args),
+            self.post,
             ServerFacts(),
             lambda what, error: self.reported.append(error),
             1_000,
@@ -103,6 +104,11 @@ class Bench:
             lambda: self.now,
         )
         self.handler = WSGIHandler(services)
+
+    def post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
+        if self.stopped:
+            raise ServerStopped("the server has stopped")
+        function(*args)
 
     def run(self, exchange: FakeExchange) -> list[Any]:
         self.handler.request_received(exchange)  # type: ignore[arg-type]
@@ -324,6 +330,20 @@ def test_a_lost_client_breaks_the_body_off_and_is_not_reported_r2() -> None:
         run.body.get()
     bench.jobs[0]()
     assert bench.reported == []
+
+
+@pytest.mark.parametrize("body_length", [0, 5])
+def test_an_answer_that_comes_after_the_server_s_end_is_no_fault(body_length: int) -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        bench.stopped = True
+        return answering(b"late")(environ, start_response)
+
+    bench = Bench(application, inline=False)
+    exchange: Any = FakeExchange(body_length, expect_continue=True)
+    assert bench.run(exchange) == []
+    bench.jobs[0]()
+    assert bench.reported == []
+    assert exchange.calls == []
 
 
 def test_a_large_body_goes_out_in_pieces_as_the_client_takes_them() -> None:

@@ -1,4 +1,4 @@
-"""Machines joined by a Redis or Valkey channel, in python-socketio's messages.
+"""Connects machines through a Redis or Valkey channel, with python-socketio's messages.
 
 Must not know: sockets of clients, sessions, handlers.
 """

@@ -86,7 +86,7 @@ def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
     if "://" not in options.url or scheme not in SCHEMES:
         raise BrokerError(
             f"message_queue {without_password(options.url)!r} is served by no broker here: "
-            f"the URL begins with {', '.join(f'{name}://' for name in SCHEMES)}"
+            f"the URL begins with {', '.join(f'{name}://' for name in SCHEMES)} [message-queue]"
         )
     package = SCHEMES[scheme]
     try:
@@ -94,7 +94,8 @@ def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
         import_module("hiredis")  # reads what is subscribed to: resp.py
     except ImportError:
         raise BrokerError(
-            f"message_queue {scheme}:// needs packages that are not installed: pip install {package} hiredis"
+            f"message_queue {scheme}:// needs packages that are not installed: pip install {package} hiredis "
+            "[missing-package]"
         ) from None
     settings: dict[str, object] = {
         "socket_timeout": PATIENCE_SECONDS,
@@ -121,7 +122,9 @@ def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
 
         make()  # options that no connection takes are refused here, not at every attempt
     except (TypeError, ValueError) as error:
-        raise BrokerError(f"message_queue {without_password(options.url)!r}: {error}") from None
+        raise BrokerError(
+            f"message_queue {without_password(options.url)!r}: {error} [message-queue]"
+        ) from None
     return make
 
 

@@ -1,29 +1,18 @@
-"""The tutorial's code is run; every test that the migration page names exists.
+"""Every test that the migration page names exists.
 
-It must not know what they say.
+It must not know what it says.
 """
 
 import re
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[4]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def test_the_tutorials_blocks_run_in_order() -> None:
-    text = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
-    blocks = BLOCK.findall(text)
-    assert len(blocks) == 6
-    scope: dict[str, Any] = {"__name__": "counter"}
-    for number, block in enumerate(blocks, 1):
-        exec(compile(block, f"tutorial block {number}", "exec"), scope)
 
 
 def test_each_difference_has_its_test() -> None:
     text = (ROOT / "docs" / "migration.md").read_text("utf-8")
     rows = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
-    rows = [row for row in rows if not row.startswith(("| theirs", "| name", "| you have"))]
+    rows = [row for row in rows if not row.endswith("| test |")]
     tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     assert len(rows) > 60
     assert text.splitlines()[2].startswith("| you have | you write |")  # the first thing that is looked for

@@ -149,7 +149,7 @@ def test_a_certificate_is_given_as_a_pair_or_by_its_files(served: list[Any]) -> 
 
 def test_the_reloader_is_told_what_to_watch(served: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     watching: list[Any] = []
-    monkeypatch.setattr(module, "serves_here", lambda: False)
+    monkeypatch.setattr(module, "reloads", bool)
     monkeypatch.setattr(module, "run_reloading", lambda watched, settings: watching.append(watched))
     app = flask.Flask(__name__)
     with pytest.raises(SystemExit):
@@ -218,7 +218,7 @@ def test_pages_are_the_applications_and_a_second_mount_of_the_path_replaces_the_
     assert refusal.status_code == 501
     assert refusal.text == (
         "its Socket.IO events need the server they came with: run `gunicorn -k python_server.GunicornWorker "
-        "module:app` or `python -m python_server module:app`, or call `socketio.run(app)`\n"
+        "module:app` or `python -m python_server module:app`, or call `socketio.run(app)` [other-server]\n"
     )
     SocketIO(app, path="/ws")
     second: Any = app.wsgi_app

@@ -1,0 +1,186 @@
+"""New code in the same process: it is tried in a child, and what does not load is not served.
+
+It must not know how a server ends; `tests/e2e/test_operation.py` sends the signal to a real one.
+"""
+
+import atexit
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from python_server.net.sockets import Listening, bind_unix
+from python_server.observe import log
+from python_server.serve import reexec as module
+from python_server.serve.reexec import Reexec, inherited_from_itself
+from python_server.workers.spawn import INHERITED_VARIABLE
+
+
+class Process:
+    """A server that is told to take new code, its timers run by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self._monkeypatch = monkeypatch
+        self.said: list[str] = []
+        self.executed: list[tuple[Any, ...]] = []
+        self.happened: list[str] = []
+        self.timers: list[Callable[[], None]] = []
+        monkeypatch.setattr(log, "say", self.said.append)
+        monkeypatch.setattr(log, "warn", self.said.append)
+        monkeypatch.setattr(os, "execve", lambda *arguments: self.executed.append(arguments))
+        monkeypatch.setenv("LISTEN_PID", "1")
+        monkeypatch.chdir(tmp_path)
+        self.reexec = Reexec()
+        path = str(tmp_path / "s")
+        self.listening = Listening([bind_unix(path, 5, 0o600)], [(path, os.stat(path).st_ino)])
+        self.reexec.keep(self.listening)
+
+    def hang_up(self, program: str) -> None:
+        """The signal, where this is the program."""
+        self._monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", program])
+        self.reexec.begin(
+            lambda seconds, function: self.timers.append(function),
+            lambda: self.happened.append("stop"),
+            lambda: self.happened.append("refused"),
+        )
+
+    def look(self, ended: bool = True) -> None:
+        """All timers, until there is none; once the child has ended."""
+        if ended:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        while self.timers:
+            self.timers.pop(0)()
+            os.sched_yield()
+
+    def end(self) -> None:
+        """The exit handlers."""
+        self.reexec._execute()
+
+    def close(self) -> None:
+        atexit.unregister(self.reexec._execute)
+        for sock in self.reexec._kept:
+            sock.close()
+        self.listening.close()
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Process]:
+    made = Process(monkeypatch, tmp_path)
+    yield made
+    made.close()
+
+
+def test_code_that_loads_is_executed_on_the_same_sockets(process: Process, tmp_path: Path) -> None:
+    process.hang_up("import os; assert os.environ['WSFRAME_CHECK_CONFIG'] == 'true'; open('tried', 'w')")
+    process.hang_up("raise SystemExit('a second signal while the first is at work')")
+    process.look()
+    assert process.happened == ["stop"]
+    assert (tmp_path / "tried").exists()
+    assert process.reexec.ending
+    assert process.listening.paths == []  # they are the new program's to remove
+    os.chdir("/")
+    process.end()
+    program, arguments, environment = process.executed[0]
+    assert (program, arguments) == (sys.executable, sys.orig_argv)
+    assert os.getcwd() == str(tmp_path)
+    assert "LISTEN_PID" not in environment
+    kept = process.reexec._kept[0]
+    assert os.get_inheritable(kept.fileno())
+    assert environment[INHERITED_VARIABLE] == str(kept.fileno())
+
+
+def test_code_that_does_not_load_is_not_served(process: Process) -> None:
+    process.hang_up("import sys; print('before'); sys.exit('importing app raised SyntaxError')")
+    process.look()
+    assert process.happened == ["refused"]
+    assert process.said[-1].endswith("the new one does not load: importing app raised SyntaxError")
+    process.end()
+    assert process.executed == []
+    process.hang_up("")  # mended
+    process.look()
+    assert process.happened == ["refused", "stop"]
+
+
+def test_a_child_without_words_without_end_and_without_python(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.hang_up("raise SystemExit(3)")
+    process.look()
+    assert process.said[-1].endswith("it says nothing")
+    monkeypatch.setattr(module, "CHECK_MAX_SECONDS", 0.1)
+    process.hang_up("import time; time.sleep(1000)")
+    process.look(ended=False)
+    assert process.said[-1].endswith("it did not load within 0.1 s")
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    process.hang_up("")
+    assert process.said[-1].endswith("/no/python cannot be started: No such file or directory")
+    assert process.happened == ["refused"] * 3
+
+
+def test_whoever_is_told_to_stop_meanwhile_stops(process: Process) -> None:
+    process.reexec.give_up()  # nothing is under way
+    process.hang_up("")
+    process.look()
+    process.reexec.give_up()
+    process.end()
+    assert process.executed == []
+    assert len(process.listening.paths) == 1
+
+
+def test_a_child_of_the_application_executes_nothing(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.hang_up("")
+    process.look()
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    process.end()
+    assert process.executed == []
+
+
+def test_a_program_that_has_gone_is_told(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses: list[int] = []
+    process.hang_up("")
+    process.look()
+
+    def gone(*arguments: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(os, "execve", gone)
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    process.end()
+    assert statuses == [1]
+    assert process.said[-1] == f"cannot execute {sys.executable}: No such file or directory"
+
+
+def test_the_new_program_finds_sockets_and_paths() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        number = os.dup(sock.fileno())
+        os.set_inheritable(number, True)
+        place = {"process": os.getpid(), "paths": [["/run/s", 7]]}
+        environment = {INHERITED_VARIABLE: str(number), module.REEXEC_VARIABLE: json.dumps(place)}
+        listening = inherited_from_itself(environment)
+        assert listening is not None
+        assert environment == {}
+        assert listening.paths == [("/run/s", 7)]
+        found = listening.sockets[0]
+        assert found.getsockname() == sock.getsockname()
+        assert not found.get_inheritable()
+        copy = found.dup()
+        with pytest.raises(BlockingIOError):  # neither it nor a copy blocks
+            found.accept()
+        copy.close()
+        listening.paths.clear()
+        listening.close()
+
+
+@pytest.mark.parametrize("text", [None, '{"process": 1, "paths": []}'])
+def test_another_process_is_not_meant(text: str | None) -> None:
+    environment = {INHERITED_VARIABLE: "3"} | ({module.REEXEC_VARIABLE: text} if text else {})
+    before = dict(environment)
+    assert inherited_from_itself(environment) is None
+    assert environment == before
