@@ -210,6 +210,8 @@ class Settings:
         log_format, log_config: "text" or "json"; a file of `logging.config.dictConfig`.
         log_payloads: whether the debug log shows the arguments of events and acks.
         log_masked_fields: further query fields whose values no log shows.
+        metrics: the address where Prometheus gets metrics, and orchestrators the health of all workers.
+        health: every address answers `/healthz` and `/readyz` too, for the worker that gets the request.
         pid_file: the process id is in this file while the server runs.
         debug, allow_public_debug: show tracebacks to the client and log at level debug; allow this on a
             public address.
@@ -295,6 +297,8 @@ class Settings:
     log_payloads: bool = False
     # Query fields whose values no log shows, besides those of `observe.masking`.
     log_masked_fields: tuple[str, ...] = ()
+    metrics: str | None = None
+    health: bool = False
     pid_file: str | None = None
     debug: bool = False
     allow_public_debug: bool = False

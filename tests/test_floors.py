@@ -46,10 +46,10 @@ HOUSE = """
                cluster.broker.backplane protocol4 observer services recovery.restore rooms
                handler_runner broadcaster connections dispatcher server
 5  control     commands server
-5  monitoring  debug_log
+5  monitoring  debug_log catalogue figures event_metrics gauges health exposition snapshots
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring pid_file cluster_wiring worker reexec serve
-               reloader
+               client_release client_files wiring pid_file cluster_wiring reexec monitor worker
+               metrics_address serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -121,6 +121,10 @@ SANS_IO += [
     "socketio.cluster.broker.requests",
     "socketio.cluster.broker.leader",
     "control.commands",
+    "monitoring.catalogue",
+    "monitoring.figures",
+    "monitoring.health",
+    "monitoring.event_metrics",
 ]
 IO_MODULES = {"socket", "selectors", "select", "threading", "time", "logging", "asyncio", "queue"}
 # (module, the only rooms that may import it)
@@ -163,6 +167,7 @@ CONFINED = {
         "api.flask_socketio.test_client",
         "serve.loading",
     },
+    "prometheus_client": {"monitoring.exposition"},
     "httptools": {"http1.parser", "http1.head"},
     "logging": {"observe.log", "observe.log_format", "observe.log_config", "observe.access_log"},
 }
@@ -188,6 +193,7 @@ REAL_IN = {
     "net.loop",  # what a loop takes that was told nothing
     "serve.worker",  # the wiring
     "serve.serve",
+    "serve.metrics_address",  # a worker of its own
     "gunicorn.generation",  # of the arbiter's process
     "gunicorn.worker",  # the wiring, under another supervisor
     "api.emitter",  # no loop, no worker

@@ -84,7 +84,7 @@ NO_LINE = {
     ("drop_in/importing.py", "f'drop-in: {place}: {sentence}'"),
     ("monitoring/debug_log.py", "f'session {sid} {text}'"),
     ("monitoring/debug_log.py", "f'{cut(namespace)} {sid}: {text}'"),
-    ("observe/counters.py", "'%s%s'"),
+    ("observe/counters.py", "'%s%s%s'"),
     ("observe/log.py", "'%s'"),
     ("socketio/cluster/broker/leader.py", "Word.LEAD"),
     ("socketio/cluster/broker/leader.py", "Word.LEFT"),

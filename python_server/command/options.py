@@ -393,6 +393,19 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
         ),
     ),
     "Logs": LOG_OPTIONS,
+    "Metrics and health": (
+        Option(
+            "--metrics",
+            "host:port, :port or unix:/path for Prometheus; also answers /healthz and /readyz.",
+            "metrics",
+            metavar="ADDRESS",
+        ),
+        Option(
+            "--health",
+            "Answer /healthz and /readyz at every address; the application does not get them.",
+            "health",
+        ),
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""What watches a worker's sessions and clients for an operator: lines of the debug log.
+"""What an operator sees: debug log, metrics, health.
 
-Must not know: how anything is served, HTTP, Flask.
+Must not know: how anything is served.
 """

@@ -5,13 +5,13 @@ Must not know: any rule of any protocol, or when a worker begins and ends; it co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from python_server.connection.address_caps import AddressCaps
 from python_server.connection.allowed_hosts import AllowedHosts
-from python_server.connection.exchange import Exchange, ExchangeServices
+from python_server.connection.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.connection.http_channel import HTTPServices
 from python_server.engineio.observer import SessionObserver, all_of
 from python_server.engineio.server import Engine
@@ -217,9 +217,17 @@ def _backplane(
 
 
 def http_services(
-    given: Given, network: Network, protocols: Protocols, cluster: Cluster, counters: Counters
+    given: Given,
+    network: Network,
+    protocols: Protocols,
+    cluster: Cluster,
+    counters: Counters,
+    first: Mapping[str, RequestHandler] | None = None,
 ) -> HTTPServices:
-    """What each accepted connection begins with; the last that is made, since its requests go everywhere."""
+    """What each accepted connection begins with; the last that is made, since its requests go everywhere.
+
+    `first`: what answers a path before all others, whatever the host and the root path.
+    """
     settings, caps, loop = given.settings, network.caps, network.loop
     router = Router(
         scheme=network.acceptor.scheme,
@@ -233,8 +241,13 @@ def http_services(
         admit=(lambda request, own: caps.admit(request, own, loop.now)) if caps.looks_at_requests else None,
         client_files=client_files(given.site.mounts, given.complain),
     )
+
+    def gave(exchange: Exchange) -> None:
+        counters.count("hand-overs")
+        caps.ended(exchange.request)
+
     return HTTPServices(
-        route=router.route,
+        route=(lambda request: first.get(request.path) or router.route(request)) if first else router.route,
         settings=settings.http,
         deadline=partial(Deadline, loop),
         exchange=ExchangeServices(
@@ -242,7 +255,7 @@ def http_services(
             date=DateField(given.system.wall).now,
             standing=StandingFields.of(SOFTWARE if settings.server_header else "", settings.headers),
             done=_exchange_counter(given, caps, cluster.membership, counters),
-            given=lambda exchange: caps.ended(exchange.request),
+            given=gave,
         ),
         lost=network.acceptor.lost,
         stop=None if cluster.membership is None else router.is_foreign,

@@ -81,6 +81,15 @@ class Handlers:
         """Those that the application knows by name."""
         return {*self._events, *self._whole, *self._open} - {ANY}
 
+    def knows(self, namespace: str, event: str | None) -> bool:
+        """Has the application named both, so that no client has made them up? None: the namespace alone."""
+        whole = self._whole.get(namespace)
+        return self.permanent(namespace) and (
+            event is None
+            or event in self._events.get(namespace, ())
+            or (whole is not None and event in whole.names)
+        )
+
     def find(self, namespace: str, event: str) -> Handler | None:
         own = self._events.get(namespace)
         if own is not None:

@@ -5,11 +5,12 @@ Must not know: frames, HTTP, Flask; handlers are functions it was given, run thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from python_server.net.threads import Lock
 from python_server.socketio.acks import Answers
+from python_server.socketio.adapter import Adapter
 from python_server.socketio.broadcast import EVERYBODY, BroadcastOptions
 from python_server.socketio.broadcaster import AckCallback, Broadcaster
 from python_server.socketio.client import Socket
@@ -221,6 +222,10 @@ class Hub:
     def sockets(self) -> list[Socket]:
         """Every client of this process in every namespace."""
         return [] if self._running is None else self._running.rooms.sockets()
+
+    def adapters(self) -> Mapping[str, Adapter]:
+        """Loop's thread: the clients of this process, by namespace."""
+        return {} if self._running is None else self._running.rooms.adapters
 
     def _later(self, call: Callable[[RunningServer], None]) -> None:
         """Do it now, or once a worker serves, in the order of the calls."""
