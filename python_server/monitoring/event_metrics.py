@@ -118,6 +118,9 @@ class EventMetrics:
     def unhandled(self, socket: Socket, name: str) -> None:
         self._traffic_of(socket.namespace).unhandled_count += 1
 
+    def answered(self, socket: Socket, ack_id: int, prepared: Prepared) -> None:
+        """Acks to clients are those of handlers that took an event."""
+
     def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
         self._handled.append(((socket.namespace, name), self.now() - began, error is not None))
 

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Protocol, TextIO
 
+from python_server.observe.guarded import guarded, mask_record, unwritable
 from python_server.observe.log_format import RECORD_MAX_BYTES, formatter_of
 from python_server.observe.masking import masked
 
-LOGGER: Final = logging.getLogger("python_server")
-ACCESS: Final = logging.getLogger("python_server.access")
+LOGGER: Final = guarded(logging.getLogger("python_server"), mask_record)
+ACCESS: Final = guarded(logging.getLogger("python_server.access"))  # its atoms are masked
 # The debug log: what clients say, and what becomes of their sessions.
-SOCKETIO: Final = logging.getLogger("python_server.socketio")
-ENGINEIO: Final = logging.getLogger("python_server.engineio")
+SOCKETIO: Final = guarded(logging.getLogger("python_server.socketio"), mask_record)
+ENGINEIO: Final = guarded(logging.getLogger("python_server.engineio"), mask_record)
 
 # How often one kind of complaint may be repeated in the log.
 REPEAT_SECONDS: Final = 10.0
@@ -212,8 +213,9 @@ class _LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record)
-        except Exception as error:  # of an argument's own words
-            text = f"a line of the log could not be made: {type(error).__name__}"
+        except Exception as error:  # of a field's own words
+            own = {"msg": unwritable(error), "name": record.name, "levelname": record.levelname}
+            text = self.format(logging.makeLogRecord(own))
         line = text.encode("utf-8", "backslashreplace")
         if len(line) > RECORD_MAX_BYTES:
             line = b"%s ... (%d bytes)" % (line[:RECORD_MAX_BYTES], len(line))
@@ -323,8 +325,10 @@ def debug_lines(own: logging.Logger, given: object = None) -> Callable[..., obje
     if hasattr(given, "info"):
         info: Callable[..., object] = given.info
         return info
-    if given:
-        own.setLevel(logging.DEBUG)
+    if given:  # beside `own`, with its handlers: the level of `own` is that of servers that did not ask
+        asked = logging.Logger(own.name, logging.DEBUG)
+        asked.parent = own
+        return guarded(asked, mask_record).debug
     return own.debug if own.isEnabledFor(logging.DEBUG) else None
 
 
