@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from python_server.engineio.options import EngineError
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
@@ -22,6 +23,8 @@ from python_server.socketio.packet import EVENT, Packet
 from python_server.socketio.values import RoomName
 
 OTHER: Final = "other"
+# The protocol's own; a message may be longer, and tell what a client has sent.
+REFUSALS: Final = frozenset(message for _, message, _ in (error.value for error in EngineError))
 # Of an application: above it a scrape would be megabytes. Prometheus' guide has 100 as much for one metric,
 # but a name of the application's is not a value that its users make.
 NAMES_MAX_COUNT: Final = 200
@@ -83,7 +86,8 @@ class EventMetrics:
         self._counts["wsframe_sessions_closed_total", (reason.value,)] += 1
 
     def request_refused(self, request: Request, message: str) -> None:
-        self._counts["wsframe_session_requests_refused_total", ()] += 1
+        reason = message if message in REFUSALS else OTHER
+        self._counts["wsframe_session_requests_refused_total", (reason,)] += 1
 
     # SocketObserver
 

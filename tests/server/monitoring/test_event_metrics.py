@@ -119,11 +119,12 @@ def test_sessions_are_counted_by_transport_and_reason() -> None:
     metrics.session_upgraded(session)
     metrics.session_closed(session, DisconnectReason.SLOW_CLIENT)
     metrics.request_refused(session, "Session ID unknown")
+    metrics.request_refused(session, "a client speaks protocol 'made'")
     totals = metrics.figures().totals
     assert totals["wsframe_sessions_opened_total"] == {("polling",): [1]}
     assert totals["wsframe_sessions_upgraded_total"] == {(): [1]}
     assert totals["wsframe_sessions_closed_total"] == {("slow client",): [1]}
-    assert totals["wsframe_session_requests_refused_total"] == {(): [1]}
+    assert totals["wsframe_session_requests_refused_total"] == {("Session ID unknown",): [1], ("other",): [1]}
 
 
 def test_a_duration_falls_into_the_first_bucket_that_holds_it(counted: Counted) -> None:
