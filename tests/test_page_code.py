@@ -30,6 +30,11 @@ RUN = {
     },
     "docs/how-to/containers.md": {"yaml": (1, "e2e/test_how_to_pages.py")},
     "docs/how-to/django.md": {"python": (3, "e2e/test_how_to_pages.py")},
+    "docs/how-to/event-does-not-arrive.md": {
+        "python": (2, "e2e/test_event_does_not_arrive.py"),
+        "text": (2, "e2e/test_event_does_not_arrive.py"),
+        "toml": (1, "e2e/test_event_does_not_arrive.py"),
+    },
     "docs/how-to/files-and-binary.md": {
         "python": (1, "e2e/test_pages_in_browser.py"),
         "js": (3, "e2e/test_pages_in_browser.py"),

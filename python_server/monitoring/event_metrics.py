@@ -126,6 +126,9 @@ class EventMetrics:
     def unhandled(self, socket: Socket, name: str) -> None:
         self._traffic_of(socket.namespace).unhandled_count += 1
 
+    def answered(self, socket: Socket, ack_id: int, prepared: Prepared) -> None:
+        """A handler that asks for no ack is counted as well: see `handled`."""
+
     def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
         handler, seconds = (socket.namespace, name), self.now() - began
         durations = self._durations.get(handler)

@@ -71,7 +71,7 @@ def test_errors_and_refusals_are_counted(counted: Counted) -> None:
 def test_a_client_can_make_no_label(counted: Counted) -> None:
     counted.hub.handlers.allow(["*"])
     counted.on("*", namespace="/")
-    counted.hub.handlers.on_namespace("/whole", Handler(lambda *_: None, names=frozenset({"known"})))
+    counted.hub.handlers.on_namespace("/whole", Handler(lambda *_: None), ["known"])
     for number in range(50):
         peer = counted.peer(None)
         peer.say(f"0/made{number},", f'2/made{number},["x"]')
