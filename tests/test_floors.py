@@ -46,7 +46,7 @@ HOUSE = """
                cluster.broker.backplane protocol4 observer services recovery.restore rooms
                handler_runner broadcaster connections dispatcher server
 5  control     commands server
-5  monitoring  debug_log catalogue figures event_metrics gauges health exposition snapshots
+5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
                client_release client_files wiring pid_file cluster_wiring reexec monitor worker
                metrics_address serve reloader

@@ -63,6 +63,14 @@ class Handlers:
         """Does the application know it by name?"""
         return namespace in self._events or namespace in self._whole or namespace in self._open
 
+    def knows(self, namespace: str, event: str | None) -> bool:
+        """Has the application named both, so that no client has made them up? None: the namespace alone."""
+        return self.permanent(namespace) and (
+            event is None
+            or event in self._events.get(namespace, ())
+            or event in self._methods.get(namespace, ())
+        )
+
     def names(self) -> Iterator[tuple[str, str]]:
         """(namespace, event) of each event that clients send and one handler serves."""
         for known in (self._events, self._methods):
@@ -80,15 +88,6 @@ class Handlers:
     def namespaces(self) -> set[str]:
         """Those that the application knows by name."""
         return {*self._events, *self._whole, *self._open} - {ANY}
-
-    def knows(self, namespace: str, event: str | None) -> bool:
-        """Has the application named both, so that no client has made them up? None: the namespace alone."""
-        whole = self._whole.get(namespace)
-        return self.permanent(namespace) and (
-            event is None
-            or event in self._events.get(namespace, ())
-            or (whole is not None and event in whole.names)
-        )
 
     def find(self, namespace: str, event: str) -> Handler | None:
         own = self._events.get(namespace)

@@ -78,8 +78,7 @@ class EventRunner:
         for event in sorted(RESERVED):
             if hasattr(instance, f"on_{event}"):
                 method_arity(getattr(instance, f"on_{event}"), event)
-        names = frozenset(name.removeprefix("on_") for name in dir(instance) if name.startswith("on_"))
-        return Handler(partial(self._run_trigger, instance), names=names)
+        return Handler(partial(self._run_trigger, instance))
 
     # A worker
 
