@@ -17,7 +17,7 @@ from python_server.http1.parser import Request
 from python_server.http1.response import Headers
 from python_server.monitoring.health import HEALTH_PATH, METRICS_PATH, READY_PATH
 from python_server.monitoring.snapshots import Snapshots
-from python_server.net.sockets import Address, BindError, listen, parse_address, shown_urls
+from python_server.net.sockets import Address, BindError, Listening, listen, parse_address, shown_urls
 from python_server.net.system import REAL
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
@@ -64,8 +64,11 @@ def check_metrics(settings: Settings) -> None:
 
 
 @contextmanager
-def metrics_address(settings: Settings) -> Iterator[Callable[[Source], None]]:
+def metrics_address(settings: Settings, needed: bool = True) -> Iterator[Callable[[Source], None]]:
     """Bound, if the settings ask for it; what is yielded begins to serve what it is given.
+
+    Args:
+        needed: False: where it cannot be bound, go on without it; clients wait in the queues of the others.
 
     Raises:
         BindError: it cannot be listened on, or the package is missing.
@@ -73,13 +76,14 @@ def metrics_address(settings: Settings) -> Iterator[Callable[[Source], None]]:
     if settings.metrics is None:
         yield lambda source: None
         return
-    make_application = _make_application()
     try:
-        listening = listen(
-            [_address(settings.metrics)], LIMITS.backlog_count, unix_permissions=settings.uds_permissions
-        )
+        make_application, listening = _make_application(), _listen(settings, settings.metrics)
     except BindError as error:
-        raise BindError(f"--metrics: {error}") from None
+        if needed:
+            raise
+        log.warn(f"{error}; the server goes on without metrics")
+        yield lambda source: None
+        return
     with ExitStack() as stack:
         stack.callback(listening.close)
         place = shown_urls(listening.sockets, "http")[0].removeprefix("http://")
@@ -187,6 +191,14 @@ def _make_application() -> Callable[[Source, Callable[[], float]], Application]:
     except ModuleNotFoundError:
         raise BindError(NEEDED) from None
     return make_application
+
+
+def _listen(settings: Settings, text: str) -> Listening:
+    address = _address(text)
+    try:
+        return listen([address], LIMITS.backlog_count, unix_permissions=settings.uds_permissions)
+    except BindError as error:
+        raise BindError(f"--metrics: {error}") from None
 
 
 def _address(text: str) -> Address:

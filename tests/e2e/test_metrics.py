@@ -281,6 +281,19 @@ def test_health_is_answered_while_every_thread_is_busy(launch: Any, tmp_path: Pa
     assert server.stop() == 0
 
 
+def test_an_address_in_use_does_not_end_a_server_that_reloads(launch: Any, tmp_path: Path) -> None:
+    file = tmp_path / "wsframe.toml"
+    file.touch()
+    server = launch(APPS, "metrics_app:app", "--config", str(file), "--no-access-log")
+    assert ask(server) == server.pid
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        file.write_text(f'metrics = "127.0.0.1:{taken.getsockname()[1]}"\n')
+        server.signal(signal.SIGHUP)
+        server.wait_for("the server goes on without metrics")
+        assert ask(server) == server.pid
+    assert server.stop() == 0
+
+
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_an_address_in_use_ends_the_start_in_one_line(workers: tuple[str, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

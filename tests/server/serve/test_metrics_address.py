@@ -201,6 +201,16 @@ def test_an_address_in_use_is_told_in_one_line() -> None:
     assert str(refused.value).startswith(f"--metrics: cannot listen on {address}: ")
 
 
+def test_a_server_that_only_reloads_goes_on_without(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(metrics=f"127.0.0.1:{taken.getsockname()[1]}")
+        with metrics_address(settings, needed=False) as begin:
+            begin(now)
+    assert re.search(
+        r"^--metrics: cannot listen on .*; the server goes on without metrics$", caplog.messages[0]
+    )
+
+
 @pytest.mark.parametrize("address", ["here:there", "unix:", "[::1"])
 def test_an_address_that_is_none(address: str) -> None:
     with pytest.raises(BindError, match=r"^--metrics: cannot listen on "):
