@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol, TextIO
 
@@ -107,7 +108,11 @@ class _Relay(logging.Handler):
     place: Any = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.place.log(record.levelno, "%s", masked(record.getMessage()), exc_info=record.exc_info)
+        """A fault's traceback as text where a secret of it is masked, which that logger would show."""
+        text, fault = record.getMessage(), record.exc_info
+        if fault and (shown := record.exc_text or "") != logging.Formatter().formatException(fault):
+            text, fault = f"{text}\n{shown}", None
+        self.place.log(record.levelno, "%s", text, exc_info=fault)
 
 
 def check_log_files(access_log: str | None, error_log: str | None) -> None:
@@ -323,13 +328,20 @@ def debug_lines(own: logging.Logger, given: object = None) -> Callable[..., obje
             program's, which gets them at INFO, the level at which the peers write theirs.
     """
     if hasattr(given, "info"):
-        info: Callable[..., object] = given.info
-        return info
+        return partial(_tell_program, given.info)
     if given:  # beside `own`, with its handlers: the level of `own` is that of servers that did not ask
         asked = logging.Logger(own.name, logging.DEBUG)
         asked.parent = own
         return guarded(asked, mask_record).debug
     return own.debug if own.isEnabledFor(logging.DEBUG) else None
+
+
+def _tell_program(info: Callable[..., object], text: str, **more: object) -> None:
+    """Its logger may raise; it is on the loop's thread."""
+    try:
+        info(masked(text), **more)
+    except Exception as error:
+        report("logger= of the program", error)
 
 
 # A line about the server's own life (start, stop), and about something that will surprise somebody.
