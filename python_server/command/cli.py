@@ -46,7 +46,7 @@ from python_server.serve.loading import (
     with_debugger,
 )
 from python_server.serve.mounts import Site, find_site
-from python_server.serve.reexec import Reexec
+from python_server.serve.reexec import GOOD, Reexec
 from python_server.serve.reloaded import is_reloaded
 from python_server.serve.reloader import Watched, end_with_reloader, reloads, run_reloading
 from python_server.serve.serve import (
@@ -190,7 +190,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         if checks_only:
             check_listening(settings)
             check_log_files(settings.access_log, settings.error_log)
-            click.echo("The configuration is good.")
+            click.echo(GOOD)
             return
         if not options["drop_in"]:
             ON_START.append(say_what_drop_in_gains)
