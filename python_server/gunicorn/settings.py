@@ -121,6 +121,8 @@ def check(cfg: Config, warn: Callable[[str], object]) -> None:
     settings_of(cfg)
     without = sorted(names.intersection(WORDS_WITHOUT_EFFECT.split()))
     if without:
-        warn(f"python_server.GunicornWorker keeps its own ways: {', '.join(without)} without an effect")
+        warn(
+            f"python_server.GunicornWorker ignores {', '.join(without)}: these settings have no effect on it"
+        )
     if "}o" in cfg.access_log_format:
         warn("python_server.GunicornWorker: the access log has no fields of answers, %({...}o)s is -")

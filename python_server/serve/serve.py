@@ -239,9 +239,9 @@ def _check_place(path: str, whose: str) -> None:
     if not os.path.isdir(folder):
         reason = f"there is no folder {folder}"
     elif not os.access(folder, os.W_OK | os.X_OK):
-        reason = f"this user may make no files in {folder}"
+        reason = f"this user may not create files in {folder}"
     elif os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
-        reason = "a file that is no socket stands there"
+        reason = "a file there is not a socket: remove it or choose another path"
     if reason:
         raise BindError(f"{whose}cannot listen on {UnixAddress(path)}: {reason} [socket-path]")
 
@@ -282,7 +282,7 @@ def public_address(settings: Settings) -> Address | None:
 
 # Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
-FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
+FOR_SEVERAL: Final = "{} is ignored: it changes the number of workers where there are several (--workers)"
 CODE_STAYS: Final = (
     "SIGHUP: log files are opened again, the code is not reloaded: restart this program "
     "('wsframe serve' reloads it)"

@@ -139,7 +139,7 @@ def known_options(given: RunKeywords) -> RunKeywords:
     elsewhere = "; `python -m python_server --help` shows what else the server can be told"
     refuse_unknown("run()", options, RunKeywords, elsewhere)
     if without:
-        log.warn(f"run() takes {', '.join(without)} without an effect: they are of other servers{elsewhere}")
+        log.warn(f"run() ignores {', '.join(without)}: only other servers have such options{elsewhere}")
     return cast("RunKeywords", options)
 
 
@@ -192,4 +192,4 @@ def _port(app: flask.Flask, given: int | str | None) -> int:
     try:
         return int(given)
     except (TypeError, ValueError):
-        raise ValueError(f"run(port={given!r}): it is a number from 0 to 65535") from None
+        raise ValueError(f"run(port={given!r}): a port is a number from 0 to 65535") from None

@@ -216,8 +216,8 @@ def test_orders_that_one_worker_does_not_know_are_said_and_logs_are_opened_anew(
     assert [line.partition("] ")[2] for line in lines] == [
         f"INFO {module.CODE_STAYS}",
         f"WARNING {module.NO_SECOND_SERVER}",
-        "WARNING SIGTTIN is ignored: it is for the supervisor of several workers (--workers)",
-        "WARNING SIGTTOU is ignored: it is for the supervisor of several workers (--workers)",
+        "WARNING SIGTTIN is ignored: it changes the number of workers where there are several (--workers)",
+        "WARNING SIGTTOU is ignored: it changes the number of workers where there are several (--workers)",
         "INFO stopping: what runs may end; a second signal cuts it off",
         "INFO stopped",
     ]
@@ -439,7 +439,7 @@ def test_a_host_that_is_more_than_a_host(host: str) -> None:
     [
         ({"uds": "{}/no/s"}, "cannot listen on unix:{}/no/s: there is no folder {}/no"),
         ({"binds": ("unix:{}/no/s",)}, "cannot listen on unix:{}/no/s: there is no folder {}/no"),
-        ({"uds": "{}/file"}, "cannot listen on unix:{}/file: a file that is no socket stands there"),
+        ({"uds": "{}/file"}, "cannot listen on unix:{}/file: a file there is not a socket"),
         ({"uds": ""}, "cannot listen on unix:: the path is empty"),
         (
             {"control_socket": "{}/no/c"},
