@@ -104,15 +104,17 @@ def serve(
         worker = Worker(site, settings, listening.sockets, control=control)
         # Signals are the main thread's affair.
         orders = _orders_of(worker, reexec) if on_main_thread() else {}
-        ours = () if reexec is None else (reexec.note,)
+        theirs = ApplicationSignals(log.report, () if reexec is None else (reexec.note,))
         with (
-            given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report, ours)),
+            given_as_orders(worker.loop.mailbox.post, orders, theirs),
             pid_file(settings.pid_file, lambda: reexec is not None and reexec.ending),
         ):
             _tell_started(settings, listening, served(site), started)
             if reexec is not None and reexec.loaded():
                 worker.loop.mailbox.post(orders[signal.SIGHUP])
             worker.run()
+            if reexec is not None and theirs.told_to_stop:  # perhaps after the loop's end
+                reexec.give_up()
             log.say("stopped")
     if reexec is not None:
         reexec.served(settings.graceful_timeout_seconds)

@@ -3,6 +3,7 @@
 It must not know protocols; several workers are started as real processes.
 """
 
+import atexit
 import logging
 import os
 import re
@@ -30,6 +31,7 @@ from python_server.observe import log
 from python_server.serve import serve as module
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import pid_file
+from python_server.serve.reexec import Reexec, ReexecState
 from python_server.serve.serve import (
     addresses_of,
     bind,
@@ -39,6 +41,8 @@ from python_server.serve.serve import (
     serve,
     supervise,
 )
+from python_server.serve.wiring import Pools
+from python_server.serve.worker import Worker
 from python_server.settings import Settings, TLSSettings
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind
@@ -189,6 +193,32 @@ def test_a_second_signal_or_quit_cuts_off_what_runs(numbers: Sequence[int]) -> N
     serve(Site(page), settings(graceful_timeout_seconds=900.0), started)
     assert monotonic() - began < 900.0
     clients[0].close()
+
+
+def test_who_ends_to_execute_itself_stops_at_a_signal_that_its_loop_no_longer_hears(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, close, before = Worker.run, Pools.close, signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr(os, "execve", lambda *arguments: None)
+    reexec = Reexec()
+    atexit.unregister(reexec._execute)
+
+    def loaded(worker: Worker) -> None:
+        reexec._state = ReexecState.ENDING
+        worker.stop()
+        run(worker)
+
+    def told_late(pools: Pools) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        close(pools)
+
+    monkeypatch.setattr(Worker, "run", loaded)
+    monkeypatch.setattr(Pools, "close", told_late)
+    serve(Site(page), settings(), reexec=reexec)
+    signal.signal(signal.SIGHUP, before)
+    for sock in reexec._kept:
+        sock.close()
+    assert not reexec.ending
 
 
 def test_orders_that_one_worker_does_not_know_are_said_and_logs_are_opened_anew(
