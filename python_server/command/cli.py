@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import metadata
@@ -346,14 +347,19 @@ def load_environment(path: str) -> None:
         os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
 
+TARGET: Final = re.compile(r"[\w./]*:[\w.()]+")  # module:app, and no JSON or URL
+
+
 class Commands(click.Group):
-    """The commands; who leaves `serve` out is told."""
+    """The commands; who names an application without `serve` is told."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None and (":" in args[0] or is_script(args[0])):
-            ctx.fail(f"No such command {args[0]!r}. Write: wsframe serve {' '.join(args)}")
+        targets = [word for word in args if TARGET.fullmatch(word) or is_script(word)]
+        if self.get_command(ctx, args[0]) is None and targets:
+            words = args if targets[0] == args[0] else args[1:]
+            ctx.fail(f"No such command {args[0]!r}. Write: wsframe serve {' '.join(words)}")
         return super().resolve_command(ctx, args)
 
 

@@ -137,7 +137,7 @@ def known_options(given: RunKeywords) -> RunKeywords:
     without = sorted(WITHOUT_EFFECT & given.keys())
     options = {name: value for name, value in given.items() if name not in without}
     elsewhere = "; `python -m python_server --help` shows what else the server can be told"
-    refuse_unknown("run()", options, RunKeywords, elsewhere)
+    refuse_unknown("run()", options, RunKeywords, elsewhere, ("host", "port"))
     if without:
         log.warn(f"run() ignores {', '.join(without)}: only other servers have such options{elsewhere}")
     return cast("RunKeywords", options)

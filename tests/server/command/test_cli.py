@@ -477,6 +477,12 @@ def test_who_left_serve_out(typed: str) -> None:
     result = CliRunner().invoke(main, typed.split())
     assert result.exit_code == 2
     assert f"Write: wsframe serve {typed}\n" in result.output
+    for unknown in ("run", "serv"):
+        assert f"Write: wsframe serve {typed}\n" in CliRunner().invoke(main, [unknown, *typed.split()]).output
+    emitted = (
+        CliRunner().invoke(main, ["emitt", "news", '{"at": 1}', "--control-socket", "http://x:1"]).output
+    )
+    assert "Did you mean 'emit'?" in emitted
     assert "Did you mean 'serve'?" in CliRunner().invoke(main, ["serv"]).output
 
 

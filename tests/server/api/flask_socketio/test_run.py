@@ -81,7 +81,7 @@ def test_run_takes_the_peers_keywords_and_no_others(
     socketio.run(app, **known, **others)  # type: ignore[arg-type]
     assert "run() ignores log, max_size, passthrough_errors, processes, request_handler: only" in caplog.text
     assert len(served) == 2
-    with pytest.raises(TypeError, match=r"run\(\) has no option 'prot'"):
+    with pytest.raises(TypeError, match=r"run\(\) has no option 'prot': did you mean 'port'\?"):
         socketio.run(app, prot=1, processes=4)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match=r"ssl_context is a pair .*, an ssl\.SSLContext or 'adhoc'"):
         socketio.run(app, ssl_context="cert.pem")
