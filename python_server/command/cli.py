@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import metadata

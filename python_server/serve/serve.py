@@ -45,7 +45,7 @@ from python_server.serve.wiring import SOFTWARE
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
 from python_server.workers.link_messages import VERSION, other_version
-from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_slot
+from python_server.workers.spawn import INHERITED_VARIABLE, WorkerSlot, is_worker, take_slot
 from python_server.workers.supervisor import Supervisor
 from wsframe import IMPLEMENTATION
 
@@ -86,17 +86,7 @@ def serve(
     allow_descriptors(settings.connections_max_count, log.warn)
     tell_of_start()
     if slot is not None:
-        if slot.version != VERSION:
-            log.warn(f"the supervisor {other_version(slot.version)}")
-            raise SystemExit(1)
-        if slot.index == 1:
-            for what in served(site):
-                log.say(what)
-        theirs = ApplicationSignals(log.report)
-        control = slot.named.get(CONTROL)
-        worker = Worker(site, settings, bind(settings).sockets, slot, control, theirs.tell)
-        with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
-            worker.run()
+        _serve_as_worker(site, settings, slot)
         return
     with _opened(settings) as (listening, control):
         if reexec is not None:
@@ -118,6 +108,21 @@ def serve(
             log.say("stopped")
     if reexec is not None:
         reexec.served(settings.graceful_timeout_seconds)
+
+
+def _serve_as_worker(site: Site, settings: Settings, slot: WorkerSlot) -> None:
+    """Raises SystemExit: the supervisor is of another version."""
+    if slot.version != VERSION:
+        log.warn(f"the supervisor {other_version(slot.version)}")
+        raise SystemExit(1)
+    if slot.index == 1:
+        for what in served(site):
+            log.say(what)
+    theirs = ApplicationSignals(log.report)
+    control = slot.named.get(CONTROL)
+    worker = Worker(site, settings, bind(settings).sockets, slot, control, theirs.tell)
+    with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
+        worker.run()
 
 
 def tell_of_start() -> None:
