@@ -215,7 +215,9 @@ def test_who_ends_to_execute_itself_stops_at_a_signal_that_its_loop_no_longer_he
     monkeypatch.setattr(Worker, "run", loaded)
     monkeypatch.setattr(Pools, "close", told_late)
     serve(Site(page), settings(), reexec=reexec)
+    afterwards = signal.getsignal(signal.SIGHUP)
     signal.signal(signal.SIGHUP, before)
+    assert afterwards == reexec.note  # by itself the signal would end the process, which has not executed yet
     for sock in reexec._kept:
         sock.close()
     assert not reexec.ending
