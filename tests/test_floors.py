@@ -46,6 +46,7 @@ HOUSE = """
                cluster.broker.backplane protocol4 observer services recovery.restore rooms
                broadcaster handler_runner connections dispatcher server
 5  control     commands server
+5  monitoring  admin_credentials admin_feed admin
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
                client_release client_files wiring pid_file cluster_wiring worker reexec serve
                reloader
@@ -190,6 +191,7 @@ REAL_IN = {
     "gunicorn.generation",  # of the arbiter's process
     "gunicorn.worker",  # the wiring, under another supervisor
     "api.emitter",  # no loop, no worker
+    "api.server_methods",  # what watches for the Admin UI is made before there is a worker
     "api.flask_socketio.test_client",
     "command.cli",
     "drop_in.greenlets",  # threads of an application
