@@ -418,19 +418,13 @@ class ServerMethods(HubMethods, HandlerRegistry):
         namespace: str = "/admin",
         server_stats_interval: float = 2,
     ) -> None:
-        """Let the official Admin UI in, before the server serves: see docs/how-to/admin-ui.md.
+        """Serve the official Admin UI (docs/how-to/admin-ui.md); `auth`: False, or who may come in.
 
             server.instrument(auth={"username": "admin", "password": password})
 
-        Args:
-            auth: credentials as a dictionary, a list of them, a function that gets what the page sends and
-                returns whether it is let in, or False for everybody.
-            mode: "production" shows figures only, no clients, no events. read_only: True refuses commands.
-            server_id: the name that the page shows, default that of the machine. namespace: the page's own.
-            server_stats_interval: seconds between figures.
+        The other arguments are python-socketio's; `server_stats_interval` is in seconds.
 
-        Raises:
-            ValueError, TypeError: `auth` is missing, or an argument is invalid. RuntimeError: it serves.
+        Raises ValueError, TypeError: an argument is invalid. RuntimeError: the server serves already.
         """
         Admin(self._hub, REAL, auth, mode, read_only, server_id, namespace, server_stats_interval)
 

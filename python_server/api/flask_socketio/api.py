@@ -84,8 +84,8 @@ class SocketIO(Registration):
             docs/reference/keywords.md. Times are in seconds, sizes in bytes. The log names unknown options.
 
     Raises:
-        ValueError: the value of an option is invalid, or not supported. BrokerError: the URL of the broker is
-            invalid, or its client library is not installed.
+        ValueError: the value of an option is invalid, or not supported.
+        BrokerError: the URL of the broker is invalid, or its client library is not installed.
     """
 
     reason = Reason
@@ -102,8 +102,7 @@ class SocketIO(Registration):
         self._early_tasks: list[tasks.BackgroundTask] = []
         self._test_server: TestServer | None = None
         self.server: Server = Server(self)
-        # Speaks through the broker for a process that serves nobody: a task queue, a console.
-        self._outside: Emitter | None = None
+        self._outside: Emitter | None = None  # of a process that serves nobody: a task queue, a console
         self.init_app(app, **options)
 
     def init_app(self, app: flask.Flask | None, **options: Unpack[SocketIOKeywords]) -> None:
