@@ -422,8 +422,6 @@ class ServerMethods(HubMethods, HandlerRegistry):
 
             server.instrument(auth={"username": "admin", "password": password})
 
-        The other arguments are python-socketio's; `server_stats_interval` is in seconds.
-
         Raises ValueError, TypeError: an argument is invalid. RuntimeError: the server serves already.
         """
         Admin(self._hub, REAL, auth, mode, read_only, server_id, namespace, server_stats_interval)
