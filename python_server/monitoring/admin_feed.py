@@ -197,10 +197,11 @@ class AdminFeed:
             self._count("packetsOut", count)
             self._count("bytesOut", count * prepared.queued_bytes)
             if self._may_tell(namespace):
+                names = ["everybody"] if rooms is None else map(str, map(named, rooms[:ITEMS_MAX_COUNT]))
                 whom = (
-                    ["everybody"] if rooms is None else [str(named(room)) for room in rooms[:ITEMS_MAX_COUNT]]
-                )
-                self._tell("event_sent", namespace, ", ".join(whom), self._event_of(namespace, prepared))
+                    ", ".join(names) or "nobody"
+                )  # in the place of a client, where the page wants some text
+                self._tell("event_sent", namespace, whom, self._event_of(namespace, prepared))
 
     # What is told
 

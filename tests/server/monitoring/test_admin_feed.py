@@ -236,7 +236,7 @@ def test_to_whom_an_event_was_sent(fed: FedWorld) -> None:
     for rooms in ((sid,), ("blue", 7), (), tuple(f"r{number}" for number in range(100))):
         fed.feed.delivered("/", rooms, fed.hub.codec.prepare(admin_feed.EVENT, "/", ["x"]), 1)
     told = [row[2] for row in fed.rows()]
-    assert told[:3] == [sid, "blue, 7", ""]
+    assert told[:3] == [sid, "blue, 7", "nobody"]
     assert len(told[3]) < 100
 
 
