@@ -191,7 +191,7 @@ REAL_IN = {
     "gunicorn.generation",  # of the arbiter's process
     "gunicorn.worker",  # the wiring, under another supervisor
     "api.emitter",  # no loop, no worker
-    "api.server_methods",  # what watches for the Admin UI is made before there is a worker
+    "monitoring.admin",  # an application makes it before there is a worker
     "api.flask_socketio.test_client",
     "command.cli",
     "drop_in.greenlets",  # threads of an application

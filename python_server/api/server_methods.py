@@ -16,7 +16,6 @@ from python_server.api.keywords import Function, SendKeywords, SessionData
 from python_server.api.options import takes
 from python_server.api.peer_views import Environs, Manager
 from python_server.monitoring.admin import Admin
-from python_server.net.system import REAL
 from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
@@ -418,13 +417,14 @@ class ServerMethods(HubMethods, HandlerRegistry):
         namespace: str = "/admin",
         server_stats_interval: float = 2,
     ) -> None:
-        """Serve the official Admin UI (docs/how-to/admin-ui.md); `auth`: False, or who may come in.
+        """Serve the official Admin UI (docs/how-to/admin-ui.md). `auth`: False, or who may come in. `mode`,
+        `read_only`, `server_id`, `namespace`, `server_stats_interval` (in seconds): as in python-socketio.
 
             server.instrument(auth={"username": "admin", "password": password})
 
         Raises ValueError, TypeError: an argument is invalid. RuntimeError: the server serves already.
         """
-        Admin(self._hub, REAL, auth, mode, read_only, server_id, namespace, server_stats_interval)
+        Admin(self._hub, auth, mode, read_only, server_id, namespace, server_stats_interval)
 
 
 def _refuse_async(function: Function) -> None:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from python_server.monitoring.admin_credentials import Credentials
 from python_server.monitoring.admin_feed import SOCKETS_MAX_COUNT, AdminFeed, Look, Shown
-from python_server.net.system import System
+from python_server.net.system import REAL, System
 from python_server.observe import log
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import ConnectionRefused, Handler, Socket, SocketState
@@ -63,13 +63,13 @@ class Admin:
     def __init__(
         self,
         hub: Hub,
-        system: System,
         auth: object,
         mode: str,
         read_only: bool,
         server_id: str | None,
         namespace: str,
         interval_seconds: float,
+        system: System = REAL,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode={mode!r}: it is {' or '.join(map(repr, MODES))}")
@@ -170,10 +170,10 @@ class Admin:
         page = Page(socket)
         self._pages.add(page)
         if session_id is not None:
-            self._say(page, "session", session_id)
+            self._send(page, "session", session_id)
         features = [] if self._read_only else [*ORDERS]
         features += ["AGGREGATED_EVENTS", *(["ALL_EVENTS"] if self._details else [])]
-        self._say(page, "config", {"supportedFeatures": features})
+        self._send(page, "config", {"supportedFeatures": features})
         self._look(page)
 
     def _look(self, page: Page) -> None:
@@ -203,7 +203,7 @@ class Admin:
         """All feeds have answered, or will not."""
         known, marks = page.marks, {part.feed: part.mark for part in parts}
         for figures in [part.figures for part in parts if part.figures is not None]:
-            self._say(page, "server_stats", figures)
+            self._send(page, "server_stats", figures)
         gone = not silent_count and bool(known.keys() - marks.keys())
         snapshots = [part.sockets for part in parts if part.sockets is not None]
         if self._details and known and (gone or snapshots):
@@ -212,16 +212,16 @@ class Admin:
             return
         if self._details and not known:
             sockets = [socket for snapshot in snapshots for socket in snapshot]
-            self._say(page, "all_sockets", sockets[:SOCKETS_MAX_COUNT])
+            self._send(page, "all_sockets", sockets[:SOCKETS_MAX_COUNT])
         for row in [row for part in parts for row in part.rows]:
-            self._say(page, *row)
+            self._send(page, *row)
         page.marks = {**known, **marks} if silent_count else marks
         self._later(LOOK_SECONDS, page)
 
     def _later(self, seconds: float, page: Page) -> None:
         self._services.call_later(seconds, partial(self._look, page))
 
-    def _say(self, page: Page, *event: JSONValue) -> None:
+    def _send(self, page: Page, *event: JSONValue) -> None:
         page.socket.send(self._hub.codec.prepare(EVENT, self._namespace, event))
 
 

@@ -30,6 +30,7 @@ from python_server.socketio.cluster.requests import convert, plain
 from python_server.socketio.jsoncodec import loads
 from python_server.socketio.packet import EVENT, Packet
 from python_server.socketio.server import Hub
+from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue, RoomName
 
 # The official page keeps that many events of a namespace; behind more, the clients are told anew.
@@ -230,7 +231,7 @@ class AdminFeed:
             shown.mark = (shown.mark[0], second)
         if self._details and row < self._first:
             if len(here) > SOCKETS_MAX_COUNT:
-                self._complain(
+                self._services.complain(
                     "admin clients", f"of {len(here)} clients the Admin UI is told of {SOCKETS_MAX_COUNT}"
                 )
             told = [self._told_socket(each) for each in here[:SOCKETS_MAX_COUNT]]
@@ -242,10 +243,11 @@ class AdminFeed:
             shown.rows = list(islice(self._rows, row - self._first, None))
         reply(plain(shown))
 
-    def _complain(self, kind: str, text: str) -> None:
+    @property
+    def _services(self) -> HubServices:
         services = self._hub.services
-        if services is not None:
-            services.complain(kind, text)
+        assert services is not None  # a page has come
+        return services
 
     def _figures(self, here: Sequence[Socket], since_second: int) -> JSONValue:
         """Of this worker; a namespace that was told once is told on, for the page never forgets it."""
@@ -275,8 +277,7 @@ class AdminFeed:
     def _shown_id(self) -> str:
         """One of several workers needs another name than they."""
         name = self._server_id or platform.node()
-        services = self._hub.services
-        return name if services is None or services.backplane.alone else f"{name}#{os.getpid()}"
+        return name if self._services.backplane.alone else f"{name}#{os.getpid()}"
 
     def _told_socket(self, socket: Socket) -> JSONValue:
         session = socket.client.session
@@ -340,7 +341,7 @@ class AdminFeed:
             self._told_second, self._told_count = second, 0
         self._told_count += 1
         if self._told_count == EVENTS_PER_SECOND_MAX_COUNT + 1:
-            self._complain(
+            self._services.complain(
                 "admin events",
                 f"of the events of a second the Admin UI is told of {EVENTS_PER_SECOND_MAX_COUNT}",
             )

@@ -43,7 +43,7 @@ class AdminWorld(World):
             "namespace": "/admin",
             "interval_seconds": 2,
         }
-        self.instrumented = Admin(hub, clock, **{**chosen, **self.admin})
+        self.instrumented = Admin(hub, **{**chosen, **self.admin}, system=clock)
         super().serve(hub)
 
     def peer(self, namespace: str | None = "/") -> Peer:
