@@ -17,6 +17,7 @@ from python_server.net.system import REAL, System
 from python_server.observe import log
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import ConnectionRefused, Handler, Socket, SocketState
+from python_server.socketio.cluster.broker.requests import both
 from python_server.socketio.cluster.port import PeerRequest, Question, QuestionKind
 from python_server.socketio.cluster.requests import convert, plain
 from python_server.socketio.handlers import ANY
@@ -189,15 +190,20 @@ class Admin:
         if look.figures:
             page.figures_due = self._now() + self._interval_seconds
         parts: list[Shown] = []
+        half_ended = both(partial(self._shown, page, parts))
 
-        def heard(part: JSONValue, last: bool = True) -> None:
+        def heard(part: JSONValue) -> None:
             if part is not None:  # who does not show anything has nothing to say
                 parts.append(convert(part, Shown))
 
-        self._feed.show(look, heard)
+        def told(part: JSONValue, last: bool = True) -> None:
+            heard(part)
+            if last:
+                half_ended(0)
+
         question = Question(QuestionKind.WATCH, self._namespace, plain(look))
-        ended = partial(self._shown, page, parts)
-        services.backplane.request(PeerRequest(question, heard, ended, ANSWER_SECONDS))
+        services.backplane.request(PeerRequest(question, heard, half_ended, ANSWER_SECONDS))
+        self._feed.show(look, told)
 
     def _shown(self, page: Page, parts: list[Shown], silent_count: int) -> None:
         """All feeds have answered, or will not."""
@@ -232,6 +238,6 @@ def _text(value: JSONValue) -> str:
 
 
 def _room(value: JSONValue) -> RoomName:
-    if not isinstance(value, (str, int)):
+    if type(value) is not str and type(value) is not int:
         raise TypeError("a room is a text or a number")
     return value

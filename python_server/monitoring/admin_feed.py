@@ -12,6 +12,7 @@ import re
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from math import isfinite
@@ -39,7 +40,7 @@ ROWS_MAX_COUNT: Final = 1_000
 EVENTS_PER_SECOND_MAX_COUNT: Final = 100
 # Told of one worker, and shown on one page, which looks through all of them for each.
 SOCKETS_MAX_COUNT: Final = 2_000
-SOCKETS_PER_PART: Final = 100
+SOCKETS_PER_TURN: Final = 100
 # After it nobody is thought to look any more.
 WATCHED_SECONDS: Final = 5.0
 # What happened longer ago is not told; the page draws ten minutes.
@@ -72,7 +73,7 @@ class Shown(msgspec.Struct, forbid_unknown_fields=True):
 
     Attributes:
         feed: whose. mark: up to where it tells. rows: [event, *arguments] for the page.
-        sockets: of a feed that the page did not know, or that had to drop rows: all its clients.
+        sockets: all clients, for a page that knows no feed; for others: rows are missing, it must begin anew.
     """
 
     feed: str
@@ -223,25 +224,38 @@ class AdminFeed:
                 change = {"id": socket.sid, "nsp": socket.namespace, "transport": "websocket"}
                 self._tell("socket_updated", change, timed=False)
         row, second = look.marks.get(self.name, (-1, 0))
-        here = [each for each in self._hub.sockets() if each.state is CONNECTED]
+        anew = self._details and not look.marks
+        here = (
+            [each for each in self._hub.sockets() if each.state is CONNECTED] if anew or look.figures else []
+        )
         shown = Shown(self.name, (self._first + len(self._rows), int(self._wall())), [])
         if look.figures:
             shown.figures = self._figures(here, second)
         else:
             shown.mark = (shown.mark[0], second)
-        if self._details and row < self._first:
+        if anew:
             if len(here) > SOCKETS_MAX_COUNT:
                 self._services.complain(
                     "admin clients", f"of {len(here)} clients the Admin UI is told of {SOCKETS_MAX_COUNT}"
                 )
-            told = [self._told_socket(each) for each in here[:SOCKETS_MAX_COUNT]]
-            for start in range(SOCKETS_PER_PART, len(told), SOCKETS_PER_PART):
-                part = told[start : start + SOCKETS_PER_PART]
-                reply(plain(Shown(self.name, shown.mark, [], part)), last=False)
-            shown.sockets = told[:SOCKETS_PER_PART]
+            self._show_sockets(here[:SOCKETS_MAX_COUNT], shown, reply)
+            return
+        if self._details and row < self._first:
+            shown.sockets = []  # it has missed some, or knows other feeds alone: it has to begin anew
         elif self._details:
             shown.rows = list(islice(self._rows, row - self._first, None))
         reply(plain(shown))
+
+    def _show_sockets(self, left: list[Socket], shown: Shown, reply: Reply) -> None:
+        """Some in each turn of the loop; what happens to them meanwhile are rows behind the mark."""
+        some, left = left[:SOCKETS_PER_TURN], left[SOCKETS_PER_TURN:]
+        told = [self._told_socket(each) for each in some if each.state is CONNECTED]
+        if left:
+            reply(plain(Shown(self.name, shown.mark, [], told)), last=False)
+            self._services.call_later(0, partial(self._show_sockets, left, shown, reply))
+        else:
+            shown.sockets = told
+            reply(plain(shown))
 
     @property
     def _services(self) -> HubServices:

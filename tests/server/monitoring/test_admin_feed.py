@@ -45,6 +45,8 @@ class FedWorld(World):
             ends.append(last)
 
         self.feed.show(Look(self.marks, figures), reply)
+        while not ends[-1]:
+            self.advance(0)
         assert ends == [False] * (len(ends) - 1) + [True]
         assert json.dumps(parts)
         self.marks = {part["feed"]: tuple(part["mark"]) for part in parts}
@@ -84,7 +86,7 @@ def test_nothing_is_kept_while_nobody_asks(fed: FedWorld) -> None:
     fed.peer()
     peer.say('2["x"]')
     (part,) = fed.ask(figures=True)
-    assert (part["rows"], len(part["sockets"])) == ([], 2)  # told anew: it has not looked for a while
+    assert (part["rows"], part["sockets"]) == ([], [])  # it has not looked for a while, and begins anew
     assert part["figures"]["aggregatedEvents"] == []
 
 
@@ -99,19 +101,39 @@ def test_beyond_so_many_rows_everybody_is_told_anew(fed: FedWorld) -> None:
         fed.hub.join("/", peer.names["sid"], f"room {number}")
     assert len(fed.feed._rows) == admin_feed.ROWS_MAX_COUNT
     (part,) = fed.ask()
+    assert (part["rows"], part["sockets"]) == ([], [])
+    fed.marks = {"another": (0, 0)}
+    (part,) = fed.ask()
+    assert (part["rows"], part["sockets"]) == ([], [])
+    fed.marks = {}
+    (part,) = fed.ask()
     assert len(part["sockets"][0]["rooms"]) == admin_feed.ROOMS_MAX_COUNT
 
 
 def test_many_clients_come_in_parts_and_only_so_many(fed: FedWorld, monkeypatch: Any) -> None:
     for _ in range(250):
         fed.peer()
-    assert [len(part["sockets"]) for part in fed.ask()] == [100, 50, 100]
+    assert [len(part["sockets"]) for part in fed.ask()] == [100, 100, 50]
     fed.marks = {}
     monkeypatch.setattr(admin_feed, "SOCKETS_MAX_COUNT", 120)
-    assert [len(part["sockets"]) for part in fed.ask()] == [20, 100]
+    assert [len(part["sockets"]) for part in fed.ask()] == [100, 20]
     assert fed.complaints == ["of 250 clients the Admin UI is told of 120"]
     (part,) = fed.ask(figures=True)
     assert part["figures"]["clientsCount"] == 250
+
+
+def test_who_leaves_while_many_are_told(fed: FedWorld) -> None:
+    peers = [fed.peer() for _ in range(150)]
+    parts: list[Any] = []
+    fed.feed.show(Look({}, True), lambda part, last=True: parts.append(part))
+    peers[120].lose()
+    late = fed.peer().names["sid"]
+    fed.advance(0)
+    assert [len(part["sockets"]) for part in parts] == [100, 49]
+    fed.marks = {part["feed"]: tuple(part["mark"]) for part in parts}
+    rows = fed.rows()
+    assert [row[0] for row in rows] == ["room_left", "socket_disconnected", "socket_connected"]
+    assert rows[2][1]["id"] == late
 
 
 def test_of_the_events_of_a_second_so_many(fed: FedWorld) -> None:
