@@ -31,6 +31,11 @@ RUN = {
     },
     "docs/how-to/containers.md": {"yaml": (1, "e2e/test_how_to_pages.py")},
     "docs/how-to/django.md": {"python": (3, "e2e/test_how_to_pages.py")},
+    "docs/how-to/event-does-not-arrive.md": {
+        "python": (2, "e2e/test_event_does_not_arrive.py"),
+        "text": (2, "e2e/test_event_does_not_arrive.py"),
+        "toml": (1, "e2e/test_event_does_not_arrive.py"),
+    },
     "docs/how-to/files-and-binary.md": {
         "python": (1, "e2e/test_pages_in_browser.py"),
         "js": (3, "e2e/test_pages_in_browser.py"),
@@ -79,6 +84,7 @@ LINES = {
     "python shout.py": "e2e/test_readme.py",
     "pip install pytest": "pytest runs this test",
     "pytest test_quiz.py": "e2e/test_tutorial.py",
+    "wsframe explain port-in-use": "server/command/test_explain.py",
     '0 * * * * shop wsframe emit "full hour" --control /run/shop/control.sock': "e2e/test_how_to_pages.py",
 }
 # In backticks, though neither ours nor gunicorn's: docker, pip, prlimit, uWSGI, Flask.

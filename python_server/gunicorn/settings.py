@@ -122,5 +122,3 @@ def check(cfg: Config, warn: Callable[[str], object]) -> None:
     without = sorted(names.intersection(WORDS_WITHOUT_EFFECT.split()))
     if without:
         warn(f"python_server.GunicornWorker keeps its own ways: {', '.join(without)} without an effect")
-    if "}o" in cfg.access_log_format:
-        warn("python_server.GunicornWorker: the access log has no fields of answers, %({...}o)s is -")

@@ -33,6 +33,7 @@ from python_server.net.sockets import BindError, Listening, Socket
 from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
+from python_server.observe.masking import mask_also
 from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES, tell_of_start
@@ -165,6 +166,7 @@ class GunicornWorker(BaseWorker):
         if not log.LOGGER.handlers:
             log.log_into(log.LOGGER, self.log, writer=LINES)
         self._settings = settings_of(self.cfg)
+        mask_also(self._settings.log_masked_fields)
         allow_descriptors(self._settings.connections_max_count, log.warn)
         tell_of_start()
         site = find_site(cast("Application", self.wsgi))

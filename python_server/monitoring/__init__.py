@@ -1,4 +1,4 @@
-"""What an operator sees: debug log, metrics, health.
+"""What watches a worker's sessions and clients for an operator: the debug log, the Admin UI.
 
-Must not know: how anything is served.
+Must not know: how anything is served, HTTP, Flask.
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ import msgspec
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.system import System, token
+from python_server.observe.masking import masked, masked_header
 from python_server.socketio.client import CONNECTED, NamespaceReason, Socket
 from python_server.socketio.cluster.port import Question, Reply
 from python_server.socketio.cluster.requests import convert, plain
@@ -52,11 +52,6 @@ TEXT_MAX_CHARACTERS: Final = 200
 ITEMS_MAX_COUNT: Final = 20
 ROOMS_MAX_COUNT: Final = 100
 DEPTH_MAX: Final = 4
-
-SECRET: Final = re.compile(
-    r"auth|cookie|code|jwt|key|pass|pwd|secret|session|sid$|sig$|signature|ticket|token", re.IGNORECASE
-)
-HIDDEN: Final = "***"
 
 Row = list[JSONValue]
 
@@ -108,11 +103,6 @@ def cut(value: object, depth: int = DEPTH_MAX) -> JSONValue:
 def named(room: RoomName) -> JSONValue:
     """A room's name as the page shows it, and gives it back."""
     return room if isinstance(room, str) else cut(room if isinstance(room, (int, bool)) else repr(room))
-
-
-def fields(pairs: Sequence[tuple[str, str]]) -> JSONValue:
-    """Of a header or a query, without what opens something."""
-    return {name: HIDDEN if SECRET.search(name) else cut(value) for name, value in pairs}
 
 
 def client_id(session: Session) -> str:
@@ -299,6 +289,7 @@ class AdminFeed:
             self._polling.add(socket)
         since = self._since.get(socket, 0.0)
         request = session.request
+        headers = islice(request.fields.items(), ITEMS_MAX_COUNT)
         return {
             "id": socket.sid,
             "clientId": client_id(session),
@@ -307,8 +298,8 @@ class AdminFeed:
             "data": {},
             "handshake": {
                 "address": str(request.peer[0]) if isinstance(request.peer, tuple) and request.peer else "",
-                "headers": fields([*islice(request.fields.items(), ITEMS_MAX_COUNT)]),
-                "query": fields(parse_qsl(request.query[:READ_MAX_BYTES])[:ITEMS_MAX_COUNT]),
+                "headers": {name: cut(masked_header(name, value)) for name, value in headers},
+                "query": cut(dict(parse_qsl(masked(request.query[:READ_MAX_BYTES])))),
                 "secure": request.scheme == "https",
                 "url": cut(request.path),
                 "xdomain": "origin" in request.fields,

@@ -37,6 +37,8 @@ from python_server.net.sockets import (
 from python_server.net.system import REAL
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
+from python_server.observe.log_config import use_log_config
+from python_server.observe.masking import mask_also
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
 from python_server.serve.reexec import Reexec, inherited_from_itself
@@ -82,7 +84,7 @@ def serve(
         return
     slot = take_slot(os.environ, REAL.monotonic)
     name = "" if slot is None else f"worker {slot.index}"
-    log.configure_logging(settings.log_level, settings.access_log, settings.error_log, name, writer=LINES)
+    set_up_logs(settings, settings.access_log, name)
     allow_descriptors(settings.connections_max_count, log.warn)
     tell_of_start()
     if slot is not None:
@@ -113,6 +115,21 @@ def serve(
             log.say("stopped")
 
 
+def set_up_logs(settings: Settings, access_log: str | None = None, process_name: str = "") -> None:
+    """As the settings ask for it, in each process that logs. Raises LogError."""
+    use_log_config(settings.log_config)
+    mask_also(settings.log_masked_fields)
+    log.configure_logging(
+        settings.log_level,
+        access_log,
+        settings.error_log,
+        process_name,
+        log_format=settings.log_format,
+        keep_levels=settings.log_config is not None,
+        writer=LINES,
+    )
+
+
 def tell_of_start() -> None:
     """Say what is to be said, once."""
     while ON_START:
@@ -138,7 +155,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
         SystemExit: the first worker did not come up; with its exit code.
     """
     check_workers(settings)
-    log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
+    set_up_logs(settings)
     with _opened(settings) as (listening, control):
         loop = Loop(log.report)
         workers = Supervisor(

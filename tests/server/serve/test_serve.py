@@ -3,6 +3,7 @@
 It must not know protocols; several workers are started as real processes.
 """
 
+import json
 import logging
 import os
 import re
@@ -26,7 +27,7 @@ from python_server import SocketIO, WebSocketApplication
 from python_server.net.link import encode, pair
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import BindError, InheritedDescriptor, TCPAddress, UnixAddress
-from python_server.observe import log
+from python_server.observe import log, log_config, masking
 from python_server.serve import serve as module
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import pid_file
@@ -37,6 +38,7 @@ from python_server.serve.serve import (
     is_supervisor,
     public_address,
     serve,
+    set_up_logs,
     supervise,
 )
 from python_server.settings import Settings, TLSSettings
@@ -491,3 +493,22 @@ def test_sockets_of_whoever_started_the_process_are_its_own(monkeypatch: pytest.
     with bind(settings()) as listening:
         assert [sock.getsockname() for sock in listening.sockets] == addresses
         assert not any(sock.get_inheritable() for sock in listening.sockets)
+
+
+def test_logs_are_set_up_as_the_settings_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "_secret_fields", set(masking._secret_fields))
+    monkeypatch.setattr(masking, "_signs", masking._signs[:])
+    monkeypatch.setattr(log_config, "_used", set())
+    (tmp_path / "log.toml").write_text('[loggers.python_server]\nlevel = "WARNING"')
+    asked = settings(
+        log_config=str(tmp_path / "log.toml"),
+        log_format="json",
+        log_masked_fields=("pin",),
+        error_log=str(tmp_path / "error"),
+    )
+    with log.restoring():
+        set_up_logs(asked, None, "worker 1")
+        log.say("the file's level is warning")
+        log.warn("of /?pin=1234")
+    (line,) = map(json.loads, (tmp_path / "error").read_text().splitlines())
+    assert (line["message"], line["worker"]) == ("of /?pin=***", "worker 1")
