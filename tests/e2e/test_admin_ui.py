@@ -13,9 +13,10 @@ import socketio
 from playwright.sync_api import Browser, Page, expect
 
 from ordered_clients import SimpleClient
+from outside_tools import missing_tool
 from page_blocks import blocks_of
 
-pytestmark = pytest.mark.needs_browser
+pytestmark = [pytest.mark.needs_browser, pytest.mark.long]
 HERE = Path(__file__).resolve().parent
 WORKERS_COUNT = 4
 PASSWORD = "s3cret & long"
@@ -27,6 +28,8 @@ ELSEWHERE = re.compile(r"^https://")
 @pytest.fixture
 def url(serve: Any, tmp_path: Path) -> str:
     (program,) = blocks_of("docs/how-to/admin-ui.md", "python")
+    if not (HERE / "node_modules" / "@socket.io" / "admin-ui").is_dir():
+        missing_tool("the Admin UI is missing; run: npm ci --prefix tests/e2e")
     (tmp_path / "watched.py").write_text(program)
     (tmp_path / "node_modules").symlink_to(HERE / "node_modules")
     server = serve(tmp_path, "watched:app", "--workers", str(WORKERS_COUNT), env={"ADMIN_PASSWORD": PASSWORD})
