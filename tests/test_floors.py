@@ -47,6 +47,7 @@ HOUSE = """
                handler_runner broadcaster connections dispatcher server
 5  control     commands server
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
+               admin_credentials admin_feed admin
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
                client_release client_files wiring pid_file cluster_wiring reexec monitor worker
                metrics_address serve reloader
@@ -197,6 +198,7 @@ REAL_IN = {
     "gunicorn.generation",  # of the arbiter's process
     "gunicorn.worker",  # the wiring, under another supervisor
     "api.emitter",  # no loop, no worker
+    "monitoring.admin",  # an application makes it before there is a worker
     "api.flask_socketio.test_client",
     "command.cli",
     "drop_in.greenlets",  # threads of an application
