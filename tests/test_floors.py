@@ -339,7 +339,8 @@ ONLY_SOMEWHERE = {
         "socket.send_fds",
         "recvmsg_into",
     },
-    "serve.serve": {"signal.SIGUSR2"},  # a supervisor's order
+    "serve.reexec": {"os.killpg", "os.pread", "signal.SIGHUP", "signal.SIGKILL"},  # made on UNIX alone
+    "serve.serve": {"signal.SIGHUP", "signal.SIGUSR2"},  # a supervisor's order
     "serve.worker": {"signal.SIGUSR1"},  # a supervisor has said the same
 }
 NOT_ON_WINDOWS = {"sendmsg", "recvmsg", "recvmsg_into"}  # methods of sockets
@@ -596,6 +597,8 @@ OWN_WAITS = {
     ("net.pool", "_run_jobs"),  # a worker without a job
     ("net.pool", "_give_way"),  # the loop's
     ("net.pool", "close"),
+    ("serve.reexec", "_end_check"),  # the loop's; a process that was killed
+    ("serve.reexec", "_cut_off"),  # a thread of its own
     ("net.line_writer", "_begin"),
     ("net.line_writer", "_run"),  # a thread of its own
     ("net.line_writer", "flush"),  # at the process's end

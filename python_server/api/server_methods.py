@@ -355,8 +355,8 @@ class ServerMethods(HubMethods, HandlerRegistry):
         if isinstance(namespace_handler, ClientMethods):
             if not isinstance(namespace_handler, HubMethods):
                 raise ValueError(
-                    "Not a namespace instance: this is Flask-SocketIO's Namespace, "
-                    "the server's own is in python_server.api.python_socketio"
+                    "Not a namespace instance: python_server.Namespace is for SocketIO; "
+                    "derive from python_server.api.python_socketio.Namespace"
                 )
             namespace_handler._speak_through(self)
         namespace_handler.server = self
