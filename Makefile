@@ -15,11 +15,12 @@ RECORDS ?=
 MODULES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: FORCE help serve test test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
 	@echo "make test    set up and run the tests"
+	@echo "make test-all   those that take long as well, as CI does"
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
@@ -37,6 +38,10 @@ help:
 serve: $(VENV)/installed
 	@echo "Math Duels: http://$(HOST):$(PORT)"
 	@cd examples/math_duels && exec $(abspath $(BIN))/python -m python_server app:app --host $(HOST) --port $(PORT)
+
+# What CI runs: the tests that take long as well.
+test-all: override TESTS += --extended
+test-all: test
 
 # Half of the run waits for processes and browsers: two tests at a time (-n 0: one, for --pdb).
 test: $(VENV)/test-installed optional-npm optional-tools

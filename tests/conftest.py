@@ -27,9 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rows-page", action="store_true", help="run the tests that name rows; write docs/rows.md"
     )
+    parser.addoption("--extended", action="store_true", help="run the tests marked `extended` as well")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    if (named and not hasattr(config, "workerinput")) or config.getoption("--rows-page"):
+        config.option.extended = True
     if config.getoption("--rows-page"):
         config.pluginmanager.register(RowsPage())
     for package in (wsframe, python_server):
@@ -40,8 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
             )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: at the end of a run nobody waits for another's long one."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long ones first: at the end of a run nobody waits for another's long one.
+
+    A run of everything leaves the extended ones out, unless it is asked for them.
+    """
+    if not config.getoption("--extended"):
+        left_out = [item for item in items if item.get_closest_marker("extended") is not None]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("extended") is None]
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

@@ -33,7 +33,9 @@ from python_server.net.sockets import BindError, Listening, Socket
 from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
+from python_server.observe.masking import mask_also
 from python_server.serve.loading import ApplicationError, refuse_foreign
+from python_server.serve.metrics_address import MetricsCandidate, check_metrics
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES, tell_of_start
 from python_server.serve.signals import ApplicationSignals
@@ -91,7 +93,10 @@ class GunicornWorker(BaseWorker):
         Raises:
             RuntimeError: a setting cannot be served; gunicorn shows it, and ends.
         """
-        check(cfg, logger.warning)
+        try:
+            check_metrics(check(cfg, logger.warning))
+        except BindError as error:
+            raise RuntimeError(str(error)) from None
 
     def __init__(
         self, age: int, ppid: int, sockets: list[Any], app: Any, timeout: Any, cfg: Config, logger: Any
@@ -165,6 +170,7 @@ class GunicornWorker(BaseWorker):
         if not log.LOGGER.handlers:
             log.log_into(log.LOGGER, self.log, writer=LINES)
         self._settings = settings_of(self.cfg)
+        mask_also(self._settings.log_masked_fields)
         allow_descriptors(self._settings.connections_max_count, log.warn)
         tell_of_start()
         site = find_site(cast("Application", self.wsgi))
@@ -175,13 +181,19 @@ class GunicornWorker(BaseWorker):
         self._worker = worker = Worker(
             site, self._settings, self._listening.sockets, self._slot(), access_log=access_log_of(self.log)
         )
+        meeting = self._meeting
         assert worker.membership is not None
+        assert meeting is not None
         self._siblings = worker.membership.siblings
         self._siblings.on_changed(self._lead)
+        self._metrics = MetricsCandidate(self._settings, self._rendezvous.path, meeting.index)
         worker.loop.call_soon(self._beat)
         if self._told_to_end:  # meanwhile
             worker.loop.call_soon(self._leave)
-        worker.run()
+        try:
+            worker.run()
+        finally:
+            self._metrics.close()
 
     def _slot(self) -> WorkerSlot:
         meeting = self._meeting
@@ -198,6 +210,7 @@ class GunicornWorker(BaseWorker):
             arbiter=ArbiterLink(self.generation, self._row, self._rendezvous, self.ppid, self._replace),
             meeting=meeting.listening,
             own_sockets=self.cfg.reuse_port,
+            metrics_folder=self._rendezvous.path,
         )
 
     def _beat(self) -> None:
@@ -206,6 +219,7 @@ class GunicornWorker(BaseWorker):
         assert worker is not None
         assert worker.membership is not None
         self.notify()
+        self._metrics.look()
         if not self.generation.loading():
             worker.membership.take_every_connection()
         if os.getppid() != self.ppid:

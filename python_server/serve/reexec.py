@@ -134,7 +134,7 @@ class Reexec:
     def _try_new_code(self, said: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, *sys.orig_argv[1:]],
-            env={**self._environment, CHECK_VARIABLE: "true"},
+            env={**self._environment, CHECK_VARIABLE: "true", "PYTHONUNBUFFERED": "1"},
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=said,

@@ -75,6 +75,15 @@ class Adapter:
     def empty(self) -> bool:
         return not self._members
 
+    @property
+    def clients_count(self) -> int:
+        return len(self._members)
+
+    @property
+    def rooms_count(self) -> int:
+        """Without those of one client's own name."""
+        return max(0, len(self._rooms) - len(self._members))
+
     def get(self, sid: str) -> Socket | None:
         return self._members.get(sid)
 

@@ -5,14 +5,16 @@ Must not know: frames, HTTP, Flask; handlers are functions it was given, run thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from python_server.net.threads import Lock
 from python_server.socketio.acks import Answers
+from python_server.socketio.adapter import Adapter
 from python_server.socketio.broadcast import EVERYBODY, BroadcastOptions
 from python_server.socketio.broadcaster import AckCallback, Broadcaster
 from python_server.socketio.client import Socket
+from python_server.socketio.cluster.port import Question, Reply
 from python_server.socketio.cluster.receiver import ClusterReceiver
 from python_server.socketio.connections import Connections
 from python_server.socketio.dispatcher import Dispatcher
@@ -36,6 +38,7 @@ class RunningServer:
         handlers: Handlers,
         services: HubServices,
         observer: SocketObserver | None,
+        watched: Mapping[str, Callable[[Question, Reply], None]],
     ) -> None:
         recovery = configuration.recovery
         runner = HandlerRunner(services, configuration.codec, handlers, observer)
@@ -60,6 +63,7 @@ class RunningServer:
                 self.connections.disconnect,
                 self.broadcaster.ask_here,
                 None if self.restorer is None else self.restorer.answer,
+                watched,
             )
         )
 
@@ -74,6 +78,7 @@ class Hub:
         self._lock = Lock()
         self._early: list[Callable[[RunningServer], None]] = []
         self._observers: list[SocketObserver] = []
+        self._watched: dict[str, Callable[[Question, Reply], None]] = {}
 
     def configure(self, configuration: Configuration) -> None:
         """Take another configuration, before a worker serves. Raises RuntimeError: one does."""
@@ -87,10 +92,16 @@ class Hub:
             raise RuntimeError("a server that runs keeps its observers")
         self._observers.append(observer)
 
+    def on_watch(self, namespace: str, answer: Callable[[Question, Reply], None]) -> None:
+        """Have WATCH questions of other processes answered, on the loop's thread, by namespace."""
+        self._watched[namespace] = answer
+
     def attach(self, services: HubServices) -> Dispatcher:
         """Loop's thread: a worker serves from here on; its sessions are answered by what is returned."""
         observers = [*self._observers, *filter(None, [services.observer])]
-        running = RunningServer(self._configuration, self.handlers, services, together(observers))
+        running = RunningServer(
+            self._configuration, self.handlers, services, together(observers), self._watched
+        )
         with self._lock:
             for call in self._early:
                 services.door.post(call, running)
@@ -221,6 +232,10 @@ class Hub:
     def sockets(self) -> list[Socket]:
         """Every client of this process in every namespace."""
         return [] if self._running is None else self._running.rooms.sockets()
+
+    def adapters(self) -> Mapping[str, Adapter]:
+        """Loop's thread: the clients of this process, by namespace."""
+        return {} if self._running is None else self._running.rooms.adapters
 
     def _later(self, call: Callable[[RunningServer], None]) -> None:
         """Do it now, or once a worker serves, in the order of the calls."""

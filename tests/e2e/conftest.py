@@ -155,7 +155,10 @@ def stopped(running: list[ServerProcess], number: signal.Signals) -> list[int | 
     return statuses
 
 
-@pytest.fixture(scope="module", params=SUPERVISORS)
+@pytest.fixture(
+    scope="module",
+    params=["python_server", pytest.param("gunicorn", marks=pytest.mark.extended)],
+)
 def supervisor(request: pytest.FixtureRequest) -> str:
     """Whose workers a test has, in turn: serve(..., supervisor=supervisor)."""
     return str(request.param)

@@ -184,6 +184,7 @@ def test_a_program_says_the_same_as_on_its_own_server(run: Callable[..., Program
     ours.wait_for("handlers run one at a time")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["eventlet_procfile", "gevent_flask", "socketio_server"])
 def test_the_same_from_the_command_line_with_workers(name: str) -> None:
     """Each worker puts the names in place for itself."""
@@ -220,11 +221,13 @@ def count_from_many(program: Program) -> int:
     return last
 
 
+@pytest.mark.extended
 def test_handlers_of_a_program_for_greenlets_run_one_at_a_time(run: Callable[..., Program]) -> None:
     program = run(*DROP_IN, "eventlet_procfile.py")
     assert count_from_many(program) == 8 + 8 * 25 + 1
 
 
+@pytest.mark.extended
 def test_requests_take_turns_with_handlers(run: Callable[..., Program]) -> None:
     """Eight clients and eight pages read, compute and write the same number."""
     program = run(*DROP_IN, "eventlet_procfile.py")

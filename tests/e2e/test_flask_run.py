@@ -99,6 +99,7 @@ def test_the_reloader_starts_the_program_anew(
     assert server.log.count("task runs") == 2
 
 
+@pytest.mark.extended
 def test_a_mistake_is_waited_out(serve: Any, write: Callable[[str], Path]) -> None:
     folder = write("use_reloader=True")
     server = serve(folder, "program.py", program=True)
@@ -119,6 +120,7 @@ def test_a_watched_file_of_another_kind(serve: Any, write: Callable[[str], Path]
     server.wait_for("listening on", count=2)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("way", ["stop", "interrupt", "terminate"])
 def test_a_reloaded_program_ends_as_any_other(serve: Any, write: Callable[[str], Path], way: str) -> None:
     server = serve(write("debug=True"), "program.py", program=True)
@@ -130,6 +132,7 @@ def test_a_reloaded_program_ends_as_any_other(serve: Any, write: Callable[[str],
     assert server.log.count("after run") == 1  # in the process that served, as with Werkzeug
 
 
+@pytest.mark.extended
 def test_no_server_outlives_its_reloader(serve: Any, write: Callable[[str], Path]) -> None:
     server = serve(write("debug=True"), "program.py", program=True)
     server.signal(signal.SIGKILL)

@@ -143,6 +143,7 @@ def test_a_request_line_above_gunicorns_limit_is_refused(hooked: Any) -> None:
     assert fetch(connection_to(hooked), "/" + "a" * 400)[0] == 414
 
 
+@pytest.mark.extended
 def test_hooks_are_called(launch: Start, place: Path, counts: socket.socket, hooked: Any) -> None:
     fetch(connection_to(hooked), "/seen?b=2")
     hooked.wait_for("hook pre_request GET /seen?b=2")
@@ -227,6 +228,7 @@ def test_one_worker_alone_hands_its_clients_over_when_gunicorn_is_reloaded(launc
     assert server.stop() == 0
 
 
+@pytest.mark.extended
 @pytest.mark.needs_node
 def test_one_worker_alone_waits_for_nobody_when_it_has_answered_its_requests(
     launch: Start, drive: Callable[..., None]
@@ -238,6 +240,7 @@ def test_one_worker_alone_waits_for_nobody_when_it_has_answered_its_requests(
     server.wait_ended(2)
 
 
+@pytest.mark.extended
 def test_a_client_of_python_socketio_over_polling_comes_back(launch: Start) -> None:
     server = launch(APPS, "homes_app:app", "--workers", "1", "--no-access-log", supervisor="gunicorn")
     client = socketio.Client(reconnection_delay=0.01, reconnection_delay_max=0.1)
@@ -287,6 +290,7 @@ def test_the_index_of_a_killed_worker_is_given_to_nobody(launch: Start) -> None:
 # Signals of gunicorn's own
 
 
+@pytest.mark.extended
 @LINUX
 @pytest.mark.needs_node
 def test_an_upgrade_under_load_refuses_no_connection_and_loses_no_session(
@@ -322,6 +326,7 @@ def test_an_upgrade_under_load_refuses_no_connection_and_loses_no_session(
     assert load.faults == []
 
 
+@pytest.mark.extended
 @LINUX
 def test_a_daemon_is_upgraded_as_gunicorns_page_says(place: Path) -> None:
     """USR2; WINCH ends the workers of the old one, QUIT the old one itself."""
@@ -362,6 +367,7 @@ def end(arbiter: int) -> None:
     wait_gone(arbiter)
 
 
+@pytest.mark.extended
 def test_moved_logs_are_opened_anew(tmp_path: Path) -> None:
     """And a socket that was inherited is served."""
     os.mkfifo(tmp_path / "hold")
@@ -393,6 +399,7 @@ def test_moved_logs_are_opened_anew(tmp_path: Path) -> None:
 # Programs
 
 
+@pytest.mark.extended
 def test_preloaded_once_and_served_by_all(launch: Start, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "hold")
     options = ("--workers", "2", "--preload", "--no-access-log")
@@ -404,6 +411,7 @@ def test_preloaded_once_and_served_by_all(launch: Start, tmp_path: Path) -> None
     assert server.stop() == 0
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["", "preload"])
 def test_a_program_for_flask_socketio_runs_with_drop_in(launch: Start, preload: list[str]) -> None:
     arguments = ("eventlet_procfile:app", "--workers", "2", "--no-access-log", *preload)
@@ -423,6 +431,7 @@ def test_a_program_for_flask_socketio_runs_with_drop_in(launch: Start, preload: 
     assert server.stop() == 0
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(os.geteuid() != 0, reason="changes the user")
 def test_workers_of_another_user_meet(launch: Start) -> None:
     owner = ("--user", "65534", "--group", "65534")

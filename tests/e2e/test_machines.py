@@ -253,7 +253,13 @@ def test_our_servers_and_stock_ones_are_one(machines: Machines) -> None:
     assert there.gone.wait(WAIT_SECONDS)
 
 
-@pytest.mark.parametrize("options", [{}, {"channel_per_room": True}], ids=["one channel", "channel per room"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="one channel"),
+        pytest.param({"channel_per_room": True}, id="channel per room", marks=pytest.mark.extended),
+    ],
+)
 def test_two_machines_of_many_workers(machines: Machines, options: dict[str, Any]) -> None:
     first = machines.ours("--workers", "3", **options)
     second = machines.ours("--workers", "2", **options)

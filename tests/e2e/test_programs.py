@@ -234,7 +234,15 @@ def names_of(mode: str) -> list[str]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("mode", ["stock", "ours", "drop-in", "renamed"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param("stock", marks=pytest.mark.extended),
+        "ours",
+        pytest.param("drop-in", marks=pytest.mark.extended),
+        "renamed",
+    ],
+)
 def test_a_program_says_the_same(node: str, mode: str) -> None:
     """Both official clients hear it line by line; PROGRAMS="chat_rooms acks" are these alone."""
     drivers = {"js": [node, "drivers/talk.mjs"], "python": [sys.executable, "drivers/talk.py"]}

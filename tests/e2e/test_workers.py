@@ -258,6 +258,7 @@ def descriptors(server: Any, pid: int) -> int:
         assert time.monotonic() < patience, f"connections of worker {pid} are never forgotten"
 
 
+@pytest.mark.extended
 @LINUX
 @pytest.mark.long
 def test_twenty_rolling_restarts_leave_nothing_behind(start: Start) -> None:

@@ -60,6 +60,7 @@ def test_coverage_guided() -> None:
     run("atheris_decoder.py", "-runs=20000", "-max_len=400")
 
 
+@pytest.mark.extended
 @pytest.mark.long
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="preloads the sanitizers' runtimes as Linux does"

@@ -39,6 +39,7 @@ def test_a_session_costs_at_most_8_kib_and_no_thread(way: str) -> None:
     assert way == "websocket" or "answered all 1000 parked polls" in said
 
 
+@pytest.mark.extended
 @pytest.mark.long
 def test_nothing_is_left_of_10000_clients_that_came_and_went() -> None:
     """Lost, gone with half a packet, an ack owed, a poll parked, a question unfetched, or with a goodbye."""

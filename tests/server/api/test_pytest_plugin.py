@@ -141,11 +141,15 @@ def test_a_fault_is_in_the_log_of_each_test(socketio_live, caplog, number):
 STRANGERS_COUNT = 20
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "arguments",
+    [pytest.param((), id="alone"), pytest.param(("-n", "2"), id="xdist", marks=pytest.mark.extended)],
+)
 def test_a_strangers_tests(run: Any, arguments: tuple[str, ...]) -> None:
     run(STRANGERS, *arguments).assert_outcomes(passed=STRANGERS_COUNT)
 
 
+@pytest.mark.extended
 def test_nothing_is_imported_before_a_fixture_is_used(run: Any) -> None:
     names = ["python_server", "python_server.api", "python_server.api.pytest_plugin"]
     done = run(
@@ -246,6 +250,7 @@ def test_then_by_test_clients():
 )
 
 
+@pytest.mark.extended
 def test_live_servers_and_test_clients_take_turns(run: Any) -> None:
     run(TURNS).assert_outcomes(passed=10)
 
@@ -285,12 +290,14 @@ def test_after():
 )
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
 @pytest.mark.parametrize("arguments", [(), ("-p", "no:logging")], ids=["log", "no log"])
 def test_a_hundred_in_a_row_leave_nothing(run: Any, arguments: tuple[str, ...]) -> None:
     run(HUNDRED, *arguments).assert_outcomes(passed=102)
 
 
+@pytest.mark.extended
 def test_it_can_be_left_out_and_asked_for(
     run: Any, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +310,7 @@ def test_it_can_be_left_out_and_asked_for(
     run(source, "-p", "wsframe").assert_outcomes(passed=1)
 
 
+@pytest.mark.extended
 def test_it_leaves_other_plugins_names_alone(run: Any) -> None:
     """pytest-flask and pytest-django have `live_server`, and conftest.py `app` and `client`."""
     done = run("", "--fixtures")
@@ -312,6 +320,7 @@ def test_it_leaves_other_plugins_names_alone(run: Any) -> None:
     assert sorted(ours) == ["module_socketio_live", "session_socketio_live", "socketio_live"]
 
 
+@pytest.mark.extended
 def test_a_program_that_has_imported_us_calls_pytest(pytester: pytest.Pytester) -> None:
     """As `flask test` does, where somebody has written it."""
     pytester.makepyfile(test_one="def test_one(): pass")

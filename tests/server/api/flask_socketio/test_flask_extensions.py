@@ -21,6 +21,7 @@ def app() -> flask.Flask:
     return app
 
 
+@pytest.mark.extended
 def test_sqlalchemy_leaks_no_connection_over_ten_thousand_events(app: flask.Flask, tmp_path: Path) -> None:
     flask_sqlalchemy = pytest.importorskip("flask_sqlalchemy")
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'events.db'}"

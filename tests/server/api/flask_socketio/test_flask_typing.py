@@ -146,6 +146,7 @@ def test_the_marker_is_installed() -> None:
     assert resources.files("python_server").joinpath("py.typed").is_file()
 
 
+@pytest.mark.extended
 @needs_mypy
 def test_what_an_editor_knows(tmp_path: Path) -> None:
     said = mypy(tmp_path, PROGRAM)
@@ -155,6 +156,7 @@ def test_what_an_editor_knows(tmp_path: Path) -> None:
     assert short == KNOWN
 
 
+@pytest.mark.extended
 @needs_mypy
 def test_which_mistakes_it_finds(tmp_path: Path) -> None:
     lines = MISTAKES.splitlines()
