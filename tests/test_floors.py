@@ -29,7 +29,7 @@ HOUSE = """
                sockets systemd scoreboard poller descriptors system forks threads backpressure
                line_writer turn tasks bounded_queue loop pool low_water lingering transport tls
                listener relay link client_backlog
-1  observe     masking log_format log access_log counters log_config
+1  observe     masking log_format guarded log access_log counters log_config
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
@@ -170,7 +170,13 @@ CONFINED = {
     },
     "prometheus_client": {"monitoring.exposition"},
     "httptools": {"http1.parser", "http1.head"},
-    "logging": {"observe.log", "observe.log_format", "observe.log_config", "observe.access_log"},
+    "logging": {
+        "observe.log",
+        "observe.guarded",
+        "observe.log_format",
+        "observe.log_config",
+        "observe.access_log",
+    },
 }
 # What reads a clock or chance; `sleep` is a wait, and the others write down a time that they are given.
 CHANCE = {"secrets", "random", "uuid"}

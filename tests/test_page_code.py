@@ -61,7 +61,7 @@ RUN = {
         "html": (1, "e2e/test_pages_in_browser.py"),
     },
     "docs/index.md": {"python": (1, "e2e/test_page_blocks.py")},
-    "docs/operations.md": {"yaml": (2, "e2e/test_metrics.py")},
+    "docs/operations.md": {"yaml": (2, "e2e/test_operations.py")},
     "docs/scaling.md": {"python": (2, "e2e/test_scaling_page.py"), "nginx": (2, "e2e/test_scaling_page.py")},
     "docs/testing.md": {"python": (5, "server/api/test_pytest_plugin.py")},
     "docs/tutorial.md": {"python": (5, "e2e/test_tutorial.py"), "html": (1, "e2e/test_tutorial.py")},

@@ -14,6 +14,7 @@ from typing import Final
 from python_server.engineio.observer import SessionObserver
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
+from python_server.engineio.session_ids import NAME as SESSION_ID
 from python_server.http1.parser import Request
 from python_server.observe.log import ENGINEIO, SOCKETIO, debug_lines
 from python_server.observe.masking import masked, short
@@ -29,6 +30,10 @@ NAME_MAX_CHARACTERS: Final = 100
 PAYLOAD_MAX_CHARACTERS: Final = 200
 
 NAMES_MAX_COUNT: Final = 20  # of a list in a line
+# Looking for what may be meant takes milliseconds where there are hundreds of names: so often in so long.
+HINTS_MAX_COUNT: Final = 50
+HINTS_SECONDS: Final = 10.0
+NO_HINT: Final = "too many names like this to look for what may be meant"
 
 # In the JSON of an event.
 NAME: Final = re.compile(r'\[\s*("(?:[^"\\]|\\.)*")')
@@ -75,6 +80,13 @@ def listed(names: Sequence[str]) -> str:
     """The first of them, and how many more there are."""
     more = f" and {len(names) - NAMES_MAX_COUNT} more" if len(names) > NAMES_MAX_COUNT else ""
     return ", ".join(map(cut, names[:NAMES_MAX_COUNT])) + more
+
+
+def named(room: RoomName) -> str:
+    """A client's own room may be called by the id of its session, which is a secret."""
+    if isinstance(room, str) and SESSION_ID.match(room.rpartition("#")[2]):
+        return cut(short(room))
+    return cut(room)
 
 
 def name_in(prepared: Prepared) -> str:
@@ -128,6 +140,8 @@ class SocketLog:
         self._payloads = payloads
         self.now: Callable[[], float] = monotonic
         self._joined: dict[tuple[str, str], float] = {}  # when, by namespace and sid
+        self._hints: dict[tuple[str, str | None], str] = {}  # by namespace and event
+        self._hints_since = monotonic()
 
     # Clients
 
@@ -138,10 +152,7 @@ class SocketLog:
         self._tell_of_client(socket, f"joined by session {short(session.sid)} ({session.transport}){again}")
 
     def refused(self, session: Session, namespace: str, message: str) -> None:
-        hint = ""
-        if not self._handlers.serves(namespace):
-            served = sorted(self._handlers.namespaces())
-            hint = f"; {meant(namespace, served) or f'served are {listed(served)}'}"
+        hint = "" if self._handlers.serves(namespace) else f"; {self._hint(namespace, None)}"
         sid = short(session.sid)
         text = f"session {sid} may not join {cut(namespace)}: {cut(message)}{hint}"
         self._debug(text, extra={"namespace": namespace[:NAME_MAX_CHARACTERS], "sid": sid})
@@ -152,7 +163,7 @@ class SocketLog:
 
     def moved(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
         word = "entered" if kind == "join" else "left"
-        self._debug(f"{cut(namespace)} {short(sid)}: {word} room {cut(room)}")
+        self._debug(f"{cut(namespace)} {short(sid)}: {word} room {named(room)}")
 
     # Events of clients
 
@@ -170,15 +181,7 @@ class SocketLog:
             self.unhandled(socket, name)
 
     def unhandled(self, socket: Socket, name: str) -> None:
-        names = list(self._handlers.names())
-        elsewhere = sorted(namespace for namespace, event in names if event == name)
-        here = [event for namespace, event in names if namespace == socket.namespace]
-        if elsewhere:
-            hint = f"namespace {' and '.join(map(cut, elsewhere))} has one"
-        elif here:
-            hint = meant(str(name), here) or f"this namespace has {listed(sorted(here))}"
-        else:
-            hint = "this namespace has no handlers"
+        hint = self._hint(socket.namespace, name)
         self._tell_of_client(socket, f"event {cut(name)} has no handler: {hint}", name)
 
     def answered(self, socket: Socket, ack_id: int, prepared: Prepared) -> None:
@@ -206,13 +209,39 @@ class SocketLog:
         fields = {"namespace": namespace, "event": str(name)[:NAME_MAX_CHARACTERS]}
         self._debug(f"{text}{self._payload(arguments)}", extra=fields)
 
+    def _hint(self, namespace: str, name: str | None) -> str:
+        """What may be meant, unless a client makes up name after name. None: the namespace alone."""
+        if self.now() - self._hints_since >= HINTS_SECONDS:
+            self._hints, self._hints_since = {}, self.now()
+        key = namespace[:NAME_MAX_CHARACTERS], name if name is None else str(name)[:NAME_MAX_CHARACTERS]
+        if key not in self._hints:
+            if len(self._hints) >= HINTS_MAX_COUNT:
+                return NO_HINT
+            look = self._namespace_hint(namespace) if name is None else self._event_hint(namespace, name)
+            self._hints[key] = look
+        return self._hints[key]
+
+    def _namespace_hint(self, namespace: str) -> str:
+        served = sorted(self._handlers.namespaces())
+        return meant(namespace, served) or f"served are {listed(served)}"
+
+    def _event_hint(self, namespace: str, name: str) -> str:
+        names = list(self._handlers.names())
+        elsewhere = sorted(each for each, event in names if event == name)
+        here = [event for each, event in names if each == namespace]
+        if elsewhere:
+            return f"namespace {' and '.join(map(cut, elsewhere))} has one"
+        if here:
+            return meant(str(name), here) or f"this namespace has {listed(sorted(here))}"
+        return "this namespace has no handlers"
+
     def _addressees(self, namespace: str, rooms: Sequence[RoomName] | None) -> str:
         if rooms is None:
             return "everybody"
         clients = [isinstance(room, str) and (namespace, room) in self._joined for room in rooms]
         names = zip(clients, rooms, strict=True)
         return " and ".join(
-            f"client {short(str(room))}" if own else f"room {cut(room)}" for own, room in names
+            f"client {short(str(room))}" if own else f"room {named(room)}" for own, room in names
         )
 
     def _read(self, prepared: Prepared) -> Packet | None:

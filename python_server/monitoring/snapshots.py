@@ -73,7 +73,8 @@ class Snapshots:
     def _join(self) -> None:
         name = f"{PREFIX}{self._own}{ALIVE}"
         new = self._name(f"{name}.new")
-        assert self._take(new)
+        if not self._take(new):
+            raise OSError(f"{new} is locked by another process")
         os.replace(new, self._name(name))  # locked before anybody sees it
 
     # The one that reads
@@ -176,9 +177,10 @@ def snapshot_folder(wanted: bool) -> Iterator[Snapshots | None]:
 def _remove_left(new: str) -> None:
     """Folders of servers that were killed: nobody has read there for a while. `new`: that of this moment."""
     for path in glob(os.path.join(os.path.dirname(new), f"{FOLDER_PREFIX}*")):
-        with suppress(OSError):  # another user's, or gone meanwhile
-            left = Snapshots(path)
-            old = os.stat(new).st_mtime - os.stat(path).st_mtime > LEFT_SECONDS
-            if old and left.become_reader():
+        with suppress(OSError):  # gone meanwhile
+            left, found, own = Snapshots(path), os.lstat(path), os.lstat(new)
+            # In what another user has put there, a link might name a file of ours, or a device.
+            ours = (found.st_uid, found.st_mode) == (own.st_uid, own.st_mode)
+            if ours and own.st_mtime - found.st_mtime > LEFT_SECONDS and left.become_reader():
                 shutil.rmtree(path, ignore_errors=True)
             left.close()

@@ -14,17 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol, TextIO
 
+from python_server.observe.guarded import guarded, mask_record, unwritable
 from python_server.observe.log_format import RECORD_MAX_BYTES, formatter_of
 from python_server.observe.masking import masked
 
-LOGGER: Final = logging.getLogger("python_server")
-ACCESS: Final = logging.getLogger("python_server.access")
+LOGGER: Final = guarded(logging.getLogger("python_server"), mask_record)
+ACCESS: Final = guarded(logging.getLogger("python_server.access"))  # its atoms are masked
 # The debug log: what clients say, and what becomes of their sessions.
-SOCKETIO: Final = logging.getLogger("python_server.socketio")
-ENGINEIO: Final = logging.getLogger("python_server.engineio")
+SOCKETIO: Final = guarded(logging.getLogger("python_server.socketio"), mask_record)
+ENGINEIO: Final = guarded(logging.getLogger("python_server.engineio"), mask_record)
 
 # How often one kind of complaint may be repeated in the log.
 REPEAT_SECONDS: Final = 10.0
@@ -106,7 +108,11 @@ class _Relay(logging.Handler):
     place: Any = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.place.log(record.levelno, "%s", masked(record.getMessage()), exc_info=record.exc_info)
+        """A fault's traceback as text where a secret of it is masked, which that logger would show."""
+        text, fault = record.getMessage(), record.exc_info
+        if fault and (shown := record.exc_text or "") != logging.Formatter().formatException(fault):
+            text, fault = f"{text}\n{shown}", None
+        self.place.log(record.levelno, "%s", text, exc_info=fault)
 
 
 def check_log_files(access_log: str | None, error_log: str | None) -> None:
@@ -212,8 +218,9 @@ class _LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record)
-        except Exception as error:  # of an argument's own words
-            text = f"a line of the log could not be made: {type(error).__name__}"
+        except Exception as error:  # of a field's own words
+            own = {"msg": unwritable(error), "name": record.name, "levelname": record.levelname}
+            text = self.format(logging.makeLogRecord(own))
         line = text.encode("utf-8", "backslashreplace")
         if len(line) > RECORD_MAX_BYTES:
             line = b"%s ... (%d bytes)" % (line[:RECORD_MAX_BYTES], len(line))
@@ -321,11 +328,20 @@ def debug_lines(own: logging.Logger, given: object = None) -> Callable[..., obje
             program's, which gets them at INFO, the level at which the peers write theirs.
     """
     if hasattr(given, "info"):
-        info: Callable[..., object] = given.info
-        return info
-    if given:
-        own.setLevel(logging.DEBUG)
+        return partial(_tell_program, given.info)
+    if given:  # beside `own`, with its handlers: the level of `own` is that of servers that did not ask
+        asked = logging.Logger(own.name, logging.DEBUG)
+        asked.parent = own
+        return guarded(asked, mask_record).debug
     return own.debug if own.isEnabledFor(logging.DEBUG) else None
+
+
+def _tell_program(info: Callable[..., object], text: str, **more: object) -> None:
+    """Its logger may raise; it is on the loop's thread."""
+    try:
+        info(masked(text), **more)
+    except Exception as error:
+        report("logger= of the program", error)
 
 
 # A line about the server's own life (start, stop), and about something that will surprise somebody.

@@ -17,6 +17,8 @@ SECRET_FIELDS: Final = """
     sid session sessionid session_id token access_token refresh_token id_token auth authorization key api_key
     apikey password passwd pwd secret client_secret code jwt signature sig ticket
     """
+# So end other names of the same: `csrf_token`, `x-amz-signature`.
+SECRET_ENDS: Final = ("_token", "_secret", "_password", "_signature")
 # Header fields that carry such values in ways of their own.
 SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 SHORT_CHARACTERS: Final = 6  # 36 of 120 bits: to tell apart, not to guess the rest
@@ -24,7 +26,8 @@ SHORT_CHARACTERS: Final = 6  # 36 of 120 bits: to tell apart, not to guess the r
 # A name begins behind what separates, in a query or in a text that quotes one: each character is seen once. A
 # value goes on to the end of all that may be of it.
 _NAME: Final = re.compile(r"""(?:^|(?<=[?&;\s"'(,{]))([^?&;\s"'(,{=]+)=""")
-_VALUE_END: Final = re.compile(r"[&#\s]|$")
+_VALUE_END: Final = re.compile(r"[&# \t\r\n]|$")
+_NESTED: Final = re.compile(r"[\[\].]+")
 _secret_fields = set(SECRET_FIELDS.split())
 # Nearly every line has none of these, and is done with: names that are in no other's, and an escape.
 _signs = ["%", "+"]
@@ -63,7 +66,9 @@ def _may_hold_one(text: str) -> bool:
 def _is_secret(name: str) -> bool:
     if "%" in name or "+" in name:
         name = unquote_plus(name)
-    return _normal(name) in _secret_fields
+    # `user[password]` and `user.password`, as forms nest their fields: the last name counts; `token[]`.
+    name = _NESTED.split(_normal(name).rstrip("[]"))[-1]
+    return name in _secret_fields or name.endswith(SECRET_ENDS)
 
 
 def _normal(text: str) -> str:

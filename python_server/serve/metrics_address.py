@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from python_server.connection.exchange import AnsweredAtOnce, Exchange
+from python_server.http1.parser import Request
 from python_server.http1.response import Headers
 from python_server.monitoring.health import HEALTH_PATH, METRICS_PATH, READY_PATH
 from python_server.monitoring.snapshots import Snapshots
-from python_server.net.sockets import Address, BindError, listen, parse_address, shown_urls
+from python_server.net.sockets import Address, BindError, Listening, listen, parse_address, shown_urls
 from python_server.net.system import REAL
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
@@ -35,6 +36,10 @@ NEEDED: Final = "--metrics needs prometheus-client: pip install 'wsframe[metrics
 END_SECONDS: Final = 5.0
 # Figures are written down each second.
 AGAIN_SECONDS: Final = 0.2
+# Of the time that an answer took: with hundreds of events that is more.
+AGAIN_SHARE: Final = 4.0
+ANSWERS_MAX_COUNT: Final = 16
+OPENMETRICS: Final = "application/openmetrics-text"
 # Who scrapes has one connection or two: those who only keep one, or dribble, are soon gone.
 LIMITS: Final = Settings(
     access_log=None,
@@ -59,8 +64,11 @@ def check_metrics(settings: Settings) -> None:
 
 
 @contextmanager
-def metrics_address(settings: Settings) -> Iterator[Callable[[Source], None]]:
+def metrics_address(settings: Settings, needed: bool = True) -> Iterator[Callable[[Source], None]]:
     """Bound, if the settings ask for it; what is yielded begins to serve what it is given.
+
+    Args:
+        needed: False: where it cannot be bound, go on without it; clients wait in the queues of the others.
 
     Raises:
         BindError: it cannot be listened on, or the package is missing.
@@ -68,13 +76,14 @@ def metrics_address(settings: Settings) -> Iterator[Callable[[Source], None]]:
     if settings.metrics is None:
         yield lambda source: None
         return
-    make_application = _make_application()
     try:
-        listening = listen(
-            [_address(settings.metrics)], LIMITS.backlog_count, unix_permissions=settings.uds_permissions
-        )
+        make_application, listening = _make_application(), _listen(settings, settings.metrics)
     except BindError as error:
-        raise BindError(f"--metrics: {error}") from None
+        if needed:
+            raise
+        log.warn(f"{error}; the server goes on without metrics")
+        yield lambda source: None
+        return
     with ExitStack() as stack:
         stack.callback(listening.close)
         place = shown_urls(listening.sockets, "http")[0].removeprefix("http://")
@@ -100,22 +109,23 @@ class MetricsAnswers:
 
     _application: Application
     _now: Callable[[], float]
-    _asked: tuple[str, ...] = ()
-    _until: float = 0.0
-    _said: tuple[str, Headers, bytes] = ("", [], b"")
+    # Until when each answer is said again, by what was asked.
+    _said: dict[tuple[str, ...], tuple[float, tuple[str, Headers, bytes]]] = field(default_factory=dict)
 
     def answer(self, exchange: Exchange) -> None:
         """What was written a moment ago is said again: a flood of scrapes costs as much as a few."""
-        request, now = exchange.request, self._now()
-        fields = request.get("accept"), request.get("accept-encoding")
-        asked = (request.method, request.path, request.query, *fields)
-        if asked != self._asked or now >= self._until:
+        asked, now = _asked(exchange.request), self._now()
+        until, said = self._said.get(asked, (now, None))
+        if said is None or now >= until:
             try:
-                self._said = self._write(*asked)
+                said = self._write(*asked)
             except OSError as error:  # the folder of the snapshots is full, or gone
-                self._said = ("503 Service Unavailable", [], f"no figures: {error}\n".encode())
-            self._asked, self._until = asked, now + AGAIN_SECONDS
-        exchange.respond(*self._said)
+                said = ("503 Service Unavailable", [], f"no figures: {error}\n".encode())
+            if len(self._said) >= ANSWERS_MAX_COUNT:
+                self._said.clear()
+            written = self._now()
+            self._said[asked] = (written + max(AGAIN_SECONDS, AGAIN_SHARE * (written - now)), said)
+        exchange.respond(*said)
 
     def _write(
         self, method: str, path: str, query: str, accept: str, encoding: str
@@ -127,6 +137,17 @@ class MetricsAnswers:
         start_response: Any = lambda *head: heads.append(head)  # noqa: E731
         body = b"".join(self._application(environ, start_response))
         return *heads[0], body
+
+
+def _asked(request: Request) -> tuple[str, str, str, str, str]:
+    """Method, path, query, format, coding; prometheus_client raises at versions that are none."""
+    return (
+        "GET" if request.method == "HEAD" else request.method,
+        request.path,
+        request.query if "name" in request.query else "",
+        f"{OPENMETRICS}; version=1.0.0" if OPENMETRICS in request.get("accept") else "",
+        "gzip" if "gzip" in request.get("accept-encoding") else "",
+    )
 
 
 class MetricsCandidate:
@@ -170,6 +191,14 @@ def _make_application() -> Callable[[Source, Callable[[], float]], Application]:
     except ModuleNotFoundError:
         raise BindError(NEEDED) from None
     return make_application
+
+
+def _listen(settings: Settings, text: str) -> Listening:
+    address = _address(text)
+    try:
+        return listen([address], LIMITS.backlog_count, unix_permissions=settings.uds_permissions)
+    except BindError as error:
+        raise BindError(f"--metrics: {error}") from None
 
 
 def _address(text: str) -> Address:

@@ -44,7 +44,7 @@ from python_server.observe.masking import mask_also
 from python_server.serve.metrics_address import check_metrics, metrics_address
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
-from python_server.serve.reexec import Reexec, inherited_from_itself
+from python_server.serve.reexec import REEXEC_VARIABLE, Reexec, inherited_from_itself
 from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
 from python_server.serve.wiring import SOFTWARE
 from python_server.serve.worker import Worker
@@ -93,7 +93,11 @@ def serve(
     if slot is not None:
         _serve_as_worker(site, settings, slot)
         return
-    with _opened(settings) as (listening, control), metrics_address(settings) as begin_metrics:
+    executed = REEXEC_VARIABLE in os.environ  # clients wait: an address that is in use now does not end it
+    with (
+        _opened(settings) as (listening, control),
+        metrics_address(settings, needed=not executed) as begin_metrics,
+    ):
         if reexec is not None:
             reexec.keep(listening)
         worker = Worker(site, settings, listening.sockets, control=control)

@@ -15,9 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,7 +27,7 @@ from websockets.sync.client import connect
 
 from asked_workers import PATIENCE_SECONDS, address, ask
 from outside_tools import outside_tool
-from page_blocks import blocks_of
+from prometheus_server import Prometheus, free_port, get
 
 APPS = Path(__file__).parent / "apps"
 EVENTS = "wsframe_events_received_total"
@@ -41,20 +38,6 @@ LOAD_SECONDS = 2.0
 LOST_SECONDS = 1.5
 CROWD_COUNT = 1_000
 SERVE = [sys.executable, "-m", "python_server", "metrics_app:app", "--port", "0"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-def get(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE_SECONDS) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
 
 
 def samples(port: int) -> dict[tuple[str, ...], float]:
@@ -83,44 +66,6 @@ def until(found: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.05)
     return value
-
-
-class Prometheus:
-    """Debian's package, which scrapes one address each second."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.port = free_port()
-        configuration = folder / "prometheus.yml"
-        documented = next(block for block in blocks_of("docs/operations.md", "yaml") if "scrape" in block)
-        assert documented.count("127.0.0.1:9464") == 1
-        here = documented.replace("127.0.0.1:9464", f"127.0.0.1:{port}")
-        configuration.write_text(f"global: {{scrape_interval: 1s}}\n{here}")
-        self._log = (folder / "log").open("w")
-        self._process = subprocess.Popen(
-            [
-                outside_tool("prometheus"),
-                f"--config.file={configuration}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{self.port}",
-            ],
-            stdout=self._log,
-            stderr=self._log,
-        )
-
-    def query(self, text: str) -> dict[str, float]:
-        """The values of now, by the label `worker`."""
-        words = urllib.parse.urlencode({"query": text})
-        try:
-            answer = json.loads(get(self.port, f"/api/v1/query?{words}")[1])
-        except OSError:  # it starts
-            return {}
-        found = answer["data"]["result"]
-        return {each["metric"].get("worker", ""): float(each["value"][1]) for each in found}
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
 
 
 @pytest.fixture
@@ -333,6 +278,19 @@ def test_health_is_answered_while_every_thread_is_busy(launch: Any, tmp_path: Pa
     assert held.getresponse().status == waiting.getresponse().status == 200
     held.close()
     waiting.close()
+    assert server.stop() == 0
+
+
+def test_an_address_in_use_does_not_end_a_server_that_reloads(launch: Any, tmp_path: Path) -> None:
+    file = tmp_path / "wsframe.toml"
+    file.touch()
+    server = launch(APPS, "metrics_app:app", "--config", str(file), "--no-access-log")
+    assert ask(server) == server.pid
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        file.write_text(f'metrics = "127.0.0.1:{taken.getsockname()[1]}"\n')
+        server.signal(signal.SIGHUP)
+        server.wait_for("the server goes on without metrics")
+        assert ask(server) == server.pid
     assert server.stop() == 0
 
 

@@ -12,7 +12,16 @@ import pytest
 
 from python_server.engineio.session import DisconnectReason
 from python_server.http1.parser import Request
-from python_server.monitoring.debug_log import SessionLog, SocketLog, cut, session_log, socket_log
+from python_server.monitoring.debug_log import (
+    HINTS_MAX_COUNT,
+    HINTS_SECONDS,
+    NO_HINT,
+    SessionLog,
+    SocketLog,
+    cut,
+    session_log,
+    socket_log,
+)
 from python_server.observe import log
 from python_server.observe.masking import short
 from python_server.socketio.broadcast import BroadcastOptions
@@ -106,6 +115,44 @@ def test_an_event_without_a_handler_is_told_with_what_may_be_meant(
     line = logged.take(peer.socket.sid)[-1]
     assert line == f"'/' X: event {cut(event)} has no handler: {hint}"
     assert len(line) < 250
+
+
+def test_a_client_that_makes_up_names_has_hints_for_the_first_of_them(logged: Logged) -> None:
+    """One takes milliseconds where there are hundreds of handlers."""
+    logged.on("divide")
+    looked_at: list[bool] = []
+    names = logged.hub.handlers.names
+    logged.hub.handlers.names = lambda: looked_at.append(True) or names()  # type: ignore[method-assign]
+    peer = logged.peer()
+
+    def hints_count(prefix: str) -> int:
+        logged.take()
+        peer.say(*(f'2["{prefix}{number}"]' for number in range(3 * HINTS_MAX_COUNT)))
+        return sum("no handler: did you mean 'divide'?" in line for line in logged.take())
+
+    assert hints_count("devide") == HINTS_MAX_COUNT
+    assert hints_count("devide") == HINTS_MAX_COUNT  # remembered
+    assert hints_count("divida") == 0
+    peer.say('2["divido"]')
+    assert logged.take()[-1].endswith(f"event 'divido' has no handler: {NO_HINT}")
+    assert len(looked_at) == HINTS_MAX_COUNT
+    logged.advance(HINTS_SECONDS)
+    assert hints_count("divida") == HINTS_MAX_COUNT
+
+
+@pytest.mark.parametrize("prefix", ["", "/x#"])
+def test_an_old_clients_session_id_is_no_rooms_name_in_the_log(logged: Logged, prefix: str) -> None:
+    """Socket.IO 2 calls clients by it; here of a client at another worker."""
+    peer = logged.peer()
+    logged.take()
+    secret = "AbCdEfGhIjKlMnOpQrSt"
+    logged.hub.emit("news", (), BroadcastOptions("/", (f"{prefix}3.{secret}",)))
+    logged.hub.join("/", peer.socket.sid, f"{prefix}3.{secret}")
+    logged.run()
+    lines = logged.take()
+    assert len(lines) == 2
+    assert all(f"room '{prefix}3.AbCdEf..'" in line for line in lines)
+    assert secret not in "".join(lines)
 
 
 def test_a_namespace_without_handlers_and_a_number_as_a_name(logged: Logged) -> None:

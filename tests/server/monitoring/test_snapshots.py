@@ -106,6 +106,16 @@ with snapshot_folder(True) as snapshots:
 """
 
 
+OPTIMISED = """
+import sys
+from python_server.monitoring.figures import Figures, Snapshot
+from python_server.monitoring.snapshots import Snapshots
+Snapshots(sys.argv[1], 1).write(Snapshot(1, 1, 0.0, "", Figures()))
+import os
+print([name for name in os.listdir(sys.argv[1]) if name == "figures-1"])
+"""
+
+
 def test_what_a_killed_server_left_is_removed_by_the_next_one(folder: str) -> None:
     left = [
         subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True).stdout.strip()
@@ -119,6 +129,32 @@ def test_what_a_killed_server_left_is_removed_by_the_next_one(folder: str) -> No
         assert [Path(path).exists() for path in (*left, folder)] == [False, True, True]
     finally:
         shutil.rmtree(left[1])
+
+
+def test_what_another_user_has_put_there_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FOLDERS", str(tmp_path))
+    ours, link, theirs = (
+        tmp_path / name for name in ("ours", f"{module.FOLDER_PREFIX}link", f"{module.FOLDER_PREFIX}theirs")
+    )
+    ours.mkdir(0o700)
+    link.symlink_to(ours)
+    theirs.mkdir(0o755)
+    (theirs / "reader").symlink_to(ours / "device")
+    if os.geteuid() == 0:
+        os.chown(theirs, 65_534, 65_534)
+        theirs.chmod(0o700)
+    for each in (ours, theirs):
+        os.utime(each, (0, 0))
+    with snapshot_folder(True):
+        assert list(ours.iterdir()) == []
+        assert theirs.exists()
+
+
+def test_it_works_without_assertions(folder: str) -> None:
+    command = [sys.executable, "-O", "-c", OPTIMISED, folder]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "['figures-1']\n"
 
 
 def test_workers_are_summed_and_who_was_killed_stays_counted(

@@ -125,14 +125,66 @@ def test_debug_lines_are_for_who_asks_for_them() -> None:
     log.LOGGER.setLevel("INFO")
     assert log.debug_lines(log.SOCKETIO) is None
     assert log.debug_lines(log.SOCKETIO, False) is None
-    own = logging.getLogger("a program's")
-    assert log.debug_lines(log.SOCKETIO, own) == own.info
+    assert log.debug_lines(log.SOCKETIO, logging.getLogger("a program's")) is not None
     assert not log.SOCKETIO.isEnabledFor(logging.DEBUG)
-    assert log.debug_lines(log.SOCKETIO, True) == log.SOCKETIO.debug
-    assert log.SOCKETIO.isEnabledFor(logging.DEBUG)
-    assert not log.ENGINEIO.isEnabledFor(logging.DEBUG)
+    assert log.debug_lines(log.SOCKETIO, True) is not None
+    # Another server of the same process has not asked.
+    assert log.debug_lines(log.SOCKETIO, False) is None
+    assert not log.SOCKETIO.isEnabledFor(logging.DEBUG)
     log.LOGGER.setLevel("DEBUG")
     assert log.debug_lines(log.ENGINEIO) == log.ENGINEIO.debug
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_record_that_cannot_be_written_is_an_object_too(tmp_path: Path) -> None:
+    class Unspeakable:
+        def __str__(self) -> str:
+            raise ValueError
+
+    log.configure_logging("info", None, str(tmp_path / "log"), log_format="json", writer=LINES)
+    log.LOGGER.info("first", extra={"sid": Unspeakable()})
+    flush()
+    told = json.loads((tmp_path / "log").read_text())
+    assert told["message"] == "a line of the log could not be made: ValueError"
+    assert told["level"] == "INFO"
+
+
+@pytest.mark.usefixtures("debug_loggers")
+def test_who_asked_has_debug_lines_where_the_log_goes(told: Told, caplog: pytest.LogCaptureFixture) -> None:
+    log.LOGGER.setLevel("WARNING")
+    debug = log.debug_lines(log.SOCKETIO, True)
+    assert debug is not None
+    debug("event 'x' of session 1.abcdef..")
+    assert told.lines == ["event 'x' of session 1.abcdef.."]
+    assert caplog.records[0].name == log.SOCKETIO.name
+
+
+def test_a_logger_of_the_programs_may_raise(told: Told) -> None:
+    class Own:
+        said = ""
+
+        def info(self, text: str, *, extra: dict[str, str]) -> None:
+            self.said += text
+            raise OSError("disk full")
+
+    own = Own()
+    debug = log.debug_lines(log.SOCKETIO, own)
+    assert debug is not None
+    debug("refused GET '/?sid=abc'", extra={"sid": "x"})
+    assert own.said == "refused GET '/?sid=***"
+    assert told.lines == ["logger= of the program failed"]
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize(("said", "shown"), [("GET /?sid=abc", "GET /?sid=***"), ("no secret", "no secret")])
+def test_a_logger_of_the_applications_gets_no_secret(
+    said: str, shown: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.log_into(log.LOGGER, logging.getLogger("a program's"), writer=LINES)
+    Faults().report("handler", raised(ValueError(said)))
+    assert f"ValueError: {shown}\n" in caplog.text
+    assert "abc" not in caplog.text
+    assert (caplog.records[0].exc_info is None) is (said != shown)
 
 
 def test_another_kind_of_fault_has_a_number_of_its_own(told: Told) -> None:

@@ -24,6 +24,7 @@ from python_server.net.system import REAL
 from python_server.serve import metrics_address as module
 from python_server.serve.metrics_address import (
     AGAIN_SECONDS,
+    ANSWERS_MAX_COUNT,
     LIMITS,
     MetricsAnswers,
     MetricsCandidate,
@@ -69,37 +70,82 @@ def test_it_is_served_on_a_thread_of_its_own_until_it_is_closed() -> None:
         pass  # nothing of it is left
 
 
-def test_a_flood_of_scrapes_costs_as_much_as_a_few() -> None:
-    written: list[str] = []
-    moment = 100.0
+class Asked:
+    """The answers of an address on a told clock. Writing one takes `takes` seconds."""
 
-    def application(environ: Any, start_response: Any) -> list[bytes]:
-        written.append(f"{environ['PATH_INFO']}?{environ['QUERY_STRING']} {environ['HTTP_ACCEPT']}")
+    def __init__(self) -> None:
+        self.now, self.takes = 100.0, 0.0
+        self.written: list[str] = []
+        self.answers = MetricsAnswers(self._write, lambda: self.now)
+
+    def _write(self, environ: Any, start_response: Any) -> list[bytes]:
+        self.now += self.takes
+        said = "{REQUEST_METHOD} {PATH_INFO}?{QUERY_STRING} {HTTP_ACCEPT}".format_map(environ)
+        self.written.append(said)
         start_response("200 OK", [("Content-Type", "text/plain")])
-        return [written[-1].encode()]
+        return [said.encode()]
 
-    answers = MetricsAnswers(application, lambda: moment)
-
-    def ask(path: str, accept: str = "") -> bytes:
+    def ask(self, path: str, query: str = "", accept: str = "", method: str = "GET") -> bytes:
         said: list[bytes] = []
-        request = Request("GET", f"{path}?a", path, "a", (1, 1), [], fields={"accept": accept})
+        request = Request(method, f"{path}?{query}", path, query, (1, 1), [], fields={"accept": accept})
         exchange: Any = SimpleNamespace(request=request, respond=lambda *answer: said.append(answer[2]))
-        answers.answer(exchange)
+        self.answers.answer(exchange)
         return said[0]
 
-    assert {ask("/metrics") for _ in range(100)} == {b"/metrics?a "}
-    assert len(written) == 1
-    assert (ask("/healthz"), ask("/metrics", "x")) == (b"/healthz?a ", b"/metrics?a x")
-    assert len(written) == 3
-    moment += AGAIN_SECONDS
-    ask("/metrics", "x")
-    assert len(written) == 4
 
+def test_a_flood_of_scrapes_costs_as_much_as_a_few() -> None:
+    asked = Asked()
+    openmetrics = "application/openmetrics-text"
+    assert {asked.ask("/metrics", f"x={number}") for number in range(100)} == {b"GET /metrics? "}
+    assert len(asked.written) == 1
+    assert asked.ask("/healthz") == b"GET /healthz? "
+    for version in ("0.0.1", "x", ""):
+        said = asked.ask("/metrics", accept=f"{openmetrics}; version={version}")
+        assert said == f"GET /metrics? {openmetrics}; version=1.0.0".encode()
+    asked.ask("/metrics", "name[]=wsframe_sessions")
+    assert len(asked.written) == 4
+    asked.now += AGAIN_SECONDS
+    asked.ask("/metrics")
+    assert len(asked.written) == 5
+    for number in range(100):
+        asked.ask("/metrics", f"name[]={number}")
+    assert len(asked.answers._said) <= ANSWERS_MAX_COUNT
+
+
+def test_a_scrape_that_takes_long_is_kept_for_longer() -> None:
+    asked = Asked()
+    asked.takes = 1.0
+    asked.ask("/metrics")
+    asked.now += 3.9
+    asked.ask("/metrics")
+    assert len(asked.written) == 1
+    asked.now += 0.2
+    asked.ask("/metrics")
+    assert len(asked.written) == 2
+
+
+def test_a_head_is_answered_as_a_get_is() -> None:
+    assert Asked().ask("/metrics", method="HEAD") == b"GET /metrics? "
+
+
+def test_a_folder_of_snapshots_that_is_full_is_told() -> None:
     def full(environ: Any, start_response: Any) -> list[bytes]:
         raise OSError("no space left")
 
-    answers._application = full
-    assert ask("/metrics") == b"no figures: no space left\n"
+    asked = Asked()
+    asked.answers._application = full
+    assert asked.ask("/metrics") == b"no figures: no space left\n"
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text; version=x", "text/plain; version=1e9"])
+def test_no_field_of_a_scrape_is_too_odd(accept: str) -> None:
+    """prometheus_client compares versions that are none."""
+    port = free_port()
+    with metrics_address(Settings(metrics=f"127.0.0.1:{port}")) as begin:
+        begin(now)
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
+            assert b"wsframe_worker_up" in answer.read()
 
 
 def test_a_socket_of_the_file_system_goes_with_it(tmp_path: Path) -> None:
@@ -153,6 +199,16 @@ def test_an_address_in_use_is_told_in_one_line() -> None:
             pass
         check_metrics(Settings(metrics=address))  # perhaps by the server that is to be restarted
     assert str(refused.value).startswith(f"--metrics: cannot listen on {address}: ")
+
+
+def test_a_server_that_only_reloads_goes_on_without(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(metrics=f"127.0.0.1:{taken.getsockname()[1]}")
+        with metrics_address(settings, needed=False) as begin:
+            begin(now)
+    assert re.search(
+        r"^--metrics: cannot listen on .*; the server goes on without metrics$", caplog.messages[0]
+    )
 
 
 @pytest.mark.parametrize("address", ["here:there", "unix:", "[::1"])

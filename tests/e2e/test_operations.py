@@ -1,0 +1,110 @@
+"""What the page of operations has an operator type, at a real server; a real Prometheus reads the dashboard.
+
+It must not know what the figures are.
+"""
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+
+from asked_workers import PATIENCE_SECONDS, address
+from dashboard import METRIC, expressions
+from outside_tools import outside_tool
+from page_blocks import PAGES
+from prometheus_server import Prometheus, free_port, get
+from python_server.monitoring.catalogue import CATALOGUE
+
+APPS = Path(__file__).parent / "apps"
+QUESTIONS = PAGES["docs/operations.md"].partition("## Ten questions")[2].partition("\n## ")[0]
+COMMANDS = re.findall(r"`(curl [^`]+)`", QUESTIONS)
+# What Grafana puts in.
+VARIABLES = {'job=~"$job"': 'job=~".*"', "$__rate_interval": "1m"}
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def watched(launch: Any, port: int) -> Iterator[int]:
+    """The port of the metrics of a server that has had a client, which has gone."""
+    server = launch(
+        APPS, "metrics_app:app", "--workers", "2", "--no-access-log", "--metrics", f"127.0.0.1:{port}"
+    )
+    server.wait_serving(2)
+    host, main = address(server)
+    with connect(f"ws://{host}:{main}/socket.io/?EIO=4&transport=websocket") as client:
+        client.recv(PATIENCE_SECONDS)
+        for said in ("40", '421["count"]'):
+            client.send(said)
+            client.recv(PATIENCE_SECONDS)
+        until_written(port)
+        yield port
+    assert server.stop() == 0
+
+
+def until_written(port: int) -> None:
+    """A worker writes its figures down each second."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while 'wsframe_events_received_total{namespace="/"} 1.0' not in get(port, "/metrics")[1]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_each_question_has_its_command() -> None:
+    questions = re.split(r"^### (\d+)\. ", QUESTIONS, flags=re.MULTILINE)[1:]
+    assert questions[::2] == [str(number) for number in range(1, 11)]
+    for text in questions[1::2]:
+        assert re.match(r"[^\n]+\?\n\n`(curl|wsframe) [^`]+`", text)
+
+
+def test_what_is_searched_for_in_the_journal_is_in_the_log() -> None:
+    lines = PAGES["docs/reference/log-lines.md"] + PAGES["docs/how-to/event-does-not-arrive.md"]
+    patterns = re.findall(r"`journalctl -u shop -g '([^']+)'`", QUESTIONS)
+    assert len(patterns) > 3
+    for pattern in patterns:
+        for alternative in pattern.split("|"):
+            assert re.search(alternative, lines), alternative
+
+
+def test_the_commands_answer(watched: int) -> None:
+    assert len(COMMANDS) == 8
+    for command in COMMANDS:
+        typed = command.replace("127.0.0.1:9464", f"127.0.0.1:{watched}")
+        done = subprocess.run(
+            [outside_tool("bash"), "-c", typed], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        )
+        assert (done.returncode, done.stderr) == (0, ""), command
+        wanted = re.findall(r"[a-z_]{5,}", command.partition("grep")[2].replace("wsframe_", ""))
+        assert not [word for word in wanted if not any(word in name for name in CATALOGUE)], command
+        assert done.stdout
+
+
+@pytest.mark.long
+def test_a_prometheus_reads_every_query_of_the_dashboard(watched: int, tmp_path: Path) -> None:
+    outside_tool("prometheus")
+    with closing(Prometheus(tmp_path, watched)) as prometheus:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        # A rate needs two scrapes.
+        while prometheus.query("count_over_time(wsframe_connections[1m]) > 1") == {}:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        there = set(METRIC.findall(re.sub(r"^#.*\n", "", get(watched, "/metrics")[1], flags=re.MULTILINE)))
+        empty = []
+        for text in expressions():
+            for variable, value in VARIABLES.items():
+                text = text.replace(variable, value)
+            answer = prometheus.ask(text)
+            assert answer["status"] == "success", (text, answer)
+            if not answer["data"]["result"] and set(METRIC.findall(text)) <= there:
+                empty.append(text)
+        # Nobody was slow, and only that reason is asked for.
+        assert [text for text in empty if "slow client" not in text] == []
