@@ -29,7 +29,7 @@ HOUSE = """
                sockets systemd scoreboard poller descriptors system forks threads backpressure
                line_writer turn tasks bounded_queue loop pool low_water lingering transport tls
                listener relay link client_backlog
-1  observe     log access_log counters
+1  observe     log access_log counters fatal_signals
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
@@ -45,10 +45,11 @@ HOUSE = """
                cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
                cluster.broker.backplane protocol4 observer services recovery.restore rooms
                broadcaster handler_runner connections dispatcher server
-5  control     commands server
+5  control     commands places server client stacks worker_socket
+5  monitoring  catalogue figures event_metrics gauges
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring pid_file cluster_wiring worker reexec serve
-               reloader
+               client_release client_files wiring pid_file cluster_wiring reexec inspection worker
+               serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -57,7 +58,7 @@ HOUSE = """
                flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
-9  command     option options welcome emit flask_run sources explain cli
+9  command     option options welcome flask_run sources explain running emit operate status top cli
 10  gunicorn    generation arbiter requests settings worker
 10  __main__
 """

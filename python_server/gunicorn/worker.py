@@ -20,7 +20,8 @@ from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker as BaseWorker
 
-from python_server.control.server import open_control
+from python_server.control.places import control_path
+from python_server.control.server import NO_SOCKET, open_control
 from python_server.drop_in.installing import install
 from python_server.drop_in.turns import begin_again
 from python_server.gunicorn.arbiter import ArbiterLink
@@ -33,6 +34,7 @@ from python_server.net.sockets import BindError, Listening, Socket
 from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
+from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
 from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES, tell_of_start
@@ -165,6 +167,7 @@ class GunicornWorker(BaseWorker):
         if not log.LOGGER.handlers:
             log.log_into(log.LOGGER, self.log, writer=LINES)
         self._settings = settings_of(self.cfg)
+        write_stacks_at_fatal_signals(None if self.cfg.errorlog == "-" else self.cfg.errorlog)
         allow_descriptors(self._settings.connections_max_count, log.warn)
         tell_of_start()
         site = find_site(cast("Application", self.wsgi))
@@ -175,6 +178,10 @@ class GunicornWorker(BaseWorker):
         self._worker = worker = Worker(
             site, self._settings, self._listening.sockets, self._slot(), access_log=access_log_of(self.log)
         )
+        asked = self._settings.control_socket
+        place = control_path(asked, self._listening)
+        if place is not None and asked != NO_SOCKET:
+            worker.open_own_control(place, own_folder=asked is None)
         assert worker.membership is not None
         self._siblings = worker.membership.siblings
         self._siblings.on_changed(self._lead)
@@ -220,7 +227,7 @@ class GunicornWorker(BaseWorker):
         if self._control.sockets or not (self._siblings.met and self._siblings.leader()):
             return
         try:
-            self._control = open_control(self._settings.control_socket, self._listening, log.warn)
+            self._control = open_control(self._settings.control_socket, self._listening, log.warn, self.ppid)
         except BindError as error:
             log.warn(str(error))
         if self._control.sockets and self._worker is not None:

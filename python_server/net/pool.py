@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from python_server.net.forks import call_in_children, free, leave_children_alone
 from python_server.net.loop import Loop
@@ -80,6 +80,15 @@ class Lending:
         """Any thread: one less."""
         with self._lock:
             self._count -= 1
+
+
+class PoolFigures(NamedTuple):
+    """How much a pool has to do; `wait_seconds`: of its oldest job that no thread has taken."""
+
+    threads_count: int
+    running_count: int
+    waiting_count: int
+    wait_seconds: float
 
 
 class Pool:
@@ -189,6 +198,16 @@ class Pool:
         if self._awaited:
             with self._lock:
                 self._end_wait()
+
+    def figures(self) -> PoolFigures:
+        """Any thread."""
+        with self._lock:
+            threads_count, running_count = self._threads_count, self._running_count()
+        try:
+            wait_seconds = max(0.0, self._monotonic() - self._jobs[0][0])
+        except IndexError:  # no job, or a worker has just taken the last one
+            wait_seconds = 0.0
+        return PoolFigures(threads_count, max(0, running_count), self.waiting_count(), wait_seconds)
 
     def resubmit(self, job: Job) -> None:
         """A worker, from within a job: queue `job`; the caller itself comes back for it."""

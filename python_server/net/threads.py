@@ -114,6 +114,11 @@ def native_id_of(thread_id: int) -> int | None:
     return next(found, None)
 
 
+def thread_names() -> dict[int | None, str]:
+    """Any thread: of all that live, by their id."""
+    return {thread.ident: thread.name for thread in threading.enumerate()}
+
+
 def on_main_thread() -> bool:
     """Is this the thread that the program began on?"""
     return threading.current_thread() is threading.main_thread()
@@ -177,6 +182,15 @@ class Mailbox:
     def disown(self) -> None:
         """In a forked child: the loop is the parent's, and whoever posts is told so."""
         self._closed = True
+
+    @property
+    def owner(self) -> int:
+        """Any thread: the id of the loop's thread."""
+        return self._owner
+
+    def waiting_count(self) -> int:
+        """Any thread: calls that the loop has not made yet."""
+        return len(self._calls)
 
     def on_loop(self) -> bool:
         """Any thread: is the caller the loop's thread?"""

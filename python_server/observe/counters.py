@@ -12,10 +12,15 @@ from python_server.observe.log import LOGGER, REPEAT_SECONDS
 
 
 class Counters:
-    """Counters of one worker, and the lines they are worth. Belongs to the loop's thread."""
+    """Counters of one worker, and the lines they are worth. Belongs to the loop's thread.
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    Args:
+        whose: stands before each line, of a worker beside the one that serves clients.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], whose: str = "") -> None:
         self._monotonic = monotonic
+        self._whose = whose
         self.counts: Counter[str] = Counter()
         self._said: dict[str, tuple[float, int]] = {}  # when a kind was said last, and its count then
 
@@ -30,4 +35,6 @@ class Counters:
         if now - said_at >= REPEAT_SECONDS:
             more = self.counts[kind] - count - 1
             self._said[kind] = (now, self.counts[kind])
-            LOGGER.warning("%s%s", message, f" (and {more} more of the same before)" if more else "")
+            LOGGER.warning(
+                "%s%s%s", self._whose, message, f" (and {more} more of the same before)" if more else ""
+            )

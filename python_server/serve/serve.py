@@ -16,6 +16,7 @@ from itertools import chain, repeat
 from typing import Final
 
 from python_server.connection.acceptor import tls_context
+from python_server.control.places import workers as worker_sockets
 from python_server.control.server import NO_SOCKET, open_control
 from python_server.net import systemd
 from python_server.net.descriptors import allow_descriptors
@@ -37,6 +38,7 @@ from python_server.net.sockets import (
 from python_server.net.system import REAL
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
+from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
 from python_server.serve.reexec import Reexec, inherited_from_itself
@@ -83,6 +85,7 @@ def serve(
     slot = take_slot(os.environ, REAL.monotonic)
     name = "" if slot is None else f"worker {slot.index}"
     log.configure_logging(settings.log_level, settings.access_log, settings.error_log, name, writer=LINES)
+    write_stacks_at_fatal_signals(settings.error_log)
     allow_descriptors(settings.connections_max_count, log.warn)
     tell_of_start()
     if slot is not None:
@@ -139,6 +142,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     """
     check_workers(settings)
     log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
+    write_stacks_at_fatal_signals(settings.error_log)
     with _opened(settings) as (listening, control):
         loop = Loop(log.report)
         workers = Supervisor(
@@ -359,3 +363,5 @@ def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
     """
     with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
         yield listening, next(iter(control.sockets), None)
+        for path, _ in control.paths[:1]:
+            worker_sockets(path)  # of a worker that was killed

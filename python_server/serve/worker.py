@@ -13,10 +13,11 @@ from functools import partial
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
+from python_server.control.worker_socket import WorkerSocket
 from python_server.engineio.session import DisconnectReason
 from python_server.net.loop import Loop
 from python_server.net.memory import keep_large_blocks
-from python_server.net.sockets import Socket
+from python_server.net.sockets import BindError, Socket
 from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System
 from python_server.net.threads import end_turn
@@ -24,6 +25,7 @@ from python_server.observe import log
 from python_server.observe.access_log import AccessLog, AccessWriter
 from python_server.observe.counters import Counters
 from python_server.serve import cluster_wiring, wiring
+from python_server.serve.inspection import Inspection
 from python_server.serve.mounts import Site
 from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
@@ -100,6 +102,27 @@ class Worker:
         self.membership = self._cluster.membership
         http = cluster_wiring.http_services(given, network, protocols, self._cluster, self._counters)
         self._acceptor.set_services(http)
+        self._inspection = Inspection(
+            loop=self.loop,
+            door=self._pools.door,
+            index=1 if slot is None else slot.index,
+            acceptor=self._acceptor,
+            engines=[engine for _, engine in self._cluster.engines],
+            hubs=self._hubs,
+            pools=[self._pools.requests, self._pools.events, self._pools.websockets],
+            now=system.monotonic,
+            watching=None,
+        )
+        self._own_control: WorkerSocket | None = None
+        if control is not None:
+            self.open_own_control(control.getsockname())
+
+    def open_own_control(self, path: str, *, own_folder: bool = False) -> None:
+        """Before the loop runs: one of this worker beside the server's control socket at `path`."""
+        try:
+            self._own_control = WorkerSocket(path, self._inspection.answer, own_folder=own_folder)
+        except (BindError, OSError) as error:
+            log.warn(f"commands do not see this worker: {error}")
 
     def open_control(self, sock: Socket) -> None:
         """Loop's thread, or before it runs: hear this user's own words there from now on."""
@@ -233,6 +256,8 @@ class Worker:
         for backplane in self._cluster.backplanes:
             backplane.close()
         self._pools.close()
+        if self._own_control is not None:
+            self._own_control.close()
         if self.membership is not None:
             self.membership.close()
         self.loop.close()

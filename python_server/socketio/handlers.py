@@ -59,6 +59,15 @@ class Handlers:
         """Does the application know it by name?"""
         return namespace in self._events or namespace in self._whole or namespace in self._open
 
+    def knows(self, namespace: str, event: str | None) -> bool:
+        """Has the application named both, so that no client has made them up? None: the namespace alone."""
+        whole = self._whole.get(namespace)
+        return self.permanent(namespace) and (
+            event is None
+            or event in self._events.get(namespace, ())
+            or (whole is not None and event in whole.names)
+        )
+
     def find(self, namespace: str, event: str) -> Handler | None:
         own = self._events.get(namespace)
         if own is not None:

@@ -5,11 +5,12 @@ Must not know: frames, HTTP, Flask; handlers are functions it was given, run thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from python_server.net.threads import Lock
 from python_server.socketio.acks import Answers
+from python_server.socketio.adapter import Adapter
 from python_server.socketio.broadcast import EVERYBODY, BroadcastOptions
 from python_server.socketio.broadcaster import AckCallback, Broadcaster
 from python_server.socketio.client import Socket
@@ -38,20 +39,20 @@ class RunningServer:
         observer: SocketObserver | None,
     ) -> None:
         recovery = configuration.recovery
-        runner = HandlerRunner(services, configuration.codec, handlers, observer)
+        self.runner: HandlerRunner = HandlerRunner(services, configuration.codec, handlers, observer)
         self.services = services
         self.restorer: Restorer | None = None if recovery is None else Restorer(recovery, services)
         self.rooms: RoomDirectory = RoomDirectory(
             services,
-            runner.room_changed,
+            self.runner.room_changed,
             lambda: 0 if recovery is None else recovery.events.position,
         )
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
         self.connections: Connections = Connections(
-            services, configuration, handlers, self.rooms, runner, self.restorer, observer
+            services, configuration, handlers, self.rooms, self.runner, self.restorer, observer
         )
         self.dispatcher: Dispatcher = Dispatcher(
-            services, configuration, handlers, self.connections, runner, observer
+            services, configuration, handlers, self.connections, self.runner, observer
         )
         services.backplane.start(
             ClusterReceiver(
@@ -62,6 +63,11 @@ class RunningServer:
                 None if self.restorer is None else self.restorer.answer,
             )
         )
+
+    def observe(self, observer: SocketObserver | None) -> None:
+        """Loop's thread: it watches from here on; a handler that runs is still told to the one before."""
+        for part in (self.runner, self.broadcaster, self.connections, self.dispatcher):
+            part._observer = observer
 
 
 class Hub:
@@ -89,14 +95,23 @@ class Hub:
 
     def attach(self, services: HubServices) -> Dispatcher:
         """Loop's thread: a worker serves from here on; its sessions are answered by what is returned."""
-        observers = [*self._observers, *filter(None, [services.observer])]
-        running = RunningServer(self._configuration, self.handlers, services, together(observers))
+        running = RunningServer(
+            self._configuration, self.handlers, services, self._with_observer(services.observer)
+        )
         with self._lock:
             for call in self._early:
                 services.door.post(call, running)
             self._early.clear()
             self._running = running
         return running.dispatcher
+
+    def _with_observer(self, *more: SocketObserver | None) -> SocketObserver | None:
+        return together([*self._observers, *filter(None, more)])
+
+    def watch(self, observer: SocketObserver | None) -> None:
+        """Loop's thread: this one watches as well, for a while; None: no more. It costs nothing before."""
+        if (running := self._running) is not None:
+            running.observe(self._with_observer(running.services.observer, observer))
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
@@ -221,6 +236,10 @@ class Hub:
     def sockets(self) -> list[Socket]:
         """Every client of this process in every namespace."""
         return [] if self._running is None else self._running.rooms.sockets()
+
+    def adapters(self) -> Mapping[str, Adapter]:
+        """Loop's thread: the clients of this process, by namespace."""
+        return {} if self._running is None else self._running.rooms.adapters
 
     def _later(self, call: Callable[[RunningServer], None]) -> None:
         """Do it now, or once a worker serves, in the order of the calls."""

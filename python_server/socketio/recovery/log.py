@@ -59,6 +59,11 @@ class RecoveryLog:
         self.tag: str = token(3, REAL.entropy)  # of the names of our own events
         self._numbers = itertools.count()
 
+    @property
+    def lost_count(self) -> int:
+        """Of clients that may come back."""
+        return len(self._lost)
+
     def next_offset(self) -> str:
         """Any thread: the name of an event about to be sent; unique among all processes."""
         return f"{self.tag}{next(self._numbers):x}"

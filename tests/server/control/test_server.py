@@ -14,11 +14,11 @@ import pytest
 
 from python_server.api.emitter import EmitError, Emitter
 from python_server.control.commands import ControlCommands
+from python_server.control.places import default_path
 from python_server.control.server import (
     CHANNELS_MAX_COUNT,
     Control,
     bind_control,
-    default_path,
     open_control,
 )
 from python_server.net.loop import Loop

@@ -95,8 +95,12 @@ def test_a_pool_grows_while_jobs_wait_up_to_its_cap_and_then_names_the_option() 
     clock.pass_by(0.1)
     assert len(said) == 1
     assert pool.waiting_count() == 1
+    threads_count, running_count, waiting_count, wait_seconds = pool.figures()
+    assert (threads_count, running_count, waiting_count) == (3, 3, 1)
+    assert wait_seconds == pytest.approx(1.204)
     go.set()
     assert pool.close(60) == 0
+    assert pool.figures() == (0, 0, 0, 0.0)
 
 
 def test_a_computing_pool_does_not_grow_until_a_job_starves() -> None:

@@ -1,0 +1,4 @@
+"""What an operator sees: debug log, metrics, health.
+
+Must not know: how anything is served.
+"""
