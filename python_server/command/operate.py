@@ -19,7 +19,7 @@ from python_server.net.system import REAL
 
 LOOK_SECONDS: Final = 0.05
 # A thread answers; it waits for the interpreter alone.
-DUMP_SECONDS: Final = 5.0
+DUMP_SECONDS: Final = 3.0
 
 
 def send(server: Server, number: int) -> None:

@@ -91,8 +91,8 @@ def make_folder(folder: str) -> None:
         )
 
 
-def register(listening: Listening, control: Listening, process: int) -> None:
-    """Write down whose control socket that is; what is written goes with the socket.
+def register(listening: Listening, control: str, process: int) -> str:
+    """Write down whose control socket that is; the path of what is written, to be removed with the socket.
 
     Raises:
         OSError: there is no safe place for it.
@@ -100,12 +100,12 @@ def register(listening: Listening, control: Listening, process: int) -> None:
     addresses = addresses_of(listening)
     path = default_path(_name(addresses) or process).removesuffix("sock") + "json"
     make_folder(os.path.dirname(path))
-    server = Server(process, addresses, os.path.abspath(control.paths[0][0]))
+    server = Server(process, addresses, os.path.abspath(control))
     new = f"{path}.{os.getpid()}"
     with open(new, "wb") as file:
         file.write(msgspec.json.encode(server))
-    control.paths.append((path, os.stat(new).st_ino))
     os.replace(new, path)
+    return path
 
 
 def servers() -> list[Server]:
@@ -118,7 +118,8 @@ def servers() -> list[Server]:
                 server.control = root + server.control
                 if server.process in found or not lives(server.process):
                     continue
-                connect_unix(server.control, PROBE_SECONDS).close()
+                if not workers(server.control):
+                    connect_unix(server.control, PROBE_SECONDS).close()
                 found[server.process] = server
     return list(found.values())
 

@@ -48,14 +48,14 @@ def bind_control(path: str, *, own_folder: bool) -> Listening:
 
 
 def open_control(
-    asked: str | None, listening: Listening, warn: Callable[[str], None], process: int | None = None
+    asked: str | None, listening: Listening, warn: Callable[[str], None], *, registers: bool = True
 ) -> Listening:
     """The control socket that the settings ask for, or none; its file goes when it is closed.
 
     Args:
         asked: a path, "none", or None for the default path.
         warn: told why the default path could not be had; the server goes without.
-        process: which takes the server's signals; None: this one.
+        registers: say that this process is the server, which commands may look for.
 
     Raises:
         BindError: the path that was asked for cannot be listened on.
@@ -72,7 +72,9 @@ def open_control(
         return Listening()
     workers(path)  # of a server that was killed there
     try:
-        register(listening, control, process or os.getpid())
+        if registers:
+            written = register(listening, path, os.getpid())
+            control.paths.append((written, os.stat(written).st_ino))
     except OSError as error:
         warn(f"commands do not find this server: {error}")
     return control

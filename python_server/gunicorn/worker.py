@@ -20,7 +20,7 @@ from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker as BaseWorker
 
-from python_server.control.places import control_path
+from python_server.control.places import control_path, register, workers
 from python_server.control.server import NO_SOCKET, open_control
 from python_server.drop_in.installing import install
 from python_server.drop_in.turns import begin_again
@@ -113,6 +113,7 @@ class GunicornWorker(BaseWorker):
         self._meeting: Meeting | None = None
         self._listening = Listening()
         self._control = Listening()
+        self._registered: tuple[str, str] | None = None  # the path of it, and of the control socket
         self._theirs: ApplicationSignals | None = None  # once it has been loaded
 
     @property  # type: ignore[override]  # a number from the fork on
@@ -138,6 +139,9 @@ class GunicornWorker(BaseWorker):
                 self._meeting.listening.close()
             for listening in (self._control, self._listening):
                 listening.close()
+            if self._registered is not None and not workers(self._registered[1]):
+                with suppress(OSError):  # the last one
+                    os.unlink(self._registered[0])
 
     def load_wsgi(self) -> None:
         """Load the application, then meet the siblings: all is there to serve."""
@@ -181,7 +185,7 @@ class GunicornWorker(BaseWorker):
         asked = self._settings.control_socket
         place = control_path(asked, self._listening)
         if place is not None and asked != NO_SOCKET:
-            worker.open_own_control(place, own_folder=asked is None)
+            self._register(worker, place, own_folder=asked is None)
         assert worker.membership is not None
         self._siblings = worker.membership.siblings
         self._siblings.on_changed(self._lead)
@@ -189,6 +193,14 @@ class GunicornWorker(BaseWorker):
         if self._told_to_end:  # meanwhile
             worker.loop.call_soon(self._leave)
         worker.run()
+
+    def _register(self, worker: Worker, place: str, *, own_folder: bool) -> None:
+        """Commands find the arbiter by what any of its workers has written."""
+        worker.open_own_control(place, own_folder=own_folder)
+        try:
+            self._registered = register(self._listening, place, self.ppid), place
+        except OSError as error:
+            log.warn(f"commands do not find this server: {error}")
 
     def _slot(self) -> WorkerSlot:
         meeting = self._meeting
@@ -227,7 +239,9 @@ class GunicornWorker(BaseWorker):
         if self._control.sockets or not (self._siblings.met and self._siblings.leader()):
             return
         try:
-            self._control = open_control(self._settings.control_socket, self._listening, log.warn, self.ppid)
+            self._control = open_control(
+                self._settings.control_socket, self._listening, log.warn, registers=False
+            )
         except BindError as error:
             log.warn(str(error))
         if self._control.sockets and self._worker is not None:
