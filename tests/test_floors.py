@@ -193,6 +193,9 @@ REAL_IN = {
     "api.emitter",  # no loop, no worker
     "api.flask_socketio.test_client",
     "command.cli",
+    "command.operate",  # no loop, no worker
+    "command.status",
+    "command.top",
     "drop_in.greenlets",  # threads of an application
     "drop_in.waiting",
     "engineio.session_ids",  # names of the test client's server, which has no worker
@@ -331,6 +334,13 @@ ONLY_SOMEWHERE = {
         "socket.send_fds",
         "recvmsg_into",
     },
+    "net.descriptors": {"/proc/"},  # it answers where nobody tells
+    "net.memory": {"/proc/"},
+    "control.places": {
+        "/proc/"
+    },  # where nobody tells, a process that has ended is seen once it was waited for
+    "command.operate": {"signal.SIGHUP"},  # to a server, which there is none of without control sockets
+    "command.top": {"termios", "tty"},  # the same
     "serve.serve": {"signal.SIGUSR2"},  # a supervisor's order
     "serve.worker": {"signal.SIGUSR1"},  # a supervisor has said the same
 }
@@ -604,6 +614,11 @@ OWN_WAITS = {
     ("serve.reloader", "_ended"),
     ("serve.reloader", "_polled"),
     ("workers.process", "reap"),
+    ("control.worker_socket", "_serve"),  # a thread of its own
+    ("control.worker_socket", "close"),  # the loop's thread, once the loop has ended
+    ("command.operate", "stop_command"),  # processes without a pool
+    ("command.status", "measure"),
+    ("command.top", "top_command"),
     ("socketio.cluster.broker.connections", "_keep"),  # threads of their own
     ("socketio.cluster.broker.connections", "_take"),
     ("socketio.cluster.broker.connections", "flush"),

@@ -27,7 +27,9 @@ def send(server: Server, number: int) -> None:
     try:
         os.kill(server.process, number)
     except OSError as error:
-        raise click.ClickException(f"process {server.process}: {error.strerror} [no-server]") from None
+        raise click.ClickException(
+            f"process {server.process}: {error.strerror} [no-running-server]"
+        ) from None
 
 
 @click.command("reload")

@@ -61,4 +61,4 @@ def chosen(port: int | None, bind: str | None, control_socket: str | None) -> Se
         raise click.ClickException(f"several servers run here, name one: {choices} [several-servers]")
     there = f"; there are {choices}" if running else ""
     named = f" has {option}" if option else " runs on this machine"
-    raise click.ClickException(f"no server of this user (uid {user_id()}){named}{there} [no-server]")
+    raise click.ClickException(f"no server of this user (uid {user_id()}){named}{there} [no-running-server]")

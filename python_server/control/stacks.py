@@ -9,7 +9,7 @@ import sys
 import traceback
 from itertools import groupby
 
-from python_server.net.threads import current_thread_id, thread_names
+from python_server.net.threads import current_thread_id, living_threads
 
 # Of one thread, the innermost; recursion may be a thousand deep.
 FRAMES_MAX_COUNT = 60
@@ -17,7 +17,7 @@ FRAMES_MAX_COUNT = 60
 
 def stacks_of_all(loop: int) -> str:
     """Threads that stand in the same place, idle ones, share a paragraph. `loop`: the id of that thread."""
-    names = thread_names()
+    names = {thread.ident: thread.name for thread in living_threads()}
     stacks = [
         ("".join(traceback.format_stack(frame, FRAMES_MAX_COUNT)), names.get(thread, f"thread {thread}"))
         for thread, frame in sys._current_frames().items()
@@ -35,7 +35,7 @@ def stack_of(thread: int) -> str:
     return "".join(traceback.format_stack(frame, FRAMES_MAX_COUNT)) if frame is not None else ""
 
 
-def place_of(thread: int) -> str:
+def line_of(thread: int) -> str:
     """The line that it runs, with its file and function; "" for one that has ended."""
     frame = sys._current_frames().get(thread)
     if frame is None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from python_server.connection.acceptor import Acceptor
-from python_server.control.stacks import place_of, stacks_of_all
+from python_server.control.stacks import line_of, stacks_of_all
 from python_server.engineio.server import Engine
 from python_server.monitoring.catalogue import DURATIONS
 from python_server.monitoring.event_metrics import EventMetrics
@@ -80,7 +80,7 @@ class Inspection:
         try:
             said = self._door.ask(partial(self._status, self._now()), STILL_SECONDS)
         except TimeoutError:
-            said = {"stands_still": place_of(self._loop.mailbox.owner)}
+            said = {"stands_still": line_of(self._loop.mailbox.owner)}
         except ServerStopped:
             said = {"stands_still": "it has ended"}
         identity = {"worker": self._index, "process": os.getpid(), "age_seconds": self._now() - self._began}
@@ -135,7 +135,7 @@ class Inspection:
         turn_seconds = self._now() - self._loop.now
         lines = [
             f"process {os.getpid()}: the loop's last turn began {turn_seconds:.1f} s ago, "
-            f"{mailbox.waiting_count()} calls wait for it"
+            f"{len(mailbox.asked)} threads wait for its answer"
         ]
         for pool in self._pools:
             said = pool.figures()

@@ -144,7 +144,9 @@ def test_found_from_a_login_shell_though_it_only_listens_on_a_path(tmp_path: Pat
         assert (ended.returncode, ended.stdout) == (0, f"process {server.pid} has ended\n")
         again = wsframe("stop", *chosen, env=shell)
         assert again.returncode == 1
-        assert re.search(r"no server of this user \(uid \d+\) has --bind .*\[no-server\]$", again.stderr)
+        assert re.search(
+            r"no server of this user \(uid \d+\) has --bind .*\[no-running-server\]$", again.stderr
+        )
     finally:
         server.signal(signal.SIGKILL)
         server.wait()
