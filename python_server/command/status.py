@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import click
@@ -84,8 +85,11 @@ def summary(server: Server, before: Answers, after: Answers) -> dict[str, Any]:
         "addresses": server.addresses,
         "workers": sorted(workers, key=_index),
         "slowest_events": _slowest(events),
-        "biggest_rooms": _biggest(after, "rooms", "clients"),
-        "slow_clients": _biggest(after, "slow_clients", "unsent_bytes"),
+        "biggest_rooms": _biggest(_rooms(after), "clients"),
+        "slow_clients": _biggest(
+            (each for answer in after.values() for each in (answer or {}).get("slow_clients", ())),
+            "unsent_bytes",
+        ),
     }
 
 
@@ -110,20 +114,20 @@ def _slowest(events: dict[tuple[str, str], list[float]]) -> list[dict[str, Any]]
         for (space, name), row in events.items()
         if sum(row[:-1])
     ]
-    return sorted(told, key=lambda each: each["p99_seconds"], reverse=True)[:SHOWN_COUNT]
+    return _biggest(told, "p99_seconds")
 
 
-def _biggest(answers: Answers, name: str, key: str) -> list[dict[str, Any]]:
-    """Of all workers; the members of a room are on several."""
-    told: dict[tuple[Any, ...], dict[str, Any]] = {}
+def _biggest(told: Iterable[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    return sorted(told, key=lambda each: each[key], reverse=True)[:SHOWN_COUNT]
+
+
+def _rooms(answers: Answers) -> list[dict[str, Any]]:
+    """The clients of a room are on several workers."""
+    sizes: Counter[tuple[str, str]] = Counter()
     for answer in answers.values():
-        for each in (answer or {}).get(name, ()):
-            what = tuple(value for word, value in each.items() if word != key)
-            if name == "rooms" and what in told:
-                told[what][key] += each[key]
-            else:
-                told[what] = dict(each)
-    return sorted(told.values(), key=lambda each: each[key], reverse=True)[:SHOWN_COUNT]
+        for each in (answer or {}).get("rooms", ()):
+            sizes[each["namespace"], each["room"]] += each["clients"]
+    return [{"namespace": space, "room": room, "clients": size} for (space, room), size in sizes.items()]
 
 
 def worker_line(each: dict[str, Any]) -> str:
