@@ -83,7 +83,7 @@ def dump_command(port: int | None, bind: str | None, control_socket: str | None,
         if said is None:
             silent.append(process)
         elif stdout:
-            click.echo(said["dump"])
+            click.echo(said.get("dump") or said.get("error"))
         else:
             click.echo(f"process {process} has written it into its log")
     if silent:

@@ -58,9 +58,10 @@ def summary(server: Server, before: Answers, after: Answers) -> dict[str, Any]:
     workers: list[dict[str, Any]] = []
     events: dict[tuple[str, str], list[float]] = {}
     for process, now in after.items():
-        if now is None or "stands_still" in now:
-            place = (now or {}).get("stands_still", "")
-            workers.append({"worker": (now or {}).get("worker"), "process": process, "stands_still": place})
+        if now is None or "moment" not in now:
+            told = now or {}
+            place = told.get("stands_still") or told.get("error") or ""
+            workers.append({"worker": told.get("worker"), "process": process, "stands_still": place})
             continue
         then = before.get(process) or {}
         old = {(space, name): row for space, name, row in then.get("handlers", ())}
@@ -71,7 +72,16 @@ def summary(server: Server, before: Answers, after: Answers) -> dict[str, Any]:
             events[space, name] = _sum(events.get((space, name), [0.0] * len(new)), new)
         seconds = now["moment"] - then.get("moment", now["moment"])
         [count] = _since([then.get("events_received", 0)], [now["events_received"]])
-        keys = ("worker", "process", "age_seconds", "connections", "sessions", "lag_seconds", "pools")
+        keys = (
+            "worker",
+            "process",
+            "age_seconds",
+            "connections",
+            "sessions",
+            "lag_seconds",
+            "pools",
+            "counters",
+        )
         workers.append(
             {key: now[key] for key in (*keys, "memory_bytes")}
             | {

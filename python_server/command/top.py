@@ -62,15 +62,18 @@ def top_command(port: int | None, bind: str | None, control_socket: str | None) 
         ) from None
     server = chosen(port, bind, control_socket)
     console = Console()
-    before = ask(server)
+    before, gone = ask(server), False
     with suppress(KeyboardInterrupt), key_pressed() as ended, Live(console=console, screen=True) as live:
         wait_seconds = EVERY_SECONDS
         while not ended.wait(wait_seconds):
             began = REAL.monotonic()
             after = ask(server)
             if not after:
+                gone = True
                 break
             text = lines(summary(server, before, after), console.height)
             live.update(Text("\n".join(text), overflow="ellipsis", no_wrap=True), refresh=True)
             before = after
             wait_seconds = max(0.1, EVERY_SECONDS - (REAL.monotonic() - began))
+    if gone:
+        click.echo(f"process {server.process} has ended")

@@ -28,13 +28,14 @@ def ask_workers(
     """
     answers: dict[int, dict[str, Any] | None] = {}
     asked: dict[int, Socket] = {}
+    question = {"method": method, "timeout_seconds": timeout_seconds}
     until = monotonic() + timeout_seconds
     for process, path in workers(control).items():
         if process in besides:
             continue
         try:
             asked[process] = connect_unix(path, timeout_seconds)
-            asked[process].sendall(msgspec.json.encode({"method": method}) + b"\n")
+            asked[process].sendall(msgspec.json.encode(question) + b"\n")
         except (ConnectionError, FileNotFoundError):  # it ends
             continue
         except OSError:  # so many have asked in vain that no more are let in

@@ -118,9 +118,8 @@ def servers() -> list[Server]:
                 server.control = root + server.control
                 if server.process in found or not lives(server.process):
                     continue
-                if not workers(server.control):
-                    connect_unix(server.control, PROBE_SECONDS).close()
-                found[server.process] = server
+                if any(map(_answers, (server.control, *workers(server.control).values()))):
+                    found[server.process] = server
     return list(found.values())
 
 
@@ -149,6 +148,17 @@ def lives(process: int) -> bool:
         return False
     except OSError:  # another user's, or nobody tells
         return True
+
+
+def _answers(path: str) -> bool:
+    """Does anybody listen there, however long its queue is?"""
+    try:
+        connect_unix(path, PROBE_SECONDS).close()
+    except (BlockingIOError, TimeoutError):
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _name(addresses: Iterable[str]) -> str | None:

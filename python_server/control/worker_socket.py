@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from python_server.control.server import bind_control
+from python_server.control.server import Report, bind_control
 from python_server.net.forks import call_in_children, leave_children_alone
 from python_server.net.sockets import Socket, connect_unix
 from python_server.net.threads import BackgroundThread, Event
@@ -26,15 +26,19 @@ class WorkerSocket:
     """Open from its construction on; made and closed by the loop's thread.
 
     Args:
-        control: the path of the server's control socket. answer: called by the thread, raises nothing.
+        control: the path of the server's control socket. answer: called by the thread; what it raises is
+            reported.
 
     Raises:
         BindError: the path, with the process id behind it, cannot be listened on.
     """
 
-    def __init__(self, control: str, answer: Callable[[bytes], bytes], *, own_folder: bool) -> None:
+    def __init__(
+        self, control: str, answer: Callable[[bytes], bytes], report: Report, *, own_folder: bool
+    ) -> None:
         self._path = f"{control}.{os.getpid()}"
         self._answer = answer
+        self._report = report
         self._listening = bind_control(self._path, own_folder=own_folder)
         self._sock = self._listening.sockets[0]
         self._sock.setblocking(True)
@@ -66,4 +70,9 @@ class WorkerSocket:
         with connection.makefile("rb") as lines:
             line = lines.readline(LINE_MAX_BYTES)
         if line.endswith(b"\n") and not self._closed.is_set():
-            connection.sendall(self._answer(line) + b"\n")
+            try:
+                answer = self._answer(line)
+            except Exception as error:
+                self._report("control socket", error)
+                answer = b'{"error":"internal error, see the log"}'
+            connection.sendall(answer + b"\n")

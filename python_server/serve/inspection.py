@@ -9,7 +9,7 @@ import heapq
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -25,13 +25,21 @@ from python_server.net.threads import Door, ServerStopped
 from python_server.observe import log
 from python_server.socketio.server import Hub
 
-# A loop that does not answer within that time stands still.
-STILL_SECONDS: Final = 0.8
+# A loop that does not answer within that share of the time that the asker has stands still.
+STILL_SHARE: Final = 0.8
 # Events are counted while somebody looks, and so long after it.
 WATCH_SECONDS: Final = 10.0
 SHOWN_COUNT: Final = 10
+NAME_MAX_CHARACTERS: Final = 100
 # What one client leaves unsent before it counts as slow: a full buffer of the kernel's is not among it.
 SLOW_MIN_BYTES: Final = 65_536
+
+
+class Question(msgspec.Struct):
+    """What a line asks, of an asker who waits that long."""
+
+    method: Literal["status", "dump"]
+    timeout_seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 1.0
 
 
 class Inspection:
@@ -39,7 +47,7 @@ class Inspection:
 
     Args:
         index: the worker's. watching: counts events already, if somebody asked for metrics; None: nobody did.
-        now: a monotonic clock.
+        now: a monotonic clock. counters: of the worker, and of its brokers.
     """
 
     def __init__(
@@ -52,6 +60,7 @@ class Inspection:
         hubs: Mapping[str, Hub],
         pools: Iterable[Pool],
         now: Callable[[], float],
+        counters: Callable[[], Mapping[str, int]],
         watching: EventMetrics | None,
     ) -> None:
         self._loop = loop
@@ -62,23 +71,22 @@ class Inspection:
         self._hubs = hubs
         self._pools = pools
         self._now = now
+        self._counters = counters
         self._began = now()
         self._always = watching is not None
         self._watching = watching
         self._until = Deadline(loop, self._look_away)
 
     def answer(self, line: bytes) -> bytes:
-        """To one line, {"method": "status"} or {"method": "dump"}."""
+        """To a line, {"method": "status"} or {"method": "dump"}."""
         try:
-            asked = msgspec.json.decode(line, type=dict[str, Any]).get("method")
-        except msgspec.DecodeError:
-            asked = None
-        if asked == "dump":
+            asked = msgspec.json.decode(line, type=Question)
+        except msgspec.DecodeError as error:
+            return msgspec.json.encode({"error": str(error)})
+        if asked.method == "dump":
             return msgspec.json.encode({"dump": self._dump()})
-        if asked != "status":
-            return b'{"error":"a worker is asked for its status, or a dump"}'
         try:
-            said = self._door.ask(partial(self._status, self._now()), STILL_SECONDS)
+            said = self._door.ask(partial(self._status, self._now()), asked.timeout_seconds * STILL_SHARE)
         except TimeoutError:
             said = {"stands_still": line_of(self._loop.mailbox.owner)}
         except ServerStopped:
@@ -104,8 +112,9 @@ class Inspection:
             "handlers": [[*labels, row] for labels, row in events.totals.get(DURATIONS, {}).items()],
             "pools": {pool.name: pool.figures()._asdict() for pool in self._pools},
             "memory_bytes": resident_bytes(),
+            "counters": self._counters(),
             "rooms": [
-                {"namespace": name, "room": str(room), "clients": size}
+                {"namespace": _readable(name), "room": _readable(room), "clients": size}
                 for size, name, room in heapq.nlargest(SHOWN_COUNT, rooms, key=lambda each: each[0])
             ],
             "slow_clients": [
@@ -146,6 +155,11 @@ class Inspection:
         text = "\n".join([*lines, "", stacks_of_all(mailbox.owner)])
         log.warn(f"where all threads stand, as `wsframe dump` asks: {text}")
         return text
+
+
+def _readable(name: object) -> str:
+    """Of a room, which a client may have named: nothing in it moves a terminal's cursor."""
+    return "".join(each if each.isprintable() else "?" for each in str(name)[:NAME_MAX_CHARACTERS])
 
 
 def _shown(peer: object) -> str:

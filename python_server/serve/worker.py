@@ -111,6 +111,7 @@ class Worker:
             hubs=self._hubs,
             pools=[self._pools.requests, self._pools.events, self._pools.websockets],
             now=system.monotonic,
+            counters=self._figures,
             watching=None,
         )
         self._own_control: WorkerSocket | None = None
@@ -120,7 +121,7 @@ class Worker:
     def open_own_control(self, path: str, *, own_folder: bool = False) -> None:
         """Before the loop runs: one of this worker beside the server's control socket at `path`."""
         try:
-            self._own_control = WorkerSocket(path, self._inspection.answer, own_folder=own_folder)
+            self._own_control = WorkerSocket(path, self._inspection.answer, log.report, own_folder=own_folder)
         except (BindError, OSError) as error:
             log.warn(f"commands do not see this worker: {error}")
 

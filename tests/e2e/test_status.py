@@ -96,7 +96,7 @@ def test_of_four_workers_the_one_that_stands_still_is_named(four: Any) -> None:
     assert len({*processes, server.pid}) == 5
     os.kill(processes[1], signal.SIGSTOP)
     try:
-        told = status_of(server, "--timeout", "2")["workers"]
+        told = status_of(server, "--timeout", "3")["workers"]
         assert [each["process"] for each in told if each.get("stands_still") == ""] == [processes[1]]
         dumped = wsframe("dump", *port_of(server))
         assert dumped.returncode == 1

@@ -41,6 +41,7 @@ def answer(worker: int, moment: float, received: int = 0, **more: Any) -> dict[s
         "handlers": [],
         "pools": {"threads": POOL, "event-threads": POOL | {"waiting_count": 7}},
         "memory_bytes": 50 * 2**20,
+        "counters": {"requests": 5},
         "rooms": [],
         "slow_clients": [],
     } | more
@@ -72,12 +73,14 @@ def test_what_happened_between_two_answers() -> None:
         11: answer(1, 102.0, 90, handlers=[["/", "old", row(5.0)], ["/", "say", row(0.002, 0.04)]]),
         12: None,
         13: {"worker": 3, "process": 13, "stands_still": "/srv/a.py:3 in price"},
+        14: {"error": "Invalid enum value"},  # of another version
     }
     told = summary(SHOP, before, after)
     by_process = {each["process"]: each for each in told["workers"]}
     assert by_process[11]["events_per_second"] == 20
     assert 0.025 <= by_process[11]["p50_seconds"] <= 0.05
     assert by_process[12] == {"worker": None, "process": 12, "stands_still": ""}
+    assert by_process[14]["stands_still"] == "Invalid enum value"
     assert by_process[13]["stands_still"] == "/srv/a.py:3 in price"
     assert [(each["event"], each["count"]) for each in told["slowest_events"]] == [("say", 1)]
 

@@ -25,7 +25,7 @@ from python_server.control.places import (
     workers,
 )
 from python_server.control.server import open_control
-from python_server.net.sockets import BindError, Listening, TCPAddress, UnixAddress, listen
+from python_server.net.sockets import BindError, Listening, TCPAddress, UnixAddress, bind_unix, listen
 
 
 @pytest.fixture
@@ -89,7 +89,9 @@ def test_where_it_cannot_be_listed_it_still_hears(alone: Path, tmp_path: Path, p
     assert warned[0].startswith("commands do not find this server: ")
 
 
-def test_what_a_server_that_was_killed_has_left_is_no_server(alone: Path, port: Listening) -> None:
+def test_what_a_server_that_was_killed_has_left_is_no_server(
+    alone: Path, port: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_folder(str(alone))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -104,7 +106,12 @@ def test_what_a_server_that_was_killed_has_left_is_no_server(alone: Path, port: 
         (alone / f"1.sock.{process}").touch()
     assert workers(control) == {os.getpid(): f"{control}.{os.getpid()}"}
     assert not (alone / f"1.sock.{ended.pid}").exists()
-    assert [each.control for each in servers()] == [control]  # one of its workers lives
+    assert servers() == []
+    os.unlink(f"{control}.{os.getpid()}")
+    with bind_unix(f"{control}.{os.getpid()}", 0, 0o600):
+        assert [each.control for each in servers()] == [control]  # one of its workers lives
+        monkeypatch.setattr(places, "PROBE_SECONDS", 0.01)
+        assert len(servers()) == 1  # and is known to, though it lets nobody in any more
 
 
 def test_a_child_that_nobody_waits_for_has_ended() -> None:

@@ -28,7 +28,9 @@ PATIENCE_SECONDS = 60.0
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[str]:
     path = str(tmp_path / "c.sock")
-    own = WorkerSocket(path, lambda line: json.dumps({"heard": line.decode()}).encode(), own_folder=False)
+    own = WorkerSocket(
+        path, lambda line: json.dumps({"heard": line.decode()}).encode(), print, own_folder=False
+    )
     yield path
     own.close()
     assert os.listdir(tmp_path) == []
@@ -39,7 +41,9 @@ def ask(control: str, seconds: float = PATIENCE_SECONDS) -> object:
 
 
 def test_it_answers_and_goes(control: str) -> None:
-    assert ask(control) == {os.getpid(): {"heard": '{"method":"status"}\n'}}
+    assert ask(control) == {
+        os.getpid(): {"heard": f'{{"method":"status","timeout_seconds":{PATIENCE_SECONDS}}}\n'}
+    }
     assert ask_workers(control, "status", PATIENCE_SECONDS, monotonic, besides=[os.getpid()]) == {}
 
 
@@ -61,7 +65,7 @@ def test_one_that_answers_nothing_is_named_in_time(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     control = str(tmp_path / "c.sock")
     stopped = bind_unix(f"{control}.{child.pid}", 0, 0o600)  # listens, and nobody accepts
-    own = WorkerSocket(control, lambda line: b"{}", own_folder=False)
+    own = WorkerSocket(control, lambda line: b"{}", print, own_folder=False)
     for _ in range(3):  # until no more are let in
         assert ask(control, 0.05) == {child.pid: None, os.getpid(): {}}
     stopped.close()  # a file of a process that lives, and has closed it
@@ -72,9 +76,25 @@ def test_one_that_answers_nothing_is_named_in_time(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_fault_of_ours_is_told_and_reported(tmp_path: Path) -> None:
+    reports: list[str] = []
+
+    def fail(line: bytes) -> bytes:
+        raise RuntimeError("on purpose")
+
+    control = str(tmp_path / "c.sock")
+    own = WorkerSocket(
+        control, fail, lambda what, error: reports.append(f"{what}: {error}"), own_folder=False
+    )
+    for _ in range(2):
+        assert ask(control) == {os.getpid(): {"error": "internal error, see the log"}}
+    own.close()
+    assert reports == ["control socket: on purpose"] * 2
+
+
 def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
     with pytest.raises((BindError, OSError)):
-        WorkerSocket(str(tmp_path / ("x" * 100)), lambda line: b"", own_folder=False)
+        WorkerSocket(str(tmp_path / ("x" * 100)), lambda line: b"", print, own_folder=False)
 
 
 def in_thread(function: Callable[[], object]) -> Thread:

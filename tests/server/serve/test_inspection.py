@@ -20,6 +20,7 @@ from python_server.serve import inspection
 from python_server.serve.inspection import Inspection
 from socketio_world import World
 
+HASTY = b'{"method":"status","timeout_seconds":0.01}\n'
 STATUS, DUMP = b'{"method":"status"}\n', b'{"method":"dump"}\n'
 POOL = SimpleNamespace(name="event-threads", figures=lambda: PoolFigures(3, 2, 5, 0.25))
 
@@ -46,6 +47,7 @@ class Inspected:
             {"/socket.io/": hub},
             [POOL],  # type: ignore[list-item]
             lambda: self.now,
+            lambda: {"requests": 3, "broker_connected": 1},
             watching,
         )
 
@@ -83,6 +85,15 @@ def test_status(inspected: Inspected) -> None:
         {"address": "192.0.2.7:5", "unsent_bytes": 70_000},
     ]
     assert told["memory_bytes"] > 0
+    assert told["counters"] == {"requests": 3, "broker_connected": 1}
+
+
+def test_a_room_that_a_client_has_named_moves_no_cursor(inspected: Inspected) -> None:
+    peer = inspected.world.peer()
+    for room in ("\x1b[2J", "a\nb", "\ud800", "x" * 1000):
+        inspected.world.hub.join("/", peer.socket.sid, room)
+    rooms = json.loads(inspected.make().answer(STATUS))["rooms"]
+    assert {each["room"] for each in rooms} == {"?[2J", "a?b", "?", "x" * 100}
 
 
 def test_events_are_counted_only_while_somebody_looks(
@@ -112,19 +123,16 @@ def test_who_counts_already_goes_on(inspected: Inspected, monkeypatch: pytest.Mo
         inspected.loop.run_once(0)
 
 
-def test_a_loop_that_stands_still_is_told_with_its_line(
-    inspected: Inspected, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inspection, "STILL_SECONDS", 0.01)
+def test_a_loop_that_stands_still_is_told_with_its_line(inspected: Inspected) -> None:
     worker = inspected.make()
     answers: list[bytes] = []
-    asked = Thread(target=lambda: answers.append(worker.answer(STATUS)))
+    asked = Thread(target=lambda: answers.append(worker.answer(HASTY)))
     asked.start()
     asked.join()  # here the loop's thread stands
     told = json.loads(answers[0])
     assert "threading.py:" in told["stands_still"]
     inspected.loop.mailbox.close()
-    asked = Thread(target=lambda: answers.append(worker.answer(STATUS)))
+    asked = Thread(target=lambda: answers.append(worker.answer(HASTY)))
     asked.start()
     asked.join()
     assert json.loads(answers[1])["stands_still"] == "it has ended"
@@ -155,6 +163,9 @@ def test_dump_is_told_and_logged_whatever_the_loop_does(
     assert told in caplog.text
 
 
-@pytest.mark.parametrize("line", [b"\n", b"{}\n", b"[]\n", b"\xff\n", b'{"method":"emit"}\n', b"x" * 1000])
+@pytest.mark.parametrize(
+    "line",
+    [b"\n", b"{}\n", b"[]\n", b"\xff\n", b'{"method":"emit"}\n', b"x" * 1000, HASTY.replace(b"0.01", b"1e9")],
+)
 def test_anything_else_is_refused(inspected: Inspected, line: bytes) -> None:
     assert list(json.loads(inspected.make().answer(line))) == ["error"]
