@@ -67,7 +67,7 @@ NO_LINE = {
     ("api/flask_socketio/test_client.py", "'%s'"),
     ("drop_in/importing.py", "place or place_of(caller())"),
     ("drop_in/importing.py", "f'drop-in: {place}: {sentence}'"),
-    ("observe/counters.py", "'%s%s'"),
+    ("observe/counters.py", "'%s%s%s'"),
     ("observe/log.py", "'%s failed'"),
     ("socketio/cluster/broker/leader.py", "Word.LEAD"),
     ("socketio/cluster/broker/leader.py", "Word.LEFT"),

@@ -35,7 +35,7 @@ NAME_MAX_CHARACTERS: Final = 100
 SLOW_MIN_BYTES: Final = 65_536
 
 
-class Question(msgspec.Struct):
+class OperatorQuestion(msgspec.Struct):
     """What a line asks, of an asker who waits that long."""
 
     method: Literal["status", "dump"]
@@ -80,7 +80,7 @@ class Inspection:
     def answer(self, line: bytes) -> bytes:
         """To a line, {"method": "status"} or {"method": "dump"}."""
         try:
-            asked = msgspec.json.decode(line, type=Question)
+            asked = msgspec.json.decode(line, type=OperatorQuestion)
         except msgspec.DecodeError as error:
             return msgspec.json.encode({"error": str(error)})
         if asked.method == "dump":

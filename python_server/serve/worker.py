@@ -102,10 +102,16 @@ class Worker:
         self.membership = self._cluster.membership
         http = cluster_wiring.http_services(given, network, protocols, self._cluster, self._counters)
         self._acceptor.set_services(http)
-        self._inspection = Inspection(
+        self._inspection = self._make_inspection(1 if slot is None else slot.index, system)
+        self._own_control: WorkerSocket | None = None
+        if control is not None:
+            self.open_own_control(control.getsockname())
+
+    def _make_inspection(self, index: int, system: System) -> Inspection:
+        return Inspection(
             loop=self.loop,
             door=self._pools.door,
-            index=1 if slot is None else slot.index,
+            index=index,
             acceptor=self._acceptor,
             engines=[engine for _, engine in self._cluster.engines],
             hubs=self._hubs,
@@ -114,9 +120,6 @@ class Worker:
             counters=self._figures,
             watching=None,
         )
-        self._own_control: WorkerSocket | None = None
-        if control is not None:
-            self.open_own_control(control.getsockname())
 
     def open_own_control(self, path: str, *, own_folder: bool = False) -> None:
         """Before the loop runs: one of this worker beside the server's control socket at `path`."""
