@@ -29,11 +29,17 @@ OTHER_ROOTS: Final = "/proc/[0-9]*/root"
 
 
 class Server(msgspec.Struct):
-    """One that runs. `process`: which takes its signals. `control`: the path of its control socket."""
+    """One that runs.
+
+    Attributes:
+        process: which takes its signals. control: the path of its control socket.
+        system: whose process ids these are: a container has its own, and may share a folder with others.
+    """
 
     process: int
     addresses: list[str]
     control: str
+    system: int = 0
 
     @property
     def ports(self) -> list[str]:
@@ -100,7 +106,7 @@ def register(listening: Listening, control: str, process: int) -> str:
     addresses = addresses_of(listening)
     path = default_path(_name(addresses) or process).removesuffix("sock") + "json"
     make_folder(os.path.dirname(path))
-    server = Server(process, addresses, os.path.abspath(control))
+    server = Server(process, addresses, os.path.abspath(control), _system())
     new = f"{path}.{os.getpid()}"
     with open(new, "wb") as file:
         file.write(msgspec.json.encode(server))
@@ -116,7 +122,7 @@ def servers() -> list[Server]:
             with suppress(OSError, msgspec.MsgspecError), open(path, "rb") as file:
                 server = msgspec.json.decode(file.read(), type=Server)
                 server.control = root + server.control
-                if server.process in found or not lives(server.process):
+                if server.process in found or server.system != _system() or not lives(server.process):
                     continue
                 if any(map(_answers, (server.control, *workers(server.control).values()))):
                     found[server.process] = server
@@ -148,6 +154,12 @@ def lives(process: int) -> bool:
         return False
     except OSError:  # another user's, or nobody tells
         return True
+
+
+def _system() -> int:
+    with suppress(OSError):
+        return os.stat("/proc/self/ns/pid").st_ino
+    return 0
 
 
 def _answers(path: str) -> bool:

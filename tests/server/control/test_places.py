@@ -165,8 +165,8 @@ def test_in_a_service_with_its_own_root_paths_are_below_that(
     monkeypatch.setattr(places, "_folders", lambda: iter([(str(folder), str(root))]))
     with open_control(str(folder / f"{number}.sock"), Listening(port.sockets), print):
         (folder / f"{number}.json").write_bytes(
-            b'{"process":%d,"addresses":["127.0.0.1:%d"],"control":"%b"}'
-            % (os.getpid(), number, inside.encode())
+            b'{"process":%d,"addresses":[],"control":"%b","system":%d}'
+            % (os.getpid(), inside.encode(), places._system())
         )
         assert [each.control for each in servers()] == [f"{root}{inside}"]
 
@@ -175,6 +175,18 @@ def test_the_same_folder_is_looked_into_once(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(places, "OTHER_ROOTS", "/proc/self/root")  # /tmp once more
     folders = [os.stat(folder) for folder, _ in places._folders()]
     assert len({(each.st_dev, each.st_ino) for each in folders}) == len(folders)
+
+
+def test_process_ids_of_a_container_are_not_taken_for_ours(
+    alone: Path, port: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shares the folder, and its process 7 is another one here, which `wsframe stop` would end."""
+    ours = places._system()
+    monkeypatch.setattr(places, "_system", lambda: ours + 1)
+    with open_control(None, port, print):
+        assert len(servers()) == 1
+        monkeypatch.setattr(places, "_system", lambda: ours)
+        assert servers() == []
 
 
 def test_a_choice_of_one_with_several_addresses() -> None:
