@@ -26,7 +26,7 @@ COLUMNS = {
     "api": (0, 24),
     "serve": (0, 24),
     "control": (0, 8),
-    "monitoring": (8, 15),
+    "monitoring": (8, 18),
     "socketio": (0, 15),
     "engineio": (0, 8),
     "workers": (8, 15),

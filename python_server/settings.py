@@ -202,10 +202,16 @@ class Settings:
         graceful_timeout_seconds: how long running requests may take when the server stops.
         idle_grace_seconds: how long an idle connection may still send a request when the server stops.
         server_name: SERVER_NAME of every environ; None: the name of the host.
-        access_log, access_log_format: a file, "-" for standard output, None for none; "common", "combined" or
-            a format in gunicorn's syntax.
+        access_log, access_log_format: a file, "-" for standard output, None for none; "common", "combined",
+            "json" or a format in gunicorn's syntax.
+        access_log_polls: whether polls of an open session have lines in it.
         error_log, log_level: a file, None for standard error; "debug", "info", "warning", "error" or
             "critical".
+        log_format, log_config: "text" or "json"; a file of `logging.config.dictConfig`.
+        log_payloads: whether the debug log shows the arguments of events and acks.
+        log_masked_fields: further query fields whose values no log shows.
+        metrics: the address where Prometheus gets metrics, and orchestrators the health of all workers.
+        health: every address answers `/healthz` and `/readyz` too, for the worker that gets the request.
         pid_file: the process id is in this file while the server runs.
         debug, allow_public_debug: show tracebacks to the client and log at level debug; allow this on a
             public address.
@@ -279,8 +285,20 @@ class Settings:
     server_name: str | None = None
     access_log: str | None = "-"
     access_log_format: str = "common"
+    # Lines for the polls of an open session: two per event and client, which say little.
+    access_log_polls: bool = False
     error_log: str | None = None
     log_level: str = "info"
+    # "text", or "json": one object per line.
+    log_format: str = "text"
+    # What `logging.config.dictConfig` reads, in TOML or (.json) JSON; gunicorn, uvicorn, granian have it too.
+    log_config: str | None = None
+    # The debug log shows the arguments of events and acks; they may be secret.
+    log_payloads: bool = False
+    # Query fields whose values no log shows, besides those of `observe.masking`.
+    log_masked_fields: tuple[str, ...] = ()
+    metrics: str | None = None
+    health: bool = False
     pid_file: str | None = None
     debug: bool = False
     allow_public_debug: bool = False

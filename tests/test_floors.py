@@ -29,7 +29,7 @@ HOUSE = """
                sockets systemd scoreboard poller descriptors system forks threads backpressure
                line_writer turn tasks bounded_queue loop pool low_water lingering transport tls
                listener relay link client_backlog
-1  observe     log access_log counters fatal_signals
+1  observe     masking log_format log access_log counters log_config fatal_signals
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
@@ -44,12 +44,12 @@ HOUSE = """
                handlers broadcast acks cluster.receiver cluster.broker.link_status
                cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
                cluster.broker.backplane protocol4 observer services recovery.restore rooms
-               broadcaster handler_runner connections dispatcher server
+               handler_runner broadcaster connections dispatcher server
 5  control     commands places server client stacks worker_socket
-5  monitoring  catalogue figures event_metrics gauges
+5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring pid_file cluster_wiring reexec inspection worker
-               serve reloader
+               client_release client_files wiring pid_file cluster_wiring reexec monitor inspection
+               worker metrics_address serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -58,7 +58,8 @@ HOUSE = """
                flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
-9  command     option options welcome flask_run sources explain running emit operate status top cli
+9  command     option welcome running emit operate status top flask_run explain log_options options
+               sources cli
 10  gunicorn    generation arbiter requests settings worker
 10  __main__
 """
@@ -121,6 +122,10 @@ SANS_IO += [
     "socketio.cluster.broker.requests",
     "socketio.cluster.broker.leader",
     "control.commands",
+    "monitoring.catalogue",
+    "monitoring.figures",
+    "monitoring.health",
+    "monitoring.event_metrics",
 ]
 IO_MODULES = {"socket", "selectors", "select", "threading", "time", "logging", "asyncio", "queue"}
 # (module, the only rooms that may import it)
@@ -163,8 +168,9 @@ CONFINED = {
         "api.flask_socketio.test_client",
         "serve.loading",
     },
+    "prometheus_client": {"monitoring.exposition"},
     "httptools": {"http1.parser", "http1.head"},
-    "logging": {"observe.log", "observe.access_log"},
+    "logging": {"observe.log", "observe.log_format", "observe.log_config", "observe.access_log"},
 }
 # What reads a clock or chance; `sleep` is a wait, and the others write down a time that they are given.
 CHANCE = {"secrets", "random", "uuid"}
@@ -188,6 +194,7 @@ REAL_IN = {
     "net.loop",  # what a loop takes that was told nothing
     "serve.worker",  # the wiring
     "serve.serve",
+    "serve.metrics_address",  # a worker of its own
     "gunicorn.generation",  # of the arbiter's process
     "gunicorn.worker",  # the wiring, under another supervisor
     "api.emitter",  # no loop, no worker
@@ -334,8 +341,6 @@ ONLY_SOMEWHERE = {
         "socket.send_fds",
         "recvmsg_into",
     },
-    "net.descriptors": {"/proc/"},  # it answers where nobody tells
-    "net.memory": {"/proc/"},
     "control.places": {
         "/proc/"
     },  # where nobody tells, a process that has ended is seen once it was waited for

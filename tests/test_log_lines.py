@@ -26,10 +26,16 @@ WRITERS = {
     "warn": ("warning", 0, "{}"),
     "warn_once": ("warning", 0, "drop-in: ...: {}"),
     "complain": ("warning", 1, "{}"),
+    "tell_of_session": ("debug", 1, "session ... {}"),
+    "tell_of_client": ("debug", 1, "... ...: {}"),
     "report": ("error", 0, "{} failed"),
     "run_reported": ("error", 0, "{} failed"),
 }
-HANDED_ON = WRITERS.keys() - {"debug"}  # with the line, to who calls them; debug is an option's name as well
+HANDED_ON = WRITERS.keys() - {
+    "debug",
+    "tell_of_session",
+    "tell_of_client",
+}  # with the line, to who calls them; debug is an option's name as well
 # The same of a logger itself, by the last name of the logger.
 METHODS = {name: (name, 0, "{}") for name in ("debug", "info", "warning", "error", "critical")}
 LOGGERS = {"LOGGER", "log"}
@@ -56,6 +62,15 @@ MADE_ELSEWHERE = {
     ],
     ("serve/serve.py", "what"): ["Socket.IO at ...", "Engine.IO at ...", "WebSockets at ..."],
     ("websocket/application.py", "refusal"): [ORIGIN],
+    ("api/python_engineio.py", "log.Named.of(f'handler of event {event!r}', event=event, sid=short(sid))"): [
+        "handler of event ..."
+    ],
+    ("socketio/connections.py", """named("handler of event 'connect'", socket, 'connect')"""): [
+        "handler of event 'connect'"
+    ],
+    ("socketio/handler_runner.py", "named(f'handler of event {name!r}', socket, name)"): [
+        "handler of event ..."
+    ],
     ("gunicorn/worker.py", "str(error)"): [  # of the control socket that was asked for
         "--control-socket ...: ...",
         "... is not a folder of this user alone (mode 700): remove it, or choose another place with "
@@ -67,8 +82,10 @@ NO_LINE = {
     ("api/flask_socketio/test_client.py", "'%s'"),
     ("drop_in/importing.py", "place or place_of(caller())"),
     ("drop_in/importing.py", "f'drop-in: {place}: {sentence}'"),
+    ("monitoring/debug_log.py", "f'session {sid} {text}'"),
+    ("monitoring/debug_log.py", "f'{cut(namespace)} {sid}: {text}'"),
     ("observe/counters.py", "'%s%s%s'"),
-    ("observe/log.py", "'%s failed'"),
+    ("observe/log.py", "'%s'"),
     ("socketio/cluster/broker/leader.py", "Word.LEAD"),
     ("socketio/cluster/broker/leader.py", "Word.LEFT"),
     ("socketio/services.py", "what"),

@@ -30,6 +30,11 @@ RUN = {
     },
     "docs/how-to/containers.md": {"yaml": (1, "e2e/test_how_to_pages.py")},
     "docs/how-to/django.md": {"python": (3, "e2e/test_how_to_pages.py")},
+    "docs/how-to/event-does-not-arrive.md": {
+        "python": (2, "e2e/test_event_does_not_arrive.py"),
+        "text": (2, "e2e/test_event_does_not_arrive.py"),
+        "toml": (1, "e2e/test_event_does_not_arrive.py"),
+    },
     "docs/how-to/files-and-binary.md": {
         "python": (1, "e2e/test_pages_in_browser.py"),
         "js": (3, "e2e/test_pages_in_browser.py"),
@@ -55,6 +60,7 @@ RUN = {
         "html": (1, "e2e/test_pages_in_browser.py"),
     },
     "docs/index.md": {"python": (1, "e2e/test_page_blocks.py")},
+    "docs/operations.md": {"yaml": (2, "e2e/test_metrics.py")},
     "docs/scaling.md": {"python": (2, "e2e/test_scaling_page.py"), "nginx": (2, "e2e/test_scaling_page.py")},
     "docs/testing.md": {"python": (5, "server/api/test_pytest_plugin.py")},
     "docs/tutorial.md": {"python": (5, "e2e/test_tutorial.py"), "html": (1, "e2e/test_tutorial.py")},
@@ -77,6 +83,7 @@ LEFT_OUT = {
 # Lines to type that are neither ours, nor gunicorn's, nor make's.
 LINES = {
     "python shout.py": "e2e/test_readme.py",
+    "pip install 'wsframe[metrics]'": "its package is among those of the tests",
     "pip install pytest": "pytest runs this test",
     "pytest test_quiz.py": "e2e/test_tutorial.py",
     "wsframe explain port-in-use": "server/command/test_explain.py",

@@ -71,8 +71,8 @@ class NamedServerKeywords(EngineKeywords, total=False):
     """What python-socketio's Server takes by name alone, and what we add."""
 
     async_mode: str | None
-    # What they choose there is no choice here; docs/migration.md has a line for each.
     engineio_logger: object
+    # What it chooses there is no choice here; docs/migration.md has a line for it.
     monitor_clients: bool | None
     # Flask-SocketIO's for the same.
     message_queue: str | None

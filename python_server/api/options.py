@@ -26,6 +26,7 @@ from python_server.engineio.cors import AllowedOrigins
 from python_server.engineio.options import EngineOptions
 from python_server.http1.parser import Request
 from python_server.observe import log
+from python_server.serve.mounts import Mount
 from python_server.settings import TLSSettings
 from python_server.socketio.cluster.broker.url import read_broker
 from python_server.socketio.cluster.port import BrokerOptions
@@ -33,8 +34,9 @@ from python_server.socketio.jsoncodec import OWN_WORDS, words_of
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery.log import recovery_log
+from python_server.socketio.server import Hub
 from python_server.socketio.services import ClientTimeouts, Configuration
-from python_server.wsgi.environ import ServerFacts, build_environ
+from python_server.wsgi.environ import Application, ServerFacts, build_environ
 
 # The engine's options that have another name there than python-engineio's.
 ENGINE_NAMES: Final = {
@@ -62,6 +64,7 @@ class ServerOptions:
         namespaces: that may be joined without a handler of their own; "*" among them: any. None: not said.
         broker: what joins the server to other machines.
         serve_client: whether the client for browsers is served. path, manage_session: Flask-SocketIO's.
+        loggers: what was given as `logger` and `engineio_logger`.
     """
 
     configuration: Configuration
@@ -71,6 +74,19 @@ class ServerOptions:
     serve_client: bool
     path: str
     manage_session: bool
+    loggers: tuple[object, object]
+
+    def mount(self, path: str, hub: Hub, serving: Callable[[ServerFacts, Application], None]) -> Mount:
+        """The server under that path; `serving`: see `Mount`."""
+        return Mount(
+            path,
+            hub,
+            self.engine,
+            serving,
+            broker=self.broker,
+            serve_client=self.serve_client,
+            loggers=self.loggers,
+        )
 
 
 def read_server_options(what: str, keywords: type, given: Keywords, channel: str) -> ServerOptions:
@@ -102,6 +118,7 @@ def read_server_options(what: str, keywords: type, given: Keywords, channel: str
         serve_client=bool(given.get("serve_client", True)),
         path="/" + str(given.get("path") or given.get("resource") or "socket.io").strip("/") + "/",
         manage_session=bool(given.get("manage_session", True)),
+        loggers=(given.get("logger"), given.get("engineio_logger")),
     )
 
 

@@ -28,6 +28,7 @@ from python_server.engineio.packet import Prepared, message
 from python_server.engineio.session import DisconnectReason, Session, SessionHandler
 from python_server.net.client_backlog import Backlog
 from python_server.observe import log
+from python_server.observe.masking import short
 from python_server.serve.called_servers import UNMOUNTED
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import ConnectionRefused
@@ -70,7 +71,8 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
         app = WSGIApp(engine, wsgi_app)
 
     Args:
-        async_mode, logger, async_handlers, monitor_clients: accepted, no effect (docs/migration.md).
+        logger: True, or a logger object: it gets lines about sessions and refused requests.
+        async_mode, async_handlers, monitor_clients: accepted, no effect (docs/migration.md).
         ping_interval, ping_timeout: seconds between two pings, and seconds to wait for the answer.
         max_http_buffer_size: maximum bytes of one message or polling body.
         transports: "polling", "websocket" or both. allow_upgrades: whether a session may change to WebSocket.
@@ -111,6 +113,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
             raise ValueError("Invalid async_mode specified")
         given |= drop_unknown("EngineServer", options, EngineKeywords)
         self._options = read_engine_options(given)
+        self._logger = logger
         self._json = JSONWords() if json in (None, stdlib_json) else words_of(json)
         self._handlers: dict[str, Function] = {}
         self._sessions: dict[str, Session] = {}
@@ -119,7 +122,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
 
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
-        return Mount(path, self, self._options, self._serving)
+        return Mount(path, self, self._options, self._serving, loggers=(None, self._logger))
 
     def _register(self, event: str, function: Function, namespace: str | None, turn: Turn) -> None:
         if turn != (False, True, None):
@@ -289,7 +292,7 @@ class EngineServer(HandlerRegistry, Mounting, ThreadWords):
             return None if function is None else function(sid, last)
         except BaseException as error:
             if event != "connect" or not isinstance(error, ConnectionRefused):
-                log.report(f"handler of event {event!r}", error)
+                log.report(log.Named.of(f"handler of event {event!r}", event=event, sid=short(sid)), error)
             return False
 
 

@@ -70,7 +70,8 @@ class Server(ServerMethods, Mounting):
         serializer: "default" or "msgpack". json: a module with dumps and loads.
         namespaces: names of namespaces that clients may join without a handler; "*" for any.
         always_connect: True answers CONNECT before the connect handler runs.
-        logger, async_handlers, engineio_logger, monitor_clients: accepted, no effect (docs/migration.md).
+        logger, engineio_logger: True, or a logger object: lines about clients and events, and about sessions.
+        async_handlers, monitor_clients: accepted, no effect (docs/migration.md).
         engineio_options: those of EngineServer, and: message_queue: URL of a broker that connects several
             machines (redis://host), with `channel`, `redis_options` and `channel_per_room`.
             connection_state_recovery: True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
@@ -98,6 +99,7 @@ class Server(ServerMethods, Mounting):
     ) -> None:
         given = {
             "client_manager": client_manager,
+            "logger": logger,
             "serializer": serializer,
             "json": json,
             "always_connect": always_connect,
@@ -108,14 +110,13 @@ class Server(ServerMethods, Mounting):
         if chosen.namespaces is not None:
             handlers.only(chosen.namespaces)
         super().__init__(Hub(chosen.configuration, handlers), self._environ)
-        self._options, self._broker, self._serve_client = chosen.engine, chosen.broker, chosen.serve_client
-        self.eio: EngineView = EngineView(self._hub, lambda: self._options)
+        self._chosen = chosen
+        self.eio: EngineView = EngineView(self._hub, lambda: chosen.engine)
         UNMOUNTED.add(self)
 
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
-        options, broker = self._options, self._broker
-        return Mount(path, self._hub, options, self._serving, None, broker, self._serve_client)
+        return self._chosen.mount(path, self._hub, self._serving)
 
     def _environ(self, socket: Socket) -> Environ:
         client = socket.client

@@ -16,7 +16,7 @@ from python_server.net.sockets import BindError, Socket, bind_tcp, shown_urls
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log as logs
 from python_server.serve.mounts import find_site
-from python_server.serve.serve import LINES
+from python_server.serve.serve import LINES, set_up_logs
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
 from python_server.wsgi.environ import Application
@@ -216,7 +216,7 @@ class WSGIServer:
         for logger, place in self._logs.items():
             if place is not None and place != "default":
                 logs.log_into(logger, place, writer=LINES)
-        logs.configure_logging(self._settings.log_level, self._settings.access_log, writer=LINES)
+        set_up_logs(self._settings, self._settings.access_log)
         assert self.application is not None
         site = find_site(self.application)
         site.environ = self.environ

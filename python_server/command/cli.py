@@ -41,6 +41,7 @@ from python_server.net.sockets import BindError
 from python_server.net.system import REAL
 from python_server.observe.access_log import AccessLog
 from python_server.observe.log import LogError, check_log_files
+from python_server.observe.log_config import use_log_config
 from python_server.serve.loading import (
     ApplicationError,
     import_string,
@@ -169,6 +170,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         if options["print_config"]:
             click.echo("\n".join(shown_config(click.get_current_context(), os.environ)))
             return
+        use_log_config(settings.log_config)  # before the application, which may change it
         if not options["check_config"] and reloads(options["reload"]):
             folders = options["reload_dir"] or (options["app_dir"],)
             watched = Watched(

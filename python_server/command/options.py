@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import click
 
+from python_server.command.log_options import LOG_OPTIONS
 from python_server.command.option import Checked, Kind, Option, Seconds, Whole, folder, octal
 from python_server.http1.response import read_field
 from python_server.net.scoreboard import WORKERS_MAX_COUNT
-from python_server.observe.log import LEVELS
 from python_server.settings import Settings
 
 DEFAULTS: Final = Settings()
@@ -392,16 +392,18 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             "websocket.per_message_deflate",
         ),
     ),
-    "Logs": (
-        Option("--log-level", "Minimum level of the error log.", "log_level", click.Choice(LEVELS)),
-        Option("--error-log", "Error log file instead of standard error.", "error_log", metavar="FILE"),
-        Option("--access-log", "Access log file; - for standard output.", "access_log", metavar="FILE"),
-        Option("--no-access-log", "Write no access log.", default=False),
+    "Logs": LOG_OPTIONS,
+    "Metrics and health": (
         Option(
-            "--access-log-format",
-            "common, combined, or a format with gunicorn's syntax.",
-            "access_log_format",
-            metavar="FORMAT",
+            "--metrics",
+            "host:port, :port or unix:/path for Prometheus; also answers /healthz and /readyz.",
+            "metrics",
+            metavar="ADDRESS",
+        ),
+        Option(
+            "--health",
+            "Answer /healthz and /readyz at every address; the application does not get them.",
+            "health",
         ),
     ),
 }

@@ -5,7 +5,7 @@ Must not know: what comes before or after it on the connection, applications, se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Protocol
@@ -136,7 +136,8 @@ class Exchange:
     Attributes:
         request: the head. context: the handler's own, for this request.
         on_writable: called when a blocked transport takes bytes again.
-        status, sent_bytes: of the answer, for the access log.
+        status, headers, sent_bytes: of the answer, for the access log.
+        routine: it is one of many that say little: the access log may leave it out.
         held_bytes: of the body, in the handler's hands until it is complete.
         body_resumed_at: when the client was last let go on with its body.
     """
@@ -152,6 +153,8 @@ class Exchange:
     body_resumed_at: float = field(default=0.0, init=False)
     held_bytes: int = field(default=0, init=False)
     status: int = field(default=0, init=False)
+    headers: Sequence[tuple[str, str]] = field(default=(), init=False)
+    routine: bool = field(default=False, init=False)
     sent_bytes: int = field(default=0, init=False)
     started_at: float = field(init=False)
     _state: ExchangeState = field(default=_WAITING, init=False)
@@ -285,6 +288,7 @@ class Exchange:
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
             lines += self._services.standing.without_server
             self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1"))
+            self.headers = headers
             self.hand_over(make)
 
     def hand_over(self, make: MakeHandler) -> None:
@@ -323,6 +327,7 @@ class Exchange:
             request, self._keep_alive, status, headers, body_length, services.date(), services.standing
         )
         self.status = int(status[:3])
+        self.headers = headers
         return head
 
     def _frame(self, data: Buffer) -> Buffer:

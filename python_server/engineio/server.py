@@ -310,6 +310,7 @@ class Engine:
 
     def _polling(self, exchange: Exchange, session: Session, jsonp: str | None) -> None:
         method = exchange.request.method
+        exchange.routine = True
         if session.state is SessionState.WEBSOCKET:
             raise EngineRefusal(EngineError.BAD_REQUEST)  # without disturbing the session
         if method == "GET":

@@ -5,6 +5,7 @@ Must not know: workers, signals; what an answer holds beyond its status and size
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,7 +16,8 @@ from gunicorn.glogging import Logger
 
 from python_server.http1.head import Request
 from python_server.http1.response import status_text
-from python_server.observe.access_log import LoggedRequest
+from python_server.observe.access_log import LoggedRequest, user_of
+from python_server.observe.masking import masked, masked_header
 from python_server.wsgi.environ import Application, Environ, StartResponse
 
 Headers = list[tuple[str, str]]
@@ -52,26 +54,37 @@ class GunicornAccessLog:
 
     logger: Any  # a gunicorn.glogging.Logger
 
-    def write(self, request: LoggedRequest, status: int, sent_bytes: int, seconds: float) -> None:
+    def write(
+        self,
+        request: LoggedRequest,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
         assert isinstance(request, Request)
         peer = request.peer
         host, port = peer[:2] if isinstance(peer, tuple) else ("", "")
         major, minor = request.version
-        fields = {name.upper(): value for name, value in request.fields.items()}
+        fields = {name.upper(): masked_header(name, value) for name, value in request.fields.items()}
+        target, query = masked(request.target), masked(request.query)
         environ = {f"HTTP_{name.replace('-', '_')}": value for name, value in fields.items()} | {
             "REMOTE_ADDR": host,
             "REMOTE_PORT": str(port),
             "REQUEST_METHOD": request.method,
-            "RAW_URI": request.target,
+            "RAW_URI": target,
             "PATH_INFO": request.path,
-            "QUERY_STRING": request.query,
+            "QUERY_STRING": query,
             "SERVER_PROTOCOL": f"HTTP/{major}.{minor}",
             "wsgi.url_scheme": request.scheme,
         }
+        if user := user_of(request):  # which gunicorn's logger reads there; the password is nobody's
+            environ["HTTP_AUTHORIZATION"] = f"Basic {b64encode(f'{user}:'.encode()).decode()}"
         said = GunicornRequest(
-            request.method, request.target, request.path, request.query, request.version, [*fields.items()]
+            request.method, target, request.path, query, request.version, [*fields.items()]
         )
-        answer = GunicornResponse(status_text(status), sent_bytes)
+        shown = [(name, masked_header(name.lower(), value)) for name, value in headers]
+        answer = GunicornResponse(status_text(status), sent_bytes, shown)
         self.logger.access(answer, said, environ, timedelta(seconds=seconds))
 
 

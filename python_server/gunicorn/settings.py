@@ -109,8 +109,8 @@ def _is_default(setting: Any) -> bool:
     return bool(value == checked)
 
 
-def check(cfg: Config, warn: Callable[[str], object]) -> None:
-    """Name what has no effect.
+def check(cfg: Config, warn: Callable[[str], object]) -> Settings:
+    """Name what has no effect; the settings.
 
     Raises:
         RuntimeError: what was given cannot be served so; gunicorn shows it, and ends.
@@ -118,9 +118,8 @@ def check(cfg: Config, warn: Callable[[str], object]) -> None:
     names = given(cfg)
     for name in REFUSED.keys() & names:
         raise RuntimeError(f"python_server.GunicornWorker and {name}: {REFUSED[name]}")
-    settings_of(cfg)
+    settings = settings_of(cfg)
     without = sorted(names.intersection(WORDS_WITHOUT_EFFECT.split()))
     if without:
         warn(f"python_server.GunicornWorker keeps its own ways: {', '.join(without)} without an effect")
-    if "}o" in cfg.access_log_format:
-        warn("python_server.GunicornWorker: the access log has no fields of answers, %({...}o)s is -")
+    return settings

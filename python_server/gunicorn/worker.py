@@ -35,7 +35,9 @@ from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
 from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
+from python_server.observe.masking import mask_also
 from python_server.serve.loading import ApplicationError, refuse_foreign
+from python_server.serve.metrics_address import MetricsCandidate, check_metrics
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES, tell_of_start
 from python_server.serve.signals import ApplicationSignals
@@ -93,7 +95,10 @@ class GunicornWorker(BaseWorker):
         Raises:
             RuntimeError: a setting cannot be served; gunicorn shows it, and ends.
         """
-        check(cfg, logger.warning)
+        try:
+            check_metrics(check(cfg, logger.warning))
+        except BindError as error:
+            raise RuntimeError(str(error)) from None
 
     def __init__(
         self, age: int, ppid: int, sockets: list[Any], app: Any, timeout: Any, cfg: Config, logger: Any
@@ -172,6 +177,7 @@ class GunicornWorker(BaseWorker):
             log.log_into(log.LOGGER, self.log, writer=LINES)
         self._settings = settings_of(self.cfg)
         write_stacks_at_fatal_signals(None if self.cfg.errorlog == "-" else self.cfg.errorlog)
+        mask_also(self._settings.log_masked_fields)
         allow_descriptors(self._settings.connections_max_count, log.warn)
         tell_of_start()
         site = find_site(cast("Application", self.wsgi))
@@ -186,13 +192,19 @@ class GunicornWorker(BaseWorker):
         place = control_path(asked, self._listening)
         if place is not None and asked != NO_SOCKET:
             self._register(worker, place, own_folder=asked is None)
+        meeting = self._meeting
         assert worker.membership is not None
+        assert meeting is not None
         self._siblings = worker.membership.siblings
         self._siblings.on_changed(self._lead)
+        self._metrics = MetricsCandidate(self._settings, self._rendezvous.path, meeting.index)
         worker.loop.call_soon(self._beat)
         if self._told_to_end:  # meanwhile
             worker.loop.call_soon(self._leave)
-        worker.run()
+        try:
+            worker.run()
+        finally:
+            self._metrics.close()
 
     def _register(self, worker: Worker, place: str, *, own_folder: bool) -> None:
         """Commands find the arbiter by what any of its workers has written."""
@@ -217,6 +229,7 @@ class GunicornWorker(BaseWorker):
             arbiter=ArbiterLink(self.generation, self._row, self._rendezvous, self.ppid, self._replace),
             meeting=meeting.listening,
             own_sockets=self.cfg.reuse_port,
+            metrics_folder=self._rendezvous.path,
         )
 
     def _beat(self) -> None:
@@ -225,6 +238,7 @@ class GunicornWorker(BaseWorker):
         assert worker is not None
         assert worker.membership is not None
         self.notify()
+        self._metrics.look()
         if not self.generation.loading():
             worker.membership.take_every_connection()
         if os.getppid() != self.ppid:

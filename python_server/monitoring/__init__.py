@@ -1,4 +1,4 @@
 """What an operator sees: debug log, metrics, health.
 
-Must not know: how anything is served.
+Must not know: how anything is served, HTTP, Flask.
 """

@@ -36,7 +36,9 @@ SUMMED: Final = {
     ),
     "wsframe_sessions_upgraded_total": Metric("Sessions that went on over a WebSocket"),
     "wsframe_sessions_closed_total": Metric("Sessions over, by the reason", ("reason",)),
-    "wsframe_session_requests_refused_total": Metric("Handshakes, polls and upgrades refused by Engine.IO"),
+    "wsframe_session_requests_refused_total": Metric(
+        "Handshakes, polls and upgrades refused, by Engine.IO's reason", ("reason",)
+    ),
     "wsframe_clients_connected_total": Metric("Clients let into a namespace", _NAMESPACE),
     "wsframe_clients_recovered_total": Metric("Those of them that were lost and came back", _NAMESPACE),
     "wsframe_clients_refused_total": Metric("Clients not let into a namespace", _NAMESPACE),

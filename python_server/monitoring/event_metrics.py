@@ -5,27 +5,34 @@ Must not know: where the figures go. No client can make a label: what is not the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from python_server.engineio.options import EngineError
 from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
 from python_server.monitoring.catalogue import DURATIONS
-from python_server.monitoring.figures import ROW_LENGTH, Figures, Labels, observe
+from python_server.monitoring.figures import BOUNDS, ROW_LENGTH, Figures, Labels
 from python_server.socketio.client import NamespaceReason, Socket
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.packet import EVENT, Packet
 from python_server.socketio.values import RoomName
 
 OTHER: Final = "other"
+# The protocol's own; a message may be longer, and tell what a client has sent.
+REFUSALS: Final = frozenset(message for _, message, _ in (error.value for error in EngineError))
 # Of an application: above it a scrape would be megabytes. Prometheus' guide has 100 as much for one metric,
 # but a name of the application's is not a value that its users make.
 NAMES_MAX_COUNT: Final = 200
-# Handlers that have ended and are not counted yet; they are counted each second, and before there are more.
-FOLD_COUNT: Final = 1_000
+# Durations are put aside, and counted each second; sooner behind so many events of a namespace.
+FOLD_COUNT: Final = 1024
+HandlerName = tuple[str, str]  # namespace, event
+bucket_of: Final = partial(bisect_left, BOUNDS)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,11 +71,12 @@ class EventMetrics:
         self._handlers = handlers
         self._figures = Figures()
         self._traffic: dict[str, Traffic] = {OTHER: Traffic()}
-        # Of (namespace, event), as far as they are names: how long the handlers took.
-        self._rows: dict[tuple[str, str], list[float]] = {}
         self._counts: Counter[tuple[str, Labels]] = Counter()
-        # Appended to by any thread, in one step; emptied by the loop.
-        self._handled: deque[tuple[tuple[str, str], float, bool]] = deque()
+        # How long handlers took: of those that are names, and of others; and who raised. They are appended
+        # to by any thread, in one step, and emptied by the loop.
+        self._durations: dict[HandlerName, deque[float]] = {}
+        self._others: deque[tuple[HandlerName, float]] = deque()
+        self._failed: deque[HandlerName] = deque()
 
     # SessionObserver
 
@@ -82,7 +90,8 @@ class EventMetrics:
         self._counts["wsframe_sessions_closed_total", (reason.value,)] += 1
 
     def request_refused(self, request: Request, message: str) -> None:
-        self._counts["wsframe_session_requests_refused_total", ()] += 1
+        reason = message if message in REFUSALS else OTHER
+        self._counts["wsframe_session_requests_refused_total", (reason,)] += 1
 
     # SocketObserver
 
@@ -103,11 +112,13 @@ class EventMetrics:
         """Rooms are looked at, not counted."""
 
     def received(self, socket: Socket, packet: Packet) -> None:
-        traffic = self._traffic.get(socket.namespace) or self._traffic_of(socket.namespace)
+        traffic = self._traffic.get(socket.namespace)
+        if traffic is None:
+            traffic = self._traffic_of(socket.namespace)
         if packet.kind is EVENT:
             traffic.received_count += 1
             traffic.received_bytes += packet.size_bytes
-            if len(self._handled) > FOLD_COUNT:
+            if not traffic.received_count % FOLD_COUNT:
                 self._fold()
         else:
             traffic.acks_count += 1
@@ -115,8 +126,18 @@ class EventMetrics:
     def unhandled(self, socket: Socket, name: str) -> None:
         self._traffic_of(socket.namespace).unhandled_count += 1
 
+    def answered(self, socket: Socket, ack_id: int, prepared: Prepared) -> None:
+        """A handler that asks for no ack is counted as well: see `handled`."""
+
     def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
-        self._handled.append(((socket.namespace, name), self.now() - began, error is not None))
+        handler, seconds = (socket.namespace, name), self.now() - began
+        durations = self._durations.get(handler)
+        if durations is not None:
+            durations.append(seconds)
+        else:
+            self._others.append((handler, seconds))
+        if error is not None:
+            self._failed.append(handler)
 
     def delivered(
         self, namespace: str, rooms: Sequence[RoomName] | None, prepared: Prepared, count: int
@@ -140,27 +161,32 @@ class EventMetrics:
         return found
 
     def _labels_of(self, namespace: str, name: str) -> Labels:
-        labels = self.namespace_label(namespace), name
-        if (namespace, name) in self._rows:
-            return labels
-        if len(self._rows) >= NAMES_MAX_COUNT or not self._knows(namespace, name):
-            return labels[0], OTHER
-        self._rows[namespace, name] = self._figures.row(DURATIONS, labels, ROW_LENGTH)
-        return labels
+        if (namespace, name) not in self._durations:
+            if len(self._durations) >= NAMES_MAX_COUNT or not self._knows(namespace, name):
+                return self.namespace_label(namespace), OTHER
+            self._durations[namespace, name] = deque()
+        return self.namespace_label(namespace), name
 
     def _knows(self, namespace: str, event: str | None) -> bool:
         return any(each.knows(namespace, event) for each in self._handlers)
 
     def _fold(self) -> None:
         """Count the handlers that have ended."""
-        for _ in range(len(self._handled)):
-            handler, seconds, failed = self._handled.popleft()
-            row = self._rows.get(handler)
-            if row is None:
-                row = self._figures.row(DURATIONS, self._labels_of(*handler), ROW_LENGTH)
-            observe(row, seconds)
-            if failed:
-                self._figures.count("wsframe_handler_errors_total", self._labels_of(*handler))
+        for _ in range(len(self._others)):
+            handler, seconds = self._others.popleft()
+            self._count_durations(self._labels_of(*handler), [seconds])
+        for handler, waiting in self._durations.items():
+            if waiting:
+                batch = [waiting.popleft() for _ in range(len(waiting))]
+                self._count_durations(self._labels_of(*handler), batch)
+        for _ in range(len(self._failed)):
+            self._figures.count("wsframe_handler_errors_total", self._labels_of(*self._failed.popleft()))
+
+    def _count_durations(self, labels: Labels, batch: list[float]) -> None:
+        row = self._figures.row(DURATIONS, labels, ROW_LENGTH)
+        for bucket, count in Counter(map(bucket_of, batch)).items():
+            row[bucket] += count
+        row[-1] += sum(batch)
 
     def figures(self) -> Figures:
         """All that was counted so far, as a value of its own."""

@@ -5,7 +5,6 @@ Must not know: what is counted, clocks, files.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import Final, TypeAlias
 
 import msgspec
@@ -78,12 +77,6 @@ class Collected(msgspec.Struct):
     living: list[Snapshot]
     ended: Figures
     started_count: int = 1
-
-
-def observe(row: list[float], value: float) -> None:
-    """A histogram has one value more."""
-    row[bisect_left(BOUNDS, value)] += 1
-    row[-1] += value
 
 
 def encode(value: msgspec.Struct) -> bytes:

@@ -13,9 +13,9 @@ from typing import Final
 from python_server.connection.acceptor import Acceptor
 from python_server.engineio.server import Engine
 from python_server.monitoring.figures import Figures
-from python_server.net.descriptors import descriptors_max_count, open_count
-from python_server.net.memory import resident_bytes
+from python_server.net.descriptors import descriptors_max_count
 from python_server.net.pool import Pool
+from python_server.net.system import open_descriptors_count, resident_bytes
 from python_server.observe.counters import Counters
 from python_server.socketio.cluster.broker.backplane import RedisBackplane
 from python_server.socketio.server import Hub
@@ -100,6 +100,6 @@ class Gauges:
             "wsframe_unsent_bytes": unsent_bytes + sum(session.held_bytes for session in sessions),
             "wsframe_acks_pending": sum(len(socket.acks) for hub in self.hubs for socket in hub.sockets()),
             "wsframe_resident_memory_bytes": resident_bytes(),
-            "wsframe_open_descriptors": open_count(),
+            "wsframe_open_descriptors": open_descriptors_count(),
             "wsframe_max_descriptors": descriptors_max_count() or 0,
         }

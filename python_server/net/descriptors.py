@@ -5,7 +5,6 @@ Must not know: what they are for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -41,14 +40,6 @@ def connections_max_count() -> int | None:
     """How many of them connections may take; None where there is no limit."""
     most = descriptors_max_count()
     return None if most is None else max(1, most - most // RESERVE_DIVISOR)
-
-
-def open_count() -> int:
-    """How many this process has; 0 where nobody tells."""
-    for folder in ("/proc/self/fd", "/dev/fd"):
-        if os.path.isdir(folder):
-            return len(os.listdir(folder))
-    return 0
 
 
 def allow_descriptors(connections_count: int | None, warn: Callable[[str], None]) -> None:

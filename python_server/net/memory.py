@@ -5,7 +5,6 @@ Must not know: messages, connections, limits.
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 # The largest block that comes from memory kept free; glibc learns nothing from one above 32 MiB.
@@ -21,12 +20,3 @@ def keep_large_blocks() -> None:
     teaches it. Where MALLOC_MMAP_THRESHOLD_ or its like is set, and with another allocator, nothing changes.
     """
     bytes(KEPT_BLOCK_BYTES)
-
-
-def resident_bytes() -> int:
-    """What of this process stands in memory; 0 where nobody tells."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

@@ -344,10 +344,14 @@ class Pool:
         """Loop's thread: add threads while jobs wait and the process is not busy computing."""
         with self._lock:
             self._watching = False
-            if not self._jobs or self._closed:
+            try:
+                waiting_since, _ = self._jobs[0]
+            except IndexError:  # threads take jobs without the lock
+                return
+            if self._closed:
                 return
             now = self._monotonic()
-            waited = now - self._jobs[0][0]
+            waited = now - waiting_since
             elapsed = max(now - self._watched_at, 1e-6)
             busy = (self._cpu() - self._watched_cpu) / elapsed > BUSY_SHARE
             grown = True

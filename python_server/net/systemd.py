@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
 
 from python_server.net.portability import unix_socket
@@ -17,6 +17,7 @@ FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
 LISTEN_VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 READY: Final = "READY=1"
 STOPPING: Final = "STOPPING=1"
+ALIVE: Final = "WATCHDOG=1"
 
 
 def activated_descriptors(environment: MutableMapping[str, str]) -> list[int]:
@@ -37,6 +38,13 @@ def activated_descriptors(environment: MutableMapping[str, str]) -> list[int]:
 def reloading() -> str:
     """The state to send before configuration is read anew; `Type=notify-reload` wants the moment too."""
     return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
+
+
+def watchdog_seconds(environment: Mapping[str, str]) -> float | None:
+    """How long the service manager waits for ALIVE before it kills this very process; None: it does not."""
+    text = environment.get("WATCHDOG_USEC", "")
+    ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(text) / 1e6 if ours and text.isascii() and text.isdigit() and int(text) else None
 
 
 def notify(state: str) -> bool:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from base64 import b64decode
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Protocol
 
 from python_server.observe.log import ACCESS
+from python_server.observe.log_format import iso_time, json_line
+from python_server.observe.masking import masked, masked_header
 
 # Apache's two formats, the elapsed seconds behind the first as pywsgi has it; the atoms are gunicorn's.
 FORMATS: Final = {
@@ -31,6 +34,7 @@ class LoggedRequest(Protocol):
     path: str
     query: str
     version: tuple[int, int]
+    scheme: str
 
     def get(self, name: str) -> str: ...
 
@@ -38,7 +42,15 @@ class LoggedRequest(Protocol):
 class AccessWriter(Protocol):
     """Port: is told of each answered request."""
 
-    def write(self, request: LoggedRequest, status: int, sent_bytes: int, seconds: float) -> None: ...
+    def write(
+        self,
+        request: LoggedRequest,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """`headers`: of the answer, as who answered gave them."""
 
 
 @dataclass(slots=True)
@@ -50,9 +62,14 @@ class _Answer:
     sent_bytes: int
     seconds: float
     wall: Callable[[], float]
+    headers: Iterable[tuple[str, str]] = ()
 
     def __getitem__(self, atom: str) -> object:
-        return ATOMS[atom](self)
+        value_of = ATOMS.get(atom)
+        if value_of is not None:
+            return value_of(self)
+        name, _, kind = atom.removeprefix("{").rpartition("}")
+        return _safe(NAMED_ATOMS[kind](self, name.lower())) or "-"
 
 
 def _client(answer: _Answer) -> str:
@@ -64,7 +81,40 @@ def _request_line(answer: _Answer) -> str:
     request = answer.request
     if not request.method:
         return "-"
-    return _safe(f"{request.method} {request.target} HTTP/{request.version[0]}.{request.version[1]}")
+    return _safe(f"{request.method} {masked(request.target)} {_protocol(answer)}")
+
+
+def _protocol(answer: _Answer) -> str:
+    major, minor = answer.request.version
+    return f"HTTP/{major}.{minor}"
+
+
+def user_of(request: LoggedRequest) -> str:
+    """Whom HTTP's basic authentication names (RFC 7617); "" for nobody."""
+    scheme, _, credentials = request.get("authorization").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return b64decode(credentials, validate=True).decode().partition(":")[0]
+    except ValueError:
+        return ""
+
+
+def _field_of_request(answer: _Answer, name: str) -> str:
+    return masked_header(name, answer.request.get(name))
+
+
+def _field_of_answer(answer: _Answer, name: str) -> str:
+    values = [value for field, value in answer.headers if field.lower() == name]
+    return masked_header(name, ", ".join(values))
+
+
+def _variable(answer: _Answer, name: str) -> str:
+    """Of the environ that a WSGI application gets, what the request alone decides; names in lower case."""
+    if name.startswith("http_") or name in ("content_type", "content_length"):
+        return _field_of_request(answer, name.removeprefix("http_").replace("_", "-"))
+    variable = VARIABLES.get(name)
+    return "" if variable is None else str(variable(answer))
 
 
 @lru_cache(maxsize=1)
@@ -75,20 +125,63 @@ def _local_time(epoch_second: int) -> str:
 ATOMS: Final[dict[str, Callable[[_Answer], object]]] = {
     "h": _client,
     "r": _request_line,
+    "H": _protocol,
     "t": lambda answer: _local_time(int(answer.wall())),
     "s": lambda answer: answer.status,
     "b": lambda answer: answer.sent_bytes,
+    "B": lambda answer: answer.sent_bytes,
+    "T": lambda answer: int(answer.seconds),
+    "M": lambda answer: int(answer.seconds * 1e3),
     "L": lambda answer: f"{answer.seconds:.6f}",
     "D": lambda answer: int(answer.seconds * 1e6),
     "m": lambda answer: answer.request.method or "-",
     "U": lambda answer: _safe(answer.request.path) or "-",
-    "q": lambda answer: _safe(answer.request.query),
-    "f": lambda answer: _safe(answer.request.get("referer")) or "-",
+    "q": lambda answer: _safe(masked(answer.request.query)),
+    "f": lambda answer: _safe(masked(answer.request.get("referer"))) or "-",
     "a": lambda answer: _safe(answer.request.get("user-agent")) or "-",
     "p": lambda answer: os.getpid(),
     "l": lambda answer: "-",
-    "u": lambda answer: "-",
+    "u": lambda answer: _safe(user_of(answer.request)) or "-",
 }
+# %({name}i)s and so on, by the letter.
+NAMED_ATOMS: Final[dict[str, Callable[[_Answer, str], str]]] = {
+    "i": _field_of_request,
+    "o": _field_of_answer,
+    "e": _variable,
+}
+VARIABLES: Final[dict[str, Callable[[_Answer], object]]] = {
+    "request_method": lambda answer: answer.request.method,
+    "raw_uri": lambda answer: masked(answer.request.target),
+    "request_uri": lambda answer: masked(answer.request.target),
+    "path_info": lambda answer: answer.request.path,
+    "query_string": lambda answer: masked(answer.request.query),
+    "server_protocol": _protocol,
+    "remote_addr": _client,
+    "remote_port": lambda answer: answer.request.peer[1] if isinstance(answer.request.peer, tuple) else "",
+    "wsgi.url_scheme": lambda answer: answer.request.scheme,
+}
+
+
+def _object(answer: _Answer) -> str:
+    """The line as one JSON object."""
+    request = answer.request
+    return json_line(
+        {
+            "time": iso_time(answer.wall()),
+            "client": _client(answer),
+            "user": user_of(request),
+            "method": request.method,
+            "path": request.path,
+            "query": masked(request.query),
+            "protocol": _protocol(answer),
+            "status": answer.status,
+            "bytes": answer.sent_bytes,
+            "seconds": round(answer.seconds, 6),
+            "referer": masked(request.get("referer")),
+            "user_agent": request.get("user-agent"),
+            "process": os.getpid(),
+        }
+    )
 
 
 def _safe(text: str) -> str:
@@ -102,9 +195,11 @@ class AccessLog:
     """Writes one line per answered request.
 
     Args:
-        line_format: a name of FORMATS, or a format with gunicorn's atoms: %(h)s client, %(r)s request line,
-            %(s)s status, %(b)s body bytes, %(L)s seconds, %(D)s microseconds, %(t)s time, %(m)s method,
-            %(U)s path, %(q)s query, %(f)s referrer, %(a)s user agent, %(p)s process.
+        line_format: a name of FORMATS; "json": one object a line; or a format with gunicorn's atoms: %(h)s
+            client, %(u)s user, %(r)s request line, %(s)s status, %(b)s and %(B)s body bytes, %(L)s and %(T)s
+            seconds, %(M)s milliseconds, %(D)s microseconds, %(t)s time, %(m)s method, %(U)s path, %(q)s
+            query, %(H)s protocol, %(f)s referrer, %(a)s user agent, %(p)s process, %({name}i)s a field of the
+            request, %({name}o)s of the answer, %({name}e)s a variable of the environ.
         wall: a clock that tells the time of day.
 
     Raises:
@@ -113,18 +208,26 @@ class AccessLog:
 
     def __init__(self, line_format: str, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._format = FORMATS.get(line_format, line_format)
+        pattern = FORMATS.get(line_format, line_format)
+        self._line: Callable[[_Answer], str] = _object if line_format == "json" else pattern.__mod__
         try:
-            self._format % _Answer(_Nobody(), 200, 0, 0.0, wall)
+            self._line(_Answer(_Nobody(), 200, 0, 0.0, wall))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"access log format {line_format!r}: unknown atom or malformed ({error})"
             ) from None
 
-    def write(self, request: LoggedRequest, status: int, sent_bytes: int, seconds: float) -> None:
+    def write(
+        self,
+        request: LoggedRequest,
+        status: int,
+        sent_bytes: int,
+        seconds: float,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
         """Log one answer."""
         if ACCESS.isEnabledFor(logging.INFO):
-            line = self._format % _Answer(request, status, sent_bytes, seconds, self._wall)
+            line = self._line(_Answer(request, status, sent_bytes, seconds, self._wall, headers))
             # The record made here: `info` would walk the stack for a caller that no line names.
             ACCESS.handle(ACCESS.makeRecord(ACCESS.name, logging.INFO, __file__, 0, line, (), None))
 
@@ -132,7 +235,7 @@ class AccessLog:
 class _Nobody(LoggedRequest):
     """A request for the test of a format."""
 
-    peer = method = target = path = query = ""
+    peer = method = target = path = query = scheme = ""
     version = (1, 1)
 
     def get(self, name: str) -> str:

@@ -17,8 +17,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Protocol, TextIO
 
+from python_server.observe.log_format import RECORD_MAX_BYTES, formatter_of
+from python_server.observe.masking import masked
+
 LOGGER: Final = logging.getLogger("python_server")
 ACCESS: Final = logging.getLogger("python_server.access")
+# The debug log: what clients say, and what becomes of their sessions.
+SOCKETIO: Final = logging.getLogger("python_server.socketio")
+ENGINEIO: Final = logging.getLogger("python_server.engineio")
 
 # How often one kind of complaint may be repeated in the log.
 REPEAT_SECONDS: Final = 10.0
@@ -26,8 +32,6 @@ REPEAT_SECONDS: Final = 10.0
 FAULTS_BURST_COUNT: Final = 10
 # Kinds told apart at one time: places that raise, so a program's code bounds them; generated code need not.
 FAULT_KINDS_MAX_COUNT: Final = 256
-# Of one record: a fault's text may hold what a client has sent.
-RECORD_MAX_BYTES: Final = 65_536
 # Lines that wait for a log that is written too slowly; above, new ones are dropped and counted. A pipe holds
 # 64 KiB; this is some 40,000 requests more.
 QUEUE_MAX_BYTES: Final = 4_194_304
@@ -59,29 +63,28 @@ def configure_logging(
     error_log: str | None = None,
     process_name: str = "",
     *,
+    log_format: str = "text",
+    keep_levels: bool = False,
     writer: Callable[..., Writer],
 ) -> None:
-    """Set up the two loggers, unless the application has set them up itself.
+    """Set up the two loggers, unless the application or a file of --log-config has set them up.
 
     Args:
         level: of the error log. access_log: a file, "-" for standard output, None for none.
         error_log: a file; None is standard error. Files that are moved away are opened anew.
         process_name: stands before each message, where several processes share a log.
+        log_format: of the error log, one of `log_format.FORMATS`.
+        keep_levels: a level that a logger has already is the operator's.
         writer: makes what writes a log's lines.
 
     Raises:
         LogError: a file cannot be opened.
     """
-    prefix = f"{process_name}: " if process_name else ""
-    LOGGER.setLevel(level.upper())
-    _handle(
-        LOGGER,
-        error_log,
-        sys.stderr,
-        logging.Formatter(f"[%(asctime)s] %(levelname)s {prefix}%(message)s", "%Y-%m-%d %H:%M:%S"),
-        writer,
-    )
-    ACCESS.setLevel(logging.INFO if access_log else logging.CRITICAL)
+    if not (keep_levels and LOGGER.level):
+        LOGGER.setLevel(level.upper())
+    _handle(LOGGER, error_log, sys.stderr, formatter_of(log_format, process_name), writer)
+    if not (keep_levels and ACCESS.level and access_log):
+        ACCESS.setLevel(logging.INFO if access_log else logging.CRITICAL)
     if access_log:
         path = None if access_log == "-" else access_log
         _handle(ACCESS, path, sys.stdout, logging.Formatter("%(message)s"), writer)
@@ -103,7 +106,7 @@ class _Relay(logging.Handler):
     place: Any = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.place.log(record.levelno, "%s", record.getMessage(), exc_info=record.exc_info)
+        self.place.log(record.levelno, "%s", masked(record.getMessage()), exc_info=record.exc_info)
 
 
 def check_log_files(access_log: str | None, error_log: str | None) -> None:
@@ -143,7 +146,8 @@ def _handle(
 @contextmanager
 def restoring() -> Iterator[None]:
     """For a program that serves for a while: afterwards all faults are told, the loggers as before."""
-    found = [(logger, logger.level, logger.propagate, logger.handlers[:]) for logger in (LOGGER, ACCESS)]
+    loggers = (LOGGER, ACCESS, SOCKETIO, ENGINEIO)
+    found = [(logger, logger.level, logger.propagate, logger.handlers[:]) for logger in loggers]
     try:
         yield
     finally:
@@ -309,6 +313,21 @@ def _write_all(descriptor: int, piece: bytes) -> None:
             time.sleep(FULL_SECONDS)
 
 
+def debug_lines(own: logging.Logger, given: object = None) -> Callable[..., object] | None:
+    """What writes a line of the debug log; None: nobody reads them.
+
+    Args:
+        own: SOCKETIO or ENGINEIO. given: by a program, as `logger=`: True for lines in `own`; a logger of the
+            program's, which gets them at INFO, the level at which the peers write theirs.
+    """
+    if hasattr(given, "info"):
+        info: Callable[..., object] = given.info
+        return info
+    if given:
+        own.setLevel(logging.DEBUG)
+    return own.debug if own.isEnabledFor(logging.DEBUG) else None
+
+
 # A line about the server's own life (start, stop), and about something that will surprise somebody.
 say: Callable[[str], None] = LOGGER.info
 warn: Callable[[str], None] = LOGGER.warning
@@ -327,6 +346,18 @@ class _Kind:
     numbers: Iterator[int] = field(
         default_factory=itertools.count
     )  # `next` is one step: threads need no lock
+
+
+class Named(str):
+    """What failed, and the fields of its line beside it: event, namespace, sid."""
+
+    fields: dict[str, str]
+
+    @classmethod
+    def of(cls, what: str, **fields: str) -> Named:
+        named = cls(what)
+        named.fields = fields
+        return named
 
 
 class Faults:
@@ -349,7 +380,10 @@ class Faults:
                 name = ("faults", "other places")
             kind = self._kinds.setdefault(name, _Kind(what, now))
         if next(kind.numbers) < FAULTS_BURST_COUNT:
-            LOGGER.error("%s failed", what, exc_info=error)
+            fields: dict[str, str] = getattr(what, "fields", {})
+            beside = ", ".join(f"{name} {value!r}" for name, value in fields.items() if name != "event")
+            text = f"{masked(what)} failed{beside and f' ({beside})'}"
+            LOGGER.error("%s", text, exc_info=error, extra=fields)
 
     def say_what_is_over(self) -> None:
         """Log the numbers of those kinds whose interval has ended."""
@@ -366,7 +400,7 @@ class Faults:
     def _end(self, name: tuple[str, str]) -> None:
         kind = self._kinds.pop(name, None)
         if kind is not None and (more := next(kind.numbers) - FAULTS_BURST_COUNT) > 0:
-            LOGGER.error("and %d more of the same: %s failed, %s in %s", more, kind.what, *name)
+            LOGGER.error("and %d more of the same: %s failed, %s in %s", more, masked(kind.what), *name)
 
 
 FAULTS: Final = Faults()

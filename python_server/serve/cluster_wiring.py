@@ -5,22 +5,25 @@ Must not know: any rule of any protocol, or when a worker begins and ends; it co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from python_server.connection.address_caps import AddressCaps
 from python_server.connection.allowed_hosts import AllowedHosts
-from python_server.connection.exchange import Exchange, ExchangeServices
+from python_server.connection.exchange import Exchange, ExchangeServices, RequestHandler
 from python_server.connection.http_channel import HTTPServices
+from python_server.engineio.observer import SessionObserver, all_of
 from python_server.engineio.server import Engine
 from python_server.engineio.session import SessionHandler
 from python_server.engineio.session_ids import SessionIds
 from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.http1.response import DateField, StandingFields
+from python_server.monitoring.debug_log import session_log, socket_log
 from python_server.net.descriptors import MOST_COUNT, descriptors_max_count
 from python_server.net.loop import Deadline, Loop
 from python_server.observe import log
+from python_server.observe.access_log import AccessLog
 from python_server.observe.counters import Counters
 from python_server.serve.client_files import client_files
 from python_server.serve.mounts import Mount
@@ -31,6 +34,7 @@ from python_server.settings import Settings
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane, join_broker
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, NoBackplane
+from python_server.socketio.observer import SocketObserver, together
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import Admit
 from python_server.workers.handover import Handover
@@ -75,6 +79,7 @@ def make_cluster(
     engines, backplanes = [], []
     for mount in site.mounts:
         backplane, names = _backplane(given, mount, loop, membership, host_id)
+        sessions_log, sockets_log = _debug_log(given, mount)
         services = HubServices(
             door=pools.door,
             call_later=loop.call_later,
@@ -87,19 +92,33 @@ def make_cluster(
             names=names,
             room_held=backplane.room_held if isinstance(backplane, RedisBackplane) else None,
             rooms_max_count=settings.rooms_max_count,
-            observer=given.socket_observer,
+            observer=together([*filter(None, (given.socket_observer, sockets_log))]),
         )
         sessions = mount.server.attach(services)
         mount.serving(protocols.facts, site.application)
         backplanes.append(backplane)
         admit = asks_of_mount(given, protocols.facts, pools, mount)
-        engine = _engine_of(given, network, protocols, mount, sessions, names, homes, admit, session_limits)
+        watching = all_of([*filter(None, (given.session_observer, sessions_log))])
+        engine = _engine_of(
+            given, network, protocols, mount, sessions, names, homes, admit, session_limits, watching
+        )
         engines.append((mount.path, engine))
     if membership is not None:
         handover = RecoveryHandover(
             site.mounts, membership.siblings, loop.call_later, network.now, given.complain
         )
     return Cluster(membership, engines, backplanes, handover)
+
+
+def _debug_log(given: Given, mount: Mount) -> tuple[SessionObserver | None, SocketObserver | None]:
+    """What writes the debug log's lines about a mount's sessions and clients, where somebody reads them."""
+    now, hub = given.system.monotonic, mount.hub
+    logger, engineio_logger = mount.loggers
+    sessions_log = session_log(engineio_logger, now)
+    if hub is None:
+        return sessions_log, None
+    payloads = given.settings.log_payloads
+    return sessions_log, socket_log(logger, hub.handlers, hub.codec, now, payloads)
 
 
 def _engine_of(
@@ -112,6 +131,7 @@ def _engine_of(
     homes: Handover | None,
     admit: Admit | None,
     session_limits: SessionLimits,
+    observer: SessionObserver | None,
 ) -> Engine:
     """What answers requests below a mount's path."""
     return Engine(
@@ -126,7 +146,7 @@ def _engine_of(
         homes=homes,
         admit=admit,
         session_limits=session_limits,
-        observer=given.session_observer,
+        observer=observer,
     )
 
 
@@ -197,9 +217,17 @@ def _backplane(
 
 
 def http_services(
-    given: Given, network: Network, protocols: Protocols, cluster: Cluster, counters: Counters
+    given: Given,
+    network: Network,
+    protocols: Protocols,
+    cluster: Cluster,
+    counters: Counters,
+    first: Mapping[str, RequestHandler] | None = None,
 ) -> HTTPServices:
-    """What each accepted connection begins with; the last that is made, since its requests go everywhere."""
+    """What each accepted connection begins with; the last that is made, since its requests go everywhere.
+
+    `first`: what answers a path before all others, whatever the host and the root path.
+    """
     settings, caps, loop = given.settings, network.caps, network.loop
     router = Router(
         scheme=network.acceptor.scheme,
@@ -213,8 +241,13 @@ def http_services(
         admit=(lambda request, own: caps.admit(request, own, loop.now)) if caps.looks_at_requests else None,
         client_files=client_files(given.site.mounts, given.complain),
     )
+
+    def gave(exchange: Exchange) -> None:
+        counters.count("hand-overs")
+        caps.ended(exchange.request)
+
     return HTTPServices(
-        route=router.route,
+        route=(lambda request: first.get(request.path) or router.route(request)) if first else router.route,
         settings=settings.http,
         deadline=partial(Deadline, loop),
         exchange=ExchangeServices(
@@ -222,7 +255,7 @@ def http_services(
             date=DateField(given.system.wall).now,
             standing=StandingFields.of(SOFTWARE if settings.server_header else "", settings.headers),
             done=_exchange_counter(given, caps, cluster.membership, counters),
-            given=lambda exchange: caps.ended(exchange.request),
+            given=gave,
         ),
         lost=network.acceptor.lost,
         stop=None if cluster.membership is None else router.is_foreign,
@@ -234,6 +267,8 @@ def _exchange_counter(
 ) -> Callable[[Exchange, float], None]:
     """What is called at the end of each request."""
     access_log = given.access_log
+    # Another's log, gunicorn's, may count what it is told.
+    leaves_polls_out = isinstance(access_log, AccessLog) and not given.settings.access_log_polls
 
     def count(exchange: Exchange, seconds: float) -> None:
         counters.count("requests")
@@ -241,7 +276,8 @@ def _exchange_counter(
             caps.ended(exchange.request)
         if membership is not None:
             membership.count_request()
-        if access_log is not None:
-            access_log.write(exchange.request, exchange.status, exchange.sent_bytes, seconds)
+        if access_log is None or (leaves_polls_out and exchange.routine and exchange.status == 200):
+            return
+        access_log.write(exchange.request, exchange.status, exchange.sent_bytes, seconds, exchange.headers)
 
     return count

@@ -19,8 +19,8 @@ from python_server.engineio.server import Engine
 from python_server.monitoring.catalogue import DURATIONS
 from python_server.monitoring.event_metrics import EventMetrics
 from python_server.net.loop import Deadline, Loop
-from python_server.net.memory import resident_bytes
 from python_server.net.pool import Pool
+from python_server.net.system import resident_bytes
 from python_server.net.threads import Door, ServerStopped
 from python_server.observe import log
 from python_server.socketio.server import Hub

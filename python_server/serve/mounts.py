@@ -39,6 +39,7 @@ class Mount:
         broker: what joins it to other machines.
         serve_client: whether the client for browsers is answered below the path too.
         holder: the part of the application that carries it, where something stands around that part.
+        loggers: a program's `logger` and `engineio_logger`: who has the lines of the debug log.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Mount:
     broker: BrokerOptions | None = None
     serve_client: bool = False
     holder: object = None
+    loggers: tuple[object, object] = (None, None)
 
     @property
     def hub(self) -> Hub | None:

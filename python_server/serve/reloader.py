@@ -22,7 +22,7 @@ from python_server.net.sockets import Socket
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
 from python_server.serve.reloaded import RELOADER_VARIABLE, is_reloaded
-from python_server.serve.serve import LINES, bind
+from python_server.serve.serve import bind, set_up_logs
 from python_server.settings import Settings
 from python_server.workers.spawn import INHERITED_VARIABLE, start_again
 
@@ -62,7 +62,7 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
     The child knows by the inherited sockets that it is to serve. Raises BindError when the address cannot be
     listened on.
     """
-    log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
+    set_up_logs(settings)
     with bind(settings) as listening:
         _run(watched, listening.sockets)
 

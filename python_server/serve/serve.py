@@ -18,11 +18,13 @@ from typing import Final
 from python_server.connection.acceptor import tls_context
 from python_server.control.places import workers as worker_sockets
 from python_server.control.server import NO_SOCKET, open_control
+from python_server.monitoring.snapshots import snapshot_folder
 from python_server.net import systemd
 from python_server.net.descriptors import allow_descriptors
 from python_server.net.line_writer import LineWriter
 from python_server.net.loop import Loop
 from python_server.net.portability import UNIX, signals
+from python_server.net.scoreboard import STALE_SECONDS
 from python_server.net.sockets import (
     Address,
     BindError,
@@ -39,6 +41,9 @@ from python_server.net.system import REAL
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
 from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
+from python_server.observe.log_config import use_log_config
+from python_server.observe.masking import mask_also
+from python_server.serve.metrics_address import check_metrics, metrics_address
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
 from python_server.serve.reexec import Reexec, inherited_from_itself
@@ -84,8 +89,7 @@ def serve(
         return
     slot = take_slot(os.environ, REAL.monotonic)
     name = "" if slot is None else f"worker {slot.index}"
-    log.configure_logging(settings.log_level, settings.access_log, settings.error_log, name, writer=LINES)
-    write_stacks_at_fatal_signals(settings.error_log)
+    set_up_logs(settings, settings.access_log, name)
     allow_descriptors(settings.connections_max_count, log.warn)
     tell_of_start()
     if slot is not None:
@@ -101,7 +105,7 @@ def serve(
         with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
             worker.run()
         return
-    with _opened(settings) as (listening, control):
+    with _opened(settings) as (listening, control), metrics_address(settings) as begin_metrics:
         if reexec is not None:
             reexec.keep(listening)
         worker = Worker(site, settings, listening.sockets, control=control)
@@ -112,8 +116,26 @@ def serve(
             pid_file(settings.pid_file, lambda: reexec is not None and reexec.ending),
         ):
             _tell_started(settings, listening, served(site), started)
+            begin_metrics(worker.figures_of_all)
+            _watch(worker.loop, lambda seconds: True)
             worker.run()
             log.say("stopped")
+
+
+def set_up_logs(settings: Settings, access_log: str | None = None, process_name: str = "") -> None:
+    """As the settings ask for it, in each process that logs. Raises LogError."""
+    use_log_config(settings.log_config)
+    mask_also(settings.log_masked_fields)
+    log.configure_logging(
+        settings.log_level,
+        access_log,
+        settings.error_log,
+        process_name,
+        log_format=settings.log_format,
+        keep_levels=settings.log_config is not None,
+        writer=LINES,
+    )
+    write_stacks_at_fatal_signals(settings.error_log)
 
 
 def tell_of_start() -> None:
@@ -141,9 +163,12 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
         SystemExit: the first worker did not come up; with its exit code.
     """
     check_workers(settings)
-    log.configure_logging(settings.log_level, None, settings.error_log, writer=LINES)
-    write_stacks_at_fatal_signals(settings.error_log)
-    with _opened(settings) as (listening, control):
+    set_up_logs(settings)
+    with (
+        _opened(settings) as (listening, control),
+        metrics_address(settings) as begin_metrics,
+        snapshot_folder(settings.metrics is not None) as snapshots,
+    ):
         loop = Loop(log.report)
         workers = Supervisor(
             loop=loop,
@@ -153,6 +178,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             named={} if control is None else {CONTROL: control},
             serving=lambda: _tell_started(settings, listening, [], started),
             rolled=lambda: systemd.notify(systemd.READY),
+            metrics_folder=None if snapshots is None else snapshots.path,
         )
         theirs = ApplicationSignals(log.report)
         with (
@@ -160,6 +186,9 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             pid_file(settings.pid_file),
         ):
             loop.call_soon(workers.begin)
+            if snapshots is not None:
+                begin_metrics(snapshots.read)
+            _watch(loop, workers.turning)
             try:
                 loop.run()
             finally:
@@ -168,6 +197,24 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     if workers.exit_code:
         raise SystemExit(workers.exit_code)
     log.say("stopped")
+
+
+def _watch(loop: Loop, turning: Callable[[float], bool]) -> None:
+    """Tell the service manager that we live, if it waits for that: as long as all loops turn.
+
+    `turning`: has every one of them turned within so many seconds?
+    """
+    interval_seconds = systemd.watchdog_seconds(os.environ)
+    if interval_seconds is None:
+        return
+    longest_seconds, again_seconds = max(interval_seconds / 2, STALE_SECONDS), interval_seconds / 4
+
+    def beat() -> None:
+        if turning(longest_seconds):
+            systemd.notify(systemd.ALIVE)
+        loop.call_later(again_seconds, beat)
+
+    loop.call_soon(beat)
 
 
 def served(site: Site) -> list[str]:
@@ -228,6 +275,7 @@ def check_listening(settings: Settings) -> None:
         _check_place(settings.control_socket, f"--control-socket {settings.control_socket!r}: ")
     if settings.pid_file is not None:
         check_pid_file(settings.pid_file)
+    check_metrics(settings)
     tls_context(settings)
 
 

@@ -5,16 +5,23 @@ Must not know: any rule of any protocol, or how the parts are connected; see `wi
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import cast
 
+from python_server.connection.exchange import RequestHandler
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
 from python_server.control.worker_socket import WorkerSocket
 from python_server.engineio.session import DisconnectReason
+from python_server.monitoring.event_metrics import EventMetrics
+from python_server.monitoring.figures import Collected, Figures
+from python_server.monitoring.gauges import Gauges
+from python_server.monitoring.snapshots import Snapshots
 from python_server.net.loop import Loop
 from python_server.net.memory import keep_large_blocks
 from python_server.net.sockets import BindError, Socket
@@ -26,6 +33,7 @@ from python_server.observe.access_log import AccessLog, AccessWriter
 from python_server.observe.counters import Counters
 from python_server.serve import cluster_wiring, wiring
 from python_server.serve.inspection import Inspection
+from python_server.serve.monitor import Monitor, OwnSnapshots, SnapshotWriter, health_handlers
 from python_server.serve.mounts import Site
 from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
@@ -46,7 +54,8 @@ class Worker:
         slot: its place among several workers, owned from here on; None for the only one.
         control: listening, for this user's own words; owned from here on.
         told: called with the signal by which other servers say what the supervisor has just said otherwise.
-        system: its clocks, poller, chance. access_log: instead of the one that the settings ask for.
+        system: its clocks, poller, chance. access_log, counters: instead of its own.
+        first: what answers a path before all others, on the loop.
 
     Attributes:
         membership: among several workers, None for the only one.
@@ -66,13 +75,19 @@ class Worker:
         told: Callable[[int], object] = lambda number: None,
         system: System = REAL,
         access_log: AccessWriter | None = None,
+        counters: Counters | None = None,
+        first: Mapping[str, RequestHandler] | None = None,
     ) -> None:
         self._settings = settings
         self._own_sockets = slot is None or slot.own_sockets
         self._told = told
-        self._counters = Counters(system.monotonic)
+        self._counters = counters or Counters(system.monotonic)
         self._state = WorkerState.SERVING
         complain = self._counters.complain
+        self._hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
+        metrics: EventMetrics | None = None
+        if settings.metrics is not None:
+            metrics = EventMetrics(system.monotonic, [hub.handlers for hub in self._hubs.values()])
         given = wiring.Given(
             site=site,
             settings=settings,
@@ -80,13 +95,14 @@ class Worker:
             system=system,
             complain=complain,
             access_log=access_log or access_log_of(settings, system),
+            session_observer=metrics,
+            socket_observer=metrics,
         )
         network = wiring.make_network(given, listening)
         self.loop: Loop = network.loop
         self._acceptor = network.acceptor
         self._pools = wiring.make_pools(given, self.loop)
         protocols = wiring.make_protocols(given, network, self._pools)
-        self._hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
         self._control: Control | None = None
         if control is not None:
             self.open_control(control)
@@ -100,14 +116,17 @@ class Worker:
             stop_server=self._stop_server,
         )
         self.membership = self._cluster.membership
-        http = cluster_wiring.http_services(given, network, protocols, self._cluster, self._counters)
+        first = first or (health_handlers(self._unready) if settings.health else None)
+        http = cluster_wiring.http_services(given, network, protocols, self._cluster, self._counters, first)
         self._acceptor.set_services(http)
-        self._inspection = self._make_inspection(1 if slot is None else slot.index, system)
+        self._own_figures = OwnSnapshots()
+        self._monitor = None if metrics is None else self._make_monitor(metrics, slot, system)
+        self._inspection = self._make_inspection(1 if slot is None else slot.index, system, metrics)
         self._own_control: WorkerSocket | None = None
         if control is not None:
             self.open_own_control(control.getsockname())
 
-    def _make_inspection(self, index: int, system: System) -> Inspection:
+    def _make_inspection(self, index: int, system: System, metrics: EventMetrics | None) -> Inspection:
         return Inspection(
             loop=self.loop,
             door=self._pools.door,
@@ -118,7 +137,7 @@ class Worker:
             pools=[self._pools.requests, self._pools.events, self._pools.websockets],
             now=system.monotonic,
             counters=self._figures,
-            watching=None,
+            watching=metrics,
         )
 
     def open_own_control(self, path: str, *, own_folder: bool = False) -> None:
@@ -127,6 +146,34 @@ class Worker:
             self._own_control = WorkerSocket(path, self._inspection.answer, log.report, own_folder=own_folder)
         except (BindError, OSError) as error:
             log.warn(f"commands do not see this worker: {error}")
+
+    def _make_monitor(self, metrics: EventMetrics, slot: WorkerSlot | None, system: System) -> Monitor:
+        index, place = 1, cast("SnapshotWriter", self._own_figures)
+        if slot is not None and slot.metrics_folder is not None:
+            index, place = slot.index, Snapshots(slot.metrics_folder, slot.index)
+        gauges = Gauges(
+            acceptor=self._acceptor,
+            engines=[engine for _, engine in self._cluster.engines],
+            hubs=[*self._hubs.values()],
+            pools=[self._pools.requests, self._pools.events, self._pools.websockets],
+            brokers=self._cluster.brokers(),
+            counters=self._counters,
+            cpu=system.cpu,
+            label=metrics.namespace_label,
+        )
+        identity, complain = (index, os.getpid()), self._counters.complain
+        return Monitor(self.loop, system, identity, metrics, gauges, self._unready, place, complain)
+
+    def figures_of_all(self) -> Collected:
+        """Any thread: of the only worker, as they were within the last second."""
+        return Collected(self._own_figures.living, Figures())
+
+    def _unready(self) -> str:
+        """Loop's thread: why no requests should come here; "" when they may."""
+        if self._state is not WorkerState.SERVING:
+            return "the server stops"
+        away = [broker for broker in self._cluster.brokers() if not broker.figures()["broker_connected"]]
+        return "the broker is not connected" if away else ""
 
     def open_control(self, sock: Socket) -> None:
         """Loop's thread, or before it runs: hear this user's own words there from now on."""
@@ -153,13 +200,18 @@ class Worker:
         if self._settings.clients_max_bytes:
             self._look_at_memory()
         if self.membership is None:
-            self._acceptor.start()
+            self._accept()
         else:
-            self.membership.begin(self._acceptor.start)
+            self.membership.begin(self._accept)
         try:
             self.loop.run()
         finally:
             self._close()
+
+    def _accept(self) -> None:
+        self._acceptor.start()
+        if self._monitor is not None:
+            self._monitor.begin()
 
     def _look_at_memory(self) -> None:
         """As long as the loop turns."""
@@ -262,6 +314,8 @@ class Worker:
         self._pools.close()
         if self._own_control is not None:
             self._own_control.close()
+        if self._monitor is not None:
+            self._monitor.close()
         if self.membership is not None:
             self.membership.close()
         self.loop.close()

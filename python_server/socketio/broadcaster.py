@@ -26,6 +26,7 @@ from python_server.socketio.cluster.port import (
     check_rooms,
 )
 from python_server.socketio.cluster.requests import AcksQuestion, pack_text, plain
+from python_server.socketio.handler_runner import named
 from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import EVENT
 from python_server.socketio.rooms import RoomDirectory
@@ -82,7 +83,7 @@ class Broadcaster:
         if not alone:
             check_rooms(rooms, excepted)
         if callback is not None:
-            heard = self._call_back(callback, expired)
+            heard = self._call_back(event, callback, expired)
             self._ask_all(event, args, to, heard, None, timeout_seconds)
             return
         recovery = self._recovery
@@ -90,11 +91,10 @@ class Broadcaster:
             prepared = self._codec.prepare(EVENT, namespace, (event, *args))
             if alone and not volatile and self._at_once():  # it need not be written down for anybody
                 adapter = self._adapters.get(namespace)
-                if adapter is not None:
-                    recipients = adapter.recipients(rooms, excepted)
-                    if self._observer is not None:
-                        self._observer.delivered(namespace, rooms, prepared, len(recipients))
-                    Socket.send_to_all(recipients, prepared)
+                recipients = [] if adapter is None else adapter.recipients(rooms, excepted)
+                if self._observer is not None:
+                    self._observer.delivered(namespace, rooms, prepared, len(recipients))
+                Socket.send_to_all(recipients, prepared)
                 return
             envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
         else:
@@ -196,10 +196,9 @@ class Broadcaster:
         if self._recovery is not None and envelope.offset is not None:
             self._recovery.append(envelope, self._services.now())
         adapter = self._adapters.get(envelope.namespace)
-        if adapter is not None:
-            count = adapter.deliver(envelope)
-            if self._observer is not None:
-                self._observer.delivered(envelope.namespace, envelope.rooms, envelope.prepared, count)
+        count = 0 if adapter is None else adapter.deliver(envelope)
+        if self._observer is not None:
+            self._observer.delivered(envelope.namespace, envelope.rooms, envelope.prepared, count)
 
     def _broadcast(self, envelope: Envelope) -> None:
         self.deliver(envelope)
@@ -268,10 +267,12 @@ class Broadcaster:
             )
         )
 
-    def _call_back(self, callback: AckCallback, expired: Callable[[Socket | None], None] | None) -> Heard:
+    def _call_back(
+        self, event: str, callback: AckCallback, expired: Callable[[Socket | None], None] | None
+    ) -> Heard:
         """Each ack is a job on its client's strand, or on one for all clients of other processes."""
         distant: Strand | None = None
-        run = partial(self._services.run_reported, "acknowledgement callback")
+        run = partial(self._run_callback, event)
 
         def heard(socket: Socket | None, values: list[JSONValue] | None) -> None:
             nonlocal distant
@@ -288,3 +289,13 @@ class Broadcaster:
             strand.submit(job)
 
         return heard
+
+    def _run_callback(
+        self, event: str, function: Callable[..., object], socket: Socket | None, *values: object
+    ) -> None:
+        """A worker: what the callback raises is reported once."""
+        try:
+            function(socket, *values)
+        except BaseException as error:
+            what = "acknowledgement callback"
+            self._services.report(what if socket is None else named(what, socket, event), error)

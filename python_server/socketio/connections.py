@@ -20,7 +20,7 @@ from python_server.socketio.client import (
     SocketState,
 )
 from python_server.socketio.cluster.port import Command, CommandKind, Room
-from python_server.socketio.handler_runner import HandlerRunner, Waiting
+from python_server.socketio.handler_runner import HandlerRunner, Waiting, named
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import Packet, PacketError, PacketType
@@ -147,7 +147,7 @@ class Connections:
                 refusal["data"] = error.data
         except BaseException as error:
             fault = error
-            self._services.report("handler of event 'connect'", error)
+            self._services.report(named("handler of event 'connect'", socket, "connect"), error)
         if observer is not None:
             assert began is not None
             observer.handled(socket, "connect", began, fault)

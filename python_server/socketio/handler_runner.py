@@ -11,6 +11,8 @@ from functools import partial
 from typing import Final
 
 from python_server.net.threads import Job, ServerStopped, Strand
+from python_server.observe import log
+from python_server.observe.masking import short
 from python_server.socketio.client import Handler, Socket
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.observer import SocketObserver
@@ -21,6 +23,9 @@ from python_server.socketio.values import JSONValue, RoomName
 # Moves that wait for the application to hear of them, some 40 MB. Those of a client that comes or goes cannot
 # be held up by reading less from it: above the bound they are dropped, as Linux drops inotify's above 16,384.
 PRESENCE_MAX_COUNT: Final = 100_000
+
+# Of a name that a client may have chosen, in a field of a line.
+NAME_MAX_CHARACTERS: Final = 255
 
 # Gives a handler's result, or raises what it raised.
 Outcome = Callable[[], object]
@@ -36,6 +41,12 @@ class Waiting:
     """
 
     start: Callable[[Callable[[Outcome], None]], None]
+
+
+def named(what: str, socket: Socket, event: str) -> log.Named:
+    """What has failed, for the log: of which event, namespace and client."""
+    fields = {"event": event, "namespace": socket.namespace, "sid": short(socket.sid)}
+    return log.Named.of(what, **{name: str(value)[:NAME_MAX_CHARACTERS] for name, value in fields.items()})
 
 
 class HandlerRunner:
@@ -78,6 +89,8 @@ class HandlerRunner:
             if ack_id is not None:
                 values = () if result is None else result if isinstance(result, tuple) else (result,)
                 prepared = self._prepare(ACK, socket.namespace, values, ack_id)
+                if observer is not None:
+                    observer.answered(socket, ack_id, prepared)
                 if self._at_once():
                     socket.send(prepared)
                 else:
@@ -86,7 +99,7 @@ class HandlerRunner:
             pass
         except BaseException as error:  # SystemExit too: it ends the handler, not the server
             fault = error
-            self._services.report(f"handler of event {name!r}", error)
+            self._services.report(named(f"handler of event {name!r}", socket, name), error)
         if observer is not None:
             assert began is not None
             observer.handled(socket, name, began, fault)

@@ -5,7 +5,7 @@ Must not know: packets, threads, what a handler does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from python_server.socketio.client import Handler
@@ -28,6 +28,7 @@ class Handlers:
     def __init__(self) -> None:
         self._events: dict[str, dict[str, Handler]] = {}
         self._whole: dict[str, Handler] = {}
+        self._methods: dict[str, frozenset[str]] = {}  # of those handlers of a whole namespace that tell
         self._open: set[str] = {"/"}
         # Hears ("join" or "leave", namespace, sid, room) of the clients of this process.
         self.presence: Presence | None = None
@@ -35,9 +36,12 @@ class Handlers:
     def on(self, namespace: str, event: str, handler: Handler) -> None:
         self._events.setdefault(namespace, {})[event] = handler
 
-    def on_namespace(self, namespace: str, handler: Handler) -> None:
-        """`handler` takes the namespace's events that have no handler of their own."""
+    def on_namespace(self, namespace: str, handler: Handler, names: Iterable[str] | None = None) -> None:
+        """`handler` takes the namespace's events without a handler of their own; `names`: those it uses."""
         self._whole[namespace] = handler
+        self._methods.pop(namespace, None)
+        if names is not None:
+            self._methods[namespace] = frozenset(names)
 
     def only(self, namespaces: Iterable[str]) -> None:
         """Clients may join these and those with a handler of their own; not even "/" unless it is said."""
@@ -61,12 +65,29 @@ class Handlers:
 
     def knows(self, namespace: str, event: str | None) -> bool:
         """Has the application named both, so that no client has made them up? None: the namespace alone."""
-        whole = self._whole.get(namespace)
         return self.permanent(namespace) and (
             event is None
             or event in self._events.get(namespace, ())
-            or (whole is not None and event in whole.names)
+            or event in self._methods.get(namespace, ())
         )
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """(namespace, event) of each event that clients send and one handler serves."""
+        for known in (self._events, self._methods):
+            for namespace, events in known.items():
+                yield from ((namespace, event) for event in events if event not in RESERVED and event != ANY)
+
+    def ignores(self, namespace: str, event: str) -> bool:
+        """Does the event go to a handler of the whole namespace that makes no use of it?"""
+        place = namespace if namespace in self._whole else ANY
+        methods = self._methods.get(place)
+        return (
+            methods is not None and event not in methods and self.find(namespace, event) is self._whole[place]
+        )
+
+    def namespaces(self) -> set[str]:
+        """Those that the application knows by name."""
+        return {*self._events, *self._whole, *self._open} - {ANY}
 
     def find(self, namespace: str, event: str) -> Handler | None:
         own = self._events.get(namespace)

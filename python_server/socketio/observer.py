@@ -37,6 +37,9 @@ class SocketObserver(Protocol):
     def unhandled(self, socket: Socket, name: str) -> None:
         """No handler serves the event that was `received`."""
 
+    def answered(self, socket: Socket, ack_id: int, prepared: Prepared) -> None:
+        """Any thread: what a handler has returned leaves as the ack of its event."""
+
     def now(self) -> float:
         """Any thread: the moment a handler begins, in seconds."""
 
@@ -78,6 +81,10 @@ class Observers:
     def unhandled(self, socket: Socket, name: str) -> None:
         for each in self._all:
             each.unhandled(socket, name)
+
+    def answered(self, socket: Socket, ack_id: int, prepared: Prepared) -> None:
+        for each in self._all:
+            each.answered(socket, ack_id, prepared)
 
     def now(self) -> float:
         return self._all[0].now()

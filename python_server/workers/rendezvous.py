@@ -54,11 +54,11 @@ class Rendezvous:
     """A folder of one user, made by the first worker that comes.
 
     Args:
-        path: of the folder, new for each server.
+        path: of the folder, new for each server. What else stands there goes with it.
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path: str = path
 
     def join(self, last_index: int = 0) -> Meeting:
         """Take an index that nobody had, and connect to every worker that lives.
@@ -84,7 +84,7 @@ class Rendezvous:
         except RendezvousError:
             raise
         except OSError as error:
-            raise RendezvousError(f"workers cannot meet in {self._path}: {error}") from None
+            raise RendezvousError(f"workers cannot meet in {self.path}: {error}") from None
         return Meeting(index, listening, siblings, memory.successors)
 
     def remember(self, said: Succession) -> None:
@@ -98,9 +98,9 @@ class Rendezvous:
         with suppress(OSError), self._locked():
             self._forget(index)
             if not any(self._lives(other) for other in self._names()):
-                for name in os.listdir(self._path):
+                for name in os.listdir(self.path):
                     self._forget(name)
-                os.rmdir(self._path)
+                os.rmdir(self.path)
 
     @contextmanager
     def _locked(self) -> Iterator[Memory]:
@@ -114,16 +114,16 @@ class Rendezvous:
         """The folder, made where it is not there, and locked."""
         while True:
             with suppress(FileExistsError):
-                os.mkdir(self._path, FOLDER_PERMISSIONS)
+                os.mkdir(self.path, FOLDER_PERMISSIONS)
             try:
-                descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             except FileNotFoundError:  # the last one has left just now
                 continue
             try:
                 self._check(os.fstat(descriptor))
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(descriptor), os.stat(self._path)):
+                    if os.path.samestat(os.fstat(descriptor), os.stat(self.path)):
                         return descriptor
             except BaseException:
                 os.close(descriptor)
@@ -133,7 +133,7 @@ class Rendezvous:
     def _check(self, found: os.stat_result) -> None:
         if found.st_uid != user_id() or stat.S_IMODE(found.st_mode) & 0o077:
             raise RendezvousError(
-                f"workers do not meet in {self._path}: it is not a folder of this user alone (mode 700)"
+                f"workers do not meet in {self.path}: it is not a folder of this user alone (mode 700)"
             )
 
     def _read(self) -> Memory:
@@ -143,7 +143,7 @@ class Rendezvous:
         except FileNotFoundError:
             return Memory()
         except msgspec.MsgspecError as error:
-            raise RendezvousError(f"workers cannot meet in {self._path}: {MEMORY}: {error}") from None
+            raise RendezvousError(f"workers cannot meet in {self.path}: {MEMORY}: {error}") from None
 
     def _write(self, memory: Memory) -> None:
         """Whole or not at all: a worker may be killed at any moment."""
@@ -153,10 +153,10 @@ class Rendezvous:
         os.replace(new, self._name(MEMORY))
 
     def _names(self) -> list[int]:
-        return sorted(int(name) for name in os.listdir(self._path) if name.isdecimal())
+        return sorted(int(name) for name in os.listdir(self.path) if name.isdecimal())
 
     def _name(self, name: object) -> str:
-        return os.path.join(self._path, str(name))
+        return os.path.join(self.path, str(name))
 
     def _forget(self, name: object) -> None:
         with suppress(FileNotFoundError):

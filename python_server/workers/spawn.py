@@ -54,6 +54,7 @@ class WorkerSlot:
         arbiter: takes the words for the supervisor where there is none of ours, `control` is None then.
         meeting: listens for siblings that come, where no supervisor announces them.
         own_sockets: nobody else accepts on its listening sockets.
+        metrics_folder: where all workers write their figures down, if anybody asks for them.
     """
 
     index: int
@@ -70,6 +71,7 @@ class WorkerSlot:
     arbiter: SupervisorLink | None = None
     meeting: Socket | None = None
     own_sockets: bool = False
+    metrics_folder: str | None = None
 
     def descriptors(self) -> list[int]:
         """Those that the worker's process needs open."""
@@ -92,6 +94,7 @@ class WorkerSlot:
                 "named": {name: sock.fileno() for name, sock in self.named.items()},
                 "together": self.together,
                 "version": self.version,
+                "metrics_folder": self.metrics_folder,
             }
         )
 
@@ -145,6 +148,7 @@ def take_slot(environment: MutableMapping[str, str], monotonic: Callable[[], flo
         {name: Socket(fileno=_own(number)) for name, number in values["named"].items()},
         values.get("together", False),  # neither stood here before there were versions
         values.get("version", 0),
+        metrics_folder=values.get("metrics_folder"),
     )
 
 

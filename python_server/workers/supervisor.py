@@ -51,6 +51,7 @@ class Supervisor:
         listening: the sockets they share. named: further ones, for what is no connection of a client.
         serving: called once, when the first of them serves.
         rolled: called when a rolling restart has ended, well or not.
+        metrics_folder: see WorkerSlot.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Supervisor:
         named: Mapping[str, Socket],
         serving: Callable[[], None],
         rolled: Callable[[], object],
+        metrics_folder: str | None = None,
     ) -> None:
         self._loop = loop
         self._drain_seconds = settings.graceful_timeout_seconds + END_GRACE_SECONDS
@@ -70,6 +72,7 @@ class Supervisor:
         self._named = named
         self._serving = serving
         self._rolled = rolled
+        self._metrics_folder = metrics_folder
         self._wanted_count = settings.workers_count
         self._host_id = system.entropy(16).hex()
         self._board = Scoreboard(system.monotonic)
@@ -151,6 +154,11 @@ class Supervisor:
             if child.life in ALIVE:
                 child.tell(MessageKind.REOPEN_LOGS)
 
+    def turning(self, max_seconds: float) -> bool:
+        """Has the loop of every worker turned within that time?"""
+        serving = [child for child in self._children if child.life is Life.SERVING]
+        return all(self._board.beat_age_seconds(child.row) <= max_seconds for child in serving)
+
     # The start
 
     def _begin_serving(self, took_seconds: float) -> None:
@@ -219,6 +227,7 @@ class Supervisor:
             named=dict(self._named),
             together=self._wanted_count > 1
             and (self.phase is Phase.BEGINNING or self._gathering is not None),
+            metrics_folder=self._metrics_folder,
         )
         try:
             child = WorkerProcess(

@@ -83,6 +83,18 @@ def test_the_arguments_of_a_pod() -> None:
     assert int(whole_seconds) > graceful_seconds + 5
 
 
+@pytest.mark.parametrize("page", ["how-to/containers.md", "operations.md"])
+def test_the_probes_of_a_pod(serve: Any, page: str) -> None:
+    manifest = "".join(blocks_of(f"docs/{page}", "yaml"))
+    probes = dict(re.findall(r"(\w+)Probe:\n +httpGet: {path: (.*), port: 8000}", manifest))
+    assert set(probes) == {"startup", "readiness", "liveness"}
+    server = serve(APPS, "listening_app:app", "--health", "--allowed-hosts", "shop.example")
+    for path in probes.values():
+        answer = requests.get(server.url + path, timeout=WAIT_SECONDS)
+        assert (answer.status_code, answer.text) == (200, "ok\n")
+    assert requests.get(server.url, timeout=WAIT_SECONDS).status_code == 400  # another host
+
+
 @pytest.fixture(scope="module")
 def login() -> dict[str, Any]:
     scope: dict[str, Any] = {"__name__": "shop"}

@@ -39,7 +39,6 @@ from python_server.engineio.options import EngineOptions
 from python_server.net import tasks
 from python_server.net.threads import Lock
 from python_server.observe import log
-from python_server.serve.mounts import Mount
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, arguments_of, broadcast_options
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import FLASK_CHANNEL
@@ -136,14 +135,7 @@ class SocketIO(Registration):
         self._contexts = EventContexts(app, chosen.manage_session)
         self._hub.configure(chosen.configuration)
         self._hub.handlers.allow(chosen.namespaces or ())
-        self._mounted = Mount(
-            chosen.path,
-            self._hub,
-            chosen.engine,
-            self._serving,
-            broker=broker,
-            serve_client=chosen.serve_client,
-        )
+        self._mounted = chosen.mount(chosen.path, self._hub, self._serving)
         self.sockio_mw: Mounted = Mounted(app, chosen.path, self._mounted)
         app.extensions["socketio"] = self
         app.wsgi_app = self.sockio_mw  # type: ignore[method-assign]

@@ -136,7 +136,13 @@ class Registration(Face):
             raise ValueError("Not a namespace instance.")
         namespace_handler._set_socketio(self)
         self.namespace_handlers.append(namespace_handler)
-        self._hub.handlers.on_namespace(namespace_handler.namespace, self._runner.whole(namespace_handler))
+        handler, names = self._runner.whole(namespace_handler), None
+        if (
+            type(namespace_handler).trigger_event is Namespace.trigger_event
+        ):  # else it has a routing of its own
+            methods = (name for name in dir(namespace_handler) if name.startswith("on_"))
+            names = [name.removeprefix("on_") for name in methods]
+        self._hub.handlers.on_namespace(namespace_handler.namespace, handler, names)
 
     def before_event(self, function: Decorated) -> Decorated:
         """Decorator: call the function with (event, arguments) before each handler, in the handler's context.

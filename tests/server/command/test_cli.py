@@ -176,6 +176,29 @@ def test_a_check_leaves_log_files_as_they_were(tmp_path: Path) -> None:
     assert run("--access-log", "-", "--check-config") == (0, "")
 
 
+@pytest.mark.parametrize("check", [(), ("--check-config",), ("--workers", "2"), ("--reload",)])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "No such file or directory"),
+        ("[handlers", "Expected"),
+        ('[handlers.h]\nclass = "no.such.Class"', "Unable to configure handler 'h'"),
+    ],
+)
+def test_a_logging_configuration_that_is_none_is_one_line(
+    tmp_path: Path, begun: list[Any], check: tuple[str, ...], text: str | None, said: str
+) -> None:
+    path = tmp_path / "log.toml"
+    if text is not None:
+        path.write_text(text)
+    status, line = run("--log-config", str(path), *check)
+    assert status == 1
+    assert line.startswith(f"Error: --log-config {path}: ")
+    assert said in line
+    assert line.count("\n") <= 1
+    assert begun == []
+
+
 def test_a_malformed_allowed_host_is_refused(tmp_path: Path) -> None:
     status, said = run("--allowed-hosts", "shop.test,http://x", "--check-config")
     assert status == 2

@@ -5,6 +5,7 @@ It must not know sockets or processes: answers are given.
 
 import builtins
 import json
+from bisect import bisect_left
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from python_server.command import running, status, top
 from python_server.command.cli import main
 from python_server.command.status import lines, measure, quantile, summary
 from python_server.control.places import Server
-from python_server.monitoring.figures import BOUNDS, ROW_LENGTH, observe
+from python_server.monitoring.figures import BOUNDS, ROW_LENGTH
 
 SHOP = Server(10, ["127.0.0.1:8000"], "/run/c.sock")
 BLOG = Server(20, ["unix:/run/blog.sock"], "/run/wsframe/b.sock")
@@ -24,7 +25,8 @@ POOL = {"threads_count": 3, "running_count": 1, "waiting_count": 0, "wait_second
 def row(*seconds: float) -> list[float]:
     made = [0.0] * ROW_LENGTH
     for value in seconds:
-        observe(made, value)
+        made[bisect_left(BOUNDS, value)] += 1
+        made[-1] += value
     return made
 
 

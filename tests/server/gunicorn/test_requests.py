@@ -64,6 +64,19 @@ def test_every_atom_is_filled(caplog: pytest.LogCaptureFixture) -> None:
     )
 
 
+def test_fields_of_the_answer_are_there_and_secrets_are_masked(caplog: pytest.LogCaptureFixture) -> None:
+    atoms = "%(r)s %(q)s %({raw_uri}e)s %({query_string}e)s %({authorization}i)s %({x}o)s %({set-cookie}o)s"
+    logger = Logger(configuration(accesslog="-", access_log_format=atoms))
+    logger.access_log.propagate = True
+    asked = request()
+    asked.target, asked.query = "/here?sid=abc&a=1", "sid=abc&a=1"
+    with caplog.at_level(logging.INFO, "gunicorn.access"):
+        GunicornAccessLog(logger).write(asked, 200, 9, 1.5, [("X", "y"), ("Set-Cookie", "io=abc")])
+    assert caplog.records[-1].getMessage() == (
+        "GET /here?sid=***&a=1 HTTP/1.1 sid=***&a=1 /here?sid=***&a=1 sid=***&a=1 *** y ***"
+    )
+
+
 def test_a_client_behind_a_unix_socket_has_no_address(caplog: pytest.LogCaptureFixture) -> None:
     logger = Logger(configuration(accesslog="-", access_log_format="<%(h)s>"))
     assert written(logger, caplog, peer="") == "<>"

@@ -7,6 +7,7 @@ tests/e2e/test_deploys.py has the real one.
 import http.client
 import os
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -419,3 +420,28 @@ def test_what_has_no_effect_is_named_at_start(caplog: pytest.LogCaptureFixture) 
     logger.error_log.propagate = True
     GunicornWorker.check_config(cfg, logger)
     assert "sendfile without an effect" in caplog.text
+
+
+def test_a_metrics_address_that_is_none_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSFRAME_METRICS", "here:there")
+    cfg = Config()
+    with pytest.raises(RuntimeError, match="--metrics: cannot listen on 'here:there'"):
+        GunicornWorker.check_config(cfg, Logger(cfg))
+
+
+def test_a_worker_serves_the_metrics_of_all(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSFRAME_METRICS", f"unix:{place}/metrics")
+
+    def client(started: Started) -> None:
+        while not (place / "metrics").exists():
+            started.get()
+        with socket.socket(socket.AF_UNIX) as scrape:
+            scrape.connect(str(place / "metrics"))
+            scrape.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            started.answers.append(b"".join(iter(lambda: scrape.recv(4096), b"")))
+        started.tell(signal.SIGTERM)
+
+    started = Started(place)
+    started.serve(client)
+    assert b'wsframe_worker_up{worker="1"} 1.0' in started.answers[0]
+    assert os.listdir(place) == []

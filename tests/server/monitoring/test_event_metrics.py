@@ -71,7 +71,7 @@ def test_errors_and_refusals_are_counted(counted: Counted) -> None:
 def test_a_client_can_make_no_label(counted: Counted) -> None:
     counted.hub.handlers.allow(["*"])
     counted.on("*", namespace="/")
-    counted.hub.handlers.on_namespace("/whole", Handler(lambda *_: None, names=frozenset({"known"})))
+    counted.hub.handlers.on_namespace("/whole", Handler(lambda *_: None), ["known"])
     for number in range(50):
         peer = counted.peer(None)
         peer.say(f"0/made{number},", f'2/made{number},["x"]')
@@ -104,12 +104,15 @@ def test_an_application_has_so_many_names(counted: Counted) -> None:
 def test_handlers_that_end_faster_than_the_second_are_counted_before_there_are_many(counted: Counted) -> None:
     counted.on("say")
     peer = counted.peer()
-    for _ in range(FOLD_COUNT + 1):
-        peer.say('2["say"]')
-    assert len(counted.metrics._handled) == FOLD_COUNT + 1
     peer.say('2["say"]')
-    assert len(counted.metrics._handled) == 1
-    assert sum(counted.durations()["/", "say"][:-1]) == FOLD_COUNT + 2
+    counted.metrics.figures()
+    for _ in range(FOLD_COUNT - 2):
+        peer.say('2["say"]')
+    waiting = counted.metrics._durations["/", "say"]
+    assert len(waiting) == FOLD_COUNT - 2
+    peer.say('2["say"]')
+    assert len(waiting) == 1
+    assert sum(counted.durations()["/", "say"][:-1]) == FOLD_COUNT
 
 
 def test_sessions_are_counted_by_transport_and_reason() -> None:
@@ -119,11 +122,21 @@ def test_sessions_are_counted_by_transport_and_reason() -> None:
     metrics.session_upgraded(session)
     metrics.session_closed(session, DisconnectReason.SLOW_CLIENT)
     metrics.request_refused(session, "Session ID unknown")
+    metrics.request_refused(session, "a client speaks protocol 'made'")
     totals = metrics.figures().totals
     assert totals["wsframe_sessions_opened_total"] == {("polling",): [1]}
     assert totals["wsframe_sessions_upgraded_total"] == {(): [1]}
     assert totals["wsframe_sessions_closed_total"] == {("slow client",): [1]}
-    assert totals["wsframe_session_requests_refused_total"] == {(): [1]}
+    assert totals["wsframe_session_requests_refused_total"] == {("Session ID unknown",): [1], ("other",): [1]}
+
+
+def test_a_duration_falls_into_the_first_bucket_that_holds_it(counted: Counted) -> None:
+    socket: Any = SimpleNamespace(namespace="/")
+    for seconds in (0.0, BOUNDS[0], BOUNDS[0] * 1.001, 99.0):
+        counted.metrics.handled(socket, "made", counted.now - seconds, None)
+    row = counted.durations()["/", "other"]
+    assert (row[0], row[1], row[-2], sum(row[:-1])) == (2, 1, 1, 4)
+    assert row[-1] == pytest.approx(99.001, abs=0.001)
 
 
 def test_a_client_that_came_back_is_counted(counted: Counted) -> None:

@@ -4,6 +4,7 @@ It must not know what jobs are for; time is an argument of the tests, never wait
 """
 
 import itertools
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Event, get_ident
@@ -101,6 +102,22 @@ def test_a_pool_grows_while_jobs_wait_up_to_its_cap_and_then_names_the_option() 
     go.set()
     assert pool.close(60) == 0
     assert pool.figures() == (0, 0, 0, 0.0)
+
+
+def test_a_job_that_a_thread_takes_while_the_loop_looks_is_no_fault() -> None:
+    class Taken(deque[Any]):
+        """Jobs were there a moment ago."""
+
+        def __bool__(self) -> bool:
+            return True
+
+    clock = Clock()
+    pool, said = make_pool(clock, 1)
+    pool._jobs = Taken()
+    pool._watch()
+    clock.pass_by(1.0)
+    assert clock.later == []  # it looks again when a job waits
+    assert said == []
 
 
 def test_a_computing_pool_does_not_grow_until_a_job_starves() -> None:

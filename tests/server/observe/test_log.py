@@ -4,6 +4,7 @@ It must not know who is observed.
 """
 
 import io
+import json
 import logging
 import re
 import shutil
@@ -58,14 +59,16 @@ def test_who_has_served_for_a_while_has_the_loggers_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "FAULTS", faults := Faults())
-    found = [(each.level, each.propagate, each.handlers[:]) for each in (log.LOGGER, log.ACCESS)]
+    loggers = (log.LOGGER, log.ACCESS, log.SOCKETIO, log.ENGINEIO)
+    found = [(each.level, each.propagate, each.handlers[:]) for each in loggers]
     with log.restoring():
         path = str(tmp_path / "log")
+        log.debug_lines(log.SOCKETIO, True)
         log.configure_logging("debug", path, path, writer=LINES)
         writers = [handler.writer for each in (log.LOGGER, log.ACCESS) for handler in each.handlers]
         for _ in range(log.FAULTS_BURST_COUNT + 2):
             faults.report("a handler", raised(KeyError()))
-    assert [(each.level, each.propagate, each.handlers[:]) for each in (log.LOGGER, log.ACCESS)] == found
+    assert [(each.level, each.propagate, each.handlers[:]) for each in loggers] == found
     assert "and 2 more of the same: a handler failed" in Path(path).read_text()
     assert [writer._running for writer in writers] == [False, False]
     faults.report("a handler", raised(KeyError()))
@@ -83,6 +86,53 @@ def test_of_faults_of_one_kind_the_first_have_tracebacks_and_the_rest_a_number(t
     assert len(told.lines) == 12
     said = r"and 990 more of the same: handler of event 'boom0' failed, KeyError in \S+test_log\.py:\d+"
     assert re.fullmatch(said, told.lines[10])
+
+
+def test_a_fault_names_its_event_namespace_and_client(told: Told, caplog: pytest.LogCaptureFixture) -> None:
+    what = log.Named.of("handler of event 'a'", event="a", namespace="/x\n", sid="3.abcdef..")
+    Faults().report(what, raised(KeyError()))
+    Faults().report("GET /?sid=abc", raised(KeyError()))
+    assert told.lines == [
+        "handler of event 'a' failed (namespace '/x\\n', sid '3.abcdef..')",
+        "GET /?sid=*** failed",
+    ]
+    first = caplog.records[0]
+    assert (first.event, first.namespace, first.sid) == ("a", "/x\n", "3.abcdef..")  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_log_in_json(tmp_path: Path) -> None:
+    log.configure_logging("info", None, str(tmp_path / "log"), "worker 1", log_format="json", writer=LINES)
+    log.say("first\nline /?sid=abc")
+    Faults().report(log.Named.of("handler", event="\ud800"), raised(ValueError("x" * 1_000_000)))
+    flush()
+    first, second = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (first["message"], first["worker"]) == ("first\nline /?sid=***", "worker 1")
+    assert second["event"] == "?"
+    assert second["exc"].startswith("Traceback")
+
+
+@pytest.fixture
+def debug_loggers() -> Iterator[None]:
+    levels = [(each, each.level) for each in (log.LOGGER, log.SOCKETIO, log.ENGINEIO)]
+    yield
+    for each, level in levels:
+        each.setLevel(level)
+
+
+@pytest.mark.usefixtures("debug_loggers")
+def test_debug_lines_are_for_who_asks_for_them() -> None:
+    log.LOGGER.setLevel("INFO")
+    assert log.debug_lines(log.SOCKETIO) is None
+    assert log.debug_lines(log.SOCKETIO, False) is None
+    own = logging.getLogger("a program's")
+    assert log.debug_lines(log.SOCKETIO, own) == own.info
+    assert not log.SOCKETIO.isEnabledFor(logging.DEBUG)
+    assert log.debug_lines(log.SOCKETIO, True) == log.SOCKETIO.debug
+    assert log.SOCKETIO.isEnabledFor(logging.DEBUG)
+    assert not log.ENGINEIO.isEnabledFor(logging.DEBUG)
+    log.LOGGER.setLevel("DEBUG")
+    assert log.debug_lines(log.ENGINEIO) == log.ENGINEIO.debug
 
 
 def test_another_kind_of_fault_has_a_number_of_its_own(told: Told) -> None:

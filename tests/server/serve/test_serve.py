@@ -3,6 +3,7 @@
 It must not know protocols; several workers are started as real processes.
 """
 
+import json
 import logging
 import os
 import re
@@ -26,7 +27,7 @@ from python_server import SocketIO, WebSocketApplication
 from python_server.net.link import encode, pair
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import BindError, InheritedDescriptor, TCPAddress, UnixAddress
-from python_server.observe import log
+from python_server.observe import log, log_config, masking
 from python_server.serve import serve as module
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import pid_file
@@ -37,12 +38,14 @@ from python_server.serve.serve import (
     is_supervisor,
     public_address,
     serve,
+    set_up_logs,
     supervise,
 )
 from python_server.settings import Settings, TLSSettings
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind
 from python_server.workers.spawn import INHERITED_VARIABLE, WORKER_VARIABLE, WorkerSlot
+from told_time import Clock
 from wsframe import IMPLEMENTATION
 
 Started = Callable[[str], None]
@@ -230,6 +233,60 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         serve(Site(page), settings(), sends(signal.SIGHUP, signal.SIGTERM))
         states = [manager.recv(1_000).partition(b"\n")[0] for _ in range(4)]
     assert states == [b"READY=1", b"RELOADING=1", b"READY=1", b"STOPPING=1"]
+
+
+def test_a_watchdog_hears_that_we_live_while_the_loops_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, asked = LoopClock(), list[float]()
+    turns = True
+
+    def turning(seconds: float) -> bool:
+        asked.append(seconds)
+        return turns
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        module._watch(loop, turning)  # type: ignore[arg-type]
+        loop.advance(100)
+        assert asked == []  # nobody waits for it
+        monkeypatch.setenv("WATCHDOG_USEC", "20000000")
+        module._watch(loop, turning)  # type: ignore[arg-type]
+        loop.advance(0)
+        assert manager.recv(100) == b"WATCHDOG=1"
+        loop.advance(5)
+        assert manager.recv(100) == b"WATCHDOG=1"
+        turns = False
+        loop.advance(5)
+        assert asked == [10.0] * 3
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+
+
+class LoopClock(Clock):
+    def call_soon(self, function: Callable[[], Any]) -> None:
+        self.call_later(0, function)
+
+
+def test_the_only_worker_tells_its_figures_and_its_health() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    got: dict[str, bytes] = {}
+
+    def client(url: str) -> None:
+        for name in (f"{url}/healthz", f"{url}/readyz", f"http://127.0.0.1:{port}/metrics"):
+            with urllib.request.urlopen(name, timeout=60) as answer:
+                got[name.rpartition("/")[2]] = answer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def started(url: str) -> None:
+        threading.Thread(target=client, args=(url,)).start()
+
+    serve(Site(page), settings(metrics=f"127.0.0.1:{port}", health=True, allowed_hosts="shop"), started)
+    assert got["healthz"] == got["readyz"] == b"ok\n"
+    assert b'wsframe_worker_up{worker="1"} 1.0' in got["metrics"]
 
 
 def test_a_pid_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -491,3 +548,22 @@ def test_sockets_of_whoever_started_the_process_are_its_own(monkeypatch: pytest.
     with bind(settings()) as listening:
         assert [sock.getsockname() for sock in listening.sockets] == addresses
         assert not any(sock.get_inheritable() for sock in listening.sockets)
+
+
+def test_logs_are_set_up_as_the_settings_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "_secret_fields", set(masking._secret_fields))
+    monkeypatch.setattr(masking, "_signs", masking._signs[:])
+    monkeypatch.setattr(log_config, "_used", set())
+    (tmp_path / "log.toml").write_text('[loggers.python_server]\nlevel = "WARNING"')
+    asked = settings(
+        log_config=str(tmp_path / "log.toml"),
+        log_format="json",
+        log_masked_fields=("pin",),
+        error_log=str(tmp_path / "error"),
+    )
+    with log.restoring():
+        set_up_logs(asked, None, "worker 1")
+        log.say("the file's level is warning")
+        log.warn("of /?pin=1234")
+    (line,) = map(json.loads, (tmp_path / "error").read_text().splitlines())
+    assert (line["message"], line["worker"]) == ("of /?pin=***", "worker 1")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from python_server.observe.masking import short
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.port import NoBackplane, PeerRequest, QuestionKind
 
@@ -174,6 +175,9 @@ def test_a_callback_that_fails_is_reported_and_stops_no_other(world: Any) -> Non
     assert [(what, str(error)) for what, error in world.reports] == [
         ("acknowledgement callback", "broken")
     ] * 2
+    assert [what.fields for what, _ in world.reports] == [
+        {"event": "q", "namespace": "/", "sid": short(peer.socket.sid)} for peer in peers
+    ]
 
 
 def test_an_event_that_others_are_to_hear_is_published_once(make_world: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from python_server.observe.masking import short
 from python_server.socketio import handler_runner
 
 PLACE = '{"_placeholder":true,"num":0}'
@@ -43,7 +44,25 @@ def test_no_ack_without_a_handler_and_none_from_one_that_failed(world: Any) -> N
     peer.say('27["a"]', '28["b"]')
     assert peer.heard() == []
     assert [what for what, _ in world.reports] == ["handler of event 'b'"]
+    assert world.reports[0][0].fields == {"event": "b", "namespace": "/", "sid": short(peer.socket.sid)}
     assert not closed(peer)
+
+
+@pytest.mark.parametrize("event", ["connect", "disconnect"])
+def test_a_fault_of_a_clients_begin_or_end_names_its_client(world: Any, event: str) -> None:
+    sids: list[str] = []
+
+    def fail(socket: Any, *values: Any) -> None:
+        sids.append(socket.sid)
+        raise RuntimeError("a bug")
+
+    world.on(event, fail, namespace="/chat")
+    peer = world.peer(None)
+    peer.say("0/chat,")
+    peer.lose()
+    (what, _), *_ = world.reports
+    assert what == f"handler of event '{event}'"
+    assert what.fields == {"event": event, "namespace": "/chat", "sid": short(sids[0])}
 
 
 def test_moves_that_nobody_hears_fast_enough_are_bounded(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,9 @@ class Watcher:
     def unhandled(self, socket: Any, name: str) -> None:
         self.told.append(("unhandled", name))
 
+    def answered(self, socket: Any, ack_id: int, prepared: Any) -> None:
+        self.told.append(("answered", ack_id, prepared.packets[0]))
+
     def handled(self, socket: Any, name: str, began: float, error: Any) -> None:
         self.told.append(("handled", name, self.world.now - began, type(error).__name__))
 
@@ -76,9 +79,12 @@ def test_a_client_joins_says_something_and_leaves(watched: Watched) -> None:
     peer = watched.peer(None)
     sid = peer.join()
     assert watched.told() == [("connected", "/", sid)]
-    peer.say('2["say","x"]')
+    peer.say('2["say","x"]', '21["say","x"]')
     assert watched.told() == [
         ("received", "EVENT", ["say", "x"], 12),
+        ("received", "EVENT", ["say", "x"], 13),
+        ("handled", "say", 2, "NoneType"),
+        ("answered", 1, "431[]"),
         ("handled", "say", 2, "NoneType"),
     ]
     peer.lose()
@@ -188,11 +194,12 @@ def test_several_are_told_in_turn_and_nobody_costs_nothing() -> None:
     both.received(socket, packet)
     both.unhandled(socket, "x")
     both.handled(socket, "x", both.now(), None)
+    both.answered(socket, 1, SimpleNamespace(packets=["3"]))
     both.moved("/", "join", "a", "den")
     both.delivered("/", None, SimpleNamespace(packets=["2"]), 1)
     both.disconnected(socket, "gone")
     assert [each[0] for each in first.told] == [each[0] for each in second.told]
-    assert len(first.told) == 8
+    assert len(first.told) == 9
     assert both.now() == 5
 
 

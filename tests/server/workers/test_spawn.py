@@ -33,6 +33,7 @@ slot.control.send(b"control")
 slot.siblings[3].send(b"sibling")
 print(slot.index, slot.host_id, sorted(slot.serving), slot.successors, sorted(slot.named))
 print([os.get_inheritable(number) for number in slot.descriptors()])
+print(slot.metrics_folder)
 """
 
 
@@ -50,6 +51,7 @@ def test_a_seat_travels_into_a_new_process() -> None:
         frozenset({3}),
         {1: 3, 2: 3},
         {"more": named[1]},
+        metrics_folder="/run/metrics",
     )
     done = subprocess.run(
         [sys.executable, "-c", CHILD],
@@ -60,7 +62,7 @@ def test_a_seat_travels_into_a_new_process() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["5 abc [3] {1: 3, 2: 3} ['more']", str([False] * 4)]
+    assert done.stdout.splitlines() == ["5 abc [3] {1: 3, 2: 3} ['more']", str([False] * 4), "/run/metrics"]
     assert control[0].recv(100) == b"control"
     assert sibling[0].recv(100) == b"sibling"
     assert board.connections_count(row) == 7

@@ -478,6 +478,18 @@ def test_a_worker_that_does_not_beat_is_killed(monkeypatch: pytest.MonkeyPatch) 
     assert child(1).killed_count == 0
 
 
+def test_all_turn_as_long_as_each_has_beaten_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(2)
+    assert bench.workers.turning(1)  # none serves yet
+    bench.serve(2)
+    ages = {child(1).row: 0.5, child(2).row: 2.0}
+    monkeypatch.setattr(bench.workers._board, "beat_age_seconds", ages.__getitem__)
+    assert bench.workers.turning(3)
+    assert not bench.workers.turning(1)
+    child(2).drain(None)
+    assert bench.workers.turning(1)
+
+
 def test_logs_are_opened_anew_by_those_that_live() -> None:
     bench = Bench(2).serve(2)
     Row(bench.workers._board, child(1).row).beat()

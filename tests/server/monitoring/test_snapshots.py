@@ -1,0 +1,216 @@
+"""The folder of snapshots: who lives, whose figures stay, and that none counts twice (snapshots.py).
+
+It must not know what is counted. Workers are real processes: a lock is theirs as long as they live.
+"""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from python_server.monitoring import snapshots as module
+from python_server.monitoring.figures import Collected, Figures, Snapshot
+from python_server.monitoring.snapshots import Snapshots, snapshot_folder
+
+WORKER = """
+import os, sys, time
+from python_server.monitoring.figures import Figures, Snapshot
+from python_server.monitoring.snapshots import Snapshots
+folder, index = sys.argv[1], int(sys.argv[2])
+place = Snapshots(folder, index)
+figures = Figures()
+for line in sys.stdin:
+    if line == "close\\n":
+        place.close()
+    elif line == "fork\\n":
+        if not os.fork():
+            os.closerange(0, 3)
+            time.sleep(60)
+    else:
+        figures.count("c", by=int(line))
+        figures.gauges["g"] = {(): float(line)}
+        place.write(Snapshot(index, os.getpid(), 1.0, "", figures))
+    print("done", flush=True)
+"""
+
+
+class Writer:
+    def __init__(self, folder: str, index: int) -> None:
+        command = [sys.executable, "-c", WORKER, folder, str(index)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+        )
+
+    def say(self, line: object) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(line, file=self.process.stdin, flush=True)
+        assert self.process.stdout.readline() == "done\n"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def folder() -> Iterator[str]:
+    with snapshot_folder(True) as snapshots:
+        assert snapshots is not None
+        yield snapshots.path
+    assert not Path(snapshots.path).exists()
+
+
+@pytest.fixture
+def begin(folder: str) -> Iterator[Callable[[int], Writer]]:
+    writers: list[Writer] = []
+
+    def start(index: int) -> Writer:
+        writers.append(Writer(folder, index))
+        return writers[-1]
+
+    yield start
+    for each in writers:
+        try:
+            os.killpg(each.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        each.process.communicate()
+
+
+def total(collected: Collected) -> float:
+    figures = Figures()
+    for each in (collected.ended, *(each.figures for each in collected.living)):
+        figures.add_totals(each)
+    return figures.totals.get("c", {}).get((), [0])[0]
+
+
+def test_the_folder_is_its_users_alone_and_is_made_only_if_wanted(folder: str) -> None:
+    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+    with snapshot_folder(False) as none:
+        assert none is None
+
+
+KILLED = """
+import os
+from python_server.monitoring.snapshots import snapshot_folder
+with snapshot_folder(True) as snapshots:
+    print(snapshots.path, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next_one(folder: str) -> None:
+    left = [
+        subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True).stdout.strip()
+        for _ in range(2)
+    ]
+    try:
+        os.utime(left[0], (0, 0))
+        os.utime(folder, (0, 0))  # old, and read by us: another process may not take it
+        command = [sys.executable, "-c", KILLED.replace("os.kill", "0 and os.kill")]
+        subprocess.run(command, check=True, capture_output=True)
+        assert [Path(path).exists() for path in (*left, folder)] == [False, True, True]
+    finally:
+        shutil.rmtree(left[1])
+
+
+def test_workers_are_summed_and_who_was_killed_stays_counted(
+    folder: str, begin: Callable[[int], Writer]
+) -> None:
+    reader = Snapshots(folder)
+    assert reader.read() == Collected([], Figures(), 0)
+    one, two = begin(1), begin(2)
+    one.say(3)
+    two.say(4)
+    assert [each.worker for each in reader.read().living] == [1, 2]
+    assert total(reader.read()) == 7
+    one.say("fork")  # a child of the application's outlives it
+    one.kill()
+    collected = reader.read()
+    assert [each.worker for each in collected.living] == [2]
+    assert total(collected) == 7
+    assert collected.ended.gauges == {}
+    assert not [name for name in os.listdir(folder) if "-1" in name]
+    assert total(Snapshots(folder).read()) == 7  # another reader, later
+    begin(5).say(1)
+    assert reader.read().started_count == 5
+    assert total(reader.read()) == 8
+
+
+def test_who_stands_still_lives(folder: str, begin: Callable[[int], Writer]) -> None:
+    one = begin(1)
+    one.say(3)
+    one.process.send_signal(signal.SIGSTOP)
+    collected = Snapshots(folder).read()
+    assert [each.moment for each in collected.living] == [1.0]
+    one.process.send_signal(signal.SIGCONT)
+
+
+def test_who_has_closed_its_place_has_ended(folder: str, begin: Callable[[int], Writer]) -> None:
+    one = begin(1)
+    one.say(3)
+    one.say("close")
+    collected = Snapshots(folder).read()
+    assert collected.living == []
+    assert total(collected) == 3
+
+
+@pytest.mark.parametrize("fails", ["replace", "unlink"])
+def test_a_reader_that_dies_while_it_sums_loses_and_doubles_nothing(
+    folder: str, begin: Callable[[int], Writer], monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    one = begin(1)
+    one.say(3)
+    one.kill()
+
+    def die(*_: Any) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, fails, die)
+        with pytest.raises(OSError, match="killed"):
+            Snapshots(folder).read()
+    assert total(Snapshots(folder).read()) == 3
+    assert total(Snapshots(folder).read()) == 3
+
+
+def test_our_own_lock_outlives_our_reading(folder: str) -> None:
+    """A worker under another supervisor reads for all: POSIX locks go with any descriptor of a file."""
+    ours = Snapshots(folder, 7)
+    ours.write(Snapshot(7, os.getpid(), 1.0, "", Figures()))
+    reader = Snapshots(folder, 7)
+    assert [each.worker for each in reader.read().living] == [7]
+    looks = (
+        "import sys; from python_server.monitoring.snapshots import Snapshots;"
+        "print(len(Snapshots(sys.argv[1]).read().living))"
+    )
+    command = [sys.executable, "-c", looks, folder]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
+    ours.close()
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
+def test_one_process_reads(folder: str) -> None:
+    takes = (
+        "import sys; from python_server.monitoring.snapshots import Snapshots;"
+        "print(Snapshots(sys.argv[1]).become_reader())"
+    )
+    command = [sys.executable, "-c", takes, folder]
+    ours = Snapshots(folder)
+    assert ours.become_reader()
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
+    ours.close()
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def test_a_file_of_another_version_is_left_out(folder: str, begin: Callable[[int], Writer]) -> None:
+    begin(1).say(3)
+    Path(folder, "figures-1").write_bytes(b"\x93\x01")
+    assert Snapshots(folder).read().living == []
