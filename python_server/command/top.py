@@ -5,6 +5,7 @@ Must not know: what a status says.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from python_server.net.system import REAL
 from python_server.net.threads import BackgroundThread, Event
 
 EVERY_SECONDS: Final = 1.0
-END: Final = "q"
+END: Final = b"q"
 
 
 @contextmanager
@@ -32,17 +33,18 @@ def key_pressed() -> Iterator[Event]:
     import tty
 
     def read() -> None:
-        while sys.stdin.read(1) not in (END, ""):
+        while os.read(descriptor, 1) not in (END, b""):  # `sys.stdin` would hold a lock at the end
             pass
         pressed.set()
 
-    before = termios.tcgetattr(sys.stdin)
-    tty.setcbreak(sys.stdin)
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    tty.setcbreak(descriptor)
     try:
         BackgroundThread(read, "keys")
         yield pressed
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 @click.command("top")

@@ -186,7 +186,8 @@ def test_a_fatal_signal_leaves_the_stacks_in_the_log(launch: Any, tmp_path: Path
         assert server.is_alive
 
 
-def test_top_in_a_terminal_of_80_by_24(four: Any) -> None:
+@pytest.mark.parametrize("interrupts", [False, True], ids=["q", "Ctrl+C"])
+def test_top_in_a_terminal_of_80_by_24(four: Any, interrupts: bool) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     terminal = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": ""}
@@ -197,7 +198,10 @@ def test_top_in_a_terminal_of_80_by_24(four: Any) -> None:
         while seen.count(b"PROCESS") < 2:  # drawn, and drawn anew
             assert select.select([ours], [], [], 60)[0], seen
             seen += os.read(ours, 65_536)
-        os.write(ours, b"xq")
+        if interrupts:
+            top.send_signal(signal.SIGINT)
+        else:
+            os.write(ours, b"xq")
         with suppress(OSError):  # the end of a terminal that nobody holds any more
             while piece := os.read(ours, 65_536):
                 seen += piece
