@@ -95,6 +95,7 @@ class Inspection:
         return msgspec.json.encode(identity | said)
 
     def _status(self, asked: float) -> dict[str, Any]:
+        lag_seconds = self._now() - asked
         events = self._look().figures()
         received = events.totals.get("wsframe_events_received_total", {})
         channels = [*self._acceptor.channels]
@@ -105,7 +106,7 @@ class Inspection:
         ]
         return {
             "moment": self._now(),
-            "lag_seconds": self._now() - asked,
+            "lag_seconds": lag_seconds,
             "connections": len(channels),
             "sessions": sum(len(engine.sessions) for engine in self._engines),
             "events_received": sum(row[0] for row in received.values()),
