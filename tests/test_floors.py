@@ -47,6 +47,7 @@ HOUSE = """
                handler_runner broadcaster connections dispatcher server
 5  control     commands places server client stacks worker_socket
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
+               admin_credentials admin_feed admin
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
                client_release client_files wiring pid_file cluster_wiring reexec monitor inspection
                worker metrics_address serve reloader
@@ -198,6 +199,7 @@ REAL_IN = {
     "gunicorn.generation",  # of the arbiter's process
     "gunicorn.worker",  # the wiring, under another supervisor
     "api.emitter",  # no loop, no worker
+    "monitoring.admin",  # an application makes it before there is a worker
     "api.flask_socketio.test_client",
     "command.cli",
     "command.operate",  # no loop, no worker
@@ -341,12 +343,12 @@ ONLY_SOMEWHERE = {
         "socket.send_fds",
         "recvmsg_into",
     },
-    "control.places": {
-        "/proc/"
-    },  # where nobody tells, a process that has ended is seen once it was waited for
+    # A process that has ended is seen once it was waited for, where nobody tells.
+    "control.places": {"/proc/"},
     "command.operate": {"signal.SIGHUP"},  # to a server, which there is none of without control sockets
     "command.top": {"termios", "tty"},  # the same
-    "serve.serve": {"signal.SIGUSR2"},  # a supervisor's order
+    "serve.reexec": {"os.killpg", "os.pread", "signal.SIGHUP", "signal.SIGKILL"},  # made on UNIX alone
+    "serve.serve": {"signal.SIGHUP", "signal.SIGUSR2"},  # a supervisor's order
     "serve.worker": {"signal.SIGUSR1"},  # a supervisor has said the same
 }
 NOT_ON_WINDOWS = {"sendmsg", "recvmsg", "recvmsg_into"}  # methods of sockets
@@ -603,6 +605,8 @@ OWN_WAITS = {
     ("net.pool", "_run_jobs"),  # a worker without a job
     ("net.pool", "_give_way"),  # the loop's
     ("net.pool", "close"),
+    ("serve.reexec", "_end_check"),  # the loop's; a process that was killed
+    ("serve.reexec", "_cut_off"),  # a thread of its own
     ("net.line_writer", "_begin"),
     ("net.line_writer", "_run"),  # a thread of its own
     ("net.line_writer", "flush"),  # at the process's end

@@ -50,7 +50,7 @@ from python_server.serve.loading import (
     with_debugger,
 )
 from python_server.serve.mounts import Site, find_site
-from python_server.serve.reexec import Reexec
+from python_server.serve.reexec import GOOD, Reexec
 from python_server.serve.reloaded import is_reloaded
 from python_server.serve.reloader import Watched, end_with_reloader, reloads, run_reloading
 from python_server.serve.serve import (
@@ -195,7 +195,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         if checks_only:
             check_listening(settings)
             check_log_files(settings.access_log, settings.error_log)
-            click.echo("The configuration is good.")
+            click.echo(GOOD)
             return
         if not options["drop_in"]:
             ON_START.append(say_what_drop_in_gains)
@@ -351,14 +351,19 @@ def load_environment(path: str) -> None:
         os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
 
+TARGET: Final = re.compile(r"[\w./]*:[\w.()]+")  # module:app, and no JSON or URL
+
+
 class Commands(click.Group):
-    """The commands; who leaves `serve` out is told."""
+    """The commands; who names an application without `serve` is told."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None and (":" in args[0] or is_script(args[0])):
-            ctx.fail(f"No such command {args[0]!r}. Write: wsframe serve {' '.join(args)}")
+        targets = [word for word in args if TARGET.fullmatch(word) or is_script(word)]
+        if self.get_command(ctx, args[0]) is None and targets:
+            words = args if targets[0] == args[0] else args[1:]
+            ctx.fail(f"No such command {args[0]!r}. Write: wsframe serve {' '.join(words)}")
         return super().resolve_command(ctx, args)
 
 

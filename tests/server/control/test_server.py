@@ -108,7 +108,7 @@ def test_a_stale_file_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> Non
         bind_control(path, own_folder=False)
     living.close()
     Path(path).write_text("not a socket")
-    with pytest.raises(BindError, match="no socket stands there"):
+    with pytest.raises(BindError, match="a file there is not a socket"):
         bind_control(path, own_folder=False)
 
 

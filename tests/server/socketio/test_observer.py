@@ -216,14 +216,14 @@ def test_another_one_watches_for_a_while_beside_who_was_there(watched: Watched) 
     peer = watched.peer(None)
     peer.join()
     late = Watcher(watched)
-    watched.hub.watch(late)
+    watched.hub.observe_meanwhile(late)
     peer.say('2["say","x"]')
     assert [each[0] for each in late.told] == ["received", "handled"]
-    watched.hub.watch(None)
+    watched.hub.observe_meanwhile(None)
     peer.say('2["say","x"]')
     assert len(late.told) == 2
     assert [each[0] for each in watched.told()] == ["connected", *["received", "handled"] * 2]
 
 
 def test_before_a_worker_serves_there_is_nothing_to_watch(watched: Watched) -> None:
-    Hub(Configuration()).watch(Watcher(watched))
+    Hub(Configuration()).observe_meanwhile(Watcher(watched))

@@ -195,7 +195,7 @@ def test_who_watches_for_a_while_is_told_by_every_part(world: Any) -> None:
             return lambda *values: told.append(name)
 
     hub = world.hub
-    hub.watch(Watcher())
+    hub.observe_meanwhile(Watcher())
     peer = world.peer()
     peer.say('2["nobody"]')
     hub.join("/", peer.socket.sid, "den")
@@ -203,7 +203,7 @@ def test_who_watches_for_a_while_is_told_by_every_part(world: Any) -> None:
     world.run()
     assert {"connected", "received", "unhandled", "moved", "delivered"} <= {*told}
     told.clear()
-    hub.watch(None)
+    hub.observe_meanwhile(None)
     peer.say('2["nobody"]')
     hub.emit("news", ())
     world.run()
