@@ -74,7 +74,7 @@ def test_one_worker_with_its_events_rooms_and_threads(serve: Any, client: Simple
     assert worker["events_per_second"] > 0
     assert 0.025 < worker["p50_seconds"] <= worker["p99_seconds"]
     assert worker["memory_bytes"] > 1_000_000
-    assert worker["pools"]["event-threads"]["threads_count"] == 1
+    assert worker["pools"]["event-threads"]["threads_count"] >= 1
     assert [(each["event"], each["namespace"]) for each in told["slowest_events"]] == [("work", "/")]
     assert told["biggest_rooms"] == [{"namespace": "/", "room": "readers", "clients": 1}]
     shown = wsframe("status", *port_of(server), *PATIENT).stdout
