@@ -19,6 +19,7 @@ from click.core import ParameterSource
 
 from python_server.command.emit import emit_command
 from python_server.command.explain import explain_command
+from python_server.command.operate import dump_command, reload_command, stop_command
 from python_server.command.options import (
     APPLICATION,
     DEFAULTS,
@@ -28,6 +29,8 @@ from python_server.command.options import (
     with_setting,
 )
 from python_server.command.sources import CONFIG_VARIABLE, read_config, refuse_misspelt, shown_config
+from python_server.command.status import status_command
+from python_server.command.top import top_command
 from python_server.command.welcome import site as welcome_site
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
@@ -367,7 +370,16 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings=HELP,
-    commands=[serve_command, emit_command, explain_command],
+    commands=[
+        serve_command,
+        emit_command,
+        explain_command,
+        status_command,
+        top_command,
+        dump_command,
+        reload_command,
+        stop_command,
+    ],
     invoke_without_command=True,
 )
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")

@@ -16,6 +16,7 @@ from itertools import chain, repeat
 from typing import Final
 
 from python_server.connection.acceptor import tls_context
+from python_server.control.places import workers as worker_sockets
 from python_server.control.server import NO_SOCKET, open_control
 from python_server.monitoring.snapshots import snapshot_folder
 from python_server.net import systemd
@@ -39,6 +40,7 @@ from python_server.net.sockets import (
 from python_server.net.system import REAL
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
+from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
 from python_server.observe.log_config import use_log_config
 from python_server.observe.masking import mask_also
 from python_server.serve.metrics_address import check_metrics, metrics_address
@@ -149,6 +151,7 @@ def set_up_logs(settings: Settings, access_log: str | None = None, process_name:
         keep_levels=settings.log_config is not None,
         writer=LINES,
     )
+    write_stacks_at_fatal_signals(settings.error_log)
 
 
 def tell_of_start() -> None:
@@ -424,3 +427,5 @@ def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
     """
     with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
         yield listening, next(iter(control.sockets), None)
+        for path, _ in control.paths[:1]:
+            worker_sockets(path)  # of a worker that was killed

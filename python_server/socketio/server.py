@@ -41,20 +41,20 @@ class RunningServer:
         watched: Mapping[str, Callable[[Question, Reply], None]],
     ) -> None:
         recovery = configuration.recovery
-        runner = HandlerRunner(services, configuration.codec, handlers, observer)
+        self.runner: HandlerRunner = HandlerRunner(services, configuration.codec, handlers, observer)
         self.services = services
         self.restorer: Restorer | None = None if recovery is None else Restorer(recovery, services)
         self.rooms: RoomDirectory = RoomDirectory(
             services,
-            runner.room_changed,
+            self.runner.room_changed,
             lambda: 0 if recovery is None else recovery.events.position,
         )
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
         self.connections: Connections = Connections(
-            services, configuration, handlers, self.rooms, runner, self.restorer, observer
+            services, configuration, handlers, self.rooms, self.runner, self.restorer, observer
         )
         self.dispatcher: Dispatcher = Dispatcher(
-            services, configuration, handlers, self.connections, runner, observer
+            services, configuration, handlers, self.connections, self.runner, observer
         )
         services.backplane.start(
             ClusterReceiver(
@@ -66,6 +66,11 @@ class RunningServer:
                 watched,
             )
         )
+
+    def observe(self, observer: SocketObserver | None) -> None:
+        """Loop's thread: it watches from here on; a handler that runs is still told to the one before."""
+        for part in (self.runner, self.broadcaster, self.connections, self.dispatcher):
+            part._observer = observer
 
 
 class Hub:
@@ -98,16 +103,22 @@ class Hub:
 
     def attach(self, services: HubServices) -> Dispatcher:
         """Loop's thread: a worker serves from here on; its sessions are answered by what is returned."""
-        observers = [*self._observers, *filter(None, [services.observer])]
-        running = RunningServer(
-            self._configuration, self.handlers, services, together(observers), self._watched
-        )
+        observer = self._with_observer(services.observer)
+        running = RunningServer(self._configuration, self.handlers, services, observer, self._watched)
         with self._lock:
             for call in self._early:
                 services.door.post(call, running)
             self._early.clear()
             self._running = running
         return running.dispatcher
+
+    def _with_observer(self, *more: SocketObserver | None) -> SocketObserver | None:
+        return together([*self._observers, *filter(None, more)])
+
+    def observe_meanwhile(self, observer: SocketObserver | None) -> None:
+        """Loop's thread: this one watches as well, for a while; None: no more. It costs nothing before."""
+        if (running := self._running) is not None:
+            running.observe(self._with_observer(running.services.observer, observer))
 
     @contextmanager
     def restoring(self) -> Iterator[None]:

@@ -78,7 +78,8 @@ class EventRunner:
         for event in sorted(RESERVED):
             if hasattr(instance, f"on_{event}"):
                 method_arity(getattr(instance, f"on_{event}"), event)
-        return Handler(partial(self._run_trigger, instance))
+        names = frozenset(name.removeprefix("on_") for name in dir(instance) if name.startswith("on_"))
+        return Handler(partial(self._run_trigger, instance), names=names)
 
     # A worker
 
