@@ -30,6 +30,7 @@ open_debian() {
     apt-config dump | grep '^Acquire::' >"$1/etc/apt/apt.conf.d/90-of-the-machine" # its proxy, its clock's tolerance
     mount --bind /proc "$1/proc"
     mount --bind /dev "$1/dev"
+    mount --bind /dev/pts "$1/dev/pts"
     mount -t tmpfs tmpfs "$1/dev/shm"
     mount -t tmpfs tmpfs "$1/tmp"
 }

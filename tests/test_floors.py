@@ -29,7 +29,7 @@ HOUSE = """
                sockets systemd scoreboard poller descriptors system forks threads backpressure
                line_writer turn tasks bounded_queue loop pool low_water lingering transport tls
                listener relay link client_backlog
-1  observe     masking log_format guarded log access_log counters log_config
+1  observe     masking log_format fatal_signals guarded log access_log counters log_config
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
@@ -45,11 +45,12 @@ HOUSE = """
                cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
                cluster.broker.backplane protocol4 observer services recovery.restore rooms
                handler_runner broadcaster connections dispatcher server
-5  control     commands server
+5  control     commands places server client stacks worker_socket
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
+               admin_credentials admin_feed admin
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring pid_file cluster_wiring reexec monitor worker
-               metrics_address serve reloader
+               client_release client_files wiring pid_file cluster_wiring reexec monitor inspection
+               worker metrics_address serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -58,7 +59,8 @@ HOUSE = """
                flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
-9  command     option welcome emit flask_run explain log_options options sources cli
+9  command     option welcome running emit operate status top flask_run explain log_options options
+               sources cli
 10  gunicorn    generation arbiter requests settings worker
 10  __main__
 """
@@ -203,8 +205,12 @@ REAL_IN = {
     "gunicorn.generation",  # of the arbiter's process
     "gunicorn.worker",  # the wiring, under another supervisor
     "api.emitter",  # no loop, no worker
+    "monitoring.admin",  # an application makes it before there is a worker
     "api.flask_socketio.test_client",
     "command.cli",
+    "command.operate",  # no loop, no worker
+    "command.status",
+    "command.top",
     "drop_in.greenlets",  # threads of an application
     "drop_in.waiting",
     "engineio.session_ids",  # names of the test client's server, which has no worker
@@ -343,7 +349,12 @@ ONLY_SOMEWHERE = {
         "socket.send_fds",
         "recvmsg_into",
     },
-    "serve.serve": {"signal.SIGUSR2"},  # a supervisor's order
+    # A process that has ended is seen once it was waited for, where nobody tells.
+    "control.places": {"/proc/"},
+    "command.operate": {"signal.SIGHUP"},  # to a server, which there is none of without control sockets
+    "command.top": {"termios", "tty"},  # the same
+    "serve.reexec": {"os.killpg", "os.pread", "signal.SIGHUP", "signal.SIGKILL"},  # made on UNIX alone
+    "serve.serve": {"signal.SIGHUP", "signal.SIGUSR2"},  # a supervisor's order
     "serve.worker": {"signal.SIGUSR1"},  # a supervisor has said the same
 }
 NOT_ON_WINDOWS = {"sendmsg", "recvmsg", "recvmsg_into"}  # methods of sockets
@@ -600,6 +611,8 @@ OWN_WAITS = {
     ("net.pool", "_run_jobs"),  # a worker without a job
     ("net.pool", "_give_way"),  # the loop's
     ("net.pool", "close"),
+    ("serve.reexec", "_end_check"),  # the loop's; a process that was killed
+    ("serve.reexec", "_cut_off"),  # a thread of its own
     ("net.line_writer", "_begin"),
     ("net.line_writer", "_run"),  # a thread of its own
     ("net.line_writer", "flush"),  # at the process's end
@@ -616,6 +629,11 @@ OWN_WAITS = {
     ("serve.reloader", "_ended"),
     ("serve.reloader", "_polled"),
     ("workers.process", "reap"),
+    ("control.worker_socket", "_serve"),  # a thread of its own
+    ("control.worker_socket", "close"),  # the loop's thread, once the loop has ended
+    ("command.operate", "stop_command"),  # processes without a pool
+    ("command.status", "measure"),
+    ("command.top", "top_command"),
     ("socketio.cluster.broker.connections", "_keep"),  # threads of their own
     ("socketio.cluster.broker.connections", "_take"),
     ("socketio.cluster.broker.connections", "flush"),

@@ -44,6 +44,7 @@ ALTERNATIVES_MAX_COUNT = 2  # of a line; where its parts allow more, they are `.
 ORIGIN = (
     "origin ... is not allowed; to allow it set cors_allowed_origins=[...] (the request came for host ...)"
 )
+NO_ORIGIN = "origin null is not allowed, a file's page has it: open the page at its http:// address"
 # Calls whose line is made elsewhere: (file, argument), and the lines, which stand somewhere in the source.
 MADE_ELSEWHERE = {
     ("connection/acceptor.py", "reason"): [
@@ -55,13 +56,14 @@ MADE_ELSEWHERE = {
     ],
     ("engineio/server.py", "refusal"): [
         ORIGIN,
+        NO_ORIGIN,
         "a page of another origin (...) asks by JSONP; to allow it set cors_allowed_origins=[...]",
         "... sessions are open: new ones are refused, see --limit-sessions",
         "... sessions have opened and not joined: new ones are refused, see --limit-half-open-sessions",
         "... has ... sessions, more are refused: see --limit-sessions-per-address",
     ],
     ("serve/serve.py", "what"): ["Socket.IO at ...", "Engine.IO at ...", "WebSockets at ..."],
-    ("websocket/application.py", "refusal"): [ORIGIN],
+    ("websocket/application.py", "refusal"): [ORIGIN, NO_ORIGIN],
     ("api/python_engineio.py", "log.Named.of(f'handler of event {event!r}', event=event, sid=short(sid))"): [
         "handler of event ..."
     ],

@@ -23,6 +23,7 @@ RUN = {
     "README.md": {"python": (1, "e2e/test_readme.py")},
     "docs/codec.md": {"python": (8, "wsframe/test_docs.py")},
     "docs/deployment.md": {"dockerfile": (1, "e2e/test_listening.py")},
+    "docs/how-to/admin-ui.md": {"python": (1, "e2e/test_admin_ui.py")},
     "docs/how-to/below-a-path.md": {
         "python": (1, "e2e/test_how_to_pages.py"),
         "nginx": (1, "e2e/test_how_to_pages.py"),
@@ -74,7 +75,8 @@ HERE = {
 }
 # By page and language: what cannot be run, and why.
 LEFT_OUT = {
-    ("docs/scaling.md", "console"): "needs nc; server/control/test_control.py asks the socket the same",
+    ("docs/scaling.md", "console"): "a server with a broker; e2e/test_status.py asks the same",
+    ("docs/operations.md", "text"): "a server under load; server/command/test_status.py makes such lines",
     ("docs/limits.md", ""): "gibibytes and ten thousand clients; test_pages.py looks for files and options",
     ("docs/benchmarks/e2e.md", ""): "minutes on a quiet machine; its options are looked at below",
     ("docs/benchmarks/wsgi.md", ""): "minutes on a quiet machine; its options are looked at below",

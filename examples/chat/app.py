@@ -129,11 +129,11 @@ def remember(room, name, text):
     """The message as it is sent; only the last ones of a room are kept."""
     at = time.time()
     said = store.execute(
-        "INSERT INTO said (room, name, text, at) VALUES (?, ?, ?, ?)", (room, name, text, at)
-    )
+        "INSERT INTO said (room, name, text, at) VALUES (?, ?, ?, ?) RETURNING id", (room, name, text, at)
+    ).fetchone()  # `lastrowid` may be another thread's
     oldest = "SELECT id FROM said WHERE room = ? ORDER BY id DESC LIMIT 1 OFFSET ?"
     store.execute(f"DELETE FROM said WHERE room = ? AND id <= ({oldest})", (room, room, HISTORY_COUNT))
-    return {"id": said.lastrowid, "name": name, "text": text, "at": at}
+    return {"id": said[0], "name": name, "text": text, "at": at}
 
 
 def history(room):

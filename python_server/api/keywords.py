@@ -6,7 +6,7 @@ Must not know: what a keyword does, or anything that runs.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeAlias, TypedDict, TypeVar
 
@@ -236,8 +236,12 @@ def names_of(keywords: type) -> frozenset[str]:
     return names
 
 
-def refuse_unknown(what: str, given: Keywords, keywords: type, elsewhere: str = "") -> None:
+def refuse_unknown(
+    what: str, given: Keywords, keywords: type, elsewhere: str = "", parameters: Collection[str] = ()
+) -> None:
     """Refuse what `keywords` does not list: a misspelt word should not pass in silence.
+
+    `parameters` are what else may have been meant.
 
     Raises TypeError: `what` has no such option.
     """
@@ -245,8 +249,9 @@ def refuse_unknown(what: str, given: Keywords, keywords: type, elsewhere: str = 
     unknown = given.keys() - known
     if unknown:
         name = min(unknown)
-        near = difflib.get_close_matches(name, known, 1) if len(known) > NAMES_TOLD_MAX_COUNT else []
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
+        words = {*known, *parameters}
+        near = difflib.get_close_matches(name, words, 1) if len(known) > NAMES_TOLD_MAX_COUNT else []
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(words))}"
         raise TypeError(f"{what} has no option {name!r}: {hint}{elsewhere} [unknown-keyword]")
 
 

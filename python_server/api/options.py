@@ -181,7 +181,7 @@ def read_transports(value: str | Iterable[str] | None) -> tuple[str, ...]:
     if not names:
         raise ValueError("No valid transports provided: 'polling', 'websocket' or both")
     if len(names) < len(given):
-        log.warn(f"transports are {' and '.join(names)}: there are no others of the given {given!r:.200}")
+        log.warn(f"transports={given!r:.200}: the server uses {' and '.join(names)}, the others do not exist")
     return names
 
 

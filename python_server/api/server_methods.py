@@ -15,8 +15,8 @@ from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
 from python_server.api.keywords import Function, SendKeywords, SessionData
 from python_server.api.options import takes
 from python_server.api.peer_views import Environs, Manager
+from python_server.monitoring.admin import Admin
 from python_server.net.tasks import is_async, name_of
-from python_server.observe import log
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
 from python_server.socketio.client import ConnectionRefused, Handler, Socket
@@ -355,8 +355,8 @@ class ServerMethods(HubMethods, HandlerRegistry):
         if isinstance(namespace_handler, ClientMethods):
             if not isinstance(namespace_handler, HubMethods):
                 raise ValueError(
-                    "Not a namespace instance: this is Flask-SocketIO's Namespace, "
-                    "the server's own is in python_server.api.python_socketio"
+                    "Not a namespace instance: python_server.Namespace is for SocketIO; "
+                    "derive from python_server.api.python_socketio.Namespace"
                 )
             namespace_handler._speak_through(self)
         namespace_handler.server = self
@@ -417,13 +417,14 @@ class ServerMethods(HubMethods, HandlerRegistry):
         namespace: str = "/admin",
         server_stats_interval: float = 2,
     ) -> None:
-        """Accept the call for the Admin UI, which is not served yet: the log says so, with its `namespace`.
+        """Serve the official Admin UI (docs/how-to/admin-ui.md). `auth`: False, or who may come in. `mode`,
+        `read_only`, `server_id`, `namespace`, `server_stats_interval` (in seconds): as in python-socketio.
 
-            server.instrument(auth=False)
+            server.instrument(auth={"username": "admin", "password": password})
 
-        `auth`, `mode`, `read_only`, `server_id` and `server_stats_interval` (in seconds) have no effect.
+        Raises ValueError, TypeError: an argument is invalid. RuntimeError: the server serves already.
         """
-        log.warn(f"instrument(): the Admin UI is not served yet, nobody can join {namespace}")
+        Admin(self._hub, auth, mode, read_only, server_id, namespace, server_stats_interval)
 
 
 def _refuse_async(function: Function) -> None:

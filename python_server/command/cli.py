@@ -19,6 +19,7 @@ from click.core import ParameterSource
 
 from python_server.command.emit import emit_command
 from python_server.command.explain import explain_command
+from python_server.command.operate import dump_command, reload_command, stop_command
 from python_server.command.options import (
     APPLICATION,
     DEFAULTS,
@@ -28,6 +29,8 @@ from python_server.command.options import (
     with_setting,
 )
 from python_server.command.sources import CONFIG_VARIABLE, read_config, refuse_misspelt, shown_config
+from python_server.command.status import status_command
+from python_server.command.top import top_command
 from python_server.command.welcome import site as welcome_site
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
@@ -47,7 +50,7 @@ from python_server.serve.loading import (
     with_debugger,
 )
 from python_server.serve.mounts import Site, find_site
-from python_server.serve.reexec import Reexec
+from python_server.serve.reexec import GOOD, Reexec
 from python_server.serve.reloaded import is_reloaded
 from python_server.serve.reloader import Watched, end_with_reloader, reloads, run_reloading
 from python_server.serve.serve import (
@@ -192,7 +195,7 @@ def serve_command(target: str | None, **options: Any) -> None:
         if checks_only:
             check_listening(settings)
             check_log_files(settings.access_log, settings.error_log)
-            click.echo("The configuration is good.")
+            click.echo(GOOD)
             return
         if not options["drop_in"]:
             ON_START.append(say_what_drop_in_gains)
@@ -348,21 +351,35 @@ def load_environment(path: str) -> None:
         os.environ.setdefault(name.strip(), value.strip().strip("\"'"))
 
 
+TARGET: Final = re.compile(r"[\w./]*:[\w.()]+")  # module:app, and no JSON or URL
+
+
 class Commands(click.Group):
-    """The commands; who leaves `serve` out is told."""
+    """The commands; who names an application without `serve` is told."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None and (":" in args[0] or is_script(args[0])):
-            ctx.fail(f"No such command {args[0]!r}. Write: wsframe serve {' '.join(args)}")
+        targets = [word for word in args if TARGET.fullmatch(word) or is_script(word)]
+        if self.get_command(ctx, args[0]) is None and targets:
+            words = args if targets[0] == args[0] else args[1:]
+            ctx.fail(f"No such command {args[0]!r}. Write: wsframe serve {' '.join(words)}")
         return super().resolve_command(ctx, args)
 
 
 @click.group(
     cls=Commands,
     context_settings=HELP,
-    commands=[serve_command, emit_command, explain_command],
+    commands=[
+        serve_command,
+        emit_command,
+        explain_command,
+        status_command,
+        top_command,
+        dump_command,
+        reload_command,
+        stop_command,
+    ],
     invoke_without_command=True,
 )
 @click.version_option(metadata.version("wsframe"), prog_name="wsframe")

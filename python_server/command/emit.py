@@ -8,8 +8,7 @@ from __future__ import annotations
 import click
 
 from python_server.api.emitter import EmitError, Emitter
-from python_server.control.server import default_path
-from python_server.settings import Settings
+from python_server.command.running import choosing, chosen
 from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, BrokerError
 from python_server.socketio.jsoncodec import JSONError, loads
 
@@ -23,15 +22,8 @@ from python_server.socketio.jsoncodec import JSONError, loads
 @click.option("--except", "excepted", multiple=True, help="A room or a sid to exclude; may be repeated.")
 @click.option("--namespace", default="/", show_default=True)
 @click.option("--path", help="Path of the Socket.IO server, if one process has several.")
-@click.option("--control", metavar="SOCKET", help="Control socket of the server. Default: by --port.")
-@click.option(
-    "--port",
-    default=Settings().port,
-    show_default=True,
-    envvar="WSFRAME_PORT",
-    show_envvar=True,
-    help="Port of a server of the same user on this machine.",
-)
+@choosing
+@click.option("--control", metavar="PATH", help="The same as --control-socket.")
 @click.option("--url", metavar="URL", help="Emit through a broker (redis://...) to all its machines instead.")
 @click.option("--channel", default=FLASK_CHANNEL, show_default=True, help="The broker's channel.")
 def emit_command(
@@ -42,7 +34,9 @@ def emit_command(
     namespace: str,
     path: str | None,
     control: str | None,
-    port: int,
+    port: int | None,
+    bind: str | None,
+    control_socket: str | None,
     url: str | None,
     channel: str,
 ) -> None:
@@ -58,9 +52,10 @@ def emit_command(
             raise click.BadParameter(
                 f"{value[:60]!r} is not JSON ({error}): a text needs its quotes too"
             ) from None
+    control = control or control_socket
     if url is not None and control is not None:
-        raise click.UsageError("--url and --control exclude each other")
-    target = url or f"unix:{control or default_path(port)}"
+        raise click.UsageError("--url and --control-socket exclude each other")
+    target = url or f"unix:{control or chosen(port, bind, None).control}"
     try:
         with Emitter(target, channel, path=path) as emitter:
             emitter.emit(
@@ -73,5 +68,4 @@ def emit_command(
     except BrokerError as error:
         raise click.ClickException(str(error)) from None
     except EmitError as error:
-        hint = "" if url or control else "; --port or --control names a server that runs, of this user"
-        raise click.ClickException(f"{error}{hint} [emit-failed]") from None
+        raise click.ClickException(f"{error} [emit-failed]") from None

@@ -19,22 +19,23 @@ def sections() -> dict[str, str]:
     return dict(zip(parts[1::2], map(str.strip, parts[2::2]), strict=True))
 
 
-@click.command("explain")
-@click.argument("code", required=False)
-def explain_command(code: str | None) -> None:
+@click.command("explain", context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, metavar="[CODE]")
+def explain_command(words: tuple[str, ...]) -> None:
     """Say what caused a message that ends with [CODE], and what mends it.
 
     For example: wsframe explain port-in-use
 
-    Without a code: all of them, each with one line.
+    The whole message will do, too. Without a code: all of them, each with one line.
     """
     known = sections()
-    if code is None:
+    if not words:
         width = max(map(len, known))
         for name, said in known.items():
             click.echo(f"{name:{width}}  {said.partition(chr(10))[0]}")
         return
-    code = code.strip("[]")
+    said = " ".join(words).strip()
+    code = (re.search(r"\[([\w-]+)\]$", said) or [said, said])[1].lower()
     if code not in known:
         near = get_close_matches(code, known, 1)
         meant = f"did you mean {near[0]}?" if near else "`wsframe explain` lists all"

@@ -56,7 +56,7 @@ def assignment(text: str) -> tuple[str, Any]:
         own = [option.flag for option in OPTIONS if option.setting == name != ""]
         near = get_close_matches(name, kinds, 1)
         hint = f"write {own[0]}" if own else f"did you mean {near[0]}?" if near else "docs/limits.md has them"
-        raise ValueError(f"{name!r} is no setting without an option: {hint} [unknown-option]")
+        raise ValueError(f"there is no setting {name!r} for --set: {hint} [unknown-option]")
     try:
         return name, kinds[name].convert(value.strip(), None, None)
     except click.BadParameter as error:

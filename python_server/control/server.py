@@ -6,18 +6,16 @@ Must not know: what a line asks for; file permissions say who may ask.
 from __future__ import annotations
 
 import os
-import stat
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from python_server.control.places import control_path, make_folder, register, workers
 from python_server.net.byte_handler import Buffer
 from python_server.net.listener import Listener
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
-from python_server.net.portability import AF_UNIX, user_id
+from python_server.net.portability import AF_UNIX
 from python_server.net.sockets import BindError, Listening, Socket, bind_unix
 from python_server.net.transport import Transport
 from python_server.settings import TransportSettings
@@ -27,23 +25,11 @@ LINE_MAX_BYTES: Final = 16 * 1024 * 1024
 # Whoever may connect may also end the process: a bound against accidents alone.
 CHANNELS_MAX_COUNT: Final = 64
 PERMISSIONS: Final = 0o600
-FOLDER_PERMISSIONS: Final = 0o700
 NO_SOCKET: Final = "none"
 
 # Loop's thread: the answer to one line, without its newline.
 Obey = Callable[[bytes], bytes]
 Report = Callable[[str, BaseException], None]
-
-
-def default_path(port: int) -> str:
-    """Where the server on `port` has its control socket, when nothing else is asked for.
-
-    A folder of the user's own in XDG_RUNTIME_DIR, else in the folder for temporary files.
-    """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.path.isdir(runtime):
-        return os.path.join(runtime, "wsframe", f"{port}.sock")
-    return os.path.join(tempfile.gettempdir(), f"wsframe-{user_id()}", f"{port}.sock")
 
 
 def bind_control(path: str, *, own_folder: bool) -> Listening:
@@ -56,51 +42,42 @@ def bind_control(path: str, *, own_folder: bool) -> Listening:
         BindError: the path cannot be listened on, or its folder is not safe.
     """
     if own_folder:
-        _check_folder(os.path.dirname(path))
+        make_folder(os.path.dirname(path))
     sock = bind_unix(path, CHANNELS_MAX_COUNT, PERMISSIONS)
     return Listening([sock], [(path, os.stat(path).st_ino)])
 
 
-def open_control(asked: str | None, listening: Listening, warn: Callable[[str], None]) -> Listening:
+def open_control(
+    asked: str | None, listening: Listening, warn: Callable[[str], None], *, registers: bool = True
+) -> Listening:
     """The control socket that the settings ask for, or none; its file goes when it is closed.
 
     Args:
-        asked: a path, "none", or None for the default path, if the server has a port.
+        asked: a path, "none", or None for the default path.
         warn: told why the default path could not be had; the server goes without.
+        registers: say that this process is the server, which commands may look for.
 
     Raises:
         BindError: the path that was asked for cannot be listened on.
     """
-    if asked == NO_SOCKET or (asked is None and AF_UNIX is None):
-        return Listening()
-    if asked is not None:
-        try:
-            return bind_control(asked, own_folder=False)
-        except BindError as error:
-            raise BindError(f"--control-socket {asked!r}: {error}") from None
-    names = [sock.getsockname() for sock in listening.sockets]
-    ports = [name[1] for name in names if isinstance(name, tuple)]
-    if not ports:
+    path = control_path(asked, listening)
+    if asked == NO_SOCKET or (asked is None and AF_UNIX is None) or path is None:
         return Listening()
     try:
-        return bind_control(default_path(ports[0]), own_folder=True)
+        control = bind_control(path, own_folder=asked is None)
     except (BindError, OSError) as error:
+        if asked is not None:
+            raise BindError(f"--control-socket {asked!r}: {error}") from None
         warn(f"no control socket: {error}")
         return Listening()
-
-
-def _check_folder(folder: str) -> None:
+    workers(path)  # of a server that was killed there
     try:
-        with suppress(FileExistsError):
-            os.mkdir(folder, FOLDER_PERMISSIONS)
-        found = os.lstat(folder)
+        if registers:
+            written = register(listening, path, os.getpid())
+            control.paths.append((written, os.stat(written).st_ino))
     except OSError as error:
-        raise BindError(f"cannot make the folder {folder}: {error.strerror} [control-socket]") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user_id() or found.st_mode & 0o077:
-        raise BindError(
-            f"{folder} is not a folder of this user alone (mode 700): remove it, or choose another place "
-            "with --control-socket [control-socket]"
-        )
+        warn(f"commands do not find this server: {error}")
+    return control
 
 
 class Control:

@@ -53,6 +53,8 @@ class OriginRules:
         origin = request.get("origin")
         if not origin or self._rule is None or self._rule(origin, request):
             return None
+        if origin == "null":
+            return "origin null is not allowed, a file's page has it: open the page at its http:// address"
         return (
             f"origin {origin} is not allowed; to allow it set cors_allowed_origins=[{origin!r}] "
             f"(the request came for host {request.authority or '?'})"

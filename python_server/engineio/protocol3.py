@@ -147,7 +147,7 @@ def decode_payload(body: bytes) -> Iterator[Packet]:
         try:
             packet = units[position:end].decode("utf-16-le")
         except UnicodeDecodeError:
-            raise EnginePacketError("a length that ends within a character") from None
+            raise EnginePacketError("a packet length that cuts a character in two") from None
         position = end
         yield decode_packet(packet)
 

@@ -121,5 +121,7 @@ def check(cfg: Config, warn: Callable[[str], object]) -> Settings:
     settings = settings_of(cfg)
     without = sorted(names.intersection(WORDS_WITHOUT_EFFECT.split()))
     if without:
-        warn(f"python_server.GunicornWorker keeps its own ways: {', '.join(without)} without an effect")
+        warn(
+            f"python_server.GunicornWorker ignores {', '.join(without)}: these settings have no effect on it"
+        )
     return settings

@@ -20,7 +20,8 @@ from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker as BaseWorker
 
-from python_server.control.server import open_control
+from python_server.control.places import control_path, register, workers
+from python_server.control.server import NO_SOCKET, open_control
 from python_server.drop_in.installing import install
 from python_server.drop_in.turns import begin_again
 from python_server.gunicorn.arbiter import ArbiterLink
@@ -33,6 +34,7 @@ from python_server.net.sockets import BindError, Listening, Socket
 from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
+from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
 from python_server.observe.masking import mask_also
 from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.metrics_address import MetricsCandidate, check_metrics
@@ -116,6 +118,7 @@ class GunicornWorker(BaseWorker):
         self._meeting: Meeting | None = None
         self._listening = Listening()
         self._control = Listening()
+        self._registered: tuple[str, str] | None = None  # the path of it, and of the control socket
         self._theirs: ApplicationSignals | None = None  # once it has been loaded
 
     @property  # type: ignore[override]  # a number from the fork on
@@ -141,6 +144,9 @@ class GunicornWorker(BaseWorker):
                 self._meeting.listening.close()
             for listening in (self._control, self._listening):
                 listening.close()
+            if self._registered is not None and not workers(self._registered[1]):
+                with suppress(OSError):  # the last one
+                    os.unlink(self._registered[0])
 
     def load_wsgi(self) -> None:
         """Load the application, then meet the siblings: all is there to serve."""
@@ -170,6 +176,7 @@ class GunicornWorker(BaseWorker):
         if not log.LOGGER.handlers:
             log.log_into(log.LOGGER, self.log, writer=LINES)
         self._settings = settings_of(self.cfg)
+        write_stacks_at_fatal_signals(None if self.cfg.errorlog == "-" else self.cfg.errorlog)
         mask_also(self._settings.log_masked_fields)
         allow_descriptors(self._settings.connections_max_count, log.warn)
         tell_of_start()
@@ -181,6 +188,10 @@ class GunicornWorker(BaseWorker):
         self._worker = worker = Worker(
             site, self._settings, self._listening.sockets, self._slot(), access_log=access_log_of(self.log)
         )
+        asked = self._settings.control_socket
+        place = control_path(asked, self._listening)
+        if place is not None and asked != NO_SOCKET:
+            self._register(worker, place, own_folder=asked is None)
         meeting = self._meeting
         assert worker.membership is not None
         assert meeting is not None
@@ -194,6 +205,14 @@ class GunicornWorker(BaseWorker):
             worker.run()
         finally:
             self._metrics.close()
+
+    def _register(self, worker: Worker, place: str, *, own_folder: bool) -> None:
+        """Commands find the arbiter by what any of its workers has written."""
+        worker.open_own_control(place, own_folder=own_folder)
+        try:
+            self._registered = register(self._listening, place, self.ppid), place
+        except OSError as error:
+            log.warn(f"commands do not find this server: {error}")
 
     def _slot(self) -> WorkerSlot:
         meeting = self._meeting
@@ -234,7 +253,9 @@ class GunicornWorker(BaseWorker):
         if self._control.sockets or not (self._siblings.met and self._siblings.leader()):
             return
         try:
-            self._control = open_control(self._settings.control_socket, self._listening, log.warn)
+            self._control = open_control(
+                self._settings.control_socket, self._listening, log.warn, registers=False
+            )
         except BindError as error:
             log.warn(str(error))
         if self._control.sockets and self._worker is not None:

@@ -225,7 +225,7 @@ def _llhttp(head: bytes, line_end: int, version: tuple[int, int]) -> tuple[str, 
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserInvalidMethodError:
-        raise BadRequest(501, "this method is not known here (RFC 9110 15.6.2)") from None
+        raise BadRequest(501, "the server does not know this method (RFC 9110 15.6.2)") from None
     except httptools.HttpParserError as error:
         collected = {
             name.lower().decode("latin-1"): value.decode("latin-1") for name, value in collector.fields

@@ -360,5 +360,7 @@ class RequestParser:
         if not TRAILER_LINE.fullmatch(line) or self._trailer_bytes > self._limits.trailer_max_bytes:
             raise BadRequest(400, "malformed or overlong trailer section (RFC 9110 6.5)")
         if line.lower().startswith(FRAMING_FIELDS):
-            raise BadRequest(400, "a field that frames the message stands in its trailers (RFC 9110 6.5.1)")
+            raise BadRequest(
+                400, "the trailers contain a framing field such as Content-Length (RFC 9110 6.5.1)"
+            )
         return True

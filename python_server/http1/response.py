@@ -140,7 +140,7 @@ def read_field(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     field = name, value.strip(" \t")
     if not colon:
-        raise ValueError(f"{text!r} is no field: write 'Name: value'")
+        raise ValueError(f"{text!r} is not a header field: write 'Name: value'")
     if not text.isascii():
         raise ValueError(f"{text!r}: a field is ASCII (RFC 9110 5.5)")
     if _check_header(*field) in ("content-length", "date"):

@@ -46,8 +46,8 @@ def make_context(rules: TLSSettings, application_protocols: list[str]) -> TLSCon
             ) from None
     elif rules.cert_reqs != "none":
         raise CertificateError(
-            f"client certificates are {rules.cert_reqs}, but no CA file says who signs them: "
-            "--ssl-ca-certs [client-certificates]"
+            f"--ssl-cert-reqs {rules.cert_reqs} compares client certificates with a CA file: "
+            "name it with --ssl-ca-certs [client-certificates]"
         )
     context.verify_mode = CERTIFICATE_RULES[rules.cert_reqs]
     if rules.ciphers is not None:
@@ -55,7 +55,8 @@ def make_context(rules: TLSSettings, application_protocols: list[str]) -> TLSCon
             context.set_ciphers(rules.ciphers)
         except ssl.SSLError:
             raise CertificateError(
-                f"no cipher known here matches {rules.ciphers!r}: see --ssl-ciphers"
+                f"OpenSSL knows no cipher that matches {rules.ciphers!r} (--ssl-ciphers): "
+                "`openssl ciphers` lists those that it knows"
             ) from None
     return context
 

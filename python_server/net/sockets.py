@@ -98,8 +98,7 @@ def parse_address(text: str, default_port: int) -> Address:
         if number_ok and bracketed == (":" in host) and (host or colon):
             return TCPAddress(host, int(port))
     raise BindError(
-        f"cannot listen on {text!r}: write host:port, [v6]:port, unix:/path or fd://number"
-        " (an IPv6 address stands in brackets) [bad-address]"
+        f"cannot listen on {text!r}: write host:port, [::1]:port, unix:/path or fd://number [bad-address]"
     )
 
 
@@ -292,7 +291,10 @@ def _remove_stale(path: str, shown: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise BindError(f"cannot listen on {shown}: a file that is no socket stands there [socket-path]")
+        raise BindError(
+            f"cannot listen on {shown}: a file there is not a socket: remove it or "
+            "choose another path [socket-path]"
+        )
     with unix_socket() as probe:
         probe.setblocking(False)  # a server whose backlog is full answers EAGAIN, and lives
         try:

@@ -28,6 +28,7 @@ ThreadLocal = threading.local
 Queue = queue.Queue
 QueueEmpty = queue.Empty
 current_thread_id: Callable[[], int] = threading.get_ident
+living_threads: Callable[[], list[threading.Thread]] = threading.enumerate
 # What ends a call of the loop, and not the loop. Ctrl+C is for whoever runs it.
 FAULTS: Final = (Exception, SystemExit, GeneratorExit)
 
@@ -110,8 +111,7 @@ def end_turn() -> None:
 
 def native_id_of(thread_id: int) -> int | None:
     """The system's number of a thread that lives."""
-    found = (thread.native_id for thread in threading.enumerate() if thread.ident == thread_id)
-    return next(found, None)
+    return next((thread.native_id for thread in living_threads() if thread.ident == thread_id), None)
 
 
 def on_main_thread() -> bool:
@@ -165,14 +165,14 @@ class Mailbox:
         self._pending_bytes = 0
         self._bytes_lock = threading.Lock()
         self._space = threading.Condition(self._bytes_lock)
-        self._owner = threading.get_ident()
+        self.owner: int = threading.get_ident()  # the loop's thread
         self._closed = False
         self.raised: bool = False
         self.asked: set[Waiter[Any]] = set()  # answers that workers wait for
 
     def adopt(self) -> None:
         """The calling thread becomes the loop's thread."""
-        self._owner = threading.get_ident()
+        self.owner = threading.get_ident()
 
     def disown(self) -> None:
         """In a forked child: the loop is the parent's, and whoever posts is told so."""
@@ -180,11 +180,11 @@ class Mailbox:
 
     def on_loop(self) -> bool:
         """Any thread: is the caller the loop's thread?"""
-        return current_thread_id() == self._owner
+        return current_thread_id() == self.owner
 
     def at_once(self) -> bool:
         """Any thread: would a call that is made now, here, come where it would come if it were posted?"""
-        return current_thread_id() == self._owner and not self._calls and not self._closed
+        return current_thread_id() == self.owner and not self._calls and not self._closed
 
     def post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
         """Any thread: have `function(*args)` called by the loop, after everything posted before.
@@ -194,7 +194,7 @@ class Mailbox:
         """
         if self._closed:
             raise ServerStopped("the server has stopped: nothing can be sent through it any more")
-        if nbytes and current_thread_id() == self._owner:
+        if nbytes and current_thread_id() == self.owner:
             nbytes = 0  # it never waits, and drains this itself before it does anything else for long
         if nbytes:
             with self._bytes_lock:  # the lock itself: a condition's `with` is two calls of Python more
@@ -210,7 +210,7 @@ class Mailbox:
         self, unless: Callable[[], object], function: Callable[..., object], *args: object, nbytes: int
     ) -> bool:
         """Any thread: `post`, True; False where `unless()` is once there is room. The loop is not asked."""
-        if self._closed or current_thread_id() == self._owner:
+        if self._closed or current_thread_id() == self.owner:
             self.post(function, *args)
             return True
         with self._bytes_lock:

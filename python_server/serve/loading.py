@@ -62,9 +62,10 @@ def load_application(target: str, app_dir: str, *, factory: bool = False) -> App
     # Nobody gives an environ a default; a wrapper that takes anything (*args) does not say what it is.
     is_factory = _takes(application) and not _takes(application, *range(9))
     if is_factory or not _takes(application, {}, None):
-        hint = f"; does it make one? Write {shown}() or add --factory" if is_factory else ""
+        hint = f": if it returns one, write {shown}() or add --factory" if is_factory else ""
         raise ApplicationError(
-            f"{shown} is no application, it takes no (environ, start_response){hint} [no-application]"
+            f"{shown} is not a WSGI application, it cannot be called with (environ, start_response)"
+            f"{hint} [no-application]"
         )
     loaded: Application = application
     return loaded
@@ -201,8 +202,8 @@ def refuse_foreign(application: object) -> None:
         mode = _async_mode(part)
         if mode in FOREIGN_MODES:
             raise ApplicationError(
-                f"its Socket.IO server has async_mode={mode!r}, which needs a server of its own: "
-                "set async_mode='threading', or serve it as it stands with --drop-in [async-mode]"
+                f"its Socket.IO server has async_mode={mode!r}, but this server has 'threading' "
+                "alone: set async_mode='threading', or start it unchanged with --drop-in [async-mode]"
             )
     try:
         refuse_patched()

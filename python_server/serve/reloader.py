@@ -122,7 +122,7 @@ def _run(watched: Watched, listening: Sequence[Socket]) -> None:
         for changed in _changes(watched):
             if changed:
                 shown = [os.path.relpath(path) for path in sorted(changed)[:3]]
-                log.say(f"{', '.join(shown)} changed: starting anew")
+                log.say(f"{', '.join(shown)} changed: the server restarts")
                 _stop(child)
                 child = _start(listening)
             elif child.poll() == 0:

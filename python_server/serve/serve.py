@@ -16,6 +16,7 @@ from itertools import chain, repeat
 from typing import Final
 
 from python_server.connection.acceptor import tls_context
+from python_server.control.places import workers as worker_sockets
 from python_server.control.server import NO_SOCKET, open_control
 from python_server.monitoring.snapshots import snapshot_folder
 from python_server.net import systemd
@@ -39,6 +40,7 @@ from python_server.net.sockets import (
 from python_server.net.system import REAL
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
+from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
 from python_server.observe.log_config import use_log_config
 from python_server.observe.masking import mask_also
 from python_server.serve.metrics_address import check_metrics, metrics_address
@@ -50,7 +52,7 @@ from python_server.serve.wiring import SOFTWARE
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
 from python_server.workers.link_messages import VERSION, other_version
-from python_server.workers.spawn import INHERITED_VARIABLE, is_worker, take_slot
+from python_server.workers.spawn import INHERITED_VARIABLE, WorkerSlot, is_worker, take_slot
 from python_server.workers.supervisor import Supervisor
 from wsframe import IMPLEMENTATION
 
@@ -91,17 +93,7 @@ def serve(
     allow_descriptors(settings.connections_max_count, log.warn)
     tell_of_start()
     if slot is not None:
-        if slot.version != VERSION:
-            log.warn(f"the supervisor {other_version(slot.version)}")
-            raise SystemExit(1)
-        if slot.index == 1:
-            for what in served(site):
-                log.say(what)
-        theirs = ApplicationSignals(log.report)
-        control = slot.named.get(CONTROL)
-        worker = Worker(site, settings, bind(settings).sockets, slot, control, theirs.tell)
-        with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
-            worker.run()
+        _serve_as_worker(site, settings, slot)
         return
     executed = REEXEC_VARIABLE in os.environ  # clients wait: an address that is in use now does not end it
     with (
@@ -113,15 +105,37 @@ def serve(
         worker = Worker(site, settings, listening.sockets, control=control)
         # Signals are the main thread's affair.
         orders = _orders_of(worker, reexec) if on_main_thread() else {}
+        theirs = ApplicationSignals(log.report, () if reexec is None else (reexec.note,))
         with (
-            given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(log.report)),
+            given_as_orders(worker.loop.mailbox.post, orders, theirs),
             pid_file(settings.pid_file, lambda: reexec is not None and reexec.ending),
         ):
             _tell_started(settings, listening, served(site), started)
             begin_metrics(worker.figures_of_all)
             _watch(worker.loop, lambda seconds: True)
+            if reexec is not None and reexec.loaded():
+                worker.loop.mailbox.post(orders[signal.SIGHUP])
             worker.run()
+            if reexec is not None and theirs.told_to_stop:  # perhaps after the loop's end
+                reexec.give_up()
             log.say("stopped")
+    if reexec is not None:
+        reexec.served(settings.graceful_timeout_seconds)
+
+
+def _serve_as_worker(site: Site, settings: Settings, slot: WorkerSlot) -> None:
+    """Raises SystemExit: the supervisor is of another version."""
+    if slot.version != VERSION:
+        log.warn(f"the supervisor {other_version(slot.version)}")
+        raise SystemExit(1)
+    if slot.index == 1:
+        for what in served(site):
+            log.say(what)
+    theirs = ApplicationSignals(log.report)
+    control = slot.named.get(CONTROL)
+    worker = Worker(site, settings, bind(settings).sockets, slot, control, theirs.tell)
+    with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
+        worker.run()
 
 
 def set_up_logs(settings: Settings, access_log: str | None = None, process_name: str = "") -> None:
@@ -137,6 +151,7 @@ def set_up_logs(settings: Settings, access_log: str | None = None, process_name:
         keep_levels=settings.log_config is not None,
         writer=LINES,
     )
+    write_stacks_at_fatal_signals(settings.error_log)
 
 
 def tell_of_start() -> None:
@@ -287,9 +302,9 @@ def _check_place(path: str, whose: str) -> None:
     if not os.path.isdir(folder):
         reason = f"there is no folder {folder}"
     elif not os.access(folder, os.W_OK | os.X_OK):
-        reason = f"this user may make no files in {folder}"
+        reason = f"this user may not create files in {folder}"
     elif os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
-        reason = "a file that is no socket stands there"
+        reason = "a file there is not a socket: remove it or choose another path"
     if reason:
         raise BindError(f"{whose}cannot listen on {UnixAddress(path)}: {reason} [socket-path]")
 
@@ -330,7 +345,7 @@ def public_address(settings: Settings) -> Address | None:
 
 # Signals of other servers that mean nothing here: left to the system they would end or stop the process.
 NO_SECOND_SERVER: Final = "SIGUSR2 is ignored: no second server is started beside this one"
-FOR_SEVERAL: Final = "{} is ignored: it is for the supervisor of several workers (--workers)"
+FOR_SEVERAL: Final = "{} is ignored: it changes the number of workers where there are several (--workers)"
 CODE_STAYS: Final = (
     "SIGHUP: log files are opened again, the code is not reloaded: restart this program "
     "('wsframe serve' reloads it)"
@@ -412,3 +427,5 @@ def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
     """
     with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
         yield listening, next(iter(control.sockets), None)
+        for path, _ in control.paths[:1]:
+            worker_sockets(path)  # of a worker that was killed

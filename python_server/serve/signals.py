@@ -55,7 +55,7 @@ class ApplicationSignals:
             and handler is not signal.default_int_handler
             and handler not in not_theirs
         }
-        self._stop_told = False
+        self.told_to_stop: bool = False  # a signal that stops has come
         self.stopping: bool = False  # the handler of a signal that stops runs
         self.leaving: SystemExit | None = None
 
@@ -75,9 +75,9 @@ class ApplicationSignals:
             whether the handler wants the program to end.
         """
         if number in STOPS:
-            if self._stop_told:
+            if self.told_to_stop:
                 return False
-            self._stop_told = True
+            self.told_to_stop = True
         handler = self._handlers.get(number)
         if handler is None:
             return False

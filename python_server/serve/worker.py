@@ -16,6 +16,7 @@ from python_server.connection.exchange import RequestHandler
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
 from python_server.control.commands import ControlCommands
 from python_server.control.server import Control
+from python_server.control.worker_socket import WorkerSocket
 from python_server.engineio.session import DisconnectReason
 from python_server.monitoring.event_metrics import EventMetrics
 from python_server.monitoring.figures import Collected, Figures
@@ -23,7 +24,7 @@ from python_server.monitoring.gauges import Gauges
 from python_server.monitoring.snapshots import Snapshots
 from python_server.net.loop import Loop
 from python_server.net.memory import keep_large_blocks
-from python_server.net.sockets import Socket
+from python_server.net.sockets import BindError, Socket
 from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System
 from python_server.net.threads import end_turn
@@ -31,6 +32,7 @@ from python_server.observe import log
 from python_server.observe.access_log import AccessLog, AccessWriter
 from python_server.observe.counters import Counters
 from python_server.serve import cluster_wiring, wiring
+from python_server.serve.inspection import Inspection
 from python_server.serve.monitor import Monitor, OwnSnapshots, SnapshotWriter, health_handlers
 from python_server.serve.mounts import Site
 from python_server.settings import Settings
@@ -119,6 +121,31 @@ class Worker:
         self._acceptor.set_services(http)
         self._own_figures = OwnSnapshots()
         self._monitor = None if metrics is None else self._make_monitor(metrics, slot, system)
+        self._inspection = self._make_inspection(1 if slot is None else slot.index, system, metrics)
+        self._own_control: WorkerSocket | None = None
+        if control is not None:
+            self.open_own_control(control.getsockname())
+
+    def _make_inspection(self, index: int, system: System, metrics: EventMetrics | None) -> Inspection:
+        return Inspection(
+            loop=self.loop,
+            door=self._pools.door,
+            index=index,
+            acceptor=self._acceptor,
+            engines=[engine for _, engine in self._cluster.engines],
+            hubs=self._hubs,
+            pools=[self._pools.requests, self._pools.events, self._pools.websockets],
+            now=system.monotonic,
+            counters=self._figures,
+            watching=metrics,
+        )
+
+    def open_own_control(self, path: str, *, own_folder: bool = False) -> None:
+        """Before the loop runs: one of this worker beside the server's control socket at `path`."""
+        try:
+            self._own_control = WorkerSocket(path, self._inspection.answer, log.report, own_folder=own_folder)
+        except (BindError, OSError) as error:
+            log.warn(f"commands do not see this worker: {error}")
 
     def _make_monitor(self, metrics: EventMetrics, slot: WorkerSlot | None, system: System) -> Monitor:
         index, place = 1, cast("SnapshotWriter", self._own_figures)
@@ -285,6 +312,8 @@ class Worker:
         for backplane in self._cluster.backplanes:
             backplane.close()
         self._pools.close()
+        if self._own_control is not None:
+            self._own_control.close()
         if self._monitor is not None:
             self._monitor.close()
         if self.membership is not None:

@@ -5,6 +5,7 @@ Must not know: packets' text, sessions, clocks; how a member is sent to.
 
 from __future__ import annotations
 
+import heapq
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,11 @@ class Adapter:
     def rooms_count(self) -> int:
         """Without those of one client's own name."""
         return max(0, len(self._rooms) - len(self._members))
+
+    def biggest_rooms(self, count: int) -> list[tuple[RoomName, int]]:
+        """With how many clients are in each; without those of one client's own name."""
+        sizes = ((room, len(sids)) for room, sids in self._rooms.items() if room not in self._members)
+        return heapq.nlargest(count, sizes, key=lambda each: each[1])
 
     def get(self, sid: str) -> Socket | None:
         return self._members.get(sid)

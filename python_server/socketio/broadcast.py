@@ -76,7 +76,7 @@ def check_hashable(rooms: tuple[RoomName, ...]) -> tuple[RoomName, ...]:
         hash(rooms)
     except TypeError:
         raise TypeError(
-            f"{rooms!r:.200} names no rooms: a room is a string, an integer or something else hashable"
+            f"{rooms!r:.200} cannot be rooms: a room is a string, an integer or another hashable value"
         ) from None
     return rooms
 

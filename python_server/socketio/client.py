@@ -49,12 +49,14 @@ class Handler:
         inline: it never blocks: run it on the loop's thread when its client has nothing else waiting.
         ordered: a client's next event waits for this one; without, it may overtake.
         rate: at most that many events of one client in so many seconds; above it the client leaves.
+        names: of a handler of a whole namespace: the events that it knows.
     """
 
     function: Callable[[Socket, str, tuple[JSONValue, ...]], object]
     inline: bool = False
     ordered: bool = True
     rate: tuple[int, float] | None = None
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

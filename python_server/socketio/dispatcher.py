@@ -171,8 +171,8 @@ class Dispatcher:
             return True
         self._services.complain(
             "rate limited",
-            f"a client sent more than {count} events {name!r} in {seconds:g} s and was sent away: "
-            f"the rate_limit of that handler",
+            f"a client sent more than {count} events {name!r} in {seconds:g} s and was disconnected: "
+            "its handler's rate_limit allows no more",
         )
         self._connections.disconnect(
             socket.namespace, socket.sid, f"more than {count} in {seconds:g} s", NamespaceReason.RATE_LIMITED

@@ -14,6 +14,7 @@ from python_server.socketio.adapter import Adapter
 from python_server.socketio.broadcast import EVERYBODY, BroadcastOptions
 from python_server.socketio.broadcaster import AckCallback, Broadcaster
 from python_server.socketio.client import Socket
+from python_server.socketio.cluster.port import Question, Reply
 from python_server.socketio.cluster.receiver import ClusterReceiver
 from python_server.socketio.connections import Connections
 from python_server.socketio.dispatcher import Dispatcher
@@ -37,22 +38,23 @@ class RunningServer:
         handlers: Handlers,
         services: HubServices,
         observer: SocketObserver | None,
+        watched: Mapping[str, Callable[[Question, Reply], None]],
     ) -> None:
         recovery = configuration.recovery
-        runner = HandlerRunner(services, configuration.codec, handlers, observer)
+        self.runner: HandlerRunner = HandlerRunner(services, configuration.codec, handlers, observer)
         self.services = services
         self.restorer: Restorer | None = None if recovery is None else Restorer(recovery, services)
         self.rooms: RoomDirectory = RoomDirectory(
             services,
-            runner.room_changed,
+            self.runner.room_changed,
             lambda: 0 if recovery is None else recovery.events.position,
         )
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
         self.connections: Connections = Connections(
-            services, configuration, handlers, self.rooms, runner, self.restorer, observer
+            services, configuration, handlers, self.rooms, self.runner, self.restorer, observer
         )
         self.dispatcher: Dispatcher = Dispatcher(
-            services, configuration, handlers, self.connections, runner, observer
+            services, configuration, handlers, self.connections, self.runner, observer
         )
         services.backplane.start(
             ClusterReceiver(
@@ -61,8 +63,14 @@ class RunningServer:
                 self.connections.disconnect,
                 self.broadcaster.ask_here,
                 None if self.restorer is None else self.restorer.answer,
+                watched,
             )
         )
+
+    def observe(self, observer: SocketObserver | None) -> None:
+        """Loop's thread: it watches from here on; a handler that runs is still told to the one before."""
+        for part in (self.runner, self.broadcaster, self.connections, self.dispatcher):
+            part._observer = observer
 
 
 class Hub:
@@ -75,6 +83,7 @@ class Hub:
         self._lock = Lock()
         self._early: list[Callable[[RunningServer], None]] = []
         self._observers: list[SocketObserver] = []
+        self._watched: dict[str, Callable[[Question, Reply], None]] = {}
 
     def configure(self, configuration: Configuration) -> None:
         """Take another configuration, before a worker serves. Raises RuntimeError: one does."""
@@ -88,16 +97,28 @@ class Hub:
             raise RuntimeError("a server that runs keeps its observers")
         self._observers.append(observer)
 
+    def on_watch(self, namespace: str, answer: Callable[[Question, Reply], None]) -> None:
+        """Have WATCH questions of other processes answered, on the loop's thread, by namespace."""
+        self._watched[namespace] = answer
+
     def attach(self, services: HubServices) -> Dispatcher:
         """Loop's thread: a worker serves from here on; its sessions are answered by what is returned."""
-        observers = [*self._observers, *filter(None, [services.observer])]
-        running = RunningServer(self._configuration, self.handlers, services, together(observers))
+        observer = self._with_observer(services.observer)
+        running = RunningServer(self._configuration, self.handlers, services, observer, self._watched)
         with self._lock:
             for call in self._early:
                 services.door.post(call, running)
             self._early.clear()
             self._running = running
         return running.dispatcher
+
+    def _with_observer(self, *more: SocketObserver | None) -> SocketObserver | None:
+        return together([*self._observers, *filter(None, more)])
+
+    def observe_meanwhile(self, observer: SocketObserver | None) -> None:
+        """Loop's thread: this one watches as well, for a while; None: no more. It costs nothing before."""
+        if (running := self._running) is not None:
+            running.observe(self._with_observer(running.services.observer, observer))
 
     @contextmanager
     def restoring(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ import pytest
 from ordered_clients import SimpleClient
 from python_server import Emitter
 from python_server.api.emitter import EmitError
-from python_server.control.server import default_path
+from python_server.control.places import default_path
 
 APPS = Path(__file__).resolve().parent / "apps"
 WAIT_SECONDS = 60.0

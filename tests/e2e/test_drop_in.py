@@ -339,7 +339,7 @@ def test_a_stock_program_is_told_once_what_drop_in_would_gain() -> None:
 def test_a_stock_program_for_greenlets_is_refused_and_told_of_drop_in() -> None:
     refused = done("-m", "python_server", "gevent_flask:app", "--port", "0")
     assert refused.returncode == 1
-    assert "or serve it as it stands with --drop-in [" in refused.stderr.splitlines()[-1]
+    assert "or start it unchanged with --drop-in [async-mode]" in refused.stderr.splitlines()[-1]
 
 
 def test_the_reloader_puts_the_names_in_place_anew(tmp_path: Path) -> None:

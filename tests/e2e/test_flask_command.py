@@ -185,7 +185,7 @@ def test_what_is_watched_besides(serve: Any, folder: Path) -> None:
     extra.write_text("a = 2\n")
     server.wait_for("listening on", count=2)
     inner.write_text("a = 2\n")
-    server.wait_for("part.py changed: starting anew")
+    server.wait_for("part.py changed: the server restarts")
     server.wait_for("listening on", count=3)
     assert "words.py changed" not in server.log
 

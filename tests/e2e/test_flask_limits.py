@@ -130,7 +130,7 @@ def test_a_rate_exceeded(server: Any) -> None:
         assert client.wait_for("closing") == {"reason": "rate limited", "detail": "more than 5 in 10 s"}
         assert client.hear() == "41"
         assert witness.wait_for("left", client.sid)[0] == "rate limited"
-    server.wait_for("more than 5 events 'limited' in 10 s and was sent away: the rate_limit of that handler")
+    server.wait_for("more than 5 events 'limited' in 10 s and was disconnected: its handler's rate_limit")
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])

@@ -88,7 +88,7 @@ def test_the_reloader_starts_the_program_anew(
         client.connect(address, transports=["websocket"])
         assert client.call("echo", 1, timeout=PATIENCE_SECONDS) == [1, "good morning"]
     (folder / "words.py").write_text("GREETING = 'good evening, all'\n")
-    server.wait_for("words.py changed: starting anew")
+    server.wait_for("words.py changed: the server restarts")
     server.wait_for("listening on", count=2)
     assert get(address) == "good evening, all"
     server.wait_for("task runs", count=2)
@@ -116,7 +116,7 @@ def test_a_watched_file_of_another_kind(serve: Any, write: Callable[[str], Path]
     (extra := write("debug=True, extra_files=['settings.toml']") / "settings.toml").write_text("a = 1\n")
     server = serve(extra.parent, "program.py", program=True)
     extra.write_text("a = 2\n")
-    server.wait_for("settings.toml changed: starting anew")
+    server.wait_for("settings.toml changed: the server restarts")
     server.wait_for("listening on", count=2)
 
 
@@ -247,7 +247,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 def test_below_socketio(serve: Any, tmp_path: Path, transport: str) -> None:
-    """Rooms and sessions as programs look them up, and what the log says of words without an effect."""
+    """Rooms and sessions as programs look them up, and what the log says of words that it ignores."""
     (tmp_path / "program.py").write_text(BELOW)
     server = serve(tmp_path, "program.py", program=True)
     with SimpleClient() as client:
@@ -256,4 +256,4 @@ def test_below_socketio(serve: Any, tmp_path: Path, transport: str) -> None:
     assert (rooms, upgraded, found) == ([None, sid], transport == "websocket", True)
     server.wait_for("SocketIO ignores the unknown keyword 'policy_server'")
     assert server.log.count("SocketIO ignores the unknown keyword 'debug'") == 1
-    assert server.log.count("run() takes processes without an effect") == 1
+    assert server.log.count("run() ignores processes") == 1

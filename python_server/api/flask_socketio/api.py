@@ -240,9 +240,7 @@ class SocketIO(Registration):
         arguments = arguments_of(args, data)
         if self._outside is not None:
             if callback is not None:
-                raise RuntimeError(
-                    "callback: an ack reaches only a process that serves; this one has no app [no-server]"
-                )
+                raise RuntimeError("callback= works only in a process that serves: SocketIO(app) [no-server]")
             if not to.local:  # this process has no clients
                 self._outside.emit_to(to, event, arguments)
             return

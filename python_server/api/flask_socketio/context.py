@@ -265,6 +265,6 @@ def current_request(what: str) -> EventRequest:
         if hasattr(request, "sid"):
             return request
     raise RuntimeError(
-        f"{what} needs a current client: call it inside a handler of a Socket.IO event, or say "
-        "whom it is for on the SocketIO object, e.g. socketio.emit(..., to=sid) [no-client]"
+        f"{what} needs a current client: call it inside a handler of a Socket.IO event, or call the "
+        "method of the SocketIO object and name the client: socketio.emit(..., to=sid) [no-client]"
     )

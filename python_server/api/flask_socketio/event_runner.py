@@ -66,7 +66,7 @@ class EventRunner:
         inline, *_ = turn
         if inline and waits:
             raise TypeError(
-                "inline=True is for plain functions; an async def has a loop of its own [async-handler]"
+                "inline=True needs a plain function: write def, or leave inline=True out [async-handler]"
             )
         return Handler(partial(self._run_any if message == ANY else self.run, function, waits), *turn)
 
@@ -78,7 +78,8 @@ class EventRunner:
         for event in sorted(RESERVED):
             if hasattr(instance, f"on_{event}"):
                 method_arity(getattr(instance, f"on_{event}"), event)
-        return Handler(partial(self._run_trigger, instance))
+        names = frozenset(name.removeprefix("on_") for name in dir(instance) if name.startswith("on_"))
+        return Handler(partial(self._run_trigger, instance), names=names)
 
     # A worker
 

@@ -137,9 +137,9 @@ def known_options(given: RunKeywords) -> RunKeywords:
     without = sorted(WITHOUT_EFFECT & given.keys())
     options = {name: value for name, value in given.items() if name not in without}
     elsewhere = "; `python -m python_server --help` shows what else the server can be told"
-    refuse_unknown("run()", options, RunKeywords, elsewhere)
+    refuse_unknown("run()", options, RunKeywords, elsewhere, ("host", "port"))
     if without:
-        log.warn(f"run() takes {', '.join(without)} without an effect: they are of other servers{elsewhere}")
+        log.warn(f"run() ignores {', '.join(without)}: only other servers have such options{elsewhere}")
     return cast("RunKeywords", options)
 
 
@@ -192,4 +192,4 @@ def _port(app: flask.Flask, given: int | str | None) -> int:
     try:
         return int(given)
     except (TypeError, ValueError):
-        raise ValueError(f"run(port={given!r}): it is a number from 0 to 65535") from None
+        raise ValueError(f"run(port={given!r}): a port is a number from 0 to 65535") from None

@@ -74,6 +74,7 @@ class QuestionKind(StrEnum):
     ROOMS = "rooms"
     ENTER = "enter"
     SETTLED = "settled"  # of siblings alone: answered behind all that came before it on the same way
+    WATCH = "watch"  # of who shows the clients of its process to an operator
     FETCH = "fetch"  # of the processes of this machine alone: moments of its clock are in the answers
 
 

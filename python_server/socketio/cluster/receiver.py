@@ -6,7 +6,7 @@ Must not know: how they are reached; what it hears it says to nobody else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from python_server.socketio.acks import Heard
 from python_server.socketio.adapter import Adapter
@@ -47,6 +47,7 @@ class ClusterReceiver:
         disconnect: called with (namespace, sid, detail) for a client of this process.
         ask: has clients of this process asked for acks.
         fetch: answers for lost clients; None where there is no recovery.
+        watched: answer for who shows the clients of this process, by the namespace where it does.
     """
 
     adapters: Mapping[str, Adapter]
@@ -54,6 +55,7 @@ class ClusterReceiver:
     disconnect: Callable[[str, str, str | None], None]
     ask: AskSockets
     fetch: Callable[[Question, Reply], None] | None = None
+    watched: Mapping[str, Callable[[Question, Reply], None]] = field(default_factory=dict)
 
     def receive(self, message: Envelope | Command) -> None:
         if isinstance(message, Envelope):
@@ -97,6 +99,8 @@ class ClusterReceiver:
                 reply(str(error))
         elif kind is QuestionKind.FETCH and self.fetch is not None:
             self.fetch(question, reply)
+        elif kind is QuestionKind.WATCH and question.namespace in self.watched:
+            self.watched[question.namespace](question, reply)
         else:  # SETTLED: what came before it on the same way is done
             reply(None)
 

@@ -120,7 +120,7 @@ def checked(events: Iterable[HeardEvent]) -> None:
     """What no decoder checks. Raises Malformed."""
     for _, envelope in events:
         if envelope.offset is None or not all(map(_is_room, (*(envelope.rooms or ()), *envelope.excepted))):
-            raise Malformed("an event without a name, or for what is no room")
+            raise Malformed("an event without an offset, or with a room of a type that no room has")
 
 
 def decoder(shape: object) -> Callable[[JSONValue], Any]:

@@ -193,7 +193,9 @@ def test_values_as_programs_write_them(caplog: pytest.LogCaptureFixture) -> None
     assert read_options({"cors_allowed_origins": False}).engine.cors_allowed_origins is None
     assert read_options({"message_queue": ""}).broker is None
     assert read_options({"transports": ["flash", "websocket"]}).engine.transports == ("websocket",)
-    assert "transports are websocket: there are no others of the given ('flash', 'websocket')" in caplog.text
+    assert (
+        "transports=('flash', 'websocket'): the server uses websocket, the others do not exist" in caplog.text
+    )
 
 
 def test_recovery_is_off_unless_asked_for() -> None:

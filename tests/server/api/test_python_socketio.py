@@ -194,11 +194,21 @@ def test_a_connect_handler_refuses_in_the_words_of_either_package(
     assert peer.heard() == [f"4{refusal}", f"4/class,{refusal}"]
 
 
-def test_the_admin_page_comes_later(caplog: Any) -> None:
+def test_the_admin_page_is_let_in(caplog: Any) -> None:
+    server = Server(namespaces=["/"])
+    with pytest.raises(ValueError, match="auth must be specified"):
+        server.instrument()
+    server.instrument({"username": "ann", "password": "pw"}, "production", True, "shop", "/a", 5)
+    assert server.mount("/").hub.handlers.serves("/a")
+    server.instrument(auth=False, namespace="/b")
+    assert caplog.messages == [
+        "the Admin UI asks for no credentials: who reaches /b sees and does all it can"
+    ]
+
+
+def test_shutdown_stops_nothing() -> None:
     server = Server()
-    server.instrument(auth=False, mode="production", server_stats_interval=5)
-    assert caplog.messages == ["instrument(): the Admin UI is not served yet, nobody can join /admin"]
-    server.shutdown()  # stops nothing
+    server.shutdown()
     server.start_background_task(str).join()
 
 

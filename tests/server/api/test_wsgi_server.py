@@ -228,8 +228,9 @@ def test_requests_and_errors_are_logged_by_loggers_of_the_programs(caplog: Any) 
     requests, errors = logging.getLogger("shop.requests"), logging.getLogger("shop.errors")
     requests.setLevel("INFO")
     served = WSGIServer(("127.0.0.1", 0), broken, log=requests, error_log=errors)
-    with served as server, pytest.raises(urllib.error.HTTPError):
+    with served as server, pytest.raises(urllib.error.HTTPError) as failed:
         asked(server.address)
+    failed.value.close()
     of = {name: [r for r in caplog.records if r.name == name] for name in ("shop.requests", "shop.errors")}
     assert '"GET / HTTP/1.1" 500' in of["shop.requests"][0].getMessage()
     assert any(r.exc_info and "on purpose" in str(r.exc_info[1]) for r in of["shop.errors"])

@@ -379,20 +379,20 @@ MISTYPED: dict[str, tuple[int, str]] = {
     "-b localhost:http": (1, "cannot listen on 'localhost:http': write host:port"),
     "--app-dir /no/such": (2, "'--app-dir': there is no folder '/no/such'"),
     "--reload --reload-dir /no/such": (2, "'--reload-dir': there is no folder '/no/such'"),
-    "--header X-A": (2, "'--header': 'X-A' is no field: write 'Name: value'"),
+    "--header X-A": (2, "'--header': 'X-A' is not a header field: write 'Name: value'"),
     "--header Content-Length:3": (2, "'--header': Content-Length is another one with each answer"),
     "--header Upgrade:x": (2, "'--header': Upgrade is a hop-by-hop header"),
     "--set http.trailer_max_bytes": (2, "'--set': 'http.trailer_max_bytes': write NAME=VALUE"),
     "--set http.trailer_max_byte=1": (
         2,
-        "without an option: did you mean http.trailer_max_bytes? [unknown-option]",
+        "for --set: did you mean http.trailer_max_bytes? [unknown-option]",
     ),
     "--set http.body_max_bytes=1": (
         2,
-        "'http.body_max_bytes' is no setting without an option: write --limit-body",
+        "there is no setting 'http.body_max_bytes' for --set: write --limit-body",
     ),
     "--set nothing_like_this=1": (2, "docs/limits.md has them [unknown-option]"),
-    "--set tls.context=1": (2, "'tls.context' is no setting without an option"),
+    "--set tls.context=1": (2, "there is no setting 'tls.context' for --set"),
     "--set http.trailer_max_bytes=0": (2, "http.trailer_max_bytes: 0 is not in the range x>=1."),
     "--set http.trailer_max_bytes=8k": (2, "http.trailer_max_bytes: '8k' is not a valid integer."),
     "--set idle_grace_seconds=nan": (2, "idle_grace_seconds: 'nan' is no number of seconds."),
@@ -425,7 +425,7 @@ MISTYPED: dict[str, tuple[int, str]] = {
     ),
     "--factory": (2, "--factory: of what application? Write module:create_app"),
     "--header X-A:\u20ac": (2, "a field is ASCII"),
-    "--set =3": (2, "'' is no setting without an option: docs/limits.md"),
+    "--set =3": (2, "there is no setting '' for --set: docs/limits.md"),
     "./quiz.py": (
         2,
         "./quiz.py is a script: write quiz:app, or add --drop-in to run it as it stands [script]",
@@ -500,6 +500,12 @@ def test_who_left_serve_out(typed: str) -> None:
     result = CliRunner().invoke(main, typed.split())
     assert result.exit_code == 2
     assert f"Write: wsframe serve {typed}\n" in result.output
+    for unknown in ("run", "serv"):
+        assert f"Write: wsframe serve {typed}\n" in CliRunner().invoke(main, [unknown, *typed.split()]).output
+    emitted = (
+        CliRunner().invoke(main, ["emitt", "news", '{"at": 1}', "--control-socket", "http://x:1"]).output
+    )
+    assert "Did you mean 'emit'?" in emitted
     assert "Did you mean 'serve'?" in CliRunner().invoke(main, ["serv"]).output
 
 

@@ -72,9 +72,18 @@ def test_a_section_says_what_has_happened_its_cause_and_its_mend(code: str) -> N
     assert mend.startswith("Mend: ")
 
 
-@pytest.mark.parametrize("given", ["port-in-use", "[port-in-use]"])
-def test_a_code_is_explained_with_or_without_its_brackets(given: str) -> None:
-    result = run("explain", given)
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["port-in-use"],
+        ["[port-in-use]"],
+        ["PORT-IN-USE"],
+        ["Error: cannot listen on 127.0.0.1:80: ... with --port [port-in-use]"],
+        ["choose", "another", "with", "--port", "[port-in-use]"],
+    ],
+)
+def test_a_code_is_explained_with_or_without_its_brackets_and_message(given: list[str]) -> None:
+    result = run("explain", *given)
     assert result.exit_code == 0
     assert result.stdout == f"port-in-use: {sections()['port-in-use']}\n"
     assert "wsframe serve shop:app --port 8001" in result.stdout
@@ -89,12 +98,16 @@ def test_without_a_code_each_has_its_line() -> None:
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("prot-in-use", "did you mean port-in-use?"), ("E42", "`wsframe explain` lists all")],
+    [
+        ("prot-in-use", "did you mean port-in-use?"),
+        ("E42", "`wsframe explain` lists all"),
+        ("", "`wsframe explain` lists all"),
+    ],
 )
 def test_an_unknown_code_names_the_nearest(given: str, meant: str) -> None:
     result = run("explain", given)
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1] == f"Error: there is no code {given!r}: {meant}"
+    assert result.stderr.splitlines()[-1] == f"Error: there is no code {given.lower()!r}: {meant}"
 
 
 def test_help_says_what_the_brackets_are_for() -> None:

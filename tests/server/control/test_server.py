@@ -14,11 +14,11 @@ import pytest
 
 from python_server.api.emitter import EmitError, Emitter
 from python_server.control.commands import ControlCommands
+from python_server.control.places import default_path
 from python_server.control.server import (
     CHANNELS_MAX_COUNT,
     Control,
     bind_control,
-    default_path,
     open_control,
 )
 from python_server.net.loop import Loop
@@ -108,7 +108,7 @@ def test_a_stale_file_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> Non
         bind_control(path, own_folder=False)
     living.close()
     Path(path).write_text("not a socket")
-    with pytest.raises(BindError, match="no socket stands there"):
+    with pytest.raises(BindError, match="a file there is not a socket"):
         bind_control(path, own_folder=False)
 
 

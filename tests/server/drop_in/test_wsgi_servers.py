@@ -281,6 +281,7 @@ def test_eventlets_websockets() -> None:
             client.send(last)
             with pytest.raises(ConnectionClosed):
                 client.recv(PATIENCE_SECONDS)
-    with pytest.raises(urllib.error.HTTPError, match="400"):
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
         asked(server.server_port)
+    refused.value.close()
     server.stop()

@@ -66,6 +66,14 @@ def test_the_refusal_names_the_option_that_would_allow_it() -> None:
     assert "cors_allowed_origins=['http://evil.test']" in sentence
 
 
+def test_a_page_opened_as_a_file_is_told_to_be_served() -> None:
+    """Whoever allows "null" allows each sandboxed frame of each site."""
+    sentence = OriginRules().refusal(request("null"))
+    assert sentence is not None
+    assert "open the page at its http:// address" in sentence
+    assert "cors_allowed_origins" not in sentence
+
+
 def test_cors_with_credentials() -> None:
     rules = OriginRules("http://a.test")
     assert dict(rules.headers(request("http://a.test"))) == {

@@ -93,7 +93,7 @@ def test_the_scripts_name_is_where_a_proxy_has_mounted_us(monkeypatch: pytest.Mo
         ({}, []),
         (
             {"sendfile": False, "casefold_http_method": True},
-            ["casefold_http_method, sendfile without an effect"],
+            ["casefold_http_method, sendfile: these settings have no effect"],
         ),
         ({"access_log_format": "%({x}o)s"}, []),
     ],

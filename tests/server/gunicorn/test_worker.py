@@ -361,7 +361,7 @@ def test_a_refused_program_is_told_what_gunicorn_takes(place: Path) -> None:
         def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
             return page(environ, start_response)
 
-    with pytest.raises(AppImportError, match="serve it as it stands with WSFRAME_DROP_IN=1"):
+    with pytest.raises(AppImportError, match="start it unchanged with WSFRAME_DROP_IN=1"):
         Started(place, Stock()).serve(lambda started: None)
 
 
@@ -419,7 +419,7 @@ def test_what_has_no_effect_is_named_at_start(caplog: pytest.LogCaptureFixture) 
     logger = Logger(cfg)
     logger.error_log.propagate = True
     GunicornWorker.check_config(cfg, logger)
-    assert "sendfile without an effect" in caplog.text
+    assert "sendfile: these settings have no effect" in caplog.text
 
 
 def test_a_metrics_address_that_is_none_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,7 @@ def test_a_unix_socket_that_somebody_serves_is_left_alone(tmp_path: Path, backlo
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     path.write_text("mine")
-    with pytest.raises(BindError, match="a file that is no socket"):
+    with pytest.raises(BindError, match="a file there is not a socket"):
         bind_unix(str(path), 16, 0o600)
     assert path.read_text() == "mine"
 

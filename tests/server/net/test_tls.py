@@ -689,7 +689,7 @@ def files(tmp_path: Path) -> Path:
         ({"certfile": "cert.pem", "keyfile": "locked.pem", "keyfile_password": "x"}, "locked.pem: "),
         ({"keyfile": "key.pem"}, "but no certificate"),
         ({"certfile": "cert.pem", "keyfile": "key.pem", "ca_certs": "text.pem"}, "CA file {}/text.pem"),
-        ({"certfile": "cert.pem", "keyfile": "key.pem", "cert_reqs": "required"}, "no CA file"),
+        ({"certfile": "cert.pem", "keyfile": "key.pem", "cert_reqs": "required"}, "with a CA file"),
         ({"certfile": "cert.pem", "keyfile": "key.pem", "ciphers": "NOSUCH"}, "matches 'NOSUCH'"),
     ],
 )

@@ -95,11 +95,11 @@ MISTYPED = {
     "quiz:nothing_like_it": "has no attribute 'nothing_like_it' (looked for 'quiz:nothing_like_it'): "
     "write quiz:app [no-application]",
     "quiz:socketio": "quiz:socketio is a SocketIO, which is not callable: write quiz:app [no-application]",
-    "quiz:build": "quiz:build is no application, it takes no (environ, start_response); "
-    "does it make one? Write quiz:build() or add --factory",
-    "made:create_app": "does it make one? Write made:create_app() or add --factory [no-application]",
-    "quiz:Site": "quiz:Site is no application, it takes no (environ, start_response)",
-    "quiz:named": "quiz:named is no application, it takes no (environ, start_response)",
+    "quiz:build": "quiz:build is not a WSGI application, it cannot be called with (environ, start_response): "
+    "if it returns one, write quiz:build() or add --factory",
+    "made:create_app": "if it returns one, write made:create_app() or add --factory [no-application]",
+    "quiz:Site": "quiz:Site is not a WSGI application, it cannot be called with (environ, start_response)",
+    "quiz:named": "quiz:named is not a WSGI application, it cannot be called with (environ, start_response)",
     "quiz:named()": "quiz:named(name) wants arguments, and is called without any: name a function that takes "
     "none and returns the application [no-application]",
     "quiz:wraps()": "quiz:wraps is the application itself: leave --factory out",

@@ -6,9 +6,11 @@ It must not know how a server ends; `tests/e2e/test_operation.py` sends the sign
 import atexit
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ import pytest
 from python_server.net.sockets import Listening, bind_unix
 from python_server.observe import log
 from python_server.serve import reexec as module
-from python_server.serve.reexec import Reexec, inherited_from_itself
+from python_server.serve.reexec import GOOD, Reexec, inherited_from_itself
 from python_server.workers.spawn import INHERITED_VARIABLE
+
+LOADS = f"print({GOOD!r}, flush=True)"
 
 
 class Process:
@@ -35,6 +39,7 @@ class Process:
         monkeypatch.setattr(os, "execve", lambda *arguments: self.executed.append(arguments))
         monkeypatch.setenv("LISTEN_PID", "1")
         monkeypatch.chdir(tmp_path)
+        self._hang_up_before = signal.getsignal(signal.SIGHUP)
         self.reexec = Reexec()
         path = str(tmp_path / "s")
         self.listening = Listening([bind_unix(path, 5, 0o600)], [(path, os.stat(path).st_ino)])
@@ -50,10 +55,11 @@ class Process:
         )
 
     def look(self, ended: bool = True) -> None:
-        """All timers, until there is none; once the child has ended."""
-        if ended:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        """All timers, until there is none; each once the child has ended."""
         while self.timers:
+            with suppress(ChildProcessError):
+                if ended:
+                    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
             self.timers.pop(0)()
             os.sched_yield()
 
@@ -62,22 +68,34 @@ class Process:
         self.reexec._execute()
 
     def close(self) -> None:
+        signal.signal(signal.SIGHUP, self._hang_up_before)
+        self.reexec._end_check()
         atexit.unregister(self.reexec._execute)
         for sock in self.reexec._kept:
             sock.close()
         self.listening.close()
 
 
+def lives(process_id: int) -> bool:
+    """Does it run? A zombie does not."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Process]:
     made = Process(monkeypatch, tmp_path)
+    assert not made.reexec.loaded()
     yield made
     made.close()
 
 
 def test_code_that_loads_is_executed_on_the_same_sockets(process: Process, tmp_path: Path) -> None:
-    process.hang_up("import os; assert os.environ['WSFRAME_CHECK_CONFIG'] == 'true'; open('tried', 'w')")
-    process.hang_up("raise SystemExit('a second signal while the first is at work')")
+    process.hang_up(
+        f"import os; assert os.environ['WSFRAME_CHECK_CONFIG'] == 'true'; open('tried', 'w'); {LOADS}"
+    )
     process.look()
     assert process.happened == ["stop"]
     assert (tmp_path / "tried").exists()
@@ -98,10 +116,10 @@ def test_code_that_does_not_load_is_not_served(process: Process) -> None:
     process.hang_up("import sys; print('before'); sys.exit('importing app raised SyntaxError')")
     process.look()
     assert process.happened == ["refused"]
-    assert process.said[-1].endswith("the new one does not load: importing app raised SyntaxError")
+    assert process.said[-1].endswith("the old code goes on: importing app raised SyntaxError")
     process.end()
     assert process.executed == []
-    process.hang_up("")  # mended
+    process.hang_up(LOADS)  # mended
     process.look()
     assert process.happened == ["refused", "stop"]
 
@@ -111,31 +129,110 @@ def test_a_child_without_words_without_end_and_without_python(
 ) -> None:
     process.hang_up("raise SystemExit(3)")
     process.look()
-    assert process.said[-1].endswith("it says nothing")
+    assert process.said[-1].endswith("its process ended with status 3 before it was loaded")
     monkeypatch.setattr(module, "CHECK_MAX_SECONDS", 0.1)
     process.hang_up("import time; time.sleep(1000)")
     process.look(ended=False)
     assert process.said[-1].endswith("it did not load within 0.1 s")
     monkeypatch.setattr(sys, "executable", "/no/python")
     process.hang_up("")
-    assert process.said[-1].endswith("/no/python cannot be started: No such file or directory")
+    assert process.said[-1].endswith("cannot start /no/python: No such file or directory")
     assert process.happened == ["refused"] * 3
 
 
 def test_whoever_is_told_to_stop_meanwhile_stops(process: Process) -> None:
-    process.reexec.give_up()  # nothing is under way
-    process.hang_up("")
+    process.hang_up(LOADS)
     process.look()
+    process.reexec.give_up()
     process.reexec.give_up()
     process.end()
     assert process.executed == []
     assert len(process.listening.paths) == 1
 
 
+def test_new_code_is_not_tried_once_the_process_is_to_stop(process: Process) -> None:
+    process.reexec.give_up()
+    process.hang_up(LOADS)
+    assert process.timers == []
+
+
+def test_a_check_ends_with_what_it_has_started_when_the_process_is_to_stop(
+    process: Process, tmp_path: Path
+) -> None:
+    process.hang_up("import os, time\nos.fork()\nopen(f'loads-{os.getpid()}', 'w').close()\ntime.sleep(1000)")
+    while len(started := [int(path.name[6:]) for path in tmp_path.glob("loads-*")]) < 2:
+        os.sched_yield()
+    process.reexec.give_up()
+    while any(map(lives, started)):
+        os.sched_yield()
+    process.look(ended=False)
+    assert process.happened == []
+
+
+def test_code_that_ends_the_process_with_status_0_is_not_served(process: Process) -> None:
+    process.hang_up("import sys; sys.exit(0)")
+    process.look()
+    assert process.happened == ["refused"]
+    assert process.said[-1].endswith("its process ended with status 0 before it was loaded")
+
+
+def test_an_application_that_ignores_its_children_does_not_hide_a_fault(process: Process) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system then keeps no status
+    try:
+        process.hang_up("raise SystemExit('importing app raised SyntaxError')")
+        process.look()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert process.happened == ["refused"]
+    assert process.said[-1].endswith("importing app raised SyntaxError")
+
+
+def test_threads_that_never_end_do_not_hold_a_check_up(process: Process, tmp_path: Path) -> None:
+    thread = "threading.Thread(target=time.sleep, args=[1000]).start()"
+    process.hang_up(f"import threading, time; {thread}; {LOADS}; open('loaded', 'w').close()")
+    while not (tmp_path / "loaded").exists():
+        os.sched_yield()
+    process.look(ended=False)
+    assert process.happened == ["stop"]
+
+
+def test_a_signal_during_a_check_has_the_code_tried_once_more(process: Process) -> None:
+    process.hang_up("raise SystemExit('a fault that is mended before it is told')")
+    process.hang_up(LOADS)
+    process.hang_up(LOADS)
+    process.look()
+    assert process.happened == ["stop"]
+
+
+def test_a_signal_before_the_process_serves_is_kept(process: Process) -> None:
+    process.reexec._state = module.ReexecState.LOADING
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert process.reexec.loaded()
+    process.hang_up(LOADS)
+    process.look()
+    assert process.happened == ["stop"]
+    os.kill(os.getpid(), signal.SIGHUP)  # the new code is loaded later than this
+    assert process.reexec.ending
+
+
+def test_the_applications_threads_are_waited_for_so_long(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.reexec.served(0.0)
+    process.hang_up(LOADS)
+    process.look()
+    assert process.executed == []
+    process.reexec.served(0.0)
+    while not process.executed:
+        os.sched_yield()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert "are cut off" in process.said[-1]
+
+
 def test_a_child_of_the_application_executes_nothing(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process.hang_up("")
+    process.hang_up(LOADS)
     process.look()
     monkeypatch.setattr(os, "getpid", lambda: 1)
     process.end()
@@ -144,7 +241,7 @@ def test_a_child_of_the_application_executes_nothing(
 
 def test_a_program_that_has_gone_is_told(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     statuses: list[int] = []
-    process.hang_up("")
+    process.hang_up(LOADS)
     process.look()
 
     def gone(*arguments: object) -> None:
@@ -154,7 +251,18 @@ def test_a_program_that_has_gone_is_told(process: Process, monkeypatch: pytest.M
     monkeypatch.setattr(os, "_exit", statuses.append)
     process.end()
     assert statuses == [1]
-    assert process.said[-1] == f"cannot execute {sys.executable}: No such file or directory"
+    assert process.said[-1] == f"cannot start {sys.executable}: No such file or directory; this process ends"
+
+
+def test_the_folder_keeps_the_name_that_the_shell_gave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "first").mkdir()
+    link = tmp_path / "current"
+    link.symlink_to("first")
+    monkeypatch.chdir(link)
+    for named, found in {str(link): str(link), "/": os.getcwd(), "": os.getcwd()}.items():
+        assert module._folder({"PWD": named}) == found
 
 
 def test_the_new_program_finds_sockets_and_paths() -> None:

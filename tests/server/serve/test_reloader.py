@@ -66,7 +66,7 @@ def test_a_change_ends_the_child_and_starts_another(monkeypatch: pytest.MonkeyPa
     children = [Child(log), Child(log)]
     paths = {os.path.abspath(name) for name in ("b.py", "a.py", "d.py", "c.py")}
     assert run(monkeypatch, children, iter([set(), paths])) == []
-    assert log == ["a.py, b.py, c.py changed: starting anew", "SIGTERM", "SIGTERM"]
+    assert log == ["a.py, b.py, c.py changed: the server restarts", "SIGTERM", "SIGTERM"]
 
 
 def test_the_programs_own_good_end_is_the_end(monkeypatch: pytest.MonkeyPatch, log: list[Any]) -> None:
@@ -79,7 +79,7 @@ def test_a_fault_is_told_once_and_waits_for_a_change(monkeypatch: pytest.MonkeyP
     assert left == []
     assert log == [
         "the program has ended with a fault: the next change of a file starts it again",
-        "a.py changed: starting anew",
+        "a.py changed: the server restarts",
         "SIGTERM",
     ]
 

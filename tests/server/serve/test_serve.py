@@ -3,6 +3,7 @@
 It must not know protocols; several workers are started as real processes.
 """
 
+import atexit
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ from python_server.observe import log, log_config, masking
 from python_server.serve import serve as module
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import pid_file
+from python_server.serve.reexec import Reexec, ReexecState
 from python_server.serve.serve import (
     addresses_of,
     bind,
@@ -41,6 +43,8 @@ from python_server.serve.serve import (
     set_up_logs,
     supervise,
 )
+from python_server.serve.wiring import Pools
+from python_server.serve.worker import Worker
 from python_server.settings import Settings, TLSSettings
 from python_server.workers import link_messages
 from python_server.workers.peers import MessageKind
@@ -194,6 +198,34 @@ def test_a_second_signal_or_quit_cuts_off_what_runs(numbers: Sequence[int]) -> N
     clients[0].close()
 
 
+def test_who_ends_to_execute_itself_stops_at_a_signal_that_its_loop_no_longer_hears(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, close, before = Worker.run, Pools.close, signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr(os, "execve", lambda *arguments: None)
+    reexec = Reexec()
+    atexit.unregister(reexec._execute)
+
+    def loaded(worker: Worker) -> None:
+        reexec._state = ReexecState.ENDING
+        worker.stop()
+        run(worker)
+
+    def told_late(pools: Pools) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        close(pools)
+
+    monkeypatch.setattr(Worker, "run", loaded)
+    monkeypatch.setattr(Pools, "close", told_late)
+    serve(Site(page), settings(), reexec=reexec)
+    afterwards = signal.getsignal(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, before)
+    assert afterwards == reexec.note  # by itself the signal would end the process, which has not executed yet
+    for sock in reexec._kept:
+        sock.close()
+    assert not reexec.ending
+
+
 def test_orders_that_one_worker_does_not_know_are_said_and_logs_are_opened_anew(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -219,8 +251,8 @@ def test_orders_that_one_worker_does_not_know_are_said_and_logs_are_opened_anew(
     assert [line.partition("] ")[2] for line in lines] == [
         f"INFO {module.CODE_STAYS}",
         f"WARNING {module.NO_SECOND_SERVER}",
-        "WARNING SIGTTIN is ignored: it is for the supervisor of several workers (--workers)",
-        "WARNING SIGTTOU is ignored: it is for the supervisor of several workers (--workers)",
+        "WARNING SIGTTIN is ignored: it changes the number of workers where there are several (--workers)",
+        "WARNING SIGTTOU is ignored: it changes the number of workers where there are several (--workers)",
         "INFO stopping: what runs may end; a second signal cuts it off",
         "INFO stopped",
     ]
@@ -496,7 +528,7 @@ def test_a_host_that_is_more_than_a_host(host: str) -> None:
     [
         ({"uds": "{}/no/s"}, "cannot listen on unix:{}/no/s: there is no folder {}/no"),
         ({"binds": ("unix:{}/no/s",)}, "cannot listen on unix:{}/no/s: there is no folder {}/no"),
-        ({"uds": "{}/file"}, "cannot listen on unix:{}/file: a file that is no socket stands there"),
+        ({"uds": "{}/file"}, "cannot listen on unix:{}/file: a file there is not a socket"),
         ({"uds": ""}, "cannot listen on unix:: the path is empty"),
         (
             {"control_socket": "{}/no/c"},

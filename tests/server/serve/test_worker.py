@@ -4,14 +4,18 @@ It must not know the machine's time: nothing sleeps, and a deadline comes once t
 """
 
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from python_server import Server
 from python_server.connection.memory_cap import LOOK_SECONDS
+from python_server.control.client import ask_workers
 from python_server.net.loop import LONGEST_WAIT_SECONDS
 from python_server.net.poller import READABLE
 from python_server.net.system import System
@@ -176,3 +180,22 @@ def test_a_second_stop_does_not_move_the_end_of_the_first() -> None:
     simulation = run(Site(nothing), play)
     assert simulation.now == pytest.approx(BEGAN + 3.0, abs=0.03)
     assert begun[0]._state is WorkerState.CLOSED
+
+
+def test_a_worker_hears_an_operator_on_a_socket_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    said: list[Any] = []
+    control = str(tmp_path / "c.sock")
+
+    def play(simulation: Simulation, worker: Worker, descriptor: int, client: socket.socket) -> Script:
+        worker.open_own_control(str(tmp_path / ("x" * 110)))
+        worker.open_own_control(control)
+        said.append(ask_workers(control, "dump", 60.0, monotonic))
+        yield []
+
+    run(Site(nothing), play)
+    [answer] = said[0].values()
+    assert "the loop's thread, " in answer["dump"]
+    assert "commands do not see this worker: " in caplog.text
+    assert os.listdir(tmp_path) == []

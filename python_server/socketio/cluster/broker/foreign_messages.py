@@ -102,7 +102,7 @@ def read(data: bytes) -> WireMessage:
     except msgspec.ValidationError as error:
         raise WireError("foreign message", str(error)) from None
     except RecursionError:
-        raise WireError("deeply nested message", "beyond what the reader follows") from None
+        raise WireError("deeply nested message", "it has too many levels to be read") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         message = _read_slowly(data)
     else:

@@ -136,7 +136,9 @@ def sentinel_places(url: str) -> tuple[list[tuple[str, int]], str | None, dict[s
     for place in places.split(","):
         host, colon, port = place.rpartition(":")
         if not colon or not port.isdigit():
-            raise ValueError(f"{place!r} is no host:port of a sentinel")
+            raise ValueError(
+                f"{place!r} is not the host:port of a sentinel: write for example localhost:26379"
+            )
         sentinels.append((host.strip("[]"), int(port)))
     given: dict[str, str | int] = {}
     user, _, password = credentials.partition(":")

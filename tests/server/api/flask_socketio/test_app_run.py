@@ -116,7 +116,7 @@ def test_what_werkzeugs_server_can_be_told(sites: list[Any], caplog: pytest.LogC
     assert "shop.test" in debugged.application.trusted_hosts
     assert not app.debug  # as with Flask, whose debugger then sees what middleware raises
     app.run(processes=2, request_handler=object)
-    assert "run() takes processes, request_handler without an effect" in caplog.text
+    assert "run() ignores processes, request_handler: only other servers" in caplog.text
     with pytest.raises(TypeError, match=r"run\(\) has no option 'prot'"):
         app.run(prot=1)
 

@@ -184,7 +184,7 @@ def test_coroutine_handlers_run_in_the_same_context(app: flask.Flask, socketio: 
     client = socketio.test_client(app)
     assert client.emit("later", 1, callback=True) == 2
     assert client.get_received()[0]["args"] == [1]
-    with pytest.raises(TypeError, match="inline=True is for plain functions"):
+    with pytest.raises(TypeError, match="inline=True needs a plain function"):
         socketio.on("other", inline=True)(later)
 
 

@@ -79,9 +79,9 @@ def test_run_takes_the_peers_keywords_and_no_others(
     socketio.run(app, **known, log_output=True)
     assert caplog.text == ""
     socketio.run(app, **known, **others)  # type: ignore[arg-type]
-    assert "run() takes log, max_size, passthrough_errors, processes, request_handler without" in caplog.text
+    assert "run() ignores log, max_size, passthrough_errors, processes, request_handler: only" in caplog.text
     assert len(served) == 2
-    with pytest.raises(TypeError, match=r"run\(\) has no option 'prot'"):
+    with pytest.raises(TypeError, match=r"run\(\) has no option 'prot': did you mean 'port'\?"):
         socketio.run(app, prot=1, processes=4)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match=r"ssl_context is a pair .*, an ssl\.SSLContext or 'adhoc'"):
         socketio.run(app, ssl_context="cert.pem")
@@ -244,5 +244,5 @@ def test_a_port_may_be_the_environments_text(served: list[Any]) -> None:
     app = flask.Flask(__name__)
     SocketIO(app).run(app, port="8080")  # type: ignore[arg-type]
     assert [settings.port for settings in served] == [8080]
-    with pytest.raises(ValueError, match=r"run\(port='x'\): it is a number from 0 to 65535"):
+    with pytest.raises(ValueError, match=r"run\(port='x'\): a port is a number from 0 to 65535"):
         SocketIO(app).run(app, port="x")  # type: ignore[arg-type]

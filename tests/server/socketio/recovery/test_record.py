@@ -104,7 +104,7 @@ def test_an_event_travels_without_the_rooms_that_others_cannot_have() -> None:
 def test_events_that_no_decoder_refuses_are_checked() -> None:
     checked([event(None), event(("a", 7), ("b",))])
     for wrong in (event(None, name=None), event(("a", ROOM_LIMIT)), event(None, (True,))):
-        with pytest.raises(Malformed, match="an event without a name, or for what is no room"):
+        with pytest.raises(Malformed, match="an event without an offset, or with a room of a type"):
             checked([wrong])
 
 

@@ -46,7 +46,7 @@ def test_sentinels_are_read_from_the_url() -> None:
         {"username": "u", "password": "p@", "db": 3},
     )
     assert sentinel_places("valkey+sentinel://:p@[::1]:26379") == ([("::1", 26379)], None, {"password": "p"})
-    with pytest.raises(ValueError, match="no host:port"):
+    with pytest.raises(ValueError, match="not the host:port"):
         sentinel_places("redis+sentinel://a,b:2/0/mine")
 
 

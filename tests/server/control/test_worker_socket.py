@@ -1,0 +1,127 @@
+"""A worker's own control socket and those who ask there (control/worker_socket.py, client.py, stacks.py).
+
+It must not know what a worker answers.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread, get_ident
+from time import monotonic
+
+import pytest
+
+from python_server.control import worker_socket
+from python_server.control.client import ask_workers
+from python_server.control.stacks import line_of, stack_of, stacks_of_all
+from python_server.control.worker_socket import WorkerSocket
+from python_server.net.sockets import BindError, bind_unix
+
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[str]:
+    path = str(tmp_path / "c.sock")
+    own = WorkerSocket(
+        path, lambda line: json.dumps({"heard": line.decode()}).encode(), print, own_folder=False
+    )
+    yield path
+    own.close()
+    assert os.listdir(tmp_path) == []
+
+
+def ask(control: str, seconds: float = PATIENCE_SECONDS) -> object:
+    return ask_workers(control, "status", seconds, monotonic)
+
+
+def test_it_answers_and_goes(control: str) -> None:
+    assert ask(control) == {
+        os.getpid(): {"heard": f'{{"method":"status","timeout_seconds":{PATIENCE_SECONDS}}}\n'}
+    }
+    assert ask_workers(control, "status", PATIENCE_SECONDS, monotonic, besides=[os.getpid()]) == {}
+
+
+@pytest.mark.parametrize("said", [b"", b"x", b"x" * 1001, b"x" * 100_000 + b"\n"])
+def test_whoever_says_no_line_gets_no_answer_and_keeps_nobody_waiting(
+    control: str, said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_socket, "ASKER_SECONDS", 0.05)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(f"{control}.{os.getpid()}")
+        with suppress(BrokenPipeError):
+            connection.sendall(said)
+        assert ask(control)
+        with suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
+
+
+def test_one_that_answers_nothing_is_named_in_time(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    control = str(tmp_path / "c.sock")
+    stopped = bind_unix(f"{control}.{child.pid}", 0, 0o600)  # listens, and nobody accepts
+    own = WorkerSocket(control, lambda line: b"{}", print, own_folder=False)
+    for _ in range(3):  # until no more are let in
+        assert ask(control, 0.05) == {child.pid: None, os.getpid(): {}}
+    stopped.close()  # a file of a process that lives, and has closed it
+    assert ask(control) == {os.getpid(): {}}
+    own.close()
+    child.communicate()
+    assert ask(control) == {}
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_fault_of_ours_is_told_and_reported(tmp_path: Path) -> None:
+    reports: list[str] = []
+
+    def fail(line: bytes) -> bytes:
+        raise RuntimeError("on purpose")
+
+    control = str(tmp_path / "c.sock")
+    own = WorkerSocket(
+        control, fail, lambda what, error: reports.append(f"{what}: {error}"), own_folder=False
+    )
+    for _ in range(2):
+        assert ask(control) == {os.getpid(): {"error": "internal error, see the log"}}
+    own.close()
+    assert reports == ["control socket: on purpose"] * 2
+
+
+def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises((BindError, OSError)):
+        WorkerSocket(str(tmp_path / ("x" * 100)), lambda line: b"", print, own_folder=False)
+
+
+def in_thread(function: Callable[[], object]) -> Thread:
+    thread = Thread(target=function, name="stands")
+    thread.start()
+    return thread
+
+
+def test_where_threads_stand() -> None:
+    here, go_on = Event(), Event()
+
+    def stand() -> None:
+        here.set()
+        go_on.wait()
+
+    threads = [in_thread(stand), in_thread(stand)]
+    here.wait()
+    while "go_on.wait()" not in stack_of(threads[0].ident or 0) or "wait" not in stack_of(
+        threads[1].ident or 0
+    ):
+        pass
+    text = stacks_of_all(threads[0].ident or 0)
+    assert text.startswith("the loop's thread, stands:\n")
+    assert "    go_on.wait()\n" in text
+    assert "test_where_threads_stand" not in text  # who asks knows where it is
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert (stack_of(threads[0].ident or 0), line_of(threads[0].ident or 0)) == ("", "")
+    assert line_of(get_ident()).endswith("in line_of")
