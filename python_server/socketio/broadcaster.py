@@ -55,6 +55,7 @@ class Broadcaster:
     ) -> None:
         self._services = services
         self._observer = observer
+        self._tracer = services.tracer
         self._door = services.door
         self._at_once = services.door.at_once
         self._backplane = services.backplane
@@ -86,7 +87,7 @@ class Broadcaster:
             heard = self._call_back(event, callback, expired)
             self._ask_all(event, args, to, heard, None, timeout_seconds)
             return
-        recovery = self._recovery
+        recovery, trace = self._recovery, None if self._tracer is None else self._tracer.traceparent()
         if recovery is None or volatile:
             prepared = self._codec.prepare(EVENT, namespace, (event, *args))
             if alone and not volatile and self._at_once():  # it need not be written down for anybody
@@ -96,11 +97,11 @@ class Broadcaster:
                     self._observer.delivered(namespace, rooms, prepared, len(recipients))
                 Socket.send_to_all(recipients, prepared)
                 return
-            envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
+            envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile, trace)
         else:
             offset = recovery.next_offset()
             prepared = self._codec.prepare(EVENT, namespace, (event, *args, offset))
-            envelope = Envelope(namespace, rooms, excepted, prepared, offset)
+            envelope = Envelope(namespace, rooms, excepted, prepared, offset, traceparent=trace)
         deliver = self.deliver if local else self._broadcast
         if self._at_once():
             deliver(envelope)

@@ -30,6 +30,7 @@ class _EnvelopeHead(msgspec.Struct, tag=1, array_like=True):
     sizes_bytes: list[int]
     offset: str | None
     volatile: bool
+    traceparent: str | None
 
 
 class _CommandHead(Command, frozen=True, tag=2, array_like=True):
@@ -60,7 +61,13 @@ def encode_message(message: Envelope | Command) -> list[bytes]:
     rooms = None if message.rooms is None else list(message.rooms)
     head = encode(
         _EnvelopeHead(
-            message.namespace, rooms, list(message.excepted), sizes, message.offset, message.volatile
+            message.namespace,
+            rooms,
+            list(message.excepted),
+            sizes,
+            message.offset,
+            message.volatile,
+            message.traceparent,
         )
     )
     return [HEAD_LENGTH.pack(len(head)) + head, *packets]
@@ -89,7 +96,13 @@ def decode_message(payload: bytes, start: int) -> Envelope | Command:
         raise Malformed("an envelope of another length than it says")
     rooms = None if head.rooms is None else tuple(head.rooms)
     return Envelope(
-        head.namespace, rooms, tuple(head.excepted), Prepared(packets), head.offset, head.volatile
+        head.namespace,
+        rooms,
+        tuple(head.excepted),
+        Prepared(packets),
+        head.offset,
+        head.volatile,
+        head.traceparent,
     )
 
 
