@@ -16,7 +16,6 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracer, ProxyTracerProvider, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from python_server.engineio.packet import Prepared
 from python_server.observe.masking import short
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket
@@ -30,7 +29,6 @@ VALUE_MAX_CHARACTERS: Final = 255
 # RFC 9110 and RFC 5789; semantic conventions: others are "_OTHER", so that no client makes a span's name.
 METHODS: Final = frozenset(["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"])
 W3C: Final = TraceContextTextMapPropagator()
-TRACEPARENT: Final = "traceparent"
 
 
 def _cut(value: object) -> str:
@@ -75,15 +73,14 @@ class EventSpan:
 
     _tracer: trace.Tracer
     _span: Span
-    _socket: Socket
+    _namespace: str
     _event: str
 
     def call(self, function: Callable[..., object], *args: object) -> object:
         return _within(trace.set_span_in_context(self._span), partial(function, *args))
 
-    def answered(self, prepared: Prepared) -> None:
-        about = _about("ack", self._socket.namespace, self._event)
-        about["messaging.message.body.size"] = len(prepared.frames)
+    def answered(self) -> None:
+        about = _about("ack", self._namespace, self._event)
         there = trace.set_span_in_context(self._span)
         self._tracer.start_span("ack", there, SpanKind.PRODUCER, about).end()
 
@@ -110,7 +107,7 @@ class EventTracer:
         parent = None if request is None else propagate.extract(request.fields)
         named = f"receive {_cut(name)}" if known else "receive"
         span = self._tracer.start_span(named, parent, SpanKind.CONSUMER, about)
-        return EventSpan(self._tracer, span, socket, name)
+        return EventSpan(self._tracer, span, socket.namespace, name)
 
     def sending(self, event: str, to: BroadcastOptions) -> AbstractContextManager[object]:
         return self._tracer.start_as_current_span(
@@ -128,21 +125,21 @@ class EventTracer:
     def traceparent(self) -> str | None:
         carrier: dict[str, str] = {}
         W3C.inject(carrier)
-        return carrier.get(TRACEPARENT)
+        return carrier.get("traceparent")
 
     def delivering(self, envelope: Envelope) -> AbstractContextManager[object]:
         about = _about("deliver", envelope.namespace)  # its name is not decoded here; the parent has it
-        parent = W3C.extract({TRACEPARENT: envelope.traceparent or ""}, Context())
+        parent = W3C.extract({"traceparent": envelope.traceparent or ""}, Context())
         return self._tracer.start_as_current_span("deliver", parent, SpanKind.CONSUMER, about)
 
 
 class TracedBody:
     """What an application returned; its span ends when it is closed."""
 
-    def __init__(self, body: Iterable[bytes], there: Context, end: Callable[[BaseException | None], None]):
+    def __init__(self, body: Iterable[bytes], there: Context, span: Span) -> None:
         self._body = body
         self._there = there
-        self._end = end
+        self._span = span
         self._fault: BaseException | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -163,7 +160,7 @@ class TracedBody:
             if close is not None:
                 _within(self._there, close)
         finally:
-            self._end(self._fault)
+            _end(self._span, self._fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,25 +192,22 @@ class TracedApplication:
             span.set_attribute("http.response.status_code", code)
             if code >= 500:
                 span.set_status(Status(StatusCode.ERROR))
-            return start_response(status, *args)
-
-        def end(error: BaseException | None) -> None:
-            # The template of the path, where Werkzeug's request has been routed by it.
+            # The template of the path, of a request that Werkzeug has routed; Flask takes it away afterwards.
             rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
             if rule is not None:
                 span.update_name(f"{name} {rule}")
                 span.set_attribute("http.route", rule)
-            _end(span, error)
+            return start_response(status, *args)
 
         try:
             body: Any = _within(there, partial(self._application, environ, start))
         except BaseException as error:
-            end(error)
+            _end(span, error)
             raise
         if isinstance(body, (list, tuple, FileWrapper)):  # whole, or sent by the loop
-            end(None)
-            return body  # type: ignore[no-any-return]
-        return TracedBody(body, there, end)
+            span.end()
+            return body
+        return TracedBody(body, there, span)
 
 
 def find_tracer() -> trace.Tracer | None:

@@ -99,7 +99,7 @@ class HandlerRunner:
                 if observer is not None:
                     observer.answered(socket, ack_id, prepared)
                 if span is not None:
-                    span.answered(prepared)
+                    span.answered()
                 if self._at_once():
                     socket.send(prepared)
                 else:

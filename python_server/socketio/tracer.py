@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from python_server.engineio.packet import Prepared
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import Envelope
@@ -24,7 +23,7 @@ class HandlerSpan(Protocol):
     def call(self, function: Callable[..., object], *args: object) -> object:
         """What the function returns or raises; the span is current meanwhile."""
 
-    def answered(self, prepared: Prepared) -> None:
+    def answered(self) -> None:
         """What the handler has returned leaves as the ack of its event."""
 
     def end(self, error: BaseException | None) -> None:
