@@ -50,6 +50,7 @@ class Given:
 
     Attributes:
         session_observer, socket_observer: watch the sessions and clients of all mounts; None: nobody does.
+        tracing: makes spans of requests and events; None: nobody does.
     """
 
     site: Site

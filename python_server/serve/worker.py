@@ -87,9 +87,7 @@ class Worker:
         complain = self._counters.complain
         self._hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
         handlers = [hub.handlers for hub in self._hubs.values()]
-        metrics: EventMetrics | None = None
-        if settings.metrics is not None:
-            metrics = EventMetrics(system.monotonic, handlers)
+        metrics = None if settings.metrics is None else EventMetrics(system.monotonic, handlers)
         given = wiring.Given(
             site=site,
             settings=settings,

@@ -18,6 +18,16 @@ from asked_workers import PATIENCE_SECONDS
 from page_blocks import blocks_of
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
+MORE = """
+import asyncio
+
+@socketio.on("later")
+async def later():
+    await asyncio.sleep(0)
+    tracer.start_span("in a coroutine").end()
+    socketio.start_background_task(lambda: tracer.start_span("in a task").end()).join()
+    return "said"
+"""
 HEADERS = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
 
 
@@ -48,13 +58,15 @@ class Spans:
 
 
 def say(url: str, clients: contextlib.ExitStack) -> None:
-    """One more client, which stays; it says something and hears its ack."""
+    """One more client, which stays; it says two things and hears their acks."""
     place = f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
     websocket = clients.enter_context(connect(place, additional_headers=HEADERS, close_timeout=1))
     websocket.send("40")
+    websocket.send('422["later"]')
     websocket.send('421["say","x"]')
-    while not str(websocket.recv(PATIENCE_SECONDS)).startswith("43"):
-        pass
+    acks = 0
+    while acks < 2:
+        acks += str(websocket.recv(PATIENCE_SECONDS)).startswith("43")
 
 
 @pytest.mark.parametrize("way", ["pipes", "redis"])
@@ -68,7 +80,7 @@ def test_an_emit_is_followed_to_another_process(
     if way == "redis":
         queue = request.getfixturevalue("redis_server").url
         block = block.replace("SocketIO(app)", f'SocketIO(app, message_queue="{queue}")')
-    (tmp_path / "traced.py").write_text(block)
+    (tmp_path / "traced.py").write_text(block + MORE)
     arguments = ("traced:app", "--tracing", "--workers", "2" if way == "pipes" else "1")
     servers = [launch(tmp_path, *arguments) for _ in range(1 if way == "pipes" else 2)]
     spans, deadline = Spans(tmp_path), time.monotonic() + PATIENCE_SECONDS
@@ -84,6 +96,8 @@ def test_an_emit_is_followed_to_another_process(
     assert own["name"] == "look up"
     assert ids[own["parent_id"]]["name"] == "receive say"
     assert ids[own["parent_id"]]["parent_id"] == "0xb7ad6b7169203331"
+    for name in ("in a coroutine", "in a task"):
+        assert ids[spans.named(name)[0][1]["parent_id"]]["name"] == "receive later"
     asked = urllib.request.Request(f"{servers[0].url}/hello/you", headers=HEADERS)
     assert urllib.request.urlopen(asked, timeout=PATIENCE_SECONDS).read() == b"Hello you"
     while not (pages := spans.named("GET /hello/<name>")):
