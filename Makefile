@@ -71,7 +71,7 @@ wheel: $(VENV)/created client
 	rm -rf build/lib* build/bdist* dist
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
-release-check: wheel
+release-check: $(VENV)/installed wheel
 	@$(PIP) install --group release || echo "Left out: pip gets no build and twine"
 	@$(BIN)/python -m build --sdist --outdir dist . >build/sdist.log 2>&1 || { tail -n 20 build/sdist.log; exit 1; }
 	$(BIN)/python tests/release_check.py dist

@@ -63,9 +63,12 @@ class Prometheus:
         return {each["metric"].get("worker", ""): float(each["value"][1]) for each in found}
 
     def ask(self, text: str) -> Any:
-        """The answer to a query as it is. Raises OSError: it does not listen yet."""
+        """The answer to a query as it is. Raises OSError: it does not listen yet, or is not ready."""
         words = urllib.parse.urlencode({"query": text})
-        return json.loads(get(self.port, f"/api/v1/query?{words}")[1])
+        status, body = get(self.port, f"/api/v1/query?{words}")
+        if status == 503:
+            raise OSError(body)
+        return json.loads(body)
 
     def close(self) -> None:
         self._process.kill()

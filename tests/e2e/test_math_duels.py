@@ -492,7 +492,8 @@ def test_two_machines_of_two_workers_play_one_duel(
     """Browsers that only poll, without sticky sessions among workers; a broker joins the machines."""
     broker = new_redis()
     environment = {**PATIENT, "DUEL_BROKER": broker.url}
-    machines = [serve(DUELS, "app:app", "--workers", "2", env=environment) for _ in range(2)]
+    options = ("--workers", "2", "--access-log-polls")
+    machines = [serve(DUELS, "app:app", *options, env=environment) for _ in range(2)]
     for machine in machines:
         machine.wait_for(") serves", 2)
         machine.wait_for("joined the broker")

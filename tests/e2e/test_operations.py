@@ -5,6 +5,7 @@ It must not know what the figures are.
 
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -86,6 +87,21 @@ def test_the_commands_answer(watched: int) -> None:
         wanted = re.findall(r"[a-z_]{5,}", command.partition("grep")[2].replace("wsframe_", ""))
         assert not [word for word in wanted if not any(word in name for name in CATALOGUE)], command
         assert done.stdout
+
+
+def test_the_commands_for_a_running_server_work_in_turn(launch: Any) -> None:
+    named = set(re.findall(r"`wsframe (\w+)`", QUESTIONS))
+    assert named == {"status", "top", "dump", "reload", "stop"}  # `top` needs a terminal
+    server = launch(APPS, "metrics_app:app", "--workers", "2", "--no-access-log")
+    server.wait_serving(2)
+    for word in ("status", "dump", "reload", "stop"):
+        command = [str(Path(sys.executable).with_name("wsframe")), word, "--port", str(address(server)[1])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+        assert (done.returncode, done.stderr) == (0, ""), word
+        assert str(server.pid) in done.stdout or word == "dump"
+        if word == "reload":
+            server.wait_for("rolling restart done")
+    assert server.log.count("has ended") == 4
 
 
 @pytest.mark.long
