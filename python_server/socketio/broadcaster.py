@@ -87,7 +87,7 @@ class Broadcaster:
             heard = self._call_back(event, callback, expired)
             self._ask_all(event, args, to, heard, None, timeout_seconds)
             return
-        recovery, trace = self._recovery, None if self._tracer is None else self._tracer.traceparent()
+        recovery = self._recovery
         if recovery is None or volatile:
             prepared = self._codec.prepare(EVENT, namespace, (event, *args))
             if alone and not volatile and self._at_once():  # it need not be written down for anybody
@@ -97,11 +97,13 @@ class Broadcaster:
                     self._observer.delivered(namespace, rooms, prepared, len(recipients))
                 Socket.send_to_all(recipients, prepared)
                 return
-            envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile, trace)
+            envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
         else:
             offset = recovery.next_offset()
             prepared = self._codec.prepare(EVENT, namespace, (event, *args, offset))
-            envelope = Envelope(namespace, rooms, excepted, prepared, offset, traceparent=trace)
+            envelope = Envelope(namespace, rooms, excepted, prepared, offset)
+        if self._tracer is not None:
+            envelope = envelope._replace(traceparent=self._tracer.traceparent())
         deliver = self.deliver if local else self._broadcast
         if self._at_once():
             deliver(envelope)

@@ -69,7 +69,7 @@ def say(url: str, clients: contextlib.ExitStack) -> None:
         acks += str(websocket.recv(PATIENCE_SECONDS)).startswith("43")
 
 
-@pytest.mark.parametrize("way", ["pipes", "redis"])
+@pytest.mark.parametrize("way", ["pipes", "gunicorn", "redis"])
 def test_an_emit_is_followed_to_another_process(
     launch: Any, tmp_path: Path, way: str, request: pytest.FixtureRequest
 ) -> None:
@@ -81,8 +81,12 @@ def test_an_emit_is_followed_to_another_process(
         queue = request.getfixturevalue("redis_server").url
         block = block.replace("SocketIO(app)", f'SocketIO(app, message_queue="{queue}")')
     (tmp_path / "traced.py").write_text(block + MORE)
-    arguments = ("traced:app", "--tracing", "--workers", "2" if way == "pipes" else "1")
-    servers = [launch(tmp_path, *arguments) for _ in range(1 if way == "pipes" else 2)]
+    arguments = ("traced:app", "--workers", "1" if way == "redis" else "2")
+    places = {
+        "supervisor": "gunicorn" if way == "gunicorn" else "python_server",
+        "env": {"WSFRAME_TRACING": "1"},
+    }
+    servers = [launch(tmp_path, *arguments, **places) for _ in range(2 if way == "redis" else 1)]
     spans, deadline = Spans(tmp_path), time.monotonic() + PATIENCE_SECONDS
     with contextlib.ExitStack() as clients:
         while (found := spans.delivered_elsewhere()) is None:
