@@ -34,13 +34,23 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 
 
+class Processor(SimpleSpanProcessor):
+    """Counts what begins as well."""
+
+    started_count = 0
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self.started_count += 1
+
+
 class Spans(InMemorySpanExporter):
     """What has ended, by name."""
 
     def __init__(self) -> None:
         super().__init__()
         provider = TracerProvider()
-        provider.add_span_processor(SimpleSpanProcessor(self))
+        self.processor = Processor(self)
+        provider.add_span_processor(self.processor)
         self.tracer = provider.get_tracer("test")
 
     def names(self) -> list[str]:
@@ -158,6 +168,7 @@ def test_a_handler_that_comes_back_later_has_one_span(traced: Traced) -> None:
     resumes.pop()(lambda: "late")
     traced.run()
     assert traced.spans.names() == ["receive connect", "ack", "receive say"]
+    assert traced.spans.processor.started_count == 3
     assert peer.heard()[-1] == '37["late"]'
 
 
