@@ -211,6 +211,7 @@ class Settings:
         log_payloads: whether the debug log shows the arguments of events and acks.
         log_masked_fields: further query fields whose values no log shows.
         metrics: the address where Prometheus gets metrics, and orchestrators the health of all workers.
+        tracing: spans of requests and events, by the application's OpenTelemetry.
         health: every address answers `/healthz` and `/readyz` too, for the worker that gets the request.
         pid_file: the process id is in this file while the server runs.
         debug, allow_public_debug: show tracebacks to the client and log at level debug; allow this on a
@@ -298,6 +299,8 @@ class Settings:
     # Query fields whose values no log shows, besides those of `observe.masking`.
     log_masked_fields: tuple[str, ...] = ()
     metrics: str | None = None
+    # Off, though a provider may be there: as with uvicorn and gunicorn, who wants spans says so.
+    tracing: bool = False
     health: bool = False
     pid_file: str | None = None
     debug: bool = False

@@ -41,16 +41,16 @@ HOUSE = """
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
                cluster.broker.url cluster.broker.connections cluster.pipe_messages
                cluster.pipe_backplane recovery.event_log recovery.record recovery.log client adapter
-               handlers broadcast acks cluster.receiver cluster.broker.link_status
-               cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
-               cluster.broker.backplane protocol4 observer services recovery.restore rooms
-               handler_runner broadcaster connections dispatcher server
+               handlers broadcast acks cluster.broker.link_status cluster.broker.messages
+               cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
+               protocol4 observer tracer cluster.receiver services recovery.restore rooms
+               handler_runner broadcaster connections dispatcher traced server
 5  control     commands places server client stacks worker_socket
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
-               admin_credentials admin_feed admin
+               admin_credentials admin_feed admin tracing
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
-               client_release client_files wiring pid_file cluster_wiring reexec monitor inspection
-               worker metrics_address serve reloader
+               client_release client_files pid_file reexec monitor inspection tracing wiring
+               cluster_wiring worker metrics_address serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -170,6 +170,7 @@ CONFINED = {
         "serve.loading",
     },
     "prometheus_client": {"monitoring.exposition"},
+    "opentelemetry": {"monitoring.tracing"},
     "httptools": {"http1.parser", "http1.head"},
     "logging": {
         "observe.log",

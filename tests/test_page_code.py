@@ -60,6 +60,7 @@ RUN = {
         "python": (2, "e2e/test_how_to_pages.py"),
         "html": (1, "e2e/test_pages_in_browser.py"),
     },
+    "docs/how-to/tracing.md": {"python": (1, "e2e/test_tracing.py")},
     "docs/index.md": {"python": (1, "e2e/test_page_blocks.py")},
     "docs/operations.md": {"yaml": (2, "e2e/test_operations.py")},
     "docs/scaling.md": {"python": (2, "e2e/test_scaling_page.py"), "nginx": (2, "e2e/test_scaling_page.py")},
@@ -85,6 +86,7 @@ LEFT_OUT = {
 LINES = {
     "python shout.py": "e2e/test_readme.py",
     "pip install 'wsframe[metrics]'": "its package is among those of the tests",
+    "pip install 'wsframe[otel]' opentelemetry-sdk": "its packages are among those of the tests",
     "pip install pytest": "pytest runs this test",
     "pytest test_quiz.py": "e2e/test_tutorial.py",
     "wsframe explain port-in-use": "server/command/test_explain.py",

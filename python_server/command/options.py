@@ -405,6 +405,11 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             "Answer /healthz and /readyz at every address; the application does not get them.",
             "health",
         ),
+        Option(
+            "--tracing",
+            "Spans of requests, events, emits and acks for the application's OpenTelemetry (extra otel).",
+            "tracing",
+        ),
     ),
 }
 

@@ -41,6 +41,7 @@ from python_server.serve.metrics_address import MetricsCandidate, check_metrics
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES, tell_of_start
 from python_server.serve.signals import ApplicationSignals
+from python_server.serve.tracing import check_tracing
 from python_server.serve.worker import Worker
 from python_server.workers.rendezvous import Meeting, Rendezvous, RendezvousError
 from python_server.workers.spawn import WorkerSlot
@@ -96,7 +97,9 @@ class GunicornWorker(BaseWorker):
             RuntimeError: a setting cannot be served; gunicorn shows it, and ends.
         """
         try:
-            check_metrics(check(cfg, logger.warning))
+            settings = check(cfg, logger.warning)
+            check_metrics(settings)
+            check_tracing(settings)
         except BindError as error:
             raise RuntimeError(str(error)) from None
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from python_server.net.forks import call_in_children
 from python_server.net.threads import (
@@ -52,6 +52,9 @@ def sleep(seconds: float = 0.0) -> None:
 class BackgroundTask(Thread):
     """A function in a daemon thread of its own, with a report of its fault: of `start_background_task`."""
 
+    # Set by a worker that traces: in the thread that makes a task it gives what runs the target as its part.
+    keep: ClassVar[Callable[[], Callable[[Callable[[], object]], object]] | None] = None
+
     def __init__(
         self,
         target: Callable[..., object],
@@ -61,6 +64,7 @@ class BackgroundTask(Thread):
     ) -> None:
         super().__init__(name=f"background {name_of(target)}", daemon=True)
         self._report = report
+        self._within = None if BackgroundTask.keep is None else BackgroundTask.keep()
         self._call: partial[Any] = partial(target, *args, **kwargs)
 
     def join(self, timeout: float | None = None) -> None:
@@ -77,14 +81,20 @@ class BackgroundTask(Thread):
     def run(self) -> None:
         """In the thread."""
         try:
-            if is_async(self._call):
-                asyncio.run(self._call())
+            if self._within is None:
+                self._run_target()
             else:
-                run_in_turn(self._call)
+                self._within(self._run_target)
         except BaseException as error:
             # `sys.exit()` is how a thread ends itself, silently in `threading`; with a code it is a fault.
             if not (isinstance(error, SystemExit) and not error.code):
                 self._report(f"background task {name_of(self._call.func)}", error)
+
+    def _run_target(self) -> None:
+        if is_async(self._call):
+            asyncio.run(self._call())
+        else:
+            run_in_turn(self._call)
 
 
 def is_async(function: object) -> bool:

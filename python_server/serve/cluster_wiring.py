@@ -92,6 +92,7 @@ def make_cluster(
             names=names,
             room_held=backplane.room_held if isinstance(backplane, RedisBackplane) else None,
             rooms_max_count=settings.rooms_max_count,
+            tracer=None if given.tracing is None else given.tracing.tracer,
             observer=together([*filter(None, (given.socket_observer, sockets_log))]),
         )
         sessions = mount.server.attach(services)

@@ -48,6 +48,7 @@ from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
 from python_server.serve.reexec import REEXEC_VARIABLE, Reexec, inherited_from_itself
 from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
+from python_server.serve.tracing import check_tracing
 from python_server.serve.wiring import SOFTWARE
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
@@ -292,6 +293,7 @@ def check_listening(settings: Settings) -> None:
     if settings.pid_file is not None:
         check_pid_file(settings.pid_file)
     check_metrics(settings)
+    check_tracing(settings)
     tls_context(settings)
 
 
@@ -425,6 +427,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
 
     Raises BindError when an address cannot be listened on.
     """
+    check_tracing(settings)
     with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
         yield listening, next(iter(control.sockets), None)
         for path, _ in control.paths[:1]:

@@ -29,6 +29,7 @@ from python_server.net.threads import Door
 from python_server.observe import log
 from python_server.observe.access_log import AccessWriter
 from python_server.serve.mounts import Mount, Site, normal_root_path
+from python_server.serve.tracing import Tracing
 from python_server.settings import Settings
 from python_server.socketio.observer import SocketObserver
 from python_server.websocket.application import Admit, WebSocketRoutes
@@ -49,6 +50,7 @@ class Given:
 
     Attributes:
         session_observer, socket_observer: watch the sessions and clients of all mounts; None: nobody does.
+        tracing: makes spans of requests and events; None: nobody does.
     """
 
     site: Site
@@ -59,6 +61,7 @@ class Given:
     access_log: AccessWriter | None
     session_observer: SessionObserver | None = None
     socket_observer: SocketObserver | None = None
+    tracing: Tracing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,7 @@ def make_protocols(given: Given, network: Network, pools: Pools) -> Protocols:
     )
     websockets = _websocket_services(given, network, pools)
     wsgi = WSGIServices(
-        application=site.application,
+        application=site.application if given.tracing is None else given.tracing.wrap(site.application),
         executor=pools.requests,
         post=network.loop.mailbox.post,
         facts=facts,

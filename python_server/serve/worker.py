@@ -35,6 +35,7 @@ from python_server.serve import cluster_wiring, wiring
 from python_server.serve.inspection import Inspection
 from python_server.serve.monitor import Monitor, OwnSnapshots, SnapshotWriter, health_handlers
 from python_server.serve.mounts import Site
+from python_server.serve.tracing import make_tracing
 from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
 
@@ -85,9 +86,8 @@ class Worker:
         self._state = WorkerState.SERVING
         complain = self._counters.complain
         self._hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
-        metrics: EventMetrics | None = None
-        if settings.metrics is not None:
-            metrics = EventMetrics(system.monotonic, [hub.handlers for hub in self._hubs.values()])
+        handlers = [hub.handlers for hub in self._hubs.values()]
+        metrics = None if settings.metrics is None else EventMetrics(system.monotonic, handlers)
         given = wiring.Given(
             site=site,
             settings=settings,
@@ -97,6 +97,7 @@ class Worker:
             access_log=access_log or access_log_of(settings, system),
             session_observer=metrics,
             socket_observer=metrics,
+            tracing=make_tracing(settings, handlers),
         )
         network = wiring.make_network(given, listening)
         self.loop: Loop = network.loop

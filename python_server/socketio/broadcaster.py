@@ -55,6 +55,7 @@ class Broadcaster:
     ) -> None:
         self._services = services
         self._observer = observer
+        self._tracer = services.tracer
         self._door = services.door
         self._at_once = services.door.at_once
         self._backplane = services.backplane
@@ -101,6 +102,8 @@ class Broadcaster:
             offset = recovery.next_offset()
             prepared = self._codec.prepare(EVENT, namespace, (event, *args, offset))
             envelope = Envelope(namespace, rooms, excepted, prepared, offset)
+        if self._tracer is not None:
+            envelope = envelope._replace(traceparent=self._tracer.traceparent())
         deliver = self.deliver if local else self._broadcast
         if self._at_once():
             deliver(envelope)

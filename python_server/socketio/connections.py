@@ -28,6 +28,7 @@ from python_server.socketio.protocol4 import error_of, is_version4, sid_of
 from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
+from python_server.socketio.tracer import HandlerSpan
 
 # Namespaces one client may join; it matters where "*" lets it choose their names.
 NAMESPACES_MAX_COUNT: Final = 256
@@ -123,20 +124,26 @@ class Connections:
         else:  # behind the disconnect handler of what it was before
             former.backlog.strand.submit(partial(self._services.post_quietly, submit, job))
 
-    def _run_connect(self, socket: Socket, handler: Handler, began: float | None = None) -> None:
+    def _run_connect(
+        self, socket: Socket, handler: Handler, began: float | None = None, span: HandlerSpan | None = None
+    ) -> None:
         """Worker: the connect handler; what it emits waits behind the reply.
 
         Args:
-            began: when it began, if it has been put off.
+            began, span: if it has been put off: when it began, and its span.
         """
         observer, fault = self._observer, None
         if observer is not None and began is None:
             began = observer.now()
         refusal: dict[str, object] | None = {"message": "Connection rejected by server"}
         try:
-            result = handler.function(socket, "connect", (socket.auth,))
+            if self._services.tracer is None:
+                result = handler.function(socket, "connect", (socket.auth,))
+            else:
+                span = span or self._services.tracer.handling(socket, "connect")
+                result = span.call(handler.function, socket, "connect", (socket.auth,))
             if type(result) is Waiting:
-                again = partial(self._run_connect, socket, began=began)
+                again = partial(self._run_connect, socket, began=began, span=span)
                 self._runner.put_off(socket, handler, result, again)
                 return
             if result is not False:
@@ -151,6 +158,8 @@ class Connections:
         if observer is not None:
             assert began is not None
             observer.handled(socket, "connect", began, fault)
+        if span is not None:
+            span.end(fault)
         if refusal is None:
             self._services.post_quietly(self._connected, socket)
             return

@@ -18,6 +18,7 @@ from python_server.socketio.handlers import Handlers
 from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import ACK, Codec
 from python_server.socketio.services import HubServices
+from python_server.socketio.tracer import HandlerSpan
 from python_server.socketio.values import JSONValue, RoomName
 
 # Moves that wait for the application to hear of them, some 40 MB. Those of a client that comes or goes cannot
@@ -57,6 +58,7 @@ class HandlerRunner:
     ) -> None:
         self._services = services
         self._observer = observer
+        self._tracer = services.tracer
         self._door = services.door
         self._at_once = services.door.at_once
         self._prepare = codec.prepare
@@ -71,19 +73,24 @@ class HandlerRunner:
         ack_id: int | None,
         handler: Handler,
         began: float | None = None,
+        span: HandlerSpan | None = None,
     ) -> None:
         """Worker (or loop, for an inline handler): one event, one fault logged once, one ack.
 
         Args:
-            began: when the event's handler began, of one that has been put off.
+            began, span: of a handler that has been put off: when it began, and its span.
         """
         observer, fault = self._observer, None
         if observer is not None and began is None:
             began = observer.now()
         try:
-            result = handler.function(socket, name, arguments)
+            if self._tracer is None:
+                result = handler.function(socket, name, arguments)
+            else:
+                span = span or self._tracer.handling(socket, name)
+                result = span.call(handler.function, socket, name, arguments)
             if type(result) is Waiting:
-                again = partial(self.run, socket, name, arguments, ack_id, began=began)
+                again = partial(self.run, socket, name, arguments, ack_id, began=began, span=span)
                 self.put_off(socket, handler, result, again)
                 return
             if ack_id is not None:
@@ -91,6 +98,8 @@ class HandlerRunner:
                 prepared = self._prepare(ACK, socket.namespace, values, ack_id)
                 if observer is not None:
                     observer.answered(socket, ack_id, prepared)
+                if span is not None:
+                    span.answered()
                 if self._at_once():
                     socket.send(prepared)
                 else:
@@ -103,6 +112,8 @@ class HandlerRunner:
         if observer is not None:
             assert began is not None
             observer.handled(socket, name, began, fault)
+        if span is not None:
+            span.end(fault)
 
     def put_off(
         self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]

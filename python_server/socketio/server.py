@@ -26,6 +26,7 @@ from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
+from python_server.socketio.traced import TracedBroadcaster
 from python_server.socketio.values import JSONValue, RoomName
 
 
@@ -50,6 +51,10 @@ class RunningServer:
             lambda: 0 if recovery is None else recovery.events.position,
         )
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
+        tracer = services.tracer
+        self.sender: Broadcaster | TracedBroadcaster = (
+            self.broadcaster if tracer is None else TracedBroadcaster(self.broadcaster, tracer)
+        )
         self.connections: Connections = Connections(
             services, configuration, handlers, self.rooms, self.runner, self.restorer, observer
         )
@@ -64,6 +69,7 @@ class RunningServer:
                 self.broadcaster.ask_here,
                 None if self.restorer is None else self.restorer.answer,
                 watched,
+                tracer,
             )
         )
 
@@ -173,10 +179,10 @@ class Hub:
             args = tuple(args)
             self.codec.prepare(EVENT, to.namespace, (event, *args))  # what cannot be written is refused now
             self._later(
-                lambda server: server.broadcaster.emit(event, args, to, callback, timeout_seconds, expired)
+                lambda server: server.sender.emit(event, args, to, callback, timeout_seconds, expired)
             )
         else:
-            running.broadcaster.emit(event, args, to, callback, timeout_seconds, expired)
+            running.sender.emit(event, args, to, callback, timeout_seconds, expired)
 
     def call_room(
         self, event: str, args: Iterable[object], to: BroadcastOptions, timeout_seconds: float
@@ -186,7 +192,7 @@ class Hub:
         Raises:
             RuntimeError: it could only hang, as in `call`; or not everybody could be asked.
         """
-        return self._serving().broadcaster.call_room(event, args, to, timeout_seconds)
+        return self._serving().sender.call_room(event, args, to, timeout_seconds)
 
     def call(
         self, event: str, args: Iterable[object], namespace: str, sid: str, timeout_seconds: float | None
@@ -197,7 +203,7 @@ class Hub:
             RuntimeError: it could only hang: no server runs, on the loop's thread, in the client's own
                 connect handler; or the asking failed. TimeoutError: no ack came in time, or the client left.
         """
-        return self._serving().broadcaster.call(event, args, namespace, sid, timeout_seconds)
+        return self._serving().sender.call(event, args, namespace, sid, timeout_seconds)
 
     # Clients and rooms: RoomDirectory says more
 

@@ -15,6 +15,7 @@ from python_server.socketio.cluster.port import Backplane, NoBackplane
 from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.tracer import Tracer
 from python_server.socketio.values import RoomName
 
 
@@ -50,6 +51,7 @@ class HubServices:
 
     Attributes:
         observer: watches the clients of all servers of the worker; None: nobody does.
+        tracer: makes spans of what they do; None: nobody does.
     """
 
     door: Door
@@ -66,6 +68,7 @@ class HubServices:
     room_held: Callable[[str, RoomName, bool], None] | None = None
     rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
     observer: SocketObserver | None = None
+    tracer: Tracer | None = None
 
     def run_reported(self, what: str, function: Callable[..., object], *args: object) -> None:
         """A worker: call a function of the application; what it raises is reported under that name."""

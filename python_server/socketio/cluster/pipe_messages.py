@@ -32,12 +32,18 @@ class _EnvelopeHead(msgspec.Struct, tag=1, array_like=True):
     volatile: bool
 
 
+class _TracedHead(_EnvelopeHead, tag=1, array_like=True):
+    """Of a worker that traces; others write the shorter one, and overread what is more."""
+
+    traceparent: str | None = None
+
+
 class _CommandHead(Command, frozen=True, tag=2, array_like=True):
     """All of it."""
 
 
 Head = TypeVar("Head")
-_decode_message: Final = msgspec.msgpack.Decoder(_EnvelopeHead | _CommandHead).decode
+_decode_message: Final = msgspec.msgpack.Decoder(_TracedHead | _CommandHead).decode
 # Number, kind, namespace, data; number, last, part.
 _decode_question: Final = msgspec.msgpack.Decoder(tuple[int, QuestionKind, str, JSONValue]).decode
 _decode_answer: Final = msgspec.msgpack.Decoder(tuple[int, bool, JSONValue]).decode
@@ -58,11 +64,9 @@ def encode_message(message: Envelope | Command) -> list[bytes]:
             packets.append(packet)
             sizes.append(~len(packet))
     rooms = None if message.rooms is None else list(message.rooms)
-    head = encode(
-        _EnvelopeHead(
-            message.namespace, rooms, list(message.excepted), sizes, message.offset, message.volatile
-        )
-    )
+    said = (message.namespace, rooms, list(message.excepted), sizes, message.offset, message.volatile)
+    trace = message.traceparent
+    head = encode(_EnvelopeHead(*said) if trace is None else _TracedHead(*said, trace))
     return [HEAD_LENGTH.pack(len(head)) + head, *packets]
 
 
@@ -89,7 +93,13 @@ def decode_message(payload: bytes, start: int) -> Envelope | Command:
         raise Malformed("an envelope of another length than it says")
     rooms = None if head.rooms is None else tuple(head.rooms)
     return Envelope(
-        head.namespace, rooms, tuple(head.excepted), Prepared(packets), head.offset, head.volatile
+        head.namespace,
+        rooms,
+        tuple(head.excepted),
+        Prepared(packets),
+        head.offset,
+        head.volatile,
+        head.traceparent,
     )
 
 

@@ -32,6 +32,7 @@ class Envelope(NamedTuple):
         prepared: encoded once, with the offset as its last argument; `Codec.data_text` reads it again.
         offset: the event's name in the recovery log, the same in every process.
         volatile: dropped for a client that could not take it at once.
+        traceparent: the span that sends it (W3C Trace Context), of a worker that traces.
     """
 
     namespace: str
@@ -40,6 +41,7 @@ class Envelope(NamedTuple):
     prepared: Prepared
     offset: str | None = None
     volatile: bool = False
+    traceparent: str | None = None
 
 
 class CommandKind(StrEnum):

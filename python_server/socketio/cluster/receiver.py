@@ -31,6 +31,7 @@ from python_server.socketio.cluster.requests import (
     plain,
     unpack,
 )
+from python_server.socketio.tracer import Tracer
 from python_server.socketio.values import JSONValue
 
 # Called with (namespace, clients, [event, *arguments], whom to tell, seconds or None).
@@ -47,6 +48,7 @@ class ClusterReceiver:
         disconnect: called with (namespace, sid, detail) for a client of this process.
         ask: has clients of this process asked for acks.
         fetch: answers for lost clients; None where there is no recovery.
+        tracer: makes spans of what is delivered.
         watched: answer for who shows the clients of this process, by the namespace where it does.
     """
 
@@ -56,13 +58,19 @@ class ClusterReceiver:
     ask: AskSockets
     fetch: Callable[[Question, Reply], None] | None = None
     watched: Mapping[str, Callable[[Question, Reply], None]] = field(default_factory=dict)
+    tracer: Tracer | None = None
 
     def receive(self, message: Envelope | Command) -> None:
         if isinstance(message, Envelope):
             message = self.hear(message)
             adapter = self.adapters.get(message.namespace)
-            if adapter is not None:
+            if adapter is None:
+                return
+            if self.tracer is None or message.traceparent is None:
                 adapter.deliver(message)
+            else:
+                with self.tracer.delivering(message):
+                    adapter.deliver(message)
         else:
             self._obey(message)
 

@@ -60,7 +60,7 @@ class WireMessage(msgspec.Struct, gc=False):
             behind it each attachment in base64.
         room: one, several, or None for everybody. skip_sid: who does not get it.
         callback: [room, namespace, id] of the sender, who wants the values of the ack.
-        volatile, offset, detail, asked: ours alone; others ignore them.
+        volatile, offset, detail, asked, traceparent: ours alone; others ignore them.
         path: of the Socket.IO server, on a control socket.
     """
 
@@ -81,6 +81,7 @@ class WireMessage(msgspec.Struct, gc=False):
     path: str | None = None
     detail: str | None = None
     asked: bool = False
+    traceparent: str | None = None
 
 
 _decoder: Final = msgspec.json.Decoder(WireMessage)
@@ -190,7 +191,8 @@ def envelope_of(
     else:
         before = "42" if namespace == "/" else f"42{namespace},"
         prepared = Prepared([before + _spliced(message, offset)])
-    return Envelope(namespace, rooms_of(message), excepted_of(message), prepared, offset, message.volatile)
+    rooms, excepted = rooms_of(message), excepted_of(message)
+    return Envelope(namespace, rooms, excepted, prepared, offset, message.volatile, message.traceparent)
 
 
 def is_like_sid(room: RoomName) -> bool:
@@ -289,6 +291,8 @@ def write_emit(envelope: Envelope, host_id: str, codec: Codec, path: str | None 
         offset = dumps(envelope.offset)
         tail = f",{offset}"
         further += f',"offset":{offset}'
+    if envelope.traceparent is not None:
+        further += f',"traceparent":{dumps(envelope.traceparent)}'
     if path is not None:
         further += f',"path":{dumps(path)}'
     encoded = [b64encode(attachment).decode() for attachment in attachments]

@@ -92,6 +92,9 @@ def test_what_stands_on_a_link_is_the_same_in_every_release_of_one_version() -> 
     assert command == [HEAD_LENGTH.pack(len(heads[0])) + heads[0]]
     envelope = Envelope("/", ("r",), (), Prepared(["51-[1]", b"x"]), "o", True)
     assert encode_message(envelope) == [HEAD_LENGTH.pack(len(heads[1])) + heads[1], b"51-[1]", b"x"]
+    traced = encode([1, "/", ["r"], [], [6, ~1], "o", True, "00-1-2-01"])
+    with_trace = encode_message(envelope._replace(traceparent="00-1-2-01"))
+    assert with_trace == [HEAD_LENGTH.pack(len(traced)) + traced, b"51-[1]", b"x"]
     assert encode_question(7, Question(QuestionKind.ROOMS, "/n", "sid")) == encode([7, "rooms", "/n", "sid"])
     assert encode_answer(7, ["a"], True) == encode([7, True, ["a"]])
 
