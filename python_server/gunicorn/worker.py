@@ -34,7 +34,7 @@ from python_server.net.sockets import BindError, Listening, Socket
 from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
-from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
+from python_server.observe.fatal_signals import reopen, write_stacks_at_fatal_signals
 from python_server.observe.masking import mask_also
 from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.metrics_address import MetricsCandidate, check_metrics
@@ -326,6 +326,10 @@ class GunicornWorker(BaseWorker):
         self._told_to_end = True
         self.generation.write(self._row, STAGE, Stage.DRAINING)  # nobody waits for us, or hands us anything
         self._post(self._leave)
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_usr1(sig, frame)
+        reopen()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         self._told_to_end = True

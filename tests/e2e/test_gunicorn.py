@@ -388,6 +388,11 @@ def test_moved_logs_are_opened_anew(tmp_path: Path) -> None:
             program.signal(signal.SIGUSR1)
             while not (access.exists() and "/after" in access.read_text()):
                 fetch(http.client.HTTPConnection(address, timeout=PATIENCE_SECONDS), "/after")
+            left, moved = imported(tmp_path), str(tmp_path / "errors.1")
+            while left:  # each worker, at its own time
+                fetch(http.client.HTTPConnection(address, timeout=PATIENCE_SECONDS), "/after")
+                opened = {each: [*map(os.path.realpath, Path(f"/proc/{each}/fd").iterdir())] for each in left}
+                left = [each for each in left if moved in opened[each] or str(errors) not in opened[each]]
             assert program.stop() == 0
         finally:
             program.stop(signal.SIGQUIT)
