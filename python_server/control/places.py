@@ -60,7 +60,7 @@ def default_path(name: object) -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime):
         return os.path.join(runtime, "wsframe", f"{name}.sock")
-    return os.path.join(_below(tempfile.gettempdir()), f"{name}.sock")
+    return os.path.join(_below(_temporary()), f"{name}.sock")
 
 
 def control_path(asked: str | None, listening: Listening) -> str | None:
@@ -180,6 +180,13 @@ def _name(addresses: Iterable[str]) -> str | None:
     return next((f"unix-{crc32(os.fsencode(address)):08x}" for address in addresses), None)
 
 
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # none can be written to: a server goes without
+        return "/tmp"
+
+
 def _below(temporary: str) -> str:
     return os.path.join(temporary, f"wsframe-{user_id()}")
 
@@ -188,7 +195,7 @@ def _folders() -> Iterator[tuple[str, str]]:
     """Each with the root that its paths are below: services and login shells do not agree about the place."""
     runtimes = (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user_id()}")
     candidates = [(os.path.join(each, "wsframe"), "") for each in runtimes if each]
-    candidates += [(_below(tempfile.gettempdir()), ""), (_below("/tmp"), "")]
+    candidates += [(_below(_temporary()), ""), (_below("/tmp"), "")]
     candidates += [(_below(f"{root}/tmp"), root) for root in glob(OTHER_ROOTS)]
     seen = set()
     for folder, root in candidates:

@@ -3,9 +3,11 @@
 It must not know what is said on a control socket.
 """
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,28 @@ def test_what_a_server_that_was_killed_has_left_is_no_server(
         assert [each.control for each in servers()] == [control]  # one of its workers lives
         monkeypatch.setattr(places, "PROBE_SECONDS", 0.01)
         assert len(servers()) == 1  # and is known to, though it lets nobody in any more
+
+
+def test_where_no_temporary_file_can_be_made_a_server_goes_without(
+    monkeypatch: pytest.MonkeyPatch, port: Listening
+) -> None:
+    """A container whose file system is read-only."""
+
+    def fail() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    def read_only(*arguments: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "gettempdir", fail)
+    monkeypatch.setattr(os, "mkdir", read_only)
+    warnings: list[str] = []
+    with open_control(None, port, warnings.append) as control:
+        assert control.sockets == []
+    [warning] = warnings
+    assert warning.startswith("no control socket: cannot make the folder /tmp/wsframe-")
+    servers()
 
 
 def test_a_child_that_nobody_waits_for_has_ended() -> None:
