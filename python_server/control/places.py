@@ -97,16 +97,27 @@ def make_folder(folder: str) -> None:
         )
 
 
+def check_free(listening: Listening, control: str) -> None:
+    """Before a process registers whose server's control socket is not bound yet.
+
+    Raises:
+        BindError: a server of the same port, at another address, has that place.
+    """
+    addresses, path = addresses_of(listening), _record(listening, control)
+    there = _written(path)
+    if there is not None and there.addresses != addresses and _is_served(there):
+        raise BindError(f"{path} is of another server ({there.choice()}): give one of them --control-socket")
+
+
 def register(listening: Listening, control: str, process: int) -> str:
     """Write down whose control socket that is; the path of what is written, to be removed with the socket.
 
     Raises:
         OSError: there is no safe place for it.
     """
-    addresses = addresses_of(listening)
-    path = default_path(_name(addresses) or process).removesuffix("sock") + "json"
+    path = _record(listening, control)
     make_folder(os.path.dirname(path))
-    server = Server(process, addresses, os.path.abspath(control), _system())
+    server = Server(process, addresses_of(listening), os.path.abspath(control), _system())
     new = f"{path}.{os.getpid()}"
     with open(new, "wb") as file:
         file.write(msgspec.json.encode(server))
@@ -116,17 +127,35 @@ def register(listening: Listening, control: str, process: int) -> str:
 
 def servers() -> list[Server]:
     """Those of this user that answer on this machine, wherever they were started from."""
-    found: dict[int, Server] = {}
+    found: dict[tuple[int, str], Server] = {}
     for folder, root in _folders():
         for path in sorted(glob(os.path.join(escape(folder), "*.json"))):
-            with suppress(OSError, msgspec.MsgspecError), open(path, "rb") as file:
-                server = msgspec.json.decode(file.read(), type=Server)
+            if (server := _written(path)) is not None:
+                key = server.process, server.control
                 server.control = root + server.control
-                if server.process in found or server.system != _system() or not lives(server.process):
-                    continue
-                if any(map(_answers, (server.control, *workers(server.control).values()))):
-                    found[server.process] = server
+                if key not in found and _is_served(server):
+                    found[key] = server
     return list(found.values())
+
+
+def _record(listening: Listening, control: str) -> str:
+    name = _name(addresses_of(listening)) or os.getpid()
+    if os.path.abspath(control) != default_path(name):  # the default may be another server's of that port
+        name = f"{name}-{crc32(os.fsencode(os.path.abspath(control))):08x}"
+    return default_path(name).removesuffix("sock") + "json"
+
+
+def _written(path: str) -> Server | None:
+    with suppress(OSError, msgspec.MsgspecError), open(path, "rb") as file:
+        return msgspec.json.decode(file.read(), type=Server)
+    return None
+
+
+def _is_served(server: Server) -> bool:
+    """Does its process live, and somebody of it answer?"""
+    if server.system != _system() or not lives(server.process):
+        return False
+    return any(map(_answers, (server.control, *workers(server.control).values())))
 
 
 def workers(control: str) -> dict[int, str]:

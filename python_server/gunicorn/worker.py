@@ -20,7 +20,7 @@ from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker as BaseWorker
 
-from python_server.control.places import control_path, register, workers
+from python_server.control.places import check_free, control_path, register, workers
 from python_server.control.server import NO_SOCKET, open_control
 from python_server.drop_in.installing import install
 from python_server.drop_in.turns import begin_again
@@ -208,11 +208,13 @@ class GunicornWorker(BaseWorker):
 
     def _register(self, worker: Worker, place: str, *, own_folder: bool) -> None:
         """Commands find the arbiter by what any of its workers has written."""
-        worker.open_own_control(place, own_folder=own_folder)
         try:
+            check_free(self._listening, place)
             self._registered = register(self._listening, place, self.ppid), place
         except OSError as error:
             log.warn(f"commands do not find this server: {error}")
+        else:
+            worker.open_own_control(place, own_folder=own_folder)
 
     def _slot(self) -> WorkerSlot:
         meeting = self._meeting
