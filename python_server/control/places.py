@@ -125,6 +125,12 @@ def register(listening: Listening, control: str, process: int) -> str:
     return path
 
 
+def is_registered(path: str) -> bool:
+    """Does what `register` has written name a process that lives?"""
+    there = _written(path)
+    return there is not None and lives(there.process)
+
+
 def servers() -> list[Server]:
     """Those of this user that answer on this machine, wherever they were started from."""
     found: dict[tuple[int, str], Server] = {}

@@ -20,7 +20,7 @@ from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker as BaseWorker
 
-from python_server.control.places import check_free, control_path, register, workers
+from python_server.control.places import check_free, control_path, is_registered, register, workers
 from python_server.control.server import NO_SOCKET, open_control
 from python_server.drop_in.installing import install
 from python_server.drop_in.turns import begin_again
@@ -241,6 +241,9 @@ class GunicornWorker(BaseWorker):
         assert worker.membership is not None
         self.notify()
         self._metrics.look()
+        if self._registered is not None and not is_registered(self._registered[0]):
+            with suppress(OSError):  # an arbiter that SIGUSR2 had started was there, and was given up
+                register(self._listening, self._registered[1], self.ppid)
         if not self.generation.loading():
             worker.membership.take_every_connection()
         if os.getppid() != self.ppid:

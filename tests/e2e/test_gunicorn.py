@@ -22,6 +22,7 @@ import socketio  # type: ignore[import-untyped]
 
 from asked_workers import Load, alive, ask, imported, wait_gone, workers_of
 from ordered_clients import OrderedClient
+from python_server.control.places import servers
 from running_program import PATIENCE_SECONDS, RunningProgram
 
 APPS = Path(__file__).parent / "apps"
@@ -317,6 +318,8 @@ def test_an_upgrade_under_load_refuses_no_connection_and_loses_no_session(
         while alive(given_up):  # until the old arbiter knows that
             pass
         assert workers_of(server, 2, "/pid") == old
+        while server.pid not in [each.process for each in servers()]:
+            pass  # commands find it again
         new = upgrade(6)
         stack.callback(end, new)
         server.signal(signal.SIGTERM)
