@@ -79,7 +79,12 @@ def dump_command(port: int | None, bind: str | None, control_socket: str | None,
     """
     server = chosen(port, bind, control_socket)
     silent = []
-    for process, said in ask_workers(server.control, "dump", DUMP_SECONDS, REAL.monotonic).items():
+    answers = ask_workers(server.control, "dump", DUMP_SECONDS, REAL.monotonic)
+    if not answers:
+        raise click.ClickException(
+            f"process {server.process} has no workers that could be asked; its log says why [no-dump]"
+        )
+    for process, said in answers.items():
         if said is None:
             silent.append(process)
         elif stdout:

@@ -20,6 +20,10 @@ from python_server.monitoring.figures import BOUNDS
 from python_server.net.system import REAL
 
 STILL_SECONDS: Final = 1.0
+# The longest that a worker accepts.
+MAX_SECONDS: Final = 60.0
+# A worker counts events for twice as long after it was asked.
+AGAIN_SECONDS: Final = 5.0
 SHOWN_COUNT: Final = 5
 Answers = dict[int, dict[str, Any] | None]
 HEADS: Final = ["#", "PROCESS", "AGE", "CONN", "SESS", "EV/S", "P50", "P99", "LAG", "REQ", "EVT", "MEM"]
@@ -34,8 +38,12 @@ def ask(server: Server, timeout: float = STILL_SECONDS) -> Answers:
 def measure(server: Server, during: float, timeout: float) -> dict[str, Any]:
     """The summary of that time. Who has not answered at its begin is not waited for at its end."""
     before = ask(server, timeout)
-    time.sleep(during)
     silent = [process for process, answer in before.items() if answer is None]
+    while during > AGAIN_SECONDS:
+        time.sleep(AGAIN_SECONDS)
+        ask_workers(server.control, "status", timeout, REAL.monotonic, besides=silent)
+        during -= AGAIN_SECONDS
+    time.sleep(during)
     after = ask_workers(server.control, "status", timeout, REAL.monotonic, besides=silent)
     return summary(server, before, after | dict.fromkeys(silent))
 
@@ -217,17 +225,29 @@ def _pool(pool: dict[str, float]) -> str:
     return f"{pool['running_count']}/{pool['threads_count']}{waiting}"
 
 
+def _seconds(context: click.Context, option: click.Parameter, value: float) -> float:
+    if not 0 <= value <= MAX_SECONDS:
+        raise click.BadParameter(f"it is a number of seconds from 0 to {MAX_SECONDS:g}")
+    return value
+
+
 @click.command("status")
 @choosing
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
-    "--during", default=1.0, show_default=True, metavar="SECONDS", help="How long events are measured."
+    "--during",
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    callback=_seconds,
+    help="How long events are measured.",
 )
 @click.option(
     "--timeout",
     default=STILL_SECONDS,
     show_default=True,
     metavar="SECONDS",
+    callback=_seconds,
     help="A worker that does not answer within it stands still.",
 )
 def status_command(

@@ -60,7 +60,7 @@ def default_path(name: object) -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime):
         return os.path.join(runtime, "wsframe", f"{name}.sock")
-    return os.path.join(_below(tempfile.gettempdir()), f"{name}.sock")
+    return os.path.join(_below(_temporary()), f"{name}.sock")
 
 
 def control_path(asked: str | None, listening: Listening) -> str | None:
@@ -97,16 +97,27 @@ def make_folder(folder: str) -> None:
         )
 
 
+def check_free(listening: Listening, control: str) -> None:
+    """Before a process registers whose server's control socket is not bound yet.
+
+    Raises:
+        BindError: a server of the same port, at another address, has that place.
+    """
+    addresses, path = addresses_of(listening), _record(listening, control)
+    there = _written(path)
+    if there is not None and there.addresses != addresses and _is_served(there):
+        raise BindError(f"{path} is of another server ({there.choice()}): give one of them --control-socket")
+
+
 def register(listening: Listening, control: str, process: int) -> str:
     """Write down whose control socket that is; the path of what is written, to be removed with the socket.
 
     Raises:
         OSError: there is no safe place for it.
     """
-    addresses = addresses_of(listening)
-    path = default_path(_name(addresses) or process).removesuffix("sock") + "json"
+    path = _record(listening, control)
     make_folder(os.path.dirname(path))
-    server = Server(process, addresses, os.path.abspath(control), _system())
+    server = Server(process, addresses_of(listening), os.path.abspath(control), _system())
     new = f"{path}.{os.getpid()}"
     with open(new, "wb") as file:
         file.write(msgspec.json.encode(server))
@@ -114,19 +125,43 @@ def register(listening: Listening, control: str, process: int) -> str:
     return path
 
 
+def is_registered(path: str) -> bool:
+    """Does what `register` has written name a process that lives?"""
+    there = _written(path)
+    return there is not None and lives(there.process)
+
+
 def servers() -> list[Server]:
     """Those of this user that answer on this machine, wherever they were started from."""
-    found: dict[int, Server] = {}
+    found: dict[tuple[int, str], Server] = {}
     for folder, root in _folders():
         for path in sorted(glob(os.path.join(escape(folder), "*.json"))):
-            with suppress(OSError, msgspec.MsgspecError), open(path, "rb") as file:
-                server = msgspec.json.decode(file.read(), type=Server)
+            if (server := _written(path)) is not None:
+                key = server.process, server.control
                 server.control = root + server.control
-                if server.process in found or server.system != _system() or not lives(server.process):
-                    continue
-                if any(map(_answers, (server.control, *workers(server.control).values()))):
-                    found[server.process] = server
+                if key not in found and _is_served(server):
+                    found[key] = server
     return list(found.values())
+
+
+def _record(listening: Listening, control: str) -> str:
+    name = _name(addresses_of(listening)) or os.getpid()
+    if os.path.abspath(control) != default_path(name):  # the default may be another server's of that port
+        name = f"{name}-{crc32(os.fsencode(os.path.abspath(control))):08x}"
+    return default_path(name).removesuffix("sock") + "json"
+
+
+def _written(path: str) -> Server | None:
+    with suppress(OSError, msgspec.MsgspecError), open(path, "rb") as file:
+        return msgspec.json.decode(file.read(), type=Server)
+    return None
+
+
+def _is_served(server: Server) -> bool:
+    """Does its process live, and somebody of it answer?"""
+    if server.system != _system() or not lives(server.process):
+        return False
+    return any(map(_answers, (server.control, *workers(server.control).values())))
 
 
 def workers(control: str) -> dict[int, str]:
@@ -180,6 +215,13 @@ def _name(addresses: Iterable[str]) -> str | None:
     return next((f"unix-{crc32(os.fsencode(address)):08x}" for address in addresses), None)
 
 
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # none can be written to: a server goes without
+        return "/tmp"
+
+
 def _below(temporary: str) -> str:
     return os.path.join(temporary, f"wsframe-{user_id()}")
 
@@ -188,7 +230,7 @@ def _folders() -> Iterator[tuple[str, str]]:
     """Each with the root that its paths are below: services and login shells do not agree about the place."""
     runtimes = (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user_id()}")
     candidates = [(os.path.join(each, "wsframe"), "") for each in runtimes if each]
-    candidates += [(_below(tempfile.gettempdir()), ""), (_below("/tmp"), "")]
+    candidates += [(_below(_temporary()), ""), (_below("/tmp"), "")]
     candidates += [(_below(f"{root}/tmp"), root) for root in glob(OTHER_ROOTS)]
     seen = set()
     for folder, root in candidates:

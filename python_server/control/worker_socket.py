@@ -1,4 +1,4 @@
-"""A worker's own control socket: a thread of its own answers there, also while the loop stands still.
+"""A worker's own control socket: threads of its own answer there, also while the loop stands still.
 
 Must not know: what a line asks for.
 """
@@ -15,9 +15,11 @@ from python_server.net.forks import call_in_children, leave_children_alone
 from python_server.net.sockets import Socket, connect_unix
 from python_server.net.threads import BackgroundThread, Event
 
-# One that is slower is no command of ours; the others wait meanwhile.
+# One that is slower is no command of ours.
 ASKER_SECONDS: Final = 1.0
 LINE_MAX_BYTES: Final = 1000
+# Each has a thread, while it waits for a loop that stands still; the next ones wait in the queue.
+ASKERS_MAX_COUNT: Final = 8
 # Out of descriptors: before it tries again.
 AGAIN_SECONDS: Final = 0.5
 
@@ -43,6 +45,7 @@ class WorkerSocket:
         self._sock = self._listening.sockets[0]
         self._sock.setblocking(True)
         self._closed = Event()
+        self._askers: set[Socket] = set()
         call_in_children(self._sock.close)
         self._thread = BackgroundThread(self._serve, "control")
 
@@ -62,10 +65,22 @@ class WorkerSocket:
             except OSError:
                 self._closed.wait(AGAIN_SECONDS)
             else:
-                with suppress(OSError), connection:
-                    self._hear(connection)
+                self._begin(connection)
+
+    def _begin(self, connection: Socket) -> None:
+        self._askers.add(connection)
+        if len(self._askers) <= ASKERS_MAX_COUNT:
+            with suppress(RuntimeError):  # no more threads can be had
+                BackgroundThread(self._hear, "control", connection)
+                return
+        self._hear(connection)
 
     def _hear(self, connection: Socket) -> None:
+        with suppress(OSError), connection:
+            self._answer_line(connection)
+        self._askers.discard(connection)
+
+    def _answer_line(self, connection: Socket) -> None:
         connection.settimeout(ASKER_SECONDS)
         with connection.makefile("rb") as lines:
             line = lines.readline(LINE_MAX_BYTES)

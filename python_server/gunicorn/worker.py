@@ -20,7 +20,7 @@ from gunicorn.config import Config
 from gunicorn.errors import AppImportError
 from gunicorn.workers.base import Worker as BaseWorker
 
-from python_server.control.places import control_path, register, workers
+from python_server.control.places import check_free, control_path, is_registered, register, workers
 from python_server.control.server import NO_SOCKET, open_control
 from python_server.drop_in.installing import install
 from python_server.drop_in.turns import begin_again
@@ -34,7 +34,7 @@ from python_server.net.sockets import BindError, Listening, Socket
 from python_server.net.system import REAL
 from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
-from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
+from python_server.observe.fatal_signals import reopen, write_stacks_at_fatal_signals
 from python_server.observe.masking import mask_also
 from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.metrics_address import MetricsCandidate, check_metrics
@@ -211,11 +211,13 @@ class GunicornWorker(BaseWorker):
 
     def _register(self, worker: Worker, place: str, *, own_folder: bool) -> None:
         """Commands find the arbiter by what any of its workers has written."""
-        worker.open_own_control(place, own_folder=own_folder)
         try:
+            check_free(self._listening, place)
             self._registered = register(self._listening, place, self.ppid), place
         except OSError as error:
             log.warn(f"commands do not find this server: {error}")
+        else:
+            worker.open_own_control(place, own_folder=own_folder)
 
     def _slot(self) -> WorkerSlot:
         meeting = self._meeting
@@ -242,6 +244,9 @@ class GunicornWorker(BaseWorker):
         assert worker.membership is not None
         self.notify()
         self._metrics.look()
+        if self._registered is not None and not is_registered(self._registered[0]):
+            with suppress(OSError):  # an arbiter that SIGUSR2 had started was there, and was given up
+                register(self._listening, self._registered[1], self.ppid)
         if not self.generation.loading():
             worker.membership.take_every_connection()
         if os.getppid() != self.ppid:
@@ -329,6 +334,10 @@ class GunicornWorker(BaseWorker):
         self._told_to_end = True
         self.generation.write(self._row, STAGE, Stage.DRAINING)  # nobody waits for us, or hands us anything
         self._post(self._leave)
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_usr1(sig, frame)
+        reopen()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         self._told_to_end = True

@@ -76,6 +76,10 @@ class Admin:
             raise ValueError(f"mode={mode!r}: it is {' or '.join(map(repr, MODES))}")
         if not interval_seconds > 0:
             raise ValueError(f"server_stats_interval={interval_seconds!r}: it is a number of seconds above 0")
+        if not namespace.startswith("/"):
+            raise ValueError(f"namespace={namespace!r}: it begins with a slash")
+        if hub.handlers.handles(namespace):
+            raise ValueError(f"namespace={namespace!r}: it has handlers already: choose another one")
         self._hub = hub
         self._now = system.monotonic
         self._credentials = Credentials(auth, system.wall)

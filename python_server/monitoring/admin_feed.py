@@ -170,8 +170,7 @@ class AdminFeed:
             self._count("packetsIn")
             self._count("bytesIn", packet.size_bytes)
             if packet.kind is EVENT and self._may_tell(socket.namespace):
-                event = [cut(each) for each in packet.data[: ITEMS_MAX_COUNT + 1]]
-                self._tell("event_received", socket.namespace, socket.sid, event)
+                self._tell("event_received", socket.namespace, socket.sid, _shown_event(packet))
 
     def unhandled(self, socket: Socket, name: str) -> None:
         """It was `received`."""
@@ -360,6 +359,13 @@ class AdminFeed:
             while len(self._counts) > COUNTED_SECONDS:
                 self._counts.popitem(last=False)
         counts[kind, sub] += count
+
+
+def _shown_event(packet: Packet) -> list[JSONValue]:
+    """[name, *arguments] of what has come; a thousand of them are kept, each as wide as a client likes."""
+    if packet.size_bytes > READ_MAX_BYTES:
+        return [cut(packet.data[0]), f"({packet.size_bytes} bytes)"]
+    return [cut(each) for each in packet.data[: ITEMS_MAX_COUNT + 1]]
 
 
 def written(moment: float) -> str:

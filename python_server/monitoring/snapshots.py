@@ -21,6 +21,7 @@ import msgspec
 
 from python_server.monitoring.figures import Collected, Figures, Snapshot, encode
 from python_server.net.portability import fcntl
+from python_server.net.sockets import BindError
 from python_server.net.threads import Lock
 
 PREFIX: Final = "figures-"
@@ -159,14 +160,21 @@ class Snapshots:
 
 @contextmanager
 def snapshot_folder(wanted: bool) -> Iterator[Snapshots | None]:
-    """A new folder of this user alone (mode 700), for as long as it is needed; None if it is not `wanted`."""
+    """A new folder of this user alone (mode 700), for as long as it is needed; None if it is not `wanted`.
+
+    Raises:
+        BindError: it cannot be made.
+    """
     if not wanted:
         yield None
         return
-    parent = FOLDERS if os.access(FOLDERS, os.W_OK | os.X_OK) else tempfile.gettempdir()
-    snapshots = Snapshots(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
     try:
+        parent = FOLDERS if os.access(FOLDERS, os.W_OK | os.X_OK) else tempfile.gettempdir()
+        snapshots = Snapshots(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
         snapshots.become_reader()
+    except OSError as error:
+        raise BindError(f"--metrics: no place for the figures of the workers: {error}") from None
+    try:
         _remove_left(snapshots.path)
         yield snapshots
     finally:

@@ -9,6 +9,11 @@ import faulthandler
 import os
 import sys
 from contextlib import suppress
+from typing import Final
+
+PERMISSIONS: Final = 0o666
+# By its path, the one that faulthandler writes into: it has been told that number, and nobody can ask for it.
+_opened: Final[dict[str, int]] = {}
 
 
 def write_stacks_at_fatal_signals(path: str | None) -> None:
@@ -19,6 +24,22 @@ def write_stacks_at_fatal_signals(path: str | None) -> None:
     if faulthandler.is_enabled():
         return
     with suppress(OSError, ValueError, AttributeError, RuntimeError):  # there may be no standard error
-        faulthandler.enable(
-            sys.stderr if path is None else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        )
+        if path is None:
+            faulthandler.enable(sys.stderr)
+            return
+        whole = os.path.abspath(path)
+        _opened[whole] = _open(whole)
+        faulthandler.enable(_opened[whole])
+
+
+def reopen() -> None:
+    """The file has been moved: from now on into the one that has its name, by the same number."""
+    for path, number in _opened.items():
+        with suppress(OSError):  # the old one goes on
+            new = _open(path)
+            os.dup2(new, number, inheritable=False)
+            os.close(new)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PERMISSIONS)

@@ -18,6 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol, TextIO
 
+from python_server.observe import fatal_signals
 from python_server.observe.guarded import guarded, mask_record, unwritable
 from python_server.observe.log_format import RECORD_MAX_BYTES, formatter_of
 from python_server.observe.masking import masked
@@ -181,6 +182,7 @@ def reopen_logs() -> None:
         for handler in logger.handlers:
             if isinstance(handler, _LineHandler):
                 handler.writer.wake()
+    fatal_signals.reopen()
 
 
 def flush() -> None:

@@ -100,7 +100,11 @@ class Reexec:
         if self._state not in (ReexecState.SERVING, ReexecState.ASKED) or self._child is not None:
             return
         self._state = self._state.to(ReexecState.CHECKING)
-        said = tempfile.TemporaryFile()  # noqa: SIM115  # until the check has ended
+        try:
+            said = tempfile.TemporaryFile()  # noqa: SIM115  # until the check has ended
+        except OSError as error:
+            self._refuse(f"the check needs a temporary file: {error}", refused)
+            return
         try:
             child = self._child = self._try_new_code(said)
         except OSError as error:

@@ -59,9 +59,13 @@ class Handlers:
         """May a client join it?"""
         return (self.permanent(namespace) and namespace != ANY) or ANY in self._open
 
+    def handles(self, namespace: str) -> bool:
+        """Has it a handler of its own?"""
+        return namespace in self._events or namespace in self._whole
+
     def permanent(self, namespace: str) -> bool:
         """Does the application know it by name?"""
-        return namespace in self._events or namespace in self._whole or namespace in self._open
+        return self.handles(namespace) or namespace in self._open
 
     def knows(self, namespace: str, event: str | None) -> bool:
         """Has the application named both, so that no client has made them up? None: the namespace alone."""

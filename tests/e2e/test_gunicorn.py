@@ -22,6 +22,7 @@ import socketio  # type: ignore[import-untyped]
 
 from asked_workers import Load, alive, ask, imported, wait_gone, workers_of
 from ordered_clients import OrderedClient
+from python_server.control.places import servers
 from running_program import PATIENCE_SECONDS, RunningProgram
 
 APPS = Path(__file__).parent / "apps"
@@ -317,6 +318,8 @@ def test_an_upgrade_under_load_refuses_no_connection_and_loses_no_session(
         while alive(given_up):  # until the old arbiter knows that
             pass
         assert workers_of(server, 2, "/pid") == old
+        while server.pid not in [each.process for each in servers()]:
+            pass  # commands find it again
         new = upgrade(6)
         stack.callback(end, new)
         server.signal(signal.SIGTERM)
@@ -388,6 +391,11 @@ def test_moved_logs_are_opened_anew(tmp_path: Path) -> None:
             program.signal(signal.SIGUSR1)
             while not (access.exists() and "/after" in access.read_text()):
                 fetch(http.client.HTTPConnection(address, timeout=PATIENCE_SECONDS), "/after")
+            left, moved = imported(tmp_path), str(tmp_path / "errors.1")
+            while left:  # each worker, at its own time
+                fetch(http.client.HTTPConnection(address, timeout=PATIENCE_SECONDS), "/after")
+                opened = {each: [*map(os.path.realpath, Path(f"/proc/{each}/fd").iterdir())] for each in left}
+                left = [each for each in left if moved in opened[each] or str(errors) not in opened[each]]
             assert program.stop() == 0
         finally:
             program.stop(signal.SIGQUIT)

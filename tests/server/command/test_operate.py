@@ -84,3 +84,12 @@ def test_dump_says_who_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     machine.answers = {11: {"dump": "stacks of 11"}}
     done = machine.run("dump")
     assert (done.exit_code, done.output) == (0, "process 11 has written it into its log\n")
+
+
+def test_dump_of_a_server_whose_workers_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, 1000.0)
+    done = machine.run("dump")
+    assert (done.exit_code, done.output) == (
+        1,
+        "Error: process 10 has no workers that could be asked; its log says why [no-dump]\n",
+    )

@@ -6,6 +6,7 @@ It must not know sockets or processes: answers are given.
 import builtins
 import json
 from bisect import bisect_left
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from python_server.command.cli import main
 from python_server.command.status import lines, measure, quantile, summary
 from python_server.control.places import Server
 from python_server.monitoring.figures import BOUNDS, ROW_LENGTH
+from python_server.serve.inspection import WATCH_SECONDS
 
 SHOP = Server(10, ["127.0.0.1:8000"], "/run/c.sock")
 BLOG = Server(20, ["unix:/run/blog.sock"], "/run/wsframe/b.sock")
@@ -138,6 +140,25 @@ def test_who_did_not_answer_is_not_waited_for_again(monkeypatch: pytest.MonkeyPa
     assert [each["process"] for each in told["workers"]] == [12, 11]
 
 
+def test_while_it_measures_workers_go_on_to_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was not asked for WATCH_SECONDS counts no more, and would begin at 0."""
+    now, asked = 0.0, []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def ask_workers(*arguments: object, besides: Any = ()) -> Any:
+        asked.append(now)
+        return {11: answer(1, now)}
+
+    monkeypatch.setattr(status, "ask_workers", ask_workers)
+    monkeypatch.setattr(status.time, "sleep", sleep)
+    measure(SHOP, 33.0, 1.0)
+    assert (asked[0], asked[-1]) == (0.0, 33.0)
+    assert max(b - a for a, b in pairwise(asked)) < WATCH_SECONDS
+
+
 def run(*arguments: str, found: list[Server], monkeypatch: pytest.MonkeyPatch) -> Result:
     monkeypatch.delenv("WSFRAME_PORT", raising=False)
     monkeypatch.setattr(running, "servers", lambda: found)
@@ -193,6 +214,14 @@ def test_none_or_several_are_said_in_one_line(
     assert done.exit_code == 1
     assert done.output.endswith(f"{said}\n")
     assert done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--during", "--timeout"])
+@pytest.mark.parametrize("value", ["-1", "nan", "61", "inf"])
+def test_seconds_have_bounds(option: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run(option, value, found=[SHOP], monkeypatch=monkeypatch)
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}': it is a number of seconds from 0 to 60" in done.output
 
 
 def test_without_rich_top_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

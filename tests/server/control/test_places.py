@@ -3,18 +3,23 @@
 It must not know what is said on a control socket.
 """
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from python_server.control import places
 from python_server.control.places import (
     Server,
+    addresses_of,
+    check_free,
     control_path,
     default_path,
     lives,
@@ -80,6 +85,38 @@ def test_one_whose_control_socket_stands_elsewhere_is_found(
         assert servers() == []
 
 
+def test_two_servers_of_one_process_are_found(alone: Path, port: Listening) -> None:
+    with listen([TCPAddress("127.0.0.1", 0)], 1) as other:
+        with open_control(None, port, print), open_control(None, other, print):
+            assert {tuple(each.addresses) for each in servers()} == {
+                tuple(addresses_of(port)),
+                tuple(addresses_of(other)),
+            }
+        assert os.listdir(alone) == []
+
+
+def test_another_address_with_the_same_port_takes_nobodys_place(
+    alone: Path, tmp_path: Path, port: Listening
+) -> None:
+    number = port.sockets[0].getsockname()[1]
+    with open_control(None, port, print), listen([TCPAddress("127.0.0.2", number)], 1) as other:
+        [first] = servers()
+        with pytest.raises(
+            BindError, match=r"is of another server \(--port \d+ .*: give one of them --control-socket"
+        ):
+            check_free(other, default_path(number))
+        check_free(port, default_path(number))
+        check_free(other, str(tmp_path / "own.sock"))
+        assert servers() == [first]
+        with open_control(str(tmp_path / "own.sock"), other, print):
+            assert len(servers()) == 2
+        assert servers() == [first]
+        again = msgspec.json.decode((alone / f"{number}.json").read_bytes(), type=Server)
+    (alone / f"{number}.json").write_bytes(msgspec.json.encode(again))  # it was killed
+    with listen([TCPAddress("127.0.0.2", number)], 1) as other, open_control(None, other, print):
+        assert [each.addresses for each in servers()] == [addresses_of(other)]
+
+
 def test_where_it_cannot_be_listed_it_still_hears(alone: Path, tmp_path: Path, port: Listening) -> None:
     alone.mkdir(0o755)
     warned: list[str] = []
@@ -112,6 +149,28 @@ def test_what_a_server_that_was_killed_has_left_is_no_server(
         assert [each.control for each in servers()] == [control]  # one of its workers lives
         monkeypatch.setattr(places, "PROBE_SECONDS", 0.01)
         assert len(servers()) == 1  # and is known to, though it lets nobody in any more
+
+
+def test_where_no_temporary_file_can_be_made_a_server_goes_without(
+    monkeypatch: pytest.MonkeyPatch, port: Listening
+) -> None:
+    """A container whose file system is read-only."""
+
+    def fail() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    def read_only(*arguments: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "gettempdir", fail)
+    monkeypatch.setattr(os, "mkdir", read_only)
+    warnings: list[str] = []
+    with open_control(None, port, warnings.append) as control:
+        assert control.sockets == []
+    [warning] = warnings
+    assert warning.startswith("no control socket: cannot make the folder /tmp/wsframe-")
+    servers()
 
 
 def test_a_child_that_nobody_waits_for_has_ended() -> None:

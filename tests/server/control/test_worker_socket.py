@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread, get_ident
+from threading import Event, Semaphore, Thread, get_ident
 from time import monotonic
 
 import pytest
@@ -74,6 +74,43 @@ def test_one_that_answers_nothing_is_named_in_time(tmp_path: Path) -> None:
     child.communicate()
     assert ask(control) == {}
     assert os.listdir(tmp_path) == []
+
+
+def test_who_waits_for_a_loop_that_stands_still_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of more than so many the others wait in the queue."""
+    monkeypatch.setattr(worker_socket, "ASKERS_MAX_COUNT", 2)
+    go_on, waiting = Event(), Semaphore(0)
+
+    def answer(line: bytes) -> bytes:
+        if b"status" in line:
+            waiting.release()
+            go_on.wait()
+        return b"{}"
+
+    control = str(tmp_path / "c.sock")
+    own = WorkerSocket(control, answer, print, own_folder=False)
+    askers = [in_thread(lambda: ask(control)) for _ in range(2)]
+    for _ in askers:
+        waiting.acquire()
+    assert ask_workers(control, "dump", PATIENCE_SECONDS, monotonic) == {os.getpid(): {}}
+    askers += [in_thread(lambda: ask(control)) for _ in range(2)]
+    waiting.acquire()  # the thread that accepts; it holds the last one up
+    assert not waiting.acquire(blocking=False)
+    go_on.set()
+    for asker in askers:
+        asker.join()
+    own.close()
+
+
+def test_a_thread_that_cannot_be_had_is_done_without(control: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(worker_socket, "BackgroundThread", fail)
+    assert ask(control)
+    assert ask(control)
 
 
 def test_a_fault_of_ours_is_told_and_reported(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ It must not know other processes: they are in ../socketio/cluster/test_admin_ove
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from admin_world import CREDENTIALS, AdminPage, AdminWorld
 from python_server.engineio.session import DisconnectReason
 from python_server.monitoring import admin as admin_module
 from python_server.monitoring import admin_feed
-from python_server.socketio.client import ConnectionRefused
+from python_server.socketio.client import ConnectionRefused, Handler
 from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.server import Hub
 
 ORDERS = ["EMIT", "JOIN", "LEAVE", "DISCONNECT", "MJOIN", "MLEAVE", "MDISCONNECT"]
 
@@ -100,6 +102,8 @@ def test_without_credentials_the_log_says_so(caplog: Any) -> None:
         ({"interval_seconds": 0}, ValueError),
         ({"interval_seconds": -1}, ValueError),
         ({"interval_seconds": float("nan")}, ValueError),
+        ({"namespace": "admin"}, ValueError),
+        ({"namespace": "*"}, ValueError),
         ({"auth": None}, ValueError),
         ({"auth": 7}, TypeError),
     ],
@@ -111,7 +115,7 @@ def test_words_that_mean_nothing_are_refused(words: Any, error: type[Exception])
 
 def test_it_is_said_before_a_worker_serves(shown: AdminWorld) -> None:
     with pytest.raises(RuntimeError, match="keeps its observers"):
-        shown.serve(shown.hub)
+        instrument(shown.hub, "/another")
 
 
 def test_whoever_is_not_accepted_yet_can_do_nothing() -> None:
@@ -355,3 +359,27 @@ def test_what_is_told_is_not_in_the_recovery_log() -> None:
     assert told[0][3] == ["news", "x"]  # without its name there
     assert recovery.events.position == before + 1
     assert peer.heard()
+
+
+def test_a_namespace_of_the_application_is_not_taken() -> None:
+    """Its own handlers of `join` and `connect` would be a mixture with ours."""
+    handler = Handler(lambda *arguments: None)
+    uses: list[Callable[[Hub], None]] = [
+        lambda hub: hub.handlers.on("/admin", "join", handler),
+        lambda hub: hub.handlers.on_namespace("/admin", handler),
+        lambda hub: instrument(hub),
+    ]
+    for use in uses:
+        hub = Hub()
+        use(hub)
+        with pytest.raises(ValueError, match=r"^namespace='/admin': it has handlers already: choose another"):
+            instrument(hub)
+        assert hub.handlers.handles("/admin")
+    instrument(hub, "/another")
+    hub = Hub()
+    hub.handlers.allow(["/admin"])
+    instrument(hub)
+
+
+def instrument(hub: Hub, namespace: str = "/admin") -> None:
+    admin_module.Admin(hub, CREDENTIALS, "development", False, None, namespace, 2.0)

@@ -251,6 +251,17 @@ def test_events_as_they_can_be_read(codec: Any) -> None:
     assert len(json.dumps(events)) < 1_000
 
 
+def test_a_large_event_of_a_client_is_told_by_its_name_and_size(fed: FedWorld) -> None:
+    peer = fed.peer()
+    fed.ask()
+    wide = json.dumps(["x" * 100] * 20)
+    for _ in range(2):
+        wide = f"[{','.join([wide] * 20)}]"
+    peer.say(f'2["large",{wide}]')
+    peer.say('2["small",1]')
+    assert [row[3] for row in fed.rows()] == [["large", f"({len(wide) + 11} bytes)"], ["small", 1]]
+
+
 def test_to_whom_an_event_was_sent(fed: FedWorld) -> None:
     fed.ask()
     sid = fed.peer().names["sid"]

@@ -3,12 +3,14 @@
 It must not know what is counted. Workers are real processes: a lock is theirs as long as they live.
 """
 
+import errno
 import os
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pytest
 from python_server.monitoring import snapshots as module
 from python_server.monitoring.figures import Collected, Figures, Snapshot
 from python_server.monitoring.snapshots import Snapshots, snapshot_folder
+from python_server.net.sockets import BindError
 
 WORKER = """
 import os, sys, time
@@ -114,6 +117,16 @@ Snapshots(sys.argv[1], 1).write(Snapshot(1, 1, 0.0, "", Figures()))
 import os
 print([name for name in os.listdir(sys.argv[1]) if name == "figures-1"])
 """
+
+
+def test_a_folder_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**where: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/dev/shm/x")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    said = r"^--metrics: no place for the figures of the workers: .*No space left"
+    with pytest.raises(BindError, match=said), snapshot_folder(True):
+        pass
 
 
 def test_what_a_killed_server_left_is_removed_by_the_next_one(folder: str) -> None:

@@ -4,6 +4,7 @@ It must not know how a server ends; `tests/e2e/test_operation.py` sends the sign
 """
 
 import atexit
+import errno
 import json
 import os
 import signal
@@ -138,6 +139,24 @@ def test_a_child_without_words_without_end_and_without_python(
     process.hang_up("")
     assert process.said[-1].endswith("cannot start /no/python: No such file or directory")
     assert process.happened == ["refused"] * 3
+
+
+def test_without_a_place_for_what_a_check_says_the_old_code_goes_on(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.tempfile, "TemporaryFile", full)
+        process.hang_up(LOADS)
+    assert process.said[-1] == (
+        "the new code is not loaded, the old code goes on: the check needs a temporary file: "
+        "[Errno 28] No space left on device: '/tmp'"
+    )
+    process.hang_up(LOADS)
+    process.look()
+    assert process.happened == ["refused", "stop"]
 
 
 def test_whoever_is_told_to_stop_meanwhile_stops(process: Process) -> None:
