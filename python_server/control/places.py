@@ -139,6 +139,8 @@ def servers() -> list[Server]:
             if (server := _written(path)) is not None:
                 key = server.process, server.control
                 server.control = root + server.control
+                if root and not _has_root(server.process, root):
+                    continue
                 if key not in found and _is_served(server):
                     found[key] = server
     return list(found.values())
@@ -149,6 +151,17 @@ def _record(listening: Listening, control: str) -> str:
     if os.path.abspath(control) != default_path(name):  # the default may be another server's of that port
         name = f"{name}-{crc32(os.fsencode(os.path.abspath(control))):08x}"
     return default_path(name).removesuffix("sock") + "json"
+
+
+def _root_of(process: int) -> str:
+    return f"/proc/{process}/root"
+
+
+def _has_root(process: int, root: str) -> bool:
+    """Does it run where that was written? A container might name any process, which `stop` then ends."""
+    with suppress(OSError):
+        return os.path.samefile(_root_of(process), root)
+    return False
 
 
 def _written(path: str) -> Server | None:
