@@ -152,6 +152,14 @@ _ALL = [
         far=True,
     ),
     Server("ours-inline", Kind.OURS, _socketio(*_OURS, "ours_socketio:inline_app"), far=True),
+    # What an operator's metrics cost; left out where ours has none.
+    Server(
+        "ours-metrics",
+        Kind.OURS,
+        _socketio(*_OURS, "--metrics", "127.0.0.1:0", "ours_socketio:app"),
+        named_only=True,
+        needs_option="--metrics",
+    ),
     Server("ours-events", Kind.OURS, _socketio(*_OURS, "ours_events:app")),
     Server("ours-events-inline", Kind.OURS, _socketio(*_OURS, "ours_events:inline_app")),
     *(_ours_workers(count) for count in (1, 2, 4)),
