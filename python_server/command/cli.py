@@ -254,6 +254,8 @@ def make_settings(options: dict[str, Any]) -> Settings:
         settings = with_setting(settings, *assignment(text))
     if options["no_access_log"]:
         settings = replace(settings, access_log=None)
+    if settings.error_log == "-":  # as --access-log has it, and gunicorn
+        settings = replace(settings, error_log=None)
     if settings.debug and options["log_level"] == DEFAULTS.log_level:
         settings = replace(settings, log_level="debug")
     for flag, look in CHECKS.items():

@@ -40,7 +40,7 @@ LOG_OPTIONS: Final = (
         multiple=True,
         metavar="NAME",
     ),
-    Option("--error-log", "Error log file instead of standard error.", "error_log", metavar="FILE"),
+    Option("--error-log", "Error log file instead of standard error (also: -).", "error_log", metavar="FILE"),
     Option("--access-log", "Access log file; - for standard output.", "access_log", metavar="FILE"),
     Option("--no-access-log", "Write no access log.", default=False),
     Option(

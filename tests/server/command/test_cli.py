@@ -543,6 +543,11 @@ def test_fields_of_every_response(begun: list[Any]) -> None:
         assert (settings.headers, settings.server_header) == (("X-A: b c", "x-d:e"), False)
 
 
+def test_the_error_log_s_dash_is_standard_error(begun: list[Any]) -> None:
+    run("--error-log", "-")
+    assert begun[0][2].error_log is None
+
+
 def test_what_is_watched(begun: list[Any], tmp_path: Path) -> None:
     arguments = (
         "--reload",
