@@ -5,11 +5,11 @@ Must not know: where the figures go. No client can make a label: what is not the
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from math import inf
 from typing import Final
 
 from python_server.engineio.options import EngineError
@@ -32,7 +32,6 @@ NAMES_MAX_COUNT: Final = 200
 # Durations are put aside, and counted each second; sooner behind so many events of a namespace.
 FOLD_COUNT: Final = 1024
 HandlerName = tuple[str, str]  # namespace, event
-bucket_of: Final = partial(bisect_left, BOUNDS)
 
 
 @dataclass(slots=True, eq=False)
@@ -73,8 +72,8 @@ class EventMetrics:
         self._traffic: dict[str, Traffic] = {OTHER: Traffic()}
         self._counts: Counter[tuple[str, Labels]] = Counter()
         # How long handlers took: of those that are names, and of others; and who raised. They are appended
-        # to by any thread, in one step, and emptied by the loop.
-        self._durations: dict[HandlerName, deque[float]] = {}
+        # to by any thread, in one step, and emptied by the loop: of a list in two, each of them one.
+        self._durations: dict[HandlerName, list[float]] = {}
         self._others: deque[tuple[HandlerName, float]] = deque()
         self._failed: deque[HandlerName] = deque()
 
@@ -164,7 +163,7 @@ class EventMetrics:
         if (namespace, name) not in self._durations:
             if len(self._durations) >= NAMES_MAX_COUNT or not self._knows(namespace, name):
                 return self.namespace_label(namespace), OTHER
-            self._durations[namespace, name] = deque()
+            self._durations[namespace, name] = []
         return self.namespace_label(namespace), name
 
     def _knows(self, namespace: str, event: str | None) -> bool:
@@ -176,17 +175,21 @@ class EventMetrics:
             handler, seconds = self._others.popleft()
             self._count_durations(self._labels_of(*handler), [seconds])
         for handler, waiting in self._durations.items():
-            if waiting:
-                batch = [waiting.popleft() for _ in range(len(waiting))]
+            if batch := waiting[:]:
+                del waiting[: len(batch)]
                 self._count_durations(self._labels_of(*handler), batch)
         for _ in range(len(self._failed)):
             self._figures.count("wsframe_handler_errors_total", self._labels_of(*self._failed.popleft()))
 
     def _count_durations(self, labels: Labels, batch: list[float]) -> None:
         row = self._figures.row(DURATIONS, labels, ROW_LENGTH)
-        for bucket, count in Counter(map(bucket_of, batch)).items():
-            row[bucket] += count
         row[-1] += sum(batch)
+        batch.sort()
+        below = 0
+        for bucket, bound in enumerate((*BOUNDS, inf)):
+            at_most = bisect_right(batch, bound)
+            row[bucket] += at_most - below
+            below = at_most
 
     def figures(self) -> Figures:
         """All that was counted so far, as a value of its own."""
