@@ -5,6 +5,7 @@ Must not know: signals and command lines; those are the supervisor's.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Self, Unpack
@@ -13,10 +14,11 @@ from python_server.api.keywords import TLSKeywords, drop_unknown
 from python_server.api.options import tls_settings
 from python_server.net.monkey_patch import refuse_patched
 from python_server.net.sockets import BindError, Socket, bind_tcp, shown_urls
-from python_server.net.threads import BackgroundThread
+from python_server.net.threads import BackgroundThread, on_main_thread
 from python_server.observe import log as logs
 from python_server.serve.mounts import find_site
 from python_server.serve.serve import LINES, set_up_logs
+from python_server.serve.signals import ApplicationSignals, Orders, given_as_orders
 from python_server.serve.worker import Worker
 from python_server.settings import Settings
 from python_server.wsgi.environ import Application
@@ -164,10 +166,23 @@ class WSGIServer:
                 raise
             return
         worker = self._prepare()
+        interrupted = False
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            worker.force()
+
+        # Raised by Python itself, it would cut the loop off between a descriptor and whoever closes it.
+        python_raises = on_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        orders: Orders = {signal.SIGINT: interrupt} if python_raises else {}
         try:
-            worker.run()
+            with given_as_orders(worker.loop.mailbox.post, orders, ApplicationSignals(logs.report)):
+                worker.run()
         finally:
             self._worker = None
+        if interrupted:
+            raise KeyboardInterrupt
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop accepting, wait for running requests, and cancel them after the timeout. Any thread.

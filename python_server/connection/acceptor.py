@@ -163,7 +163,9 @@ class Acceptor:
             channel.close_when_idle()
 
     def abort(self, reason: str) -> None:
-        """End every connection now."""
+        """Listen no more, and end every connection now."""
+        for listener in self._listeners:
+            listener.close()
         for channel in list(self.channels):
             channel.abort(reason)
 

@@ -188,8 +188,9 @@ def test_ctrl_c_ends_gevents_server_by_an_exception_and_eventlets_in_silence(def
         sock = listen(LOCAL)
         port = sock.getsockname()[1]
         term_once(partial(asked, port), signal.SIGINT)
-        with raised, sock:
+        with raised:
             serve(sock)
+        assert sock.fileno() == -1
 
 
 def test_gevents_wait_waits_for_servers() -> None:
