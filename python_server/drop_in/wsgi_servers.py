@@ -17,7 +17,7 @@ from python_server.drop_in.events import Linked
 from python_server.drop_in.greenlets import RUNNING
 from python_server.drop_in.importing import caller, place_of
 from python_server.net import sockets
-from python_server.net.sockets import Socket, TCPAddress, UnixAddress, shown_urls
+from python_server.net.sockets import Socket, TCPAddress, UnixAddress
 from python_server.net.threads import on_main_thread
 from python_server.observe import log
 from python_server.serve.serve import tell_of_start
@@ -111,10 +111,7 @@ class PyWSGIServer(WSGIServer):
     def _prepare(self) -> Worker:
         worker = super()._prepare()
         tell_of_start()
-        assert self._socket is not None
-        tls = self._settings.tls
-        urls = shown_urls([self._socket], "https" if tls.certfile or tls.context else "http")
-        log.say(f"listening on {urls[0]}")
+        log.say(f"listening on {self.url}")
         return worker
 
 

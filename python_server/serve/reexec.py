@@ -25,7 +25,7 @@ from python_server.net.system import CallLater
 from python_server.net.systemd import LISTEN_VARIABLES
 from python_server.net.threads import BackgroundThread, on_main_thread
 from python_server.observe import log
-from python_server.workers.spawn import INHERITED_VARIABLE
+from python_server.workers.spawn import INHERITED_VARIABLE, own_command
 
 CHECK_VARIABLE: Final = "WSFRAME_CHECK_CONFIG"
 # What a command that checks itself writes once the application is loaded. Its exit status alone proves
@@ -137,7 +137,7 @@ class Reexec:
 
     def _try_new_code(self, said: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, *sys.orig_argv[1:]],
+            own_command(),
             env={**self._environment, CHECK_VARIABLE: "true", "PYTHONUNBUFFERED": "1"},
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
@@ -204,7 +204,7 @@ class Reexec:
         log.flush()
         try:
             os.chdir(self._folder)
-            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+            os.execve(sys.executable, own_command(), environment)
         except OSError as error:
             log.warn(f"cannot start {error.filename or sys.executable}: {error.strerror}; this process ends")
             log.flush()

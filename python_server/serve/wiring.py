@@ -118,8 +118,12 @@ class Pools:
     websockets: Pool
     door: Door
 
+    @property
+    def all(self) -> tuple[Pool, ...]:
+        return self.requests, self.events, self.websockets
+
     def close(self) -> None:
-        for pool in (self.requests, self.events, self.websockets):
+        for pool in self.all:
             pool.close(timeout_seconds=POOLS_CLOSE_SECONDS)
 
 

@@ -99,19 +99,21 @@ class WorkerSlot:
         )
 
 
+def own_command() -> list[str]:
+    """What started this process; `sys.argv` has lost `-m package`, `-X` and `-W` options."""
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
 def start_again(
     environment: Mapping[str, str],
     listening: Sequence[Socket],
     descriptors: Iterable[int] = (),
     process_group: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """This very program in a new process that accepts on `listening`; `descriptors` stay open in it as well.
-
-    `sys.orig_argv` still has `-m package`, `-X` and `-W` options, which `sys.argv` has lost.
-    """
+    """This very program in a new process that accepts on `listening`; `descriptors` stay open in it too."""
     numbers = [sock.fileno() for sock in listening]
     return subprocess.Popen(
-        [sys.executable, *sys.orig_argv[1:]],
+        own_command(),
         pass_fds=[*numbers, *descriptors],
         env={**environment, INHERITED_VARIABLE: ",".join(map(str, numbers))},
         process_group=process_group,
