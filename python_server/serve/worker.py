@@ -56,7 +56,7 @@ class Worker:
         control: listening, for this user's own words; owned from here on.
         told: called with the signal by which other servers say what the supervisor has just said otherwise.
         system: its clocks, poller, chance. access_log, counters: instead of its own.
-        first: what answers a path before all others, on the loop.
+        first: what answers a path before all others, on the loop. make_pools: its threads.
 
     Attributes:
         membership: among several workers, None for the only one.
@@ -78,13 +78,13 @@ class Worker:
         access_log: AccessWriter | None = None,
         counters: Counters | None = None,
         first: Mapping[str, RequestHandler] | None = None,
+        make_pools: Callable[[wiring.Given, Loop], wiring.Pools] = wiring.make_pools,
     ) -> None:
         self._settings = settings
         self._own_sockets = slot is None or slot.own_sockets
         self._told = told
         self._counters = counters or Counters(system.monotonic)
         self._state = WorkerState.SERVING
-        complain = self._counters.complain
         self._hubs = {mount.path: mount.hub for mount in site.mounts if mount.hub is not None}
         handlers = [hub.handlers for hub in self._hubs.values()]
         metrics = None if settings.metrics is None else EventMetrics(system.monotonic, handlers)
@@ -93,7 +93,7 @@ class Worker:
             settings=settings,
             slot=slot,
             system=system,
-            complain=complain,
+            complain=self._counters.complain,
             access_log=access_log or access_log_of(settings, system),
             session_observer=metrics,
             socket_observer=metrics,
@@ -102,7 +102,7 @@ class Worker:
         network = wiring.make_network(given, listening)
         self.loop: Loop = network.loop
         self._acceptor = network.acceptor
-        self._pools = wiring.make_pools(given, self.loop)
+        self._pools = make_pools(given, self.loop)
         protocols = wiring.make_protocols(given, network, self._pools)
         self._control: Control | None = None
         if control is not None:
@@ -197,6 +197,14 @@ class Worker:
         end_turn()
         sys.setswitchinterval(self._settings.switch_interval_seconds)
         keep_large_blocks()
+        self.begin()
+        try:
+            self.loop.run()
+        finally:
+            self.close()
+
+    def begin(self) -> None:
+        """The calling thread's loop serves from its next turn on."""
         self.loop.mailbox.adopt()
         if self._settings.clients_max_bytes:
             self._look_at_memory()
@@ -204,10 +212,6 @@ class Worker:
             self._accept()
         else:
             self.membership.begin(self._accept)
-        try:
-            self.loop.run()
-        finally:
-            self._close()
 
     def _accept(self) -> None:
         self._acceptor.start()
@@ -306,7 +310,8 @@ class Worker:
             or (self._state is WorkerState.HANDING_OVER and any(each.leaving for each in cluster.brokers()))
         )
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Loop's thread, once: everything that is left ends, and what the worker holds is freed."""
         self._state = self._state.to(WorkerState.CLOSED)
         self._acceptor.abort("server stopped")
         self.loop.run_once(0)
