@@ -111,8 +111,9 @@ class EventMetrics:
         """Rooms are looked at, not counted."""
 
     def received(self, socket: Socket, packet: Packet) -> None:
-        traffic = self._traffic.get(socket.namespace)
-        if traffic is None:
+        try:
+            traffic = self._traffic[socket.namespace]
+        except KeyError:
             traffic = self._traffic_of(socket.namespace)
         if packet.kind is EVENT:
             traffic.received_count += 1
@@ -129,19 +130,21 @@ class EventMetrics:
         """A handler that asks for no ack is counted as well: see `handled`."""
 
     def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
-        handler, seconds = (socket.namespace, name), self.now() - began
-        durations = self._durations.get(handler)
-        if durations is not None:
-            durations.append(seconds)
-        else:
-            self._others.append((handler, seconds))
+        seconds = self.now() - began
+        try:
+            self._durations[socket.namespace, name].append(seconds)
+        except KeyError:
+            self._others.append(((socket.namespace, name), seconds))
         if error is not None:
-            self._failed.append(handler)
+            self._failed.append((socket.namespace, name))
 
     def delivered(
         self, namespace: str, rooms: Sequence[RoomName] | None, prepared: Prepared, count: int
     ) -> None:
-        traffic = self._traffic.get(namespace) or self._traffic_of(namespace)
+        try:
+            traffic = self._traffic[namespace]
+        except KeyError:
+            traffic = self._traffic_of(namespace)
         traffic.sent_count += count
         traffic.sent_bytes += count * len(prepared.frames)
 
@@ -184,10 +187,12 @@ class EventMetrics:
     def _count_durations(self, labels: Labels, batch: list[float]) -> None:
         row = self._figures.row(DURATIONS, labels, ROW_LENGTH)
         row[-1] += sum(batch)
-        batch.sort()
+        # Most are in the first bucket: only the others are sorted, a fifth of the time for each of these.
+        slow = sorted([seconds for seconds in batch if seconds > BOUNDS[0]])
+        row[0] += len(batch) - len(slow)
         below = 0
-        for bucket, bound in enumerate((*BOUNDS, inf)):
-            at_most = bisect_right(batch, bound)
+        for bucket, bound in enumerate((*BOUNDS[1:], inf), start=1):
+            at_most = bisect_right(slow, bound)
             row[bucket] += at_most - below
             below = at_most
 
