@@ -56,6 +56,9 @@ class Gauges:
         for transport in ("polling", "websocket"):
             figures.gauge("wsframe_sessions", (transport,), carried[transport])
         for hub in self.hubs:
+            # Those that the application serves stand there before their first client: a graph begins at 0.
+            for namespace in hub.handlers.namespaces() - hub.adapters().keys():
+                figures.gauge("wsframe_clients", (self.label(namespace),), 0)
             for namespace, adapter in hub.adapters().items():
                 figures.gauge("wsframe_clients", (self.label(namespace),), adapter.clients_count)
                 figures.gauge("wsframe_rooms", (self.label(namespace),), adapter.rooms_count)

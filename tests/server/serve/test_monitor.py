@@ -84,6 +84,7 @@ def play(machine: Machine, worker: Worker, seen: list[Snapshot]) -> Iterator[lis
 def seen() -> list[Snapshot]:
     machine, seen = Machine(), list[Snapshot]()
     server = Server()
+    server.on("say", lambda sid: None, namespace="/chat")
     worker = Worker(
         Site(page, [server.mount("/socket.io/")]), Settings(metrics="here"), [], system=machine.system
     )
@@ -100,6 +101,7 @@ def total(snapshot: Snapshot, name: str, *labels: str) -> float:
 def test_a_worker_writes_itself_down_each_second(seen: list[Snapshot]) -> None:
     first, busy, stopping, last = seen
     assert (first.worker, first.unready, first.figures.gauges["wsframe_connections"]) == (1, "", {(): 0})
+    assert first.figures.gauges["wsframe_clients"]["/chat",] == 0
     assert busy.figures.gauges["wsframe_connections"] == {(): 1}
     assert total(busy, "wsframe_requests_total") == 1
     assert total(busy, "wsframe_sessions_opened_total", "polling") == 1
