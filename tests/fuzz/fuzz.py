@@ -16,6 +16,7 @@ from findings import Player, campaign, fault_of, load
 # Name -> (module, class, share of the time, what must have been done at least once).
 MACHINES = {
     "server": ("server", "ServerPlayer", 5, ("operations", "answers", "messages", "good answers")),
+    "model": ("model", "ModelPlayer", 2, ("packets", "upgraded")),
 }
 
 

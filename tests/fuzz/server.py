@@ -113,11 +113,11 @@ class Connection:
 class Played:
     """One conversation under way."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, application: Any) -> None:
         heads._KNOWN.clear()  # what a conversation says is all that counts when it is replayed
         ERRORS.lines.clear()
         self.machine = Machine(seed)
-        self.worker = self.machine.worker(find_site(make_application(read_what_is_there)), SETTINGS)
+        self.worker = self.machine.worker(find_site(application), SETTINGS)
         self.connections: dict[str, Connection] = {}
         self.all: list[Connection] = []
         self.counts: Counter[str] = Counter()
@@ -370,7 +370,7 @@ class ServerPlayer:
 
     def _play(self, seed: int, record: Record) -> tuple[Counter[str], float]:
         before = descriptors_count()
-        played = Played(seed)
+        played = Played(seed, make_application(read_what_is_there))
         try:
             for operation in record:
                 played.apply(operation)
