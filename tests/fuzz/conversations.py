@@ -136,7 +136,7 @@ class Grammar:
         """One to three exchanges, their operations mixed without changing the order of each."""
         productions: list[Callable[[Conversation], None]] = [
             *(self.requests, self.raw_websocket, self.polling, self.polling, self.websocket_session),
-            *(self.upgraded, self.upgraded, self.jsonp, self.heavy),
+            *(self.upgraded, self.upgraded, self.jsonp, self.heavy, self.heavy),
         ]
         threads: list[Conversation] = []
         for _ in range(self.pick((1, 1, 2, 3))):
@@ -400,11 +400,9 @@ class Grammar:
         name = self.name(out)
         target = self.target("/msgpack/", "websocket")
         out += [["http", name, "GET", target, [["Host", "here"], *UPGRADE, TOKEN], "", "none"], ["run"]]
-        count = self.pick((64, 4_000))
-        bits = (count - 1).bit_length()
+        count = self.pick((64, 9_000))
         keys = (bytes([0x90 | 15]) + bytes(0xFF - (i >> b & 1) for b in range(15)) for i in range(count))
         data = b"\xdf" + struct.pack("!I", count) + b"".join(key + b"\x01" for key in keys)
-        assert bits < 15
         head = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1x"
         out += [["frame", name, BINARY, latin(head + data), {}], ["run"]]
 

@@ -72,11 +72,15 @@ def minimised(player: Player, seed: int, record: Record, kind: str) -> Record:
             else:
                 at += size
         size //= 2
-    for at in range(len(record)):
+    at = 0
+    while at < len(record):
         for shorter in _smaller(record[at]):
             trial = [*record[:at], shorter, *record[at + 1 :]]
             if fails(trial):
                 record = trial
+                break
+        else:
+            at += 1
     return record
 
 

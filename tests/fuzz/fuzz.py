@@ -52,8 +52,10 @@ def main() -> int:
         seconds = None if options.seconds is None else options.seconds * share / shares
         done: Counter[str] = Counter()
         found: list[Path] = []
+        player = player_of(name)
+        print(f"{name} begins", flush=True)
         try:
-            campaign(player_of(name), options.seed, options.count, seconds, done, found)
+            campaign(player, options.seed, options.count, seconds, done, found)
         except KeyboardInterrupt:
             failed = 130
         idle = [what for what in needed if not done[what]]
