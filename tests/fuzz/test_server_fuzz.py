@@ -1,0 +1,141 @@
+"""The whole server's fuzzers, bounded; what was once found stays mended; and each oracle sees what it is for.
+
+It must not need more than a minute: `make fuzz` runs longer, with seeds of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("h11")
+pytest.importorskip("wsproto")
+sys.path.insert(0, str(Path(__file__).parent))
+
+from findings import VECTORS, Fault, campaign, fault_of, load, minimised
+from fuzz import MACHINES, player_of
+
+from python_server.socketio.adapter import Adapter
+from python_server.socketio.dispatcher import Dispatcher
+
+HERE = Path(__file__).parent
+PLAYERS = {name: player_of(name) for name in MACHINES}
+COUNTS = {"server": 150, "model": 100}
+SEED = 7
+
+
+@pytest.fixture(autouse=True)
+def kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("findings.KEPT", tmp_path)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_nothing_is_found(name: str) -> None:
+    done: Counter[str] = Counter()
+    found: list[Path] = []
+    campaign(PLAYERS[name], SEED, COUNTS[name], None, done, found)
+    assert not found, [path.read_text("utf-8")[:3000] for path in found]
+    assert all(done[what] for what in MACHINES[name][3]), done
+
+
+@pytest.mark.parametrize("path", sorted(VECTORS.glob("*.json")), ids=lambda path: path.stem)
+def test_what_was_found_once_stays_mended(path: Path) -> None:
+    player, seed, record = load(path, PLAYERS)
+    try:
+        fault = fault_of(player, seed, record)
+    except (ValueError, TypeError, KeyError) as error:
+        pytest.fail(f"{path.name} does not fit the machine any more: {error!r}")
+    assert fault is None, f"{path.name}: {fault}"
+
+
+def test_a_record_that_fits_no_more_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"machine": "gone", "seed": 1, "record": []}), "utf-8")
+    with pytest.raises(ValueError, match=r"old\.json is no record"):
+        load(path, PLAYERS)
+    for name, operation in (("server", ["whisper", "c0"]), ("model", ["whisper", "a"])):
+        with pytest.raises(ValueError, match="no operation of a"):
+            PLAYERS[name].play(1, [operation])
+
+
+class Planted:
+    """Stands for `Adapter.deliver`: every fifth broadcast fares badly."""
+
+    def __init__(self, how: str) -> None:
+        self._how = how
+        self._deliver = Adapter.deliver
+        self._count = 0
+        self._kept: list[Any] = []
+
+    def __call__(self, adapter: Adapter, envelope: Any) -> int:
+        self._count += 1
+        chosen = self._count % 5 == 0
+        if chosen and self._how == "swap":
+            self._kept.append((adapter, envelope))
+            return 0
+        if chosen and self._how == "loss":
+            return 0
+        told = self._deliver(adapter, envelope)
+        if chosen and self._how == "duplicate":
+            self._deliver(adapter, envelope)
+        while self._kept:
+            self._deliver(*self._kept.pop())
+        return told
+
+
+@pytest.mark.parametrize("how", ["swap", "loss", "duplicate"])
+def test_the_model_sees_a_planted_fault(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = PLAYERS["model"]
+    planted = Planted(how)
+    monkeypatch.setattr(Adapter, "deliver", lambda adapter, envelope: planted(adapter, envelope))
+    faults = [fault_of(model, seed, model.make(seed)) for seed in range(20)]
+    kinds = {fault.kind for fault in faults if fault is not None}
+    assert kinds <= {"another packet", "a packet too many", "packets are missing"}
+    assert len(kinds) > 0
+    assert sum(fault is not None for fault in faults) >= 5
+
+
+def test_the_model_sees_an_event_that_never_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatch, count = Dispatcher._dispatch, iter(range(1_000_000))
+
+    def lose(dispatcher: Dispatcher, socket: Any, packet: Any) -> None:
+        if next(count) % 9 != 5:
+            dispatch(dispatcher, socket, packet)
+
+    monkeypatch.setattr(Dispatcher, "_dispatch", lose)
+    model = PLAYERS["model"]
+    faults = [fault_of(model, seed, model.make(seed)) for seed in range(10)]
+    assert {fault.kind for fault in faults if fault is not None} == {"events on their way in"}
+
+
+def test_a_finding_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = PLAYERS["server"]
+
+    def play(seed: int, record: Any) -> Counter[str]:
+        if any(operation[0] == "http" and "Cookie" in str(operation[4]) for operation in record):
+            raise Fault("a cookie")
+        return Counter()
+
+    monkeypatch.setattr(server, "play", play, raising=False)
+    seed = next(seed for seed in range(1000) if fault_of(server, seed, server.make(seed)) is not None)
+    small = minimised(server, seed, server.make(seed), "a cookie")
+    assert len(small) == 1
+    assert small[0][4] == [["Cookie", "a=b; c=d"]]
+
+
+def test_an_interrupted_run_tells_what_it_did() -> None:
+    command = [sys.executable, str(HERE / "fuzz.py"), "--seconds", "3000", "--machines", "model"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert "begins" in run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        said = run.stdout.read()
+    assert run.returncode == 130
+    assert "model, seed 1: {" in said
