@@ -40,8 +40,9 @@ def pytest_report_header() -> str:
     return f"strict: {sitecustomize.MODE}"
 
 
-def pytest_sessionstart() -> None:
-    if off := what_is_off():
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Of the suite: a pytest that a test starts as a user would is one more process."""
+    if session.config.rootpath == TESTS.parent and (off := what_is_off()):
         raise pytest.UsageError(f"{sitecustomize.MODE}: {off}")
 
 
