@@ -17,6 +17,11 @@ AUDIT ?=
 PYTHON_VERSION ?= 3.14
 
 .PHONY: FORCE help serve test test-all test-python lint bandit audit constraints coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+MODES ?=
+FRAMES ?= 200000
+PYTHON_VERSION ?= 3.14
+
+.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs strict sanitize valgrind
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -29,6 +34,9 @@ help:
 	@echo "make constraints   resolve tests/constraints.txt anew, which CI installs by"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
+	@echo "make strict  the suite once per mode of the interpreter (MODES='switch dev optimised malloc', TESTS=... for a part)"
+	@echo "make sanitize   the codec's tests and the server's on it with a build under AddressSanitizer and UBSan (FRAMES=...)"
+	@echo "make valgrind   a named hundred of the tests under memcheck"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
 	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
 	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
@@ -68,6 +76,16 @@ audit: bandit
 
 constraints: $(VENV)/test-installed
 	$(BIN)/python tests/common/constraints.py
+strict: $(VENV)/test-installed optional-npm optional-tools
+	$(BIN)/python tests/strict/run.py $(MODES) $(TESTS)
+
+# What of the server hands bytes to the codec or takes them from it.
+ON_THE_CODEC := $(addprefix tests/server/,connection engineio http1 websocket net/test_transport.py)
+sanitize: $(VENV)/test-installed
+	PYTHON=$(abspath $(BIN))/python sh tests/fuzz/sanitizers.sh $(FRAMES) $(ON_THE_CODEC)
+
+valgrind: $(VENV)/test-installed
+	$(BIN)/python tests/strict/valgrind.py
 
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage

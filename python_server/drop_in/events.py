@@ -65,7 +65,8 @@ class AsyncResult(Linked):
 
     def send(self, result: object = None, exc: Fault | None = None) -> None:
         """Raises AssertionError: it was sent before."""
-        assert not self._ready, "Trying to re-send() an already-triggered event."
+        if self._ready:  # under `python -O` too
+            raise AssertionError("Trying to re-send() an already-triggered event.")
         if exc is None:
             self.set(result)
         else:

@@ -24,6 +24,7 @@ class StateEnum(Enum):
         return member
 
     def to(self, state: State) -> State:
-        """`state`, which must be one that may follow."""
-        assert state._name_ in self.following, (self, state)
+        """`state`, which must be one that may follow; under `python -O` too."""
+        if state._name_ not in self.following:
+            raise AssertionError((self, state))
         return state

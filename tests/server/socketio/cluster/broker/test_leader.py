@@ -121,10 +121,8 @@ def test_a_worker_alone() -> None:
     assert worker.leading.passes_on
 
 
-# When the old leader (o) and the new one (n) read, when a message comes (m), and when the broker has
-# confirmed the new one's subscription (s).
-@pytest.mark.parametrize("order", sorted(set(itertools.permutations("mmmsoonn"))), ids="".join)
-def test_a_hand_over_loses_and_doubles_nothing(order: tuple[str, ...]) -> None:
+def handed_over(order: str) -> tuple[list[str], Lead, Lead]:
+    """What was passed on, and the states of the two at the end."""
     stream: list[str] = []
     old, new = Worker(1, stream, True), Worker(2, stream, False)
     old.leading.look()
@@ -148,8 +146,19 @@ def test_a_hand_over_loses_and_doubles_nothing(order: tuple[str, ...]) -> None:
     for _ in range(20):
         old.read()
         new.read()
-    assert old.passed_on + new.passed_on == ["0", "1", "2", "3"]
-    assert (old.leading.state, new.leading.state) == (Lead.IDLE, Lead.LEADING)
+    return old.passed_on + new.passed_on, old.leading.state, new.leading.state
+
+
+# When the old leader (o) and the new one (n) read, when a message comes (m), and when the broker has
+# confirmed the new one's subscription (s).
+ORDERS = sorted({"".join(order) for order in itertools.permutations("mmmsoonn")})
+
+
+@pytest.mark.parametrize("start", sorted({order[:2] for order in ORDERS}))
+def test_a_hand_over_loses_and_doubles_nothing(start: str) -> None:
+    for order in ORDERS:
+        if order.startswith(start):
+            assert handed_over(order) == (["0", "1", "2", "3"], Lead.IDLE, Lead.LEADING), order
 
 
 @pytest.mark.parametrize("seed", range(300))
