@@ -68,6 +68,11 @@ class RecoveryLog:
         """Any thread: the name of an event about to be sent; unique among all processes."""
         return f"{self.tag}{next(self._numbers):x}"
 
+    def entered(self, now: float) -> int:
+        """For `RecoveryRecord.rooms`, of a room that is entered now: our position, once there is an event."""
+        position = self.events.position
+        return position if position > self.events.first else -int(now * 1e6)
+
     def append(self, envelope: Envelope, now: float) -> None:
         """An event with an offset leaves."""
         assert envelope.offset is not None

@@ -32,9 +32,9 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
 
         Set when it is lost:
         left_position: of the log, at that moment.
-        rooms: those it was in, each with the log's position when it entered, or below 0 the moment when it
-            did elsewhere: in microseconds of the machine's monotonic clock. In a record that was found for
-            another process: with that moment.
+        rooms: those it was in, each with the log's position when it entered; or below 0, where the log was
+            empty or it entered elsewhere, the moment: in microseconds of the machine's monotonic clock. In a
+            record that was found for another process: with that moment.
         last_offset: of the last recoverable event it was sent, None when there was none.
         data: the application's own.
         expires_at: until when it may come back.

@@ -271,7 +271,9 @@ def test_what_was_said_in_a_room_before_it_entered_is_not_added() -> None:
     elder.say("to red before", ("red",), now=1.0)
     for log in (elder, young):
         log.say("both", now=2.0)
-    young.lose("both", now=3.0, rooms={"S": 0, "red": 0, "blue": 1})
+    assert Log().entered(2.0) == -2_000_000
+    assert young.entered(2.0) == 1
+    young.lose("both", now=3.0, rooms={"S": 0, "red": 0, "blue": young.entered(2.0)})
     elder.say("to blue since", ("blue",), now=3.0)
     client = bring(young.find("P", "/", "both", 3.0))
     second = Log()
