@@ -17,12 +17,14 @@ class Emission:
     """One event as a handler emitted it.
 
     Attributes:
-        place: among everything that was emitted or joined, anywhere. safe: it has left its worker, or that
-            one lives; False: it may have died with it.
+        place: among everything that was emitted or joined, anywhere. host: where. moment: when.
+        safe: it has left its worker, or that one lives; False: it may have died with it.
     """
 
     place: int
     room: str
+    host: str
+    moment: float
     safe: bool = True
 
 
@@ -37,15 +39,25 @@ class Life:
 
     name: str
     number: int
+    host: str
     held: dict[str, int] = field(default_factory=dict)
     maybe: set[str] = field(default_factory=set)
     left: dict[str, int] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
     received: set[tuple[str, int]] = field(default_factory=set)
 
-    def is_owed(self, emission: Emission) -> bool:
-        since = self.held.get(emission.room)
-        return emission.safe and since is not None and since < emission.place
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """From when to when what others say may be lost on its way to, or from, a machine; "": any."""
+
+    host: str
+    began: float
+    ended: float
+
+    def covers(self, emission: Emission, life: Life) -> bool:
+        there = self.host in ("", emission.host, life.host)
+        return there and self.began <= emission.moment <= self.ended
 
 
 class Ledger:
@@ -59,6 +71,7 @@ class Ledger:
         self.broken: list[str] = []
         self.happened: Counter[str] = Counter()
         self.emissions: dict[str, list[Emission]] = defaultdict(list)
+        self.troubles: list[Trouble] = []  # of the way between machines
         self._place = 0
         self._transcript = hashlib.sha256()
         self._heard: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -113,16 +126,23 @@ class Ledger:
 
     # From servers to clients
 
-    def emit(self, origin: str, room: str) -> int:
+    def emit(self, origin: str, room: str, host: str, now: float) -> int:
         """An event is about to be emitted; its serial number."""
         of_origin = self.emissions[origin]
-        of_origin.append(Emission(self.next_place(), room))
+        of_origin.append(Emission(self.next_place(), room, host, now))
         return len(of_origin) - 1
 
     def unsafe(self, origin: str, serial: int) -> None:
         """What this origin has emitted from that number on may be nowhere."""
         for emission in self.emissions[origin][serial:]:
             emission.safe = False
+
+    def is_owed(self, life: Life, emission: Emission) -> bool:
+        """Must that client have got it?"""
+        since = life.held.get(emission.room)
+        if not emission.safe or since is None or since > emission.place:
+            return False
+        return life.host == emission.host or not any(each.covers(emission, life) for each in self.troubles)
 
     def receive(self, life: Life, origin: str, serial: int, room: str) -> None:
         """A client got an event."""
@@ -136,12 +156,13 @@ class Ledger:
             self.broken.append(f"doubled: {what} twice")
             return
         life.received.add((origin, serial))
+        self.happened["from another machine"] += life.host != of_origin[serial].host
         last = life.last.get(origin, -1)
         if serial < last:
             self.broken.append(f"overtaken: {what} behind {last}")
             return
         for between in range(last + 1, serial):
-            if life.is_owed(of_origin[between]):
+            if self.is_owed(life, of_origin[between]):
                 self.broken.append(f"hole: {what} and not {between}")
         life.last[origin] = serial
         if room not in life.maybe and life.left.get(room, 0) < of_origin[serial].place:
@@ -152,5 +173,5 @@ class Ledger:
         self.happened["complete lives"] += 1
         for origin, of_origin in self.emissions.items():
             for serial in range(life.last.get(origin, -1) + 1, len(of_origin)):
-                if life.is_owed(of_origin[serial]):
+                if self.is_owed(life, of_origin[serial]):
                     self.broken.append(f"lost: {life.name}.{life.number} never got {origin}/{serial}")

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
@@ -22,17 +22,19 @@ from unittest.mock import patch
 HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE.parent / "common")]
 
-from invariants import Ledger  # noqa: E402
+from invariants import Ledger, Trouble  # noqa: E402
 from python_server.observe import log  # noqa: E402
 from python_server.observe.counters import Counters  # noqa: E402
+from simulated_broker import Broker  # noqa: E402
 from simulated_clients import Client  # noqa: E402
-from simulated_cluster import RECOVERY_SECONDS, Host, Process, starting  # noqa: E402
+from simulated_cluster import ON_ITS_WAY_SECONDS, RECOVERY_SECONDS, Host, Process, starting  # noqa: E402
 from simulated_machine import Machine, Stuck  # noqa: E402
 from simulated_network import Network  # noqa: E402
 
 KINDS = ("websocket", "polling", "upgrade")
 SETTLE_SECONDS = 60.0
 QUIET_SECONDS = 8.0
+BROKER_BACK_SECONDS = 12.0  # until everybody is connected again
 STEPS_MAX_COUNT = 20_000  # in one moment: somebody turns for nothing
 
 
@@ -59,8 +61,12 @@ class World:
             delay_seconds=chance.choice((0.05, 0.5, 2.0)),
             narrow=chance.random() < 0.3,
         )
+        narrow = chance.random() < 0.3
+        joined = chance.random() < 0.3
+        self.broker = Broker(machine, self.network.loop, self.network) if joined else None
         self.hosts = [
-            Host(machine, self.ledger, "a", self.folder, workers_count, narrow=chance.random() < 0.3)
+            Host(machine, self.ledger, name, self.folder, workers_count, self.broker, narrow)
+            for name in ("ab" if joined else "a")
         ]
         self.clients: list[Client] = []
         self.faults: dict[str, tuple[int, Callable[[], bool]]] = {
@@ -74,6 +80,8 @@ class World:
             "stopped alone": (1, self._stop_one),
             "more or fewer": (1, self._change_count),
         }
+        if self.broker is not None:
+            self.faults["broker away"] = (1, self._broker_away)
         # Each seed has faults of its own: the rarer ones are seen without the others, too.
         self.chosen = [name for name in self.faults if chance.random() < 0.5] or ["cut"]
 
@@ -144,6 +152,23 @@ class World:
         host.order(lambda: host.supervisor.change_count(change))
         return True
 
+    def _broker_away(self) -> bool:
+        broker = self.broker
+        assert broker is not None
+        if broker.away:
+            return False
+        now, seconds = self.machine.now, self.random.random() * 6
+
+        def back() -> None:
+            broker.away = False
+
+        broker.leave()
+        self.network.loop.call_later(seconds, back)
+        self.ledger.troubles.append(
+            Trouble("", now - ON_ITS_WAY_SECONDS, now + seconds + BROKER_BACK_SECONDS)
+        )
+        return True
+
     def _something_happens(self) -> None:
         if self.network.calm:
             return
@@ -189,15 +214,13 @@ class World:
         chance = self.random
         for host in self.hosts:
             host.begin()
-        self.until(lambda: len(self._serving()) >= len(self.hosts), "a worker serves")
+        self.until(lambda: all(host.serving() for host in self.hosts), "a worker serves")
         self.pass_seconds(chance.random() * 5)
         for number in range(chance.choice((2, 3, 4, 6))):
             host = chance.choice(self.hosts)
             kind = chance.choice(KINDS)
             self.ledger.happened[kind] += 1
-            self.clients.append(
-                Client(f"c{number}", kind, self.network, lambda host=host: host.path, self.ledger)
-            )
+            self.clients.append(Client(f"c{number}", kind, self.network, host.name, host.path, self.ledger))
         self._later()
         self.pass_seconds(10 + chance.random() * 30)
         self.network.calm = True
@@ -253,6 +276,8 @@ class World:
             wire.close()
         for host in self.hosts:
             host.close()
+        if self.broker is not None:
+            self.broker.run_threads(lambda: not self.broker or not self.broker.threads())
         self.machine.loops.remove(self.network.loop)
         self.network.loop.close()
 
@@ -291,7 +316,7 @@ def play(seed: int, keeps_lines: bool = False) -> Ledger:
         with watched(ledger, lambda: moment[0]()):
             world = World(seed, Path(folder), ledger)
             moment[0] = lambda: world.machine.now
-            with starting(world.hosts):
+            with starting(world.hosts), world.broker.installed() if world.broker else nullcontext():
                 try:
                     world.play()
                 except Exception:
@@ -309,9 +334,11 @@ def play(seed: int, keeps_lines: bool = False) -> Ledger:
 
 
 # Each must have happened in a run of at least that many seeds.
-WANTED = (*KINDS, "cut", "cut and long away", "silence", "slow reader", "slow link", "roll", "rolled", "kill",
-          "stopped alone", "more or fewer", "recovered", "not recovered", "complete lives", "answers",
-          "acknowledged", "received")  # fmt: skip
+WANTED = (
+    *KINDS, "cut", "cut and long away", "silence", "slow reader", "slow link", "roll", "rolled", "kill",
+    "stopped alone", "more or fewer", "broker away", "from another machine", "recovered", "not recovered",
+    "complete lives", "answers", "acknowledged", "received",
+)  # fmt: skip
 WANTED_FROM_COUNT = 50
 
 
@@ -330,8 +357,6 @@ def main() -> int:
     parser.add_argument("--fingerprint", action="store_true", help="print the transcript's hash")
     parser.add_argument("--keep-on", action="store_true", help="do not end at the tenth broken seed")
     given = parser.parse_args()
-    if os.environ.get("PYTHONHASHSEED") != "0":  # sets of names in one order, in every run
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONHASHSEED": "0"})
     first, _, last = given.seeds.partition("-")
     happened: Counter[str] = Counter()
     broken: list[int] = []

@@ -280,10 +280,9 @@ class Client:
         joined: it is in the namespace now. recovers: it asks for what it missed.
     """
 
-    def __init__(
-        self, name: str, kind: str, network: Network, path: Callable[[], str], ledger: Ledger
-    ) -> None:
+    def __init__(self, name: str, kind: str, network: Network, host: str, path: str, ledger: Ledger) -> None:
         self.name = name
+        self._host = host
         self._kind = kind
         self._network = network
         self._path = path
@@ -315,9 +314,9 @@ class Client:
         self._connection += 1
         self.note("connects", self._connection)
         if self._kind == "websocket":
-            self._transport = WebSocket(self._network, self._path(), "", self)
+            self._transport = WebSocket(self._network, self._path, "", self)
         else:
-            self._transport = Polling(self._network, self._path(), self._kind == "upgrade", self)
+            self._transport = Polling(self._network, self._path, self._kind == "upgrade", self)
         number = self._connection
         self._network.loop.call_later(CONNECT_SECONDS, lambda: self._give_up(number))
 
@@ -405,7 +404,7 @@ class Client:
         if not recovered:
             self._lives += 1
             self._offset = None
-            self.life = Life(self.name, self._lives)
+            self.life = Life(self.name, self._lives, self._host)
             self.life.maybe.add(EVERYBODY)
             self.life.held[EVERYBODY] = self._ledger.next_place()
         self.joined = True

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from invariants import EVERYBODY, Ledger
+from invariants import EVERYBODY, Ledger, Trouble
 from python_server import Server
 from python_server.observe import log
 from python_server.serve.mounts import Site
@@ -25,6 +25,7 @@ from python_server.settings import Settings
 from python_server.workers import process
 from python_server.workers.spawn import WORKER_VARIABLE, take_slot
 from python_server.workers.supervisor import Supervisor
+from simulated_broker import URL, Broker
 from simulated_machine import Machine
 from simulated_network import SMALL_BUFFER_BYTES
 
@@ -32,6 +33,9 @@ PATH = "/socket.io/"
 RECOVERY_SECONDS = 30.0
 PING_SECONDS, PONG_SECONDS = 6.0, 5.0
 LOADING_SECONDS = 1.5
+# A worker that was killed may have been the one that hears the broker: until another does.
+LEADER_SECONDS = 4.0
+ON_ITS_WAY_SECONDS = 4.0
 SERVER_OPTIONS = {
     "ping_interval": PING_SECONDS,
     "ping_timeout": PONG_SECONDS,
@@ -45,9 +49,11 @@ def no_page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     raise AssertionError(f"nobody asks for {environ['PATH_INFO']}")
 
 
-def application(ledger: Ledger, origin: str, **options: Any) -> Server:
+def application(host: Host, origin: str) -> Server:
     """What each worker serves: it says to a room what a client says, under a number of its own."""
-    server = Server(**SERVER_OPTIONS, **options)
+    ledger, machine = host.ledger, host.machine
+    more = {} if host.broker is None else {"message_queue": URL}
+    server = Server(**SERVER_OPTIONS, **more)
 
     @server.event
     def connect(sid: str, environ: dict[str, Any], auth: dict[str, Any] | None) -> None:
@@ -57,7 +63,7 @@ def application(ledger: Ledger, origin: str, **options: Any) -> Server:
     @server.event
     def say(sid: str, name: str, connection: int, number: int, room: str, pad: str) -> int:
         ledger.hear(name, connection, number)
-        serial = ledger.emit(origin, room)
+        serial = ledger.emit(origin, room, host.name, machine.now)
         server.emit("said", (origin, serial, room, pad), room=room)
         return number
 
@@ -106,10 +112,12 @@ class Process:
         host = self._host
         if self._code is not None:
             return
-        self.server = application(host.ledger, self.origin, **host.options)
+        self.server = application(host, self.origin)
         slot = take_slot(self._environment, host.machine.system.monotonic)
         assert slot is not None
         host.note(self.origin, "begins")
+        if host.broker is not None:
+            host.broker.owner = self.origin
         self.worker = host.machine.worker(
             Site(no_page, [self.server.mount(PATH)]), host.settings, listening=[*self._listening], slot=slot
         )
@@ -128,7 +136,8 @@ class Process:
         if self.safe_serial == emissions or loop._more or loop._dirty or loop.mailbox._calls:
             return
         assert worker.membership is not None
-        if not worker.membership.siblings.queued_bytes():
+        queued = worker.membership.siblings.queued_bytes()
+        if not queued and not any(each._publisher._owes for each in worker._cluster.brokers()):
             self.safe_serial = emissions
 
     def poll(self) -> int | None:
@@ -157,6 +166,9 @@ class Process:
             self._close_all()
         else:
             self._host.ledger.unsafe(self.origin, self.safe_serial)
+            self._host.trouble(LEADER_SECONDS)
+            if self._host.broker is not None:
+                self._host.broker.kill(self.origin)
             with self._host.dying():
                 self._host.machine.kill(self.worker)
         self._ended(-signal.SIGKILL)
@@ -184,7 +196,7 @@ class Host:
     """One machine of the cluster: a supervisor, its workers, and the socket at which they listen.
 
     Args:
-        folder: for the socket. narrow: the pipes between workers are small. more: keywords of the server.
+        folder: for the socket. broker: what joins it to others. narrow: the pipes between workers are small.
     """
 
     def __init__(
@@ -194,13 +206,13 @@ class Host:
         name: str,
         folder: Path,
         workers_count: int,
+        broker: Broker | None = None,
         narrow: bool = False,
-        **more: Any,
     ) -> None:
         self.machine = machine
         self.ledger = ledger
         self.name = name
-        self.options = more
+        self.broker = broker
         self.path = str(folder / f"{name}.sock")
         self.settings = Settings(workers_count=workers_count, **SETTINGS)
         self.processes: dict[int, Process] = {}
@@ -227,6 +239,11 @@ class Host:
 
     def note(self, *words: object) -> None:
         self.ledger.note(self.machine.now, *words)
+
+    def trouble(self, seconds: float) -> None:
+        """What is said now, or was just before, may not come from here to other machines, or from there."""
+        now = self.machine.now
+        self.ledger.troubles.append(Trouble(self.name, now - ON_ITS_WAY_SECONDS, now + seconds))
 
     def count(self, what: str) -> None:
         self.ledger.happened[what] += 1

@@ -43,9 +43,7 @@ def test_a_seed_does_the_same_again() -> None:
 
 def broken_by(seeds: range, *words: str) -> bool:
     """Is a promise of that kind broken in one of them?"""
-    return any(
-        sentence.startswith(words) for seed in seeds for sentence in simulate.play(seed).broken
-    )
+    return any(sentence.startswith(words) for seed in seeds for sentence in simulate.play(seed).broken)
 
 
 class Spoiled:
@@ -99,7 +97,7 @@ def test_a_planted_hole_in_a_recovery_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def life_in(ledger: Ledger) -> Life:
-    life = Life("c", 1)
+    life = Life("c", 1, "h")
     life.maybe.add(EVERYBODY)
     life.held[EVERYBODY] = ledger.next_place()
     return life
@@ -110,7 +108,7 @@ def test_each_promise_has_its_sentence() -> None:
     ledger = Ledger()
     life = life_in(ledger)
     for room in (EVERYBODY, "red", EVERYBODY, EVERYBODY):
-        ledger.emit("w", room)
+        ledger.emit("w", room, "h", 1.0)
     ledger.receive(life, "w", 0, EVERYBODY)
     assert ledger.broken == []
     ledger.receive(life, "w", 1, "red")
@@ -125,7 +123,7 @@ def test_each_promise_has_its_sentence() -> None:
     ledger.acknowledge("c", 7, 6)
     ledger.answer("c", 1, 2)
     ledger.answer("c", 1, 1)
-    ledger.emit("w", EVERYBODY)
+    ledger.emit("w", EVERYBODY, "h", 1.0)
     ledger.close(life)
     kinds = [sentence.partition(":")[0] for sentence in ledger.broken]
     assert kinds == [
@@ -137,8 +135,8 @@ def test_each_promise_has_its_sentence() -> None:
 def test_what_died_with_its_worker_is_owed_to_nobody() -> None:
     ledger = Ledger()
     life = life_in(ledger)
-    ledger.emit("w", EVERYBODY)
-    ledger.emit("w", EVERYBODY)
+    ledger.emit("w", EVERYBODY, "h", 1.0)
+    ledger.emit("w", EVERYBODY, "h", 1.0)
     ledger.unsafe("w", 1)
     ledger.receive(life, "w", 0, EVERYBODY)
     ledger.close(life)
