@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 EVERYBODY = "all"
+SURELY_SECONDS = 20.0  # who is back by then is recovered, where no worker was killed
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Ledger:
         self.broken: list[str] = []
         self.happened: Counter[str] = Counter()
         self.emissions: dict[str, list[Emission]] = defaultdict(list)
+        self.killed: set[str] = set()  # hosts, since when some clients may be forgotten
         self.troubles: list[Trouble] = []  # of the way between machines
         self._place = 0
         self._transcript = hashlib.sha256()
@@ -167,6 +169,13 @@ class Ledger:
         life.last[origin] = serial
         if room not in life.maybe and life.left.get(room, 0) < of_origin[serial].place:
             self.broken.append(f"stray: {what} in room {room}, where it is not")
+
+    def come_back(self, life: Life, recovered: bool, offset: str | None, lost_at: float, now: float) -> None:
+        """A client that was lost is told what it is."""
+        self.happened["recovered" if recovered else "not recovered"] += 1
+        in_time = offset is not None and now - lost_at < SURELY_SECONDS
+        if not recovered and in_time and life.host not in self.killed:
+            self.broken.append(f"forgotten: {life.name}.{life.number}, lost at {lost_at:.3f}, is a new one")
 
     def close(self, life: Life) -> None:
         """A life that lasts at the end, when nothing is on its way any more: has it everything?"""

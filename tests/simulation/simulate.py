@@ -34,6 +34,8 @@ from simulated_network import Network  # noqa: E402
 KINDS = ("websocket", "polling", "upgrade")
 SETTLE_SECONDS = 60.0
 QUIET_SECONDS = 8.0
+PAUSE_SECONDS = 2.5  # between two faults, at most
+LINK_SECONDS = 3.0  # that a link to a sibling stands still, at most; a recovery allows for 5
 BROKER_BACK_SECONDS = 12.0  # until everybody is connected again
 STEPS_MAX_COUNT = 20_000  # in one moment: somebody turns for nothing
 
@@ -74,8 +76,8 @@ class World:
             "cut and long away": (1, self._long_away),
             "silence": (2, self._silence),
             "slow reader": (3, self._slow_reader),
-            "slow link": (3, self._slow_link),
-            "roll": (2, self._roll),
+            "slow link": (4, self._slow_link),
+            "roll": (3, self._roll),
             "kill": (1, self._kill),
             "stopped alone": (1, self._stop_one),
             "more or fewer": (1, self._change_count),
@@ -121,9 +123,8 @@ class World:
             if each.worker is not None and each.worker.membership is not None
             for link in each.worker.membership.siblings._links.values()
         ]
-        if links:
-            descriptor = self.random.choice(links)._descriptor
-            self.machine.held[descriptor] = self.machine.now + self.random.random() * 2
+        for link in self.random.sample(links, self.random.randint(1, len(links)) if links else 0):
+            self.machine.held[link._descriptor] = self.machine.now + self.random.random() * LINK_SECONDS
         return bool(links)
 
     def _serving(self) -> list[Process]:
@@ -180,7 +181,7 @@ class World:
         self._later()
 
     def _later(self) -> None:
-        self.network.loop.call_later(self.random.random() * 3.0, self._something_happens)
+        self.network.loop.call_later(self.random.random() * PAUSE_SECONDS, self._something_happens)
 
     # The run
 

@@ -166,6 +166,7 @@ class Process:
             self._close_all()
         else:
             self._host.ledger.unsafe(self.origin, self.safe_serial)
+            self._host.ledger.killed.add(self._host.name)
             self._host.trouble(LEADER_SECONDS)
             if self._host.broker is not None:
                 self._host.broker.kill(self.origin)

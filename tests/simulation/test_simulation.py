@@ -5,7 +5,6 @@ It must not need the long runs: those are for `make simulate`.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import simulate
-from invariants import EVERYBODY, Ledger, Life
+from invariants import EVERYBODY, SURELY_SECONDS, Ledger, Life, Trouble
+from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.socketio.adapter import Adapter
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.log import RecoveryLog
@@ -37,8 +37,7 @@ def test_a_seed_does_the_same_again() -> None:
     assert first.fingerprint == again.fingerprint != other.fingerprint
     command = [sys.executable, str(COMMAND), "3", "--fingerprint"]
     told = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in "ab"]
-    assert told[0] == told[1]
-    assert re.fullmatch(r"3 [0-9a-f]{64}", told[0].splitlines()[0])
+    assert {each.splitlines()[0] for each in told} == {f"3 {first.fingerprint}"}
 
 
 def broken_by(seeds: range, *words: str) -> bool:
@@ -96,6 +95,11 @@ def test_a_planted_hole_in_a_recovery_is_found(monkeypatch: pytest.MonkeyPatch) 
     assert broken_by(range(1, 20), "hole", "lost")
 
 
+def test_a_planted_loss_of_who_may_come_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RecoveryHandover, "hand_over", lambda self, successor: None)
+    assert broken_by(range(1, 20), "forgotten")
+
+
 def life_in(ledger: Ledger) -> Life:
     life = Life("c", 1, "h")
     life.maybe.add(EVERYBODY)
@@ -125,11 +129,24 @@ def test_each_promise_has_its_sentence() -> None:
     ledger.answer("c", 1, 1)
     ledger.emit("w", EVERYBODY, "h", 1.0)
     ledger.close(life)
+    ledger.come_back(life, False, None, 1.0, 2.0)
+    ledger.come_back(life, False, "offset", 1.0, 1.0 + SURELY_SECONDS)
+    ledger.come_back(life, False, "offset", 1.0, 2.0)
     kinds = [sentence.partition(":")[0] for sentence in ledger.broken]
     assert kinds == [
         "stray", "hole", "doubled", "overtaken", "invented",
-        "overtaken", "doubled", "lost", "wrong", "wrong", "doubled", "lost",
+        "overtaken", "doubled", "lost", "wrong", "wrong", "doubled", "lost", "forgotten",
     ]  # fmt: skip
+
+
+def test_what_is_said_beside_a_trouble_is_owed_to_nobody_elsewhere() -> None:
+    ledger = Ledger()
+    life = life_in(ledger)
+    ledger.troubles.append(Trouble("other", 2.0, 3.0))
+    for moment in (1.0, 2.5):
+        ledger.emit("w", EVERYBODY, "other", moment)
+    ledger.close(life)
+    assert ledger.broken == ["lost: c.1 never got w/0"]
 
 
 def test_what_died_with_its_worker_is_owed_to_nobody() -> None:
