@@ -11,6 +11,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 TESTS ?=
 BENCH ?=
+SEEDS ?= 1-200
 RECORDS ?=
 MODULES ?=
 AUDIT ?=
@@ -22,12 +23,14 @@ FRAMES ?= 200000
 PYTHON_VERSION ?= 3.14
 
 .PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs strict sanitize valgrind
+.PHONY: FORCE help serve test test-all test-python simulate lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
 	@echo "make test    set up and run the tests"
 	@echo "make test-all   those that take long as well, as CI does"
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
+	@echo "make simulate   clusters of workers and clients in one process, with kills, cuts and rolls by chance (SEEDS=1-200)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bandit  look for unsafe calls in the server and the codec"
 	@echo "make audit   that, and known vulnerabilities of the packages in tests/constraints.txt (AUDIT='-s osv': not by PyPI)"
@@ -61,6 +64,9 @@ test: $(VENV)/test-installed optional-npm optional-tools
 
 test-python: client
 	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"
+
+simulate: $(VENV)/test-installed
+	$(BIN)/python tests/simulation/simulate.py $(SEEDS)
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -48,7 +48,7 @@ class RunningServer:
         self.rooms: RoomDirectory = RoomDirectory(
             services,
             self.runner.room_changed,
-            lambda: 0 if recovery is None else recovery.events.position,
+            lambda: 0 if recovery is None else recovery.entered(services.now()),
         )
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
         tracer = services.tracer

@@ -211,16 +211,41 @@ class Machine:
 
     def worker(self, site: Site, settings: Settings, **more: Any) -> Worker:
         """One that has begun to accept; it takes its steps in `step`."""
-        worker = Worker(site, settings, [], system=self.system, make_pools=self.make_pools, **more)
+        listening = more.pop("listening", [])
+        worker = Worker(site, settings, listening, system=self.system, make_pools=self.make_pools, **more)
         worker.begin()
         self.loops.append(worker.loop)
         return worker
 
+    def loop(self) -> Loop:
+        """One without a worker; this thread's."""
+        loop = Loop(log.report, system=self.system)
+        loop.mailbox.adopt()
+        self.loops.append(loop)
+        return loop
+
     def end(self, worker: Worker) -> None:
         """As its process ends: everything is closed, its threads have ended."""
         self.loops.remove(worker.loop)
+        pools = [pool for pool in self.pools if pool.loop is worker.loop]
         self.pools = [pool for pool in self.pools if pool.loop is not worker.loop]
         worker.close()
+        for pool in pools:  # who waited for the loop has been told that it is gone
+            for runner in [*pool.away]:
+                while not runner.waking:
+                    os.sched_yield()
+                runner.run()
+            pool.close(0.0)
+
+    def kill(self, worker: Worker) -> None:
+        """Its process is gone at once: nobody hears a word of it, each of its sockets has ended."""
+        gone, peer = socket.socketpair()
+        peer.close()
+        for each in worker.loop.sockets:
+            self.held.pop(each.fileno(), None)
+            os.dup2(gone.fileno(), each.fileno(), inheritable=False)
+        gone.close()
+        self.end(worker)
 
     def connect(self, worker: Worker, peer: tuple[str, int] = ("192.0.2.1", 1)) -> socket.socket:
         """A client's end, non-blocking, of a connection that the worker has just accepted."""

@@ -68,6 +68,11 @@ class RecoveryLog:
         """Any thread: the name of an event about to be sent; unique among all processes."""
         return f"{self.tag}{next(self._numbers):x}"
 
+    def entered(self, now: float) -> int:
+        """For `RecoveryRecord.rooms`, of a room that is entered now: our position, once there is an event."""
+        position = self.events.position
+        return position if position > self.events.first else -int(now * 1e6)
+
     def append(self, envelope: Envelope, now: float) -> None:
         """An event with an offset leaves."""
         assert envelope.offset is not None
@@ -141,7 +146,7 @@ class RecoveryLog:
         """Add what was heard here and not where the client was."""
         start = self.events.position_at(client.compare_from)
         for _, moment, _, envelope in self.events.sent_to(client.namespace, client.rooms, start):
-            if envelope.offset not in client.heard_elsewhere:
+            if envelope.offset not in client.heard_elsewhere and client.was_in(envelope.rooms, moment):
                 client.missed_elsewhere.append((moment, envelope))
                 client.heard_elsewhere[str(envelope.offset)] = moment
 
@@ -150,7 +155,7 @@ class RecoveryLog:
         self.add_missed(client)
         for log in (self, *self._kept_logs):
             log._lost.pop(client.pid, None)
-        client.rooms = dict.fromkeys(client.rooms, self.events.position)
+        client.rooms = {room: -moment for room, moment in client.rooms.items()}
         client.joined_position = client.left_position = self.events.position
         oldest = self._began_at - TURN_SECONDS
         for name, moment in client.heard_elsewhere.items():
@@ -240,12 +245,20 @@ class RecoveryLog:
         return replace(
             client,
             offered=False,
+            rooms={room: self._entered_at(position) for room, position in client.rooms.items()},
             missed_elsewhere=self._missed(client, unseen, start),
             seen_elsewhere=offset,
             heard_elsewhere=heard,
             only_elsewhere=frozenset(only_here),
-            compare_from=missed_from - LAG_SECONDS,
+            compare_from=max(missed_from - LAG_SECONDS, client.compare_from),
         )
+
+    def _entered_at(self, position: int) -> int:
+        """When a room was entered, not too late: the moment of the last event before, in microseconds."""
+        if position <= 0:
+            return -position
+        before = min(position, self.events.position) - 1
+        return int(self.events.moment_of(before) * 1e6) if before >= self.events.first else 0
 
     def _unseen(
         self, client: RecoveryRecord, namespace: str, offset: str | None

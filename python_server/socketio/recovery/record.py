@@ -32,7 +32,9 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
 
         Set when it is lost:
         left_position: of the log, at that moment.
-        rooms: those it was in, each with the log's position when it entered.
+        rooms: those it was in, each with the log's position when it entered; or below 0, where the log was
+            empty or it entered elsewhere, the moment: in microseconds of the machine's monotonic clock. In a
+            record that was found for another process: with that moment.
         last_offset: of the last recoverable event it was sent, None when there was none.
         data: the application's own.
         expires_at: until when it may come back.
@@ -44,7 +46,7 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         heard_elsewhere: events for its rooms that its former process heard lately, offset -> moment.
         only_elsewhere: those of them that no other process hears.
         compare_from: who takes the client over adds the events it has heard itself since that moment, if
-            they are not in heard_elsewhere.
+            they are not in heard_elsewhere. Of a client that was new here: when it came.
     """
 
     namespace: str
@@ -68,6 +70,12 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     def older_than(self, came_at: float | None) -> bool:
         """Did it come to another process later? None: to one that does not say when."""
         return came_at is None or self.came_at < came_at
+
+    def was_in(self, rooms: tuple[Room, ...] | None, moment: float) -> bool:
+        """Where `rooms` have moments: had it entered one of those, perhaps, by then?"""
+        if rooms is None:
+            return True
+        return any(room in self.rooms and self.rooms[room] <= moment * 1e6 for room in rooms)
 
 
 class FetchQuestion(msgspec.Struct, forbid_unknown_fields=True):

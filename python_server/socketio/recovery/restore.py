@@ -105,7 +105,7 @@ class Restorer:
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
         secret, now = self._services.names.make(), self._services.now()
-        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, secret, came_at=now)
+        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, secret, came_at=now, compare_from=now)
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None

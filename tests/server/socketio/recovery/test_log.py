@@ -250,7 +250,41 @@ def test_what_was_heard_here_alone_is_added(log: Log) -> None:
     client = bring(elsewhere.find("P", "/", None, 3.0))
     log.take_over(client, 3.0)
     assert names(client) == ["both", "to blue", "to all"]
-    assert client.rooms == dict.fromkeys(("S", "blue"), log.events.position)
+    assert client.rooms == {"S": 0, "blue": 0}
+
+
+def test_what_was_said_before_it_came_is_not_added() -> None:
+    """The process it came to was new, and had not heard that."""
+    elder, young = Log(), Log()
+    elder.say("before", now=1.0)
+    young.begin(2.0)
+    young.lose(None, now=4.0, came_at=3.0, compare_from=3.0)
+    elder.say("since", now=4.0)
+    client = bring(young.find("P", "/", None, 4.0))
+    elder.take_over(client, 4.0)
+    assert names(client) == ["since"]
+
+
+def test_what_was_said_in_a_room_before_it_entered_is_not_added() -> None:
+    elder, young = Log(), Log()
+    elder.say("to blue before", ("blue",), now=1.0)
+    elder.say("to red before", ("red",), now=1.0)
+    for log in (elder, young):
+        log.say("both", now=2.0)
+    assert Log().entered(2.0) == -2_000_000
+    assert young.entered(2.0) == 1
+    young.lose("both", now=3.0, rooms={"S": 0, "red": 0, "blue": young.entered(2.0)})
+    elder.say("to blue since", ("blue",), now=3.0)
+    client = bring(young.find("P", "/", "both", 3.0))
+    second = Log()
+    second.begin(2.5)
+    second.take_over(client, 3.0)
+    assert names(client) == []
+    assert client.rooms == {"S": 0, "red": 0, "blue": -2_000_000}
+    second.lose("both", now=3.0, rooms=client.rooms, seen_elsewhere="both", compare_from=client.compare_from)
+    client = bring(second.find("P", "/", "both", 3.0))
+    elder.take_over(client, 3.0)
+    assert names(client) == ["to red before", "both", "to blue since"]
 
 
 def test_a_client_lost_before_it_saw_what_it_brought_gets_that_first(log: Log) -> None:

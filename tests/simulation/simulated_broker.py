@@ -1,0 +1,257 @@
+"""A broker in this process: channels, and the threads of those who publish and subscribe, run by the machine.
+
+It must not know what is published; it speaks RESP to subscribers, and is away when it is told to be.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+from python_server.net.loop import Loop
+from python_server.socketio.cluster.broker import backplane, connections
+from simulated_machine import GUARD_SECONDS, Machine, Stuck
+from simulated_network import Network
+
+URL = "redis://simulated"
+
+
+class ToldThread:
+    """Stands for BackgroundThread: runs only while the machine waits for it, and leaves when it would wait.
+
+    To the machine it is a pool: one that can run when what its thread waits for is there, or late.
+    """
+
+    broker: ClassVar[Broker]
+    own = threading.local()  # the one whose thread it is
+
+    def __init__(self, function: Callable[[], object], name: str) -> None:
+        self.name = name
+        self.loop = None  # of no worker: it outlives the one that began it
+        self.away: list[Any] = []
+        self.ended = False
+        self._function = function
+        self._ready: Callable[[], bool] = lambda: True
+        self._due = 0.0
+        self._granted = threading.Semaphore(0)
+        self._returned = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+        self.broker.machine.pools.append(self)  # type: ignore[arg-type]
+
+    def can_run(self) -> bool:
+        return self._ready() or self._due <= self.broker.machine.now
+
+    def run_next(self) -> None:
+        """The machine: until it waits again, or has ended."""
+        self._granted.release()
+        if not self._returned.acquire(timeout=GUARD_SECONDS):
+            raise Stuck(f"{self.name} neither ends nor waits")
+        if self.ended:
+            self._thread.join()
+            self.broker.machine.pools.remove(self)  # type: ignore[arg-type]
+
+    def wait(self, ready: Callable[[], bool], seconds: float | None) -> None:
+        """Its thread: until it is so, or so long."""
+        self._ready = ready
+        self._due = float("inf") if seconds is None else self.broker.machine.now + seconds
+        if seconds is not None:  # time does not pass by it
+            self.broker.loop.call_later(self._due - self.broker.loop.now, lambda: None)
+        self._returned.release()
+        self._granted.acquire()
+
+    def _work(self) -> None:
+        self._granted.acquire()
+        self.own.thread = self
+        try:
+            self._function()
+        finally:
+            self.ended = True
+            self._returned.release()
+
+
+class ToldCondition:
+    """Stands for a condition of the broker's links."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def notify_all(self) -> None:
+        """Whoever waits looks itself."""
+
+    def wait_for(self, ready: Callable[[], Any], seconds: float | None = None) -> bool:
+        if ready():
+            return True
+        self._lock.release()
+        try:
+            thread = getattr(ToldThread.own, "thread", None)
+            if thread is not None:
+                thread.wait(lambda: bool(ready()), seconds)
+            else:  # a worker that ends waits for what is still to be published
+                ToldThread.broker.run_threads(ready)
+        finally:
+            self._lock.acquire()
+        return bool(ready())
+
+
+class Connection:
+    """One of redis-py's, as far as it is used, and its socket."""
+
+    def __init__(self, broker: Broker, owner: str) -> None:
+        self.owner = owner
+        self._broker = broker
+        self._sock: Connection | None = None
+        self._answers: deque[int | bytes] = deque()
+        self._timeout = 0.0
+        self.channels: set[bytes] = set()
+        self.pushes: deque[tuple[float, bytes]] = deque()  # each with the moment when it comes
+        self.lost = True
+
+    def connect(self) -> None:
+        self._broker.check(self)
+        self.lost = False
+        self._sock = self
+        self._broker.connections[self] = None
+
+    def disconnect(self) -> None:
+        self.lost = True
+        self._broker.connections.pop(self, None)
+
+    def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        return list(commands)
+
+    def send_packed_command(self, commands: list[tuple[Any, ...]], check_health: bool = True) -> None:
+        for command in commands:
+            self.send_command(*command)
+
+    def send_command(self, *parts: Any, check_health: bool = True) -> None:
+        self._broker.check(self)
+        if self.lost:
+            raise ConnectionError("the simulated broker has gone")
+        name, *arguments = parts
+        if name == "PING":
+            self._answers.append(b"PONG")
+            self.push(b"+PONG\r\n")
+        elif name == "PUBLISH":
+            self._answers.append(self._broker.publish(*arguments))
+        else:
+            for channel in arguments:
+                (self.channels.add if name == "SUBSCRIBE" else self.channels.discard)(channel)
+                self.push(array(name.lower().encode(), channel) + b":1\r\n")
+
+    def read_response(self) -> int | bytes:
+        if self.lost:
+            raise ConnectionError("the simulated broker has gone")
+        return self._answers.popleft()
+
+    # As a socket, from which its subscriber reads
+
+    def settimeout(self, seconds: float) -> None:
+        self._timeout = seconds
+
+    def shutdown(self, how: int) -> None:
+        self.lost = True
+
+    def push(self, data: bytes) -> None:
+        """It comes later, behind all that came before."""
+        due = max(
+            self._broker.machine.now + self._broker.network.delay() / 4, *(at for at, _ in self.pushes), 0
+        )
+        self.pushes.append((due, data))
+        self._broker.loop.call_later(due - self._broker.loop.now, lambda: None)
+
+    def _readable(self) -> bool:
+        return self.lost or bool(self.pushes and self.pushes[0][0] <= self._broker.machine.now)
+
+    def recv(self, most: int) -> bytes:
+        if not self._readable():
+            ToldThread.own.thread.wait(self._readable, self._timeout)
+        if self.lost:
+            return b""
+        data = b""
+        while self.pushes and self.pushes[0][0] <= self._broker.machine.now:
+            data += self.pushes.popleft()[1]
+        if not data:
+            raise TimeoutError("timed out")
+        return data
+
+
+def array(*items: bytes) -> bytes:
+    """RESP of an array that has one more element than these."""
+    return b"*%d\r\n" % (len(items) + 1) + b"".join(b"$%d\r\n%s\r\n" % (len(item), item) for item in items)
+
+
+class Broker:
+    """All channels.
+
+    Attributes:
+        owner: who makes connections at the moment. gone: owners that were killed.
+        away: nobody is connected, and nobody can be.
+    """
+
+    def __init__(self, machine: Machine, loop: Loop, network: Network) -> None:
+        self.machine = machine
+        self.loop = loop
+        self.network = network
+        self.connections: dict[Connection, None] = {}
+        self.owner = ""
+        self.gone: set[str] = set()
+        self.away = False
+
+    def installed(self) -> ExitStack:
+        """While this holds, links of workers are made to this broker."""
+        ToldThread.broker = self
+        stack = ExitStack()
+        stack.enter_context(patch.object(connections, "BackgroundThread", ToldThread))
+        stack.enter_context(patch.object(connections, "Condition", ToldCondition))
+        stack.enter_context(patch.object(backplane, "connector", self._connector))
+        return stack
+
+    def _connector(self, options: object) -> Callable[[], Connection]:
+        owner = self.owner
+        return lambda: Connection(self, owner)
+
+    def check(self, connection: Connection) -> None:
+        if self.away or connection.owner in self.gone:
+            raise ConnectionError("the simulated broker cannot be reached")
+
+    def publish(self, channel: bytes, payload: bytes) -> int:
+        reached = [each for each in self.connections if channel in each.channels and not each.lost]
+        for each in reached:
+            each.push(array(b"message", channel) + b"$%d\r\n%s\r\n" % (len(payload), payload))
+        return len(reached)
+
+    def leave(self) -> None:
+        """It ends, or the way to it does; `away` False: it is there again."""
+        self.away = True
+        self.cut(*self.connections)
+
+    def cut(self, *lost: Connection) -> None:
+        for each in lost:
+            each.lost = True
+
+    def kill(self, owner: str) -> None:
+        """That process says and hears nothing more."""
+        self.gone.add(owner)
+        self.cut(*(each for each in self.connections if each.owner == owner))
+
+    def threads(self) -> list[ToldThread]:
+        return [each for each in self.machine.pools if isinstance(each, ToldThread)]
+
+    def run_threads(self, done: Callable[[], Any]) -> None:
+        """Until it is so, or none of them can run; no time passes."""
+        while not done():
+            ready = [each for each in self.threads() if each.can_run()]
+            if not ready:
+                return
+            self.machine.random.choice(ready).run_next()

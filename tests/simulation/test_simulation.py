@@ -1,0 +1,168 @@
+"""The simulated cluster: a few seeds, the same again, and that a planted fault of each kind is found.
+
+It must not need the long runs: those are for `make simulate`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import simulate
+from invariants import EVERYBODY, SURELY_SECONDS, Ledger, Life, Trouble
+from python_server.serve.recovery_handover import RecoveryHandover
+from python_server.socketio.adapter import Adapter
+from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.recovery.log import RecoveryLog
+
+COMMAND = Path(simulate.__file__)
+
+
+def test_seeds_keep_every_promise() -> None:
+    happened = simulate.Counter[str]()
+    for seed in range(1, 7):
+        ledger = simulate.play(seed)
+        assert ledger.broken == []
+        happened += ledger.happened
+    assert min(happened[name] for name in ("cut", "kill", "roll", "recovered", "received", "answers")) > 0
+
+
+def test_a_seed_does_the_same_again() -> None:
+    """In one process and in another: the names of sets have an order of their own in each."""
+    first, again, other = (simulate.play(seed) for seed in (3, 3, 4))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    command = [sys.executable, str(COMMAND), "3", "--fingerprint"]
+    told = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in "ab"]
+    assert {each.splitlines()[0] for each in told} == {f"3 {first.fingerprint}"}
+
+
+def broken_by(seeds: range, *words: str) -> bool:
+    """Is a promise of that kind broken in one of them?"""
+    return any(sentence.startswith(words) for seed in seeds for sentence in simulate.play(seed).broken)
+
+
+class Spoiled:
+    """Envelopes on their way to the clients of one worker, of which each tenth is treated otherwise."""
+
+    def __init__(self, change: Callable[[Spoiled, Envelope], list[Envelope]]) -> None:
+        self.change = change
+        self.count = 0
+        self.kept: list[Envelope] = []
+        self.deliver = Adapter.deliver
+
+    def __call__(self, adapter: Adapter, envelope: Envelope) -> int:
+        self.count += 1
+        passed = self.change(self, envelope) if self.count % 10 == 0 else [*self.kept, envelope]
+        if self.count % 10:
+            self.kept.clear()
+        return sum(self.deliver(adapter, each) for each in passed[::-1])
+
+
+def lose(spoiled: Spoiled, envelope: Envelope) -> list[Envelope]:
+    return []
+
+
+def double(spoiled: Spoiled, envelope: Envelope) -> list[Envelope]:
+    return [envelope, envelope]
+
+
+def swap(spoiled: Spoiled, envelope: Envelope) -> list[Envelope]:
+    spoiled.kept.append(envelope)  # goes behind the next one
+    return []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(lose, ("hole", "lost")), (double, ("doubled",)), (swap, ("overtaken", "hole"))],
+)
+def test_a_planted_fault_is_found(
+    change: Callable[[Spoiled, Envelope], list[Envelope]],
+    words: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoiled = Spoiled(change)
+    monkeypatch.setattr(Adapter, "deliver", lambda self, envelope: spoiled(self, envelope))
+    assert broken_by(range(1, 3), *words)
+
+
+def test_a_planted_hole_in_a_recovery_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    missed = RecoveryLog._missed
+    monkeypatch.setattr(RecoveryLog, "_missed", lambda *args: missed(*args)[1:])
+    assert broken_by(range(1, 20), "hole", "lost")
+
+
+def test_a_planted_loss_of_who_may_come_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RecoveryHandover, "hand_over", lambda self, successor: None)
+    assert broken_by(range(1, 20), "forgotten")
+
+
+def life_in(ledger: Ledger) -> Life:
+    life = Life("c", 1, "h")
+    life.maybe.add(EVERYBODY)
+    life.held[EVERYBODY] = ledger.next_place()
+    return life
+
+
+def test_each_promise_has_its_sentence() -> None:
+    """What a simulated cluster does not do by itself, told by hand."""
+    ledger = Ledger()
+    life = life_in(ledger)
+    for room in (EVERYBODY, "red", EVERYBODY, EVERYBODY):
+        ledger.emit("w", room, "h", 1.0)
+    ledger.receive(life, "w", 0, EVERYBODY)
+    assert ledger.broken == []
+    ledger.receive(life, "w", 1, "red")
+    ledger.receive(life, "w", 3, EVERYBODY)
+    ledger.receive(life, "w", 3, EVERYBODY)
+    ledger.receive(life, "w", 2, EVERYBODY)
+    ledger.receive(life, "w", 4, EVERYBODY)
+    ledger.hear("c", 1, 7)
+    ledger.hear("c", 1, 6)
+    ledger.hear("c", 2, 7)
+    ledger.acknowledge("c", 8, 8)
+    ledger.acknowledge("c", 7, 6)
+    ledger.answer("c", 1, 2)
+    ledger.answer("c", 1, 1)
+    ledger.emit("w", EVERYBODY, "h", 1.0)
+    ledger.close(life)
+    ledger.come_back(life, False, None, 1.0, 2.0)
+    ledger.come_back(life, False, "offset", 1.0, 1.0 + SURELY_SECONDS)
+    ledger.come_back(life, False, "offset", 1.0, 2.0)
+    kinds = [sentence.partition(":")[0] for sentence in ledger.broken]
+    assert kinds == [
+        "stray", "hole", "doubled", "overtaken", "invented",
+        "overtaken", "doubled", "lost", "wrong", "wrong", "doubled", "lost", "forgotten",
+    ]  # fmt: skip
+
+
+def test_what_is_said_beside_a_trouble_is_owed_to_nobody_elsewhere() -> None:
+    ledger = Ledger()
+    life = life_in(ledger)
+    ledger.troubles.append(Trouble("other", 2.0, 3.0))
+    for moment in (1.0, 2.5):
+        ledger.emit("w", EVERYBODY, "other", moment)
+    ledger.close(life)
+    assert ledger.broken == ["lost: c.1 never got w/0"]
+
+
+def test_what_died_with_its_worker_is_owed_to_nobody() -> None:
+    ledger = Ledger()
+    life = life_in(ledger)
+    ledger.emit("w", EVERYBODY, "h", 1.0)
+    ledger.emit("w", EVERYBODY, "h", 1.0)
+    ledger.unsafe("w", 1)
+    ledger.receive(life, "w", 0, EVERYBODY)
+    ledger.close(life)
+    assert ledger.broken == []
+
+
+def test_a_run_in_which_nothing_happened_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate.verdict(simulate.WANTED_FROM_COUNT, [], simulate.Counter(received=5)) == 1
+    assert "never happened: websocket, polling" in capsys.readouterr().out
+    assert simulate.verdict(0, [], simulate.Counter()) == 1
+    assert simulate.verdict(simulate.WANTED_FROM_COUNT, [], simulate.Counter(simulate.WANTED)) == 0
+    assert simulate.verdict(1, [7], simulate.Counter()) == 1
