@@ -13,9 +13,11 @@ TESTS ?=
 BENCH ?=
 RECORDS ?=
 MODULES ?=
+MINUTES ?= 30
+SOAK ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+.PHONY: FORCE help serve test test-all test-python lint coverage-mirror soak rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -24,6 +26,8 @@ help:
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
+	@echo "make soak    two machines under good and bad traffic, workers killed, Redis restarted: MINUTES=$(MINUTES)"
+	@echo "             (SOAK='--seed 7': the same traffic again; SOAK='--plant loss': a fault that it has to find)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
 	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
@@ -56,6 +60,9 @@ lint: $(VENV)/test-installed
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage
 	$(BIN)/python tests/common/mirror.py $(MODULES)
+
+soak: $(VENV)/test-installed optional-npm
+	$(BIN)/python tests/soak/soak.py --minutes $(MINUTES) $(SOAK)
 
 rows: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page

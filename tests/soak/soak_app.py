@@ -1,6 +1,6 @@
 """The served application of the soak: it writes down each numbered event, and has what abusers aim at.
 
-It must not know how many clients, workers or machines there are. SOAK_PLANT names a fault for a run to find.
+It must not know how many clients, workers or machines there are. SOAK_PLANT names faults for a run to find.
 """
 
 import os
@@ -26,26 +26,25 @@ socketio = SocketIO(
 )
 # One write for each line, so a killed process leaves whole lines.
 noted = os.open(f"{os.environ['SOAK_FOLDER']}/told.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-PLANT = os.environ.get("SOAK_PLANT", "")
+PLANTS = os.environ["SOAK_PLANT"].split(",")
 PIECE = "x" * 50_000
 kept: list[Any] = []
 
 
 def planted(who: str, number: int) -> bool:
-    """Whether the event is to be lost; the other faults are done here."""
-    if PLANT == "memory":
-        kept.append(bytearray(20_000))
-    if number % 40:
-        return False
-    if PLANT == "descriptor":
+    """Whether the event is to be lost; the other faults are done here, each at some numbers."""
+    turn = number % 40
+    if "memory" in PLANTS:
+        kept.append(b"x" * (200_000 + number))
+    if "descriptor" in PLANTS and turn == 1:
         kept.append(os.pipe())
-    if PLANT == "thread":
+    if "thread" in PLANTS and turn == 2:
         threading.Thread(target=time.sleep, args=(3_600,), daemon=True).start()
-    if PLANT == "traceback":
+    if "traceback" in PLANTS and turn == 3:
         raise LookupError(f"{who} {number}")
-    if PLANT == "double":
+    if "double" in PLANTS and turn == 4:
         emit("told", (who, number), broadcast=True)
-    return PLANT == "loss"
+    return "loss" in PLANTS and turn == 5
 
 
 @socketio.on("tell")
@@ -54,7 +53,7 @@ def tell(who: str, number: int) -> int:
     if planted(who, number):
         return number
     os.write(noted, f"{who} {number}\n".encode())
-    if not (PLANT == "silence" and number % 40 == 0):
+    if not ("silence" in PLANTS and number % 40 == 6):
         emit("told", (who, number), broadcast=True)
     return number
 
