@@ -97,6 +97,20 @@ def missed(record: Record) -> tuple[list[str], int, int]:
     return lines, judged, excused
 
 
+def unrecovered(record: Record) -> Iterator[str]:
+    """Clients that can recover and began anew, though no worker of their machine was killed."""
+    kills = [fault for fault in record["faults"] if fault["kind"] == "worker killed"]
+    for client in clients_of(record):
+        if client["client"] == "socket.io-client":
+            for at, recovered in client["comes"][1:]:
+                if not recovered and not any(
+                    kill["machine"] == client["machine"]
+                    and kill["at"] <= at <= kill["settled"] + MARGIN_SECONDS
+                    for kill in kills
+                ):
+                    yield f"{client['name']} came back at {at:.1f} and had not recovered"
+
+
 def delivery(record: Record) -> Iterator[str]:
     told = record.get("told") or {"stretches": {}, "twice": []}
     for client in clients_of(record):
@@ -113,6 +127,7 @@ def delivery(record: Record) -> Iterator[str]:
             yield f"{client['name']} was away at the end, since {client['goes'][-1:]}"
     if told["twice"]:
         yield f"{len(told['twice'])} events were handled twice: {told['twice'][:3]}"
+    yield from unrecovered(record)
     lines, judged, excused = missed(record)
     yield from lines
     if judged < JUDGED_SHARE * (judged + excused):
@@ -272,9 +287,10 @@ def table(record: Record) -> str:
         lines.append(f"  {kind:20} {count:4}  well again after {seconds:.1f} s at most")
     clients = clients_of(record)
     acks = sum(len(client["acks"]) for client in clients)
-    returns = sum(len(client["comes"]) - 1 for client in clients)
+    returns = [recovered for client in clients for _, recovered in client["comes"][1:]]
     _, judged, excused = missed(record)
-    lines.append(f"  {len(clients)} good clients: {acks} events acknowledged, {returns} returns")
+    lines.append(f"  {len(clients)} good clients: {acks} events acknowledged")
+    lines.append(f"  {len(returns)} returns, {sum(returns)} of them recovered")
     lines.append(f"  {judged} deliveries judged, {excused} excused")
     for kind, times in waits(record).items():
         middle, high = (measure.percentile(times, share) for share in (0.5, 0.99))

@@ -173,14 +173,12 @@ class Soak:
         is_long = self.record["seconds"] >= judge.LONG_SECONDS
         begun = time.time()
         plan = list(whole)
-        while plan:
+        while time.time() < end or len(self.record["faults"]) < len(whole):
             self.fault(*plan.pop(0))
             time.sleep(self.random.uniform(20, 50) if is_long else self.random.uniform(2, 4))
-            if not plan and time.time() < end:
-                share = (time.time() - begun) / (end - begun)
-                plan = list(whole if share > 0.85 or not is_long else light)
-            elif not is_long and time.time() > end and len(self.record["faults"]) >= len(whole):
-                return
+            if not plan:
+                in_middle = is_long and (time.time() - begun) < 0.85 * (end - begun)
+                plan = list(light if in_middle else whole)
 
     def run(self) -> None:
         seconds = self.record["seconds"]

@@ -17,7 +17,7 @@ socketio = SocketIO(
     app,
     cors_allowed_origins="*",
     message_queue=os.environ["SOAK_BROKER"],
-    connection_state_recovery={"max_disconnection_duration": 20},
+    connection_state_recovery={"max_disconnection_duration": 60},
     ping_interval=10,
     ping_timeout=10,
     connect_timeout=10,

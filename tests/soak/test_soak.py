@@ -201,8 +201,11 @@ def test_what_is_planted_is_found(record: Record, plant: str) -> None:
 def test_a_hole_is_excused_for_who_came_anew_and_not_for_who_recovered(record: Record) -> None:
     listener = record["good-node"][1]
     listener["goes"], listener["comes"] = [[300.0, "transport close"]], [[99.0, False], [302.0, False]]
+    record["faults"].append({"kind": "worker killed", "machine": "secure", "at": 299.9, "settled": 300.0})
     listener["heard"]["c0"] = [[1, 199], [203, 600]]
     assert judge.findings(record) == []
+    record["faults"].pop()
+    assert judge.findings(record) == ["c3 came back at 302.0 and had not recovered"]
     listener["comes"][1][1] = True
     assert judge.findings(record) == [
         "c3 missed 3 events: c0's 200 of 300.0, c0's 201 of 301.0, c0's 202 of 302.0"
