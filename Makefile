@@ -24,6 +24,11 @@ PYTHON_VERSION ?= 3.14
 
 .PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs strict sanitize valgrind
 .PHONY: FORCE help serve test test-all test-python simulate lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+MINUTES ?= 30
+SOAK ?=
+PYTHON_VERSION ?= 3.14
+
+.PHONY: FORCE help serve test test-all test-python lint coverage-mirror soak rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -36,6 +41,8 @@ help:
 	@echo "make audit   that, and known vulnerabilities of the packages in tests/constraints.txt (AUDIT='-s osv': not by PyPI)"
 	@echo "make constraints   resolve tests/constraints.txt anew, which CI installs by"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
+	@echo "make soak    two machines under good and bad traffic, workers killed, Redis restarted: MINUTES=$(MINUTES)"
+	@echo "             (SOAK='--seed 7': the same traffic again; SOAK='--plant loss': a fault that it has to find)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
 	@echo "make strict  the suite once per mode of the interpreter (MODES='switch dev optimised malloc', TESTS=... for a part)"
 	@echo "make sanitize   the codec's tests and the server's on it with a build under AddressSanitizer and UBSan (FRAMES=...)"
@@ -96,6 +103,9 @@ valgrind: $(VENV)/test-installed
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage
 	$(BIN)/python tests/common/mirror.py $(MODULES)
+
+soak: $(VENV)/test-installed optional-npm
+	$(BIN)/python tests/soak/soak.py --minutes $(MINUTES) $(SOAK)
 
 rows: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page
