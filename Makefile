@@ -29,6 +29,11 @@ SOAK ?=
 PYTHON_VERSION ?= 3.14
 
 .PHONY: FORCE help serve test test-all test-python lint coverage-mirror soak rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+FOLDERS ?=
+PLACES ?=
+PYTHON_VERSION ?= 3.14
+
+.PHONY: FORCE help serve test test-all test-python lint coverage coverage-mirror mutation rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -40,6 +45,8 @@ help:
 	@echo "make bandit  look for unsafe calls in the server and the codec"
 	@echo "make audit   that, and known vulnerabilities of the packages in tests/constraints.txt (AUDIT='-s osv': not by PyPI)"
 	@echo "make constraints   resolve tests/constraints.txt anew, which CI installs by"
+	@echo "make coverage   how much of the code the tests run, an hour (FOLDERS='http1 wsframe': a part, by its own tests)"
+	@echo "make mutation   change http1 and the packets in small ways, which their tests must notice (PLACES=packet: a part)"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make soak    two machines under good and bad traffic, workers killed, Redis restarted: MINUTES=$(MINUTES)"
 	@echo "             (SOAK='--seed 7': the same traffic again; SOAK='--plant loss': a fault that it has to find)"
@@ -99,6 +106,13 @@ sanitize: $(VENV)/test-installed
 
 valgrind: $(VENV)/test-installed
 	$(BIN)/python tests/strict/valgrind.py
+coverage: $(VENV)/test-installed optional-npm optional-tools
+	$(PIP) install --group coverage
+	$(BIN)/python tests/common/covered.py $(FOLDERS)
+
+mutation: $(VENV)/test-installed
+	$(PIP) install --group mutation
+	$(BIN)/python tests/common/mutation.py $(PLACES)
 
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage

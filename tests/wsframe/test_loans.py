@@ -5,8 +5,8 @@ It must not test what an undisturbed loan does: that is test_decoder.py's.
 
 from __future__ import annotations
 
-import ctypes
 import gc
+import pickle
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -144,7 +144,19 @@ def keep_slice(place: memoryview) -> Any:
 
 def keep_buffer(place: memoryview) -> Any:
     """Another object's buffer of the view: the view itself cannot be released then."""
-    return (ctypes.c_ubyte * len(place)).from_buffer(place)
+    return memoryview(pickle.PickleBuffer(place))
+
+
+@pytest.mark.parametrize("keep", [keep_slice, keep_buffer])
+def test_a_kept_buffer_outlives_its_decoder(
+    core: ModuleType, make_frame: MakeFrame, keep: Callable[[memoryview], Any]
+) -> None:
+    decoder, place, _ = lent(core, make_frame(0x82, bytes(SIZE), MASK))
+    kept = keep(place)
+    decoder.close()
+    del decoder, place
+    spoil(kept)
+    assert bytes(kept) == b"\xff" * len(kept)
 
 
 def spoil(kept: Any) -> None:
