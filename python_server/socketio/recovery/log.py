@@ -244,7 +244,7 @@ class RecoveryLog:
             seen_elsewhere=offset,
             heard_elsewhere=heard,
             only_elsewhere=frozenset(only_here),
-            compare_from=missed_from - LAG_SECONDS,
+            compare_from=max(client.compare_from, missed_from - LAG_SECONDS),
         )
 
     def _unseen(

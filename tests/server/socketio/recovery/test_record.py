@@ -42,14 +42,14 @@ def test_found_travels_as_it_is() -> None:
     log.save(RecoveryRecord("/", "s", "p", rooms={"s": 0, "news": 0, 7: 3}, data={"a": 1}), 1.0)
     for name, rooms in (("x", ("news",)), ("y", None), ("z", ((1, 2),))):
         envelope = Envelope("/", rooms, ("not here",), Prepared(["42" + name, b"\xff"]), f"{log.tag}{name}")
-        log.append(envelope, 2.0)
-    found = log.find("p", "/", None, 2.0)
+        log.append(envelope, 12.0)
+    found = log.find("p", "/", None, 12.0)
     assert found is not None
     told = decode_record(encode(travelling(found, lambda kind, said: None)))
     assert [event.offset for _, event in told.missed_elsewhere] == [f"{log.tag}x", f"{log.tag}y"]
     assert told.missed_elsewhere[0][1].prepared.packets == ["42x", b"\xff"]
-    assert told.compare_from == 2.0 - LAG_SECONDS
-    assert (told.rooms, told.heard_elsewhere) == (found.rooms, {f"{log.tag}x": 2.0, f"{log.tag}y": 2.0})
+    assert told.compare_from == 12.0 - LAG_SECONDS
+    assert (told.rooms, told.heard_elsewhere) == (found.rooms, {f"{log.tag}x": 12.0, f"{log.tag}y": 12.0})
     found.missed_elsewhere = told.missed_elsewhere = []
     assert told == found
 
