@@ -12,10 +12,11 @@ PORT ?= 8000
 TESTS ?=
 BENCH ?=
 RECORDS ?=
+DELIVERY ?=
 MODULES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows delivery delivery-compare wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -25,6 +26,8 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
+	@echo "make delivery   a million numbered events each way while connections are cut and workers end (DELIVERY='--events 10000')"
+	@echo "make delivery-compare   how many broadcasts arrive through a deploy and cuts, here and at other servers"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
 	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
 	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
@@ -59,6 +62,12 @@ coverage-mirror: $(VENV)/test-installed
 
 rows: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page
+
+delivery: $(VENV)/test-installed optional-npm
+	$(BIN)/python tests/delivery/deliveries.py $(DELIVERY)
+
+delivery-compare: $(VENV)/test-installed optional-npm
+	$(BIN)/python tests/delivery/compare.py $(DELIVERY)
 
 # -n: a name of ours that a signature shows must be on a page.
 docs: $(VENV)/installed
