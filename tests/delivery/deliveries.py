@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -221,7 +221,7 @@ class Run:
             "an upgrade": self.talk.counts["upgrades"],
             f"{self._events} events acknowledged": counts["acknowledged"] >= self._events,
             **{f"workers {what}": self.server.faults[what] for what in ("rolled", "killed")},
-            "a hole that a client was told of": counts["missed, and told so"],
+            "a client that was told to begin anew": any(each.beginnings > 1 for each in listeners),
             "an exit with status 0": status == 0,
             "a log without traceback": self.server.log and TRACEBACK not in self.server.log,
         }
@@ -231,6 +231,9 @@ class Run:
                 f"{counts['anew without a death']} clients began anew, and no worker had died"
             )
 
+    def _heard_by(self, way: str) -> Iterator[int]:
+        return (self.checker.listeners[each.name].heard_count for each in self.clients if each.way == way)
+
     def report(self) -> dict[str, Any]:
         listeners = self.checker.listeners
         return {
@@ -239,6 +242,8 @@ class Run:
             "clients": len(listeners),
             **self.checker.counts,
             "heard": sum(each.heard_count for each in listeners),
+            **{f"heard by {way}": sum(self._heard_by(way)) for way in WAYS},
+            "heard by official clients": sum(listeners[name].heard_count for name in self.official.names),
             "returns recovered": sum(each.recoveries for each in listeners),
             "returns anew": sum(each.beginnings - 1 for each in listeners),
             **self.talk.counts,

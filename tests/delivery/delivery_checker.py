@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 FINDINGS_MAX_COUNT = 50
+TOLD, ACKNOWLEDGED = b"\1", b"\2"  # what is known of a speaker's event
 Stream = tuple[int, str]  # a process, and one of its rooms
 
 
@@ -67,7 +68,7 @@ class Checker:
         self.listeners = [Listener(name, each) for name, each in enumerate(rooms)]
         self._now = self._died_at = 0
         self._said_at = [array("Q", [0]) for _ in rooms]  # of each speaker, by number
-        self._is_told = [bytearray(1) for _ in rooms]  # 1: has a place, 2: and is acknowledged
+        self._is_told = [bytearray(1) for _ in rooms]  # TOLD: it has a place
         self._names: dict[Stream, array[int]] = {}  # of each place: speaker << 32 | number, 0 if unknown
         self._acknowledged: dict[Stream, int] = {}  # the last place
         self._holes: list[Hole] = []
@@ -85,7 +86,7 @@ class Checker:
         self.counts["acknowledged"] += 1
         stream = (process, room)
         self._name(stream, place, speaker, number)
-        self._is_told[speaker][number] = 2
+        self._is_told[speaker][number : number + 1] = ACKNOWLEDGED
         if place > self._acknowledged.get(stream, 0):
             self._acknowledged[stream] = place
 
@@ -102,10 +103,12 @@ class Checker:
             self._missed(listener, last, stream, range(last.place + 1, place))
         listener.streams[stream] = Heard(place, listener.beginnings)
         before = listener.latest.get(speaker, 0)
-        if number <= before:
-            what = "acknowledged" if 2 in self._is_told[speaker][number : number + 1] else "given up"
-            self._find(name, f"heard {number} of speaker {speaker} ({what}), from {stream}, after {before}")
-        listener.latest[speaker] = number
+        if number > before:
+            listener.latest[speaker] = number
+        elif self._is_told[speaker][number : number + 1] == ACKNOWLEDGED:
+            self._find(name, f"heard {number} of speaker {speaker}, from {stream}, after {before}")
+        else:  # its connection ended under it, and the speaker may have said the next one meanwhile
+            self.counts["given up, and heard after a later one"] += 1
 
     def returned(self, name: int, recovered: bool) -> None:
         """A listener is connected, for the first time or again."""
@@ -187,7 +190,7 @@ class Checker:
         elif self._is_told[speaker][number]:
             self._find(speaker, f"said {number}, which was handled twice, now as {place} of {stream}")
         else:
-            self._is_told[speaker][number] = 1
+            self._is_told[speaker][number : number + 1] = TOLD
             names[place] = name
 
     def _find(self, client: int, what: str) -> None:

@@ -99,14 +99,20 @@ def test_an_event_that_is_handled_twice_is_found() -> None:
     assert "client 0 said 2, which was handled twice" in checker.findings[0]
 
 
-def test_an_event_that_another_process_tells_late_is_found() -> None:
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_an_acknowledged_event_that_another_process_tells_late_is_found(acknowledged: bool) -> None:
+    """One whose connection ended before it was acknowledged has no promised place among those of the next."""
     checker = told()
-    checker.said(SPEAKER)
+    for number in (5, 6):
+        assert checker.said(SPEAKER) == number
     hear(checker, 1, 2, 3, 4)
-    checker.said(SPEAKER)
+    if acknowledged:
+        checker.acknowledged(SPEAKER, 5, 7, "room", 5)
     checker.heard(LISTENER, 8, "room", 1, SPEAKER, 6)
-    checker.heard(LISTENER, 7, "room", 5, SPEAKER, 5)
-    assert "heard 5 of speaker 0 (given up), from (7, 'room'), after 6" in checker.findings[0]
+    hear(checker, 5)
+    late = ["client 1 heard 5 of speaker 0, from (7, 'room'), after 6"]
+    assert checker.findings == (late if acknowledged else [])
+    assert checker.counts["given up, and heard after a later one"] == (not acknowledged)
 
 
 def test_an_event_that_nobody_said_or_that_changed_is_found() -> None:
