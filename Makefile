@@ -13,6 +13,7 @@ TESTS ?=
 BENCH ?=
 SEEDS ?= 1-200
 RECORDS ?=
+DELIVERY ?=
 MODULES ?=
 AUDIT ?=
 PYTHON_VERSION ?= 3.14
@@ -34,6 +35,7 @@ PLACES ?=
 PYTHON_VERSION ?= 3.14
 
 .PHONY: FORCE help serve test test-all test-python lint coverage coverage-mirror mutation rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows delivery delivery-compare wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -54,6 +56,8 @@ help:
 	@echo "make strict  the suite once per mode of the interpreter (MODES='switch dev optimised malloc', TESTS=... for a part)"
 	@echo "make sanitize   the codec's tests and the server's on it with a build under AddressSanitizer and UBSan (FRAMES=...)"
 	@echo "make valgrind   a named hundred of the tests under memcheck"
+	@echo "make delivery   a million numbered events each way while connections are cut and workers end (DELIVERY='--events 10000')"
+	@echo "make delivery-compare   how many broadcasts arrive through a deploy and cuts, here and at other servers"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
 	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
 	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
@@ -123,6 +127,12 @@ soak: $(VENV)/test-installed optional-npm
 
 rows: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page
+
+delivery: $(VENV)/test-installed optional-npm
+	$(BIN)/python tests/delivery/deliveries.py $(DELIVERY)
+
+delivery-compare: $(VENV)/test-installed optional-npm
+	$(BIN)/python tests/delivery/compare.py $(DELIVERY)
 
 # -n: a name of ours that a signature shows must be on a page.
 docs: $(VENV)/installed

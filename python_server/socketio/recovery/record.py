@@ -30,6 +30,10 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         recovered: has it been lost before and come back?
         joined_position: of the log, when it connected here.
 
+        compare_from: who takes the client over adds the events it has heard itself since that moment, if
+            they are not in heard_elsewhere. At first its beginning: what was said before, it has not missed,
+            though its process may be so young that it has not heard it.
+
         Set when it is lost:
         left_position: of the log, at that moment.
         rooms: those it was in, each with the log's position when it entered; or below 0, where the log was
@@ -45,8 +49,6 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         seen_elsewhere: offset of the last event it had seen before them.
         heard_elsewhere: events for its rooms that its former process heard lately, offset -> moment.
         only_elsewhere: those of them that no other process hears.
-        compare_from: who takes the client over adds the events it has heard itself since that moment, if
-            they are not in heard_elsewhere. Of a client that was new here: when it came.
     """
 
     namespace: str

@@ -19,7 +19,7 @@ from python_server.net.system import TimerLike
 from python_server.socketio.client import Client, Socket, SocketState
 from python_server.socketio.cluster.port import Envelope, PeerRequest, Question, QuestionKind, Reply, Room
 from python_server.socketio.cluster.requests import convert, plain
-from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.recovery.log import TURN_SECONDS, RecoveryLog
 from python_server.socketio.recovery.record import (
     FetchQuestion,
     RecoveryRecord,
@@ -105,7 +105,10 @@ class Restorer:
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
         secret, now = self._services.names.make(), self._services.now()
-        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, secret, came_at=now, compare_from=now)
+        began = now - TURN_SECONDS
+        socket.recovery = RecoveryRecord(
+            socket.namespace, socket.sid, secret, came_at=now, compare_from=began
+        )
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None

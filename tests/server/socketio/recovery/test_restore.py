@@ -300,6 +300,29 @@ def test_what_the_former_home_has_not_heard_is_added(mesh: Mesh, person: Person)
     assert person.got == ["late for 1"]
 
 
+@pytest.mark.parametrize("moves_count", [1, 2])
+def test_what_was_said_before_a_client_began_at_a_young_home_is_not_told(
+    mesh: Mesh, moves_count: int
+) -> None:
+    """The others have heard it lately, its home was not there yet: the client has not missed it."""
+    mesh.emit(1, "before it began")
+    mesh.flow()
+    homes = [mesh.born() for _ in range(moves_count)]
+    mesh.advance(1.5)
+    person = Person(mesh)
+    for home in [*homes, 2]:
+        person.connect(home)
+        mesh.flow()
+        person.lose()
+    mesh.emit(1, "missed")
+    mesh.flow()
+    person.connect(3)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, *[True] * (moves_count + 1)]
+    assert person.got == ["missed"]
+
+
 def test_an_event_that_a_client_has_brought_along_does_not_come_again(mesh: Mesh, person: Person) -> None:
     """However late it is here: the client is not kept waiting for it, and misses nothing behind it."""
     person.lose()
