@@ -24,8 +24,9 @@ from python_server.net.transport import Transport, TransportState
 
 # Plain bytes sealed ahead of the kernel: one full receive window of most clients.
 SEAL_MAX_BYTES: Final = 262_144
-# Handshake messages are small; a long chain of client certificates fits (OpenSSL stops at 100 KiB).
-HELLO_MAX_BYTES: Final = 131_072
+# Received at once before the end of a handshake, whose messages are small. What a client sends right behind
+# its last one waits in the kernel, as it does once the connection is up.
+HELLO_MAX_BYTES: Final = 16_384
 # Handshakes per turn of the loop: one RSA signature takes about a millisecond, and others wait meanwhile.
 HANDSHAKES_PER_TURN_COUNT: Final = 4
 # RFC 8446 5.1: the first byte of a client's first record. Plain text never begins with it.
@@ -150,7 +151,8 @@ class TLSTransport(Transport):
             self._loop.call_soon(self._deliver)
 
     def _on_readable(self) -> None:
-        buffer = self._usual
+        is_up = self._phase is TLSPhase.UP
+        buffer = self._usual if is_up else memoryview(self._usual)[:HELLO_MAX_BYTES]
         try:
             nbytes = self._socket.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
@@ -168,9 +170,6 @@ class TLSTransport(Transport):
             self._phase = self._phase.to(TLSPhase.HANDSHAKE)
         self._incoming.write(memoryview(buffer)[:nbytes])
         if self._phase is TLSPhase.HANDSHAKE:
-            if self._incoming.pending > HELLO_MAX_BYTES:
-                self._end("the TLS handshake is too large")
-                return
             self.pause_reading(Pause.HANDSHAKE, True)  # until its turn has come
             self._handshakes.add(self)
         else:
