@@ -8,6 +8,8 @@ OpenSSL works on memory (`ssl.MemoryBIO`), not on the socket: an SSLSocket makes
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -126,10 +128,18 @@ class TLSTransport(Transport):
     _direct = False
 
     def begin(self, handshakes: HandshakeQueue) -> Handshaking:
-        """Start to read, once, before anything else; returns who listens until the handshake is done."""
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._ssl = handshakes.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        """Start to read, once, before anything else; returns who listens until the handshake is done.
+
+        Raises:
+            MemoryError, ssl.SSLError: there is no memory; the connection has ended.
+        """
+        try:
+            self._incoming = ssl.MemoryBIO()
+            self._outgoing = ssl.MemoryBIO()
+            self._ssl = handshakes.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        except BaseException:
+            self._let_go().close()  # nobody listens yet
+            raise
         self._handshakes = handshakes
         self._phase = TLSPhase.GREETING
         self._sealed = memoryview(b"")  # records that wait for the kernel
@@ -206,7 +216,7 @@ class TLSTransport(Transport):
             if self._flush_records():
                 self.pause_reading(Pause.HANDSHAKE, False)
             return
-        except (ssl.SSLError, OSError) as error:
+        except (ssl.SSLError, OSError, MemoryError) as error:
             self._flush_records()  # the alert that says why
             self._end(f"the TLS handshake failed: {reason_of(error)}")
             return
@@ -247,7 +257,7 @@ class TLSTransport(Transport):
         if self._outgoing.pending and self.state is TransportState.OPEN:
             self._flush_records()  # TLS's own answers: key updates (RFC 8446 4.6.3)
 
-    def _unseal(self, view: memoryview) -> tuple[int, bool, ssl.SSLError | None]:
+    def _unseal(self, view: memoryview) -> tuple[int, bool, ssl.SSLError | MemoryError | None]:
         """(plain bytes put into the view, whether a close_notify came, what was wrong)."""
         filled = 0
         try:
@@ -260,7 +270,7 @@ class TLSTransport(Transport):
             pass
         except ssl.SSLZeroReturnError:
             return filled, True, None
-        except ssl.SSLError as error:
+        except (ssl.SSLError, MemoryError) as error:
             return filled, False, error
         return filled, False, None
 
@@ -276,7 +286,10 @@ class TLSTransport(Transport):
     def _offer(self) -> tuple[int, int]:
         """Seal what the queue holds, up to a bound, and send the records; they count when all have left."""
         if not self._covered_bytes:
-            self._seal()
+            try:
+                self._seal()
+            except MemoryError:  # what OpenSSL has sealed of it is not known
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
         if not self._send_records():
             raise BlockingIOError
         covered, self._covered_bytes = self._covered_bytes, 0
