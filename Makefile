@@ -36,6 +36,7 @@ PYTHON_VERSION ?= 3.14
 
 .PHONY: FORCE help serve test test-all test-python lint coverage coverage-mirror mutation rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 .PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows delivery delivery-compare wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs faults
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -60,6 +61,7 @@ help:
 	@echo "make delivery-compare   how many broadcasts arrive through a deploy and cuts, here and at other servers"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
 	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
+	@echo "make faults  let each call of the system fail in turn: sockets, memory, threads, TLS, logs, Redis (1 to 3 minutes)"
 	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make release-check   build wheel and sdist, and hold them against what a release must be"
@@ -85,6 +87,9 @@ test-python: client
 
 simulate: $(VENV)/test-installed
 	$(BIN)/python tests/simulation/simulate.py $(SEEDS)
+# Each call fails once by each of its faults, in the middle of each conversation; then whole processes are short of things.
+faults: $(VENV)/test-installed
+	$(BIN)/pytest -q -n 2 --dist worksteal --extended tests/faults
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -51,7 +51,6 @@ MADE_ELSEWHERE = {
         "a client spoke plain text to the TLS port",
         "the TLS handshake did not end in time",
         "the TLS handshake failed: ...",
-        "the TLS handshake is too large",
         "the client left during the TLS handshake",
     ],
     ("engineio/server.py", "refusal"): [

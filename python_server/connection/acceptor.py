@@ -226,7 +226,12 @@ class Acceptor:
             # Without a word where TLS is spoken: a handshake would cost more than it tells.
             turn_away(sock, CROWDED if self._tls is None else b"")
             return
-        common = (self._loop, sock, log.report, self._settings.transport, peer, sock.getsockname())
+        try:
+            local = sock.getsockname()
+        except OSError:  # macOS: the peer has reset the connection already
+            sock.close()
+            return
+        common = (self._loop, sock, log.report, self._settings.transport, peer, local)
         if self._tls is None:
             self.serve(Transport(*common))
         else:

@@ -288,11 +288,15 @@ class WebSocketChannel:
             services.backpressure.post(door, self, self.behind, services.send_timeout_seconds, call, nbytes)
 
     def send(self, message: str | bytes, compress: bool | None = None) -> None:
-        """Queue one message; nothing happens once the WebSocket is closing."""
-        if self.outbox.send(message):
-            return
-        connection = self._connection
+        """Queue one message; nothing happens once the WebSocket is closing.
+
+        Raises:
+            MemoryError: there is none for it; the connection has ended, so that nothing follows a gap.
+        """
         try:
+            if self.outbox.send(message):
+                return
+            connection = self._connection
             if len(message) >= GATHERED_MIN_BYTES:
                 for piece in connection.encode_pieces(message, compress):
                     self._transport.write(piece)
@@ -300,6 +304,9 @@ class WebSocketChannel:
                 self._transport.write(connection.encode(message, compress))
         except ConnectionClosed:
             pass
+        except MemoryError:
+            self._transport.close("no memory for a message")
+            raise
 
     def send_frames(self, frames: bytes) -> None:
         """Queue frames that were encoded before, to be shared by many recipients."""

@@ -187,11 +187,16 @@ class Session:
 
     def send(self, prepared: Prepared) -> None:
         """Send packets, in order with all others; nothing after the session's end."""
-        if self.outbox.write(prepared.frames):
+        try:
+            if self.outbox.write(prepared.frames):
+                return
+            if self.state is _WEBSOCKET:
+                self._link.send_prepared(self.dialect.for_websocket(prepared))  # type: ignore[union-attr]
+                return
+        except MemoryError:  # nothing may follow a gap
+            self.end(DisconnectReason.TRANSPORT_ERROR)
             return
-        if self.state is _WEBSOCKET:
-            self._link.send_prepared(self.dialect.for_websocket(prepared))  # type: ignore[union-attr]
-        elif self.alive:
+        if self.alive:
             self._queue.append(prepared)
             self.held_bytes += prepared.queued_bytes
             if self._answer is not None:

@@ -96,4 +96,4 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         words = (error.reason or "not a PEM file, or a wrong password").lower().replace("_", " ")
         return words if error.reason != "PEM" else "not a PEM file"
-    return getattr(error, "strerror", None) or str(error)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

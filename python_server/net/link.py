@@ -184,9 +184,7 @@ class Link:
             try:
                 sent = self._offer(batch)
             except (BlockingIOError, InterruptedError):
-                if not self._waiting:
-                    self._waiting = True
-                    self._loop.add_writer(self._descriptor, self._send_queued)
+                self._wait_writable()
                 return
             except OSError as error:
                 if error.errno in TRANSIENT:
@@ -208,10 +206,21 @@ class Link:
             return send_pieces(self._socket, batch.pieces, batch.nbytes)[1]
         return socket.send_fds(self._socket, batch.pieces[:IOV_MAX_COUNT], [batch.descriptor])
 
+    def _wait_writable(self) -> None:
+        if not self._waiting:
+            try:
+                self._loop.add_writer(self._descriptor, self._send_queued)
+                self._waiting = True
+            except OSError:  # the system watches nothing more now
+                self._loop.call_later(RETRY_SECONDS, self.flush)
+
     def _wait_no_more(self) -> None:
         if self._waiting:
             self._waiting = False
-            self._loop.remove_writer(self._descriptor)
+            try:
+                self._loop.remove_writer(self._descriptor)
+            except OSError:  # this is called again, and tries again
+                self._waiting = True
 
     def _forget_queue(self) -> None:
         self._wait_no_more()
@@ -236,15 +245,16 @@ class Link:
             )
         except (BlockingIOError, InterruptedError):
             return False
-        except OSError:
-            self._end()
+        except OSError as error:
+            if error.errno not in TRANSIENT:
+                self._end()
             return False
         self._take_descriptors(ancillary)
         if flags & socket.MSG_CTRUNC and not self._descriptors:
             self._descriptors.append(None)  # this process is out of them: its message comes without
         try:
             self._take_bytes(buffer, nbytes)
-        except LinkError as error:
+        except (LinkError, MemoryError) as error:  # what is taken and not kept leaves a gap
             self._report("link", error)
             self._end()
             return False
@@ -321,7 +331,7 @@ class Link:
                 os.close(descriptor)
         self._descriptors.clear()
         self._partial.clear()
-        self._loop.remove_reader(self._descriptor)
+        self._loop.forget(self._descriptor)
         self._loop.sockets.discard(self._socket)
         self._socket.close()
         return True

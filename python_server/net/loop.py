@@ -5,6 +5,7 @@ Must not know: what the bytes mean, or that there are workers; a posted call is 
 
 from __future__ import annotations
 
+import errno
 import heapq
 import signal
 from collections.abc import Callable, Iterator
@@ -188,11 +189,13 @@ class Loop:
         self._readers[descriptor] = partial(self._put_off, function) if late else function
 
     def remove_reader(self, descriptor: int) -> None:
-        if self._readers.pop(descriptor, None) is not None:
+        """Raises OSError: the system cannot change what it watches; the reader is still called."""
+        if descriptor in self._readers:
             if descriptor in self._writers:
                 self._poller.modify(descriptor, WRITABLE)
             else:
                 self._poller.unregister(descriptor)
+            del self._readers[descriptor]
 
     def add_writer(self, descriptor: int, function: Callable[[], None]) -> None:
         events = WRITABLE | (READABLE if descriptor in self._readers else 0)
@@ -200,11 +203,19 @@ class Loop:
         self._writers[descriptor] = function
 
     def remove_writer(self, descriptor: int) -> None:
-        if self._writers.pop(descriptor, None) is not None:
+        """Raises OSError: the system cannot change what it watches; the writer is still called."""
+        if descriptor in self._writers:
             if descriptor in self._readers:
                 self._poller.modify(descriptor, READABLE)
             else:
                 self._poller.unregister(descriptor)
+            del self._writers[descriptor]
+
+    def forget(self, descriptor: int) -> None:
+        """Neither a reader nor a writer any more: it is about to be closed, or another's."""
+        watched = (self._readers.pop(descriptor, None), self._writers.pop(descriptor, None))
+        if watched != (None, None):
+            self._poller.unregister(descriptor)
 
     def _put_off(self, function: Callable[[], object]) -> None:
         self._late.append(function)
@@ -271,7 +282,10 @@ class Loop:
                 wait = max_wait_seconds
             elif wait < 0.0:
                 wait = 0.0
-        events = self._poller.poll(wait)
+        try:
+            events = self._poller.poll(wait)
+        except (OSError, MemoryError) as error:
+            events = self._see_nothing(error)
         now = self.now = self._monotonic()
         reader_of = self._reader_of
         for descriptor, mask in events:
@@ -285,6 +299,13 @@ class Loop:
                 self._report("descriptor callback", error)
         if self._more or self._dirty or self.mailbox.raised or self._next_due <= now:
             self._finish_turn()
+
+    def _see_nothing(self, error: OSError | MemoryError) -> list[tuple[int, int]]:
+        """There was no memory for the list of what is ready: the next turn asks again."""
+        if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+            raise error
+        self._report("poll", error)
+        return []
 
     def _call_both(self, descriptor: int, mask: int) -> None:
         if mask != WRITABLE and (function := self._readers.get(descriptor)) is not None:

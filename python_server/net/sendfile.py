@@ -13,15 +13,20 @@ class FileSource:
     """A regular file's descriptor of our own, closed with the last `FileSlice` that names it.
 
     Made by any thread; `descriptor` is duplicated, so the caller may close its file at once.
+
+    Raises:
+        OSError: there is no further descriptor.
     """
 
     __slots__ = ("descriptor",)
 
     def __init__(self, descriptor: int) -> None:
-        self.descriptor: int = os.dup(descriptor)
+        self.descriptor: int = -1
+        self.descriptor = os.dup(descriptor)
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,8 @@ OpenSSL works on memory (`ssl.MemoryBIO`), not on the socket: an SSLSocket makes
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -24,11 +26,12 @@ from python_server.net.transport import Transport, TransportState
 
 # Plain bytes sealed ahead of the kernel: one full receive window of most clients.
 SEAL_MAX_BYTES: Final = 262_144
-# Handshake messages are small; a long chain of client certificates fits (OpenSSL stops at 100 KiB).
-HELLO_MAX_BYTES: Final = 131_072
 # OpenSSL answers key updates and refused renegotiations by itself, with some 30 bytes each. So much may wait
 # for a client that does not read: nobody renews keys a thousand times meanwhile (BoringSSL: 32 in a row).
 ANSWERS_MAX_BYTES: Final = 65_536
+# Received at once before the end of a handshake, whose messages are small. What a client sends right behind
+# its last one waits in the kernel, as it does once the connection is up.
+HELLO_MAX_BYTES: Final = 16_384
 # Handshakes per turn of the loop: one RSA signature takes about a millisecond, and others wait meanwhile.
 HANDSHAKES_PER_TURN_COUNT: Final = 4
 # RFC 8446 5.1: the first byte of a client's first record. Plain text never begins with it.
@@ -128,10 +131,18 @@ class TLSTransport(Transport):
     _direct = False
 
     def begin(self, handshakes: HandshakeQueue) -> Handshaking:
-        """Start to read, once, before anything else; returns who listens until the handshake is done."""
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._ssl = handshakes.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        """Start to read, once, before anything else; returns who listens until the handshake is done.
+
+        Raises:
+            MemoryError, ssl.SSLError: there is no memory; the connection has ended.
+        """
+        try:
+            self._incoming = ssl.MemoryBIO()
+            self._outgoing = ssl.MemoryBIO()
+            self._ssl = handshakes.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        except BaseException:
+            self._let_go().close()  # nobody listens yet
+            raise
         self._handshakes = handshakes
         self._phase = TLSPhase.GREETING
         self._sealed = memoryview(b"")  # records that wait for the kernel
@@ -153,7 +164,8 @@ class TLSTransport(Transport):
             self._loop.call_soon(self._deliver)
 
     def _on_readable(self) -> None:
-        buffer = self._usual
+        is_up = self._phase is TLSPhase.UP
+        buffer = self._usual if is_up else memoryview(self._usual)[:HELLO_MAX_BYTES]
         try:
             nbytes = self._socket.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
@@ -171,9 +183,6 @@ class TLSTransport(Transport):
             self._phase = self._phase.to(TLSPhase.HANDSHAKE)
         self._incoming.write(memoryview(buffer)[:nbytes])
         if self._phase is TLSPhase.HANDSHAKE:
-            if self._incoming.pending > HELLO_MAX_BYTES:
-                self._end("the TLS handshake is too large")
-                return
             self.pause_reading(Pause.HANDSHAKE, True)  # until its turn has come
             self._handshakes.add(self)
         else:
@@ -210,7 +219,7 @@ class TLSTransport(Transport):
             if self._flush_records():
                 self.pause_reading(Pause.HANDSHAKE, False)
             return
-        except (ssl.SSLError, OSError) as error:
+        except (ssl.SSLError, OSError, MemoryError) as error:
             self._flush_records()  # the alert that says why
             self._end(f"the TLS handshake failed: {reason_of(error)}")
             return
@@ -253,7 +262,7 @@ class TLSTransport(Transport):
             if self._outgoing.pending > ANSWERS_MAX_BYTES:
                 self._end("TLS: the client does not read the answers to its key updates")
 
-    def _unseal(self, view: memoryview) -> tuple[int, bool, ssl.SSLError | None]:
+    def _unseal(self, view: memoryview) -> tuple[int, bool, ssl.SSLError | MemoryError | None]:
         """(plain bytes put into the view, whether a close_notify came, what was wrong)."""
         filled = 0
         try:
@@ -266,7 +275,7 @@ class TLSTransport(Transport):
             pass
         except ssl.SSLZeroReturnError:
             return filled, True, None
-        except ssl.SSLError as error:
+        except (ssl.SSLError, MemoryError) as error:
             return filled, False, error
         return filled, False, None
 
@@ -282,7 +291,10 @@ class TLSTransport(Transport):
     def _offer(self) -> tuple[int, int]:
         """Seal what the queue holds, up to a bound, and send the records; they count when all have left."""
         if not self._covered_bytes:
-            self._seal()
+            try:
+                self._seal()
+            except MemoryError:  # what OpenSSL has sealed of it is not known
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
         if not self._send_records():
             raise BlockingIOError
         covered, self._covered_bytes = self._covered_bytes, 0

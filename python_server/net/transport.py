@@ -145,14 +145,14 @@ class Transport:
             return
         self.pauses = after
         if not before:
-            self._loop.remove_reader(self._descriptor)
+            self._watch(self._loop.remove_reader)
         elif not after:
             self._watch(self._loop.add_reader, self._on_readable)
 
-    def _watch(self, add: Callable[[int, Callable[[], None]], None], function: Callable[[], None]) -> bool:
-        """False: the system watches no further descriptor, and the connection has ended."""
+    def _watch(self, change: Callable[..., None], *function: Callable[[], None]) -> bool:
+        """Change what the loop watches. False: the system does not let it, and the connection has ended."""
         try:
-            add(self._descriptor, function)
+            change(self._descriptor, *function)
         except OSError as error:
             self._end(error.strerror or str(error))
             return False
@@ -284,7 +284,7 @@ class Transport:
                     offered_count, sent = 1, self._socket.send(queue[0])  # 4 % of a small echo
                 else:
                     offered_count, sent = self._offer()
-            except (BlockingIOError, InterruptedError):
+            except (BlockingIOError, InterruptedError, MemoryError):  # for the joined pieces: tried again
                 offered_count, sent = len(queue), 0
             except OSError as error:
                 self._end(error.strerror or str(error))
@@ -302,7 +302,8 @@ class Transport:
             self._outbox.max_bytes = self._high_watermark_bytes
         if self._waiting:
             self._waiting = False
-            self._loop.remove_writer(self._descriptor)
+            if not self._watch(self._loop.remove_writer):
+                return
         if self._stalled is not None:
             self._stalled.clear()
         if self.state is _OPEN:
@@ -339,8 +340,8 @@ class Transport:
 
     def _on_writable(self) -> None:
         self._waiting = False
-        self._loop.remove_writer(self._descriptor)
-        self._send_queued()
+        if self._watch(self._loop.remove_writer):
+            self._send_queued()
         if self.blocked and self._queued_bytes <= self._limits.low_watermark_bytes:
             self.blocked = False
             if self.state is TransportState.OPEN:
@@ -367,7 +368,7 @@ class Transport:
         self.state = self.state.to(TransportState.CLOSED)
         if self._outbox is not None:
             self._outbox.close()
-        self._loop.remove_reader(self._descriptor)
+        self._loop.forget(self._descriptor)
         if self._stalled is not None:
             self._stalled.cancel()
         self._loop.sockets.discard(self._socket)
@@ -389,7 +390,8 @@ class Transport:
             return
         if self.state is not TransportState.OPEN:
             return
-        self._loop.remove_reader(self._descriptor)
+        if not self._watch(self._loop.remove_reader):
+            return
         if self._outbox is not None:
             self._shut_outbox()
             self._outbox.close()
@@ -419,13 +421,13 @@ class Transport:
             if timed is not None:
                 timed.cancel()
         self._lingering = None
-        self._loop.remove_reader(self._descriptor)
-        self._loop.remove_writer(self._descriptor)
+        self._loop.forget(self._descriptor)
         self._queue.clear()
         self._queued_bytes = 0
         if self._outbox is not None:
             self._outbox.close()
-            self._outbox.take()
+            with suppress(MemoryError):  # for the end of a buffer: it goes with the outbox
+                self._outbox.take()
         self._loop.sockets.discard(self._socket)
         self._socket.close()
         # Told at the next turn: a write must never re-enter the room that wrote.

@@ -169,8 +169,11 @@ class Socket:
         """Loop's thread: `send` to each; for a client on an open WebSocket that is one call."""
         frames = prepared.frames
         for socket in sockets:
-            if socket.state is not CONNECTED or not socket.client.session.outbox.write(frames):
-                socket.send(prepared)
+            try:
+                if socket.state is not CONNECTED or not socket.client.session.outbox.write(frames):
+                    socket.send(prepared)
+            except MemoryError:  # nothing may follow a gap; the others get theirs
+                socket.client.session.end(DisconnectReason.TRANSPORT_ERROR)
 
     def move(self, state: SocketState) -> None:
         self.state = self.state.to(state)

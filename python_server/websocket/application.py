@@ -94,20 +94,17 @@ class WebSocket:
         """
         if current_thread_id() == self._loop_thread and self._outbox.send(message):
             return  # nearly every message of an inline handler
-        kind = type(message)
-        if kind is not str and kind is not bytes:
-            raise TypeError(f"message must be str or bytes, not {kind.__name__}")
+        if type(message) is not str and type(message) is not bytes:
+            raise TypeError(f"message must be str or bytes, not {type(message).__name__}")
         if current_thread_id() == self._loop_thread:
             self._channel.send(message, compress)
         else:
             self._channel.post_message(self._door, message, compress)
 
     def send_frames(self, frames: bytes) -> None:
-        """Send `frames` that were encoded once for many recipients. Only on the loop's thread.
+        """Send `frames`, encoded once for many recipients; nothing once closing. Only on the loop's thread.
 
-            ws.send_frames(wsframe.encode_message("news"))
-
-        On a closing WebSocket it does nothing.
+        ws.send_frames(wsframe.encode_message("news"))
         """
         self._channel.send_frames(frames)
 
@@ -264,8 +261,11 @@ class WebSocketRegistry:
 
     def _deliver(self, frames: bytes, excluded: frozenset[WebSocket]) -> None:
         for ws in self.members - excluded if excluded else self.members:
-            if not ws._outbox.write(frames):
-                ws.send_frames(frames)
+            try:
+                if not ws._outbox.write(frames):
+                    ws.send_frames(frames)
+            except MemoryError:  # nothing may follow a gap; the others get theirs
+                ws._channel.abort("no memory for a message")
 
     def _close_all(self, code: int, reason: str) -> None:
         for ws in list(self.members):

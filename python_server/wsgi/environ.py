@@ -164,7 +164,11 @@ class FileWrapper:
         if not stat.S_ISREG(status.st_mode):
             return None
         offset = self._file.tell()
-        return FileSource(raw.fileno()), offset, max(0, status.st_size - offset)
+        try:
+            source = FileSource(raw.fileno())
+        except OSError:  # no further descriptor: it is read and sent, as any other file
+            return None
+        return source, offset, max(0, status.st_size - offset)
 
 
 def file_pieces(source: FileSource, offset: int, count: int) -> Iterator[FileSlice]:

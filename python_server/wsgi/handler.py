@@ -368,6 +368,8 @@ class _Run:
             self._exchange.pause_body(False)
 
     def _begin(self, status: str, headers: Headers, first: bytes, take: TakePiece) -> None:
+        if not self._exchange.open:  # it would keep this run, with its file, until the collector comes
+            return
         self._take = take
         self._exchange.on_writable = self._pump
         self._exchange.start(status, headers, first)

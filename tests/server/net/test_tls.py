@@ -523,6 +523,17 @@ def test_a_handshake_may_come_byte_by_byte(rig: Rig) -> None:
     rig.until(lambda: peer.up and rig.established, peer)
 
 
+def test_what_follows_the_handshake_at_once_is_no_part_of_it(rig: Rig) -> None:
+    _, peer = rig.connect("tls")
+    while not peer.up:
+        peer.pump()
+        rig.loop.run_once(0)
+    data = os.urandom(200_000)
+    peer.send(data)  # with TLS 1.3 it leaves together with the client's Finished
+    rig.until(lambda: rig.handler.received == data, peer)
+    assert rig.refused == []
+
+
 def test_a_client_without_tls_gets_a_short_answer(rig: Rig) -> None:
     transport, peer = rig.connect("tls")
     plain = PlainPeer(peer.sock)
