@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,7 @@ def counted(compared: Compared, seed: int) -> dict[str, dict[str, int]]:
         site.program.stop()
 
 
-def row(name: str, phases: dict[str, dict[str, int]]) -> str:
+def row(name: str, phases: dict[str, Counter[str]]) -> str:
     cells: list[Any] = [name]
     for counts in phases.values():
         percent = f"{100 * counts['once'] / counts['due']:.3f}"
@@ -153,25 +154,37 @@ HEAD = """\
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--servers", default="", help="whose names contain one of these words: a,b")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--server", action="append", help="its row's name; again for each; all without it")
+    parser.add_argument("--rounds", type=int, default=3, help="of all in turn; their counts are added up")
+    parser.add_argument("--seed", type=int, default=1, help="of the first round's cuts")
     options = parser.parse_args()
-    if needs := missing() or [each for each in environment.install_peers() if NEEDED.search(each)]:
+    names = options.server or [each.name for each in ALL]
+    chosen = [each for each in ALL if each.name in names]
+    if len(chosen) < len(names):
+        print(f"there are: {'; '.join(each.name for each in ALL)}")
+        return 3
+    peers = any(each.deploy is Site.restart for each in chosen)
+    troubles = environment.install_peers() if peers else []
+    if needs := missing() or [each for each in troubles if NEEDED.search(each)]:
         print(f"missing: {needs}")
         return 3
-    words = options.servers.split(",")
-    chosen = [each for each in ALL if any(word in each.name for word in words)]
-    if not chosen:
-        print(f"no server is called {options.servers}")
-        return 3
-    rows, problems = [], []
-    for compared in chosen:
-        phases = counted(compared, options.seed)
-        print(compared.name, json.dumps(phases), flush=True)
-        rows.append(row(compared.name, phases))
-        idle = [name for name, each in phases.items() if not each["returns"]]
-        problems += [f"{compared.name}, {name}: nobody had to return" for name in idle]
-    print(HEAD, *rows, sep="\n")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    totals: dict[str, dict[str, Counter[str]]] = {}
+    problems = ["interrupted"]
+    try:
+        for seed in range(options.seed, options.seed + options.rounds):
+            for compared in chosen:
+                phases = counted(compared, seed)
+                print(compared.name, json.dumps(phases), flush=True)
+                total = totals.setdefault(compared.name, {})
+                for phase, counts in phases.items():
+                    total.setdefault(phase, Counter()).update(counts)
+        problems.clear()
+    except KeyboardInterrupt:
+        pass  # what was counted is shown
+    print(HEAD, *(row(name, phases) for name, phases in totals.items()), sep="\n")
+    idle = [name for name, phases in totals.items() if not all(each["returns"] for each in phases.values())]
+    problems += [f"{name}: nobody had to return" for name in idle]
     print(*problems, sep="\n")
     return bool(problems)
 

@@ -24,6 +24,7 @@ from delivery_checker import Checker  # noqa: E402
 from light_clients import CUTS, WAYS, LightClient, Talk  # noqa: E402
 from official_clients import OfficialClients, missing  # noqa: E402
 
+from python_server.socketio.recovery.log import LAG_SECONDS  # noqa: E402
 from running_program import RunningProgram  # noqa: E402
 
 WORKERS_COUNT = 3
@@ -231,6 +232,9 @@ class Run:
                 f"{counts['anew without a death']} clients began anew, and no worker had died"
             )
 
+        if self.checker.lagging and self.talk.longest_wait_seconds < LAG_SECONDS:
+            self.problems.append("events were heard twice or out of order, though no worker lagged behind")
+
     def _heard_by(self, way: str) -> Iterator[int]:
         return (self.checker.listeners[each.name].heard_count for each in self.clients if each.way == way)
 
@@ -248,8 +252,9 @@ class Run:
             "returns anew": sum(each.beginnings - 1 for each in listeners),
             **self.talk.counts,
             **{f"workers {what}": count for what, count in self.server.faults.items()},
-            "findings": self.checker.findings_count,
-            "first findings": self.checker.findings,
+            "longest wait": round(self.talk.longest_wait_seconds, 1),
+            "findings": self.checker.findings,
+            "twice, or out of order": self.checker.lagging,
             "their clients": [
                 f"client {each.name}, {each.way}, {each.room}: {'; '.join(each.history)}"
                 for each in self.clients
@@ -298,7 +303,7 @@ def main() -> int:
                 if not isinstance(value, list)
                 else "\n".join([f"{name}:", *map(str, value)])
             )
-        if run.problems or run.checker.findings:
+        if run.problems or run.checker.suspects:
             options.report.with_suffix(".log").write_text(run.server.log)
     return bool(run.problems or run.checker.findings)
 

@@ -54,7 +54,7 @@ class Hole:
 
 
 class Checker:
-    """Told of everything; `findings` says what must not have been.
+    """Told of everything; `findings` says what must not have been, `lagging` what came twice or out of order.
 
     Args:
         rooms: of each listener.
@@ -62,7 +62,7 @@ class Checker:
 
     def __init__(self, rooms: list[set[str]]) -> None:
         self.findings: list[str] = []
-        self.findings_count = 0
+        self.lagging: list[str] = []  # findings only where no worker lags behind the others
         self.suspects: set[int] = set()  # the clients of findings
         self.counts: Counter[str] = Counter()
         self.listeners = [Listener(name, each) for name, each in enumerate(rooms)]
@@ -97,7 +97,7 @@ class Checker:
         self._name(stream, place, speaker, number)
         last = listener.streams.get(stream, NOTHING)
         if place <= last.place:
-            self._find(name, f"heard place {place} of {stream} after place {last.place}")
+            self._find(name, f"heard place {place} of {stream} after place {last.place}", self.lagging)
             return
         if place > last.place + 1:
             self._missed(listener, last, stream, range(last.place + 1, place))
@@ -106,7 +106,8 @@ class Checker:
         if number > before:
             listener.latest[speaker] = number
         elif self._is_told[speaker][number : number + 1] == ACKNOWLEDGED:
-            self._find(name, f"heard {number} of speaker {speaker}, from {stream}, after {before}")
+            what = f"heard {number} of speaker {speaker}, from {stream}, after {before}"
+            self._find(name, what, self.lagging)
         else:  # its connection ended under it, and the speaker may have said the next one meanwhile
             self.counts["given up, and heard after a later one"] += 1
 
@@ -193,8 +194,9 @@ class Checker:
             self._is_told[speaker][number : number + 1] = TOLD
             names[place] = name
 
-    def _find(self, client: int, what: str) -> None:
-        self.findings_count += 1
+    def _find(self, client: int, what: str, among: list[str] | None = None) -> None:
+        among = self.findings if among is None else among
+        self.counts["findings" if among is self.findings else "twice or late"] += 1
         self.suspects.add(client)
-        if len(self.findings) < FINDINGS_MAX_COUNT:
-            self.findings.append(f"client {client} {what}")
+        if len(among) < FINDINGS_MAX_COUNT:
+            among.append(f"client {client} {what}")

@@ -33,6 +33,10 @@ class Talk:
     quota: int = 0
     talking: bool = False
     counts: Counter[str] = field(default_factory=Counter)
+    longest_wait_seconds: float = 0.0  # for an acknowledgement, or a recovery
+
+    def waited(self, since: float) -> None:
+        self.longest_wait_seconds = max(self.longest_wait_seconds, time.monotonic() - since)
 
     @property
     def hurries(self) -> bool:
@@ -52,8 +56,8 @@ class LightClient:
         assert parts.port is not None
         self._place = (parts.hostname, parts.port)
         self.name, self.way, self.room, self._talk, self._random = name, way, room, talk, random
-        self._pid, self._offset = "", ""
-        self._unacknowledged: set[int] = set()
+        self._pid, self._offset, self._asked_at = "", "", 0.0
+        self._unacknowledged: dict[int, float] = {}  # and when it was said
         self._packets: list[str] = []
         self._wakes_post = asyncio.Event()
         self._websocket: WebSocketConnection | None = None
@@ -137,6 +141,8 @@ class LightClient:
         for wire in self._open_wires():
             wire.cut(reset=False)
         self._connections, self._wires = [], []
+        for said_at in self._unacknowledged.values():
+            self._talk.waited(said_at)
         self._talk.counts["given up"] += len(self._unacknowledged)
         self._unacknowledged.clear()
         self._packets.clear()
@@ -150,6 +156,7 @@ class LightClient:
         auth = {"room": self.room}
         if self._pid:
             auth |= {"pid": self._pid, "offset": self._offset} if self._offset else {"pid": self._pid}
+        self._asked_at = time.monotonic()
         self._packets.append(f"40{json.dumps(auth)}")
         self._send()
 
@@ -162,7 +169,7 @@ class LightClient:
             start = packet.index("[")
             number = int(packet[2:start])
             if number in self._unacknowledged:  # else it is ignored, as the official client does
-                self._unacknowledged.remove(number)
+                self._talk.waited(self._unacknowledged.pop(number))
                 self._talk.checker.acknowledged(self.name, number, *orjson.loads(packet[start:])[0])
             self._speak()
         elif kind == "40":
@@ -170,6 +177,7 @@ class LightClient:
             self._note(f"{'recovered' if pid == self._pid else 'anew'}, asked behind {self._offset}")
             self._talk.checker.returned(self.name, pid == self._pid)
             self._pid, self.connected = pid, True
+            self._talk.waited(self._asked_at)
             self._speak()
         elif kind == "2":
             self._packets.append("3")
@@ -199,7 +207,7 @@ class LightClient:
 
     def _say(self) -> None:
         number = self._talk.checker.said(self.name)
-        self._unacknowledged.add(number)
+        self._unacknowledged[number] = time.monotonic()
         self._packets.append(f'42{number}["tell","{self.room}",{self.name},{number}]')
 
     def _send(self) -> None:

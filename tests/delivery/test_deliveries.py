@@ -16,6 +16,7 @@ from official_clients import missing
 from outside_tools import missing_tool
 from running_program import RunningProgram
 
+OURS = "here, 2 workers, recovery"
 SCRIPT = Path(str(deliveries.__file__))
 pytestmark = pytest.mark.needs_node
 
@@ -54,8 +55,21 @@ def test_an_interrupted_run_ends_its_children_and_keeps_what_it_found(
     assert "there was not 1000000 events acknowledged" in counted["problems"]
 
 
+@pytest.mark.long
+@pytest.mark.extended
+def test_every_broadcast_reaches_official_clients_through_a_deploy_and_cuts() -> None:
+    """The row of this server in the comparison."""
+    command = [sys.executable, str(SCRIPT.with_name("compare.py")), "--rounds", "1", "--server", OURS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0
+    phases = json.loads(done.stdout.splitlines()[0].removeprefix(OURS))
+    assert all(counts["missed"] == 0 and counts["returns"] > 0 for counts in phases.values())
+
+
 def test_a_run_that_did_nothing_has_failed() -> None:
     run = deliveries.Run(10, 1, ["roll"], 1)
+    run.checker.lagging.append("client 1 heard one twice")
     run.end()
     assert {
         "there was not cut: reset",
@@ -63,4 +77,5 @@ def test_a_run_that_did_nothing_has_failed() -> None:
         "there was not a recovery",
         "there was not an event at each client",
         "there was not an exit with status 0",
+        "events were heard twice or out of order, though no worker lagged behind",
     } <= set(run.problems)

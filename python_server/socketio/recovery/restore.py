@@ -105,10 +105,7 @@ class Restorer:
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
         secret, now = self._services.names.make(), self._services.now()
-        began = now - TURN_SECONDS
-        socket.recovery = RecoveryRecord(
-            socket.namespace, socket.sid, secret, came_at=now, compare_from=began
-        )
+        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, secret, came_at=now)
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
@@ -248,5 +245,6 @@ class Restorer:
         record = socket.recovery
         if socket.state is not SocketState.CLOSED and record is not None:
             record.joined_position = self._log.events.position
+            record.compare_from = self._services.now() - TURN_SECONDS
             self.sockets[record.pid] = socket
             admit({})
