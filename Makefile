@@ -14,8 +14,12 @@ BENCH ?=
 RECORDS ?=
 MODULES ?=
 PYTHON_VERSION ?= 3.14
+SEED ?= 1
+SECONDS ?=
+COUNT ?=
+REPLAY ?=
 
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs fuzz
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -23,6 +27,7 @@ help:
 	@echo "make test-all   those that take long as well, as CI does"
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
+	@echo "make fuzz    the whole server: SECONDS=... or COUNT=... conversations of each machine, SEED=...; REPLAY=FILE one finding again"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
@@ -52,6 +57,10 @@ test-python: client
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# What is found is in build/fuzz.
+fuzz: $(VENV)/test-installed
+	$(BIN)/python tests/fuzz/fuzz.py --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(if $(REPLAY),--replay $(REPLAY))
 
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage
