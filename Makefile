@@ -17,6 +17,10 @@ DELIVERY ?=
 MODULES ?=
 AUDIT ?=
 PYTHON_VERSION ?= 3.14
+SEED ?= 1
+SECONDS ?=
+COUNT ?=
+REPLAY ?=
 
 .PHONY: FORCE help serve test test-all test-python lint bandit audit constraints coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 MODES ?=
@@ -37,6 +41,7 @@ PYTHON_VERSION ?= 3.14
 .PHONY: FORCE help serve test test-all test-python lint coverage coverage-mirror mutation rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 .PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows delivery delivery-compare wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 .PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs faults
+.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs fuzz
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -50,6 +55,7 @@ help:
 	@echo "make constraints   resolve tests/constraints.txt anew, which CI installs by"
 	@echo "make coverage   how much of the code the tests run, an hour (FOLDERS='http1 wsframe': a part, by its own tests)"
 	@echo "make mutation   change http1 and the packets in small ways, which their tests must notice (PLACES=packet: a part)"
+	@echo "make fuzz    the whole server: SECONDS=... or COUNT=... conversations of each machine, SEED=...; REPLAY=FILE one finding again"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make soak    two machines under good and bad traffic, workers killed, Redis restarted: MINUTES=$(MINUTES)"
 	@echo "             (SOAK='--seed 7': the same traffic again; SOAK='--plant loss': a fault that it has to find)"
@@ -122,6 +128,9 @@ coverage: $(VENV)/test-installed optional-npm optional-tools
 mutation: $(VENV)/test-installed
 	$(PIP) install --group mutation
 	$(BIN)/python tests/common/mutation.py $(PLACES)
+# What is found is in build/fuzz.
+fuzz: $(VENV)/test-installed
+	$(BIN)/python tests/fuzz/fuzz.py --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(if $(REPLAY),--replay $(REPLAY))
 
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage

@@ -1,8 +1,8 @@
 """Conversations with a server: lists of operations that JSON can hold, made by a grammar from one seed.
 
 It must not know what the server makes of them. Bytes are latin-1 text; `["*", text, count]` is text that
-repeats, `["+", part, ...]` parts behind each other; `{sid:NAME}` becomes the session that connection NAME has
-opened.
+repeats, `["+", part, ...]` parts behind each other, `["keys", count]` a map of MessagePack whose keys have
+one hash; `{sid:NAME}` becomes the session that connection NAME has opened.
 """
 
 from __future__ import annotations
@@ -50,14 +50,21 @@ def utf8(text: str) -> str:
 
 
 def expand(text: Any) -> str:
-    """Of text, or of the two shapes that stand for long text."""
+    """Of text, or of the shapes that stand for long text."""
     if isinstance(text, str):
         return text
     if isinstance(text, list) and text[:1] == ["*"]:
         return str(text[1]) * int(text[2])
     if isinstance(text, list) and text[:1] == ["+"]:
         return "".join(map(expand, text[1:]))
+    if isinstance(text, list) and text[:1] == ["keys"]:
+        return latin(b"\xdf" + struct.pack("!I", text[1]) + b"".join(map(colliding_key, range(text[1]))))
     raise ValueError(f"no text: {text!r}")
+
+
+def colliding_key(number: int) -> bytes:
+    """An array of 15 times -1 or -2, which have one hash in Python; and a value."""
+    return b"\x9f" + bytes(0xFF - (number >> bit & 1) for bit in range(15)) + b"\x01"
 
 
 def render_request(method: str, target: str, fields: Fields, body: Any, framing: str) -> bytes:
@@ -400,11 +407,9 @@ class Grammar:
         name = self.name(out)
         target = self.target("/msgpack/", "websocket")
         out += [["http", name, "GET", target, [["Host", "here"], *UPGRADE, TOKEN], "", "none"], ["run"]]
-        count = self.pick((64, 9_000))
-        keys = (bytes([0x90 | 15]) + bytes(0xFF - (i >> b & 1) for b in range(15)) for i in range(count))
-        data = b"\xdf" + struct.pack("!I", count) + b"".join(key + b"\x01" for key in keys)
-        head = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1x"
-        out += [["frame", name, BINARY, latin(head + data), {}], ["run"]]
+        head = latin(b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data\x92\xa1x")
+        keys = ["keys", self.pick((64, 9_000))]
+        out += [["frame", name, BINARY, ["+", head, keys], {}], ["run"]]
 
     def deep(self, out: Conversation) -> None:
         engine = self.pick(ENGINES[:2])

@@ -17,6 +17,7 @@ from findings import Player, campaign, fault_of, load
 MACHINES = {
     "server": ("server", "ServerPlayer", 5, ("operations", "answers", "messages", "good answers")),
     "model": ("model", "ModelPlayer", 2, ("packets", "upgraded")),
+    "http": ("http_differential", "HTTPPlayer", 1, ("messages", "agreements", "refused by us")),
 }
 
 
@@ -53,8 +54,8 @@ def main() -> int:
         done: Counter[str] = Counter()
         found: list[Path] = []
         player = player_of(name)
-        print(f"{name} begins", flush=True)
         try:
+            print(f"{name} begins", flush=True)
             campaign(player, options.seed, options.count, seconds, done, found)
         except KeyboardInterrupt:
             failed = 130

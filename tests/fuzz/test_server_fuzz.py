@@ -27,7 +27,7 @@ from python_server.socketio.dispatcher import Dispatcher
 
 HERE = Path(__file__).parent
 PLAYERS = {name: player_of(name) for name in MACHINES}
-COUNTS = {"server": 150, "model": 100}
+COUNTS = {"server": 150, "model": 100, "http": 400}
 SEED = 7
 
 
@@ -113,6 +113,19 @@ def test_the_model_sees_an_event_that_never_comes_in(monkeypatch: pytest.MonkeyP
     model = PLAYERS["model"]
     faults = [fault_of(model, seed, model.make(seed)) for seed in range(10)]
     assert {fault.kind for fault in faults if fault is not None} == {"events on their way in"}
+
+
+def test_the_differential_sees_a_length_that_is_read_beside_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that reads Content-Length where Transfer-Encoding stands too: smuggling (RFC 9112 11.2)."""
+
+    def judge(version: tuple[int, int], fields: Any) -> int | None:
+        length = fields.get("content-length")
+        return int(length) if length is not None and length.isdigit() else 0
+
+    monkeypatch.setattr("python_server.http1.head._body_length", judge)
+    http = PLAYERS["http"]
+    faults = [fault_of(http, seed, http.make(seed)) for seed in range(200)]
+    assert any(fault is not None for fault in faults)
 
 
 def test_a_finding_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
