@@ -225,6 +225,7 @@ class World:
         self._later()
         self.pass_seconds(10 + chance.random() * 30)
         self.network.calm = True
+        self.ledger.happened["full pipe"] += self.network.full_count
         if not self.ledger.broken:
             self._settle()
         if not self.ledger.broken:
@@ -337,8 +338,8 @@ def play(seed: int, keeps_lines: bool = False) -> Ledger:
 # Each must have happened in a run of at least that many seeds.
 WANTED = (
     *KINDS, "cut", "cut and long away", "silence", "slow reader", "slow link", "roll", "rolled", "kill",
-    "stopped alone", "more or fewer", "broker away", "from another machine", "recovered", "not recovered",
-    "complete lives", "answers", "acknowledged", "received",
+    "stopped alone", "more or fewer", "broker away", "full pipe", "full link", "from another machine",
+    "recovered", "not recovered", "complete lives", "answers", "acknowledged", "received",
 )  # fmt: skip
 WANTED_FROM_COUNT = 50
 

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from python_server.workers.spawn import WORKER_VARIABLE, take_slot
 from python_server.workers.supervisor import Supervisor
 from simulated_broker import URL, Broker
 from simulated_machine import Machine
-from simulated_network import SMALL_BUFFER_BYTES
+from simulated_network import narrow
 
 PATH = "/socket.io/"
 RECOVERY_SECONDS = 30.0
@@ -121,6 +122,14 @@ class Process:
         self.worker = host.machine.worker(
             Site(no_page, [self.server.mount(PATH)]), host.settings, listening=[*self._listening], slot=slot
         )
+        if host.narrow:
+            for listener in self.worker._acceptor._listeners:
+                listener._accepted = partial(self._accepted, listener._accepted)
+
+    @staticmethod
+    def _accepted(accepted: Callable[..., None], sock: socket.socket, peer: object) -> None:
+        narrow(sock)
+        accepted(sock, peer)
 
     def look(self) -> None:
         """After a step of the machine: has it ended, is all it has said under way?"""
@@ -137,6 +146,8 @@ class Process:
             return
         assert worker.membership is not None
         queued = worker.membership.siblings.queued_bytes()
+        if queued:
+            self._host.ledger.happened["full link"] += 1
         if not queued and not any(each._publisher._owes for each in worker._cluster.brokers()):
             self.safe_serial = emissions
 
@@ -218,7 +229,7 @@ class Host:
         self.settings = Settings(workers_count=workers_count, **SETTINGS)
         self.processes: dict[int, Process] = {}
         self._pids = count(1)
-        self._narrow = narrow
+        self.narrow = narrow
         self.loop = machine.loop()  # what is nobody's turn: the system, and whoever sends signals
         self.supervisor_loop = machine.loop()
         self.listening = socket.socket(socket.AF_UNIX)
@@ -267,10 +278,10 @@ class Host:
         for name in ("board", "control"):
             values[name] = own[values[name]]
         values["siblings"] = {index: own[number] for index, number in values["siblings"].items()}
-        if self._narrow:
+        if self.narrow:
             for number in (values["control"], *values["siblings"].values()):
                 end = socket.socket(fileno=number)
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER_BYTES)
+                narrow(end)
                 end.detach()
         pid = next(self._pids)
         given = {WORKER_VARIABLE: json.dumps(values)}
