@@ -142,10 +142,12 @@ class World:
         return len(processes) > 1
 
     def _stop_one(self) -> bool:
-        processes = self._serving()
-        if len(processes) > 1:
-            self.random.choice(processes).send_signal(15)
-        return len(processes) > 1
+        """One that has a sibling to take over from it."""
+        host = self.random.choice(self.hosts)
+        staying = [each for each in host.serving() if each.stays()]
+        if len(staying) > 1:
+            self.random.choice(staying).send_signal(15)
+        return len(staying) > 1
 
     def _change_count(self) -> bool:
         host = self.random.choice(self.hosts)

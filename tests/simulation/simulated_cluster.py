@@ -21,7 +21,7 @@ from invariants import EVERYBODY, Ledger, Trouble
 from python_server import Server
 from python_server.observe import log
 from python_server.serve.mounts import Site
-from python_server.serve.worker import Worker
+from python_server.serve.worker import Worker, WorkerState
 from python_server.settings import Settings
 from python_server.workers import process
 from python_server.workers.spawn import WORKER_VARIABLE, take_slot
@@ -58,8 +58,10 @@ def application(host: Host, origin: str) -> Server:
 
     @server.event
     def connect(sid: str, environ: dict[str, Any], auth: dict[str, Any] | None) -> None:
-        with suppress(ValueError):  # it has left before this began
+        with suppress(ValueError, KeyError):  # it has left before this began
             server.enter_room(sid, EVERYBODY)
+            session = server.get_session(sid)
+            server.save_session(sid, {"visits": session.get("visits", 0) + 1})
 
     @server.event
     def say(sid: str, name: str, connection: int, number: int, room: str, pad: str) -> int:
@@ -81,8 +83,11 @@ def application(host: Host, origin: str) -> Server:
         return 0
 
     @server.event
-    def ask(sid: str, name: str, number: int) -> None:
+    def ask(sid: str, name: str, number: int) -> int:
         server.emit("question", number, to=sid, callback=lambda value: ledger.answer(name, number, value))
+        with suppress(ValueError, KeyError):
+            return int(server.get_session(sid)["visits"])
+        return 0
 
     return server
 
@@ -130,6 +135,10 @@ class Process:
     def _accepted(accepted: Callable[..., None], sock: socket.socket, peer: object) -> None:
         narrow(sock)
         accepted(sock, peer)
+
+    def stays(self) -> bool:
+        """It serves, and has not been told to end."""
+        return self.worker is not None and self.worker._state is WorkerState.SERVING
 
     def look(self) -> None:
         """After a step of the machine: has it ended, is all it has said under way?"""
