@@ -255,7 +255,7 @@ def test_one_that_stops_draining_or_loses_the_channel() -> None:
 
 
 def test_one_that_begins_to_leave_while_the_channel_is_away_passes_on_nothing_more() -> None:
-    """Its successor's word may stand where it did not listen; that one holds what follows, and passes it on."""
+    """Its successor's word may stand where it did not listen; that one passes on what follows."""
     stream: list[str] = []
     old, new = machine(Worker(0, stream, True), Worker(1, stream, False))
     old.leading.look()
