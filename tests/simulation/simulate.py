@@ -122,6 +122,7 @@ class World:
             for each in self._serving()
             if each.worker is not None and each.worker.membership is not None
             for link in each.worker.membership.siblings._links.values()
+            if not self.machine.is_held(link._descriptor)
         ]
         for link in self.random.sample(links, self.random.randint(1, len(links)) if links else 0):
             self.machine.held[link._descriptor] = self.machine.now + self.random.random() * LINK_SECONDS
