@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -342,7 +343,8 @@ def play(seed: int, keeps_lines: bool = False) -> Ledger:
 WANTED = (
     *KINDS, "cut", "cut and long away", "silence", "slow reader", "slow link", "roll", "rolled", "kill",
     "stopped alone", "more or fewer", "broker away", "full pipe", "full link", "from another machine",
-    "recovered", "not recovered", "complete lives", "answers", "acknowledged", "received",
+    "hand-over", "upgraded", "recovered", "not recovered", "complete lives", "answers",
+    "acknowledged", "received",
 )  # fmt: skip
 WANTED_FROM_COUNT = 50
 
@@ -367,6 +369,8 @@ def main() -> int:
     broken: list[int] = []
     done_count = 0
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted = False
     try:
         for seed in range(int(first), int(last or first) + 1):
             ledger = play(seed, given.lines)
@@ -383,10 +387,11 @@ def main() -> int:
                 break
     except KeyboardInterrupt:
         print("interrupted")
+        interrupted = True
     seconds = time.monotonic() - began
     print(f"{done_count} seeds in {seconds:.0f} s, {len(broken)} broken: {broken}")
     print(", ".join(f"{name} {count}" for name, count in sorted(happened.items())))
-    return verdict(done_count, broken, happened)
+    return verdict(done_count, broken, happened) or int(interrupted)
 
 
 if __name__ == "__main__":

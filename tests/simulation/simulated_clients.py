@@ -120,6 +120,9 @@ class Client:
 
     # What comes
 
+    def upgraded(self) -> None:
+        self._ledger.happened["upgraded"] += 1
+
     def packet(self, text: str) -> None:
         if self.ended:
             return

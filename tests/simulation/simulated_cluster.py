@@ -203,6 +203,8 @@ class Process:
             each.close()
 
     def _ended(self, code: int) -> None:
+        if self.worker is not None:
+            self._host.ledger.happened["hand-over"] += self.worker._counters.counts["hand-overs"]
         self._code = code
         self.worker = self.server = None
         host = self._host
