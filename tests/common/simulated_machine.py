@@ -279,6 +279,8 @@ class Machine:
     def _settle(self) -> None:
         """Threads whose question a loop has answered have noticed it, all of them."""
         for loop in self.loops:
+            if not loop.mailbox.asked:
+                continue
             runners = [runner for pool in self.pools if pool.loop is loop for runner in pool.away]
             answered_count = sum(waiter._event.is_set() for waiter in loop.mailbox.asked)
             while sum(runner.waking for runner in runners) < answered_count:

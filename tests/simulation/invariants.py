@@ -177,6 +177,13 @@ class Ledger:
         if not recovered and in_time and life.host not in self.killed:
             self.broken.append(f"forgotten: {life.name}.{life.number}, lost at {lost_at:.3f}, is a new one")
 
+    def remember(self, life: Life, visits: int, told: int) -> None:
+        """What the application keeps of a client; a visit that the client has not noticed may be in it."""
+        if told < visits:
+            self.broken.append(
+                f"emptied: {life.name}.{life.number} came {visits} times, its session says {told}"
+            )
+
     def close(self, life: Life) -> None:
         """A life that lasts at the end, when nothing is on its way any more: has it everything?"""
         self.happened["complete lives"] += 1

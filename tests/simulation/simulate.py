@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -122,6 +123,7 @@ class World:
             for each in self._serving()
             if each.worker is not None and each.worker.membership is not None
             for link in each.worker.membership.siblings._links.values()
+            if not self.machine.is_held(link._descriptor)
         ]
         for link in self.random.sample(links, self.random.randint(1, len(links)) if links else 0):
             self.machine.held[link._descriptor] = self.machine.now + self.random.random() * LINK_SECONDS
@@ -142,10 +144,12 @@ class World:
         return len(processes) > 1
 
     def _stop_one(self) -> bool:
-        processes = self._serving()
-        if len(processes) > 1:
-            self.random.choice(processes).send_signal(15)
-        return len(processes) > 1
+        """One that has a sibling to take over from it."""
+        host = self.random.choice(self.hosts)
+        staying = [each for each in host.serving() if each.stays()]
+        if len(staying) > 1:
+            self.random.choice(staying).send_signal(15)
+        return len(staying) > 1
 
     def _change_count(self) -> bool:
         host = self.random.choice(self.hosts)
@@ -225,6 +229,7 @@ class World:
         self._later()
         self.pass_seconds(10 + chance.random() * 30)
         self.network.calm = True
+        self.ledger.happened["full pipe"] += self.network.full_count
         if not self.ledger.broken:
             self._settle()
         if not self.ledger.broken:
@@ -337,8 +342,9 @@ def play(seed: int, keeps_lines: bool = False) -> Ledger:
 # Each must have happened in a run of at least that many seeds.
 WANTED = (
     *KINDS, "cut", "cut and long away", "silence", "slow reader", "slow link", "roll", "rolled", "kill",
-    "stopped alone", "more or fewer", "broker away", "from another machine", "recovered", "not recovered",
-    "complete lives", "answers", "acknowledged", "received",
+    "stopped alone", "more or fewer", "broker away", "full pipe", "full link", "from another machine",
+    "hand-over", "upgraded", "recovered", "not recovered", "complete lives", "answers",
+    "acknowledged", "received",
 )  # fmt: skip
 WANTED_FROM_COUNT = 50
 
@@ -363,6 +369,8 @@ def main() -> int:
     broken: list[int] = []
     done_count = 0
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted = False
     try:
         for seed in range(int(first), int(last or first) + 1):
             ledger = play(seed, given.lines)
@@ -379,10 +387,11 @@ def main() -> int:
                 break
     except KeyboardInterrupt:
         print("interrupted")
+        interrupted = True
     seconds = time.monotonic() - began
     print(f"{done_count} seeds in {seconds:.0f} s, {len(broken)} broken: {broken}")
     print(", ".join(f"{name} {count}" for name, count in sorted(happened.items())))
-    return verdict(done_count, broken, happened)
+    return verdict(done_count, broken, happened) or int(interrupted)
 
 
 if __name__ == "__main__":

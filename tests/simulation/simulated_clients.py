@@ -40,6 +40,7 @@ class Client:
         self._offset: str | None = None
         self._connection = 0
         self._lives = 0
+        self._visits = 0  # of this life
         self._lost_at = 0.0
         self._numbers = 0
         self._asked: dict[int, tuple[str, Any]] = {}
@@ -119,6 +120,9 @@ class Client:
 
     # What comes
 
+    def upgraded(self) -> None:
+        self._ledger.happened["upgraded"] += 1
+
     def packet(self, text: str) -> None:
         if self.ended:
             return
@@ -150,7 +154,9 @@ class Client:
                 self.life, recovered, self._offset, self._lost_at, self._network.machine.now
             )
         self._pid = told.get("pid")
+        self._visits += 1
         if not recovered:
+            self._visits = 1
             self._lives += 1
             self._offset = None
             self.life = Life(self.name, self._lives, self._host)
@@ -214,6 +220,8 @@ class Client:
         self.note("acknowledged", number, *values)
         if event == "say":
             self._ledger.acknowledge(self.name, number, values[0])
+        elif event == "ask" and self.life is not None:
+            self._ledger.remember(self.life, self._visits, values[0])
         elif event and self.life is not None and room is not None:
             if event == "join":
                 self.life.held.setdefault(room, self._ledger.next_place())

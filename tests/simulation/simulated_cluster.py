@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ from invariants import EVERYBODY, Ledger, Trouble
 from python_server import Server
 from python_server.observe import log
 from python_server.serve.mounts import Site
-from python_server.serve.worker import Worker
+from python_server.serve.worker import Worker, WorkerState
 from python_server.settings import Settings
 from python_server.workers import process
 from python_server.workers.spawn import WORKER_VARIABLE, take_slot
 from python_server.workers.supervisor import Supervisor
 from simulated_broker import URL, Broker
 from simulated_machine import Machine
-from simulated_network import SMALL_BUFFER_BYTES
+from simulated_network import narrow
 
 PATH = "/socket.io/"
 RECOVERY_SECONDS = 30.0
@@ -57,8 +58,10 @@ def application(host: Host, origin: str) -> Server:
 
     @server.event
     def connect(sid: str, environ: dict[str, Any], auth: dict[str, Any] | None) -> None:
-        with suppress(ValueError):  # it has left before this began
+        with suppress(ValueError, KeyError):  # it has left before this began
             server.enter_room(sid, EVERYBODY)
+            session = server.get_session(sid)
+            server.save_session(sid, {"visits": session.get("visits", 0) + 1})
 
     @server.event
     def say(sid: str, name: str, connection: int, number: int, room: str, pad: str) -> int:
@@ -80,8 +83,11 @@ def application(host: Host, origin: str) -> Server:
         return 0
 
     @server.event
-    def ask(sid: str, name: str, number: int) -> None:
+    def ask(sid: str, name: str, number: int) -> int:
         server.emit("question", number, to=sid, callback=lambda value: ledger.answer(name, number, value))
+        with suppress(ValueError, KeyError):
+            return int(server.get_session(sid)["visits"])
+        return 0
 
     return server
 
@@ -121,6 +127,18 @@ class Process:
         self.worker = host.machine.worker(
             Site(no_page, [self.server.mount(PATH)]), host.settings, listening=[*self._listening], slot=slot
         )
+        if host.narrow:
+            for listener in self.worker._acceptor._listeners:
+                listener._accepted = partial(self._accepted, listener._accepted)
+
+    @staticmethod
+    def _accepted(accepted: Callable[..., None], sock: socket.socket, peer: object) -> None:
+        narrow(sock)
+        accepted(sock, peer)
+
+    def stays(self) -> bool:
+        """It serves, and has not been told to end."""
+        return self.worker is not None and self.worker._state is WorkerState.SERVING
 
     def look(self) -> None:
         """After a step of the machine: has it ended, is all it has said under way?"""
@@ -137,6 +155,8 @@ class Process:
             return
         assert worker.membership is not None
         queued = worker.membership.siblings.queued_bytes()
+        if queued:
+            self._host.ledger.happened["full link"] += 1
         if not queued and not any(each._publisher._owes for each in worker._cluster.brokers()):
             self.safe_serial = emissions
 
@@ -183,6 +203,8 @@ class Process:
             each.close()
 
     def _ended(self, code: int) -> None:
+        if self.worker is not None:
+            self._host.ledger.happened["hand-over"] += self.worker._counters.counts["hand-overs"]
         self._code = code
         self.worker = self.server = None
         host = self._host
@@ -218,7 +240,7 @@ class Host:
         self.settings = Settings(workers_count=workers_count, **SETTINGS)
         self.processes: dict[int, Process] = {}
         self._pids = count(1)
-        self._narrow = narrow
+        self.narrow = narrow
         self.loop = machine.loop()  # what is nobody's turn: the system, and whoever sends signals
         self.supervisor_loop = machine.loop()
         self.listening = socket.socket(socket.AF_UNIX)
@@ -267,10 +289,10 @@ class Host:
         for name in ("board", "control"):
             values[name] = own[values[name]]
         values["siblings"] = {index: own[number] for index, number in values["siblings"].items()}
-        if self._narrow:
+        if self.narrow:
             for number in (values["control"], *values["siblings"].values()):
                 end = socket.socket(fileno=number)
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER_BYTES)
+                narrow(end)
                 end.detach()
         pid = next(self._pids)
         given = {WORKER_VARIABLE: json.dumps(values)}

@@ -17,6 +17,11 @@ SMALL_BUFFER_BYTES = 4_608  # the least that the system gives
 READ_BYTES = 65_536
 
 
+def narrow(sock: socket.socket) -> None:
+    """What it sends fills the pipe soon."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER_BYTES)
+
+
 class Network:
     """What all connections share.
 
@@ -32,6 +37,7 @@ class Network:
         self.delay_seconds = delay_seconds
         self.narrow = narrow
         self.wires: dict[Wire, None] = {}
+        self.full_count = 0  # sends that a full pipe did not take
         self.calm = False  # nothing is delayed any more
 
     def delay(self) -> float:
@@ -62,7 +68,7 @@ class Wire:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.setblocking(False)
         if network.narrow:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER_BYTES)
+            narrow(self._socket)
         network.machine.held.pop(self._socket.fileno(), None)
         network.wires[self] = None
         try:
@@ -123,6 +129,7 @@ class Wire:
             try:
                 sent = self._socket.send(self._sends[0])
             except BlockingIOError:
+                self._network.full_count += 1
                 if not self._writes:
                     self._writes = True
                     self._network.loop.add_writer(self._socket.fileno(), self._write)

@@ -27,6 +27,12 @@ class Hears(Protocol):
     def dropped(self) -> None: ...
 
 
+class HearsSwitch(Hears, Protocol):
+    """Port: who has a transport that may become a WebSocket."""
+
+    def upgraded(self) -> None: ...
+
+
 def head(method: str, sid: str, transport: str, more: str = "", length: int = 0) -> bytes:
     query = f"&sid={sid}" if sid else ""
     fields = more or f"Content-Length: {length}\r\n" * (method == "POST")
@@ -141,7 +147,7 @@ class Request:
 class Polling:
     """Engine.IO packets over requests, and the way to a WebSocket."""
 
-    def __init__(self, network: Network, path: str, upgrades: bool, client: Hears) -> None:
+    def __init__(self, network: Network, path: str, upgrades: bool, client: HearsSwitch) -> None:
         self._network = network
         self._path = path
         self._client = client
@@ -226,6 +232,7 @@ class Polling:
             return
         assert self._upgrade is not None
         self._upgraded = True
+        self._client.upgraded()
         self._upgrade.send("5")
         for packet in self._queue:
             self._upgrade.send(packet)

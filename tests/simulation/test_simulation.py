@@ -132,10 +132,13 @@ def test_each_promise_has_its_sentence() -> None:
     ledger.come_back(life, False, None, 1.0, 2.0)
     ledger.come_back(life, False, "offset", 1.0, 1.0 + SURELY_SECONDS)
     ledger.come_back(life, False, "offset", 1.0, 2.0)
+    ledger.remember(life, 2, 2)
+    ledger.remember(life, 2, 1)
     kinds = [sentence.partition(":")[0] for sentence in ledger.broken]
     assert kinds == [
         "stray", "hole", "doubled", "overtaken", "invented",
         "overtaken", "doubled", "lost", "wrong", "wrong", "doubled", "lost", "forgotten",
+        "emptied",
     ]  # fmt: skip
 
 

@@ -129,6 +129,8 @@ class Leadership(Generic[Message]):
 
     def subscribed(self) -> None:
         """The channel is heard from here on, or our word was dropped."""
+        if self.state is Lead.LEAVING:  # it was away when we began to leave: a successor's word may be missed
+            self._leave()
         if self.state is Lead.JOINING:
             self.state = self.state.to(Lead.SAID)
         if self.state is Lead.SAID:

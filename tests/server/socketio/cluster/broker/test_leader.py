@@ -261,3 +261,25 @@ def test_one_that_stops_draining_or_loses_the_channel() -> None:
     worker.leading.lost()
     assert worker.leading.state is Lead.IDLE
     assert worker.position is None
+
+
+def test_one_that_begins_to_leave_while_the_channel_is_away_passes_on_nothing_more() -> None:
+    """Its successor's word may stand where it did not listen; that one passes on what follows."""
+    stream: list[str] = []
+    old, new = machine(Worker(0, stream, True), Worker(1, stream, False))
+    old.leading.look()
+    old.leading.subscribed()
+    old.read()
+    assert old.leading.state is Lead.LEADING
+    old.leading.lost()
+    old.leads, new.leads, new.succeeds = False, True, True
+    old.leading.look()
+    new.leading.look()
+    new.leading.subscribed()  # the channel is there again for the one, and then for the other
+    old.position = len(stream)
+    old.leading.subscribed()
+    stream.append("said since")
+    for worker in (old, new, new):
+        worker.read()
+    new.leading.go_on()  # its time is over
+    assert (old.passed_on, new.passed_on) == ([], ["said since"])
