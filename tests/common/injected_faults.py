@@ -83,20 +83,27 @@ SHORT: dict[str, Callable[..., Any]] = {
     "send": lambda real, data: real(memoryview(data)[:1]),
     "sendmsg": lambda real, pieces, *more: real([memoryview(pieces[0])[:1]], *more),
     "recv_into": lambda real, buffer: real(buffer, 1),
+    "recv": lambda real, size: real(1),
     "recvmsg_into": lambda real, buffers, *more: real([memoryview(buffers[0])[:1]], *more),
     "sendfile": lambda real, out, source, offset, count: real(out, source, offset, 1),
     "pread": lambda real, descriptor, count, offset: real(descriptor, 1, offset),
     "read": lambda real, count, view: real(1, view[:1]),
-    "write": lambda real, data: real(data[:1]),
+    "write": lambda real, *more: real(*more[:-1], more[-1][:1]),  # with or without a descriptor
 }
-NOTHING: dict[str, Any] = {"sendfile": 0, "pread": b"", "poll": []}
+NOTHING: dict[str, Any] = {"sendfile": 0, "pread": b"", "poll": [], "recv": b""}
+NAMED: dict[str, type[Exception]] = {
+    "MemoryError": MemoryError,
+    "RuntimeError": RuntimeError,
+    "TimeoutError": TimeoutError,
+    "ConnectionError": ConnectionError,
+}
 # Polls of one run, many times what the longest conversation takes: more is a loop that turns without end.
 POLLS_MAX_COUNT = 20_000
 
 
 def fault_named(name: str) -> BaseException:
-    if name == "MemoryError":
-        return MemoryError()
+    if name in NAMED:
+        return NAMED[name](name)
     if name == "SSLError":
         error = ssl.SSLError(1, "[SSL: INTERNAL_ERROR] internal error")
         error.library, error.reason = "SSL", "INTERNAL_ERROR"
