@@ -211,7 +211,7 @@ class Ears:
 
 
 def speak(url: str, faults: Faults) -> Ears:
-    """Numbers through the broker one by one, each heard or dropped; then, without faults, until one is heard."""
+    """Numbers through the broker, each heard or dropped; then, without faults, until one is heard."""
     ears = Ears(url, faults)
     faults.armed = True
     ears.subscriber.want(b"c")
