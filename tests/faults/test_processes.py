@@ -5,6 +5,7 @@ It must not know how the server is made; faults of single calls stand in the oth
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import re
@@ -175,23 +176,27 @@ def test_a_full_disk_stops_no_answer_and_the_log_goes_on_when_there_is_room(
     assert TRACEBACK not in server.log
 
 
-def test_a_reader_of_its_output_that_leaves_stops_no_answer(folder: Path) -> None:
+@pytest.mark.parametrize("leaves", [True, False], ids=["leaves", "reads nothing"])
+def test_a_bad_reader_of_its_output_stops_no_answer(folder: Path, leaves: bool) -> None:
     command = [sys.executable, "-m", "python_server", "app:application", "--port", "0", "--access-log", "-"]
     with (folder / "errors").open("wb") as errors:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=errors)
+    assert process.stdout is not None
     try:
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4_096)
         until(lambda: ADDRESS.search((folder / "errors").read_text()))
         found = ADDRESS.search((folder / "errors").read_text())
         assert found is not None
-        assert process.stdout is not None
-        process.stdout.close()
-        for _ in range(50):
+        if leaves:
+            process.stdout.close()
+        for _ in range(100):  # more lines than the pipe holds
             assert ask(int(found[1])) == 200
         process.terminate()
         assert process.wait(PATIENCE_SECONDS) == 0
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
     assert TRACEBACK not in (folder / "errors").read_text()
 
 
