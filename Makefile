@@ -95,7 +95,7 @@ simulate: $(VENV)/test-installed
 	$(BIN)/python tests/simulation/simulate.py $(SEEDS)
 # Each call fails once by each of its faults, in the middle of each conversation; then whole processes are short of things.
 faults: $(VENV)/test-installed
-	$(BIN)/pytest -q -n 2 --dist worksteal --extended tests/faults
+	$(BIN)/pytest -q -n 2 --dist worksteal --extended tests/faults tests/fuzz/test_fuzz.py::test_memory_that_runs_out
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -284,10 +284,10 @@ class Transport:
                     offered_count, sent = 1, self._socket.send(queue[0])  # 4 % of a small echo
                 else:
                     offered_count, sent = self._offer()
-            except (BlockingIOError, InterruptedError, MemoryError):  # for the joined pieces: tried again
+            except (BlockingIOError, InterruptedError):
                 offered_count, sent = len(queue), 0
-            except OSError as error:
-                self._end(error.strerror or str(error))
+            except (OSError, MemoryError) as error:
+                self._end(getattr(error, "strerror", None) or str(error) or "no memory to send")
                 return
             self._queued_bytes -= sent
             if not self._queued_bytes:

@@ -307,10 +307,9 @@ class _File:
 
     def _is_there(self) -> bool:
         try:
-            named = os.stat(self._path)
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
         except OSError:
             return False
-        return os.path.samestat(named, os.fstat(self._descriptor))
 
 
 def _write_all(descriptor: int, piece: bytes) -> None:

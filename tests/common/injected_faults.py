@@ -26,7 +26,7 @@ from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.loop import Loop
 from python_server.net.threads import WORKER
 from python_server.socketio.dispatcher import Dispatcher
-from simulated_machine import Machine, Runner, Stuck, ToldPoller, ToldPool
+from simulated_machine import Machine, Runner, ToldPoller, ToldPool
 from wsframe import Connection, Decoder, Outbox, deflate
 
 # What a call may answer instead. WAITS: nobody notices, things are only later. ENDS: its connection may end.
@@ -83,20 +83,27 @@ SHORT: dict[str, Callable[..., Any]] = {
     "send": lambda real, data: real(memoryview(data)[:1]),
     "sendmsg": lambda real, pieces, *more: real([memoryview(pieces[0])[:1]], *more),
     "recv_into": lambda real, buffer: real(buffer, 1),
+    "recv": lambda real, size: real(1),
     "recvmsg_into": lambda real, buffers, *more: real([memoryview(buffers[0])[:1]], *more),
     "sendfile": lambda real, out, source, offset, count: real(out, source, offset, 1),
     "pread": lambda real, descriptor, count, offset: real(descriptor, 1, offset),
     "read": lambda real, count, view: real(1, view[:1]),
-    "write": lambda real, data: real(data[:1]),
+    "write": lambda real, *more: real(*more[:-1], more[-1][:1]),  # with or without a descriptor
 }
-NOTHING: dict[str, Any] = {"sendfile": 0, "pread": b"", "poll": []}
-# Polls of one run, many times what the longest conversation takes: more is a loop that turns without end.
-POLLS_MAX_COUNT = 20_000
+NOTHING: dict[str, Any] = {"sendfile": 0, "pread": b"", "poll": [], "recv": b""}
+NAMED: dict[str, type[Exception]] = {
+    "MemoryError": MemoryError,
+    "RuntimeError": RuntimeError,
+    "TimeoutError": TimeoutError,
+    "ConnectionError": ConnectionError,
+}
+# Polls at one moment of told time, many times what is ever needed: more is a loop that turns without end.
+POLLS_MAX_COUNT = 2_000
 
 
 def fault_named(name: str) -> BaseException:
-    if name == "MemoryError":
-        return MemoryError()
+    if name in NAMED:
+        return NAMED[name](name)
     if name == "SSLError":
         error = ssl.SSLError(1, "[SSL: INTERNAL_ERROR] internal error")
         error.library, error.reason = "SSL", "INTERNAL_ERROR"
@@ -106,26 +113,26 @@ def fault_named(name: str) -> BaseException:
 
 
 class Faults:
-    """Counts calls, and lets one of them fail: number `number` of `seam` by `fault`.
+    """Counts calls, and lets `times` of them fail: from number `number` of `seam` on, by `fault`.
 
     Attributes:
         armed: only then it counts. reached: the fault has come.
     """
 
-    def __init__(self, seam: str = "", number: int = 0, fault: str = "") -> None:
-        self._at, self._fault = (seam, number), fault
+    def __init__(self, seam: str = "", number: int = 0, fault: str = "", times: float = 1) -> None:
+        self._seam, self._number, self._fault, self._times = seam, number, fault, times
         self.counts: Counter[str] = Counter()
         self.armed = self.reached = False
 
     def __str__(self) -> str:
-        return f"{self._at[0]} number {self._at[1]} with {self._fault}"
+        return f"{self._seam} number {self._number} with {self._fault}"
 
     def call(self, seam: str, real: Callable[..., Any], *args: Any, **more: Any) -> Any:
         if not self.armed:
             return real(*args, **more)
         number = self.counts[seam]
         self.counts[seam] += 1
-        if (seam, number) != self._at:
+        if seam != self._seam or not self._number <= number < self._number + self._times:
             return real(*args, **more)
         self.reached = True
         name = seam.rpartition(".")[2]
@@ -236,6 +243,7 @@ class FaultyPoller(ToldPoller):
     def __init__(self, machine: FaultyMachine, faults: Faults) -> None:
         super().__init__(machine)
         self._faults, self._counting = faults, machine
+        self._moment, self._polls_count = 0.0, 0
 
     def register(self, descriptor: int, events: int) -> None:
         self._faults.call("register", super().register, descriptor, events)
@@ -249,8 +257,11 @@ class FaultyPoller(ToldPoller):
 
     def poll(self, timeout_seconds: float) -> list[tuple[int, int]]:
         self._counting.polls_count += 1
-        if self._counting.polls_count > POLLS_MAX_COUNT:
-            raise Stuck("the loop turns without end")
+        if self._moment != self._counting.now:
+            self._moment, self._polls_count = self._counting.now, 0
+        self._polls_count += 1
+        if self._polls_count > POLLS_MAX_COUNT:
+            raise AssertionError("the loop turns without end")
         return self._faults.call("poll", super().poll, timeout_seconds)
 
 

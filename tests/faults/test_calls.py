@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import math
 import ssl
 import tempfile
 from collections.abc import Callable
@@ -20,11 +21,12 @@ import pytest
 import trustme
 
 from faulty_world import Client, Conversation, Story, World, check, tell
-from injected_faults import CALLS, WAITS, Faults
+from injected_faults import CALLS, PARTS, WAITS, Faults
 from python_server import Server, WebSocketApplication
 from python_server.serve.mounts import Site
 from python_server.settings import Settings, TLSSettings, WebSocketSettings
 
+pytestmark = pytest.mark.extended
 POLLING = "/socket.io/?EIO=4&transport=polling"
 BODY = bytes(range(256)) * 1_200  # more than one receive, more than a worker is given before it is read
 LARGE_BYTES = 700_000
@@ -247,7 +249,7 @@ ROWS = [(name, seam) for name in SCENES for seam in seams_of(name)]
 REPORTED = ("MemoryError", "poll ENOMEM", "tls.wrap_bio SSLError")
 
 
-@pytest.mark.parametrize(("name", "seam"), ROWS, ids=[f"{name}-{seam}" for name, seam in ROWS])
+@pytest.mark.parametrize(("name", "seam"), ROWS, ids=map("-".join, ROWS))
 def test_each_call_may_fail(name: str, seam: str) -> None:
     expected = usual(name)
     count = expected.counts.get(seam, 0)
@@ -264,6 +266,30 @@ def test_each_call_may_fail(name: str, seam: str) -> None:
                 found.append(f"{plan}: {type(error).__name__}: {error}"[:400])
                 del error
                 gc.collect()  # it holds the world that it ended
+    assert not found, f"{len(found)} findings:\n" + "\n".join(found[:10])
+
+
+# No system does these for good: what is ready is so in the end, and each such accept takes a connection.
+ONLY_ONCE = {"EAGAIN", "EINTR", "short", "nothing", "ECONNABORTED", "EPROTO"}
+# Without memory they ask again at once, for as long as there is none.
+NOT_FOR_LONG = ("poll", "link.recvmsg_into")
+LONG_ROWS = [row for row in ROWS if row[1] not in NOT_FOR_LONG]
+
+
+@pytest.mark.parametrize(("name", "seam"), LONG_ROWS, ids=map("-".join, LONG_ROWS))
+def test_calls_may_fail_for_long(name: str, seam: str) -> None:
+    """From the first or the second call on all fail, until the conversation is over."""
+    found = []
+    for faults in CALLS[seam].values():
+        for fault, number in itertools.product(sorted({*faults.split()} - ONLY_ONCE), range(2)):
+            plan = Faults(seam, number, fault, times=math.inf)
+            try:
+                SCENES[name].tell(plan, PARTS)
+                assert plan.reached or number, "the fault never came"
+            except Exception as error:
+                found.append(f"{plan}, for long: {type(error).__name__}: {error}"[:400])
+                del error
+                gc.collect()
     assert not found, f"{len(found)} findings:\n" + "\n".join(found[:10])
 
 

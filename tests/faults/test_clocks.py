@@ -48,7 +48,9 @@ def world() -> Iterator[Jumping]:
     server = Server(ping_interval=25, ping_timeout=20)
     server.on("say", lambda sid, word: word)
     with tempfile.TemporaryDirectory() as folder, injected(faults, machine):
-        world = Jumping(machine, faults, [Site(application, [server.mount("/socket.io/")])], Settings(), folder)
+        world = Jumping(
+            machine, faults, [Site(application, [server.mount("/socket.io/")])], Settings(), folder
+        )
         yield world
         Jumping.jump_seconds = 0.0
         world.end()
