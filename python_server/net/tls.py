@@ -26,6 +26,9 @@ from python_server.net.transport import Transport, TransportState
 SEAL_MAX_BYTES: Final = 262_144
 # Handshake messages are small; a long chain of client certificates fits (OpenSSL stops at 100 KiB).
 HELLO_MAX_BYTES: Final = 131_072
+# OpenSSL answers key updates and refused renegotiations by itself, with some 30 bytes each. So much may wait for
+# a client that does not read: nobody renews keys a thousand times meanwhile (BoringSSL ends at 32 in a row).
+ANSWERS_MAX_BYTES: Final = 65_536
 # Handshakes per turn of the loop: one RSA signature takes about a millisecond, and others wait meanwhile.
 HANDSHAKES_PER_TURN_COUNT: Final = 4
 # RFC 8446 5.1: the first byte of a client's first record. Plain text never begins with it.
@@ -247,6 +250,8 @@ class TLSTransport(Transport):
                 break
         if self._outgoing.pending and self.state is TransportState.OPEN:
             self._flush_records()  # TLS's own answers: key updates (RFC 8446 4.6.3)
+            if self._outgoing.pending > ANSWERS_MAX_BYTES:
+                self._end("TLS: the client does not read the answers to its key updates")
 
     def _unseal(self, view: memoryview) -> tuple[int, bool, ssl.SSLError | None]:
         """(plain bytes put into the view, whether a close_notify came, what was wrong)."""

@@ -3,6 +3,8 @@
 It must not know what a connection carries.
 """
 
+import _ssl
+import ctypes
 import os
 import socket
 import ssl
@@ -627,6 +629,39 @@ def test_a_broken_record_ends_the_connection_with_an_alert(rig: Rig) -> None:
     assert rig.handler.lost[0].startswith("TLS: ")
     assert "BAD_RECORD_MAC" in peer.faults[0].upper().replace(" ", "_")
     assert transport.state is TransportState.CLOSED
+
+
+def update_keys(peer: Any, count: int) -> None:
+    """Key updates that ask for one in return (RFC 8446 4.6.3): the module ssl has no word for them."""
+    library = ctypes.CDLL(_ssl.__file__)
+    # An SSLObject's own object: the head of any object, a weak reference, then OpenSSL's SSL.
+    place = id(peer.tls._sslobj) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)
+    handle = ctypes.c_void_p.from_address(place)
+    for _ in range(count):
+        assert library.SSL_key_update(handle, ctypes.c_int(1)) == 1
+        assert library.SSL_do_handshake(handle) == 1
+
+
+def test_key_updates_are_answered(rig: Rig) -> None:
+    transport, peer = rig.open("tls")
+    update_keys(peer, 50)
+    peer.send(b"with the new keys")
+    rig.until(lambda: rig.handler.received == b"with the new keys", peer)
+    transport.write(b"and back")
+    rig.until(lambda: peer.received == b"and back", peer)
+    assert not peer.faults
+
+
+def test_answers_to_key_updates_that_nobody_reads_are_bounded(rig: Rig) -> None:
+    transport, peer = rig.open("tls")
+    peer.reading = False
+    sent_count = 0
+    while transport.state is TransportState.OPEN:
+        update_keys(peer, 1_000)
+        sent_count += 1_000
+        assert sent_count < 60_000, f"{transport._outgoing.pending} bytes wait for it"
+        rig.until(lambda: not peer._unsent or rig.handler.lost, _Ignoring(peer))
+    assert rig.handler.lost == ["TLS: the client does not read the answers to its key updates"]
 
 
 def test_a_flood_of_handshakes_leaves_every_turn_to_others(rig: Rig) -> None:
