@@ -342,3 +342,15 @@ def test_a_program_renews_the_certificate_of_its_own_context(
     before.server.write(b"still")
     assert before.client.read(5) == b"still"
     assert shake(context, client, session=before.client.session).server.session_reused
+
+
+def test_a_context_whose_new_files_do_not_fit_has_none(
+    make: Callable[..., ssl.SSLContext], tmp_path: Path
+) -> None:
+    """Why docs/how-to/tls.md has a program try them on another context first."""
+    context = make()
+    AUTHORITY.issue_cert("other").private_key_pem.write_to_path(tmp_path / "other.key")
+    with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
+        context.load_cert_chain(issue(tmp_path, "new"), tmp_path / "other.key")
+    with pytest.raises(ssl.SSLError, match="NO_SHARED_CIPHER"):
+        shake(context, client_context())
