@@ -13,9 +13,10 @@ TESTS ?=
 BENCH ?=
 RECORDS ?=
 MODULES ?=
+AUDIT ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+.PHONY: FORCE help serve test test-all test-python lint bandit audit constraints coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -23,6 +24,9 @@ help:
 	@echo "make test-all   those that take long as well, as CI does"
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
+	@echo "make bandit  look for unsafe calls in the server and the codec"
+	@echo "make audit   that, and known vulnerabilities of the packages in tests/constraints.txt (AUDIT='-s osv': not by PyPI)"
+	@echo "make constraints   resolve tests/constraints.txt anew, which CI installs by"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
@@ -52,6 +56,18 @@ test-python: client
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bandit: $(VENV)/created
+	$(PIP) install --group audit
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src python_server
+
+# --strict: what cannot be looked up is a failure as well.
+audit: bandit
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off $(AUDIT) -r tests/constraints.txt || \
+		{ echo "make audit: a package has a known vulnerability, or the database cannot be asked: see above" >&2; exit 1; }
+
+constraints: $(VENV)/test-installed
+	$(BIN)/python tests/common/constraints.py
 
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage

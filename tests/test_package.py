@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+import constraints
 import package_contents
 import wsframe
 from built_package import built, needs_build_tools
@@ -155,6 +156,19 @@ def test_versions_agree() -> None:
     number, _, rest = headings[0].partition(" ")
     assert number == version.partition(".dev")[0]
     assert re.fullmatch(r"\(unreleased\)" if ".dev" in version else r"\(\d{4}-\d\d-\d\d\)", rest)
+
+
+def test_ci_installs_one_release_of_each_package() -> None:
+    """And notices a requirement that `make constraints` has not seen."""
+    pins = constraints.pinned(constraints.FILE.read_text("utf-8").splitlines())
+    assert constraints.faults(pins, constraints.wanted()) == []
+    assert constraints.faults({"flask": "2.9", "pytest": "8.0"}, ["Flask>=3", "pytest>=8", "h11>=0.16"]) == [
+        "Flask==2.9 is not >=3: make constraints",
+        "h11 has no pin: make constraints",
+    ]
+    assert constraints.faults({}, ["atheris; python_version < '3'"]) == []
+    with pytest.raises(ValueError, match="unpack"):
+        constraints.pinned(["flask>=3"])
 
 
 def test_pythons_agree() -> None:

@@ -24,6 +24,7 @@ from python_server.net.sockets import BindError, Listening, connect_unix, shown_
 PROBE_SECONDS: Final = 1.0
 FOLDER_PERMISSIONS: Final = 0o700
 UNIX_PREFIX: Final = "unix:"
+SHARED: Final = "/tmp"  # nosec B108  # a folder there is used if it is of this user and of mode 700
 # What a service with folders of its own for temporary files (systemd's PrivateTmp) has as its root.
 OTHER_ROOTS: Final = "/proc/[0-9]*/root"
 
@@ -232,7 +233,7 @@ def _temporary() -> str:
     try:
         return tempfile.gettempdir()
     except FileNotFoundError:  # none can be written to: a server goes without
-        return "/tmp"
+        return SHARED
 
 
 def _below(temporary: str) -> str:
@@ -243,8 +244,8 @@ def _folders() -> Iterator[tuple[str, str]]:
     """Each with the root that its paths are below: services and login shells do not agree about the place."""
     runtimes = (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user_id()}")
     candidates = [(os.path.join(each, "wsframe"), "") for each in runtimes if each]
-    candidates += [(_below(_temporary()), ""), (_below("/tmp"), "")]
-    candidates += [(_below(f"{root}/tmp"), root) for root in glob(OTHER_ROOTS)]
+    candidates += [(_below(_temporary()), ""), (_below(SHARED), "")]
+    candidates += [(_below(f"{root}{SHARED}"), root) for root in glob(OTHER_ROOTS)]
     seen = set()
     for folder, root in candidates:
         with suppress(OSError):

@@ -29,7 +29,7 @@ ALIVE: Final = ".alive"
 ENDED: Final = "ended"
 READER: Final = "reader"
 # Memory: a worker's loop must not wait for a disk.
-FOLDERS: Final = "/dev/shm"
+FOLDERS: Final = "/dev/shm"  # nosec B108  # mkdtemp makes the folder there
 FOLDER_PREFIX: Final = "wsframe-metrics-"
 # A folder that nobody has written into for so long, and nobody reads, was left behind.
 LEFT_SECONDS: Final = 60

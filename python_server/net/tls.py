@@ -26,8 +26,8 @@ from python_server.net.transport import Transport, TransportState
 SEAL_MAX_BYTES: Final = 262_144
 # Handshake messages are small; a long chain of client certificates fits (OpenSSL stops at 100 KiB).
 HELLO_MAX_BYTES: Final = 131_072
-# OpenSSL answers key updates and refused renegotiations by itself, with some 30 bytes each. So much may wait for
-# a client that does not read: nobody renews keys a thousand times meanwhile (BoringSSL ends at 32 in a row).
+# OpenSSL answers key updates and refused renegotiations by itself, with some 30 bytes each. So much may wait
+# for a client that does not read: nobody renews keys a thousand times meanwhile (BoringSSL: 32 in a row).
 ANSWERS_MAX_BYTES: Final = 65_536
 # Handshakes per turn of the loop: one RSA signature takes about a millisecond, and others wait meanwhile.
 HANDSHAKES_PER_TURN_COUNT: Final = 4

@@ -255,7 +255,7 @@ class Connection:
             if tells:
                 payload = _close_payload(_INTERNAL_ERROR, INTERNAL_ERROR_REASON)
                 self._last_frame = self._control_frame(Opcode.CLOSE, payload)
-        except Exception:
+        except Exception:  # nosec B110  # without memory there is no frame
             pass
 
     def _raise_error(self) -> None:
