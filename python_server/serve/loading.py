@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from python_server.wsgi.environ import Application
 
 DEFAULT_NAMES: Final = ("app", "application")
 FACTORY_NAMES: Final = ("create_app", "make_app")
+# A message of ours ends with what `wsframe explain` knows of it, wherever it is raised.
+CODED: Final = re.compile(r" \[[a-z]+(-[a-z]+)+\]$")
 FOREIGN_MODES: Final = ("eventlet", "gevent", "gevent_uwsgi")
 
 
@@ -107,9 +110,8 @@ def _made(factory: Any, shown: str) -> object:
         made = factory()
     except Exception as error:
         traceback.print_exception(error)
-        raise ApplicationError(
-            f"{shown}() raised {type(error).__name__}: {error} [application-failed]"
-        ) from None
+        said = _coded(error, " [application-failed]")
+        raise ApplicationError(f"{shown}() raised {type(error).__name__}: {said}") from None
     if not callable(made):
         raise ApplicationError(
             f"{shown}() returned {_with_article(made)}, and not an application [no-application]"
@@ -160,9 +162,13 @@ def _import(module_name: str, target: str, app_dir: str) -> ModuleType:
         failed = error
     traceback.print_exception(failed)  # the application's own fault
     missing = isinstance(failed, ModuleNotFoundError)
-    code = " [missing-package]" if missing else " [application-failed]"
-    said = str(failed).removesuffix(code)
-    raise ApplicationError(f"importing {module_name!r} raised {type(failed).__name__}: {said}{code}")
+    said = _coded(failed, " [missing-package]" if missing else " [application-failed]")
+    raise ApplicationError(f"importing {module_name!r} raised {type(failed).__name__}: {said}")
+
+
+def _coded(error: Exception, code: str) -> str:
+    said = str(error)
+    return said if CODED.search(said) else said + code
 
 
 def _find(module: ModuleType, module_name: str, attribute: str, target: str) -> tuple[Any, str, bool]:
