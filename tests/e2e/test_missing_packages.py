@@ -1,6 +1,6 @@
 """Every optional package in turn is not there: one line says what to install, or the program goes on without.
 
-It must not know where a package is imported: in the process that is started Python's own finder does not find it.
+It must not know where a package is imported: the process that is started has a finder that skips it.
 """
 
 import subprocess
@@ -115,7 +115,10 @@ def test_one_line_says_what_to_install(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_says_what_it_draws_with(lacking: Any, tmp_path: Path, name: str) -> None:
     names, said = COMMANDS[name]
-    command = ["-c", f"import sys; sys.argv[1:] = ['{name}']; import wsframe_start as w; w.main()"]
+    command = [
+        "-c",
+        f"import sys; sys.argv[1:] = ['{name}', '--port', '1']; import wsframe_start as w; w.main()",
+    ]
     status, log = run(tmp_path, lacking(names), *command)
     assert (status, log) == (1, f"Error: {said} [missing-package]\n")
     assert said not in run(tmp_path, lacking(""), *command)[1]
