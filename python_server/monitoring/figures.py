@@ -55,6 +55,7 @@ class Snapshot(msgspec.Struct):
 
     Attributes:
         moment: by the machine's monotonic clock. unready: why it takes no requests; "" when it does.
+        beat: a moment at which its loop turned, perhaps later: the figures may not have been written since.
     """
 
     worker: int
@@ -62,9 +63,15 @@ class Snapshot(msgspec.Struct):
     moment: float
     unready: str
     figures: Figures
+    beat: float = 0.0
 
     def age_seconds(self, now: float) -> float:
+        """Of the figures."""
         return max(0.0, now - self.moment)
+
+    def still_seconds(self, now: float) -> float:
+        """Since the loop turned, as far as it has said so."""
+        return max(0.0, now - max(self.moment, self.beat))
 
 
 class Collected(msgspec.Struct):

@@ -20,14 +20,14 @@ GOOD: Final = "ok"
 
 
 def stands_still(snapshot: Snapshot, now: float) -> bool:
-    """A worker writes its figures down each second."""
-    return snapshot.age_seconds(now) > STALE_SECONDS
+    """A worker says each second that its loop turns, also where there is no room for its figures."""
+    return snapshot.still_seconds(now) > STALE_SECONDS
 
 
 def health(living: Sequence[Snapshot], now: float) -> Answer:
     """Do all loops turn? While none is there yet the first one loads the application, which is no fault."""
     faults = [
-        f"worker {each.worker} (process {each.process}) has stood still for {each.age_seconds(now):.0f} s"
+        f"worker {each.worker} (process {each.process}) has stood still for {each.still_seconds(now):.0f} s"
         for each in living
         if stands_still(each, now)
     ]

@@ -3,12 +3,14 @@
 Must not know: what is counted, or who reads.
 
 A worker holds a lock on `figures-7.alive` as long as its process lives, whatever ends it; no child of it has
-the lock. `figures-7` is replaced as a whole each second. Who reads adds the last figures of a worker that has
+the lock. The time of that file, by the monotonic clock, is when its loop last turned: setting it takes no room.
+`figures-7` is replaced as a whole each second. Who reads adds the last figures of a worker that has
 ended to `ended`, which also says whose they are: so they count once, wherever a reader is killed.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -34,6 +36,7 @@ FOLDER_PREFIX: Final = "wsframe-metrics-"
 # A folder that nobody has written into for so long, and nobody reads, was left behind.
 LEFT_SECONDS: Final = 60
 PERMISSIONS: Final = 0o600
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 Value = TypeVar("Value", bound=msgspec.Struct)
 
 
@@ -63,19 +66,23 @@ class Snapshots:
     def write(self, snapshot: Snapshot) -> None:
         """Whole or not at all; from the first one on the worker counts as living. Raises OSError."""
         if not self._held:
-            self._join()
-        self._write(f"{PREFIX}{self._own}", snapshot)
+            self._join(snapshot.moment)
+        try:
+            self._write(f"{PREFIX}{self._own}", snapshot)
+        finally:
+            os.utime(self._name(f"{PREFIX}{self._own}{ALIVE}"), (snapshot.moment, snapshot.moment))
 
     def close(self) -> None:
         """It has ended; or another one may read."""
         while self._held:
             os.close(self._held.pop())
 
-    def _join(self) -> None:
+    def _join(self, moment: float) -> None:
         name = f"{PREFIX}{self._own}{ALIVE}"
         new = self._name(f"{name}.new")
         if not self._take(new):
             raise OSError(f"{new} is locked by another process")
+        os.utime(new, (moment, moment))
         os.replace(new, self._name(name))  # locked before anybody sees it
 
     # The one that reads
@@ -88,11 +95,11 @@ class Snapshots:
         """All workers; the files of those that have ended are summed and removed. Any thread."""
         with self._lock:
             ended = self._load(ENDED, Ended) or Ended()
-            living, gone = [], []
+            living: list[Snapshot] = []
+            gone = []
             for worker in self._workers():
                 if worker == self._own or self._lives(worker):
-                    if (snapshot := self._load(f"{PREFIX}{worker}", Snapshot)) is not None:
-                        living.append(snapshot)
+                    living += self._living(worker)
                 else:
                     gone.append(worker)
             if gone:
@@ -107,11 +114,28 @@ class Snapshots:
                 ended.figures.add_totals(last.figures)
         ended.last_worker = max(ended.last_worker, *gone)
         ended.workers = gone
-        self._write(ENDED, ended)
+        try:
+            self._write(ENDED, ended)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return  # their files stay, and are summed at the next look as well
         for worker in gone:
-            for name in (f"{PREFIX}{worker}", f"{PREFIX}{worker}{ALIVE}"):  # found by the second one
+            # Found by the last one.
+            for name in (f"{PREFIX}{worker}.new", f"{PREFIX}{worker}", f"{PREFIX}{worker}{ALIVE}"):
                 with suppress(FileNotFoundError):
                     os.unlink(self._name(name))
+
+    def _living(self, worker: int) -> list[Snapshot]:
+        """It, without figures if there has never been room for any; none if they are of another version."""
+        name = f"{PREFIX}{worker}"
+        snapshot = self._load(name, Snapshot)
+        if snapshot is None:
+            if os.path.exists(self._name(name)):
+                return []
+            snapshot = Snapshot(worker, 0, 0.0, "", Figures())
+        snapshot.beat = os.stat(self._name(f"{name}{ALIVE}")).st_mtime
+        return [snapshot]
 
     def _workers(self) -> list[int]:
         names = [name for name in os.listdir(self.path) if name.startswith(PREFIX) and name.endswith(ALIVE)]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 
 from python_server.monitoring import snapshots as module
 from python_server.monitoring.figures import Collected, Figures, Snapshot
+from python_server.monitoring.health import GOOD, health, readiness
 from python_server.monitoring.snapshots import Snapshots, snapshot_folder
 from python_server.net.sockets import BindError
 
@@ -244,6 +246,82 @@ def test_our_own_lock_outlives_our_reading(folder: str) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
     ours.close()
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
+class Full:
+    """Stands in for `open`: there is room for nothing that is written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refused: list[str] = []
+        self._patch = monkeypatch.context
+        self._open = open
+
+    def __call__(self, path: str, mode: str) -> Any:
+        if mode == "wb":
+            self._open(path, mode).close()  # a name costs nothing, bytes do
+            self.refused.append(os.path.basename(path))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return self._open(path, mode)
+
+    @contextmanager
+    def filled(self) -> Iterator[None]:
+        with self._patch() as patch:
+            patch.setattr(module, "open", self, raising=False)
+            yield
+
+
+def test_a_worker_without_room_for_its_figures_does_not_stand_still(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, reader, figures = Full(monkeypatch), Snapshots(folder, 7), Figures()
+    ours = Snapshots(folder, 7)
+    figures.count("c", by=3)
+    ours.write(Snapshot(7, os.getpid(), 1_000.0, "", figures))
+    figures.count("c", by=1)
+    with full.filled():
+        for moment in (1_001.0, 1_009.5):
+            with pytest.raises(OSError, match="No space left"):
+                ours.write(Snapshot(7, os.getpid(), moment, "", figures))
+        collected = reader.read()
+        (seen,) = collected.living
+        assert (seen.age_seconds(1_010.0), seen.still_seconds(1_010.0)) == (10.0, 0.5)
+        assert health(collected.living, 1_010.0) == readiness(collected.living, 1_010.0) == (200, GOOD)
+        assert health(collected.living, 1_020.0)[0] == 503  # it has not said so since
+        assert total(collected) == 3
+    assert full.refused == ["figures-7.new"] * 2
+    ours.write(Snapshot(7, os.getpid(), 1_020.0, "", figures))
+    assert total(reader.read()) == 4
+
+
+def test_a_worker_that_never_had_room_is_there_without_figures(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, ours = Full(monkeypatch), Snapshots(folder, 7)
+    with full.filled(), pytest.raises(OSError, match="No space left"):
+        ours.write(Snapshot(7, os.getpid(), 1_000.0, "", Figures()))
+    assert full.refused == ["figures-7.new"]
+    collected = Snapshots(folder, 7).read()
+    assert [each.worker for each in collected.living] == [7]
+    assert health(collected.living, 1_001.0) == readiness(collected.living, 1_001.0) == (200, GOOD)
+    assert health(collected.living, 1_004.0)[0] == 503
+
+
+def test_who_ends_while_there_is_no_room_stays_counted(
+    folder: str, begin: Callable[[int], Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, reader = Full(monkeypatch), Snapshots(folder)
+    begin(1).say(3)
+    begin(2).say(4)
+    one = begin(3)
+    one.say(5)
+    one.kill()
+    with full.filled():
+        assert [total(reader.read()) for _ in range(3)] == [12] * 3
+        assert [each.worker for each in reader.read().living] == [1, 2]
+    assert full.refused == ["ended.new"] * 4
+    Path(folder, "figures-3.new").write_bytes(b"half of it")  # it ended as it wrote
+    assert total(reader.read()) == 12
+    assert sorted(name for name in os.listdir(folder) if "-3" in name) == []
 
 
 def test_one_process_reads(folder: str) -> None:
