@@ -3,7 +3,7 @@
 Must not know: what is counted, or who reads.
 
 A worker holds a lock on `figures-7.alive` as long as its process lives, whatever ends it; no child of it has
-the lock. The time of that file, by the monotonic clock, is when its loop last turned: setting it takes no room.
+the lock. The time of that file, by the monotonic clock, is that of the loop's last turn: it takes no room.
 `figures-7` is replaced as a whole each second. Who reads adds the last figures of a worker that has
 ended to `ended`, which also says whose they are: so they count once, wherever a reader is killed.
 """
