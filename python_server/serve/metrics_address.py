@@ -7,9 +7,10 @@ A scrape that stalls, or a thousand connections, meet that worker's limits, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from python_server.connection.exchange import AnsweredAtOnce, Exchange
@@ -23,6 +24,7 @@ from python_server.net.threads import BackgroundThread
 from python_server.observe import log
 from python_server.observe.counters import Counters
 from python_server.serve.mounts import Site
+from python_server.serve.reexec import CLIENTS
 from python_server.serve.worker import Worker
 from python_server.settings import HTTPSettings, Settings
 from python_server.wsgi.environ import Application
@@ -64,28 +66,40 @@ def check_metrics(settings: Settings) -> None:
 
 
 @contextmanager
-def metrics_address(settings: Settings, needed: bool = True) -> Iterator[Callable[[Source], None]]:
+def metrics_address(
+    settings: Settings,
+    kept: Mapping[str, Listening] = MappingProxyType({}),
+    keep: Callable[[str, Listening], None] | None = None,
+) -> Iterator[Callable[[Source], None]]:
     """Bound, if the settings ask for it; what is yielded begins to serve what it is given.
 
     Args:
-        needed: False: where it cannot be bound, go on without it; clients wait in the queues of the others.
+        kept: what this process has listened on before, by name; clients wait there, so where the address
+            cannot be bound it goes on without. keep: told of the address, for the next time.
 
     Raises:
         BindError: it cannot be listened on, or the package is missing.
     """
+    name = f"metrics {settings.metrics}"
+    for other in kept.keys() - {CLIENTS, name}:
+        kept[other].close()
     if settings.metrics is None:
         yield lambda source: None
         return
     try:
-        make_application, listening = _make_application(), _listen(settings, settings.metrics)
+        make_application = _make_application()
+        listening = kept[name] if name in kept else _listen(settings, settings.metrics)
     except BindError as error:
-        if needed:
+        if not kept:
             raise
+        kept.get(name, Listening()).close()
         log.warn(f"{error}; the server goes on without metrics")
         yield lambda source: None
         return
     with ExitStack() as stack:
         stack.callback(listening.close)
+        if keep is not None:
+            keep(name, listening)
         place = shown_urls(listening.sockets, "http")[0].removeprefix("http://")
 
         def begin(source: Source) -> None:

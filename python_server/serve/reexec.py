@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
+from itertools import chain
 from types import FrameType
 from typing import IO, Final
 
@@ -31,8 +32,10 @@ CHECK_VARIABLE: Final = "WSFRAME_CHECK_CONFIG"
 # What a command that checks itself writes once the application is loaded. Its exit status alone proves
 # nothing: a module may end the process with 0, and an application that ignores SIGCHLD hides each status.
 GOOD: Final = "The configuration is good."
-# JSON: the process that has executed itself, and the UNIX paths that it removes at its end.
+# JSON: the process that has executed itself, the UNIX paths that it removes at its end, and the same with the
+# descriptors of what it listens on for others than clients, by name.
 REEXEC_VARIABLE: Final = "WSFRAME_REEXEC"
+CLIENTS: Final = ""  # the name of what clients connect to
 # An application that takes longer to load is not served; gunicorn waits 30 s for a worker's first sign.
 CHECK_MAX_SECONDS: Final = 60.0
 # What a check has loaded has this long for its exit handlers; threads that do not end are not waited for.
@@ -59,9 +62,9 @@ class Reexec:
         for name in (*LISTEN_VARIABLES, INHERITED_VARIABLE):
             self._environment.pop(name, None)
         self._state = ReexecState.LOADING
-        self._listening = Listening()
-        self._kept: list[Socket] = []
-        self._paths: list[tuple[str, int]] = []
+        self._listening: dict[str, Listening] = {}
+        self._kept: dict[str, list[Socket]] = {}
+        self._paths: dict[str, list[tuple[str, int]]] = {}
         self._process_id = os.getpid()
         self._child: subprocess.Popen[bytes] | None = None
         atexit.register(self._execute)
@@ -73,10 +76,10 @@ class Reexec:
         """Does this process end to execute itself?"""
         return self._state is ReexecState.ENDING
 
-    def keep(self, listening: Listening) -> None:
-        """Connections wait in the system's queue while nobody accepts."""
-        self._listening = listening
-        self._kept = [sock.dup() for sock in listening.sockets]
+    def keep(self, name: str, listening: Listening) -> None:
+        """Connections wait in the system's queue while nobody accepts; the new code asks for the name."""
+        self._listening[name] = listening
+        self._kept[name] = [sock.dup() for sock in listening.sockets]
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """SIGHUP before this process serves, or when it no longer does: by itself it would end it."""
@@ -164,14 +167,16 @@ class Reexec:
         if self._state is ReexecState.STOPPED:
             return
         if self.ending:
-            self._listening.paths += self._paths
+            for name, paths in self._paths.items():
+                self._listening[name].paths += paths
         self._state = self._state.to(ReexecState.STOPPED)
         self._end_check()
 
     def _end(self, stop: Callable[[], object]) -> None:
         log.say("the new code loads: this process serves it once running requests and handlers have finished")
         self._state = self._state.to(ReexecState.ENDING)
-        self._paths, self._listening.paths[:] = self._listening.paths[:], []
+        for name, listening in self._listening.items():
+            self._paths[name], listening.paths[:] = listening.paths[:], []
         stop()
 
     def served(self, timeout_seconds: float) -> None:
@@ -196,11 +201,14 @@ class Reexec:
         self._end_check()
         if not self.ending:
             return
-        for sock in self._kept:
+        for sock in chain.from_iterable(self._kept.values()):
             sock.set_inheritable(True)
-        numbers = ",".join(str(sock.fileno()) for sock in self._kept)
-        place = json.dumps({"process": self._process_id, "paths": self._paths})
-        environment = {**self._environment, INHERITED_VARIABLE: numbers, REEXEC_VARIABLE: place}
+        numbers = {name: [sock.fileno() for sock in sockets] for name, sockets in self._kept.items()}
+        clients = ",".join(map(str, numbers.pop(CLIENTS)))
+        paths = self._paths.pop(CLIENTS)
+        beside = {name: [numbers[name], self._paths[name]] for name in numbers}
+        place = json.dumps({"process": self._process_id, "paths": paths, "beside": beside})
+        environment = {**self._environment, INHERITED_VARIABLE: clients, REEXEC_VARIABLE: place}
         log.flush()
         try:
             os.chdir(self._folder)
@@ -211,18 +219,21 @@ class Reexec:
             os._exit(1)
 
 
-def inherited_from_itself(environment: MutableMapping[str, str]) -> Listening | None:
-    """The sockets of this process before it executed itself, out of the environment; None if it has not."""
+def inherited_from_itself(environment: MutableMapping[str, str]) -> dict[str, Listening]:
+    """What this process listened on before it executed itself, by name, out of the environment."""
     values = json.loads(environment.get(REEXEC_VARIABLE, "{}"))
     if values.get("process") != os.getpid():
-        return None
+        return {}
     del environment[REEXEC_VARIABLE]
-    numbers = environment.pop(INHERITED_VARIABLE).split(",")
-    sockets = [Socket(fileno=int(number)) for number in numbers]
-    for sock in sockets:
-        sock.setblocking(False)  # a copy of one that does not know it would make both block
-        sock.set_inheritable(False)
-    return Listening(sockets, [(path, inode) for path, inode in values["paths"]])
+    clients = [environment.pop(INHERITED_VARIABLE).split(","), values["paths"]]
+    found = {}
+    for name, (numbers, paths) in {CLIENTS: clients, **values.get("beside", {})}.items():
+        sockets = [Socket(fileno=int(number)) for number in numbers]
+        for sock in sockets:
+            sock.setblocking(False)  # a copy of one that does not know it would make both block
+            sock.set_inheritable(False)
+        found[name] = Listening(sockets, [(path, inode) for path, inode in paths])
+    return found
 
 
 def _folder(environment: Mapping[str, str]) -> str:

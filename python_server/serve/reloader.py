@@ -63,7 +63,7 @@ def run_reloading(watched: Watched, settings: Settings) -> None:
     listened on.
     """
     set_up_logs(settings)
-    with bind(settings) as listening:
+    with bind(settings, {}) as listening:
         _run(watched, listening.sockets)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from ipaddress import ip_address
@@ -46,7 +46,7 @@ from python_server.observe.masking import mask_also
 from python_server.serve.metrics_address import check_metrics, metrics_address
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
-from python_server.serve.reexec import REEXEC_VARIABLE, Reexec, inherited_from_itself
+from python_server.serve.reexec import CLIENTS, Reexec, inherited_from_itself
 from python_server.serve.signals import ApplicationSignals, OnlySaid, Order, Orders, given_as_orders
 from python_server.serve.tracing import check_tracing
 from python_server.serve.wiring import SOFTWARE
@@ -96,13 +96,14 @@ def serve(
     if slot is not None:
         _serve_as_worker(site, settings, slot)
         return
-    executed = REEXEC_VARIABLE in os.environ  # clients wait: an address that is in use now does not end it
+    kept = inherited_from_itself(os.environ)
+    keep = None if reexec is None else reexec.keep
     with (
-        _opened(settings) as (listening, control),
-        metrics_address(settings, needed=not executed) as begin_metrics,
+        _opened(settings, kept) as (listening, control),
+        metrics_address(settings, kept, keep) as begin_metrics,
     ):
-        if reexec is not None:
-            reexec.keep(listening)
+        if keep is not None:
+            keep(CLIENTS, listening)
         worker = Worker(site, settings, listening.sockets, control=control)
         # Signals are the main thread's affair.
         orders = _orders_of(worker, reexec) if on_main_thread() else {}
@@ -134,7 +135,7 @@ def _serve_as_worker(site: Site, settings: Settings, slot: WorkerSlot) -> None:
             log.say(what)
     theirs = ApplicationSignals(log.report)
     control = slot.named.get(CONTROL)
-    worker = Worker(site, settings, bind(settings).sockets, slot, control, theirs.tell)
+    worker = Worker(site, settings, bind(settings, {}).sockets, slot, control, theirs.tell)
     with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
         worker.run()
 
@@ -181,9 +182,10 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     """
     check_workers(settings)
     set_up_logs(settings)
+    kept = inherited_from_itself(os.environ)
     with (
-        _opened(settings) as (listening, control),
-        metrics_address(settings) as begin_metrics,
+        _opened(settings, kept) as (listening, control),
+        metrics_address(settings, kept) as begin_metrics,
         snapshot_folder(settings.metrics is not None) as snapshots,
     ):
         loop = Loop(log.report)
@@ -256,13 +258,13 @@ def _tell_started(
         started(urls[0])
 
 
-def bind(settings: Settings) -> Listening:
-    """The listening sockets: handed over by a supervisor, a reloader or systemd, or bound here.
+def bind(settings: Settings, kept: Mapping[str, Listening]) -> Listening:
+    """The listening sockets: `kept`, handed over by a supervisor, a reloader or systemd, or bound here.
 
     Raises BindError when an address cannot be listened on.
     """
-    if (kept := inherited_from_itself(os.environ)) is not None:
-        return kept
+    if CLIENTS in kept:
+        return kept[CLIENTS]
     if inherited := os.environ.get(INHERITED_VARIABLE):
         sockets = [Socket(fileno=int(descriptor)) for descriptor in inherited.split(",")]
         for sock in sockets:
@@ -422,13 +424,16 @@ def _orders(stop: Order, quit: Order, hang_up: Order, reopen: Order) -> dict[str
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[tuple[Listening, Socket | None]]:
+def _opened(settings: Settings, kept: Mapping[str, Listening]) -> Iterator[tuple[Listening, Socket | None]]:
     """The listening sockets, and the control socket if there is one.
 
     Raises BindError when an address cannot be listened on.
     """
     check_tracing(settings)
-    with bind(settings) as listening, open_control(settings.control_socket, listening, log.warn) as control:
+    with (
+        bind(settings, kept) as listening,
+        open_control(settings.control_socket, listening, log.warn) as control,
+    ):
         yield listening, next(iter(control.sockets), None)
         for path, _ in control.paths[:1]:
             worker_sockets(path)  # of a worker that was killed

@@ -281,6 +281,33 @@ def test_health_is_answered_while_every_thread_is_busy(launch: Any, tmp_path: Pa
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_scrape_is_refused_while_a_process_takes_new_code(
+    launch: Any, tmp_path: Path, workers: int
+) -> None:
+    """Its address is kept, as that of clients is: port 0 would be another one. So it is if workers come."""
+    file = tmp_path / "wsframe.toml"
+    file.touch()
+    words = ["--config", str(file), "--metrics", "127.0.0.1:0", "--no-access-log"]
+    server = launch(APPS, "metrics_app:app", *words)
+    places = re.compile(r"metrics and health at 127\.0\.0\.1:(\d+)")
+    port = int(server.find(places)[1])
+    file.write_text(f"workers = {workers}\n")
+    tried_count = 0
+    server.signal(signal.SIGHUP)
+    while len(places.findall(server.log)) < 2:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS):  # never refused
+            tried_count += 1
+        assert server.is_alive, server.log
+    assert tried_count > 1
+    assert places.findall(server.log) == [str(port)] * 2
+    until(lambda: get(port, "/readyz")[0] == 200)
+    assert samples(port)["wsframe_workers_started_total",] >= 1
+    assert server.stop() == 0
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        pass
+
+
 def test_an_address_in_use_does_not_end_a_server_that_reloads(launch: Any, tmp_path: Path) -> None:
     file = tmp_path / "wsframe.toml"
     file.touch()

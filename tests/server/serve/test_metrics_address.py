@@ -19,7 +19,7 @@ import pytest
 
 from python_server.http1.parser import Request
 from python_server.monitoring.figures import Collected, Figures, Snapshot
-from python_server.net.sockets import BindError, UnixAddress
+from python_server.net.sockets import BindError, Listening, TCPAddress, UnixAddress, listen
 from python_server.net.system import REAL
 from python_server.serve import metrics_address as module
 from python_server.serve.metrics_address import (
@@ -31,6 +31,7 @@ from python_server.serve.metrics_address import (
     check_metrics,
     metrics_address,
 )
+from python_server.serve.reexec import CLIENTS
 from python_server.settings import Settings
 
 WAIT_SECONDS = 60
@@ -204,11 +205,51 @@ def test_an_address_in_use_is_told_in_one_line() -> None:
 def test_a_server_that_only_reloads_goes_on_without(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = Settings(metrics=f"127.0.0.1:{taken.getsockname()[1]}")
-        with metrics_address(settings, needed=False) as begin:
+        with metrics_address(settings, {CLIENTS: Listening()}) as begin:
             begin(now)
     assert re.search(
         r"^--metrics: cannot listen on .*; the server goes on without metrics$", caplog.messages[0]
     )
+
+
+def test_what_this_process_listened_on_before_is_served_and_kept_again() -> None:
+    """The port would not be the same one if it were bound anew."""
+    kept = listen([TCPAddress("127.0.0.1", 0)], 5)
+    port, told = kept.sockets[0].getsockname()[1], dict[str, Listening]()
+    with socket.create_connection(("127.0.0.1", port)) as waiting:  # while nobody serves
+        waiting.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        known = {CLIENTS: Listening(), "metrics 127.0.0.1:0": kept}
+        with metrics_address(Settings(metrics="127.0.0.1:0"), known, told.__setitem__) as begin:
+            begin(now)
+            assert waiting.recv(99).startswith(b"HTTP/1.1 200 OK")
+            assert get(port, "/healthz") == (200, b"ok\n")
+    assert told == {"metrics 127.0.0.1:0": kept}
+
+
+@pytest.mark.parametrize("metrics", [None, "127.0.0.1:0"])
+def test_an_address_that_is_not_asked_for_any_more_is_closed(metrics: str | None, tmp_path: Path) -> None:
+    path, clients = str(tmp_path / "m"), listen([TCPAddress("127.0.0.1", 0)], 5)
+    known = {CLIENTS: clients, f"metrics unix:{path}": listen([UnixAddress(path)], 5)}
+    with metrics_address(Settings(metrics=metrics), known) as begin:
+        begin(now)
+        assert not Path(path).exists()
+        assert clients.sockets[0].fileno() > 0  # that is another's
+    clients.close()
+
+
+def test_an_address_that_is_kept_is_closed_where_the_package_has_gone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else scrapes would wait there for ever."""
+
+    def gone() -> None:
+        raise BindError("it is not installed")
+
+    monkeypatch.setattr(module, "_make_application", gone)
+    known = {CLIENTS: Listening(), "metrics 127.0.0.1:0": listen([TCPAddress("127.0.0.1", 0)], 5)}
+    with metrics_address(Settings(metrics="127.0.0.1:0"), known):
+        assert known["metrics 127.0.0.1:0"].sockets[0].fileno() < 0
+    assert caplog.messages == ["it is not installed; the server goes on without metrics"]
 
 
 @pytest.mark.parametrize("address", ["here:there", "unix:", "[::1"])

@@ -20,7 +20,7 @@ import pytest
 from python_server.net.sockets import Listening, bind_unix
 from python_server.observe import log
 from python_server.serve import reexec as module
-from python_server.serve.reexec import GOOD, Reexec, inherited_from_itself
+from python_server.serve.reexec import CLIENTS, GOOD, Reexec, inherited_from_itself
 from python_server.workers.spawn import INHERITED_VARIABLE
 
 LOADS = f"print({GOOD!r}, flush=True)"
@@ -44,7 +44,9 @@ class Process:
         self.reexec = Reexec()
         path = str(tmp_path / "s")
         self.listening = Listening([bind_unix(path, 5, 0o600)], [(path, os.stat(path).st_ino)])
-        self.reexec.keep(self.listening)
+        self.reexec.keep(CLIENTS, self.listening)
+        self.beside = Listening([bind_unix(f"{path}2", 5, 0o600)], [(f"{path}2", os.stat(f"{path}2").st_ino)])
+        self.reexec.keep("metrics", self.beside)
 
     def hang_up(self, program: str) -> None:
         """The signal, where this is the program."""
@@ -72,9 +74,10 @@ class Process:
         signal.signal(signal.SIGHUP, self._hang_up_before)
         self.reexec._end_check()
         atexit.unregister(self.reexec._execute)
-        for sock in self.reexec._kept:
-            sock.close()
-        self.listening.close()
+        for name, listening in self.reexec._listening.items():
+            for sock in self.reexec._kept[name]:
+                sock.close()
+            listening.close()
 
 
 def lives(process_id: int) -> bool:
@@ -101,16 +104,20 @@ def test_code_that_loads_is_executed_on_the_same_sockets(process: Process, tmp_p
     assert process.happened == ["stop"]
     assert (tmp_path / "tried").exists()
     assert process.reexec.ending
-    assert process.listening.paths == []  # they are the new program's to remove
+    assert process.listening.paths == process.beside.paths == []  # they are the new program's to remove
     os.chdir("/")
     process.end()
     program, arguments, environment = process.executed[0]
     assert (program, arguments) == (sys.executable, sys.orig_argv)
     assert os.getcwd() == str(tmp_path)
     assert "LISTEN_PID" not in environment
-    kept = process.reexec._kept[0]
-    assert os.get_inheritable(kept.fileno())
+    (kept,), (beside,) = process.reexec._kept.values()
+    assert all(os.get_inheritable(sock.fileno()) for sock in (kept, beside))
     assert environment[INHERITED_VARIABLE] == str(kept.fileno())
+    place = json.loads(environment[module.REEXEC_VARIABLE])
+    path = str(tmp_path / "s")
+    assert place["paths"] == [[path, os.stat(path).st_ino]]
+    assert place["beside"] == {"metrics": [[beside.fileno()], [[f"{path}2", os.stat(f"{path}2").st_ino]]]}
 
 
 def test_code_that_does_not_load_is_not_served(process: Process) -> None:
@@ -288,11 +295,16 @@ def test_the_new_program_finds_sockets_and_paths() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         number = os.dup(sock.fileno())
         os.set_inheritable(number, True)
-        place = {"process": os.getpid(), "paths": [["/run/s", 7]]}
+        beside = {"metrics": [[os.dup(number)], [["/run/m", 8]]]}
+        place = {"process": os.getpid(), "paths": [["/run/s", 7]], "beside": beside}
         environment = {INHERITED_VARIABLE: str(number), module.REEXEC_VARIABLE: json.dumps(place)}
-        listening = inherited_from_itself(environment)
-        assert listening is not None
+        found_all = inherited_from_itself(environment)
+        assert found_all.keys() == {CLIENTS, "metrics"}
         assert environment == {}
+        metrics = found_all["metrics"]
+        assert metrics.paths == [("/run/m", 8)]
+        metrics.close()
+        listening = found_all[CLIENTS]
         assert listening.paths == [("/run/s", 7)]
         found = listening.sockets[0]
         assert found.getsockname() == sock.getsockname()
@@ -309,5 +321,5 @@ def test_the_new_program_finds_sockets_and_paths() -> None:
 def test_another_process_is_not_meant(text: str | None) -> None:
     environment = {INHERITED_VARIABLE: "3"} | ({module.REEXEC_VARIABLE: text} if text else {})
     before = dict(environment)
-    assert inherited_from_itself(environment) is None
+    assert inherited_from_itself(environment) == {}
     assert environment == before

@@ -577,7 +577,7 @@ def test_sockets_of_whoever_started_the_process_are_its_own(monkeypatch: pytest.
         sock.set_inheritable(True)
     addresses = [sock.getsockname() for sock in bound]
     monkeypatch.setenv(INHERITED_VARIABLE, ",".join(str(sock.detach()) for sock in bound))
-    with bind(settings()) as listening:
+    with bind(settings(), {}) as listening:
         assert [sock.getsockname() for sock in listening.sockets] == addresses
         assert not any(sock.get_inheritable() for sock in listening.sockets)
 
