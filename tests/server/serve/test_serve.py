@@ -32,7 +32,7 @@ from python_server.observe import log, log_config, masking
 from python_server.serve import serve as module
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import pid_file
-from python_server.serve.reexec import Reexec, ReexecState
+from python_server.serve.reexec import CLIENTS, Reexec, ReexecState
 from python_server.serve.serve import (
     addresses_of,
     bind,
@@ -221,7 +221,7 @@ def test_who_ends_to_execute_itself_stops_at_a_signal_that_its_loop_no_longer_he
     afterwards = signal.getsignal(signal.SIGHUP)
     signal.signal(signal.SIGHUP, before)
     assert afterwards == reexec.note  # by itself the signal would end the process, which has not executed yet
-    for sock in reexec._kept:
+    for sock in reexec._kept[CLIENTS]:
         sock.close()
     assert not reexec.ending
 
