@@ -21,7 +21,14 @@ from python_server.net.certificates import CertificateError, make_context
 from python_server.net.loop import Loop
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice, FileSource
-from python_server.net.tls import HANDSHAKES_PER_TURN_COUNT, HandshakeQueue, TLSTransport
+from python_server.net.tls import (
+    HANDSHAKES_PER_TURN_COUNT,
+    IDLE_MAX_BYTES,
+    IDLE_RECEIVE_BYTES,
+    RECEIVE_MAX_BYTES,
+    HandshakeQueue,
+    TLSTransport,
+)
 from python_server.net.transport import Transport, TransportState
 from python_server.settings import TLSSettings, TransportSettings
 from wsframe import Outbox
@@ -46,6 +53,12 @@ class CountingSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self.sends_count = 0
+        self.received_bytes = 0
+
+    def recv_into(self, buffer: Any) -> int:
+        nbytes = self._sock.recv_into(buffer)
+        self.received_bytes += nbytes
+        return nbytes
 
     def __getattr__(self, name: str) -> Any:
         if name in ("send", "sendmsg"):
@@ -631,14 +644,14 @@ def test_a_broken_record_ends_the_connection_with_an_alert(rig: Rig) -> None:
     assert transport.state is TransportState.CLOSED
 
 
-def update_keys(peer: Any, count: int) -> None:
-    """Key updates that ask for one in return (RFC 8446 4.6.3): the module ssl has no word for them."""
+def update_keys(peer: Any, count: int, wanted: int = 1) -> None:
+    """Key updates (RFC 8446 4.6.3), `wanted` in return or not: the module ssl has no word for them."""
     library = ctypes.CDLL(_ssl.__file__)
     # An SSLObject's own object: the head of any object, a weak reference, then OpenSSL's SSL.
     place = id(peer.tls._sslobj) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)
     handle = ctypes.c_void_p.from_address(place)
     for _ in range(count):
-        assert library.SSL_key_update(handle, ctypes.c_int(1)) == 1
+        assert library.SSL_key_update(handle, ctypes.c_int(wanted)) == 1
         assert library.SSL_do_handshake(handle) == 1
 
 
@@ -662,6 +675,58 @@ def test_answers_to_key_updates_that_nobody_reads_are_bounded(rig: Rig) -> None:
         assert sent_count < 60_000, f"{transport._outgoing.pending} bytes wait for it"
         rig.until(lambda: not peer._unsent or rig.handler.lost, _Ignoring(peer))
     assert rig.handler.lost == ["TLS: the client does not read the answers to its key updates"]
+
+
+def taken_bytes(rig: Rig, peer: Any) -> list[int]:
+    """What each turn of the loop took, until all that the peer has to send is taken."""
+    rig.loop.run_once(0)
+    peer.pump()
+    turns = [0]
+    while len(peer._unsent) or turns[-1]:
+        before = rig.counter.received_bytes
+        rig.loop.run_once(0)
+        turns.append(rig.counter.received_bytes - before)
+        peer.pump()
+    return turns
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+@pytest.mark.parametrize("data_bytes", [0, 1, 16_384])
+def test_key_updates_are_read_in_small_portions(rig: Rig, wanted: int, data_bytes: int) -> None:
+    """Each costs as much as a record of 16 KiB; data between them changes nothing."""
+    _, peer = rig.open("tls")
+    for _ in range(8):
+        if data_bytes:
+            peer.send(b"d" * data_bytes)
+        update_keys(peer, 1_500, wanted)
+    turns = taken_bytes(rig, peer)
+    assert max(turns) <= RECEIVE_MAX_BYTES
+    assert sum(turns) >= 8 * 1_500 * 27
+    small = [nbytes for nbytes in turns if nbytes <= IDLE_RECEIVE_BYTES]
+    assert sum(turns) - sum(small) <= RECEIVE_MAX_BYTES + IDLE_MAX_BYTES + 2 * data_bytes
+    assert len(rig.handler.received) == 8 * data_bytes
+
+
+@pytest.mark.parametrize("size_bytes", [8, 700, 16_384, 100_000])
+@pytest.mark.parametrize("lent_bytes", [0, 300])
+def test_data_is_never_taken_for_key_updates(rig: Rig, size_bytes: int, lent_bytes: int) -> None:
+    """A handler that takes it in bits, with a pause behind each, makes no difference."""
+    transport, peer = rig.open("tls")
+    if lent_bytes:
+        rig.handler.buffer = memoryview(bytearray(lent_bytes))
+
+        def pause(data: bytes) -> None:
+            transport.pause_reading(Pause.MESSAGES, True)
+            rig.loop.call_soon(lambda: transport.pause_reading(Pause.MESSAGES, False))
+
+        rig.handler.on_data = pause
+    total_bytes = 0
+    while total_bytes < 150_000:
+        peer.send(b"d" * size_bytes)
+        total_bytes += size_bytes
+    update_keys(peer, 100)
+    rig.until(lambda: len(rig.handler.received) == total_bytes, peer)
+    assert transport.receive_max_bytes == RECEIVE_MAX_BYTES
 
 
 def test_a_flood_of_handshakes_leaves_every_turn_to_others(rig: Rig) -> None:
