@@ -42,6 +42,9 @@ PYTHON_VERSION ?= 3.14
 .PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows delivery delivery-compare wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 .PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs faults
 .PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs fuzz
+PYTHON_VERSION ?= 3.14
+
+.PHONY: FORCE help serve test test-all test-python lint bandit audit constraints coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"

@@ -500,7 +500,6 @@ READ_ELSEWHERE = {
     ("GunicornResponse", "*"): "gunicorn's logger and hooks, by their names",
     ("WSGIApp", "wsframe_mounts"): "serve.mounts, by its name",
     ("Resource", "wsframe_websockets"): "serve.mounts, by its name",
-    ("TransportLike", "receive_max_bytes"): "the transport, whose port it is: channels set it",
     ("Source", "max_bytes"): "the codec's Outbox, whose port it is",
     ("Outbox", "max_bytes"): "the transport by another name: the codec's twins have the same words",
     ("Answers", "missing_count"): "applications that call a room",

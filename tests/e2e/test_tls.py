@@ -8,6 +8,7 @@ import re
 import signal
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ class Interactive:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         self.heard = b""
+        self._patience = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+        self._patience.start()
 
     def send(self, data: bytes) -> None:
         assert self.process.stdin is not None
@@ -138,6 +141,11 @@ class Interactive:
             assert data, self.heard
             self.heard += data
 
+    def close(self) -> None:
+        self._patience.cancel()
+        self.process.kill()
+        self.process.communicate()
+
 
 @pytest.fixture
 def interactive(client: list[str]) -> Iterator[Callable[..., Interactive]]:
@@ -150,8 +158,7 @@ def interactive(client: list[str]) -> Iterator[Callable[..., Interactive]]:
 
     yield begin
     for each in begun:
-        each.process.kill()
-        each.process.communicate()
+        each.close()
 
 
 def test_renegotiation_is_refused(interactive: Callable[..., Interactive], ask: Ask) -> None:
