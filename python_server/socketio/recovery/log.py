@@ -80,6 +80,11 @@ class RecoveryLog:
         sids = self._repeats.pop(envelope.offset, None) if self._repeats else None
         return envelope if sids is None else envelope._replace(excepted=(*envelope.excepted, *sids))
 
+    def join(self, client: RecoveryRecord, now: float) -> None:
+        """A client begins here: it has missed nothing of what was said before this process could hear it."""
+        client.joined_position = self.events.position
+        client.compare_from = min(self._began_at, now - TURN_SECONDS)
+
     def save(self, client: RecoveryRecord, now: float) -> None:
         """A client was lost here."""
         client.expires_at = now + self.events.max_seconds

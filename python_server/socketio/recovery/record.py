@@ -31,8 +31,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         joined_position: of the log, when it connected here.
 
         compare_from: who takes the client over adds the events it has heard itself since that moment, if
-            they are not in heard_elsewhere. At first its beginning: what was said before, it has not missed,
-            though its process may be so young that it has not heard it.
+            they are not in heard_elsewhere. At first the beginning of the process where the client began,
+            which has not heard what was said before.
 
         Set when it is lost:
         left_position: of the log, at that moment.
