@@ -45,7 +45,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         Of one that came from another process; positions of this log say nothing of that time:
         missed_elsewhere: the events it was sent on its return, in that order.
         seen_elsewhere: offset of the last event it had seen before them.
-        heard_elsewhere: events for its rooms that its former process heard lately, offset -> moment.
+        heard_elsewhere: events for its rooms that its former process heard lately, and the last one that it
+            heard of each process, offset -> moment.
         only_elsewhere: those of them that no other process hears.
     """
 
