@@ -38,6 +38,7 @@ REPORT = HERE.parents[1] / "build" / "delivery" / "report.json"
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 SERVES = re.compile(r"worker \d+ \(process (\d+)\) serves")
 STANDS_STILL = "stands still: clients it loses may start anew"
+KILLED = "has not ended in time: killed"  # by the supervisor, on a machine that is far too slow
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -227,7 +228,9 @@ class Run:
             "a log without traceback": self.server.log and TRACEBACK not in self.server.log,
         }
         self.problems += [f"there was not {what}" for what, count in needed.items() if not count]
-        if counts["anew without a death"] and STANDS_STILL not in self.server.log:
+        if counts["anew without a death"] and not any(
+            each in self.server.log for each in (STANDS_STILL, KILLED)
+        ):
             self.problems.append(
                 f"{counts['anew without a death']} clients began anew, and no worker had died"
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -25,6 +26,9 @@ RECOVERY_CLIENTS_MAX_COUNT: Final = 10_000
 LAG_SECONDS: Final = 5.0
 # By how much a moment may be too early: a loop reads its clock once in a turn.
 TURN_SECONDS: Final = 1.0
+# A tag, and its length in the names of events.
+TAG_BYTES: Final = 3
+TAG_LENGTH: Final = 4
 # How long an event that a client has brought along is awaited: by then no process is behind the others.
 REPEAT_SECONDS: Final = 120.0
 
@@ -56,7 +60,9 @@ class RecoveryLog:
         # Events on their way here that a client has already: its sid, by their names; and until when.
         self._repeats: dict[str | None, list[str]] = {}
         self._repeats_due: deque[tuple[float, str]] = deque()
-        self.tag: str = token(3, REAL.entropy)  # of the names of our own events
+        self.tag: str = token(TAG_BYTES, REAL.entropy)  # of the names of our own events
+        # By the tag of each process: the name of the last event that was heard of it.
+        self._last: dict[str, str] = {}
         self._numbers = itertools.count()
 
     @property
@@ -75,7 +81,9 @@ class RecoveryLog:
 
     def append(self, envelope: Envelope, now: float) -> None:
         """An event with an offset leaves."""
-        assert envelope.offset is not None
+        offset = envelope.offset
+        assert offset is not None
+        self._last[offset[:TAG_LENGTH]] = offset
         self.events.append(envelope, now)
         self.expire(now)
 
@@ -84,6 +92,11 @@ class RecoveryLog:
         self.append(envelope, now)
         sids = self._repeats.pop(envelope.offset, None) if self._repeats else None
         return envelope if sids is None else envelope._replace(excepted=(*envelope.excepted, *sids))
+
+    def join(self, client: RecoveryRecord, now: float) -> None:
+        """A client begins here: it has missed nothing of what was said before this process could hear it."""
+        client.joined_position = self.events.position
+        client.compare_from = min(self._began_at, now - TURN_SECONDS)
 
     def save(self, client: RecoveryRecord, now: float) -> None:
         """A client was lost here."""
@@ -143,12 +156,29 @@ class RecoveryLog:
         return kept
 
     def add_missed(self, client: RecoveryRecord) -> None:
-        """Add what was heard here and not where the client was."""
+        """Add what was heard here and not where the client was: lately, or from one that is behind there."""
         start = self.events.position_at(client.compare_from)
-        for _, moment, _, envelope in self.events.sent_to(client.namespace, client.rooms, start):
-            if envelope.offset not in client.heard_elsewhere and client.was_in(envelope.rooms, moment):
+        behind = self._behind(client)
+        oldest = min([start, *behind.values()])
+        for position, moment, _, envelope in self.events.sent_to(client.namespace, client.rooms, oldest):
+            name = str(envelope.offset)
+            if position < start and position <= behind.get(name[:TAG_LENGTH], position):
+                continue
+            if name not in client.heard_elsewhere and client.was_in(envelope.rooms, moment):
                 client.missed_elsewhere.append((moment, envelope))
-                client.heard_elsewhere[str(envelope.offset)] = moment
+                client.heard_elsewhere[name] = moment
+
+    def _behind(self, client: RecoveryRecord) -> dict[str, int]:
+        """The tags of processes of which we have heard more than the client's former one, and where that one
+        had stopped: all hear the events of one process in the same order."""
+        heard = sorted(client.heard_elsewhere.items(), key=itemgetter(1))
+        last = {name[:TAG_LENGTH]: name for name, _ in heard}
+        stops = {
+            tag: self.events.position_of(name)
+            for tag, name in last.items()
+            if self._last.get(tag, name) != name
+        }
+        return {tag: position for tag, position in stops.items() if position >= 0}
 
     def take_over(self, client: RecoveryRecord, now: float) -> None:
         """Make a client that was found one of ours; its positions are then those of this log."""
@@ -242,6 +272,9 @@ class RecoveryLog:
             heard.setdefault(name, moment)
             if envelope.rooms == (client.sid,) and name.startswith(self.tag):
                 only_here.add(name)  # we knew that nobody else had that client
+        for name in self._last.values():  # where we are with each process, whomever it spoke to
+            if (position := events.position_of(name)) >= 0:
+                heard.setdefault(name, events.moment_of(position))
         return replace(
             client,
             offered=False,

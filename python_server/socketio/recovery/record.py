@@ -31,8 +31,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         joined_position: of the log, when it connected here.
 
         compare_from: who takes the client over adds the events it has heard itself since that moment, if
-            they are not in heard_elsewhere. At first its beginning: what was said before, it has not missed,
-            though its process may be so young that it has not heard it.
+            they are not in heard_elsewhere. At first the beginning of the process where the client began,
+            which has not heard what was said before.
 
         Set when it is lost:
         left_position: of the log, at that moment.
@@ -47,7 +47,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         Of one that came from another process; positions of this log say nothing of that time:
         missed_elsewhere: the events it was sent on its return, in that order.
         seen_elsewhere: offset of the last event it had seen before them.
-        heard_elsewhere: events for its rooms that its former process heard lately, offset -> moment.
+        heard_elsewhere: events for its rooms that its former process heard lately, and the last one that it
+            heard of each process, offset -> moment.
         only_elsewhere: those of them that no other process hears.
     """
 

@@ -19,7 +19,7 @@ from python_server.net.system import TimerLike
 from python_server.socketio.client import Client, Socket, SocketState
 from python_server.socketio.cluster.port import Envelope, PeerRequest, Question, QuestionKind, Reply, Room
 from python_server.socketio.cluster.requests import convert, plain
-from python_server.socketio.recovery.log import TURN_SECONDS, RecoveryLog
+from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
     FetchQuestion,
     RecoveryRecord,
@@ -244,7 +244,6 @@ class Restorer:
     def _admit_new(self, socket: Socket, admit: AdmitNow) -> None:
         record = socket.recovery
         if socket.state is not SocketState.CLOSED and record is not None:
-            record.joined_position = self._log.events.position
-            record.compare_from = self._services.now() - TURN_SECONDS
+            self._log.join(record, self._services.now())
             self.sockets[record.pid] = socket
             admit({})

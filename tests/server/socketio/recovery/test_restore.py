@@ -323,6 +323,29 @@ def test_what_was_said_before_a_client_began_at_a_young_home_is_not_told(
     assert person.got == ["missed"]
 
 
+@pytest.mark.parametrize("spoken_since", [False, True])
+def test_what_the_former_home_hears_much_later_is_added(
+    mesh: Mesh, person: Person, spoken_since: bool
+) -> None:
+    """However long it lags behind: who takes the client over knows where it had stopped."""
+    mesh.emit(2, "early")
+    mesh.flow()
+    mesh.emit(2, "late for 1")
+    mesh.flow((2, 3))
+    mesh.advance(30.0)
+    if spoken_since:
+        mesh.emit(3, "heard by all")
+        mesh.flow((3, 1))
+    person.lose()
+    person.connect(3)
+    mesh.flow((3, 1), (1, 3), (3, 2))
+    mesh.advance(COMPARE_SECONDS)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert sorted(person.got) == ["early", *["heard by all"] * spoken_since, "late for 1"]
+
+
 def test_an_event_that_a_client_has_brought_along_does_not_come_again(mesh: Mesh, person: Person) -> None:
     """However late it is here: the client is not kept waiting for it, and misses nothing behind it."""
     person.lose()
