@@ -18,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,12 @@ def run(mode: str, arguments: list[str]) -> list[str]:
                 print(line, end="", flush=True)
         except KeyboardInterrupt:
             pytest.send_signal(signal.SIGINT)  # in a session of its own: it hears this one alone
-            raise
+            try:
+                kept.write(pytest.communicate(timeout=60)[0])
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(pytest.pid, signal.SIGKILL)
+            sys.exit(f"interrupted; what was found stays in {log}")
     noted = processes.read_text().splitlines() if processes.exists() else []
     print(f"strict {mode}: {len(noted)} processes", flush=True)
     return what_is_wrong(pytest.returncode, log.read_text(), noted)
@@ -80,7 +86,8 @@ def what_is_wrong(status: int, said: str, noted: list[str]) -> list[str]:
 
 
 def main(words: list[str]) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's `&` has the first ignored, by pytest too
+        signal.signal(number, signal.default_int_handler)
     KEPT.mkdir(parents=True, exist_ok=True)
     arguments = [word for word in words if word not in MODES] or TESTS
     wrong = []

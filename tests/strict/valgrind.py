@@ -11,6 +11,7 @@ not there any more fails the run with its name. What memcheck said stays in buil
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,7 @@ def described(error: ElementTree.Element) -> str:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that valgrind is ended with us
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         print("valgrind is not installed")

@@ -31,9 +31,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults_count(call: str, **environment: str) -> int:
     """Page faults of the rounds in a process of its own: what an allocator learnt is never unlearnt."""
+    neutral = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.replace("{call}", call)],
-        env={**{name: value for name, value in os.environ.items() if "MALLOC" not in name}, **environment},
+        env={**neutral, **environment},
         capture_output=True,
         text=True,
         check=True,
