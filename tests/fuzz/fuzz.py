@@ -18,6 +18,12 @@ MACHINES = {
     "server": ("server", "ServerPlayer", 5, ("operations", "answers", "messages", "good answers")),
     "model": ("model", "ModelPlayer", 2, ("packets", "upgraded")),
     "http": ("http_differential", "HTTPPlayer", 1, ("messages", "agreements", "refused by us")),
+    "wires": (
+        "wires",
+        "WiresPlayer",
+        1,
+        ("control messages", "broker messages", "link messages", "refusals"),
+    ),
 }
 
 

@@ -27,7 +27,7 @@ from python_server.socketio.dispatcher import Dispatcher
 
 HERE = Path(__file__).parent
 PLAYERS = {name: player_of(name) for name in MACHINES}
-COUNTS = {"server": 150, "model": 100, "http": 400}
+COUNTS = {"server": 150, "model": 100, "http": 300, "wires": 200}
 SEED = 7
 
 
