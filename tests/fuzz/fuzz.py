@@ -18,6 +18,7 @@ MACHINES = {
     "server": ("server", "ServerPlayer", 5, ("operations", "answers", "messages", "good answers")),
     "model": ("model", "ModelPlayer", 2, ("packets", "upgraded")),
     "http": ("http_differential", "HTTPPlayer", 1, ("messages", "agreements", "refused by us")),
+    "live": ("live", "LivePlayer", 2, ("operations", "good answers", "failures told", "looks")),
     "wires": (
         "wires",
         "WiresPlayer",
@@ -65,6 +66,8 @@ def main() -> int:
             campaign(player, options.seed, options.count, seconds, done, found)
         except KeyboardInterrupt:
             failed = 130
+        finally:
+            player.close()
         idle = [what for what in needed if not done[what]]
         print(f"{name}, seed {options.seed}: {dict(done)}", flush=True)
         for path in found:

@@ -185,6 +185,9 @@ class HTTPPlayer:
 
     NAME = "http"
 
+    def close(self) -> None:
+        """It has started nothing."""
+
     def make(self, seed: int) -> Record:
         grammar, record = Grammar(seed), []
         while not record:

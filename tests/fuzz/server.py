@@ -353,6 +353,9 @@ class ServerPlayer:
 
     NAME = "server"
 
+    def close(self) -> None:
+        """It has started nothing."""
+
     def make(self, seed: int) -> Record:
         record = Grammar(seed).conversation()
         if seed % 3:

@@ -288,6 +288,9 @@ class WiresPlayer:
 
     NAME = "wires"
 
+    def close(self) -> None:
+        """It has started nothing."""
+
     def make(self, seed: int) -> Record:
         chance, mutator = random.Random(seed), Mutator(seed)
         wire = chance.choice(list(SAYS))
