@@ -16,19 +16,10 @@ from collections import Counter
 from pathlib import Path
 
 from answers import read_answers
-from conversations import (
-    PROXY_FIELDS,
-    TEXT,
-    TOKEN,
-    UPGRADE,
-    Grammar,
-    Operation,
-    render,
-    render_frame,
-    render_request,
-)
+from conversations import PROXY_FIELDS, TEXT, TOKEN, UPGRADE, Grammar
 from findings import Fault, Record
 from mutations import Mutator
+from operations import Operation, render, render_frame, render_request
 from server import SID, SID_WANTED, Connection
 
 HERE = Path(__file__).parent
@@ -41,7 +32,7 @@ FAILURES_COUNT = 3_000
 LOOK_COUNT = 25
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 PLANTED = "PlantedFailure"
-OPTIONS = ("--port", "0", "--control-socket", "none", "--proxy-headers")
+OPTIONS = ("--port", "0", "--control-socket", "none", "--proxy-headers", "--ws-per-message-deflate")
 
 
 class Process:

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from conversations import latin
 from findings import Fault, Record
 from mutations import NUMBERS, Mutator
+from operations import latin
 from served_site import make_application, read_what_is_there
 from server import ERRORS, Played, descriptors_count
 
