@@ -29,7 +29,7 @@ FLOOD_MAX_BYTES = 2_000_000
 # Events whose handler raises, at once: what they log is more than any pipe holds.
 FAILURES_COUNT = 3_000
 # Descriptors are looked at after so many conversations: a connection may linger for 2 s.
-LOOK_COUNT = 25
+LOOK_COUNT = 10
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 PLANTED = "PlantedFailure"
 OPTIONS = ("--port", "0", "--control-socket", "none", "--proxy-headers", "--ws-per-message-deflate")

@@ -5,6 +5,7 @@ It must not need more than a minute: `make fuzz` runs longer, with seeds of its 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from python_server.socketio.dispatcher import Dispatcher
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts what /proc shows")
 HERE = Path(__file__).parent
 PLAYERS = {name: player_of(name) for name in MACHINES}
-COUNTS = {"server": 150, "model": 100, "http": 300, "wires": 200, "live": 26}
+COUNTS = {"server": 150, "model": 100, "http": 300, "wires": 200, "live": 12}
 SEED = 7
 
 
@@ -47,6 +48,14 @@ def test_nothing_is_found(name: str) -> None:
         PLAYERS[name].close()
     assert not found, [path.read_text("utf-8")[:3000] for path in found]
     assert all(done[what] for what in MACHINES[name][3]), done
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
+def test_parsers_guided_by_coverage(tmp_path: Path) -> None:
+    command = [sys.executable, str(HERE / "atheris_parsers.py"), "-runs=10000", "-max_len=400"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Done 10000 runs" in done.stderr, done.stderr[-500:]
 
 
 @pytest.mark.parametrize("path", sorted(VECTORS.glob("*.json")), ids=lambda path: path.stem)
