@@ -236,7 +236,7 @@ class LivePlayer:
             talk.end()
         talk.counts["failures told"] += process.judge_log()
         self._played_count += 1
-        if self._played_count % LOOK_COUNT == 0:
+        if self._played_count % LOOK_COUNT == 1:
             self._look_at_descriptors(process)
             talk.counts["looks"] += 1
         return talk.counts

@@ -311,9 +311,10 @@ class WiresPlayer:
                 if wire not in SAYS:
                     raise ValueError(f"no wire: {wire!r}")
                 wired.say(wire, data.encode("latin-1"))
-                counts[f"{wire} messages"] += 1
+                counts.update(("messages", f"{wire} messages"))
             counts["refusals"] += wired.complaints + len(wired.faults)
             wired.played.ask_politely()
+            counts["good answers"] += wired.played.counts["good answers"]
             wired.end()
             wired.played.end_all()
         except (Malformed, msgspec.MsgspecError, TypeError, KeyError, AttributeError, IndexError) as error:
