@@ -60,7 +60,8 @@ STRICTER: dict[str, str] = {
 }
 # What a peer refuses and we read: (peer, its words, what the stream has then) -> why we do not.
 LOOSER = {
-    ("llhttp", "Invalid HTTP version", rb" HTTP/1\.[2-9]\r"): "RFC 9110 2.5: 1.2 and up are read as 1.1"
+    ("llhttp", "Invalid HTTP version", rb" HTTP/1\.[2-9]\r"): "RFC 9110 2.5: 1.2 and up are read as 1.1",
+    ("h11", "no request line", rb"(?:\A|.)\r\n[A-Z]"): "RFC 9112 2.2: an empty line before it is overread",
 }
 
 
@@ -179,7 +180,7 @@ def difference(stream: bytes, own: Outcome, other: Outcome, peer: str) -> str | 
             return "later: a head is refused when all of it is here"
     if other_verdict == "refused":
         for (name, part, shape), why in LOOSER.items():
-            if name == peer and part in other_words and re.search(shape, stream):
+            if name == peer and part in other_words and re.search(shape, stream, re.DOTALL):
                 return f"looser: {why}"
         return _unknown(f"{peer} refuses what we take", other_words, own, other)
     return _unknown(f"we: {verdict}, {peer}: {other_verdict}", words or other_words, own, other)
