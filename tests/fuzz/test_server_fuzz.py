@@ -173,3 +173,11 @@ def test_an_interrupted_run_tells_what_it_did() -> None:
         said = run.stdout.read()
     assert run.returncode == 130
     assert "model, seed 1: {" in said
+
+
+def test_a_machine_that_did_nothing_fails() -> None:
+    command = [sys.executable, str(HERE / "fuzz.py"), "--count", "0", "--machines", "model", "live"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "model did nothing: no packets" in done.stdout
+    assert "live did nothing" in done.stdout
