@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "build" / "fuzz"
 VECTORS = ROOT / "tests" / "vectors" / "fuzz"
 SEEDS_OF_ONE = 1_000_000  # conversation N of seed S has the seed S * 1000000 + N
-TRIALS_MAX_COUNT = 400  # to make one record small
+TRIALS_MAX_COUNT, TRIALS_SECONDS = 400, 120.0  # to make one record small
 Record = list[Any]
 
 
@@ -40,6 +40,9 @@ class Player(Protocol):
     def play(self, seed: int, record: Record) -> Counter[str]:
         """What was done, counted. Raises Fault; ValueError for a record that fits the machine no more."""
 
+    def close(self) -> None:
+        """What it has started ends."""
+
 
 def fault_of(player: Player, seed: int, record: Record) -> Fault | None:
     try:
@@ -51,10 +54,10 @@ def fault_of(player: Player, seed: int, record: Record) -> Fault | None:
 
 def minimised(player: Player, seed: int, record: Record, kind: str) -> Record:
     """A shorter record with the same finding: greedy, operations first, then texts."""
-    trials = iter(range(TRIALS_MAX_COUNT))
+    trials, end = iter(range(TRIALS_MAX_COUNT)), time.monotonic() + TRIALS_SECONDS
 
     def fails(shorter: Record) -> bool:
-        if next(trials, None) is None:
+        if next(trials, None) is None or time.monotonic() > end:
             return False
         try:
             fault = fault_of(player, seed, shorter)

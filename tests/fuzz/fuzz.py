@@ -15,9 +15,16 @@ from findings import Player, campaign, fault_of, load
 
 # Name -> (module, class, share of the time, what must have been done at least once).
 MACHINES = {
-    "server": ("server", "ServerPlayer", 5, ("operations", "answers", "messages", "good answers")),
-    "model": ("model", "ModelPlayer", 2, ("packets", "upgraded")),
-    "http": ("http_differential", "HTTPPlayer", 1, ("messages", "agreements", "refused by us")),
+    "server": ("server", "ServerPlayer", 5, ("operations", "answers", "good answers")),
+    "model": ("model", "ModelPlayer", 2, ("packets",)),
+    "http": ("http_differential", "HTTPPlayer", 1, ("agreements",)),
+    "live": ("live", "LivePlayer", 2, ("operations", "good answers", "looks")),
+    "wires": (
+        "wires",
+        "WiresPlayer",
+        1,
+        ("control messages", "broker messages", "link messages", "refusals"),
+    ),
 }
 
 
@@ -59,6 +66,8 @@ def main() -> int:
             campaign(player, options.seed, options.count, seconds, done, found)
         except KeyboardInterrupt:
             failed = 130
+        finally:
+            player.close()
         idle = [what for what in needed if not done[what]]
         print(f"{name}, seed {options.seed}: {dict(done)}", flush=True)
         for path in found:

@@ -318,6 +318,9 @@ class ModelPlayer:
 
     NAME = "model"
 
+    def close(self) -> None:
+        """It has started nothing."""
+
     def make(self, seed: int) -> Record:
         chance = random.Random(seed)
         names = NAMES[: chance.randrange(2, 5)]

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from conversations import Conversation, Operation, expand, latin, render
+from operations import Conversation, Operation, expand, latin, render
 
 NUMBERS = ("0", "-1", "00", "+1", "1e3", "0x10", "18446744073709551616", "9" * 19, "9" * 25, "٣", "1, 1", "")
 FIELDS = (

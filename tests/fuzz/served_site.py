@@ -6,6 +6,7 @@ fault, or somebody has come past the middleware. `python -m python_server served
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +21,10 @@ STREAMED = b"0123456789" * 500
 
 class PastTheMiddleware(AssertionError):
     """A client is served whom the middleware has not let in."""
+
+
+class PlantedFailure(Exception):
+    """What a handler raises that was asked to."""
 
 
 class Guard:
@@ -87,6 +92,12 @@ def add_handlers(server: Server, namespace: str) -> None:
     @server.on("ask", namespace=namespace)
     def ask(sid: str, *values: Any) -> None:
         server.emit("asked", values[:1], to=sid, namespace=namespace, callback=lambda *answer: None)
+
+    if "FUZZ_FAILS" in os.environ:  # only where somebody tells these from all other faults
+
+        @server.on("fail", namespace=namespace)
+        def fail(sid: str, *values: Any) -> None:
+            raise PlantedFailure("asked for " + "x" * 500)
 
     @server.on("*", namespace=namespace)
     def other(event: str, sid: str, *values: Any) -> Any:

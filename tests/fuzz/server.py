@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import socket
+import struct
 import sys
 import time
 from collections import Counter
@@ -18,28 +19,26 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "common"))
 
-from answers import read_answers
-from conversations import (
-    PROXY_FIELDS,
-    TOKEN,
-    UPGRADE,
-    Grammar,
-    Operation,
-    render,
-    render_frame,
-    render_request,
-)
+from answers import CLOSE_CODES, read_answers
+from conversations import CLOSE, PROXY_FIELDS, TOKEN, UPGRADE, Grammar
 from findings import Fault, Record
 from mutations import Mutator
+from operations import Operation, expand, render, render_frame, render_request
 from served_site import make_application, read_what_is_there
 
 from python_server.http1 import head as heads
 from python_server.observe import log
 from python_server.serve.mounts import find_site
-from python_server.settings import Settings
+from python_server.settings import Settings, WebSocketSettings
 from simulated_machine import Machine, Stuck
 
-SETTINGS = Settings(access_log=None, proxy_headers=True, forwarded_allow_ips="192.0.2.9")
+SETTINGS = Settings(
+    access_log=None,
+    proxy_headers=True,
+    forwarded_allow_ips="192.0.2.9",
+    health=True,
+    websocket=WebSocketSettings(per_message_deflate=True),
+)
 PEERS = {"client": ("192.0.2.1", 1), "proxy": ("192.0.2.9", 1)}
 SID = re.compile(rb'"sid":"([^"]+)"')
 SID_WANTED = re.compile(r"\{sid:(\w+)\}")
@@ -53,6 +52,8 @@ STEP_MAX_SECONDS = 0.25
 TAKEN_MAX_BYTES = 6 * 1024 * 1024
 AFTERWARDS_SECONDS = 200.0
 RECEIVE_BYTES = 1 << 20
+# Objects of the process are counted after so many conversations; all bounded tables are full by then.
+COUNTED_COUNT, OBJECTS_MORE_MAX_COUNT = 400, 20_000
 
 
 class Errors(logging.Handler):
@@ -68,8 +69,6 @@ class Errors(logging.Handler):
 
 
 ERRORS = Errors()
-log.LOGGER.addHandler(ERRORS)
-log.LOGGER.propagate = False
 
 
 class Connection:
@@ -116,6 +115,8 @@ class Played:
         heads._KNOWN.clear()  # what a conversation says is all that counts when it is replayed
         log.FAULTS.say_all()
         ERRORS.lines.clear()
+        self._propagates, log.LOGGER.propagate = log.LOGGER.propagate, False
+        log.LOGGER.addHandler(ERRORS)
         self.machine = Machine(seed)
         self.worker = self.machine.worker(find_site(application), SETTINGS)
         self.connections: dict[str, Connection] = {}
@@ -327,7 +328,10 @@ class Played:
             "readers": len(worker.loop._readers) - 1,  # its own, of the wake-up
         }
 
-    def check_answers(self) -> None:
+    def check_answers(self, record: Record) -> None:
+        """A close code that no page has may only be a client's own."""
+        said = {expand(each[3])[:2] for each in record if each[0] == "frame" and each[2] == CLOSE}
+        known = {struct.pack("!H", code).decode("latin-1") for code in CLOSE_CODES} | said
         for connection in self.all:
             answers = read_answers(bytes(connection.heard), ended=connection.ended)
             self.counts["answers"] += len(answers.statuses)
@@ -336,12 +340,17 @@ class Played:
                 self.counts[f"status {status}"] += 1
             if answers.close_code is not None:
                 self.counts[f"close {answers.close_code}"] += 1
+                code = struct.pack("!H", answers.close_code).decode("latin-1")
+                if code not in known and all(each[0] != "bytes" for each in record):
+                    raise Fault("undocumented close code", str(answers.close_code))
 
     def close(self) -> None:
         self.go_on()
         for connection in self.all:
             connection.end.close()
         self.machine.end(self.worker)
+        log.LOGGER.removeHandler(ERRORS)
+        log.LOGGER.propagate = self._propagates
 
 
 def descriptors_count() -> int:
@@ -353,6 +362,13 @@ class ServerPlayer:
 
     NAME = "server"
 
+    def __init__(self) -> None:
+        self._played_count = 0
+        self._objects_count = 0  # when they were counted first
+
+    def close(self) -> None:
+        """It has started nothing."""
+
     def make(self, seed: int) -> Record:
         record = Grammar(seed).conversation()
         if seed % 3:
@@ -360,6 +376,15 @@ class ServerPlayer:
         return record
 
     def play(self, seed: int, record: Record) -> Counter[str]:
+        self._played_count += 1
+        if self._played_count % COUNTED_COUNT == 0:
+            gc.collect()
+            count = len(gc.get_objects())
+            self._objects_count = self._objects_count or count
+            if count > self._objects_count + OBJECTS_MORE_MAX_COUNT:
+                raise Fault(
+                    "objects are left", f"{count}, {self._objects_count} when they were counted first"
+                )
         counts, longest = self._play(seed, record)
         if longest > STEP_MAX_SECONDS:
             longest = min(longest, *(self._play(seed, record)[1] for _ in range(2)))
@@ -377,7 +402,7 @@ class ServerPlayer:
             played.pump()
             played.ask_politely()
             played.end_all()
-            played.check_answers()
+            played.check_answers(record)
         except Stuck as error:
             raise Fault("stuck", str(error)) from None
         finally:

@@ -5,6 +5,7 @@ It must not need more than a minute: `make fuzz` runs longer, with seeds of its 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -25,9 +26,18 @@ from fuzz import MACHINES, player_of
 from python_server.socketio.adapter import Adapter
 from python_server.socketio.dispatcher import Dispatcher
 
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts what /proc shows")
 HERE = Path(__file__).parent
 PLAYERS = {name: player_of(name) for name in MACHINES}
-COUNTS = {"server": 150, "model": 100, "http": 400}
+# What a bounded run must have come to at least once, beyond what any run must.
+REACHED = {
+    "server": ("messages", "close 1002", "flooded bytes", "status 400", "status 101"),
+    "model": ("upgraded", "clients"),
+    "http": ("refused by us", "messages"),
+    "wires": ("control messages", "broker messages", "link messages", "records messages", "refusals"),
+    "live": ("failures told", "messages"),
+}
+COUNTS = {"server": 100, "model": 60, "http": 150, "wires": 100, "live": 12}
 SEED = 7
 
 
@@ -40,9 +50,20 @@ def kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_found(name: str) -> None:
     done: Counter[str] = Counter()
     found: list[Path] = []
-    campaign(PLAYERS[name], SEED, COUNTS[name], None, done, found)
+    try:
+        campaign(PLAYERS[name], SEED, COUNTS[name], None, done, found)
+    finally:
+        PLAYERS[name].close()
     assert not found, [path.read_text("utf-8")[:3000] for path in found]
-    assert all(done[what] for what in MACHINES[name][3]), done
+    assert all(done[what] for what in (*MACHINES[name][3], *REACHED[name])), done
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
+def test_parsers_guided_by_coverage(tmp_path: Path) -> None:
+    command = [sys.executable, str(HERE / "atheris_parsers.py"), "-runs=10000", "-max_len=400"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Done 10000 runs" in done.stderr, done.stderr[-500:]
 
 
 @pytest.mark.parametrize("path", sorted(VECTORS.glob("*.json")), ids=lambda path: path.stem)
@@ -152,3 +173,11 @@ def test_an_interrupted_run_tells_what_it_did() -> None:
         said = run.stdout.read()
     assert run.returncode == 130
     assert "model, seed 1: {" in said
+
+
+def test_a_machine_that_did_nothing_fails() -> None:
+    command = [sys.executable, str(HERE / "fuzz.py"), "--count", "0", "--machines", "model", "live"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "model did nothing: no packets" in done.stdout
+    assert "live did nothing" in done.stdout

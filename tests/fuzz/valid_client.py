@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from conversations import TOKEN, UPGRADE, render_request
+from conversations import TOKEN, UPGRADE
+from operations import render_request
 from server import Connection
 
 from wsframe import Connection as Frames
