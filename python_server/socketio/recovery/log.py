@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from python_server.net.system import REAL, token
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import EventLog
-from python_server.socketio.recovery.record import HeardEvent, RecoveryRecord
+from python_server.socketio.recovery.record import TAG_BYTES, HeardEvent, RecoveryRecord, merged
 
 # The official server's maxDisconnectionDuration.
 RECOVERY_SECONDS: Final = 120.0
@@ -56,7 +56,7 @@ class RecoveryLog:
         # Events on their way here that a client has already: its sid, by their names; and until when.
         self._repeats: dict[str | None, list[str]] = {}
         self._repeats_due: deque[tuple[float, str]] = deque()
-        self.tag: str = token(3, REAL.entropy)  # of the names of our own events
+        self.tag: str = token(TAG_BYTES, REAL.entropy)  # of the names of our own events
         self._numbers = itertools.count()
 
     @property
@@ -143,12 +143,16 @@ class RecoveryLog:
         return kept
 
     def add_missed(self, client: RecoveryRecord) -> None:
-        """Add what was heard here and not where the client was."""
-        start = self.events.position_at(client.compare_from)
-        for _, moment, _, envelope in self.events.sent_to(client.namespace, client.rooms, start):
-            if envelope.offset not in client.heard_elsewhere and client.was_in(envelope.rooms, moment):
-                client.missed_elsewhere.append((moment, envelope))
-                client.heard_elsewhere[str(envelope.offset)] = moment
+        """Add what was heard here, or by a process whose log is kept here, and not where the client was."""
+        for log in (self, *self._kept_logs):
+            start = log.events.position_at(client.compare_from)
+            added = [
+                (moment, envelope)
+                for _, moment, _, envelope in log.events.sent_to(client.namespace, client.rooms, start)
+                if envelope.offset not in client.heard_elsewhere and client.was_in(envelope.rooms, moment)
+            ]
+            client.missed_elsewhere = merged(client.missed_elsewhere, added)
+            client.heard_elsewhere |= {str(envelope.offset): moment for moment, envelope in added}
 
     def take_over(self, client: RecoveryRecord, now: float) -> None:
         """Make a client that was found one of ours; its positions are then those of this log."""
@@ -211,7 +215,7 @@ class RecoveryLog:
     def _missed(self, client: RecoveryRecord, unseen: list[HeardEvent], start: int) -> list[HeardEvent]:
         """What it has not seen of elsewhere, then what was heard for it from a position on, here alone."""
         rooms = client.rooms
-        return unseen + [
+        heard = [
             (moment, envelope)
             for position, moment, _, envelope in self.events.sent_to(client.namespace, rooms, start)
             if envelope.offset not in client.heard_elsewhere
@@ -221,6 +225,7 @@ class RecoveryLog:
                 or any(rooms.get(room, position + 1) <= position for room in envelope.rooms)
             )
         ]
+        return merged(unseen, heard)
 
     def _with_missed(
         self, client: RecoveryRecord, offset: str | None, unseen: list[HeardEvent], start: int, now: float
