@@ -260,6 +260,8 @@ class Transport:
         """What was written leaves: behind what was received here, or at the end of the loop's turn."""
         self._dirty = False
         if self._queue:
+            if self._outbox is not None:
+                self._outbox.take()  # nothing; but what comes once the queue has left is to wake us
             if not self._waiting:
                 self._send_queued()
         elif self._outbox is not None and (held := self._outbox.take()):

@@ -115,7 +115,19 @@ class RecoveryHandover:
         if self._logs and successor in self._siblings.living:
             self._unconfirmed = self._successor = successor
             self._parts = self._encoded_parts()
-            self._send_next()
+            self._unsent = None
+            # What others had sent us in part when a former successor ended: this one has none of it.
+            self._ahead = deque(self._begun_parts())
+            if self._timer is None:
+                self._send_next()
+
+    def _begun_parts(self) -> Iterator[bytes]:
+        for (_, path, tag), (events, clients) in self._incoming.items():
+            part = partial(Part, path, tag, 0, 0.0)  # what counts comes with the last one
+            for start in range(0, len(events), EVENTS_COUNT):
+                yield encode(part(list(map(travelling_event, events[start : start + EVENTS_COUNT])), []))
+            for start in range(0, len(clients), CLIENTS_COUNT):
+                yield encode(part([], clients[start : start + CLIENTS_COUNT]))
 
     def returned(self, path: str, pid: str, came_at: float) -> None:
         """A client of others has come back to us."""
@@ -218,4 +230,8 @@ class RecoveryHandover:
             self._successor = None
         if index == self._unconfirmed:
             self._unconfirmed = None
-            self._complain("records", f"worker {index} died while it received our lost clients")
+            another = self._siblings.likely_successor()
+            if another is None:
+                self._complain("records", f"worker {index} died while it received our lost clients")
+            else:
+                self.hand_over(another)

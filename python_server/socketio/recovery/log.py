@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from python_server.net.system import REAL, token
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import EventLog
-from python_server.socketio.recovery.record import HeardEvent, RecoveryRecord
+from python_server.socketio.recovery.record import TAG_BYTES, HeardEvent, RecoveryRecord, merged
 
 # The official server's maxDisconnectionDuration.
 RECOVERY_SECONDS: Final = 120.0
@@ -156,17 +156,21 @@ class RecoveryLog:
         return kept
 
     def add_missed(self, client: RecoveryRecord) -> None:
-        """Add what was heard here and not where the client was: lately, or from one that is behind there."""
-        start = self.events.position_at(client.compare_from)
-        behind = self._behind(client)
-        oldest = min([start, *behind.values()])
-        for position, moment, _, envelope in self.events.sent_to(client.namespace, client.rooms, oldest):
-            name = str(envelope.offset)
-            if position < start and position <= behind.get(name[:TAG_LENGTH], position):
-                continue
-            if name not in client.heard_elsewhere and client.was_in(envelope.rooms, moment):
-                client.missed_elsewhere.append((moment, envelope))
-                client.heard_elsewhere[name] = moment
+        """Add what was heard here, or by a process whose log is kept here, and not where the client was: lately,
+        or from a process of which that one had heard less."""
+        for log in (self, *self._kept_logs):
+            start, behind = log.events.position_at(client.compare_from), log._behind(client)
+            added = []
+            for position, moment, _, envelope in log.events.sent_to(
+                client.namespace, client.rooms, min([start, *behind.values()])
+            ):
+                name = str(envelope.offset)
+                if position < start and position <= behind.get(name[:TAG_LENGTH], position):
+                    continue
+                if name not in client.heard_elsewhere and client.was_in(envelope.rooms, moment):
+                    added.append((moment, envelope))
+            client.missed_elsewhere = merged(client.missed_elsewhere, added)
+            client.heard_elsewhere |= {str(envelope.offset): moment for moment, envelope in added}
 
     def _behind(self, client: RecoveryRecord) -> dict[str, int]:
         """The tags of processes of which we have heard more than the client's former one, and where that one
@@ -241,7 +245,7 @@ class RecoveryLog:
     def _missed(self, client: RecoveryRecord, unseen: list[HeardEvent], start: int) -> list[HeardEvent]:
         """What it has not seen of elsewhere, then what was heard for it from a position on, here alone."""
         rooms = client.rooms
-        return unseen + [
+        heard = [
             (moment, envelope)
             for position, moment, _, envelope in self.events.sent_to(client.namespace, rooms, start)
             if envelope.offset not in client.heard_elsewhere
@@ -251,6 +255,7 @@ class RecoveryLog:
                 or any(rooms.get(room, position + 1) <= position for room in envelope.rooms)
             )
         ]
+        return merged(unseen, heard)
 
     def _with_missed(
         self, client: RecoveryRecord, offset: str | None, unseen: list[HeardEvent], start: int, now: float

@@ -5,6 +5,7 @@ Must not know: sessions, who sends a record, when, or what is done with it. Sans
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ from python_server.socketio.values import JSONValue
 
 # An event with the moment at which a process heard it, on the machine's monotonic clock, in seconds.
 HeardEvent = tuple[float, Envelope]
+# Of an event's name: so many say which process gave it, the rest is its number there.
+TAG_BYTES: Final = 3
+TAG_CHARACTERS: Final = 4
 # In the place of an event that cannot travel.
 _NO_PACKETS: Final = Prepared(())
 
@@ -125,6 +129,37 @@ def travelling_event(event: HeardEvent) -> HeardEvent:
     if rooms == ():
         return moment, envelope._replace(rooms=(), excepted=(), prepared=_NO_PACKETS)
     return moment, envelope._replace(rooms=rooms, excepted=tuple(filter(_is_room, envelope.excepted)))
+
+
+def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]:
+    """Both lists as one, each in its order; and none of `added` stands behind a later one of its sender."""
+    if not known or not added:
+        return known + added
+    # Of each sender the numbers of its events, and where they stand; they rise, as it numbered them.
+    of_sender: dict[str, list[tuple[int, int]]] = {}
+    for place, (_, envelope) in enumerate(known):
+        sender, number = sender_and_number(envelope)
+        of_sender.setdefault(sender, []).append((number, place))
+    before: dict[int, list[HeardEvent]] = {}
+    for event in added:
+        sender, number = sender_and_number(event[1])
+        its = of_sender.get(sender, [])
+        at = bisect_right(its, (number, len(known)))
+        before.setdefault(its[at][1] if at < len(its) else len(known), []).append(event)
+    events: list[HeardEvent] = []
+    for place, event in enumerate(known):
+        events += before.get(place, ())
+        events.append(event)
+    return events + before.get(len(known), [])
+
+
+def sender_and_number(envelope: Envelope) -> tuple[str, int]:
+    """Which process named the event, and its number there; ("", 0) of a name that is nobody's."""
+    name = str(envelope.offset)
+    try:
+        return name[:TAG_CHARACTERS], int(name[TAG_CHARACTERS:], 16)
+    except ValueError:
+        return "", 0
 
 
 def checked(events: Iterable[HeardEvent]) -> None:

@@ -503,6 +503,20 @@ def test_what_the_kernel_does_not_take_is_queued_and_nothing_passes_it(boxed: Pa
     assert outbox.max_bytes == LIMITS.high_watermark_bytes
 
 
+def test_what_comes_while_the_kernel_takes_nothing_stops_nothing(boxed: Pair) -> None:
+    """A client that reads slowly and speaks meanwhile still gets what is said once it has read."""
+    while not boxed.transport._waiting:
+        small_piece(boxed, b"a" * 10_000)
+        boxed.turn(1)
+    boxed.peer.send(b"still here")
+    boxed.turn()
+    assert bytes(boxed.handler.got) == b"still here"
+    assert set(boxed.take_all()) == {ord("a")}
+    small_piece(boxed, b"b")
+    boxed.turn()
+    assert boxed.peer.recv(100) == b"b"
+
+
 def test_an_outbox_that_comes_while_bytes_wait_opens_when_they_have_left(pair: Pair) -> None:
     outbox = Outbox()
     pair.transport.write(b"head")

@@ -11,6 +11,7 @@ import pytest
 
 from joined_peers import joined
 from python_server.engineio.packet import Prepared
+from python_server.net.link import pair
 from python_server.net.loop import Loop
 from python_server.serve.recovery_handover import CLIENTS_COUNT, EVENTS_COUNT, RecoveryHandover
 from python_server.socketio.cluster.port import Envelope
@@ -112,7 +113,7 @@ def street() -> Iterator[Street]:
     street.loop.run_once(0)
     street.loop.close()
     assert street.faults == []
-    assert [house.faults for house in street.houses] == [[], [], []]
+    assert not any(house.faults for house in street.houses)
 
 
 def test_logs_and_lost_clients_of_every_mount_arrive(street: Street) -> None:
@@ -206,7 +207,7 @@ def test_what_comes_to_one_that_hands_over_itself_is_passed_on(street: Street) -
     street.settle(street.first)
     street.settle(street.second)
     assert street.third.find("of the first") == ["one"]
-    assert street.third.find("of the second") == []
+    assert street.third.find("of the second") == ["one"]  # said to everybody, and not heard there
 
 
 def test_nothing_is_left_to_nobody(street: Street) -> None:
@@ -215,12 +216,59 @@ def test_nothing_is_left_to_nobody(street: Street) -> None:
     assert not street.first.handover.busy
 
 
-def test_a_successor_that_dies_is_waited_for_no_longer(street: Street) -> None:
+def test_a_successor_that_ends_before_it_has_everything_has_another_take_its_place(street: Street) -> None:
+    street.first.say("a")
     street.first.lose("P")
     street.first.handover.hand_over(2)
     street.second.siblings.close()
     street.settle(street.first)
+    assert street.third.find("P") == ["a"]
+    assert street.first.complaints == []
+
+
+def test_where_nobody_else_is_there_the_clients_are_lost(street: Street) -> None:
+    street.first.lose("P")
+    street.first.handover.hand_over(2)
+    for house in (street.second, street.third):
+        house.siblings.close()
+    street.settle(street.first)
     assert any("died while it received" in said for said in street.first.complaints)
+
+
+def test_what_has_come_in_part_goes_on_whole(street: Street) -> None:
+    """One is told to end in the middle of what another one hands over to it."""
+    for number in range(3 * EVENTS_COUNT):
+        street.first.say(f"{number}:" + "x" * 500)
+    street.first.lose("P")
+    street.first.handover.hand_over(2)
+    street.until(lambda: bool(street.second.handover._incoming))
+    street.second.handover.hand_over(3)
+    street.settle(street.first)
+    street.settle(street.second)
+    assert len(street.third.find("P") or ()) == 3 * EVENTS_COUNT
+
+
+def test_what_had_come_in_part_is_sent_to_the_other_successor_too(street: Street) -> None:
+    for number in range(3 * EVENTS_COUNT):
+        street.second.say(f"{number}:" + "x" * 500)
+    street.second.lose("P")
+    street.first.handover.hand_over(3)
+    street.second.handover.hand_over(1)
+    street.until(lambda: bool(street.first.handover._incoming))
+    fourth = House(street.loop, 4)
+    street.houses.append(fourth)
+    for each in (street.first, street.second):
+        ours, theirs = pair()
+        each.siblings.join(4, ours, serving=True)
+        fourth.siblings.join(each.siblings.index, theirs, serving=True)
+    fourth.siblings.begin(lambda: None)
+    street.until(lambda: 4 in street.first.siblings.living)
+    assert street.first.handover._incoming
+    street.first.handover._unconfirmed = 3  # it had not said that it has everything
+    street.third.siblings.close()
+    street.settle(street.second)
+    street.settle(street.first)
+    assert len(fourth.find("P") or ()) == 3 * EVENTS_COUNT
 
 
 def test_a_sender_that_dies_in_the_middle_leaves_nothing(street: Street) -> None:

@@ -253,6 +253,20 @@ def test_what_was_heard_here_alone_is_added(log: Log) -> None:
     assert client.rooms == {"S": 0, "blue": 0}
 
 
+def test_what_was_heard_by_one_that_has_gone_is_added_in_its_senders_order(log: Log) -> None:
+    """Two ended one after the other; what the one said was still on its way to the other."""
+    first, second, third = (f"{log.tag}{number}" for number in (1, 2, 3))
+    slow, sender = Log(), Log()
+    slow.lose(None, now=1.0)
+    for name in (first, second):
+        sender.say(name, now=1.0)
+    sender.lose(None, now=1.0, pid="another")
+    for gone in (slow, sender):
+        log.keep(gone.tag, gone.entries(), gone.lost_clients(), 0, 2.0)
+    log.say(third, now=2.0)
+    assert names(log.find("P", "/", None, 3.0)) == [first, second, third]
+
+
 def test_what_was_said_before_it_came_is_not_added() -> None:
     """The process it came to was new, and had not heard that."""
     elder, young = Log(), Log()

@@ -18,6 +18,7 @@ from python_server.socketio.recovery.record import (
     decode_record,
     decoder,
     encode,
+    merged,
     travelling,
     travelling_event,
 )
@@ -138,3 +139,23 @@ MALFORMED.append(
 def test_malformed_answers_are_said_so(told: Any) -> None:
     with pytest.raises(Malformed):
         decode_record(told)
+
+
+@pytest.mark.parametrize(
+    ("known", "added", "all_of_them"),
+    [
+        ("", "a1 b1", "a1 b1"),
+        ("a1 b1", "", "a1 b1"),
+        ("a2 b1", "a3 b2", "a2 b1 a3 b2"),
+        ("b1 a3 b2", "a1 a2 b3", "b1 a1 a2 a3 b2 b3"),
+        ("a9 a10", "af a11", "a9 af a10 a11"),
+        ("no number", "b1", "no number b1"),
+    ],
+)
+def test_what_is_added_stands_behind_nothing_later_of_its_sender(
+    known: str, added: str, all_of_them: str
+) -> None:
+    def events(names: str) -> list[HeardEvent]:
+        return [event(None, name=name[0] * 4 + name[1:]) for name in names.split()]
+
+    assert merged(events(known), events(added)) == events(all_of_them)
