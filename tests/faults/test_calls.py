@@ -158,14 +158,14 @@ def secure(world: World) -> None:
     websocket(world, context=contexts()[1])
 
 
-def home(world: World) -> None:
+def home(world: World, context: ssl.SSLContext | None = None) -> None:
     """Requests for a session of the first worker that come to the second; an event to clients of both."""
-    here, there = world.client(0), world.client(1)
+    here, there = world.client(0, context), world.client(1, context)
     join(there)
     sid = open_session(here)
     if not sid:
         return
-    away = world.client(1)
+    away = world.client(1, context)
     away.ask(f"POST {POLLING}&sid={sid}", b"40")
     poll(away, sid, "40")
     away.ask(f"POST {POLLING}&sid={sid}", b'420["say","far"]')
@@ -224,29 +224,42 @@ SCENES = {
     "events": Scene(events, "outbox.send outbox.write"),
     "tls": Scene(
         secure,
-        "pread tls.memory tls.wrap_bio tls.do_handshake tls.read tls.write tls.unwrap",
+        "recv_into send pread tls.memory tls.wrap_bio tls.do_handshake tls.read tls.write tls.unwrap",
+        is_secure=True,
+    ),
+    "relay": Scene(
+        lambda world: home(world, contexts()[1]),
+        "socketpair link.send link.sendmsg link.recvmsg_into",
+        workers_count=2,
         is_secure=True,
     ),
     "home": Scene(home, "modify link.send link.sendmsg link.recvmsg_into", workers_count=2),
 }
 MEMORY = {
     "web": ("heads and bodies", "a waiting body", "joined pieces"),
-    "websocket": ("messages", "a large message"),
+    "websocket": ("a WebSocket", "messages", "a large message"),
+    "events": ("a WebSocket", "a post", "packets", "an event"),
     "deflate": ("a frame",),
-    "events": ("a post", "packets", "an event"),
     "home": ("a link's message",),
 }
 usual = cache(lambda name: SCENES[name].tell(Faults()))
 
 
 def seams_of(name: str) -> list[str]:
-    own = f"{EVERY} {SCENES[name].seams}".split() if name != "tls" else SCENES[name].seams.split()
-    return own + [f"memory of {what}" for what in MEMORY.get(name, ())]
+    own = SCENES[name].seams if SCENES[name].is_secure else f"{EVERY} {SCENES[name].seams}"
+    return own.split() + [f"memory of {what}" for what in MEMORY.get(name, ())]
 
 
 ROWS = [(name, seam) for name in SCENES for seam in seams_of(name)]
-# Faults that may be reported with a traceback: there is no memory. Another line tells of each other one.
-REPORTED = ("MemoryError", "poll ENOMEM", "tls.wrap_bio SSLError")
+# Faults that may be reported with a traceback: there is no memory, or no descriptor to relay a connection.
+REPORTED = (
+    "socketpair EMFILE",
+    "socketpair ENFILE",
+    "socketpair ENOMEM",
+    "MemoryError",
+    "poll ENOMEM",
+    "tls.wrap_bio SSLError",
+)
 
 
 @pytest.mark.parametrize(("name", "seam"), ROWS, ids=map("-".join, ROWS))
