@@ -29,7 +29,7 @@ from wsframe import Close, Connection, Role
 from wsframe.deflate import Agreement
 
 Found = TypeVar("Found")
-ANSWER_SECONDS = 200.0  # told: longer than every bound of the server
+ANSWER_SECONDS = 120.0  # told: longer than every bound of the server
 REST_SECONDS = 300.0
 UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

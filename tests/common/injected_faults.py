@@ -21,7 +21,7 @@ from python_server.connection import acceptor
 from python_server.engineio.intake import Intake
 from python_server.engineio.posts import Posts
 from python_server.http1.parser import RequestParser
-from python_server.net import bounded_queue, link, sendfile, threads, tls, transport
+from python_server.net import bounded_queue, link, relay, sendfile, threads, tls, transport
 from python_server.net.bounded_queue import BoundedQueue
 from python_server.net.loop import Loop
 from python_server.net.threads import WORKER
@@ -66,6 +66,8 @@ CALLS: dict[str, dict[str, str]] = {
     # Memory that is asked for by a client's wish.
     "memory of heads and bodies": {ENDS: "MemoryError"},
     "memory of a waiting body": {ENDS: "MemoryError"},
+    "socketpair": {ENDS: "EMFILE ENFILE ENOMEM"},
+    "memory of a WebSocket": {ENDS: "MemoryError"},
     "memory of messages": {ENDS: "MemoryError"},
     "memory of a large message": {ENDS: "MemoryError"},
     "memory of a post": {ENDS: "MemoryError"},
@@ -303,7 +305,7 @@ def injected(faults: Faults, machine: FaultyMachine) -> Iterator[None]:
 
     class FaultyDecoder(Instead):
         def __init__(self, *args: Any, **more: Any) -> None:
-            super().__init__(real_decoder(*args, **more), faults)
+            super().__init__(faults.call("memory of a WebSocket", real_decoder, *args, **more), faults)
             self.receive = faults.wrap("memory of messages", self._real.receive)
             self.receive_buffer = faults.wrap("memory of a large message", self._real.receive_buffer)
 
@@ -337,6 +339,7 @@ def injected(faults: Faults, machine: FaultyMachine) -> Iterator[None]:
             (sendfile, "os", files),
             (deflate, "zlib", streams),
             (tls, "ssl", security),
+            (relay, "socket", Instead(socket, faults, "", socketpair=None)),
             (bounded_queue, "wait_on", machine.wait_on),
             (threads, "wait_on", machine.wait_on),
         ]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import trustme
@@ -23,6 +24,9 @@ import trustme
 from faulty_world import Client, Conversation, Story, World, check, tell
 from injected_faults import CALLS, PARTS, WAITS, Faults
 from python_server import Server, WebSocketApplication
+from python_server.connection.acceptor import Acceptor
+from python_server.net import transport
+from python_server.net.listener import Listener
 from python_server.serve.mounts import Site
 from python_server.settings import Settings, TLSSettings, WebSocketSettings
 
@@ -37,7 +41,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     body = environ["wsgi.input"].read()
     path = environ["PATH_INFO"]
     if path == "/file":
-        start_response("200 OK", [("Content-Length", str(LARGE_BYTES))])
+        start_response("200 OK", [("Content-Length", environ["QUERY_STRING"])])
         return environ["wsgi.file_wrapper"](open(served_file(), "rb"))
     if path == "/stream":
         start_response("200 OK", [])
@@ -82,14 +86,14 @@ def web(world: World) -> None:
     client = world.client()
     client.ask("POST /", BODY)
     client.ask("GET /large")
-    client.ask("GET /file")
+    client.ask(f"GET /file?{LARGE_BYTES}")
     client.ask("GET /stream")
 
 
 def websocket(world: World, fields: str = "", context: ssl.SSLContext | None = None) -> None:
     client = world.client(context=context)
     if client.upgrade("/echo", fields):
-        for message in ("short", b"b" * 2_000, BODY if context is None else BODY[:100_000]):
+        for message in ("short", b"b" * 2_000, BODY if context is None else BODY[:40_000]):
             client.say(message)
             client.hear()
         client.say("one", "two", "three")
@@ -153,19 +157,19 @@ def events(world: World) -> None:
 
 def secure(world: World) -> None:
     client = world.client(context=contexts()[1])
-    client.ask("POST /", BODY[:100_000])
-    client.ask("GET /file")
+    client.ask("POST /", BODY[:40_000])
+    client.ask("GET /file?40000")
     websocket(world, context=contexts()[1])
 
 
-def home(world: World) -> None:
+def home(world: World, context: ssl.SSLContext | None = None) -> None:
     """Requests for a session of the first worker that come to the second; an event to clients of both."""
-    here, there = world.client(0), world.client(1)
+    here, there = world.client(0, context), world.client(1, context)
     join(there)
     sid = open_session(here)
     if not sid:
         return
-    away = world.client(1)
+    away = world.client(1, context)
     away.ask(f"POST {POLLING}&sid={sid}", b"40")
     poll(away, sid, "40")
     away.ask(f"POST {POLLING}&sid={sid}", b'420["say","far"]')
@@ -224,29 +228,49 @@ SCENES = {
     "events": Scene(events, "outbox.send outbox.write"),
     "tls": Scene(
         secure,
-        "pread tls.memory tls.wrap_bio tls.do_handshake tls.read tls.write tls.unwrap",
+        "recv_into send pread tls.memory tls.wrap_bio tls.do_handshake tls.read tls.write tls.unwrap",
+        is_secure=True,
+    ),
+    "relay": Scene(
+        lambda world: home(world, contexts()[1]),
+        "socketpair link.send link.sendmsg link.recvmsg_into",
+        workers_count=2,
         is_secure=True,
     ),
     "home": Scene(home, "modify link.send link.sendmsg link.recvmsg_into", workers_count=2),
 }
 MEMORY = {
     "web": ("heads and bodies", "a waiting body", "joined pieces"),
-    "websocket": ("messages", "a large message"),
+    "websocket": ("a WebSocket", "messages", "a large message"),
+    "events": ("a WebSocket", "a post", "packets", "an event"),
     "deflate": ("a frame",),
-    "events": ("a post", "packets", "an event"),
     "home": ("a link's message",),
 }
-usual = cache(lambda name: SCENES[name].tell(Faults()))
+
+
+@cache
+def usual(name: str) -> Story:
+    story = SCENES[name].tell(Faults())
+    assert not any(story.ended), f"without a fault a connection ended: {story.heard}"
+    assert not story.lines
+    return story
 
 
 def seams_of(name: str) -> list[str]:
-    own = f"{EVERY} {SCENES[name].seams}".split() if name != "tls" else SCENES[name].seams.split()
-    return own + [f"memory of {what}" for what in MEMORY.get(name, ())]
+    own = SCENES[name].seams if SCENES[name].is_secure else f"{EVERY} {SCENES[name].seams}"
+    return own.split() + [f"memory of {what}" for what in MEMORY.get(name, ())]
 
 
 ROWS = [(name, seam) for name in SCENES for seam in seams_of(name)]
-# Faults that may be reported with a traceback: there is no memory. Another line tells of each other one.
-REPORTED = ("MemoryError", "poll ENOMEM", "tls.wrap_bio SSLError")
+# Faults that may be reported with a traceback: there is no memory, or no descriptor to relay a connection.
+REPORTED = (
+    "socketpair EMFILE",
+    "socketpair ENFILE",
+    "socketpair ENOMEM",
+    "MemoryError",
+    "poll ENOMEM",
+    "tls.wrap_bio SSLError",
+)
 
 
 @pytest.mark.parametrize(("name", "seam"), ROWS, ids=map("-".join, ROWS))
@@ -295,3 +319,38 @@ def test_calls_may_fail_for_long(name: str, seam: str) -> None:
 
 def test_the_table_has_a_scene_for_each_call() -> None:
     assert {seam for _, seam in ROWS} == CALLS.keys()
+
+
+def loses_the_rest(pieces: list[Any], sent: int) -> int:
+    count = len(pieces)
+    pieces.clear()
+    return count
+
+
+PLANTED = {
+    "a loop that turns without end": (
+        (Listener, "_wait_for_descriptors", lambda self, error: self._exhausted(error)),
+        Faults("accept", 0, "EMFILE", math.inf),
+        "without end",
+    ),
+    "a connection that stays counted": (
+        (Acceptor, "lost", lambda self, channel: None),
+        Faults("recv_into", 1, "ECONNRESET"),
+        "channels: ",
+    ),
+    "a short write taken for whole": (
+        (transport, "drop_sent", loses_the_rest),
+        Faults("sendmsg", 0, "short"),
+        "a client heard",
+    ),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_what_is_planted_is_found(planted: str) -> None:
+    expected = usual("web")
+    place, plan, words = PLANTED[planted]
+    with patch.object(*place), pytest.raises(AssertionError, match=words):
+        check(SCENES["web"].tell(plan, PARTS), expected, WAITS, False)
+    assert plan.reached
+    gc.collect()
