@@ -40,7 +40,7 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object)
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     # The raw forms: a bytes object under construction has one owner and is not shown to Python code.
-    PyObject *raw_bytes_new "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
+    PyObject *raw_bytes_new "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
     char *raw_bytes_data "PyBytes_AS_STRING"(PyObject *)
     void Py_XDECREF(PyObject *)
     void Py_INCREF(PyObject *)
@@ -274,9 +274,10 @@ def encode_frame(int opcode, payload, mask=None, bint fin=True, bint rsv1=False)
                       mask, fin, rsv1)
     PyObject_GetBuffer(payload, &view, PyBUF_SIMPLE)
     try:
-        return _frame(opcode, <const uint8_t *>view.buf, view.len, mask, fin, rsv1)
+        frame = _frame(opcode, <const uint8_t *>view.buf, view.len, mask, fin, rsv1)
     finally:
         PyBuffer_Release(&view)
+    return frame
 
 
 def encode_message(message):
@@ -424,8 +425,6 @@ cdef class Outbox:
         cdef PyObject *whole
         if self.data != _joined_first or frames != _joined_second:
             whole = raw_bytes_new(NULL, self.filled + n)
-            if whole == NULL:
-                raise MemoryError
             memcpy(raw_bytes_data(whole), raw_bytes_data(self.data), self.filled)
             memcpy(raw_bytes_data(whole) + self.filled, raw_bytes_data(frames), n)
             Py_INCREF(self.data)
@@ -453,8 +452,6 @@ cdef class Outbox:
                 bytes_resize(&self.data, wanted)
             else:
                 data = raw_bytes_new(NULL, wanted)
-                if data == NULL:
-                    raise MemoryError
                 if self.data != NULL:
                     memcpy(raw_bytes_data(data), raw_bytes_data(self.data), self.filled)
                     Py_XDECREF(self.data)
@@ -544,9 +541,10 @@ def decode_header(data, Py_ssize_t offset=0):
             raise fault.error()
         mask = PyBytes_FromStringAndSize(<const char *>header + size - 4, 4) if header[1] & 0x80 else None
         opcode = Opcode(header[0] & 0x0F)
-        return Header(bool(header[0] & 0x80), (header[0] >> 4) & 7, opcode, mask, length, size)
+        told = Header(bool(header[0] & 0x80), (header[0] >> 4) & 7, opcode, mask, length, size)
     finally:
         PyBuffer_Release(&view)
+    return told
 
 
 # --- UTF-8 as it arrives (section 8.1) ------------------------------------------------------------
@@ -659,8 +657,6 @@ cdef class _Storage:
         """Room for `capacity` bytes in all. Without memory for them nothing changes."""
         if self.data == NULL:
             self.data = raw_bytes_new(NULL, capacity)
-            if self.data == NULL:
-                raise MemoryError
         else:
             bytes_resize(&self.data, capacity)
         self.capacity = capacity
@@ -668,8 +664,6 @@ cdef class _Storage:
 
     cdef bytes give(self):
         """The filled bytes, handed out for good."""
-        if self.data == NULL:
-            return b""
         if self.filled != self.capacity:
             self.grow(self.filled)
         out = <bytes>self.data

@@ -150,8 +150,8 @@ class Decoder:
         view = memoryview(data).cast("B")
         if length > len(view):
             raise ValueError(f"length {length} is more than the bytes of data")
-        chunk = bytes(view if length < 0 else view[:length])
-        return self._guarded(self._feed, chunk)
+        chunk = view if length < 0 else view[:length]
+        return self._guarded(lambda events: self._feed(bytes(chunk), events))
 
     def receive_buffer(self) -> memoryview | None:
         self._enter()
@@ -183,7 +183,7 @@ class Decoder:
             raise ValueError("buffer_received without a buffer lent by receive_buffer")
         if nbytes < 0 or nbytes > self._lent_bytes:
             raise ValueError(f"nbytes {nbytes} is outside the lent buffer of {self._lent_bytes} bytes")
-        return self._guarded(self._feed, self._take_back(nbytes))
+        return self._guarded(lambda events: self._feed(self._take_back(nbytes), events))
 
     def _enter(self) -> None:
         if self._busy:
@@ -195,12 +195,12 @@ class Decoder:
     def _refuse_reentry(self) -> None:
         raise RuntimeError("a Decoder has one owner: it was called while a call was under way")
 
-    def _guarded(self, step: Callable[[bytes, list[Event]], None], data: bytes) -> list[Event]:
+    def _guarded(self, step: Callable[[list[Event]], None]) -> list[Event]:
         events: list[Event] = []
         self.attention = False
         self._busy = True
         try:
-            self._refusing(step, data, events)
+            self._refusing(step, events)
         except BaseException as error:
             # Not the peer's fault: nothing is parsed after it, what came before is kept. With events before
             # it, it is raised by the next call; what stops the program is raised at once.
@@ -213,9 +213,9 @@ class Decoder:
             self._busy = False
         return events
 
-    def _refusing(self, step: Callable[[bytes, list[Event]], None], data: bytes, events: list[Event]) -> None:
+    def _refusing(self, step: Callable[[list[Event]], None], events: list[Event]) -> None:
         try:
-            step(data, events)
+            step(events)
         except _Refused as refused:
             events.append(refused.fault.error())
             self.attention = True

@@ -26,8 +26,9 @@ MASK = b"\x81\x80\xfa\x3d"
 SIZE = 100_000
 # Above the allocations of any operation here: a run that needs more has not come to its end.
 MOST_ALLOCATIONS = 2_000
-# Not for good: CPython 3.11 then goes round for ever itself, in want of memory for an exception's place.
-IN_A_ROW_COUNT = 20
+# Not for good: CPython 3.11 then goes round for ever itself, in want of memory for an exception's place. In
+# the plain core each call takes memory, also those that answer a failure.
+IN_A_ROW_COUNTS = {"_codec": 20, "_pure": 1}
 
 
 class Failing:
@@ -44,6 +45,10 @@ class Failing:
         _testcapi.set_nomemory(self.begin, self.end)
         try:
             return call()
+        except SystemError as error:
+            if "exception set" not in str(error):
+                raise
+            raise MemoryError from error  # which CPython had no memory to raise
         finally:
             _testcapi.remove_mem_hooks()
 
@@ -71,7 +76,7 @@ def refuses_cleanly(decoder: Any) -> None:
     assert not decoder.unfinished
     try:
         assert decoder.receive(b"\x81\x80abcd") == []
-    except MemoryError:
+    except (MemoryError, SystemError):
         assert decoder.receive(b"\x81\x80abcd") == []
     assert decoder.receive_buffer() is None
     assert decoder.failed
@@ -79,10 +84,12 @@ def refuses_cleanly(decoder: Any) -> None:
 
 def received(decoder: Any, fail: Failing, pieces: list[bytes], wanted: list[Any]) -> bool:
     events: list[Any] = []
+    whole = True
     for piece in pieces:
         try:
             events += comparable(fail(lambda piece=piece: decoder.receive(piece)))
         except MemoryError:
+            whole = False
             if not decoder.failed:  # nothing of it was taken: it can be given again
                 events += comparable(decoder.receive(piece))
         if decoder.failed and not (events and isinstance(events[-1], int)):
@@ -90,7 +97,7 @@ def received(decoder: Any, fail: Failing, pieces: list[bytes], wanted: list[Any]
             refuses_cleanly(decoder)
             return False
     assert events == wanted, events
-    return True
+    return whole
 
 
 def inflater() -> Any:
@@ -118,10 +125,12 @@ def in_place(keep: bool, text: bool) -> Scenario:
         rest = whole[20_000:]
         events = decoder.receive(whole[:20_000])
         kept: list[Any] = []
+        told = True
         while rest and not decoder.failed:
             try:
                 place = fail(decoder.receive_buffer)
             except MemoryError:
+                told = False
                 assert not decoder.failed
                 place = decoder.receive_buffer()
             if decoder.failed:
@@ -137,6 +146,7 @@ def in_place(keep: bool, text: bool) -> Scenario:
                 place[:] = rest[:count]
                 events += fail(lambda count=count: decoder.buffer_received(count))
             except MemoryError:
+                told = False
                 if decoder.failed:
                     break
                 # Nothing was taken: what the loan holds, if there is one, can be told again.
@@ -149,7 +159,7 @@ def in_place(keep: bool, text: bool) -> Scenario:
             refuses_cleanly(decoder)
             return False
         assert events == [message]
-        return True
+        return told
 
     return run
 
@@ -271,10 +281,11 @@ def answering(end: bytes, wanted: list[Any], agreed: deflate.Agreement | None = 
     def run(core: ModuleType, fail: Failing) -> bool:
         ours = connected(core, Role.SERVER, deflate=agreed)
         peer = Connection(Role.CLIENT, deflate=agreed)
+        taken = True
         try:
             events = comparable(fail(lambda: ours.receive_data(pieces)))
         except MemoryError:
-            events = []
+            events, taken = [], False
             if ours.state is State.OPEN:  # nothing of it was taken
                 assert not ours.decoder.failed
                 events = comparable(ours.receive_data(pieces))
@@ -284,14 +295,14 @@ def answering(end: bytes, wanted: list[Any], agreed: deflate.Agreement | None = 
         if whole:
             assert answers[:2] == [Pong(b"ping"), Pong(b"pong")]
             assert ours.state is (State.CLOSED if end else State.OPEN)
-            return True
+            return taken
         assert ours.state is State.CLOSED
         assert ours.close_code in (1000, 1002, 1011)
         assert all(isinstance(answer, Pong | Close) for answer in answers)
         for _ in range(2):  # the decoder's, and one of the answers'
             try:
                 assert ours.receive_data(pieces) == []
-            except MemoryError:
+            except (MemoryError, SystemError):
                 pass
         assert ours.receive_data(pieces) == []
         assert ours.receive_eof() == []
@@ -354,7 +365,7 @@ def failures(scenario: Scenario, core: ModuleType) -> int:
         for begin in range(MOST_ALLOCATIONS):
             scenario(core, Failing(turn, begin, 1))
             runs += 2
-            if scenario(core, Failing(turn, begin, IN_A_ROW_COUNT)):
+            if scenario(core, Failing(turn, begin, IN_A_ROW_COUNTS[core.__name__.rpartition(".")[2]])):
                 break  # its last allocation stands before `begin`
         else:
             raise AssertionError(f"call {turn} takes {MOST_ALLOCATIONS} allocations")

@@ -110,6 +110,33 @@ def test_who_feeds_the_decoder_learns_it_from_obey(
     ended_by_ourselves(connection, connection_type)
 
 
+def test_a_connection_that_closes_tells_no_second_time(
+    connection_type: Maker, make_frame: MakeFrame, broken_inflate: type[Exception]
+) -> None:
+    """Section 5.5.1: an endpoint sends one close frame, whatever fails behind it."""
+    connection = connection_type(Role.SERVER, deflate=deflate.Agreement())
+    connection.close(1001, "bye")
+    with pytest.raises(broken_inflate):
+        connection.receive_data(make_frame(COMPRESSED, b"x", MASK))
+    assert connection.state is State.CLOSED
+    assert heard(connection.data_to_send(), connection_type) == [Close(1001, "bye")]
+
+
+def test_a_fault_in_a_lent_buffer_fails_the_connection(connection_type: Maker, make_frame: MakeFrame) -> None:
+    connection = connection_type(Role.SERVER)
+    stream = make_frame(0x81, b"a" * 60_000, MASK)
+    assert connection.receive_data(stream[:30_000]) == []
+    place = connection.receive_buffer()
+    assert place is not None
+    place[:] = b"\x00" * len(place)
+    place[0] = 0xFF ^ MASK[(30_000 - 8) % 4]
+    (fault,) = connection.buffer_received(len(place))
+    assert isinstance(fault, ProtocolError)
+    assert (connection.state, connection.close_code, fault.code) == (State.CLOSED, 1007, 1007)
+    (close,) = heard(connection.data_to_send(), connection_type)
+    assert close == Close(1007, fault.message)
+
+
 def without_answers(maker: Maker, error: type[BaseException]) -> Maker:
     def encoder(opcode: int, *_: object) -> bytes:
         raise error
@@ -149,6 +176,23 @@ def test_what_stops_the_program_does_not_wait(connection_type: Maker, make_frame
     with pytest.raises(KeyboardInterrupt):
         connection.obey([Ping(b"p")])
     assert connection.state is State.CLOSED
+
+
+def test_what_stops_the_program_once_leaves_a_close_frame(connection_type: Maker) -> None:
+    """As a signal's handler raises it: the answer that tells why can be made."""
+    interrupts = [KeyboardInterrupt]
+
+    class Interrupted(connection_type):  # type: ignore[valid-type, misc]
+        @staticmethod
+        def frame_encoder(*arguments: Any) -> bytes:
+            if interrupts:
+                raise interrupts.pop()
+            return connection_type.frame_encoder(*arguments)
+
+    connection = Interrupted(Role.SERVER)
+    with pytest.raises(KeyboardInterrupt):
+        connection.obey([Ping(b"p")])
+    ended_by_ourselves(connection, connection_type)
 
 
 @pytest.mark.parametrize("agreed", [None, deflate.Agreement()])
@@ -193,6 +237,31 @@ def test_a_message_that_failed_is_not_referred_to(connection_type: Maker) -> Non
         connection.encode(text)
     type(connection).frame_encoder = staticmethod(working)
     assert peer.receive_data(connection.encode(text)) == [text]
+
+
+def test_a_message_that_finds_no_place_is_not_referred_to(connection_type: Maker) -> None:
+    """Nor one whose frame is made and cannot be queued."""
+    options = deflate.Options(server_no_context_takeover=False, threshold_bytes=1)
+    agreed = deflate.Agreement(options=options)
+    connection = connection_type(Role.SERVER, deflate=agreed)
+    peer = connection_type(Role.CLIENT, deflate=agreed)
+    text = "a text that repeats, " * 20
+
+    class Full(list[bytes]):
+        def append(self, frame: bytes) -> None:
+            raise MemoryError
+
+    connection._queue = Full()
+    with pytest.raises(MemoryError):
+        connection.send_text(text)
+    connection._queue = []
+    connection.send_text(text)
+    assert peer.receive_data(connection.data_to_send()) == [text]
+    plain = connection_type(Role.SERVER)
+    plain._queue = Full()
+    with pytest.raises(MemoryError):
+        plain.send_text(text)
+    assert plain.state is State.OPEN
 
 
 # --- after the end of TCP ---------------------------------------------------------------------------

@@ -147,6 +147,18 @@ def keep_buffer(place: memoryview) -> Any:
     return (ctypes.c_ubyte * len(place)).from_buffer(place)
 
 
+@pytest.mark.parametrize("keep", [keep_slice, keep_buffer])
+def test_a_kept_buffer_outlives_its_decoder(
+    core: ModuleType, make_frame: MakeFrame, keep: Callable[[memoryview], Any]
+) -> None:
+    decoder, place, _ = lent(core, make_frame(0x82, bytes(SIZE), MASK))
+    kept = keep(place)
+    decoder.close()
+    del decoder, place
+    spoil(kept)
+    assert bytes(kept) == b"\xff" * len(kept)
+
+
 def spoil(kept: Any) -> None:
     kept[:] = b"\xff" * len(kept)
 

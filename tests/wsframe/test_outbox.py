@@ -233,3 +233,11 @@ def test_it_lets_go_of_whom_it_would_wake(core: ModuleType) -> None:
     outbox.open(WIDE, print, whom)
     outbox.close()
     assert sys.getrefcount(whom) == before
+
+
+def test_an_outbox_without_anybody_to_wake_holds_what_fits(core: ModuleType) -> None:
+    outbox = core.Outbox()
+    assert outbox.send("before it has room") is False
+    outbox.max_bytes = 10
+    assert [outbox.send("12345678"), outbox.send("9")] == [True, False]
+    assert outbox.take() == b"\x81\x0812345678"
