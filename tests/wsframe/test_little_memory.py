@@ -5,6 +5,7 @@ It must not let small objects fail: `tests/fuzz/nomemory.py` fails each allocati
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.skipif(
 def little_memory() -> Callable[[], AbstractContextManager[None]]:
     @contextmanager
     def bounded() -> Iterator[None]:
+        gc.collect()  # what it frees later would be memory
         before = resource.getrlimit(resource.RLIMIT_AS)
         size_bytes = int(STATM.read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size_bytes + HEADROOM_BYTES, before[1]))
