@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum, auto
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -176,19 +177,19 @@ def status_text(code: int) -> str:
         return f"{code} Unknown"
 
 
+@lru_cache(maxsize=1)  # written once a second
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
 class DateField:
-    """The Date field's value (RFC 9110 5.6.7), written once a second; `clock` gives seconds since 1970."""
+    """The Date field's value (RFC 9110 5.6.7); `clock` gives seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._second = 0
-        self._text = ""
 
     def now(self) -> str:
-        second = int(self._clock())
-        if self._second != second:
-            self._second, self._text = second, formatdate(second, usegmt=True)
-        return self._text
+        return _date(int(self._clock()))
 
 
 def response_head(

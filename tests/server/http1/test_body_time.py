@@ -50,6 +50,7 @@ def test_what_came_fast_earns_no_more_than_the_longest_silence() -> None:
 
 def test_a_pause_of_ours_is_not_counted() -> None:
     body = BodyTime(30.0, 500, 0.0)
+    assert body.left_seconds(1.0) == 29.0
     assert body.left_seconds(101.0, resumed_at=100.0) == 29.0
     body.received(500, 101.0, resumed_at=100.0)
     assert body.left_seconds(101.0) == 30.0

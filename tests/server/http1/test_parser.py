@@ -127,6 +127,10 @@ VECTORS: dict[str, tuple[bytes, Summary]] = {
     "length as a trailer": (CHUNKED + b"0\r\nHost: a\r\n\r\n", [400]),
     "folded trailer": (CHUNKED + b"0\r\nA: b\r\n c\r\n\r\n", [400]),
     "trailer section too long": (CHUNKED + b"0\r\nA: b\r\nA: b\r\nA: b\r\n\r\n", [400]),
+    "trailer section too long in its second line, without an end": (
+        CHUNKED + b"0\r\nA: b\r\nA: " + b"b" * 10,
+        [400],
+    ),
     "trailer section too long, without an end": (CHUNKED + b"0\r\nA: " + b"b" * 30, [400]),
 }
 
@@ -167,6 +171,46 @@ def test_random_cuts(data: bytes, expected: Summary) -> None:
         same(summarise([data[a:b] for a, b in itertools.pairwise(cuts)]), data, expected)
 
 
+OVERLONG_TRAILERS = "malformed or overlong trailer section (RFC 9110 6.5)"
+IN_A_HEAD = "bare CR or bare LF in the request head (RFC 9112 2.2)"
+IN_A_PART = "bare CR, bare LF or NUL in the request head (RFC 9112 2.2)"
+# The words of each refusal, which a client's author reads; two where a whole message is refused by another
+# rule than its beginning.
+WORDS: dict[str, str | tuple[str, str]] = {
+    "three leading CRLFs": "more than 2 empty lines before a request line",
+    "bare LF in a head": (IN_A_HEAD, IN_A_PART),
+    "huge chunk": "the request body is larger than 20 bytes",
+    "chunks above the limit": "the request body is larger than 20 bytes",
+    "request line too long": "the request line is longer than 40 bytes",
+    "request line too long, without an end": "the request line is longer than 40 bytes",
+    "field line too long": "a header line is longer than 50 bytes",
+    "field line too long, without an end": "a header line is longer than 50 bytes",
+    "fields too large together": "the header is larger than 120 bytes",
+    "too many fields": "more than 5 header fields",
+    "chunk size 0x5": "malformed chunk-size line (RFC 9112 7.1)",
+    "chunk line too long": "chunk-size line longer than 12 bytes",
+    "chunk longer than its size": "chunk data is not followed by CR LF (RFC 9112 7.1)",
+    "trailer without colon": OVERLONG_TRAILERS,
+    "trailer section too long": OVERLONG_TRAILERS,
+    "trailer section too long in its second line, without an end": "trailer section longer than 10 bytes",
+    "trailer section too long, without an end": "trailer section longer than 16 bytes",
+    "length as a trailer": "the trailers contain a framing field such as Content-Length (RFC 9110 6.5.1)",
+}
+
+
+@pytest.mark.parametrize(("name", "words"), WORDS.items(), ids=WORDS)
+def test_the_words_of_a_refusal(name: str, words: str | tuple[str, str]) -> None:
+    data, expected = VECTORS[name]
+    for size, said in zip((len(data), 1), words if isinstance(words, tuple) else (words, words), strict=True):
+        parser = RequestParser(LIMITS)
+        events = [event for at in range(0, len(data), size) for event in parser.receive(data[at : at + size])]
+        while parser.state is ParserState.COMPLETE:
+            events += parser.next_request()
+        refusal = events[-1]
+        assert isinstance(refusal, BadRequest)
+        assert (refusal.status, refusal.message) == (expected[-1], said)
+
+
 @pytest.mark.parametrize(
     ("data", "limit"),
     [
@@ -205,6 +249,27 @@ def test_head_begun_is_true_only_inside_a_head() -> None:
     assert parser.head_begun
     parser.receive(GET[1:])
     assert not parser.head_begun
+
+
+def test_nothing_is_kept_of_what_is_understood() -> None:
+    """Where a chunk comes in pieces as well: only what is unfinished waits."""
+    parser = RequestParser(LIMITS)
+    rows = [
+        (CHUNKED, ParserState.CHUNK_LINE, 0),
+        (b"3", ParserState.CHUNK_LINE, 1),
+        (b"\r\n", ParserState.CHUNK_DATA, 0),
+        (b"ab", ParserState.CHUNK_DATA, 0),
+        (b"c", ParserState.CHUNK_END, 0),
+        (b"\r", ParserState.CHUNK_END, 1),
+        (b"\n", ParserState.CHUNK_LINE, 0),
+        (b"1\r\nd\r\n", ParserState.CHUNK_LINE, 0),
+        (b"1\r\ne\r\n0\r\n", ParserState.TRAILER, 0),
+        (b"A: b\r\n\r", ParserState.TRAILER, 1),
+        (b"\n" + GET, ParserState.COMPLETE, len(GET)),
+    ]
+    for data, state, held_bytes in rows:
+        parser.receive(data)
+        assert (parser.state, parser.held_bytes) == (state, held_bytes), data
 
 
 def test_leftover_behind_an_upgrade_is_handed_over_r76() -> None:

@@ -3,8 +3,11 @@
 It must not know sockets or applications.
 """
 
+from typing import Any
+
 import pytest
 
+from python_server.http1 import response
 from python_server.http1.parser import Request
 from python_server.http1.response import (
     _LINES,
@@ -24,6 +27,14 @@ from python_server.http1.response import (
 )
 
 US = StandingFields.of("us")
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> None:
+    """What one test has had judged is judged again in the next."""
+    _LINES.clear()
+    _STATUSES.clear()
+
 
 HEADS = {
     "length known": (("GET", (1, 1), True, []), 3, (Framing.LENGTH, True), ["Content-Length: 3"]),
@@ -107,6 +118,8 @@ def test_the_applications_date_and_server_stand() -> None:
         ("", ["X-A: b"], [], ["X-A: b"]),
         ("", [], [], []),
         ("us", ["server: theirs", "X-A: b"], [], ["server: theirs", "X-A: b"]),
+        ("us", ["Server: a", "server: b"], [], ["Server: a", "server: b"]),
+        ("us", ["X-A: XbX"], [], ["Server: us", "X-A: XbX"]),
         ("us", ["X-A: b"], [("Server", "its own")], ["Server: its own", "X-A: b"]),
         ("us", ["Server: theirs"], [("Server", "its own")], ["Server: its own"]),
     ],
@@ -123,12 +136,14 @@ def test_fields_of_every_answer(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("X-A", "write 'Name: value'"),
+        ("X-A", "^'X-A' is not a header field: write 'Name: value'$"),
+        ("X-A: \xe9", r"^'X-A: é': a field is ASCII \(RFC 9110 5\.5\)$"),
+        ("X-A: b\x0b", "control character"),
         (": b", "not a token"),
         ("X-A: b\r\nX-B: c", "control character"),
         ("Connection: close", "hop-by-hop"),
         ("Content-Length: 3", "the server's own affair"),
-        ("date: today", "the server's own affair"),
+        ("date: today", "^date is another one with each answer, and the server's own affair$"),
     ],
 )
 def test_what_cannot_go_with_every_answer(text: str, words: str) -> None:
@@ -136,32 +151,38 @@ def test_what_cannot_go_with_every_answer(text: str, words: str) -> None:
         read_field(text)
 
 
+CONTROL = "control character in the value of header X: {!r}"
+NO_TOKEN = "header name is not a token (RFC 9110 5.6.2): {!r}"
+NO_NUMBER = "Content-Length is not a number (RFC 9110 8.6): {!r}"
+HOP_BY_HOP = "{} is a hop-by-hop header, which only the server may send (PEP 3333)"
 REFUSED_FIELDS = {
-    "CR LF in a value": ("X", "a\r\nb"),
-    "LF in a value": ("X", "a\nb"),
-    "NUL in a value": ("X", "\0"),
-    "wide value": ("X", "\u20ac"),
-    "CR LF in a name": ("X\r\nY", "1"),
-    "space in a name": ("X Y", "1"),
-    "colon in a name": ("X:", "1"),
-    "empty name": ("", "1"),
-    "hop-by-hop": ("Transfer-encoding", "chunked"),
-    "Connection": ("Connection", "keep-alive"),
-    "length with a sign": ("Content-Length", "+1"),
-    "length with space": ("Content-Length", " 1"),
+    "CR LF in a value": (("X", "a\r\nb"), CONTROL.format("a\r\nb")),
+    "LF in a value": (("X", "a\nb"), CONTROL.format("a\nb")),
+    "NUL in a value": (("X", "\0"), CONTROL.format("\0")),
+    "wide value": (("X", "\u20ac"), None),  # the codec's words
+    "CR LF in a name": (("X\r\nY", "1"), NO_TOKEN.format("X\r\nY")),
+    "space in a name": (("X Y", "1"), NO_TOKEN.format("X Y")),
+    "colon in a name": (("X:", "1"), NO_TOKEN.format("X:")),
+    "empty name": (("", "1"), NO_TOKEN.format("")),
+    "hop-by-hop": (("Transfer-encoding", "chunked"), HOP_BY_HOP.format("Transfer-encoding")),
+    "Connection": (("Connection", "keep-alive"), HOP_BY_HOP.format("Connection")),
+    "length with a sign": (("Content-Length", "+1"), NO_NUMBER.format("+1")),
+    "length with space": (("Content-Length", " 1"), NO_NUMBER.format(" 1")),
 }
 
 
-@pytest.mark.parametrize("fields", REFUSED_FIELDS.values(), ids=REFUSED_FIELDS)
-def test_refused_fields_r12(fields: tuple[str, str]) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  # UnicodeEncodeError is one as well
+@pytest.mark.parametrize(("fields", "words"), REFUSED_FIELDS.values(), ids=REFUSED_FIELDS)
+def test_refused_fields_r12(fields: tuple[str, str], words: str | None) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # UnicodeEncodeError is one as well
         check_headers([("A", "b"), fields])
+    assert words in (None, str(caught.value))
 
 
 @pytest.mark.parametrize("fields", [("X", b"1"), (b"X", "1"), ("X", 1), ("X", None)])
 def test_fields_must_be_text_r12(fields: tuple[str, str]) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError) as caught:
         check_headers([fields])
+    assert str(caught.value) == f"header names and values must be str: {fields!r}"
 
 
 def test_taken_fields() -> None:
@@ -176,7 +197,7 @@ def test_taken_fields() -> None:
             b"Content-Length: 7",
         ]
     assert check_headers(fields[:3]) is None
-    with pytest.raises(ValueError, match="more than once"):
+    with pytest.raises(ValueError, match=r"^Content-Length is given more than once \(RFC 9110 8\.6\)$"):
         check_headers([("Content-Length", "1"), ("content-length", "1")])
 
 
@@ -188,6 +209,29 @@ def test_an_endless_variety_of_fields_does_not_grow_the_table() -> None:
     for number in range(STATUSES_MAX_COUNT + 100):
         check_status(f"200 {number}")
     assert len(_STATUSES) <= STATUSES_MAX_COUNT
+
+
+def test_what_was_found_good_is_not_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = [("X-Good", "1"), ("X-" + "n" * (LINE_MAX_BYTES - 3), "2"), ("Content-Length", "3")]
+    check_headers(fields)
+    check_status("204 Good")
+
+    def never(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(response, "_check_header", never)
+    monkeypatch.setattr(response, "STATUS_LINE", None)
+    assert check_headers(fields) == 3
+    check_status("204 Good")
+    assert _STATUSES == {"204 Good": 204}
+
+
+def test_a_head_is_made_of_the_lines_that_are_kept() -> None:
+    _LINES["X-Kept", "1"] = ("server", "X-Kept: as it was kept\r\n")
+    _STATUSES["200 Kept"] = 204
+    head, framing, _, _ = response_head(asked(), True, "200 Kept", [("X-Kept", "1")], None, "today", US)
+    assert head == b"HTTP/1.1 200 Kept\r\nX-Kept: as it was kept\r\nDate: today\r\n\r\n"
+    assert framing is Framing.NONE
 
 
 def test_a_kind_of_str_is_refused_though_the_same_text_is_known_r12() -> None:
@@ -210,6 +254,13 @@ def test_refused_statuses_r12(status: str) -> None:
         check_status(status)
 
 
+@pytest.mark.parametrize("status", [b"200 OK", 200, None])
+def test_a_status_must_be_text_r12(status: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        check_status(status)
+    assert str(caught.value) == f"status must be str, not {type(status).__name__}"
+
+
 def test_an_empty_chunk_is_no_chunk_r41() -> None:
     assert chunk(b"") == b""
     assert chunk(b"x" * 17) == b"11\r\n" + b"x" * 17 + b"\r\n"
@@ -218,4 +269,15 @@ def test_an_empty_chunk_is_no_chunk_r41() -> None:
 def test_texts() -> None:
     assert status_text(404) == "404 Not Found"
     assert status_text(299) == "299 Unknown"
-    assert DateField(lambda: 784111777.9).now() == "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+def test_the_date_is_that_of_each_second() -> None:
+    times = [0.0, 0.9, 1.0, 784111777.9, 0.0]
+    dates = DateField(lambda: times.pop(0))
+    assert [dates.now() for _ in range(5)] == [
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Thu, 01 Jan 1970 00:00:01 GMT",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+    ]
