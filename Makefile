@@ -13,9 +13,11 @@ TESTS ?=
 BENCH ?=
 RECORDS ?=
 MODULES ?=
+FOLDERS ?=
+PLACES ?=
 PYTHON_VERSION ?= 3.14
 
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+.PHONY: FORCE help serve test test-all test-python lint coverage coverage-mirror mutation rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -23,6 +25,8 @@ help:
 	@echo "make test-all   those that take long as well, as CI does"
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make lint    ruff and mypy"
+	@echo "make coverage   how much of the code the tests run, an hour (FOLDERS='http1 wsframe': a part, by its own tests)"
+	@echo "make mutation   change http1 and the packets in small ways, which their tests must notice (PLACES=packet: a part)"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
@@ -52,6 +56,14 @@ test-python: client
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+coverage: $(VENV)/test-installed optional-npm optional-tools
+	$(PIP) install --group coverage
+	$(BIN)/python tests/common/covered.py $(FOLDERS)
+
+mutation: $(VENV)/test-installed
+	$(PIP) install --group mutation
+	$(BIN)/python tests/common/mutation.py $(PLACES)
 
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage

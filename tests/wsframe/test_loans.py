@@ -5,8 +5,8 @@ It must not test what an undisturbed loan does: that is test_decoder.py's.
 
 from __future__ import annotations
 
-import ctypes
 import gc
+import pickle
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -144,7 +144,7 @@ def keep_slice(place: memoryview) -> Any:
 
 def keep_buffer(place: memoryview) -> Any:
     """Another object's buffer of the view: the view itself cannot be released then."""
-    return (ctypes.c_ubyte * len(place)).from_buffer(place)
+    return memoryview(pickle.PickleBuffer(place))
 
 
 @pytest.mark.parametrize("keep", [keep_slice, keep_buffer])
