@@ -170,3 +170,13 @@ def test_addresses_without_number_are_held_to_a_number() -> None:
 def test_without_caps_requests_are_not_looked_at() -> None:
     assert not caps().looks_at_requests
     assert not caps(connections=5).looks_at_requests  # without proxies connections tell all
+
+
+@pytest.mark.parametrize("peer", ["", b"\0abstract", None])
+def test_a_peer_without_an_address_is_never_refused(peer: Any) -> None:
+    of = caps(connections=1, requests=1)
+    for _ in range(5):
+        request, refusal = ask(of, peer)
+        assert refusal is None
+        of.ended(request)
+    assert of.said == []

@@ -216,3 +216,41 @@ def test_of_an_endless_list_the_end_is_read_and_matched() -> None:
     }
     origin = resolve(fields)
     assert (origin.peer[0], origin.scheme, origin.authority) == ("192.0.2.7", "https", "shop.example")
+
+
+SECURE = {"x-forwarded-proto": "https", "x-secure": "on"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "peer", "scheme", "found"),
+    [
+        ({}, PROXY, "http", "http"),
+        ({"x-forwarded-proto": "https"}, PROXY, "http", "https"),
+        ({"x-forwarded-proto": "https", "x-secure": "on"}, PROXY, "http", "https"),
+        ({"x-forwarded-proto": "http"}, PROXY, "http", "http"),
+        ({"x-forwarded-proto": "https", "x-secure": "off"}, PROXY, "http", "http"),
+        ({"x-secure": "off"}, PROXY, "https", "https"),
+        ({"x-forwarded-proto": "https"}, ("192.0.2.7", 1), "http", "http"),
+        ({"x-forwarded-proto": "https"}, "", "http", "https"),
+        ({"x-forwarded-for": "6.6.6.6", "x-forwarded-host": "evil.example"}, PROXY, "http", "http"),
+    ],
+)
+def test_fields_that_say_the_scheme_and_nothing_else(
+    fields: dict[str, str], peer: object, scheme: str, found: str
+) -> None:
+    rules = ProxyRules("10.0.0.0/8", SECURE)
+    assert rules.names == set(SECURE)
+    there = MappingProxyType(fields)
+    left, origin = rules.resolve(there, Origin(peer, scheme, "inner:8000"))
+    assert left is there
+    assert origin == Origin(peer, found, "inner:8000")
+
+
+def test_what_is_not_trusted_is_left_out_and_all_else_stays() -> None:
+    stranger = Origin(("192.0.2.7", 1), "http", "inner:8000")
+    rules = ProxyRules("10.0.0.0/8")
+    plain = MappingProxyType({"host": "a", "x": "b"})
+    assert rules.resolve(plain, stranger) == (plain, stranger)
+    assert rules.resolve(plain, stranger)[0] is plain
+    lied = {**plain, "x-forwarded-for": "6.6.6.6", "forwarded": "for=6.6.6.6"}
+    assert rules.resolve(MappingProxyType(lied), stranger) == (dict(plain), stranger)

@@ -369,3 +369,22 @@ def test_writable_is_an_open_poll_or_an_unblocked_websocket(life: Life) -> None:
     assert other.session.writable
     link.blocked = True
     assert not other.session.writable
+
+
+def test_only_an_upgrade_that_runs_can_fail(life: Life) -> None:
+    link = life.on_websocket()
+    life.session.upgrade_failed()
+    assert life.session.state is SessionState.WEBSOCKET
+    life.session.send(text("over it"))
+    assert link.messages == ["4over it"]
+
+
+def test_a_pause_twice_is_one(life: Life) -> None:
+    link = life.on_websocket()
+    for paused in (False, True, True, False, False):
+        life.session.pause_reading(paused)
+    assert (life.beats, link.paused) == ([False, True], False)
+    life.session.end(DisconnectReason.FORCED_CLOSE)
+    beats = list(life.beats)
+    life.session.pause_reading(True)
+    assert (life.session.reading, life.beats) == (True, beats), "what has ended is not paused"

@@ -161,3 +161,14 @@ def test_a_closing_engine_begins_no_session(world: Any) -> None:
     exchange = world.request()
     assert (exchange.status, exchange.headers["retry-after"], exchange.keep_alive) == (503, "1", False)
     assert world.engine.sessions == {}
+
+
+def test_names_of_this_machine() -> None:
+    ours, theirs = SessionIds(1, "one machine"), SessionIds(2, "another")
+    assert ours.made_on_this_machine(SessionIds(7, "one machine").make())
+    assert not ours.made_on_this_machine(theirs.make())
+    assert not ours.made_on_this_machine(SessionIds(1).make())
+    assert not ours.made_on_this_machine("a name of the application's")
+    without_broker = SessionIds(1)
+    assert without_broker.made_on_this_machine(SessionIds(2).make())
+    assert not without_broker.made_on_this_machine(ours.make())

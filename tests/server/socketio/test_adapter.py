@@ -243,3 +243,27 @@ def test_a_client_has_so_many_rooms_and_no_more() -> None:
     adapter.leave("a", 1)
     assert adapter.enter("a", 4)
     assert set(adapter.rooms_of("a")) == {"a", 2, 3, 4}
+
+
+def test_what_an_operator_is_told_of_rooms(rooms: Rooms) -> None:
+    """Without those of one client's own name."""
+    rooms.adapter.join("a", "blue")
+    assert (rooms.adapter.clients_count, rooms.adapter.rooms_count) == (4, 2)
+    assert rooms.adapter.biggest_rooms(1) == [("blue", 3)]
+    assert rooms.adapter.biggest_rooms(9) == [("blue", 3), ("red", 2)]
+    empty = Adapter(None)
+    assert (empty.clients_count, empty.rooms_count, empty.biggest_rooms(9)) == (0, 0, [])
+
+
+def test_who_leaves_a_room_that_is_none_moves_nothing(rooms: Rooms) -> None:
+    moves = list(rooms.moves)
+    rooms.adapter.leave("a", "nowhere")
+    assert rooms.moves == moves
+
+
+def test_nobody_need_hear_who_moves() -> None:
+    adapter = Adapter(None)
+    adapter.add(Member("a"))
+    adapter.join("a", "red")
+    adapter.leave("a", "red")
+    assert adapter.rooms_count == 0

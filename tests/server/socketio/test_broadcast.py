@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from python_server.socketio.broadcast import BroadcastOptions, broadcast_options
+from python_server.socketio.broadcast import BroadcastOptions, arguments_of, broadcast_options
 
 
 @pytest.mark.parametrize("room", [{}, {"a": 1}, [[1]], [{}, "a"], bytearray(b"a")])
@@ -37,3 +37,27 @@ def test_a_time_that_is_none_is_refused(world: Any, seconds: Any) -> None:
     world.peer(None).join()
     with pytest.raises(TypeError, match="it is a number of seconds, or None"):
         world.hub.emit("q", (), callback=lambda socket, values: None, timeout_seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("args", "data", "arguments"),
+    [
+        ((), None, ()),
+        ((None,), None, ()),
+        ((1,), None, (1,)),
+        (((1, 2),), None, (1, 2)),
+        (([1, 2],), None, ([1, 2],)),
+        ((1, None), None, (1, None)),
+        (((), 1), None, ((), 1)),
+        ((), (1, 2), (1, 2)),
+        ((), 0, (0,)),
+    ],
+)
+def test_arguments_of_an_event(args: tuple[Any, ...], data: Any, arguments: tuple[Any, ...]) -> None:
+    """None is none, a tuple is several, all else is one; by place or by name."""
+    assert arguments_of(args, data) == arguments
+
+
+def test_arguments_are_given_once() -> None:
+    with pytest.raises(TypeError, match=r"^emit\(\) got multiple values for argument 'data'$"):
+        arguments_of((1,), 2)

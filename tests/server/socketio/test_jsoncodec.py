@@ -9,6 +9,7 @@ import json
 from collections import OrderedDict, namedtuple
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from python_server.socketio.jsoncodec import (
     dumps_plain,
     is_deeper,
     loads,
+    words_of,
 )
 
 NAME = UUID("12345678-1234-5678-1234-567812345678")
@@ -156,3 +158,34 @@ def test_is_deeper() -> None:
 
 def test_a_lone_surrogate_can_be_read_and_written_back() -> None:
     assert dumps(loads('"\\ud800"')) == '"\\ud800"'
+
+
+def own_words(**functions: Any) -> Any:
+    return words_of(SimpleNamespace(**{"dumps": json.dumps, "loads": json.loads} | functions))
+
+
+def test_words_of_a_module_are_compact_where_it_can_be_told_so() -> None:
+    assert own_words().dumps({"a": [1, 2]}) == '{"a":[1,2]}'
+    for write in (lambda value: json.dumps(value), lambda value: json.dumps(value).encode()):
+        assert own_words(dumps=write).dumps({"é": [1, 2]}) == '{"\\u00e9": [1, 2]}'
+    nobody_knows = type("C", (), {"__call__": lambda self, value: "[1, 2]", "__signature__": "none"})()
+    assert own_words(dumps=nobody_knows).dumps([1, 2]) == "[1, 2]"
+    assert own_words().dumps_plain([1]) is None, "a text of its own is not ours to guess"
+
+
+def test_what_a_module_reads_is_bounded_in_depth_and_refused_in_one_word() -> None:
+    assert own_words().loads('{"a":1}') == {"a": 1}
+    with pytest.raises(JSONError, match="nested"):
+        own_words().loads("[" * (DEPTH_MAX_COUNT + 1) + "]" * (DEPTH_MAX_COUNT + 1))
+
+    def broken(text: str) -> Any:
+        raise KeyError("of its own")
+
+    with pytest.raises(JSONError, match="of its own"):
+        own_words(loads=broken).loads("{}")
+
+
+@pytest.mark.parametrize("functions", [{"dumps": None}, {"loads": 5}])
+def test_what_is_no_module(functions: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="with the functions dumps and loads"):
+        own_words(**functions)

@@ -322,3 +322,17 @@ def test_recovery_is_asked_for_in_the_official_words() -> None:
         recovery_log({"max_byte": 1})
     with pytest.raises(ValueError, match="could not convert"):
         recovery_log({"max_disconnection_duration": "long"})
+
+
+def test_lost_clients_are_counted_until_they_come_back(log: Log) -> None:
+    assert log.lost_count == 0
+    log.lose()
+    assert log.lost_count == 1
+    log.restore("P", "/", None, 0.0)
+    assert log.lost_count == 0
+
+
+def test_who_names_nothing_that_it_has_seen_of_what_was_sent_to_it_does_not_recover(log: Log) -> None:
+    log.say("1")
+    log.lose(seen="1", seen_elsewhere="0")
+    assert log.missed(None) is None

@@ -307,6 +307,11 @@ REFUSED = [
     (b'{"method":"callback","sid":"s"}', "foreign"),
     (emit_with(binary=True), "foreign"),
     (emit_with(binary=True, data=[[]]), "foreign"),
+    (emit_with(binary=True, data=[5, "AAE="]), "foreign"),
+    (b'["\\ud800"]', "foreign"),
+    (b'"\\ud800"', "foreign"),
+    (b"\xef\xbb\xbf[]", "malformed"),
+    (b"NaN", "malformed"),
     (emit_with(binary=True, data=[[], "AAE="]), "foreign"),
     (emit_with(binary=True, data=[[{"_placeholder": True, "num": 0}], "!!"]), "foreign"),
     (emit_with(binary=True, data=[[{"_placeholder": True, "num": 0}], 5]), "foreign"),
@@ -372,3 +377,31 @@ def test_whatever_is_accepted_is_a_packet_that_clients_can_read() -> None:
         assert json.loads(text)[0] == message.event
         dumps(json.loads(text))
     assert accepted > 500
+
+
+@pytest.mark.parametrize("callback", [[], ["r"], ["r", "/", 1, 2]])
+def test_a_callback_that_is_none_is_left_out(callback: list[Any]) -> None:
+    """As python-socketio does."""
+    assert read(emit_with(callback=callback)).callback is None
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments"), [({"a": 1}, ({"a": 1},)), (5, (5,)), ([1, 2], (1, 2)), ([None], ())]
+)
+def test_arguments_for_a_codec_that_needs_values(data: Any, arguments: tuple[Any, ...]) -> None:
+    assert arguments_of(read(emit_with(data=data))) == arguments
+
+
+@pytest.mark.parametrize("args", ['{"a":1}', "5", '"[]"', "null"])
+def test_the_args_of_a_callback_are_an_array(args: str) -> None:
+    message = read(
+        b'{"method":"callback","sid":"s","id":7,"namespace":"/","args":%s,"host_id":"x"}' % args.encode()
+    )
+    with pytest.raises(WireError, match=r"the args of a callback are no array$"):
+        packed_values_of(message)
+
+
+def test_an_emit_says_which_way_it_went_as_well() -> None:
+    envelope = delivered(emit_with(data=[1]))
+    said, plain = (json.loads(write_emit(envelope, "x", TEXT, path)) for path in ("#/#r", None))
+    assert said == {**plain, "path": "#/#r"}

@@ -252,3 +252,36 @@ def test_one_that_stops_draining_or_loses_the_channel() -> None:
     worker.leading.lost()
     assert worker.leading.state is Lead.IDLE
     assert worker.position is None
+
+
+def test_a_younger_leader_gives_way_to_an_elder_that_it_had_not_met() -> None:
+    stream: list[str] = []
+    elder, younger = machine(Worker(1, stream, False), Worker(2, stream, True))
+    younger.leading.look()
+    younger.leading.subscribed()
+    younger.read()
+    assert younger.leading.state is Lead.LEADING
+    younger.leads, elder.leads = False, True
+    elder.leading.look()
+    elder.leading.subscribed()
+    younger.read()
+    assert younger.leading.state is Lead.HANDING
+    elder.read_way(younger)
+    assert younger.leading.state is Lead.IDLE
+    for _ in range(3):
+        elder.read()
+    assert elder.leading.state is Lead.LEADING
+    assert stream[-1].startswith("LEFT ")
+
+
+def test_what_comes_too_late_changes_nothing() -> None:
+    """The broker confirms a subscription again, or others have all that somebody passed on who leads on."""
+    stream: list[str] = []
+    worker = Worker(1, stream, True)
+    worker.leading.look()
+    worker.leading.subscribed()
+    worker.read()
+    said = list(stream)
+    worker.leading.subscribed()
+    worker.leading.settled()
+    assert (worker.leading.state, stream) == (Lead.LEADING, said)

@@ -110,3 +110,21 @@ def test_a_command_is_read_whole_and_order_is_kept_around_what_is_refused() -> N
     assert came[0] == Command(CommandKind.LEAVE, "/n", "s", "r")
     assert [type(each) for each in came[1:]] == [WireError, Subscribed, WireError, WireError]
     assert {each.kind for each in came[3:]} == {"oversized message"}
+
+
+def test_what_cannot_be_read_is_an_error_of_its_own() -> None:
+    """Whatever goes wrong, what came beside it is read, and nothing on a broker raises."""
+
+    def broken() -> str:
+        raise ZeroDivisionError("no name")
+
+    reader = ChannelReader(Channels("channel", "host.1", True), "host.", TextCodec, lambda: broken)
+    refused, command = reader.read(
+        [(b"channel", EMIT % b""), (b"channel", b'{"method":"close_room","room":"r","host_id":"other.1"}')], 0
+    )
+    assert isinstance(refused, WireError)
+    assert (refused.kind, str(refused)) == (
+        "unreadable message",
+        "unreadable message: ZeroDivisionError: no name",
+    )
+    assert isinstance(command, Command)
