@@ -8,12 +8,13 @@ import pytest
 from python_server.http1.body_time import BodyTime
 
 GIBIBYTE = 1 << 30
+DAY_SECONDS = 86_400
 
 
 def last(body: BodyTime, bytes_per_second: float, pieces_bytes: int, size_bytes: int) -> float | None:
     """Seconds after which a body of that pace is ended; None when it arrives."""
     now, came = 0.0, 0
-    while came < size_bytes:
+    while came < size_bytes and now < DAY_SECONDS:
         pause = pieces_bytes / bytes_per_second
         if body.left_seconds(now) < pause:
             return now + body.left_seconds(now)

@@ -237,3 +237,60 @@ WORST = [
 @pytest.mark.parametrize("data", WORST)
 def test_a_message_costs_a_bounded_number_of_lines_per_byte(data: bytes) -> None:
     assert lines_run(check_values, data, refusals=(PacketError,)) <= 16 * len(data) + 50
+
+
+DATA = ["a"]
+WORDS = [
+    ("text", "text where a MessagePack packet is due: the client uses another parser"),
+    (b"", "malformed MessagePack"),
+    (b"\xc1", "malformed MessagePack"),
+    (packed(type=2, nsp="/", data=DATA) + b"\0", "malformed MessagePack"),
+    (b"\x90", "a packet must be a map"),
+    (packed(nsp="/", data=DATA), "unknown packet type"),
+    (packed(type=5, nsp="/", data=DATA), "unknown packet type"),
+    (packed(type=2, data=DATA), "a packet without its namespace"),
+    (packed(type=2, nsp="shop", data=DATA), "a packet without its namespace"),
+    (packed(type=2, nsp="", data=DATA), "a packet without its namespace"),
+    (packed(type=2, nsp="/", data=DATA, id=-1), "a packet's id must be a number"),
+    (packed(type=2, nsp="/", data=DATA, id=1.0), "a packet's id must be a number"),
+    (packed(type=2, nsp="/", data=[{1: 2}]), "a map's key must be a string"),
+    (b"\x91" * (DEPTH_MAX_COUNT + 1) + b"\x90", "nested deeper than 200 levels"),
+]
+
+
+@pytest.mark.parametrize(("message", "words"), WORDS, ids=lambda value: repr(value)[:30])
+def test_the_words_of_a_refusal(message: Any, words: str) -> None:
+    with pytest.raises(PacketError) as caught:
+        CODEC.receive(message)
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize("id", [0, 1, 2**63])
+def test_a_packet_is_as_large_as_its_message(id: int) -> None:
+    message = packed(type=2, nsp="/", data=DATA, id=id)
+    packet = CODEC.receive(message)
+    assert packet is not None
+    assert (packet.id, packet.size_bytes, packet.attachments_count) == (id, len(message), 0)
+
+
+def test_extensions_that_nobody_knows_stay_as_they_are() -> None:
+    extension = msgspec.msgpack.Ext(5, b"xy")
+    packet = CODEC.receive(packed(type=2, nsp="/", data=["a", extension]))
+    assert packet is not None
+    assert packet.data == ["a", extension]
+
+
+def test_what_cannot_be_written_says_why() -> None:
+    with pytest.raises(ValueError, match=r"^the data cannot be written as MessagePack: .") as caught:
+        CODEC.prepare(PacketType.EVENT, "/", [2**70])
+    assert not str(caught.value).endswith("None")
+
+
+@pytest.mark.parametrize("namespace", ["/", "/shop"])
+def test_the_data_of_what_was_prepared(namespace: str) -> None:
+    prepared = CODEC.prepare(PacketType.EVENT, namespace, ["a", b"x", {"b": b"y"}])
+    place = '{"_placeholder":true,"num":%d}'
+    assert CODEC.data_text(prepared, namespace) == (
+        f'["a",{place % 0},{{"b":{place % 1}}}]',
+        [b"x", b"y"],
+    )

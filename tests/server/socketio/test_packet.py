@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
+from python_server.socketio.jsoncodec import JSONWords
 from python_server.socketio.packet import (
+    ATTACHMENTS_MAX_BYTES,
     NAMESPACE_MAX_CHARACTERS,
     Assembler,
     PacketError,
     PacketType,
+    RefusalError,
     TextCodec,
     TextDecoder,
     decode,
+    fill,
 )
 
 PLACE = '{"_placeholder":true,"num":%d}'
@@ -147,3 +151,160 @@ def test_a_namespace_s_name_is_bounded(count: int, rest: str) -> None:
         return
     with pytest.raises(PacketError, match="namespace of more than 255 characters"):
         decode(f"0{name}{rest}")
+
+
+NO_ATTACHMENT = "a placeholder that names no attachment"
+# What the log says of a client's packet, word for word.
+WORDS = {
+    "7": "unknown packet type '7'",
+    "": "unknown packet type ''",
+    "0null": "the data of a connect packet must be an object",
+    "0[]": "the data of a connect packet must be an object",
+    "1[]": "a disconnect packet has no data",
+    "2{}": "an event must be a non-empty array",
+    "2[]": "an event must be a non-empty array",
+    "2": "an event must be a non-empty array",
+    "2[null]": "an event's name must be a string",
+    '2["connect"]': "the event name 'connect' is reserved",
+    '2/n,["newListener"]': "the event name 'newListener' is reserved",
+    "3[]": "an ack needs an id and an array",
+    "31{}": "an ack needs an id and an array",
+    '4{"message":"x"}': "only the server sends connect errors",
+    '5["a"]': "a binary packet without its attachment count",
+    '50-["a"]': "0 attachments, allowed are 1 to 10",
+    '611-1["a"]': "11 attachments, allowed are 1 to 10",
+    "0/" + "n" * NAMESPACE_MAX_CHARACTERS: "a namespace of more than 255 characters",
+}
+
+
+@pytest.mark.parametrize(("text", "words"), WORDS.items(), ids=lambda text: text[:20])
+def test_the_words_of_a_refusal(text: str, words: str) -> None:
+    with pytest.raises(PacketError) as caught:
+        decode(text)
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize("text", ["2[", '2/n,["a"', "0{"])
+def test_malformed_json_says_what_is_wrong_with_it(text: str) -> None:
+    with pytest.raises(PacketError, match=r"^malformed JSON: .") as caught:
+        decode(text)
+    assert not str(caught.value).endswith("None")
+
+
+def test_a_refusal_that_only_servers_send_is_at_hand() -> None:
+    """Who is a client of another server reads it."""
+    with pytest.raises(RefusalError) as caught:
+        decode('4/n,{"message":"no"}')
+    packet = caught.value.packet
+    assert (packet.kind, packet.namespace, packet.data) == (
+        PacketType.CONNECT_ERROR,
+        "/n",
+        {"message": "no"},
+    )
+
+
+@pytest.mark.parametrize("name", [5, 1.5, -1])
+@pytest.mark.parametrize("begin", ["2", "2/n,", "27"])
+def test_a_number_may_name_an_event(name: float, begin: str) -> None:
+    assert decode(f"{begin}[{name}]").data == [name]
+
+
+@pytest.mark.parametrize("count", [1, 10])
+@pytest.mark.parametrize("kind", [PacketType.EVENT, PacketType.ACK])
+def test_binary_packets_say_what_they_become(kind: PacketType, count: int) -> None:
+    packet = decode(f'{kind + 3}{count}-/n,7["a"]')
+    assert (packet.kind, packet.namespace, packet.id, packet.data, packet.attachments_count) == (
+        kind,
+        "/n",
+        7,
+        ["a"],
+        count,
+    )
+
+
+ATTACHED = {
+    "an attachment without its packet": ([b"x"], "an attachment without its packet"),
+    "text where an attachment is due": ([f'51-["a",{PLACE % 0}]', "2[]"], "text where an attachment is due"),
+    "too many bytes": ([f'51-["a",{PLACE % 0}]', b"x" * 101], "attachments of more than 100 bytes together"),
+    "another number": ([f'51-["a",{PLACE % 1}]', b"x"], NO_ATTACHMENT),
+    "true for a number": (['51-["a",{"_placeholder":true,"num":true}]', b"x"], NO_ATTACHMENT),
+    "not named": (['51-["a"]', b"x"], "fewer placeholders than attachments"),
+}
+
+
+@pytest.mark.parametrize(("messages", "words"), ATTACHED.values(), ids=ATTACHED)
+def test_the_words_of_attachments_that_do_not_fit(messages: list[Any], words: str) -> None:
+    with pytest.raises(PacketError) as caught:
+        feed(*messages)
+    assert str(caught.value) == words
+
+
+def test_attachments_may_have_as_many_bytes_as_are_allowed() -> None:
+    packet = feed(f'52-["a",{PLACE % 0},{PLACE % 1}]', b"x" * 60, b"y" * 40)
+    assert packet.data == ["a", b"x" * 60, b"y" * 40]
+    assert packet.size_bytes == len(f'52-["a",{PLACE % 0},{PLACE % 1}]') + 100
+
+
+def test_a_decoder_reads_on_behind_a_packet_with_attachments() -> None:
+    decoder = TextDecoder(100)
+    for _ in range(2):
+        assert decoder.receive(f'51-["a",{PLACE % 0}]') is None
+        packet = decoder.receive(b"x")
+        assert packet is not None
+        assert packet.data == ["a", b"x"]
+        plain = decoder.receive('27["b"]')
+        assert plain is not None
+        assert (plain.id, plain.data, plain.size_bytes) == (7, ["b"], 7)
+
+
+@pytest.mark.parametrize("value", [5, None, "text", [], {}, {"_placeholder": False, "num": 0}, [{"num": 0}]])
+def test_what_is_no_placeholder_stays(value: Any) -> None:
+    used: set[int] = set()
+    assert fill(value, [b"x"], used) == value
+    assert used == set()
+
+
+def test_placeholders_are_filled_wherever_they_stand() -> None:
+    used: set[int] = set()
+    place = [{"_placeholder": True, "num": number, "more": "ignored"} for number in range(3)]
+    assert fill({"a": [place[2], 1], "b": {"c": place[0]}, "d": None}, [b"0", b"1", b"2"], used) == {
+        "a": [b"2", 1],
+        "b": {"c": b"0"},
+        "d": None,
+    }
+    assert used == {0, 2}
+
+
+@pytest.mark.parametrize("namespace", ["/", "/shop", "/[", "/7-"])
+@pytest.mark.parametrize("id", [None, 12])
+@pytest.mark.parametrize("attachments", [[], [b"x", b"y"]])
+def test_the_data_of_what_was_prepared(namespace: str, id: int | None, attachments: list[bytes]) -> None:
+    prepared = TextCodec().prepare(PacketType.EVENT, namespace, ["a[,", *attachments], id)
+    places = "".join(f",{PLACE % number}" for number in range(len(attachments)))
+    assert TextCodec().data_text(prepared, namespace) == (f'["a[,"{places}]', attachments)
+
+
+def test_words_of_somebody_else_write_and_read() -> None:
+    words = JSONWords(lambda value: "[7]", lambda text: ["read", text], lambda value: None)
+    codec = TextCodec(words)
+    assert list(codec.prepare(PacketType.EVENT, "/n", ["a"], 1).packets) == ["42/n,1[7]"]
+    for text, read in (('2["a"]', '["a"]'), ('2/n,["b"]', '["b"]'), ('27["c"]', '["c"]')):
+        packet = codec.decoder().receive(text)
+        assert packet is not None
+        assert packet.data == ["read", read]
+
+
+def test_bytes_of_a_packet_without_data_for_clients_are_nobodys() -> None:
+    """Only events and acks have attachments: all else with bytes is the caller's fault."""
+    with pytest.raises((TypeError, ValueError)):
+        encode(PacketType.CONNECT, "/", {"a": b"x"})
+
+
+def test_the_decoder_of_a_codec_takes_so_many_bytes() -> None:
+    decoder = TextCodec().decoder()
+    assert decoder.receive(f'51-["a",{PLACE % 0}]') is None
+    packet = decoder.receive(bytes(ATTACHMENTS_MAX_BYTES))
+    assert packet is not None
+    decoder.receive(f'51-["a",{PLACE % 0}]')
+    with pytest.raises(PacketError, match="of more than 16777216 bytes"):
+        decoder.receive(bytes(ATTACHMENTS_MAX_BYTES + 1))
