@@ -34,6 +34,7 @@ def test_a_kept_request_is_the_same_without_what_is_read_only_once() -> None:
     packed, head_bytes = kept(request)
     assert (packed.target, packed.path, packed.query, packed.version) == ("/a?b", "/a", "b", (1, 1))
     assert (packed.headers, packed.raw_head) == ((), b"")
+    assert isinstance(packed.fields, PackedFields)
     assert dict(packed.fields) == FIELDS
     assert head_bytes == len("\n".join(f"{name}\n{value}" for name, value in FIELDS.items()).encode()) + 2 * 4
     assert request.raw_head, "the request itself stays as it was"
