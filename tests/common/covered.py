@@ -8,13 +8,13 @@ It must not know any single test: pyproject.toml says how it is measured, `test_
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from interruptible import run_interruptible
 from mirror import ROOT, ranges
 
 sys.path.append(str(ROOT / "tests"))
@@ -59,15 +59,9 @@ def run_codec_tests() -> bool:
 
 
 def run_tests(tests: list[str], environ: dict[str, str]) -> bool:
-    """Whether they pass; an interrupt ends them, and what they have found stays."""
+    """Whether they pass."""
     command = [BIN / "coverage", "run", BIN / "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environ})
-    try:
-        return process.wait() == 0
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        raise
+    return run_interruptible(command, cwd=ROOT, env={**os.environ, **environ}) == 0
 
 
 def report() -> dict[str, Any]:
@@ -108,20 +102,26 @@ def judged(files: dict[str, Any], folders: list[str]) -> list[str]:
     return faults
 
 
+def run_all(folders: list[str]) -> list[str]:
+    """The tests of the folders, or all; the faults."""
+    faults = []
+    if (not folders or "wsframe" in folders) and not run_codec_tests():
+        faults.append("tests of the codec fail")
+    tests = [f"tests/server/{folder}" for folder in folders if folder != "wsframe"]
+    if not folders:
+        tests = ["tests", "--ignore=tests/wsframe", "--extended", "-n", "2", "--dist", "worksteal"]
+    if tests and not run_tests(tests, {}):
+        faults.append("tests fail")
+    return faults
+
+
 def main(folders: list[str]) -> int:
     copy_codec()
-    failed: list[str] = []
-    if (not folders or "wsframe" in folders) and not run_codec_tests():
-        failed.append("tests of the codec fail")
-    others = [folder for folder in folders if folder != "wsframe"]
-    tests = [f"tests/server/{folder}" for folder in others] or [
-        "tests",
-        "--ignore=tests/wsframe",
-        "--extended",
-    ]
-    if (others or not folders) and not run_tests([*tests, "-n", "2", "--dist", "worksteal"], {}):
-        failed.append("tests fail")
-    faults = failed + judged(report(), folders)
+    try:
+        faults = run_all(folders)
+    except KeyboardInterrupt:
+        faults = ["interrupted: the figures are of what had run"]
+    faults += judged(report(), folders)
     for fault in faults:
         print(f"FAILS  {fault}")
     return int(bool(faults))

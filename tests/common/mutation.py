@@ -9,15 +9,16 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tomllib
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.stats import status_by_exit_code
+
+from interruptible import run_interruptible
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / "build" / "mutation"
@@ -33,6 +34,7 @@ PLACES = {
 }
 ALSO_COPIED = ["python_server", "tests/common", "tests/vectors"]
 NOTICED = {"killed", "timeout", "segfault"}
+UNTRIED = {"not checked", "check was interrupted by user"}
 # A change may make a loop endless: mutmut bounds the time that its process computes, not that of the clock.
 SETTINGS = """
 [tool.pytest.ini_options]
@@ -62,16 +64,9 @@ def prepare(place: Path, modules: str, tests: list[str]) -> None:
 
 def run_mutmut(place: Path) -> None:
     """Its results stay in the place, also when it is interrupted."""
-    command = [Path(sys.executable).parent / "mutmut", "run", "--max-children", "2"]
     with (place / "mutmut.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=place, stdout=log, stderr=log)
-        try:
-            process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            process.wait()
-            print(f"interrupted: {place / 'mutants'} has what was found")
-            raise
+        command = [Path(sys.executable).parent / "mutmut", "run", "--max-children", "2"]
+        run_interruptible(command, cwd=place, stdout=log, stderr=log)
 
 
 def described(name: str, path: Path) -> str:
@@ -92,7 +87,7 @@ def results(place: Path) -> tuple[Counter[str], list[str]]:
         for name, code in codes.items():
             status = status_by_exit_code[code]
             counts[status] += 1
-            if status not in NOTICED:
+            if status not in NOTICED | UNTRIED:
                 unnoticed.append(described(name, meta.with_suffix("").relative_to("mutants")))
     return counts, unnoticed
 
@@ -116,12 +111,15 @@ def main(wanted: list[str]) -> int:
     for name in wanted or PLACES:
         place = PLACE / name
         prepare(place, *PLACES[name])
-        run_mutmut(place)
+        with suppress(KeyboardInterrupt):  # what it has found is told
+            run_mutmut(place)
         counts, unnoticed = results(place)
         print(f"{name}: {counts.total()} changes, {dict(counts)}", flush=True)
-        if not counts["killed"] or counts["not checked"]:
-            faults.append(f"{name}: mutmut did not do its work, see {place / 'mutmut.log'}")
-        faults += faults_of(unnoticed, [change for entry in reasons[name] for change in entry["changes"]])
+        explained = [pattern for entry in reasons.get(name, []) for pattern in entry["changes"]]
+        faults += faults_of(unnoticed, explained)
+        if not counts["killed"] or any(counts[status] for status in UNTRIED):
+            faults.append(f"{name}: mutmut did not come to its end, see {place / 'mutmut.log'}")
+            break
     print(*faults, sep="\n")
     return int(bool(faults))
 
