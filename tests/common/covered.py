@@ -74,7 +74,7 @@ def report() -> dict[str, Any]:
 
 def missing_in(file: dict[str, Any]) -> str:
     branches = (f"{begin}->{end}" for begin, end in file.get("missing_branches", []))
-    return " ".join((ranges(file["missing_lines"]), *branches))
+    return " ".join((ranges(file["missing_lines"]), *branches)).strip()
 
 
 def judged(files: dict[str, Any], folders: list[str]) -> list[str]:
