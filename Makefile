@@ -45,6 +45,11 @@ PYTHON_VERSION ?= 3.14
 PYTHON_VERSION ?= 3.14
 
 .PHONY: FORCE help serve test test-all test-python lint bandit audit constraints coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+FOLDERS ?=
+PLACES ?=
+PYTHON_VERSION ?= 3.14
+
+.PHONY: FORCE help serve test test-all test-python lint coverage coverage-mirror mutation rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
@@ -59,6 +64,8 @@ help:
 	@echo "make coverage   how much of the code the tests run, an hour (FOLDERS='http1 wsframe': a part, by its own tests)"
 	@echo "make mutation   change http1 and the packets in small ways, which their tests must notice (PLACES=packet: a part)"
 	@echo "make fuzz    the whole server: SECONDS=... or COUNT=... conversations of each machine, SEED=...; REPLAY=FILE one finding again"
+	@echo "make coverage   how much of the code the tests run, an hour (FOLDERS='http1 wsframe': a part, by its own tests)"
+	@echo "make mutation   change http1 and the packets in small ways, which their tests must notice (PLACES=packet: a part)"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make soak    two machines under good and bad traffic, workers killed, Redis restarted: MINUTES=$(MINUTES)"
 	@echo "             (SOAK='--seed 7': the same traffic again; SOAK='--plant loss': a fault that it has to find)"

@@ -200,7 +200,7 @@ class Session:
             self._queue.append(prepared)
             self.held_bytes += prepared.queued_bytes
             if self._answer is not None:
-                self._answer_poll()
+                self._answer_poll(self._answer)
             elif self.held_bytes > self._max_queued_bytes:
                 self.end(DisconnectReason.SLOW_CLIENT)
 
@@ -227,7 +227,7 @@ class Session:
             return True
         self._answer = answer
         if self._queue:
-            self._answer_poll()
+            self._answer_poll(answer)
         return True
 
     def poll_lost(self) -> None:
@@ -267,8 +267,8 @@ class Session:
         else:
             function()
 
-    def _answer_poll(self) -> None:
-        answer, self._answer = self._answer, None
+    def _answer_poll(self, answer: Callable[[str | bytes], None]) -> None:
+        self._answer = None
         count = packets_count = 0
         for prepared in self._queue:
             packets_count += len(prepared.packets)
@@ -277,8 +277,7 @@ class Session:
             count += 1
             self.held_bytes -= prepared.queued_bytes
         leaving, self._queue = self._queue[:count], self._queue[count:]
-        if answer is not None:
-            answer(self.dialect.join_payload(leaving))
+        answer(self.dialect.join_payload(leaving))
         if self.state is SessionState.CLOSING and not self._queue:
             self.state = self.state.to(SessionState.CLOSED)
 

@@ -191,13 +191,13 @@ class Adapter:
         return [*chosen.values()]
 
     def _leave(self, sid: str, room: RoomName) -> None:
-        members = self._rooms.get(room)
-        if members is not None:
-            members.pop(sid, None)
-            if members:
-                self._rooms[room] = shrunk(members)
-            else:
-                del self._rooms[room]
-                self._rooms = shrunk(self._rooms)
-            if self.moved is not None and room != sid:
-                self.moved("leave", sid, room)
+        """It is in that room, and its own list of rooms has it no more."""
+        members = self._rooms[room]
+        del members[sid]
+        if members:
+            self._rooms[room] = shrunk(members)
+        else:
+            del self._rooms[room]
+            self._rooms = shrunk(self._rooms)
+        if self.moved is not None and room != sid:
+            self.moved("leave", sid, room)

@@ -92,17 +92,13 @@ def results(place: Path) -> tuple[Counter[str], list[str]]:
     return counts, unnoticed
 
 
-def faults_of(unnoticed: list[str], explained: list[str]) -> list[str]:
-    """What nothing explains, and what explains nothing any more."""
-    return [
-        f"neither noticed nor explained: {change}"
-        for change in unnoticed
-        if not any(re.search(pattern, change) for pattern in explained)
-    ] + [
-        f"explains nothing: {pattern}"
-        for pattern in explained
-        if not any(re.search(pattern, change) for change in unnoticed)
-    ]
+def unexplained(unnoticed: list[str], explained: list[str]) -> list[str]:
+    return [change for change in unnoticed if not any(re.search(pattern, change) for pattern in explained)]
+
+
+def outlived(unnoticed: list[str], explained: list[str]) -> list[str]:
+    """Explanations of changes that are noticed now, or are not made any more."""
+    return [pattern for pattern in explained if not any(re.search(pattern, change) for change in unnoticed)]
 
 
 def main(wanted: list[str]) -> int:
@@ -116,10 +112,11 @@ def main(wanted: list[str]) -> int:
         counts, unnoticed = results(place)
         print(f"{name}: {counts.total()} changes, {dict(counts)}", flush=True)
         explained = [pattern for entry in reasons.get(name, []) for pattern in entry["changes"]]
-        faults += faults_of(unnoticed, explained)
+        faults += [f"no test notices: {change}" for change in unexplained(unnoticed, explained)]
         if not counts["killed"] or any(counts[status] for status in UNTRIED):
             faults.append(f"{name}: mutmut did not come to its end, see {place / 'mutmut.log'}")
             break
+        faults += [f"explains nothing any more: {pattern}" for pattern in outlived(unnoticed, explained)]
     print(*faults, sep="\n")
     return int(bool(faults))
 

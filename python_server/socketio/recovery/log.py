@@ -26,8 +26,7 @@ RECOVERY_CLIENTS_MAX_COUNT: Final = 10_000
 LAG_SECONDS: Final = 5.0
 # By how much a moment may be too early: a loop reads its clock once in a turn.
 TURN_SECONDS: Final = 1.0
-# A tag, and its length in the names of events.
-TAG_BYTES: Final = 3
+# Of a tag, in the names of events.
 TAG_LENGTH: Final = 4
 # How long an event that a client has brought along is awaited: by then no process is behind the others.
 REPEAT_SECONDS: Final = 120.0
@@ -156,8 +155,8 @@ class RecoveryLog:
         return kept
 
     def add_missed(self, client: RecoveryRecord) -> None:
-        """Add what was heard here, or by a process whose log is kept here, and not where the client was: lately,
-        or from a process of which that one had heard less."""
+        """Add what was heard here, or by a process whose log is kept here, but not where the client was:
+        lately, or of a process of which less was heard there."""
         for log in (self, *self._kept_logs):
             start, behind = log.events.position_at(client.compare_from), log._behind(client)
             added = []

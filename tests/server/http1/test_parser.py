@@ -109,6 +109,8 @@ VECTORS: dict[str, tuple[bytes, Summary]] = {
     "space before the size": (CHUNKED + b" 1\r\nx\r\n0\r\n\r\n", [400]),
     "chunk size of 17 digits": (CHUNKED + b"0" * 17 + b"\r\n\r\n", [400]),
     "chunk line with bare LF": (CHUNKED + b"5\nhello\n0\n\n", [400]),
+    "a bare LF for a chunk line": (CHUNKED + b"\n", [400]),
+    "chunk line too long by one byte, without an end": (CHUNKED + b"1;" + b"a" * 12, [400]),
     "chunk line with bare CR": (CHUNKED + b"1\r\r\nx\r\n", [400]),
     "extension with bare CR": (CHUNKED + b"1;a\rb\r\nx\r\n", [400]),
     "control character in an extension": (CHUNKED + b"1;a\x00\r\nx\r\n", [400]),
@@ -219,6 +221,7 @@ def test_the_words_of_a_refusal(name: str, words: str | tuple[str, str]) -> None
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 4 + b"\r\n", "fields"),
         (POST + b"Content-Length: 20\r\n\r\n" + b"x" * 20, "body"),
         (CHUNKED + b"1;" + b"a" * 10 + b"\r\nx\r\n0\r\n\r\n", "chunk line"),
+        (CHUNKED + b"13\r\n" + b"x" * 19 + b"\r\n1\r\nx\r\n0\r\n\r\n", "body in chunks"),
         (CHUNKED + b"0\r\nA: 34567890123\r\n\r\n", "trailers"),
     ],
 )

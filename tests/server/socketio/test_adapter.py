@@ -267,3 +267,23 @@ def test_nobody_need_hear_who_moves() -> None:
     adapter.join("a", "red")
     adapter.leave("a", "red")
     assert adapter.rooms_count == 0
+
+
+def test_who_hears_of_a_leave_may_close_the_rooms_that_are_left_next() -> None:
+    heard: list[tuple[str, str, Any]] = []
+
+    def moved(what: str, sid: str, room: Any) -> None:
+        heard.append((what, sid, room))
+        if what == "leave":
+            for other in {"red", "blue"} - {room}:
+                adapter.close_room(other)
+
+    adapter = Adapter(moved)
+    for sid in "ab":
+        adapter.add(Member(sid))
+        for room in ("red", "blue"):
+            adapter.join(sid, room)
+    heard.clear()
+    adapter.remove("a")
+    assert (adapter.clients_count, adapter.rooms_count) == (1, 0)
+    assert heard.count(("leave", "b", "red")) == heard.count(("leave", "b", "blue")) == 1

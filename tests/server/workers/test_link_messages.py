@@ -34,3 +34,9 @@ def test_the_version_is_read_whatever_follows_it() -> None:
         link_messages.encode(["1"]),
     ):
         assert link_messages.version_of(said) == 0
+
+
+def test_the_log_says_which_version_another_speaks() -> None:
+    assert link_messages.other_version(3) == (
+        f"speaks version 3 of the workers' words, not {link_messages.VERSION}: restart the whole server"
+    )

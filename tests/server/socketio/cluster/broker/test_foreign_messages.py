@@ -405,3 +405,11 @@ def test_an_emit_says_which_way_it_went_as_well() -> None:
     envelope = delivered(emit_with(data=[1]))
     said, plain = (json.loads(write_emit(envelope, "x", TEXT, path)) for path in ("#/#r", None))
     assert said == {**plain, "path": "#/#r"}
+
+
+def test_an_emit_says_what_it_is_part_of() -> None:
+    """W3C Trace Context."""
+    plain, trace = delivered(emit_with(data=[1])), "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
+    said = write_emit(plain._replace(traceparent=trace), "x", TEXT)
+    assert json.loads(said) == {**json.loads(write_emit(plain, "x", TEXT)), "traceparent": trace}
+    assert delivered(said).traceparent == trace
