@@ -209,7 +209,7 @@ def levels(record: Record) -> Iterator[tuple[str, float, float]]:
 def slopes(record: Record, field: str) -> Iterator[tuple[str, float, float]]:
     """By machine: KiB per ten minutes of all its processes, and the longest life of a worker that it is from.
 
-    "live" is what workers have in use, "resident" what the system has given them; of that glibc keeps more and
+    "live" is what workers use, "resident" what the system has given them; of that glibc keeps more and
     more free for a long time, in arenas of its own for each thread. Of each process the lowest of each half
     minute counts, from the second minute of its life to the end of the traffic. Processes of one role have
     one slope in common, so a worker that was replaced adds no step.
