@@ -152,7 +152,8 @@ def doings(record: Record) -> Iterator[str]:
     for (kind, said), count in Counter((kind, said) for _, kind, said in abuse["findings"]).items():
         yield f"{kind}: {said} ({count} times)"
     yield from (f"an abuser broke: {said}" for said in abuse["broken"])
-    yield from (f"raised in the server: {raised}" for raised in record["tracebacks"])
+    if raised := record["tracebacks"]:
+        yield f"raised in the server, {len(raised)} times: {raised[:3]}"
     yield from record["problems"]
     for before, after in record["certificates"]:
         if before == after:

@@ -137,7 +137,7 @@ PLANTED: dict[str, tuple[Callable[[Record], Any], str]] = {
     ),
     "an exception": (
         lambda record: record["tracebacks"].append("KeyError: 1"),
-        "raised in the server: KeyError",
+        "raised in the server, 1 times: .*KeyError",
     ),
     "a descriptor": (
         lambda record: more(record, 3),
