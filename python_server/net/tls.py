@@ -171,7 +171,7 @@ class TLSTransport(Transport):
         before = self.pauses
         super().pause_reading(reasons, paused)
         goes_on = before and not self.pauses and self._phase is TLSPhase.UP
-        if goes_on and (self._incoming.pending or self._ssl.pending()):
+        if goes_on and self.state is TransportState.OPEN and (self._incoming.pending or self._ssl.pending()):
             self._loop.call_soon(self._deliver)
 
     def _on_readable(self) -> None:
@@ -272,7 +272,7 @@ class TLSTransport(Transport):
                 self._tell(self._loop.receive_buffer, 0)
             elif filled < size_bytes:
                 break
-        if self._outgoing.pending and self.state is TransportState.OPEN:
+        if self.state is TransportState.OPEN and self._outgoing.pending:
             self._flush_records()  # TLS's own answers: key updates (RFC 8446 4.6.3)
             if self._outgoing.pending > ANSWERS_MAX_BYTES:
                 self._end("TLS: the client does not read the answers to its key updates")
@@ -391,5 +391,10 @@ class TLSTransport(Transport):
             super()._linger()
 
     def _end(self, reason: str) -> None:
+        if self.state is TransportState.CLOSED:
+            return
         self._timer.cancel()
         super()._end("a client spoke plain text to the TLS port" if self._phase is TLSPhase.PLAIN else reason)
+        # OpenSSL's part is the largest of a connection, and the collector is late to find who refers to it.
+        self._incoming = self._outgoing = ssl.MemoryBIO()
+        del self._ssl

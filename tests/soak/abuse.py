@@ -123,6 +123,8 @@ class Wire:
     def reset(self) -> None:
         """Left with RST, as a machine leaves that was switched off and on."""
         sock = self.writer.get_extra_info("socket")
+        if self.writer.transport.is_closing():  # the server was first
+            return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 

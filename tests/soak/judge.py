@@ -17,7 +17,7 @@ LONG_SECONDS = 900
 MARGIN_SECONDS = 5.0
 # Of (event, listener) pairs a share that must be judged, else nothing has been shown.
 JUDGED_SHARE = 0.25
-WARM_UP_SECONDS = 300.0  # of a process's life, before its slope counts
+WARM_UP_SECONDS = 120.0  # of a process's life, before its slope counts: the recovery's log is full by then
 BUCKET_SECONDS = 30.0
 SLOPE_KIB_PER_TEN_MINUTES = 1024.0
 LEVEL_KIB = 16 * 1024  # above the level of the first abuse, at the end of a short run
@@ -152,7 +152,8 @@ def doings(record: Record) -> Iterator[str]:
     for (kind, said), count in Counter((kind, said) for _, kind, said in abuse["findings"]).items():
         yield f"{kind}: {said} ({count} times)"
     yield from (f"an abuser broke: {said}" for said in abuse["broken"])
-    yield from (f"raised in the server: {raised}" for raised in record["tracebacks"])
+    if raised := record["tracebacks"]:
+        yield f"raised in the server, {len(raised)} times: {raised[:3]}"
     yield from record["problems"]
     for before, after in record["certificates"]:
         if before == after:
@@ -206,38 +207,48 @@ def levels(record: Record) -> Iterator[tuple[str, float, float]]:
         yield machine, highest[0], highest[1]
 
 
-def slopes(record: Record) -> Iterator[tuple[str, float, int, float]]:
-    """By machine: KiB per ten minutes of all its processes, from how many, and the longest of these lives.
+def slopes(record: Record, field: str) -> Iterator[tuple[str, float, float]]:
+    """By machine: KiB per ten minutes of all its processes, and the longest life of a worker that it is from.
 
-    Of each process the lowest of each half minute counts, from the fifth minute of its life to the end of the
-    traffic. Processes of one role have one slope in common, so a worker that was replaced adds no step.
+    "live" is what workers use, "resident" what the system has given them; of that glibc keeps more and
+    more free for a long time, in arenas of its own for each thread. Of each process the lowest of each half
+    minute counts, from the second minute of its life to the end of the traffic. Processes of one role have
+    one slope in common, so a worker that was replaced adds no step.
     """
     end = record["phases"].get("faults", (0.0, 0.0))[1]
-    lives: dict[tuple[str, str], list[list[tuple[float, float]]]] = {}
-    for pid, life in measure.by_process(measure.Sample(*values) for values in record["samples"]).items():
-        warm = [
-            (each.at, float(each.resident_kib))
-            for each in life
-            if life[0].at + WARM_UP_SECONDS <= each.at <= end
+    looks: dict[tuple[str, str], dict[int, list[tuple[float, float]]]] = {}
+    resident = [(at, pid, kib) for at, pid, kib, *_ in record["samples"]]
+    for values, wanted in (
+        (resident, "supervisor"),
+        (record["live"] if field == "live" else resident, "worker"),
+    ):
+        for at, pid, kib in values:
+            machine, role = record["roles"].get(str(int(pid)), ("", ""))
+            if role == wanted:
+                looks.setdefault((machine, role), {}).setdefault(int(pid), []).append((at, kib))
+    lives = {
+        key: [
+            points
+            for life in each.values()
+            if len(points := measure.lower_envelope(warm(life, end), BUCKET_SECONDS)) >= 4
         ]
-        points = measure.lower_envelope(warm, BUCKET_SECONDS)
-        if len(points) >= 4:
-            machine, role = record["roles"][str(pid)]
-            lives.setdefault((machine, role), []).append(points)
+        for key, each in looks.items()
+    }
     for machine in sorted({machine for machine, _ in record["roles"].values()}):
         workers, supervisors = (lives.get((machine, role), []) for role in ("worker", "supervisor"))
-        if workers and supervisors:
-            slope = measure.common_slope(workers) * record["workers"] + measure.common_slope(supervisors)
-            longest = max(points[-1][0] - points[0][0] for points in workers)
-            yield machine, slope * 600, len(workers) + len(supervisors), longest
-        else:
-            yield machine, math.nan, 0, 0.0
+        slope = measure.common_slope(workers) * record["workers"] + measure.common_slope(supervisors)
+        yield machine, slope * 600, max((points[-1][0] - points[0][0] for points in workers), default=0.0)
+
+
+def warm(life: list[tuple[float, float]], end: float) -> list[tuple[float, float]]:
+    begun = min(at for at, _ in life) + WARM_UP_SECONDS
+    return [(at, kib) for at, kib in life if begun <= at <= end]
 
 
 def memory(record: Record) -> Iterator[str]:
     if record["seconds"] >= LONG_SECONDS:
-        for machine, slope, count, _ in slopes(record):
-            if not count:
+        for machine, slope, _ in slopes(record, "live"):
+            if math.isnan(slope):
                 yield f"no worker of {machine} lived long enough for a slope of its memory"
             elif slope > SLOPE_KIB_PER_TEN_MINUTES:
                 yield f"{machine} grew by {slope:.0f} KiB per 10 minutes"
@@ -302,10 +313,11 @@ def table(record: Record) -> str:
             lines.append(f"  {machine:7} {field:12} {had} before the traffic, {has} after it")
     for machine, before, level in levels(record):
         lines.append(f"  {machine:7} largest worker {before:.0f} KiB at first, {level:.0f} at the end")
-    for machine, slope, count, longest in slopes(record):
-        lines.append(
-            f"  {machine:7} slope {slope:.0f} KiB in 10 minutes, {count} lives up to {longest:.0f} s"
-        )
+    for field in ("live", "resident"):
+        for machine, slope, longest in slopes(record, field):
+            lines.append(
+                f"  {machine:7} {field:8} {slope:.0f} KiB in 10 minutes, lives up to {longest:.0f} s"
+            )
     for name, seconds in record["processor_seconds"].items():
         lines.append(f"  {name:12} used {seconds:.0f} s of processor")
     return "\n".join(lines)

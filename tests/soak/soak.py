@@ -234,6 +234,8 @@ class Soak:
             path = self.folder / f"{name}.report.json"
             self.record[name] = json.loads(path.read_text()) if path.exists() else None
         told = [line for path in self.folder.glob("told.*") for line in path.read_text().splitlines()]
+        lives = [line for path in self.folder.glob("live.*") for line in path.read_text().splitlines()]
+        self.record["live"] = [[float(word) for word in line.split()] for line in lives]
         self.record["told"] = judge.stretches(told)
         self.record["tracebacks"] = [
             raised

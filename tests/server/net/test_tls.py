@@ -8,6 +8,7 @@ import ctypes
 import os
 import socket
 import ssl
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -628,6 +629,19 @@ def test_a_ragged_end_is_an_end(rig: Rig) -> None:
     peer.sock.shutdown(socket.SHUT_WR)  # no close_notify
     rig.until(lambda: rig.handler.ended)
     assert rig.handler.received == b"abc"
+
+
+def test_openssls_part_of_an_ended_connection_waits_for_no_collector(rig: Rig) -> None:
+    transport, peer = rig.open("tls")
+    openssl = weakref.ref(transport._ssl)
+    peer.sock.close()
+    rig.until(lambda: rig.handler.lost or transport.close())
+    transport.pause_reading(Pause.HANDSHAKE, True)
+    transport.pause_reading(Pause.HANDSHAKE, False)
+    transport.close("once more")
+    assert transport.state is TransportState.CLOSED
+    assert openssl() is None
+    assert rig.reports == []
 
 
 def test_a_pause_keeps_the_end_behind_the_data(rig: Rig) -> None:
