@@ -9,88 +9,70 @@ SOURCES := setup.py readme_on_index.py pyproject.toml $(shell find src python_se
 NPM_PACKAGES := tests/e2e/node_modules/.package-lock.json
 HOST ?= 127.0.0.1
 PORT ?= 8000
-TESTS ?=
-BENCH ?=
-SEEDS ?= 1-200
-RECORDS ?=
-DELIVERY ?=
-MODULES ?=
-AUDIT ?=
 PYTHON_VERSION ?= 3.14
+# What each command may be told; see `make help`.
+TESTS ?=
+MODES ?=
+MODULES ?=
+FOLDERS ?=
+PLACES ?=
 SEED ?= 1
+SEEDS ?= 1-200
 SECONDS ?=
 COUNT ?=
 REPLAY ?=
-
-.PHONY: FORCE help serve test test-all test-python lint bandit audit constraints coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
-MODES ?=
 FRAMES ?= 200000
-PYTHON_VERSION ?= 3.14
-
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs strict sanitize valgrind
-.PHONY: FORCE help serve test test-all test-python simulate lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
 MINUTES ?= 30
 SOAK ?=
-PYTHON_VERSION ?= 3.14
+DELIVERY ?=
+AUDIT ?=
+BENCH ?=
+RECORDS ?=
 
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror soak rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
-FOLDERS ?=
-PLACES ?=
-PYTHON_VERSION ?= 3.14
-
-.PHONY: FORCE help serve test test-all test-python lint coverage coverage-mirror mutation rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows delivery delivery-compare wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs faults
-.PHONY: FORCE help serve test test-all test-python lint coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs fuzz
-PYTHON_VERSION ?= 3.14
-
-.PHONY: FORCE help serve test test-all test-python lint bandit audit constraints coverage-mirror rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
-FOLDERS ?=
-PLACES ?=
-PYTHON_VERSION ?= 3.14
-
-.PHONY: FORCE help serve test test-all test-python lint coverage coverage-mirror mutation rows wheel bench bench-pages bench-profiles picture client optional-tools clean release-check bare docs
+.PHONY: FORCE help serve test test-all test-python lint bandit audit constraints rows docs picture client optional-tools
+.PHONY: fuzz simulate faults soak delivery delivery-compare strict sanitize valgrind coverage coverage-mirror mutation
+.PHONY: wheel release-check bare bench bench-pages bench-profiles clean
 
 help:
 	@echo "make serve   set up and run the Math Duels example at http://$(HOST):$(PORT)"
 	@echo "make test    set up and run the tests"
-	@echo "make test-all   those that take long as well, as CI does"
+	@echo "make test-all   those that take long as well"
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
-	@echo "make simulate   clusters of workers and clients in one process, with kills, cuts and rolls by chance (SEEDS=1-200)"
 	@echo "make lint    ruff and mypy"
-	@echo "make bandit  look for unsafe calls in the server and the codec"
-	@echo "make audit   that, and known vulnerabilities of the packages in tests/constraints.txt (AUDIT='-s osv': not by PyPI)"
-	@echo "make constraints   resolve tests/constraints.txt anew, which CI installs by"
-	@echo "make coverage   how much of the code the tests run, an hour (FOLDERS='http1 wsframe': a part, by its own tests)"
-	@echo "make mutation   change http1 and the packets in small ways, which their tests must notice (PLACES=packet: a part)"
+	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
+	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
+	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
+	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
+	@echo "make clean   remove what these commands made"
+	@echo "Trust, that can be run again:"
 	@echo "make fuzz    the whole server: SECONDS=... or COUNT=... conversations of each machine, SEED=...; REPLAY=FILE one finding again"
-	@echo "make coverage   how much of the code the tests run, an hour (FOLDERS='http1 wsframe': a part, by its own tests)"
-	@echo "make mutation   change http1 and the packets in small ways, which their tests must notice (PLACES=packet: a part)"
-	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
+	@echo "make simulate   clusters of workers and clients in one process, with kills, cuts and rolls by chance (SEEDS=1-200)"
+	@echo "make faults  let each call of the system fail in turn: sockets, memory, threads, TLS, logs, Redis (1 to 3 minutes)"
 	@echo "make soak    two machines under good and bad traffic, workers killed, Redis restarted: MINUTES=$(MINUTES)"
 	@echo "             (SOAK='--seed 7': the same traffic again; SOAK='--plant loss': a fault that it has to find)"
-	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
+	@echo "make delivery   a million numbered events each way while connections are cut and workers end (DELIVERY='--events 10000')"
+	@echo "make delivery-compare   how many broadcasts arrive through a deploy and cuts, here and at other servers"
 	@echo "make strict  the suite once per mode of the interpreter (MODES='switch dev optimised malloc', TESTS=... for a part)"
 	@echo "make sanitize   the codec's tests and the server's on it with a build under AddressSanitizer and UBSan (FRAMES=...)"
 	@echo "make valgrind   a named hundred of the tests under memcheck"
-	@echo "make delivery   a million numbered events each way while connections are cut and workers end (DELIVERY='--events 10000')"
-	@echo "make delivery-compare   how many broadcasts arrive through a deploy and cuts, here and at other servers"
-	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
-	@echo "make picture record docs/two-windows.gif: a duel in two browsers, through a rolling restart (needs redis-server)"
-	@echo "make faults  let each call of the system fail in turn: sockets, memory, threads, TLS, logs, Redis (1 to 3 minutes)"
-	@echo "make client  fetch the Socket.IO client for browsers, which the others pack where npm gets it"
+	@echo "make coverage   how much of the code the tests run, an hour (FOLDERS='http1 wsframe': a part, by its own tests)"
+	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
+	@echo "make mutation   change http1 and the packets in small ways, which their tests must notice (PLACES=packet: a part)"
+	@echo "make bandit  look for unsafe calls in the server and the codec"
+	@echo "make audit   that, and known vulnerabilities of the packages in tests/constraints.txt (AUDIT='-s osv': not by PyPI)"
+	@echo "make constraints   resolve tests/constraints.txt anew, which CI installs by"
+	@echo "Releases and speed:"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make release-check   build wheel and sdist, and hold them against what a release must be"
 	@echo "make bare    run 'make serve' and 'make test' in a bare Debian, as root (TESTS=... for a part of the suite)"
 	@echo "make bench   compare with the other servers, half an hour (BENCH=--quick: two minutes;"
 	@echo "             BENCH='--against main': this tree against a commit)"
-	@echo "make clean   remove what these commands made"
 
 serve: $(VENV)/installed
 	@echo "Math Duels: http://$(HOST):$(PORT)"
 	@cd examples/math_duels && exec $(abspath $(BIN))/python -m python_server app:app --host $(HOST) --port $(PORT)
 
-# What CI runs: the tests that take long as well.
+# Those that take long as well.
 test-all: override TESTS += --extended
 test-all: test
 
@@ -102,12 +84,6 @@ test: $(VENV)/test-installed optional-npm optional-tools
 
 test-python: client
 	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"
-
-simulate: $(VENV)/test-installed
-	$(BIN)/python tests/simulation/simulate.py $(SEEDS)
-# Each call fails once by each of its faults, in the middle of each conversation; then whole processes are short of things.
-faults: $(VENV)/test-installed
-	$(BIN)/pytest -q -n 2 --dist worksteal --extended tests/faults tests/fuzz/test_fuzz.py::test_memory_that_runs_out
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -123,6 +99,30 @@ audit: bandit
 
 constraints: $(VENV)/test-installed
 	$(BIN)/python tests/common/constraints.py
+
+rows: $(VENV)/test-installed optional-npm optional-tools
+	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page
+
+# What is found is in build/fuzz.
+fuzz: $(VENV)/test-installed
+	$(BIN)/python tests/fuzz/fuzz.py --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(if $(REPLAY),--replay $(REPLAY))
+
+simulate: $(VENV)/test-installed
+	$(BIN)/python tests/simulation/simulate.py $(SEEDS)
+
+# Each call fails once by each of its faults, in the middle of each conversation; then whole processes are short of things.
+faults: $(VENV)/test-installed
+	$(BIN)/pytest -q -n 2 --dist worksteal --extended tests/faults tests/fuzz/test_fuzz.py::test_memory_that_runs_out
+
+soak: $(VENV)/test-installed optional-npm
+	$(BIN)/python tests/soak/soak.py --minutes $(MINUTES) $(SOAK)
+
+delivery: $(VENV)/test-installed optional-npm
+	$(BIN)/python tests/delivery/deliveries.py $(DELIVERY)
+
+delivery-compare: $(VENV)/test-installed optional-npm
+	$(BIN)/python tests/delivery/compare.py $(DELIVERY)
+
 strict: $(VENV)/test-installed optional-npm optional-tools
 	$(BIN)/python tests/strict/run.py $(MODES) $(TESTS)
 
@@ -133,32 +133,18 @@ sanitize: $(VENV)/test-installed
 
 valgrind: $(VENV)/test-installed
 	$(BIN)/python tests/strict/valgrind.py
+
 coverage: $(VENV)/test-installed optional-npm optional-tools
 	$(PIP) install --group coverage
 	$(BIN)/python tests/common/covered.py $(FOLDERS)
-
-mutation: $(VENV)/test-installed
-	$(PIP) install --group mutation
-	$(BIN)/python tests/common/mutation.py $(PLACES)
-# What is found is in build/fuzz.
-fuzz: $(VENV)/test-installed
-	$(BIN)/python tests/fuzz/fuzz.py --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(if $(REPLAY),--replay $(REPLAY))
 
 coverage-mirror: $(VENV)/test-installed
 	$(PIP) install --group coverage
 	$(BIN)/python tests/common/mirror.py $(MODULES)
 
-soak: $(VENV)/test-installed optional-npm
-	$(BIN)/python tests/soak/soak.py --minutes $(MINUTES) $(SOAK)
-
-rows: $(VENV)/test-installed optional-npm optional-tools
-	$(BIN)/pytest -q -n 2 --dist worksteal --rows-page
-
-delivery: $(VENV)/test-installed optional-npm
-	$(BIN)/python tests/delivery/deliveries.py $(DELIVERY)
-
-delivery-compare: $(VENV)/test-installed optional-npm
-	$(BIN)/python tests/delivery/compare.py $(DELIVERY)
+mutation: $(VENV)/test-installed
+	$(PIP) install --group mutation
+	$(BIN)/python tests/common/mutation.py $(PLACES)
 
 # -n: a name of ours that a signature shows must be on a page.
 docs: $(VENV)/installed
