@@ -330,6 +330,21 @@ def test_get_names_fields_in_lower_case() -> None:
     assert (request.get("x-a"), request.get("x-b"), request.get("x-b", "?")) == ("1", "", "?")
 
 
+def test_fields_that_are_known_are_not_judged_again() -> None:
+    lines = head()[len(b"GET / HTTP/1.1\r\n") :]
+    parse_head(head(), LIMITS)
+    _KNOWN[lines] = ((("x", "kept"),), {"x": "kept"}, False, 7)
+    request = parse_head(head(b"GET /a HTTP/1.1"), LIMITS)
+    assert (request.headers, request.keep_alive, request.body_length, request.authority) == (
+        (("x", "kept"),),
+        False,
+        7,
+        "",
+    )
+    judged = parse_head(head(b"GET /a HTTP/1.0"), LIMITS)
+    assert judged.authority == "example.test", "under another version they are"
+
+
 def test_a_name_is_decoded_once() -> None:
     first, second = (parse_head(head(b"GET / HTTP/1.1", b"X-Once: %d" % index), LIMITS) for index in range(2))
     assert first.headers[1][0] is second.headers[1][0]

@@ -358,4 +358,4 @@ def test_a_body_above_the_limit_is_refused_before_a_stop() -> None:
     parser = RequestParser(LIMITS, lambda request: True)
     _, refusal = parser.receive(POST + b"Content-Length: 21\r\n\r\n")
     assert isinstance(refusal, BadRequest)
-    assert refusal.status == 413
+    assert (refusal.status, refusal.message) == (413, "the request body is larger than 20 bytes")
