@@ -172,20 +172,24 @@ class RecoveryHandover:
             message = _decode(payload)
             if isinstance(message, Part):
                 self._receive_part(index, message)
-                self._pass_on(payload)
+                self._pass_on(index, payload)
             elif isinstance(message, Forget):
                 self._forget(message)
             elif isinstance(message, End):
                 self._siblings.send(index, MessageKind.RECORDS, encode(Received()))
-                self._pass_on(payload)
+                self._pass_on(index, payload)
             elif index == self._unconfirmed and not self._ahead:
                 self._unconfirmed = None
         except Malformed as error:
             self._complain("records", f"malformed recovery records from worker {index}: {error}")
 
-    def _pass_on(self, payload: bytes) -> None:
+    def _pass_on(self, index: int, payload: bytes) -> None:
         """Who hands over to us did not know yet that we end as well: our successor is to have it."""
-        if self._successor is not None:
+        if index == self._successor:  # each of us was to take over from the other
+            another = self._siblings.likely_successor()
+            if another is not None:
+                self.hand_over(another)
+        elif self._successor is not None:
             self._unconfirmed = self._successor
             self._send_ahead(payload)
 

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE.parent / "common")]
 
 from invariants import Ledger, Trouble  # noqa: E402
+from python_server.net.threads import ServerStopped  # noqa: E402
 from python_server.observe import log  # noqa: E402
 from python_server.observe.counters import Counters  # noqa: E402
 from simulated_broker import Broker  # noqa: E402
@@ -67,6 +68,7 @@ class World:
         narrow = chance.random() < 0.3
         joined = chance.random() < 0.3
         self.broker = Broker(machine, self.network.loop, self.network) if joined else None
+        self.ledger.per_room = joined and chance.random() < 0.3
         self.hosts = [
             Host(machine, self.ledger, name, self.folder, workers_count, self.broker, narrow)
             for name in ("ab" if joined else "a")
@@ -293,6 +295,9 @@ def watched(ledger: Ledger, now: Callable[[], float]) -> Iterator[None]:
     """What workers log goes to the ledger; a reported fault is a broken promise."""
 
     def report(what: str, error: BaseException) -> None:
+        if isinstance(error, ServerStopped):  # a handler that waited for its worker's loop when that ended
+            ledger.happened["handler cut off"] += 1
+            return
         trace = "".join(traceback.format_exception(error))
         ledger.broken.append(f"reported: {what}: {trace}")
 

@@ -53,7 +53,7 @@ def no_page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def application(host: Host, origin: str) -> Server:
     """What each worker serves: it says to a room what a client says, under a number of its own."""
     ledger, machine = host.ledger, host.machine
-    more = {} if host.broker is None else {"message_queue": URL}
+    more = {} if host.broker is None else {"message_queue": URL, "channel_per_room": ledger.per_room}
     server = Server(**SERVER_OPTIONS, **more)
 
     @server.event

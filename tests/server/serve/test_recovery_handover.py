@@ -20,7 +20,7 @@ from python_server.socketio.recovery.record import RecoveryRecord, encode
 from python_server.workers.peers import MessageKind, Peers
 
 PATHS = ("/socket.io/", "/other/")
-TURNS_MAX_COUNT = 20_000
+TURNS_MAX_COUNT = 5_000
 # [moment, [namespace, rooms, excepted, packets, offset]]
 MALFORMED_EVENTS: list[Any] = [
     [1.0, ["/", [["no room"]], [], ["42x"], "name"]],
@@ -208,6 +208,24 @@ def test_what_comes_to_one_that_hands_over_itself_is_passed_on(street: Street) -
     street.settle(street.second)
     assert street.third.find("of the first") == ["one"]
     assert street.third.find("of the second") == ["one"]  # said to everybody, and not heard there
+
+
+@pytest.mark.parametrize("third_stays", [True, False])
+def test_two_that_hand_over_to_each_other_both_end(street: Street, third_stays: bool) -> None:
+    """Each was told to end before it knew that of the other."""
+    if not third_stays:
+        street.third.siblings.close()
+        street.until(lambda: street.first.siblings.living == (2,) and street.second.siblings.living == (1,))
+    street.first.say("one")
+    for house, pid, other in ((street.first, "P", 2), (street.second, "Q", 1)):
+        house.lose(pid)
+        house.siblings.announce_draining(other)
+        house.handover.hand_over(other)
+    street.settle(street.first)
+    street.settle(street.second)
+    if third_stays:
+        assert street.third.find("P") == ["one"]
+        assert street.third.find("Q") is not None
 
 
 def test_nothing_is_left_to_nobody(street: Street) -> None:
