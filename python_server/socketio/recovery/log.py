@@ -28,6 +28,8 @@ LAG_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 1.0
 # Of a tag, in the names of events.
 TAG_LENGTH: Final = 4
+# So many processes are remembered whatever they have said; more while their events are here.
+PROCESSES_COUNT: Final = 256
 # How long an event that a client has brought along is awaited: by then no process is behind the others.
 REPEAT_SECONDS: Final = 120.0
 
@@ -334,6 +336,9 @@ class RecoveryLog:
             for log in self._kept_logs:
                 log.expire(now)
             self._kept_logs = [log for log in self._kept_logs if log._lost]
+        if len(self._last) > PROCESSES_COUNT:
+            here = self.events.position_of
+            self._last = {tag: name for tag, name in self._last.items() if here(name) >= 0}
 
 
 def recovery_log(option: bool | Mapping[str, object] | None) -> RecoveryLog | None:

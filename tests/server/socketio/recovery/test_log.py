@@ -11,7 +11,7 @@ import pytest
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import ENTRY_BYTES, INDEX_BYTES
-from python_server.socketio.recovery.log import REPEAT_SECONDS, RecoveryLog, recovery_log
+from python_server.socketio.recovery.log import PROCESSES_COUNT, REPEAT_SECONDS, RecoveryLog, recovery_log
 from python_server.socketio.recovery.record import RecoveryRecord, decode_record, encode
 
 
@@ -127,6 +127,13 @@ def test_nothing_said_in_a_room_before_it_entered(log: Log) -> None:
     log.lose("other", rooms={"S": 0, "blue": log.events.position})
     log.say("late", ("blue",))
     assert log.missed(None) == ["late"]
+
+
+def test_processes_that_have_gone_are_forgotten_with_their_events(log: Log) -> None:
+    for number in range(2 * PROCESSES_COUNT):
+        log.say(f"{number:04}x")
+    assert len(log._last) <= PROCESSES_COUNT
+    assert log._last[f"{2 * PROCESSES_COUNT - 1:04}"] == f"{2 * PROCESSES_COUNT - 1:04}x"
 
 
 def test_offsets_differ_also_between_logs() -> None:
