@@ -7,6 +7,7 @@ are kept in build/fuzz, also by a run that is interrupted.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -49,6 +50,8 @@ def main() -> int:
     parser.add_argument("--machines", nargs="+", choices=MACHINES, default=list(MACHINES))
     parser.add_argument("--replay", type=Path)
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored
+        signal.signal(number, signal.default_int_handler)
     if options.replay is not None:
         return replay(options.replay)
     if options.count is None and options.seconds is None:

@@ -164,12 +164,13 @@ def test_a_finding_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
     assert small[0][4] == [["Cookie", "a=b; c=d"]]
 
 
-def test_an_interrupted_run_tells_what_it_did() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_tells_what_it_did(number: int) -> None:
     command = [sys.executable, str(HERE / "fuzz.py"), "--seconds", "3000", "--machines", "model"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert "begins" in run.stdout.readline()
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
         said = run.stdout.read()
     assert run.returncode == 130
     assert "model, seed 1: {" in said
