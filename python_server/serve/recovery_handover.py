@@ -100,6 +100,9 @@ class RecoveryHandover:
         self._unsent: bytes | None = None  # did not fit into the successor's queue
         self._timer: object | None = None  # of the next message
         self._forgotten: set[tuple[str, str]] = set()
+        # Our own logs and those that came whole, by mount and tag; has one come since the last End?
+        self._passed = {(path, log.tag) for path, log in self._logs.items()}
+        self._unended = False
         # The parts received of logs that are not complete, by sender, mount and tag.
         self._incoming: dict[tuple[int, str, str], tuple[list[HeardEvent], list[RecoveryRecord]]] = {}
         siblings.on(MessageKind.RECORDS, self._received)
@@ -172,12 +175,19 @@ class RecoveryHandover:
             message = _decode(payload)
             if isinstance(message, Part):
                 self._receive_part(index, message)
-                self._pass_on(index, payload)
+                log = (message.path, message.tag)
+                if log not in self._passed:  # else it has gone round
+                    self._pass_on(index, payload)
+                    self._unended = True
+                if message.last:
+                    self._passed.add(log)
             elif isinstance(message, Forget):
                 self._forget(message)
             elif isinstance(message, End):
                 self._siblings.send(index, MessageKind.RECORDS, encode(Received()))
-                self._pass_on(index, payload)
+                if self._unended:
+                    self._unended = False
+                    self._pass_on(index, payload)
             elif index == self._unconfirmed and not self._ahead:
                 self._unconfirmed = None
         except Malformed as error:

@@ -228,6 +228,16 @@ def test_two_that_hand_over_to_each_other_both_end(street: Street, third_stays: 
         assert street.third.find("Q") is not None
 
 
+def test_three_that_hand_over_in_a_ring_all_end(street: Street) -> None:
+    for house, other in ((street.first, 2), (street.second, 3), (street.third, 1)):
+        house.lose("P")
+        house.siblings.announce_draining(other)
+        house.handover.hand_over(other)
+    for house in street.houses:
+        street.settle(house)
+    street.until(lambda: not any(house.siblings.queued_bytes() for house in street.houses))
+
+
 def test_nothing_is_left_to_nobody(street: Street) -> None:
     street.first.lose("P")
     street.first.handover.hand_over(9)
