@@ -98,6 +98,16 @@ VECTORS: dict[str, tuple[bytes, Summary]] = {
     "field line too long": (b"GET / HTTP/1.1\r\nX: " + b"a" * 48 + b"\r\n\r\n", [431]),
     "field line too long, without an end": (b"GET / HTTP/1.1\r\nX: " + b"a" * 49, [431]),
     "fields too large together": (b"GET / HTTP/1.1\r\n" + b"X: 3456789012345678901234\r\n" * 5, [431]),
+    "fields too large together by one byte": (
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: "
+        + b"1" * 33
+        + b"\r\nY: "
+        + b"2" * 33
+        + b"\r\nZ: "
+        + b"3" * 31
+        + b"\r\n\r\n",
+        [431],
+    ),
     "too many fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 5 + b"\r\n", [431]),
     "chunk size 0x5": (CHUNKED + b"0x5\r\nhello\r\n0\r\n\r\n", [400]),
     "chunk size +5": (CHUNKED + b"+5\r\nhello\r\n0\r\n\r\n", [400]),
