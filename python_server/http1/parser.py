@@ -250,7 +250,12 @@ class RequestParser:
                     414, f"the request line is longer than {limits.request_line_max_bytes} bytes"
                 )
             return
-        size_bytes = (end if end >= 0 else len(buffer)) - line_end
+        if end < 0:  # nor does what may be a part of the head's end
+            tail = buffer[-3:]
+            end_bytes = len(buffer) - len(tail) + len(tail.rstrip(b"\r\n"))
+        else:
+            end_bytes = end
+        size_bytes = end_bytes - line_end
         if size_bytes > limits.header_total_max_bytes:
             raise BadRequest(431, f"the header is larger than {limits.header_total_max_bytes} bytes")
         if end < 0:

@@ -214,6 +214,7 @@ WORDS = {
     "TE gzip, chunked": ANOTHER_CODING,
     "another expectation": "the only expectation known is 100-continue (RFC 9110 10.1.1)",
     "obs-fold": "obsolete line folding (RFC 9112 5.2)",
+    "obs-fold with tab": "obsolete line folding (RFC 9112 5.2)",
     "bare LF": "bare CR or bare LF in the request head (RFC 9112 2.2)",
     "NUL": "control character in the request head (RFC 9110 5.5)",
     "space before colon": "malformed request head: Invalid header token",
@@ -323,6 +324,9 @@ def test_an_endless_variety_of_fields_does_not_grow_the_table() -> None:
         assert len(_KNOWN) <= KNOWN_MAX_COUNT
     parse_head(head(b"GET / HTTP/1.1", b"X: " + b"1" * KNOWN_MAX_BYTES), LIMITS)
     assert max(map(len, _KNOWN)) <= KNOWN_MAX_BYTES
+    longest = b"X: " + b"1" * (KNOWN_MAX_BYTES - len(HOST) - len(b"X: \r\n\r\n"))
+    parse_head(head(b"GET / HTTP/1.1", longest), LIMITS)
+    assert max(map(len, _KNOWN)) == KNOWN_MAX_BYTES
 
 
 def test_get_names_fields_in_lower_case() -> None:
@@ -332,7 +336,8 @@ def test_get_names_fields_in_lower_case() -> None:
 
 def test_fields_that_are_known_are_not_judged_again() -> None:
     lines = head()[len(b"GET / HTTP/1.1\r\n") :]
-    parse_head(head(), LIMITS)
+    first = parse_head(head(), LIMITS)
+    assert _KNOWN[lines] == (first.headers, first.fields, True, 0)
     _KNOWN[lines] = ((("x", "kept"),), {"x": "kept"}, False, 7)
     request = parse_head(head(b"GET /a HTTP/1.1"), LIMITS)
     assert (request.headers, request.keep_alive, request.body_length, request.authority) == (

@@ -98,6 +98,18 @@ VECTORS: dict[str, tuple[bytes, Summary]] = {
     "field line too long": (b"GET / HTTP/1.1\r\nX: " + b"a" * 48 + b"\r\n\r\n", [431]),
     "field line too long, without an end": (b"GET / HTTP/1.1\r\nX: " + b"a" * 49, [431]),
     "fields too large together": (b"GET / HTTP/1.1\r\n" + b"X: 3456789012345678901234\r\n" * 5, [431]),
+    "fields too large together by one byte": (
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: "
+        + b"1" * 33
+        + b"\r\nY: "
+        + b"2" * 33
+        + b"\r\nZ: "
+        + b"3" * 31
+        + b"\r\n\r\n",
+        [431],
+    ),
+    "request line too long by one byte": (b"GET /" + b"a" * 27 + b" HTTP/1.1\r\nHost: a\r\n\r\n", [414]),
+    "field line too long by one byte, without an end": (b"GET / HTTP/1.1\r\nX: " + b"a" * 48, [431]),
     "too many fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 5 + b"\r\n", [431]),
     "chunk size 0x5": (CHUNKED + b"0x5\r\nhello\r\n0\r\n\r\n", [400]),
     "chunk size +5": (CHUNKED + b"+5\r\nhello\r\n0\r\n\r\n", [400]),
@@ -220,6 +232,10 @@ def test_the_words_of_a_refusal(name: str, words: str | tuple[str, str]) -> None
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 47 + b"\r\n\r\n", "field line"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 4 + b"\r\n", "fields"),
         (POST + b"Content-Length: 20\r\n\r\n" + b"x" * 20, "body"),
+        (
+            POST + b"X: " + b"1" * 43 + b"\r\nY: " + b"2" * 39 + b"\r\nContent-Length: 9\r\n\r\n" + b"x" * 9,
+            "fields together",
+        ),
         (CHUNKED + b"1;" + b"a" * 10 + b"\r\nx\r\n0\r\n\r\n", "chunk line"),
         (CHUNKED + b"13\r\n" + b"x" * 19 + b"\r\n1\r\nx\r\n0\r\n\r\n", "body in chunks"),
         (CHUNKED + b"0\r\nA: 34567890123\r\n\r\n", "trailers"),
