@@ -295,9 +295,7 @@ class Resource:
     ) -> None:
         for path, target in routes.items():
             if not isinstance(target, WebSocketApplication):
-                raise TypeError(
-                    f"the route {path!r} must be a WebSocketApplication, not {type(target).__name__}"
-                )
+                raise TypeError(f"route {path!r} must be a WebSocketApplication, not {type(target).__name__}")
         self.wsframe_websockets: dict[str | re.Pattern[str], WebSocketApplication] = dict(routes)
         self.wsgi_app = application
 
