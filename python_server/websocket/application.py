@@ -102,9 +102,11 @@ class WebSocket:
             self._channel.post_message(self._door, message, compress)
 
     def send_frames(self, frames: bytes) -> None:
-        """Send `frames`, encoded once for many recipients; nothing once closing. Only on the loop's thread.
+        """Send `frames` that were encoded once for many recipients. Only on the loop's thread.
 
-        ws.send_frames(wsframe.encode_message("news"))
+            ws.send_frames(wsframe.encode_message("news"))
+
+        On a closing WebSocket it does nothing.
         """
         self._channel.send_frames(frames)
 
