@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
@@ -29,20 +29,14 @@ REFUSALS: Final = frozenset(message for _, message, _ in (error.value for error 
 # Of an application: above it a scrape would be megabytes. Prometheus' guide has 100 as much for one metric,
 # but a name of the application's is not a value that its users make.
 NAMES_MAX_COUNT: Final = 200
+# Durations are put aside, and counted each second; sooner behind so many events of a namespace.
+FOLD_COUNT: Final = 1024
 HandlerName = tuple[str, str]  # namespace, event
 
 
 @dataclass(slots=True, eq=False)
 class Traffic:
-    """Of one namespace.
-
-    What comes with each event is put aside, and counted each second: one step of C takes the place of thirty
-    of the interpreter's.
-
-    Attributes:
-        sizes: of events that came. deliveries: of each event that left two numbers, clients and bytes to all.
-        durations: by the handler's event, of those that are names; any thread appends.
-    """
+    """Of one namespace."""
 
     received_count: int = 0
     received_bytes: int = 0
@@ -50,18 +44,6 @@ class Traffic:
     sent_count: int = 0
     sent_bytes: int = 0
     acks_count: int = 0
-    sizes: list[int] = field(default_factory=list)
-    deliveries: list[int] = field(default_factory=list)
-    durations: dict[str, list[float]] = field(default_factory=dict)
-
-    def fold(self) -> None:
-        """Count what was put aside, but durations."""
-        self.received_count += len(self.sizes)
-        self.received_bytes += sum(self.sizes)
-        self.sizes.clear()
-        self.sent_count += sum(self.deliveries[::2])
-        self.sent_bytes += sum(self.deliveries[1::2])
-        self.deliveries.clear()
 
     def counts(self) -> dict[str, int]:
         """By metric."""
@@ -89,8 +71,9 @@ class EventMetrics:
         self._figures = Figures()
         self._traffic: dict[str, Traffic] = {OTHER: Traffic()}
         self._counts: Counter[tuple[str, Labels]] = Counter()
-        self._names_count = 0
-        # Handlers that are no names, or not yet: how long they took; and who raised. Any thread appends.
+        # How long handlers took: of those that are names, and of others; and who raised. They are appended
+        # to by any thread, in one step, and emptied by the loop: of a list in two, each of them one.
+        self._durations: dict[HandlerName, list[float]] = {}
         self._others: deque[tuple[HandlerName, float]] = deque()
         self._failed: deque[HandlerName] = deque()
 
@@ -133,7 +116,10 @@ class EventMetrics:
         except KeyError:
             traffic = self._traffic_of(socket.namespace)
         if packet.kind is EVENT:
-            traffic.sizes.append(packet.size_bytes)
+            traffic.received_count += 1
+            traffic.received_bytes += packet.size_bytes
+            if not traffic.received_count % FOLD_COUNT:
+                self._fold()
         else:
             traffic.acks_count += 1
 
@@ -146,7 +132,7 @@ class EventMetrics:
     def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
         seconds = self.now() - began
         try:
-            self._traffic[socket.namespace].durations[name].append(seconds)
+            self._durations[socket.namespace, name].append(seconds)
         except KeyError:
             self._others.append(((socket.namespace, name), seconds))
         if error is not None:
@@ -156,11 +142,11 @@ class EventMetrics:
         self, namespace: str, rooms: Sequence[RoomName] | None, prepared: Prepared, count: int
     ) -> None:
         try:
-            sent = self._traffic[namespace].deliveries
+            traffic = self._traffic[namespace]
         except KeyError:
-            sent = self._traffic_of(namespace).deliveries
-        sent.append(count)
-        sent.append(count * len(prepared.frames))
+            traffic = self._traffic_of(namespace)
+        traffic.sent_count += count
+        traffic.sent_bytes += count * len(prepared.frames)
 
     # Labels, and what has been counted: the loop's thread
 
@@ -177,28 +163,24 @@ class EventMetrics:
         return found
 
     def _labels_of(self, namespace: str, name: str) -> Labels:
-        traffic = self._traffic_of(namespace)
-        if name not in traffic.durations:
-            if self._names_count >= NAMES_MAX_COUNT or not self._knows(namespace, name):
+        if (namespace, name) not in self._durations:
+            if len(self._durations) >= NAMES_MAX_COUNT or not self._knows(namespace, name):
                 return self.namespace_label(namespace), OTHER
-            self._names_count += 1
-            traffic.durations[name] = []
+            self._durations[namespace, name] = []
         return self.namespace_label(namespace), name
 
     def _knows(self, namespace: str, event: str | None) -> bool:
         return any(each.knows(namespace, event) for each in self._handlers)
 
     def _fold(self) -> None:
-        """Count what was put aside. Of a list that another thread appends to, what is there at one moment."""
+        """Count the handlers that have ended."""
         for _ in range(len(self._others)):
             handler, seconds = self._others.popleft()
             self._count_durations(self._labels_of(*handler), [seconds])
-        for namespace, traffic in self._traffic.items():
-            traffic.fold()
-            for name, waiting in traffic.durations.items():
-                if batch := waiting[:]:
-                    del waiting[: len(batch)]
-                    self._count_durations(self._labels_of(namespace, name), batch)
+        for handler, waiting in self._durations.items():
+            if batch := waiting[:]:
+                del waiting[: len(batch)]
+                self._count_durations(self._labels_of(*handler), batch)
         for _ in range(len(self._failed)):
             self._figures.count("wsframe_handler_errors_total", self._labels_of(*self._failed.popleft()))
 
