@@ -247,7 +247,9 @@ def test_a_broker_that_is_cut_is_found_again(seam: str, redis_server: Any, monke
     assert speak(redis_server.url, usual).heard[:3] == [0, 1, 2]
     assert usual.counts[seam], f"nothing comes to {seam}"
     before = len(os.listdir("/proc/self/fd"))
-    for fault, number in product(BROKER_CALLS[seam].split(), range(min(usual.counts[seam], 3))):
+    # How many pieces an answer comes in is the network's: more than the first need not come again.
+    most = 1 if seam == "recv" else 3
+    for fault, number in product(BROKER_CALLS[seam].split(), range(min(usual.counts[seam], most))):
         faults = Faults(seam, number, fault)
         ears = speak(redis_server.url, faults)
         assert faults.reached, str(faults)

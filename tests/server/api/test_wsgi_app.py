@@ -16,15 +16,6 @@ from python_server.serve.called_servers import UNMOUNTED
 from python_server.serve.mounts import find_site
 
 
-@pytest.fixture(autouse=True)
-def nobody_else() -> Any:
-    """Servers that other tests have made are not this one's."""
-    others = [*UNMOUNTED]
-    UNMOUNTED.clear()
-    yield
-    UNMOUNTED.update(others)
-
-
 def page(environ: Any, start_response: Any) -> list[bytes]:
     start_response("200 OK", [])
     return [b"page"]

@@ -18,7 +18,6 @@ from python_server import Resource, SocketIO, WebSocketApplication, WSGIApp
 from python_server.api.flask_socketio import app_run
 from python_server.api.python_socketio import Server
 from python_server.command import flask_run
-from python_server.serve import called_servers
 
 
 def with_socketio(app: flask.Flask) -> None:
@@ -46,7 +45,6 @@ def with_nothing(app: flask.Flask) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Whose server was started."""
     names: list[str] = []
-    monkeypatch.setattr(called_servers, "UNMOUNTED", set())  # other tests leave some
     monkeypatch.setattr(flask_run, "serve", lambda *args, **options: names.append("ours"))
     monkeypatch.setattr(flask_run, "run_flasks", lambda **options: names.append("Flask's"))
     for name in ("WERKZEUG_RUN_MAIN", "WSFRAME_RELOADER", "WSFRAME_DROP_IN", "FLASK_RUN_FROM_CLI"):
