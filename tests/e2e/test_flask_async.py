@@ -19,13 +19,16 @@ from ordered_clients import OrderedClient
 APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 60
 CLIENTS_COUNT = 1_000
-# The server's own, the asyncio thread, and the few that the pool had for starting and ending a thousand.
+EVENT_THREADS_COUNT = 32
+# Those, the server's own and the asyncio thread.
 THREADS_MAX_COUNT = 64
 
 
 @pytest.fixture
 def url(serve: Any) -> str:
-    return str(serve(APPS, "flask_app:app", "--no-access-log").url)
+    return str(
+        serve(APPS, "flask_app:app", "--no-access-log", "--event-threads", str(EVENT_THREADS_COUNT)).url
+    )
 
 
 @pytest.fixture
