@@ -111,10 +111,7 @@ class EventMetrics:
         """Rooms are looked at, not counted."""
 
     def received(self, socket: Socket, packet: Packet) -> None:
-        try:
-            traffic = self._traffic[socket.namespace]
-        except KeyError:
-            traffic = self._traffic_of(socket.namespace)
+        traffic = self._traffic.get(socket.namespace) or self._traffic_of(socket.namespace)
         if packet.kind is EVENT:
             traffic.received_count += 1
             traffic.received_bytes += packet.size_bytes
@@ -130,21 +127,19 @@ class EventMetrics:
         """A handler that asks for no ack is counted as well: see `handled`."""
 
     def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
-        seconds = self.now() - began
-        try:
-            self._durations[socket.namespace, name].append(seconds)
-        except KeyError:
-            self._others.append(((socket.namespace, name), seconds))
+        handler, seconds = (socket.namespace, name), self.now() - began
+        durations = self._durations.get(handler)
+        if durations is not None:
+            durations.append(seconds)
+        else:
+            self._others.append((handler, seconds))
         if error is not None:
-            self._failed.append((socket.namespace, name))
+            self._failed.append(handler)
 
     def delivered(
         self, namespace: str, rooms: Sequence[RoomName] | None, prepared: Prepared, count: int
     ) -> None:
-        try:
-            traffic = self._traffic[namespace]
-        except KeyError:
-            traffic = self._traffic_of(namespace)
+        traffic = self._traffic.get(namespace) or self._traffic_of(namespace)
         traffic.sent_count += count
         traffic.sent_bytes += count * len(prepared.frames)
 

@@ -157,7 +157,7 @@ class TLSTransport(Transport):
         self._sealed = memoryview(b"")  # records that wait for the kernel
         self._covered_bytes = 0  # plain bytes of the queue that `_sealed` carries
         self._idle_bytes = 0  # received lately, and nothing to hand up came of them
-        self.receive_max_bytes = min(self.receive_max_bytes, RECEIVE_MAX_BYTES)
+        self.receive_max_bytes = HELLO_MAX_BYTES
         self._timer = self._loop.call_later(
             handshakes.timeout_seconds, lambda: self._end("the TLS handshake did not end in time")
         )
@@ -175,8 +175,7 @@ class TLSTransport(Transport):
             self._loop.call_soon(self._deliver)
 
     def _on_readable(self) -> None:
-        is_up = self._phase is TLSPhase.UP
-        buffer = self._usual if is_up else memoryview(self._usual)[:HELLO_MAX_BYTES]
+        buffer = self._usual
         try:
             nbytes = self._socket.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
@@ -238,6 +237,7 @@ class TLSTransport(Transport):
             self._end(f"the TLS handshake failed: {reason_of(error)}")
             return
         self._phase = self._phase.to(TLSPhase.UP)
+        self.receive_max_bytes = RECEIVE_MAX_BYTES
         self._timer.cancel()
         self._flush_records()
         if self.state is not TransportState.OPEN:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from injected_faults import PARTS, WAITS, Faults, FaultyMachine, FaultySocket, injected, wrap_wake_up
 from python_server.net.link import pair
 from python_server.net.scoreboard import Scoreboard
+from python_server.net.system import open_descriptors_count
 from python_server.observe import log
 from python_server.serve.mounts import Site
 from python_server.serve.worker import Worker
@@ -282,12 +283,9 @@ class World:
         return self.clients[-1]
 
     def at_rest(self) -> Rest:
-        for pool in self.machine.pools:
-            for runner in pool.idle:
-                runner._job = int  # the last one, with its file, is over
         loops = [worker.loop for worker in self.workers]
         return Rest(
-            descriptors=len(os.listdir("/proc/self/fd")),
+            descriptors=open_descriptors_count(),
             sockets=sum(len(loop.sockets) for loop in loops),
             watched=sum(len(loop._poller.watched) for loop in loops),  # type: ignore[attr-defined]
             channels=sum(len(worker._acceptor.channels) for worker in self.workers),

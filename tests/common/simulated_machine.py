@@ -120,6 +120,7 @@ class Runner:
                 self._job()
             except BaseException as error:
                 log.report(f"job of pool {self._pool.name}", error)
+            self._job = None  # with what it holds
             self._pool.idle.append(self)
             self._returned.release()
 

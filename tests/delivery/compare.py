@@ -22,10 +22,11 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent / "common"), str(ROOT / "bench" / "e2e")]
 
 import environment  # noqa: E402
-from deliveries import SERVES, is_alive  # noqa: E402
+from deliveries import SERVES  # noqa: E402
 from official_clients import PACKAGES, missing  # noqa: E402
 from processes import free_port  # noqa: E402
 
+from asked_workers import alive  # noqa: E402
 from running_program import RunningProgram  # noqa: E402
 
 COMPARED = HERE / "compared"
@@ -75,7 +76,7 @@ class Site:
         old = [int(pid) for pid in SERVES.findall(self.program.log)]
         self.program.signal(signal.SIGHUP)
         self.program.wait_for(" serves", len(old) + WORKERS_COUNT)
-        while any(map(is_alive, old)):
+        while any(map(alive, old)):
             time.sleep(0.02)
 
     def restart(self) -> None:

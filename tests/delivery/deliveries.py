@@ -24,6 +24,7 @@ from delivery_checker import Checker  # noqa: E402
 from light_clients import CUTS, WAYS, LightClient, Talk  # noqa: E402
 from official_clients import OfficialClients, missing  # noqa: E402
 
+from asked_workers import alive  # noqa: E402
 from python_server.socketio.recovery.log import LAG_SECONDS  # noqa: E402
 from running_program import RunningProgram  # noqa: E402
 
@@ -40,14 +41,6 @@ SERVES = re.compile(r"worker \d+ \(process (\d+)\) serves")
 STANDS_STILL = "stands still: clients it loses may start anew"
 KILLED = "has not ended in time: killed"  # by the supervisor, on a machine that is far too slow
 TRACEBACK = "Traceback (most recent call last)"
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 class Server:
@@ -91,13 +84,13 @@ class Server:
         old = self._pids
         self.program.signal(signal.SIGHUP)
         await self._serving(len(old) + WORKERS_COUNT)
-        await self._until(lambda: not any(map(is_alive, old)), "the end of the old workers")
+        await self._until(lambda: not any(map(alive, old)), "the end of the old workers")
         self.faults["rolled"] += 1
 
     async def kill(self, random: Random) -> None:
         """SIGKILL to one worker, until there is another one."""
         pids = self._pids
-        os.kill(random.choice(sorted(filter(is_alive, pids))), signal.SIGKILL)
+        os.kill(random.choice(sorted(filter(alive, pids))), signal.SIGKILL)
         await self._serving(len(pids) + 1)
         self.faults["killed"] += 1
 

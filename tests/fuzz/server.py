@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import re
 import socket
 import struct
@@ -27,6 +26,7 @@ from operations import Operation, expand, render, render_frame, render_request
 from served_site import make_application, read_what_is_there
 
 from python_server.http1 import head as heads
+from python_server.net.system import open_descriptors_count
 from python_server.observe import log
 from python_server.serve.mounts import find_site
 from python_server.settings import Settings, WebSocketSettings
@@ -353,10 +353,6 @@ class Played:
         log.LOGGER.propagate = self._propagates
 
 
-def descriptors_count() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 class ServerPlayer:
     """The machine that `findings.campaign` runs."""
 
@@ -393,7 +389,7 @@ class ServerPlayer:
         return counts
 
     def _play(self, seed: int, record: Record) -> tuple[Counter[str], float]:
-        before = descriptors_count()
+        before = open_descriptors_count()
         played = Played(seed, make_application(read_what_is_there))
         try:
             for operation in record:
@@ -410,8 +406,8 @@ class ServerPlayer:
             gc.collect(0)
         if ERRORS.lines:
             raise Fault("logged as an error", ERRORS.lines[0])
-        if descriptors_count() != before:
-            raise Fault("descriptors", f"{descriptors_count()} where {before} were")
+        if open_descriptors_count() != before:
+            raise Fault("descriptors", f"{open_descriptors_count()} where {before} were")
         if not played.counts["operations"]:
             played.counts["empty"] += 1
         return played.counts, played.longest_seconds

@@ -21,11 +21,12 @@ from findings import Fault, Record
 from mutations import NUMBERS, Mutator
 from operations import latin
 from served_site import make_application, read_what_is_there
-from server import ERRORS, Played, descriptors_count
+from server import ERRORS, Played
 
 from python_server.control.commands import ControlCommands
 from python_server.engineio.packet import Prepared
 from python_server.net.link import DESCRIPTOR_FLAG, HEADER, LinkError
+from python_server.net.system import open_descriptors_count
 from python_server.serve import recovery_handover
 from python_server.socketio.cluster import pipe_messages
 from python_server.socketio.cluster.broker.foreign_messages import WireError
@@ -303,7 +304,7 @@ class WiresPlayer:
         return record
 
     def play(self, seed: int, record: Record) -> Counter[str]:
-        before = descriptors_count()
+        before = open_descriptors_count()
         wired = Wired(seed)
         counts: Counter[str] = Counter()
         try:
@@ -324,6 +325,6 @@ class WiresPlayer:
         odd = [fault for fault in wired.faults if not isinstance(fault, LINK_FAULTS)]
         if odd or ERRORS.lines:
             raise Fault("logged as an error", f"{odd[:1]} {ERRORS.lines[:1]}")
-        if descriptors_count() != before:
-            raise Fault("descriptors", f"{descriptors_count()} where {before} were")
+        if open_descriptors_count() != before:
+            raise Fault("descriptors", f"{open_descriptors_count()} where {before} were")
         return counts

@@ -6,7 +6,6 @@ It must not know how workers, clients or connections work; it chooses what happe
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import tempfile
@@ -24,6 +23,7 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE.parent / "common")]
 
 from invariants import Ledger, Trouble  # noqa: E402
+from python_server.net.system import open_descriptors_count  # noqa: E402
 from python_server.net.threads import ServerStopped  # noqa: E402
 from python_server.observe import log  # noqa: E402
 from python_server.observe.counters import Counters  # noqa: E402
@@ -95,23 +95,21 @@ class World:
     def _joined(self) -> list[Client]:
         return [client for client in self.clients if client.joined]
 
-    def _cut(self) -> bool:
+    def _somebody(self, befall: Callable[[Client], object]) -> bool:
+        """Something happens to one of those that have joined; False: there is none."""
         clients = self._joined()
         if clients:
-            self.random.choice(clients).cut()
+            befall(self.random.choice(clients))
         return bool(clients)
+
+    def _cut(self) -> bool:
+        return self._somebody(Client.cut)
 
     def _long_away(self) -> bool:
-        clients = self._joined()
-        if clients:
-            self.random.choice(clients).cut(RECOVERY_SECONDS * (0.5 + self.random.random()))
-        return bool(clients)
+        return self._somebody(lambda client: client.cut(RECOVERY_SECONDS * (0.5 + self.random.random())))
 
     def _silence(self) -> bool:
-        clients = self._joined()
-        if clients:
-            self.random.choice(clients).fall_silent()
-        return bool(clients)
+        return self._somebody(Client.fall_silent)
 
     def _slow_reader(self) -> bool:
         wires = [wire for client in self._joined() for wire in client.wires]
@@ -313,13 +311,9 @@ def watched(ledger: Ledger, now: Callable[[], float]) -> Iterator[None]:
         yield
 
 
-def descriptors_count() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 def play(seed: int, keeps_lines: bool = False) -> Ledger:
     """One seed from its beginning to its end; what was broken stands in the ledger."""
-    before = descriptors_count(), threading.active_count()
+    before = open_descriptors_count(), threading.active_count()
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
         ledger = Ledger()
         ledger.keeps_lines = keeps_lines
@@ -338,7 +332,7 @@ def play(seed: int, keeps_lines: bool = False) -> Ledger:
                         world.close()
                     except Exception:  # the rest of what was broken before
                         ledger.broken.append(f"raised: {traceback.format_exc()}")
-    after = descriptors_count(), threading.active_count()
+    after = open_descriptors_count(), threading.active_count()
     if after != before and not broken:
         ledger.broken.append(f"left: (descriptors, threads) were {before} and are {after}")
     return ledger

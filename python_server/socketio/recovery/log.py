@@ -16,7 +16,13 @@ from msgspec.structs import replace
 from python_server.net.system import REAL, token
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import EventLog
-from python_server.socketio.recovery.record import TAG_BYTES, HeardEvent, RecoveryRecord, merged
+from python_server.socketio.recovery.record import (
+    TAG_BYTES,
+    TAG_CHARACTERS,
+    HeardEvent,
+    RecoveryRecord,
+    merged,
+)
 
 # The official server's maxDisconnectionDuration.
 RECOVERY_SECONDS: Final = 120.0
@@ -26,8 +32,6 @@ RECOVERY_CLIENTS_MAX_COUNT: Final = 10_000
 LAG_SECONDS: Final = 5.0
 # By how much a moment may be too early: a loop reads its clock once in a turn.
 TURN_SECONDS: Final = 1.0
-# Of a tag, in the names of events.
-TAG_LENGTH: Final = 4
 # So many processes are remembered whatever they have said; more while their events are here.
 PROCESSES_COUNT: Final = 256
 # How long an event that a client has brought along is awaited: by then no process is behind the others.
@@ -84,7 +88,7 @@ class RecoveryLog:
         """An event with an offset leaves."""
         offset = envelope.offset
         assert offset is not None
-        self._last[offset[:TAG_LENGTH]] = offset
+        self._last[offset[:TAG_CHARACTERS]] = offset
         self.events.append(envelope, now)
         self.expire(now)
 
@@ -166,7 +170,7 @@ class RecoveryLog:
                 client.namespace, client.rooms, min([start, *behind.values()])
             ):
                 name = str(envelope.offset)
-                if position < start and position <= behind.get(name[:TAG_LENGTH], position):
+                if position < start and position <= behind.get(name[:TAG_CHARACTERS], position):
                     continue
                 if name not in client.heard_elsewhere and client.was_in(envelope.rooms, moment):
                     added.append((moment, envelope))
@@ -177,7 +181,7 @@ class RecoveryLog:
         """The tags of processes of which we have heard more than the client's former one, and where that one
         had stopped: all hear the events of one process in the same order."""
         heard = sorted(client.heard_elsewhere.items(), key=itemgetter(1))
-        last = {name[:TAG_LENGTH]: name for name, _ in heard}
+        last = {name[:TAG_CHARACTERS]: name for name, _ in heard}
         stops = {
             tag: self.events.position_of(name)
             for tag, name in last.items()

@@ -70,6 +70,12 @@ class House:
         log = self.logs[path]
         log.append(Envelope("/", None, (), Prepared([f"42{name}"]), f"{log.tag}{name}"), self.loop.now)
 
+    def say_much_and_lose(self, pid: str) -> None:
+        """More than goes into one message."""
+        for number in range(3 * EVENTS_COUNT):
+            self.say(f"{number}:" + "x" * 500)
+        self.lose(pid)
+
     def lose(self, pid: str, path: str = PATHS[0], **fields: Any) -> None:
         log = self.logs[path]
         values: dict[str, Any] = {"namespace": "/", "sid": pid, "pid": pid, "rooms": {pid: 0}}
@@ -265,9 +271,7 @@ def test_where_nobody_else_is_there_the_clients_are_lost(street: Street) -> None
 
 def test_what_has_come_in_part_goes_on_whole(street: Street) -> None:
     """One is told to end in the middle of what another one hands over to it."""
-    for number in range(3 * EVENTS_COUNT):
-        street.first.say(f"{number}:" + "x" * 500)
-    street.first.lose("P")
+    street.first.say_much_and_lose("P")
     street.first.handover.hand_over(2)
     street.until(lambda: bool(street.second.handover._incoming))
     street.second.handover.hand_over(3)
@@ -277,9 +281,7 @@ def test_what_has_come_in_part_goes_on_whole(street: Street) -> None:
 
 
 def test_what_had_come_in_part_is_sent_to_the_other_successor_too(street: Street) -> None:
-    for number in range(3 * EVENTS_COUNT):
-        street.second.say(f"{number}:" + "x" * 500)
-    street.second.lose("P")
+    street.second.say_much_and_lose("P")
     street.first.handover.hand_over(3)
     street.second.handover.hand_over(1)
     street.until(lambda: bool(street.first.handover._incoming))
@@ -300,9 +302,7 @@ def test_what_had_come_in_part_is_sent_to_the_other_successor_too(street: Street
 
 
 def test_a_sender_that_dies_in_the_middle_leaves_nothing(street: Street) -> None:
-    for number in range(3 * EVENTS_COUNT):
-        street.first.say(f"{number}:" + "x" * 500)
-    street.first.lose("P")
+    street.first.say_much_and_lose("P")
     street.first.handover.hand_over(2)
     street.until(lambda: bool(street.second.handover._incoming))
     street.first.siblings.close()

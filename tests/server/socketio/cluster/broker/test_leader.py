@@ -79,6 +79,13 @@ class Worker:
             for other in self.others:
                 other.ways[self].append(said)
 
+    def lead(self) -> None:
+        """It is the only one that wants to, and the channel is there."""
+        self.leading.look()
+        self.leading.subscribed()
+        self.read()
+        assert self.leading.state is Lead.LEADING
+
     def read_way(self, other: "Worker") -> None:
         """The next that another worker has sent."""
         if self.ways[other]:
@@ -125,10 +132,7 @@ def handed_over(order: str) -> tuple[list[str], Lead, Lead]:
     """What was passed on, and the states of the two at the end."""
     stream: list[str] = []
     old, new = Worker(1, stream, True), Worker(2, stream, False)
-    old.leading.look()
-    old.leading.subscribed()
-    old.read()
-    assert old.leading.state is Lead.LEADING
+    old.lead()
     old.leads, new.leads, new.succeeds = False, True, True
     old.leading.look()
     new.leading.look()
@@ -167,9 +171,7 @@ def test_nothing_overtakes_what_the_predecessor_passes_on(seed: int) -> None:
     chance = random.Random(seed)
     stream: list[str] = []
     first, second, third, _ = workers = machine(*(Worker(index, stream, index == 1) for index in range(1, 5)))
-    first.leading.look()
-    first.leading.subscribed()
-    first.read()
+    first.lead()
     numbers = itertools.count()
 
     def speak() -> None:
@@ -267,10 +269,7 @@ def test_one_that_begins_to_leave_while_the_channel_is_away_passes_on_nothing_mo
     """Its successor's word may stand where it did not listen; that one passes on what follows."""
     stream: list[str] = []
     old, new = machine(Worker(0, stream, True), Worker(1, stream, False))
-    old.leading.look()
-    old.leading.subscribed()
-    old.read()
-    assert old.leading.state is Lead.LEADING
+    old.lead()
     old.leading.lost()
     old.leads, new.leads, new.succeeds = False, True, True
     old.leading.look()
@@ -288,10 +287,7 @@ def test_one_that_begins_to_leave_while_the_channel_is_away_passes_on_nothing_mo
 def test_a_younger_leader_gives_way_to_an_elder_that_it_had_not_met() -> None:
     stream: list[str] = []
     elder, younger = machine(Worker(1, stream, False), Worker(2, stream, True))
-    younger.leading.look()
-    younger.leading.subscribed()
-    younger.read()
-    assert younger.leading.state is Lead.LEADING
+    younger.lead()
     younger.leads, elder.leads = False, True
     elder.leading.look()
     elder.leading.subscribed()
@@ -309,9 +305,7 @@ def test_what_comes_too_late_changes_nothing() -> None:
     """The broker confirms a subscription again, or others have all that somebody passed on who leads on."""
     stream: list[str] = []
     worker = Worker(1, stream, True)
-    worker.leading.look()
-    worker.leading.subscribed()
-    worker.read()
+    worker.lead()
     said = list(stream)
     worker.leading.subscribed()
     worker.leading.settled()
