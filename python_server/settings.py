@@ -188,6 +188,8 @@ class Settings:
         workers_count: number of worker processes; more than one needs the supervisor of `wsframe serve`.
         max_requests_count, max_requests_jitter_count: number of requests after which a worker is replaced,
             and the maximum of a random number added to it. 0: never.
+        machine_tag: what session ids begin with, so that a balancer finds this machine among several; "": a
+            random one with a broker, none without.
         worker_timeout_seconds: a worker whose loop is blocked for this time is killed and replaced. 0: never.
         wsgi_threads_count, wsgi_queue_count: maximum threads for WSGI requests, and maximum requests that
             wait for a thread.
@@ -262,6 +264,7 @@ class Settings:
     # One loop cannot use more than one core.
     workers_count: int = 1
     # For applications that leak. The jitter keeps workers from going all at once (gunicorn's names).
+    machine_tag: str = ""
     max_requests_count: int = 0
     max_requests_jitter_count: int = 0
     # gunicorn's 30 s.

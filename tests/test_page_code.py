@@ -63,7 +63,12 @@ RUN = {
     "docs/how-to/tracing.md": {"python": (1, "e2e/test_tracing.py")},
     "docs/index.md": {"python": (1, "e2e/test_page_blocks.py")},
     "docs/operations.md": {"yaml": (2, "e2e/test_operations.py")},
-    "docs/scaling.md": {"python": (2, "e2e/test_scaling_page.py"), "nginx": (2, "e2e/test_scaling_page.py")},
+    "docs/scaling.md": {
+        "python": (2, "e2e/test_scaling_page.py"),
+        "nginx": (3, "e2e/test_scaling_page.py"),
+        "haproxy": (1, "e2e/test_scaling_page.py"),
+        "yaml": (1, "e2e/test_scaling_page.py"),
+    },
     "docs/testing.md": {"python": (5, "server/api/test_pytest_plugin.py")},
     "docs/tutorial.md": {"python": (5, "e2e/test_tutorial.py"), "html": (1, "e2e/test_tutorial.py")},
     "docs/websockets.md": {"python": (2, "e2e/test_page_blocks.py")},

@@ -15,6 +15,7 @@ import click
 
 from python_server.command.log_options import LOG_OPTIONS
 from python_server.command.option import Checked, Kind, Option, Seconds, Whole, folder, octal
+from python_server.engineio.session_ids import read_tag
 from python_server.http1.response import read_field
 from python_server.net.scoreboard import WORKERS_MAX_COUNT
 from python_server.settings import Settings
@@ -39,6 +40,7 @@ KINDS: Final[dict[type, Kind]] = {bool: bool, int: COUNT, float: SECONDS}
 FOLDER: Final = Checked(folder, None)
 
 APPLICATION: Final = "Application"
+MACHINE_TAG: Final = "Session ids begin with this: a balancer finds their machine (docs/scaling.md)."
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -312,6 +314,7 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             "max_requests_jitter_count",
             ANY_COUNT,
         ),
+        Option("--machine-tag", MACHINE_TAG, "machine_tag", Checked(read_tag, None), metavar="TAG"),
         Option(
             "--worker-timeout",
             "Kill and replace a worker whose loop is blocked for this many seconds; 0 for never.",

@@ -3,7 +3,8 @@
 Must not know: sessions, connections, or how a home is reached.
 
 One process alone needs no beginning: 20 characters of base64url. Of the workers of one machine each has its
-index, "3.": a point is not in base64url. Machines that share a broker have a tag before it, "Zk3b.3.".
+index, "3.": a point is not in base64url. Machines that share a broker have a tag before it, "Zk3b.3."; so
+has one whose operator gave it a tag, by which a balancer finds it: "web-1.3.".
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ from python_server.connection.exchange import Exchange
 from python_server.net.system import REAL, token
 
 SECRET_BYTES: Final = 15  # 20 characters of base64url, as both reference servers
-# 24 bits: of a hundred machines two have the same tag once in 3,000 clusters; the cost is one more hop.
+# Of a tag that nobody has chosen. 24 bits: of a hundred machines two share one once in 3,000 clusters; the
+# cost is one more hop.
 TAG_CHARACTERS: Final = 4
+# The names of pods and hosts; a point would end it.
+TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 ELSEWHERE: Final = (
     "Session ID unknown: the session lives on another machine, or this server was started anew. A balancer "
-    "in front of several machines must send each client to one machine (affinity: ip_hash in nginx, a sticky "
-    'cookie elsewhere), or the clients must use WebSocket only (transports: ["websocket"])'
+    "in front of several machines must send each session to its machine (by the beginning of the session id: "
+    "--machine-tag; or by affinity: ip_hash in nginx, a sticky cookie elsewhere), or the clients must use "
+    'WebSocket only (transports: ["websocket"])'
 )
-NAME: Final = re.compile(r"(?:([A-Za-z0-9_-]{4})\.)?([0-9]{1,9})\.[A-Za-z0-9_-]{20}\Z")
+NAME: Final = re.compile(rf"(?:({TAG.pattern})\.)?([0-9]{{1,9}})\.[A-Za-z0-9_-]{{20}}\Z")
 
 
 class Home(Enum):
@@ -52,16 +57,16 @@ class SessionIds:
 
     Args:
         index: of this worker on its machine, None for a process alone.
-        host_id: of this machine among those that share a broker, "" without a broker.
+        tag: of this machine among several, "" for a machine alone.
         entropy: so many bytes that nobody can guess.
     """
 
     def __init__(
-        self, index: int | None = None, host_id: str = "", entropy: Callable[[int], bytes] = REAL.entropy
+        self, index: int | None = None, tag: str = "", entropy: Callable[[int], bytes] = REAL.entropy
     ) -> None:
         self._entropy = entropy
-        self._index = index if index is not None or not host_id else 0
-        self._tag = tag_of(host_id) if host_id else None
+        self._index = index if index is not None or not tag else 0
+        self._tag = read_tag(tag) or None
         self.prefix: str = "" if self._index is None else f"{self._index}."
         if self._tag is not None:
             self.prefix = f"{self._tag}.{self.prefix}"
@@ -93,6 +98,13 @@ class SessionIds:
         return None if self._index is None else NAME.match(name)
 
 
+def read_tag(text: str) -> str:
+    """A tag that an operator has chosen; "" is none. Raises ValueError."""
+    if text and TAG.fullmatch(text) is None:
+        raise ValueError(f"a machine's tag has 1 to 63 letters, digits, - or _, not {text!r}")
+    return text
+
+
 def tag_of(host_id: str) -> str:
-    """The short form of a machine's name."""
+    """The tag of a machine that was given none."""
     return urlsafe_b64encode(hashlib.sha256(host_id.encode()).digest()).decode("ascii")[:TAG_CHARACTERS]

@@ -16,7 +16,7 @@ from python_server.connection.http_channel import HTTPServices
 from python_server.engineio.observer import SessionObserver, all_of
 from python_server.engineio.server import Engine
 from python_server.engineio.session import SessionHandler
-from python_server.engineio.session_ids import SessionIds
+from python_server.engineio.session_ids import SessionIds, tag_of
 from python_server.engineio.session_limits import SessionLimits, bounds
 from python_server.http1.response import DateField, StandingFields
 from python_server.monitoring.debug_log import session_log, socket_log
@@ -214,7 +214,8 @@ def _backplane(
         )
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)
     index = None if siblings is None else siblings.index
-    return backplane, SessionIds(index, "" if mount.broker is None else host_id, given.system.entropy)
+    tag = given.settings.machine_tag or ("" if mount.broker is None else tag_of(host_id))
+    return backplane, SessionIds(index, tag, given.system.entropy)
 
 
 def http_services(

@@ -5,6 +5,8 @@ It must not know any test.
 
 import os
 import shutil
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -20,7 +22,9 @@ def missing_tool(reason: str) -> NoReturn:
 def outside_tool(*names: str) -> str:
     """The path of the first of these programs that is installed."""
     for name in names:
-        program = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+        # Some systems' own folder, and what pip has installed beside us.
+        further = os.pathsep.join(["/usr/sbin", str(Path(sys.executable).parent)])
+        program = shutil.which(name) or shutil.which(name, path=further)
         if program is not None:
             return program
     missing_tool(f"{names[0]} is not installed")

@@ -1,6 +1,6 @@
-"""The nginx settings of docs/scaling.md, each checked by nginx and driven between clients and two machines.
+"""The balancers' settings of docs/scaling.md, each by its real program, between clients and two machines.
 
-It must not know what nginx does with them: it looks at who reaches whom.
+It must not know what the programs do with them: it looks at who reaches whom.
 """
 
 import json
@@ -12,96 +12,148 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from ordered_clients import SimpleClient
+from own_envoy import Envoy
+from own_haproxy import HAProxy
 from own_nginx import Nginx
+from running_program import RunningProgram
 
 APPS = Path(__file__).resolve().parent / "apps"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
 WAIT_SECONDS = 60
 
 
-@pytest.fixture
-def machines(serve: Any, redis_server: Any) -> list[Any]:
-    """Two machines on one broker."""
-    environment = {"BROKER": redis_server.url, "OPTIONS": f'{{"channel": "nginx-{os.getpid()}"}}'}
-    servers = [serve(APPS, "machine_app:app", env=environment) for _ in range(2)]
-    for server in servers:
-        server.wait_for("joined the broker")
-    return servers
+Start = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def nginx(tmp_path: Path, machines: list[Any]) -> Iterator[Callable[[str], str]]:
-    """nginx(upstream): the URL of the documented block of that name, in front of the two machines."""
-    running: list[Nginx] = []
+def machines(serve: Any, redis_server: Any) -> Start:
+    """machines(arguments, ...): two on one broker; `{}` in an argument is a machine's number."""
+    environment = {"BROKER": redis_server.url, "OPTIONS": f'{{"channel": "balanced-{os.getpid()}"}}'}
 
-    def start(upstream: str) -> str:
-        blocks = [
-            block
-            for block in re.findall(r"```nginx\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-            if f"upstream {upstream} " in block
+    def start(*arguments: str) -> list[Any]:
+        servers = [
+            serve(APPS, "machine_app:app", *(each.format(number) for each in arguments), env=environment)
+            for number in (1, 2)
         ]
-        assert len(blocks) == 1
+        for server in servers:
+            server.wait_for("joined the broker")
+        return servers
 
-        def in_place(port: int) -> str:
-            configuration: str = blocks[0].replace("listen 80;", f"listen 127.0.0.1:{port};")
-            for number, server in enumerate(machines, 1):
-                written = f"10.0.0.{number}:8000"
-                assert configuration.count(written) == 1
-                configuration = configuration.replace(written, server.url.removeprefix("http://"))
-            return configuration
-
-        running.append(Nginx(tmp_path, in_place))
-        return f"http://127.0.0.1:{running[-1].port}"
-
-    yield start
-    for process in running:
-        process.stop()
+    return start
 
 
-def test_affinity_lets_clients_poll(nginx: Callable[[str], str]) -> None:
-    url = nginx("machines")
-    clients = [SimpleClient() for _ in range(4)]
+@pytest.fixture
+def programs() -> Iterator[list[RunningProgram]]:
+    """What is in it at the end is stopped."""
+    running: list[RunningProgram] = []
+    yield running
+    for program in running:
+        program.stop()
+
+
+def documented(language: str, mark: str, machines: list[Any]) -> str:
+    """The page's only block in that language that has the mark, with these machines' addresses."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    (found,) = (block for block in blocks if mark in block)
+    for number, server in enumerate(machines, 1):
+        written = f"10.0.0.{number}:8000"
+        assert written in found
+        found = found.replace(written, server.url.removeprefix("http://"))
+    return str(found)
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, programs: list[RunningProgram]) -> Callable[[str, list[Any]], str]:
+    """nginx(mark, machines): the URL of the documented block with that mark, in front of the machines."""
+
+    def start(mark: str, machines: list[Any]) -> str:
+        block = documented("nginx", mark, machines)
+        program = Nginx(tmp_path, lambda port: block.replace("listen 80;", f"listen 127.0.0.1:{port};"))
+        programs.append(program)
+        return f"http://127.0.0.1:{program.port}"
+
+    return start
+
+
+@pytest.fixture
+def haproxy(tmp_path: Path, programs: list[RunningProgram]) -> Callable[[str, list[Any]], str]:
+    def start(mark: str, machines: list[Any]) -> str:
+        block = documented("haproxy", mark, machines)
+        program = HAProxy(tmp_path, lambda address: block.replace("bind :80", f"bind {address}"))
+        programs.append(program)
+        return f"http://127.0.0.1:{program.port}"
+
+    return start
+
+
+@pytest.fixture
+def envoy(tmp_path: Path, programs: list[RunningProgram]) -> Callable[[str, list[Any]], str]:
+    def start(mark: str, machines: list[Any]) -> str:
+        first, second = (server.url.removeprefix("http://") for server in machines)
+        clusters = {"machine_1": [first], "machine_2": [second], "all_machines": [first, second]}
+        program = Envoy(tmp_path, yaml.safe_load(documented("yaml", mark, [])), clusters)
+        programs.append(program)
+        return f"http://127.0.0.1:{program.port}"
+
+    return start
+
+
+def say_to_all(url: str, transports: list[list[str]]) -> list[str]:
+    """One says something in a room, all hear it; the ids of their sessions."""
+    clients = [SimpleClient() for _ in transports]
     try:
-        for client in clients:
-            client.connect(url, transports=["polling"])
+        for client, ways in zip(clients, transports, strict=True):
+            client.connect(url, transports=ways)
             client.call("join", "red")
-        clients[0].emit("say", ("hello", {"to": "red"}))
+        sids = [client.client.eio.sid for client in clients]
         for client in clients:
-            assert client.receive(WAIT_SECONDS) == ["said", "hello"]
+            client.emit("say", ("hello", {"to": "red"}))
+            for listener in clients:
+                assert listener.receive(WAIT_SECONDS) == ["said", "hello"]
+        return sids
     finally:
         for client in clients:
             client.disconnect()
 
 
-def test_websockets_go_anywhere(nginx: Callable[[str], str], machines: list[Any]) -> None:
-    url = nginx("any_machine")
-    clients = [SimpleClient() for _ in range(6)]
-    try:
-        for client in clients:
-            client.connect(url, transports=["websocket"])
-            client.call("join", "red")
-        clients[0].emit("say", ("hello", {"to": "red"}))
-        for client in clients:
-            assert client.receive(WAIT_SECONDS) == ["said", "hello"]
-        for server in machines:
-            server.wait_for("GET /socket.io/")  # both have some
-    finally:
-        for client in clients:
-            client.disconnect()
+POLLING, WEBSOCKET, UPGRADING = ["polling"], ["websocket"], ["polling", "websocket"]
 
 
-def test_polling_without_affinity_is_told_what_is_wrong(machines: list[Any]) -> None:
+@pytest.mark.parametrize("balancer", ["nginx", "haproxy", pytest.param("envoy", marks=pytest.mark.extended)])
+def test_a_session_is_found_by_its_id(balancer: str, machines: Start, request: pytest.FixtureRequest) -> None:
+    """Connections are dealt out in turn: without routing polls would go astray."""
+    servers = machines("--workers", "2", "--machine-tag", "m{}")
+    url = request.getfixturevalue(balancer)("m2", servers)
+    sids = say_to_all(url, [POLLING, UPGRADING, POLLING, UPGRADING, WEBSOCKET, WEBSOCKET])
+    assert {sid[:3] for sid in sids} == {"m1.", "m2."}
+    for server in servers:
+        assert "Session ID unknown" not in server.log
+
+
+def test_affinity_lets_clients_poll(machines: Start, nginx: Callable[[str, list[Any]], str]) -> None:
+    say_to_all(nginx("ip_hash", machines()), [POLLING] * 4)
+
+
+def test_websockets_go_anywhere(machines: Start, nginx: Callable[[str, list[Any]], str]) -> None:
+    servers = machines()
+    say_to_all(nginx("least_conn", servers), [WEBSOCKET] * 6)
+    for server in servers:
+        server.wait_for("GET /socket.io/")  # both have some
+
+
+def test_polling_without_affinity_is_told_what_is_wrong(machines: Start) -> None:
     """A session of one machine, asked for at the other."""
-    opened = requests.get(machines[0].url + "/socket.io/?EIO=4&transport=polling", timeout=WAIT_SECONDS)
+    first, second = machines()
+    opened = requests.get(first.url + "/socket.io/?EIO=4&transport=polling", timeout=WAIT_SECONDS)
     sid = json.loads(opened.text[1:])["sid"]
-    astray = requests.get(
-        f"{machines[1].url}/socket.io/?EIO=4&transport=polling&sid={sid}", timeout=WAIT_SECONDS
-    )
+    astray = requests.get(f"{second.url}/socket.io/?EIO=4&transport=polling&sid={sid}", timeout=WAIT_SECONDS)
     assert astray.status_code == 400
-    assert "affinity" in astray.text
-    machines[1].wait_for("affinity")
+    for way in ("--machine-tag", "affinity", "WebSocket only"):
+        assert way in astray.text
+        second.wait_for(way)
 
 
 READER = """

@@ -30,13 +30,13 @@ def test_the_workers_of_one_machine_begin_with_their_index() -> None:
 
 
 def test_machines_with_a_broker_begin_with_a_tag() -> None:
-    names = SessionIds(3, "one machine")
+    names = SessionIds(3, tag_of("one machine"))
     tag = tag_of("one machine")
     assert names.make().startswith(f"{tag}.3.")
     assert len(names.make()) == 27
-    assert names.find(SessionIds(4, "one machine").make()) == (Home.SIBLING, 4)
-    assert names.find(SessionIds(4, "another").make()) == (Home.ELSEWHERE, 0)
-    assert names.find(SessionIds(3, "another").make()) == (Home.ELSEWHERE, 0)
+    assert names.find(SessionIds(4, tag_of("one machine")).make()) == (Home.SIBLING, 4)
+    assert names.find(SessionIds(4, tag_of("another")).make()) == (Home.ELSEWHERE, 0)
+    assert names.find(SessionIds(3, tag_of("another")).make()) == (Home.ELSEWHERE, 0)
     assert names.find(SessionIds(3).make()) == (Home.NOWHERE, 0)
 
 
@@ -52,9 +52,9 @@ def test_names_of_other_processes_are_reserved_also_with_their_namespace() -> No
 
 
 def test_a_process_alone_with_a_broker_knows_other_machines() -> None:
-    names = SessionIds(None, "one machine")
+    names = SessionIds(None, tag_of("one machine"))
     assert names.make().startswith(f"{tag_of('one machine')}.0.")
-    assert names.find(SessionIds(2, "another").make()) == (Home.ELSEWHERE, 0)
+    assert names.find(SessionIds(2, tag_of("another")).make()) == (Home.ELSEWHERE, 0)
 
 
 @pytest.mark.parametrize(
@@ -164,11 +164,26 @@ def test_a_closing_engine_begins_no_session(world: Any) -> None:
 
 
 def test_names_of_this_machine() -> None:
-    ours, theirs = SessionIds(1, "one machine"), SessionIds(2, "another")
-    assert ours.made_on_this_machine(SessionIds(7, "one machine").make())
+    ours, theirs = SessionIds(1, tag_of("one machine")), SessionIds(2, tag_of("another"))
+    assert ours.made_on_this_machine(SessionIds(7, tag_of("one machine")).make())
     assert not ours.made_on_this_machine(theirs.make())
     assert not ours.made_on_this_machine(SessionIds(1).make())
     assert not ours.made_on_this_machine("a name of the application's")
     without_broker = SessionIds(1)
     assert without_broker.made_on_this_machine(SessionIds(2).make())
     assert not without_broker.made_on_this_machine(ours.make())
+
+
+@pytest.mark.parametrize("index", [None, 3])
+def test_a_chosen_tag_begins_the_name_and_finds_its_machine(index: int | None) -> None:
+    names = SessionIds(index, "web-1")
+    assert names.make().startswith(f"web-1.{index or 0}.")
+    assert names.find(SessionIds(4, "web-1").make()) == (Home.SIBLING, 4)
+    for other in ("web-2", "web-11", "eb-1", tag_of("web-1")):
+        assert names.find(SessionIds(4, other).make()) == (Home.ELSEWHERE, 0)
+
+
+@pytest.mark.parametrize("tag", ["a.b", "a b", "a" * 64, "ü", "a\n", "/", '"'])
+def test_a_tag_that_a_name_cannot_carry_is_refused(tag: str) -> None:
+    with pytest.raises(ValueError, match="a machine's tag has 1 to 63 letters, digits, - or _"):
+        SessionIds(1, tag)

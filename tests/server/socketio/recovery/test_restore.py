@@ -432,7 +432,7 @@ def test_a_client_nobody_knows_is_new(mesh: Mesh, person: Person) -> None:
 
 @pytest.mark.parametrize(
     "pid",
-    ["", "nonsense", SessionIds().make(), SessionIds(1, "another machine").make()],
+    ["", "nonsense", SessionIds().make(), SessionIds(1, "another").make()],
     ids=["empty", "nonsense", "of no worker", "of another machine"],
 )
 def test_nobody_is_asked_for_a_secret_that_is_not_of_this_machine(
@@ -447,9 +447,9 @@ def test_nobody_is_asked_for_a_secret_that_is_not_of_this_machine(
 def test_nobody_of_another_machine_gets_our_clients(make_world: Any) -> None:
     """Its clock is another, so it could not tell what its own log adds."""
     told: list[Any] = []
-    names = SessionIds(1, "this machine")
+    names = SessionIds(1, "this")
     world = make_world(None, names, recovery=RecoveryLog())
-    for pid in (names.make(), SessionIds(1, "another machine").make()):
+    for pid in (names.make(), SessionIds(1, "another").make()):
         world.hub.recovery.save(RecoveryRecord("/", "s", pid), world.now)
         question = Question(QuestionKind.FETCH, "/", {"pid": pid, "offset": None})
         world.hub.restorer.answer(question, lambda part, last=True: told.append(part))
