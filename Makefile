@@ -29,7 +29,7 @@ AUDIT ?=
 BENCH ?=
 RECORDS ?=
 
-.PHONY: FORCE help serve test test-all test-python lint bandit audit constraints rows docs picture client optional-tools
+.PHONY: FORCE help serve test test-all test-python test-32-bit lint bandit audit constraints rows docs picture client optional-tools
 .PHONY: fuzz simulate faults soak delivery delivery-compare strict sanitize valgrind coverage coverage-mirror mutation
 .PHONY: wheel release-check bare bench bench-pages bench-profiles clean
 
@@ -38,6 +38,7 @@ help:
 	@echo "make test    set up and run the tests"
 	@echo "make test-all   those that take long as well"
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
+	@echo "make test-32-bit   the codec's tests on Debian for i386"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
@@ -84,6 +85,9 @@ test: $(VENV)/test-installed optional-npm optional-tools
 
 test-python: client
 	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"
+
+test-32-bit:
+	sh tests/codec_on_i386.sh $(TESTS)
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -12,13 +12,13 @@ in_own_mounts() {
     IN_MOUNT_NAMESPACE=yes exec unshare --mount --propagation private sh "$@"
 }
 
-# unpack_debian FOLDER: sid with nothing but what makes it one; once, a minute or two.
+# unpack_debian FOLDER [SUITE [ARCHITECTURE]]: sid, or that, with nothing but what makes it one; once, a minute or two.
 unpack_debian() {
     [ ! -e "$1/unpacked" ] || return 0
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
     [ -n "$mirror" ] || { echo "/etc/apt names no Debian mirror" >&2; exit 1; }
     rm -rf "$1"
-    debootstrap --variant=minbase --include=ca-certificates sid "$1" "$mirror"
+    debootstrap --variant=minbase ${3:+--arch="$3"} --include=ca-certificates "${2-sid}" "$1" "$mirror"
     touch "$1/unpacked"
 }
 
