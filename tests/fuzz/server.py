@@ -330,7 +330,8 @@ class Played:
 
     def check_answers(self, record: Record) -> None:
         """A close code that no page has, or none, may only be a client's own."""
-        said = {expand(each[3])[:2] for each in record if each[0] == "frame" and each[2] == CLOSE}
+        closes = [each for each in record if each[0] == "frame" and each[2] == CLOSE]
+        said = {expand(payload)[: told.get("size")][:2] for _, _, _, payload, told in closes}
         known = {struct.pack("!H", code).decode("latin-1") for code in CLOSE_CODES} | said
         for connection in self.all:
             answers = read_answers(bytes(connection.heard), ended=connection.ended)
