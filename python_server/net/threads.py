@@ -122,6 +122,8 @@ def on_main_thread() -> bool:
 class ServerStopped(RuntimeError):
     """Something was asked of a server whose loop has ended."""
 
+    blameless: Final = True  # whoever is cut off so has made no fault: see `observe.log`
+
 
 def fail(error: BaseException) -> NoReturn:
     """What stands for an answer where there is an error: a call of it raises."""
