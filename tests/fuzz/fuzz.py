@@ -19,6 +19,7 @@ MACHINES = {
     "server": ("server", "ServerPlayer", 5, ("operations", "answers", "good answers")),
     "model": ("model", "ModelPlayer", 2, ("packets",)),
     "codec": ("codec", "CodecPlayer", 1, ("taken", "refused")),
+    "work": ("work", "WorkPlayer", 1, ("deeds",)),
     "http": ("http_differential", "HTTPPlayer", 1, ("agreements",)),
     "live": ("live", "LivePlayer", 2, ("operations", "good answers", "looks")),
     "wires": (
