@@ -498,6 +498,7 @@ READ_ELSEWHERE = {
     ("Server", "eio"): "applications: python-socketio's attribute",
     ("GunicornRequest", "*"): "gunicorn's logger and hooks, by their names",
     ("GunicornResponse", "*"): "gunicorn's logger and hooks, by their names",
+    ("ServerStopped", "blameless"): "observe.log, by its name",
     ("WSGIApp", "wsframe_mounts"): "serve.mounts, by its name",
     ("Resource", "wsframe_websockets"): "serve.mounts, by its name",
     ("Source", "max_bytes"): "the codec's Outbox, whose port it is",

@@ -177,7 +177,7 @@ class Session:
         """Would something sent now leave at once? What is volatile is dropped if not."""
         if self.state is SessionState.WEBSOCKET:
             return self._link is not None and not self._link.blocked
-        return self._answer is not None
+        return self._answer is not None and self.state is not SessionState.UPGRADING
 
     def join(self) -> None:
         """Its handler knows the client now: the session is not half open any more."""
@@ -199,7 +199,7 @@ class Session:
         if self.alive:
             self._queue.append(prepared)
             self.held_bytes += prepared.queued_bytes
-            if self._answer is not None:
+            if self._answer is not None and self.state is not SessionState.UPGRADING:
                 self._answer_poll(self._answer)
             elif self.held_bytes > self._max_queued_bytes:
                 self.end(DisconnectReason.SLOW_CLIENT)
@@ -222,13 +222,16 @@ class Session:
             first(self._payload(CLOSE))
             self.end(DisconnectReason.TRANSPORT_ERROR)
             return False
-        if self.state is SessionState.UPGRADING:
-            answer(self._payload(NOOP))
-            return True
         self._answer = answer
-        if self._queue:
+        if self._queue and self.state is not SessionState.UPGRADING:
             self._answer_poll(answer)
         return True
+
+    def release_poll(self) -> None:
+        """End the open GET without a packet of ours: a client says `5` once it waits for none."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer(self._payload(NOOP))
 
     def poll_lost(self) -> None:
         """The open GET's connection has gone."""
@@ -297,9 +300,7 @@ class Session:
             return False
         self.state = self.state.to(SessionState.UPGRADING)
         self._link = link
-        if self._answer is not None:
-            answer, self._answer = self._answer, None
-            answer(self._payload(NOOP))
+        self.release_poll()
         return True
 
     def upgrade(self, link: WebSocketLink) -> bool:
@@ -314,6 +315,8 @@ class Session:
         if self.state is SessionState.UPGRADING:
             self.state = self.state.to(SessionState.POLLING)
             self._link = None
+            if self._answer is not None and self._queue:
+                self._answer_poll(self._answer)
 
     def receive(self, data: str | bytes) -> None:
         """A message of the WebSocket that carries the session."""
@@ -349,6 +352,7 @@ class Session:
     def _switch(self, link: WebSocketLink) -> None:
         self.state = self.state.to(SessionState.WEBSOCKET)
         self._link = link
+        self.release_poll()
         if not self.reading:
             link.pause_reading(True)
         queue, self._queue = self._queue, []

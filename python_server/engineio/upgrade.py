@@ -6,6 +6,7 @@ Must not know: HTTP, the engine, event names; it talks to one session and one ch
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from python_server.connection.websocket_channel import WebSocketChannel
 from python_server.engineio.packet import PROBE_PING, PROBE_PONG, EnginePacketType
@@ -13,6 +14,9 @@ from python_server.engineio.session import Session
 from python_server.net.states import StateEnum
 from python_server.net.system import CallLater
 from wsframe import CloseCode
+
+# Polls that come between probe and `5` are answered so often, as by the official server.
+RELEASE_SECONDS: Final = 0.1
 
 
 class ProbeState(StateEnum):
@@ -32,7 +36,7 @@ class Probe:
         timeout_seconds: of the whole attempt.
     """
 
-    __slots__ = ("_attach", "_channel", "_session", "_state", "_timer")
+    __slots__ = ("_attach", "_call_later", "_channel", "_releasing", "_session", "_state", "_timer")
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Probe:
         self._session = session
         self._channel = channel
         self._attach = attach
+        self._call_later = call_later
         self._state = ProbeState.WAITING
         self._timer = call_later(timeout_seconds, self._fail)
         channel.on_message = self._receive
@@ -56,6 +61,7 @@ class Probe:
         elif self._state is ProbeState.WAITING and data == PROBE_PING and self._session.probe(self._channel):
             self._state = self._state.to(ProbeState.PROBED)
             self._channel.send(PROBE_PONG)
+            self._releasing = self._call_later(RELEASE_SECONDS, self._release_poll)
         elif (
             self._state is ProbeState.PROBED
             and data == EnginePacketType.UPGRADE
@@ -64,10 +70,15 @@ class Probe:
         ):
             self._state = self._state.to(ProbeState.UPGRADED)
             self._timer.cancel()
+            self._releasing.cancel()
             self._attach(self._session, self._channel)
             self._session.upgrade(self._channel)
         else:
             self._fail()
+
+    def _release_poll(self) -> None:
+        self._session.release_poll()
+        self._releasing = self._call_later(RELEASE_SECONDS, self._release_poll)
 
     def _fail(self) -> None:
         """The wrong packet, or too late: only the WebSocket ends, polling goes on."""
@@ -80,4 +91,5 @@ class Probe:
             self._state = self._state.to(ProbeState.FAILED)
             self._timer.cancel()
             if probed:
+                self._releasing.cancel()
                 self._session.upgrade_failed()

@@ -120,7 +120,9 @@ def on_main_thread() -> bool:
 
 
 class ServerStopped(RuntimeError):
-    """Something was asked of a server whose loop has ended."""
+    """Something was asked of a server whose loop has ended. Whoever is cut off so has made no fault."""
+
+    blameless: Final = True
 
 
 def fail(error: BaseException) -> NoReturn:
@@ -231,8 +233,7 @@ class Mailbox:
     def drain(self, report: Report) -> bool:
         """Loop's thread: make the posted calls, at most one batch; returns whether some are left."""
         self.raised = False
-        calls = self._calls
-        if not calls:
+        if not (calls := self._calls):
             return False
         freed_bytes = 0
         for _ in range(min(len(calls), MAILBOX_BATCH_COUNT)):
@@ -321,8 +322,7 @@ class Strand:
     def when_below(self, low_count: int, drained: Callable[[], None]) -> None:
         """Loop's thread: have `drained` called, by a worker, once fewer than `low_count` jobs wait."""
         with self._lock:
-            self._low_count = low_count
-            self._drained = drained
+            self._low_count, self._drained = low_count, drained
 
     def _run(self) -> None:
         for _ in range(self.BATCH_COUNT):

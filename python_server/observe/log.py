@@ -387,7 +387,9 @@ class Faults:
         self._kinds: dict[tuple[str, str], _Kind] = {}
 
     def report(self, what: str, error: BaseException) -> None:
-        """A fault: log it, or count it."""
+        """A fault: log it, or count it. What ends with the server (`blameless`) is none."""
+        if getattr(error, "blameless", False):
+            return
         name = (type(error).__name__, _place_of(error.__traceback__))
         now = time.monotonic()
         kind = self._kinds.get(name)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from operations import Conversation, Fields, latin, render_frame, utf8
+from operations import Conversation, Fields, latin, render_frame, render_request, utf8
 
 Said = tuple[int, str] | None
 
@@ -308,6 +308,7 @@ class Grammar:
     def heavy(self, out: Conversation) -> None:
         productions = (self.many_packets, self.colliding_keys, self.deep, self.many_fields)
         productions += (self.tiny_chunks, self.tiny_frames, self.stalled, self.stalled, self.many_names)
+        productions += (self.deaf, self.broadcast, self.crowd)
         self.pick(productions)(out)
 
     def many_packets(self, out: Conversation) -> None:
@@ -368,6 +369,32 @@ class Grammar:
         said += [f'42["join","r{n}"]' for n in range(self.pick((5, 300)))]
         self.post(out, name, "/socket.io/", name, utf8(SEPARATOR.join(said)))
         out.append(["run"])
+
+    def crowd(self, out: Conversation) -> None:
+        """Sessions that nobody joins."""
+        name = self.name(out)
+        target = self.target(self.pick(ENGINES), "polling")
+        request = latin(render_request("GET", target, [["Host", "here"], TOKEN], "", "none"))
+        out += [["bytes", name, ["*", request, self.pick((20, 150))]], ["run"]]
+
+    def deaf(self, out: Conversation) -> None:
+        """It does not read, and is not read from; then it reads, and no handler runs."""
+        name = self.name(out)
+        target = self.target("/socket.io/", "websocket")
+        out += [["http", name, "GET", target, [["Host", "here"], *UPGRADE, TOKEN], "", "none"], ["run"]]
+        out += [["frame", name, TEXT, "40", {}], ["run"], ["deaf", name]]
+        text = ["+", '427["echo","', ["*", "x", self.pick((30, 600, 6_000))], '"]']
+        flood = ["flood", name, TEXT, text, 12_000_000]
+        out += [flood, ["stall"], ["hear", name], ["run"], flood, ["go on"], ["run"]]
+
+    def broadcast(self, out: Conversation) -> None:
+        """One speaks to everybody, of whom one does not read."""
+        names = [self.name(out) for _ in range(self.pick((2, 3)))]
+        for name in names:
+            out.append(["http", name, "GET", "/event", [["Host", "here"], *UPGRADE, TOKEN], "", "none"])
+        text = ["+", "all", ["*", "x", self.pick((500, 60_000))]]
+        out += [["run"], ["deaf", names[0]], ["flood", names[-1], TEXT, text, 12_000_000]]
+        out += [["hear", names[0]], ["run"]]
 
     def stalled(self, out: Conversation) -> None:
         """No handler runs meanwhile: what is taken from the client must have an end."""

@@ -18,6 +18,8 @@ from findings import Player, campaign, fault_of, load
 MACHINES = {
     "server": ("server", "ServerPlayer", 5, ("operations", "answers", "good answers")),
     "model": ("model", "ModelPlayer", 2, ("packets",)),
+    "codec": ("codec", "CodecPlayer", 1, ("taken", "refused")),
+    "work": ("work", "WorkPlayer", 1, ("deeds",)),
     "http": ("http_differential", "HTTPPlayer", 1, ("agreements",)),
     "live": ("live", "LivePlayer", 2, ("operations", "good answers", "looks")),
     "wires": (

@@ -16,11 +16,12 @@ from collections import Counter
 from pathlib import Path
 
 from answers import read_answers
+from client_end import Connection
 from conversations import PROXY_FIELDS, TEXT, TOKEN, UPGRADE, Grammar
 from findings import Fault, Record
 from mutations import Mutator
 from operations import Operation, render, render_frame, render_request
-from server import SID, SID_WANTED, Connection
+from server import SID, SID_WANTED
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 60.0  # of a machine with far more to do than this
@@ -119,8 +120,8 @@ class Talk:
             self.open(operation[1])
         elif kind in ("run", "pass"):
             self.settle()
-        elif kind in ("stall", "go on"):
-            pass  # whoever wants handlers to stand still needs the told machine
+        elif kind in ("stall", "go on", "deaf", "hear"):
+            pass  # whoever wants somebody to stand still needs the told machine
         elif kind == "await":
             self.until(self.connections[operation[1]], operation[2].encode())
         elif kind not in ("http", "frame", "bytes", "flood", "half", "end"):

@@ -55,7 +55,10 @@ class Echo(WebSocketApplication):
             raise PastTheMiddleware(ws.query)
 
     def on_message(self, ws: WebSocket, message: str | bytes) -> None:
-        ws.send(message[:MESSAGE_MAX_COUNT])
+        if message[:3] in ("all", b"all") and not self.inline:  # on the loop nothing waits for who is behind
+            self.broadcast(message)
+        else:
+            ws.send(message[:MESSAGE_MAX_COUNT])
 
 
 def add_handlers(server: Server, namespace: str) -> None:

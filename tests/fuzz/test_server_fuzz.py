@@ -33,11 +33,13 @@ PLAYERS = {name: player_of(name) for name in MACHINES}
 REACHED = {
     "server": ("messages", "close 1002", "flooded bytes", "status 400", "status 101"),
     "model": ("upgraded", "clients"),
+    "codec": (),
+    "work": ("lines",),
     "http": ("refused by us", "messages"),
     "wires": ("control messages", "broker messages", "link messages", "records messages", "refusals"),
     "live": ("failures told", "messages"),
 }
-COUNTS = {"server": 100, "model": 60, "http": 150, "wires": 100, "live": 12}
+COUNTS = {"server": 100, "model": 60, "codec": 200, "work": 24, "http": 150, "wires": 100, "live": 12}
 SEED = 7
 
 

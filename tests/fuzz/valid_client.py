@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from client_end import Connection
 from conversations import TOKEN, UPGRADE
 from operations import render_request
-from server import Connection
 
 from wsframe import Connection as Frames
 from wsframe import Role

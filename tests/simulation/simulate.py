@@ -24,7 +24,6 @@ sys.path += [str(HERE), str(HERE.parent / "common")]
 
 from invariants import Ledger, Trouble  # noqa: E402
 from python_server.net.system import open_descriptors_count  # noqa: E402
-from python_server.net.threads import ServerStopped  # noqa: E402
 from python_server.observe import log  # noqa: E402
 from python_server.observe.counters import Counters  # noqa: E402
 from simulated_broker import Broker  # noqa: E402
@@ -292,19 +291,17 @@ class World:
 def watched(ledger: Ledger, now: Callable[[], float]) -> Iterator[None]:
     """What workers log goes to the ledger; a reported fault is a broken promise."""
 
-    def report(what: str, error: BaseException) -> None:
-        if isinstance(error, ServerStopped):  # a handler that waited for its worker's loop when that ended
-            ledger.happened["handler cut off"] += 1
-            return
-        trace = "".join(traceback.format_exception(error))
-        ledger.broken.append(f"reported: {what}: {trace}")
+    def fault(text: str, *words: object, exc_info: BaseException | None = None, **more: object) -> None:
+        trace = "".join(traceback.format_exception(exc_info))
+        ledger.broken.append(f"reported: {text % words}: {trace}")
 
     def complain(self: Counters, kind: str, sentence: str) -> None:
         ledger.happened[f"complaint: {kind}"] += 1
         ledger.note(now(), "complaint", kind)
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(log, "report", report))
+        log.FAULTS.say_all()
+        stack.enter_context(patch.object(log.LOGGER, "error", fault))
         stack.enter_context(patch.object(Counters, "complain", complain))
         for name in ("say", "warn"):
             stack.enter_context(patch.object(log, name, lambda text, *more: ledger.note(now(), "log", text)))

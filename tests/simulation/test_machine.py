@@ -5,6 +5,7 @@ It must not know how a worker is wired.
 
 from __future__ import annotations
 
+import logging
 import socket
 from functools import partial
 from itertools import count
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from python_server import Server
+from python_server.net.threads import ServerStopped
 from python_server.serve.mounts import Site
 from python_server.settings import Settings
 from simulated_machine import Machine, Stuck
@@ -105,6 +107,31 @@ def test_a_seed_says_the_same_again() -> None:
     for talk in heard[1]:
         own = [int(word[2:].partition("[")[0]) for word in talk if word.startswith("43")]
         assert own == [*NUMBERS]
+
+
+def test_a_handler_whose_worker_ends_while_it_waits_for_it_has_made_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    machine, server, ends = Machine(1), Server(), list[str]()
+
+    @server.event
+    def connect(sid: str, environ: Any) -> None:
+        try:
+            server.enter_room(sid, "all")  # the last turn of the loop answers this
+            server.enter_room(sid, "some")
+        except ServerStopped:
+            ends.append(sid)
+            raise
+
+    worker = machine.worker(Site(nothing, [server.mount("/socket.io/")]), Settings())
+    talker = Talker(machine.connect(worker), "a")
+    while not any(pool.away for pool in machine.pools):
+        talker.look()
+        assert machine.step()
+    machine.end(worker)
+    talker._end.close()
+    assert len(ends) == 1
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_time_passes_where_nobody_acts() -> None:

@@ -251,7 +251,9 @@ def test_upgrade_step_by_step(world: Any) -> None:
     websocket.send("2probe")
     assert websocket.received() == ["3probe"]
     assert poll.text == "6"
-    assert world.get(sid).text == "6"
+    second = world.get(sid)
+    world.clock.advance(0.1)
+    assert second.text == "6"
     world.engine.sessions[sid].send(Prepared(["4queued"]))
     websocket.send("5")
     assert websocket.received() == ["4queued"]
@@ -259,6 +261,24 @@ def test_upgrade_step_by_step(world: Any) -> None:
     assert world.post(sid, "4x").code == 3
     websocket.send("4in")
     assert world.heard.messages == ["in"]
+
+
+def test_polls_while_a_probe_is_unanswered_are_answered_ten_times_a_second(world: Any) -> None:
+    sid = world.open()
+    websocket = world.websocket(sid)
+    websocket.send("2probe")
+    polls = [world.get(sid)]
+    for _ in range(99):
+        world.clock.advance(0.01)
+        if polls[-1].status:
+            assert polls[-1].text == "6"
+            polls.append(world.get(sid))
+    assert 9 <= len(polls) <= 11
+    websocket.send("5")
+    assert polls[-1].text == "6"  # who polls on is not left waiting
+    world.engine.sessions[sid].send(Prepared(["4after"]))
+    world.clock.advance(20.0)
+    assert websocket.received() == ["3probe", "4after"]
 
 
 def test_upgrade_with_probe_and_5_and_a_message_in_one_piece(world: Any) -> None:

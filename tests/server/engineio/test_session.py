@@ -306,6 +306,15 @@ def test_a_failed_upgrade_leaves_polling_alone(life: Life) -> None:
     assert life.session.alive
 
 
+def test_a_poll_that_waits_for_an_upgrade_is_answered_when_that_fails(life: Life) -> None:
+    life.session.probe(Link())
+    life.poll()
+    life.session.send(text("kept"))
+    assert (life.answers, life.session.writable) == ([], False)
+    life.session.upgrade_failed()
+    assert life.answers == ["4kept"]
+
+
 def test_a_second_probe_while_one_runs_is_refused(life: Life) -> None:
     life.session.probe(Link())
     assert not life.session.probe(Link())

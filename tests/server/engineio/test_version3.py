@@ -259,7 +259,9 @@ def test_upgrade(world: Any) -> None:
     websocket = world.request(query=f"EIO=3&transport=websocket&sid={sid}", **WEBSOCKET).websocket
     websocket.send("2probe")
     assert (websocket.received(), poll.text) == (["3probe"], "1:6")
-    assert world.get(sid).text == "1:6"
+    second = world.get(sid)
+    world.clock.advance(0.1)
+    assert second.text == "1:6"
     session.send(Prepared([b"\x00"]))
     websocket.send("5", b"\x04\x01")
     assert websocket.received() == [b"\x04\x00"]
