@@ -18,8 +18,9 @@ from websockets.sync.client import connect
 from asked_workers import PATIENCE_SECONDS, address
 from dashboard import METRIC, expressions
 from outside_tools import outside_tool
+from own_ports import port_of_its_own
 from page_blocks import PAGES
-from prometheus_server import Prometheus, free_port, get
+from prometheus_server import Prometheus, get
 from python_server.monitoring.catalogue import CATALOGUE
 
 APPS = Path(__file__).parent / "apps"
@@ -31,7 +32,7 @@ VARIABLES = {'job=~"$job"': 'job=~".*"', "$__rate_interval": "1m"}
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    return free_port()
+    return port_of_its_own()
 
 
 @pytest.fixture
