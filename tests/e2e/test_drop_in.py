@@ -291,7 +291,7 @@ def test_what_a_stand_in_lacks_fails_at_start_and_names_the_place(
 ) -> None:
     (tmp_path / "program.py").write_text(text)
     served = subprocess.run(
-        [sys.executable, *DROP_IN, "program:app"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, *DROP_IN, "program:app"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert served.returncode == 1
     assert served.stderr.splitlines()[-1].startswith("Error: importing 'program' raised")

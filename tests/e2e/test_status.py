@@ -96,12 +96,18 @@ def test_of_four_workers_the_one_that_stands_still_is_named(four: Any) -> None:
     assert len({*processes, server.pid}) == 5
     os.kill(processes[1], signal.SIGSTOP)
     try:
-        told = status_of(server, "--timeout", "3")["workers"]
-        assert [each["process"] for each in told if each.get("stands_still") == ""] == [processes[1]]
-        dumped = wsframe("dump", *port_of(server))
-        assert dumped.returncode == 1
-        assert f"`kill -ABRT {processes[1]}`" in dumped.stderr
-        assert dumped.stdout.count("has written it into its log") == 3
+        named: list[int] = []
+        while named != [processes[1]]:  # on a busy machine others may not have answered by then
+            told = status_of(server, "--timeout", "3")["workers"]
+            named = [each["process"] for each in told if each.get("stands_still") == ""]
+            assert processes[1] in named
+        written = ""
+        while written.count("has written it into its log") < 3:
+            dumped = wsframe("dump", *port_of(server))
+            assert dumped.returncode == 1
+            assert f"`kill -ABRT {processes[1]}`" in dumped.stderr
+            written = dumped.stdout
+        assert written.count("has written it into its log") == 3
     finally:
         os.kill(processes[1], signal.SIGCONT)
     assert all("stands_still" not in each for each in status_of(server)["workers"])
