@@ -102,6 +102,8 @@ def test_the_commands_for_a_running_server_work_in_turn(launch: Any) -> None:
         assert str(server.pid) in done.stdout or word == "dump"
         if word == "reload":
             server.wait_for("rolling restart done")
+    server.wait_for("has ended", 4)
+    assert server.wait() == 0
     assert server.log.count("has ended") == 4
 
 
