@@ -379,7 +379,7 @@ def somewhere_only(name: str) -> Iterator[str]:
     }
     for node in ast.walk(tree_of(MODULES[name])):
         if isinstance(node, ast.Attribute):
-            word = ast.unparse(node)
+            word = f"{node.value.id}.{node.attr}" if isinstance(node.value, ast.Name) else ""
             unix_signal = word.startswith("signal.SIG") and word[10] != "_"
             if word in known or (unix_signal and node.attr not in WINDOWS_SIGNALS):
                 yield word
