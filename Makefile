@@ -77,11 +77,11 @@ serve: $(VENV)/installed
 test-all: override TESTS += --extended
 test-all: optional-envoy test
 
-# Half of the run waits for processes, browsers and a protocol's seconds: three tests at a time (-n 0: one, for --pdb).
+# Half of the run waits for processes, browsers and a protocol's seconds: four tests at a time (-n 0: one, for --pdb).
 # An environment may forbid what Python compiles to be kept; to compile the tests anew doubles the time of their collection.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/test-installed optional-npm optional-tools
-	$(BIN)/pytest -rs -n 3 --dist worksteal $(TESTS)
+	$(BIN)/pytest -rs -n 4 --dist worksteal $(TESTS)
 
 test-python: client
 	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"

@@ -3,13 +3,12 @@
 It must not know any single test.
 """
 
-import random
+import gc
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 import python_server
 import wsframe
 from outside_tools import outside_tool
+from own_ports import port_of_its_own
 from rows import RowsPage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +44,17 @@ def pytest_configure(config: pytest.Config) -> None:
             )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Most objects of a run come here, and stay: no run of the collector looks at them, in no test either."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The long ones first: at the end of a run nobody waits for another's long one.
 
@@ -58,17 +69,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_header() -> str:
     return f"wsframe: {wsframe.IMPLEMENTATION} core from {Path(str(wsframe.__file__)).parent}"
-
-
-def port_of_its_own() -> int:
-    """A free one below those that the kernel gives out: it is nobody else's while a server is stopped."""
-    while True:
-        port = random.randrange(10_000, 32_768)
-        try:
-            with socket.create_server(("127.0.0.1", port)):
-                return port
-        except OSError:
-            continue
 
 
 class RedisServer:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -233,13 +234,20 @@ def server_modules() -> dict[str, Path]:
 
 MODULES = server_modules()
 SOURCES = [*sorted(SERVER.rglob("*.py")), *sorted(CODEC.rglob("*.py"))]
-TREES = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES}
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def trees() -> Iterator[tuple[Path, ast.Module]]:
+    return ((path, tree_of(path)) for path in SOURCES)
 
 
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever in the file, except for type checkers alone."""
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -307,10 +315,10 @@ def test_confined_modules_stay_in_their_rooms(name: str) -> None:
 
 def readings(name: str) -> Iterator[str]:
     """What a file reads of the machine's clocks and of chance."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+    for node in ast.walk(tree_of(MODULES[name])):
         words: list[str] = []
-        if isinstance(node, ast.Attribute):
-            words = [ast.unparse(node)]
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            words = [f"{node.value.id}.{node.attr}"]
         elif isinstance(node, ast.ImportFrom):
             words = [f"{node.module}.{alias.name}" for alias in node.names]
         for word in words:
@@ -330,7 +338,7 @@ def test_the_real_machine_is_named_by_the_wiring_alone() -> None:
     named = {
         name
         for name, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ImportFrom) and "REAL" in [alias.name for alias in node.names]
     }
     assert named == REAL_IN
@@ -369,9 +377,9 @@ def somewhere_only(name: str) -> Iterator[str]:
         for module, words in table.items()
         for word in words.split()
     }
-    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+    for node in ast.walk(tree_of(MODULES[name])):
         if isinstance(node, ast.Attribute):
-            word = ast.unparse(node)
+            word = f"{node.value.id}.{node.attr}" if isinstance(node.value, ast.Name) else ""
             unix_signal = word.startswith("signal.SIG") and word[10] != "_"
             if word in known or (unix_signal and node.attr not in WINDOWS_SIGNALS):
                 yield word
@@ -407,7 +415,7 @@ def test_the_codec_needs_the_standard_library_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_file_says_what_it_is_and_what_it_must_not_know(path: Path) -> None:
     text = path.read_text("utf-8")
-    docstring = ast.get_docstring(ast.parse(text)) or ""
+    docstring = ast.get_docstring(tree_of(path)) or ""
     first, _, rest = docstring.partition("\n")
     assert first, f"{path}: the first line says what the file is"
     assert "ust not" in rest, f"{path}: the second says what it must not know"
@@ -432,7 +440,7 @@ SAME_CLASS_NAMES = {
 
 def test_no_class_name_stands_for_two_things() -> None:
     places: dict[str, list[str]] = {}
-    for path, tree in TREES.items():
+    for path, tree in trees():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
@@ -462,7 +470,7 @@ def nesting(node: ast.AST) -> int:
 
 
 def functions() -> Iterator[tuple[tuple[str, str], ast.FunctionDef | ast.AsyncFunctionDef]]:
-    for path, tree in TREES.items():
+    for path, tree in trees():
         package = SERVER if path.is_relative_to(SERVER) else CODEC
         for node in ast.walk(tree):
             if isinstance(node, FUNCTIONS):
@@ -513,7 +521,7 @@ READ_ELSEWHERE = {
 def read_names() -> set[str]:
     """Every attribute that some file of the product reads, however the object is called."""
     names: set[str] = set()
-    for tree in TREES.values():
+    for _, tree in trees():
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 names.add(node.attr)
@@ -546,7 +554,7 @@ def test_what_is_kept_is_read() -> None:
     read = read_names()
     unread = {
         (node.name, name)
-        for tree in TREES.values()
+        for _, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
         for name in written_names(node)
@@ -562,7 +570,7 @@ def test_an_option_sets_what_is_read() -> None:
     """Each option names a setting that exists, or is asked for by its own name."""
     asked = {
         node.slice.value
-        for path, tree in TREES.items()
+        for path, tree in trees()
         if path.is_relative_to(SERVER / "command")
         for node in ast.walk(tree)
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
@@ -593,7 +601,7 @@ PORTS = {
 
 @pytest.mark.parametrize(("port", "home"), PORTS.items())
 def test_ports_are_small_protocols(port: str, home: str) -> None:
-    tree = ast.parse(MODULES[home].read_text("utf-8"))
+    tree = tree_of(MODULES[home])
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == port]
     assert classes, f"{home} defines {port}"
     assert [ast.unparse(base) for base in classes[0].bases] == ["Protocol"]
@@ -662,7 +670,7 @@ def waits(name: str) -> Iterator[tuple[str, str]]:
         for child in ast.iter_child_nodes(node):
             yield from walk(child, function)
 
-    yield from walk(ast.parse(MODULES[name].read_text("utf-8")), "")
+    yield from walk(tree_of(MODULES[name]), "")
 
 
 def test_each_wait_of_a_worker_tells_the_loop() -> None:
@@ -680,7 +688,7 @@ ANY_MAX_COUNT = 230
 def test_any_stands_where_nothing_better_can_be_said() -> None:
     found: Counter[str] = Counter()
     for path in [*SOURCES, *CODEC.glob("*.pyi")]:
-        tree = ast.parse(path.read_text("utf-8"))
+        tree = tree_of(path)
         found[str(path.relative_to(ROOT))] = sum(
             isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(tree)
         )

@@ -72,13 +72,28 @@ def harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleT
         sys.modules.pop(name, None)
 
 
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the C of all tests is compiled, once."""
+    return tmp_path_factory.mktemp("build")
+
+
+@pytest.fixture
+def compiled(harness: Any, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a load generator."""
+    for name in ("GENERATOR", "FLOOR"):
+        monkeypatch.setattr(harness.environment, name, build / name)
+    if not harness.environment.GENERATOR.exists():
+        harness.environment.compile_c()
+
+
 def server(harness: Any, name: str, *command: str) -> Any:
     launch = harness.peers.Launch(command)
     return harness.peers.Server(name, harness.peers.Kind.FLOOR, {harness.scenarios.Job.BYTES: launch})
 
 
+@pytest.mark.usefixtures("compiled")
 def test_broken_peers_are_named_and_the_run_goes_on(harness: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    harness.environment.compile_c()
     candidates = [
         server(harness, "not-installed", "{python}", "-c", "import no_such_peer", "{port}"),
         server(harness, "no-such-command", "no-such-command", "{port}"),
@@ -170,7 +185,6 @@ def test_every_named_server_and_scenario_exists(harness: Any) -> None:
 
 
 def test_a_record_is_kept_as_it_grows(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    harness.environment.compile_c()
     good = server(harness, "floor-selectors", "{python}", "floor_selectors.py", "{port}")
     monkeypatch.setitem(harness.peers.SERVERS, "floor-selectors", good)
     monkeypatch.setattr(harness.environment, "make_certificate", list)
@@ -193,9 +207,9 @@ def test_a_record_is_kept_as_it_grows(harness: Any, monkeypatch: pytest.MonkeyPa
     assert runs == [("S1", 1), ("S1", 2), ("S1", 3), ("S2", 1)]  # S1 is run three times in each round
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", ["ours-2-workers-loaded", "ours-2-apart"])
 def test_each_of_several_processes_gets_the_load_of_one(harness: Any, name: str) -> None:
-    harness.environment.compile_c()
     settings = Namespace(seconds=0.1, warmup_seconds=0.0, unpinned=False)
     scenario = harness.scenarios.SCENARIOS["S2"]
     run = harness.run._measure(harness.peers.SERVERS[name], scenario, 1, settings)
@@ -390,10 +404,10 @@ def test_an_unknown_commit_is_named(harness: Any, monkeypatch: pytest.MonkeyPatc
     assert built == []
 
 
+@pytest.mark.usefixtures("compiled")
 def test_unpinned_processes_have_all_cores(harness: Any) -> None:
     assert harness.processes.pinned(1, ["a", "b"]) == ["taskset", "-c", "1", "a", "b"]
     assert harness.processes.pinned(None, ["a", "b"]) == ["a", "b"]
-    harness.environment.compile_c()
     seen: list[int] = []
     good = server(harness, "floor-selectors", "{python}", "floor_selectors.py", "{port}")
     running = harness.run.running_server

@@ -4,7 +4,6 @@ It must not know what is scraped.
 """
 
 import json
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -14,12 +13,8 @@ from typing import Any
 
 from asked_workers import PATIENCE_SECONDS
 from outside_tools import outside_tool
+from own_ports import port_of_its_own
 from page_blocks import blocks_of
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -35,7 +30,7 @@ class Prometheus:
     """Debian's package, which scrapes one address each second."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        self.port = free_port()
+        self.port = port_of_its_own()
         configuration = folder / "prometheus.yml"
         documented = next(block for block in blocks_of("docs/operations.md", "yaml") if "scrape" in block)
         assert documented.count("127.0.0.1:9464") == 1

@@ -19,11 +19,13 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "common"))
+from own_ports import port_of_its_own  # noqa: E402
+
 ARTIFACTS = HERE.parent.parent / "artifacts" / "autobahn"
 AGENT = "wsframe"
 GOOD = {"OK", "INFORMATIONAL"}
@@ -33,7 +35,7 @@ QUICK = [
     "12.1.1", "12.1.7", "12.2.3", "12.3.5", "12.4.6", "12.5.4",
     "13.1.1", "13.2.2", "13.3.3", "13.4.4", "13.5.5", "13.6.6", "13.7.2",
 ]  # fmt: skip
-START_SECONDS = 20.0
+START_SECONDS = 120.0  # of a machine with far more to do than this
 # The suite's largest messages have 16 MiB, its most fragments 65,536.
 COMMAND_LINE = [sys.executable, "-m", "python_server", "--no-access-log", "--ws-per-message-deflate"]
 COMMAND_LINE += ["--ws-max-size", str(17 * 2**20), "--ws-max-fragments", "70000", "--ws-ping-interval", "0"]
@@ -75,14 +77,6 @@ def suite_environment(python27: str) -> dict[str, str]:
         if done.returncode:
             sys.exit(f"autobahntestsuite could not be installed with {python27}:\n{done.stderr[-3000:]}")
     return env
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [int(sock.getsockname()[1]) for sock in sockets]
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -180,7 +174,7 @@ def main() -> int:
     roles = ("server", "client", "command-line") if options.role == "all" else (options.role,)
     with ThreadPoolExecutor() as pool:  # each of them mostly waits for its suite
         run = partial(run_role, python27=python27, env=env, cases=cases, exclude=options.exclude)
-        reports = list(pool.map(run, roles, free_ports(len(roles))))
+        reports = list(pool.map(run, roles, [port_of_its_own() for _ in roles]))
     verdicts = [judge(role, report) for role, report in zip(roles, reports, strict=True)]
     return 0 if all(verdicts) else 1
 

@@ -62,7 +62,7 @@ def test_nothing_acknowledged_is_lost_while_workers_come_and_go(
     server = launch(APPS, "homes_app:app", *options, supervisor=supervisor)
     server.wait_serving(4)
     drive("deploys.mjs", server.url, str(server.pid), "10000")
-    assert server.REPLACED in server.log
+    server.wait_for(server.REPLACED)
     assert "Traceback" not in server.log
 
 
@@ -74,7 +74,7 @@ def test_clients_recover_though_all_workers_have_answered_their_requests_at_once
     server = launch(APPS, "homes_app:app", *options, supervisor=supervisor)
     server.wait_serving(2)
     drive("crowd.mjs", server.url, "8", "2", "recovered")
-    assert server.log.count(server.REPLACED) >= 2
+    server.wait_for(server.REPLACED, 2)
     assert server.stop() == 0
 
 
@@ -141,10 +141,10 @@ def test_a_worker_whose_loop_stands_still_is_killed_and_replaced(start: Start, p
     server.wait_serving(2)
     with connect(f"{server.url.replace('http', 'ws')}/still") as still:
         still.send("now")
-        with (place / "hold").open("w"):  # it blocks
-            server.wait_serving(3)
-        with pytest.raises(ConnectionClosed):
-            still.recv()
+        # It blocks; a busy machine may let another one stand still as well.
+        with (place / "hold").open("w"), pytest.raises(ConnectionClosed):
+            still.recv(PATIENCE_SECONDS)
+    server.wait_serving(3)
     stopped = ask(server)
     os.kill(stopped, signal.SIGSTOP)
     server.wait_serving(4)

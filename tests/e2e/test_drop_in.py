@@ -19,6 +19,7 @@ import pytest
 import socketio
 from websockets.sync.client import connect
 
+from own_ports import port_of_its_own
 from running_program import PATIENCE_SECONDS, RunningProgram
 
 PROGRAMS = Path(__file__).with_name("programs")
@@ -26,17 +27,11 @@ Transcript = list[object]
 DROP_IN = ("-m", "python_server", "--drop-in")
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 class Program(RunningProgram):
     """A program that listens at a port it is told by PORT."""
 
     def __init__(self, *arguments: str) -> None:
-        self.port = free_port()
+        self.port = port_of_its_own()
         environment = {"PORT": str(self.port), "GEVENT_SUPPORT": "", "EVENTLET_NO_GREENDNS": "yes"}
         super().__init__([sys.executable, "-W", "ignore", *arguments], PROGRAMS, environment)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -188,7 +183,7 @@ def test_a_program_says_the_same_as_on_its_own_server(run: Callable[..., Program
 @pytest.mark.parametrize("name", ["eventlet_procfile", "gevent_flask", "socketio_server"])
 def test_the_same_from_the_command_line_with_workers(name: str) -> None:
     """Each worker puts the names in place for itself."""
-    port = free_port()
+    port = port_of_its_own()
     served = Program(*DROP_IN, "--workers", "2", f"{name}:app", "--bind", f"127.0.0.1:{port}")
     served.port, served.url = port, f"http://127.0.0.1:{port}"
     try:
@@ -296,7 +291,7 @@ def test_what_a_stand_in_lacks_fails_at_start_and_names_the_place(
 ) -> None:
     (tmp_path / "program.py").write_text(text)
     served = subprocess.run(
-        [sys.executable, *DROP_IN, "program:app"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, *DROP_IN, "program:app"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert served.returncode == 1
     assert served.stderr.splitlines()[-1].startswith("Error: importing 'program' raised")

@@ -117,7 +117,7 @@ def test_events_come_with_the_application(serve: Any, folder: Path, way: str) ->
     assert failure(server.url + "/fail")[0] == 500
     assert failure(server.url + "/other/")[0] == 404
     server.intended_exceptions_count = 1
-    assert " * Debug mode: off" in server.log
+    server.wait_for(" * Debug mode: off")
     assert "Debugger PIN" not in server.log
     server.wait_for('"GET / HTTP/1.1" 200')
 
@@ -156,7 +156,7 @@ def test_an_application_in_words_of_its_own(serve: Any, folder: Path) -> None:
     words = {"FLASK_APP": "events:create_app('/x')", "FLASK_RUN_PORT": "0", "FLASK_RUN_DEBUGGER": "1"}
     server = serve(folder, "-m", "flask", "run", program=True, env=words)
     assert get(server.url + "/x/") == "good morning"
-    assert "Debugger PIN" in server.log
+    server.wait_for("Debugger PIN")
     assert "console" not in failure(server.url + "/x/fail")[1]  # Flask answers itself without debug mode
     server.intended_exceptions_count = 1
 

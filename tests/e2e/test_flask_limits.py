@@ -147,7 +147,7 @@ def test_a_client_that_does_not_read(server: Any, transport: str) -> None:
                 assert witness.wait_for("left", client.sid)[0] == "slow client"
         assert witness.ask("echo", 1) == 1  # the others notice nothing
     server.wait_for("slow client: it did not take what was sent to it; the bounds are --limit-unsent")
-    assert "max_queued_bytes for polling" in server.log
+    server.wait_for("max_queued_bytes for polling")
 
 
 @pytest.mark.parametrize("transport", ["polling", "websocket"])

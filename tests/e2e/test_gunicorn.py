@@ -203,7 +203,7 @@ def test_settings_without_an_effect_are_named_and_those_of_the_environment_hold(
     environment = {"WSFRAME_LIMIT_BODY": "1000"}
     server = launch(APPS, "homes_app:app", *arguments, supervisor="gunicorn", env=environment)
     server.wait_serving(1)
-    assert "header_map, sendfile, strip_header_spaces: these settings have no effect" in server.log
+    server.wait_for("header_map, sendfile, strip_header_spaces: these settings have no effect")
     connection = connection_to(server)
     for size, status in ((1000, 200), (1001, 413)):
         connection.request("POST", "/say/1", b"a" * size)

@@ -18,8 +18,9 @@ from websockets.sync.client import connect
 from asked_workers import PATIENCE_SECONDS, address
 from dashboard import METRIC, expressions
 from outside_tools import outside_tool
+from own_ports import port_of_its_own
 from page_blocks import PAGES
-from prometheus_server import Prometheus, free_port, get
+from prometheus_server import Prometheus, get
 from python_server.monitoring.catalogue import CATALOGUE
 
 APPS = Path(__file__).parent / "apps"
@@ -31,7 +32,7 @@ VARIABLES = {'job=~"$job"': 'job=~".*"', "$__rate_interval": "1m"}
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    return free_port()
+    return port_of_its_own()
 
 
 @pytest.fixture
@@ -101,6 +102,8 @@ def test_the_commands_for_a_running_server_work_in_turn(launch: Any) -> None:
         assert str(server.pid) in done.stdout or word == "dump"
         if word == "reload":
             server.wait_for("rolling restart done")
+    server.wait_for("has ended", 4)
+    assert server.wait() == 0
     assert server.log.count("has ended") == 4
 
 

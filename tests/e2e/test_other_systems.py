@@ -42,7 +42,7 @@ def app(environ, start_response):
 def run(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PYTHONPATH": str(COMMON), **more}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1200)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

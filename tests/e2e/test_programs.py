@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import unified_diff
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from signal import SIGTERM
 import pytest
 
 from outside_tools import outside_tool
+from own_ports import port_of_its_own
 from running_program import RunningProgram
 
 HERE = Path(__file__).resolve().parent
@@ -30,7 +31,7 @@ DRIVERS = HERE / "drivers"
 COMMON = str(HERE.parent / "common")
 MIGRATION = HERE.parents[1] / "docs" / "migration.md"
 STARTING_COUNT = 6  # at once: each needs a processor for a second
-TALKING_SECONDS = 240.0
+TALKING_SECONDS = 600.0  # of a machine with far more to do than this
 
 pytestmark = [pytest.mark.needs_node, pytest.mark.needs_redis]
 
@@ -118,14 +119,6 @@ class Running:
         }
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-
-
 def wait_listening(program: RunningProgram, port: int) -> None:
     """Until somebody accepts connections there, or the program has ended."""
     for _ in range(600):
@@ -167,9 +160,11 @@ def started(mode: str, names: list[str]) -> Iterator[list[Running]]:
         wait_listening(process, port)
         return process
 
-    def start(name: str, port: int, broker_port: int) -> Running:
+    def start(name: str) -> Running:
+        port = port_of_its_own()
         environment = {"PORT": str(port), "EVENTLET_NO_GREENDNS": "yes"}
         if ROWS[name].needs_redis:
+            broker_port = port_of_its_own()
             launch([outside_tool("redis-server"), "--port", str(broker_port), "--save", ""], broker_port, {})
             environment["REDIS_URL"] = f"redis://127.0.0.1:{broker_port}/0"
         command, scripts = commands(mode, name, port)
@@ -177,8 +172,7 @@ def started(mode: str, names: list[str]) -> Iterator[list[Running]]:
 
     try:
         with ThreadPoolExecutor(STARTING_COUNT) as pool:
-            ports = free_ports(2 * len(names))
-            yield list(pool.map(start, names, ports[: len(names)], ports[len(names) :]))
+            yield list(pool.map(start, names))
     finally:
         for process in reversed(processes):
             process.signal(SIGTERM)

@@ -20,6 +20,8 @@ CLIENTS = [*(f"socket.io-client-2.{minor}" for minor in range(5)), LAST]
 WAYS = [(client, "upgrade") for client in CLIENTS]
 WAYS += [(client, way) for client in (CLIENTS[0], LAST) for way in ("polling", "websocket")]
 PATIENCE_MS = 60_000
+# On a busy machine a client may say nothing for longer than those that are told apart by it.
+PATIENT = {"PING_TIMEOUT": "300"}
 # Emits as it is told on its one transport; settles with what came back, and how.
 IN_PAGE = """async ([options]) => {
     const socket = io({ reconnection: false, ...options });
@@ -40,7 +42,7 @@ IN_PAGE = """async ([options]) => {
 
 @pytest.fixture(scope="module")
 def url(serve: Callable[..., Any]) -> str:
-    return str(serve(APPS, "version2_app:app").url)
+    return str(serve(APPS, "version2_app:app", env=PATIENT).url)
 
 
 @pytest.mark.needs_node
@@ -50,9 +52,10 @@ def test_socketio_client_2(drive: Callable[..., None], url: str, client: str, wa
 
 
 @pytest.mark.needs_node
-def test_hearts_of_socketio_client_2(drive: Callable[..., None], url: str) -> None:
+def test_hearts_of_socketio_client_2(drive: Callable[..., None], serve: Callable[..., Any]) -> None:
     """The five seconds until a silent client is given up pass once, for all of them."""
-    drive("hearts2.mjs", url, *(f"{client}={way}" for client, way in WAYS))
+    server = serve(APPS, "version2_app:app")
+    drive("hearts2.mjs", server.url, *(f"{client}={way}" for client, way in WAYS))
 
 
 @pytest.mark.needs_node
@@ -65,7 +68,7 @@ def test_engineio_client_3(drive: Callable[..., None], serve: Callable[..., Any]
 def test_workers_find_their_sessions_and_are_replaced(
     drive: Callable[..., None], serve: Callable[..., Any]
 ) -> None:
-    server = serve(APPS, "version2_app:app", "--workers", "2")
+    server = serve(APPS, "version2_app:app", "--workers", "2", env=PATIENT)
     server.wait_for(" serves", 2)
     drive("client2_workers.mjs", server.url, str(server.pid))
 

@@ -96,12 +96,18 @@ def test_of_four_workers_the_one_that_stands_still_is_named(four: Any) -> None:
     assert len({*processes, server.pid}) == 5
     os.kill(processes[1], signal.SIGSTOP)
     try:
-        told = status_of(server, "--timeout", "3")["workers"]
-        assert [each["process"] for each in told if each.get("stands_still") == ""] == [processes[1]]
-        dumped = wsframe("dump", *port_of(server))
-        assert dumped.returncode == 1
-        assert f"`kill -ABRT {processes[1]}`" in dumped.stderr
-        assert dumped.stdout.count("has written it into its log") == 3
+        named: list[int] = []
+        while named != [processes[1]]:  # on a busy machine others may not have answered by then
+            told = status_of(server, "--timeout", "3")["workers"]
+            named = [each["process"] for each in told if each.get("stands_still") == ""]
+            assert processes[1] in named
+        written = ""
+        while written.count("has written it into its log") < 3:
+            dumped = wsframe("dump", *port_of(server))
+            assert dumped.returncode == 1
+            assert f"`kill -ABRT {processes[1]}`" in dumped.stderr
+            written = dumped.stdout
+        assert written.count("has written it into its log") == 3
     finally:
         os.kill(processes[1], signal.SIGCONT)
     assert all("stands_still" not in each for each in status_of(server)["workers"])
@@ -120,7 +126,7 @@ def test_a_loop_that_a_handler_holds_up_is_seen(serve: Any, client: SimpleClient
     assert "pool of --event-threads: " in dumped
     (tmp_path / "go on").touch()
     server.wait_for("where all threads stand, as `wsframe dump` asks")
-    assert "in hold\n    time.sleep(0.01)" in server.log
+    server.wait_for("in hold\n    time.sleep(0.01)")
 
 
 def test_found_from_a_login_shell_though_it_only_listens_on_a_path(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def url(serve: Callable[..., Any]) -> str:
-    return str(serve(APPS, "version2_app:app").url)
+    return str(serve(APPS, "version2_app:app", env={"PING_TIMEOUT": "300"}).url)
 
 
 @pytest.fixture

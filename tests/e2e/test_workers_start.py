@@ -48,6 +48,13 @@ socketio = SocketIO(app)
 def pid():
     return str(os.getpid())
 """
+# As `-m python_server`; the first worker leaves the others new connections for as long as they need to load.
+PATIENT = """
+import runpy
+from python_server.workers import member, supervisor
+member.WORD_MAX_SECONDS = supervisor.TOGETHER_MIN_SECONDS = supervisor.TOGETHER_MAX_SECONDS = 600.0
+runpy.run_module("python_server", run_name="__main__", alter_sys=True)
+"""
 KEY = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + KEY
 
@@ -121,7 +128,7 @@ def serve(folder: Path, listening: socket.socket, workers_count: int = WORKERS_C
     number = listening.fileno()
     arguments = ["--fd", str(number), "--workers", str(workers_count), "--worker-timeout", "600"]
     return RunningProgram(
-        [sys.executable, "-m", "python_server", "first_app:app", "--no-access-log", *arguments],
+        [sys.executable, "-c", PATIENT, "first_app:app", "--no-access-log", *arguments],
         folder,
         pass_fds=[number],
     )

@@ -5,6 +5,7 @@ It must not need more than a minute: `make fuzz` runs longer, with seeds of its 
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import signal
@@ -46,6 +47,12 @@ SEED = 7
 @pytest.fixture(autouse=True)
 def kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("findings.KEPT", tmp_path)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_to_the_collector() -> None:
+    """Of tests before these, whose descriptors would end while they are counted."""
+    gc.collect()
 
 
 @pytest.mark.parametrize("name", MACHINES)

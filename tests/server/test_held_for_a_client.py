@@ -28,7 +28,7 @@ from python_server.net.client_backlog import SOFT_BYTES, SOFT_COUNT
 from python_server.settings import Settings
 from wsframe import Decoder, Opcode, Role, encode_frame
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 SETTINGS = Settings(access_log=None)
 RECEIVE_BYTES = SETTINGS.transport.receive_buffer_bytes
 QUEUED_MAX_BYTES = 2 * 1024 * 1024  # of a client that polls

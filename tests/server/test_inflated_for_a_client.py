@@ -17,7 +17,7 @@ from python_server.net.client_backlog import SOFT_BYTES, Backlog
 from python_server.settings import Settings, WebSocketSettings
 from wsframe import Opcode, encode_frame
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 SETTINGS = Settings(access_log=None, websocket=WebSocketSettings(per_message_deflate=True))
 MESSAGE_BYTES = 1_000_000
 MESSAGES_COUNT = 100

@@ -6,6 +6,7 @@ It must not know how workers, clients or connections work; it chooses what happe
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 import tempfile
@@ -310,6 +311,7 @@ def watched(ledger: Ledger, now: Callable[[], float]) -> Iterator[None]:
 
 def play(seed: int, keeps_lines: bool = False) -> Ledger:
     """One seed from its beginning to its end; what was broken stands in the ledger."""
+    gc.collect()  # what was left to the collector before must not end meanwhile
     before = open_descriptors_count(), threading.active_count()
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
         ledger = Ledger()

@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 
 from ordered_clients import OrderedClient, OrderedEngine, PromptEngine
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["polling", "websocket"]}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from own_ports import port_of_its_own
 from python_server.http1.parser import Request
 from python_server.monitoring.figures import Collected, Figures, Snapshot
 from python_server.net.sockets import BindError, Listening, TCPAddress, UnixAddress, listen
@@ -37,11 +38,6 @@ from python_server.settings import Settings
 WAIT_SECONDS = 60
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 def now(unready: str = "") -> Collected:
     return Collected([Snapshot(1, 10, REAL.monotonic(), unready, Figures())], Figures())
 
@@ -56,7 +52,7 @@ def get(port: int, path: str = "/metrics") -> tuple[int, bytes]:
 
 
 def test_it_is_served_on_a_thread_of_its_own_until_it_is_closed() -> None:
-    port = free_port()
+    port = port_of_its_own()
     with metrics_address(Settings(metrics=f"127.0.0.1:{port}")) as begin:
         begin(now)
         status, text = get(port)
@@ -141,7 +137,7 @@ def test_a_folder_of_snapshots_that_is_full_is_told() -> None:
 @pytest.mark.parametrize("accept", ["application/openmetrics-text; version=x", "text/plain; version=1e9"])
 def test_no_field_of_a_scrape_is_too_odd(accept: str) -> None:
     """prometheus_client compares versions that are none."""
-    port = free_port()
+    port = port_of_its_own()
     with metrics_address(Settings(metrics=f"127.0.0.1:{port}")) as begin:
         begin(now)
         request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept})
@@ -177,7 +173,7 @@ def test_nobody_asked_for_it() -> None:
 
 
 def test_garbage_stalls_and_crowds_leave_room_for_a_scrape() -> None:
-    port = free_port()
+    port = port_of_its_own()
     with metrics_address(Settings(metrics=f"127.0.0.1:{port}")) as begin:
         begin(now)
         assert LIMITS.connections_max_count is not None
@@ -289,7 +285,7 @@ sys.stdin.read()
 
 
 def test_of_several_processes_one_serves_and_another_takes_over(tmp_path: Path) -> None:
-    port = free_port()
+    port = port_of_its_own()
     settings = Settings(metrics=f"127.0.0.1:{port}")
     command = [sys.executable, "-c", OTHER, f"127.0.0.1:{port}", str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
