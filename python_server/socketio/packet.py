@@ -126,9 +126,9 @@ def _head(begin: str, namespace: str, id: int | None) -> str:
 def _has_binary(value: object) -> bool:
     if type(value) in ATOMS:
         return False
-    if type(value) is dict:
+    if isinstance(value, dict):
         return any(map(_has_binary, value.values()))
-    if type(value) is list or type(value) is tuple:
+    if isinstance(value, (list, tuple)):
         return any(map(_has_binary, value))
     return isinstance(value, BINARY_TYPES)
 
