@@ -305,9 +305,10 @@ def test_placeholders_are_filled_wherever_they_stand() -> None:
 @pytest.mark.parametrize("id", [None, 12])
 @pytest.mark.parametrize("attachments", [[], [b"x", b"y"]])
 def test_the_data_of_what_was_prepared(namespace: str, id: int | None, attachments: list[bytes]) -> None:
-    prepared = TextCodec().prepare(PacketType.EVENT, namespace, ["a[,", *attachments], id)
+    name = f"a[{namespace},["
+    prepared = TextCodec().prepare(PacketType.EVENT, namespace, [name, *attachments], id)
     places = "".join(f",{PLACE % number}" for number in range(len(attachments)))
-    assert TextCodec().data_text(prepared, namespace) == (f'["a[,"{places}]', attachments)
+    assert TextCodec().data_text(prepared, namespace) == (f'["{name}"{places}]', attachments)
 
 
 def test_words_of_somebody_else_write_and_read() -> None:
