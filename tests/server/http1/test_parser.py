@@ -316,11 +316,13 @@ def test_what_was_received_is_not_kept() -> None:
     assert [event for event in events if isinstance(event, bytes)] == [b"ab", b"cd"]
 
 
-def test_a_flood_of_tiny_chunks_becomes_one_piece() -> None:
+@pytest.mark.parametrize("size_bytes", [1, 16, 48])
+def test_a_flood_of_tiny_chunks_becomes_one_piece(size_bytes: int) -> None:
     parser = RequestParser(HTTPSettings())
     count = 10_000
-    events = parser.receive(CHUNKED + b"1\r\nx\r\n" * count + b"0\r\n\r\n")
-    assert [event for event in events if isinstance(event, bytes)] == [b"x" * count]
+    data = b"x" * size_bytes
+    events = parser.receive(CHUNKED + b"%x\r\n%b\r\n" % (size_bytes, data) * count + b"0\r\n\r\n")
+    assert [event for event in events if isinstance(event, bytes)] == [data * count]
     assert events[-1] is END
 
 
