@@ -94,8 +94,8 @@ class RequestParser:
     state: ParserState = field(default=_HEAD, init=False)
     served_count: int = field(default=0, init=False)
     _buffer: bytearray = field(default_factory=bytearray, init=False)
-    _small_head_bytes: int = field(init=False)  # no limit can be passed by such a head
-    _searched_bytes: int = field(default=0, init=False)  # of the buffer, for the end of a head
+    _small_head_bytes: int = field(init=False)  # such a head passes no limit that is not looked at again
+    _searched_bytes: int = field(default=0, init=False)  # of the buffer: no end of a head begins there
     _skipped_count: int = field(default=0, init=False)  # empty lines before a request line
     _remaining_bytes: int = field(default=0, init=False)  # of the body, or of one chunk's data
     _body_bytes: int = field(default=0, init=False)  # of all chunks so far
@@ -103,9 +103,7 @@ class RequestParser:
 
     def __post_init__(self) -> None:
         limits = self._limits
-        self._small_head_bytes = min(
-            limits.request_line_max_bytes, limits.header_line_max_bytes, limits.header_total_max_bytes
-        )
+        self._small_head_bytes = min(limits.request_line_max_bytes, limits.header_total_max_bytes)
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take bytes of the connection (any buffer, not kept); return what they complete."""
@@ -201,13 +199,13 @@ class RequestParser:
             self._searched_bytes = 0
         if not buffer:
             return False
-        start = max(0, self._searched_bytes - 3)
+        start = self._searched_bytes
         end = buffer.find(b"\r\n\r\n", start)
         if end < 0 and BAD_LINE_END.search(buffer, start):
             raise BadRequest(400, "bare CR, bare LF or NUL in the request head (RFC 9112 2.2)")
         self._check_head_size(end)
         if end < 0:
-            self._searched_bytes = len(buffer)
+            self._searched_bytes = max(0, len(buffer) - 3)
             return False
         self._searched_bytes = 0
         head = bytes(buffer[: end + 4])

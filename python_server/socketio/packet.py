@@ -126,9 +126,9 @@ def _head(begin: str, namespace: str, id: int | None) -> str:
 def _has_binary(value: object) -> bool:
     if type(value) in ATOMS:
         return False
-    if type(value) is dict:
+    if isinstance(value, dict):
         return any(map(_has_binary, value.values()))
-    if type(value) is list or type(value) is tuple:
+    if isinstance(value, (list, tuple)):
         return any(map(_has_binary, value))
     return isinstance(value, BINARY_TYPES)
 
@@ -169,9 +169,9 @@ def _decode(text: str, words: JSONWords) -> Packet:
     if kind is None:
         raise PacketError(f"unknown packet type {text[:1]!r}")
     packet = Packet(kind)
-    position = 1
+    rest = text[1:]
     if kind is _BINARY_EVENT or kind is _BINARY_ACK:
-        match = ATTACHMENTS.match(text, 1)
+        match = ATTACHMENTS.match(rest)
         if match is None:
             raise PacketError("a binary packet without its attachment count")
         packet.attachments_count = int(match[1])
@@ -180,19 +180,15 @@ def _decode(text: str, words: JSONWords) -> Packet:
                 f"{packet.attachments_count} attachments, allowed are 1 to {ATTACHMENTS_MAX_COUNT}"
             )
         packet.kind = EVENT if kind is _BINARY_EVENT else ACK
-        position = match.end()
-    if text[position : position + 1] == "/":
-        end = text.find(",", position)
-        if end < 0:
-            end = len(text)
-        packet.namespace = text[position:end]
-        position = end + 1
-    match = ID.match(text, position)
+        rest = rest[match.end() :]
+    if rest.startswith("/"):
+        packet.namespace, _, rest = rest.partition(",")
+    match = ID.match(rest)
     if match is not None:
         packet.id = int(match[0])
-        position = match.end()
-    if position < len(text):
-        packet.data = words.loads(text[position:])
+        rest = rest[match.end() :]
+    if rest:
+        packet.data = words.loads(rest)
         if packet.data is None and kind is CONNECT:
             raise PacketError("the data of a connect packet must be an object")
     return packet
@@ -324,5 +320,6 @@ class TextCodec:
     def data_text(self, prepared: Prepared, namespace: str) -> tuple[str, Sequence[bytes]]:
         text, *attachments = prepared.packets
         # In front of the array stand digits, a hyphen, and a namespace that ends with a comma.
-        start = 0 if namespace == "/" else text.index(namespace + ",") + len(namespace)  # type: ignore[arg-type]
-        return text[text.index("[", start) :], attachments  # type: ignore[arg-type,return-value]
+        if namespace != "/":
+            text = text.partition(namespace + ",")[2]  # type: ignore[arg-type]
+        return text[text.index("[") :], attachments  # type: ignore[arg-type,return-value]

@@ -5,16 +5,25 @@ It must not know what is counted.
 
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 
-def lines_run(function: Callable[..., Any], *arguments: Any, refusals: tuple[Any, ...] = ()) -> int:
-    """Lines that a call executes, the standard library's among them; `refusals` may end it."""
+def lines_run(
+    function: Callable[..., Any],
+    *arguments: Any,
+    refusals: tuple[Any, ...] = (),
+    of: ModuleType | None = None,
+) -> int:
+    """Lines that a call executes: `of` one module, or all, the standard library's among them.
+
+    `refusals` may end it.
+    """
     count = 0
 
     def trace(frame: Any, kind: str, argument: Any) -> Any:
         nonlocal count
-        count += kind == "line"
+        count += kind == "line" and (of is None or frame.f_globals is vars(of))
         return trace
 
     before = sys.gettrace()

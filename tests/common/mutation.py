@@ -38,7 +38,7 @@ UNTRIED = {"not checked", "check was interrupted by user"}
 # A change may make a loop endless: mutmut bounds the time that its process computes, not that of the clock.
 SETTINGS = """
 [tool.pytest.ini_options]
-addopts = "--import-mode=importlib -p no:benchmark -p no:cacheprovider -p no:wsframe"
+addopts = "--import-mode=importlib -p no:benchmark -p no:cacheprovider -p no:wsframe --hypothesis-seed=0"
 pythonpath = ["tests/common", "."]
 [tool.mutmut]
 source_paths = ["python_server"]

@@ -55,6 +55,7 @@ def summarise(pieces: list[bytes], limits: HTTPSettings = LIMITS) -> Summary:
                     assert event is events[-1]
                     assert parser.state is ParserState.FAILED
                     assert parser.receive(GET) == []
+                    assert parser.held_bytes == 0
                     out.append(event.status)
             events = parser.next_request() if parser.state is ParserState.COMPLETE else []
     if body is not None:
@@ -109,6 +110,7 @@ VECTORS: dict[str, tuple[bytes, Summary]] = {
         [431],
     ),
     "request line too long by one byte": (b"GET /" + b"a" * 27 + b" HTTP/1.1\r\nHost: a\r\n\r\n", [414]),
+    "request line too long by one byte in a small head": (b"GET /" + b"a" * 27 + b" HTTP/1.0\r\n\r\n", [414]),
     "field line too long by one byte, without an end": (b"GET / HTTP/1.1\r\nX: " + b"a" * 48, [431]),
     "too many fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 5 + b"\r\n", [431]),
     "chunk size 0x5": (CHUNKED + b"0x5\r\nhello\r\n0\r\n\r\n", [400]),
@@ -248,6 +250,59 @@ def test_limits_are_reached_exactly_whole_and_bytewise(data: bytes, limit: str) 
         assert only[0] != "unfinished"
 
 
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (replace(LIMITS, request_line_max_bytes=13), "the request line is longer than 13 bytes"),
+        (replace(LIMITS, header_line_max_bytes=7), "a header line is longer than 7 bytes"),
+        (replace(LIMITS, header_total_max_bytes=9), "the header is larger than 9 bytes"),
+    ],
+)
+def test_a_small_head_is_held_to_the_smallest_limit(limits: HTTPSettings, words: str) -> None:
+    events = RequestParser(limits).receive(b"GET / HTTP/1.0\r\nX: 45678\r\n\r\n")
+    assert str(events[-1]) == words
+
+
+AT_ONCE = {
+    "LF": (b"\n", 400),
+    "LF behind an empty line": (b"\r\n\n", 400),
+    "bare CR": (b"\rX", 400),
+    "one byte too many of all fields": (
+        b"GET / HTTP/1.1\r\n" + (b"X: " + b"1" * 47 + b"\r\n") * 2 + b"X: " + b"1" * 12,
+        431,
+    ),
+}
+
+
+@pytest.mark.parametrize("before", [b"", GET])
+@pytest.mark.parametrize(("data", "status"), AT_ONCE.values(), ids=AT_ONCE)
+def test_what_cannot_become_a_head_is_refused_at_once(data: bytes, status: int, before: bytes) -> None:
+    parser = RequestParser(LIMITS)
+    if before:
+        parser.receive(before[:5])
+        parser.receive(before[5:])
+        parser.next_request()
+    assert parser.receive(data[:-1]) == []
+    (refusal,) = parser.receive(data[-1:])
+    assert isinstance(refusal, BadRequest)
+    assert refusal.status == status
+
+
+def test_what_is_usual_is_not_copied() -> None:
+    """A head that comes alone, up to the smallest limit, and a piece of a body."""
+    for head in (GET, b"GET / HTTP/1.1\r\nHost: 23456789012345\r\n\r\n"):
+        (request,) = RequestParser(LIMITS, lambda request: True).receive(head)
+        assert isinstance(request, Request)
+        assert request.raw_head is head
+    assert len(head) == LIMITS.request_line_max_bytes
+    parser = RequestParser(LIMITS)
+    parser.receive(POST + b"Content-Length: 9\r\n\r\n")
+    piece = b"a piece"
+    (event,) = parser.receive(piece)
+    assert event is piece
+    assert parser.receive(b"") == []
+
+
 def test_a_pipelined_request_waits_for_the_answer_before_it() -> None:
     parser = RequestParser(LIMITS)
     events = parser.receive(GET + GET[:5])
@@ -316,11 +371,13 @@ def test_what_was_received_is_not_kept() -> None:
     assert [event for event in events if isinstance(event, bytes)] == [b"ab", b"cd"]
 
 
-def test_a_flood_of_tiny_chunks_becomes_one_piece() -> None:
+@pytest.mark.parametrize("size_bytes", [1, 16, 48])
+def test_a_flood_of_tiny_chunks_becomes_one_piece(size_bytes: int) -> None:
     parser = RequestParser(HTTPSettings())
     count = 10_000
-    events = parser.receive(CHUNKED + b"1\r\nx\r\n" * count + b"0\r\n\r\n")
-    assert [event for event in events if isinstance(event, bytes)] == [b"x" * count]
+    data = b"x" * size_bytes
+    events = parser.receive(CHUNKED + b"%x\r\n%b\r\n" % (size_bytes, data) * count + b"0\r\n\r\n")
+    assert [event for event in events if isinstance(event, bytes)] == [data * count]
     assert events[-1] is END
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from counted_lines import lines_run
 from python_server.socketio import msgpack_packet
 from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, is_deeper
-from python_server.socketio.msgpack_packet import MsgpackCodec, check_values
+from python_server.socketio.msgpack_packet import MsgpackCodec, _plain, check_values
 from python_server.socketio.packet import PacketError, PacketType
 
 CODEC = MsgpackCodec()
@@ -173,6 +173,16 @@ def test_maps_of_strings_are_read_at_every_depth(depth: int) -> None:
     assert (first, second, text, undefined) == (b"a", 1, "x", None)
 
 
+@pytest.mark.parametrize("around", [lambda value: [value, "a"], lambda value: {"a": None, "k": value}])
+def test_plain_values_are_atoms_within_so_many_levels(around: Any) -> None:
+    decode = msgspec.msgpack.Decoder(_plain(2)).decode
+    for value in (None, True, 5, -1, 1.5, "text", [], {}, ["text"], {"k": 5}):
+        assert decode(msgspec.msgpack.encode(around(value))) == around(value)
+    for value in (b"x", [b"x"], {1: 2}, msgspec.msgpack.Ext(0, b"x"), [[5]], {"k": {}}):
+        with pytest.raises(msgspec.ValidationError):
+            decode(msgspec.msgpack.encode(around(value)))
+
+
 ANY = msgspec.msgpack.Decoder().decode
 VALUES = st.recursive(
     st.none()
@@ -236,7 +246,7 @@ WORST = [
 
 @pytest.mark.parametrize("data", WORST)
 def test_a_message_costs_a_bounded_number_of_lines_per_byte(data: bytes) -> None:
-    assert lines_run(check_values, data, refusals=(PacketError,)) <= 16 * len(data) + 50
+    assert lines_run(check_values, data, refusals=(PacketError,), of=msgpack_packet) <= 16 * len(data) + 50
 
 
 DATA = ["a"]

@@ -3,7 +3,9 @@
 It must not know sessions.
 """
 
-from typing import Any
+from collections import OrderedDict
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 
@@ -84,6 +86,30 @@ def test_bytes_become_attachments_wherever_they_stand() -> None:
     assert encode(PacketType.ACK, "/", [b"x"], 1) == [f"61-1[{PLACE % 0}]", b"x"]
 
 
+class Pair(NamedTuple):
+    first: object
+    second: object
+
+
+@pytest.mark.parametrize("kind", [PacketType.EVENT, PacketType.ACK])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b"x", PLACE % 0),
+        ([1, [b"x"]], f"[1,[{PLACE % 0}]]"),
+        ((1, (b"x",)), f"[1,[{PLACE % 0}]]"),
+        ({"a": 1, "b": {"c": b"x"}}, f'{{"a":1,"b":{{"c":{PLACE % 0}}}}}'),
+        (OrderedDict(a=b"x"), f'{{"a":{PLACE % 0}}}'),
+        (Pair(1, b"x"), f"[1,{PLACE % 0}]"),
+    ],
+)
+def test_bytes_become_attachments_in_whatever_holds_them(kind: PacketType, value: Any, text: str) -> None:
+    """Behind a plain value of every kind, and of a kind that JSON's writer has no word for."""
+    plain = ["up", None, True, 1, 1.5, UUID(int=1)]
+    said = f'["up",null,true,1,1.5,"{UUID(int=1)}",{text}]'
+    assert encode(kind, "/", [*plain, value], 7) == [f"{kind + 3}1-7{said}", b"x"]
+
+
 @pytest.mark.parametrize("value", [object(), {1, 2}, {b"x": 1}])
 def test_what_json_has_no_word_for_is_the_callers_fault(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
@@ -156,7 +182,7 @@ def test_a_namespace_s_name_is_bounded(count: int, rest: str) -> None:
 NO_ATTACHMENT = "a placeholder that names no attachment"
 # What the log says of a client's packet, word for word.
 WORDS = {
-    "7": "unknown packet type '7'",
+    '79["a"]': "unknown packet type '7'",
     "": "unknown packet type ''",
     "0null": "the data of a connect packet must be an object",
     "0[]": "the data of a connect packet must be an object",
@@ -279,9 +305,10 @@ def test_placeholders_are_filled_wherever_they_stand() -> None:
 @pytest.mark.parametrize("id", [None, 12])
 @pytest.mark.parametrize("attachments", [[], [b"x", b"y"]])
 def test_the_data_of_what_was_prepared(namespace: str, id: int | None, attachments: list[bytes]) -> None:
-    prepared = TextCodec().prepare(PacketType.EVENT, namespace, ["a[,", *attachments], id)
+    name = f"a[{namespace},["
+    prepared = TextCodec().prepare(PacketType.EVENT, namespace, [name, *attachments], id)
     places = "".join(f",{PLACE % number}" for number in range(len(attachments)))
-    assert TextCodec().data_text(prepared, namespace) == (f'["a[,"{places}]', attachments)
+    assert TextCodec().data_text(prepared, namespace) == (f'["{name}"{places}]', attachments)
 
 
 def test_words_of_somebody_else_write_and_read() -> None:
