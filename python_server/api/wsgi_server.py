@@ -181,6 +181,7 @@ class WSGIServer:
                 worker.run()
         finally:
             self._worker = None
+            logs.flush()  # whoever gave a log reads all of it now
         if interrupted:
             raise KeyboardInterrupt
 
@@ -199,6 +200,7 @@ class WSGIServer:
         if thread is not None:
             thread.join()
             self._thread = self._worker = None
+            logs.flush()
 
     def close(self) -> None:
         """Stop the server, as `stop` does.

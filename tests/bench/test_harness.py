@@ -92,6 +92,16 @@ def server(harness: Any, name: str, *command: str) -> Any:
     return harness.peers.Server(name, harness.peers.Kind.FLOOR, {harness.scenarios.Job.BYTES: launch})
 
 
+def measured(harness: Any, candidate: Any, settings: Namespace) -> Any:
+    """A run in which somebody answered: on a busy machine nobody may for a moment. Or the last of twenty."""
+    run: Any = {}
+    for _ in range(20):
+        run = harness.run._measure(candidate, harness.scenarios.SCENARIOS["S1"], 1, settings)
+        if "not one answer" not in run.get("error", ""):
+            break
+    return run
+
+
 @pytest.mark.usefixtures("compiled")
 def test_broken_peers_are_named_and_the_run_goes_on(harness: Any, capsys: pytest.CaptureFixture[str]) -> None:
     candidates = [
@@ -101,9 +111,8 @@ def test_broken_peers_are_named_and_the_run_goes_on(harness: Any, capsys: pytest
         server(harness, "wrong-echo", "{python}", "-c", WRONG_ECHO, "{port}"),
         server(harness, "good", "{python}", "floor_selectors.py", "{port}"),
     ]
-    scenario = harness.scenarios.SCENARIOS["S1"]
     settings = Namespace(seconds=0.1, warmup_seconds=0.0, unpinned=False)
-    runs = [harness.run._measure(each, scenario, 1, settings) for each in candidates]
+    runs = [measured(harness, each, settings) for each in candidates]
     errors = {run["server"]: run["error"] for run in runs if "error" in run}
     assert "no_such_peer" in errors["not-installed"]
     assert "no-such-command" in errors["no-such-command"]

@@ -27,7 +27,7 @@ def background_thread():
     while True:
         socketio.sleep(0.1)
         count += 1
-        socketio.emit("my_response", {"data": "Server generated event", "count": count}, to="watchers")
+        socketio.emit("tick", {"data": "Server generated event", "count": count}, to="watchers")
 
 
 @app.route("/")
