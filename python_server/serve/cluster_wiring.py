@@ -210,7 +210,7 @@ def _backplane(
             warn=log.warn,
             codec=lambda: hub.codec,
             system=given.system,
-            next_offset=lambda: None if hub.recovery is None else hub.recovery.next_offset,
+            next_offset=lambda: None if hub.recovery is None else hub.recovery.next_relayed_offset,
         )
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)
     index = None if siblings is None else siblings.index

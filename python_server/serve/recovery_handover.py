@@ -20,6 +20,7 @@ from python_server.serve.mounts import Mount
 from python_server.socketio.cluster.port import Malformed
 from python_server.socketio.recovery.record import (
     HeardEvent,
+    HeardOf,
     RecoveryRecord,
     checked,
     decoder,
@@ -37,15 +38,16 @@ RETRY_SECONDS: Final = 0.01
 
 
 class Part(msgspec.Struct, tag="part", forbid_unknown_fields=True):
-    """A piece of the log `tag` of the server mounted under `path`; the last one completes it."""
+    """A piece of the log `tag` of the server mounted under `path`; the last one completes it, and says how
+    far that log had heard each process."""
 
     path: str
     tag: str
     first: int
-    ended_at: float
     events: list[HeardEvent]
     clients: list[RecoveryRecord]
     last: bool = False
+    heard: HeardOf = {}
 
 
 class Forget(msgspec.Struct, tag="forget", forbid_unknown_fields=True):
@@ -126,7 +128,7 @@ class RecoveryHandover:
 
     def _begun_parts(self) -> Iterator[bytes]:
         for (_, path, tag), (events, clients) in self._incoming.items():
-            part = partial(Part, path, tag, 0, 0.0)  # what counts comes with the last one
+            part = partial(Part, path, tag, 0)  # what counts comes with the last one
             for start in range(0, len(events), EVENTS_COUNT):
                 yield encode(part(list(map(travelling_event, events[start : start + EVENTS_COUNT])), []))
             for start in range(0, len(clients), CLIENTS_COUNT):
@@ -140,8 +142,8 @@ class RecoveryHandover:
         for path, log in self._logs.items():
             now = self._now()
             for each in log.logs(now):
-                events, clients = each.entries(), each.lost_clients()
-                part = partial(Part, path, each.tag, each.events.first, now)
+                events, clients, heard = each.entries(), each.lost_clients(), each.heard(now, {})
+                part = partial(Part, path, each.tag, each.events.first)
                 for start in range(0, len(events), EVENTS_COUNT):
                     yield encode(part(list(map(travelling_event, events[start : start + EVENTS_COUNT])), []))
                 for start in range(0, len(clients), CLIENTS_COUNT):
@@ -151,7 +153,7 @@ class RecoveryHandover:
                         if (path, client.pid) not in self._forgotten
                     ]
                     yield encode(part([], records))
-                yield encode(part([], [], last=True))
+                yield encode(part([], [], last=True, heard=heard))
         yield encode(End())
 
     def _send_next(self) -> None:
@@ -219,8 +221,8 @@ class RecoveryHandover:
         if part.last:
             del self._incoming[key]
             log = self._logs.get(part.path)
-            if log is not None and clients:
-                log.keep(part.tag, events, clients, part.first, part.ended_at)
+            if log is not None:
+                log.keep(part.tag, events, clients, part.first, part.heard)
 
     def _forget(self, message: Forget) -> None:
         """Whoever has a record of that client that is older forgets it; our successor is told."""

@@ -6,9 +6,8 @@ Must not know: sessions, packets' text, clocks (time is an argument); bounded in
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -20,22 +19,21 @@ from python_server.socketio.recovery.record import (
     TAG_BYTES,
     TAG_CHARACTERS,
     HeardEvent,
+    HeardOf,
     RecoveryRecord,
     merged,
+    sender_and_number,
 )
 
 # The official server's maxDisconnectionDuration.
 RECOVERY_SECONDS: Final = 120.0
 RECOVERY_MAX_BYTES: Final = 16 * 1024 * 1024
 RECOVERY_CLIENTS_MAX_COUNT: Final = 10_000
-# How much later one process of a machine may hear an event than another.
-LAG_SECONDS: Final = 5.0
 # By how much a moment may be too early: a loop reads its clock once in a turn.
 TURN_SECONDS: Final = 1.0
-# So many processes are remembered whatever they have said; more while their events are here.
-PROCESSES_COUNT: Final = 256
-# How long an event that a client has brought along is awaited: by then no process is behind the others.
-REPEAT_SECONDS: Final = 120.0
+# How long it is remembered how far each process was heard, in times that events are kept: by so much later
+# one process may hear an event than another.
+REMEMBERED_TIMES: Final = 2
 
 
 class RecoveryLog:
@@ -61,13 +59,13 @@ class RecoveryLog:
         # Of processes that have gone: their logs, each with the clients that they had lost.
         self._kept_logs: list[RecoveryLog] = []
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
-        self._ended_at: float | None = None  # of a kept log: nothing was added since
-        # Events on their way here that a client has already: its sid, by their names; and until when.
-        self._repeats: dict[str | None, list[str]] = {}
-        self._repeats_due: deque[tuple[float, str]] = deque()
+        # Clients that have brought along events that are still on their way here: of each process, by their
+        # sid, the number of the last one, and until when it is awaited.
+        self._awaited: dict[str, dict[str, tuple[int, float]]] = {}
         self.tag: str = token(TAG_BYTES, REAL.entropy)  # of the names of our own events
-        # By the tag of each process: the name of the last event that was heard of it.
-        self._last: dict[str, str] = {}
+        # Of what we pass on: it waits between its naming and its sending, while our own events go on.
+        self._relayed_tag: str = token(TAG_BYTES, REAL.entropy)
+        self._last: HeardOf = {}
         self._numbers = itertools.count()
 
     @property
@@ -79,6 +77,10 @@ class RecoveryLog:
         """Any thread: the name of an event about to be sent; unique among all processes."""
         return f"{self.tag}{next(self._numbers):x}"
 
+    def next_relayed_offset(self) -> str:
+        """The name of an event of another machine about to be passed on."""
+        return f"{self._relayed_tag}{next(self._numbers):x}"
+
     def entered(self, now: float) -> int:
         """For `RecoveryRecord.rooms`, of a room that is entered now: our position, once there is an event."""
         position = self.events.position
@@ -88,15 +90,28 @@ class RecoveryLog:
         """An event with an offset leaves."""
         offset = envelope.offset
         assert offset is not None
-        self._last[offset[:TAG_CHARACTERS]] = offset
+        self._last[offset[:TAG_CHARACTERS]] = (offset, now)
         self.events.append(envelope, now)
         self.expire(now)
 
     def hear(self, envelope: Envelope, now: float) -> Envelope:
         """An event of another process; returns it without the clients that have brought it along."""
+        if self._awaited:
+            envelope = self._without_repeats(envelope)
         self.append(envelope, now)
-        sids = self._repeats.pop(envelope.offset, None) if self._repeats else None
-        return envelope if sids is None else envelope._replace(excepted=(*envelope.excepted, *sids))
+        return envelope
+
+    def _without_repeats(self, envelope: Envelope) -> Envelope:
+        tag, number = sender_and_number(str(envelope.offset))
+        awaited = self._awaited.get(tag)
+        if awaited is None:
+            return envelope
+        sids = [sid for sid, (last, _) in awaited.items() if number <= last]
+        if left := {sid: awaited[sid] for sid in sids if awaited[sid][0] > number}:
+            self._awaited[tag] = left
+        else:
+            del self._awaited[tag]
+        return envelope._replace(excepted=(*envelope.excepted, *sids))
 
     def join(self, client: RecoveryRecord, now: float) -> None:
         """A client begins here: it has missed nothing of what was said before this process could hear it."""
@@ -147,7 +162,7 @@ class RecoveryLog:
                 client.offered = True
                 best = log._with_missed(client, offset, *unseen, now)
         if best is not None:
-            self.add_missed(best)
+            self._add_missed(best, now)
         return best
 
     def forget(self, pid: str, came_at: float | None) -> bool:
@@ -160,53 +175,77 @@ class RecoveryLog:
                 del log._lost[pid]
         return kept
 
-    def add_missed(self, client: RecoveryRecord) -> None:
-        """Add what was heard here, or by a process whose log is kept here, but not where the client was:
-        lately, or of a process of which less was heard there."""
-        for log in (self, *self._kept_logs):
-            start, behind = log.events.position_at(client.compare_from), log._behind(client)
-            added = []
-            for position, moment, _, envelope in log.events.sent_to(
-                client.namespace, client.rooms, min([start, *behind.values()])
-            ):
-                name = str(envelope.offset)
-                if position < start and position <= behind.get(name[:TAG_CHARACTERS], position):
-                    continue
-                if name not in client.heard_elsewhere and client.was_in(envelope.rooms, moment):
-                    added.append((moment, envelope))
-            client.missed_elsewhere = merged(client.missed_elsewhere, added)
-            client.heard_elsewhere |= {str(envelope.offset): moment for moment, envelope in added}
+    def _add_missed(self, client: RecoveryRecord, now: float) -> None:
+        """Add what was heard here, or by a process whose log is kept here, but not where the client was."""
+        known = {envelope.offset for _, envelope in client.missed_elsewhere}
+        events, logs = client.missed_elsewhere, (*self._kept_logs, self)
+        for log in logs:
+            added = [event for event in log._beyond(client) if event[1].offset not in known]
+            known.update(envelope.offset for _, envelope in added)
+            events = merged(events, added)
+        client.missed_elsewhere = events
+        for log in logs:
+            client.heard = log.heard(now, client.heard)
 
-    def _behind(self, client: RecoveryRecord) -> dict[str, int]:
-        """The tags of processes of which we have heard more than the client's former one, and where that one
-        had stopped: all hear the events of one process in the same order."""
-        heard = sorted(client.heard_elsewhere.items(), key=itemgetter(1))
-        last = {name[:TAG_CHARACTERS]: name for name, _ in heard}
-        stops = {
-            tag: self.events.position_of(name)
-            for tag, name in last.items()
-            if self._last.get(tag, name) != name
+    def heard(self, now: float, elsewhere: HeardOf) -> HeardOf:
+        """How far each process was heard, here or elsewhere."""
+        heard = elsewhere | {
+            tag: last
+            for tag, last in self._last.items()
+            if tag not in elsewhere or self._has_heard(tag, elsewhere[tag][0])
         }
-        return {tag: position for tag, position in stops.items() if position >= 0}
+        oldest = now - REMEMBERED_TIMES * self.events.max_seconds
+        return {tag: last for tag, last in heard.items() if last[1] >= oldest}
+
+    def _has_heard(self, tag: str, name: str) -> bool:
+        """That event of that process, or a later one? All hear those of one process in the same order."""
+        last = self._last.get(tag)
+        return last is not None and (
+            self.events.position_of(name) >= 0 or sender_and_number(name)[1] <= sender_and_number(last[0])[1]
+        )
+
+    def _beyond(self, client: RecoveryRecord) -> list[HeardEvent]:
+        """What was heard here for a client, but not where it was: of each process the events behind the last
+        one that was heard of it there."""
+        events = self.events
+        since = events.position_at(client.compare_from)
+        # Of each process of which we have heard more: behind which position, and which number.
+        behind: dict[str, tuple[int, int]] = {}
+        for tag, (last, _) in self._last.items():
+            name = client.heard[tag][0] if tag in client.heard else None
+            if name is None:
+                behind[tag] = (since - 1, -1)
+            elif name != last and self._has_heard(tag, name):
+                position = events.position_of(name)
+                behind[tag] = (position, sender_and_number(name)[1] if position < 0 else -1)
+        if not behind:
+            return []
+        found = []
+        first = min(position for position, _ in behind.values()) + 1
+        for position, moment, _, envelope in events.sent_to(client.namespace, client.rooms, first):
+            tag, number = sender_and_number(str(envelope.offset))
+            if tag in behind and client.was_in(envelope.rooms, moment):
+                after_position, after_number = behind[tag]
+                if position > after_position and number > after_number:
+                    found.append((moment, envelope))
+        return found
 
     def take_over(self, client: RecoveryRecord, now: float) -> None:
         """Make a client that was found one of ours; its positions are then those of this log."""
-        self.add_missed(client)
+        self._add_missed(client, now)
         for log in (self, *self._kept_logs):
             log._lost.pop(client.pid, None)
         client.rooms = {room: -moment for room, moment in client.rooms.items()}
         client.joined_position = client.left_position = self.events.position
-        oldest = self._began_at - TURN_SECONDS
-        for name, moment in client.heard_elsewhere.items():
-            if moment > oldest and self.events.position_of(name) < 0 and name not in client.only_elsewhere:
-                self._repeats.setdefault(name, []).append(client.sid)
-                self._repeats_due.append((now + REPEAT_SECONDS, name))
+        client.heard = {tag: last for tag, last in client.heard.items() if not self._has_heard(tag, last[0])}
+        oldest, due = self._began_at - TURN_SECONDS, now + self.events.max_seconds
+        for tag, (name, moment) in client.heard.items():
+            if moment > oldest:  # else it was said before this process could hear it
+                self._awaited.setdefault(tag, {})[client.sid] = (sender_and_number(name)[1], due)
 
     def logs(self, now: float) -> list[RecoveryLog]:
-        """This log and the kept ones, each complete up to now, for a successor."""
+        """This log and the kept ones, for a successor."""
         self.expire(now)
-        for log in self._kept_logs:
-            log._add_later(self, now)
         return [self, *self._kept_logs]
 
     def entries(self) -> list[HeardEvent]:
@@ -220,80 +259,51 @@ class RecoveryLog:
         return list(self._lost.values())
 
     def keep(
-        self, tag: str, entries: list[HeardEvent], clients: list[RecoveryRecord], first: int, now: float
+        self, tag: str, entries: list[HeardEvent], clients: list[RecoveryRecord], first: int, heard: HeardOf
     ) -> None:
         """Keep the log of a process that goes, with the clients it has lost.
 
         Args:
-            tag: of that log. first: position of the first entry. now: when it ended.
+            tag: of that log. first: position of the first entry. heard: how far it had heard each process.
         """
         log = RecoveryLog(
             self.events.max_seconds, self.events.total_max_bytes, self._max_clients_count, first
         )
-        log.tag, log._ended_at = tag, now
-        own = {envelope.offset: envelope for _, _, _, envelope in self.events.since(0)}
+        log.tag = tag
+        # Most of it was heard here as well, or by others that have gone: it is held once.
+        known = {
+            entry.envelope.offset: entry.envelope
+            for each in (*self._kept_logs, self)
+            for entry in each.events.since(0)
+        }
         for moment, envelope in entries:
-            log.append(own.get(envelope.offset, envelope), moment)  # most of it was heard here as well
-        for client in clients:
-            log._lost[client.pid] = client
+            log.append(known.get(envelope.offset, envelope), moment)
+        log._last = heard
+        log._lost.update((client.pid, client) for client in clients)
         self._kept_logs.append(log)
-        self.expire(now)
-
-    def _add_later(self, other: RecoveryLog, now: float) -> None:
-        """Add what another log has heard since this one ended."""
-        assert self._ended_at is not None
-        for entry in other.events.since(other.events.position_at(self._ended_at - LAG_SECONDS)):
-            if self.events.position_of(str(entry.envelope.offset)) < 0:
-                self.append(entry.envelope, entry.moment)
-        self._ended_at = now
 
     def _missed(self, client: RecoveryRecord, unseen: list[HeardEvent], start: int) -> list[HeardEvent]:
         """What it has not seen of elsewhere, then what was heard for it from a position on, here alone."""
         rooms = client.rooms
-        heard = [
+        return unseen + [
             (moment, envelope)
             for position, moment, _, envelope in self.events.sent_to(client.namespace, rooms, start)
-            if envelope.offset not in client.heard_elsewhere
             # what was said in a room before the client entered it is not for the client
-            and (
-                envelope.rooms is None
-                or any(rooms.get(room, position + 1) <= position for room in envelope.rooms)
-            )
+            if envelope.rooms is None
+            or any(rooms.get(room, position + 1) <= position for room in envelope.rooms)
         ]
-        return merged(unseen, heard)
 
     def _with_missed(
         self, client: RecoveryRecord, offset: str | None, unseen: list[HeardEvent], start: int, now: float
     ) -> RecoveryRecord:
         """The client as another process needs it."""
-        events = self.events
-        missed_from = now if self._ended_at is None else self._ended_at
-        if unseen:
-            missed_from = min(moment for moment, _ in unseen)
-        elif start < self.events.position:
-            missed_from = events.moment_of(start)
-        oldest = missed_from - 2 * LAG_SECONDS
-        heard = {name: moment for name, moment in client.heard_elsewhere.items() if moment >= oldest}
-        heard |= {str(envelope.offset): moment for moment, envelope in unseen}
-        only_here = set(client.only_elsewhere)
-        recent = min(start, events.position_at(oldest))
-        for _, moment, _, envelope in events.sent_to(client.namespace, client.rooms, recent):
-            name = str(envelope.offset)
-            heard.setdefault(name, moment)
-            if envelope.rooms == (client.sid,) and name.startswith(self.tag):
-                only_here.add(name)  # we knew that nobody else had that client
-        for name in self._last.values():  # where we are with each process, whomever it spoke to
-            if (position := events.position_of(name)) >= 0:
-                heard.setdefault(name, events.moment_of(position))
         return replace(
             client,
             offered=False,
             rooms={room: self._entered_at(position) for room, position in client.rooms.items()},
             missed_elsewhere=self._missed(client, unseen, start),
             seen_elsewhere=offset,
-            heard_elsewhere=heard,
-            only_elsewhere=frozenset(only_here),
-            compare_from=max(missed_from - LAG_SECONDS, client.compare_from),
+            heard=self.heard(now, client.heard),
         )
 
     def _entered_at(self, position: int) -> int:
@@ -334,15 +344,20 @@ class RecoveryLog:
         lost = self._lost
         while lost and (next(iter(lost.values())).expires_at <= now or len(lost) > self._max_clients_count):
             lost.popitem(last=False)
-        while self._repeats_due and self._repeats_due[0][0] <= now:
-            self._repeats.pop(self._repeats_due.popleft()[1], None)
         if self._kept_logs:
             for log in self._kept_logs:
                 log.expire(now)
-            self._kept_logs = [log for log in self._kept_logs if log._lost]
-        if len(self._last) > PROCESSES_COUNT:
-            here = self.events.position_of
-            self._last = {tag: name for tag, name in self._last.items() if here(name) >= 0}
+            # One without clients may know what another's clients have missed.
+            self._kept_logs = [log for log in self._kept_logs if log._lost or log.events.size_bytes]
+
+    def sweep(self, now: float) -> None:
+        """Once in a while, also where nothing is said: forget what nobody will ask for any more."""
+        self.expire(now)
+        self._last = self.heard(now, {})
+        for tag, awaited in [*self._awaited.items()]:
+            self._awaited[tag] = {sid: each for sid, each in awaited.items() if each[1] > now}
+            if not self._awaited[tag]:
+                del self._awaited[tag]
 
 
 def recovery_log(option: bool | Mapping[str, object] | None) -> RecoveryLog | None:

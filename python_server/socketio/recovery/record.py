@@ -18,6 +18,8 @@ from python_server.socketio.values import JSONValue
 
 # An event with the moment at which a process heard it, on the machine's monotonic clock, in seconds.
 HeardEvent = tuple[float, Envelope]
+# Of each process, by its tag: the name of the last event that was heard of it, and when.
+HeardOf = dict[str, tuple[str, float]]
 # Of an event's name: so many say which process gave it, the rest is its number there.
 TAG_BYTES: Final = 3
 TAG_CHARACTERS: Final = 4
@@ -34,9 +36,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         recovered: has it been lost before and come back?
         joined_position: of the log, when it connected here.
 
-        compare_from: who takes the client over adds the events it has heard itself since that moment, if
-            they are not in heard_elsewhere. At first the beginning of the process where the client began,
-            which has not heard what was said before.
+        compare_from: the beginning of the process where the client began, which has not heard what was said
+            before. Who takes the client over adds what it has heard since of processes not in `heard`.
 
         Set when it is lost:
         left_position: of the log, at that moment.
@@ -51,9 +52,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         Of one that came from another process; positions of this log say nothing of that time:
         missed_elsewhere: the events it was sent on its return, in that order.
         seen_elsewhere: offset of the last event it had seen before them.
-        heard_elsewhere: events for its rooms that its former process heard lately, and the last one that it
-            heard of each process, offset -> moment.
-        only_elsewhere: those of them that no other process hears.
+        heard: how far each process was heard where the client was: it has, or will get, what was said to it
+            until then. Of one that has come back: of those processes that were heard less far here.
     """
 
     namespace: str
@@ -70,8 +70,7 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     offered: bool = False
     missed_elsewhere: list[HeardEvent] = []
     seen_elsewhere: str | None = None
-    heard_elsewhere: dict[str, float] = {}
-    only_elsewhere: frozenset[str] = frozenset()
+    heard: HeardOf = {}
     compare_from: float = 0.0
 
     def older_than(self, came_at: float | None) -> bool:
@@ -138,11 +137,11 @@ def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]
     # Of each sender the numbers of its events, and where they stand; they rise, as it numbered them.
     of_sender: dict[str, list[tuple[int, int]]] = {}
     for place, (_, envelope) in enumerate(known):
-        sender, number = sender_and_number(envelope)
+        sender, number = sender_and_number(str(envelope.offset))
         of_sender.setdefault(sender, []).append((number, place))
     before: dict[int, list[HeardEvent]] = {}
     for event in added:
-        sender, number = sender_and_number(event[1])
+        sender, number = sender_and_number(str(event[1].offset))
         its = of_sender.get(sender, [])
         at = bisect_right(its, (number, len(known)))
         before.setdefault(its[at][1] if at < len(its) else len(known), []).append(event)
@@ -153,13 +152,12 @@ def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]
     return events + before.get(len(known), [])
 
 
-def sender_and_number(envelope: Envelope) -> tuple[str, int]:
-    """Which process named the event, and its number there; ("", 0) of a name that is nobody's."""
-    name = str(envelope.offset)
+def sender_and_number(name: str) -> tuple[str, int]:
+    """Which process named the event, and its number there, which rise; 0 where it is none of ours."""
     try:
         return name[:TAG_CHARACTERS], int(name[TAG_CHARACTERS:], 16)
     except ValueError:
-        return "", 0
+        return name[:TAG_CHARACTERS], 0
 
 
 def checked(events: Iterable[HeardEvent]) -> None:

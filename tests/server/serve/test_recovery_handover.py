@@ -37,7 +37,6 @@ def part_of(event: Any) -> dict[str, Any]:
         "path": PATHS[0],
         "tag": "tag",
         "first": 0,
-        "ended_at": 1.0,
         "events": [event],
         "clients": [],
     }

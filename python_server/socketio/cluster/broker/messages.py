@@ -189,7 +189,7 @@ class ChannelReader:
         method, sender = message.method, message.host_id or ""
         ours = sender.startswith(self.machine)
         if method == "emit" and message.callback is None:
-            envelope = None if ours else envelope_of(message, codec, next_offset)
+            envelope = None if ours else envelope_of(message, codec, next_offset, renames=shared)
             return envelope if shared or envelope is None else RoomEnvelope(envelope)
         if method == "emit":
             return None if ours or message.asked else message  # ours came as a question too

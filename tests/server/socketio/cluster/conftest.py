@@ -143,7 +143,7 @@ class Machines:
             self.said.append,
             self.said.append,
             lambda: world.hub.codec,
-            lambda: None if world.hub.recovery is None else world.hub.recovery.next_offset,
+            lambda: None if world.hub.recovery is None else world.hub.recovery.next_relayed_offset,
         )
         backplane = RedisBackplane(
             self._options,
