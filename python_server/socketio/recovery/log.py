@@ -177,12 +177,9 @@ class RecoveryLog:
 
     def _add_missed(self, client: RecoveryRecord, now: float) -> None:
         """Add what was heard here, or by a process whose log is kept here, but not where the client was."""
-        known = {envelope.offset for _, envelope in client.missed_elsewhere}
         events, logs = client.missed_elsewhere, (*self._kept_logs, self)
         for log in logs:
-            added = [event for event in log._beyond(client) if event[1].offset not in known]
-            known.update(envelope.offset for _, envelope in added)
-            events = merged(events, added)
+            events = merged(events, log._beyond(client, events))
         client.missed_elsewhere = events
         for log in logs:
             client.heard = log.heard(now, client.heard)
@@ -204,9 +201,9 @@ class RecoveryLog:
             self.events.position_of(name) >= 0 or sender_and_number(name)[1] <= sender_and_number(last[0])[1]
         )
 
-    def _beyond(self, client: RecoveryRecord) -> list[HeardEvent]:
+    def _beyond(self, client: RecoveryRecord, known: list[HeardEvent]) -> list[HeardEvent]:
         """What was heard here for a client, but not where it was: of each process the events behind the last
-        one that was heard of it there."""
+        one that was heard of it there. With what is known between them, for their order."""
         events = self.events
         since = events.position_at(client.compare_from)
         # Of each process of which we have heard more: behind which position, and which number.
@@ -221,13 +218,15 @@ class RecoveryLog:
         if not behind:
             return []
         found = []
+        names = {envelope.offset for _, envelope in known}
         first = min(position for position, _ in behind.values()) + 1
         for position, moment, _, envelope in events.sent_to(client.namespace, client.rooms, first):
             tag, number = sender_and_number(str(envelope.offset))
-            if tag in behind and client.was_in(envelope.rooms, moment):
-                after_position, after_number = behind[tag]
-                if position > after_position and number > after_number:
-                    found.append((moment, envelope))
+            after_position, after_number = behind.get(tag, (position, number))
+            if envelope.offset in names or (
+                position > after_position and number > after_number and client.was_in(envelope.rooms, moment)
+            ):
+                found.append((moment, envelope))
         return found
 
     def take_over(self, client: RecoveryRecord, now: float) -> None:

@@ -26,7 +26,7 @@ from python_server.socketio.recovery.record import (
     travelling,
     travelling_event,
 )
-from python_server.socketio.recovery.restore import COMPARE_SECONDS, TAKEN_SECONDS
+from python_server.socketio.recovery.restore import COMPARE_SECONDS, SWEEP_SECONDS, TAKEN_SECONDS
 
 decode_events = decoder(list[HeardEvent])
 
@@ -612,3 +612,52 @@ def test_wandering_clients_lose_double_and_reorder_nothing(make_world: Any, seed
         for index, names in said.items():
             assert [name for name in person.got if name.startswith(f"{index}:")] == names
     assert sum(all(person.recovered[1:]) for person in people) >= 2, "hardly anybody came back"
+
+
+def test_what_the_new_home_hears_much_later_comes_once(mesh: Mesh, person: Person) -> None:
+    """However long it lags behind: the last event of a process that was heard says that all before were."""
+    mesh.emit(2, "first")
+    mesh.emit(2, "second")
+    mesh.flow((2, 1))
+    mesh.advance(30.0)
+    person.lose()
+    person.connect(3)
+    mesh.flow((3, 1), (1, 3))
+    mesh.advance(COMPARE_SECONDS)
+    mesh.flow()
+    mesh.emit(2, "third")
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["first", "second", "third"]
+
+
+def test_what_a_home_that_has_gone_never_heard_comes_from_one_that_has_gone_after_it(
+    mesh: Mesh, person: Person
+) -> None:
+    """Neither its new home was there then, nor has the last one lost a client."""
+    mesh.emit(2, "early")
+    mesh.flow()
+    for name in ("first", "second"):
+        mesh.emit(2, name)
+        mesh.flow((2, 3))
+        mesh.advance(8.0)
+    person.lose()
+    mesh.hand_over(1, 3)
+    young = mesh.born()
+    mesh.advance(20.0)
+    mesh.hand_over(3, young)
+    person.connect(young)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["early", "first", "second"]
+
+
+def test_a_server_that_falls_quiet_keeps_nothing_for_ever(mesh: Mesh, person: Person) -> None:
+    log = mesh[1].hub.recovery
+    mesh.emit(1, "the last one")
+    person.lose()
+    assert (log.lost_count, log.events.size_bytes > 0) == (1, True)
+    mesh.advance(log.events.max_seconds + SWEEP_SECONDS)
+    assert (log.lost_count, log.events.size_bytes) == (0, 0)
