@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from math import inf
 from typing import Final
 
 import msgspec
@@ -39,7 +40,7 @@ RETRY_SECONDS: Final = 0.01
 
 class Part(msgspec.Struct, tag="part", forbid_unknown_fields=True):
     """A piece of the log `tag` of the server mounted under `path`; the last one completes it, and says how
-    far that log had heard each process."""
+    far that log had heard each process, and when the last event was that it holds no more."""
 
     path: str
     tag: str
@@ -48,6 +49,7 @@ class Part(msgspec.Struct, tag="part", forbid_unknown_fields=True):
     clients: list[RecoveryRecord]
     last: bool = False
     heard: HeardOf = {}
+    forgotten_at: float = -inf
 
 
 class Forget(msgspec.Struct, tag="forget", forbid_unknown_fields=True):
@@ -144,6 +146,7 @@ class RecoveryHandover:
             for each in log.logs(now):
                 events, clients, heard = each.entries(), each.lost_clients(), each.heard(now, {})
                 part = partial(Part, path, each.tag, each.events.first)
+                last = part([], [], last=True, heard=heard, forgotten_at=each.events.forgotten_at)
                 for start in range(0, len(events), EVENTS_COUNT):
                     yield encode(part(list(map(travelling_event, events[start : start + EVENTS_COUNT])), []))
                 for start in range(0, len(clients), CLIENTS_COUNT):
@@ -153,7 +156,7 @@ class RecoveryHandover:
                         if (path, client.pid) not in self._forgotten
                     ]
                     yield encode(part([], records))
-                yield encode(part([], [], last=True, heard=heard))
+                yield encode(last)
         yield encode(End())
 
     def _send_next(self) -> None:
@@ -222,7 +225,7 @@ class RecoveryHandover:
             del self._incoming[key]
             log = self._logs.get(part.path)
             if log is not None:
-                log.keep(part.tag, events, clients, part.first, part.heard)
+                log.keep(part.tag, events, clients, part.first, part.heard, part.forgotten_at)
 
     def _forget(self, message: Forget) -> None:
         """Whoever has a record of that client that is older forgets it; our successor is told."""

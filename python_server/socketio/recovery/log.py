@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -161,9 +162,7 @@ class RecoveryLog:
             if unseen is not None:
                 client.offered = True
                 best = log._with_missed(client, offset, *unseen, now)
-        if best is not None:
-            self._add_missed(best, now)
-        return best
+        return best if best is not None and self._add_missed(best, now) else None
 
     def forget(self, pid: str, came_at: float | None) -> bool:
         """A client has come back elsewhere at that time; returns whether it had been kept here."""
@@ -175,14 +174,19 @@ class RecoveryLog:
                 del log._lost[pid]
         return kept
 
-    def _add_missed(self, client: RecoveryRecord, now: float) -> None:
-        """Add what was heard here, or by a process whose log is kept here, but not where the client was."""
+    def _add_missed(self, client: RecoveryRecord, now: float) -> bool:
+        """Add what was heard here, or by a process whose log is kept here, but not where the client was.
+        False where that cannot be said any more."""
         events, logs = client.missed_elsewhere, (*self._kept_logs, self)
         for log in logs:
-            events = merged(events, log._beyond(client, events))
+            beyond = log._beyond(client, events)
+            if beyond is None:
+                return False
+            events = merged(events, beyond)
         client.missed_elsewhere = events
         for log in logs:
             client.heard = log.heard(now, client.heard)
+        return True
 
     def heard(self, now: float, elsewhere: HeardOf) -> HeardOf:
         """How far each process was heard, here or elsewhere."""
@@ -201,19 +205,28 @@ class RecoveryLog:
             self.events.position_of(name) >= 0 or sender_and_number(name)[1] <= sender_and_number(last[0])[1]
         )
 
-    def _beyond(self, client: RecoveryRecord, known: list[HeardEvent]) -> list[HeardEvent]:
+    def _beyond(self, client: RecoveryRecord, known: list[HeardEvent]) -> list[HeardEvent] | None:
         """What was heard here for a client, but not where it was: of each process the events behind the last
-        one that was heard of it there. With what is known between them, for their order."""
+        one that was heard of it there. With what is known between them, for their order. None where some of
+        them may be forgotten here."""
         events = self.events
         since = events.position_at(client.compare_from)
         # Of each process of which we have heard more: behind which position, and which number.
         behind: dict[str, tuple[int, int]] = {}
-        for tag, (last, _) in self._last.items():
+        for tag, (last, moment) in self._last.items():
             name = client.heard[tag][0] if tag in client.heard else None
+            if (
+                moment < client.compare_from
+                if name is None
+                else name == last or not self._has_heard(tag, name)
+            ):
+                continue
+            position = -1 if name is None else events.position_of(name)
+            if position < 0 and events.forgotten_at > client.expires_at - events.max_seconds:
+                return None
             if name is None:
                 behind[tag] = (since - 1, -1)
-            elif name != last and self._has_heard(tag, name):
-                position = events.position_of(name)
+            else:
                 behind[tag] = (position, sender_and_number(name)[1] if position < 0 else -1)
         if not behind:
             return []
@@ -229,9 +242,11 @@ class RecoveryLog:
                 found.append((moment, envelope))
         return found
 
-    def take_over(self, client: RecoveryRecord, now: float) -> None:
-        """Make a client that was found one of ours; its positions are then those of this log."""
-        self._add_missed(client, now)
+    def take_over(self, client: RecoveryRecord, now: float) -> bool:
+        """Make a client that was found one of ours; its positions are then those of this log. False where it
+        cannot be said any more what it has missed."""
+        if not self._add_missed(client, now):
+            return False
         for log in (self, *self._kept_logs):
             log._lost.pop(client.pid, None)
         client.rooms = {room: -moment for room, moment in client.rooms.items()}
@@ -241,6 +256,7 @@ class RecoveryLog:
         for tag, (name, moment) in client.heard.items():
             if moment > oldest:  # else it was said before this process could hear it
                 self._awaited.setdefault(tag, {})[client.sid] = (sender_and_number(name)[1], due)
+        return True
 
     def logs(self, now: float) -> list[RecoveryLog]:
         """This log and the kept ones, for a successor."""
@@ -258,12 +274,19 @@ class RecoveryLog:
         return list(self._lost.values())
 
     def keep(
-        self, tag: str, entries: list[HeardEvent], clients: list[RecoveryRecord], first: int, heard: HeardOf
+        self,
+        tag: str,
+        entries: list[HeardEvent],
+        clients: list[RecoveryRecord],
+        first: int,
+        heard: HeardOf,
+        forgotten_at: float = -inf,
     ) -> None:
         """Keep the log of a process that goes, with the clients it has lost.
 
         Args:
             tag: of that log. first: position of the first entry. heard: how far it had heard each process.
+            forgotten_at: when the last event before the first entry was heard.
         """
         log = RecoveryLog(
             self.events.max_seconds, self.events.total_max_bytes, self._max_clients_count, first
@@ -278,6 +301,7 @@ class RecoveryLog:
         for moment, envelope in entries:
             log.append(known.get(envelope.offset, envelope), moment)
         log._last = heard
+        log.events.forgotten_at = max(forgotten_at, log.events.forgotten_at)
         log._lost.update((client.pid, client) for client in clients)
         self._kept_logs.append(log)
 

@@ -224,10 +224,9 @@ class Restorer:
 
     def _admit_found(self, socket: Socket, admit: AdmitNow, found: RecoveryRecord | None) -> None:
         """All that know the client have answered; what is on its way to two of them will not come twice."""
-        if found is None:
+        if found is None or not self._log.take_over(found, self._services.now()):
             self._admit_new(socket, admit)
             return
-        self._log.take_over(found, self._services.now())
         self._admit_returned(socket, admit, found, [envelope for _, envelope in found.missed_elsewhere])
         self._services.call_later(TAKEN_SECONDS, partial(self._has_taken, socket, found))
         self.returned(found.pid, found.came_at)

@@ -400,3 +400,18 @@ def test_who_names_nothing_that_it_has_seen_of_what_was_sent_to_it_does_not_reco
     log.say("1")
     log.lose(seen="1", seen_elsewhere="0")
     assert log.missed(None) is None
+
+
+def test_who_may_have_missed_what_is_kept_nowhere_any_more_begins_anew() -> None:
+    """The one that keeps its record has heard more since than it may hold."""
+    keeper, former = Log(max_bytes=3 * (ENTRY_BYTES + 1) + INDEX_BYTES), Log()
+    name = former.next_offset()
+    former.say(name, now=1.0)
+    former.lose(name, now=1.0)
+    keeper.keep(former.tag, former.entries(), former.lost_clients(), 0, former.heard(2.0, {}))
+    for _ in range(3):
+        keeper.say(keeper.next_offset(), now=3.0)
+    found = keeper.find("P", "/", None, 4.0)
+    assert len(names(found)) == 4
+    keeper.say(keeper.next_offset(), now=5.0)
+    assert keeper.find("P", "/", None, 6.0) is None
