@@ -54,7 +54,7 @@ class Hole:
 
 
 class Checker:
-    """Told of everything; `findings` says what must not have been, `disordered` what came twice or out of order.
+    """Told of everything; `findings` says what must not have been, `disordered` what came twice or too late.
 
     Args:
         rooms: of each listener.

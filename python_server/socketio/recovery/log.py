@@ -9,7 +9,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Mapping
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -37,6 +37,19 @@ TURN_SECONDS: Final = 1.0
 REMEMBERED_TIMES: Final = 2
 
 
+class Awaited(NamedTuple):
+    """What a client has already of what a process has still to say here.
+
+    Attributes:
+        until: the number of the last event before which it has all. ahead: the numbers of others.
+        due: when they are awaited no more.
+    """
+
+    until: int
+    ahead: list[int]
+    due: float
+
+
 class RecoveryLog:
     """Recoverable events in the order they were sent, and the clients that were lost.
 
@@ -60,9 +73,8 @@ class RecoveryLog:
         # Of processes that have gone: their logs, each with the clients that they had lost.
         self._kept_logs: list[RecoveryLog] = []
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
-        # Clients that have brought along events that are still on their way here: of each process, by their
-        # sid, the number of the last one, and until when it is awaited.
-        self._awaited: dict[str, dict[str, tuple[int, float]]] = {}
+        # By the tag of each process, of clients that have brought along what is still on its way here.
+        self._awaited: dict[str, dict[str, Awaited]] = {}
         self.tag: str = token(TAG_BYTES, REAL.entropy)  # of the names of our own events
         # Of what we pass on: it waits between its naming and its sending, while our own events go on.
         self._relayed_tag: str = token(TAG_BYTES, REAL.entropy)
@@ -107,8 +119,8 @@ class RecoveryLog:
         awaited = self._awaited.get(tag)
         if awaited is None:
             return envelope
-        sids = [sid for sid, (last, _) in awaited.items() if number <= last]
-        if left := {sid: awaited[sid] for sid in sids if awaited[sid][0] > number}:
+        sids = [sid for sid, each in awaited.items() if number <= each.until or number in each.ahead]
+        if left := {sid: each for sid, each in awaited.items() if number < max(each.until, *each.ahead, -1)}:
             self._awaited[tag] = left
         else:
             del self._awaited[tag]
@@ -162,7 +174,7 @@ class RecoveryLog:
             if unseen is not None:
                 client.offered = True
                 best = log._with_missed(client, offset, *unseen, now)
-        return best if best is not None and self._add_missed(best, now) else None
+        return best if best is not None and self._add_missed(best) else None
 
     def forget(self, pid: str, came_at: float | None) -> bool:
         """A client has come back elsewhere at that time; returns whether it had been kept here."""
@@ -174,7 +186,7 @@ class RecoveryLog:
                 del log._lost[pid]
         return kept
 
-    def _add_missed(self, client: RecoveryRecord, now: float) -> bool:
+    def _add_missed(self, client: RecoveryRecord) -> bool:
         """Add what was heard here, or by a process whose log is kept here, but not where the client was.
         False where that cannot be said any more."""
         events, logs = client.missed_elsewhere, (*self._kept_logs, self)
@@ -183,9 +195,11 @@ class RecoveryLog:
             if beyond is None:
                 return False
             events = merged(events, beyond)
+        known = {envelope.offset for _, envelope in client.missed_elsewhere}
+        client.ahead = client.ahead | {
+            str(envelope.offset): moment for moment, envelope in events if envelope.offset not in known
+        }
         client.missed_elsewhere = events
-        for log in logs:
-            client.heard = log.heard(now, client.heard)
         return True
 
     def heard(self, now: float, elsewhere: HeardOf) -> HeardOf:
@@ -237,7 +251,10 @@ class RecoveryLog:
             tag, number = sender_and_number(str(envelope.offset))
             after_position, after_number = behind.get(tag, (position, number))
             if envelope.offset in names or (
-                position > after_position and number > after_number and client.was_in(envelope.rooms, moment)
+                envelope.offset not in client.ahead
+                and position > after_position
+                and number > after_number
+                and client.was_in(envelope.rooms, moment)
             ):
                 found.append((moment, envelope))
         return found
@@ -245,18 +262,36 @@ class RecoveryLog:
     def take_over(self, client: RecoveryRecord, now: float) -> bool:
         """Make a client that was found one of ours; its positions are then those of this log. False where it
         cannot be said any more what it has missed."""
-        if not self._add_missed(client, now):
+        if not self._add_missed(client):
             return False
         for log in (self, *self._kept_logs):
             log._lost.pop(client.pid, None)
         client.rooms = {room: -moment for room, moment in client.rooms.items()}
         client.joined_position = client.left_position = self.events.position
         client.heard = {tag: last for tag, last in client.heard.items() if not self._has_heard(tag, last[0])}
-        oldest, due = self._began_at - TURN_SECONDS, now + self.events.max_seconds
-        for tag, (name, moment) in client.heard.items():
-            if moment > oldest:  # else it was said before this process could hear it
-                self._awaited.setdefault(tag, {})[client.sid] = (sender_and_number(name)[1], due)
+        client.ahead = self._ahead(client, 0.0)
+        self._await(client, now + self.events.max_seconds)
         return True
+
+    def _await(self, client: RecoveryRecord, due: float) -> None:
+        oldest = self._began_at - TURN_SECONDS  # what was heard elsewhere before will not be heard here
+        ahead: dict[str, list[int]] = {}
+        for name, moment in client.ahead.items():
+            if moment > oldest:
+                tag, number = sender_and_number(name)
+                ahead.setdefault(tag, []).append(number)
+        until = {tag: sender_and_number(last)[1] for tag, (last, at) in client.heard.items() if at > oldest}
+        for tag in until | ahead:
+            awaited = Awaited(until.get(tag, -1), ahead.get(tag, []), due)
+            self._awaited.setdefault(tag, {})[client.sid] = awaited
+
+    def _ahead(self, client: RecoveryRecord, oldest: float) -> dict[str, float]:
+        """What it has got of what was not heard here yet."""
+        return {
+            name: moment
+            for name, moment in client.ahead.items()
+            if moment >= oldest and not self._has_heard(name[:TAG_CHARACTERS], name)
+        }
 
     def logs(self, now: float) -> list[RecoveryLog]:
         """This log and the kept ones, for a successor."""
@@ -327,6 +362,7 @@ class RecoveryLog:
             missed_elsewhere=self._missed(client, unseen, start),
             seen_elsewhere=offset,
             heard=self.heard(now, client.heard),
+            ahead=self._ahead(client, now - REMEMBERED_TIMES * self.events.max_seconds),
         )
 
     def _entered_at(self, position: int) -> int:
@@ -378,7 +414,7 @@ class RecoveryLog:
         self.expire(now)
         self._last = self.heard(now, {})
         for tag, awaited in [*self._awaited.items()]:
-            self._awaited[tag] = {sid: each for sid, each in awaited.items() if each[1] > now}
+            self._awaited[tag] = {sid: each for sid, each in awaited.items() if each.due > now}
             if not self._awaited[tag]:
                 del self._awaited[tag]
 

@@ -53,6 +53,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         Of one that came from another process; positions of this log say nothing of that time:
         missed_elsewhere: the events it was sent on its return, in that order.
         seen_elsewhere: offset of the last event it had seen before them.
+        ahead: the events behind `heard` that it has got all the same, and when they were heard: who had them
+            may have begun too late for what was said before them.
         heard: how far each process was heard where the client was: it has, or will get, what was said to it
             until then. Of one that has come back: of those processes that were heard less far here.
     """
@@ -72,6 +74,7 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     missed_elsewhere: list[HeardEvent] = []
     seen_elsewhere: str | None = None
     heard: HeardOf = {}
+    ahead: dict[str, float] = {}
     compare_from: float = 0.0
 
     def older_than(self, came_at: float | None) -> bool:
