@@ -661,3 +661,47 @@ def test_a_server_that_falls_quiet_keeps_nothing_for_ever(mesh: Mesh, person: Pe
     assert (log.lost_count, log.events.size_bytes > 0) == (1, True)
     mesh.advance(log.events.max_seconds + SWEEP_SECONDS)
     assert (log.lost_count, log.events.size_bytes) == (0, 0)
+
+
+def test_what_a_young_process_has_heard_does_not_hide_what_was_said_before_it(
+    mesh: Mesh, person: Person
+) -> None:
+    """The speaker has lost its client to one that hears it late; who keeps its record began only lately."""
+    mesh.emit(2, "early")
+    mesh.flow()
+    person.lose()
+    mesh.emit(2, "first")  # 1 never hears it
+    young = mesh.born()
+    mesh.hand_over(1, young)
+    mesh.emit(2, "second")
+    mesh.flow((2, young))
+    person.connect(2)
+    mesh.flow()
+    mesh.emit(2, "third")
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["early", "first", "second", "third"]
+
+
+def test_what_was_brought_along_from_a_young_process_comes_once(mesh: Mesh, person: Person) -> None:
+    """Its new home has heard neither that nor what was said before it."""
+    mesh.emit(2, "early")
+    mesh.flow()
+    person.lose()
+    mesh.emit(2, "first")
+    young = mesh.born()
+    mesh.hand_over(1, young)
+    mesh.emit(2, "second")
+    mesh.flow((2, young))
+    person.connect(3)
+    mesh.flow((3, young), (young, 3))
+    mesh.advance(COMPARE_SECONDS)
+    person.look()
+    assert person.got == ["early", "second"]
+    mesh.flow()
+    mesh.emit(2, "third")
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["early", "second", "first", "third"]
