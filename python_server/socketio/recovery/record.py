@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -134,38 +133,28 @@ def travelling_event(event: HeardEvent) -> HeardEvent:
     return moment, envelope._replace(rooms=rooms, excepted=tuple(filter(_is_room, envelope.excepted)))
 
 
-def merged(known: list[HeardEvent], heard: list[HeardEvent]) -> list[HeardEvent]:
-    """Both lists as one. What is new stands among what is known as it was heard: between the same events,
-    before what was heard later; but in the order of its own sender, whatever order others were heard in."""
-    # Where the known ones stand, and of each sender with their numbers, which rise, as it numbered them.
-    places: dict[str | None, int] = {}
+def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]:
+    """Both lists as one, each in its order; and none of `added` stands behind a later one of its sender."""
+    names = {envelope.offset for _, envelope in known}
+    added = [event for event in added if event[1].offset not in names]
+    if not known or not added:
+        return known + added
+    # Of each sender the numbers of its events, and where they stand; they rise, as it numbered them.
     of_sender: dict[str, list[tuple[int, int]]] = {}
     for place, (_, envelope) in enumerate(known):
-        places[envelope.offset] = place
         sender, number = sender_and_number(str(envelope.offset))
         of_sender.setdefault(sender, []).append((number, place))
     before: dict[int, list[HeardEvent]] = {}
-    at = len(known)
-    known_before = [*accumulate((places.get(envelope.offset, -1) + 1 for _, envelope in heard), max)]
-    for event in reversed(heard):
-        least = known_before.pop()
-        if event[1].offset in places:
-            at = min(at, places[event[1].offset])
-            continue
+    for event in added:
         sender, number = sender_and_number(str(event[1].offset))
         its = of_sender.get(sender, [])
-        later = bisect_right(its, (number, len(known)))
-        if later < len(its):
-            at = min(at, its[later][1])
-        while at > least and known[at - 1][0] > event[0]:
-            at -= 1
-        earliest = its[later - 1][1] + 1 if later else 0
-        before.setdefault(max(at, earliest), []).append(event)
+        at = bisect_right(its, (number, len(known)))
+        before.setdefault(its[at][1] if at < len(its) else len(known), []).append(event)
     events: list[HeardEvent] = []
-    for place in range(len(known) + 1):
-        events += reversed(before.get(place, []))
-        events += known[place : place + 1]
-    return events
+    for place, event in enumerate(known):
+        events += before.get(place, ())
+        events.append(event)
+    return events + before.get(len(known), [])
 
 
 def sender_and_number(name: str) -> tuple[str, int]:

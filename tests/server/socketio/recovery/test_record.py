@@ -158,20 +158,3 @@ def test_what_is_added_stands_behind_nothing_later_of_its_sender(
         return [event(None, name=name[0] * 4 + name[1:]) for name in names.split()]
 
     assert merged(events(known), events(added)) == events(all_of_them)
-
-
-def test_what_is_added_stands_among_the_events_between_which_it_was_heard() -> None:
-    """Of several senders: before what was heard behind it, or later; its own sender's order comes first."""
-
-    def events(names: str) -> list[HeardEvent]:
-        told = [name.split("@") for name in names.split()]
-        return [(float(at), event(None, name=name[0] * 4 + name[1:])[1]) for name, at in told]
-
-    def order(known: str, heard: str) -> str:
-        both = merged(events(known), events(heard))
-        return " ".join(str(envelope.offset)[3:] for _, envelope in both)
-
-    assert order("b1@1 b2@2", "a1@9 b2@9 a2@9") == "b1 a1 b2 a2"
-    assert order("b1@3 b2@4", "a1@1 a2@3.5") == "a1 b1 a2 b2"
-    assert order("b1@1 b2@5", "b1@1 a1@0") == "b1 a1 b2"  # behind what it was heard behind
-    assert order("b1@1 a1@2", "a2@0 b1@9") == "b1 a1 a2"
