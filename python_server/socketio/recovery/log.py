@@ -5,25 +5,26 @@ Must not know: sessions, packets' text, clocks (time is an argument); bounded in
 
 from __future__ import annotations
 
-import itertools
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from python_server.net.system import REAL, token
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import EventLog
-from python_server.socketio.recovery.record import (
-    TAG_BYTES,
+from python_server.socketio.recovery.event_names import (
     TAG_CHARACTERS,
+    EventNames,
+    sender_and_number,
+    series_and_number,
+)
+from python_server.socketio.recovery.record import (
     HeardEvent,
     HeardOf,
     RecoveryRecord,
     merged,
-    sender_and_number,
 )
 
 # The official server's maxDisconnectionDuration.
@@ -75,24 +76,16 @@ class RecoveryLog:
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
         # By the tag of each process, of clients that have brought along what is still on its way here.
         self._awaited: dict[str, dict[str, Awaited]] = {}
-        self.tag: str = token(TAG_BYTES, REAL.entropy)  # of the names of our own events
-        # Of what we pass on: it waits between its naming and its sending, while our own events go on.
-        self._relayed_tag: str = token(TAG_BYTES, REAL.entropy)
+        names = EventNames()
+        self.tag = names.tag
+        # Any thread: the name of an event about to be sent; unique among all processes.
+        self.next_offset: Callable[[], str] = names.make
         self._last: HeardOf = {}
-        self._numbers = itertools.count()
 
     @property
     def lost_count(self) -> int:
         """Of clients that may come back."""
         return len(self._lost)
-
-    def next_offset(self) -> str:
-        """Any thread: the name of an event about to be sent; unique among all processes."""
-        return f"{self.tag}{next(self._numbers):x}"
-
-    def next_relayed_offset(self) -> str:
-        """The name of an event of another machine about to be passed on."""
-        return f"{self._relayed_tag}{next(self._numbers):x}"
 
     def entered(self, now: float) -> int:
         """For `RecoveryRecord.rooms`, of a room that is entered now: our position, once there is an event."""
@@ -264,6 +257,7 @@ class RecoveryLog:
         cannot be said any more what it has missed."""
         if not self._add_missed(client):
             return False
+        self._leave_to_come(client)
         for log in (self, *self._kept_logs):
             log._lost.pop(client.pid, None)
         client.rooms = {room: -moment for room, moment in client.rooms.items()}
@@ -272,6 +266,22 @@ class RecoveryLog:
         client.ahead = self._ahead(client, 0.0)
         self._await(client, now + self.events.max_seconds)
         return True
+
+    def _leave_to_come(self, client: RecoveryRecord) -> None:
+        """What follows something that was heard here comes here itself, in order: it is not brought along
+        where it was added by name."""
+        here: dict[str, int] = {}
+        for last, _ in self._last.values():
+            series, number = series_and_number(last)
+            here[series] = max(number, here.get(series, 0))
+
+        def comes(name: str) -> bool:
+            series, number = series_and_number(name)
+            return name in client.ahead and number > here.get(series, number)
+
+        coming = {name for _, envelope in client.missed_elsewhere if comes(name := str(envelope.offset))}
+        client.ahead = {name: moment for name, moment in client.ahead.items() if name not in coming}
+        client.missed_elsewhere = [each for each in client.missed_elsewhere if each[1].offset not in coming]
 
     def _await(self, client: RecoveryRecord, due: float) -> None:
         oldest = self._began_at - TURN_SECONDS  # what was heard elsewhere before will not be heard here

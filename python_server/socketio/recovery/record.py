@@ -14,15 +14,13 @@ from msgspec.structs import replace
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import ROOM_LIMIT, Envelope, Malformed, Room
+from python_server.socketio.recovery.event_names import series_and_number
 from python_server.socketio.values import JSONValue
 
 # An event with the moment at which a process heard it, on the machine's monotonic clock, in seconds.
 HeardEvent = tuple[float, Envelope]
 # Of each process, by its tag: the name of the last event that was heard of it, and when.
 HeardOf = dict[str, tuple[str, float]]
-# Of an event's name: so many say which process gave it, the rest is its number there.
-TAG_BYTES: Final = 3
-TAG_CHARACTERS: Final = 4
 # In the place of an event that cannot travel.
 _NO_PACKETS: Final = Prepared(())
 
@@ -140,14 +138,14 @@ def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]
     if not known or not added:
         return known + added
     # Of each sender the numbers of its events, and where they stand; they rise, as it numbered them.
-    of_sender: dict[str, list[tuple[int, int]]] = {}
+    of_series: dict[str, list[tuple[int, int]]] = {}
     for place, (_, envelope) in enumerate(known):
-        sender, number = sender_and_number(str(envelope.offset))
-        of_sender.setdefault(sender, []).append((number, place))
+        series, number = series_and_number(str(envelope.offset))
+        of_series.setdefault(series, []).append((number, place))
     before: dict[int, list[HeardEvent]] = {}
     for event in added:
-        sender, number = sender_and_number(str(event[1].offset))
-        its = of_sender.get(sender, [])
+        series, number = series_and_number(str(event[1].offset))
+        its = of_series.get(series, [])
         at = bisect_right(its, (number, len(known)))
         before.setdefault(its[at][1] if at < len(its) else len(known), []).append(event)
     events: list[HeardEvent] = []
@@ -155,14 +153,6 @@ def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]
         events += before.get(place, ())
         events.append(event)
     return events + before.get(len(known), [])
-
-
-def sender_and_number(name: str) -> tuple[str, int]:
-    """Which process named the event, and its number there, which rise; 0 where it is none of ours."""
-    try:
-        return name[:TAG_CHARACTERS], int(name[TAG_CHARACTERS:], 16)
-    except ValueError:
-        return name[:TAG_CHARACTERS], 0
 
 
 def checked(events: Iterable[HeardEvent]) -> None:

@@ -55,7 +55,7 @@ class BrokerServices:
     say: Callable[[str], None]
     warn: Callable[[str], None]
     codec: Callable[[], Codec]
-    next_offset: Callable[[], Callable[[], str] | None]
+    next_offset: Callable[[], Callable[[bool], str] | None]
     system: System = REAL
 
 

@@ -153,7 +153,7 @@ class ChannelReader:
     channels: Channels
     machine: str
     codec: Callable[[], Codec]
-    next_offset: Callable[[], Callable[[], str] | None]
+    next_offset: Callable[[], Callable[[bool], str] | None]
 
     def read(self, messages: Iterable[Push], oversized_count: int) -> list[Incoming]:
         """What is for this worker, in order; nothing on a broker raises here."""
@@ -183,7 +183,7 @@ class ChannelReader:
         return came
 
     def _wire(
-        self, shared: bool, message: WireMessage, codec: Codec, next_offset: Callable[[], str] | None
+        self, shared: bool, message: WireMessage, codec: Codec, next_offset: Callable[[bool], str] | None
     ) -> Incoming | None:
         """None: it is not for us. Raises WireError."""
         method, sender = message.method, message.host_id or ""

@@ -22,6 +22,7 @@ from python_server.socketio.cluster.broker.leader import Lead, Place
 from python_server.socketio.cluster.broker.messages import AnsweredQuestion
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, BrokerOptions, NoBackplane
+from python_server.socketio.recovery.event_names import ForeignEventNames
 from python_server.workers.peers import Peers
 
 
@@ -143,7 +144,7 @@ class Machines:
             self.said.append,
             self.said.append,
             lambda: world.hub.codec,
-            lambda: None if world.hub.recovery is None else world.hub.recovery.next_relayed_offset,
+            lambda: None if world.hub.recovery is None else ForeignEventNames(place).make,
         )
         backplane = RedisBackplane(
             self._options,

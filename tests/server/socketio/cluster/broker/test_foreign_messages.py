@@ -229,7 +229,7 @@ class TestWriting:
     def test_what_is_ours_alone_survives(self) -> None:
         prepared = TEXT.prepare(PacketType.EVENT, "/", ("e", None))
         envelope = Envelope("/", None, (), prepared, None, volatile=True)
-        again = delivered(write_emit(envelope, "us.0", TEXT, path="/p/"), next_offset=lambda: "never")
+        again = delivered(write_emit(envelope, "us.0", TEXT, path="/p/"), next_offset=lambda _: "never")
         assert again.volatile
         assert again.offset is None
 
@@ -339,7 +339,7 @@ def test_an_emit_to_no_room_is_for_nobody() -> None:
 
 
 def test_a_recovery_log_names_what_came_without_a_name() -> None:
-    envelope = delivered(emit_with(data=[1]), next_offset=lambda: "zz9")
+    envelope = delivered(emit_with(data=[1]), next_offset=lambda _: "zz9")
     assert envelope.offset == "zz9"
     assert list(envelope.prepared.packets) == ['42["e",1,"zz9"]']
 
