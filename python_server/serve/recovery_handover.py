@@ -34,7 +34,7 @@ from python_server.workers.peers import MessageKind, Peers
 # Of one message; between two of them the loop serves others.
 EVENTS_COUNT: Final = 500
 CLIENTS_COUNT: Final = 200
-# A successor that does not keep up is tried again.
+# A successor that does not keep up, and siblings that have not settled, are tried again.
 RETRY_SECONDS: Final = 0.01
 
 
@@ -99,6 +99,7 @@ class RecoveryHandover:
         self._successor: int | None = None  # told of returns as well, after it has received everything
         self._unconfirmed: int | None = None  # the successor, until it says that it has received everything
         self._parts: Iterator[bytes] = iter(())
+        self._settle_until = 0.0
         # Sent before our parts that are still to be sent: returns, and what others still hand over to us.
         self._ahead: deque[bytes] = deque()
         self._unsent: bytes | None = None  # did not fit into the successor's queue
@@ -117,8 +118,12 @@ class RecoveryHandover:
         """Does the successor not have everything yet?"""
         return self._unconfirmed is not None
 
-    def hand_over(self, successor: int) -> None:
-        """Send everything to that worker; our sessions have ended."""
+    def hand_over(self, successor: int, settle_seconds: float = 0.0) -> None:
+        """Send everything to that worker; our sessions have ended.
+
+        settle_seconds: how long what a worker that begins will never hear is awaited: our log is to have it.
+        """
+        self._settle_until = max(self._settle_until, self._now() + settle_seconds)
         if self._logs and successor in self._siblings.living:
             self._unconfirmed = self._successor = successor
             self._parts = self._encoded_parts()
@@ -163,6 +168,9 @@ class RecoveryHandover:
         """One message, and the next one in another turn of the loop."""
         self._timer = None
         if self._successor is None:
+            return
+        if self._siblings.settling and self._now() < self._settle_until:
+            self._timer = self._call_later(RETRY_SECONDS, self._send_next)
             return
         if self._unsent is None:
             self._unsent = self._ahead.popleft() if self._ahead else next(self._parts, None)

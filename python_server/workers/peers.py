@@ -205,6 +205,11 @@ class Peers:
 
     # The start
 
+    @property
+    def settling(self) -> bool:
+        """May something come to us that a worker that begins will never hear?"""
+        return self._greetings.unconfirmed
+
     def join(self, index: int, sock: Socket, *, serving: bool, begins: bool = False) -> None:
         """A sibling's link. It is `living` once it says that it serves; `serving`: `begin` awaits that.
 
