@@ -359,7 +359,7 @@ class Peers:
             self._greet(index, settles=True)  # the answer that `begin` over there waits for
             if starts:
                 self._tell_known(index)
-            self._greetings.found(index, others)
+                self._greetings.found(index, others)
         if self.state is PeersState.DRAINING:
             self._tell(index, MessageKind.DRAINING)
         self._changed()
