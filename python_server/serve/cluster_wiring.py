@@ -202,7 +202,7 @@ def _backplane(
         backplane = PipeBackplane(siblings, mount.path, loop.call_later, given.complain)
     hub = mount.hub
     if mount.broker is not None and hub is not None:
-        names = ForeignEventNames(None if siblings is None else siblings.index)
+        names = ForeignEventNames(given.system.monotonic)
         services = BrokerServices(
             post=loop.mailbox.post,
             call_later=loop.call_later,
@@ -213,6 +213,7 @@ def _backplane(
             codec=lambda: hub.codec,
             system=given.system,
             next_offset=lambda: None if hub.recovery is None else names.make,
+            lead_said=names.begin_series,
         )
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)
     index = None if siblings is None else siblings.index

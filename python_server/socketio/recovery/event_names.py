@@ -2,13 +2,14 @@
 
 Must not know: events, clients, logs.
 
-A name is four characters of its giver and a number that rises. The workers of a machine that pass on what
-other machines say do so in turn, each with a higher index: what they name is in one order.
+A name is four characters of its giver and a number that rises. The workers of a machine pass on in turn what
+other machines say: what they name is in one order, since each begins to count at the clock's time.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Final
 
 from python_server.net.system import REAL, token
@@ -18,8 +19,8 @@ TAG_BYTES: Final = 3
 TAG_CHARACTERS: Final = 4
 # In the place of the first character, of events that one worker after the other passes on: no tag has it.
 PASSED_ON: Final = "~"
-# So many such events has each of those workers.
-PASSED_ON_COUNT: Final = 1 << 40
+# Where the next worker's numbers begin: nobody passes on so many.
+NUMBERS_PER_SECOND: Final = 1e9
 
 
 class EventNames:
@@ -36,19 +37,24 @@ class EventNames:
 
 class ForeignEventNames:
     """Names for events of other machines. They are not among a process's own: what comes from elsewhere waits
-    between its naming and its sending, while its own events go on.
+    between its naming and its sending, while its own events go on. One thread.
 
     Args:
-        index: of the worker.
+        monotonic: the machine's clock, in seconds.
     """
 
-    def __init__(self, index: int | None) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._own = EventNames()
         self._tag = PASSED_ON + self._own.tag[1:]
-        self._numbers = itertools.count((index or 0) * PASSED_ON_COUNT)
+        self.begin_series()
+
+    def begin_series(self) -> None:
+        """A worker of this machine, perhaps this one, passes on what follows: numbered behind all before."""
+        self._numbers = itertools.count(int(self._monotonic() * NUMBERS_PER_SECOND))
 
     def make(self, passed_on: bool) -> str:
-        """The next one, of an event that we pass on, or that each worker hears itself."""
+        """The next one, of an event that one worker passes on, or that each hears itself."""
         return f"{self._tag}{next(self._numbers):x}" if passed_on else self._own.make()
 
 

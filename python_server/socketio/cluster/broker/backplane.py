@@ -56,6 +56,7 @@ class BrokerServices:
     warn: Callable[[str], None]
     codec: Callable[[], Codec]
     next_offset: Callable[[], Callable[[bool], str] | None]
+    lead_said: Callable[[], None]
     system: System = REAL
 
 
@@ -103,7 +104,9 @@ class RedisBackplane:
         )
         publish = self._publisher.publish
         self._requests = BrokerRequests(place.name, publish, channels, services.call_later, self._post)
-        self._reader = ChannelReader(channels, f"{place.host_id}.", services.codec, services.next_offset)
+        self._reader = ChannelReader(
+            channels, f"{place.host_id}.", services.codec, services.next_offset, services.lead_said
+        )
         self._handler = ChannelHandler(
             place,
             self._leadership,

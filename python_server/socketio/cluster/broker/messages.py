@@ -148,12 +148,14 @@ class ChannelReader:
     Attributes:
         machine: how names of workers of our own machine begin; what they say on the shared channel came to us
             another way. codec, next_offset: see `envelope_of`; asked for once for all that came together.
+        lead_said: called where another worker begins to pass on what follows.
     """
 
     channels: Channels
     machine: str
     codec: Callable[[], Codec]
     next_offset: Callable[[], Callable[[bool], str] | None]
+    lead_said: Callable[[], None]
 
     def read(self, messages: Iterable[Push], oversized_count: int) -> list[Incoming]:
         """What is for this worker, in order; nothing on a broker raises here."""
@@ -202,7 +204,10 @@ class ChannelReader:
             return None
         if method == "callback":
             return ForeignAck(sender, AnsweredQuestion(message.id, values=packed_values_of(message)))
-        return LeadSaid(sender) if WORDS[method] is Word.LEAD else LeftSaid(message.detail)
+        if WORDS[method] is Word.LEFT:
+            return LeftSaid(message.detail)
+        self.lead_said()
+        return LeadSaid(sender)
 
 
 def _decoded(decode: Callable[[bytes], Said], payload: bytes, what: str) -> Said:

@@ -5,6 +5,7 @@ It must not know how they are joined: a `Joint` gives each its backplane and car
 
 import itertools
 import threading
+import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -136,6 +137,7 @@ class Machines:
         alone = self.workers_per_machine == 1
         inner = NoBackplane() if alone else pipes.backplane(place, world)
         siblings = pipes.siblings[place]
+        names = ForeignEventNames(time.monotonic)
         services = BrokerServices(
             lambda *args, **options: self._post(index, *args, **options),
             world.call_later,
@@ -144,7 +146,8 @@ class Machines:
             self.said.append,
             self.said.append,
             lambda: world.hub.codec,
-            lambda: None if world.hub.recovery is None else ForeignEventNames(place).make,
+            lambda: None if world.hub.recovery is None else names.make,
+            names.begin_series,
         )
         backplane = RedisBackplane(
             self._options,

@@ -29,7 +29,7 @@ def test_a_name_of_another_kind_of_server_has_no_number() -> None:
 
 
 def test_workers_that_pass_on_in_turn_name_one_series() -> None:
-    elder, younger = ForeignEventNames(9), ForeignEventNames(10)
+    elder, younger = ForeignEventNames(lambda: 1.0), ForeignEventNames(lambda: 2.0)
     names = [elder.make(True), elder.make(True), younger.make(True), younger.make(True)]
     placed = [series_and_number(name) for name in names]
     assert len({series for series, _ in placed}) == 1
@@ -38,8 +38,18 @@ def test_workers_that_pass_on_in_turn_name_one_series() -> None:
     assert len({sender_and_number(name)[0] for name in names}) == 2
 
 
+def test_who_passes_on_again_numbers_behind_whoever_did_meanwhile() -> None:
+    now = 1.0
+    one, other = ForeignEventNames(lambda: now), ForeignEventNames(lambda: now)
+    first = one.make(True)
+    for now, giver in ((2.0, other), (3.0, one)):  # noqa: B007
+        giver.begin_series()
+    numbers = [series_and_number(name)[1] for name in (first, other.make(True), one.make(True))]
+    assert numbers == sorted(numbers)
+
+
 def test_what_each_worker_hears_itself_is_in_no_order_with_that_of_others() -> None:
-    names = [ForeignEventNames(index).make(False) for index in (1, 2)]
+    names = [ForeignEventNames(lambda: 1.0).make(False) for _ in range(2)]
     assert len({series_and_number(name)[0] for name in names}) == 2
 
 
@@ -49,7 +59,7 @@ def heard(*names: str) -> list[HeardEvent]:
 
 def test_what_two_passed_on_in_turn_is_put_in_order() -> None:
     """Whoever knew of which: the log that tells of the elder one may be asked last."""
-    elder, younger, own = ForeignEventNames(1), ForeignEventNames(2), EventNames()
+    elder, younger, own = ForeignEventNames(lambda: 1.0), ForeignEventNames(lambda: 2.0), EventNames()
     first, second = elder.make(True), elder.make(True)
     third, said = younger.make(True), own.make()
     events = merged(heard(said, third), heard(first, second))

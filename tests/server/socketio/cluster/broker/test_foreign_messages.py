@@ -209,7 +209,7 @@ class TestWriting:
             assert json.loads(written)["data"] == []
         assert manager.hear(written) == (event, data, namespace, "r", ["x", 3])
         assert manager.callback is None
-        again = envelope_of(read(written), codec, lambda: "unused")
+        again = envelope_of(read(written), codec, lambda _: "unused")
         assert again is not None
         if offset is not None:
             assert again.offset == offset
@@ -422,7 +422,7 @@ def test_an_event_that_is_passed_on_is_named_by_who_passes_it_on() -> None:
     envelope = Envelope("/", None, (), TEXT.prepare(EVENT, "/", ("e", "far1")), "far1")
     written = write_emit(envelope, "far.1", TEXT)
     channels = Channels("flask-socketio", "us.1", True)
-    reader = ChannelReader(channels, "us.", lambda: TEXT, lambda: lambda: "near7")
+    reader = ChannelReader(channels, "us.", lambda: TEXT, lambda: lambda _: "near7", lambda: None)
     for channel, name in ((channels.shared, "near7"), (channels.of_room("/", "r"), "far1")):
         (came,) = reader.read([(channel, written)], 0)
         heard: Any = getattr(came, "envelope", came)
