@@ -270,7 +270,7 @@ def join_broker(
         siblings.index,
         lambda: siblings.met and siblings.leader(),
         lambda: siblings.met,
-        siblings.any_draining,
+        siblings.any_speaking,
     )
     backplane = RedisBackplane(options, inner, place, services)
     siblings.on_changed(backplane.look)

@@ -152,7 +152,7 @@ class Machines:
         backplane = RedisBackplane(
             self._options,
             inner,
-            Place(self.hosts[machine], place, siblings.leader, succeeds=siblings.any_draining),
+            Place(self.hosts[machine], place, siblings.leader, succeeds=siblings.any_speaking),
             services,
         )
         siblings.on_changed(backplane.look)
