@@ -143,11 +143,13 @@ def test_one_that_has_just_ended_is_not_said_to_be_slow(machine: Machine) -> Non
 
 def test_who_has_gone_speaks_as_long_as_somebody_has_not_noticed(machine: Machine) -> None:
     first, second, third = three(machine)
-    machine.loop.remove_reader(third._links[1]._descriptor)  # its last words have not been read there
+    link = third._links[1]
+    machine.loop.remove_reader(link._descriptor)  # its last words have not been read there
     first.close()
     machine.turn()
     assert (second.any_draining(), second.any_speaking()) == (False, True)
     third._lost(1)
+    link.close()
     machine.turn()
     assert not second.any_speaking()
     assert not third.any_speaking()
