@@ -203,6 +203,8 @@ def _backplane(
     hub = mount.hub
     if mount.broker is not None and hub is not None:
         names = ForeignEventNames(given.system.monotonic)
+        if hub.recovery is not None:
+            hub.recovery.hears_all = not mount.broker.per_room
         services = BrokerServices(
             post=loop.mailbox.post,
             call_later=loop.call_later,

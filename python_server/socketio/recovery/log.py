@@ -80,6 +80,7 @@ class RecoveryLog:
         self.tag = names.tag
         # Any thread: the name of an event about to be sent; unique among all processes.
         self.next_offset: Callable[[], str] = names.make
+        self.hears_all = True  # also of rooms that nobody here is in: not where each has a channel of its own
         self._last: HeardOf = {}
 
     @property
@@ -268,10 +269,9 @@ class RecoveryLog:
         return True
 
     def _leave_to_come(self, client: RecoveryRecord) -> None:
-        """What follows something that was heard here comes here itself, in order: it is not brought along
-        where it was added by name."""
+        """What was added by name, and follows something that was heard here, comes here itself, in order."""
         here: dict[str, int] = {}
-        for last, _ in self._last.values():
+        for last, _ in self._last.values() if self.hears_all else ():
             series, number = series_and_number(last)
             here[series] = max(number, here.get(series, 0))
 
