@@ -527,8 +527,8 @@ def test_each_worker_tells_of_its_own_clients_moves(seated: Seated) -> None:
 
 
 def test_what_is_said_elsewhere_is_remembered_before_it_is_delivered(make_cluster: Any, request: Any) -> None:
-    """Who was away while another worker spoke misses nothing; an event's name is the same on one machine, each
-    other one gives it its own."""
+    """Who was away while another worker spoke misses nothing; an event's name is the same on a whole machine,
+    and another one on another."""
     cluster = make_cluster(2, recovery=RecoveryLog)
     seated = Seated(cluster, "a0", "a1")
     hub(seated, 1).emit("seen", (1,))
