@@ -377,13 +377,13 @@ class Peers:
 
     def _lost(self, index: int) -> None:
         self._links.pop(index, None)
+        for other in self._links:
+            self._tell(other, MessageKind.LOST, NewWorker(index))
         self._draining.discard(index)
         self._announced.discard(index)
         if index in self.living:
             self.living = tuple(other for other in self.living if other != index)
             self._departures.lost(index, self.living)
-            for other in self.living:
-                self._tell(other, MessageKind.LOST, NewWorker(index))
             for function in self._lost_functions:
                 try:
                     function(index)

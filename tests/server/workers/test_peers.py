@@ -148,6 +148,7 @@ def test_who_has_gone_speaks_as_long_as_somebody_has_not_noticed(machine: Machin
     first.close()
     machine.turn()
     assert (second.any_draining(), second.any_speaking()) == (False, True)
+    third.living = (2,)  # as if it had never been greeted by the first one: it says so all the same
     third._lost(1)
     link.close()
     machine.turn()
