@@ -36,16 +36,18 @@ HOUSE = """
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
                heartbeat upgrade protocol3 observer server
 3  websocket   application
-3  workers     greetings link_messages spawn peers handover process supervisor rendezvous member
+3  workers     greetings link_messages spawn departures peers handover process supervisor rendezvous
+               member
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
                cluster.broker.url cluster.broker.connections cluster.pipe_messages
-               cluster.pipe_backplane recovery.event_log recovery.record recovery.log client adapter
-               handlers broadcast acks cluster.broker.link_status cluster.broker.messages
-               cluster.broker.requests cluster.broker.channel_handler cluster.broker.backplane
-               protocol4 observer tracer cluster.receiver services recovery.restore rooms
-               handler_runner broadcaster connections dispatcher traced server
+               cluster.pipe_backplane recovery.event_log broadcast cluster.broker.link_status
+               cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
+               cluster.broker.backplane protocol4 recovery.event_names recovery.record recovery.log
+               client adapter handlers acks observer tracer cluster.receiver services
+               recovery.restore rooms handler_runner broadcaster connections dispatcher traced
+               server
 5  control     commands places server client stacks worker_socket
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
                admin_credentials admin_feed admin tracing
@@ -216,7 +218,7 @@ REAL_IN = {
     "drop_in.greenlets",  # threads of an application
     "drop_in.waiting",
     "engineio.session_ids",  # names of the test client's server, which has no worker
-    "socketio.recovery.log",  # an application makes it before there is a worker
+    "socketio.recovery.event_names",  # an application makes it before there is a worker
     "socketio.cluster.broker.backplane",  # defaults: a worker gives its own
     "socketio.cluster.broker.connections",
 }

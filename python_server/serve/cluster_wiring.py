@@ -35,6 +35,7 @@ from python_server.socketio.cluster.broker.backplane import BrokerServices, Redi
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, NoBackplane
 from python_server.socketio.observer import SocketObserver, together
+from python_server.socketio.recovery.event_names import ForeignEventNames
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import Admit
 from python_server.workers.handover import Handover
@@ -201,6 +202,9 @@ def _backplane(
         backplane = PipeBackplane(siblings, mount.path, loop.call_later, given.complain)
     hub = mount.hub
     if mount.broker is not None and hub is not None:
+        names = ForeignEventNames(given.system.monotonic)
+        if hub.recovery is not None:
+            hub.recovery.hears_all = not mount.broker.per_room
         services = BrokerServices(
             post=loop.mailbox.post,
             call_later=loop.call_later,
@@ -210,7 +214,8 @@ def _backplane(
             warn=log.warn,
             codec=lambda: hub.codec,
             system=given.system,
-            next_offset=lambda: None if hub.recovery is None else hub.recovery.next_offset,
+            next_offset=lambda: None if hub.recovery is None else names.make,
+            lead_said=names.begin_series,
         )
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)
     index = None if siblings is None else siblings.index

@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from math import inf
 from typing import Final
 
 import msgspec
@@ -20,6 +21,7 @@ from python_server.serve.mounts import Mount
 from python_server.socketio.cluster.port import Malformed
 from python_server.socketio.recovery.record import (
     HeardEvent,
+    HeardOf,
     RecoveryRecord,
     checked,
     decoder,
@@ -32,20 +34,22 @@ from python_server.workers.peers import MessageKind, Peers
 # Of one message; between two of them the loop serves others.
 EVENTS_COUNT: Final = 500
 CLIENTS_COUNT: Final = 200
-# A successor that does not keep up is tried again.
+# A successor that does not keep up, and siblings that have not settled, are tried again.
 RETRY_SECONDS: Final = 0.01
 
 
 class Part(msgspec.Struct, tag="part", forbid_unknown_fields=True):
-    """A piece of the log `tag` of the server mounted under `path`; the last one completes it."""
+    """A piece of the log `tag` of the server mounted under `path`; the last one completes it, and says how
+    far that log had heard each process, and when the last event was that it holds no more."""
 
     path: str
     tag: str
     first: int
-    ended_at: float
     events: list[HeardEvent]
     clients: list[RecoveryRecord]
     last: bool = False
+    heard: HeardOf = {}
+    forgotten_at: float = -inf
 
 
 class Forget(msgspec.Struct, tag="forget", forbid_unknown_fields=True):
@@ -95,6 +99,7 @@ class RecoveryHandover:
         self._successor: int | None = None  # told of returns as well, after it has received everything
         self._unconfirmed: int | None = None  # the successor, until it says that it has received everything
         self._parts: Iterator[bytes] = iter(())
+        self._settle_until = 0.0
         # Sent before our parts that are still to be sent: returns, and what others still hand over to us.
         self._ahead: deque[bytes] = deque()
         self._unsent: bytes | None = None  # did not fit into the successor's queue
@@ -113,8 +118,12 @@ class RecoveryHandover:
         """Does the successor not have everything yet?"""
         return self._unconfirmed is not None
 
-    def hand_over(self, successor: int) -> None:
-        """Send everything to that worker; our sessions have ended."""
+    def hand_over(self, successor: int, settle_seconds: float = 0.0) -> None:
+        """Send everything to that worker; our sessions have ended.
+
+        settle_seconds: how long what a worker that begins will never hear is awaited: our log is to have it.
+        """
+        self._settle_until = max(self._settle_until, self._now() + settle_seconds)
         if self._logs and successor in self._siblings.living:
             self._unconfirmed = self._successor = successor
             self._parts = self._encoded_parts()
@@ -126,7 +135,7 @@ class RecoveryHandover:
 
     def _begun_parts(self) -> Iterator[bytes]:
         for (_, path, tag), (events, clients) in self._incoming.items():
-            part = partial(Part, path, tag, 0, 0.0)  # what counts comes with the last one
+            part = partial(Part, path, tag, 0)  # what counts comes with the last one
             for start in range(0, len(events), EVENTS_COUNT):
                 yield encode(part(list(map(travelling_event, events[start : start + EVENTS_COUNT])), []))
             for start in range(0, len(clients), CLIENTS_COUNT):
@@ -140,8 +149,9 @@ class RecoveryHandover:
         for path, log in self._logs.items():
             now = self._now()
             for each in log.logs(now):
-                events, clients = each.entries(), each.lost_clients()
-                part = partial(Part, path, each.tag, each.events.first, now)
+                events, clients, heard = each.entries(), each.lost_clients(), each.heard(now, {})
+                part = partial(Part, path, each.tag, each.events.first)
+                last = part([], [], last=True, heard=heard, forgotten_at=each.events.forgotten_at)
                 for start in range(0, len(events), EVENTS_COUNT):
                     yield encode(part(list(map(travelling_event, events[start : start + EVENTS_COUNT])), []))
                 for start in range(0, len(clients), CLIENTS_COUNT):
@@ -151,13 +161,16 @@ class RecoveryHandover:
                         if (path, client.pid) not in self._forgotten
                     ]
                     yield encode(part([], records))
-                yield encode(part([], [], last=True))
+                yield encode(last)
         yield encode(End())
 
     def _send_next(self) -> None:
         """One message, and the next one in another turn of the loop."""
         self._timer = None
         if self._successor is None:
+            return
+        if self._siblings.settling and self._now() < self._settle_until:
+            self._timer = self._call_later(RETRY_SECONDS, self._send_next)
             return
         if self._unsent is None:
             self._unsent = self._ahead.popleft() if self._ahead else next(self._parts, None)
@@ -219,8 +232,8 @@ class RecoveryHandover:
         if part.last:
             del self._incoming[key]
             log = self._logs.get(part.path)
-            if log is not None and clients:
-                log.keep(part.tag, events, clients, part.first, part.ended_at)
+            if log is not None:
+                log.keep(part.tag, events, clients, part.first, part.heard, part.forgotten_at)
 
     def _forget(self, message: Forget) -> None:
         """Whoever has a record of that client that is older forgets it; our successor is told."""

@@ -37,6 +37,7 @@ from python_server.serve.monitor import Monitor, OwnSnapshots, SnapshotWriter, h
 from python_server.serve.mounts import Site
 from python_server.serve.tracing import make_tracing
 from python_server.settings import Settings
+from python_server.workers.peers import GREETING_SECONDS
 from python_server.workers.spawn import WorkerSlot
 
 
@@ -286,7 +287,7 @@ class Worker:
         for _, engine in self._cluster.engines:
             engine.close()
         if self._cluster.recovery_handover is not None and successor is not None:
-            self._cluster.recovery_handover.hand_over(successor)
+            self._cluster.recovery_handover.hand_over(successor, min(GREETING_SECONDS, timeout_seconds / 2))
         # A request may be on its way on a kept connection: it is still answered, with Connection: close.
         grace = min(timeout_seconds, self._settings.idle_grace_seconds)
         self.loop.call_later(grace, self._acceptor.close_idle)

@@ -59,6 +59,11 @@ class Greetings:
 
     # The beginning of others
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Does somebody who begins still wait for our word that we have settled?"""
+        return bool(self._unconfirmed)
+
     def found(self, new: int, others: Iterable[int]) -> None:
         """We know a new worker, and `others` who served before it."""
         self._unconfirmed[new] = set(others) - self._early.pop(new, set())

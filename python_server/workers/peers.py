@@ -19,6 +19,7 @@ from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
 from python_server.net.states import StateEnum
 from python_server.workers import link_messages
+from python_server.workers.departures import Departures
 from python_server.workers.greetings import Greetings
 from python_server.workers.link_messages import Greeting, NewWorker, Succession, decode
 
@@ -47,6 +48,7 @@ class MessageKind(IntEnum):
     STOP = 8  # to the supervisor: the whole server is to stop
     KNOWN = 9  # a worker that starts, and hears from now on what I say
     SETTLED = 10  # to a worker that starts: what was said before everybody knew you has come to me
+    LOST = 12  # a sibling's link has ended here: what it said before has come to me
     ACCEPT = 11  # from the supervisor: those that were started with you are there, take whoever comes
     # Hand-over of connections and of what a drained worker held.
     CONNECTION = 20
@@ -101,6 +103,7 @@ class Peers:
         # Who began beside us, known from what others said; others wait for our word that we know it as well.
         self._announced: set[int] = set()
         self._greetings = Greetings(lambda index: self._tell(index, MessageKind.SETTLED))
+        self._departures = Departures()
         self._on_joined: Callable[[], None] = lambda: None
         self._successors: dict[int, int] = dict(successors or {})
         self._functions: dict[int, list[Function]] = {}
@@ -159,7 +162,7 @@ class Peers:
         self._lost_functions.append(function)
 
     def on_changed(self, function: Callable[[], None]) -> None:
-        """Have `function()` called when `leader` or `successor_of` may say something else than before."""
+        """Have `function()` called when `leader`, `successor_of` or `any_speaking` may say something else."""
         self._changed_functions.append(function)
 
     @property
@@ -176,6 +179,10 @@ class Peers:
     def any_draining(self) -> bool:
         """Is a sibling that drains still here?"""
         return not self._draining.isdisjoint(self.living)
+
+    def any_speaking(self) -> bool:
+        """May a worker that drains, or has gone, still be heard by somebody?"""
+        return self.any_draining() or self._departures.unnoticed
 
     def successor_of(self, index: int) -> int | None:
         """Who holds what worker `index` held: itself while it serves, then whom it named, and so on.
@@ -204,6 +211,11 @@ class Peers:
         self._changed()
 
     # The start
+
+    @property
+    def settling(self) -> bool:
+        """May something come to us that a worker that begins will never hear?"""
+        return self._greetings.unconfirmed
 
     def join(self, index: int, sock: Socket, *, serving: bool, begins: bool = False) -> None:
         """A sibling's link. It is `living` once it says that it serves; `serving`: `begin` awaits that.
@@ -316,6 +328,10 @@ class Peers:
         elif kind == MessageKind.SETTLED:
             self._greetings.settled(index)
             self._look_round()
+        elif kind == MessageKind.LOST:
+            self._departures.noticed(decode(payload, type=NewWorker).index, index)
+            if not self._departures.unnoticed:
+                self._changed()
         elif kind == MessageKind.DRAINING:
             self._draining.add(index)
             self._changed()
@@ -354,17 +370,20 @@ class Peers:
             self._greet(index, settles=True)  # the answer that `begin` over there waits for
             if starts:
                 self._tell_known(index)
-            self._greetings.found(index, others)
+                self._greetings.found(index, others)
         if self.state is PeersState.DRAINING:
             self._tell(index, MessageKind.DRAINING)
         self._changed()
 
     def _lost(self, index: int) -> None:
         self._links.pop(index, None)
+        for other in self._links:
+            self._tell(other, MessageKind.LOST, NewWorker(index))
         self._draining.discard(index)
         self._announced.discard(index)
         if index in self.living:
             self.living = tuple(other for other in self.living if other != index)
+            self._departures.lost(index, self.living)
             for function in self._lost_functions:
                 try:
                     function(index)

@@ -18,7 +18,7 @@ from python_server.net.loop import Loop
 from python_server.net.poller import READABLE, WRITABLE
 from python_server.net.pool import PoolFigures
 from python_server.net.system import System
-from python_server.net.threads import WORKER, Door, Job
+from python_server.net.threads import WORKER, Door, Job, Waiter
 from python_server.observe import log
 from python_server.serve.mounts import Site
 from python_server.serve.wiring import Given, Pools
@@ -82,6 +82,7 @@ class Runner:
         self._granted = threading.Semaphore(0)
         self._returned = threading.Semaphore(0)
         self.waking = False  # what it waited for has come; it waits for its turn
+        self.awaited: Waiter[Any] | None = None  # what brings that
         self._thread = threading.Thread(target=self._work, name=pool.name, daemon=True)
         self._thread.start()
 
@@ -123,6 +124,24 @@ class Runner:
             self._job = None  # with what it holds
             self._pool.idle.append(self)
             self._returned.release()
+
+
+_wait = Waiter.wait
+
+
+def told_wait(waiter: Waiter[Any], timeout_seconds: float | None, *, lends: bool = False) -> Any:
+    """As `Waiter.wait`, whoever answers: a runner's thread says first what it waits for."""
+    runner = WORKER.turn
+    if not isinstance(runner, Runner):
+        return _wait(waiter, timeout_seconds, lends=lends)
+    runner.awaited = waiter
+    try:
+        return _wait(waiter, timeout_seconds, lends=lends)
+    finally:
+        runner.awaited = None
+
+
+Waiter.wait = told_wait  # type: ignore[method-assign]
 
 
 class ToldPool:
@@ -278,14 +297,12 @@ class Machine:
         return True
 
     def _settle(self) -> None:
-        """Threads whose question a loop has answered have noticed it, all of them."""
-        for loop in self.loops:
-            if not loop.mailbox.asked:
-                continue
-            runners = [runner for pool in self.pools if pool.loop is loop for runner in pool.away]
-            answered_count = sum(waiter._event.is_set() for waiter in loop.mailbox.asked)
-            while sum(runner.waking for runner in runners) < answered_count:
-                os.sched_yield()
+        """Threads that have got their answer have noticed it, all of them."""
+        for pool in self.pools:
+            for runner in pool.away:
+                if runner.awaited is not None and runner.awaited._event.is_set():
+                    while not runner.waking:
+                        os.sched_yield()
 
     def _has_work(self, loop: Loop) -> bool:
         poller = loop._poller

@@ -54,7 +54,7 @@ class Hole:
 
 
 class Checker:
-    """Told of everything; `findings` says what must not have been, `lagging` what came twice or out of order.
+    """Told of everything; `findings` says what must not have been, `disordered` what came twice or too late.
 
     Args:
         rooms: of each listener.
@@ -62,7 +62,7 @@ class Checker:
 
     def __init__(self, rooms: list[set[str]]) -> None:
         self.findings: list[str] = []
-        self.lagging: list[str] = []  # findings only where no worker lags behind the others
+        self.disordered: list[str] = []
         self.suspects: set[int] = set()  # the clients of findings
         self.counts: Counter[str] = Counter()
         self.listeners = [Listener(name, each) for name, each in enumerate(rooms)]
@@ -97,7 +97,7 @@ class Checker:
         self._name(stream, place, speaker, number)
         last = listener.streams.get(stream, NOTHING)
         if place <= last.place:
-            self._find(name, f"heard place {place} of {stream} after place {last.place}", self.lagging)
+            self._find(name, f"heard place {place} of {stream} after place {last.place}", self.disordered)
             return
         if place > last.place + 1:
             self._missed(listener, last, stream, range(last.place + 1, place))
@@ -107,7 +107,7 @@ class Checker:
             listener.latest[speaker] = number
         elif self._is_told[speaker][number : number + 1] == ACKNOWLEDGED:
             what = f"heard {number} of speaker {speaker}, from {stream}, after {before}"
-            self._find(name, what, self.lagging)
+            self._find(name, what, self.disordered)
         else:  # its connection ended under it, and the speaker may have said the next one meanwhile
             self.counts["given up, and heard after a later one"] += 1
 

@@ -42,7 +42,7 @@ def test_a_planted_fault_is_found(places: list[int], finding: str, recovered: bo
             checker.returned(LISTENER, True)
         hear(checker, place)
     checker.finish()
-    assert finding in "\n".join(checker.findings + checker.lagging).replace("client 1 ", "")
+    assert finding in "\n".join(checker.findings + checker.disordered).replace("client 1 ", "")
 
 
 def test_all_heard_once_and_in_order_is_no_finding() -> None:
@@ -53,7 +53,7 @@ def test_all_heard_once_and_in_order_is_no_finding() -> None:
     hear(checker, 3, 4)
     assert not checker.waits()
     checker.finish()
-    assert checker.findings == checker.lagging == []
+    assert checker.findings == checker.disordered == []
     assert checker.counts["missed, and told so"] == 0
 
 
@@ -64,7 +64,7 @@ def test_a_client_that_begins_anew_may_have_missed_what_was_said_before() -> Non
     checker.acknowledged(SPEAKER, checker.said(SPEAKER), 7, "room", 4)
     hear(checker, 4)
     checker.finish()
-    assert checker.findings == checker.lagging == []
+    assert checker.findings == checker.disordered == []
     assert checker.counts["missed, and told so"] == 2
 
 
@@ -110,7 +110,7 @@ def test_an_acknowledged_event_that_another_process_tells_late_is_found(acknowle
     checker.heard(LISTENER, 8, "room", 1, SPEAKER, 6)
     hear(checker, 5)
     late = ["client 1 heard 5 of speaker 0, from (7, 'room'), after 6"]
-    assert checker.lagging == (late if acknowledged else [])
+    assert checker.disordered == (late if acknowledged else [])
     assert checker.counts["given up, and heard after a later one"] == (not acknowledged)
 
 

@@ -189,7 +189,7 @@ class Wired:
         self._receiver = ClusterReceiver(*parts, running.broadcaster.ask_here)
         self._pushes = PushReader(READ_MAX_BYTES)
         codec = TextCodec() if seed % 2 else MsgpackCodec()
-        self._reader = ChannelReader(CHANNELS, "machine.", lambda: codec, lambda: None)
+        self._reader = ChannelReader(CHANNELS, "machine.", lambda: codec, lambda: None, lambda: None)
         self._peers = Peers(worker.loop, 1, self._report, self._complain)
         limits = self.played.worker._settings.transport
         acceptor = worker._acceptor

@@ -37,7 +37,7 @@ KINDS = ("websocket", "polling", "upgrade")
 SETTLE_SECONDS = 60.0
 QUIET_SECONDS = 8.0
 PAUSE_SECONDS = 2.5  # between two faults, at most
-LINK_SECONDS = 3.0  # that a link to a sibling stands still, at most; a recovery allows for 5
+LINK_SECONDS = 3.0  # that a link to a sibling stands still, at most; a lookup allows for 5 (COMPARE_SECONDS)
 BROKER_BACK_SECONDS = 12.0  # until everybody is connected again
 STEPS_MAX_COUNT = 20_000  # in one moment: somebody turns for nothing
 

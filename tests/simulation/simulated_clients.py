@@ -41,7 +41,7 @@ class Client:
         self._connection = 0
         self._lives = 0
         self._visits = 0  # of this life
-        self._lost_at = 0.0
+        self._lost_at: float | None = None  # since then it has got no event: what it missed is as old
         self._numbers = 0
         self._asked: dict[int, tuple[str, Any]] = {}
         self._transport: WebSocket | Polling | None = None
@@ -105,7 +105,7 @@ class Client:
 
     def dropped(self, away_seconds: float = 0.0) -> None:
         self._transport = None
-        if self.joined:
+        if self.joined and self._lost_at is None:
             self._lost_at = self._network.machine.now
         self.joined = False
         self.note("dropped")
@@ -149,7 +149,7 @@ class Client:
 
     def _in(self, told: dict[str, str]) -> None:
         recovered = told.get("pid") is not None and told.get("pid") == self._pid
-        if self._pid is not None:
+        if self._pid is not None and self._lost_at is not None:
             self._ledger.come_back(
                 self.life, recovered, self._offset, self._lost_at, self._network.machine.now
             )
@@ -158,7 +158,7 @@ class Client:
         if not recovered:
             self._visits = 1
             self._lives += 1
-            self._offset = None
+            self._offset = self._lost_at = None
             self.life = Life(self.name, self._lives, self._host)
             self.life.maybe.add(EVERYBODY)
             self.life.held[EVERYBODY] = self._ledger.next_place()
@@ -172,6 +172,8 @@ class Client:
         event, *values = json.loads("[" + rest)
         if self._pid is not None and values and isinstance(values[-1], str) and not ack:
             self._offset = values.pop()
+            if self.joined:
+                self._lost_at = None
         if event == "said":
             origin, serial, room, _ = values
             self.note("got", origin, serial, room)

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from python_server import Server
-from python_server.net.threads import ServerStopped
+from python_server.net.threads import ServerStopped, Waiter
 from python_server.serve.mounts import Site
 from python_server.settings import Settings
-from simulated_machine import Machine, Stuck
+from simulated_machine import Machine, Stuck, ToldPool
 from wsframe import Connection, Role
 
 UPGRADE = (
@@ -167,3 +167,21 @@ def test_what_is_held_back_comes_later() -> None:
     assert answers == [5_002.0]
     machine.end(worker)
     client.close()
+
+
+def test_a_thread_goes_on_in_the_step_behind_its_answer() -> None:
+    """Whoever brings it: how fast the system wakes it decides nothing."""
+    machine = Machine(1)
+    pool = ToldPool("threads", machine.loop())
+    machine.pools.append(pool)
+    heard: list[int] = []
+    for number in range(50):
+        waiter: Waiter[int] = Waiter()
+        pool.submit(lambda waiter=waiter: heard.append(waiter.wait(60.0)))  # type: ignore[misc]
+        assert machine.step()
+        assert not machine.step()
+        waiter.set(number)
+        assert machine.step()
+        assert heard[-1] == number
+    pool.close(0.0)
+    machine.loops[0].close()

@@ -96,7 +96,7 @@ def test_a_planted_hole_in_a_recovery_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_planted_loss_of_who_may_come_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RecoveryHandover, "hand_over", lambda self, successor: None)
+    monkeypatch.setattr(RecoveryHandover, "hand_over", lambda self, *given: None)
     assert broken_by(range(1, 20), "forgotten")
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from math import inf
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -41,12 +42,14 @@ class EventLog:
 
     Attributes:
         max_seconds: how long events are kept. total_max_bytes: of all together.
-        first: the position of the oldest entry. size_bytes: of all events, with what their keeping costs.
+        first: the position of the oldest entry. forgotten_at: when the one before it was heard.
+        size_bytes: of all events, with what their keeping costs.
     """
 
     max_seconds: float
     total_max_bytes: int
     first: int = 0
+    forgotten_at: float = -inf
     size_bytes: int = 0
     _entries: deque[Entry] = field(default_factory=deque)
     _positions: dict[str | None, int] = field(default_factory=dict)
@@ -88,7 +91,7 @@ class EventLog:
             self._drop(entries.popleft())
 
     def _drop(self, entry: Entry) -> None:
-        position, _, size_bytes, envelope = entry
+        position, self.forgotten_at, size_bytes, envelope = entry
         self._positions.pop(envelope.offset, None)
         self.first = position + 1
         self.size_bytes -= size_bytes

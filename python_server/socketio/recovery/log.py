@@ -5,21 +5,24 @@ Must not know: sessions, packets' text, clocks (time is an argument); bounded in
 
 from __future__ import annotations
 
-import itertools
-from collections import OrderedDict, deque
-from collections.abc import Mapping
-from operator import itemgetter
-from typing import Any, Final
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from python_server.net.system import REAL, token
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import EventLog
-from python_server.socketio.recovery.record import (
-    TAG_BYTES,
+from python_server.socketio.recovery.event_names import (
     TAG_CHARACTERS,
+    EventNames,
+    sender_and_number,
+    series_and_number,
+)
+from python_server.socketio.recovery.record import (
     HeardEvent,
+    HeardOf,
     RecoveryRecord,
     merged,
 )
@@ -28,14 +31,24 @@ from python_server.socketio.recovery.record import (
 RECOVERY_SECONDS: Final = 120.0
 RECOVERY_MAX_BYTES: Final = 16 * 1024 * 1024
 RECOVERY_CLIENTS_MAX_COUNT: Final = 10_000
-# How much later one process of a machine may hear an event than another.
-LAG_SECONDS: Final = 5.0
 # By how much a moment may be too early: a loop reads its clock once in a turn.
 TURN_SECONDS: Final = 1.0
-# So many processes are remembered whatever they have said; more while their events are here.
-PROCESSES_COUNT: Final = 256
-# How long an event that a client has brought along is awaited: by then no process is behind the others.
-REPEAT_SECONDS: Final = 120.0
+# How long it is remembered how far each process was heard, in times that events are kept: by so much later
+# one process may hear an event than another.
+REMEMBERED_TIMES: Final = 2
+
+
+class Awaited(NamedTuple):
+    """What a client has already of what a process has still to say here.
+
+    Attributes:
+        until: the number of the last event before which it has all. ahead: the numbers of others.
+        due: when they are awaited no more.
+    """
+
+    until: int
+    ahead: list[int]
+    due: float
 
 
 class RecoveryLog:
@@ -61,23 +74,19 @@ class RecoveryLog:
         # Of processes that have gone: their logs, each with the clients that they had lost.
         self._kept_logs: list[RecoveryLog] = []
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
-        self._ended_at: float | None = None  # of a kept log: nothing was added since
-        # Events on their way here that a client has already: its sid, by their names; and until when.
-        self._repeats: dict[str | None, list[str]] = {}
-        self._repeats_due: deque[tuple[float, str]] = deque()
-        self.tag: str = token(TAG_BYTES, REAL.entropy)  # of the names of our own events
-        # By the tag of each process: the name of the last event that was heard of it.
-        self._last: dict[str, str] = {}
-        self._numbers = itertools.count()
+        # By the tag of each process, of clients that have brought along what is still on its way here.
+        self._awaited: dict[str, dict[str, Awaited]] = {}
+        names = EventNames()
+        self.tag = names.tag
+        # Any thread: the name of an event about to be sent; unique among all processes.
+        self.next_offset: Callable[[], str] = names.make
+        self.hears_all = True  # also of rooms that nobody here is in: not where each has a channel of its own
+        self._last: HeardOf = {}
 
     @property
     def lost_count(self) -> int:
         """Of clients that may come back."""
         return len(self._lost)
-
-    def next_offset(self) -> str:
-        """Any thread: the name of an event about to be sent; unique among all processes."""
-        return f"{self.tag}{next(self._numbers):x}"
 
     def entered(self, now: float) -> int:
         """For `RecoveryRecord.rooms`, of a room that is entered now: our position, once there is an event."""
@@ -88,15 +97,28 @@ class RecoveryLog:
         """An event with an offset leaves."""
         offset = envelope.offset
         assert offset is not None
-        self._last[offset[:TAG_CHARACTERS]] = offset
+        self._last[offset[:TAG_CHARACTERS]] = (offset, now)
         self.events.append(envelope, now)
         self.expire(now)
 
     def hear(self, envelope: Envelope, now: float) -> Envelope:
         """An event of another process; returns it without the clients that have brought it along."""
+        if self._awaited:
+            envelope = self._without_repeats(envelope)
         self.append(envelope, now)
-        sids = self._repeats.pop(envelope.offset, None) if self._repeats else None
-        return envelope if sids is None else envelope._replace(excepted=(*envelope.excepted, *sids))
+        return envelope
+
+    def _without_repeats(self, envelope: Envelope) -> Envelope:
+        tag, number = sender_and_number(str(envelope.offset))
+        awaited = self._awaited.get(tag)
+        if awaited is None:
+            return envelope
+        sids = [sid for sid, each in awaited.items() if number <= each.until or number in each.ahead]
+        if left := {sid: each for sid, each in awaited.items() if number < max(each.until, *each.ahead, -1)}:
+            self._awaited[tag] = left
+        else:
+            del self._awaited[tag]
+        return envelope._replace(excepted=(*envelope.excepted, *sids))
 
     def join(self, client: RecoveryRecord, now: float) -> None:
         """A client begins here: it has missed nothing of what was said before this process could hear it."""
@@ -146,9 +168,7 @@ class RecoveryLog:
             if unseen is not None:
                 client.offered = True
                 best = log._with_missed(client, offset, *unseen, now)
-        if best is not None:
-            self.add_missed(best)
-        return best
+        return best if best is not None and self._add_missed(best) else None
 
     def forget(self, pid: str, came_at: float | None) -> bool:
         """A client has come back elsewhere at that time; returns whether it had been kept here."""
@@ -160,53 +180,132 @@ class RecoveryLog:
                 del log._lost[pid]
         return kept
 
-    def add_missed(self, client: RecoveryRecord) -> None:
-        """Add what was heard here, or by a process whose log is kept here, but not where the client was:
-        lately, or of a process of which less was heard there."""
-        for log in (self, *self._kept_logs):
-            start, behind = log.events.position_at(client.compare_from), log._behind(client)
-            added = []
-            for position, moment, _, envelope in log.events.sent_to(
-                client.namespace, client.rooms, min([start, *behind.values()])
-            ):
-                name = str(envelope.offset)
-                if position < start and position <= behind.get(name[:TAG_CHARACTERS], position):
-                    continue
-                if name not in client.heard_elsewhere and client.was_in(envelope.rooms, moment):
-                    added.append((moment, envelope))
-            client.missed_elsewhere = merged(client.missed_elsewhere, added)
-            client.heard_elsewhere |= {str(envelope.offset): moment for moment, envelope in added}
-
-    def _behind(self, client: RecoveryRecord) -> dict[str, int]:
-        """The tags of processes of which we have heard more than the client's former one, and where that one
-        had stopped: all hear the events of one process in the same order."""
-        heard = sorted(client.heard_elsewhere.items(), key=itemgetter(1))
-        last = {name[:TAG_CHARACTERS]: name for name, _ in heard}
-        stops = {
-            tag: self.events.position_of(name)
-            for tag, name in last.items()
-            if self._last.get(tag, name) != name
+    def _add_missed(self, client: RecoveryRecord) -> bool:
+        """Add what was heard here, or by a process whose log is kept here, but not where the client was.
+        False where that cannot be said any more."""
+        events, logs = client.missed_elsewhere, (*self._kept_logs, self)
+        for log in logs:
+            beyond = log._beyond(client, events)
+            if beyond is None:
+                return False
+            events = merged(events, beyond)
+        known = {envelope.offset for _, envelope in client.missed_elsewhere}
+        client.ahead = client.ahead | {
+            str(envelope.offset): moment for moment, envelope in events if envelope.offset not in known
         }
-        return {tag: position for tag, position in stops.items() if position >= 0}
+        client.missed_elsewhere = events
+        return True
 
-    def take_over(self, client: RecoveryRecord, now: float) -> None:
-        """Make a client that was found one of ours; its positions are then those of this log."""
-        self.add_missed(client)
+    def heard(self, now: float, elsewhere: HeardOf) -> HeardOf:
+        """How far each process was heard, here or elsewhere."""
+        heard = elsewhere | {
+            tag: last
+            for tag, last in self._last.items()
+            if tag not in elsewhere or self._has_heard(tag, elsewhere[tag][0])
+        }
+        oldest = now - REMEMBERED_TIMES * self.events.max_seconds
+        return {tag: last for tag, last in heard.items() if last[1] >= oldest}
+
+    def _has_heard(self, tag: str, name: str) -> bool:
+        """That event of that process, or a later one? All hear those of one process in the same order."""
+        last = self._last.get(tag)
+        return last is not None and (
+            self.events.position_of(name) >= 0 or sender_and_number(name)[1] <= sender_and_number(last[0])[1]
+        )
+
+    def _beyond(self, client: RecoveryRecord, known: list[HeardEvent]) -> list[HeardEvent] | None:
+        """What was heard here for a client, but not where it was: of each process the events behind the last
+        one that was heard of it there. With what is known between them, for their order. None where some of
+        them may be forgotten here."""
+        events = self.events
+        since = events.position_at(client.compare_from)
+        # Of each process of which we have heard more: behind which position, and which number.
+        behind: dict[str, tuple[int, int]] = {}
+        for tag, (last, moment) in self._last.items():
+            name = client.heard[tag][0] if tag in client.heard else None
+            if (
+                moment < client.compare_from
+                if name is None
+                else name == last or not self._has_heard(tag, name)
+            ):
+                continue
+            position = -1 if name is None else events.position_of(name)
+            if position < 0 and events.forgotten_at > client.expires_at - events.max_seconds:
+                return None
+            if name is None:
+                behind[tag] = (since - 1, -1)
+            else:
+                behind[tag] = (position, sender_and_number(name)[1] if position < 0 else -1)
+        if not behind:
+            return []
+        found = []
+        names = {envelope.offset for _, envelope in known}
+        first = min(position for position, _ in behind.values()) + 1
+        for position, moment, _, envelope in events.sent_to(client.namespace, client.rooms, first):
+            tag, number = sender_and_number(str(envelope.offset))
+            after_position, after_number = behind.get(tag, (position, number))
+            if envelope.offset in names or (
+                envelope.offset not in client.ahead
+                and position > after_position
+                and number > after_number
+                and client.was_in(envelope.rooms, moment)
+            ):
+                found.append((moment, envelope))
+        return found
+
+    def take_over(self, client: RecoveryRecord, now: float) -> bool:
+        """Make a client that was found one of ours; its positions are then those of this log. False where it
+        cannot be said any more what it has missed."""
+        if not self._add_missed(client):
+            return False
+        self._leave_to_come(client)
         for log in (self, *self._kept_logs):
             log._lost.pop(client.pid, None)
         client.rooms = {room: -moment for room, moment in client.rooms.items()}
         client.joined_position = client.left_position = self.events.position
-        oldest = self._began_at - TURN_SECONDS
-        for name, moment in client.heard_elsewhere.items():
-            if moment > oldest and self.events.position_of(name) < 0 and name not in client.only_elsewhere:
-                self._repeats.setdefault(name, []).append(client.sid)
-                self._repeats_due.append((now + REPEAT_SECONDS, name))
+        client.heard = {tag: last for tag, last in client.heard.items() if not self._has_heard(tag, last[0])}
+        client.ahead = self._ahead(client, 0.0)
+        self._await(client, now + self.events.max_seconds)
+        return True
+
+    def _leave_to_come(self, client: RecoveryRecord) -> None:
+        """What was added by name, and follows something that was heard here, comes here itself, in order."""
+        here: dict[str, int] = {}
+        for last, _ in self._last.values() if self.hears_all else ():
+            series, number = series_and_number(last)
+            here[series] = max(number, here.get(series, 0))
+
+        def comes(name: str) -> bool:
+            series, number = series_and_number(name)
+            return name in client.ahead and number > here.get(series, number)
+
+        coming = {name for _, envelope in client.missed_elsewhere if comes(name := str(envelope.offset))}
+        client.ahead = {name: moment for name, moment in client.ahead.items() if name not in coming}
+        client.missed_elsewhere = [each for each in client.missed_elsewhere if each[1].offset not in coming]
+
+    def _await(self, client: RecoveryRecord, due: float) -> None:
+        oldest = self._began_at - TURN_SECONDS  # what was heard elsewhere before will not be heard here
+        ahead: dict[str, list[int]] = {}
+        for name, moment in client.ahead.items():
+            if moment > oldest:
+                tag, number = sender_and_number(name)
+                ahead.setdefault(tag, []).append(number)
+        until = {tag: sender_and_number(last)[1] for tag, (last, at) in client.heard.items() if at > oldest}
+        for tag in until | ahead:
+            awaited = Awaited(until.get(tag, -1), ahead.get(tag, []), due)
+            self._awaited.setdefault(tag, {})[client.sid] = awaited
+
+    def _ahead(self, client: RecoveryRecord, oldest: float) -> dict[str, float]:
+        """What it has got of what was not heard here yet."""
+        return {
+            name: moment
+            for name, moment in client.ahead.items()
+            if moment >= oldest and not self._has_heard(name[:TAG_CHARACTERS], name)
+        }
 
     def logs(self, now: float) -> list[RecoveryLog]:
-        """This log and the kept ones, each complete up to now, for a successor."""
+        """This log and the kept ones, for a successor."""
         self.expire(now)
-        for log in self._kept_logs:
-            log._add_later(self, now)
         return [self, *self._kept_logs]
 
     def entries(self) -> list[HeardEvent]:
@@ -220,80 +319,60 @@ class RecoveryLog:
         return list(self._lost.values())
 
     def keep(
-        self, tag: str, entries: list[HeardEvent], clients: list[RecoveryRecord], first: int, now: float
+        self,
+        tag: str,
+        entries: list[HeardEvent],
+        clients: list[RecoveryRecord],
+        first: int,
+        heard: HeardOf,
+        forgotten_at: float = -inf,
     ) -> None:
         """Keep the log of a process that goes, with the clients it has lost.
 
         Args:
-            tag: of that log. first: position of the first entry. now: when it ended.
+            tag: of that log. first: position of the first entry. heard: how far it had heard each process.
+            forgotten_at: when the last event before the first entry was heard.
         """
         log = RecoveryLog(
             self.events.max_seconds, self.events.total_max_bytes, self._max_clients_count, first
         )
-        log.tag, log._ended_at = tag, now
-        own = {envelope.offset: envelope for _, _, _, envelope in self.events.since(0)}
+        log.tag = tag
+        # Most of it was heard here as well, or by others that have gone: it is held once.
+        known = {
+            entry.envelope.offset: entry.envelope
+            for each in (*self._kept_logs, self)
+            for entry in each.events.since(0)
+        }
         for moment, envelope in entries:
-            log.append(own.get(envelope.offset, envelope), moment)  # most of it was heard here as well
-        for client in clients:
-            log._lost[client.pid] = client
+            log.append(known.get(envelope.offset, envelope), moment)
+        log._last = heard
+        log.events.forgotten_at = max(forgotten_at, log.events.forgotten_at)
+        log._lost.update((client.pid, client) for client in clients)
         self._kept_logs.append(log)
-        self.expire(now)
-
-    def _add_later(self, other: RecoveryLog, now: float) -> None:
-        """Add what another log has heard since this one ended."""
-        assert self._ended_at is not None
-        for entry in other.events.since(other.events.position_at(self._ended_at - LAG_SECONDS)):
-            if self.events.position_of(str(entry.envelope.offset)) < 0:
-                self.append(entry.envelope, entry.moment)
-        self._ended_at = now
 
     def _missed(self, client: RecoveryRecord, unseen: list[HeardEvent], start: int) -> list[HeardEvent]:
         """What it has not seen of elsewhere, then what was heard for it from a position on, here alone."""
         rooms = client.rooms
-        heard = [
+        return unseen + [
             (moment, envelope)
             for position, moment, _, envelope in self.events.sent_to(client.namespace, rooms, start)
-            if envelope.offset not in client.heard_elsewhere
             # what was said in a room before the client entered it is not for the client
-            and (
-                envelope.rooms is None
-                or any(rooms.get(room, position + 1) <= position for room in envelope.rooms)
-            )
+            if envelope.rooms is None
+            or any(rooms.get(room, position + 1) <= position for room in envelope.rooms)
         ]
-        return merged(unseen, heard)
 
     def _with_missed(
         self, client: RecoveryRecord, offset: str | None, unseen: list[HeardEvent], start: int, now: float
     ) -> RecoveryRecord:
         """The client as another process needs it."""
-        events = self.events
-        missed_from = now if self._ended_at is None else self._ended_at
-        if unseen:
-            missed_from = min(moment for moment, _ in unseen)
-        elif start < self.events.position:
-            missed_from = events.moment_of(start)
-        oldest = missed_from - 2 * LAG_SECONDS
-        heard = {name: moment for name, moment in client.heard_elsewhere.items() if moment >= oldest}
-        heard |= {str(envelope.offset): moment for moment, envelope in unseen}
-        only_here = set(client.only_elsewhere)
-        recent = min(start, events.position_at(oldest))
-        for _, moment, _, envelope in events.sent_to(client.namespace, client.rooms, recent):
-            name = str(envelope.offset)
-            heard.setdefault(name, moment)
-            if envelope.rooms == (client.sid,) and name.startswith(self.tag):
-                only_here.add(name)  # we knew that nobody else had that client
-        for name in self._last.values():  # where we are with each process, whomever it spoke to
-            if (position := events.position_of(name)) >= 0:
-                heard.setdefault(name, events.moment_of(position))
         return replace(
             client,
             offered=False,
             rooms={room: self._entered_at(position) for room, position in client.rooms.items()},
             missed_elsewhere=self._missed(client, unseen, start),
             seen_elsewhere=offset,
-            heard_elsewhere=heard,
-            only_elsewhere=frozenset(only_here),
-            compare_from=max(missed_from - LAG_SECONDS, client.compare_from),
+            heard=self.heard(now, client.heard),
+            ahead=self._ahead(client, now - REMEMBERED_TIMES * self.events.max_seconds),
         )
 
     def _entered_at(self, position: int) -> int:
@@ -334,15 +413,20 @@ class RecoveryLog:
         lost = self._lost
         while lost and (next(iter(lost.values())).expires_at <= now or len(lost) > self._max_clients_count):
             lost.popitem(last=False)
-        while self._repeats_due and self._repeats_due[0][0] <= now:
-            self._repeats.pop(self._repeats_due.popleft()[1], None)
         if self._kept_logs:
             for log in self._kept_logs:
                 log.expire(now)
-            self._kept_logs = [log for log in self._kept_logs if log._lost]
-        if len(self._last) > PROCESSES_COUNT:
-            here = self.events.position_of
-            self._last = {tag: name for tag, name in self._last.items() if here(name) >= 0}
+            # One without clients may know what another's clients have missed.
+            self._kept_logs = [log for log in self._kept_logs if log._lost or log.events.size_bytes]
+
+    def sweep(self, now: float) -> None:
+        """Once in a while, also where nothing is said: forget what nobody will ask for any more."""
+        self.expire(now)
+        self._last = self.heard(now, {})
+        for tag, awaited in [*self._awaited.items()]:
+            self._awaited[tag] = {sid: each for sid, each in awaited.items() if each.due > now}
+            if not self._awaited[tag]:
+                del self._awaited[tag]
 
 
 def recovery_log(option: bool | Mapping[str, object] | None) -> RecoveryLog | None:

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import ROOM_LIMIT, Envelope, Malformed, Room
+from python_server.socketio.recovery.event_names import series_and_number
 from python_server.socketio.values import JSONValue
 
 # An event with the moment at which a process heard it, on the machine's monotonic clock, in seconds.
 HeardEvent = tuple[float, Envelope]
-# Of an event's name: so many say which process gave it, the rest is its number there.
-TAG_BYTES: Final = 3
-TAG_CHARACTERS: Final = 4
+# Of each process, by its tag: the name of the last event that was heard of it, and when.
+HeardOf = dict[str, tuple[str, float]]
 # In the place of an event that cannot travel.
 _NO_PACKETS: Final = Prepared(())
 
@@ -34,9 +34,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         recovered: has it been lost before and come back?
         joined_position: of the log, when it connected here.
 
-        compare_from: who takes the client over adds the events it has heard itself since that moment, if
-            they are not in heard_elsewhere. At first the beginning of the process where the client began,
-            which has not heard what was said before.
+        compare_from: the beginning of the process where the client began, which has not heard what was said
+            before. Who takes the client over adds what it has heard since of processes not in `heard`.
 
         Set when it is lost:
         left_position: of the log, at that moment.
@@ -51,9 +50,10 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         Of one that came from another process; positions of this log say nothing of that time:
         missed_elsewhere: the events it was sent on its return, in that order.
         seen_elsewhere: offset of the last event it had seen before them.
-        heard_elsewhere: events for its rooms that its former process heard lately, and the last one that it
-            heard of each process, offset -> moment.
-        only_elsewhere: those of them that no other process hears.
+        ahead: the events behind `heard` that it has got all the same, and when they were heard: who had them
+            may have begun too late for what was said before them.
+        heard: how far each process was heard where the client was: it has, or will get, what was said to it
+            until then. Of one that has come back: of those processes that were heard less far here.
     """
 
     namespace: str
@@ -70,8 +70,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     offered: bool = False
     missed_elsewhere: list[HeardEvent] = []
     seen_elsewhere: str | None = None
-    heard_elsewhere: dict[str, float] = {}
-    only_elsewhere: frozenset[str] = frozenset()
+    heard: HeardOf = {}
+    ahead: dict[str, float] = {}
     compare_from: float = 0.0
 
     def older_than(self, came_at: float | None) -> bool:
@@ -133,17 +133,19 @@ def travelling_event(event: HeardEvent) -> HeardEvent:
 
 def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]:
     """Both lists as one, each in its order; and none of `added` stands behind a later one of its sender."""
+    names = {envelope.offset for _, envelope in known}
+    added = [event for event in added if event[1].offset not in names]
     if not known or not added:
         return known + added
     # Of each sender the numbers of its events, and where they stand; they rise, as it numbered them.
-    of_sender: dict[str, list[tuple[int, int]]] = {}
+    of_series: dict[str, list[tuple[int, int]]] = {}
     for place, (_, envelope) in enumerate(known):
-        sender, number = sender_and_number(envelope)
-        of_sender.setdefault(sender, []).append((number, place))
+        series, number = series_and_number(str(envelope.offset))
+        of_series.setdefault(series, []).append((number, place))
     before: dict[int, list[HeardEvent]] = {}
     for event in added:
-        sender, number = sender_and_number(event[1])
-        its = of_sender.get(sender, [])
+        series, number = series_and_number(str(event[1].offset))
+        its = of_series.get(series, [])
         at = bisect_right(its, (number, len(known)))
         before.setdefault(its[at][1] if at < len(its) else len(known), []).append(event)
     events: list[HeardEvent] = []
@@ -151,15 +153,6 @@ def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]
         events += before.get(place, ())
         events.append(event)
     return events + before.get(len(known), [])
-
-
-def sender_and_number(envelope: Envelope) -> tuple[str, int]:
-    """Which process named the event, and its number there; ("", 0) of a name that is nobody's."""
-    name = str(envelope.offset)
-    try:
-        return name[:TAG_CHARACTERS], int(name[TAG_CHARACTERS:], 16)
-    except ValueError:
-        return "", 0
 
 
 def checked(events: Iterable[HeardEvent]) -> None:

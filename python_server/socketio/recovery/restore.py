@@ -44,6 +44,9 @@ ASK_AGAIN_MAX_COUNT: Final = 3
 # A client that still answers pings after it has taken what it was sent on its return.
 TAKEN_SECONDS: Final = 120.0
 
+# How long a log that nobody uses may hold what is too old, beyond the time for which it is kept.
+SWEEP_SECONDS: Final = 30.0
+
 # Called with the client it was before, if that one is still here, and its rooms with their positions.
 Admit = Callable[[Client | None, dict[Room, int]], None]
 AdmitNow = Callable[[dict[Room, int]], None]
@@ -101,6 +104,7 @@ class Restorer:
         self.sockets: dict[str, Socket] = {}
         self.returned: Callable[[str, float], None] = lambda pid, came_at: None
         log.begin(services.now())
+        services.call_later(SWEEP_SECONDS, self._sweep)
 
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
@@ -135,6 +139,11 @@ class Restorer:
         if best is not None:
             self._compare(lookup)
         self._ask(lookup)
+
+    def _sweep(self) -> None:
+        """As long as the loop turns."""
+        self._services.call_later(SWEEP_SECONDS, self._sweep)
+        self._log.sweep(self._services.now())
 
     def lost(self, socket: Socket, rooms: dict[Room, int]) -> None:
         """A client's connection has gone; it may come back."""
@@ -215,10 +224,9 @@ class Restorer:
 
     def _admit_found(self, socket: Socket, admit: AdmitNow, found: RecoveryRecord | None) -> None:
         """All that know the client have answered; what is on its way to two of them will not come twice."""
-        if found is None:
+        if found is None or not self._log.take_over(found, self._services.now()):
             self._admit_new(socket, admit)
             return
-        self._log.take_over(found, self._services.now())
         self._admit_returned(socket, admit, found, [envelope for _, envelope in found.missed_elsewhere])
         self._services.call_later(TAKEN_SECONDS, partial(self._has_taken, socket, found))
         self.returned(found.pid, found.came_at)
@@ -227,7 +235,7 @@ class Restorer:
     def _has_taken(socket: Socket, record: RecoveryRecord) -> None:
         """The client has been here for so long that it has seen all it was sent on its return."""
         if socket.state is not SocketState.CLOSED:
-            record.missed_elsewhere, record.heard_elsewhere, record.only_elsewhere = [], {}, frozenset()
+            record.missed_elsewhere = []
 
     def _admit_returned(
         self, socket: Socket, admit: AdmitNow, record: RecoveryRecord, missed: list[Envelope]

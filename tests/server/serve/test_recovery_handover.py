@@ -37,7 +37,6 @@ def part_of(event: Any) -> dict[str, Any]:
         "path": PATHS[0],
         "tag": "tag",
         "first": 0,
-        "ended_at": 1.0,
         "events": [event],
         "clients": [],
     }
@@ -174,6 +173,22 @@ def test_a_successor_is_told_behind_the_records_who_has_come_back(street: Street
     street.first.siblings.send(2, MessageKind.ENVELOPE, b"the last word")
     street.until(lambda: any("kind 40" in said for said in street.second.complaints))
     assert street.second.find("P") is None
+
+
+@pytest.mark.parametrize("stands_still", [False, True])
+def test_what_one_that_begins_will_never_hear_is_awaited(street: Street, stands_still: bool) -> None:
+    """Who is to say that it knows the new worker says so behind what the new one does not hear."""
+    street.first.lose("P")
+    street.first.siblings._greetings.found(4, {3})
+    street.first.handover.hand_over(2, settle_seconds=0.05 if stands_still else 60.0)
+    for _ in range(20):
+        street.loop.run_once(0.0)
+    assert street.first.handover.busy
+    street.first.say("late")
+    if not stands_still:
+        street.first.siblings._greetings.confirmed(4, 3)
+    street.settle(street.first)
+    assert street.second.find("P") == ["late"]
 
 
 def test_events_keep_their_places_where_one_cannot_travel(street: Street) -> None:

@@ -55,7 +55,8 @@ class BrokerServices:
     say: Callable[[str], None]
     warn: Callable[[str], None]
     codec: Callable[[], Codec]
-    next_offset: Callable[[], Callable[[], str] | None]
+    next_offset: Callable[[], Callable[[bool], str] | None]
+    lead_said: Callable[[], None]
     system: System = REAL
 
 
@@ -103,7 +104,9 @@ class RedisBackplane:
         )
         publish = self._publisher.publish
         self._requests = BrokerRequests(place.name, publish, channels, services.call_later, self._post)
-        self._reader = ChannelReader(channels, f"{place.host_id}.", services.codec, services.next_offset)
+        self._reader = ChannelReader(
+            channels, f"{place.host_id}.", services.codec, services.next_offset, services.lead_said
+        )
         self._handler = ChannelHandler(
             place,
             self._leadership,
@@ -267,7 +270,7 @@ def join_broker(
         siblings.index,
         lambda: siblings.met and siblings.leader(),
         lambda: siblings.met,
-        siblings.any_draining,
+        siblings.any_speaking,
     )
     backplane = RedisBackplane(options, inner, place, services)
     siblings.on_changed(backplane.look)

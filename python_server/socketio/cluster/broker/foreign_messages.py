@@ -167,13 +167,18 @@ def _check(message: WireMessage) -> None:
 
 
 def envelope_of(
-    message: WireMessage, codec: Codec, next_offset: Callable[[], str] | None = None
+    message: WireMessage,
+    codec: Codec,
+    next_offset: Callable[[bool], str] | None = None,
+    renames: bool = False,
 ) -> Envelope | None:
     """What an emit delivers; None when it is for nobody.
 
     Args:
         codec: of the server whose clients receive it. Text is not decoded for the text codec.
-        next_offset: names the event for the recovery log when its sender has not; None without a log.
+        next_offset: names the event for the recovery log when its sender has not; told whether it is passed
+            on. None without a log.
+        renames: of one that this worker passes on: its siblings hear those of one name-giver in one order.
 
     Raises:
         WireError: data that cannot be: malformed base64, placeholders that fit no attachment.
@@ -183,7 +188,7 @@ def envelope_of(
     namespace = message.namespace or "/"
     offset = None
     if next_offset is not None and not message.volatile:
-        offset = message.offset or next_offset()
+        offset = (not renames and message.offset) or next_offset(renames)
     if message.binary or not isinstance(codec, TextCodec):
         tail = () if offset is None else (offset,)
         said = (message.event, *arguments_of(message), *tail)

@@ -15,7 +15,8 @@ from python_server.net.system import CallLater, TimerLike
 
 Message = TypeVar("Message")
 # How long a sibling may take to say that it has what was passed on to it; a successor waits twice as long.
-HAND_OVER_SECONDS: Final = 1.0
+# As long as official adapters wait for other processes (requestsTimeout).
+HAND_OVER_SECONDS: Final = 5.0
 # What a successor keeps meanwhile; with more it goes on at once.
 HELD_MAX_COUNT: Final = 100_000
 
@@ -28,7 +29,8 @@ class Place:
         host_id: of the machine. index: of the worker.
         leads: is it the one that hears the channel?
         settled: does it know the others yet? Before, nobody leads.
-        succeeds: is a worker that drains still here? It may pass on what stands before our word.
+        succeeds: is a worker that drains still here, or not everybody aware that one has gone? It may pass on
+            what stands before our word, or be heard by somebody only now.
     """
 
     host_id: str

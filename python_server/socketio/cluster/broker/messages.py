@@ -148,12 +148,14 @@ class ChannelReader:
     Attributes:
         machine: how names of workers of our own machine begin; what they say on the shared channel came to us
             another way. codec, next_offset: see `envelope_of`; asked for once for all that came together.
+        lead_said: called where another worker begins to pass on what follows.
     """
 
     channels: Channels
     machine: str
     codec: Callable[[], Codec]
-    next_offset: Callable[[], Callable[[], str] | None]
+    next_offset: Callable[[], Callable[[bool], str] | None]
+    lead_said: Callable[[], None]
 
     def read(self, messages: Iterable[Push], oversized_count: int) -> list[Incoming]:
         """What is for this worker, in order; nothing on a broker raises here."""
@@ -183,13 +185,13 @@ class ChannelReader:
         return came
 
     def _wire(
-        self, shared: bool, message: WireMessage, codec: Codec, next_offset: Callable[[], str] | None
+        self, shared: bool, message: WireMessage, codec: Codec, next_offset: Callable[[bool], str] | None
     ) -> Incoming | None:
         """None: it is not for us. Raises WireError."""
         method, sender = message.method, message.host_id or ""
         ours = sender.startswith(self.machine)
         if method == "emit" and message.callback is None:
-            envelope = None if ours else envelope_of(message, codec, next_offset)
+            envelope = None if ours else envelope_of(message, codec, next_offset, renames=shared)
             return envelope if shared or envelope is None else RoomEnvelope(envelope)
         if method == "emit":
             return None if ours or message.asked else message  # ours came as a question too
@@ -202,7 +204,10 @@ class ChannelReader:
             return None
         if method == "callback":
             return ForeignAck(sender, AnsweredQuestion(message.id, values=packed_values_of(message)))
-        return LeadSaid(sender) if WORDS[method] is Word.LEAD else LeftSaid(message.detail)
+        if WORDS[method] is Word.LEFT:
+            return LeftSaid(message.detail)
+        self.lead_said()
+        return LeadSaid(sender)
 
 
 def _decoded(decode: Callable[[bytes], Said], payload: bytes, what: str) -> Said:

@@ -5,6 +5,7 @@ It must not know how they are joined: a `Joint` gives each its backplane and car
 
 import itertools
 import threading
+import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from python_server.socketio.cluster.broker.leader import Lead, Place
 from python_server.socketio.cluster.broker.messages import AnsweredQuestion
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, BrokerOptions, NoBackplane
+from python_server.socketio.recovery.event_names import ForeignEventNames
 from python_server.workers.peers import Peers
 
 
@@ -135,6 +137,7 @@ class Machines:
         alone = self.workers_per_machine == 1
         inner = NoBackplane() if alone else pipes.backplane(place, world)
         siblings = pipes.siblings[place]
+        names = ForeignEventNames(time.monotonic)
         services = BrokerServices(
             lambda *args, **options: self._post(index, *args, **options),
             world.call_later,
@@ -143,12 +146,13 @@ class Machines:
             self.said.append,
             self.said.append,
             lambda: world.hub.codec,
-            lambda: None if world.hub.recovery is None else world.hub.recovery.next_offset,
+            lambda: None if world.hub.recovery is None else names.make,
+            names.begin_series,
         )
         backplane = RedisBackplane(
             self._options,
             inner,
-            Place(self.hosts[machine], place, siblings.leader, succeeds=siblings.any_draining),
+            Place(self.hosts[machine], place, siblings.leader, succeeds=siblings.any_speaking),
             services,
         )
         siblings.on_changed(backplane.look)

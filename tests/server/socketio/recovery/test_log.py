@@ -11,7 +11,7 @@ import pytest
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import ENTRY_BYTES, INDEX_BYTES
-from python_server.socketio.recovery.log import PROCESSES_COUNT, REPEAT_SECONDS, RecoveryLog, recovery_log
+from python_server.socketio.recovery.log import REMEMBERED_TIMES, RecoveryLog, recovery_log
 from python_server.socketio.recovery.record import RecoveryRecord, decode_record, encode
 
 
@@ -130,10 +130,13 @@ def test_nothing_said_in_a_room_before_it_entered(log: Log) -> None:
 
 
 def test_processes_that_have_gone_are_forgotten_with_their_events(log: Log) -> None:
-    for number in range(2 * PROCESSES_COUNT):
-        log.say(f"{number:04}x")
-    assert len(log._last) <= PROCESSES_COUNT
-    assert log._last[f"{2 * PROCESSES_COUNT - 1:04}"] == f"{2 * PROCESSES_COUNT - 1:04}x"
+    """Later than these: who asks for a client may know them longer."""
+    for tag, now in (("aaaa", 0.0), ("bbbb", 1.0)):
+        log.say(f"{tag}1", now=now)
+    log.sweep(REMEMBERED_TIMES * 120.0)
+    assert (log.events.size_bytes, [*log._last]) == (0, ["aaaa", "bbbb"])
+    log.sweep(REMEMBERED_TIMES * 120.0 + 0.5)
+    assert log._last == {"bbbb": ("bbbb1", 1.0)}
 
 
 def test_offsets_differ_also_between_logs() -> None:
@@ -201,7 +204,7 @@ def test_a_client_that_was_offered_stays_and_comes_back_through_others_alone(log
 
 def test_of_two_who_had_a_client_the_one_of_its_last_return_counts(log: Log) -> None:
     log.lose("a", came_at=1.0)
-    log.keep("old", [], [RecoveryRecord("/", "S", "P", 2.0, last_offset="b", expires_at=9.0)], 0, 0.0)
+    log.keep("old", [], [RecoveryRecord("/", "S", "P", 2.0, last_offset="b", expires_at=9.0)], 0, {})
     found = log.find("P", "/", "b", 0.0)
     assert found is not None
     assert found.came_at == 2.0
@@ -231,20 +234,22 @@ def test_an_event_that_a_client_brought_along_is_awaited_for_a_time(log: Log) ->
     elsewhere.lose(None, now=1.0)
     elsewhere.say("lost on its way", now=2.0)
     log.take_over(bring(elsewhere.find("P", "/", None, 2.0)), 3.0)
-    log.expire(3.0 + REPEAT_SECONDS)
+    assert log._awaited
+    log.sweep(3.0 + log.events.max_seconds)
+    assert log._awaited == {}
     assert log.hear(Envelope("/", None, (), Prepared(["x"]), "lost on its way"), 200.0).excepted == ()
 
 
-def test_an_event_for_one_client_alone_is_not_awaited(log: Log) -> None:
-    """Nobody else was sent it: its process knew that it had that client."""
+def test_what_is_awaited_of_a_process_ends_with_what_it_says_next(log: Log) -> None:
+    """Its last event may have been for one client alone: nobody else was sent that."""
     elsewhere = Log()
     elsewhere.lose(None, now=1.0)
-    name = elsewhere.next_offset()
-    elsewhere.say(name, ("S",), now=2.0)
-    client = bring(elsewhere.find("P", "/", None, 2.0))
-    log.take_over(client, 3.0)
-    assert names(client) == [name]
-    assert log.hear(Envelope("/", None, (), Prepared(["x"]), name), 4.0).excepted == ()
+    alone, everybody = elsewhere.next_offset(), elsewhere.next_offset()
+    elsewhere.say(alone, ("S",), now=2.0)
+    log.take_over(bring(elsewhere.find("P", "/", None, 2.0)), 3.0)
+    assert [*log._awaited] == [elsewhere.tag]
+    assert log.hear(Envelope("/", None, (), Prepared(["x"]), everybody), 4.0).excepted == ()
+    assert log._awaited == {}
 
 
 def test_what_was_heard_here_alone_is_added(log: Log) -> None:
@@ -269,7 +274,7 @@ def test_what_was_heard_by_one_that_has_gone_is_added_in_its_senders_order(log: 
         sender.say(name, now=1.0)
     sender.lose(None, now=1.0, pid="another")
     for gone in (slow, sender):
-        log.keep(gone.tag, gone.entries(), gone.lost_clients(), 0, 2.0)
+        log.keep(gone.tag, gone.entries(), gone.lost_clients(), 0, gone.heard(2.0, {}))
     log.say(third, now=2.0)
     assert names(log.find("P", "/", None, 3.0)) == [first, second, third]
 
@@ -327,7 +332,7 @@ def test_a_client_lost_before_it_saw_what_it_brought_gets_that_first(log: Log) -
 
 def test_a_client_that_has_come_back_elsewhere_is_forgotten_unless_it_came_here_later(log: Log) -> None:
     log.lose(None, came_at=5.0)
-    log.keep("old", [], [RecoveryRecord("/", "S", "P", 4.0, expires_at=9.0)], 0, 0.0)
+    log.keep("old", [], [RecoveryRecord("/", "S", "P", 4.0, expires_at=9.0)], 0, {})
     assert not log.forget("P", 4.0)
     assert log.forget("P", 4.5)  # the kept one is the older
     assert log.find("P", "/", None, 0.0) is not None
@@ -335,7 +340,8 @@ def test_a_client_that_has_come_back_elsewhere_is_forgotten_unless_it_came_here_
     assert log.find("P", "/", None, 0.0) is None
 
 
-def test_a_kept_log_hears_on_until_it_is_passed_on(log: Log) -> None:
+def test_what_was_heard_since_a_log_is_kept_is_in_that_of_its_keeper(log: Log) -> None:
+    """And goes on with it, as long as somebody may have missed it: also where its keeper lost nobody."""
     former = Log()
     former.say("both", now=1.0)
     former.say("a", ("blue",), now=2.0)
@@ -343,19 +349,22 @@ def test_a_kept_log_hears_on_until_it_is_passed_on(log: Log) -> None:
     log.say("both", now=1.0)
     entries, clients = former.entries(), former.lost_clients()
     assert [client.offered for client in clients] == [True]
-    log.keep("former", entries, clients, former.events.first, 3.0)
+    log.keep("former", entries, clients, former.events.first, former.heard(3.0, {}))
     log.say("b", ("blue",), now=4.0)
     assert names(log.find("P", "/", None, 5.0)) == ["both", "a", "b"]
     own, kept = log.logs(6.0)
     assert own is log
-    assert [envelope.offset for _, envelope in kept.entries()] == ["both", "a", "b"]
     assert kept.entries()[0][1] is own.entries()[0][1]  # what both have heard is held once
+    young = Log()
+    for each in (own, kept):
+        young.keep(each.tag, each.entries(), each.lost_clients(), each.events.first, each.heard(6.0, {}))
+    assert names(young.find("P", "/", None, 7.0)) == ["both", "a", "b"]
 
 
 def test_kept_logs_are_forgotten_in_time() -> None:
     log = RecoveryLog(max_seconds=10.0)
     client = RecoveryRecord("/", "s", "p", rooms={"s": 0}, expires_at=20.0)
-    log.keep("tag", [], [client], 0, 10.0)
+    log.keep("tag", [], [client], 0, {})
     assert len(log.logs(11.0)) == 2
     assert log.find("p", "/", None, 21.0) is None
     assert log.logs(21.0) == [log]
@@ -391,3 +400,18 @@ def test_who_names_nothing_that_it_has_seen_of_what_was_sent_to_it_does_not_reco
     log.say("1")
     log.lose(seen="1", seen_elsewhere="0")
     assert log.missed(None) is None
+
+
+def test_who_may_have_missed_what_is_kept_nowhere_any_more_begins_anew() -> None:
+    """The one that keeps its record has heard more since than it may hold."""
+    keeper, former = Log(max_bytes=3 * (ENTRY_BYTES + 1) + INDEX_BYTES), Log()
+    name = former.next_offset()
+    former.say(name, now=1.0)
+    former.lose(name, now=1.0)
+    keeper.keep(former.tag, former.entries(), former.lost_clients(), 0, former.heard(2.0, {}))
+    for _ in range(3):
+        keeper.say(keeper.next_offset(), now=3.0)
+    found = keeper.find("P", "/", None, 4.0)
+    assert len(names(found)) == 4
+    keeper.say(keeper.next_offset(), now=5.0)
+    assert keeper.find("P", "/", None, 6.0) is None

@@ -26,7 +26,7 @@ from python_server.socketio.recovery.record import (
     travelling,
     travelling_event,
 )
-from python_server.socketio.recovery.restore import COMPARE_SECONDS, TAKEN_SECONDS
+from python_server.socketio.recovery.restore import COMPARE_SECONDS, SWEEP_SECONDS, TAKEN_SECONDS
 
 decode_events = decoder(list[HeardEvent])
 
@@ -158,7 +158,7 @@ class Mesh:
                 decode_events(encode(list(map(travelling_event, log.entries())))),
                 [decode_record(encode(client)) for client in clients],
                 log.events.first,
-                now,
+                log.heard(now, {}),
             )
         self.living.remove(former)
 
@@ -394,9 +394,8 @@ def test_what_a_client_has_seen_on_its_return_is_forgotten_in_time(mesh: Mesh, p
     mesh.flow()
     record = person.peer.socket.recovery
     assert record.missed_elsewhere
-    assert record.heard_elsewhere
     mesh.advance(TAKEN_SECONDS)
-    assert (record.missed_elsewhere, record.heard_elsewhere) == ([], {})
+    assert record.missed_elsewhere == []
 
 
 def test_events_for_one_client_alone_are_not_waited_for(mesh: Mesh, person: Person) -> None:
@@ -613,3 +612,100 @@ def test_wandering_clients_lose_double_and_reorder_nothing(make_world: Any, seed
         for index, names in said.items():
             assert [name for name in person.got if name.startswith(f"{index}:")] == names
     assert sum(all(person.recovered[1:]) for person in people) >= 2, "hardly anybody came back"
+
+
+def test_what_the_new_home_hears_much_later_comes_once(mesh: Mesh, person: Person) -> None:
+    """However long it lags behind: the last event of a process that was heard says that all before were."""
+    mesh.emit(2, "first")
+    mesh.emit(2, "second")
+    mesh.flow((2, 1))
+    mesh.advance(30.0)
+    person.lose()
+    person.connect(3)
+    mesh.flow((3, 1), (1, 3))
+    mesh.advance(COMPARE_SECONDS)
+    mesh.flow()
+    mesh.emit(2, "third")
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["first", "second", "third"]
+
+
+def test_what_a_home_that_has_gone_never_heard_comes_from_one_that_has_gone_after_it(
+    mesh: Mesh, person: Person
+) -> None:
+    """Neither its new home was there then, nor has the last one lost a client."""
+    mesh.emit(2, "early")
+    mesh.flow()
+    for name in ("first", "second"):
+        mesh.emit(2, name)
+        mesh.flow((2, 3))
+        mesh.advance(8.0)
+    person.lose()
+    mesh.hand_over(1, 3)
+    young = mesh.born()
+    mesh.advance(20.0)
+    mesh.hand_over(3, young)
+    person.connect(young)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["early", "first", "second"]
+
+
+def test_a_server_that_falls_quiet_keeps_nothing_for_ever(mesh: Mesh, person: Person) -> None:
+    log = mesh[1].hub.recovery
+    mesh.emit(1, "the last one")
+    person.lose()
+    assert (log.lost_count, log.events.size_bytes > 0) == (1, True)
+    mesh.advance(log.events.max_seconds + SWEEP_SECONDS)
+    assert (log.lost_count, log.events.size_bytes) == (0, 0)
+
+
+def test_what_a_young_process_has_heard_does_not_hide_what_was_said_before_it(
+    mesh: Mesh, person: Person
+) -> None:
+    """The speaker has lost its client to one that hears it late; who keeps its record began only lately."""
+    mesh.emit(2, "early")
+    mesh.flow()
+    person.lose()
+    mesh.emit(2, "first")  # 1 never hears it
+    young = mesh.born()
+    mesh.hand_over(1, young)
+    mesh.emit(2, "second")
+    mesh.flow((2, young))
+    person.connect(2)
+    mesh.flow()
+    mesh.emit(2, "third")
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["early", "first", "second", "third"]
+
+
+@pytest.mark.parametrize("hears_all", [True, False])
+def test_what_is_known_from_a_young_process_comes_once(mesh: Mesh, person: Person, hears_all: bool) -> None:
+    """Its new home has heard neither that nor what was said before it; both are on their way, though they may
+    not be where rooms have channels of their own."""
+    mesh[3].hub.recovery.hears_all = hears_all
+    mesh.emit(2, "early")
+    mesh.flow()
+    person.lose()
+    mesh.emit(2, "first")
+    young = mesh.born()
+    mesh.hand_over(1, young)
+    mesh.emit(2, "second")
+    mesh.flow((2, young))
+    person.connect(3)
+    mesh.flow((3, young), (young, 3))
+    mesh.advance(COMPARE_SECONDS)
+    person.look()
+    assert person.got == ["early"] if hears_all else ["early", "second"]
+    mesh.flow()
+    mesh.emit(2, "third")
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    later = ["first", "second"] if hears_all else ["second", "first"]
+    assert person.got == ["early", *later, "third"]

@@ -73,6 +73,7 @@ class Told:
             self.said.append,
             codec,
             lambda: None,
+            lambda: None,
         )
         options = BrokerOptions("redis://127.0.0.1:1/0", "channel", per_room)
         self.backplane = RedisBackplane(options, self.inner, place, services)

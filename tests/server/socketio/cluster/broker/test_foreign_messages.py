@@ -27,11 +27,12 @@ from python_server.socketio.cluster.broker.foreign_messages import (
     write_emit,
     write_question,
 )
+from python_server.socketio.cluster.broker.messages import ChannelReader, Channels
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.cluster.requests import unpack
 from python_server.socketio.jsoncodec import dumps
 from python_server.socketio.msgpack_packet import MsgpackCodec
-from python_server.socketio.packet import PacketType, TextCodec
+from python_server.socketio.packet import EVENT, PacketType, TextCodec
 
 TEXT = TextCodec()
 Said = Callable[[Callable[[Any], None]], list[bytes]]
@@ -208,7 +209,7 @@ class TestWriting:
             assert json.loads(written)["data"] == []
         assert manager.hear(written) == (event, data, namespace, "r", ["x", 3])
         assert manager.callback is None
-        again = envelope_of(read(written), codec, lambda: "unused")
+        again = envelope_of(read(written), codec, lambda _: "unused")
         assert again is not None
         if offset is not None:
             assert again.offset == offset
@@ -228,7 +229,7 @@ class TestWriting:
     def test_what_is_ours_alone_survives(self) -> None:
         prepared = TEXT.prepare(PacketType.EVENT, "/", ("e", None))
         envelope = Envelope("/", None, (), prepared, None, volatile=True)
-        again = delivered(write_emit(envelope, "us.0", TEXT, path="/p/"), next_offset=lambda: "never")
+        again = delivered(write_emit(envelope, "us.0", TEXT, path="/p/"), next_offset=lambda _: "never")
         assert again.volatile
         assert again.offset is None
 
@@ -338,7 +339,7 @@ def test_an_emit_to_no_room_is_for_nobody() -> None:
 
 
 def test_a_recovery_log_names_what_came_without_a_name() -> None:
-    envelope = delivered(emit_with(data=[1]), next_offset=lambda: "zz9")
+    envelope = delivered(emit_with(data=[1]), next_offset=lambda _: "zz9")
     assert envelope.offset == "zz9"
     assert list(envelope.prepared.packets) == ['42["e",1,"zz9"]']
 
@@ -413,3 +414,17 @@ def test_an_emit_says_what_it_is_part_of() -> None:
     said = write_emit(plain._replace(traceparent=trace), "x", TEXT)
     assert json.loads(said) == {**json.loads(write_emit(plain, "x", TEXT)), "traceparent": trace}
     assert delivered(said).traceparent == trace
+
+
+def test_an_event_that_is_passed_on_is_named_by_who_passes_it_on() -> None:
+    """Its siblings hear it in the order of that one's link, whatever its sender's number was; a room's own
+    channel is heard by each of them directly."""
+    envelope = Envelope("/", None, (), TEXT.prepare(EVENT, "/", ("e", "far1")), "far1")
+    written = write_emit(envelope, "far.1", TEXT)
+    channels = Channels("flask-socketio", "us.1", True)
+    reader = ChannelReader(channels, "us.", lambda: TEXT, lambda: lambda _: "near7", lambda: None)
+    for channel, name in ((channels.shared, "near7"), (channels.of_room("/", "r"), "far1")):
+        (came,) = reader.read([(channel, written)], 0)
+        heard: Any = getattr(came, "envelope", came)
+        assert heard.offset == name
+        assert heard.prepared.packets == [f'42["e","{name}"]']

@@ -32,7 +32,9 @@ LEFT = b'{"method":"wsframe_left","host_id":"%s","detail":"host.2"}'
 
 
 def read(*messages: tuple[bytes, bytes | None], oversized_count: int = 0) -> list[Any]:
-    reader = ChannelReader(Channels("channel", "host.1", True), "host.", TextCodec, lambda: None)
+    reader = ChannelReader(
+        Channels("channel", "host.1", True), "host.", TextCodec, lambda: None, lambda: None
+    )
     return list(reader.read(messages, oversized_count))
 
 
@@ -54,6 +56,22 @@ KINDS: list[tuple[bytes, bytes | None, type]] = [
 @pytest.mark.parametrize(("channel", "payload", "kind"), KINDS, ids=[kind.__name__ for *_, kind in KINDS])
 def test_each_kind_is_a_value_of_its_own(channel: bytes, payload: bytes | None, kind: type) -> None:
     assert [type(came) for came in read((channel, payload))] == [kind]
+
+
+def test_where_another_passes_on_the_names_begin_anew() -> None:
+    """At that place of the stream, however late it is read: whoever goes on numbers behind it."""
+    said: list[str] = []
+    channels = Channels("channel", "host.1", False)
+    reader = ChannelReader(
+        channels,
+        "host.",
+        TextCodec,
+        lambda: lambda passed_on: said.append("named") or "name",  # type: ignore[func-returns-value]
+        lambda: said.append("another leads"),
+    )
+    emit, lead, left = EMIT % b"", b'{"method":"wsframe_lead","host_id":"host.2"}', LEFT % b"host.2"
+    reader.read([(b"channel", message) for message in (emit, left, lead, emit)], 0)
+    assert said == ["named", "another leads", "named"]
 
 
 def test_every_kind_is_read_here() -> None:
@@ -115,10 +133,12 @@ def test_a_command_is_read_whole_and_order_is_kept_around_what_is_refused() -> N
 def test_what_cannot_be_read_is_an_error_of_its_own() -> None:
     """Whatever goes wrong, what came beside it is read, and nothing on a broker raises."""
 
-    def broken() -> str:
+    def broken(passed_on: bool) -> str:
         raise ZeroDivisionError("no name")
 
-    reader = ChannelReader(Channels("channel", "host.1", True), "host.", TextCodec, lambda: broken)
+    reader = ChannelReader(
+        Channels("channel", "host.1", True), "host.", TextCodec, lambda: broken, lambda: None
+    )
     refused, command = reader.read(
         [(b"channel", EMIT % b""), (b"channel", b'{"method":"close_room","room":"r","host_id":"other.1"}')], 0
     )

@@ -32,7 +32,7 @@ class Machine(Clock):
         self.channels = Channels("channel", f"{host}.0", False)
         self.published: list[tuple[bytes, bytes, Any]] = []
         self.requests = BrokerRequests(f"{host}.0", self._publish, self.channels, self.call_later, self._post)
-        self.reader = ChannelReader(self.channels, f"{host}.", TextCodec, lambda: None)
+        self.reader = ChannelReader(self.channels, f"{host}.", TextCodec, lambda: None, lambda: None)
         self.parts: list[Any] = []
         self.ended: list[int] = []
 
