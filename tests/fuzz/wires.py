@@ -141,7 +141,7 @@ def answer(chance: random.Random) -> bytes:
 
 
 def records(chance: random.Random) -> bytes:
-    part = recovery_handover.Part("/socket.io/", "tag", 0, 1.0, [], [], last=True)
+    part = recovery_handover.Part("/socket.io/", "tag", 0, [], [], last=True, heard={"tag0": ("tag01", 1.0)})
     return recovery_handover.encode(
         chance.choice((part, recovery_handover.End(), recovery_handover.Forget("/socket.io/", "p", 1.0)))
     )
