@@ -66,7 +66,7 @@ RUN = {
     "docs/scaling.md": {
         "python": (2, "e2e/test_scaling_page.py"),
         "nginx": (3, "e2e/test_scaling_page.py"),
-        "haproxy": (1, "e2e/test_scaling_page.py"),
+        "text": (1, "e2e/test_scaling_page.py"),
         "yaml": (1, "e2e/test_scaling_page.py"),
     },
     "docs/testing.md": {"python": (5, "server/api/test_pytest_plugin.py")},

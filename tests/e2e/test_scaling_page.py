@@ -81,7 +81,7 @@ def nginx(tmp_path: Path, programs: list[RunningProgram]) -> Callable[[str, list
 @pytest.fixture
 def haproxy(tmp_path: Path, programs: list[RunningProgram]) -> Callable[[str, list[Any]], str]:
     def start(mark: str, machines: list[Any]) -> str:
-        block = documented("haproxy", mark, machines)
+        block = documented("text", mark, machines)
         program = HAProxy(tmp_path, lambda address: block.replace("bind :80", f"bind {address}"))
         programs.append(program)
         return f"http://127.0.0.1:{program.port}"
