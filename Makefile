@@ -87,7 +87,7 @@ test-python: client
 	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"
 
 test-32-bit:
-	sh tests/codec_on_i386.sh $(TESTS)
+	sh tests/codec_on_i386.sh "$(TESTS)"
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -4,7 +4,7 @@
 #
 # It needs root, Debian on x86-64 and debootstrap: Debian 12 is unpacked once into build/i386 and kept.
 set -eu
-tests=${1-tests/wsframe}
+tests=${1:-tests/wsframe}
 here=$(cd "$(dirname "$0")/.." && pwd)
 i386=$here/build/i386
 . "$here/tests/debian.sh"

@@ -5,7 +5,6 @@ It must not know what is counted.
 
 import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 
@@ -13,18 +12,17 @@ def lines_run(
     function: Callable[..., Any],
     *arguments: Any,
     refusals: tuple[Any, ...] = (),
-    of: ModuleType | None = None,
+    below: str = "",
 ) -> int:
-    """Lines that a call executes: `of` one module, or all, the standard library's among them.
-
-    `refusals` may end it.
+    """Lines that a call executes: of files whose path begins with `below`, or of all, the standard library's
+    among them. `refusals` may end it.
     """
     count = 0
 
     def trace(frame: Any, kind: str, argument: Any) -> Any:
         nonlocal count
-        count += kind == "line" and (of is None or frame.f_globals is vars(of))
-        return trace
+        count += kind == "line"
+        return trace if frame.f_code.co_filename.startswith(below) else None
 
     before = sys.gettrace()
     sys.settrace(trace)

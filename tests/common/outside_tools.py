@@ -11,6 +11,9 @@ from typing import NoReturn
 
 import pytest
 
+# Some systems' own folder, and what pip has installed beside us.
+PLACES = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", str(Path(sys.executable).parent)])
+
 
 def missing_tool(reason: str) -> NoReturn:
     """Skip on a person's machine, fail in CI: there every tool is installed first."""
@@ -22,9 +25,7 @@ def missing_tool(reason: str) -> NoReturn:
 def outside_tool(*names: str) -> str:
     """The path of the first of these programs that is installed."""
     for name in names:
-        # Some systems' own folder, and what pip has installed beside us.
-        further = os.pathsep.join(["/usr/sbin", str(Path(sys.executable).parent)])
-        program = shutil.which(name) or shutil.which(name, path=further)
+        program = shutil.which(name, path=PLACES)
         if program is not None:
             return program
     missing_tool(f"{names[0]} is not installed")

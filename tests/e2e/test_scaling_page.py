@@ -45,15 +45,6 @@ def machines(serve: Any, redis_server: Any) -> Start:
     return start
 
 
-@pytest.fixture
-def programs() -> Iterator[list[RunningProgram]]:
-    """What is in it at the end is stopped."""
-    running: list[RunningProgram] = []
-    yield running
-    for program in running:
-        program.stop()
-
-
 def documented(language: str, mark: str, machines: list[Any]) -> str:
     """The page's only block in that language that has the mark, with these machines' addresses."""
     blocks = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -65,40 +56,39 @@ def documented(language: str, mark: str, machines: list[Any]) -> str:
     return str(found)
 
 
-@pytest.fixture
-def nginx(tmp_path: Path, programs: list[RunningProgram]) -> Callable[[str, list[Any]], str]:
-    """nginx(mark, machines): the URL of the documented block with that mark, in front of the machines."""
-
-    def start(mark: str, machines: list[Any]) -> str:
-        block = documented("nginx", mark, machines)
-        program = Nginx(tmp_path, lambda port: block.replace("listen 80;", f"listen 127.0.0.1:{port};"))
-        programs.append(program)
-        return f"http://127.0.0.1:{program.port}"
-
-    return start
+def nginx(folder: Path, mark: str, machines: list[Any]) -> Any:
+    block = documented("nginx", mark, machines)
+    return Nginx(folder, lambda port: block.replace("listen 80;", f"listen 127.0.0.1:{port};"))
 
 
-@pytest.fixture
-def haproxy(tmp_path: Path, programs: list[RunningProgram]) -> Callable[[str, list[Any]], str]:
-    def start(mark: str, machines: list[Any]) -> str:
-        block = documented("text", mark, machines)
-        program = HAProxy(tmp_path, lambda address: block.replace("bind :80", f"bind {address}"))
-        programs.append(program)
-        return f"http://127.0.0.1:{program.port}"
+def haproxy(folder: Path, mark: str, machines: list[Any]) -> Any:
+    block = documented("text", mark, machines)
+    return HAProxy(folder, lambda address: block.replace("bind :80", f"bind {address}"))
 
-    return start
+
+def envoy(folder: Path, mark: str, machines: list[Any]) -> Any:
+    first, second = (server.url.removeprefix("http://") for server in machines)
+    clusters = {"machine_1": [first], "machine_2": [second], "all_machines": [first, second]}
+    return Envoy(folder, yaml.safe_load(documented("yaml", mark, [])), clusters)
+
+
+Balancer = Callable[[Path, str, list[Any]], Any]
+Balanced = Callable[[Balancer, str, list[Any]], str]
 
 
 @pytest.fixture
-def envoy(tmp_path: Path, programs: list[RunningProgram]) -> Callable[[str, list[Any]], str]:
-    def start(mark: str, machines: list[Any]) -> str:
-        first, second = (server.url.removeprefix("http://") for server in machines)
-        clusters = {"machine_1": [first], "machine_2": [second], "all_machines": [first, second]}
-        program = Envoy(tmp_path, yaml.safe_load(documented("yaml", mark, [])), clusters)
-        programs.append(program)
+def balanced(tmp_path: Path) -> Iterator[Balanced]:
+    """balanced(nginx, mark, machines): the URL of its documented block with that mark, in front of them."""
+    running: list[RunningProgram] = []
+
+    def start(balancer: Balancer, mark: str, machines: list[Any]) -> str:
+        program = balancer(tmp_path, mark, machines)
+        running.append(program)
         return f"http://127.0.0.1:{program.port}"
 
-    return start
+    yield start
+    for program in running:
+        program.stop()
 
 
 def say_to_all(url: str, transports: list[list[str]]) -> list[str]:
@@ -122,24 +112,24 @@ def say_to_all(url: str, transports: list[list[str]]) -> list[str]:
 POLLING, WEBSOCKET, UPGRADING = ["polling"], ["websocket"], ["polling", "websocket"]
 
 
-@pytest.mark.parametrize("balancer", ["nginx", "haproxy", pytest.param("envoy", marks=pytest.mark.extended)])
-def test_a_session_is_found_by_its_id(balancer: str, machines: Start, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("balancer", [nginx, haproxy, pytest.param(envoy, marks=pytest.mark.extended)])
+def test_a_session_is_found_by_its_id(balancer: Balancer, machines: Start, balanced: Balanced) -> None:
     """Connections are dealt out in turn: without routing polls would go astray."""
     servers = machines("--workers", "2", "--machine-tag", "m{}")
-    url = request.getfixturevalue(balancer)("m2", servers)
+    url = balanced(balancer, "m2", servers)
     sids = say_to_all(url, [POLLING, UPGRADING, POLLING, UPGRADING, WEBSOCKET, WEBSOCKET])
     assert {sid[:3] for sid in sids} == {"m1.", "m2."}
     for server in servers:
         assert "Session ID unknown" not in server.log
 
 
-def test_affinity_lets_clients_poll(machines: Start, nginx: Callable[[str, list[Any]], str]) -> None:
-    say_to_all(nginx("ip_hash", machines()), [POLLING] * 4)
+def test_affinity_lets_clients_poll(machines: Start, balanced: Balanced) -> None:
+    say_to_all(balanced(nginx, "ip_hash", machines()), [POLLING] * 4)
 
 
-def test_websockets_go_anywhere(machines: Start, nginx: Callable[[str, list[Any]], str]) -> None:
+def test_websockets_go_anywhere(machines: Start, balanced: Balanced) -> None:
     servers = machines()
-    say_to_all(nginx("least_conn", servers), [WEBSOCKET] * 6)
+    say_to_all(balanced(nginx, "least_conn", servers), [WEBSOCKET] * 6)
     for server in servers:
         server.wait_for("GET /socket.io/")  # both have some
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from client_end import Connection
@@ -25,6 +22,7 @@ from served_site import Guard
 from server import ERRORS, Played
 
 import python_server
+from counted_lines import lines_run
 from python_server import Server
 from python_server.api.python_socketio import WSGIApp
 
@@ -130,24 +128,6 @@ DEEDS: dict[str, tuple[bool, Callable[[Place, Connection], object]]] = {
 PAIRS = [*itertools.product(HISTORIES, DEEDS)]
 
 
-def lines_of(deed: Callable[[], object]) -> int:
-    """How many lines of Python the loop's thread runs meanwhile."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace if frame.f_code.co_filename.startswith(PRODUCT) else None
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        deed()
-    finally:
-        sys.settrace(before)
-    return count
-
-
 class WorkPlayer:
     """The machine that `findings.campaign` runs."""
 
@@ -183,7 +163,7 @@ class WorkPlayer:
                 for each in place.quiet:
                     place.leave(each)
             HISTORIES[history][2](place, count)
-            found = min(lines_of(partial(do, place, each)) for each in place.quiet)
+            found = min(lines_run(do, place, each, below=PRODUCT) for each in place.quiet)
             if ERRORS.lines:
                 raise Fault("logged as an error", ERRORS.lines[0])
             return found
