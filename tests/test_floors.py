@@ -36,8 +36,8 @@ HOUSE = """
 3  engineio    packet cors options query polling session_ids session_limits session intake posts
                heartbeat upgrade protocol3 observer server
 3  websocket   application
-3  workers     greetings link_messages spawn departures peers handover process supervisor rendezvous
-               member
+3  workers     link_messages spawn confirmations greetings peers handover process supervisor
+               rendezvous member
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp

@@ -10,10 +10,8 @@ O tells N that it has settled once everybody has told O so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
 
-# New workers that others know before we do; such an entry stays when the worker ends at that moment.
-EARLY_MAX_COUNT: Final = 1024
+from python_server.workers.confirmations import Confirmations
 
 
 class Greetings:
@@ -24,10 +22,7 @@ class Greetings:
     """
 
     def __init__(self, settle: Callable[[int], None]) -> None:
-        self._settle = settle
-        # New workers, with those who are to say that they know them.
-        self._unconfirmed: dict[int, set[int]] = {}
-        self._early: dict[int, set[int]] = {}
+        self._known = Confirmations(settle)  # of new workers, by all others
         # Of our own beginning: who has not greeted us yet, and who has, but has not settled.
         self._awaited: set[int] = set()
         self._unsettled: set[int] = set()
@@ -62,33 +57,18 @@ class Greetings:
     @property
     def unconfirmed(self) -> bool:
         """Does somebody who begins still wait for our word that we have settled?"""
-        return bool(self._unconfirmed)
+        return self._known.awaited
 
     def found(self, new: int, others: Iterable[int]) -> None:
         """We know a new worker, and `others` who served before it."""
-        self._unconfirmed[new] = set(others) - self._early.pop(new, set())
-        self._look(new)
+        self._known.expect(new, others)
 
     def confirmed(self, new: int, teller: int) -> None:
         """Another one knows it."""
-        if new in self._unconfirmed:
-            self._unconfirmed[new].discard(teller)
-            self._look(new)
-        else:
-            self._early.setdefault(new, set()).add(teller)
-            while len(self._early) > EARLY_MAX_COUNT:
-                del self._early[next(iter(self._early))]
+        self._known.confirmed(new, teller)
 
     def lost(self, index: int) -> None:
         """A worker has gone: nobody waits for it."""
         self.give_up(index)
-        self._early.pop(index, None)
-        self._unconfirmed.pop(index, None)
-        for new, waiting in list(self._unconfirmed.items()):
-            waiting.discard(index)
-            self._look(new)
-
-    def _look(self, new: int) -> None:
-        if not self._unconfirmed[new]:
-            del self._unconfirmed[new]
-            self._settle(new)
+        self._known.forget(index)
+        self._known.lost(index)

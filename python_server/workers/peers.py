@@ -19,7 +19,7 @@ from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
 from python_server.net.states import StateEnum
 from python_server.workers import link_messages
-from python_server.workers.departures import Departures
+from python_server.workers.confirmations import Confirmations
 from python_server.workers.greetings import Greetings
 from python_server.workers.link_messages import Greeting, NewWorker, Succession, decode
 
@@ -48,8 +48,8 @@ class MessageKind(IntEnum):
     STOP = 8  # to the supervisor: the whole server is to stop
     KNOWN = 9  # a worker that starts, and hears from now on what I say
     SETTLED = 10  # to a worker that starts: what was said before everybody knew you has come to me
-    LOST = 12  # a sibling's link has ended here: what it said before has come to me
     ACCEPT = 11  # from the supervisor: those that were started with you are there, take whoever comes
+    LOST = 12  # a sibling's link has ended here: what it said before has come to me
     # Hand-over of connections and of what a drained worker held.
     CONNECTION = 20
     RECORDS = 21
@@ -103,7 +103,9 @@ class Peers:
         # Who began beside us, known from what others said; others wait for our word that we know it as well.
         self._announced: set[int] = set()
         self._greetings = Greetings(lambda index: self._tell(index, MessageKind.SETTLED))
-        self._departures = Departures()
+        self._noticed = (
+            Confirmations()
+        )  # that a worker has gone, by all others: its last words may still come
         self._on_joined: Callable[[], None] = lambda: None
         self._successors: dict[int, int] = dict(successors or {})
         self._functions: dict[int, list[Function]] = {}
@@ -182,7 +184,7 @@ class Peers:
 
     def any_speaking(self) -> bool:
         """May a worker that drains, or has gone, still be heard by somebody?"""
-        return self.any_draining() or self._departures.unnoticed
+        return self.any_draining() or self._noticed.awaited
 
     def successor_of(self, index: int) -> int | None:
         """Who holds what worker `index` held: itself while it serves, then whom it named, and so on.
@@ -329,8 +331,8 @@ class Peers:
             self._greetings.settled(index)
             self._look_round()
         elif kind == MessageKind.LOST:
-            self._departures.noticed(decode(payload, type=NewWorker).index, index)
-            if not self._departures.unnoticed:
+            self._noticed.confirmed(decode(payload, type=NewWorker).index, index)
+            if not self._noticed.awaited:
                 self._changed()
         elif kind == MessageKind.DRAINING:
             self._draining.add(index)
@@ -383,7 +385,8 @@ class Peers:
         self._announced.discard(index)
         if index in self.living:
             self.living = tuple(other for other in self.living if other != index)
-            self._departures.lost(index, self.living)
+            self._noticed.expect(index, self.living)
+            self._noticed.lost(index)
             for function in self._lost_functions:
                 try:
                     function(index)

@@ -5,7 +5,8 @@ It must not know links; what would be sent to a new worker is kept.
 
 import pytest
 
-from python_server.workers.greetings import EARLY_MAX_COUNT, Greetings
+from python_server.workers.confirmations import EARLY_MAX_COUNT
+from python_server.workers.greetings import Greetings
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_where_nobody_served_before_it_nobody_is_waited_for(old: Greetings, told
 def test_new_workers_that_are_never_met_do_not_add_up(old: Greetings) -> None:
     for new_worker in range(3 * EARLY_MAX_COUNT):
         old.confirmed(new_worker, 2)
-    assert len(old._early) == EARLY_MAX_COUNT
+    assert len(old._known._early) == EARLY_MAX_COUNT
 
 
 def test_a_new_worker_waits_for_greetings_and_for_what_they_promise() -> None:
