@@ -24,9 +24,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "common"), str(ROOT / "bench" / "e2
 import environment  # noqa: E402
 from deliveries import SERVES  # noqa: E402
 from official_clients import PACKAGES, missing  # noqa: E402
-from processes import free_port  # noqa: E402
 
 from asked_workers import alive  # noqa: E402
+from own_ports import port_of_its_own  # noqa: E402
 from running_program import RunningProgram  # noqa: E402
 
 COMPARED = HERE / "compared"
@@ -52,7 +52,7 @@ class Site:
 
     def __init__(self, compared: Compared) -> None:
         self._compared = compared
-        self._port = free_port()
+        self._port = port_of_its_own()
         self.url = f"http://127.0.0.1:{self._port}"
         self.program = self._start()
 

@@ -5,7 +5,6 @@ It must not know what is done to them, or what is a finding.
 
 import http.client
 import os
-import random
 import signal
 import socket
 import ssl
@@ -20,6 +19,10 @@ import measure
 import trustme
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "common"))
+
+from own_ports import port_of_its_own  # noqa: E402
+
 HOST = "127.0.0.1"
 PATIENCE_SECONDS = 120.0  # of a machine with far more to do than this
 WORKERS = 2
@@ -33,17 +36,6 @@ OPTIONS = {
     "--ws-ping-timeout": 5,
 }
 BROKER = "wsframe_broker_connected"
-
-
-def free_port() -> int:
-    """Below those that the kernel gives out: it is nobody else's while a server is stopped."""
-    while True:
-        port = random.SystemRandom().randrange(10_000, 32_768)
-        try:
-            with socket.create_server((HOST, port)):
-                return port
-        except OSError:
-            continue
 
 
 def until(condition: Callable[[], Any], what: str) -> None:
@@ -105,7 +97,7 @@ class Child:
 
 class Broker:
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port = folder, port_of_its_own()
         self.url = f"redis://{HOST}:{self.port}/0"
         self.start()
 
@@ -121,7 +113,7 @@ class Machine:
 
     def __init__(self, name: str, broker: Broker, plant: str, authority: trustme.CA | None) -> None:
         folder = broker.folder
-        self.name, self.port = name, free_port()
+        self.name, self.port = name, port_of_its_own()
         self._authority = authority
         self.ca = str(folder / "ca.pem") if authority else None
         self._chain = folder / f"{name}.pem"
