@@ -132,6 +132,7 @@ def enter(room):
 
 @socketio.on("task")
 def task():
+    started.join()
     return state.get("task")
 
 
