@@ -162,7 +162,7 @@ class Link:
         self._append(frame)
         if not self._dirty:
             self._dirty = True
-            self._loop.flush_at_turn_end(self)
+            self._loop.flush_before_clients(self)
         return True
 
     def _append(self, frame: list[Buffer]) -> None:

@@ -121,8 +121,9 @@ class Loop:
     """One thread's event loop. All methods belong to that thread; others use `mailbox.post`.
 
     A turn: ready descriptors, posted calls, due timers, late callbacks (newly accepted connections
-    come after the data of existing ones), then one flush of every transport that was written to
-    (of many, a turn later). A turn's end is the workers' time: see `call_at_turn_end`.
+    come after the data of existing ones), then one flush of every link to another process, and one of
+    every transport that was written to (of many, a turn later). A turn's end is the workers' time: see
+    `call_at_turn_end`.
 
     Args:
         report: called with (what, exception) for a callback that raised; the loop goes on.
@@ -153,6 +154,7 @@ class Loop:
         self._dirty: list[Flushable] = []
         # flush_at_turn_end(item): the list's own method, since most of a broadcast's turn are such calls.
         self.flush_at_turn_end: Callable[[Flushable], None] = self._dirty.append
+        self._first: list[Flushable] = []
         self._wide_waited = False
         self._last: list[Callable[[], None]] = []
         self._stopping = False
@@ -249,6 +251,12 @@ class Loop:
         self._soon.append(function)
         self._more = True
 
+    def flush_before_clients(self, item: Flushable) -> None:
+        """As `flush_at_turn_end`, before all that was asked for there: what others are told of an event has
+        left before a client is told that they are."""
+        self._first.append(item)
+        self._more = True
+
     def call_at_turn_end(self, function: Callable[[], None]) -> None:
         """Call `function` once, after this turn's flush."""
         self._last.append(function)
@@ -324,7 +332,7 @@ class Loop:
             for function in self._late:
                 self._call(function)
             self._late.clear()
-        if self._dirty:
+        if self._dirty or self._first:
             if len(self._dirty) >= WIDE_MIN_COUNT and not (self._wide_waited or self._stopping):
                 self._wide_waited = True
                 return  # to the next turn, which waits for nothing
@@ -375,12 +383,14 @@ class Loop:
         self._next_due = timers[0].when if timers else NEVER
 
     def _flush_dirty(self) -> None:
-        for item in self._dirty:  # which may become longer meanwhile
-            try:
-                item.flush()
-            except FAULTS as error:
-                self._report("flush", error)
-        self._dirty.clear()
+        while self._dirty or self._first:
+            for items in (self._first, self._dirty):
+                for item in items:  # which may become longer meanwhile
+                    try:
+                        item.flush()
+                    except FAULTS as error:
+                        self._report("flush", error)
+                items.clear()
 
     # Waking the loop from other threads
 

@@ -109,17 +109,20 @@ def folders_of_program() -> list[str]:
 
 def _run(watched: Watched, listening: Sequence[Socket]) -> None:
     def pass_on(number: int, frame: FrameType | None) -> None:
-        if child.poll() is None:
+        if child is not None and child.poll() is None:
             child.send_signal(number)
 
-    child = _start(listening)
-    signal.signal(signal.SIGTERM, _interrupt)
-    for number in PASSED_ON:
-        signal.signal(number, pass_on)
+    child: subprocess.Popen[bytes] | None = None
     told: subprocess.Popen[bytes] | None = None  # the child whose fault has been told of
     patience_seconds = 0.0
     try:
-        for changed in _changes(watched):
+        # Once the child serves, somebody may edit a file or end this process.
+        signal.signal(signal.SIGTERM, _interrupt)
+        for number in PASSED_ON:
+            signal.signal(number, pass_on)
+        changes = _changes(watched)
+        child = _start(listening)
+        for changed in changes:
             if changed:
                 shown = [os.path.relpath(path) for path in sorted(changed)[:3]]
                 log.say(f"{', '.join(shown)} changed: the server restarts")
@@ -133,7 +136,8 @@ def _run(watched: Watched, listening: Sequence[Socket]) -> None:
     except KeyboardInterrupt as interrupt:
         patience_seconds = 0.0 if interrupt.args else CHILD_INTERRUPT_SECONDS
     finally:
-        _stop(child, patience_seconds)
+        if child is not None:
+            _stop(child, patience_seconds)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -165,25 +169,29 @@ def _ended(child: subprocess.Popen[bytes], timeout_seconds: float) -> bool:
 
 
 def _changes(watched: Watched) -> Iterator[set[str]]:
-    """The paths that changed since the last look; an empty set when nothing did."""
+    """The paths that changed since the last look, or since this call; an empty set when nothing did."""
+    known = _times(watched)
     places = {*watched.folders, *(os.path.dirname(os.path.realpath(path)) for path in watched.files)}
     try:
         import watchfiles
     except ImportError:
-        return _polled(watched)
+        return _polled(watched, known)
     if watched.polling or not all(map(os.path.isdir, places)):  # the system tells nothing of what is missing
-        return _polled(watched)
-    return _told(watchfiles, watched, places)
+        return _polled(watched, known)
+    return _told(watchfiles, watched, places, known)
 
 
-def _told(watchfiles: ModuleType, watched: Watched, places: set[str]) -> Iterator[set[str]]:
-    """The system says what changes."""
+def _told(
+    watchfiles: ModuleType, watched: Watched, places: set[str], known: dict[str, int]
+) -> Iterator[set[str]]:
+    """The system says what changes, once it is asked; times tell of what did before."""
     files = {os.path.realpath(path) for path in watched.files}
     usual = watchfiles.DefaultFilter()
 
     def wanted(change: object, path: str) -> bool:
         return path in files or (usual(change, path) and _is_wanted(watched, path))
 
+    first: dict[str, int] | None = None  # as they were at the first look
     for changes in watchfiles.watch(
         *places,
         watch_filter=wanted,
@@ -191,27 +199,37 @@ def _told(watchfiles: ModuleType, watched: Watched, places: set[str]) -> Iterato
         yield_on_timeout=True,
         rust_timeout=int(watched.interval_seconds * 1000),
     ):
-        yield {path for _, path in changes}
+        changed = {path for _, path in changes}
+        if first is None:
+            first = _times(watched)
+            yield changed | _differing(known, first)
+        else:
+            yield {path for path in changed if _time(path) != first.get(path)}
 
 
-def _polled(watched: Watched) -> Iterator[set[str]]:
+def _polled(watched: Watched, known: dict[str, int]) -> Iterator[set[str]]:
     """The times of all files, compared."""
-    known = _times(watched)
     while True:
         time.sleep(watched.interval_seconds)
         times = _times(watched)
-        yield {path for path in times.keys() | known.keys() if times.get(path) != known.get(path)}
+        yield _differing(known, times)
         known = times
 
 
+def _differing(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+
+
 def _times(watched: Watched) -> dict[str, int]:
-    times: dict[str, int] = {}
-    for path in _paths(watched):
-        try:
-            times[path] = os.stat(path).st_mtime_ns
-        except OSError:
-            pass  # it has just gone
-    return times
+    times = {path: _time(path) for path in _paths(watched)}
+    return {path: time for path, time in times.items() if time is not None}
+
+
+def _time(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None  # it has gone, or not come yet
 
 
 def _paths(watched: Watched) -> Iterator[str]:

@@ -130,7 +130,7 @@ def check_orders(page: Page, url: str, client: Any) -> None:
     page.get_by_role("main").locator("button[type=submit]").click()
     row = page.get_by_role("row", name=re.compile("guests"))
     expect(row).to_be_visible()
-    with socketio.SimpleClient() as admin:
+    with SimpleClient() as admin:
         admin.connect(url, namespace="/admin", auth={"username": "admin", "password": PASSWORD})
         admin.emit("emit", ("/", "guests", "news", 1))
         while True:

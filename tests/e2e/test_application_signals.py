@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+from asked_workers import wait_gone
+from own_ports import port_of_its_own
+
 PATIENCE_SECONDS = 60
 PROGRAM = """
 import atexit, multiprocessing, os, pty, signal, sys, time
@@ -85,14 +88,6 @@ def write(tmp_path: Path) -> Write:
 def get(url: str) -> str:
     with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
         return str(answer.read().decode())
-
-
-def wait_gone(pid: int) -> None:
-    """Its parent may have gone before it, or not have waited for it: a zombie is gone as well."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
-        assert time.monotonic() < deadline, f"process {pid} lives on"
-        time.sleep(0.01)
 
 
 def sockets_of(pid: int) -> list[str]:
@@ -166,9 +161,8 @@ def test_workers_run_theirs(launch: Any, write: Write) -> None:
 @pytest.mark.parametrize("way", ["os", "pty", "multiprocessing"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_forked_child_is_no_second_server(launch: Any, write: Write, way: str, workers: int) -> None:
-    folder = write(workers=workers)
-    server = launch(folder, "program.py", program=True)
-    port = int(server.url.rpartition(":")[2])
+    port = port_of_its_own()
+    server = launch(write(workers=workers, port=port), "program.py", program=True)
     child = int(get(f"{server.url}/fork/{way}"))
     if way == "os":
         server.wait_for("the child: the server has stopped")

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,15 @@ def start(place: Path, launch: Start, supervisor: str) -> Start:
         return launch(folder, *given, env={"WORKERS_PLACE": str(place)}, supervisor=supervisor)
 
     return start
+
+
+def wait_refused(server: Any) -> None:
+    """Until nobody listens: each worker hears of a stop at its own time."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with contextlib.suppress(ConnectionRefusedError):
+        while time.monotonic() < deadline:
+            socket.create_connection(address(server)).close()
+        pytest.fail("connections are still taken")
 
 
 @LINUX
@@ -103,8 +113,7 @@ def test_a_stop_waits_for_a_running_request(start: Start, place: Path) -> None:
     with (place / "hold").open("w"):
         server.signal(signal.SIGTERM)
         server.wait_ended(1)  # the other worker, which had nothing to do
-        with pytest.raises(OSError, match="refused"):
-            socket.create_connection(address(server))
+        wait_refused(server)
     assert held.getresponse().status == 200
     held.close()
     assert server.wait() == 0
@@ -135,9 +144,10 @@ def test_workers_are_replaced_after_their_requests_and_none_fails(start: Start) 
     assert "died" not in server.log
 
 
+@pytest.mark.long
 def test_a_worker_whose_loop_stands_still_is_killed_and_replaced(start: Start, place: Path) -> None:
     """By a handler that blocks it; then another one, by whatever has stopped its process."""
-    server = start("--workers", "2", "--worker-timeout", "1")
+    server = start("--workers", "2", "--worker-timeout", "5")  # longer than a busy machine stops a good one
     server.wait_serving(2)
     with connect(f"{server.url.replace('http', 'ws')}/still") as still:
         still.send("now")

@@ -19,6 +19,7 @@ import pytest
 import socketio
 from websockets.sync.client import connect
 
+from ordered_clients import PatientClient, SimpleClient
 from own_ports import port_of_its_own
 from running_program import PATIENCE_SECONDS, RunningProgram
 
@@ -37,7 +38,7 @@ class Program(RunningProgram):
         self.url = f"http://127.0.0.1:{self.port}"
 
     def wait_listening(self) -> None:
-        for _ in range(600):
+        for _ in range(1200):
             with socket.socket() as sock:
                 if sock.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
@@ -67,7 +68,7 @@ def page(program: Program) -> str:
         return str(answer.read().decode())
 
 
-class Client(socketio.SimpleClient):
+class Client(SimpleClient):
     """One that writes down what it hears."""
 
     def until(self, event: str, transcript: Transcript) -> None:
@@ -87,7 +88,7 @@ def refusal(program: Program, namespace: str, auth: object) -> object:
         heard.append(reason)
         told.set()
 
-    client = socketio.Client(reconnection=False)
+    client = PatientClient()
     client.on("connect_error", connect_error, namespace=namespace)
     with pytest.raises(socketio.exceptions.ConnectionError):
         client.connect(program.url, namespaces=[namespace], auth=auth, transports=["websocket"])
@@ -197,7 +198,7 @@ def test_the_same_from_the_command_line_with_workers(name: str) -> None:
 
 def count_from_many(program: Program) -> int:
     """Eight clients read, compute and write one number; how many writes it has seen."""
-    clients = [socketio.SimpleClient() for _ in range(8)]
+    clients = [SimpleClient() for _ in range(8)]
     for client in clients:
         client.connect(program.url)
 

@@ -46,7 +46,9 @@ def ask(client: socketio.Client, event: str, *data: Any, namespace: str = "/") -
 
 
 async def join(url: str) -> websockets.ClientConnection:
-    websocket = await websockets.connect(url, compression=None, open_timeout=PATIENCE_SECONDS)
+    websocket = await websockets.connect(
+        url, compression=None, open_timeout=PATIENCE_SECONDS, ping_interval=None
+    )
     await websocket.recv()
     await websocket.send("40")
     await hear(websocket, "40")

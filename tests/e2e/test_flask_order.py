@@ -172,7 +172,7 @@ def test_middleware_that_refuses_a_handshake_refuses_the_client(url: str, transp
     answer = requests.get(address + "refuse=1", headers=headers, timeout=PATIENCE_SECONDS)
     assert (answer.status_code, answer.text) == (403, "not in these shoes")
     assert answer.headers["X-Doorman"] == "Otto"
-    client = socketio.Client(reconnection=False)
+    client = PatientClient()
     with pytest.raises(socketio.exceptions.ConnectionError):
         client.connect(url + "/?refuse=1", transports=[transport])
 

@@ -87,6 +87,7 @@ def test_the_reloader_starts_the_program_anew(
     with SimpleClient() as client:
         client.connect(address, transports=["websocket"])
         assert client.call("echo", 1, timeout=PATIENCE_SECONDS) == [1, "good morning"]
+    server.wait_for("task runs")
     (folder / "words.py").write_text("GREETING = 'good evening, all'\n")
     server.wait_for("words.py changed: the server restarts")
     server.wait_for("listening on", count=2)

@@ -221,8 +221,8 @@ def test_settings_without_an_effect_are_named_and_those_of_the_environment_hold(
 def test_one_worker_alone_hands_its_clients_over_when_gunicorn_is_reloaded(launch: Start, node: str) -> None:
     server = launch(APPS, "homes_app:app", "--workers", "1", "--no-access-log", supervisor="gunicorn")
     with crowd(node, server, 5, 2, "recovered") as clients:
-        for count in (1, 2):
-            clients.wait_for("all have come")
+        for count, come in enumerate(("all have come", "all are back: 1"), 1):
+            clients.wait_for(come)
             server.signal(signal.SIGHUP)
             server.wait_ended(count)
         assert clients.wait() == 0, clients.log

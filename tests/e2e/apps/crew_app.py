@@ -14,7 +14,8 @@ from python_server import Namespace, SocketIO, close_room, emit, join_room, leav
 app = flask.Flask(__name__)
 socketio = SocketIO(app, cors_allowed_origins="*", namespaces=["/", "/quiet"])
 moves: list[tuple[str, str, Any]] = []
-moved = threading.Lock()
+moved = threading.Condition()
+PATIENCE_SECONDS = 60.0
 
 
 @socketio.on("where")
@@ -97,19 +98,26 @@ def kick(sid: str, reason: str | None = None) -> None:
 def came(sid: str, room: Any) -> None:
     with moved:
         moves.append(("join", sid, room))
+        moved.notify_all()
 
 
 @socketio.on_room_leave()
 def went(sid: str, room: Any) -> None:
     with moved:
         moves.append(("leave", sid, room))
+        moved.notify_all()
 
 
 @socketio.on("moves")
-def told_moves() -> list[Any]:
-    """Of this worker's clients."""
+def told_moves(room: str, count: int) -> list[Any]:
+    """Of this worker's clients, once there are so many: they are told in a thread of their own."""
+
+    def found() -> list[Any]:
+        return [move for move in moves if move[2] == room]
+
     with moved:
-        return list(moves)
+        moved.wait_for(lambda: len(found()) >= count, PATIENCE_SECONDS)
+        return found()
 
 
 class Quiet(Namespace):

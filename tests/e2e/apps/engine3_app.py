@@ -5,7 +5,7 @@ It must not know which client or transport is calling.
 
 from python_server import EngineServer, WSGIApp
 
-engine = EngineServer(allow_eio3=True, ping_interval=1, ping_timeout=4)
+engine = EngineServer(allow_eio3=True, ping_interval=1, ping_timeout=300)
 
 
 @engine.on("message")

@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from python_server import Namespace, SocketIO, call, emit, join_room, room_members, rooms
 
 app = flask.Flask(__name__)
-socketio = SocketIO(app, connection_state_recovery=True)
+socketio = SocketIO(app, connection_state_recovery=True, ping_interval=300)
 started = socketio.start_background_task(lambda: state.update(task="ran"))
 state: dict[str, str] = {}
 socketio.emit("kept", "sent before the server ran")
@@ -132,6 +132,7 @@ def enter(room):
 
 @socketio.on("task")
 def task():
+    started.join()
     return state.get("task")
 
 

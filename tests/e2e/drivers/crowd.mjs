@@ -9,10 +9,15 @@ const clients = Array.from({ length: Number(count) }, () =>
   io(url, { transports: ["polling"], forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100 }),
 );
 
-/** Talks until it has come back so often; what it was told of its state each time. */
-async function live(socket) {
-  const told = [];
-  socket.on("connect", () => told.push(socket.recovered));
+const lives = clients.map(() => []); // what each was told of its state, each time
+let back = 0;
+
+/** Talks until it has come back so often. */
+async function live(socket, told) {
+  socket.on("connect", () => {
+    told.push(socket.recovered);
+    if (Math.min(...lives.map(({ length }) => length)) > back + 1) console.log(`all are back: ${(back += 1)}`);
+  });
   for (let turn = 0; told.length <= Number(returns); turn += 1) {
     try {
       assert.equal(await socket.emitWithAck("echo", turn), turn);
@@ -26,10 +31,10 @@ async function live(socket) {
 await run(`${count} clients`, {
   [`come back ${returns} times, ${wanted}`]: async () => {
     const come = Promise.all(clients.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
-    const lives = clients.map(live);
+    const ends = clients.map((socket, index) => live(socket, lives[index]));
     await within(come, "the connections");
     console.log("all have come");
-    const told = await within(Promise.all(lives), "the returns");
+    const told = await within(Promise.all(ends), "the returns");
     assert.deepEqual(new Set(told.flat()), new Set([wanted === "recovered"]), JSON.stringify(told));
     for (const socket of clients) socket.disconnect();
   },

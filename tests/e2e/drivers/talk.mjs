@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { io } from "socket.io-client";
 import WebSocket from "ws";
 
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 const TRANSPORTS = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] };
 
 /** JSON with sorted keys, and bytes as they are written in .talk files. */

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,16 @@ def test_messages_arrive_whole_and_in_order_both_ways(bench: Bench) -> None:
     assert [(kind, payload) for kind, payload, _ in bench.second.got] == sent
     assert bench.first.got == [(255, b"back", None)]
     assert bench.first.link.queued_bytes == 0
+
+
+def test_a_message_has_left_before_a_client_is_answered(bench: Bench) -> None:
+    """Else an event is acknowledged that the others never hear of, when this process is killed in between."""
+    queued: list[int] = []
+    answer = SimpleNamespace(flush=lambda: queued.append(bench.first.link.queued_bytes))
+    bench.loop.flush_at_turn_end(answer)
+    assert bench.first.link.send(1, b"an event")
+    bench.turn(1)
+    assert queued == [0]
 
 
 def test_small_messages_of_one_turn_leave_in_one_send(bench: Bench) -> None:

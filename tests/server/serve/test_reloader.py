@@ -69,6 +69,21 @@ def test_a_change_ends_the_child_and_starts_another(monkeypatch: pytest.MonkeyPa
     assert log == ["a.py, b.py, c.py changed: the server restarts", "SIGTERM", "SIGTERM"]
 
 
+def test_a_child_starts_when_changes_and_signals_are_noticed(
+    monkeypatch: pytest.MonkeyPatch, log: list[Any]
+) -> None:
+    """Whoever sees it serve may edit a file, or end its parent, before that comes to its next line."""
+
+    def start(listening: object) -> Child:
+        log.append(signal.getsignal(signal.SIGTERM))
+        return Child(log, code=0)
+
+    monkeypatch.setattr(reloader, "_start", start)
+    monkeypatch.setattr(reloader, "_changes", lambda watched: log.append("watched") or iter([set()]))
+    reloader._run(Watched([]), [])
+    assert log == ["watched", reloader._interrupt]
+
+
 def test_the_programs_own_good_end_is_the_end(monkeypatch: pytest.MonkeyPatch, log: list[Any]) -> None:
     run(monkeypatch, [Child(log, code=0)], iter([set(), {"never looked at"}]))
     assert log == []
@@ -170,6 +185,22 @@ def test_times_are_compared_from_look_to_look(tree: Path, monkeypatch: pytest.Mo
     (tree / "below/c.py").unlink()
     assert {os.path.relpath(path, tree) for path in next(looks)} == {"a.py", "new.py", "below/c.py"}
     assert next(looks) == set()
+
+
+@pytest.mark.parametrize("polling", [True, False])
+def test_what_changes_before_the_first_look_is_told_once(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, polling: bool
+) -> None:
+    changed = str(tree / "a.py")
+    told: list[set[Any]] = [set(), {(1, changed)}, {(1, changed)}]
+    python = SimpleNamespace(DefaultFilter=lambda: lambda *told: True, watch=lambda *places, **options: told)
+    monkeypatch.setitem(sys.modules, "watchfiles", python)
+    monkeypatch.setattr(reloader.time, "sleep", lambda seconds: None)
+    looks = reloader._changes(Watched([str(tree)], polling=polling))
+    os.utime(changed, ns=(1, 1))
+    assert [next(looks), next(looks)] == [{changed}, set()]
+    os.utime(changed, ns=(2, 2))
+    assert next(looks) == {changed}
 
 
 @pytest.mark.parametrize("file", ["later/page.html", "a.py/page.html"])
