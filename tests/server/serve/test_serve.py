@@ -24,6 +24,7 @@ from typing import Any
 import flask
 import pytest
 
+from own_ports import port_of_its_own
 from python_server import SocketIO, WebSocketApplication
 from python_server.net.link import encode, pair
 from python_server.net.scoreboard import Scoreboard
@@ -303,15 +304,16 @@ class LoopClock(Clock):
 
 
 def test_the_only_worker_tells_its_figures_and_its_health() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = port_of_its_own()
     got: dict[str, bytes] = {}
 
     def client(url: str) -> None:
-        for name in (f"{url}/healthz", f"{url}/readyz", f"http://127.0.0.1:{port}/metrics"):
-            with urllib.request.urlopen(name, timeout=60) as answer:
-                got[name.rpartition("/")[2]] = answer.read()
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            for name in (f"{url}/healthz", f"{url}/readyz", f"http://127.0.0.1:{port}/metrics"):
+                with urllib.request.urlopen(name, timeout=60) as answer:
+                    got[name.rpartition("/")[2]] = answer.read()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def started(url: str) -> None:
         threading.Thread(target=client, args=(url,)).start()
