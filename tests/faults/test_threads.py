@@ -107,7 +107,7 @@ def log_lines(folder: Path, faults: Faults) -> tuple[list[str], list[str]]:
             if number == 3:
                 path.rename(folder / "moved")
             writer.add(b"line %d\n" % number)
-            writer.flush()
+            writer.flush(60.0)
         faults.armed = False
         writer.add(b"last\n")
         writer.close()
