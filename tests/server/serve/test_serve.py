@@ -138,7 +138,10 @@ def answer(address: tuple[str, int], request: str) -> dict[str, str]:
     """The fields of an answer, and its status as "status"."""
     with socket.create_connection(address) as client:
         client.sendall(request.replace("\n", "\r\n").encode())
-        status, *fields = client.recv(65_536).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+        received = b""
+        while b"\r\n\r\n" not in received and (piece := client.recv(65_536)):
+            received += piece
+        status, *fields = received.partition(b"\r\n\r\n")[0].decode().split("\r\n")
     return {"status": status.split()[1]} | dict(field.split(": ", 1) for field in fields)
 
 
