@@ -3,6 +3,7 @@
 It must not know what a test expects.
 """
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -26,6 +27,7 @@ from python_server.serve.worker import access_log_of
 from python_server.settings import Settings
 from python_server.workers.spawn import WorkerSlot
 
+CONTENT_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)")
 POLLING = "/socket.io/?EIO=4&transport=polling"
 UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -83,7 +85,9 @@ class Wired:
                 received.extend(client.recv(100_000))
             except BlockingIOError:
                 return False
-            return b"\r\n\r\n" in received
+            head, end, body = bytes(received).partition(b"\r\n\r\n")
+            announced = CONTENT_LENGTH.search(head)
+            return bool(end) and (announced is None or len(body) >= int(announced[1]))
 
         self.until(answered)
         head, _, body = bytes(received).partition(b"\r\n\r\n")

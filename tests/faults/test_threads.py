@@ -46,15 +46,16 @@ def faulty_thread(faults: Faults) -> type[threading.Thread]:
 
 def use_pools(wired: Wired) -> None:
     """A job for each pool, one after the other, and two at once: a second thread comes."""
+    post = wired.loop.mailbox.post  # the loop is told: else it may sleep until the next timer
     for each in wired.pools.all:
         done: list[bool] = []
-        each.submit(partial(done.append, True))
+        each.submit(partial(post, done.append, True))
         wired.until(lambda done=done: bool(done))  # type: ignore[misc]
     events = wired.pools.events
     meeting = threading.Barrier(2, timeout=WAIT_SECONDS)
     met: list[int] = []
     for _ in range(2):
-        events.submit(lambda: met.append(meeting.wait()))
+        events.submit(lambda: post(met.append, meeting.wait()))
     wired.until(lambda: len(met) == 2)
 
 
@@ -107,7 +108,7 @@ def log_lines(folder: Path, faults: Faults) -> tuple[list[str], list[str]]:
             if number == 3:
                 path.rename(folder / "moved")
             writer.add(b"line %d\n" % number)
-            writer.flush()
+            writer.flush(60.0)
         faults.armed = False
         writer.add(b"last\n")
         writer.close()

@@ -121,9 +121,9 @@ class RecoveryLog:
         return envelope._replace(excepted=(*envelope.excepted, *sids))
 
     def join(self, client: RecoveryRecord, now: float) -> None:
-        """A client begins here: it has missed nothing of what was said before this process could hear it."""
+        """A client begins here: it has missed nothing of what was said before."""
         client.joined_position = self.events.position
-        client.compare_from = min(self._began_at, now - TURN_SECONDS)
+        client.compare_from = now - TURN_SECONDS
 
     def save(self, client: RecoveryRecord, now: float) -> None:
         """A client was lost here."""

@@ -34,8 +34,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         recovered: has it been lost before and come back?
         joined_position: of the log, when it connected here.
 
-        compare_from: the beginning of the process where the client began, which has not heard what was said
-            before. Who takes the client over adds what it has heard since of processes not in `heard`.
+        compare_from: when it began, as a new client. Who takes it over adds what it has heard since of
+            processes not in `heard`: what was said before, that process may never have heard.
 
         Set when it is lost:
         left_position: of the log, at that moment.

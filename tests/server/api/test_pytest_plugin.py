@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import trustme
 
+from own_ports import port_of_its_own
 from python_server import Settings, SocketIO
 from python_server.net.certificates import CertificateError
 from python_server.net.sockets import BindError
@@ -385,10 +386,11 @@ def test_tls_has_its_own_urls(socketio_live: Any, tmp_path: Path) -> None:
 
 
 def test_where_it_listens_can_be_said(socketio_live: Any) -> None:
-    first = socketio_live(page, host="localhost")
+    port = port_of_its_own()
+    first = socketio_live(page, host="localhost", port=port)
     first.stop()
     first.stop()
-    again = socketio_live(page, host="localhost", port=first.port)
+    again = socketio_live(page, host="localhost", port=port)
     assert again == first
     assert read(again) == b"http"
 

@@ -242,14 +242,17 @@ def test_no_log_is_none() -> None:
     assert WSGIServer(0, page, Settings(access_log="x"))._settings.access_log == "x"
 
 
-def test_it_is_started_closed_and_served_on() -> None:
+def test_it_is_started_closed_and_served_on(monkeypatch: pytest.MonkeyPatch) -> None:
     server = WSGIServer("127.0.0.1:5999", page)
     assert (server.address, server.started, server.closed) == (("127.0.0.1", 5999), False, True)
     server = WSGIServer(("127.0.0.1", 0), page)
     server.start()
     assert (server.started, server.closed) == (True, False)
+    serves_on, join = threading.Event(), server._thread.join  # type: ignore[union-attr]
+    monkeypatch.setattr(server._thread, "join", lambda: (serves_on.set(), join()))
     waiting = threading.Thread(target=server.serve_forever, args=(1,))
     waiting.start()
+    assert serves_on.wait(60)  # a server that is closed before that would be started again
     assert asked(server.address) == b"a page"
     server.close()
     waiting.join()

@@ -6,9 +6,9 @@ It must not know requests: a channel here only remembers what it was told.
 import errno
 import socket
 import ssl
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -63,15 +63,20 @@ class Channel:
 
 
 class Bench:
+    """Its socket is a UNIX one, whose queue has a connection when connect() returns: TCP's gets it later."""
+
     def __init__(
         self, limit: int | None = None, per_address: int = 0, wait_seconds: float = 60.0, shared: bool = False
     ) -> None:
         self.loop = Loop(self.report)
-        self.board = Scoreboard(monotonic)
+        self.board = Scoreboard(lambda: 100.0)  # no beat gets old
         self.row = self.board.claim()
         self.complaints: list[str] = []
         self.clients: list[socket.socket] = []
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.folder = tempfile.TemporaryDirectory(prefix="met-")
+        self.socket = socket.socket(socket.AF_INET if per_address else socket.AF_UNIX)
+        self.socket.bind(("127.0.0.1", 0) if per_address else f"{self.folder.name}/s")
+        self.socket.listen()
         self.socket.setblocking(False)
         self.address = self.socket.getsockname()
         row = Row(self.board, self.row)
@@ -113,7 +118,9 @@ class Bench:
         raise AssertionError(what) from error
 
     def connect(self, count: int = 1) -> None:
-        self.clients += [socket.create_connection(self.address) for _ in range(count)]
+        for _ in range(count):
+            self.clients.append(socket.socket(self.socket.family))
+            self.clients[-1].connect(self.address)
 
     def until(self, count: int) -> None:
         while len(self.acceptor.channels) != count:
@@ -127,6 +134,7 @@ class Bench:
             client.close()
         self.board.close()
         self.loop.close()
+        self.folder.cleanup()
 
 
 @pytest.fixture(autouse=True)
@@ -242,7 +250,7 @@ def test_a_stop_takes_what_waits_only_where_nobody_else_would(take_waiting: bool
     assert len(bench.acceptor.channels) == count
     assert all("refuse" in channel.told for channel in bench.acceptor.channels)
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection(bench.address)
+        bench.connect()
     bench.acceptor.close_idle()
     bench.until(0)
     bench.close()
@@ -328,7 +336,7 @@ def test_a_connection_that_cannot_be_watched_is_not_counted(
 
     monkeypatch.setattr(poller, "register", register)
     bench.connect()
-    assert bench.clients[0].getsockname()
+    assert bench.clients[0].getpeername() == bench.address
     while not bench.acceptor.channels:
         bench.loop.run_once(5)
     bench.until(0)

@@ -13,16 +13,22 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event, Semaphore, Thread, get_ident
 from time import monotonic
+from typing import Any
 
 import pytest
 
-from python_server.control import worker_socket
+from python_server.control import client, worker_socket
 from python_server.control.client import ask_workers
 from python_server.control.stacks import line_of, stack_of, stacks_of_all
 from python_server.control.worker_socket import WorkerSocket
-from python_server.net.sockets import BindError, bind_unix
+from python_server.net.sockets import BindError, Socket, bind_unix, connect_unix
 
 PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture(autouse=True)
+def askers_may_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_socket, "ASKER_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def control(tmp_path: Path) -> Iterator[str]:
     assert os.listdir(tmp_path) == []
 
 
-def ask(control: str, seconds: float = PATIENCE_SECONDS) -> object:
+def ask(control: str, seconds: float = PATIENCE_SECONDS) -> dict[int, Any]:
     return ask_workers(control, "status", seconds, monotonic)
 
 
@@ -51,17 +57,35 @@ def test_it_answers_and_goes(control: str) -> None:
 def test_whoever_says_no_line_gets_no_answer_and_keeps_nobody_waiting(
     control: str, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_socket, "ASKER_SECONDS", 0.05)
-    with socket.socket(socket.AF_UNIX) as connection:
+    def say() -> None:
         connection.connect(f"{control}.{os.getpid()}")
         with suppress(BrokenPipeError):
             connection.sendall(said)
-        assert ask(control)
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        say()
+        assert list(ask(control)) == [os.getpid()]
+    monkeypatch.setattr(worker_socket, "ASKER_SECONDS", 0.05)
+    with socket.socket(socket.AF_UNIX) as connection:
+        say()
         with suppress(ConnectionResetError):
             assert connection.recv(100) == b""
 
 
-def test_one_that_answers_nothing_is_named_in_time(tmp_path: Path) -> None:
+class PatientSocket(Socket):
+    """Whatever is asked, its wait may be long."""
+
+    def settimeout(self, value: float | None) -> None:
+        super().settimeout(PATIENCE_SECONDS)
+
+
+def test_one_that_answers_nothing_is_named_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(path: str, timeout_seconds: float) -> Socket:
+        """Ours answers, when it comes to it: what is short is the time of the other one."""
+        found = connect_unix(path, timeout_seconds)
+        return PatientSocket(fileno=found.detach()) if path.endswith(f".{os.getpid()}") else found
+
+    monkeypatch.setattr(client, "connect_unix", connect)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     control = str(tmp_path / "c.sock")
     stopped = bind_unix(f"{control}.{child.pid}", 0, 0o600)  # listens, and nobody accepts

@@ -433,10 +433,9 @@ def test_a_worker_serves_the_metrics_of_all(place: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("WSFRAME_METRICS", f"unix:{place}/metrics")
 
     def client(started: Started) -> None:
-        while not (place / "metrics").exists():
-            started.get()
         with socket.socket(socket.AF_UNIX) as scrape:
-            scrape.connect(str(place / "metrics"))
+            while scrape.connect_ex(str(place / "metrics")):  # the file is there before anybody listens
+                started.get()
             scrape.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             started.answers.append(b"".join(iter(lambda: scrape.recv(4096), b"")))
         started.tell(signal.SIGTERM)

@@ -85,7 +85,7 @@ def test_lines_come_in_order_whole_and_in_pieces_of_a_pipes_size() -> None:
     for number in range(50):
         writer.add(lines(number))
     place.open.set()
-    writer.flush()
+    writer.flush(60.0)
     assert place.text == lines(*range(50))
     assert all(len(piece) <= 64 and piece.endswith(b"\n") for piece in place.pieces)
     assert len(place.pieces) <= 14  # five lines each, whatever the first piece held
@@ -102,7 +102,7 @@ def test_a_line_above_the_size_of_a_piece_goes_alone() -> None:
     writer = place.writer()
     for line in (b"a\n", b"b" * 100 + b"\n", b"c\n"):
         writer.add(line)
-    writer.flush()
+    writer.flush(60.0)
     assert place.text == b"a\n" + b"b" * 100 + b"\nc\n"
 
 
@@ -116,12 +116,12 @@ def test_whoever_adds_never_waits_and_what_is_too_much_is_counted() -> None:
         writer.add(lines(number))
     assert place.told == ["dropping"]
     place.open.set()
-    writer.flush()
+    writer.flush(60.0)
     assert place.text == lines(*range(76))
     assert place.told_dropped.wait(60)
     assert place.told == ["dropping", 25]
     writer.add(lines(7))
-    writer.flush()
+    writer.flush(60.0)
     assert place.text.endswith(lines(7))
 
 
@@ -144,7 +144,7 @@ def test_a_look_at_a_place_that_fails_does_not_mean_that_it_writes_again() -> No
     writer = place.writer()
     place.error = OSError(32, "Broken pipe")
     writer.add(lines(0))
-    writer.flush()
+    writer.flush(60.0)
     for _ in range(2):  # the second look comes after what the thread does behind the first
         writer.wake()
         assert place.looked_at.acquire(timeout=60)
@@ -159,11 +159,11 @@ def test_a_place_that_fails_costs_its_lines_alone(error: Exception) -> None:
     place.error = error
     for number in range(3):
         writer.add(lines(number))
-        writer.flush()
+        writer.flush(60.0)
     assert place.told == ["dropping"]
     place.error = None
     writer.add(lines(3))
-    writer.flush()
+    writer.flush(60.0)
     assert place.text == lines(3)
     assert place.told_dropped.wait(60)
     assert place.told == ["dropping", 3]
@@ -174,7 +174,7 @@ def test_what_was_not_told_can_be_asked_for_once() -> None:
     writer = place.writer()
     place.error = OSError()
     writer.add(b"lost\n")
-    writer.flush()
+    writer.flush(60.0)
     assert [writer.untold_count(), writer.untold_count()] == [1, 0]
 
 
@@ -186,7 +186,7 @@ def test_a_flush_ends_though_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> No
     writer.flush(0.0)
     assert place.text == b""
     place.open.set()
-    writer.flush()
+    writer.flush(60.0)
     assert place.text == b"kept\n"
 
 
@@ -220,7 +220,7 @@ def test_without_a_thread_lines_are_written_at_once(monkeypatch: pytest.MonkeyPa
     assert place.text == lines(0, 1, 2)
     monkeypatch.setattr(line_writer, "Thread", real)
     writer.add(lines(3))
-    writer.flush()
+    writer.flush(60.0)
     assert place.text == lines(0, 1, 2, 3)
 
 
@@ -251,11 +251,11 @@ def test_a_forked_child_writes_its_own_lines_and_not_its_parents() -> None:
     child = os.fork()
     if child == 0:
         writer.add(b"child\n")
-        writer.flush()
+        writer.flush(60.0)
         os._exit(0)
     os.waitpid(child, 0)
     hold.set()
-    writer.flush()
+    writer.flush(60.0)
     os.close(send)
     with os.fdopen(receive, "rb") as pipe:
         assert pipe.read() == b"child\nparent\n"

@@ -197,13 +197,13 @@ def test_what_workers_post_while_the_loop_gives_way_is_found_without_a_bell(
 ) -> None:
     rings: list[int] = []
     monkeypatch.setattr(loop.mailbox, "_ring", lambda: rings.append(get_ident()))
-    monkeypatch.setattr(pool_module, "GIVE_WAY_SECONDS", 10.0)  # the worker's end ends it, not the clock
+    monkeypatch.setattr(pool_module, "GIVE_WAY_SECONDS", 60.0)  # the worker's end ends it, not the clock
     pool = pool_of(loop, 1)
     made: list[int] = []
     for number in range(3):
         loop.call_soon(lambda number=number: pool.submit(lambda: loop.mailbox.post(made.append, number)))  # type: ignore[misc]
     loop.run_once(0)
-    loop.run_once(10)
+    loop.run_once(60)
     assert made == [0, 1, 2]
     assert rings == []
     assert pool.close(60) == 0
@@ -223,7 +223,7 @@ def test_jobs_that_block_are_seldom_waited_for() -> None:
 
 
 def test_a_worker_that_waits_itself_is_not_waited_for(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "GIVE_WAY_SECONDS", 10.0)
+    monkeypatch.setattr(pool_module, "GIVE_WAY_SECONDS", 60.0)
     pool = pool_of(loop, 1)
     answered = Event()
     order: list[str] = []

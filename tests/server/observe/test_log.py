@@ -21,8 +21,16 @@ from python_server.net.line_writer import LineWriter
 from python_server.observe import log
 from python_server.observe.log import Faults
 
+
+class PatientWriter(LineWriter):
+    """A flush ends when all is written: its thread may be late."""
+
+    def flush(self, timeout_seconds: float = 60.0) -> None:
+        super().flush(timeout_seconds)
+
+
 # How lines leave.
-LINES = partial(LineWriter, monotonic=time.monotonic)
+LINES = partial(PatientWriter, monotonic=time.monotonic)
 
 
 class Told:

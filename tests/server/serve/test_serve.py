@@ -24,6 +24,7 @@ from typing import Any
 import flask
 import pytest
 
+from own_ports import port_of_its_own
 from python_server import SocketIO, WebSocketApplication
 from python_server.net.link import encode, pair
 from python_server.net.scoreboard import Scoreboard
@@ -137,7 +138,10 @@ def answer(address: tuple[str, int], request: str) -> dict[str, str]:
     """The fields of an answer, and its status as "status"."""
     with socket.create_connection(address) as client:
         client.sendall(request.replace("\n", "\r\n").encode())
-        status, *fields = client.recv(65_536).partition(b"\r\n\r\n")[0].decode().split("\r\n")
+        received = b""
+        while b"\r\n\r\n" not in received and (piece := client.recv(65_536)):
+            received += piece
+        status, *fields = received.partition(b"\r\n\r\n")[0].decode().split("\r\n")
     return {"status": status.split()[1]} | dict(field.split(": ", 1) for field in fields)
 
 
@@ -303,15 +307,16 @@ class LoopClock(Clock):
 
 
 def test_the_only_worker_tells_its_figures_and_its_health() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = port_of_its_own()
     got: dict[str, bytes] = {}
 
     def client(url: str) -> None:
-        for name in (f"{url}/healthz", f"{url}/readyz", f"http://127.0.0.1:{port}/metrics"):
-            with urllib.request.urlopen(name, timeout=60) as answer:
-                got[name.rpartition("/")[2]] = answer.read()
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            for name in (f"{url}/healthz", f"{url}/readyz", f"http://127.0.0.1:{port}/metrics"):
+                with urllib.request.urlopen(name, timeout=60) as answer:
+                    got[name.rpartition("/")[2]] = answer.read()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def started(url: str) -> None:
         threading.Thread(target=client, args=(url,)).start()

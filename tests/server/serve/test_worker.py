@@ -15,6 +15,7 @@ import pytest
 
 from python_server import Server
 from python_server.connection.memory_cap import LOOK_SECONDS
+from python_server.control import worker_socket
 from python_server.control.client import ask_workers
 from python_server.net.loop import LONGEST_WAIT_SECONDS
 from python_server.net.poller import READABLE
@@ -183,8 +184,9 @@ def test_a_second_stop_does_not_move_the_end_of_the_first() -> None:
 
 
 def test_a_worker_hears_an_operator_on_a_socket_of_its_own(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker_socket, "ASKER_SECONDS", 60.0)
     said: list[Any] = []
     control = str(tmp_path / "c.sock")
 

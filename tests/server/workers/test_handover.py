@@ -274,8 +274,10 @@ def fill(town: Any, client: Any, channel: Any) -> list[bytes]:
     body = b"z" * 20_000
     answers: list[bytes] = []
     while not channel._transport.queued_bytes:
+        answered_count = len(town[1].answered) + 1
         client.send(b"POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        town.turn(3)
+        town.until(lambda: len(town[1].answered) == answered_count)  # noqa: B023
+        town.turn(1)
         answers.append(b"worker 1:" + body)
     assert not channel._transport.blocked
     return answers

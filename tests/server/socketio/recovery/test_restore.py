@@ -323,6 +323,25 @@ def test_what_was_said_before_a_client_began_at_a_young_home_is_not_told(
     assert person.got == ["missed"]
 
 
+def test_what_was_said_as_its_home_began_is_not_told_to_a_client_that_came_later(mesh: Mesh) -> None:
+    """The others have heard it a moment after that home began, which itself never will."""
+    home = mesh.born()
+    mesh.emit(1, "as it began")
+    mesh.queues[1, home].clear()
+    mesh.flow()
+    mesh.advance(40.0)
+    person = Person(mesh)
+    person.connect(home)
+    person.lose()
+    mesh.emit(3, "missed")
+    mesh.flow()
+    person.connect(2)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["missed"]
+
+
 @pytest.mark.parametrize("spoken_since", [False, True])
 def test_what_the_former_home_hears_much_later_is_added(
     mesh: Mesh, person: Person, spoken_since: bool

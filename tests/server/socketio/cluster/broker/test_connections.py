@@ -3,6 +3,7 @@
 It must not know what a message says. Redis is started, stopped and made to stand still by the tests.
 """
 
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -213,43 +214,97 @@ def test_what_waits_is_bounded_and_the_oldest_goes_first(new_redis: Callable[...
     assert log.dropped_count == QUEUE_MAX_COUNT + 5 + 2
 
 
-def test_a_broker_that_stands_still(
-    new_redis: Callable[..., Any], pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class ToldSocket:
+    """A subscriber's; a wait for the next word takes too long when the test says so, once for each time."""
+
+    def __init__(self, sock: Any, over: threading.Semaphore) -> None:
+        self._sock, self._over = sock, over
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv(self, nbytes: int) -> bytes:
+        while not select.select([self._sock], [], [], 0.01)[0]:
+            if self._over.acquire(blocking=False):
+                raise TimeoutError
+        return bytes(self._sock.recv(nbytes))
+
+
+@pytest.fixture
+def told_pair(
+    new_redis: Callable[..., Any], made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[float], tuple[Any, Publisher, Subscriber, Log, threading.Semaphore]]:
+    """told_pair(seconds): both are up, on their own broker. So long the publisher waits for an answer, and
+    it says nothing by itself; the subscriber waits until the semaphore is released."""
+
+    def make_pair(answer_seconds: float) -> tuple[Any, Publisher, Subscriber, Log, threading.Semaphore]:
+        server, log, over = new_redis(), Log(), threading.Semaphore(0)
+        options = BrokerOptions(server.url, "c")
+        monkeypatch.setattr(broker, "PATIENCE_SECONDS", answer_seconds)
+        publisher = Publisher(connector(options), log.state, log.dropped)
+        monkeypatch.setattr(broker, "PATIENCE_SECONDS", WAIT_SECONDS)
+        make = connector(options)
+
+        def connect() -> Any:
+            connection: Any = make()
+            connect_really = connection.connect
+
+            def connect_told() -> None:
+                connect_really()
+                connection._sock = ToldSocket(connection._sock, over)
+
+            connection.connect = connect_told
+            return connection
+
+        subscriber = Subscriber(connect, log.state, log.heard, 1_000_000)
+        made.extend([publisher, subscriber])
+        subscriber.want(b"c")
+        for link in (publisher, subscriber):
+            link.start()
+        log.wait(lambda: (b"c", None) in log.messages and publisher.state is BrokerLinkState.UP)
+        return server, publisher, subscriber, log, over
+
+    return make_pair
+
+
+def test_a_broker_that_stands_still(told_pair: Any) -> None:
     """Its connections stay open and say nothing: both sides find out by themselves, and come back."""
-    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 1.0)
-    server = new_redis()
-    publisher, _, log = pair(server.url)
-    log.wait(lambda: (b"c", None) in log.messages and len(log.states) == 2)
+    server, publisher, subscriber, log, over = told_pair(1.0)
     server.pause()
     try:
         publisher.publish(b"c", b"lost", log.done)
-        log.wait(lambda: sum(state is BrokerLinkState.LOST for state, _ in log.states) >= 2)
+        over.release(2)  # the wait for a word, and that for the answer to a ping
+        log.wait(lambda: publisher.state is subscriber.state is BrokerLinkState.LOST)
         assert log.reached == [None], "what was not answered counts as dropped"
         assert log.dropped_count == 1
     finally:
         server.resume()
-    log.wait(lambda: sum(state is BrokerLinkState.UP for state, _ in log.states) >= 4)
+    log.wait(lambda: log.messages.count((b"c", None)) == 2 and publisher.state is BrokerLinkState.UP)
     publisher.publish(b"c", b"afterwards", log.done)
     log.wait(lambda: b"afterwards" in log.payloads())
 
 
-def test_an_idle_connection_is_kept(
-    new_redis: Callable[..., Any], pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_connection_is_kept(told_pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is no fault: pings are answered."""
-    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 1.0)
-    server = new_redis()
-    publisher, _, log = pair(server.url)
-    log.wait(lambda: (b"c", None) in log.messages)
-    deadline = time.monotonic() + WAIT_SECONDS
-    with redis.Redis.from_url(server.url) as witness:
-        while witness.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"] < 4:  # two of each
-            assert time.monotonic() < deadline
+    server, publisher, subscriber, log, over = told_pair(WAIT_SECONDS)
+    before = [*log.states]
+
+    def until_pinged(count: int) -> None:
+        while witness.info("commandstats")["cmdstat_ping"]["calls"] < count:
             time.sleep(0.05)
+
+    with redis.Redis.from_url(server.url) as witness:
+        for count in (2, 3):  # behind that with which the publisher begins
+            over.release()
+            until_pinged(count)
+            while subscriber.state is not BrokerLinkState.UP:
+                time.sleep(0.05)
+        monkeypatch.setattr(broker, "PATIENCE_SECONDS", 0.01)
+        publisher.publish(b"c", b"from now on it is soon idle")
+        until_pinged(5)
     publisher.publish(b"c", b"still here", log.done)
     log.wait(lambda: b"still here" in log.payloads())
-    assert BrokerLinkState.LOST not in [state for state, _ in log.states]
+    assert log.states == before
 
 
 def test_a_message_too_large_is_passed_over(redis_server: Any, pair: Pair) -> None:
