@@ -169,7 +169,7 @@ class Worker:
         )
         self.engine = Engine(
             self.heard,
-            EngineOptions(**options),
+            EngineOptions(**{"ping_interval_seconds": 3600.0} | options),  # no ping in between, however slow
             loop.call_later,
             loop.call_soon,
             lambda: loop.now,
