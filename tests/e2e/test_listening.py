@@ -258,7 +258,8 @@ def test_out_of_descriptors_the_server_comes_back_r67(start: Start) -> None:
 
 
 def test_at_the_limit_of_connections_newcomers_wait_r67(start: Start) -> None:
-    program = start("--port", "0", "--limit-concurrency", "2")
+    patience = ["--set", f"connections_wait_seconds={PATIENCE_SECONDS}"]
+    program = start("--port", "0", "--limit-concurrency", "2", *patience)
     place = address(program.urls()[0])
     first, second = (http.client.HTTPConnection(*place, timeout=PATIENCE_SECONDS) for _ in range(2))
     for connection in (first, second):
