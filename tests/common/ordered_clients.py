@@ -1,8 +1,9 @@
-"""python-socketio's clients, made to handle what they receive in the order in which it came.
+"""python-socketio's clients, made to keep the order of what they hear, and to leave nothing unsent or open.
 
 They must not know any server, and no hurry.
 """
 
+import queue
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -10,23 +11,93 @@ from typing import Any
 
 import engineio  # type: ignore[import-untyped]
 import socketio  # type: ignore[import-untyped]
+import websocket
 
 PATIENCE_SECONDS = 60.0  # of a machine with far more to do than this
-LIBRARY_SECONDS = 3.0  # that a client waits for the answer to its close frame
 
 
-class PromptEngine(engineio.Client):  # type: ignore[misc]
-    """It leaves when all is sent; the library waits long for a close frame that stock never sends."""
+class Unsent(queue.Queue[Any]):
+    """What a writer is to send: it can be waited for that it has sent all, and will take what comes next."""
+
+    _is_asked = _has_ended = False
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        if block:
+            with self.all_tasks_done:
+                self._is_asked = True
+                self.all_tasks_done.notify_all()
+        item = super().get(block, timeout)
+        self._is_asked = False
+        return item
+
+    def end(self) -> None:
+        """Nobody sends any more."""
+        with self.all_tasks_done:
+            self._has_ended = True
+            self.all_tasks_done.notify_all()
+
+    def wait_sent(self) -> None:
+        with self.all_tasks_done:
+            self.all_tasks_done.wait_for(
+                lambda: self._has_ended or (self._is_asked and not self.unfinished_tasks), PATIENCE_SECONDS
+            )
+
+
+class ClosingEngine(engineio.Client):  # type: ignore[misc]
+    """It leaves when all is sent, and closes each socket that it has opened.
+
+    The library itself leaves what its writing thread has not come to, the farewell among it, and forgets its
+    WebSocket when the server's close frame came before its own, or when an upgrade failed.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._websockets: list[websocket.WebSocket] = []
+        self.websocket_extra_options["class_"] = self._new_websocket
+
+    def _new_websocket(self, **options: Any) -> websocket.WebSocket:
+        self._websockets.append(websocket.WebSocket(**options))
+        return self._websockets[-1]
+
+    def create_queue(self) -> Unsent:
+        return Unsent()
+
+    def connect(self, *arguments: Any, **options: Any) -> None:
+        self.queue = self.create_queue()
+        try:
+            super().connect(*arguments, **options)
+        except BaseException:
+            self._reset()
+            raise
+
+    def disconnect(self, abort: bool = False, reason: Any = None) -> None:
+        if self.state == "connected" and not abort:
+            self.queue.wait_sent()
+        super().disconnect(abort, reason)
+
+    def _write_loop(self) -> None:
+        unsent = self.queue
+        try:
+            super()._write_loop()
+        finally:
+            unsent.end()
+
+    def _reset(self) -> None:
+        super()._reset()
+        while self._websockets:
+            self._websockets.pop().shutdown()
+
+
+class PromptEngine(ClosingEngine):
+    """The library waits long for a close frame that stock never sends."""
 
     def disconnect(self, abort: bool = False, reason: Any = None) -> None:
         if self.state == "connected" and self.current_transport == "websocket":
-            with (sent := self.queue.all_tasks_done):  # unless the server has gone meanwhile
-                sent.wait_for(lambda: not self.queue.unfinished_tasks, LIBRARY_SECONDS)
             self.ws.close = partial(self.ws.close, timeout=0)
         super().disconnect(abort, reason)
 
 
-class OrderedEngine(engineio.Client):  # type: ignore[misc]
+class OrderedEngine(ClosingEngine):
     """Each message waits for the one before it.
 
     The library itself starts a thread for each and lets them race: handlers may then run out of order, and
@@ -54,11 +125,12 @@ class PatientClient(socketio.Client):  # type: ignore[misc]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(reconnection=False, request_timeout=PATIENCE_SECONDS, **options)
-        self._websocket: Any = None
+
+    def _engineio_client_class(self) -> type[ClosingEngine]:
+        return ClosingEngine
 
     def connect(self, url: str, **options: Any) -> None:
         super().connect(url, **{"wait_timeout": PATIENCE_SECONDS, **options})
-        self._websocket = self.eio.ws
 
     def disconnect(self) -> None:
         """As the library's, which walks through a dictionary that its reading thread changes meanwhile."""
@@ -67,14 +139,11 @@ class PatientClient(socketio.Client):  # type: ignore[misc]
         self.eio.disconnect()
 
     def close(self) -> None:
-        """Disconnected; the library leaves its socket open when the server was the first to go."""
         self.disconnect()
-        if self._websocket is not None:
-            self._websocket.shutdown()
 
 
 class OrderedClient(PatientClient):
-    def _engineio_client_class(self) -> type[engineio.Client]:
+    def _engineio_client_class(self) -> type[ClosingEngine]:
         return OrderedEngine
 
 

@@ -29,21 +29,17 @@ class Player:
         self.client.on("message", self.inbox.put)
         self.client.on("disconnect", self.ends.put)
         self.client.connect(url + query, transports=transports)
-        self.websocket = self.client.ws
 
     def next(self) -> Any:
         return self.inbox.get(timeout=PATIENCE_SECONDS)
 
     def close(self) -> None:
-        """The library leaves the sockets of a connection that the server ended to the garbage collector."""
         reading = self.client.read_loop_task
         self.client.disconnect()
         if reading is not None:
             self.client.queue.put(None)  # its writer, which the reader waits for, sleeps a ping interval else
             reading.join(PATIENCE_SECONDS)
         self.http.close()
-        if self.websocket is not None:
-            self.websocket.shutdown()
 
 
 Connect = Callable[..., Player]
