@@ -94,7 +94,7 @@ def test_a_pipe_that_nobody_reads_stops_no_request_and_no_websocket(tmp_path: Pa
         writer.close()
         server.ask(*[f"/?{number}&{LONG}" for number in range(1_200)])  # twice what may wait, and the pipe
         with websockets.sync.client.connect(
-            f"ws://{server.address}/socket.io/?EIO=4&transport=websocket"
+            f"ws://{server.address}/socket.io/?EIO=4&transport=websocket", open_timeout=PATIENCE_SECONDS
         ) as websocket:
             assert str(websocket.recv(PATIENCE_SECONDS))[0] == "0"
         server.find(re.compile("the access log is not written as fast as it grows: lines are dropped"))

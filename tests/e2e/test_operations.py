@@ -43,7 +43,8 @@ def watched(launch: Any, port: int) -> Iterator[int]:
     )
     server.wait_serving(2)
     host, main = address(server)
-    with connect(f"ws://{host}:{main}/socket.io/?EIO=4&transport=websocket") as client:
+    place = f"ws://{host}:{main}/socket.io/?EIO=4&transport=websocket"
+    with connect(place, open_timeout=PATIENCE_SECONDS) as client:
         client.recv(PATIENCE_SECONDS)
         for said in ("40", '421["count"]'):
             client.send(said)
