@@ -8,6 +8,7 @@ import http.client
 import os
 import select
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,22 @@ def wait_gone(*pids: int) -> None:
             assert select.select([descriptor], [], [], PATIENCE_SECONDS)[0], f"process {pid} goes on"
         finally:
             os.close(descriptor)
+
+
+def descriptors(server: Any, pid: int) -> int:
+    """How many are open, once no client's connection is among them any more (proc_net_tcp(5))."""
+    port = f":{address(server)[1]:04X}"
+    patience = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        clients = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(port) and line[3] != "0A"}
+        links = []
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                links.append(str(path.readlink()))
+        if not clients & set(links):
+            return len(links)
+        assert time.monotonic() < patience, f"connections of worker {pid} are never forgotten"
 
 
 class Load:

@@ -151,7 +151,7 @@ def test_several_binds_are_served_and_named_r39_r62_r63(start: Start, tmp_path: 
         assert told["SERVER_NAME"] == host
         assert told["SERVER_PORT"] == ("80" if url.startswith("unix:") else str(address(url)[1]))
         assert told["HTTP_HOST"] == "inner.example"
-    with unix_connect(str(path), "ws://localhost/echo") as websocket:
+    with unix_connect(str(path), "ws://localhost/echo", open_timeout=PATIENCE_SECONDS) as websocket:
         websocket.send("over a file")
         assert websocket.recv(PATIENCE_SECONDS) == "over a file"
     assert program.stop() == 0
@@ -258,7 +258,8 @@ def test_out_of_descriptors_the_server_comes_back_r67(start: Start) -> None:
 
 
 def test_at_the_limit_of_connections_newcomers_wait_r67(start: Start) -> None:
-    program = start("--port", "0", "--limit-concurrency", "2")
+    patience = ["--set", f"connections_wait_seconds={PATIENCE_SECONDS}"]
+    program = start("--port", "0", "--limit-concurrency", "2", *patience)
     place = address(program.urls()[0])
     first, second = (http.client.HTTPConnection(*place, timeout=PATIENCE_SECONDS) for _ in range(2))
     for connection in (first, second):
@@ -300,7 +301,7 @@ def echo_over_tls(url: str, sizes: tuple[int, ...], **options: Any) -> None:
     test_socket_io_over_tls."""
 
     async def talk() -> None:
-        async with connect_alone(url, **options) as websocket:
+        async with connect_alone(url, open_timeout=PATIENCE_SECONDS, **options) as websocket:
             for size in sizes:
                 await websocket.send("x" * size)
                 assert await asyncio.wait_for(websocket.recv(), PATIENCE_SECONDS) == "x" * size
@@ -471,12 +472,13 @@ def test_the_origin_of_a_websocket_is_held_against_the_forwarded_host(start: Sta
     program = start("--port", "0", "--proxy-headers")
     url = program.urls()[0].replace("http", "ws", 1) + "/echo"
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example"}
-    with connect(url, origin="https://shop.example", additional_headers=forwarded) as websocket:  # type: ignore[arg-type]
+    options: dict[str, Any] = {"origin": "https://shop.example", "open_timeout": PATIENCE_SECONDS}
+    with connect(url, additional_headers=forwarded, **options) as websocket:
         websocket.send("hello")
         assert websocket.recv(PATIENCE_SECONDS) == "hello"
     for headers in ({}, {**forwarded, "X-Forwarded-Host": "other.example"}):
         with pytest.raises(InvalidStatus, match="403"):
-            connect(url, origin="https://shop.example", additional_headers=headers)  # type: ignore[arg-type]
+            connect(url, additional_headers=headers, **options)
 
 
 def test_a_malformed_list_of_proxies_is_a_usage_error() -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import websockets.sync.client
@@ -77,45 +77,40 @@ def served(errors: Path, output: Any, *arguments: str) -> Iterator[Server]:
         server.process.wait()
 
 
+Pipe = tuple[BinaryIO, BinaryIO]
+
+
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        try:
-            os.close(end)
-        except OSError:
-            pass  # by the test
+def pipe() -> Iterator[Pipe]:
+    """Its ends for reading and writing, which a test may close itself."""
+    receive, send = os.pipe()
+    with open(receive, "rb") as reader, open(send, "wb") as writer:
+        yield reader, writer
 
 
-def test_a_pipe_that_nobody_reads_stops_no_request_and_no_websocket(
-    tmp_path: Path, pipe: tuple[int, int]
-) -> None:
-    receive, send = pipe
-    with served(tmp_path / "errors", send) as server:
-        os.close(send)
+def test_a_pipe_that_nobody_reads_stops_no_request_and_no_websocket(tmp_path: Path, pipe: Pipe) -> None:
+    reader, writer = pipe
+    with served(tmp_path / "errors", writer) as server:
+        writer.close()
         server.ask(*[f"/?{number}&{LONG}" for number in range(1_200)])  # twice what may wait, and the pipe
         with websockets.sync.client.connect(
-            f"ws://{server.address}/socket.io/?EIO=4&transport=websocket"
+            f"ws://{server.address}/socket.io/?EIO=4&transport=websocket", open_timeout=PATIENCE_SECONDS
         ) as websocket:
             assert str(websocket.recv(PATIENCE_SECONDS))[0] == "0"
         server.find(re.compile("the access log is not written as fast as it grows: lines are dropped"))
         text = b""
-        with os.fdopen(receive, "rb", closefd=False) as reader:
-            while b"/?400&" not in text:  # what waited comes, in order
-                text += reader.readline()
-            numbers = [int(number) for number in re.findall(rb"GET /\?(\d+)&", text)]
-            assert numbers == list(range(401))
-            server.process.terminate()
-            text += reader.read()
+        while b"/?400&" not in text:  # what waited comes, in order
+            text += reader.readline()
+        numbers = [int(number) for number in re.findall(rb"GET /\?(\d+)&", text)]
+        assert numbers == list(range(401))
+        server.process.terminate()
+        text += reader.read()
         assert server.process.wait(PATIENCE_SECONDS) == 0
         dropped = int(server.find(re.compile(r"(\d+) lines of the access log were dropped"))[1])
         assert len(re.findall(rb"GET /\?\d+&", text)) + dropped in (1_200, 1_201)  # the WebSocket's line
 
 
-def test_the_end_waits_for_lines_but_not_for_a_reader_that_reads_nothing(
-    tmp_path: Path, pipe: tuple[int, int]
-) -> None:
+def test_the_end_waits_for_lines_but_not_for_a_reader_that_reads_nothing(tmp_path: Path, pipe: Pipe) -> None:
     with served(tmp_path / "errors", pipe[1]) as server:
         server.ask(*[f"/?{LONG}"] * 50)
         assert server.stop() == 0
@@ -131,19 +126,19 @@ def test_all_lines_are_out_at_the_end_in_their_order(tmp_path: Path) -> None:
     assert (tmp_path / "errors").read_text().endswith("INFO stopped\n")
 
 
-def test_a_line_is_out_soon_after_its_request(tmp_path: Path, pipe: tuple[int, int]) -> None:
-    receive, send = pipe
-    with served(tmp_path / "errors", send) as server, os.fdopen(receive, "rb", closefd=False) as reader:
+def test_a_line_is_out_soon_after_its_request(tmp_path: Path, pipe: Pipe) -> None:
+    reader, writer = pipe
+    with served(tmp_path / "errors", writer) as server:
         for number in range(3):  # nothing follows that could push it out
             server.ask(f"/?{number}")
             assert b"GET /?%d HTTP" % number in reader.readline()
 
 
-def test_a_reader_that_has_gone_costs_the_lines_alone(tmp_path: Path, pipe: tuple[int, int]) -> None:
-    receive, send = pipe
-    with served(tmp_path / "errors", send) as server:
-        os.close(receive)
-        os.close(send)
+def test_a_reader_that_has_gone_costs_the_lines_alone(tmp_path: Path, pipe: Pipe) -> None:
+    reader, writer = pipe
+    with served(tmp_path / "errors", writer) as server:
+        reader.close()
+        writer.close()
         server.ask("/", "/", "/")
         server.find(re.compile("the access log is not written"))
         server.ask("/")

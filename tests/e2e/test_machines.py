@@ -109,6 +109,7 @@ class Machines:
         self.channel = f"channel-{uuid.uuid4().hex}"
         self.clients: list[Client] = []
         self.programs: list[RunningProgram] = []
+        self.managers: list[Any] = []
 
     def server(self, *arguments: str, **options: Any) -> Any:
         environment = {"BROKER": self.url, "OPTIONS": json.dumps({"channel": self.channel, **options})}
@@ -158,13 +159,16 @@ class Machines:
         return homes
 
     def outside(self) -> Any:
-        return socketio.RedisManager(self.url, channel=self.channel, write_only=True)
+        self.managers.append(socketio.RedisManager(self.url, channel=self.channel, write_only=True))
+        return self.managers[-1]
 
     def close(self) -> None:
         for client in self.clients:
             client.close()
         for program in self.programs:
             program.kill()
+        for manager in self.managers:
+            manager.redis.close()
 
 
 @pytest.fixture
@@ -208,6 +212,7 @@ def test_writers_outside_reach_our_clients(machines: Machines) -> None:
     )
     hears_in_order(blue, ["all"], [{"bytes": b"\0\xff", "more": [b"x"]}], ["one"], ["end"])
     flask_outside = flask_socketio.SocketIO(message_queue=machines.url, channel=machines.channel)
+    machines.managers.append(flask_outside.server.manager)
     flask_outside.emit("said", "flask", to="blue")
     flask_outside.emit("said", "flask end")
     hears_in_order(blue, ["flask"], ["flask end"])

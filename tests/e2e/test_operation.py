@@ -25,6 +25,8 @@ from websockets.sync.client import connect
 
 APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 60.0
+# Who asks again while the server stops may be late.
+GRACE = ("--set", f"idle_grace_seconds={PATIENCE_SECONDS}", "--timeout-graceful", str(PATIENCE_SECONDS))
 
 
 def get(url: str) -> bytes:
@@ -58,7 +60,7 @@ def wait_logged(log: Path, text: str) -> None:
 
 
 def test_r58_a_running_request_is_answered_before_the_end(serve: Callable[..., Any]) -> None:
-    server = serve(APPS, "slow_app:app")
+    server = serve(APPS, "slow_app:app", *GRACE)
     host, port = server.url.removeprefix("http://").split(":")
     waiting = http.client.HTTPConnection(host, int(port), timeout=PATIENCE_SECONDS)
     waiting.request("GET", "/wait")
@@ -66,7 +68,8 @@ def test_r58_a_running_request_is_answered_before_the_end(serve: Callable[..., A
     kept.request("GET", "/first")
     assert kept.getresponse().read() == b"/first \n"
     server.signal(signal.SIGTERM)
-    # What comes on a kept connection while the stop begins is still answered, and told to be the last.
+    server.wait_for("stopping")
+    # What comes on a kept connection while the server stops is still answered, and told to be the last.
     kept.request("GET", "/open")
     answer = kept.getresponse()
     assert (answer.status, answer.getheader("Connection")) == (200, "close")
@@ -80,7 +83,7 @@ def test_r58_a_running_request_is_answered_before_the_end(serve: Callable[..., A
 
 
 def test_no_request_is_lost_when_it_stops_under_load(serve: Callable[..., Any]) -> None:
-    server = serve(APPS, "slow_app:app", "--no-access-log")
+    server = serve(APPS, "slow_app:app", "--no-access-log", *GRACE)
     host, port = server.url.removeprefix("http://").split(":")
     lost: list[str] = []
     answered = threading.Semaphore(0)
@@ -117,7 +120,7 @@ def test_no_request_is_lost_when_it_stops_under_load(serve: Callable[..., Any]) 
 
 def test_websockets_are_told_1001(serve: Callable[..., Any], tmp_path: Path) -> None:
     server = serve(tmp_path)
-    with connect(server.url.replace("http", "ws") + "/echo") as ws:
+    with connect(server.url.replace("http", "ws") + "/echo", open_timeout=PATIENCE_SECONDS) as ws:
         ws.send("a")
         assert ws.recv(timeout=PATIENCE_SECONDS) == "a"
         server.signal(signal.SIGTERM)

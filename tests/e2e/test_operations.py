@@ -43,7 +43,8 @@ def watched(launch: Any, port: int) -> Iterator[int]:
     )
     server.wait_serving(2)
     host, main = address(server)
-    with connect(f"ws://{host}:{main}/socket.io/?EIO=4&transport=websocket") as client:
+    place = f"ws://{host}:{main}/socket.io/?EIO=4&transport=websocket"
+    with connect(place, open_timeout=PATIENCE_SECONDS) as client:
         client.recv(PATIENCE_SECONDS)
         for said in ("40", '421["count"]'):
             client.send(said)
@@ -98,6 +99,8 @@ def test_the_commands_for_a_running_server_work_in_turn(launch: Any) -> None:
     for word in ("status", "dump", "reload", "stop"):
         command = [str(Path(sys.executable).with_name("wsframe")), word, "--port", str(address(server)[1])]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+        while word == "dump" and done.returncode == 1:  # a worker is more than three seconds late
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
         assert (done.returncode, done.stderr) == (0, ""), word
         assert str(server.pid) in done.stdout or word == "dump"
         if word == "reload":
@@ -105,6 +108,12 @@ def test_the_commands_for_a_running_server_work_in_turn(launch: Any) -> None:
     server.wait_for("has ended", 4)
     assert server.wait() == 0
     assert server.log.count("has ended") == 4
+
+
+def result_of(prometheus: Prometheus, text: str) -> Any:
+    answer = prometheus.ask(text)
+    assert answer["status"] == "success", (text, answer)
+    return answer["data"]["result"]
 
 
 @pytest.mark.long
@@ -117,13 +126,11 @@ def test_a_prometheus_reads_every_query_of_the_dashboard(watched: int, tmp_path:
             assert time.monotonic() < deadline
             time.sleep(0.2)
         there = set(METRIC.findall(re.sub(r"^#.*\n", "", get(watched, "/metrics")[1], flags=re.MULTILINE)))
-        empty = []
         for text in expressions():
             for variable, value in VARIABLES.items():
                 text = text.replace(variable, value)
-            answer = prometheus.ask(text)
-            assert answer["status"] == "success", (text, answer)
-            if not answer["data"]["result"] and set(METRIC.findall(text)) <= there:
-                empty.append(text)
-        # Nobody was slow, and only that reason is asked for.
-        assert [text for text in empty if "slow client" not in text] == []
+            # Nobody was slow, and only that reason is asked for.
+            is_there = set(METRIC.findall(text)) <= there and "slow client" not in text
+            while not result_of(prometheus, text) and is_there:  # a scrape that takes a second fails
+                assert time.monotonic() < deadline, text
+                time.sleep(0.2)

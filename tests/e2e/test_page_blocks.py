@@ -5,17 +5,19 @@ It must not hold code that the pages lack, but for what they say that the reader
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import connect as connect_in_time
 
 from python_server import WSGIServer
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+connect = partial(connect_in_time, proxy=None, open_timeout=60)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -76,23 +78,23 @@ def nothing_here(environ: Any, start_response: Any) -> Iterable[bytes]:
 
 def test_events_of_raw_websockets(served: Callable[[Any], str]) -> None:
     url = served(run(blocks("docs/websockets.md")[0], wsgi_application=nothing_here)["app"]) + "/chat"
-    with connect(url, subprotocols=["chat.v3", "chat.v1"], proxy=None) as first:
+    with connect(url, subprotocols=["chat.v3", "chat.v1"]) as first:
         assert first.subprotocol == "chat.v1"
         assert first.recv() == "welcome, you are number 1"
-        with connect(url, proxy=None) as second:
+        with connect(url) as second:
             assert second.recv() == "welcome, you are number 2"
             second.send("hello")
             assert first.recv() == "hello"
         assert first.recv() == "one left (1000)"
     with pytest.raises(InvalidStatus, match="403"):
-        connect(url, origin="https://another.example", proxy=None)
+        connect(url, origin="https://another.example")
 
 
 def test_a_blocking_websocket(served: Callable[[Any], str]) -> None:
     block = blocks("docs/websockets.md")[1]
     url = served(run(block, allowed=lambda environ: "let-me-in" in environ["QUERY_STRING"])["app"])
-    with connect(f"{url}/?let-me-in", proxy=None) as client:
+    with connect(f"{url}/?let-me-in") as client:
         client.send("hello")
         assert client.recv() == "hello"
     with pytest.raises(InvalidStatus, match="401"):
-        connect(url, proxy=None)
+        connect(url)

@@ -16,6 +16,7 @@ from own_nginx import Nginx
 from page_blocks import blocks_of
 
 pytestmark = pytest.mark.needs_browser
+PATIENCE_MS = 60_000
 CLIENT = '<script src="/socket.io/socket.io.js"></script>'
 CONNECTED = "(socket) => socket.connected || new Promise((done) => socket.once('connect', () => done(true)))"
 FILE = "new File([new Uint8Array(size).fill(7)], 'seven.bin')"
@@ -29,6 +30,7 @@ def opened(browser: Browser, page_client: None) -> Iterator[Callable[..., Page]]
 
     def open_(url: str, html: str = CLIENT) -> Page:
         page = browser.new_page(ignore_https_errors=True)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(url)
         page.set_content(html)

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import engineio  # type: ignore[import-untyped]
 import pytest
 import socketio  # type: ignore[import-untyped]
 
-from ordered_clients import PromptEngine
+from ordered_clients import OrderedEngine, PatientClient, PromptEngine
 
 PROGRAMS = Path(__file__).parent / "peers"
 PATIENCE_SECONDS = 60  # of a machine with far more to do than this
@@ -56,9 +55,13 @@ def programs(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
     return start
 
 
-class Client(socketio.Client):  # type: ignore[misc]
-    def _engineio_client_class(self) -> type[engineio.Client]:
-        return PromptEngine
+class Engine(OrderedEngine, PromptEngine):
+    """Stock's WebSockets end without a close frame."""
+
+
+class Client(PatientClient):
+    def _engineio_client_class(self) -> type[Engine]:
+        return Engine
 
 
 class Visitor:
@@ -70,7 +73,7 @@ class Visitor:
         self.namespace = namespace
         self.lines: list[str] = []
         self._heard: queue.Queue[Any] = queue.Queue()
-        self.client = Client(reconnection=False)
+        self.client = Client()
         for event in ("disconnect", "connect_error"):
             self.client.on(event, self._hear(event), namespace=namespace)
         self.client.on("*", lambda *told: self._heard.put(told), namespace=namespace)
@@ -81,7 +84,6 @@ class Visitor:
                 namespaces=[namespace],
                 socketio_path=path,
                 auth=auth,
-                wait_timeout=PATIENCE_SECONDS,
             )
         except socketio.exceptions.ConnectionError:
             self.hear(1)
@@ -238,7 +240,7 @@ def test_a_program_that_serves_itself_in_gevents_words(programs: Programs) -> No
 def test_the_engine_alone(programs: Programs, transport: str) -> None:
     def converse(url: str) -> list[str]:
         heard: queue.Queue[Any] = queue.Queue()
-        client = PromptEngine()
+        client = Engine(request_timeout=PATIENCE_SECONDS)
         client.on("message", heard.put)
         client.connect(url, transports=[transport])
         lines = [str(heard.get(timeout=PATIENCE_SECONDS))]

@@ -253,7 +253,8 @@ def test_compression_is_agreed_when_it_was_asked_for(serve: Callable[..., Any], 
     message = "the same words again and again " * 1000
     for arguments, agreed in ((["--ws-per-message-deflate"], True), ([], False)):
         server = serve(tmp_path, *arguments)
-        with connect(server.url.replace("http", "ws") + "/echo", compression="deflate") as ws:
+        place = server.url.replace("http", "ws") + "/echo"
+        with connect(place, compression="deflate", open_timeout=PATIENCE_SECONDS) as ws:
             assert bool(ws.protocol.extensions) is agreed
             ws.send(message)
             assert hear(ws) == message

@@ -28,6 +28,7 @@ def test_what_is_said_in_one_tab_is_heard_in_both(
     for tab in tabs:
         with tab.expect_websocket():
             tab.goto(url)
+        tab.wait_for_function("socket.connected", timeout=PATIENCE_MS)  # who has not joined hears nothing
     tabs[0].locator("input").fill("hello")
     tabs[0].locator("input").press("Enter")
     for tab in tabs:

@@ -7,22 +7,26 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import socketio  # type: ignore[import-untyped]
 import yaml
 
 from ordered_clients import SimpleClient
 from own_envoy import Envoy
 from own_haproxy import HAProxy
 from own_nginx import Nginx
+from python_server import Emitter
 from running_program import RunningProgram
 
 APPS = Path(__file__).resolve().parent / "apps"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "scaling.md"
 WAIT_SECONDS = 60
+RETRY_SECONDS = 0.2
 
 
 Start = Callable[..., list[Any]]
@@ -31,7 +35,8 @@ Start = Callable[..., list[Any]]
 @pytest.fixture
 def machines(serve: Any, redis_server: Any) -> Start:
     """machines(arguments, ...): two on one broker; `{}` in an argument is a machine's number."""
-    environment = {"BROKER": redis_server.url, "OPTIONS": f'{{"channel": "balanced-{os.getpid()}"}}'}
+    channel = f"balanced-{os.getpid()}"
+    environment = {"BROKER": redis_server.url, "OPTIONS": json.dumps({"channel": channel})}
 
     def start(*arguments: str) -> list[Any]:
         servers = [
@@ -39,10 +44,23 @@ def machines(serve: Any, redis_server: Any) -> Start:
             for number in (1, 2)
         ]
         for server in servers:
-            server.wait_for("joined the broker")
+            wait_passing_on(server, redis_server.url, channel)
         return servers
 
     return start
+
+
+def wait_passing_on(server: Any, broker_url: str, channel: str = "flask-socketio") -> None:
+    """Until what others say on the channel reaches its clients, which is a moment after it has joined."""
+    server.wait_for("joined the broker")
+    with SimpleClient() as client, Emitter(broker_url, channel) as emitter:
+        client.connect(server.url, transports=["websocket"])
+        for _ in range(int(WAIT_SECONDS / RETRY_SECONDS)):
+            emitter.emit("probe", to=client.sid)
+            with suppress(socketio.exceptions.TimeoutError):
+                client.receive(RETRY_SECONDS)
+                return
+    raise AssertionError(f"{server.url} passes nothing on")
 
 
 def documented(language: str, mark: str, machines: list[Any]) -> str:
@@ -162,7 +180,7 @@ def test_the_lines_for_a_broker(serve: Any, redis_server: Any, tmp_path: Path) -
     joined, spoken = (block.replace("redis://broker:6379/0", redis_server.url) for block in blocks)
     (tmp_path / "readers.py").write_text(READER.format(block=joined))
     server = serve(tmp_path, "readers:app")
-    server.wait_for("joined the broker")
+    wait_passing_on(server, redis_server.url)
     client = SimpleClient()
     client.connect(server.url)
     client.call("read")

@@ -60,7 +60,8 @@ class Client:
 @contextmanager
 def joined(server: Any) -> Iterator[Client]:
     address = server.url.replace("http", "ws") + PATH
-    with websockets.sync.client.connect(address, compression=None, close_timeout=0.1) as websocket:
+    options: dict[str, Any] = {"compression": None, "open_timeout": PATIENCE_SECONDS, "close_timeout": 0.1}
+    with websockets.sync.client.connect(address, **options) as websocket:
         yield Client(websocket)
 
 

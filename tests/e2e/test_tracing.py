@@ -47,6 +47,13 @@ class Spans:
     def named(self, name: str) -> list[tuple[str, dict[str, Any]]]:
         return [(process, span) for process, span in self.all() if span["name"] == name]
 
+    def of_id(self, span_id: str) -> dict[str, Any]:
+        """Once it is there: who has called ends after whom it has called."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not (found := [span for _, span in self.all() if span["context"]["span_id"] == span_id]):
+            assert time.monotonic() < deadline, span_id
+        return found[0]
+
     def delivered_elsewhere(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """An emit, and the span of another process that is its child."""
         sent = {span["context"]["span_id"]: (process, span) for process, span in self.named("send news")}
@@ -60,7 +67,9 @@ class Spans:
 def say(url: str, clients: contextlib.ExitStack) -> None:
     """One more client, which stays; it says two things and hears their acks."""
     place = f"{url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
-    websocket = clients.enter_context(connect(place, additional_headers=HEADERS, close_timeout=1))
+    websocket = clients.enter_context(
+        connect(place, additional_headers=HEADERS, open_timeout=PATIENCE_SECONDS, close_timeout=1)
+    )
     websocket.send("40")
     websocket.send('422["later"]')
     websocket.send('421["say","x"]')
@@ -95,13 +104,12 @@ def test_an_emit_is_followed_to_another_process(
                 say(server.url, clients)
     emit, delivery = found
     assert emit["context"]["trace_id"] == delivery["context"]["trace_id"] == f"0x{TRACE}"
-    ids = {span["context"]["span_id"]: span for _, span in spans.all()}
-    own = ids[emit["parent_id"]]
+    own = spans.of_id(emit["parent_id"])
     assert own["name"] == "look up"
-    assert ids[own["parent_id"]]["name"] == "receive say"
-    assert ids[own["parent_id"]]["parent_id"] == "0xb7ad6b7169203331"
+    received = spans.of_id(own["parent_id"])
+    assert (received["name"], received["parent_id"]) == ("receive say", "0xb7ad6b7169203331")
     for name in ("in a coroutine", "in a task"):
-        assert ids[spans.named(name)[0][1]["parent_id"]]["name"] == "receive later"
+        assert spans.of_id(spans.named(name)[0][1]["parent_id"])["name"] == "receive later"
     asked = urllib.request.Request(f"{servers[0].url}/hello/you", headers=HEADERS)
     assert urllib.request.urlopen(asked, timeout=PATIENCE_SECONDS).read() == b"Hello you"
     while not (pages := spans.named("GET /hello/<name>")):

@@ -18,6 +18,7 @@ import pytest
 import requests
 import trustme
 
+from asked_workers import descriptors
 from ordered_clients import OrderedClient
 
 APPS = Path(__file__).parent / "apps"
@@ -210,20 +211,15 @@ def test_a_thousand_hand_overs_leak_no_descriptor_in_any_process(own_server: Any
     assert len(pids) == WORKERS_COUNT
     sids = list(asker.homes().values())
 
-    def lowest() -> list[int]:
-        """Open descriptors of each process when it has fewest: connections that just end are gone by then."""
-        found = []
-        for _ in range(100):
-            asker.ask("GET", "/pid", Connection="close")
-            found.append([len(os.listdir(f"/proc/{pid}/fd")) for pid in pids])
-        return [min(counts) for counts in zip(*found, strict=True)]
+    def opened() -> list[int]:
+        return [descriptors(own_server, int(pid)) for pid in pids]
 
-    before = lowest()
+    before = opened()
     with contextlib.closing(asker.connect()) as connection:
         for _ in range(250):
             for sid in sids:
                 assert asker.ask("POST", path_of(sid), b"3", connection)[0] == 200
-    assert lowest() == before
+    assert opened() == before
 
 
 def test_the_home_writes_the_access_log_and_sees_the_client(server: Any, asker: Asker) -> None:

@@ -70,7 +70,7 @@ def test_descriptors_are_closed_once_per_connection_r78(server: Any) -> None:
 
 def test_a_timed_out_head_is_408_and_the_server_goes_on_r72(start: Any) -> None:
     server = start(
-        "probe_app:app", "--timeout-header", "0.2", "--timeout-body", "0.2", "--timeout-keep-alive", "0.2"
+        "probe_app:app", "--timeout-header", "5", "--timeout-body", "0.2", "--timeout-keep-alive", "0.2"
     )
     with (
         server.connect() as silent,

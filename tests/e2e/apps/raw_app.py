@@ -92,7 +92,7 @@ def blocking(environ: dict[str, Any], start_response: Callable[..., Any]) -> Ite
 
 def simple(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """An unmodified simple-websocket program; with ?ping it uses the socket's descriptor as well."""
-    ping = 0.2 if environ["QUERY_STRING"] == "ping" else None
+    ping = 60.0 if environ["QUERY_STRING"] == "ping" else None
     ws = simple_websocket.Server.accept(environ, ping_interval=ping)
     try:
         while True:

@@ -165,16 +165,18 @@ class Polling:
         self.posted = self.wire.post(self.sid, body)
 
     def next(self) -> str | bytes:
+        """The next packet; pings are answered and not shown."""
+        while (packet := self.next_raw()) == "2":
+            self.send("3")
+        return packet
+
+    def next_raw(self) -> str | bytes:
         while not self.packets:
             answer = self.wire.poll(self.sid).answer()
             assert answer.status == 200, answer
             for item in answer.text.split("\x1e"):
                 self.packets.append(base64.b64decode(item[1:]) if item[0] == "b" else item)
-        packet = self.packets.popleft()
-        if packet == "2":
-            self.send("3")
-            return self.next()
-        return packet
+        return self.packets.popleft()
 
     def ended(self) -> bool:
         assert not self.packets
@@ -276,8 +278,8 @@ def small_server(serve: Callable[..., Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def hasty_server(serve: Callable[..., Any]) -> Any:
-    """One that pings often and does not wait long."""
-    options = {"ping_interval": 0.3, "ping_timeout": 2.9, "max_http_buffer_size": 1000}
+    """One that pings often and does not wait for a minute, but for a test that is a little late."""
+    options = {"ping_interval": 0.3, "ping_timeout": 5.7, "max_http_buffer_size": 1000}
     return serve(APPS, "wire_app:app", env={"WIRE_OPTIONS": json.dumps(options)})
 
 

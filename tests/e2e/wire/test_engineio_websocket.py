@@ -24,7 +24,7 @@ COMPRESSED = 0x40  # RSV1 in a frame's first byte (RFC 7692 section 6)
 
 def test_1_5_advertised_times_are_true_milliseconds(hasty: Any) -> None:
     opened = hasty.handshake()
-    assert (opened["pingInterval"], opened["pingTimeout"], opened["maxPayload"]) == (300, 2900, 1000)
+    assert (opened["pingInterval"], opened["pingTimeout"], opened["maxPayload"]) == (300, 5700, 1000)
 
 
 def test_1_5_the_server_pings_and_the_interval_counts_from_the_pong(small: Any, way: str) -> None:
@@ -65,7 +65,7 @@ def test_1_5_a_silent_client_dies_after_interval_and_timeout_and_not_before(hast
         session.send("40")
         session.name = str(session.next()).split('"')[3]
     hasty.server.wait_for(" is gone: ")  # the first of them
-    assert time.monotonic() - began >= 3.2
+    assert time.monotonic() - began >= 6.0
     for session in sessions:
         hasty.wait_gone(session, "ping timeout")
     assert hasty.poll(sessions[1].sid).answer().code == 1
@@ -194,14 +194,14 @@ def test_1_6_trap_d_a_post_that_is_being_read_is_finished(wire: Any) -> None:
 
 def test_1_6_an_upgrade_that_is_not_completed_in_time_closes_the_websocket_alone(start: Any) -> None:
     """One that says nothing, and one that stops after its probe, both at once."""
-    wire = start(upgrade_timeout=2.0)
+    wire = start(upgrade_timeout=5.0)
     sessions = [wire.joined("polling") for _ in range(2)]
     began = time.monotonic()
     _, probing = websockets = [wire.upgrade(session.sid) for session in sessions]
     probing.send("2probe")
     assert probing.next_raw() == "3probe"
     select.select([websocket.request.socket for websocket in websockets], [], [])  # until the first ends
-    assert time.monotonic() - began >= 2.0
+    assert time.monotonic() - began >= 5.0
     assert [websocket.next_raw() for websocket in websockets] == [None, None]
     for session in sessions:
         session.send('42["echo",1]')
