@@ -188,6 +188,7 @@ class Settings:
         workers_count: number of worker processes; more than one needs the supervisor of `wsframe serve`.
         max_requests_count, max_requests_jitter_count: number of requests after which a worker is replaced,
             and the maximum of a random number added to it. 0: never.
+        cluster_secret: what machines that share a broker sign with what they keep there; the same for all.
         machine_tag: what session ids begin with, so that a balancer finds this machine among several; "": a
             random one with a broker, none without.
         worker_timeout_seconds: a worker whose loop is blocked for this time is killed and replaced. 0: never.
@@ -265,6 +266,7 @@ class Settings:
     workers_count: int = 1
     # For applications that leak. The jitter keeps workers from going all at once (gunicorn's names).
     machine_tag: str = ""
+    cluster_secret: str = field(default="", repr=False)
     max_requests_count: int = 0
     max_requests_jitter_count: int = 0
     # gunicorn's 30 s.

@@ -146,3 +146,11 @@ def redis_server(redis_program: str) -> Iterator[RedisServer]:
     server = RedisServer(redis_program)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def redis_on_disk(redis_program: str) -> Iterator[RedisServer]:
+    """A broker for one module, which forgets nothing when a test stops and starts it."""
+    server = RedisServer(redis_program, "--appendonly", "yes", "--appendfsync", "always")
+    yield server
+    server.close()

@@ -44,10 +44,12 @@ HOUSE = """
                cluster.broker.url cluster.broker.connections cluster.pipe_messages
                cluster.pipe_backplane recovery.event_log broadcast cluster.broker.link_status
                cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
-               cluster.broker.backplane protocol4 recovery.event_names recovery.record recovery.log
-               client adapter handlers acks observer tracer cluster.receiver services
-               recovery.restore rooms handler_runner broadcaster connections dispatcher traced
-               server
+               protocol4 recovery.event_names recovery.record client adapter handlers acks observer
+               tracer cluster.receiver cluster.broker.stream_reader cluster.broker.stream
+               cluster.broker.records recovery.awaited recovery.log recovery.stream_record
+               recovery.machine_events recovery.stream_log services recovery.restore rooms
+               handler_runner broadcaster traced recovery.stream_restore connections dispatcher
+               server cluster.broker.services cluster.broker.shared_stream cluster.broker.backplane
 5  control     commands places server client stacks worker_socket
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
                admin_credentials admin_feed admin tracing
@@ -219,7 +221,7 @@ REAL_IN = {
     "drop_in.waiting",
     "engineio.session_ids",  # names of the test client's server, which has no worker
     "socketio.recovery.event_names",  # an application makes it before there is a worker
-    "socketio.cluster.broker.backplane",  # defaults: a worker gives its own
+    "socketio.cluster.broker.services",  # defaults: a worker gives its own
     "socketio.cluster.broker.connections",
 }
 LINES_MAX_COUNT = 450

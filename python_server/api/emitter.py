@@ -21,10 +21,12 @@ from python_server.socketio.broadcast import (
     arguments_of,
     broadcast_options,
 )
+from python_server.socketio.cluster.broker.connections import Stream
 from python_server.socketio.cluster.broker.foreign_messages import write_command, write_emit
 from python_server.socketio.cluster.broker.url import (
     FLASK_CHANNEL,
     BrokerConnection,
+    broker_options,
     connector,
     without_password,
 )
@@ -79,7 +81,7 @@ class Emitter:
             self._way: Way[Any] = control_way(control_path, timeout_seconds)
         else:
             times = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
-            options = BrokerOptions(url, channel, redis_options={**times, **(redis_options or {})})
+            options = broker_options(url, channel, redis_options={**times, **(redis_options or {})})
             self._way = broker_way(options)
 
     def emit(self, event: str, *args: object, data: object = None, **options: Unpack[Recipients]) -> None:
@@ -233,10 +235,13 @@ class Way(Generic[Connection]):
 
 
 def broker_way(options: BrokerOptions) -> Way[BrokerConnection]:
-    """PUBLISH to a broker; its connection connects when it has something to send."""
+    """PUBLISH to a broker, or XADD; its connection connects when it has something to send."""
+    channel = options.channel.encode()
+    stream = Stream(channel, options.stream_max_count) if options.stream_max_count else None
 
     def publish(connection: BrokerConnection, message: bytes) -> None:
-        connection.send_command("PUBLISH", options.channel, message, check_health=False)
+        command = (b"PUBLISH", channel, message) if stream is None else stream.add(message)
+        connection.send_command(*command, check_health=False)
         connection.read_response()
 
     failure = f"nothing was sent through the broker {without_password(options.url)}"

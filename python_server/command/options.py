@@ -40,6 +40,7 @@ KINDS: Final[dict[type, Kind]] = {bool: bool, int: COUNT, float: SECONDS}
 FOLDER: Final = Checked(folder, None)
 
 APPLICATION: Final = "Application"
+CLUSTER_SECRET: Final = "Signs what machines keep at their broker; the same on all of them."
 MACHINE_TAG: Final = "Session ids begin with this: a balancer finds their machine (docs/scaling.md)."
 
 
@@ -314,6 +315,7 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             "max_requests_jitter_count",
             ANY_COUNT,
         ),
+        Option("--cluster-secret", CLUSTER_SECRET, "cluster_secret"),
         Option("--machine-tag", MACHINE_TAG, "machine_tag", Checked(read_tag, None), metavar="TAG"),
         Option(
             "--worker-timeout",

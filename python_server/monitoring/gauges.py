@@ -18,6 +18,7 @@ from python_server.net.pool import Pool
 from python_server.net.system import open_descriptors_count, resident_bytes
 from python_server.observe.counters import Counters
 from python_server.socketio.cluster.broker.backplane import RedisBackplane
+from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.server import Hub
 
 # What goes through all clients, or asks the system, is looked at once in so many times.
@@ -63,7 +64,8 @@ class Gauges:
                 figures.gauge("wsframe_clients", (self.label(namespace),), adapter.clients_count)
                 figures.gauge("wsframe_rooms", (self.label(namespace),), adapter.rooms_count)
             if (log := hub.recovery) is not None:
-                figures.gauge("wsframe_recovery_clients", (), log.lost_count)
+                if isinstance(log, RecoveryLog):  # else they are kept at the broker
+                    figures.gauge("wsframe_recovery_clients", (), log.lost_count)
                 figures.gauge("wsframe_recovery_events", (), log.events.position - log.events.first)
                 figures.gauge("wsframe_recovery_bytes", (), log.events.size_bytes)
         for pool in self.pools:

@@ -31,11 +31,13 @@ from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.serve.routing import Router
 from python_server.serve.wiring import SOFTWARE, Given, Network, Pools, Protocols, asks_of_mount
 from python_server.settings import Settings
-from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane, join_broker
+from python_server.socketio.cluster.broker.backplane import RedisBackplane, join_broker
+from python_server.socketio.cluster.broker.services import BrokerServices
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, NoBackplane
 from python_server.socketio.observer import SocketObserver, together
 from python_server.socketio.recovery.event_names import ForeignEventNames
+from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.services import HubServices
 from python_server.websocket.application import Admit
 from python_server.workers.handover import Handover
@@ -93,6 +95,7 @@ def make_cluster(
             names=names,
             room_held=backplane.room_held if isinstance(backplane, RedisBackplane) else None,
             rooms_max_count=settings.rooms_max_count,
+            records=backplane.records if isinstance(backplane, RedisBackplane) else None,
             tracer=None if given.tracing is None else given.tracing.tracer,
             observer=together([*filter(None, (given.socket_observer, sockets_log))]),
         )
@@ -203,7 +206,7 @@ def _backplane(
     hub = mount.hub
     if mount.broker is not None and hub is not None:
         names = ForeignEventNames(given.system.monotonic)
-        if hub.recovery is not None:
+        if isinstance(hub.recovery, RecoveryLog):
             hub.recovery.hears_all = not mount.broker.per_room
         services = BrokerServices(
             post=loop.mailbox.post,
@@ -216,6 +219,7 @@ def _backplane(
             system=given.system,
             next_offset=lambda: None if hub.recovery is None else names.make,
             lead_said=names.begin_series,
+            secret=given.settings.cluster_secret.encode(),
         )
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)
     index = None if siblings is None else siblings.index

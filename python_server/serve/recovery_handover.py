@@ -19,6 +19,7 @@ import msgspec
 
 from python_server.serve.mounts import Mount
 from python_server.socketio.cluster.port import Malformed
+from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
     HeardEvent,
     HeardOf,
@@ -29,6 +30,7 @@ from python_server.socketio.recovery.record import (
     travelling,
     travelling_event,
 )
+from python_server.socketio.recovery.restore import Restorer
 from python_server.workers.peers import MessageKind, Peers
 
 # Of one message; between two of them the loop serves others.
@@ -89,8 +91,12 @@ class RecoveryHandover:
     ) -> None:
         self._siblings = siblings
         hubs = {mount.path: mount.hub for mount in mounts if mount.hub is not None}
-        self._logs = {path: hub.recovery for path, hub in hubs.items() if hub.recovery is not None}
-        self._restorers = {path: hub.restorer for path, hub in hubs.items() if hub.restorer is not None}
+        self._logs = {
+            path: hub.recovery for path, hub in hubs.items() if isinstance(hub.recovery, RecoveryLog)
+        }
+        self._restorers = {
+            path: hub.restorer for path, hub in hubs.items() if isinstance(hub.restorer, Restorer)
+        }
         for path, restorer in self._restorers.items():
             restorer.returned = partial(self.returned, path)
         self._call_later = call_later

@@ -25,7 +25,7 @@ from python_server.socketio.cluster.port import (
     Room,
     check_rooms,
 )
-from python_server.socketio.cluster.requests import AcksQuestion, pack_text, plain
+from python_server.socketio.cluster.requests import AcksQuestion, pack_text, plain, unpack
 from python_server.socketio.handler_runner import named
 from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import EVENT
@@ -61,6 +61,7 @@ class Broadcaster:
         self._backplane = services.backplane
         self._codec = configuration.codec
         self._recovery = configuration.recovery
+        self._last_name = ""  # of the event that was said last: names rise
         self._rooms = rooms
         self._adapters = rooms.adapters
         # A client may come back to another process and answer there what was asked here.
@@ -88,7 +89,7 @@ class Broadcaster:
             self._ask_all(event, args, to, heard, None, timeout_seconds)
             return
         recovery = self._recovery
-        if recovery is None or volatile:
+        if recovery is None or volatile or (local and not recovery.names_local):
             prepared = self._codec.prepare(EVENT, namespace, (event, *args))
             if alone and not volatile and self._at_once():  # it need not be written down for anybody
                 adapter = self._adapters.get(namespace)
@@ -104,7 +105,7 @@ class Broadcaster:
             envelope = Envelope(namespace, rooms, excepted, prepared, offset)
         if self._tracer is not None:
             envelope = envelope._replace(traceparent=self._tracer.traceparent())
-        deliver = self.deliver if local else self._broadcast
+        deliver = self._deliver_in_order if local else self._broadcast
         if self._at_once():
             deliver(envelope)
         else:
@@ -188,11 +189,32 @@ class Broadcaster:
 
     # Loop's thread
 
-    def hear(self, envelope: Envelope) -> Envelope:
-        """An event of another process: what of it is to be delivered here."""
+    def hear(self, envelope: Envelope) -> Envelope | None:
+        """An event of another process: what of it is to be delivered here; None: it was heard before."""
         if self._recovery is None or envelope.offset is None:
             return envelope
         return self._recovery.hear(envelope, self._services.now())
+
+    def _in_order(self, envelope: Envelope) -> Envelope:
+        """With a later name, where a thread that had named its event later has said it earlier."""
+        name = envelope.offset
+        if name is None:
+            return envelope
+        if (len(name), name) < (len(self._last_name), self._last_name):
+            assert self._recovery is not None
+            try:
+                packed = pack_text(*self._codec.data_text(envelope.prepared, envelope.namespace))
+                *said, _ = unpack(packed)
+            except (TypeError, ValueError):  # MessagePack has words that JSON has not: it stays what it is
+                return envelope
+            name = self._recovery.next_offset()
+            prepared = self._codec.prepare(EVENT, envelope.namespace, (*said, name))
+            envelope = envelope._replace(prepared=prepared, offset=name)
+        self._last_name = name
+        return envelope
+
+    def _deliver_in_order(self, envelope: Envelope) -> None:
+        self.deliver(self._in_order(envelope))
 
     def deliver(self, envelope: Envelope) -> None:
         """To the clients of this process; those that come back may have missed it."""
@@ -204,6 +226,7 @@ class Broadcaster:
             self._observer.delivered(envelope.namespace, envelope.rooms, envelope.prepared, count)
 
     def _broadcast(self, envelope: Envelope) -> None:
+        envelope = self._in_order(envelope)
         self.deliver(envelope)
         if not self._backplane.alone:
             adapter = self._adapters.get(envelope.namespace)

@@ -26,6 +26,7 @@ from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import Packet, PacketError, PacketType
 from python_server.socketio.protocol4 import error_of, is_version4, sid_of
 from python_server.socketio.recovery.restore import Restorer
+from python_server.socketio.recovery.stream_restore import StreamRestorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
 from python_server.socketio.tracer import HandlerSpan
@@ -43,7 +44,7 @@ class Connections:
     _handlers: Handlers
     _rooms: RoomDirectory
     _runner: HandlerRunner
-    _restorer: Restorer | None
+    _restorer: Restorer | StreamRestorer | None
     _observer: SocketObserver | None
 
     def connect(self, client: Client, packet: Packet) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import cast
 
 from python_server.net.threads import Lock
 from python_server.socketio.acks import Answers
@@ -14,7 +16,14 @@ from python_server.socketio.adapter import Adapter
 from python_server.socketio.broadcast import EVERYBODY, BroadcastOptions
 from python_server.socketio.broadcaster import AckCallback, Broadcaster
 from python_server.socketio.client import Socket
-from python_server.socketio.cluster.port import Question, Reply
+from python_server.socketio.cluster.port import (
+    Envelope,
+    Question,
+    Reply,
+    Room,
+    StreamBegun,
+    StreamMarks,
+)
 from python_server.socketio.cluster.receiver import ClusterReceiver
 from python_server.socketio.connections import Connections
 from python_server.socketio.dispatcher import Dispatcher
@@ -24,6 +33,8 @@ from python_server.socketio.observer import SocketObserver, together
 from python_server.socketio.packet import EVENT, Codec
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import Restorer
+from python_server.socketio.recovery.stream_log import StreamLog
+from python_server.socketio.recovery.stream_restore import StreamRestorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
 from python_server.socketio.traced import TracedBroadcaster
@@ -41,13 +52,20 @@ class RunningServer:
         observer: SocketObserver | None,
         watched: Mapping[str, Callable[[Question, Reply], None]],
     ) -> None:
+        configuration = self.configuration = _serving(configuration, services)
         recovery = configuration.recovery
         self.runner: HandlerRunner = HandlerRunner(services, configuration.codec, handlers, observer)
         self.services = services
-        self.restorer: Restorer | None = None if recovery is None else Restorer(recovery, services)
+        self.restorer: Restorer | StreamRestorer | None = None
+        if isinstance(recovery, RecoveryLog):
+            self.restorer = Restorer(recovery, services)
+        elif recovery is not None:
+            assert services.records is not None
+            self.restorer = StreamRestorer(recovery, services.records, services, self._positions_of)
+            recovery.is_private = self._is_private
         self.rooms: RoomDirectory = RoomDirectory(
             services,
-            self.runner.room_changed,
+            self._moved if isinstance(self.restorer, StreamRestorer) else self.runner.room_changed,
             lambda: 0 if recovery is None else recovery.entered(services.now()),
         )
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
@@ -65,6 +83,7 @@ class RunningServer:
             ClusterReceiver(
                 self.rooms.adapters,
                 self.broadcaster.hear,
+                self._reached,
                 self.connections.disconnect,
                 self.broadcaster.ask_here,
                 None if self.restorer is None else self.restorer.answer,
@@ -73,10 +92,37 @@ class RunningServer:
             )
         )
 
+    def _positions_of(self, socket: Socket) -> dict[Room, int]:
+        return self.rooms.adapter(socket.namespace).positions_of(socket.sid)
+
+    def _moved(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
+        socket = self.rooms.adapter(namespace).get(sid)
+        if socket is not None and isinstance(self.restorer, StreamRestorer):
+            self.restorer.moved(kind, socket, cast("Room", room))
+        self.runner.room_changed(namespace, kind, sid, room)
+
+    def _is_private(self, envelope: Envelope) -> bool:
+        adapter = self.rooms.adapters.get(envelope.namespace)
+        return adapter is not None and adapter.owns(envelope.rooms)
+
+    def _reached(self, told: StreamMarks | StreamBegun) -> None:
+        recovery = self.configuration.recovery
+        if isinstance(recovery, StreamLog):
+            recovery.reached(told, self.services.now())
+
     def observe(self, observer: SocketObserver | None) -> None:
         """Loop's thread: it watches from here on; a handler that runs is still told to the one before."""
         for part in (self.runner, self.broadcaster, self.connections, self.dispatcher):
             part._observer = observer
+
+
+def _serving(configuration: Configuration, services: HubServices) -> Configuration:
+    """With a log that knows the stream, where machines share one."""
+    kept = configuration.recovery
+    if kept is None or services.records is None:
+        return configuration
+    log = StreamLog(kept.events.max_seconds, kept.events.total_max_bytes)
+    return replace(configuration, recovery=log)
 
 
 class Hub:
@@ -140,11 +186,11 @@ class Hub:
         return self._configuration.codec
 
     @property
-    def recovery(self) -> RecoveryLog | None:
-        return self._configuration.recovery
+    def recovery(self) -> RecoveryLog | StreamLog | None:
+        return (self._configuration if self._running is None else self._running.configuration).recovery
 
     @property
-    def restorer(self) -> Restorer | None:
+    def restorer(self) -> Restorer | StreamRestorer | None:
         """Of a server with recovery, once a worker serves it."""
         return None if self._running is None else self._running.restorer
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from python_server.engineio.session_ids import SessionIds
 from python_server.net.system import CallLater
 from python_server.net.threads import Door, ServerStopped
-from python_server.socketio.cluster.port import Backplane, NoBackplane
+from python_server.socketio.cluster.port import Backplane, NoBackplane, RecordStore
 from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.recovery.stream_log import StreamLog
 from python_server.socketio.tracer import Tracer
 from python_server.socketio.values import RoomName
 
@@ -40,7 +41,7 @@ class Configuration:
     """
 
     codec: Codec = field(default_factory=TextCodec)
-    recovery: RecoveryLog | None = None
+    recovery: RecoveryLog | StreamLog | None = None
     always_connect: bool = False
     patience: ClientTimeouts = ClientTimeouts()
 
@@ -50,6 +51,7 @@ class HubServices:
     """What a Socket.IO or Engine.IO server needs of the worker that runs it.
 
     Attributes:
+        records: where lost clients are kept for every machine; None: they come back to this one alone.
         observer: watches the clients of all servers of the worker; None: nobody does.
         tracer: makes spans of what they do; None: nobody does.
     """
@@ -69,6 +71,7 @@ class HubServices:
     rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
     observer: SocketObserver | None = None
     tracer: Tracer | None = None
+    records: RecordStore | None = None
 
     def run_reported(self, what: str, function: Callable[..., object], *args: object) -> None:
         """A worker: call a function of the application; what it raises is reported under that name."""

@@ -41,7 +41,7 @@ from python_server.net.threads import Lock
 from python_server.observe import log
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, arguments_of, broadcast_options
 from python_server.socketio.client import Socket
-from python_server.socketio.cluster.broker.url import FLASK_CHANNEL
+from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, url_of
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Application, ServerFacts
@@ -123,7 +123,7 @@ class SocketIO(Registration):
         if app is None:
             self._hub.configure(chosen.configuration)
             if broker is not None:
-                self._outside = Emitter(broker.url, broker.channel, redis_options=broker.redis_options)
+                self._outside = Emitter(url_of(broker), broker.channel, redis_options=broker.redis_options)
             return
         if self._contexts is not None:
             self._hub = Hub(handlers=self._hub.handlers)
@@ -154,7 +154,9 @@ class SocketIO(Registration):
         chosen = read_server_options("SocketIO", SocketIOKeywords, given, FLASK_CHANNEL)
         self.manage_session, self._engine = chosen.manage_session, chosen.engine
         if (broker := chosen.broker) is not None and not given.get("client_manager"):
-            manager = QueueManager(broker.url, broker.channel, broker.redis_options, write_only=app is None)
+            manager = QueueManager(
+                url_of(broker), broker.channel, broker.redis_options, write_only=app is None
+            )
             self.server_options["client_manager"] = manager
         return chosen
 

@@ -21,7 +21,14 @@ from python_server.socketio.cluster.pipe_messages import (
     encode_message,
     encode_question,
 )
-from python_server.socketio.cluster.port import Command, Envelope, Malformed, PeerRequest, Receiver
+from python_server.socketio.cluster.port import (
+    Command,
+    Envelope,
+    Malformed,
+    PeerRequest,
+    Receiver,
+    StreamMarks,
+)
 from python_server.socketio.values import JSONValue
 from python_server.workers.peers import MessageKind, Peers
 
@@ -83,7 +90,7 @@ class PipeBackplane:
             self._siblings.on(kind, partial(self._hear, function))
         self._siblings.on_lost(self._lost)
 
-    def publish(self, message: Envelope | Command) -> None:
+    def publish(self, message: Envelope | Command | StreamMarks) -> None:
         """One encoding, and one write to each sibling, however many clients it is for."""
         if not self._siblings.living:
             return

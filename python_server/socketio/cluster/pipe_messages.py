@@ -13,7 +13,15 @@ import msgspec
 from msgspec.structs import astuple
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.cluster.port import Command, Envelope, Malformed, Question, QuestionKind, Room
+from python_server.socketio.cluster.port import (
+    Command,
+    Envelope,
+    Malformed,
+    Question,
+    QuestionKind,
+    Room,
+    StreamMarks,
+)
 from python_server.socketio.values import JSONValue
 from python_server.workers.link_messages import encode
 
@@ -33,26 +41,34 @@ class _EnvelopeHead(msgspec.Struct, tag=1, array_like=True):
 
 
 class _TracedHead(_EnvelopeHead, tag=1, array_like=True):
-    """Of a worker that traces; others write the shorter one, and overread what is more."""
+    """Of a worker that traces, or passes on a stream; others write the shorter one, and overread the rest."""
 
     traceparent: str | None = None
+    place: int = 0
 
 
 class _CommandHead(Command, frozen=True, tag=2, array_like=True):
     """All of it."""
 
 
+class _MarksHead(StreamMarks, frozen=True, tag=3, array_like=True):
+    """All of it."""
+
+
+# Of what is nothing but its head.
+_HEADS: Final = {Command: _CommandHead, StreamMarks: _MarksHead}
+
 Head = TypeVar("Head")
-_decode_message: Final = msgspec.msgpack.Decoder(_TracedHead | _CommandHead).decode
+_decode_message: Final = msgspec.msgpack.Decoder(_TracedHead | _CommandHead | _MarksHead).decode
 # Number, kind, namespace, data; number, last, part.
 _decode_question: Final = msgspec.msgpack.Decoder(tuple[int, QuestionKind, str, JSONValue]).decode
 _decode_answer: Final = msgspec.msgpack.Decoder(tuple[int, bool, JSONValue]).decode
 
 
-def encode_message(message: Envelope | Command) -> list[bytes]:
-    """The pieces of an envelope or a command. Raises TypeError, ValueError: a name in it does not travel."""
-    if isinstance(message, Command):
-        head = encode(_CommandHead(*astuple(message)))
+def encode_message(message: Envelope | Command | StreamMarks) -> list[bytes]:
+    """Its pieces. Raises TypeError, ValueError: a name in it does not travel."""
+    if not isinstance(message, Envelope):
+        head = encode(_HEADS[type(message)](*astuple(message)))
         return [HEAD_LENGTH.pack(len(head)) + head]
     sizes: list[int] = []
     packets: list[bytes] = []
@@ -65,21 +81,21 @@ def encode_message(message: Envelope | Command) -> list[bytes]:
             sizes.append(~len(packet))
     rooms = None if message.rooms is None else list(message.rooms)
     said = (message.namespace, rooms, list(message.excepted), sizes, message.offset, message.volatile)
-    trace = message.traceparent
-    head = encode(_EnvelopeHead(*said) if trace is None else _TracedHead(*said, trace))
+    more = message.traceparent, message.place
+    head = encode(_EnvelopeHead(*said) if more == (None, 0) else _TracedHead(*said, *more))
     return [HEAD_LENGTH.pack(len(head)) + head, *packets]
 
 
-def decode_message(payload: bytes, start: int) -> Envelope | Command:
+def decode_message(payload: bytes, start: int) -> Envelope | Command | StreamMarks:
     """What `encode_message` wrote, from byte `start` on. Raises Malformed."""
     if len(payload) < start + HEAD_LENGTH.size:
         raise Malformed("a message without its head")
     at = start + HEAD_LENGTH.size + HEAD_LENGTH.unpack_from(payload, start)[0]
     head = _decoded(_decode_message, payload[start + HEAD_LENGTH.size : at])
-    if isinstance(head, _CommandHead):
+    if not isinstance(head, _TracedHead):
         if at != len(payload):
             raise Malformed("a command of another length than it says")
-        return Command(*astuple(head))
+        return Command(*astuple(head)) if isinstance(head, _CommandHead) else StreamMarks(*astuple(head))
     packets: list[str | bytes] = []
     for size in head.sizes_bytes:
         end = at + (size if size >= 0 else ~size)
@@ -100,6 +116,7 @@ def decode_message(payload: bytes, start: int) -> Envelope | Command:
         head.offset,
         head.volatile,
         head.traceparent,
+        head.place,
     )
 
 

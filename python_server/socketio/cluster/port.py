@@ -33,6 +33,7 @@ class Envelope(NamedTuple):
         offset: the event's name in the recovery log, the same in every process.
         volatile: dropped for a client that could not take it at once.
         traceparent: the span that sends it (W3C Trace Context), of a worker that traces.
+        place: of one that another machine said, where it stands in their stream; 0 where there is none.
     """
 
     namespace: str
@@ -42,6 +43,7 @@ class Envelope(NamedTuple):
     offset: str | None = None
     volatile: bool = False
     traceparent: str | None = None
+    place: int = 0
 
 
 class CommandKind(StrEnum):
@@ -59,6 +61,7 @@ class Command(Struct, frozen=True):
     Attributes:
         sid: the client, None for CLOSE_ROOM. room: None for DISCONNECT.
         detail: of DISCONNECT: why; it reaches the client as the event `closing`.
+        place: as an Envelope's.
     """
 
     kind: CommandKind
@@ -66,6 +69,35 @@ class Command(Struct, frozen=True):
     sid: str | None = None
     room: Room | None = None
     detail: str | None = None
+    place: int = 0
+
+
+class StreamMarks(Struct, frozen=True):
+    """The worker that reads the stream for its machine has read it on, and passed on what others said there.
+
+    Attributes:
+        begin, end: what stands behind the one place, until the other. begin is 0 where nobody knew a place.
+        own: what processes of this machine said there themselves, by name: its place.
+        count: of the messages that were passed on. hole: was something lost before `end`?
+    """
+
+    begin: int
+    end: int
+    own: dict[str, int] = {}
+    count: int = 0
+    hole: bool = False
+
+
+class StreamBegun(Struct, frozen=True):
+    """All workers of this machine know this one: what they say from here on comes to it on their own ways.
+
+    Attributes:
+        place: what they had said before stands in the stream until there.
+        last: the names of the last events that each had said.
+    """
+
+    place: int
+    last: list[str] = []
 
 
 class QuestionKind(StrEnum):
@@ -77,6 +109,11 @@ class QuestionKind(StrEnum):
     ENTER = "enter"
     SETTLED = "settled"  # of siblings alone: answered behind all that came before it on the same way
     WATCH = "watch"  # of who shows the clients of its process to an operator
+    PLACE = "place"  # of siblings alone: how far the stream has been passed on to them
+    FLUSHED = (
+        "flushed"  # of siblings alone: the stream has all they have said; its place, and their last name
+    )
+    SURRENDER = "surrender"  # a client seems to have come to the asker: end its connection, keep its record
     FETCH = "fetch"  # of the processes of this machine alone: moments of its clock are in the answers
 
 
@@ -123,7 +160,7 @@ class PeerRequest:
 class Receiver(Protocol):
     """Port: a hub, as its backplane sees it. Every method belongs to the loop's thread."""
 
-    def receive(self, message: Envelope | Command) -> None:
+    def receive(self, message: Envelope | Command | StreamMarks | StreamBegun) -> None:
         """Remember, then deliver to the clients of this process only; or obey."""
 
     def answer(self, question: Question, reply: Reply) -> None:
@@ -142,7 +179,7 @@ class Backplane(Protocol):
     def start(self, receiver: Receiver) -> None:
         """`receiver` hears the others from now on."""
 
-    def publish(self, message: Envelope | Command) -> None:
+    def publish(self, message: Envelope | Command | StreamMarks) -> None:
         """To everybody else, behind what was published before; what must be dropped is counted and told."""
 
     def request(self, request: PeerRequest) -> None:
@@ -150,6 +187,32 @@ class Backplane(Protocol):
 
     def close(self) -> None:
         """Nothing is said or heard any more; questions end."""
+
+
+class RecordStore(Protocol):
+    """Port: what is kept of lost clients where every machine finds it. The loop's thread; nothing blocks.
+
+    Attributes:
+        secret: with which all machines sign the records; b"" where nobody has chosen one.
+    """
+
+    @property
+    def secret(self) -> bytes: ...
+
+    def put(self, pid: str, record: bytes, seconds: float, done: Callable[[bool], None]) -> None:
+        """Keep it so long; `done` is told whether it is kept."""
+
+    def put_back(self, pid: str, record: bytes, seconds: float, done: Callable[[bool], None]) -> None:
+        """Keep one that was taken and not used, unless there is a later one by now."""
+
+    def take(self, pid: str, taken: Callable[[bytes | None], None]) -> None:
+        """It goes to one asker alone; None: there is none, or the store cannot be reached."""
+
+    def drop(self, pid: str) -> None:
+        """Nobody will ask for it."""
+
+    def between(self, begin: int, end: int, told: Callable[[list[Envelope] | None], None]) -> None:
+        """The events behind one place, until the other; None: they are gone, or too many."""
 
 
 class NoBackplane:
@@ -160,7 +223,7 @@ class NoBackplane:
     def start(self, receiver: Receiver) -> None:
         """Nobody will be heard."""
 
-    def publish(self, message: Envelope | Command) -> None:
+    def publish(self, message: Envelope | Command | StreamMarks) -> None:
         """Nobody else is reached."""
 
     def request(self, request: PeerRequest) -> None:
@@ -178,12 +241,15 @@ class BrokerOptions:
     Attributes:
         url: redis://, rediss://, unix://, and so on. channel: as python-socketio and Flask-SocketIO call it.
         per_room: one channel for every room, so that a machine hears only rooms it holds.
+        stream_max_count: events are entries of a stream of about that length, not messages of a channel; 0:
+            they are messages.
         redis_options: for the client library, as `Redis.from_url` and `Sentinel` take them.
     """
 
     url: str
     channel: str
     per_room: bool = False
+    stream_max_count: int = 0
     redis_options: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -20,6 +20,8 @@ from python_server.socketio.cluster.port import (
     QuestionKind,
     Reply,
     Room,
+    StreamBegun,
+    StreamMarks,
 )
 from python_server.socketio.cluster.requests import (
     AckHeard,
@@ -44,35 +46,38 @@ class ClusterReceiver:
 
     Attributes:
         adapters: of the hub, by namespace. hear: takes an envelope into the recovery log, and returns what of
-            it is to be delivered.
+            it is to be delivered. reached: how far the stream was read that machines share.
         disconnect: called with (namespace, sid, detail) for a client of this process.
         ask: has clients of this process asked for acks.
-        fetch: answers for lost clients; None where there is no recovery.
+        fetch: answers for clients that seem to have come back elsewhere; None where there is no recovery.
         tracer: makes spans of what is delivered.
         watched: answer for who shows the clients of this process, by the namespace where it does.
     """
 
     adapters: Mapping[str, Adapter]
-    hear: Callable[[Envelope], Envelope]
+    hear: Callable[[Envelope], Envelope | None]
+    reached: Callable[[StreamMarks | StreamBegun], None]
     disconnect: Callable[[str, str, str | None], None]
     ask: AskSockets
     fetch: Callable[[Question, Reply], None] | None = None
     watched: Mapping[str, Callable[[Question, Reply], None]] = field(default_factory=dict)
     tracer: Tracer | None = None
 
-    def receive(self, message: Envelope | Command) -> None:
+    def receive(self, message: Envelope | Command | StreamMarks | StreamBegun) -> None:
         if isinstance(message, Envelope):
-            message = self.hear(message)
-            adapter = self.adapters.get(message.namespace)
-            if adapter is None:
+            heard = self.hear(message)
+            adapter = None if heard is None else self.adapters.get(heard.namespace)
+            if heard is None or adapter is None:
                 return
-            if self.tracer is None or message.traceparent is None:
-                adapter.deliver(message)
+            if self.tracer is None or heard.traceparent is None:
+                adapter.deliver(heard)
             else:
-                with self.tracer.delivering(message):
-                    adapter.deliver(message)
-        else:
+                with self.tracer.delivering(heard):
+                    adapter.deliver(heard)
+        elif isinstance(message, Command):
             self._obey(message)
+        else:
+            self.reached(message)
 
     def _obey(self, command: Command) -> None:
         """Where the client or the room is not, nothing happens."""
@@ -105,7 +110,7 @@ class ClusterReceiver:
                 reply(adapter.enter(asked.sid, asked.room))
             except ValueError as error:
                 reply(str(error))
-        elif kind is QuestionKind.FETCH and self.fetch is not None:
+        elif kind in (QuestionKind.FETCH, QuestionKind.SURRENDER) and self.fetch is not None:
             self.fetch(question, reply)
         elif kind is QuestionKind.WATCH and question.namespace in self.watched:
             self.watched[question.namespace](question, reply)

@@ -110,6 +110,10 @@ class EventLog:
         """Where the event of that name stands, -1 if it is not here."""
         return self._positions.get(offset, -1)
 
+    def at(self, position: int) -> Entry:
+        """The event at a position; it must be kept still."""
+        return self._entries[position - self.first]
+
     def position_at(self, moment: float) -> int:
         """The position of the first event heard at that moment or later."""
         return self.first + bisect_left(self._entries, moment, key=attrgetter("moment"))
@@ -124,6 +128,14 @@ class EventLog:
 
     def sent_to(self, namespace: str, rooms: Collection[RoomName], position: int) -> list[Entry]:
         """From a position on: what was said to who is in these rooms now, in order."""
+        entries = self.said_to(namespace, rooms, position)
+        return [entry for entry in entries if not any(room in rooms for room in entry.envelope.excepted)]
+
+    def said_to(
+        self, namespace: str, rooms: Collection[RoomName], position: int, max_count: int | None = None
+    ) -> list[Entry]:
+        """From a position on: what was said to any of these rooms, whoever was excepted, in order; the last
+        ones of many."""
         by_room = self._by_room.get(namespace, {})
         named = (
             [room for room in rooms if room in by_room]
@@ -132,9 +144,9 @@ class EventLog:
         )
         found: dict[int, Entry] = {}
         for room in (EVERYBODY, *named):
-            for entry in reversed(by_room.get(room, {}).values()):
+            for entry in islice(reversed(by_room.get(room, {}).values()), max_count):
                 if entry.position < position:
                     break
                 found[entry.position] = entry
         entries = [found[position] for position in sorted(found)]
-        return [entry for entry in entries if not any(room in rooms for room in entry.envelope.excepted)]
+        return entries if max_count is None else entries[-max_count:]

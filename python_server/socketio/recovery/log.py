@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from msgspec.structs import replace
 
 from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.recovery.awaited import AwaitedEvents
 from python_server.socketio.recovery.event_log import EventLog
 from python_server.socketio.recovery.event_names import (
     TAG_CHARACTERS,
@@ -38,19 +39,6 @@ TURN_SECONDS: Final = 1.0
 REMEMBERED_TIMES: Final = 2
 
 
-class Awaited(NamedTuple):
-    """What a client has already of what a process has still to say here.
-
-    Attributes:
-        until: the number of the last event before which it has all. ahead: the numbers of others.
-        due: when they are awaited no more.
-    """
-
-    until: int
-    ahead: list[int]
-    due: float
-
-
 class RecoveryLog:
     """Recoverable events in the order they were sent, and the clients that were lost.
 
@@ -60,6 +48,8 @@ class RecoveryLog:
         max_seconds: how long events and clients are kept. max_bytes: of all events together.
         first: position of the first event to come.
     """
+
+    names_local = True  # what is for the clients of this process alone is kept for them as well
 
     def __init__(
         self,
@@ -74,8 +64,7 @@ class RecoveryLog:
         # Of processes that have gone: their logs, each with the clients that they had lost.
         self._kept_logs: list[RecoveryLog] = []
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
-        # By the tag of each process, of clients that have brought along what is still on its way here.
-        self._awaited: dict[str, dict[str, Awaited]] = {}
+        self._awaited = AwaitedEvents()
         names = EventNames()
         self.tag = names.tag
         # Any thread: the name of an event about to be sent; unique among all processes.
@@ -103,22 +92,9 @@ class RecoveryLog:
 
     def hear(self, envelope: Envelope, now: float) -> Envelope:
         """An event of another process; returns it without the clients that have brought it along."""
-        if self._awaited:
-            envelope = self._without_repeats(envelope)
+        envelope = self._awaited.without_repeats(envelope)
         self.append(envelope, now)
         return envelope
-
-    def _without_repeats(self, envelope: Envelope) -> Envelope:
-        tag, number = sender_and_number(str(envelope.offset))
-        awaited = self._awaited.get(tag)
-        if awaited is None:
-            return envelope
-        sids = [sid for sid, each in awaited.items() if number <= each.until or number in each.ahead]
-        if left := {sid: each for sid, each in awaited.items() if number < max(each.until, *each.ahead, -1)}:
-            self._awaited[tag] = left
-        else:
-            del self._awaited[tag]
-        return envelope._replace(excepted=(*envelope.excepted, *sids))
 
     def join(self, client: RecoveryRecord, now: float) -> None:
         """A client begins here: it has missed nothing of what was said before."""
@@ -285,15 +261,9 @@ class RecoveryLog:
 
     def _await(self, client: RecoveryRecord, due: float) -> None:
         oldest = self._began_at - TURN_SECONDS  # what was heard elsewhere before will not be heard here
-        ahead: dict[str, list[int]] = {}
-        for name, moment in client.ahead.items():
-            if moment > oldest:
-                tag, number = sender_and_number(name)
-                ahead.setdefault(tag, []).append(number)
-        until = {tag: sender_and_number(last)[1] for tag, (last, at) in client.heard.items() if at > oldest}
-        for tag in until | ahead:
-            awaited = Awaited(until.get(tag, -1), ahead.get(tag, []), due)
-            self._awaited.setdefault(tag, {})[client.sid] = awaited
+        until = [last for last, at in client.heard.values() if at > oldest]
+        ahead = [name for name, moment in client.ahead.items() if moment > oldest]
+        self._awaited.add(client.sid, until, ahead, due)
 
     def _ahead(self, client: RecoveryRecord, oldest: float) -> dict[str, float]:
         """What it has got of what was not heard here yet."""
@@ -423,10 +393,7 @@ class RecoveryLog:
         """Once in a while, also where nothing is said: forget what nobody will ask for any more."""
         self.expire(now)
         self._last = self.heard(now, {})
-        for tag, awaited in [*self._awaited.items()]:
-            self._awaited[tag] = {sid: each for sid, each in awaited.items() if each.due > now}
-            if not self._awaited[tag]:
-                del self._awaited[tag]
+        self._awaited.sweep(now)
 
 
 def recovery_log(option: bool | Mapping[str, object] | None) -> RecoveryLog | None:

@@ -111,6 +111,89 @@ def test_an_old_connection_that_died_is_replaced_unseen(new_redis: Callable[...,
         emitter.emit("e")
 
 
+class Entries:
+    """What is added to one stream."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._client = redis.Redis.from_url(url)
+        self._name, self._last = name, "0"
+
+    def hear(self) -> dict[str, Any]:
+        told: Any = self._client.xread({self._name: self._last}, count=1, block=60_000)
+        ((_, ((self._last, fields),)),) = told
+        assert list(fields) == [b"data"]
+        heard: dict[str, Any] = json.loads(fields[b"data"])
+        return heard
+
+    def __len__(self) -> int:
+        return int(self._client.xlen(self._name))
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.fixture
+def entries(redis_server: Any) -> Iterator[Entries]:
+    entries = Entries(redis_server.url, "machines")
+    entries._client.delete("machines")
+    yield entries
+    entries.close()
+
+
+def streams_of(server: Any, query: str = "") -> str:
+    return str(server.url).replace("redis://", "redis+streams://") + query
+
+
+def test_an_emitter_adds_to_a_stream_and_publishes_nothing(redis_server: Any, entries: Entries) -> None:
+    ears = Ears(redis_server.url, "machines")
+    with Emitter(streams_of(redis_server), "machines") as emitter:
+        emitter.emit("e", {"a": 1}, to="r", namespace="/n")
+        emitter.send(b"\0")
+        emitter.disconnect("s")
+        emitter.close_room("r")
+    said = entries.hear()
+    assert (said["method"], said["event"], said["data"]) == ("emit", "e", [{"a": 1}])
+    assert (said["room"], said["namespace"]) == ("r", "/n")
+    assert entries.hear()["data"] == [[{"_placeholder": True, "num": 0}], "AA=="]
+    assert [entries.hear()["method"] for _ in range(2)] == ["disconnect", "close_room"]
+    with Emitter(redis_server.url, "machines") as plain:
+        plain.emit("first that is published")
+    assert ears.hear()["event"] == "first that is published"
+    ears.close()
+
+
+def test_a_stream_is_kept_about_as_long_as_its_url_says(redis_server: Any, entries: Entries) -> None:
+    with Emitter(streams_of(redis_server, "?maxlen=100"), "machines") as emitter:
+        for number in range(500):
+            emitter.emit("e", number)
+    assert 100 <= len(entries) <= 200  # Redis drops a hundred at a time
+
+
+def test_a_stream_that_takes_nothing_is_told(new_redis: Callable[..., Any]) -> None:
+    broker = new_redis()
+    with redis.Redis.from_url(broker.url) as client, Emitter(streams_of(broker), "s") as emitter:
+        client.set("s", "no stream")
+        with pytest.raises(EmitError, match=r"nothing was sent through the broker .*: WRONGTYPE"):
+            emitter.emit("e")
+        client.delete("s")
+        emitter.emit("e")
+        assert client.xlen("s") == 1
+
+
+def test_socketio_without_an_application_adds_to_a_stream(redis_server: Any, entries: Entries) -> None:
+    outside = SocketIO(message_queue=streams_of(redis_server), channel="machines")
+    outside.emit("e", 1)
+    assert entries.hear()["event"] == "e"
+    assert outside._outside is not None
+    outside._outside.close()
+
+
+@pytest.mark.parametrize("make", [Emitter, SocketIO])
+def test_a_stream_that_cannot_be(make: Any) -> None:
+    with pytest.raises(BrokerError, match="is no number of entries"):
+        make(**{"url" if make is Emitter else "message_queue": "redis+streams://localhost?maxlen=0"})
+
+
 def test_socketio_without_an_application(redis_server: Any, ears: Ears) -> None:
     outside = SocketIO(message_queue=redis_server.url)
     outside.emit("e", 1, to="r", namespace="/n")

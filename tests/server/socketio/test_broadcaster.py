@@ -11,7 +11,11 @@ import pytest
 
 from python_server.observe.masking import short
 from python_server.socketio.broadcast import BroadcastOptions
-from python_server.socketio.cluster.port import NoBackplane, PeerRequest, QuestionKind
+from python_server.socketio.cluster.port import Envelope, NoBackplane, PeerRequest, QuestionKind
+from python_server.socketio.msgpack_packet import MsgpackCodec
+from python_server.socketio.packet import EVENT, TextCodec
+from python_server.socketio.recovery.event_names import sender_and_number
+from python_server.socketio.recovery.log import RecoveryLog
 
 
 def closed(peer: Any) -> bool:
@@ -249,3 +253,39 @@ def test_a_call_that_fails_on_the_loops_side_ends_with_an_error(make_world: Any,
         [world.run() for _ in itertools.count()]
     thread.join(30)  # seconds that only a thread that hangs needs
     assert ends == ["not everybody could be asked: the log says why"]
+
+
+class Packing:
+    """A codec whose callers are held between the naming of an event and its sending."""
+
+    def __init__(self, prepare: Any) -> None:
+        self.prepare, self.held, self.free = prepare, threading.Event(), threading.Event()
+
+    def __call__(self, kind: Any, namespace: str, said: Any, *more: Any) -> Any:
+        prepared = self.prepare(kind, namespace, said, *more)
+        if said[0] == "slow" and not self.held.is_set():
+            self.held.set()
+            assert self.free.wait(60)
+        return prepared
+
+
+@pytest.mark.parametrize("codec", [TextCodec, MsgpackCodec])
+def test_names_rise_in_the_order_in_which_events_are_said(make_world: Any, codec: Any) -> None:
+    """A thread may be late between naming its event and saying it; others count by the names."""
+    world = make_world(recovery=RecoveryLog(), codec=codec())
+    said: list[Envelope] = []
+    world.hub.recovery.append = lambda envelope, now: said.append(envelope)
+    packing = world.hub.codec.prepare = Packing(world.hub.codec.prepare)
+    late = threading.Thread(target=world.hub.emit, args=("slow", (b"\\0\\1", {"n": 1.5})))
+    late.start()
+    assert packing.held.wait(60)
+    world.hub.emit("quick", ())
+    world.run()
+    packing.free.set()
+    late.join()
+    world.run()
+    numbers = [sender_and_number(str(envelope.offset))[1] for envelope in said]
+    assert len(numbers) == 2
+    assert numbers == sorted(numbers)
+    expected = packing.prepare(EVENT, "/", ("slow", b"\\0\\1", {"n": 1.5}, said[1].offset))
+    assert said[1].prepared.packets == expected.packets

@@ -7,14 +7,18 @@ passes on what it hears; each worker publishes for itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from python_server.net.system import REAL, CallLater, System
 from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker.channel_handler import ChannelHandler
-from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
+from python_server.socketio.cluster.broker.connections import (
+    BrokerLinkState,
+    Publisher,
+    Stream,
+    Subscriber,
+)
 from python_server.socketio.cluster.broker.foreign_messages import (
     MESSAGE_MAX_BYTES,
     write_command,
@@ -25,6 +29,8 @@ from python_server.socketio.cluster.broker.link_status import PUBLISH, SUBSCRIBE
 from python_server.socketio.cluster.broker.messages import ChannelReader, Channels, Incoming
 from python_server.socketio.cluster.broker.requests import BrokerRequests, both
 from python_server.socketio.cluster.broker.resp import Push
+from python_server.socketio.cluster.broker.services import BrokerServices
+from python_server.socketio.cluster.broker.shared_stream import SharedStream
 from python_server.socketio.cluster.broker.url import connector
 from python_server.socketio.cluster.port import (
     Backplane,
@@ -35,29 +41,14 @@ from python_server.socketio.cluster.port import (
     Question,
     QuestionKind,
     Receiver,
+    RecordStore,
+    StreamMarks,
 )
-from python_server.socketio.packet import Codec
 from python_server.socketio.values import RoomName
 from python_server.workers.peers import Peers
 
 # At the end: what was said last may still leave.
 FLUSH_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerServices:
-    """What the broker's half needs of its worker. `post` is for any thread, all else for the loop's."""
-
-    post: Callable[..., None]
-    call_later: CallLater
-    complain: Callable[[str, str], None]
-    report: Callable[[str, BaseException], None]
-    say: Callable[[str], None]
-    warn: Callable[[str], None]
-    codec: Callable[[], Codec]
-    next_offset: Callable[[], Callable[[bool], str] | None]
-    lead_said: Callable[[], None]
-    system: System = REAL
 
 
 class RedisBackplane:
@@ -81,11 +72,14 @@ class RedisBackplane:
         self._services = services
         self._status = LinkStatus(options, place, services.say, services.warn)
         self._channels = channels = Channels(options.channel, place.name, options.per_room)
+        stream = _stream(options, channels, place)
         self._publisher = Publisher(
             connect,
             partial(self._post, self._changed, PUBLISH),
             partial(self._post, self._dropped),
             services.system,
+            stream,
+            partial(self._post, self._refused),
         )
         self._subscriber = Subscriber(
             connect,
@@ -96,7 +90,7 @@ class RedisBackplane:
         )
         self._leadership = Leadership[Incoming](
             place,
-            lambda listens: self._want(listens, channels.shared, channels.questions),
+            self._listen,
             self._say_word,
             self._settle,
             lambda held: self._handler.take(held),
@@ -107,16 +101,31 @@ class RedisBackplane:
         self._reader = ChannelReader(
             channels, f"{place.host_id}.", services.codec, services.next_offset, services.lead_said
         )
+        faults = services.complain, services.report
         self._handler = ChannelHandler(
-            place,
-            self._leadership,
-            self._requests,
-            channels,
-            publish,
-            inner,
-            services.complain,
-            services.report,
+            place, self._leadership, self._requests, channels, publish, inner, *faults
         )
+        # Where events are entries of a stream.
+        self._shared = None
+        if stream is not None:
+            self._shared = SharedStream(
+                connect,
+                stream,
+                channels,
+                place,
+                self._publisher,
+                self._reader,
+                inner,
+                lambda came: self._handler.take(came),
+                self._leadership.subscribed,
+                self._post,
+                services,
+            )
+
+    @property
+    def records(self) -> RecordStore | None:
+        """Where lost clients are kept for every machine; None without a stream."""
+        return None if self._shared is None else self._shared.records
 
     def _post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
         """Any thread: have it called by the loop; nobody waits for it once the server has stopped."""
@@ -129,15 +138,17 @@ class RedisBackplane:
 
     def start(self, receiver: Receiver) -> None:
         self._handler.receiver = receiver
-        self._inner.start(receiver)
+        self._inner.start(receiver if self._shared is None else self._shared.before(receiver))
         self._subscriber.want(self._channels.inbox)
         self._leadership.look()
         self._publisher.start()
         self._subscriber.start()
 
-    def publish(self, message: Envelope | Command) -> None:
+    def publish(self, message: Envelope | Command | StreamMarks) -> None:
         self._inner.publish(message)
         name = self._place.name
+        if isinstance(message, StreamMarks):
+            return
         if isinstance(message, Envelope):
             if message.rooms == ():
                 return
@@ -146,6 +157,8 @@ class RedisBackplane:
             except (TypeError, ValueError) as error:  # MessagePack has words that JSON has not
                 self._services.complain("unwritable message", f"an event stays on this machine: {error}")
                 return
+            if self._shared is not None and message.offset is not None:
+                self._shared.order.last = message.offset
             self._publisher.publish(self._channels.of_emit(message.namespace, message.rooms), payload)
         else:
             names = {"sid": message.sid, "room": message.room, "detail": message.detail}
@@ -172,6 +185,8 @@ class RedisBackplane:
             self._publisher.flush(FLUSH_SECONDS)
         self._publisher.close()
         self._subscriber.close()
+        if self._shared is not None:
+            self._shared.close()
 
     # What is heard
 
@@ -202,6 +217,16 @@ class RedisBackplane:
         """Loop's thread: workers have come or gone."""
         self._leadership.look()
         self._status.look()
+        if self._shared is not None:
+            self._shared.look()
+
+    def _listen(self, listens: bool) -> None:
+        """To what all machines share, from now on, or no more."""
+        self._want(listens, self._channels.questions)
+        if self._shared is not None:
+            self._shared.read(listens)
+        else:
+            self._want(listens, self._channels.shared)
 
     def _say_word(self, word: Word, successor: str | None) -> None:
         said = write_command(word, self._place.name, "/", detail=successor)
@@ -231,6 +256,9 @@ class RedisBackplane:
             "broker messages dropped", f"{count} messages did not reach the broker and were dropped"
         )
 
+    def _refused(self, command: str, reason: str) -> None:
+        self._services.complain("broker refusal", f"the broker refuses {command}: {reason}")
+
     def _changed(self, name: str, state: BrokerLinkState, reason: str) -> None:
         if name == SUBSCRIBE and state is BrokerLinkState.LOST:
             self._publisher.doubt()
@@ -239,8 +267,12 @@ class RedisBackplane:
 
     @property
     def leaving(self) -> bool:
-        """Loop's thread: do others wait for this worker? Not while the channel is away, and their word."""
-        return self._status.up(SUBSCRIBE) and self._leadership.leaves
+        """Loop's thread: do others wait for this worker? Not while the channel is away, and their word.
+
+        What the stream has not got yet they wait for in any case.
+        """
+        owes = self._shared is not None and self._publisher.owes
+        return owes or (self._status.up(SUBSCRIBE) and self._leadership.leaves)
 
     def figures(self) -> dict[str, int]:
         """Loop's thread: the gauges and counters of this worker."""
@@ -249,10 +281,19 @@ class RedisBackplane:
             "broker_queued_messages": self._publisher.queued_count,
             "broker_queued_bytes": self._publisher.queued_bytes,
             "broker_published_messages": self._publisher.published_count,
-            "broker_received_messages": self._handler.received_count,
+            "broker_received_messages": self._handler.received_count
+            + (0 if self._shared is None else self._shared.order.received_count),
             "broker_dropped_messages": self._status.dropped_count,
             "broker_refused_messages": self._handler.refused_count,
         }
+
+
+def _stream(options: BrokerOptions, channels: Channels, place: Place) -> Stream | None:
+    """What all machines share, where that is a stream."""
+    if not options.stream_max_count:
+        return None
+    hole, begin = (write_command(word, place.name, "/") for word in (Word.HOLE, Word.LEFT))
+    return Stream(channels.shared, options.stream_max_count, hole, begin)
 
 
 def join_broker(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System, below
@@ -41,8 +41,9 @@ class BrokerLinkState(StateEnum):
 
 
 Connect = Callable[[], BrokerConnection]
-# Called with the number of subscribers that a message has reached; None when it was not published.
-Done = Callable[[int | None], None]
+# Called with the answer: for a message the number of subscribers that it has reached, 0 for one of a stream.
+# None: there is no answer.
+Done = Callable[[Any], None]
 # Called by the link's thread with its new state and, when it is lost, why.
 Changed = Callable[[BrokerLinkState, str], None]
 
@@ -128,38 +129,82 @@ class _Kept:
             if before in (state, BrokerLinkState.CLOSED):
                 return
             self.state = self.state.to(state)
-        if state is BrokerLinkState.UP:
-            self._back_off_seconds = BACK_OFF_MIN_SECONDS
         if state is BrokerLinkState.LOST or before is not BrokerLinkState.DOUBTED:
             self._changed(state, reason)
+
+    def _work(self) -> None:
+        """The thread: the broker has done what the connection is for, not only let us in."""
+        self._back_off_seconds = BACK_OFF_MIN_SECONDS
+        self._become(BrokerLinkState.UP)
 
     def _serve(self, connection: BrokerConnection) -> None:
         raise NotImplementedError
 
 
+class Stream(NamedTuple):
+    """A channel whose messages are entries of a stream.
+
+    Attributes:
+        name: of both. max_count: about so many are kept. hole: the message that stands for dropped ones.
+        begin: that which is the first where there was none.
+    """
+
+    name: bytes
+    max_count: int
+    hole: bytes = b""
+    begin: bytes = b""
+
+    def add(self, payload: bytes) -> tuple[bytes, ...]:
+        """The command."""
+        return b"XADD", self.name, b"MAXLEN", b"~", b"%d" % self.max_count, b"*", b"data", payload
+
+
 class _Post(NamedTuple):
-    channel: bytes
-    payload: bytes
+    """A command for the broker. `lasts`: it is said again until the broker has answered."""
+
+    command: tuple[bytes, ...]
     done: Done | None = None
+    lasts: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        return max(map(len, self.command))
+
+    @property
+    def is_added(self) -> bool:
+        return self.command[0] == b"XADD"
 
 
 class Publisher(_Kept):
-    """Messages to the broker, in order, at most once each; its queue is bounded, the oldest is dropped.
+    """Messages to the broker, in order; its queue is bounded, the oldest is dropped.
 
-    A message whose answer does not come may have been published or not: it is counted as dropped.
+    A message whose answer does not come may have been published or not: it is counted as dropped, but for one
+    of the stream, and a command: they are said again, and may be there twice. What the broker refuses is
+    dropped, but for one of the stream: that is said again, alone, until the broker takes it.
 
     Args:
         dropped: called by any thread with the number of messages just dropped.
+        stream: what is published there is added to a stream.
+        refused: called by the thread with the name of a command that the broker refuses, and why.
 
     Attributes:
         queued_bytes: of what waits. published_count: messages that the broker has confirmed.
     """
 
     def __init__(
-        self, connect: Connect, changed: Changed, dropped: Callable[[int], None], system: System = REAL
+        self,
+        connect: Connect,
+        changed: Changed,
+        dropped: Callable[[int], None],
+        system: System = REAL,
+        stream: Stream | None = None,
+        refused: Callable[[str, str], None] = lambda command, reason: None,
     ) -> None:
         super().__init__(connect, changed, "broker-publish", system)
+        self._refused = refused
+        self._is_refused = False  # was the last message, and has none been taken since?
         self._dropped = dropped
+        self._stream = stream
         self._posts: deque[_Post] = deque()
         self._unanswered: list[_Post] = []
         self.queued_bytes: int = 0
@@ -172,26 +217,48 @@ class Publisher(_Kept):
 
     def publish(self, channel: bytes, payload: bytes, done: Done | None = None) -> None:
         """Any thread: queue one message; never waits. `done` is called by any thread."""
+        stream = self._stream
+        if stream is not None and channel == stream.name:
+            added = None if done is None else lambda answer: done(None if answer is None else 0)
+            self._queue(_Post(stream.add(payload), added, lasts=True))
+        else:
+            self._queue(_Post((b"PUBLISH", channel, payload), done))
+
+    def ask(self, done: Done | None, *command: bytes) -> None:
+        """Any thread: queue a command that may be said twice; `done` is called by any thread."""
+        self._queue(_Post(command, done, lasts=True))
+
+    def _queue(self, post: _Post) -> None:
         given_up: list[_Post] = []
         with self._lock:
-            self._posts.append(_Post(channel, payload, done))
-            self.queued_bytes += len(payload)
+            self._posts.append(post)
+            self.queued_bytes += post.size_bytes
             while self.queued_bytes > QUEUE_MAX_BYTES or len(self._posts) > QUEUE_MAX_COUNT:
                 oldest = self._posts.popleft()
-                self.queued_bytes -= len(oldest.payload)
+                self.queued_bytes -= oldest.size_bytes
                 given_up.append(oldest)
+            stream = self._stream
+            if stream is not None and any(post.is_added for post in given_up):
+                given_up = self._leave_hole(stream, given_up)
             if not self._unanswered:
                 self._lock.notify_all()
         self._give_up(given_up)
 
+    def _leave_hole(self, stream: Stream, given_up: list[_Post]) -> list[_Post]:
+        """Under the lock: what is given up, without a hole that is told once more."""
+        self._posts.appendleft(_Post(stream.add(stream.hole), lasts=True))
+        self.queued_bytes += len(stream.hole)
+        return [post for post in given_up if post.command[-1] is not stream.hole]
+
     def flush(self, timeout_seconds: float) -> bool:
         """Any other thread: wait until what is queued has been published; False when it was not in time."""
         with self._lock:
-            self._lock.wait_for(lambda: self.closed or not self._owes, timeout_seconds)
-            return not self._owes
+            self._lock.wait_for(lambda: self.closed or not self.owes, timeout_seconds)
+            return not self.owes
 
     @property
-    def _owes(self) -> bool:
+    def owes(self) -> bool:
+        """Any thread: does anything wait for the broker?"""
         return bool(self._unanswered or self._posts)
 
     def _give_up(self, posts: list[_Post]) -> None:
@@ -204,30 +271,69 @@ class Publisher(_Kept):
     def _ping(self, connection: BrokerConnection) -> None:
         connection.send_command("PING", check_health=False)
         connection.read_response()
-        self._become(BrokerLinkState.UP)
+        if self._is_refused:  # that it answers says nothing of what it takes
+            self._become(BrokerLinkState.UP)
+        else:
+            self._work()
 
     def _serve(self, connection: BrokerConnection) -> None:
-        self._ping(connection)
+        if not self._is_refused:
+            self._ping(connection)
         while self._take():
             batch = self._unanswered
             if not batch:  # the broker may have gone while nothing was said
                 self._ping(connection)
                 continue
-            answered_count = 0
+            answered_count, refused, refusal, is_overtaken = 0, list[_Post](), None, False
             try:
-                commands = connection.pack_commands(("PUBLISH", post.channel, post.payload) for post in batch)
+                commands = connection.pack_commands(post.command for post in batch)
                 connection.send_packed_command(commands, check_health=False)
                 for post in batch:
-                    reached_count = connection.read_response()
+                    error = self._hear(connection, post)
                     answered_count += 1
-                    if post.done is not None:
-                        post.done(int(reached_count))
-                self.published_count += answered_count
+                    if error is not None:
+                        refusal = error
+                        refused.append(post)
+                    elif post.is_added and any(each.is_added for each in refused):
+                        is_overtaken = True
             finally:
-                self._give_up(batch[answered_count:])
-                with self._lock:
-                    self._unanswered = []
-                    self._lock.notify_all()
+                self.published_count += answered_count - len(refused)
+                self._put_back(refused, is_overtaken, batch[answered_count:])
+            if refusal is not None:
+                self._is_refused = True
+                raise refusal
+            if self._is_refused:
+                self._is_refused = False
+                self._work()
+
+    def _hear(self, connection: BrokerConnection, post: _Post) -> Exception | None:
+        """The answer to a post; returns why a message was refused."""
+        try:
+            answer = connection.read_response()
+        except Exception as error:
+            if not broker.refuses(error):
+                raise
+            if post.is_added or not post.lasts:
+                return error
+            answer = None
+            self._refused(post.command[0].decode(), str(error))
+        if post.done is not None:
+            post.done(answer)
+        return None
+
+    def _put_back(self, refused: list[_Post], is_overtaken: bool, unanswered: list[_Post]) -> None:
+        """What lasts is said again; not behind what came later and was taken."""
+        given_up = [post for post in refused + unanswered if not post.lasts]
+        again = [post for post in refused + unanswered if post.lasts]
+        with self._lock:
+            if is_overtaken and self._stream is not None:
+                given_up += self._leave_hole(self._stream, [post for post in refused if post.lasts])
+                again = [post for post in unanswered if post.lasts]
+            self._posts.extendleft(reversed(again))
+            self.queued_bytes += sum(post.size_bytes for post in again)
+            self._unanswered = []
+            self._lock.notify_all()
+        self._give_up(given_up)
 
     def _take(self) -> bool:
         """Wait for what is to be published next, or for the moment of a ping; False at the end."""
@@ -236,10 +342,11 @@ class Publisher(_Kept):
                 lambda: self._posts or self.state is not BrokerLinkState.UP, broker.PATIENCE_SECONDS
             )
             batch, size_bytes = self._unanswered, 0
-            if self.state is BrokerLinkState.UP:
-                while self._posts and len(batch) < BATCH_MAX_COUNT and size_bytes < BATCH_MAX_BYTES:
+            if self.state is BrokerLinkState.UP or self._is_refused:
+                max_count = 1 if self._is_refused else BATCH_MAX_COUNT
+                while self._posts and len(batch) < max_count and size_bytes < BATCH_MAX_BYTES:
                     batch.append(self._posts.popleft())
-                    size_bytes += len(batch[-1].payload)
+                    size_bytes += batch[-1].size_bytes
             self.queued_bytes -= size_bytes
             return not self.closed
 
@@ -309,7 +416,7 @@ class Subscriber(_Kept):
                 messages = reader.feed(data)
             except RESPError as error:
                 raise ConnectionError(str(error)) from None
-            self._become(BrokerLinkState.UP)
+            self._work()
             if messages or reader.oversized_count != oversized_count:
                 self._heard(messages, reader.oversized_count - oversized_count)
                 oversized_count = reader.oversized_count

@@ -54,6 +54,7 @@ class Word(StrEnum):
 
     LEAD = "wsframe_lead"  # I pass on what follows
     LEFT = "wsframe_left"  # what stood before my successor's word has reached every worker
+    HOLE = "wsframe_hole"  # in a stream: something of ours was dropped that should stand before
 
 
 class Lead(StateEnum):

@@ -52,6 +52,10 @@ class Channels:
     def of_room(self, namespace: str, room: RoomName) -> bytes:
         return f"{self._name}#{namespace}#{room}".encode("utf-8", "backslashreplace")
 
+    def record_of(self, pid: str) -> bytes:
+        """The key, not a channel, under which a lost client is kept."""
+        return self.questions + b"#client#" + pid.encode("utf-8", "backslashreplace")
+
     def of_emit(self, namespace: str, rooms: tuple[RoomName, ...] | None) -> bytes:
         if not self.per_room or rooms is None or len(rooms) != 1 or is_like_sid(rooms[0]):
             return self.shared
@@ -172,7 +176,7 @@ class ChannelReader:
                 elif channel == self.channels.questions:
                     value = _decoded(_read_asking, payload, "question")
                 else:
-                    value = self._wire(channel == shared, read(payload), codec, next_offset)
+                    value = self.wire(channel == shared, read(payload), codec, next_offset)
             except WireError as error:
                 value = error
             except Exception as error:
@@ -184,7 +188,7 @@ class ChannelReader:
             came += [oversized] * oversized_count
         return came
 
-    def _wire(
+    def wire(
         self, shared: bool, message: WireMessage, codec: Codec, next_offset: Callable[[bool], str] | None
     ) -> Incoming | None:
         """None: it is not for us. Raises WireError."""

@@ -22,6 +22,7 @@ from python_server.socketio.cluster.port import (
     Malformed,
     Question,
     QuestionKind,
+    StreamMarks,
 )
 from python_server.workers.link_messages import encode
 
@@ -39,11 +40,17 @@ ENVELOPES = [
     Envelope("/\u00e9[", ("red", 7, -(2**63), "\u20ac"), ("a", 2**63 - 1), Prepared(PACKETS[1]), "o1", True),
     Envelope("/", (), ("x",), Prepared(PACKETS[2]), None, False),
     Envelope("/", ("r",), (), Prepared(PACKETS[3]), "", False),
+    Envelope("/", ("r",), (), Prepared(PACKETS[0]), "o2", False, None, 2**62),
 ]
 COMMANDS = [
     Command(CommandKind.DISCONNECT, "/", "sid", detail="why"),
     Command(CommandKind.ENTER, "/n", "sid", 7),
     Command(CommandKind.CLOSE_ROOM, "/", room="red"),
+    Command(CommandKind.LEAVE, "/", "sid", "red", place=2**62),
+]
+MARKS = [
+    StreamMarks(1, 2**62),
+    StreamMarks(2**61, 2**62, {"tag-1": 2**61 + 1, "tag-2": 2**62}, 7, True),
 ]
 
 
@@ -52,13 +59,13 @@ def test_envelopes_arrive_as_they_are(envelope: Envelope) -> None:
     read = decode_message(b"".join((PREFIX, *encode_message(envelope))), len(PREFIX))
     assert isinstance(read, Envelope)
     assert list(read.prepared.packets) == list(envelope.prepared.packets)
-    for name in ("namespace", "rooms", "excepted", "offset", "volatile"):
+    for name in ("namespace", "rooms", "excepted", "offset", "volatile", "place"):
         assert getattr(read, name) == getattr(envelope, name)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_arrive_as_they_are(command: Command) -> None:
-    assert decode_message(b"".join((PREFIX, *encode_message(command))), len(PREFIX)) == command
+@pytest.mark.parametrize("message", [*COMMANDS, *MARKS])
+def test_commands_and_marks_arrive_as_they_are(message: Command | StreamMarks) -> None:
+    assert decode_message(b"".join((PREFIX, *encode_message(message))), len(PREFIX)) == message
 
 
 def test_packets_are_not_encoded_again() -> None:
@@ -67,7 +74,7 @@ def test_packets_are_not_encoded_again() -> None:
 
 
 def test_no_part_of_a_message_is_taken_for_a_message() -> None:
-    for message in (*ENVELOPES, *COMMANDS):
+    for message in (*ENVELOPES, *COMMANDS, *MARKS):
         whole = b"".join(encode_message(message))
         for length in range(len(whole)):
             with pytest.raises(Malformed):
@@ -86,13 +93,16 @@ def test_what_stands_on_a_link_is_the_same_in_every_release_of_one_version() -> 
     """See link_messages.VERSION: a change of these bytes raises it."""
     command = encode_message(Command(CommandKind.ENTER, "/n", "sid", 7))
     heads = [
-        encode([2, "enter_room", "/n", "sid", 7, None]),
+        encode([2, "enter_room", "/n", "sid", 7, None, 0]),
         encode([1, "/", ["r"], [], [6, ~1], "o", True]),
     ]
     assert command == [HEAD_LENGTH.pack(len(heads[0])) + heads[0]]
+    shorter = encode([2, "enter_room", "/n", "sid", 7, None])
+    read = decode_message(HEAD_LENGTH.pack(len(shorter)) + shorter, 0)
+    assert read == Command(CommandKind.ENTER, "/n", "sid", 7), "of a worker that knows no streams"
     envelope = Envelope("/", ("r",), (), Prepared(["51-[1]", b"x"]), "o", True)
     assert encode_message(envelope) == [HEAD_LENGTH.pack(len(heads[1])) + heads[1], b"51-[1]", b"x"]
-    traced = encode([1, "/", ["r"], [], [6, ~1], "o", True, "00-1-2-01"])
+    traced = encode([1, "/", ["r"], [], [6, ~1], "o", True, "00-1-2-01", 0])
     with_trace = encode_message(envelope._replace(traceparent="00-1-2-01"))
     assert with_trace == [HEAD_LENGTH.pack(len(traced)) + traced, b"51-[1]", b"x"]
     assert encode_question(7, Question(QuestionKind.ROOMS, "/n", "sid")) == encode([7, "rooms", "/n", "sid"])

@@ -234,9 +234,9 @@ def test_an_event_that_a_client_brought_along_is_awaited_for_a_time(log: Log) ->
     elsewhere.lose(None, now=1.0)
     elsewhere.say("lost on its way", now=2.0)
     log.take_over(bring(elsewhere.find("P", "/", None, 2.0)), 3.0)
-    assert log._awaited
+    assert log._awaited._awaited
     log.sweep(3.0 + log.events.max_seconds)
-    assert log._awaited == {}
+    assert log._awaited._awaited == {}
     assert log.hear(Envelope("/", None, (), Prepared(["x"]), "lost on its way"), 200.0).excepted == ()
 
 
@@ -247,9 +247,9 @@ def test_what_is_awaited_of_a_process_ends_with_what_it_says_next(log: Log) -> N
     alone, everybody = elsewhere.next_offset(), elsewhere.next_offset()
     elsewhere.say(alone, ("S",), now=2.0)
     log.take_over(bring(elsewhere.find("P", "/", None, 2.0)), 3.0)
-    assert [*log._awaited] == [elsewhere.tag]
+    assert [*log._awaited._awaited] == [elsewhere.tag]
     assert log.hear(Envelope("/", None, (), Prepared(["x"]), everybody), 4.0).excepted == ()
-    assert log._awaited == {}
+    assert log._awaited._awaited == {}
 
 
 def test_what_was_heard_here_alone_is_added(log: Log) -> None:

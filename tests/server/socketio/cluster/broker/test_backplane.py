@@ -87,7 +87,7 @@ class Told:
     def queued(self) -> list[tuple[bytes, bytes]]:
         """(channel, payload) of what waits for the broker since the last call."""
         posts = self.backplane._publisher._posts
-        queued = [(post.channel, post.payload) for post in posts]
+        queued = [(post.command[1], post.command[-1]) for post in posts]
         posts.clear()
         return queued
 
@@ -349,13 +349,13 @@ def test_a_word_that_was_dropped_is_said_again() -> None:
     told = Told()
     told.backplane._leadership.look()
     told.backplane._heard([(b"channel", None)], 0)
-    (post,) = [post for post in told.backplane._publisher._posts if post.channel == b"channel"]
+    (post,) = [post for post in told.backplane._publisher._posts if post.command[1] == b"channel"]
     told.queued()
     assert post.done is not None
     post.done(4)
     assert told.queued() == []
     post.done(None)
-    assert told.queued() == [(b"channel", post.payload)]
+    assert told.queued() == [(b"channel", post.command[-1])]
 
 
 def test_a_leader_that_drains_leaves_when_its_siblings_have_what_it_passed_on() -> None:

@@ -19,6 +19,7 @@ from python_server.socketio.cluster.broker.connections import (
     QUEUE_MAX_COUNT,
     BrokerLinkState,
     Publisher,
+    Stream,
     Subscriber,
 )
 from python_server.socketio.cluster.broker.url import connector
@@ -34,7 +35,8 @@ class Log:
         self._changed = threading.Condition()
         self.states: list[tuple[BrokerLinkState, str]] = []
         self.messages: list[tuple[bytes, bytes | None]] = []
-        self.reached: list[int | None] = []
+        self.reached: list[Any] = []
+        self.refusals: list[tuple[str, str]] = []
         self.oversized_count = self.dropped_count = 0
 
     def state(self, state: BrokerLinkState, reason: str) -> None:
@@ -47,7 +49,10 @@ class Log:
 
         self._tell(take)
 
-    def done(self, count: int | None) -> None:
+    def refused(self, command: str, reason: str) -> None:
+        self._tell(lambda: self.refusals.append((command, reason)))
+
+    def done(self, count: Any) -> None:
         self._tell(lambda: self.reached.append(count))
 
     def dropped(self, count: int) -> None:
@@ -369,3 +374,239 @@ def test_a_sentinel_names_the_master(new_redis: Callable[..., Any], pair: Pair, 
     log.wait(lambda: (b"c", None) in log.messages)
     publisher.publish(b"c", b"in")
     log.wait(lambda: log.payloads() == [b"in"])
+
+
+# Where a channel is a stream
+
+HOLE = b"hole"
+
+
+def in_stream(server: Any) -> list[bytes]:
+    with redis.Redis.from_url(server.url) as witness:
+        return [fields[b"data"] for _, fields in witness.xrange(b"s")]
+
+
+@pytest.fixture
+def streams(made: list[Any]) -> Callable[..., tuple[Publisher, Log]]:
+    def make(url: str, starts: bool = True) -> tuple[Publisher, Log]:
+        log, connect = Log(), connector(BrokerOptions(url, "s"))
+        stream = Stream(b"s", 100_000, HOLE)
+        publisher = Publisher(connect, log.state, log.dropped, stream=stream, refused=log.refused)
+        made.append(publisher)
+        if starts:
+            publisher.start()
+            log.wait(lambda: log.states != [])
+        return publisher, log
+
+    return make
+
+
+def test_what_is_published_to_the_stream_is_added_in_order(redis_server: Any, streams: Any) -> None:
+    with redis.Redis.from_url(redis_server.url) as witness:
+        witness.delete("s")
+    publisher, log = streams(redis_server.url)
+    sent = [b"%d" % number for number in range(1000)]
+    for payload in sent:
+        publisher.publish(b"s", payload, log.done)
+    publisher.publish(b"another", b"x", log.done)
+    assert publisher.flush(WAIT_SECONDS)
+    assert in_stream(redis_server) == sent
+    assert log.reached == [0] * 1001
+    assert publisher.published_count == 1001
+
+
+def test_a_command_and_its_answer(redis_server: Any, streams: Any) -> None:
+    publisher, log = streams(redis_server.url)
+    publisher.ask(log.done, b"SETEX", b"k", b"60", b"v")
+    publisher.ask(log.done, b"GETDEL", b"k")
+    publisher.ask(log.done, b"GETDEL", b"k")
+    publisher.ask(None, b"DEL", b"k")
+    assert publisher.flush(WAIT_SECONDS)
+    assert log.reached == [b"OK", b"v", None]
+
+
+def test_while_the_broker_is_away_the_stream_loses_nothing(
+    new_redis: Callable[..., Any], streams: Any
+) -> None:
+    server = new_redis("--appendonly", "yes", "--appendfsync", "always")
+    publisher, log = streams(server.url)
+    publisher.publish(b"s", b"0", log.done)
+    assert publisher.flush(WAIT_SECONDS)
+    server.stop()
+    publisher.doubt()
+    sent = [b"%d" % number for number in range(1, 600)]
+    for payload in sent:
+        publisher.publish(b"s", payload, log.done)
+    publisher.ask(log.done, b"SETEX", b"k", b"60", b"v")
+    server.start()
+    assert publisher.flush(WAIT_SECONDS)
+    assert in_stream(server) == [b"0", *sent]
+    assert log.reached == [0] * 600 + [b"OK"]
+    assert log.dropped_count == 0
+
+
+def test_what_was_not_answered_is_said_to_the_stream_again(
+    new_redis: Callable[..., Any], streams: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be there twice; a message of a channel is given up."""
+    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 1.0)
+    server = new_redis()
+    publisher, log = streams(server.url)
+    sent = [b"%d" % number for number in range(10)]
+    server.pause()
+    try:
+        for payload in sent:
+            publisher.publish(b"s", payload)
+        publisher.publish(b"another", b"x", log.done)
+        log.wait(lambda: BrokerLinkState.LOST in [state for state, _ in log.states])
+        publisher.publish(b"s", b"10")
+    finally:
+        server.resume()
+    assert publisher.flush(WAIT_SECONDS)
+    said = in_stream(server)
+    assert said[-11:] == [*sent, b"10"], "in their order"
+    assert set(said) == {*sent, b"10"}
+    assert log.dropped_count == len(log.reached) <= 1
+
+
+def test_what_was_dropped_leaves_a_hole_in_its_place(new_redis: Callable[..., Any], streams: Any) -> None:
+    server = new_redis()
+    publisher, log = streams(server.url, starts=False)
+    publisher.ask(log.done, b"GETDEL", b"k")
+    for number in range(QUEUE_MAX_COUNT + 5):
+        publisher.publish(b"s", b"%d" % number)
+    assert log.reached == [None], "the command as well"
+    publisher.start()
+    assert publisher.flush(WAIT_SECONDS)
+    said = in_stream(server)
+    assert said.count(HOLE) == 1
+    assert said[0] == HOLE
+    assert said[1:] == [
+        b"%d" % number for number in range(QUEUE_MAX_COUNT + 6 - len(said), QUEUE_MAX_COUNT + 5)
+    ]
+    assert log.dropped_count == 1 + QUEUE_MAX_COUNT + 5 - len(said[1:])
+
+
+def fill(client: Any) -> None:
+    client.config_set("maxmemory", 1)
+
+
+def drain(client: Any) -> None:
+    client.config_set("maxmemory", 0)
+
+
+REFUSALS = [
+    pytest.param(lambda it: it.set("s", "x"), lambda it: it.delete("s"), "WRONGTYPE", id="no stream"),
+    pytest.param(fill, drain, "maxmemory", id="out of memory"),
+    pytest.param(
+        lambda it: it.replicaof("127.0.0.1", "1"),
+        lambda it: it.replicaof("NO", "ONE"),
+        "read only replica",
+        id="read only",
+    ),
+    pytest.param(
+        lambda it: it.execute_command("ACL SETUSER", "u", "-xadd"),
+        lambda it: it.execute_command("ACL SETUSER", "u", "+xadd"),
+        "no permissions",
+        id="not permitted",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "mend", "reason"), REFUSALS)
+def test_a_broker_that_takes_nothing_for_the_stream_is_lost_once_and_loses_nothing(
+    new_redis: Callable[..., Any], streams: Any, spoil: Any, mend: Any, reason: str
+) -> None:
+    server = new_redis()
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL SETUSER", "u", "on", ">p", "~*", "&*", "+@all")
+        publisher, log = streams(server.url.replace("redis://", "redis://u:p@"))
+        spoil(client)
+        publisher.publish(b"s", b"1", log.done)
+        log.wait(lambda: len(log.states) == 2)
+        for payload in (b"2", b"3"):
+            publisher.publish(b"s", payload, log.done)
+        while sum(each["count"] for each in client.info("errorstats").values()) < 4:
+            pass
+        assert [state for state, _ in log.states] == [BrokerLinkState.UP, BrokerLinkState.LOST]
+        assert reason in log.states[1][1]
+        mend(client)
+    assert publisher.flush(WAIT_SECONDS)
+    assert in_stream(server) == [b"1", b"2", b"3"]
+    assert log.reached == [0, 0, 0]
+    assert log.dropped_count == 0
+    log.wait(lambda: len(log.states) == 3)
+
+
+def test_a_command_that_is_refused_holds_up_nothing(new_redis: Callable[..., Any], streams: Any) -> None:
+    """A broker that is too old for it, or an access list without it."""
+    server = new_redis()
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-getdel")
+    publisher, log = streams(server.url.replace("redis://", "redis://u:p@"))
+    for number in range(5):
+        publisher.publish(b"s", b"%d" % number)
+        publisher.ask(log.done, b"GETDEL", b"k")
+    assert publisher.flush(WAIT_SECONDS)
+    assert in_stream(server) == [b"0", b"1", b"2", b"3", b"4"], "each once"
+    assert log.reached == [None] * 5
+    assert [state for state, _ in log.states] == [BrokerLinkState.UP]
+    assert [command for command, _ in log.refusals] == ["GETDEL"] * 5
+    assert "no permissions" in log.refusals[0][1]
+
+
+class ResponseError(Exception):
+    """By that name the client library calls a broker's own refusal."""
+
+
+class Scripted:
+    """A connection that answers PING, and then as it is told."""
+
+    _sock = None
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.sent: list[list[tuple[bytes, ...]]] = []
+
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def send_command(self, *parts: Any, check_health: bool = True) -> None: ...
+
+    def pack_commands(self, commands: Any) -> list[Any]:
+        return list(commands)
+
+    def send_packed_command(self, command: list[Any], check_health: bool = True) -> None:
+        self.sent.append([parts[-1] for parts in command])
+
+    def read_response(self) -> Any:
+        if not self.sent:
+            return b"PONG"
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def test_nothing_is_said_behind_what_came_later(made: list[Any]) -> None:
+    """The broker has refused one, and taken the next: that the first is missing is told in its place."""
+    log = Log()
+    first = Scripted(ResponseError("no memory"), b"1-0", ResponseError("no memory"))
+    connections = [first, Scripted(b"2-0", b"3-0", b"4-0")]
+    connections[1].sent.append([])
+    publisher = Publisher(
+        lambda: connections.pop(0),
+        log.state,
+        log.dropped,
+        stream=Stream(b"s", 1000, HOLE),
+        refused=log.refused,
+    )
+    made.append(publisher)
+    second = connections[1]
+    for payload in (b"1", b"2", b"3"):
+        publisher.publish(b"s", payload, log.done)
+    publisher.start()
+    assert publisher.flush(WAIT_SECONDS)
+    assert first.sent == [[b"1", b"2", b"3"]]
+    assert second.sent[1:] == [[HOLE]]
+    assert log.reached == [0, None, None]
+    assert log.dropped_count == 2

@@ -11,9 +11,11 @@ import pytest
 
 from python_server.socketio.cluster.broker.url import (
     BrokerError,
+    broker_options,
     connector,
     read_broker,
     sentinel_places,
+    url_of,
     without_password,
 )
 from python_server.socketio.cluster.port import BrokerOptions
@@ -81,18 +83,50 @@ OPTIONS: list[tuple[dict[str, Any], BrokerOptions | None]] = [
     ({"message_queue": "redis://h"}, BrokerOptions("redis://h", "default")),
     (
         {"message_queue": "redis://h", "channel": "c", "channel_per_room": True, "redis_options": {"db": 2}},
-        BrokerOptions("redis://h", "c", True, {"db": 2}),
+        BrokerOptions("redis://h", "c", True, redis_options={"db": 2}),
     ),
     (
         {"client_manager": SimpleNamespace(redis_url="redis://h", channel="its", redis_options={"db": 1})},
         BrokerOptions("redis://h", "its", redis_options={"db": 1}),
     ),
+    ({"message_queue": "redis+streams://h/2"}, BrokerOptions("redis://h/2", "default", False, 100_000)),
+    (
+        {"message_queue": "rediss+streams://u:p%40@h:1/0?maxlen=500&ssl_ca_certs=/a%20b"},
+        BrokerOptions("rediss://u:p%40@h:1/0?ssl_ca_certs=%2Fa+b", "default", False, 500),
+    ),
+    (
+        {"message_queue": "redis+sentinel+streams://a:1,b:2/0/mine?maxlen=7"},
+        BrokerOptions("redis+sentinel://a:1,b:2/0/mine", "default", False, 7),
+    ),
+    ({"message_queue": "valkey+STREAMS://h"}, BrokerOptions("valkey://h", "default", False, 100_000)),
 ]
 
 
 @pytest.mark.parametrize(("given", "options"), OPTIONS)
 def test_options_of_the_peers(given: dict[str, Any], options: BrokerOptions | None) -> None:
     assert read_broker(given, "default") == options
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h/2?db=1", "redis+streams://h", "rediss+streams://u:p%40@h:1/0?maxlen=500&ssl_ca_certs=/a%20b"],
+)
+def test_a_url_is_written_as_it_was_read(url: str) -> None:
+    """For who emits through a broker that was read already."""
+    options = broker_options(url, "c")
+    assert broker_options(url_of(options), "c") == options
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "", "many", "1.5", "\u00b2", "1" * 19, "1" * 5000])
+def test_a_length_that_a_stream_cannot_have(told: str) -> None:
+    with pytest.raises(BrokerError, match="is no number of entries"):
+        read_broker({"message_queue": f"redis+streams://h?maxlen={told}&db=1"}, "default")
+
+
+@pytest.mark.parametrize("given", [{"channel_per_room": True}, {"message_queue": "amqp+streams://h"}])
+def test_a_stream_that_cannot_be(given: dict[str, Any]) -> None:
+    with pytest.raises(BrokerError, match=r"a stream is read whole|served by no broker here"):
+        read_broker({"message_queue": "redis+streams://h", **given}, "default")
 
 
 def test_options_that_cannot_be() -> None:

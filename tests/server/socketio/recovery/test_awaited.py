@@ -1,0 +1,95 @@
+"""Events that clients have brought along, until they come (awaited.py).
+
+It must not know logs; time is a number.
+"""
+
+from typing import Any
+
+import pytest
+
+from python_server.engineio.packet import Prepared
+from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.recovery.awaited import AwaitedEvents
+
+
+def said(name: str, excepted: tuple[str, ...] = ()) -> Envelope:
+    return Envelope("/", None, excepted, Prepared(["x"]), name)
+
+
+def excepted_of(awaited: AwaitedEvents, name: str) -> tuple[Any, ...]:
+    return awaited.without_repeats(said(name)).excepted
+
+
+@pytest.fixture
+def awaited() -> AwaitedEvents:
+    return AwaitedEvents()
+
+
+def test_nobody_waits(awaited: AwaitedEvents) -> None:
+    envelope = said("aaaa1")
+    assert awaited.without_repeats(envelope) is envelope
+
+
+def test_all_until_a_name_are_had(awaited: AwaitedEvents) -> None:
+    awaited.add("S", ["aaaaa"], [], 10.0)
+    assert [excepted_of(awaited, f"aaaa{number:x}") for number in (8, 9, 10, 11)] == [("S",)] * 3 + [()]
+
+
+def test_others_are_had_one_by_one(awaited: AwaitedEvents) -> None:
+    awaited.add("S", [], ["aaaa5", "aaaa3"], 10.0)
+    assert [excepted_of(awaited, f"aaaa{number}") for number in (2, 3, 4, 5)] == [(), ("S",), (), ("S",)]
+
+
+def test_of_one_process_some_are_had_in_row_and_others_ahead(awaited: AwaitedEvents) -> None:
+    awaited.add("S", ["aaaa2"], ["aaaa4", "bbbb1"], 10.0)
+    assert [excepted_of(awaited, f"aaaa{number}") for number in (2, 3, 4)] == [("S",), (), ("S",)]
+    assert excepted_of(awaited, "bbbb1") == ("S",)
+    assert excepted_of(awaited, "cccc1") == ()
+
+
+def test_who_was_excepted_by_the_sender_still_is(awaited: AwaitedEvents) -> None:
+    awaited.add("S", ["aaaa2"], [], 10.0)
+    assert awaited.without_repeats(said("aaaa2", ("blue",))).excepted == ("blue", "S")
+
+
+def test_several_wait_for_the_same(awaited: AwaitedEvents) -> None:
+    awaited.add("S", ["aaaa2"], [], 10.0)
+    awaited.add("T", ["aaaa4"], [], 10.0)
+    assert [excepted_of(awaited, f"aaaa{number}") for number in (2, 3, 4)] == [("S", "T"), ("T",), ("T",)]
+
+
+def test_the_last_of_them_ends_it(awaited: AwaitedEvents) -> None:
+    awaited.add("S", ["aaaa2"], ["aaaa4"], 10.0)
+    for number in (2, 3):
+        excepted_of(awaited, f"aaaa{number}")
+        assert awaited._awaited
+    excepted_of(awaited, "aaaa4")
+    assert awaited._awaited == {}
+
+
+def test_what_its_sender_says_next_ends_it_as_well(awaited: AwaitedEvents) -> None:
+    """The last one may have been for that client alone: it comes to nobody else."""
+    awaited.add("S", ["aaaa2"], [], 10.0)
+    assert excepted_of(awaited, "aaaa3") == ()
+    assert awaited._awaited == {}
+
+
+def test_who_comes_once_more_waits_for_what_it_has_then(awaited: AwaitedEvents) -> None:
+    awaited.add("S", ["aaaa2"], [], 10.0)
+    awaited.add("S", ["aaaa5"], [], 20.0)
+    awaited.sweep(15.0)
+    assert excepted_of(awaited, "aaaa5") == ("S",)
+
+
+def test_it_is_awaited_for_a_time(awaited: AwaitedEvents) -> None:
+    awaited.add("S", ["aaaa2"], [], 10.0)
+    awaited.add("T", ["aaaa2", "bbbb2"], [], 20.0)
+    awaited.sweep(10.0)
+    assert excepted_of(awaited, "aaaa1") == ("T",)
+    awaited.sweep(20.0)
+    assert awaited._awaited == {}
+
+
+def test_who_has_brought_nothing_leaves_nothing(awaited: AwaitedEvents) -> None:
+    awaited.add("S", [], [], 10.0)
+    assert awaited._awaited == {}
