@@ -75,6 +75,7 @@ class Ledger:
         self.killed: set[str] = set()  # hosts, since when some clients may be forgotten
         # Between machines each room has a channel of its own: a worker hears it only some time after a join.
         self.per_room = False
+        self.streams = False  # what machines say to each other is kept for a while
         self.troubles: list[Trouble] = []  # of the way between machines
         self._place = 0
         self._transcript = hashlib.sha256()
@@ -146,7 +147,7 @@ class Ledger:
         since = life.held.get(emission.room)
         if not emission.safe or since is None or since > emission.place:
             return False
-        if life.host == emission.host:
+        if life.host == emission.host or self.streams:
             return True
         return not self.per_room and not any(each.covers(emission, life) for each in self.troubles)
 
@@ -178,8 +179,15 @@ class Ledger:
         """A client that was lost is told what it is."""
         self.happened["recovered" if recovered else "not recovered"] += 1
         in_time = offset is not None and now - lost_at < SURELY_SECONDS
-        if not recovered and in_time and life.host not in self.killed:
+        if not recovered and in_time and not self._may_forget(life, lost_at, now):
             self.broken.append(f"forgotten: {life.name}.{life.number}, lost at {lost_at:.3f}, is a new one")
+
+    def _may_forget(self, life: Life, lost_at: float, now: float) -> bool:
+        if self.streams:  # its record was away, or with one that was killed
+            return bool(self.killed) or any(
+                each.began <= now and lost_at <= each.ended for each in self.troubles
+            )
+        return life.host in self.killed
 
     def remember(self, life: Life, visits: int, told: int) -> None:
         """What the application keeps of a client; a visit that the client has not noticed may be in it."""

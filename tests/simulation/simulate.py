@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from unittest.mock import patch
 
 HERE = Path(__file__).parent
@@ -27,6 +28,7 @@ from invariants import Ledger, Trouble  # noqa: E402
 from python_server.net.system import open_descriptors_count  # noqa: E402
 from python_server.observe import log  # noqa: E402
 from python_server.observe.counters import Counters  # noqa: E402
+from python_server.socketio.recovery.log import RecoveryLog  # noqa: E402
 from simulated_broker import Broker  # noqa: E402
 from simulated_clients import Client  # noqa: E402
 from simulated_cluster import ON_ITS_WAY_SECONDS, RECOVERY_SECONDS, Host, Process, starting  # noqa: E402
@@ -67,8 +69,15 @@ class World:
         )
         narrow = chance.random() < 0.3
         joined = chance.random() < 0.3
-        self.broker = Broker(machine, self.network.loop, self.network) if joined else None
         self.ledger.per_room = joined and chance.random() < 0.3
+        # By a chance of its own: without it a seed is what it was.
+        own_chance = Random(f"streams {self.seed}").random()
+        self.ledger.streams = joined and not self.ledger.per_room and own_chance < 0.5
+        self.broker = (
+            Broker(machine, self.network.loop, self.network, self.ledger.streams) if joined else None
+        )
+        if self.broker is not None:
+            self.broker.answer_lost = self._answer_lost
         self.hosts = [
             Host(machine, self.ledger, name, self.folder, workers_count, self.broker, narrow)
             for name in ("ab" if joined else "a")
@@ -174,6 +183,12 @@ class World:
         )
         return True
 
+    def _answer_lost(self) -> None:
+        """A command is said again: a record that was taken by the first one is gone, and others come late."""
+        now = self.machine.now
+        self.ledger.happened["answer lost"] += 1
+        self.ledger.troubles.append(Trouble("", now - ON_ITS_WAY_SECONDS, now + BROKER_BACK_SECONDS))
+
     def _something_happens(self) -> None:
         if self.network.calm:
             return
@@ -225,7 +240,8 @@ class World:
             host = chance.choice(self.hosts)
             kind = chance.choice(KINDS)
             self.ledger.happened[kind] += 1
-            self.clients.append(Client(f"c{number}", kind, self.network, host.name, host.path, self.ledger))
+            paths = [each.path for each in self.hosts] if self.ledger.streams else [host.path]
+            self.clients.append(Client(f"c{number}", kind, self.network, host.name, paths, self.ledger))
         self._later()
         self.pass_seconds(10 + chance.random() * 30)
         self.network.calm = True
@@ -267,9 +283,12 @@ class World:
         for hub in worker._hubs.values():
             assert hub.recovery is not None
             assert hub.restorer is not None
-            hub.recovery.expire(worker.loop._monotonic())
-            kept["lost clients"] = hub.recovery.lost_count
-            kept["kept logs"] = len(hub.recovery._kept_logs)
+            hub.recovery.sweep(worker.loop._monotonic())
+            if isinstance(hub.recovery, RecoveryLog):
+                kept["lost clients"] = hub.recovery.lost_count
+                kept["kept logs"] = len(hub.recovery._kept_logs)
+            elif self.broker is not None:
+                kept["records"] = self.broker.stream.keys_count()
             kept["kept events"] = hub.recovery.events.size_bytes
             kept["lookups"] = len(hub.restorer._lookups)
             kept["sockets"] = len(hub.restorer.sockets)
@@ -342,7 +361,7 @@ WANTED = (
     *KINDS, "cut", "cut and long away", "silence", "slow reader", "slow link", "roll", "rolled", "kill",
     "stopped alone", "more or fewer", "broker away", "full pipe", "full link", "from another machine",
     "hand-over", "upgraded", "recovered", "not recovered", "complete lives", "answers",
-    "acknowledged", "received",
+    "acknowledged", "received", "recovered elsewhere", "answer lost",
 )  # fmt: skip
 WANTED_FROM_COUNT = 50
 

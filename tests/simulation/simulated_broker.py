@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -16,8 +17,12 @@ from python_server.net.loop import Loop
 from python_server.socketio.cluster.broker import backplane, connections
 from simulated_machine import GUARD_SECONDS, Machine, Stuck
 from simulated_network import Network
+from simulated_stream import Stream
 
 URL = "redis://simulated"
+STREAMS_URL = "redis+streams://simulated"
+SLOW_PUBLISHER, SLOW_SECONDS = 0.05, 2.0  # of batches, and how late they are at most
+CUT_IN_ANSWER = 0.01  # of batches: the connection is lost before the answers
 
 
 class ToldThread:
@@ -111,7 +116,7 @@ class Connection:
         self.owner = owner
         self._broker = broker
         self._sock: Connection | None = None
-        self._answers: deque[int | bytes] = deque()
+        self._answers: deque[Any] = deque()
         self._timeout = 0.0
         self.channels: set[bytes] = set()
         self.pushes: deque[tuple[float, bytes]] = deque()  # each with the moment when it comes
@@ -131,15 +136,44 @@ class Connection:
         return list(commands)
 
     def send_packed_command(self, commands: list[tuple[Any, ...]], check_health: bool = True) -> None:
+        broker, chance = self._broker, self._broker.machine.random
+        if broker.streams and not broker.network.calm and chance.random() < SLOW_PUBLISHER:
+            ToldThread.own.thread.wait(lambda: self.lost, chance.random() * SLOW_SECONDS)
         for command in commands:
             self.send_command(*command)
+        if broker.streams and not broker.network.calm and chance.random() < CUT_IN_ANSWER:
+            self.lost = True
+            broker.answer_lost()
 
     def send_command(self, *parts: Any, check_health: bool = True) -> None:
         self._broker.check(self)
         if self.lost:
             raise ConnectionError("the simulated broker has gone")
-        name, *arguments = parts
-        if name == "PING":
+        name, *arguments = (
+            part.decode() if not at and type(part) is bytes else part for at, part in enumerate(parts)
+        )
+        stream = self._broker.stream
+        if name == "XADD":
+            self._answers.append(stream.add(arguments[5:]))
+        elif name == "XREAD":
+            self._answers.append(
+                partial(self._read, int(arguments[1]), int(arguments[3]) / 1000, arguments[-1])
+            )
+        elif name == "XREVRANGE":
+            self._answers.append(stream.newest())
+        elif name == "XRANGE":
+            whole = arguments[1] == b"-"
+            self._answers.append(stream.oldest() if whole else stream.between(arguments[1], arguments[2]))
+        elif name == "SET":
+            free = b"NX" not in arguments or stream.is_free(arguments[0])
+            if free:
+                stream.set(arguments[0], float(arguments[3]), arguments[1])
+            self._answers.append(b"OK" if free else None)
+        elif name == "DEL":
+            self._answers.append(int(stream.take(arguments[0]) is not None))
+        elif name == "GETDEL":
+            self._answers.append(stream.take(arguments[0]))
+        elif name == "PING":
             self._answers.append(b"PONG")
             self.push(b"+PONG\r\n")
         elif name == "PUBLISH":
@@ -149,10 +183,21 @@ class Connection:
                 (self.channels.add if name == "SUBSCRIBE" else self.channels.discard)(channel)
                 self.push(array(name.lower().encode(), channel) + b":1\r\n")
 
-    def read_response(self) -> int | bytes:
+    def read_response(self) -> Any:
         if self.lost:
             raise ConnectionError("the simulated broker has gone")
-        return self._answers.popleft()
+        answer = self._answers.popleft()
+        return answer() if callable(answer) else answer
+
+    def _read(self, count: int, seconds: float, entry_id: bytes) -> object:
+        """XREAD, as soon as there is something."""
+        stream, machine = self._broker.stream, self._broker.machine
+        if not stream.read(entry_id, count):
+            ToldThread.own.thread.wait(lambda: self.lost or stream.due(entry_id) <= machine.now, seconds)
+        if self.lost:
+            raise ConnectionError("the simulated broker has gone")
+        entries = stream.read(entry_id, count)
+        return [[b"stream", entries]] if entries else None
 
     # As a socket, from which its subscriber reads
 
@@ -199,14 +244,23 @@ class Broker:
         away: nobody is connected, and nobody can be.
     """
 
-    def __init__(self, machine: Machine, loop: Loop, network: Network) -> None:
+    def __init__(self, machine: Machine, loop: Loop, network: Network, streams: bool = False) -> None:
         self.machine = machine
+        self.streams = streams
+        self.answer_lost: Callable[[], None] = lambda: None
+        self.stream = Stream(lambda: machine.now, self._delay)
         self.loop = loop
         self.network = network
         self.connections: dict[Connection, None] = {}
         self.owner = ""
         self.gone: set[str] = set()
         self.away = False
+
+    def _delay(self) -> float:
+        """Of an entry, until readers see it; they are woken then."""
+        seconds = self.network.delay() / 4
+        self.loop.call_later(seconds, lambda: None)
+        return seconds
 
     def installed(self) -> ExitStack:
         """While this holds, links of workers are made to this broker."""

@@ -6,6 +6,7 @@ It must not know which worker serves it, or what is done to the server.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from invariants import EVERYBODY, Ledger, Life
@@ -21,19 +22,22 @@ class Client:
     """Comes back whenever it is lost, and keeps count.
 
     Args:
-        kind: "websocket", "polling" or "upgrade".
+        kind: "websocket", "polling" or "upgrade". paths: of the machines, of which it takes any.
 
     Attributes:
         life: since it was last told that it is a new one; None before it has ever been in.
         joined: it is in the namespace now. recovers: it asks for what it missed.
     """
 
-    def __init__(self, name: str, kind: str, network: Network, host: str, path: str, ledger: Ledger) -> None:
+    def __init__(
+        self, name: str, kind: str, network: Network, host: str, paths: Sequence[str], ledger: Ledger
+    ) -> None:
         self.name = name
         self._host = host
         self._kind = kind
         self._network = network
-        self._path = path
+        self._paths = paths
+        self._path = self._came_by = ""
         self._ledger = ledger
         self._random = network.machine.random
         self._pid: str | None = None
@@ -60,6 +64,7 @@ class Client:
             return
         self._connection += 1
         self.note("connects", self._connection)
+        self._path = self._paths[0] if len(self._paths) == 1 else self._random.choice(self._paths)
         if self._kind == "websocket":
             self._transport = WebSocket(self._network, self._path, "", self)
         else:
@@ -149,6 +154,9 @@ class Client:
 
     def _in(self, told: dict[str, str]) -> None:
         recovered = told.get("pid") is not None and told.get("pid") == self._pid
+        if recovered and self._path != self._came_by:
+            self._ledger.happened["recovered elsewhere"] += 1
+        self._came_by = self._path
         if self._pid is not None and self._lost_at is not None:
             self._ledger.come_back(
                 self.life, recovered, self._offset, self._lost_at, self._network.machine.now

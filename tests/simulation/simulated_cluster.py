@@ -26,7 +26,7 @@ from python_server.settings import Settings
 from python_server.workers import process
 from python_server.workers.spawn import WORKER_VARIABLE, take_slot
 from python_server.workers.supervisor import Supervisor
-from simulated_broker import URL, Broker
+from simulated_broker import STREAMS_URL, URL, Broker
 from simulated_machine import Machine
 from simulated_network import narrow
 
@@ -53,7 +53,9 @@ def no_page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def application(host: Host, origin: str) -> Server:
     """What each worker serves: it says to a room what a client says, under a number of its own."""
     ledger, machine = host.ledger, host.machine
-    more = {} if host.broker is None else {"message_queue": URL, "channel_per_room": ledger.per_room}
+    more = {}
+    if host.broker is not None:
+        more = {"message_queue": STREAMS_URL if ledger.streams else URL, "channel_per_room": ledger.per_room}
     server = Server(**SERVER_OPTIONS, **more)
 
     @server.event
@@ -157,7 +159,7 @@ class Process:
         queued = worker.membership.siblings.queued_bytes()
         if queued:
             self._host.ledger.happened["full link"] += 1
-        if not queued and not any(each._publisher._owes for each in worker._cluster.brokers()):
+        if not queued and not any(each._publisher.owes for each in worker._cluster.brokers()):
             self.safe_serial = emissions
 
     def poll(self) -> int | None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,9 @@ from invariants import EVERYBODY, SURELY_SECONDS, Ledger, Life, Trouble
 from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.socketio.adapter import Adapter
 from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.recovery.awaited import AwaitedEvents
 from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.recovery.stream_log import StreamLog
 
 COMMAND = Path(simulate.__file__)
 
@@ -40,7 +43,7 @@ def test_a_seed_does_the_same_again() -> None:
     assert {each.splitlines()[0] for each in told} == {f"3 {first.fingerprint}"}
 
 
-def broken_by(seeds: range, *words: str) -> bool:
+def broken_by(seeds: Iterable[int], *words: str) -> bool:
     """Is a promise of that kind broken in one of them?"""
     return any(sentence.startswith(words) for seed in seeds for sentence in simulate.play(seed).broken)
 
@@ -98,6 +101,38 @@ def test_a_planted_hole_in_a_recovery_is_found(monkeypatch: pytest.MonkeyPatch) 
 def test_a_planted_loss_of_who_may_come_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RecoveryHandover, "hand_over", lambda self, *given: None)
     assert broken_by(range(1, 20), "forgotten")
+
+
+# Of machines that share a stream, with many returns.
+STREAM_SEEDS = (78, 31, 151, 28, 66)
+MOVING_SEEDS = (*STREAM_SEEDS, 26, 121, 163, 24, 14, 71)
+
+
+def test_a_planted_hole_in_what_a_stream_gives_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    missed = StreamLog.missed
+
+    def without_first(*args: Any) -> Any:
+        found = missed(*args)
+        return found[1:] if isinstance(found, list) else found
+
+    monkeypatch.setattr(StreamLog, "missed", without_first)
+    assert broken_by(STREAM_SEEDS, "hole", "lost")
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "does"),
+    [
+        pytest.param(AwaitedEvents, "add", lambda *args: None, id="what a client brought along is not known"),
+        pytest.param(
+            StreamLog, "_lacks", lambda *args: False, id="what stood before a worker began is not read"
+        ),
+    ],
+)
+def test_a_planted_fault_between_machines_is_found(
+    where: type, name: str, does: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where, name, does)
+    assert broken_by(MOVING_SEEDS, "hole", "lost", "doubled", "overtaken", "forgotten")
 
 
 def life_in(ledger: Ledger) -> Life:
