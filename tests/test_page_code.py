@@ -64,7 +64,7 @@ RUN = {
     "docs/index.md": {"python": (1, "e2e/test_page_blocks.py")},
     "docs/operations.md": {"yaml": (2, "e2e/test_operations.py")},
     "docs/scaling.md": {
-        "python": (2, "e2e/test_scaling_page.py"),
+        "python": (3, "e2e/test_scaling_page.py"),
         "nginx": (3, "e2e/test_scaling_page.py"),
         "text": (1, "e2e/test_scaling_page.py"),
         "yaml": (1, "e2e/test_scaling_page.py"),

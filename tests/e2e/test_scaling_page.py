@@ -175,16 +175,23 @@ def read():
 """
 
 
-def test_the_lines_for_a_broker(serve: Any, redis_server: Any, tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    joined, spoken = (block.replace("redis://broker:6379/0", redis_server.url) for block in blocks)
-    (tmp_path / "readers.py").write_text(READER.format(block=joined))
+@pytest.mark.parametrize("scheme", ["redis", "redis+streams"])
+def test_the_lines_for_a_broker(serve: Any, redis_server: Any, tmp_path: Path, scheme: str) -> None:
+    text, url = PAGE.read_text("utf-8"), redis_server.url.replace("redis", scheme, 1)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    joined, spoken, recovering = (
+        block.replace("redis+streams://", "redis://").replace("redis://broker:6379/0", url)
+        for block in blocks
+    )
+    program = READER.format(block=joined if scheme == "redis" else recovering)
+    (tmp_path / "readers.py").write_text(program)
     server = serve(tmp_path, "readers:app")
-    wait_passing_on(server, redis_server.url)
+    wait_passing_on(server, url)
     client = SimpleClient()
     client.connect(server.url)
     client.call("read")
     scope: dict[str, Any] = {}
     exec(compile(spoken, "scaling.md", "exec"), scope)
-    assert client.receive(WAIT_SECONDS) == ["news", {"title": "hello"}]
+    # Behind it stands the event's name, where clients recover.
+    assert client.receive(WAIT_SECONDS)[:2] == ["news", {"title": "hello"}]
     client.disconnect()
