@@ -23,8 +23,10 @@ CHANNEL = "bench"
 PIPELINE_COUNT = 200
 _OURS = ("{python}", "-m", "python_server", "--port", "{port}", "--no-access-log", "redis_room:app")
 # redis-py reads with hiredis where it is installed. Ours brings it, a plain install of the peers does not.
+STREAMS = "ours, streams"
 SERVERS = {
     "ours": _OURS,
+    STREAMS: _OURS,
     "python-socketio": ("{python}", "redis_room.py", "{port}", "asgi"),
     "flask-socketio-threading": ("{python}", "redis_room.py", "{port}", "threading"),
     "the same with hiredis": ("{python}", "redis_room.py", "{port}", "threading", "hiredis"),
@@ -56,17 +58,17 @@ def redis_server() -> Iterator[int]:
         process.wait()
 
 
-def _publish(to: socket.socket, room: str, count: int, event: str) -> None:
+def _publish(to: socket.socket, room: str, count: int, event: str, stream: bool) -> None:
     """So many envelopes in python-socketio's form, pipelined; the answers are read as they come."""
     for start in range(0, count, PIPELINE_COUNT):
         numbers = range(start, min(start + PIPELINE_COUNT, count))
-        to.sendall(b"".join(_command(room, event, number) for number in numbers))
+        to.sendall(b"".join(_command(room, event, number, stream) for number in numbers))
         lines = 0
-        while lines < len(numbers):
+        while lines < len(numbers) * (2 if stream else 1):  # an entry's id has its length before it
             lines += to.recv(65_536).count(b"\r\n")
 
 
-def _command(room: str, event: str, number: int) -> bytes:
+def _command(room: str, event: str, number: int, stream: bool) -> bytes:
     envelope = {
         "method": "emit",
         "event": event,
@@ -77,8 +79,9 @@ def _command(room: str, event: str, number: int) -> bytes:
         "callback": None,
         "host_id": "bench",
     }
-    words = [b"PUBLISH", CHANNEL.encode(), json.dumps(envelope).encode()]
-    return b"*3\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+    added = [b"XADD", CHANNEL.encode(), b"MAXLEN", b"~", b"100000", b"*", b"data"]
+    words = [*(added if stream else [b"PUBLISH", CHANNEL.encode()]), json.dumps(envelope).encode()]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
 def _say(client: socket.socket, text: str) -> None:
@@ -100,22 +103,23 @@ def _take_until(client: socket.socket, end: bytes, times: int = 1) -> int:
     return taken
 
 
-def _wait_for_subscription(client: socket.socket, publisher: socket.socket) -> None:
+def _wait_for_subscription(client: socket.socket, publisher: socket.socket, stream: bool) -> None:
     """Until what is published arrives; then some messages more, so that everything is warm."""
     deadline = time.monotonic() + 20
     while not select.select([client], [], [], 0.05)[0]:
         if time.monotonic() > deadline:
             raise processes.RunFailed("nothing published reaches the client")
-        _publish(publisher, "players", 1, "ready")
-    _publish(publisher, "players", 200, "warm")
+        _publish(publisher, "players", 1, "ready", stream)
+    _publish(publisher, "players", 200, "warm", stream)
     _take_until(client, b'["warm"', 200)
 
 
-def measure(command: tuple[str, ...], room: str) -> dict[str, Any]:
+def measure(command: tuple[str, ...], room: str, stream: bool) -> dict[str, Any]:
     """One run: messages/s and server-CPU microseconds per message, from first publish to last arrival."""
     with redis_server() as redis_port:
         port = processes.free_port()
-        environ = {"REDIS_URL": f"redis://127.0.0.1:{redis_port}/0", "PYTHONPATH": ""}
+        scheme = "redis+streams" if stream else "redis"
+        environ = {"REDIS_URL": f"{scheme}://127.0.0.1:{redis_port}/0", "PYTHONPATH": ""}
         words = [run._fill(word, port) for word in command]
         with processes.running_server(words, port, environment.SERVERS_FOLDER, environ, run.LOG) as pids:
             client = socket.create_connection(("127.0.0.1", port), 20)
@@ -127,10 +131,10 @@ def measure(command: tuple[str, ...], room: str) -> dict[str, Any]:
                 _take_until(client, b"40{")
                 _say(client, '420["join"]')
                 _take_until(client, b"430[")
-                _wait_for_subscription(client, publisher)
+                _wait_for_subscription(client, publisher, stream)
                 busy, began = processes.cpu_seconds(pids), time.monotonic()
-                _publish(publisher, ROOMS[room], MESSAGES_COUNT, "news")
-                _publish(publisher, "players", 1, "last")
+                _publish(publisher, ROOMS[room], MESSAGES_COUNT, "news", stream)
+                _publish(publisher, "players", 1, "last", stream)
                 if ROOMS[room] == "players":
                     _take_until(client, b'["news"', MESSAGES_COUNT)
                 else:
@@ -146,7 +150,9 @@ def table(runs: list[dict[str, Any]]) -> list[str]:
     lines = ["| room | server | messages/s | server CPU us per message | x the cheapest peer | failed |"]
     lines.append("|---|---|---:|---:|---:|---|")
     for room in ROOMS:
-        costs = [_middle(runs, room, peer, "cpu_us_per_message") for peer in SERVERS if peer != "ours"]
+        costs = [
+            _middle(runs, room, peer, "cpu_us_per_message") for peer in SERVERS if SERVERS[peer] != _OURS
+        ]
         theirs = min((cost for cost in costs if cost), default=None)
         for server in SERVERS:
             cost = _middle(runs, room, server, "cpu_us_per_message")
@@ -183,7 +189,7 @@ def main() -> int:
             for server, command in SERVERS.items():
                 found: dict[str, Any] = {"round": number, "room": room, "server": server}
                 try:
-                    found |= measure(command, room)
+                    found |= measure(command, room, server == STREAMS)
                 except (processes.RunFailed, OSError) as failure:
                     found["error"] = str(failure).replace(str(environment.ROOT), ".")
                 runs.append(found)
