@@ -219,8 +219,16 @@ class Link:
             self._waiting = False
             try:
                 self._loop.remove_writer(self._descriptor)
-            except OSError:  # this is called again, and tries again
-                self._waiting = True
+            except OSError:
+                self._watch_anew()
+
+    def _watch_anew(self) -> None:
+        """What is watched cannot be changed: a pipe that takes data again would be told in each turn."""
+        self._loop.forget(self._descriptor)
+        try:
+            self._loop.add_reader(self._descriptor, self._on_readable)
+        except OSError:
+            self._end()
 
     def _forget_queue(self) -> None:
         self._wait_no_more()

@@ -4,6 +4,7 @@ It must not know what messages are for.
 """
 
 import gc
+import errno
 import os
 import random
 import resource
@@ -291,6 +292,31 @@ def test_a_used_up_system_is_tried_again(bench: Bench) -> None:
     bench.first.link.send(1, b"patience")
     bench.until(1)
     assert bench.second.got == [(1, b"patience", None)]
+
+
+def test_what_cannot_be_changed_in_the_poller_is_watched_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe that was full and takes data again: its writer would be called in each turn, for nothing."""
+    link = bench.first.link
+    bench.loop.remove_reader(bench.second.link._descriptor)
+    taken = 0
+    while link.send(1, b"x" * 50_000):
+        taken += 1
+        bench.turn(1)
+    assert link._descriptor in bench.loop._writers
+
+    def modify(descriptor: int, events: int) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(bench.loop._poller, "modify", modify)
+    bench.loop.add_reader(bench.second.link._descriptor, bench.second.link._on_readable)
+    bench.until(taken)
+    bench.turn()
+    assert link._descriptor not in bench.loop._writers
+    bench.second.link.send(3, b"heard")
+    bench.turn()
+    assert bench.first.got == [(3, b"heard", None)]
 
 
 def test_a_receiver_out_of_descriptors_gets_the_message_without(bench: Bench) -> None:
