@@ -3,8 +3,8 @@
 It must not know what messages are for.
 """
 
-import gc
 import errno
+import gc
 import os
 import random
 import resource
