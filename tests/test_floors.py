@@ -48,7 +48,8 @@ HOUSE = """
                tracer cluster.receiver cluster.broker.stream_reader cluster.broker.stream
                cluster.broker.records recovery.awaited recovery.log recovery.stream_record
                recovery.machine_events recovery.stream_log services recovery.restore rooms
-               handler_runner broadcaster traced recovery.stream_restore connections dispatcher
+               handler_runner broadcaster traced recovery.stream_client recovery.stream_restore
+               connections dispatcher
                server cluster.broker.services cluster.broker.shared_stream cluster.broker.backplane
 5  control     commands places server client stacks worker_socket
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log

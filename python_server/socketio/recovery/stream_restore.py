@@ -8,12 +8,11 @@ record the client may seem to be connected still: whoever has it ends that conne
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -30,7 +29,7 @@ from python_server.socketio.cluster.port import (
     Room,
 )
 from python_server.socketio.cluster.requests import convert, plain
-from python_server.socketio.recovery.record import RecoveryRecord, travelling
+from python_server.socketio.recovery.record import RecoveryRecord
 from python_server.socketio.recovery.restore import (
     ASK_AGAIN_MAX_COUNT,
     FETCH_SECONDS,
@@ -38,8 +37,9 @@ from python_server.socketio.recovery.restore import (
     SWEEP_SECONDS,
     Admit,
 )
+from python_server.socketio.recovery.stream_client import LEFT_MAX_COUNT, Kept
 from python_server.socketio.recovery.stream_log import LeftRoom, Reach, StreamLog
-from python_server.socketio.recovery.stream_record import VERSION, StreamRecord, sign, verify
+from python_server.socketio.recovery.stream_record import VERSION, StreamRecord, verify
 from python_server.socketio.services import HubServices
 
 # How often a process looks whether the stream has come to where a client was.
@@ -48,8 +48,6 @@ REACH_SECONDS: Final = 0.02
 # process is killed; and in how many parts all clients are looked at meanwhile.
 SAVE_SECONDS: Final = 5.0
 SAVE_PARTS_COUNT: Final = 50
-# Rooms that a client was in: who has left so many since it came may not be found in them.
-LEFT_MAX_COUNT: Final = 100
 
 
 class SurrenderQuestion(msgspec.Struct, forbid_unknown_fields=True):
@@ -86,31 +84,6 @@ class RecordLookup:
     is_asked: bool = False
     live: StreamRecord | None = None
     again_count: int = ASK_AGAIN_MAX_COUNT
-
-
-@dataclass(eq=False, slots=True)
-class Kept:
-    """A client of this process, and what its record will need.
-
-    Attributes:
-        record: what it brought along: names of what it was sent on its return, and what it had already then.
-        joined_position, holes_count: of the log, when it came.
-        entered, left: the rooms it is in, and was in, by the log's positions.
-        waiting: told whether its record is stored. is_stored: it is on its way to the store.
-        is_changed: its rooms have, since its record was saved with `saved_data`. is_saved: it was, once.
-    """
-
-    socket: Socket
-    record: StreamRecord
-    joined_position: int
-    holes_count: int
-    entered: dict[Room, int] = field(default_factory=dict)
-    left: deque[LeftRoom] = field(default_factory=lambda: deque(maxlen=LEFT_MAX_COUNT))
-    waiting: list[Callable[[bool], object]] = field(default_factory=list)
-    is_stored: bool = False
-    is_changed: bool = True
-    is_saved: bool = False
-    saved_data: Any = None
 
 
 class StreamRestorer:
@@ -341,23 +314,23 @@ class StreamRestorer:
                 "recovery record", "a client that may have missed something cannot be recovered"
             )
             return
-        kept.is_stored = True
-        self._leaving[kept.record.pid] = kept
-        self._put(kept, self._record_of(kept, rooms))
+        stored = self._written(kept, rooms, is_live=False)
+        if stored is not None:
+            kept.is_stored = True
+            self._leaving[kept.record.pid] = kept
+            self._put(kept, stored)
 
-    def _record_of(self, kept: Kept, rooms: dict[Room, int]) -> StreamRecord:
-        """What its client has got by now."""
-        socket, record = kept.socket, msgspec.structs.replace(kept.record)
-        was = RecoveryRecord(record.namespace, record.sid, record.pid, rooms=rooms, data=socket.data)
-        travels = travelling(was, self._services.complain)
-        record.rooms, record.data = list(travels.rooms), travels.data
-        self._log.snapshot(record, rooms, kept.left, kept.joined_position, socket.last_offset)
-        return record
+    def _written(self, kept: Kept, rooms: dict[Room, int], is_live: bool) -> bytes | None:
+        """Its record as it is by now; None: it cannot be kept."""
+        try:
+            return kept.write(self._log, rooms, is_live, self._store.secret, self._services.complain)
+        except Malformed as error:
+            self._services.complain("recovery record", f"a client cannot be recovered: {error}")
+            return None
 
-    def _put(self, kept: Kept, record: StreamRecord) -> None:
-        stored = sign(record, self._store.secret)
+    def _put(self, kept: Kept, stored: bytes) -> None:
         told = partial(self._tell, kept) if kept.is_stored else lambda stored: None
-        self._store.put(record.pid, stored, self._log.events.max_seconds, told)
+        self._store.put(kept.record.pid, stored, self._log.events.max_seconds, told)
 
     def _save_some(self) -> None:
         """As long as the loop turns: a part of those that are here, whose rooms or data have changed."""
@@ -371,7 +344,7 @@ class StreamRestorer:
                 continue
             if kept.holes_count != self._log.holes_count:
                 self._drop_saved(kept)
-            elif kept.is_changed or kept.socket.data is not kept.saved_data:
+            elif kept.is_changed or kept.data() != kept.saved_data:
                 self._save(kept)
         del self._due[-count:]
 
@@ -379,10 +352,13 @@ class StreamRestorer:
         """It is connected, and may be until its process is killed."""
         if kept.socket.state is not SocketState.CONNECTED or not self._log.has_begun:
             return
-        kept.is_changed, kept.saved_data, kept.is_saved = False, kept.socket.data, True
-        record = self._record_of(kept, self._rooms_of(kept.socket))
-        record.is_live = True
-        self._put(kept, record)
+        kept.is_changed, kept.saved_data = False, kept.data()
+        stored = self._written(kept, self._rooms_of(kept.socket), is_live=True)
+        if stored is None:
+            self._drop_saved(kept)
+        else:
+            kept.is_saved = True
+            self._put(kept, stored)
 
     def _tell(self, kept: Kept, stored: bool) -> None:
         """Those that have asked for the record."""

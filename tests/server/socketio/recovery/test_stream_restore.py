@@ -18,8 +18,9 @@ from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.port import Envelope, PeerRequest, StreamBegun, StreamMarks
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import ASK_AGAIN_MAX_COUNT, FETCH_SECONDS, SWEEP_SECONDS
+from python_server.socketio.recovery.stream_client import LEFT_MAX_COUNT, RECORD_MAX_BYTES
 from python_server.socketio.recovery.stream_record import DIGEST_BYTES, VERSION, StreamRecord, sign, verify
-from python_server.socketio.recovery.stream_restore import LEFT_MAX_COUNT, REACH_SECONDS, SAVE_SECONDS
+from python_server.socketio.recovery.stream_restore import REACH_SECONDS, SAVE_SECONDS
 from python_server.socketio.server import Hub
 from python_server.socketio.services import Configuration
 
@@ -591,3 +592,53 @@ def test_a_server_that_falls_quiet_keeps_nothing_for_ever(net: Net, person: Pers
     net.advance(SWEEP_SECONDS)
     assert (log.events.size_bytes, log._own, log._others) == (0, {}, {})
     assert (restorer.sockets, restorer._lookups, restorer._leaving) == ({}, {}, {})
+
+
+# What an application has stored with a client
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_session_data_that_cannot_be_written_stays_behind(net: Net, person: Person) -> None:
+    itself: dict[str, Any] = {}
+    itself["self"] = itself
+    person.peer.socket.data = {"name": "Ann", "loop": itself, "deep": nested(100_000)}
+    other = Person(net)
+    other.connect(0)
+    assert saved(net, person) is not None
+    assert saved(net, other) is not None
+    person.lose()
+    assert net[0].hub.adapters()["/"].get(person.sid) is None
+    person.connect(1)
+    assert person.recovered == [False, True]
+    assert person.peer.socket.data == {"name": "Ann"}
+
+
+def test_session_data_that_changes_in_its_place_is_saved(net: Net, person: Person) -> None:
+    person.peer.socket.data = data = {"user": "Ann"}
+    assert saved(net, person).data == {"user": "Ann"}
+    del data["user"]
+    assert saved(net, person).data == {}
+
+
+def test_a_client_with_very_much_session_data_is_not_kept(net: Net, person: Person) -> None:
+    assert saved(net, person) is not None
+    person.peer.socket.data = {"much": "x" * RECORD_MAX_BYTES}
+    assert saved(net, person) is None
+    person.lose()
+    net.flow()
+    assert net.records == {}
+    assert any("session data" in text for text in net[0].complaints)
+
+
+def test_an_event_whose_name_is_no_text_hurts_nobody(net: Net, person: Person) -> None:
+    """A record with it could not be written."""
+    net[0].hub.recovery.next_offset = lambda: "\udc80"
+    net.emit(0, "a")
+    person.lose()
+    assert net[0].hub.adapters()["/"].get(person.sid) is None
