@@ -41,8 +41,9 @@ HOUSE = """
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
-               cluster.broker.url cluster.broker.connections cluster.pipe_messages
-               cluster.pipe_backplane recovery.event_log broadcast cluster.broker.link_status
+               cluster.broker.url cluster.broker.post_queue cluster.broker.connections
+               cluster.pipe_messages cluster.pipe_backplane recovery.event_log broadcast
+               cluster.broker.link_status
                cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
                protocol4 recovery.event_names recovery.record client adapter handlers acks observer
                tracer cluster.receiver cluster.broker.stream_reader cluster.broker.stream
