@@ -130,10 +130,16 @@ class StreamRestorer:
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
-        if type(pid) is not str or len(self._lookups) >= LOOKUPS_MAX_COUNT:
+        if (
+            type(pid) is not str
+            or not self._services.names.may_be_made(pid)
+            or len(self._lookups) >= LOOKUPS_MAX_COUNT
+        ):
             self._admit_new(socket, partial(admit, None))
             return
         former = self._end_former(pid, socket.namespace)
+        if socket.state is SocketState.CLOSED:  # it was of the same session
+            return
         offset = offset if type(offset) is str else None
         lookup = self._lookups[pid] = self._lookup_of[socket] = RecordLookup(
             socket, partial(admit, former), pid, offset
@@ -265,6 +271,8 @@ class StreamRestorer:
         for envelope in missed:
             socket.last_offset = envelope.offset
             socket.send(envelope.prepared)
+        if socket.state is SocketState.CLOSED:  # it is more than may wait for a client
+            return
         self._log.take_over(record, missed, now)
         record.is_live = False
         record.sent_last = [lookup.offset, *(envelope.offset for envelope in missed)]

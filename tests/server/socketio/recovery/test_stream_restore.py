@@ -15,6 +15,7 @@ import pytest
 
 from python_server.engineio.session_ids import SessionIds
 from python_server.socketio.broadcast import BroadcastOptions
+from python_server.socketio.client import Handler
 from python_server.socketio.cluster.port import Envelope, PeerRequest, StreamBegun, StreamMarks
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import ASK_AGAIN_MAX_COUNT, FETCH_SECONDS, SWEEP_SECONDS
@@ -337,14 +338,14 @@ def test_two_that_ask_for_one_that_seems_connected(net: Net, person: Person) -> 
 
 
 def test_a_client_nobody_knows_is_new(net: Net, person: Person) -> None:
-    person.auth = {"pid": "nobody's"}
+    person.auth = {"pid": SessionIds(2).make()}
     person.connect(2)
     assert person.recovered == [False, False]
 
 
 def test_who_does_not_answer_is_asked_again_a_few_times(net: Net, person: Person) -> None:
     net.silent_count = 1
-    person.auth = {"pid": "nobody's"}
+    person.auth = {"pid": SessionIds(2).make()}
     person.connect(2)
     assert person.recovered == [False, False]
     assert net.questions_count == ASK_AGAIN_MAX_COUNT + 1
@@ -642,3 +643,46 @@ def test_an_event_whose_name_is_no_text_hurts_nobody(net: Net, person: Person) -
     net.emit(0, "a")
     person.lose()
     assert net[0].hub.adapters()["/"].get(person.sid) is None
+
+
+# Clients that are not what they should be
+
+
+@pytest.mark.parametrize("pid", ["", "P", "x" * 100_000, "\udc80", "1." + "a" * 21, "../1." + "a" * 20])
+def test_what_is_no_secret_of_a_client_is_looked_for_nowhere(net: Net, pid: str) -> None:
+    """It would be sent to all machines, and to the store."""
+    stranger = Person(net)
+    stranger.auth = {"pid": pid}
+    stranger.connect(0, flow=False)
+    assert stranger.recovered == [False]
+    assert (net.questions_count, [*net.waiting]) == (0, [])
+
+
+def test_one_session_with_one_secret_in_two_namespaces_leaves_nobody_behind(net: Net, person: Person) -> None:
+    net[1].hub.handlers.on("/other", "x", Handler(lambda socket, event, arguments: None))
+    person.lose()
+    net.flow()
+    peer = net[1].peer(None)
+    peer.say(f"0/other,{json.dumps(person.auth)}")
+    peer.say(f"0{json.dumps(person.auth)}")
+    net.flow()
+    restorer = net[1].hub.restorer
+    assert (restorer.sockets, restorer._lookups, restorer._lookup_of) == ({}, {}, {})
+    assert all(adapter.clients_count == 0 for adapter in net[1].hub.adapters().values())
+    person.connect(2)
+    assert person.recovered == [False, True]
+
+
+def test_a_client_that_cannot_take_what_it_missed_is_not_there(
+    net: Net, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("python_server.socketio.client.HELD_MAX_BYTES", 100)
+    net.emit(0, "a")
+    person.lose()
+    net.emit(0, "b" * 200)
+    net.emit(0, "c")
+    net.read()
+    person.connect(1)
+    assert person.recovered == [False]
+    assert net[1].hub.restorer.sockets == {}
+    assert net[1].hub.adapters() == {} or net[1].hub.adapters()["/"].clients_count == 0
