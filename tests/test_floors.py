@@ -48,7 +48,8 @@ HOUSE = """
                protocol4 recovery.event_names recovery.record client adapter handlers acks observer
                tracer cluster.receiver cluster.broker.stream_reader cluster.broker.stream
                cluster.broker.records recovery.awaited recovery.log recovery.stream_record
-               recovery.machine_events recovery.stream_log services recovery.restore rooms
+               recovery.machine_events recovery.checkpoints recovery.stream_log services
+               recovery.restore rooms
                handler_runner broadcaster traced recovery.stream_client recovery.stream_restore
                connections dispatcher
                server cluster.broker.services cluster.broker.shared_stream cluster.broker.backplane
