@@ -275,7 +275,9 @@ class StreamRestorer:
             return
         self._log.take_over(record, missed, now)
         record.is_live = False
-        record.sent_last = [lookup.offset, *(envelope.offset for envelope in missed)]
+        names = dict.fromkeys(envelope.offset for envelope in missed)
+        record.sent_last = [lookup.offset, *names]
+        record.private = {name: told for name, told in record.private.items() if name in names}
         self._keep(socket, record)
         position = self._log.events.position
         lookup.admit(dict.fromkeys(record.rooms, position))

@@ -686,3 +686,18 @@ def test_a_client_that_cannot_take_what_it_missed_is_not_there(
     assert person.recovered == [False]
     assert net[1].hub.restorer.sockets == {}
     assert net[1].hub.adapters() == {} or net[1].hub.adapters()["/"].clients_count == 0
+
+
+def test_what_a_client_has_taken_is_not_kept_with_it_on_its_return(net: Net, person: Person) -> None:
+    net.emit(0, "taken" * 100, rooms=(person.sid,))
+    person.look()
+    net.emit(0, "untaken", rooms=(person.sid,))
+    person.lose(unseen=True)
+    person.connect(1)
+    assert person.recovered == [False, True]
+    assert person.got == ["taken" * 100, "untaken"]
+    kept = net[1].hub.restorer.sockets[person.auth["pid"]]
+    assert [*kept.record.private] == [person.auth["offset"]]
+    person.lose(unseen=True)
+    person.connect(2)
+    assert (person.recovered, person.got[2:]) == ([False, True, True], [])
