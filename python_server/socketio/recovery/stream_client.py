@@ -35,7 +35,8 @@ class Kept:
         joined_position, holes_count: of the log, when it came.
         entered, left: the rooms it is in, and was in, by the log's positions.
         waiting: told whether its record is stored. is_stored: it is on its way to the store.
-        is_changed: its rooms have, since its record was saved with `saved_data`. is_saved: it was, once.
+        is_changed: its rooms have, since its record was saved with `saved_data`, at `saved_at`. is_saved: it
+            was, once.
     """
 
     socket: Socket
@@ -49,6 +50,7 @@ class Kept:
     is_changed: bool = True
     is_saved: bool = False
     saved_data: bytes = b""
+    saved_at: float = 0.0
 
     def data(self) -> bytes:
         """The application's data as it would be written; an application may change it in its place."""

@@ -48,6 +48,8 @@ REACH_SECONDS: Final = 0.02
 # process is killed; and in how many parts all clients are looked at meanwhile.
 SAVE_SECONDS: Final = 5.0
 SAVE_PARTS_COUNT: Final = 50
+# How often it is saved, also without a change, in the time for which it is kept: the store forgets it then.
+SAVE_TIMES: Final = 2
 
 
 class SurrenderQuestion(msgspec.Struct, forbid_unknown_fields=True):
@@ -343,18 +345,19 @@ class StreamRestorer:
         self._store.put(kept.record.pid, stored, self._log.events.max_seconds, told)
 
     def _save_some(self) -> None:
-        """As long as the loop turns: a part of those that are here, whose rooms or data have changed."""
+        """As long as the loop turns: a part of those here, whose rooms or data have changed, or record is old."""
         self._services.call_later(SAVE_SECONDS / SAVE_PARTS_COUNT, self._save_some)
         if not self._due:
             self._due = list(self.sockets)
         count = 1 + len(self.sockets) // SAVE_PARTS_COUNT
+        stale_before = self._services.now() - self._log.events.max_seconds / SAVE_TIMES
         for pid in self._due[-count:]:
             kept = self.sockets.get(pid)
             if kept is None:
                 continue
             if kept.holes_count != self._log.holes_count:
                 self._drop_saved(kept)
-            elif kept.is_changed or kept.data() != kept.saved_data:
+            elif kept.is_changed or kept.saved_at <= stale_before or kept.data() != kept.saved_data:
                 self._save(kept)
         del self._due[-count:]
 
@@ -362,7 +365,7 @@ class StreamRestorer:
         """It is connected, and may be until its process is killed."""
         if kept.socket.state is not SocketState.CONNECTED or not self._log.has_begun:
             return
-        kept.is_changed, kept.saved_data = False, kept.data()
+        kept.is_changed, kept.saved_data, kept.saved_at = False, kept.data(), self._services.now()
         stored = self._written(kept, self._rooms_of(kept.socket), is_live=True)
         if stored is None:
             self._drop_saved(kept)

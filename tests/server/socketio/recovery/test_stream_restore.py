@@ -595,6 +595,18 @@ def test_a_server_that_falls_quiet_keeps_nothing_for_ever(net: Net, person: Pers
     assert (restorer.sockets, restorer._lookups, restorer._leaving) == ({}, {}, {})
 
 
+def test_the_record_of_a_client_that_stays_is_saved_again_before_the_store_forgets_it(
+    net: Net, person: Person
+) -> None:
+    record = saved(net, person)
+    net.emit(1, "a")
+    net.read()
+    net.advance(net[0].hub.recovery.events.max_seconds / 2)
+    assert saved(net, person).place == record.place + 1
+    net.records.clear()
+    assert saved(net, person) is None, "too often"
+
+
 # What an application has stored with a client
 
 
