@@ -67,6 +67,7 @@ class StreamLog:
         place: all that stands in the stream until there was heard; 0 before it is known.
         holes_count: how often something was lost on its way here.
         is_private: is an event of this process for its own clients alone, so that no other will hear it?
+        said_alone: called with each of them.
     """
 
     # What is for the clients of one process alone has no name that others could find.
@@ -81,6 +82,7 @@ class StreamLog:
         self.place = 0
         self.holes_count = 0
         self.is_private: Callable[[Envelope], bool] = lambda envelope: False
+        self.said_alone: Callable[[Envelope], None] = lambda envelope: None
         self._hole_place = 0  # the last one's
         self._machine: MachineEvents = MachineEvents(self.tag)
         # Of each process of our machine, and of others, the last event heard, and when.
@@ -118,7 +120,9 @@ class StreamLog:
             self._ahead[name] = (envelope.place, self.events.position)
         else:
             tag = name[:TAG_CHARACTERS]
-            if tag != self.tag or not self.is_private(envelope):
+            if tag == self.tag and self.is_private(envelope):
+                self.said_alone(envelope)
+            else:
                 self._own[tag] = (name, now)
                 self._machine.add(name, self.events.position)
         self.events.append(envelope, now)

@@ -295,8 +295,8 @@ class StreamRestorer:
 
     def moved(self, kind: str, socket: Socket, room: Room) -> None:
         """A client has come into a room, or left it: "join" or "leave"."""
-        kept = None if socket.recovery is None else self.sockets.get(socket.recovery.pid)
-        if kept is None or kept.socket is not socket:
+        kept = self._kept(socket)
+        if kept is None:
             return
         position, kept.is_changed = self._log.events.position, True
         self._drop_saved(kept)  # it may not come back into other rooms than it was in
@@ -306,6 +306,17 @@ class StreamRestorer:
         if len(kept.left) == LEFT_MAX_COUNT:  # what it was sent is known since it left the first of them
             kept.joined_position, kept.record.sent_last = kept.left[0].ended, []
         kept.left.append(LeftRoom(room, kept.entered.pop(room, kept.joined_position), position))
+
+    def said_alone(self, socket: Socket | None) -> None:
+        """A client is sent what nobody else hears: who has it not from us, will never have it."""
+        kept = None if socket is None else self._kept(socket)
+        if kept is not None:
+            kept.is_changed = True
+            self._drop_saved(kept)
+
+    def _kept(self, socket: Socket) -> Kept | None:
+        kept = None if socket.recovery is None else self.sockets.get(socket.recovery.pid)
+        return kept if kept is not None and kept.socket is socket else None
 
     def _drop_saved(self, kept: Kept) -> None:
         """The record of a connected client is not true any more."""
@@ -317,9 +328,8 @@ class StreamRestorer:
 
     def lost(self, socket: Socket, rooms: dict[Room, int]) -> None:
         """A client's connection has gone; it may come back."""
-        was = socket.recovery
-        kept = None if was is None else self.sockets.get(was.pid)
-        if was is None or kept is None or kept.socket is not socket:
+        kept = self._kept(socket)
+        if kept is None:
             return
         if kept.holes_count != self._log.holes_count or not self._log.has_begun:
             self._services.complain(
@@ -345,7 +355,7 @@ class StreamRestorer:
         self._store.put(kept.record.pid, stored, self._log.events.max_seconds, told)
 
     def _save_some(self) -> None:
-        """As long as the loop turns: a part of those here, whose rooms or data have changed, or record is old."""
+        """As long as the loop turns: a part of those here, where something has changed or the record is old."""
         self._services.call_later(SAVE_SECONDS / SAVE_PARTS_COUNT, self._save_some)
         if not self._due:
             self._due = list(self.sockets)

@@ -607,6 +607,16 @@ def test_the_record_of_a_client_that_stays_is_saved_again_before_the_store_forge
     assert saved(net, person) is None, "too often"
 
 
+def test_what_a_killed_process_alone_had_said_is_not_passed_over(net: Net, person: Person) -> None:
+    """Nobody else has heard it: the client would be told that it missed nothing."""
+    assert saved(net, person) is not None
+    net.emit(0, "lost on its way", rooms=(person.sid,))
+    net.flow()
+    die(net, 0)
+    person.connect(1)
+    assert person.recovered == [False, False]
+
+
 # What an application has stored with a client
 
 
