@@ -355,7 +355,7 @@ class StreamRestorer:
         self._store.put(kept.record.pid, stored, self._log.events.max_seconds, told)
 
     def _save_some(self) -> None:
-        """As long as the loop turns: a part of those here, where something has changed or the record is old."""
+        """As long as the loop turns: a part of those here, if something has changed or the record is old."""
         self._services.call_later(SAVE_SECONDS / SAVE_PARTS_COUNT, self._save_some)
         if not self._due:
             self._due = list(self.sockets)
