@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from python_server.engineio.session import DisconnectReason
+from python_server.net.system import TimerLike
 from python_server.socketio.client import Client, Socket, SocketState
 from python_server.socketio.cluster.port import (
     Envelope,
@@ -42,8 +43,9 @@ from python_server.socketio.recovery.stream_log import LeftRoom, Reach, StreamLo
 from python_server.socketio.recovery.stream_record import VERSION, StreamRecord, verify
 from python_server.socketio.services import HubServices
 
-# How often a process looks whether the stream has come to where a client was.
+# How soon a process looks whether the stream has come to where a client was; then half as often each time.
 REACH_SECONDS: Final = 0.02
+REACH_MAX_SECONDS: Final = 0.5
 # How long after a change of its rooms or its data the record of a connected client is saved, for the day its
 # process is killed; and in how many parts all clients are looked at meanwhile.
 SAVE_SECONDS: Final = 5.0
@@ -74,7 +76,7 @@ class RecordLookup:
     Attributes:
         stored: the record as it was taken from the store. is_asked: all others have been asked for it.
         live: the record of a client that was connected when it was made. again_count: how often we may still
-            ask again.
+            ask again. reach_seconds: until we look at the stream again. deadline: see FETCH_SECONDS.
     """
 
     socket: Socket
@@ -86,6 +88,8 @@ class RecordLookup:
     is_asked: bool = False
     live: StreamRecord | None = None
     again_count: int = ASK_AGAIN_MAX_COUNT
+    reach_seconds: float = REACH_SECONDS
+    deadline: TimerLike | None = None
 
 
 class StreamRestorer:
@@ -146,7 +150,7 @@ class StreamRestorer:
         lookup = self._lookups[pid] = self._lookup_of[socket] = RecordLookup(
             socket, partial(admit, former), pid, offset
         )
-        self._services.call_later(FETCH_SECONDS, partial(self._late, lookup))
+        lookup.deadline = self._services.call_later(FETCH_SECONDS, partial(self._late, lookup))
         self._take(lookup)
 
     def _end_former(self, pid: str, namespace: str) -> Client | None:
@@ -231,7 +235,8 @@ class StreamRestorer:
         if missed is Reach.EARLIER:
             self._read_again(lookup, record)
         elif missed is Reach.LATER:
-            self._services.call_later(REACH_SECONDS, partial(self._reach, lookup, record))
+            self._services.call_later(lookup.reach_seconds, partial(self._reach, lookup, record))
+            lookup.reach_seconds = min(2 * lookup.reach_seconds, REACH_MAX_SECONDS)
         elif isinstance(missed, Reach):
             self._admit_lookup(lookup, None)
         else:
@@ -256,6 +261,8 @@ class StreamRestorer:
 
     def _settle(self, lookup: RecordLookup) -> None:
         lookup.state = LookupStage.SETTLED
+        if lookup.deadline is not None:
+            lookup.deadline.cancel()
         del self._lookups[lookup.pid], self._lookup_of[lookup.socket]
 
     def _admit_lookup(self, lookup: RecordLookup, found: tuple[StreamRecord, list[Envelope]] | None) -> None:

@@ -21,7 +21,11 @@ from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import ASK_AGAIN_MAX_COUNT, FETCH_SECONDS, SWEEP_SECONDS
 from python_server.socketio.recovery.stream_client import LEFT_MAX_COUNT, RECORD_MAX_BYTES
 from python_server.socketio.recovery.stream_record import DIGEST_BYTES, VERSION, StreamRecord, sign, verify
-from python_server.socketio.recovery.stream_restore import REACH_SECONDS, SAVE_SECONDS
+from python_server.socketio.recovery.stream_restore import (
+    REACH_MAX_SECONDS,
+    REACH_SECONDS,
+    SAVE_SECONDS,
+)
 from python_server.socketio.server import Hub
 from python_server.socketio.services import Configuration
 
@@ -239,6 +243,41 @@ def test_it_does_not_wait_for_ever(net: Net, person: Person) -> None:
     net.advance(REACH_SECONDS)
     assert person.recovered == [False, False]
     assert (net[2].hub.restorer._lookups, net[2].hub.restorer._lookup_of) == ({}, {})
+
+
+def test_it_looks_for_the_stream_ever_more_seldom(
+    net: Net, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Very many may wait for it, where a process has just begun."""
+    looks, log = [], net[2].hub.recovery
+    look = log.missed
+    monkeypatch.setattr(log, "missed", lambda *args: looks.append(args) or look(*args))
+    net.emit(1, "a")
+    net.read(0)
+    person.lose()
+    person.connect(2)
+    for _ in range(400):
+        net.advance(REACH_SECONDS)
+    assert 5 < len(looks) < 30
+    net.read(2)
+    net.advance(REACH_MAX_SECONDS)
+    person.look()
+    assert (person.recovered, person.got) == ([False, True], ["a"])
+
+
+def test_who_comes_and_goes_leaves_no_timer_behind(net: Net, person: Person) -> None:
+    """A session may do so as fast as it likes."""
+    net.flow()
+    count = len([timer for timer in net[1].timers if timer.function])
+    for _ in range(10):
+        person.auth = {"pid": SessionIds(2).make()}
+        person.connect(1)
+        person.peer.say("1")
+        person.auth = {"pid": SessionIds(2).make()}
+        person.connect(1, flow=False)
+        person.lose()
+        net.flow()
+    assert len([timer for timer in net[1].timers if timer.function]) <= count + 2
 
 
 def test_a_client_that_seems_connected_is_surrendered(net: Net, person: Person) -> None:
