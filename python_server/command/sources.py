@@ -29,7 +29,7 @@ NEAR: Final = 0.7
 CONFIG_PATH: Final = "python_server.config_path"
 # They say what the command does, not how the server is.
 NOT_SHOWN: Final = frozenset({"print_config", "check_config"})
-SECRETS: Final = frozenset({"ssl_keyfile_password"})
+SECRETS: Final = frozenset({"ssl_keyfile_password", "cluster_secret"})
 
 
 def read_config(ctx: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
@@ -92,7 +92,7 @@ def shown_config(ctx: click.Context, environment: Mapping[str, str]) -> Iterator
         value = ctx.params[option.name]
         if option.name in NOT_SHOWN:
             continue
-        if option.name in SECRETS and value is not None:
+        if option.name in SECRETS and value:
             value = None
         line = f"{option.name.replace('_', '-')} = {_toml(option, value)}"
         yield f"{'# ' if value is None else ''}{line}  # {_source(ctx, option, environment)}"

@@ -185,8 +185,9 @@ class Wired:
         self.hub = worker._hubs["/socket.io/"]
         running = self.hub._running
         self._control = ControlCommands(worker._hubs, lambda: {"connections": 1}, self._complain)
-        parts = (running.rooms.adapters, running.broadcaster.hear, running.connections.disconnect)
-        self._receiver = ClusterReceiver(*parts, running.broadcaster.ask_here)
+        heard = (running.rooms.adapters, running.broadcaster.hear, lambda marks: None)
+        done = (running.connections.disconnect, running.broadcaster.ask_here)
+        self._receiver = ClusterReceiver(*heard, *done)
         self._pushes = PushReader(READ_MAX_BYTES)
         codec = TextCodec() if seed % 2 else MsgpackCodec()
         self._reader = ChannelReader(CHANNELS, "machine.", lambda: codec, lambda: None, lambda: None)

@@ -585,7 +585,8 @@ def test_print_config_tells_each_value_with_its_source(tmp_path: Path) -> None:
         env={
             "WSFRAME_LOG_LEVEL": "error",
             "WEB_CONCURRENCY": "2",
-            "WSFRAME_SSL_KEYFILE_PASSWORD": "secret",
+            "WSFRAME_SSL_KEYFILE_PASSWORD": "sesame",
+            "WSFRAME_CLUSTER_SECRET": "sesame too",
             "WSFRAME_OTHER_WORD": "1",
         },
     )
@@ -601,10 +602,11 @@ def test_print_config_tells_each_value_with_its_source(tmp_path: Path) -> None:
         'header = ["X-A: b"]  # command line',
         "reuse-port = false  # default",
         "# ssl-keyfile-password = ...  # environment, WSFRAME_SSL_KEYFILE_PASSWORD",
+        "# cluster-secret = ...  # environment, WSFRAME_CLUSTER_SECRET",
         "# WSFRAME_OTHER_WORD in the environment is no option",
     ):
         assert line in lines
-    assert "secret" not in "".join(lines)
+    assert "sesame" not in "".join(lines)
     assert len(lines) == len(OPTIONS) - 2 + 1 + 1  # without what the command does; the target; the other word
 
 
