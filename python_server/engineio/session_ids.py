@@ -87,7 +87,11 @@ class SessionIds:
 
     def reserves(self, word: object) -> bool:
         """May it be a name that another process has made? Alone there is no other."""
-        return type(word) is str and self._read(word.rpartition("#")[2]) is not None
+        return type(word) is str and self.may_be_made(word.rpartition("#")[2])
+
+    def may_be_made(self, word: str) -> bool:
+        """Has it the form of a name that this process, or another one, has made?"""
+        return self._read(word) is not None
 
     def made_on_this_machine(self, name: str) -> bool:
         """Has a worker of this machine made that name, as far as one can see?"""

@@ -102,7 +102,7 @@ class Connections:
         known = connected or (socket.recovered and socket.state is SocketState.PENDING)
         if known and socket.recovery is not None and isinstance(reason, DisconnectReason):
             assert self._restorer is not None
-            self._restorer.lost(socket, self._rooms.adapters[socket.namespace].positions_of(socket.sid))
+            self._restorer.lost(socket, self._rooms.adapter(socket.namespace).positions_of(socket.sid))
         self._forget(socket)
         if connected:
             if self._observer is not None:

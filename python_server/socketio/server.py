@@ -62,7 +62,7 @@ class RunningServer:
         elif recovery is not None:
             assert services.records is not None
             self.restorer = StreamRestorer(recovery, services.records, services, self._positions_of)
-            recovery.is_private = self._is_private
+            recovery.is_private, recovery.said_alone = self._is_private, self._said_alone
         self.rooms: RoomDirectory = RoomDirectory(
             services,
             self._moved if isinstance(self.restorer, StreamRestorer) else self.runner.room_changed,
@@ -104,6 +104,11 @@ class RunningServer:
     def _is_private(self, envelope: Envelope) -> bool:
         adapter = self.rooms.adapters.get(envelope.namespace)
         return adapter is not None and adapter.owns(envelope.rooms)
+
+    def _said_alone(self, envelope: Envelope) -> None:
+        if isinstance(self.restorer, StreamRestorer):
+            for sid in envelope.rooms or ():
+                self.restorer.said_alone(self.rooms.adapters[envelope.namespace].get(sid))
 
     def _reached(self, told: StreamMarks | StreamBegun) -> None:
         recovery = self.configuration.recovery

@@ -27,7 +27,7 @@ import socketio
 from ordered_clients import OrderedClient
 from python_server import Emitter
 from python_server.control.places import default_path
-from python_server.socketio.cluster.broker.connections import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
+from python_server.socketio.cluster.broker.post_queue import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
 from running_program import RunningProgram
 
 APPS = Path(__file__).resolve().parent / "apps"

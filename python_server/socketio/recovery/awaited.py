@@ -5,24 +5,39 @@ Must not know: logs, records, sessions, clocks (time is an argument).
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_names import sender_and_number
+
+# Beyond it no process counts: eight bytes each, where many clients bring along hundreds.
+NUMBER_LIMIT: Final = 1 << 64
 
 
 class Awaited(NamedTuple):
     """What a client has already of what a process has still to say here.
 
     Attributes:
-        until: the number of the last event before which it has all. ahead: the numbers of others.
+        until: the number of the last event before which it has all. ahead: those of later ones, in order.
         due: when they are awaited no more.
     """
 
     until: int
-    ahead: list[int]
+    ahead: array[int]
     due: float
+
+    def has(self, number: int) -> bool:
+        if number <= self.until:
+            return True
+        at = bisect_left(self.ahead, number)
+        return at < len(self.ahead) and self.ahead[at] == number
+
+    @property
+    def last(self) -> int:
+        return self.ahead[-1] if self.ahead else self.until
 
 
 class AwaitedEvents:
@@ -41,10 +56,11 @@ class AwaitedEvents:
         others: dict[str, list[int]] = {}
         for name in ahead:
             tag, number = sender_and_number(name)
-            others.setdefault(tag, []).append(number)
+            if last.get(tag, -1) < number < NUMBER_LIMIT:
+                others.setdefault(tag, []).append(number)
         for tag in last | others:
-            awaited = Awaited(last.get(tag, -1), others.get(tag, []), due)
-            self._awaited.setdefault(tag, {})[sid] = awaited
+            numbers = array("Q", sorted(others.get(tag, ())))
+            self._awaited.setdefault(tag, {})[sid] = Awaited(last.get(tag, -1), numbers, due)
 
     def without_repeats(self, envelope: Envelope) -> Envelope:
         """An event that comes, for all but those who have it."""
@@ -54,8 +70,8 @@ class AwaitedEvents:
         awaited = self._awaited.get(tag)
         if awaited is None:
             return envelope
-        sids = [sid for sid, each in awaited.items() if number <= each.until or number in each.ahead]
-        if left := {sid: each for sid, each in awaited.items() if number < max(each.until, *each.ahead, -1)}:
+        sids = [sid for sid, each in awaited.items() if each.has(number)]
+        if left := {sid: each for sid, each in awaited.items() if number < each.last}:
             self._awaited[tag] = left
         else:
             del self._awaited[tag]

@@ -101,9 +101,10 @@ def travelling(record: RecoveryRecord, complain: Callable[[str, str], None]) -> 
     left_out = [f"room {room!r}" for room in record.rooms if not _is_room(room)]
     data = record.data
     if type(data) is dict:
-        data = {key: value for key, value in data.items() if _is_text(key) and _is_json(value)}
-        left_out += [f"data[{key!r}]" for key in record.data if key not in data]
-    elif not _is_json(data):
+        items = [*data.items()]  # a thread of the application may add some meanwhile
+        data = {key: value for key, value in items if _is_text(key) and _travels(value)}
+        left_out += [f"data[{key!r}]" for key, _ in items if key not in data]
+    elif not _travels(data):
         left_out.append("data")
         data = None
     if left_out:
@@ -214,9 +215,17 @@ def _is_text(value: object) -> bool:
     return True
 
 
+def _travels(value: object) -> bool:
+    """JSON, not too deep: nothing that contains itself."""
+    try:
+        return _is_json(value)
+    except RecursionError:
+        return False
+
+
 def _is_json(value: object) -> bool:
     if type(value) is list or type(value) is tuple:
         return all(map(_is_json, value))
     if type(value) is dict:
-        return all(_is_text(key) and _is_json(item) for key, item in value.items())
+        return all(_is_text(key) and _is_json(item) for key, item in [*value.items()])
     return value is None or type(value) in (bool, float) or _is_room(value)

@@ -246,6 +246,8 @@ class Restorer:
         for envelope in missed:
             socket.last_offset = envelope.offset
             socket.send(envelope.prepared)
+        if socket.state is SocketState.CLOSED:  # it is more than may wait for a client
+            return
         self.sockets[record.pid] = socket
         admit(record.rooms)
 

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import Envelope, Room, StreamBegun, StreamMarks
 from python_server.socketio.recovery.awaited import AwaitedEvents
+from python_server.socketio.recovery.checkpoints import Checkpoint, Checkpoints
 from python_server.socketio.recovery.event_log import Entry, EventLog
 from python_server.socketio.recovery.event_names import TAG_CHARACTERS, EventNames, sender_and_number
 from python_server.socketio.recovery.machine_events import MachineEvents
@@ -48,14 +49,6 @@ class Marked(NamedTuple):
     marks: StreamMarks
 
 
-class Checkpoint(NamedTuple):
-    """What stands behind a place stood here behind `first`; what was heard later than it, behind `end`."""
-
-    place: int
-    first: int
-    end: int
-
-
 class LeftRoom(NamedTuple):
     """A client was in that room: what stands from one position until before the other was for it."""
 
@@ -74,6 +67,7 @@ class StreamLog:
         place: all that stands in the stream until there was heard; 0 before it is known.
         holes_count: how often something was lost on its way here.
         is_private: is an event of this process for its own clients alone, so that no other will hear it?
+        said_alone: called with each of them.
     """
 
     # What is for the clients of one process alone has no name that others could find.
@@ -88,6 +82,7 @@ class StreamLog:
         self.place = 0
         self.holes_count = 0
         self.is_private: Callable[[Envelope], bool] = lambda envelope: False
+        self.said_alone: Callable[[Envelope], None] = lambda envelope: None
         self._hole_place = 0  # the last one's
         self._machine: MachineEvents = MachineEvents(self.tag)
         # Of each process of our machine, and of others, the last event heard, and when.
@@ -102,7 +97,7 @@ class StreamLog:
         self._history_places = (0, 0)
         self.lacks: tuple[int, int] = (0, 0)  # what is to be read for who was told EARLIER
         # At some places: from which position on there was something that stands behind, and which came later.
-        self._places: deque[Checkpoint] = deque()
+        self._places = Checkpoints()
         self.awaited: AwaitedEvents = AwaitedEvents()
 
     @property
@@ -125,7 +120,9 @@ class StreamLog:
             self._ahead[name] = (envelope.place, self.events.position)
         else:
             tag = name[:TAG_CHARACTERS]
-            if tag != self.tag or not self.is_private(envelope):
+            if tag == self.tag and self.is_private(envelope):
+                self.said_alone(envelope)
+            else:
                 self._own[tag] = (name, now)
                 self._machine.add(name, self.events.position)
         self.events.append(envelope, now)
@@ -170,7 +167,7 @@ class StreamLog:
             self._marked.popleft()
             for name, place in marks.own.items():
                 self._machine.place(name, place)
-            self.place = marks.end
+            self.place = max(marks.end, self.place)  # who reads anew may tell a hole behind us
             self._ahead = {name: where for name, where in self._ahead.items() if where[0] > marks.end}
             if self.place >= self._begun.place:
                 if not self._places:
@@ -187,11 +184,7 @@ class StreamLog:
         first = end = self.events.position
         for at in (self._machine.first_unplaced(end), *(at for _, at in self._ahead.values())):
             first = min(first, at)
-        if self._places and self._places[-1][1:] == (first, end):
-            return
-        self._places.append(Checkpoint(self.place, first, end))
-        while len(self._places) > 1 and self._places[1].first <= self.events.first:
-            self._places.popleft()
+        self._places.note(self.place, first, end, self.events.first)
 
     def sweep(self, now: float) -> None:
         """Once in a while, also where nothing is said: forget what nobody will ask for any more."""
@@ -237,7 +230,7 @@ class StreamLog:
         if not is_whole:  # what it brought along is not next to them
             record.sent_last = []
         if not is_whole or not record.sent_from:
-            record.sent_from = self._place_before(sent[0].position if sent else self.events.position)
+            record.sent_from = self._places.place_before(sent[0].position if sent else self.events.position)
         record.sent_last = [*record.sent_last, *(entry.envelope.offset for entry in sent)][-SENT_MAX_COUNT:]
         private = {
             str(entry.envelope.offset): list(entry.envelope.prepared.packets)
@@ -267,10 +260,6 @@ class StreamLog:
             if reached and not any(was_in(room, position) for room in entry.envelope.excepted):
                 sent.append(entry)
         return sent, len(said) < SENT_MAX_COUNT and joined_position >= self.events.first
-
-    def _place_before(self, position: int) -> int:
-        """What is heard at that position or later, stands behind it; 0: that is not known any more."""
-        return max((place for place, _, end in self._places if end <= position), default=0)
 
     def _is_private_here(self, envelope: Envelope) -> bool:
         """Only its bytes can be told to others."""
@@ -409,14 +398,15 @@ class StreamLog:
 
     def _first_place(self) -> Checkpoint | None:
         """All that stands behind it is here; None: nothing is known of that."""
-        return next((each for each in self._places if each.first >= self.events.first), None)
+        return self._places.since(self.events.first)
 
     def _start_behind(self, place: int) -> int | None:
         """From where on to look here for what stands behind that place, or behind the first that is here."""
         first = self._first_place()
         if first is None:
             return None
-        return max((each.first for each in self._places if each.place <= place), default=first.first)
+        start = self._places.first_behind(place)
+        return first.first if start is None else start
 
     def _lacks(self, place: int) -> bool:
         """Must what stands behind that place be read once more? Then `lacks` says from where to where."""

@@ -8,16 +8,16 @@ record the client may seem to be connected still: whoever has it ends that conne
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from python_server.engineio.session import DisconnectReason
+from python_server.net.system import TimerLike
 from python_server.socketio.client import Client, Socket, SocketState
 from python_server.socketio.cluster.port import (
     Envelope,
@@ -30,7 +30,7 @@ from python_server.socketio.cluster.port import (
     Room,
 )
 from python_server.socketio.cluster.requests import convert, plain
-from python_server.socketio.recovery.record import RecoveryRecord, travelling
+from python_server.socketio.recovery.record import RecoveryRecord
 from python_server.socketio.recovery.restore import (
     ASK_AGAIN_MAX_COUNT,
     FETCH_SECONDS,
@@ -38,18 +38,20 @@ from python_server.socketio.recovery.restore import (
     SWEEP_SECONDS,
     Admit,
 )
+from python_server.socketio.recovery.stream_client import LEFT_MAX_COUNT, Kept
 from python_server.socketio.recovery.stream_log import LeftRoom, Reach, StreamLog
-from python_server.socketio.recovery.stream_record import VERSION, StreamRecord, sign, verify
+from python_server.socketio.recovery.stream_record import VERSION, StreamRecord, verify
 from python_server.socketio.services import HubServices
 
-# How often a process looks whether the stream has come to where a client was.
+# How soon a process looks whether the stream has come to where a client was; then half as often each time.
 REACH_SECONDS: Final = 0.02
+REACH_MAX_SECONDS: Final = 0.5
 # How long after a change of its rooms or its data the record of a connected client is saved, for the day its
 # process is killed; and in how many parts all clients are looked at meanwhile.
 SAVE_SECONDS: Final = 5.0
 SAVE_PARTS_COUNT: Final = 50
-# Rooms that a client was in: who has left so many since it came may not be found in them.
-LEFT_MAX_COUNT: Final = 100
+# How often it is saved, also without a change, in the time for which it is kept: the store forgets it then.
+SAVE_TIMES: Final = 2
 
 
 class SurrenderQuestion(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,7 +76,7 @@ class RecordLookup:
     Attributes:
         stored: the record as it was taken from the store. is_asked: all others have been asked for it.
         live: the record of a client that was connected when it was made. again_count: how often we may still
-            ask again.
+            ask again. reach_seconds: until we look at the stream again. deadline: see FETCH_SECONDS.
     """
 
     socket: Socket
@@ -86,31 +88,8 @@ class RecordLookup:
     is_asked: bool = False
     live: StreamRecord | None = None
     again_count: int = ASK_AGAIN_MAX_COUNT
-
-
-@dataclass(eq=False, slots=True)
-class Kept:
-    """A client of this process, and what its record will need.
-
-    Attributes:
-        record: what it brought along: names of what it was sent on its return, and what it had already then.
-        joined_position, holes_count: of the log, when it came.
-        entered, left: the rooms it is in, and was in, by the log's positions.
-        waiting: told whether its record is stored. is_stored: it is on its way to the store.
-        is_changed: its rooms have, since its record was saved with `saved_data`. is_saved: it was, once.
-    """
-
-    socket: Socket
-    record: StreamRecord
-    joined_position: int
-    holes_count: int
-    entered: dict[Room, int] = field(default_factory=dict)
-    left: deque[LeftRoom] = field(default_factory=lambda: deque(maxlen=LEFT_MAX_COUNT))
-    waiting: list[Callable[[bool], object]] = field(default_factory=list)
-    is_stored: bool = False
-    is_changed: bool = True
-    is_saved: bool = False
-    saved_data: Any = None
+    reach_seconds: float = REACH_SECONDS
+    deadline: TimerLike | None = None
 
 
 class StreamRestorer:
@@ -157,15 +136,21 @@ class StreamRestorer:
         auth = socket.auth or {}
         pid, offset = auth.get("pid"), auth.get("offset")
         socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
-        if type(pid) is not str or len(self._lookups) >= LOOKUPS_MAX_COUNT:
+        if (
+            type(pid) is not str
+            or not self._services.names.may_be_made(pid)
+            or len(self._lookups) >= LOOKUPS_MAX_COUNT
+        ):
             self._admit_new(socket, partial(admit, None))
             return
         former = self._end_former(pid, socket.namespace)
+        if socket.state is SocketState.CLOSED:  # it was of the same session
+            return
         offset = offset if type(offset) is str else None
         lookup = self._lookups[pid] = self._lookup_of[socket] = RecordLookup(
             socket, partial(admit, former), pid, offset
         )
-        self._services.call_later(FETCH_SECONDS, partial(self._late, lookup))
+        lookup.deadline = self._services.call_later(FETCH_SECONDS, partial(self._late, lookup))
         self._take(lookup)
 
     def _end_former(self, pid: str, namespace: str) -> Client | None:
@@ -250,7 +235,8 @@ class StreamRestorer:
         if missed is Reach.EARLIER:
             self._read_again(lookup, record)
         elif missed is Reach.LATER:
-            self._services.call_later(REACH_SECONDS, partial(self._reach, lookup, record))
+            self._services.call_later(lookup.reach_seconds, partial(self._reach, lookup, record))
+            lookup.reach_seconds = min(2 * lookup.reach_seconds, REACH_MAX_SECONDS)
         elif isinstance(missed, Reach):
             self._admit_lookup(lookup, None)
         else:
@@ -275,6 +261,8 @@ class StreamRestorer:
 
     def _settle(self, lookup: RecordLookup) -> None:
         lookup.state = LookupStage.SETTLED
+        if lookup.deadline is not None:
+            lookup.deadline.cancel()
         del self._lookups[lookup.pid], self._lookup_of[lookup.socket]
 
     def _admit_lookup(self, lookup: RecordLookup, found: tuple[StreamRecord, list[Envelope]] | None) -> None:
@@ -292,9 +280,13 @@ class StreamRestorer:
         for envelope in missed:
             socket.last_offset = envelope.offset
             socket.send(envelope.prepared)
+        if socket.state is SocketState.CLOSED:  # it is more than may wait for a client
+            return
         self._log.take_over(record, missed, now)
         record.is_live = False
-        record.sent_last = [lookup.offset, *(envelope.offset for envelope in missed)]
+        names = dict.fromkeys(envelope.offset for envelope in missed)
+        record.sent_last = [lookup.offset, *names]
+        record.private = {name: told for name, told in record.private.items() if name in names}
         self._keep(socket, record)
         position = self._log.events.position
         lookup.admit(dict.fromkeys(record.rooms, position))
@@ -310,8 +302,8 @@ class StreamRestorer:
 
     def moved(self, kind: str, socket: Socket, room: Room) -> None:
         """A client has come into a room, or left it: "join" or "leave"."""
-        kept = None if socket.recovery is None else self.sockets.get(socket.recovery.pid)
-        if kept is None or kept.socket is not socket:
+        kept = self._kept(socket)
+        if kept is None:
             return
         position, kept.is_changed = self._log.events.position, True
         self._drop_saved(kept)  # it may not come back into other rooms than it was in
@@ -321,6 +313,17 @@ class StreamRestorer:
         if len(kept.left) == LEFT_MAX_COUNT:  # what it was sent is known since it left the first of them
             kept.joined_position, kept.record.sent_last = kept.left[0].ended, []
         kept.left.append(LeftRoom(room, kept.entered.pop(room, kept.joined_position), position))
+
+    def said_alone(self, socket: Socket | None) -> None:
+        """A client is sent what nobody else hears: who has it not from us, will never have it."""
+        kept = None if socket is None else self._kept(socket)
+        if kept is not None:
+            kept.is_changed = True
+            self._drop_saved(kept)
+
+    def _kept(self, socket: Socket) -> Kept | None:
+        kept = None if socket.recovery is None else self.sockets.get(socket.recovery.pid)
+        return kept if kept is not None and kept.socket is socket else None
 
     def _drop_saved(self, kept: Kept) -> None:
         """The record of a connected client is not true any more."""
@@ -332,46 +335,46 @@ class StreamRestorer:
 
     def lost(self, socket: Socket, rooms: dict[Room, int]) -> None:
         """A client's connection has gone; it may come back."""
-        was = socket.recovery
-        kept = None if was is None else self.sockets.get(was.pid)
-        if was is None or kept is None or kept.socket is not socket:
+        kept = self._kept(socket)
+        if kept is None:
             return
         if kept.holes_count != self._log.holes_count or not self._log.has_begun:
             self._services.complain(
                 "recovery record", "a client that may have missed something cannot be recovered"
             )
             return
-        kept.is_stored = True
-        self._leaving[kept.record.pid] = kept
-        self._put(kept, self._record_of(kept, rooms))
+        stored = self._written(kept, rooms, is_live=False)
+        if stored is not None:
+            kept.is_stored = True
+            self._leaving[kept.record.pid] = kept
+            self._put(kept, stored)
 
-    def _record_of(self, kept: Kept, rooms: dict[Room, int]) -> StreamRecord:
-        """What its client has got by now."""
-        socket, record = kept.socket, msgspec.structs.replace(kept.record)
-        was = RecoveryRecord(record.namespace, record.sid, record.pid, rooms=rooms, data=socket.data)
-        travels = travelling(was, self._services.complain)
-        record.rooms, record.data = list(travels.rooms), travels.data
-        self._log.snapshot(record, rooms, kept.left, kept.joined_position, socket.last_offset)
-        return record
+    def _written(self, kept: Kept, rooms: dict[Room, int], is_live: bool) -> bytes | None:
+        """Its record as it is by now; None: it cannot be kept."""
+        try:
+            return kept.write(self._log, rooms, is_live, self._store.secret, self._services.complain)
+        except Malformed as error:
+            self._services.complain("recovery record", f"a client cannot be recovered: {error}")
+            return None
 
-    def _put(self, kept: Kept, record: StreamRecord) -> None:
-        stored = sign(record, self._store.secret)
+    def _put(self, kept: Kept, stored: bytes) -> None:
         told = partial(self._tell, kept) if kept.is_stored else lambda stored: None
-        self._store.put(record.pid, stored, self._log.events.max_seconds, told)
+        self._store.put(kept.record.pid, stored, self._log.events.max_seconds, told)
 
     def _save_some(self) -> None:
-        """As long as the loop turns: a part of those that are here, whose rooms or data have changed."""
+        """As long as the loop turns: a part of those here, if something has changed or the record is old."""
         self._services.call_later(SAVE_SECONDS / SAVE_PARTS_COUNT, self._save_some)
         if not self._due:
             self._due = list(self.sockets)
         count = 1 + len(self.sockets) // SAVE_PARTS_COUNT
+        stale_before = self._services.now() - self._log.events.max_seconds / SAVE_TIMES
         for pid in self._due[-count:]:
             kept = self.sockets.get(pid)
             if kept is None:
                 continue
             if kept.holes_count != self._log.holes_count:
                 self._drop_saved(kept)
-            elif kept.is_changed or kept.socket.data is not kept.saved_data:
+            elif kept.is_changed or kept.saved_at <= stale_before or kept.data() != kept.saved_data:
                 self._save(kept)
         del self._due[-count:]
 
@@ -379,10 +382,13 @@ class StreamRestorer:
         """It is connected, and may be until its process is killed."""
         if kept.socket.state is not SocketState.CONNECTED or not self._log.has_begun:
             return
-        kept.is_changed, kept.saved_data, kept.is_saved = False, kept.socket.data, True
-        record = self._record_of(kept, self._rooms_of(kept.socket))
-        record.is_live = True
-        self._put(kept, record)
+        kept.is_changed, kept.saved_data, kept.saved_at = False, kept.data(), self._services.now()
+        stored = self._written(kept, self._rooms_of(kept.socket), is_live=True)
+        if stored is None:
+            self._drop_saved(kept)
+        else:
+            kept.is_saved = True
+            self._put(kept, stored)
 
     def _tell(self, kept: Kept, stored: bool) -> None:
         """Those that have asked for the record."""

@@ -5,24 +5,21 @@ Must not know: what a message says, who is in a room, where the broker is.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from python_server.net.states import StateEnum
 from python_server.net.system import REAL, System, below
 from python_server.net.threads import BackgroundThread, Condition, Lock
 from python_server.socketio.cluster.broker import url as broker
+from python_server.socketio.cluster.broker.post_queue import BrokerPost, Done, PostQueue
 from python_server.socketio.cluster.broker.resp import Push, PushReader, RESPError
 from python_server.socketio.cluster.broker.url import BrokerConnection
 
 # A broker that restarts is back within seconds; python-socketio waits 1 s to 60 s meanwhile.
 BACK_OFF_MIN_SECONDS: Final = 0.1
 BACK_OFF_MAX_SECONDS: Final = 5.0
-# What waits to be published while the broker is away or slow: the oldest goes first.
-QUEUE_MAX_BYTES: Final = 8 * 1024 * 1024
-QUEUE_MAX_COUNT: Final = 10_000
 # Published in one write.
 BATCH_MAX_COUNT: Final = 256
 BATCH_MAX_BYTES: Final = 256 * 1024
@@ -41,9 +38,6 @@ class BrokerLinkState(StateEnum):
 
 
 Connect = Callable[[], BrokerConnection]
-# Called with the answer: for a message the number of subscribers that it has reached, 0 for one of a stream.
-# None: there is no answer.
-Done = Callable[[Any], None]
 # Called by the link's thread with its new state and, when it is lost, why.
 Changed = Callable[[BrokerLinkState, str], None]
 
@@ -159,24 +153,8 @@ class Stream(NamedTuple):
         return b"XADD", self.name, b"MAXLEN", b"~", b"%d" % self.max_count, b"*", b"data", payload
 
 
-class _Post(NamedTuple):
-    """A command for the broker. `lasts`: it is said again until the broker has answered."""
-
-    command: tuple[bytes, ...]
-    done: Done | None = None
-    lasts: bool = False
-
-    @property
-    def size_bytes(self) -> int:
-        return max(map(len, self.command))
-
-    @property
-    def is_added(self) -> bool:
-        return self.command[0] == b"XADD"
-
-
 class Publisher(_Kept):
-    """Messages to the broker, in order; its queue is bounded, the oldest is dropped.
+    """Messages to the broker, in order; its queue is bounded (`PostQueue`), the oldest is dropped.
 
     A message whose answer does not come may have been published or not: it is counted as dropped, but for one
     of the stream, and a command: they are said again, and may be there twice. What the broker refuses is
@@ -188,7 +166,7 @@ class Publisher(_Kept):
         refused: called by the thread with the name of a command that the broker refuses, and why.
 
     Attributes:
-        queued_bytes: of what waits. published_count: messages that the broker has confirmed.
+        published_count: messages that the broker has confirmed.
     """
 
     def __init__(
@@ -205,9 +183,8 @@ class Publisher(_Kept):
         self._is_refused = False  # was the last message, and has none been taken since?
         self._dropped = dropped
         self._stream = stream
-        self._posts: deque[_Post] = deque()
-        self._unanswered: list[_Post] = []
-        self.queued_bytes: int = 0
+        self._posts = PostQueue(stream is not None)
+        self._unanswered: list[BrokerPost] = []
         self.published_count: int = 0
 
     @property
@@ -215,28 +192,33 @@ class Publisher(_Kept):
         """Any thread."""
         return len(self._posts)
 
+    @property
+    def queued_bytes(self) -> int:
+        """Any thread."""
+        return self._posts.size_bytes
+
     def publish(self, channel: bytes, payload: bytes, done: Done | None = None) -> None:
         """Any thread: queue one message; never waits. `done` is called by any thread."""
         stream = self._stream
         if stream is not None and channel == stream.name:
             added = None if done is None else lambda answer: done(None if answer is None else 0)
-            self._queue(_Post(stream.add(payload), added, lasts=True))
+            self._queue(BrokerPost(stream.add(payload), added, lasts=True))
         else:
-            self._queue(_Post((b"PUBLISH", channel, payload), done))
+            self._queue(BrokerPost((b"PUBLISH", channel, payload), done))
 
     def ask(self, done: Done | None, *command: bytes) -> None:
         """Any thread: queue a command that may be said twice; `done` is called by any thread."""
-        self._queue(_Post(command, done, lasts=True))
+        self._queue(BrokerPost(command, done, lasts=True))
 
-    def _queue(self, post: _Post) -> None:
-        given_up: list[_Post] = []
+    def _queue(self, post: BrokerPost) -> None:
+        given_up: list[BrokerPost] = []
         with self._lock:
-            self._posts.append(post)
-            self.queued_bytes += post.size_bytes
-            while self.queued_bytes > QUEUE_MAX_BYTES or len(self._posts) > QUEUE_MAX_COUNT:
-                oldest = self._posts.popleft()
-                self.queued_bytes -= oldest.size_bytes
-                given_up.append(oldest)
+            if self._posts.takes(post):
+                self._posts.append(post)
+            else:
+                given_up.append(post)
+            while self._posts.is_over:
+                given_up.append(self._posts.popleft())
             stream = self._stream
             if stream is not None and any(post.is_added for post in given_up):
                 given_up = self._leave_hole(stream, given_up)
@@ -244,10 +226,9 @@ class Publisher(_Kept):
                 self._lock.notify_all()
         self._give_up(given_up)
 
-    def _leave_hole(self, stream: Stream, given_up: list[_Post]) -> list[_Post]:
+    def _leave_hole(self, stream: Stream, given_up: list[BrokerPost]) -> list[BrokerPost]:
         """Under the lock: what is given up, without a hole that is told once more."""
-        self._posts.appendleft(_Post(stream.add(stream.hole), lasts=True))
-        self.queued_bytes += len(stream.hole)
+        self._posts.put_first([BrokerPost(stream.add(stream.hole), lasts=True)])
         return [post for post in given_up if post.command[-1] is not stream.hole]
 
     def flush(self, timeout_seconds: float) -> bool:
@@ -261,7 +242,7 @@ class Publisher(_Kept):
         """Any thread: does anything wait for the broker?"""
         return bool(self._unanswered or self._posts)
 
-    def _give_up(self, posts: list[_Post]) -> None:
+    def _give_up(self, posts: list[BrokerPost]) -> None:
         if posts:
             self._dropped(len(posts))
             for post in posts:
@@ -284,7 +265,7 @@ class Publisher(_Kept):
             if not batch:  # the broker may have gone while nothing was said
                 self._ping(connection)
                 continue
-            answered_count, refused, refusal, is_overtaken = 0, list[_Post](), None, False
+            answered_count, refused, refusal, is_overtaken = 0, list[BrokerPost](), None, False
             try:
                 commands = connection.pack_commands(post.command for post in batch)
                 connection.send_packed_command(commands, check_health=False)
@@ -306,7 +287,7 @@ class Publisher(_Kept):
                 self._is_refused = False
                 self._work()
 
-    def _hear(self, connection: BrokerConnection, post: _Post) -> Exception | None:
+    def _hear(self, connection: BrokerConnection, post: BrokerPost) -> Exception | None:
         """The answer to a post; returns why a message was refused."""
         try:
             answer = connection.read_response()
@@ -321,7 +302,7 @@ class Publisher(_Kept):
             post.done(answer)
         return None
 
-    def _put_back(self, refused: list[_Post], is_overtaken: bool, unanswered: list[_Post]) -> None:
+    def _put_back(self, refused: list[BrokerPost], is_overtaken: bool, unanswered: list[BrokerPost]) -> None:
         """What lasts is said again; not behind what came later and was taken."""
         given_up = [post for post in refused + unanswered if not post.lasts]
         again = [post for post in refused + unanswered if post.lasts]
@@ -329,8 +310,7 @@ class Publisher(_Kept):
             if is_overtaken and self._stream is not None:
                 given_up += self._leave_hole(self._stream, [post for post in refused if post.lasts])
                 again = [post for post in unanswered if post.lasts]
-            self._posts.extendleft(reversed(again))
-            self.queued_bytes += sum(post.size_bytes for post in again)
+            self._posts.put_first(again)
             self._unanswered = []
             self._lock.notify_all()
         self._give_up(given_up)
@@ -347,7 +327,6 @@ class Publisher(_Kept):
                 while self._posts and len(batch) < max_count and size_bytes < BATCH_MAX_BYTES:
                     batch.append(self._posts.popleft())
                     size_bytes += batch[-1].size_bytes
-            self.queued_bytes -= size_bytes
             return not self.closed
 
 

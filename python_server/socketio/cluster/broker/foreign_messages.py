@@ -28,6 +28,8 @@ ATTACHMENTS_MAX_COUNT: Final = 1000
 EVENTS_CACHED_COUNT: Final = 1024
 # A name (of an event, room, client, namespace) is a key in somebody's table.
 NAME_MAX_LENGTH: Final = 1024
+# What names an event in recovery logs: `event_names` makes 4 characters and a number.
+OFFSET: Final = re.compile(r"[!-~]{0,64}")
 
 EMPTY: Final = msgspec.Raw(b"[]")
 # The event's name at the front of a packet's array, and the comma behind it.
@@ -154,6 +156,8 @@ def _check(message: WireMessage) -> None:
         event = message.event
         if event is None or (type(event) is str and len(event) > NAME_MAX_LENGTH):
             raise WireError("foreign message", "an emit without an event's name, or with a very long one")
+        if message.offset is not None and OFFSET.fullmatch(message.offset) is None:
+            raise WireError("foreign message", "an emit whose offset names no event")
         if message.callback is not None and len(message.callback) != 3:
             message.callback = None  # as python-socketio does
     elif method == "callback":

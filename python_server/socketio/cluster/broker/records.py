@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from python_server.socketio.cluster.broker.connections import Done
 from python_server.socketio.cluster.broker.messages import ChannelReader
+from python_server.socketio.cluster.broker.post_queue import Done
 from python_server.socketio.cluster.broker.stream import read_events
 from python_server.socketio.cluster.broker.stream_reader import entries_of, id_of
 from python_server.socketio.cluster.port import Envelope

@@ -3,6 +3,7 @@
 It must not know logs; time is a number.
 """
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -93,3 +94,23 @@ def test_it_is_awaited_for_a_time(awaited: AwaitedEvents) -> None:
 def test_who_has_brought_nothing_leaves_nothing(awaited: AwaitedEvents) -> None:
     awaited.add("S", [], [], 10.0)
     assert awaited._awaited == {}
+
+
+def test_many_clients_that_have_much_of_what_may_come_again(awaited: AwaitedEvents) -> None:
+    """After the restart of a machine all its clients bring along what they were sent last."""
+    names = [f"aaaa{number:x}" for number in range(10**6, 10**6 + 500)]
+    awaited.add("S", [], names, 10.0)
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            awaited.add(f"S{number}", [], names, 10.0)
+        size_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert size_bytes < 20 * 6000
+    assert excepted_of(awaited, names[100]) == ("S", *(f"S{number}" for number in range(20)))
+
+
+def test_names_that_nobody_gives_are_not_awaited(awaited: AwaitedEvents) -> None:
+    awaited.add("S", [], ["aaaa-1", "aaaa" + "f" * 40, "aaaa7"], 10.0)
+    assert [excepted_of(awaited, f"aaaa{number}") for number in (6, 7)] == [(), ("S",)]

@@ -3,6 +3,7 @@
 It must not know sessions; time is a number. Whole interleavings stand in test_stream_wandering.
 """
 
+import sys
 from typing import Any
 
 import pytest
@@ -563,3 +564,42 @@ def test_places_are_kept_as_long_as_events(log: Log) -> None:
         log.say(f"aaaa{number:x}", number)
         log.marks(number - 1, number)
     assert len(log._places) <= log.events.max_seconds + 2
+
+
+def calls(function: Any, *args: Any) -> int:
+    """How many functions and generators it goes through."""
+    count = 0
+
+    def profile(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        function(*args)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_a_client_is_lost_and_found_in_few_steps_however_often_the_stream_was_read() -> None:
+    """All may be lost at once, and the process has seconds for them."""
+    log = Log(max_bytes=10**8)
+    for number in range(2, 5000):
+        log.say(f"aaaa{number:x}", number)
+        log.marks(number - 1, number)
+    fields = {"rooms": {"S": log.events.position}, "joined": log.events.position}
+    assert calls(lambda: log.lose(**fields)) < 200
+    record = log.lose(**fields)
+    assert log.find(record) == []
+    assert calls(lambda: log.find(record)) < 200
+
+
+def test_a_hole_that_is_told_late_takes_nothing_back(log: Log) -> None:
+    """A worker that begins to read goes back to the last of its siblings."""
+    log.say("aaaa1", 2)
+    log.marks(1, 2)
+    log.marks(1, 1, hole=True)
+    assert log.place == 2
+    assert log.find(log.lose("aaaa1", joined=1), "aaaa1") == []

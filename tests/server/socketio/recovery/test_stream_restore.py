@@ -15,11 +15,17 @@ import pytest
 
 from python_server.engineio.session_ids import SessionIds
 from python_server.socketio.broadcast import BroadcastOptions
+from python_server.socketio.client import Handler
 from python_server.socketio.cluster.port import Envelope, PeerRequest, StreamBegun, StreamMarks
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import ASK_AGAIN_MAX_COUNT, FETCH_SECONDS, SWEEP_SECONDS
+from python_server.socketio.recovery.stream_client import LEFT_MAX_COUNT, RECORD_MAX_BYTES
 from python_server.socketio.recovery.stream_record import DIGEST_BYTES, VERSION, StreamRecord, sign, verify
-from python_server.socketio.recovery.stream_restore import LEFT_MAX_COUNT, REACH_SECONDS, SAVE_SECONDS
+from python_server.socketio.recovery.stream_restore import (
+    REACH_MAX_SECONDS,
+    REACH_SECONDS,
+    SAVE_SECONDS,
+)
 from python_server.socketio.server import Hub
 from python_server.socketio.services import Configuration
 
@@ -239,6 +245,41 @@ def test_it_does_not_wait_for_ever(net: Net, person: Person) -> None:
     assert (net[2].hub.restorer._lookups, net[2].hub.restorer._lookup_of) == ({}, {})
 
 
+def test_it_looks_for_the_stream_ever_more_seldom(
+    net: Net, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Very many may wait for it, where a process has just begun."""
+    looks, log = [], net[2].hub.recovery
+    look = log.missed
+    monkeypatch.setattr(log, "missed", lambda *args: looks.append(args) or look(*args))
+    net.emit(1, "a")
+    net.read(0)
+    person.lose()
+    person.connect(2)
+    for _ in range(400):
+        net.advance(REACH_SECONDS)
+    assert 5 < len(looks) < 30
+    net.read(2)
+    net.advance(REACH_MAX_SECONDS)
+    person.look()
+    assert (person.recovered, person.got) == ([False, True], ["a"])
+
+
+def test_who_comes_and_goes_leaves_no_timer_behind(net: Net, person: Person) -> None:
+    """A session may do so as fast as it likes."""
+    net.flow()
+    count = len([timer for timer in net[1].timers if timer.function])
+    for _ in range(10):
+        person.auth = {"pid": SessionIds(2).make()}
+        person.connect(1)
+        person.peer.say("1")
+        person.auth = {"pid": SessionIds(2).make()}
+        person.connect(1, flow=False)
+        person.lose()
+        net.flow()
+    assert len([timer for timer in net[1].timers if timer.function]) <= count + 2
+
+
 def test_a_client_that_seems_connected_is_surrendered(net: Net, person: Person) -> None:
     former = person.peer
     net.emit(0, "into the void")
@@ -336,14 +377,14 @@ def test_two_that_ask_for_one_that_seems_connected(net: Net, person: Person) -> 
 
 
 def test_a_client_nobody_knows_is_new(net: Net, person: Person) -> None:
-    person.auth = {"pid": "nobody's"}
+    person.auth = {"pid": SessionIds(2).make()}
     person.connect(2)
     assert person.recovered == [False, False]
 
 
 def test_who_does_not_answer_is_asked_again_a_few_times(net: Net, person: Person) -> None:
     net.silent_count = 1
-    person.auth = {"pid": "nobody's"}
+    person.auth = {"pid": SessionIds(2).make()}
     person.connect(2)
     assert person.recovered == [False, False]
     assert net.questions_count == ASK_AGAIN_MAX_COUNT + 1
@@ -591,3 +632,133 @@ def test_a_server_that_falls_quiet_keeps_nothing_for_ever(net: Net, person: Pers
     net.advance(SWEEP_SECONDS)
     assert (log.events.size_bytes, log._own, log._others) == (0, {}, {})
     assert (restorer.sockets, restorer._lookups, restorer._leaving) == ({}, {}, {})
+
+
+def test_the_record_of_a_client_that_stays_is_saved_again_before_the_store_forgets_it(
+    net: Net, person: Person
+) -> None:
+    record = saved(net, person)
+    net.emit(1, "a")
+    net.read()
+    net.advance(net[0].hub.recovery.events.max_seconds / 2)
+    assert saved(net, person).place == record.place + 1
+    net.records.clear()
+    assert saved(net, person) is None, "too often"
+
+
+def test_what_a_killed_process_alone_had_said_is_not_passed_over(net: Net, person: Person) -> None:
+    """Nobody else has heard it: the client would be told that it missed nothing."""
+    assert saved(net, person) is not None
+    net.emit(0, "lost on its way", rooms=(person.sid,))
+    net.flow()
+    die(net, 0)
+    person.connect(1)
+    assert person.recovered == [False, False]
+
+
+# What an application has stored with a client
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_session_data_that_cannot_be_written_stays_behind(net: Net, person: Person) -> None:
+    itself: dict[str, Any] = {}
+    itself["self"] = itself
+    person.peer.socket.data = {"name": "Ann", "loop": itself, "deep": nested(100_000)}
+    other = Person(net)
+    other.connect(0)
+    assert saved(net, person) is not None
+    assert saved(net, other) is not None
+    person.lose()
+    assert net[0].hub.adapters()["/"].get(person.sid) is None
+    person.connect(1)
+    assert person.recovered == [False, True]
+    assert person.peer.socket.data == {"name": "Ann"}
+
+
+def test_session_data_that_changes_in_its_place_is_saved(net: Net, person: Person) -> None:
+    person.peer.socket.data = data = {"user": "Ann"}
+    assert saved(net, person).data == {"user": "Ann"}
+    del data["user"]
+    assert saved(net, person).data == {}
+
+
+def test_a_client_with_very_much_session_data_is_not_kept(net: Net, person: Person) -> None:
+    assert saved(net, person) is not None
+    person.peer.socket.data = {"much": "x" * RECORD_MAX_BYTES}
+    assert saved(net, person) is None
+    person.lose()
+    net.flow()
+    assert net.records == {}
+    assert any("session data" in text for text in net[0].complaints)
+
+
+def test_an_event_whose_name_is_no_text_hurts_nobody(net: Net, person: Person) -> None:
+    """A record with it could not be written."""
+    net[0].hub.recovery.next_offset = lambda: "\udc80"
+    net.emit(0, "a")
+    person.lose()
+    assert net[0].hub.adapters()["/"].get(person.sid) is None
+
+
+# Clients that are not what they should be
+
+
+@pytest.mark.parametrize("pid", ["", "P", "x" * 100_000, "\udc80", "1." + "a" * 21, "../1." + "a" * 20])
+def test_what_is_no_secret_of_a_client_is_looked_for_nowhere(net: Net, pid: str) -> None:
+    """It would be sent to all machines, and to the store."""
+    stranger = Person(net)
+    stranger.auth = {"pid": pid}
+    stranger.connect(0, flow=False)
+    assert stranger.recovered == [False]
+    assert (net.questions_count, [*net.waiting]) == (0, [])
+
+
+def test_one_session_with_one_secret_in_two_namespaces_leaves_nobody_behind(net: Net, person: Person) -> None:
+    net[1].hub.handlers.on("/other", "x", Handler(lambda socket, event, arguments: None))
+    person.lose()
+    net.flow()
+    peer = net[1].peer(None)
+    peer.say(f"0/other,{json.dumps(person.auth)}")
+    peer.say(f"0{json.dumps(person.auth)}")
+    net.flow()
+    restorer = net[1].hub.restorer
+    assert (restorer.sockets, restorer._lookups, restorer._lookup_of) == ({}, {}, {})
+    assert all(adapter.clients_count == 0 for adapter in net[1].hub.adapters().values())
+    person.connect(2)
+    assert person.recovered == [False, True]
+
+
+def test_a_client_that_cannot_take_what_it_missed_is_not_there(
+    net: Net, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("python_server.socketio.client.HELD_MAX_BYTES", 100)
+    net.emit(0, "a")
+    person.lose()
+    net.emit(0, "b" * 200)
+    net.emit(0, "c")
+    net.read()
+    person.connect(1)
+    assert person.recovered == [False]
+    assert net[1].hub.restorer.sockets == {}
+    assert net[1].hub.adapters() == {} or net[1].hub.adapters()["/"].clients_count == 0
+
+
+def test_what_a_client_has_taken_is_not_kept_with_it_on_its_return(net: Net, person: Person) -> None:
+    net.emit(0, "taken" * 100, rooms=(person.sid,))
+    person.look()
+    net.emit(0, "untaken", rooms=(person.sid,))
+    person.lose(unseen=True)
+    person.connect(1)
+    assert person.recovered == [False, True]
+    assert person.got == ["taken" * 100, "untaken"]
+    kept = net[1].hub.restorer.sockets[person.auth["pid"]]
+    assert [*kept.record.private] == [person.auth["offset"]]
+    person.lose(unseen=True)
+    person.connect(2)
+    assert (person.recovered, person.got[2:]) == ([False, True, True], [])

@@ -87,9 +87,8 @@ class Told:
     def queued(self) -> list[tuple[bytes, bytes]]:
         """(channel, payload) of what waits for the broker since the last call."""
         posts = self.backplane._publisher._posts
-        queued = [(post.command[1], post.command[-1]) for post in posts]
-        posts.clear()
-        return queued
+        taken = [posts.popleft() for _ in range(len(posts))]
+        return [(post.command[1], post.command[-1]) for post in taken]
 
     def _call_later(self, seconds: float, function: Callable[[], Any]) -> Timer:
         self.timers.append(Timer(seconds, function))
@@ -349,7 +348,7 @@ def test_a_word_that_was_dropped_is_said_again() -> None:
     told = Told()
     told.backplane._leadership.look()
     told.backplane._heard([(b"channel", None)], 0)
-    (post,) = [post for post in told.backplane._publisher._posts if post.command[1] == b"channel"]
+    (post,) = [post for post in told.backplane._publisher._posts._posts if post.command[1] == b"channel"]
     told.queued()
     assert post.done is not None
     post.done(4)

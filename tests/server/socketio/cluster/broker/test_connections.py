@@ -15,13 +15,12 @@ import trustme
 
 from python_server.socketio.cluster.broker import url as broker
 from python_server.socketio.cluster.broker.connections import (
-    QUEUE_MAX_BYTES,
-    QUEUE_MAX_COUNT,
     BrokerLinkState,
     Publisher,
     Stream,
     Subscriber,
 )
+from python_server.socketio.cluster.broker.post_queue import QUEUE_MAX_BYTES, QUEUE_MAX_COUNT
 from python_server.socketio.cluster.broker.url import connector
 from python_server.socketio.cluster.port import BrokerOptions
 
@@ -485,6 +484,29 @@ def test_what_was_dropped_leaves_a_hole_in_its_place(new_redis: Callable[..., An
         b"%d" % number for number in range(QUEUE_MAX_COUNT + 6 - len(said), QUEUE_MAX_COUNT + 5)
     ]
     assert log.dropped_count == 1 + QUEUE_MAX_COUNT + 5 - len(said[1:])
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "taken_count"), [(1, QUEUE_MAX_COUNT), (QUEUE_MAX_BYTES // 4, 4), (QUEUE_MAX_BYTES + 1, 0)]
+)
+def test_no_event_is_dropped_for_records_or_questions(
+    new_redis: Callable[..., Any], streams: Any, size_bytes: int, taken_count: int
+) -> None:
+    """However many clients are lost, or ask for their record, while the broker is away."""
+    server = new_redis()
+    publisher, log = streams(server.url, starts=False)
+    publisher.publish(b"s", b"the first")
+    for number in range(taken_count + 5):
+        if number % 2:
+            publisher.publish(b"questions", b"x" * size_bytes, log.done)
+        else:
+            publisher.ask(log.done, b"SET", b"k%d" % number, b"x" * size_bytes)
+    publisher.publish(b"s", b"the last")
+    assert log.reached == [None] * 5
+    publisher.start()
+    assert publisher.flush(WAIT_SECONDS)
+    assert in_stream(server) == [b"the first", b"the last"]
+    assert log.dropped_count == 5
 
 
 def fill(client: Any) -> None:

@@ -293,6 +293,8 @@ REFUSED = [
     (emit_with(room=True), "foreign"),
     (emit_with(skip_sid={}), "foreign"),
     (emit_with(callback=5), "foreign"),
+    (emit_with(offset="\ud800"), "foreign"),
+    (emit_with(offset="o" * 100), "foreign"),
     (b'{"method":"emit","event":"e","data":[NaN]}', "malformed"),
     (b'{"method":"emit","event":"e","data":["\xff"]}', "malformed"),
     (b'{"method":"e\xc3mit","event":"e","data":[]}', "malformed"),
