@@ -174,7 +174,7 @@ class ClientMethods:
 
         Raises KeyError: no such client.
         """
-        self._find(sid, namespace).data = session
+        self._find(sid, namespace).store(session)
 
     @contextmanager
     def session(self, sid: str, namespace: str | None = None) -> Iterator[SessionData]:

@@ -62,6 +62,7 @@ from python_server.serve.serve import (
     supervise,
 )
 from python_server.settings import Settings
+from python_server.socketio.cluster.broker.url import BrokerError
 from python_server.workers.spawn import is_worker
 
 # By the parameter's name; --config is the command's own.
@@ -321,7 +322,10 @@ def make_site(target: str | None, settings: Settings, folder: str, *, factory: b
     # Stock Flask-SocketIO then takes its threading mode whatever else is installed; app.run() does nothing.
     os.environ.setdefault("FLASK_RUN_FROM_CLI", "true")
     application = load_application(target, os.path.abspath(folder), factory=factory)
-    site = find_site(application)
+    try:
+        site = find_site(application)
+    except BrokerError as error:
+        raise ApplicationError(str(error)) from None
     if settings.debug:
         site.application = with_debugger(application)
     return site

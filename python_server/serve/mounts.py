@@ -13,6 +13,7 @@ from typing import Protocol
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.session import SessionHandler
 from python_server.serve.called_servers import mounts_of_called
+from python_server.socketio.cluster.broker.url import BrokerError
 from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.server import Hub
 from python_server.socketio.services import HubServices
@@ -92,6 +93,9 @@ def find_site(application: Application) -> Site:
     They stand in `wsframe_mounts` and `wsframe_websockets`. What stands around a part that carries some, and
     knows how to let handshakes arrive (`wsframe_arrivals`), is asked whom it lets in. A server that none
     carries is found under its default path: the application, which calls it, is asked too.
+
+    Raises:
+        BrokerError: two of them would share a stream.
     """
     site = Site(application)
     for layer in layers(application):
@@ -104,7 +108,23 @@ def find_site(application: Application) -> Site:
             for mount in mounts:
                 mount.holder = layer
     site.mounts += mounts_of_called({mount.path for mount in site.mounts})
+    _check_streams(site.mounts)
     return site
+
+
+def _check_streams(mounts: list[Mount]) -> None:
+    """Each reads its stream whole, and would wait there for what the other has said; and have its clients."""
+    paths: dict[tuple[str, str], str] = {}
+    for mount in mounts:
+        broker = mount.broker
+        if broker is None or not broker.stream_max_count:
+            continue
+        other = paths.setdefault((broker.url, broker.channel), mount.path)
+        if other != mount.path:
+            raise BrokerError(
+                f"the servers at {other} and {mount.path} have one stream: give each its own `channel` "
+                "[message-queue]"
+            )
 
 
 def normal_root_path(path: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import Malformed, Room
-from python_server.socketio.recovery.record import RecoveryRecord, encode, travelling
+from python_server.socketio.recovery.record import RecoveryRecord, travelling
 from python_server.socketio.recovery.stream_log import LeftRoom, StreamLog
 from python_server.socketio.recovery.stream_record import StreamRecord, sign
 
@@ -35,8 +35,8 @@ class Kept:
         joined_position, holes_count: of the log, when it came.
         entered, left: the rooms it is in, and was in, by the log's positions.
         waiting: told whether its record is stored. is_stored: it is on its way to the store.
-        is_changed: its rooms have, since its record was saved with `saved_data`, at `saved_at`. is_saved: it
-            was, once.
+        is_changed: its rooms have, since its record was saved, at `saved_at`, with the data that had been
+            stored `saved_data_count` times. is_saved: it was, once.
     """
 
     socket: Socket
@@ -49,17 +49,8 @@ class Kept:
     is_stored: bool = False
     is_changed: bool = True
     is_saved: bool = False
-    saved_data: bytes = b""
+    saved_data_count: int = 0
     saved_at: float = 0.0
-
-    def data(self) -> bytes:
-        """The application's data as it would be written; an application may change it in its place."""
-        record = self.record
-        try:
-            was = RecoveryRecord(record.namespace, record.sid, record.pid, data=self.socket.data)
-            return encode(travelling(was, lambda kind, text: None).data)
-        except UNWRITABLE:
-            return b""
 
     def write(
         self,

@@ -374,7 +374,11 @@ class StreamRestorer:
                 continue
             if kept.holes_count != self._log.holes_count:
                 self._drop_saved(kept)
-            elif kept.is_changed or kept.saved_at <= stale_before or kept.data() != kept.saved_data:
+            elif (
+                kept.is_changed
+                or kept.saved_at <= stale_before
+                or kept.socket.data_count != kept.saved_data_count
+            ):
                 self._save(kept)
         del self._due[-count:]
 
@@ -382,7 +386,8 @@ class StreamRestorer:
         """It is connected, and may be until its process is killed."""
         if kept.socket.state is not SocketState.CONNECTED or not self._log.has_begun:
             return
-        kept.is_changed, kept.saved_data, kept.saved_at = False, kept.data(), self._services.now()
+        kept.is_changed, kept.saved_data_count = False, kept.socket.data_count
+        kept.saved_at = self._services.now()
         stored = self._written(kept, self._rooms_of(kept.socket), is_live=True)
         if stored is None:
             self._drop_saved(kept)

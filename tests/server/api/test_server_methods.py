@@ -171,6 +171,8 @@ def test_sessions_are_a_dictionary_per_client(served: Served) -> None:
         session["n"] = 1
     served.server.save_session(second, {"n": 2})
     assert [served.server.get_session(sid)["n"] for sid in (first, second)] == [1, 2]
+    stored_counts = [served.server._find(sid, None).data_count for sid in (first, second)]
+    assert stored_counts == [1, 1], "so a record of them is stored anew"
     assert served.server.transport(first) == "websocket"
     environ = served.server.get_environ(first)
     assert environ is not None

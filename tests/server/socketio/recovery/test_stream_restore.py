@@ -610,7 +610,7 @@ def test_who_may_have_missed_something_is_not_saved_either(net: Net, person: Per
     assert saved(net, person) is not None
     net.ends[0].receiver.receive(StreamMarks(1, 1, hole=True))
     assert saved(net, person) is None
-    person.peer.socket.data = {"changed": True}
+    person.peer.socket.store({"changed": True})
     assert saved(net, person) is None
 
 
@@ -685,12 +685,13 @@ def test_session_data_that_changes_in_its_place_is_saved(net: Net, person: Perso
     person.peer.socket.data = data = {"user": "Ann"}
     assert saved(net, person).data == {"user": "Ann"}
     del data["user"]
+    person.peer.socket.store(data)
     assert saved(net, person).data == {}
 
 
 def test_a_client_with_very_much_session_data_is_not_kept(net: Net, person: Person) -> None:
     assert saved(net, person) is not None
-    person.peer.socket.data = {"much": "x" * RECORD_MAX_BYTES}
+    person.peer.socket.store({"much": "x" * RECORD_MAX_BYTES})
     assert saved(net, person) is None
     person.lose()
     net.flow()
