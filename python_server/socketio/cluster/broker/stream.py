@@ -143,6 +143,8 @@ class StreamOrder:
             self.receiver.receive(message)
 
     def _receive_marks(self, marks: StreamMarks) -> None:
+        if self.place and marks.begin == marks.end > self.place and not marks.hole:
+            return  # for those that know no place yet; what stands before is on its way to us
         if self.place and marks.end <= self.place:
             if marks.hole:
                 self.receiver.receive(marks)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from python_server.engineio.packet import Prepared
 from python_server.net.loop import Timer
 from python_server.socketio.cluster.broker.foreign_messages import WireError, write_command, write_emit
 from python_server.socketio.cluster.broker.leader import Word
@@ -335,6 +336,17 @@ def test_who_is_asked_for_all_it_has_said_answers_once_the_stream_has_it() -> No
     worker.order.answer(Question(QuestionKind.FLUSHED, "/"), replies.append)
     worker.flushes[1](None)
     assert replies[-1] is None
+
+
+def test_what_a_newcomer_is_told_moves_nobody_else() -> None:
+    """What stands before it is on its way by the pipe of whoever passes it on."""
+    worker = Worker()
+    worker.order.receive(StreamMarks(5, 10))
+    worker.order.receive(StreamMarks(20, 20))
+    assert worker.order.place == 10
+    late = Envelope("/", None, (), Prepared(["x"]), "a-1", place=15)
+    worker.order.receive(late)
+    assert late in worker.heard
 
 
 def begun(worker: Worker) -> list[StreamBegun]:
