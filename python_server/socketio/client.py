@@ -15,6 +15,7 @@ from python_server.engineio.session import DisconnectReason, Session
 from python_server.net.client_backlog import Backlog
 from python_server.net.states import StateEnum
 from python_server.net.system import TimerLike
+from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.record import RecoveryRecord
 from python_server.socketio.values import JSONValue, RoomName
@@ -142,13 +143,16 @@ class Socket:
         """Was it lost, and has come back?"""
         return self.recovery is not None and self.recovery.recovered
 
-    def come_back(self, record: RecoveryRecord) -> None:
-        """It is a client that was lost."""
+    def come_back(self, record: RecoveryRecord, missed: Iterable[Envelope]) -> None:
+        """It is a client that was lost, and is sent what it missed; too much of it ends it."""
         record.recovered = True
         self.recovery = record
         self.sid = record.sid
         self.data = record.data
         self.last_offset = record.last_offset
+        for envelope in missed:
+            self.last_offset = envelope.offset
+            self.send(envelope.prepared)
 
     def store(self, data: object) -> None:
         """Any thread: the application's data, perhaps the same dictionary with other words."""

@@ -86,6 +86,19 @@ class Lookup:
         return waits
 
 
+def introduce(socket: Socket, services: HubServices) -> FetchQuestion | None:
+    """Note the secret by which a connection would come back; returns whom it says it was, None for nobody.
+
+    What it says of that is not for the application.
+    """
+    secret, now = services.names.make(), services.now()
+    socket.recovery = RecoveryRecord(socket.namespace, socket.sid, secret, came_at=now)
+    auth = socket.auth or {}
+    pid, offset = auth.get("pid"), auth.get("offset")
+    socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
+    return FetchQuestion(pid, offset if type(offset) is str else None) if type(pid) is str else None
+
+
 class Restorer:
     """Finds who a new connection was before, and gives it back its name, rooms, data and what it missed.
 
@@ -108,15 +121,11 @@ class Restorer:
 
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once others have answered."""
-        secret, now = self._services.names.make(), self._services.now()
-        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, secret, came_at=now)
-        auth = socket.auth or {}
-        pid, offset = auth.get("pid"), auth.get("offset")
-        socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
-        if type(pid) is str:
-            self._look_for(socket, admit, FetchQuestion(pid, offset if type(offset) is str else None))
-        else:
+        asked = introduce(socket, self._services)
+        if asked is None:
             self._admit_new(socket, partial(admit, None))
+        else:
+            self._look_for(socket, admit, asked)
 
     def _look_for(self, socket: Socket, admit: Admit, asked: FetchQuestion) -> None:
         pid, seen, namespace = asked.pid, asked.offset, socket.namespace
@@ -242,10 +251,7 @@ class Restorer:
     ) -> None:
         assert socket.recovery is not None
         record.came_at = max(socket.recovery.came_at, record.came_at + LATER_SECONDS)
-        socket.come_back(record)
-        for envelope in missed:
-            socket.last_offset = envelope.offset
-            socket.send(envelope.prepared)
+        socket.come_back(record, missed)
         if socket.state is SocketState.CLOSED:  # it is more than may wait for a client
             return
         self.sockets[record.pid] = socket

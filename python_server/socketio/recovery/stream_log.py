@@ -147,9 +147,7 @@ class StreamLog:
         else:
             if told.hole:
                 self.holes_count += 1
-                if (
-                    told.begin
-                ):  # else those who were here already may have missed something, the stream has not
+                if told.begin:  # else only those who were here already may have missed something
                     self._hole_place = told.end
             self._marked.append(Marked(now, told))
         self._look(now)

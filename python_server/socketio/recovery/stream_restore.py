@@ -37,6 +37,7 @@ from python_server.socketio.recovery.restore import (
     LOOKUPS_MAX_COUNT,
     SWEEP_SECONDS,
     Admit,
+    introduce,
 )
 from python_server.socketio.recovery.stream_client import LEFT_MAX_COUNT, Kept
 from python_server.socketio.recovery.stream_log import LeftRoom, Reach, StreamLog
@@ -131,25 +132,19 @@ class StreamRestorer:
 
     def begin(self, socket: Socket, admit: Admit) -> None:
         """Make a client what it was, or new; `admit` is called at once, or once its record is here."""
-        secret, now = self._services.names.make(), self._services.now()
-        socket.recovery = RecoveryRecord(socket.namespace, socket.sid, secret, came_at=now)
-        auth = socket.auth or {}
-        pid, offset = auth.get("pid"), auth.get("offset")
-        socket.auth = {name: value for name, value in auth.items() if name not in ("pid", "offset")} or None
+        asked = introduce(socket, self._services)
         if (
-            type(pid) is not str
-            or not self._services.names.may_be_made(pid)
+            asked is None
+            or not self._services.names.may_be_made(asked.pid)
             or len(self._lookups) >= LOOKUPS_MAX_COUNT
         ):
             self._admit_new(socket, partial(admit, None))
             return
-        former = self._end_former(pid, socket.namespace)
+        former = self._end_former(asked.pid, socket.namespace)
         if socket.state is SocketState.CLOSED:  # it was of the same session
             return
-        offset = offset if type(offset) is str else None
-        lookup = self._lookups[pid] = self._lookup_of[socket] = RecordLookup(
-            socket, partial(admit, former), pid, offset
-        )
+        lookup = RecordLookup(socket, partial(admit, former), asked.pid, asked.offset)
+        self._lookups[lookup.pid] = self._lookup_of[socket] = lookup
         lookup.deadline = self._services.call_later(FETCH_SECONDS, partial(self._late, lookup))
         self._take(lookup)
 
@@ -272,21 +267,15 @@ class StreamRestorer:
             self._admit_new(socket, lookup.admit)
             return
         record, missed = found
-        assert socket.recovery is not None
-        came_at, now = socket.recovery.came_at, self._services.now()
-        was = RecoveryRecord(record.namespace, record.sid, record.pid, came_at)
-        was.data, was.last_offset = record.data, lookup.offset
-        socket.come_back(was)
-        for envelope in missed:
-            socket.last_offset = envelope.offset
-            socket.send(envelope.prepared)
+        names = (record.namespace, record.sid, record.pid)
+        socket.come_back(RecoveryRecord(*names, data=record.data, last_offset=lookup.offset), missed)
         if socket.state is SocketState.CLOSED:  # it is more than may wait for a client
             return
-        self._log.take_over(record, missed, now)
+        self._log.take_over(record, missed, self._services.now())
         record.is_live = False
-        names = dict.fromkeys(envelope.offset for envelope in missed)
-        record.sent_last = [lookup.offset, *names]
-        record.private = {name: told for name, told in record.private.items() if name in names}
+        sent = dict.fromkeys(envelope.offset for envelope in missed)
+        record.sent_last = [lookup.offset, *sent]
+        record.private = {name: told for name, told in record.private.items() if name in sent}
         self._keep(socket, record)
         position = self._log.events.position
         lookup.admit(dict.fromkeys(record.rooms, position))
@@ -347,7 +336,7 @@ class StreamRestorer:
         if stored is not None:
             kept.is_stored = True
             self._leaving[kept.record.pid] = kept
-            self._put(kept, stored)
+            self._put(kept, stored, partial(self._tell, kept))
 
     def _written(self, kept: Kept, rooms: dict[Room, int], is_live: bool) -> bytes | None:
         """Its record as it is by now; None: it cannot be kept."""
@@ -357,8 +346,7 @@ class StreamRestorer:
             self._services.complain("recovery record", f"a client cannot be recovered: {error}")
             return None
 
-    def _put(self, kept: Kept, stored: bytes) -> None:
-        told = partial(self._tell, kept) if kept.is_stored else lambda stored: None
+    def _put(self, kept: Kept, stored: bytes, told: Callable[[bool], None]) -> None:
         self._store.put(kept.record.pid, stored, self._log.events.max_seconds, told)
 
     def _save_some(self) -> None:
@@ -393,7 +381,7 @@ class StreamRestorer:
             self._drop_saved(kept)
         else:
             kept.is_saved = True
-            self._put(kept, stored)
+            self._put(kept, stored, lambda stored: None)
 
     def _tell(self, kept: Kept, stored: bool) -> None:
         """Those that have asked for the record."""
@@ -405,12 +393,9 @@ class StreamRestorer:
 
     def closed(self, socket: Socket) -> None:
         """A client has left, or gave up its return."""
-        was = socket.recovery
-        if was is None:
-            return
-        kept = self.sockets.get(was.pid)
-        if kept is not None and kept.socket is socket:
-            del self.sockets[was.pid]
+        kept = self._kept(socket)
+        if kept is not None:
+            del self.sockets[kept.record.pid]
             if not kept.is_stored:
                 self._tell(kept, False)
                 self._drop_saved(kept)
@@ -433,8 +418,7 @@ class StreamRestorer:
         kept, lookup = self.sockets.get(asked.pid), self._lookups.get(asked.pid)
         if (leaving := self._leaving.get(asked.pid)) is not None:
             leaving.waiting.append(reply)
-            return
-        if kept is not None and kept.socket.namespace == question.namespace:
+        elif kept is not None and kept.socket.namespace == question.namespace:
             kept.waiting.append(reply)
             kept.socket.client.session.end(DisconnectReason.TRANSPORT_ERROR)
         elif lookup is not None and lookup.stored is not None:
