@@ -90,6 +90,13 @@ class World:
         self.readers[-1].start()
         return heard
 
+    def read_behind_one(self) -> Heard:
+        """By a reader that has told where it stands: on the stream's only entry."""
+        self.add(b"0")
+        heard = self.read()
+        heard.wait(lambda: len(heard.batches) == 1)
+        return heard
+
     def add(self, *payloads: bytes, max_count: int | None = None) -> int:
         """The place of the last one."""
         place = 0
@@ -213,9 +220,7 @@ def test_a_place_that_was_trimmed_is_a_hole(world: World) -> None:
 
 @pytest.mark.parametrize("kept_count", [10, 300], ids=["less than is read at once", "more"])
 def test_a_reader_that_lags_behind_trimming_tells_a_hole(world: World, kept_count: int) -> None:
-    world.add(b"0")
-    heard = world.read()
-    heard.wait(lambda: len(heard.batches) == 1)
+    heard = world.read_behind_one()
     heard.free.clear()
     world.add(b"1")
     heard.wait(lambda: heard.payloads == [b"1"])
@@ -229,9 +234,7 @@ def test_a_reader_that_lags_behind_trimming_tells_a_hole(world: World, kept_coun
 
 
 def test_a_stream_that_was_deleted_is_a_hole(world: World) -> None:
-    world.add(b"0")
-    heard = world.read()
-    heard.wait(lambda: len(heard.batches) == 1)
+    heard = world.read_behind_one()
     world.add(b"1")
     heard.wait(lambda: heard.payloads == [b"1"])
     heard.free.clear()
@@ -247,9 +250,7 @@ def test_a_stream_that_was_deleted_is_a_hole(world: World) -> None:
 
 
 def test_a_broker_that_restarts_loses_nothing(own: World) -> None:
-    own.add(b"0")
-    heard = own.read()
-    heard.wait(lambda: len(heard.batches) == 1)
+    heard = own.read_behind_one()
     own.add(b"1")
     heard.wait(lambda: heard.payloads == [b"1"])
     own.server.stop()
@@ -263,9 +264,7 @@ def test_a_broker_that_restarts_loses_nothing(own: World) -> None:
 def test_a_broker_that_has_forgotten_all_is_a_hole(new_redis: Callable[..., Any], request: Any) -> None:
     world = World(new_redis())
     request.addfinalizer(world.close)
-    world.add(b"0")
-    heard = world.read()
-    heard.wait(lambda: len(heard.batches) == 1)
+    heard = world.read_behind_one()
     world.add(b"1")
     heard.wait(lambda: heard.payloads == [b"1"])
     world.server.stop()
@@ -276,9 +275,7 @@ def test_a_broker_that_has_forgotten_all_is_a_hole(new_redis: Callable[..., Any]
 
 
 def test_an_id_that_no_server_chose_is_a_hole_and_does_not_stop_the_stream(world: World) -> None:
-    world.add(b"0")
-    heard = world.read()
-    heard.wait(lambda: len(heard.batches) == 1)
+    heard = world.read_behind_one()
     soon = world.client.time()[0] * 1000 + 2000
     world.client.xadd(NAME, {"data": b"of nobody"}, id=f"{soon}-5000000")
     world.add(b"1")  # in the same millisecond
