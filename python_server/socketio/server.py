@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from python_server.net.threads import Lock
@@ -57,16 +58,16 @@ class RunningServer:
         self.runner: HandlerRunner = HandlerRunner(services, configuration.codec, handlers, observer)
         self.services = services
         self.restorer: Restorer | StreamRestorer | None = None
+        moved = self.runner.room_changed
         if isinstance(recovery, RecoveryLog):
             self.restorer = Restorer(recovery, services)
         elif recovery is not None:
             assert services.records is not None
-            self.restorer = StreamRestorer(recovery, services.records, services, self._positions_of)
-            recovery.is_private, recovery.said_alone = self._is_private, self._said_alone
+            streams = StreamRestorer(recovery, services.records, services, self._positions_of)
+            recovery.is_private, recovery.said_alone = self._is_private, partial(self._said_alone, streams)
+            self.restorer, moved = streams, partial(self._moved, streams)
         self.rooms: RoomDirectory = RoomDirectory(
-            services,
-            self._moved if isinstance(self.restorer, StreamRestorer) else self.runner.room_changed,
-            lambda: 0 if recovery is None else recovery.entered(services.now()),
+            services, moved, lambda: 0 if recovery is None else recovery.entered(services.now())
         )
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
         tracer = services.tracer
@@ -95,20 +96,19 @@ class RunningServer:
     def _positions_of(self, socket: Socket) -> dict[Room, int]:
         return self.rooms.adapter(socket.namespace).positions_of(socket.sid)
 
-    def _moved(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
+    def _moved(self, restorer: StreamRestorer, namespace: str, kind: str, sid: str, room: RoomName) -> None:
         socket = self.rooms.adapter(namespace).get(sid)
-        if socket is not None and isinstance(self.restorer, StreamRestorer):
-            self.restorer.moved(kind, socket, cast("Room", room))
+        if socket is not None:
+            restorer.moved(kind, socket, cast("Room", room))
         self.runner.room_changed(namespace, kind, sid, room)
 
     def _is_private(self, envelope: Envelope) -> bool:
         adapter = self.rooms.adapters.get(envelope.namespace)
         return adapter is not None and adapter.owns(envelope.rooms)
 
-    def _said_alone(self, envelope: Envelope) -> None:
-        if isinstance(self.restorer, StreamRestorer):
-            for sid in envelope.rooms or ():
-                self.restorer.said_alone(self.rooms.adapters[envelope.namespace].get(sid))
+    def _said_alone(self, restorer: StreamRestorer, envelope: Envelope) -> None:
+        for sid in envelope.rooms or ():
+            restorer.said_alone(self.rooms.adapters[envelope.namespace].get(sid))
 
     def _reached(self, told: StreamMarks | StreamBegun) -> None:
         recovery = self.configuration.recovery
