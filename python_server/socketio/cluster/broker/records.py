@@ -18,8 +18,6 @@ from python_server.socketio.cluster.port import Envelope
 
 # Entries of a part of the stream that is read once more; who was away for longer is a new client.
 BETWEEN_MAX_COUNT: Final = 20_000
-# Where a stream began that had no entry.
-EMPTY_PLACE: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class BrokerRecords:
     Attributes:
         key_of: the key of a client's secret. ask: a command for the broker.
         post: any thread: a call on the loop. secret: see RecordStore.
-        stream: its name, and the length to which it is cut. reader: of what stands in it.
+        stream: its name. reader: of what stands in it.
     """
 
     key_of: Callable[[str], bytes]
@@ -38,7 +36,6 @@ class BrokerRecords:
     secret: bytes
     stream: bytes
     reader: ChannelReader
-    stream_max_count: int = BETWEEN_MAX_COUNT
 
     def put(self, pid: str, record: bytes, seconds: float, done: Callable[[bool], None]) -> None:
         self._set(pid, record, seconds, partial(self._told, done))
@@ -58,20 +55,14 @@ class BrokerRecords:
 
     def between(self, begin: int, end: int, told: Callable[[list[Envelope] | None], None]) -> None:
         count = b"%d" % BETWEEN_MAX_COUNT
-        # Of a stream that was empty at its beginning no entry tells that nothing is gone; its length does.
-        last = b"+" if begin <= EMPTY_PLACE else id_of(end)
-        read = partial(self._read, begin, end, told)
-        self.ask(read, b"XRANGE", self.stream, id_of(begin), last, b"COUNT", count)
+        read = partial(self._read, begin, told)
+        self.ask(read, b"XRANGE", self.stream, id_of(begin), id_of(end), b"COUNT", count)
 
-    def _read(self, begin: int, end: int, told: Callable[[list[Envelope] | None], None], answer: Any) -> None:
-        """The publisher's thread."""
+    def _read(self, begin: int, told: Callable[[list[Envelope] | None], None], answer: Any) -> None:
+        """The publisher's thread. Where the entry at `begin` stands still, none behind it is gone."""
         entries = entries_of(answer or [])
-        if begin <= EMPTY_PLACE:
-            whole = answer is not None and len(entries) < min(BETWEEN_MAX_COUNT, self.stream_max_count)
-        else:
-            whole = 0 < len(entries) < BETWEEN_MAX_COUNT and entries[0][0] == begin
-        behind = [entry for entry in entries if begin < entry[0] <= end]
-        self.post(told, read_events(self.reader, behind) if whole else None)
+        whole = 0 < len(entries) < BETWEEN_MAX_COUNT and entries[0][0] == begin
+        self.post(told, read_events(self.reader, entries[1:]) if whole else None)
 
     def _told(self, done: Callable[[bool], None], answer: object) -> None:
         self.post(done, answer is not None)

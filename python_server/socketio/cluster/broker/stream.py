@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
+from msgspec.structs import replace
+
 from python_server.net.system import CallLater
-from python_server.socketio.cluster.broker.foreign_messages import WireError, envelope_of, read
+from python_server.socketio.cluster.broker.foreign_messages import WireError, WireMessage, envelope_of, read
 from python_server.socketio.cluster.broker.leader import HAND_OVER_SECONDS, Word
 from python_server.socketio.cluster.broker.messages import ChannelReader, Incoming, LeadSaid, LeftSaid
 from python_server.socketio.cluster.broker.stream_reader import Entries, StreamBatch
@@ -31,6 +32,7 @@ from python_server.socketio.cluster.port import (
     StreamBegun,
     StreamMarks,
 )
+from python_server.socketio.packet import Codec
 from python_server.socketio.recovery.event_names import PASSED_ON, TAG_CHARACTERS
 
 # Begins the names of events whose sender gave none: their place follows, the same for every machine.
@@ -65,9 +67,7 @@ def read_batch(reader: ChannelReader, batch: StreamBatch) -> ReadStreamBatch:
             if message.method == "emit" and message.callback is None:
                 value = None
                 if not ours:
-                    naming = partial(_name, place) if names else None
-                    value = envelope_of(message, codec, naming)
-                    value = None if value is None else value._replace(place=place)
+                    value = _envelope_at(place, message, codec, names)
                 elif message.offset is not None:
                     own.setdefault(message.offset, place)  # it may be there twice
             elif message.method == Word.HOLE:
@@ -75,8 +75,7 @@ def read_batch(reader: ChannelReader, batch: StreamBatch) -> ReadStreamBatch:
             else:
                 value = reader.wire(True, message, codec, None)
                 if isinstance(value, Command):
-                    kind, namespace = value.kind, value.namespace
-                    value = Command(kind, namespace, value.sid, value.room, value.detail, place)
+                    value = replace(value, place=place)
         except WireError as error:
             value = error
         except Exception as error:
@@ -94,14 +93,17 @@ def read_events(reader: ChannelReader, entries: Entries) -> list[Envelope]:
         with suppress(Exception):
             message = read(payload or b"")
             if message.method == "emit" and message.callback is None and not message.volatile:
-                envelope = envelope_of(message, codec, partial(_name, place))
+                envelope = _envelope_at(place, message, codec, names=True)
                 if envelope is not None:
-                    events.append(envelope._replace(place=place))
+                    events.append(envelope)
     return events
 
 
-def _name(place: int, passed_on: bool) -> str:
-    return f"{PLACED}{place:x}"
+def _envelope_at(place: int, message: WireMessage, codec: Codec, names: bool) -> Envelope | None:
+    """As `envelope_of`; `names`: one that has no name is named by its place. Raises WireError."""
+    naming = (lambda passed_on: f"{PLACED}{place:x}") if names else None
+    envelope = envelope_of(message, codec, naming)
+    return None if envelope is None else envelope._replace(place=place)
 
 
 @dataclass(slots=True)
@@ -155,7 +157,7 @@ class StreamOrder:
             marks.begin > self.place or (marks.begin == self.place and count < marks.count)
         )
         self._reach(marks.end)
-        self.receiver.receive(StreamMarks(marks.begin, marks.end, marks.own, marks.count, marks.hole or lost))
+        self.receiver.receive(replace(marks, hole=marks.hole or lost))
 
     def _reach(self, place: int) -> None:
         self.place = place
