@@ -3,7 +3,6 @@
 It must not know sockets or processes; what passes between the hubs waits until a test lets it go.
 """
 
-import json
 import random
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from python_server.socketio.recovery.record import (
     travelling_event,
 )
 from python_server.socketio.recovery.restore import COMPARE_SECONDS, SWEEP_SECONDS, TAKEN_SECONDS
+from returning_person import Person
 
 decode_events = decoder(list[HeardEvent])
 
@@ -162,49 +162,8 @@ class Mesh:
             )
         self.living.remove(former)
 
-
-class Person:
-    """A client that wanders between processes, as the official one does: it keeps pid, offset and events."""
-
-    def __init__(self, mesh: Mesh) -> None:
-        self.mesh = mesh
-        self.auth: Any = None
-        self.got: list[str] = []
-        self.recovered: list[bool] = []
-        self.connected = False
-        self.peer: Any = None
-
-    def connect(self, index: int) -> None:
-        world = self.mesh[index]
-        self.peer = world.peer(None)
-        self.mesh.sessions.append(self.peer.session)
-        self.peer.say("0" + ("" if self.auth is None else json.dumps(self.auth)))
-        self.look()
-
-    def look(self) -> None:
-        """Take what has come."""
-        for packet in self.peer.heard():
-            if packet[0] == "0":
-                names = json.loads(packet[1:])
-                former = None if self.auth is None else self.auth.get("pid")
-                self.recovered.append(names["pid"] == former)
-                self.auth = {"pid": names["pid"], "offset": (self.auth or {}).get("offset")}
-                if self.auth["offset"] is None:
-                    del self.auth["offset"]
-                self.sid = names["sid"]
-                self.connected = True
-            elif packet[0] == "2":
-                name, *rest = json.loads(packet[1:])
-                self.got.append(name)
-                if rest:
-                    self.auth["offset"] = rest[-1]
-
-    def lose(self, unseen: bool = False) -> None:
-        """The connection goes; `unseen`: with what was on its way."""
-        if not unseen:
-            self.look()
-        self.peer.lose()
-        self.connected = False
+    def arrived(self, peer: Any) -> None:
+        self.sessions.append(peer.session)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from python_server.socketio.recovery.stream_restore import (
 )
 from python_server.socketio.server import Hub
 from python_server.socketio.services import Configuration
+from returning_person import Person
 
 
 class Net:
@@ -59,6 +60,9 @@ class Net:
             self.waiting.popleft()()
             for end in self.ends:
                 end.world.run()
+
+    def arrived(self, peer: Any) -> None:
+        self.flow()
 
     def read(self, *indexes: int) -> None:
         """These machines, or all, hear what the stream has."""
@@ -150,43 +154,6 @@ class End:
 
     def close(self) -> None:
         pass
-
-
-class Person:
-    """A client that wanders, as the official one does: it keeps pid, offset and events."""
-
-    def __init__(self, net: Net) -> None:
-        self.net = net
-        self.auth: dict[str, Any] = {}
-        self.got: list[str] = []
-        self.recovered: list[bool] = []
-        self.peer: Any = None
-
-    def connect(self, index: int, flow: bool = True) -> None:
-        self.peer = self.net[index].peer(None)
-        self.peer.say("0" + (json.dumps(self.auth) if self.auth else ""))
-        if flow:
-            self.net.flow()
-        self.look()
-
-    def look(self) -> None:
-        for packet in self.peer.heard():
-            if packet[0] == "0":
-                names = json.loads(packet[1:])
-                self.recovered.append(names["pid"] == self.auth.get("pid"))
-                if not self.recovered[-1]:
-                    self.auth = {"pid": names["pid"]}
-                self.sid = names["sid"]
-            elif packet[0] == "2":
-                name, *rest = json.loads(packet[1:])
-                self.got.append(name)
-                if rest:
-                    self.auth["offset"] = rest[-1]
-
-    def lose(self, unseen: bool = False) -> None:
-        if not unseen:
-            self.look()
-        self.peer.lose()
 
 
 @pytest.fixture
