@@ -43,16 +43,14 @@ HOUSE = """
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
                cluster.broker.url cluster.broker.post_queue cluster.broker.connections
                cluster.pipe_messages cluster.pipe_backplane recovery.event_log broadcast
-               cluster.broker.link_status
-               cluster.broker.messages cluster.broker.requests cluster.broker.channel_handler
-               protocol4 recovery.event_names recovery.record client adapter handlers acks observer
-               tracer cluster.receiver cluster.broker.stream_reader cluster.broker.stream
-               cluster.broker.records recovery.awaited recovery.log recovery.stream_record
-               recovery.machine_events recovery.checkpoints recovery.stream_log services
-               recovery.restore rooms
-               handler_runner broadcaster traced recovery.stream_client recovery.stream_restore
-               connections dispatcher
-               server cluster.broker.services cluster.broker.shared_stream cluster.broker.backplane
+               cluster.broker.link_status cluster.broker.messages cluster.broker.requests
+               cluster.broker.channel_handler protocol4 recovery.event_names recovery.record client
+               adapter handlers acks observer tracer cluster.receiver cluster.broker.stream_reader
+               cluster.broker.stream cluster.broker.records recovery.awaited recovery.log
+               recovery.stream_record recovery.machine_events recovery.checkpoints
+               recovery.stream_log services recovery.restore rooms handler_runner broadcaster traced
+               recovery.stream_client recovery.stream_restore connections dispatcher server
+               cluster.broker.services cluster.broker.shared_stream cluster.broker.backplane
 5  control     commands places server client stacks worker_socket
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
                admin_credentials admin_feed admin tracing
