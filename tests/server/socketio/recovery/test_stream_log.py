@@ -337,6 +337,25 @@ def test_what_is_forgotten_is_read_once_more() -> None:
     assert (begin, end >= 2) == (1, True)
 
 
+def test_what_was_sent_before_its_place_was_known_is_read_once_more(log: Log) -> None:
+    """The first event of a young process had no place yet when the stream had come further."""
+    first = log.emit()
+    log.marks(1, 2)
+    for place in (3, 4):
+        log.say(f"aaaa{place}", place)
+    log.marks(2, 5, **{first: 5})
+    record = log.lose("aaaa4")
+    passed = young(5)
+    assert passed.find(record, first) is Reach.EARLIER
+    events = [
+        Envelope("/", None, (), Prepared([name]), name, place=int(name[4:])) for name in ("aaaa3", "aaaa4")
+    ]
+    begin, end = passed.lacks
+    assert (begin, end) == (1, 5)
+    passed.remember(begin, end, events, 0.0)
+    assert passed.find(record, first) == ["aaaa3", "aaaa4"]
+
+
 # What was sent, but not taken
 
 
