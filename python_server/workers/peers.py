@@ -201,6 +201,10 @@ class Peers:
         """The youngest sibling that does not drain, or None: who may take over from us; none of `besides`."""
         return max((i for i in self.living if i not in self._draining and i not in besides), default=None)
 
+    def any_beginning(self) -> bool:
+        """Is there a sibling that has not greeted us yet, and may be the one to take over from us?"""
+        return any(index not in self.living for index in self._links)
+
     def announce_draining(self, successor: int | None) -> None:
         """Tell everybody that we lead no more and take nothing over, and who takes over from us."""
         self.state = self.state.to(PeersState.DRAINING)

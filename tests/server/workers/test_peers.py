@@ -175,6 +175,7 @@ def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) ->
 def test_a_draining_worker_leads_no_more_and_nobody_takes_over_from_it(machine: Machine) -> None:
     first, second, third = three(machine)
     assert first.likely_successor() == 3
+    assert not first.any_beginning()
     first.announce_draining(None)
     machine.turn()
     assert [each.leader() for each in (first, second, third)] == [False, True, False]
@@ -224,6 +225,7 @@ def test_a_worker_that_starts_serves_only_when_those_who_serve_know_it(machine: 
     starting.join(3, theirs, serving=False)
     machine.turn()
     assert first.living == (2,)
+    assert (first.any_beginning(), starting.any_beginning()) == (True, True)
     known: list[tuple[int, ...]] = []
     new.begin(lambda: known.append((*first.living, *second.living)))
     machine.turn(12)
@@ -233,6 +235,7 @@ def test_a_worker_that_starts_serves_only_when_those_who_serve_know_it(machine: 
     machine.turn(12)
     assert new.living == (1, 2, 4)
     assert starting.living == (3,)
+    assert not any(each.any_beginning() for each in (first, new, starting))
 
 
 def test_a_worker_that_starts_does_not_wait_for_one_that_stands_still_or_dies(machine: Machine) -> None:
