@@ -18,6 +18,8 @@ Message = TypeVar("Message")
 # How long a sibling may take to say that it has what was passed on to it; a successor waits twice as long.
 # As long as official adapters wait for other processes (requestsTimeout).
 HAND_OVER_SECONDS: Final = 5.0
+# Until a worker that has handed over, and believes that it leads, says its word again: the two had not met.
+AGAIN_SECONDS: Final = 1.0
 # What a successor keeps meanwhile; with more it goes on at once.
 HELD_MAX_COUNT: Final = 100_000
 
@@ -206,7 +208,8 @@ class Leadership(Generic[Message]):
         if self.state is Lead.HANDING:
             self.say(Word.LEFT, self._successor)
             self._leave()
-            self.look()
+            if self.place.leads():
+                self.call_later(AGAIN_SECONDS, self.look)
 
     def lost(self) -> None:
         """The channel is not heard any more; a word may be missed."""

@@ -34,9 +34,14 @@ class Worker:
         # From each other worker: a message, or what answers that all before it has been read.
         self.ways: dict[Worker, deque[str | Callable[[], None]]] = {}
         self.place = Place("host", index, lambda: self.leads, succeeds=lambda: self.succeeds)
+        self.timers: list[Timer] = []
         self.leading = Leadership(
-            self.place, self._listen, self._say, self._settle, self._ask, self._release, Timer
+            self.place, self._listen, self._say, self._settle, self._ask, self._release, self._call_later
         )
+
+    def _call_later(self, seconds: float, function: Callable[[], object]) -> Timer:
+        self.timers.append(Timer(seconds, function))
+        return self.timers[-1]
 
     def _listen(self, listens: bool) -> None:
         self.position = len(self.stream) if listens else None
@@ -297,6 +302,35 @@ def test_words_alone_decide_who_follows_whom(seed: int) -> None:
     begun = next(at for at, said in enumerate(stream) if said.startswith("LEAD "))
     everything = [said for said in stream[begun:] if said.isdigit()]
     assert [worker.delivered for worker in workers] == [everything] * 3
+
+
+def test_two_that_have_not_met_do_not_take_it_from_each_other_all_the_time() -> None:
+    """Both believe that they lead; the one that has handed over waits for a while."""
+    stream: list[str] = []
+    elder, younger = workers = machine(Worker(1, stream, True), Worker(2, stream, True))
+    for worker in workers:
+        worker.leading.look()
+        worker.leading.subscribed()
+
+    def go_on() -> None:
+        stream.append(str(len(stream)))
+        for _ in range(50):
+            for step in paces(workers):
+                step()
+
+    go_on()
+    assert [said.split()[0] for said in stream if not said.isdigit()] == ["LEAD", "LEAD", "LEFT"]
+    assert [worker.leading.state for worker in workers] == [Lead.IDLE, Lead.LEADING]
+    (again,) = elder.timers[-1:]
+    assert again.function == elder.leading.look
+    younger.leads = False
+    for worker in (younger, elder):
+        worker.leading.look()
+    elder.leading.subscribed()
+    go_on()
+    assert [worker.leading.state for worker in workers] == [Lead.LEADING, Lead.IDLE]
+    numbers = [said for said in stream if said.isdigit()]
+    assert [worker.delivered for worker in workers] == [numbers] * 2
 
 
 def test_one_that_stops_draining_or_loses_the_channel() -> None:
