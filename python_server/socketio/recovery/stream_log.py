@@ -277,8 +277,8 @@ class StreamLog:
             return Reach.NEVER
         if self._lacks(record.place):
             return Reach.EARLIER
-        # Of a client that was connected when it was made as well: who has got more since, and of whom, only
-        # the process knows that had it. A sibling's event may come in the stream long after the client got it.
+        # Also of one that was connected when it was made: what else it has got since only its process knows.
+        # A sibling's event may come in the stream long after the client got it.
         unseen = self._unseen(record, offset)
         if isinstance(unseen, Reach) and record.sent_from and self._lacks(record.sent_from):
             return Reach.EARLIER
