@@ -86,10 +86,12 @@ class Server:
         await self._until(lambda: not any(map(alive, old)), "the end of the old workers")
         self.faults["rolled"] += 1
 
-    async def kill(self, random: Random) -> None:
-        """SIGKILL to one worker, until there is another one."""
+    async def kill(self, random: Random, died: Callable[[int], None]) -> None:
+        """SIGKILL to one worker, of which `died` is told, until there is another one."""
         pids = self._pids
-        os.kill(random.choice(sorted(filter(alive, pids))), signal.SIGKILL)
+        victim = random.choice(sorted(filter(alive, pids)))
+        died(victim)
+        os.kill(victim, signal.SIGKILL)
         await self._serving(len(pids) + 1)
         self.faults["killed"] += 1
 
@@ -148,8 +150,7 @@ class Run:
             if fault == "roll":
                 await self.server.roll()
             elif fault == "kill":
-                self.checker.died()
-                await self.server.kill(self._random)
+                await self.server.kill(self._random, self.checker.died)
             await self._spoken(self.talk.quota, f"the events after the {fault}")
         self.talk.talking = False
         await self._until(lambda: not self._waits() and not self.checker.waits(), "the last events")
@@ -299,7 +300,7 @@ def main() -> int:
                 else "\n".join([f"{name}:", *map(str, value)])
             )
         if run.problems or run.checker.suspects:
-            options.report.with_suffix(".log").write_text(run.server.log)
+            options.report.with_suffix(".server.log").write_text(run.server.log)
     return bool(run.problems or run.checker.findings)
 
 
