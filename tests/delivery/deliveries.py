@@ -25,6 +25,7 @@ from light_clients import CUTS, WAYS, LightClient, Talk  # noqa: E402
 from official_clients import OfficialClients, missing  # noqa: E402
 
 from asked_workers import alive  # noqa: E402
+from python_server.socketio.recovery.restore import FETCH_SECONDS  # noqa: E402
 from running_program import RunningProgram  # noqa: E402
 
 WORKERS_COUNT = 3
@@ -221,8 +222,12 @@ class Run:
             "a log without traceback": self.server.log and TRACEBACK not in self.server.log,
         }
         self.problems += [f"there was not {what}" for what, count in needed.items() if not count]
-        if counts["anew without a death"] and not any(
-            each in self.server.log for each in (STANDS_STILL, KILLED)
+        # An answer that took so long shows a worker that a returning client did not wait for.
+        overdue = self.talk.longest_wait_seconds >= FETCH_SECONDS
+        if (
+            counts["anew without a death"]
+            and not overdue
+            and not any(each in self.server.log for each in (STANDS_STILL, KILLED))
         ):
             self.problems.append(
                 f"{counts['anew without a death']} clients began anew, and no worker had died"
