@@ -182,9 +182,13 @@ class Peers:
         """Is a sibling that drains still here?"""
         return not self._draining.isdisjoint(self.living)
 
+    def any_unnoticed(self) -> bool:
+        """May the last words of a worker that has gone still come to somebody?"""
+        return self._noticed.awaited
+
     def any_speaking(self) -> bool:
         """May a worker that drains, or has gone, still be heard by somebody?"""
-        return self.any_draining() or self._noticed.awaited
+        return self.any_draining() or self.any_unnoticed()
 
     def successor_of(self, index: int) -> int | None:
         """Who holds what worker `index` held: itself while it serves, then whom it named, and so on.
