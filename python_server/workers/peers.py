@@ -164,7 +164,7 @@ class Peers:
         self._lost_functions.append(function)
 
     def on_changed(self, function: Callable[[], None]) -> None:
-        """Have `function()` called when `leader`, `successor_of` or `any_speaking` may say something else."""
+        """Have `function()` called when `leader`, `successor_of` or `any_unnoticed` may change."""
         self._changed_functions.append(function)
 
     @property
@@ -178,17 +178,9 @@ class Peers:
             index > self.index for index in self.living if index not in self._draining
         )
 
-    def any_draining(self) -> bool:
-        """Is a sibling that drains still here?"""
-        return not self._draining.isdisjoint(self.living)
-
     def any_unnoticed(self) -> bool:
         """May the last words of a worker that has gone still come to somebody?"""
         return self._noticed.awaited
-
-    def any_speaking(self) -> bool:
-        """May a worker that drains, or has gone, still be heard by somebody?"""
-        return self.any_draining() or self.any_unnoticed()
 
     def successor_of(self, index: int) -> int | None:
         """Who holds what worker `index` held: itself while it serves, then whom it named, and so on.

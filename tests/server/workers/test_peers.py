@@ -147,13 +147,13 @@ def test_who_has_gone_speaks_as_long_as_somebody_has_not_noticed(machine: Machin
     machine.loop.remove_reader(link._descriptor)  # its last words have not been read there
     first.close()
     machine.turn()
-    assert (second.any_draining(), second.any_speaking()) == (False, True)
+    assert second.any_unnoticed()
     third.living = (2,)  # as if it had never been greeted by the first one: it says so all the same
     third._lost(1)
     link.close()
     machine.turn()
-    assert not second.any_speaking()
-    assert not third.any_speaking()
+    assert not second.any_unnoticed()
+    assert not third.any_unnoticed()
 
 
 def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) -> None:
@@ -166,7 +166,7 @@ def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) ->
     machine.turn()
     assert lost == [1]
     assert changed == [True, True]  # when it has gone, and when the third one has noticed
-    assert not second.any_speaking()
+    assert not second.any_unnoticed()
     assert not third.leader()
     assert second.successor_of(1) is None
     assert not second.send(1, MessageKind.ENVELOPE, b"")

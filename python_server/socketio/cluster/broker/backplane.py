@@ -342,7 +342,7 @@ def join_broker(
         siblings.index,
         lambda: siblings.met and siblings.leader(),
         lambda: siblings.met,
-        siblings.any_speaking,
+        siblings.any_unnoticed,
     )
     backplane = RedisBackplane(options, inner, place, services)
     siblings.on_changed(backplane.look)

@@ -32,8 +32,7 @@ class Place:
         host_id: of the machine. index: of the worker.
         leads: is it the one that hears the channel?
         settled: does it know the others yet? Before, nobody leads.
-        succeeds: is a worker that drains still here, or not everybody aware that one has gone? It may pass on
-            what stands before our word, or be heard by somebody only now.
+        succeeds: has a worker gone, and not everybody noticed it? What it passed on may be heard only now.
     """
 
     host_id: str
@@ -109,6 +108,8 @@ class Leadership(Generic[Message]):
     _patience: TimerLike = field(init=False)
     _question: int = field(init=False, default=0)
     _is_relieved: bool = field(init=False, default=False)
+    # Has the channel been lost since, when another one was to lead? What follows is not ours.
+    _is_cut: bool = field(init=False, default=False)
     # Whose words stood before ours, and behind it, as far as that is known; and who is to be told that we
     # pass nothing on before theirs.
     _before: set[str] = field(init=False, default_factory=set)
@@ -144,7 +145,7 @@ class Leadership(Generic[Message]):
     def subscribed(self) -> None:
         """The channel is heard from here on, or our word was dropped."""
         if self.state is Lead.LEAVING:  # it was away when we began to leave: a successor's word may be missed
-            self._leave()
+            self._hand_over(None)
         if self.state is Lead.JOINING:
             self.state = self.state.to(Lead.SAID)
         if self.state is Lead.SAID:
@@ -191,7 +192,8 @@ class Leadership(Generic[Message]):
         if len(self._held) >= HELD_MAX_COUNT:
             self.go_on()
             return False
-        self._held.append(message)
+        if not self._is_cut:
+            self._held.append(message)
         return True
 
     def go_on(self) -> None:
@@ -202,26 +204,31 @@ class Leadership(Generic[Message]):
             self.state = self.state.to(Lead.LEADING)
             self.look()
             self.release(held)
+            if self._is_cut and self.passes_on:
+                self._hand_over(None)
 
     def settled(self) -> None:
         """Every other worker has what was passed on to it."""
         if self.state is Lead.HANDING:
-            self.say(Word.LEFT, self._successor)
+            if self._successor is not None:
+                self.say(Word.LEFT, self._successor)
             self._leave()
-            if self.place.leads():
+            if self._successor is None:
+                self.look()
+            elif self.place.leads():
                 self.call_later(AGAIN_SECONDS, self.look)
 
     def lost(self) -> None:
-        """The channel is not heard any more; a word may be missed."""
+        """The channel is not heard any more; a word may be missed. What was heard before keeps its order."""
         if self.state is Lead.LEAVING:
-            self._leave()
-        else:
-            self.go_on()
+            self._hand_over(None)
+        elif self.state is Lead.WAITING:
+            self._is_cut |= not self.place.leads()
 
     def _begin(self) -> None:
         self.state = self.state.to(Lead.WAITING)
         self._patience = self.call_later(2 * HAND_OVER_SECONDS, self.go_on)
-        self._is_relieved = False
+        self._is_relieved = self._is_cut = False
         self._behind.clear()
         self._ask()
 
@@ -235,7 +242,8 @@ class Leadership(Generic[Message]):
             self._is_relieved = True
             self.look()
 
-    def _hand_over(self, name: str) -> None:
+    def _hand_over(self, name: str | None) -> None:
+        """To that worker, or to one whose word we have not heard: then our answers tell it."""
         self.state = self.state.to(Lead.HANDING)
         self._successor = name
         self.settle()

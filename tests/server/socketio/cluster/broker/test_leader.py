@@ -230,7 +230,7 @@ def test_nothing_overtakes_what_the_predecessor_passes_on(seed: int) -> None:
 
 def test_a_successor_goes_on_without_a_predecessor_that_dies_or_stands_still() -> None:
     stream: list[str] = []
-    for ending in ("gone", "still", "lost"):
+    for ending in ("gone", "still"):
         successor = Worker(2, stream, True)
         successor.succeeds = True
         successor.leading.look()
@@ -242,10 +242,8 @@ def test_a_successor_goes_on_without_a_predecessor_that_dies_or_stands_still() -
         if ending == "gone":
             successor.succeeds = False
             successor.leading.look()
-        elif ending == "still":
-            successor.leading.go_on()  # its time is over
         else:
-            successor.leading.lost()
+            successor.leading.go_on()  # its time is over
         assert successor.leading.state is Lead.LEADING
         assert successor.passed_on == [ending]
 
@@ -302,6 +300,76 @@ def test_words_alone_decide_who_follows_whom(seed: int) -> None:
     begun = next(at for at, said in enumerate(stream) if said.startswith("LEAD "))
     everything = [said for said in stream[begun:] if said.isdigit()]
     assert [worker.delivered for worker in workers] == [everything] * 3
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_channel_that_is_lost_takes_nothing_out_of_its_order(seed: int) -> None:
+    """Three have said their words and wait for the one before; what they had heard by then is in order."""
+    chance = random.Random(seed)
+    stream: list[str] = []
+    workers = machine(*(Worker(index, stream, index == 1) for index in range(1, 5)))
+    workers[0].lead()
+    numbers = itertools.count()
+    stream.append(str(next(numbers)))
+    for old, new in itertools.pairwise(workers):
+        old.leads, new.leads = False, True
+        old.leading.look()
+        new.leading.look()
+        new.leading.subscribed()
+        for _ in range(chance.randrange(3)):
+            stream.append(str(next(numbers)))
+        for _ in range(chance.randrange(12)):
+            chance.choice(paces(workers))()
+    for worker in chance.sample(workers, 4):
+        while worker.position is not None and worker.position < len(stream):
+            worker.read()  # what had come by then
+        worker.leading.lost()
+    for _ in range(4 * len(stream)):
+        for step in paces(workers):
+            step()
+    assert [worker.leading.state for worker in workers] == [*[Lead.IDLE] * 3, Lead.LEADING]
+    everything = [str(number) for number in range(next(numbers))]
+    assert [worker.delivered for worker in workers] == [everything] * 4
+    stream.append("said since")  # a word may have been missed: none but the last one listens to it
+    for worker in workers:
+        worker.read()
+    assert [worker.passed_on[-1:] == ["said since"] for worker in workers] == [False] * 3 + [True]
+
+
+def test_whose_word_was_missed_while_another_waited_is_followed_all_the_same() -> None:
+    """It waits when the channel is lost, and hears it again behind the successor's word."""
+    stream: list[str] = []
+    first, second, third = machine(*(Worker(index, stream, index == 1) for index in (1, 2, 3)))
+    first.lead()
+    first.leads, second.leads = False, True
+    for worker in (first, second):
+        worker.leading.look()
+    second.leading.subscribed()
+    stream.append("0")
+    second.read()
+    second.read()
+    second.leads, third.leads = False, True
+    for worker in (second, third):
+        worker.leading.look()
+    for worker in (first, second):
+        worker.leading.lost()
+    third.leading.subscribed()
+    stream.append("1")
+    second.position = len(stream) - 1  # it is heard again from here on
+    second.leading.subscribed()
+    workers = (first, second, third)
+
+    def go_on() -> None:
+        for _ in range(50):
+            for step in paces(workers):
+                step()
+
+    go_on()
+    assert second.leading.state is Lead.WAITING  # of the two neither knows whose word was the first
+    second.leading.go_on()  # the question's time is over
+    go_on()
+    assert [worker.leading.state for worker in workers] == [Lead.IDLE, Lead.IDLE, Lead.LEADING]
+    assert [worker.delivered for worker in workers] == [["0", "1"]] * 3
 
 
 def test_two_that_have_not_met_do_not_take_it_from_each_other_all_the_time() -> None:
